@@ -1,0 +1,53 @@
+# Targets work from a clean clone: `make demo` and `make test` create the virtual environment first.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow bench lint check clean
+
+help: ## Show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## Create .venv and install wmrl with everything that tests need
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "wmrl needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "Python's venv module is missing (Debian, Ubuntu: apt-get install python3-venv)"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,lint]"
+	@$(BIN)/python -c 'import cv2' || \
+		{ echo "OpenCV lacks system libraries (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0)"; exit 1; }
+	@touch $@
+
+demo: $(STAMP) ## Train a driver in a dream, drive the real game with it, film it (5 minutes)
+	$(BIN)/wmrl demo
+
+test: $(STAMP) check ## Lint, types, floors and all quick tests
+	$(BIN)/pytest
+
+test-slow: $(STAMP) ## Learning runs that take minutes each
+	$(BIN)/pytest -m slow
+
+bench: $(STAMP) ## Measure speeds on an otherwise idle machine; writes benchmarks/*.json
+	$(BIN)/python -m benchmarks
+
+lint: $(STAMP) ## Format and mend what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Type checker and import linter do not follow editable installs, so they read a real one.
+check: $(STAMP) ## Format, lint, types, floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	rm -rf build/check
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target build/check .
+	cd build/check && $(abspath $(BIN))/lint-imports --config ../../pyproject.toml --no-cache
+	$(BIN)/mypy build/check/wmrl
+
+clean: ## Remove the virtual environment and all caches
+	rm -rf $(VENV) build dist *.egg-info .*_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,168 @@
+"""Panels: pictures side by side, with what they are, what was done and what it earned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+Color = tuple[int, int, int]
+
+BLUE, AMBER, VIOLET = (86, 180, 233), (240, 190, 70), (190, 140, 255)
+_BACKGROUND, _TRACK, _TEXT, _MUTED = (18, 20, 26), (44, 48, 58), (238, 240, 244), (150, 156, 168)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One picture and what is written around it.
+
+    Attributes:
+        label: what it is, written above on the left.
+        picture: ``(H, W, 3) uint8``, stretched to the panel's size.
+        note: written above on the right.
+        action: ``(A,) float32`` in [−1, 1], drawn as bars below; no bars if None.
+        figures: pairs of name and value, written below.
+        color: of the label and the bars.
+        dimmed: whether the picture is out of use, for instance a dream that has ended.
+    """
+
+    label: str
+    picture: np.ndarray
+    note: str = ""
+    action: np.ndarray | None = None
+    figures: Sequence[tuple[str, str]] = ()
+    color: Color = BLUE
+    dimmed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.picture.ndim != 3 or self.picture.shape[2] != 3 or self.picture.dtype != np.uint8:
+            raise ValueError(
+                f"picture: expected (H, W, 3) uint8, got {self.picture.shape} {self.picture.dtype}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelDrawer:
+    """Draws panels of one size, so that the frames of a film match.
+
+    Attributes:
+        width, height: pixels of a picture.
+        action_names: the bars' names; their number is the number of bars that there is room for.
+        text_size: pixels of the labels.
+    """
+
+    width: int = 400
+    height: int = 300
+    action_names: tuple[str, ...] = ()
+    text_size: int = 20
+    gap: int = field(default=10, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, least in (("width", 80), ("height", 60), ("text_size", 8), ("gap", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+
+    def draw(self, panels: Sequence[Panel]) -> np.ndarray:
+        """Draws panels from left to right: ``(H, W, 3) uint8`` with H and W even.
+
+        Raises:
+            ValueError: there are no panels, or an action has more dimensions than there are bars.
+        """
+        if not panels:
+            raise ValueError("panels: expected at least one, got none")
+        strip, row = self._strip, self._row
+        total_height = strip + self.height + row * (len(self.action_names) + 1) + self.gap
+        total_width = len(panels) * (self.width + self.gap) + self.gap
+        size = (total_width + total_width % 2, total_height + total_height % 2)
+        image = Image.new("RGB", size, _BACKGROUND)
+        for index, panel in enumerate(panels):
+            self._draw_panel(image, panel, left=self.gap + index * (self.width + self.gap))
+        return np.asarray(image)
+
+    @property
+    def _strip(self) -> int:
+        return round(1.9 * self.text_size)
+
+    @property
+    def _row(self) -> int:
+        return round(1.45 * self.text_size)
+
+    def _draw_panel(self, image: Image.Image, panel: Panel, *, left: int) -> None:
+        draw = ImageDraw.Draw(image)
+        middle, right = self._strip // 2, left + self.width
+        draw.text((left, middle), panel.label, panel.color, _font(self.text_size), anchor="lm")
+        small = _font(round(0.8 * self.text_size))
+        draw.text((right, middle), panel.note, _MUTED, small, anchor="rm")
+        image.paste(Image.fromarray(self._picture(panel)), (left, self._strip))
+        top = self._strip + self.height
+        if panel.action is not None:
+            self._draw_action(draw, panel.action, left=left, top=top, color=panel.color)
+        top += self._row * len(self.action_names) + self._row // 2
+        self._draw_figures(draw, panel.figures, left=left, middle=top + self.gap // 2)
+
+    def _picture(self, panel: Panel) -> np.ndarray:
+        """The picture, stretched: smoothly, but never ringing where it is enlarged."""
+        shrinks = panel.picture.shape[0] > self.height
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        picture = cv2.resize(panel.picture, (self.width, self.height), interpolation=how)
+        if not panel.dimmed:
+            return picture
+        background = np.array(_BACKGROUND)
+        return (0.25 * picture + 0.75 * background).astype(np.uint8)
+
+    def _draw_action(
+        self, draw: ImageDraw.ImageDraw, action: np.ndarray, *, left: int, top: int, color: Color
+    ) -> None:
+        if len(action) > len(self.action_names):
+            raise ValueError(
+                f"action: expected at most {len(self.action_names)} numbers, one for each of "
+                f"action_names, got {len(action)}"
+            )
+        for index, (name, value) in enumerate(zip(self.action_names, action, strict=False)):
+            middle = top + self.gap // 2 + self._row * index + self._row // 2
+            self._draw_bar(draw, name, float(value), left=left, middle=middle, color=color)
+
+    def _draw_bar(
+        self,
+        draw: ImageDraw.ImageDraw,
+        name: str,
+        value: float,
+        *,
+        left: int,
+        middle: int,
+        color: Color,
+    ) -> None:
+        font, half = _font(round(0.8 * self.text_size)), round(0.3 * self.text_size)
+        begin, end = left + round(0.2 * self.width), left + round(0.82 * self.width)
+        draw.text((left, middle), name, _MUTED, font, anchor="lm")
+        draw.text((left + self.width, middle), f"{value:+.2f}", _TEXT, font, anchor="rm")
+        draw.rectangle((begin, middle - half, end, middle + half), _TRACK)
+        zero = (begin + end) // 2
+        tip = zero + round(np.clip(value, -1.0, 1.0) * (end - begin) / 2)
+        draw.rectangle((min(zero, tip), middle - half, max(zero, tip), middle + half), color)
+        draw.line((zero, middle - half - 2, zero, middle + half + 2), _MUTED)
+
+    def _draw_figures(
+        self,
+        draw: ImageDraw.ImageDraw,
+        figures: Sequence[tuple[str, str]],
+        *,
+        left: int,
+        middle: int,
+    ) -> None:
+        font = _font(round(0.8 * self.text_size))
+        for index, (name, value) in enumerate(figures):
+            x = left + round(index * self.width / len(figures))
+            draw.text((x, middle), name, _MUTED, font, anchor="lm")
+            x += round(font.getlength(name)) + self.text_size // 3
+            draw.text((x, middle), value, _TEXT, font, anchor="lm")
+
+
+@lru_cache(maxsize=16)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    if not isinstance(font, ImageFont.FreeTypeFont):  # pragma: no cover
+        raise ImportError("Pillow was built without FreeType; reinstall it: pip install pillow")
+    return font

@@ -1,0 +1,48 @@
+"""wmrl: agents that learn in their own dreams.
+
+Importing this package registers the environments of the namespace ``vsg/`` (visual semantic
+grounding) with Gymnasium. It imports neither torch nor Box2D: those are loaded when used.
+
+Floors, each of which imports only those below it:
+
+- :mod:`wmrl` -- what is learned and how it lasts: vision (:mod:`wmrl.vision`,
+  :mod:`wmrl.vae`), memory (:mod:`wmrl.memory`, :mod:`wmrl.mdn_rnn`), the pure dream step
+  (:mod:`wmrl.dream`), the rollout store (:mod:`wmrl.store`), artifacts (:mod:`wmrl.artifact`).
+- :mod:`wmrl.envs` -- Gymnasium environments, tasks, videos.
+- :mod:`wmrl.agents` -- controllers, learners, collection, evaluation.
+- :mod:`wmrl.scripts` -- the ``wmrl`` command.
+"""
+
+from gymnasium.envs.registration import register as _register
+from gymnasium.envs.registration import registry as _registry
+
+__version__ = "0.1.0"
+__all__ = ["__version__"]
+
+
+def _register_environments() -> None:
+    if "vsg/CarRacing-v3" in _registry:
+        return
+    _register(
+        "vsg/CarRacing-v3",
+        entry_point="wmrl.envs.car_racing:CarRacing",
+        max_episode_steps=1000,
+        reward_threshold=900,
+    )
+    _register(
+        "vsg/CarRacingLatent-v0",
+        entry_point="wmrl.envs.latent:LatentEnv",
+        vector_entry_point="wmrl.envs.latent_vector:LatentVectorEnv",
+        reward_threshold=900,
+        kwargs={"task": "car-racing"},
+    )
+    _register(
+        "vsg/CarRacingDream-v0",
+        entry_point="wmrl.envs.dream:DreamEnv",
+        vector_entry_point="wmrl.envs.dream_vector:DreamVectorEnv",
+        max_episode_steps=250,
+        kwargs={"task": "car-racing"},
+    )
+
+
+_register_environments()

@@ -1,0 +1,214 @@
+"""Memory: the seam between latents and what comes next."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from wmrl.artifact import (
+    Artifact,
+    ArtifactError,
+    load_artifact,
+    load_weights,
+    restore_config,
+    save_artifact,
+)
+from wmrl.device import resolve_device
+
+# Where each class of memory lives; a new one is added here.
+_CLASSES = {"MDNRNN": "wmrl.mdn_rnn", "MemoryEnsemble": "wmrl.memory_ensemble"}
+
+MemoryState = tuple[Tensor, ...]
+"""Recurrent state: tensors whose first axis is the batch, so that rows can be picked or reset."""
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True)
+class Transition:
+    """One sampled step of a dream.
+
+    Attributes:
+        latent: ``(B, Z) float32`` next latent.
+        reward: ``(B,) float32`` in units of the task's reward.
+        terminated: ``(B,) bool``.
+    """
+
+    latent: Tensor
+    reward: Tensor
+    terminated: Tensor
+
+
+class Memory(nn.Module, ABC, Generic[P]):
+    """Predicts the next latent, reward and termination from latents and actions.
+
+    ``P`` is what it predicts (parameters of distributions); one network serves whole sequences
+    (:meth:`forward`) and single steps (:meth:`step`). A subclass sets ``config`` (a frozen
+    dataclass with at least ``latent_size``, ``action_size``, ``task``, ``frame_skip`` and
+    ``vision_digest``) and ``config_class``, and is listed in this module's table of classes.
+
+    Attributes:
+        digest: SHA-256 of the weights' file that this was loaded from or last saved to, else None.
+        start_mean, start_std: buffers ``(S, T, Z) float32``, encoded real sequences in which
+            dreams start (S of them, T ≥ 1 latents each); S = 0 where there are none.
+        start_actions: buffer ``(S, T - 1, A) float32``, the actions between those latents.
+    """
+
+    config: Any
+    config_class: ClassVar[type]
+    digest: str | None = None
+    start_mean: Tensor
+    start_std: Tensor
+    start_actions: Tensor
+
+    @property
+    def latent_size(self) -> int:
+        """Z, the number of latent dimensions."""
+        return int(self.config.latent_size)
+
+    @property
+    def action_size(self) -> int:
+        """A, the number of action dimensions."""
+        return int(self.config.action_size)
+
+    @property
+    @abstractmethod
+    def feature_size(self) -> int:
+        """H, the size of what a controller sees of the state."""
+
+    @abstractmethod
+    def initial_state(self, batch_size: int) -> MemoryState:
+        """The state before the first latent."""
+
+    @abstractmethod
+    def forward(
+        self,
+        latents: Tensor,
+        actions: Tensor,
+        *,
+        first: Tensor | None = None,
+        state: MemoryState | None = None,
+    ) -> tuple[P, MemoryState]:
+        """Runs over a sequence.
+
+        Args:
+            latents: ``(B, T, Z) float32`` z_t.
+            actions: ``(B, T, A) float32`` a_t.
+            first: ``(B, T) bool``, where an episode starts: the state is reset before that step.
+            state: state before the first step; the initial state if None.
+
+        Returns:
+            The predictions for step t + 1, with leading axes (B, T), and the last state.
+        """
+
+    @abstractmethod
+    def step(self, latent: Tensor, action: Tensor, state: MemoryState) -> tuple[P, MemoryState]:
+        """One step: latent ``(B, Z)``, action ``(B, A)``; predictions with leading axis (B,)."""
+
+    @abstractmethod
+    def features(self, state: MemoryState) -> Tensor:
+        """What a controller sees of the state: ``(B, H) float32``."""
+
+    @abstractmethod
+    def sample(
+        self, prediction: P, *, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> Transition:
+        """Draws the next latent, reward and termination from predictions of :meth:`step`.
+
+        Temperature τ as in World Models (https://arxiv.org/abs/1803.10122): mixture logits are
+        divided by τ, Gaussian noise is multiplied by √τ.
+        """
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def set_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
+        """Keeps encoded real sequences for dreams to start in; shapes as in the attributes."""
+        count, steps = mean.shape[:2]
+        for name, value, expected in (
+            ("mean", mean, (count, steps, self.latent_size)),
+            ("std", std, (count, steps, self.latent_size)),
+            ("actions", actions, (count, steps - 1, self.action_size)),
+        ):
+            if tuple(value.shape) != expected:
+                raise ValueError(f"{name}: expected shape {expected}, got {tuple(value.shape)}")
+        self._register_starts(mean.to(self.device), std.to(self.device), actions.to(self.device))
+
+    def _register_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
+        self.register_buffer("start_mean", mean)
+        self.register_buffer("start_std", std)
+        self.register_buffer("start_actions", actions)
+
+    def check_vision(self, digest: str | None) -> None:
+        """Raises :class:`ArtifactError` unless this memory was trained on that vision."""
+        expected = self.config.vision_digest
+        if digest != expected:
+            raise ArtifactError(
+                f"memory: trained on the vision {str(expected)[:12]}…, got the vision "
+                f"{str(digest)[:12]}…; use the vision that it was trained on, or train a memory "
+                "on this one"
+            )
+
+    def save(
+        self,
+        path: str | Path,
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        card: str | None = None,
+        half: bool = True,
+    ) -> str:
+        """Writes an artifact (float16 by default) and returns its digest.
+
+        The weights in memory are replaced by what was written, so that a controller trained on
+        this object's features has seen the very memory that others will load.
+        """
+        save_artifact(
+            path,
+            kind="memory",
+            class_name=type(self).__name__,
+            config=asdict(self.config),
+            tensors=self.state_dict(),
+            provenance=provenance,
+            card=card,
+            half=half,
+        )
+        artifact = load_artifact(path, kind="memory")
+        load_weights(self, artifact)
+        self.digest = artifact.digest
+        return artifact.digest
+
+    @classmethod
+    def from_artifact(cls, artifact: Artifact) -> Self:
+        """Restores from an artifact that was read."""
+        memory = cls(restore_config(cls.config_class, artifact))
+        starts = [artifact.tensors.get(f"start_{name}") for name in ("mean", "std", "actions")]
+        mean, std, actions = starts
+        if mean is not None and std is not None and actions is not None:
+            memory._register_starts(mean, std, actions)  # sized here: load_weights is strict
+        load_weights(memory, artifact)
+        memory.digest = artifact.digest
+        return memory.eval()
+
+
+def load_memory(name_or_path: str | Path, *, device: str | torch.device = "auto") -> Memory[Any]:
+    """Opens a memory artifact by shipped name or path.
+
+    Raises:
+        ArtifactError: it is missing, damaged, no memory, or of a class that is not known.
+    """
+    artifact = load_artifact(name_or_path, kind="memory")
+    if artifact.class_name not in _CLASSES:
+        raise ArtifactError(
+            f"{artifact.path}: unknown memory class {artifact.class_name!r}; "
+            f"expected one of {sorted(_CLASSES)}"
+        )
+    cls = getattr(import_module(_CLASSES[artifact.class_name]), artifact.class_name)
+    memory: Memory[Any] = cls.from_artifact(artifact)
+    return memory.to(resolve_device(device))
