@@ -1,4 +1,78 @@
-"""Agents of wmrl: what acts, and what learns to act."""
+"""Agents of wmrl: what acts, and what learns to act.
+
+- :mod:`wmrl.agents.agent` -- :class:`Agent`, the seam: observations to actions.
+- :mod:`wmrl.agents.loading` -- :func:`load_agent` opens any saved agent.
+- :mod:`wmrl.agents.controller` -- :class:`ControllerAgent`, linear or a small network.
+- :mod:`wmrl.agents.sb3` -- :class:`SB3Agent`, and Stable-Baselines3's view of our environments.
+- :mod:`wmrl.agents.cma_es` -- :class:`CMAES`, evolution in dreams or in the real game.
+- :mod:`wmrl.agents.fitness` -- what evolution maximises, as pure functions.
+- :mod:`wmrl.agents.ppo` -- :class:`PPOLearner`, policy gradients in dreams or in the real game.
+- :mod:`wmrl.agents.evaluation` -- :func:`evaluate`, the protocol behind every score.
+- :mod:`wmrl.agents.behaviour`, :mod:`wmrl.agents.collection` -- drivers that gather data.
+- :mod:`wmrl.agents.recording` -- films of agents at work.
+
+Names are loaded when they are used, so that importing this package is fast.
+"""
 
 if __name__ != "wmrl.agents":  # pragma: no cover
     raise ImportError("this folder is the package 'wmrl.agents': install wmrl and import that")
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wmrl.agents.agent import Agent
+    from wmrl.agents.cma_es import CMAES, CMAESConfig
+    from wmrl.agents.collection import collect
+    from wmrl.agents.controller import ControllerAgent, ControllerConfig
+    from wmrl.agents.evaluation import EvaluationResult, evaluate, evaluate_dream
+    from wmrl.agents.fitness import DreamFitness, RealFitness
+    from wmrl.agents.loading import load_agent
+    from wmrl.agents.ppo import PPOConfig, PPOLearner
+    from wmrl.agents.recording import record
+    from wmrl.agents.sb3 import SB3Agent, dream_vec_env, latent_vec_env
+
+__all__ = [
+    "CMAES",
+    "Agent",
+    "CMAESConfig",
+    "ControllerAgent",
+    "ControllerConfig",
+    "DreamFitness",
+    "EvaluationResult",
+    "PPOConfig",
+    "PPOLearner",
+    "RealFitness",
+    "SB3Agent",
+    "collect",
+    "dream_vec_env",
+    "evaluate",
+    "evaluate_dream",
+    "latent_vec_env",
+    "load_agent",
+    "record",
+]
+
+_MODULES = {
+    "agent": ("Agent",),
+    "cma_es": ("CMAES", "CMAESConfig"),
+    "collection": ("collect",),
+    "controller": ("ControllerAgent", "ControllerConfig"),
+    "evaluation": ("EvaluationResult", "evaluate", "evaluate_dream"),
+    "fitness": ("DreamFitness", "RealFitness"),
+    "loading": ("load_agent",),
+    "ppo": ("PPOConfig", "PPOLearner"),
+    "recording": ("record",),
+    "sb3": ("SB3Agent", "dream_vec_env", "latent_vec_env"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from gymnasium import spaces
 
 from wmrl.artifact import Artifact, load_artifact
@@ -50,7 +51,13 @@ class Agent(ABC):
         """
 
     @abstractmethod
-    def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        card: str | None = None,
+    ) -> str:
         """Writes an artifact of kind ``"agent"`` and returns its digest."""
 
     @classmethod
@@ -62,3 +69,22 @@ class Agent(ABC):
     def load(cls, name_or_path: str | Path) -> Self:
         """Opens a saved agent of this class."""
         return cls.from_artifact(load_artifact(name_or_path, kind="agent"))
+
+    def to(self, device: str | torch.device) -> Self:
+        """Moves what it computes with to a device; observations and actions stay NumPy arrays."""
+        return self
+
+    def observation_rows(self, observation: np.ndarray) -> np.ndarray:
+        """An observation ``(O,)`` or ``(N, O)`` as rows ``(N, O) float32``, contiguous.
+
+        Raises:
+            ValueError: it has another shape.
+        """
+        rows = np.ascontiguousarray(observation, np.float32)
+        size = self.observation_space.shape[0]
+        if rows.ndim not in (1, 2) or rows.shape[-1] != size:
+            raise ValueError(
+                f"observation: expected shape ({size},) or (N, {size}), got {rows.shape}; is the "
+                "environment's memory the one that this agent was trained with?"
+            )
+        return rows.reshape(-1, size)

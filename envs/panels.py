@@ -57,7 +57,7 @@ class PanelDrawer:
     height: int = 300
     action_names: tuple[str, ...] = ()
     text_size: int = 20
-    gap: int = field(default=10, repr=False)
+    gap: int = field(default=16, repr=False)
 
     def __post_init__(self) -> None:
         for name, least in (("width", 80), ("height", 60), ("text_size", 8), ("gap", 0)):
@@ -106,11 +106,11 @@ class PanelDrawer:
         """The picture, stretched: smoothly, but never ringing where it is enlarged."""
         shrinks = panel.picture.shape[0] > self.height
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        picture = cv2.resize(panel.picture, (self.width, self.height), interpolation=how)
-        if not panel.dimmed:
-            return picture
-        background = np.array(_BACKGROUND)
-        return (0.25 * picture + 0.75 * background).astype(np.uint8)
+        size = (self.width, self.height)
+        picture: np.ndarray = cv2.resize(panel.picture, size, interpolation=how)
+        if panel.dimmed:
+            picture = (0.25 * picture + 0.75 * np.array(_BACKGROUND)).astype(np.uint8)
+        return picture
 
     def _draw_action(
         self, draw: ImageDraw.ImageDraw, action: np.ndarray, *, left: int, top: int, color: Color

@@ -41,11 +41,13 @@ class Task:
         frame_skip: base frames that a decision lasts.
         warmup_frames: base frames at an episode's start in which no dream may start.
         max_frames: base frames after which an episode is truncated.
+        fps: base frames a second at the game's own speed, for videos and windows.
         patience: while collecting, base frames without a positive reward after which an episode
             is cut short; None to never do so.
         explore_low, explore_high: bounds ``(A,)`` of an episode's mean action under the smoothed
             random policy; zeros if empty.
         solved_at: mean return at which the task counts as solved, if there is such a number.
+        action_names: what the controller's numbers are, as films write it; none if empty.
     """
 
     name: str
@@ -59,10 +61,12 @@ class Task:
     frame_skip: int = 1
     warmup_frames: int = 0
     max_frames: int = 1000
+    fps: float = 50.0
     patience: int | None = None
     explore_low: tuple[float, ...] = ()
     explore_high: tuple[float, ...] = ()
     solved_at: float | None = None
+    action_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.action_space, spaces.Box) or len(self.action_space.shape) != 1:
@@ -70,10 +74,10 @@ class Task:
         for name in ("frame_skip", "max_frames"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("explore_low", "explore_high"):
+        for name in ("explore_low", "explore_high", "action_names"):
             if len(getattr(self, name)) not in (0, self.action_size):
                 raise ValueError(
-                    f"{name}: expected {self.action_size} numbers, got {getattr(self, name)}"
+                    f"{name}: expected {self.action_size} items, got {getattr(self, name)}"
                 )
 
     @property
@@ -111,6 +115,7 @@ CAR_RACING = Task(
     explore_low=(0.0, -0.05),
     explore_high=(0.0, 0.5),
     solved_at=900.0,
+    action_names=("steer", "pedal"),
 )
 
 _TASKS = {CAR_RACING.name: CAR_RACING}

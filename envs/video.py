@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import imageio.v2 as imageio
+import imageio_ffmpeg
 import numpy as np
 
 # One palette for the whole film, and an ordered dither, which doesn't flicker between frames.
@@ -16,12 +16,12 @@ _GIF_FILTER = "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dit
 _OPTIONS: dict[str, dict[str, Any]] = {
     ".mp4": {
         "codec": "libx264",
-        "pixelformat": "yuv420p",  # the one that every browser and player shows
+        "pix_fmt_out": "yuv420p",  # the one that every browser and player shows
         "output_params": ["-crf", "20", "-preset", "fast", "-movflags", "+faststart"],
     },
     ".gif": {
         "codec": "gif",
-        "pixelformat": "pal8",
+        "pix_fmt_out": "pal8",
         "output_params": ["-filter_complex", _GIF_FILTER, "-loop", "0"],
     },
 }
@@ -82,22 +82,31 @@ def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield frame
 
 
-def _write(path: Path, frames: Iterable[np.ndarray], *, fps: float) -> None:
-    suffix = path.suffix.lower()
-    writer = imageio.get_writer(
+def _write(path: Path, frames: Iterator[np.ndarray], *, fps: float) -> None:
+    even = path.suffix.lower() == ".mp4"
+    frames = map(_padded, frames) if even else frames
+    first = next(frames)
+    writer = imageio_ffmpeg.write_frames(
         path,
-        format="FFMPEG",  # type: ignore[arg-type]  # imageio takes the plug-in's name
-        mode="I",
+        (first.shape[1], first.shape[0]),
         fps=fps,
         quality=None,
         macro_block_size=1,
         ffmpeg_log_level="error",
-        **_OPTIONS[suffix],
+        **_OPTIONS[path.suffix.lower()],
     )
-    with writer:
-        for frame in frames:
-            if suffix == ".mp4":
-                frame = np.pad(frame, [(0, n % 2) for n in frame.shape[:2]] + [(0, 0)], "edge")
-            writer.append_data(np.ascontiguousarray(frame))
+    writer.send(None)  # starts the generator
+    try:
+        for frame in chain([first], frames):
+            writer.send(np.ascontiguousarray(frame))
+    finally:
+        writer.close()  # waits for the encoder
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _padded(frame: np.ndarray) -> np.ndarray:
+    height, width = frame.shape[:2]
+    if height % 2 == 0 and width % 2 == 0:
+        return frame
+    return np.pad(frame, [(0, height % 2), (0, width % 2), (0, 0)], "edge")

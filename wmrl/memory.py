@@ -93,6 +93,7 @@ class Memory(nn.Module, ABC, Generic[P]):
         *,
         first: Tensor | None = None,
         state: MemoryState | None = None,
+        dropout: torch.Generator | None = None,
     ) -> tuple[P, MemoryState]:
         """Runs over a sequence.
 
@@ -101,14 +102,25 @@ class Memory(nn.Module, ABC, Generic[P]):
             actions: ``(B, T, A) float32`` a_t.
             first: ``(B, T) bool``, where an episode starts: the state is reset before that step.
             state: state before the first step; the initial state if None.
+            dropout: source of dropout masks; no dropout if None, in training mode or not.
 
         Returns:
             The predictions for step t + 1, with leading axes (B, T), and the last state.
         """
 
     @abstractmethod
-    def step(self, latent: Tensor, action: Tensor, state: MemoryState) -> tuple[P, MemoryState]:
-        """One step: latent ``(B, Z)``, action ``(B, A)``; predictions with leading axis (B,)."""
+    def step(
+        self,
+        latent: Tensor,
+        action: Tensor,
+        state: MemoryState,
+        *,
+        dropout: torch.Generator | None = None,
+    ) -> tuple[P, MemoryState]:
+        """One step: latent ``(B, Z)``, action ``(B, A)``; predictions with leading axis (B,).
+
+        With a generator as ``dropout``, masks are drawn from it; without one nothing is dropped.
+        """
 
     @abstractmethod
     def features(self, state: MemoryState) -> Tensor:

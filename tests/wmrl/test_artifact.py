@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from wmrl.vae import VAEConfig
 
 from wmrl.artifact import (
     ArtifactError,
@@ -18,6 +17,7 @@ from wmrl.artifact import (
     save_artifact,
     shipped_artifacts,
 )
+from wmrl.vae import VAEConfig
 
 
 @pytest.fixture

@@ -1,0 +1,31 @@
+"""What an agent's artifact says of the eye that it looks through."""
+
+from pathlib import Path
+from typing import Any
+
+from wmrl.envs.eye import Eye
+
+
+def eye_entry(eye: Eye, *, vision: str | Path, memory: str | Path | None = None) -> dict[str, Any]:
+    """The value of :attr:`Agent.eye <wmrl.agents.agent.Agent>`, JSON-able.
+
+    Args:
+        eye: what the agent is trained with.
+        vision: the shipped name or the path under which others will find its vision.
+        memory: the same for its memory; None where it has none.
+
+    Raises:
+        ValueError: the eye has a memory and no name for it was given, or the other way round.
+    """
+    if (eye.memory is None) != (memory is None):
+        raise ValueError(
+            f"memory: expected {'None' if eye.memory is None else 'a name or path'}, got {memory!r}"
+        )
+    return {
+        "task": eye.task.name,
+        "vision": str(vision),
+        "memory": None if memory is None else str(memory),
+        "vision_digest": eye.vision.digest,
+        "memory_digest": None if eye.memory is None else eye.memory.digest,
+        "frame_skip": eye.frame_skip,
+    }

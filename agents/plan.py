@@ -1,0 +1,130 @@
+"""TrainingPlan: how much of everything the whole loop does, from nothing to a driver."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+from wmrl.agents.cma_es import CMAESConfig
+from wmrl.agents.fitness import DreamFitnessConfig
+from wmrl.agents.ppo import PPOConfig
+from wmrl.dream_starts import DreamStartsConfig
+from wmrl.mdn_rnn import MDNRNNConfig
+from wmrl.train_memory import MemoryTrainingConfig
+from wmrl.training import TrainingConfig
+from wmrl.vae import VAEConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """The loop's amounts; everything that a run's result depends on besides its seed.
+
+    Attributes:
+        rounds: R, how many times to collect, learn the world, and learn to act in the dream.
+        first_frames: base frames of random driving in the first round.
+        round_frames: base frames that the dream-trained driver collects in each later round.
+        noise: exploration noise of that driver, as in
+            :class:`~wmrl.agents.behaviour.NoisyBehaviour`.
+        vision_rounds: rounds that (re)train the vision; later ones keep it, and the driver with it.
+        vision: sizes and loss of the vision.
+        vision_training: how it learns in the first round.
+        vision_retraining: how it goes on in the later of its rounds.
+        memory: sizes and loss of a memory.
+        memory_training: how each memory learns when it starts anew.
+        memory_retraining: how it goes on with more data under the same vision.
+        members: memories that dream as one.
+        pessimism: standard deviations between them that are taken off the reward.
+        noise_floor: floor under their Gaussians' σ in the dream.
+        temperature: τ of the dream.
+        dropout: whether the memories' dropout stays on in the dream.
+        algorithm: how the driver learns in the dream, ``"ppo"`` or ``"cma-es"``.
+        evolution: CMA-ES: how it searches, each time from where it was.
+        trials: CMA-ES: how a controller is tried; the dream's own settings are this plan's.
+        dreams: PPO: dreams that are stepped as one batch.
+        dream_decisions: decisions that a dream lasts.
+        dream: PPO: how the driver learns when it starts anew.
+        dream_seconds: for how long at most; None for no limit (the same for the next two).
+        dream_again: how it goes on under the same vision.
+        dream_again_seconds: for how long at most.
+        real_envs: real games at once; 0 to end with the dream-trained driver, as CMA-ES does.
+        real: how the dream-trained driver goes on in the real game.
+        real_seconds: for how long at most.
+        score_episodes: episodes of each point of the curve.
+        score_every: chunks of real training between points.
+    """
+
+    rounds: int = 4
+    first_frames: int = 250_000
+    round_frames: int = 200_000
+    noise: float = 0.6
+    vision_rounds: int = 2
+    vision: VAEConfig = field(default_factory=VAEConfig)
+    vision_training: TrainingConfig = field(default_factory=TrainingConfig)
+    vision_retraining: TrainingConfig = field(default_factory=TrainingConfig)
+    memory: MDNRNNConfig = field(default_factory=MDNRNNConfig)
+    memory_training: MemoryTrainingConfig = field(default_factory=MemoryTrainingConfig)
+    memory_retraining: MemoryTrainingConfig = field(default_factory=MemoryTrainingConfig)
+    members: int = 2
+    pessimism: float = 1.0
+    noise_floor: float = 0.0
+    temperature: float = 1.0
+    dropout: bool = True
+    algorithm: Literal["ppo", "cma-es"] = "ppo"
+    evolution: CMAESConfig = field(default_factory=CMAESConfig)
+    trials: DreamFitnessConfig = field(default_factory=DreamFitnessConfig)
+    dreams: int = 256
+    dream_decisions: int = 50
+    dream: PPOConfig = field(default_factory=PPOConfig.dream)
+    dream_seconds: float | None = None
+    dream_again: PPOConfig = field(default_factory=PPOConfig.dream)
+    dream_again_seconds: float | None = None
+    real_envs: int = 32
+    real: PPOConfig = field(default_factory=PPOConfig.real)
+    real_seconds: float | None = None
+    score_episodes: int = 20
+    score_every: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "first_frames", "round_frames", "vision_rounds", "members"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.real_envs < 0:
+            raise ValueError(f"real_envs: expected at least 0, got {self.real_envs}")
+        if self.algorithm not in ("ppo", "cma-es"):
+            raise ValueError(f"algorithm: expected 'ppo' or 'cma-es', got {self.algorithm!r}")
+        if self.algorithm == "cma-es" and self.real_envs:
+            raise ValueError(
+                f"real_envs: expected 0 with CMA-ES, got {self.real_envs}; real fine-tuning is "
+                "PPO's, or a train-controller of its own"
+            )
+
+    @classmethod
+    def for_hours(cls, hours: float) -> Self:
+        """A plan that takes about ``hours`` on two cores: 55 % dreaming, 45 % real fine-tuning.
+
+        Every stage has its share of the time as a limit, and learns as much as fits into it; a
+        slower machine so ends in time with less learned. By that, two runs of the same seed are
+        alike only in kind; a plan without time limits repeats to the bit.
+
+        Raises:
+            ValueError: ``hours`` is not above 0.
+        """
+        if not hours > 0:
+            raise ValueError(f"hours: expected above 0, got {hours}")
+        frames = min(hours, 4.0)  # more than a million a round is of no use
+        starts = DreamStartsConfig(count=1024, warmup_frames=50)
+        memory = MemoryTrainingConfig(steps=100_000, max_seconds=90 * hours, starts=starts)
+        vision = TrainingConfig(steps=1_000_000, max_seconds=200 * hours)
+        dream = PPOConfig.dream(steps=1_000_000_000, anneal_by="time")
+        return cls(
+            first_frames=int(250_000 * frames),
+            round_frames=int(200_000 * frames),
+            vision_training=vision,
+            vision_retraining=replace(vision, max_seconds=120 * hours, learning_rate=3e-4),
+            memory_training=memory,
+            memory_retraining=replace(memory, max_seconds=60 * hours, learning_rate=5e-4),
+            dream=dream,
+            dream_again=replace(dream, log_std=-1.0, learning_rate=2e-4),
+            real=PPOConfig.real(steps=2_000_000, anneal_by="time"),
+            dream_seconds=120 * hours,
+            dream_again_seconds=90 * hours,
+            real_seconds=1600 * hours,
+        )

@@ -1,0 +1,369 @@
+"""PPOLearner: proximal policy optimisation in a dream or in the real game, killed and resumed."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from safetensors.torch import save as save_safetensors
+from torch import nn
+
+from wmrl.agents.agent import Agent, State
+from wmrl.agents.batched_ppo import BatchedPPO
+from wmrl.agents.evaluator import Evaluator
+from wmrl.agents.progress import learning_progress
+from wmrl.agents.randomness import isolated_randomness
+from wmrl.agents.sb3 import SB3Agent
+from wmrl.agents.sb3_vec_env import SB3VecEnv
+from wmrl.agents.seeds import training_seed
+from wmrl.metrics import MetricsLogger
+from wmrl.run import Run
+from wmrl.seeding import integer_seed
+
+_ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
+_CHECKPOINT = "ppo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig:
+    """How PPO learns; :meth:`dream` and :meth:`real` are the recipes for CarRacing.
+
+    Attributes:
+        steps: decisions to learn from in all, over all environments.
+        rollout_steps: T, decisions of every environment between updates.
+        chunk_rollouts: rollouts between checkpoints; environments are reset after each chunk.
+        epochs: passes over a rollout.
+        minibatch: decisions in a gradient step.
+        learning_rate: Adam's at the start.
+        learning_rate_final: and at the end, linear in between.
+        log_std: logarithm of the action noise's standard deviation at the start; None to keep a
+            warm start's own (0 without one).
+        log_std_final: and at the end, linear in between; None to learn it by gradient.
+        anneal_by: what counts as the end: ``"steps"``, or ``"time"`` for whichever of steps and
+            time limit is nearer its end. By time, no two runs are alike.
+        gamma: discount γ of a decision.
+        gae_lambda: λ of generalised advantage estimation.
+        clip_range: ε of the clipped objective.
+        entropy: weight of the entropy bonus.
+        value: weight of the value loss.
+        max_grad_norm: gradients are clipped to it.
+        target_kl: stop the passes over a rollout beyond this divergence; None not to.
+        reward_scale: what rewards are multiplied by.
+        stagger: in a chunk, cut each environment's first episode at a random one of so many
+            decisions, so that episodes do not all start at once; 0 not to.
+        hidden_sizes: widths of the policy's and of the value's network.
+        activation: ``"tanh"``, ``"relu"`` or ``"elu"``.
+    """
+
+    steps: int = 1_000_000
+    rollout_steps: int = 32
+    chunk_rollouts: int = 16
+    epochs: int = 4
+    minibatch: int = 1024
+    learning_rate: float = 3e-4
+    learning_rate_final: float = 3e-4
+    log_std: float | None = None
+    log_std_final: float | None = None
+    anneal_by: Literal["steps", "time"] = "steps"
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    clip_range: float = 0.2
+    entropy: float = 0.0
+    value: float = 0.5
+    max_grad_norm: float = 0.5
+    target_kl: float | None = None
+    reward_scale: float = 0.05
+    stagger: int = 0
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    activation: str = "tanh"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))  # JSON gives lists
+        for name in ("steps", "rollout_steps", "chunk_rollouts", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.minibatch < 2:
+            raise ValueError(f"minibatch: expected at least 2, got {self.minibatch}")
+        for name in ("learning_rate", "reward_scale", "clip_range", "max_grad_norm"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
+        for name in ("learning_rate_final", "entropy", "value", "stagger"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+        for name in ("gamma", "gae_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+        if self.anneal_by not in ("steps", "time"):
+            raise ValueError(f"anneal_by: expected 'steps' or 'time', got {self.anneal_by!r}")
+        if self.log_std is None and self.log_std_final is not None:
+            raise ValueError("log_std: expected a number where log_std_final is one, got None")
+        if self.activation not in _ACTIVATIONS:
+            raise ValueError(
+                f"activation: expected one of {sorted(_ACTIVATIONS)}, got {self.activation!r}"
+            )
+
+    @classmethod
+    def dream(cls, **options: Any) -> Self:
+        """For 256 dreams of 60 decisions each."""
+        recipe: dict[str, Any] = {"steps": 2_000_000, "entropy": 0.003, "log_std": -0.5}
+        return cls(**recipe | options)
+
+    @classmethod
+    def real(cls, **options: Any) -> Self:
+        """For 32 real games, from a policy that was trained in a dream."""
+        recipe: dict[str, Any] = {
+            "steps": 350_000,
+            "rollout_steps": 64,
+            "chunk_rollouts": 20,
+            "epochs": 8,
+            "minibatch": 256,
+            "learning_rate": 2e-4,
+            "learning_rate_final": 2e-5,
+            "log_std": -1.2,
+            "log_std_final": -1.8,
+            "stagger": 250,
+        }
+        return cls(**recipe | options)
+
+
+class PPOLearner:
+    """Trains a policy with PPO (https://arxiv.org/abs/1707.06347), a chunk at a time.
+
+    A chunk of rollouts is a pure function of the checkpoint before it (policy, optimiser,
+    position) and of the chunk's own seed: environments are reset, and every generator is seeded
+    from it. So a run that was killed goes on from its last checkpoint to the same bits as one
+    that was not.
+
+    Args:
+        env: batched environments that reset in the same step, the same way for the same seed.
+        config: how to learn.
+        path: the run's folder, which this object owns until :meth:`close`.
+        seed: root of all that is random.
+        eye: kept with the agent (see :class:`~wmrl.agents.agent.Agent`).
+        init: an agent to start from, of the same architecture.
+        device: where the policy learns; small ones are fastest on the CPU.
+
+    Attributes:
+        agent: the policy as an agent; it goes on learning with this object.
+        steps: decisions learned from so far.
+        seconds: time spent learning so far, over all sessions.
+
+    Raises:
+        RunError: the folder is in use, or belongs to a run of another configuration.
+        ValueError: ``init`` does not fit.
+    """
+
+    def __init__(
+        self,
+        env: SB3VecEnv | VectorEnv[Any, Any, Any],
+        config: PPOConfig,
+        *,
+        path: str | Path,
+        seed: int = 0,
+        eye: Mapping[str, Any] | None = None,
+        init: Agent | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.env = env if isinstance(env, SB3VecEnv) else SB3VecEnv(env)
+        self.config = config
+        self.steps, self.seconds = 0, 0.0
+        self._chunk, self._fraction = 0, 0.0
+        self._seed = seed
+        self._model = self._build(device)
+        self.agent = SB3Agent.from_model(self._model, eye=eye)
+        start = None if init is None else _warm_start(self._model.policy, init)
+        if config.log_std is not None:
+            self._model.policy.log_std.data.fill_(config.log_std)
+        self._run = Run(
+            path,
+            config={
+                "learner": "PPOLearner",
+                "config": asdict(config),
+                "seed": seed,
+                "num_envs": self.env.num_envs,
+                "eye": dict(eye or {}),
+                "init": start,
+            },
+        )
+        try:
+            self._restore()
+        except BaseException:
+            self._run.close()
+            raise
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps are learned."""
+        return self.steps >= self.config.steps
+
+    def learn(
+        self,
+        *,
+        max_seconds: float | None = None,
+        evaluator: Evaluator | None = None,
+        evaluate_every: int = 1,
+        progress: bool = True,
+    ) -> Self:
+        """Learns until ``config.steps``, from where the run's last checkpoint is.
+
+        Args:
+            max_seconds: stop after so many seconds of learning, counted over all sessions of this
+                run. A run that this stops is not repeatable to the bit.
+            evaluator: measures the agent for curves; its time does not count.
+            evaluate_every: chunks between measurements.
+            progress: show a progress bar.
+
+        Returns:
+            Itself.
+        """
+        limit = np.inf if max_seconds is None else max_seconds
+        with (
+            MetricsLogger(self._run.path, resume_step=self.steps or None) as logger,
+            learning_progress("PPO", total=self.config.steps, show=progress) as advance,
+        ):
+            while not self.done and self.seconds < limit:
+                rows = self._learn_chunk(limit, advance)
+                if evaluator is not None and self._chunk % evaluate_every == 0:
+                    rows[self.steps] |= evaluator(self.agent)
+                for step, values in rows.items():
+                    logger.log(step, values)
+                self._checkpoint()
+        return self
+
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: State | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, State | None]:
+        """The agent's :meth:`~wmrl.agents.agent.Agent.predict`."""
+        return self.agent.predict(observation, state, episode_start, deterministic)
+
+    def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
+        """Writes the agent as an artifact and returns its digest."""
+        own = {
+            "algorithm": "ppo",
+            "config": asdict(self.config),
+            "seed": self._seed,
+            "steps": self.steps,
+        }
+        return self.agent.save(path, provenance=own | dict(provenance or {}))
+
+    def close(self) -> None:
+        """Gives the run's folder free. The environments are the caller's to close."""
+        self._run.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _build(self, device: str | torch.device) -> BatchedPPO:
+        config = self.config
+        with isolated_randomness(integer_seed(self._seed, "ppo", "policy")):
+            model = BatchedPPO(
+                "MlpPolicy",
+                self.env,
+                learning_rate=lambda _: self._blend(
+                    config.learning_rate, config.learning_rate_final
+                ),
+                n_steps=config.rollout_steps,
+                batch_size=min(config.minibatch, config.rollout_steps * self.env.num_envs),
+                n_epochs=config.epochs,
+                gamma=config.gamma,
+                gae_lambda=config.gae_lambda,
+                clip_range=config.clip_range,
+                ent_coef=config.entropy,
+                vf_coef=config.value,
+                max_grad_norm=config.max_grad_norm,
+                target_kl=config.target_kl,
+                reward_scale=config.reward_scale,
+                policy_kwargs={
+                    "net_arch": list(config.hidden_sizes),
+                    "activation_fn": _ACTIVATIONS[config.activation],
+                    "optimizer_kwargs": {"eps": 1e-5, "fused": True},
+                },
+                device=device,
+            )
+        model.policy.log_std.requires_grad_(config.log_std_final is None)
+        return model
+
+    def _blend(self, start: float, end: float) -> float:
+        return start + (end - start) * min(self._fraction, 1.0)
+
+    def _learn_chunk(
+        self, limit: float, advance: Callable[[int, str], None]
+    ) -> dict[int, dict[str, float]]:
+        """One chunk; returns metrics by step."""
+        config, model = self.config, self._model
+        rows: dict[int, dict[str, float]] = {}
+        with isolated_randomness(integer_seed(self._seed, "ppo", self._chunk)):
+            self._reset_env()
+            for _ in range(config.chunk_rollouts):
+                started = time.perf_counter()
+                self._fraction = self._progress(limit)
+                if config.log_std is not None and config.log_std_final is not None:
+                    noise = self._blend(config.log_std, config.log_std_final)
+                    model.policy.log_std.data.fill_(noise)
+                logged = model.learn_rollout()
+                self.steps = model.num_timesteps
+                self.seconds += time.perf_counter() - started
+                rows[self.steps] = logged | {"seconds": self.seconds}
+                advance(self.steps, f"return {logged.get('rollout/ep_rew_mean', 0.0):.1f}")
+                if self.done or self.seconds >= limit:
+                    break
+        self._chunk += 1
+        return rows
+
+    def _reset_env(self) -> None:
+        """Makes the model begin with a reset of the environments from the chunk's seed."""
+        count = self.env.num_envs
+        self.env.seed(training_seed(self._seed, "ppo", self._chunk, "env", span=count))
+        if self.config.stagger:
+            generator = np.random.default_rng(integer_seed(self._seed, "ppo", self._chunk, "cut"))
+            self.env.cut_first_episodes(generator.integers(1, self.config.stagger + 1, count))
+        self._model.start_anew()
+
+    def _progress(self, limit: float) -> float:
+        fraction = self.steps / self.config.steps
+        if self.config.anneal_by == "time":
+            fraction = max(fraction, self.seconds / limit)
+        return fraction
+
+    def _checkpoint(self) -> None:
+        state = {"steps": self.steps, "chunk": self._chunk, "seconds": self.seconds}
+        self._run.save_checkpoint(_CHECKPOINT, self._model.training_tensors(), state)
+
+    def _restore(self) -> None:
+        checkpoint = self._run.load_checkpoint(_CHECKPOINT, device=self._model.device)
+        if checkpoint is None:
+            return
+        self._model.load_training_tensors(checkpoint.tensors)
+        state = checkpoint.state
+        self.steps, self._chunk, self.seconds = state["steps"], state["chunk"], state["seconds"]
+        self._model.num_timesteps = self.steps
+
+
+def _warm_start(policy: nn.Module, init: Agent) -> str:
+    """Copies an agent's weights into the policy; returns their SHA-256."""
+    if not isinstance(init, SB3Agent):
+        raise ValueError(f"init: expected a SB3Agent, got a {type(init).__name__}")
+    weights = init.policy.state_dict()
+    expected = {name: tuple(tensor.shape) for name, tensor in policy.state_dict().items()}
+    got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if expected != got:
+        name = min(set(expected.items()) ^ set(got.items()))[0]
+        raise ValueError(
+            f"init: expected an agent of the same observations, actions and hidden sizes; "
+            f"{name!r} expected shape {expected.get(name)}, got {got.get(name)}"
+        )
+    policy.load_state_dict(weights)
+    data = save_safetensors({name: tensor.cpu().contiguous() for name, tensor in weights.items()})
+    return hashlib.sha256(data).hexdigest()

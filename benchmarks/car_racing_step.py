@@ -1,0 +1,139 @@
+"""Speed and pixels of vsg/CarRacing-v3 beside Gymnasium's CarRacing-v3, in one process.
+
+Prints a table and writes it, with machine and versions, to ``benchmarks/car_racing.json``.
+"""
+
+import json
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import tyro
+
+import wmrl  # noqa: F401 - registers the environment
+
+SCENE_ROWS = 84
+BLOCK = 100  # steps of one environment, then of the other: both see the same load of the machine
+
+
+@dataclass
+class Args:
+    """What to measure."""
+
+    tracks: int = 20
+    """episodes, each on a track of its own"""
+    steps: int = 250
+    """steps of each; the first 50 zoom in and cost more"""
+    out: Path = Path(__file__).parent / "car_racing.json"
+    """where the results go"""
+
+
+def _actions(env: Any, steps: int, seed: int) -> list[np.ndarray]:
+    """A drive along the road with some waywardness, found with one environment for both."""
+    rng = np.random.default_rng(seed)
+    env.reset(seed=seed)
+    actions = []
+    for step in range(steps):
+        if step % 25 == 0:
+            drift = rng.uniform(-0.3, 0.3)
+        hull = env.car.hull
+        centres = np.array([(x, y) for _, _, x, y in env.track])
+        nearest = int(np.square(centres - hull.position).sum(axis=1).argmin())
+        dx, dy = centres[(nearest + 4) % len(centres)] - hull.position
+        sideways = dx * np.cos(hull.angle) + dy * np.sin(hull.angle)
+        ahead = dy * np.cos(hull.angle) - dx * np.sin(hull.angle)
+        steer = np.clip(1.5 * np.arctan2(sideways, ahead) + drift, -1, 1)
+        gas = 0.6 * (np.hypot(*hull.linearVelocity) < 45)
+        actions.append(np.array([steer, gas, 0], np.float32))
+        if env.advance(actions[-1])[1]:
+            break
+    return actions
+
+
+def _drive(env: Any, actions: list[np.ndarray]) -> tuple[float, list[np.ndarray], list[float]]:
+    """Seconds, states and rewards of some steps."""
+    results = []
+    start = perf_counter()
+    for action in actions:
+        results.append(env.step(action))
+    seconds = perf_counter() - start
+    return seconds, [result[0] for result in results], [result[1] for result in results]
+
+
+def measure(args: Args) -> dict[str, Any]:
+    """Drive both environments over the same tracks with the same actions."""
+    original, fast = (gym.make(name).unwrapped for name in ("CarRacing-v3", "vsg/CarRacing-v3"))
+    scout: Any = gym.make("vsg/CarRacing-v3").unwrapped
+    start = perf_counter()
+    fast.reset(seed=0)
+    first_reset = perf_counter() - start
+    seconds = np.zeros(2)
+    physics_seconds, steps = 0.0, 0
+    differences = []
+    for seed in range(args.tracks):
+        actions = _actions(scout, args.steps, seed)
+        states = np.array([original.reset(seed=seed)[0], fast.reset(seed=seed)[0]], np.int16)
+        differences.append(abs(states[0] - states[1])[None])
+        for first in range(0, len(actions), BLOCK):
+            block = actions[first : first + BLOCK]
+            (slow_s, slow_states, slow_rewards), (fast_s, fast_states, fast_rewards) = (
+                _drive(env, block) for env in (original, fast)
+            )
+            if slow_rewards != fast_rewards:
+                raise RuntimeError(f"rewards differ on track {seed} after step {first}")
+            seconds += slow_s, fast_s
+            steps += len(block)
+            differences.append(abs(np.array(slow_states, np.int16) - np.array(fast_states)))
+        scout.reset(seed=seed)
+        start = perf_counter()
+        for action in actions:
+            scout.advance(action)
+        physics_seconds += perf_counter() - start
+    scene, bar = np.split(np.concatenate(differences), [SCENE_ROWS], axis=1)
+    return {
+        "steps": steps,
+        "gymnasium_steps_per_s": steps / seconds[0],
+        "vsg_steps_per_s": steps / seconds[1],
+        "ratio": seconds[0] / seconds[1],
+        "undrawn_steps_per_s": steps / physics_seconds,
+        "first_reset_s": first_reset,
+        "scene_mean_difference": float(scene.mean()),
+        "scene_within_4": float((scene <= 4).mean()),
+        "scene_within_24": float((scene <= 24).mean()),
+        "scene_largest_difference": int(scene.max()),
+        "bar_mean_difference": float(bar.mean()),
+        "bar_largest_difference": int(bar.max()),
+    }
+
+
+def _machine() -> dict[str, Any]:
+    packages = ("gymnasium", "numba", "numpy", "pygame-ce", "wmrl")
+    names = {line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")}
+    return {
+        "processor": ", ".join(sorted(names)) or platform.processor(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+def _cpu_lines() -> list[str]:
+    file = Path("/proc/cpuinfo")
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def main(args: Args) -> None:
+    """Measure, print, write."""
+    results = measure(args)
+    for name, value in results.items():
+        print(f"{name:26} {value:12.4f}" if isinstance(value, float) else f"{name:26} {value:12}")
+    args.out.write_text(json.dumps({"machine": _machine(), **results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))

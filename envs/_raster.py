@@ -1,0 +1,456 @@
+"""A compiled drawing of CarRacing's 96x96 state.
+
+Gymnasium fills some hundreds of polygons on a 1000x800 surface, turns it upside down and shrinks it
+with a box filter. Here a line across that surface is no row of pixels but a short list of runs of
+one colour, and painting a polygon overwrites runs. Run boundaries are real numbers, so that the
+soft edges of anti-aliased polygons cost nothing extra, and the box filter only visits boundaries.
+
+All compiled functions live in this one module, since numba's disk cache notices a change only in
+the file of the function that it compiled.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import numba
+import numpy as np
+
+WIDTH, HEIGHT = 1000, 800  # the surface that Gymnasium draws on
+SIZE = 96  # rows and columns of the state
+BAR_TOP = 700  # the status bar's first row on the surface
+BAR_SIZE = 12  # rows of the state that show the status bar
+
+# The scene is sampled along few lines per pixel row: its slanted edges average out. The status
+# bar's edges are level, so it has a line for each row of the surface.
+LINES_PER_PIXEL = 4
+SCENE_LINES = LINES_PER_PIXEL * (SIZE - BAR_SIZE)
+LINES = SCENE_LINES + HEIGHT - BAR_TOP
+PITCH = HEIGHT / SIZE / LINES_PER_PIXEL  # surface rows from one line of the scene to the next
+FIRST_LINE = 0.5 * PITCH - 0.5  # where the first line runs; 0 is the middle of the top row
+LINE_ROWS = FIRST_LINE + PITCH * np.arange(SCENE_LINES)
+MAX_RUNS = 500  # far above what a line of the widest view needs; no power of two, for the cache
+
+# pygame's box filter truncates after each of its two passes: a plain colour c becomes c - 2, a mix
+# is lowered by 1.25 on average.
+FILTER_LOSS = 1.02
+# The filter adds up red, green and blue at once, as fixed-point numbers in one integer. Steps may
+# be negative and borrow from the next colour, but each sum is a mix of colours again.
+ONE_BITS, COLOUR_BITS = 12, 21
+ONE, COLOUR_MASK = 1 << ONE_BITS, (1 << COLOUR_BITS) - 1
+LOSS = int(FILTER_LOSS * ONE)
+
+# Palette entries. The road's polygons follow, one entry each.
+BLACK, GROUND, GRASS, STRIPE_INK, HULL_INK = range(5)
+GAUGE_INK = (5, 6, 6, 7, 7, 8, 9)
+FIRST_ROAD_INK = 10
+
+STRIPE = 1.2  # radians of a wheel's turn that its stripe covers
+GAUGE_LEFT = (125.0, 175.0, 200.0, 225.0, 250.0, 500.0, 750.0)
+GAUGE_UNIT = (0.02, 0.01, 0.01, 0.01, 0.01, -10.0, -0.8)
+GAUGE_LEAST = 1e-4  # smaller values are not shown
+GAUGE_WIDTH, GAUGE_HEIGHT, GAUGE_FOOT = 25.0, 20.0, 780.0
+LEVEL_GAUGE_TOP, LEVEL_GAUGE_FOOT = 720.0, 760.0
+UPRIGHT_GAUGES = 5  # the first ones; the others are level
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+def _compiled(function: _Function) -> _Function:
+    """Compile with numba on first call, and keep the machine code on disk where that is possible.
+
+    numba writes beside this file or, if it can't, below the user's cache folder or
+    ``NUMBA_CACHE_DIR``. Where none of these is writable, every process compiles anew.
+    """
+    try:
+        compiled: _Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError:
+        compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    return compiled
+
+
+class Canvas(NamedTuple):
+    """The surface's lines from the top, as runs of one colour.
+
+    Attributes:
+        edges: (LINES, MAX_RUNS) float32, columns where a line's runs start; the first at 0.
+        inks: (LINES, MAX_RUNS) int32, the palette entry of each run.
+        runs: (LINES,) int64, how many runs a line has.
+        left, right: (LINES,) float64, where the polygon under work starts and ends.
+    """
+
+    edges: np.ndarray
+    inks: np.ndarray
+    runs: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+
+
+class Edge(NamedTuple):
+    """A slanted edge of a polygon: in row y it is in column ``x + y * slope``.
+
+    Attributes:
+        top, bottom: rows of its ends.
+        low, high: columns of its ends.
+    """
+
+    x: float
+    slope: float
+    top: float
+    bottom: float
+    low: float
+    high: float
+
+
+class Scene(NamedTuple):
+    """What looks the same in every episode, in world units.
+
+    Attributes:
+        field: (1, 4, 2) float64, the playfield.
+        grass: (N, 4, 2) float64, the lighter squares on it.
+        reach: no corner of a square or of a road polygon is farther than this from another.
+        wheel: (4, 2) float64, a wheel in its own coordinates, front edge first.
+        hull: (4, 8, 2) float64, the hull's parts in its own coordinates.
+    """
+
+    field: np.ndarray
+    grass: np.ndarray
+    reach: float
+    wheel: np.ndarray
+    hull: np.ndarray
+
+
+def new_canvas() -> Canvas:
+    """An unpainted canvas; drawing wipes it first."""
+    return Canvas(
+        edges=np.empty((LINES, MAX_RUNS), np.float32),
+        inks=np.empty((LINES, MAX_RUNS), np.int32),
+        runs=np.empty(LINES, np.int64),
+        left=np.empty(LINES),
+        right=np.empty(LINES),
+    )
+
+
+@_compiled
+def _wipe(canvas: Canvas) -> None:
+    for line in range(LINES):
+        canvas.edges[line, 0] = 0.0
+        canvas.inks[line, 0] = BLACK
+        canvas.runs[line] = 1
+
+
+@_compiled
+def _paint_lines(canvas: Canvas, first: int, stop: int, ink: int) -> None:
+    """Overwrite columns ``[left, right)`` of lines ``[first, stop)``."""
+    edges, inks, runs_of = canvas.edges, canvas.inks, canvas.runs
+    for line in range(first, stop):
+        left = max(canvas.left[line], 0.0)
+        right = min(canvas.right[line], float(WIDTH))
+        runs = runs_of[line]
+        if left >= right or runs + 2 > MAX_RUNS:
+            continue
+        begin = runs - 1
+        while edges[line, begin] > left:
+            begin -= 1
+        end = begin
+        while end + 1 < runs and edges[line, end + 1] <= right:
+            end += 1
+        ink_after = inks[line, end]
+        new = begin + 1 if edges[line, begin] < left else begin
+        after = new + 2 if right < WIDTH else new + 1
+        shift = after - (end + 1)
+        if shift > 0:
+            for k in range(runs - 1, end, -1):
+                edges[line, k + shift] = edges[line, k]
+                inks[line, k + shift] = inks[line, k]
+        elif shift < 0:
+            for k in range(end + 1, runs):
+                edges[line, k + shift] = edges[line, k]
+                inks[line, k + shift] = inks[line, k]
+        edges[line, new] = left
+        inks[line, new] = ink
+        if right < WIDTH:
+            edges[line, new + 1] = right
+            inks[line, new + 1] = ink_after
+        runs_of[line] = runs + shift
+
+
+@_compiled
+def _widen_hard(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
+    """Make the polygon under work reach an edge and the pixels that it falls in.
+
+    The arrays are of the lines that cross the edge.
+    """
+    for k in range(len(rows)):
+        x = edge.x + min(max(rows[k], edge.top), edge.bottom) * edge.slope
+        left[k] = min(left[k], x)
+        right[k] = max(right[k], x + 1.0)
+
+
+@_compiled
+def _widen_steep(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
+    """The same for an anti-aliased edge, which fades out over one more pixel."""
+    for k in range(len(rows)):
+        x = edge.x + min(max(rows[k], edge.top), edge.bottom) * edge.slope
+        fraction = x - np.floor(x)
+        left[k] = min(left[k], x - (fraction if fraction < 0.5 else 0.0))
+        right[k] = max(right[k], x + (1.0 if fraction < 0.5 else 2.0 - fraction))
+
+
+@_compiled
+def _widen_flat(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
+    """The same where the edge crosses many pixels of a row and fades out over as many."""
+    run = abs(edge.slope)
+    for k in range(len(rows)):
+        x = edge.x + min(max(rows[k], edge.top), edge.bottom) * edge.slope
+        before, after = min(run - 1.0, x - edge.low), min(run - 1.0, edge.high - x)
+        before -= before * (before + 1.0) / (2.0 * run)
+        after -= after * (after + 1.0) / (2.0 * run)
+        left[k] = min(left[k], x - before)
+        right[k] = max(right[k], x + 1.0 + after)
+
+
+@_compiled
+def _widen(
+    canvas: Canvas, first: int, stop: int, ends: tuple[int, int, int, int], soft: bool
+) -> None:
+    """The same for any edge from (x1, y1) to (x2, y2), in lines ``[first, stop)``."""
+    x1, y1, x2, y2 = ends
+    slope = (x2 - x1) / (y2 - y1)
+    edge = Edge(
+        x=x1 - y1 * slope,
+        slope=slope,
+        top=float(min(y1, y2)),
+        bottom=float(max(y1, y2)),
+        low=float(min(x1, x2)),
+        high=float(max(x1, x2)),
+    )
+    left, right, rows = canvas.left[first:stop], canvas.right[first:stop], LINE_ROWS[first:stop]
+    if not soft:
+        _widen_hard(left, right, rows, edge)
+    elif abs(slope) <= 1.0:
+        _widen_steep(left, right, rows, edge)
+    else:
+        _widen_flat(left, right, rows, edge)
+
+
+@_compiled
+def _line_below(y: float) -> int:
+    """The first line of the scene at or below row ``y``."""
+    return min(max(math.ceil((y - FIRST_LINE) / PITCH), 0), SCENE_LINES)
+
+
+@_compiled
+def _paint_polygon(canvas: Canvas, corners: np.ndarray, ink: int, soft: bool) -> None:
+    """Fill a convex polygon with corners ``(N, 2) int64``, columns and rows.
+
+    ``soft`` adds the anti-aliased outline that Gymnasium draws around all but the car.
+    """
+    count = len(corners)
+    top = bottom = corners[0, 1]
+    for k in range(1, count):
+        top, bottom = min(top, corners[k, 1]), max(bottom, corners[k, 1])
+    first, stop = _line_below(top - 0.5), _line_below(bottom + 0.5)
+    canvas.left[first:stop] = WIDTH
+    canvas.right[first:stop] = 0.0
+    x1, y1 = corners[count - 1, 0], corners[count - 1, 1]
+    for k in range(count):
+        x2, y2 = corners[k, 0], corners[k, 1]
+        low, high = min(y1, y2), max(y1, y2)
+        begin = first if low == top else _line_below(low)
+        end = stop if high == bottom else _line_below(high)
+        if low < high and begin < end:
+            _widen(canvas, begin, end, (x1, y1, x2, y2), soft)
+        x1, y1 = x2, y2
+    _paint_lines(canvas, first, stop, ink)
+
+
+@_compiled
+def _project(points: np.ndarray, view: np.ndarray, corners: np.ndarray) -> bool:
+    """From world ``(N, 2)`` to surface columns and rows; whether any of it may be in sight."""
+    cosine, sine, x0, y0 = view[0], view[1], view[2], view[3]
+    left, right, top, bottom = WIDTH, -1, HEIGHT, -1
+    for k in range(len(points)):
+        x, y = points[k, 0], points[k, 1]
+        # Gymnasium truncates toward zero before it turns the surface upside down.
+        column = int(cosine * x - sine * y + x0)
+        row = HEIGHT - 1 - int(sine * x + cosine * y + y0)
+        corners[k, 0], corners[k, 1] = column, row
+        left, right = min(left, column), max(right, column)
+        top, bottom = min(top, row), max(bottom, row)
+    return left < WIDTH and right >= 0 and top < BAR_TOP and bottom >= 0
+
+
+@_compiled
+def _paint_all(
+    canvas: Canvas, polygons: np.ndarray, reach: float, ink: int, ink_step: int, view: np.ndarray
+) -> None:
+    """Fill polygons ``(N, 4, 2)`` of the world that reach no farther than ``reach``."""
+    corners = np.empty((4, 2), np.int64)
+    cosine, sine, x0, y0 = view[0], view[1], view[2], view[3]
+    margin = reach * math.hypot(cosine, sine)
+    for k in range(len(polygons)):
+        x, y = polygons[k, 0, 0], polygons[k, 0, 1]
+        column, height = cosine * x - sine * y + x0, sine * x + cosine * y + y0
+        if (
+            -margin < column < WIDTH + margin
+            and HEIGHT - BAR_TOP - margin < height < HEIGHT + margin
+            and _project(polygons[k], view, corners)
+        ):
+            _paint_polygon(canvas, corners, ink + k * ink_step, True)
+
+
+@_compiled
+def _paint_part(
+    canvas: Canvas, part: np.ndarray, pose: np.ndarray, ink: int, view: np.ndarray
+) -> None:
+    """Fill a part of the car, given in its body's coordinates ``(N, 2)``."""
+    cosine, sine = math.cos(pose[2]), math.sin(pose[2])
+    placed = np.empty_like(part)
+    for k in range(len(part)):
+        placed[k, 0] = cosine * part[k, 0] - sine * part[k, 1] + pose[0]
+        placed[k, 1] = sine * part[k, 0] + cosine * part[k, 1] + pose[1]
+    corners = np.empty((len(part), 2), np.int64)
+    if _project(placed, view, corners):
+        _paint_polygon(canvas, corners, ink, False)
+
+
+@_compiled
+def _paint_wheel(canvas: Canvas, wheel: np.ndarray, pose: np.ndarray, view: np.ndarray) -> None:
+    """Fill a wheel ``(4, 2)`` and the pale stripe that shows how far it has turned."""
+    _paint_part(canvas, wheel, pose, BLACK, view)
+    sine1, sine2 = math.sin(pose[3]), math.sin(pose[3] + STRIPE)
+    if sine1 > 0.0 and sine2 > 0.0:
+        return
+    cosine1, cosine2 = math.cos(pose[3]), math.cos(pose[3] + STRIPE)
+    if sine1 > 0.0:
+        cosine1 = np.sign(cosine1)
+    if sine2 > 0.0:
+        cosine2 = np.sign(cosine2)
+    stripe = wheel.copy()
+    stripe[:2, 1] = wheel[0, 1] * cosine1
+    stripe[2:, 1] = wheel[0, 1] * cosine2
+    _paint_part(canvas, stripe, pose, STRIPE_INK, view)
+
+
+@_compiled
+def _paint_car(canvas: Canvas, scene: Scene, poses: np.ndarray, view: np.ndarray) -> None:
+    for k in range(4):
+        _paint_wheel(canvas, scene.wheel, poses[k], view)
+    for k in range(4):
+        _paint_part(canvas, scene.hull[k], poses[4], HULL_INK, view)
+
+
+@_compiled
+def _paint_bar(canvas: Canvas, x1: float, y1: float, x2: float, y2: float, ink: int) -> None:
+    """Fill a rectangle of the status bar, both ends included."""
+    top, bottom = int(min(y1, y2)), int(max(y1, y2))
+    first = SCENE_LINES + max(top - BAR_TOP, 0)
+    stop = SCENE_LINES + min(bottom + 1, HEIGHT) - BAR_TOP
+    canvas.left[first:stop] = int(min(x1, x2))
+    canvas.right[first:stop] = int(max(x1, x2)) + 1
+    _paint_lines(canvas, first, stop, ink)
+
+
+@_compiled
+def _paint_gauges(canvas: Canvas, gauges: np.ndarray) -> None:
+    for k in range(len(gauges)):
+        if abs(gauges[k]) <= GAUGE_LEAST:
+            continue
+        out, left, ink = gauges[k] * GAUGE_UNIT[k], GAUGE_LEFT[k], GAUGE_INK[k]
+        if k < UPRIGHT_GAUGES:
+            top = GAUGE_FOOT - GAUGE_HEIGHT * out
+            _paint_bar(canvas, left, top, left + GAUGE_WIDTH, GAUGE_FOOT, ink)
+        else:
+            right = left + GAUGE_WIDTH * out
+            _paint_bar(canvas, left, LEVEL_GAUGE_TOP, right, LEVEL_GAUGE_FOOT, ink)
+
+
+@_compiled
+def _pack(colours: np.ndarray) -> np.ndarray:
+    """Colours ``(N, 3)`` as integers ``(N,)``; fractions are cut off, as Gymnasium does."""
+    packed = np.empty(len(colours), np.int64)
+    for k in range(len(colours)):
+        red, green, blue = int(colours[k, 0]), int(colours[k, 1]), int(colours[k, 2])
+        packed[k] = (((red << COLOUR_BITS) + green) << COLOUR_BITS) + blue
+    return packed
+
+
+@_compiled
+def _add_line(
+    canvas: Canvas, line: int, share: int, palette: np.ndarray, steps: np.ndarray
+) -> None:
+    """Add a line's colour steps, each spread over the pixel that it falls in and the next."""
+    edges, inks = canvas.edges, canvas.inks
+    scale = np.float32(SIZE / WIDTH)
+    before = palette[BLACK]
+    for k in range(canvas.runs[line]):
+        colour = palette[inks[line, k]]
+        x = edges[line, k] * scale
+        pixel = int(x)
+        late = int((x - pixel) * share)
+        steps[pixel] += (colour - before) * (share - late)
+        steps[pixel + 1] += (colour - before) * late
+        before = colour
+
+
+@_compiled
+def _finish_row(steps: np.ndarray, row: np.ndarray) -> None:
+    """Sum the colour steps up into a row of pixels ``(SIZE, 3) uint8``, and clear them."""
+    colour = 0
+    for column in range(SIZE):
+        colour += steps[column]
+        row[column, 0] = max((colour >> 2 * COLOUR_BITS) - LOSS, 0) >> ONE_BITS
+        row[column, 1] = max(((colour >> COLOUR_BITS) & COLOUR_MASK) - LOSS, 0) >> ONE_BITS
+        row[column, 2] = max((colour & COLOUR_MASK) - LOSS, 0) >> ONE_BITS
+    steps[:] = 0
+
+
+@_compiled
+def _shrink(
+    canvas: Canvas, first: int, lines_per_pixel: float, palette: np.ndarray, pixels: np.ndarray
+) -> None:
+    """Box-filter lines from ``first`` on into ``pixels`` ``(R, SIZE, 3) uint8``."""
+    steps = np.zeros(SIZE + 1, np.int64)
+    for row in range(len(pixels)):
+        top, bottom = row * lines_per_pixel, (row + 1) * lines_per_pixel
+        for line in range(int(top), math.ceil(bottom - 1e-9)):
+            share = (min(bottom, line + 1.0) - max(top, float(line))) / lines_per_pixel
+            _add_line(canvas, first + line, int(share * ONE), palette, steps)
+        _finish_row(steps, pixels[row])
+
+
+@_compiled
+def draw(
+    canvas: Canvas,
+    colours: np.ndarray,
+    scene: Scene,
+    road: np.ndarray,
+    view: np.ndarray,
+    poses: np.ndarray,
+    gauges: np.ndarray,
+    state: np.ndarray,
+) -> None:
+    """Draw a state, less the score.
+
+    Args:
+        canvas: scratch space.
+        colours: (FIRST_ROAD_INK + P, 3) float64, red, green and blue of each ink.
+        scene: the scenery and the car's shape.
+        road: (P, 4, 2) float64, the road's polygons in world units, in the order of painting.
+        view: (4,) float64: cosine and sine of the camera's turn times its zoom, and column and
+            row, counted from the bottom, of the world's origin on the surface.
+        poses: (5, 4) float64: x, y, angle and phase of the four wheels; of the hull, without phase.
+        gauges: (7,) float64: speed, spin of the four wheels, front wheels' angle, turn rate.
+        state: (SIZE, SIZE, 3) uint8, drawn on.
+    """
+    palette = _pack(colours)
+    _wipe(canvas)
+    _paint_all(canvas, scene.field, np.inf, GROUND, 0, view)
+    _paint_all(canvas, scene.grass, scene.reach, GRASS, 0, view)
+    _paint_all(canvas, road, scene.reach, FIRST_ROAD_INK, 1, view)
+    _paint_car(canvas, scene, poses, view)
+    _paint_gauges(canvas, gauges)
+    scene_rows = SIZE - BAR_SIZE
+    _shrink(canvas, 0, float(LINES_PER_PIXEL), palette, state[:scene_rows])
+    _shrink(canvas, SCENE_LINES, HEIGHT / SIZE, palette, state[scene_rows:])

@@ -1,0 +1,113 @@
+"""The ``wmrl`` command: finds the subcommand, and loads that one module only.
+
+Every subcommand is a module of this package with a frozen dataclass ``Args``, whose fields become
+options, and a function ``main(args)``.
+"""
+
+import difflib
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+
+import wmrl
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    Attributes:
+        module: module of this package that holds its ``Args`` and ``main``.
+        summary: its line in ``wmrl --help``.
+    """
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Command("demo", "five minutes: learn to drive in a dream, then drive the real game"),
+    "doctor": Command("doctor", "check this installation, and say how to mend what is wrong"),
+    "play": Command("play", "drive yourself with the arrow keys, in the real game or in the dream"),
+    "train": Command("train", "the whole loop, from nothing to a driver; resumable"),
+    "collect": Command("collect", "record episodes of a task into a rollout store"),
+    "inspect": Command("inspect_store", "show what a rollout store holds"),
+    "train-vision": Command("train_vision", "train the eye: frames to latents and back"),
+    "train-memory": Command(
+        "train_memory", "train the memory: what comes next, which is the dream"
+    ),
+    "train-controller": Command("train_controller", "train a controller, in a dream or for real"),
+    "evaluate": Command("evaluate", "score an agent on fixed seeds in the unmodified game"),
+    "record": Command("record", "film an agent: real frame, reconstruction and dream side by side"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command and exits: 0 when it did its work, 2 when it was asked for the impossible.
+
+    Args:
+        argv: arguments after the program's name; those of the process if None.
+    """
+    sys.exit(run(sys.argv[1:] if argv is None else argv))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs the command and returns its exit status."""
+    debug = "--debug" in argv
+    words = [word for word in argv if word != "--debug"]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    name, *rest = words
+    if name in ("-V", "--version"):
+        print(f"wmrl {wmrl.__version__}")
+        return 0
+    if name not in COMMANDS:
+        return _fail(f"there is no command {name!r}{_suggestion(name)}; see wmrl --help")
+    try:
+        return _run_command(name, rest)
+    except KeyboardInterrupt:
+        return _fail("interrupted", status=130)
+    except (ValueError, OSError, ImportError) as error:
+        if debug:
+            traceback.print_exc()
+            return 2
+        return _fail(f"{error or type(error).__name__}\n(wmrl --debug {name} … shows where)")
+
+
+def usage() -> str:
+    """The text of ``wmrl --help``."""
+    width = max(map(len, COMMANDS))
+    return "\n".join(
+        [
+            "usage: wmrl [--debug] COMMAND [OPTIONS]",
+            "",
+            "World models for reinforcement learning: agents that learn in their own dreams.",
+            "",
+            *(f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()),
+            "",
+            "wmrl COMMAND --help lists a command's options; --debug shows the traceback of an",
+            "error; --version prints the version.",
+        ]
+    )
+
+
+def _run_command(name: str, words: Sequence[str]) -> int:
+    import tyro
+
+    module = import_module(f"wmrl.scripts.{COMMANDS[name].module}")
+    args = tyro.cli(module.Args, prog=f"wmrl {name}", description=module.__doc__, args=words)
+    # A command may return an exit status; most return nothing, which is success.
+    return module.main(args) or 0
+
+
+def _suggestion(name: str) -> str:
+    close = difflib.get_close_matches(name, COMMANDS, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _fail(message: str, *, status: int = 2) -> int:
+    print(f"wmrl: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,244 @@
+"""Checks this installation: versions, devices, extras, the game, videos and shipped artifacts.
+
+Each problem comes with its mend. The exit status is 1 when there is a problem.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+import wmrl
+
+SHIPPED_NAMES = ("car-racing-vae", "car-racing-mdnrnn", "car-racing-real", "car-racing-dream")
+_RIVALS = (
+    ("box2d", "box2d-py"),
+    ("pygame", "pygame-ce"),
+    ("opencv-python", "opencv-python-headless", "opencv-contrib-python"),
+)
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of ``wmrl doctor``."""
+
+    json: bool = False
+    """Print the checks as JSON, for bug reports and scripts."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check found.
+
+    Attributes:
+        subject: what was looked at.
+        state: ``"ok"``; ``"note"``, something optional is missing; or ``"problem"``.
+        found: what is there.
+        mend: what to do about it; empty where nothing need be done.
+    """
+
+    subject: str
+    state: Literal["ok", "note", "problem"]
+    found: str
+    mend: str = ""
+
+
+def main(args: Args) -> int:
+    """Runs the checks, prints them, and returns the exit status."""
+    checks: list[Check] = []
+    for examine in EXAMINATIONS:
+        try:
+            checks.extend(examine())
+        except Exception as error:  # a broken part must not keep the others from being looked at
+            found = f"{type(error).__name__}: {error}"
+            mend = 'reinstall: pip install --force-reinstall "wmrl"'
+            checks.append(Check(examine.__name__.removeprefix("check_"), "problem", found, mend))
+    if args.json:
+        print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+    else:
+        _print(checks)
+    return int(any(check.state == "problem" for check in checks))
+
+
+def check_machine() -> Iterator[Check]:
+    """Python, the machine, and the shared memory that worker processes pass frames through."""
+    version = platform.python_version()
+    old = sys.version_info < (3, 11)
+    mend = "install Python 3.11 or newer" if old else ""
+    yield Check("Python", "problem" if old else "ok", version, mend)
+    yield Check("machine", "ok", f"{platform.platform()}, {os.cpu_count()} cores")
+    if _SHARED_MEMORY.is_dir():
+        free = shutil.disk_usage(_SHARED_MEMORY).free / 2**20
+        found = f"{free:,.0f} MiB free in {_SHARED_MEMORY}"
+        mend = "in a container, run it with --shm-size=1g; or use workers=1" if free < 64 else ""
+        yield Check("shared memory", "problem" if mend else "ok", found, mend)
+
+
+def check_packages() -> Iterator[Check]:
+    """The requirements of wmrl, those of its extras, and packages that shadow each other."""
+    from packaging.requirements import Requirement
+
+    yield Check("wmrl", "ok", f"{wmrl.__version__} in {Path(wmrl.__file__).parent}")
+    for line in metadata.requires("wmrl") or ():
+        requirement = Requirement(line)
+        extra = _extra(requirement)
+        if extra in ("test", "lint"):
+            continue
+        if extra or requirement.marker is None or requirement.marker.evaluate():
+            yield _check_package(requirement, extra)
+    for rivals in _RIVALS:
+        there = [name for name in rivals if _version(name)]
+        if len(there) > 1:
+            mend = f"pip uninstall {' '.join(there)}, then pip install {there[0]}"
+            yield Check(" and ".join(there), "problem", "both are the same module", mend)
+
+
+def check_devices() -> Iterator[Check]:
+    """What torch can compute on."""
+    import torch
+
+    from wmrl.device import resolve_device
+
+    chosen = resolve_device("auto")
+    yield Check("device", "ok", f"device='auto' is {str(chosen)!r}")
+    threads = torch.get_num_threads()
+    yield Check("CPU", "ok", f"{threads} torch threads, {torch.backends.cpu.get_cpu_capability()}")
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if names:
+        yield Check("CUDA", "ok", f"{torch.version.cuda}: {', '.join(names)}")
+    elif torch.backends.mps.is_available():
+        yield Check("MPS", "ok", "available")
+    elif shutil.which("nvidia-smi"):
+        mend = "install a CUDA build of torch that fits the driver: https://pytorch.org"
+        yield Check("CUDA", "note", f"a driver, but torch {torch.__version__} sees no GPU", mend)
+    else:
+        yield Check("CUDA", "note", "none; everything runs on the CPU")
+
+
+def check_game() -> Iterator[Check]:
+    """Whether the game runs and is drawn."""
+    import gymnasium as gym
+
+    env = gym.make("vsg/CarRacing-v3")
+    try:
+        frame, _ = env.reset(seed=0)
+        frame, *_ = env.step(np.array([0.0, 0.5, 0.0], np.float32))
+    finally:
+        env.close()
+    shape, blank = np.shape(frame), bool(np.ptp(frame) == 0)
+    mend = 'reinstall it: pip install --force-reinstall "gymnasium[box2d]"' if blank else ""
+    yield Check("vsg/CarRacing-v3", "problem" if blank else "ok", f"draws frames {shape}", mend)
+    if sys.platform == "linux" and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        mend = "wmrl play and render_mode='human' need one; wmrl record and demo don't"
+        yield Check("display", "note", "none", mend)
+
+
+def check_videos() -> Iterator[Check]:
+    """Whether films can be written."""
+    import imageio_ffmpeg
+
+    from wmrl.envs.video import write_video
+
+    frames = [np.full((64, 64, 3), value, np.uint8) for value in (0, 255)]
+    with tempfile.TemporaryDirectory() as folder:
+        size = write_video(Path(folder) / "film.mp4", frames).stat().st_size
+    yield Check("MP4", "ok", f"ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}, {size} bytes written")
+
+
+def check_artifacts() -> Iterator[Check]:
+    """Whether the shipped artifacts are there, whole, and fit each other."""
+    from wmrl.artifact import Artifact, ArtifactError, load_artifact, shipped_artifacts
+
+    loaded: dict[str, Artifact] = {}
+    for name in dict.fromkeys((*SHIPPED_NAMES, *shipped_artifacts())):
+        try:
+            loaded[name] = load_artifact(name)
+        except ArtifactError as error:
+            yield Check(name, "problem", str(error), "reinstall wmrl, or train it again")
+    digests = {artifact.digest: name for name, artifact in loaded.items()}
+    for name, artifact in loaded.items():
+        strangers = [key for key, digest in _references(artifact) if digest not in digests]
+        found = f"{artifact.class_name} {artifact.digest[:12]}, sums are right"
+        if strangers:
+            found = f"made for another {' and '.join(strangers)} than the shipped one"
+        mend = "reinstall wmrl: its artifacts are of different versions" if strangers else ""
+        yield Check(name, "problem" if strangers else "ok", found, mend)
+
+
+EXAMINATIONS: tuple[Callable[[], Iterator[Check]], ...] = (
+    check_machine,
+    check_packages,
+    check_devices,
+    check_game,
+    check_videos,
+    check_artifacts,
+)
+
+
+def _references(artifact: Any) -> Iterator[tuple[str, str]]:
+    """The artifacts that this one was trained on: what they are, and their digests."""
+    config = {
+        **artifact.config,
+        **artifact.config.get("eye", {}),
+        **artifact.config.get("member", {}),
+    }
+    for kind in ("vision", "memory"):
+        if config.get(f"{kind}_digest"):
+            yield kind, config[f"{kind}_digest"]
+
+
+def _extra(requirement: Any) -> str:
+    """The extra that a requirement belongs to, or an empty string."""
+    for extra in metadata.metadata("wmrl").get_all("Provides-Extra") or ():
+        marker = requirement.marker
+        if marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}):
+            return str(extra)
+    return ""
+
+
+def _check_package(requirement: Any, extra: str) -> Check:
+    version = _version(requirement.name)
+    subject = f"{requirement.name} [{extra}]" if extra else requirement.name
+    if version and requirement.specifier.contains(version, prereleases=True):
+        return Check(subject, "ok", version)
+    found = version or "not installed"
+    target = f"wmrl[{extra}]" if extra else f"{requirement.name}{requirement.specifier}"
+    return Check(subject, "note" if extra else "problem", found, f'pip install "{target}"')
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _print(checks: list[Check]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("", "subject", "found", "what to do"):
+        table.add_column(column, overflow="fold")
+    signs = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[bold red]problem[/]"}
+    for check in checks:
+        words = map(escape, (check.subject, check.found, check.mend))
+        table.add_row(signs[check.state], *words)
+    console = Console()
+    console.print(table)
+    count = sum(check.state == "problem" for check in checks)
+    console.print(f"\n[bold red]{count} problems[/]" if count else "\n[bold green]all is well[/]")

@@ -1,0 +1,93 @@
+"""Scores an agent by the protocol: fixed seeds that no training used, every return kept.
+
+The game is drawn by Gymnasium's own code unless --base says otherwise; a score is the mean of at
+least 100 episodes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+if TYPE_CHECKING:
+    from wmrl.agents.agent import Agent
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of ``wmrl evaluate``."""
+
+    agent: tyro.conf.Positional[str]
+    """Who is scored: a shipped name, a path, or "random" for uniformly random actions."""
+    episodes: int = 100
+    """How many, each on a seed of its own."""
+    out: Path | None = None
+    """JSON file for the result; results/<agent>-<environment>.json if not given."""
+    dream: bool = False
+    """Score it in its dream instead of the real game."""
+    decisions: int = 250
+    """Length of a dream."""
+    temperature: float = 1.0
+    """How uncertain the dream is."""
+    base: str | None = None
+    """Another environment than the game's original, for instance "vsg/CarRacing-v3"."""
+    seed: int = 1_000_000
+    """The first of the seeds; only those from 1,000,000 to 1,999,999 are kept from training."""
+    deterministic: bool = True
+    """Act without exploration noise."""
+    vision: str | None = None
+    """Where the agent's eye is, if it is not where the agent says."""
+    memory: str | None = None
+    """Where the agent's memory is, if it is not where the agent says."""
+    num_envs: int = 20
+    """Games played at once."""
+    workers: int | None = None
+    """Processes that play; one a core if not given. They change nothing but the speed."""
+    device: str = "auto"
+    """Where the models run: auto, cpu, cuda …"""
+
+
+def main(args: Args) -> None:
+    """Scores, prints the score and writes the returns."""
+    from wmrl.agents.driver import open_driver
+    from wmrl.agents.evaluation import RANDOM, evaluate, evaluate_dream
+
+    agent: Agent | str = RANDOM
+    eye, name = None, Path(args.agent).name
+    if args.agent != RANDOM:
+        agent, eye = open_driver(
+            args.agent, vision=args.vision, memory=args.memory, device=args.device
+        )
+    elif args.dream:
+        raise ValueError("agent: 'random' has no dream of its own; score it in the real game")
+    if args.dream:
+        result = evaluate_dream(
+            agent,
+            episodes=args.episodes,
+            decisions=args.decisions,
+            temperature=args.temperature,
+            seed=args.seed,
+            deterministic=args.deterministic,
+            eye=eye,
+            name=name,
+        )
+    else:
+        result = evaluate(
+            agent,
+            episodes=args.episodes,
+            base=args.base,
+            seed=args.seed,
+            deterministic=args.deterministic,
+            eye=eye,
+            num_envs=args.num_envs,
+            workers=args.workers,
+            device=args.device,
+            name=name,
+            progress=True,
+        )
+    where = result.base.rpartition("/")[2]
+    out = args.out or Path("results") / f"{name}-{where}.json"
+    result.save(out)
+    print(f"{name}: {result} from {min(result.returns):.1f} to {max(result.returns):.1f}")
+    print(f"every return is in {out}")

@@ -1,0 +1,105 @@
+"""Shows what a rollout store holds: its numbers, and a contact sheet and a video on request."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import tyro
+
+if TYPE_CHECKING:
+    from wmrl.store import RolloutStore
+    from wmrl.store_report import StoreReport
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of ``wmrl inspect``."""
+
+    store: Annotated[Path, tyro.conf.Positional]
+    """Folder of the store."""
+    out: Path | None = None
+    """Folder to write contact-sheet.png and episodes.mp4 to; none are written if not given."""
+    episodes: int = 6
+    """How many episodes to show: evenly spaced by return, from the worst to the best."""
+    columns: int = 12
+    """Frames of each episode on the contact sheet."""
+    scale: int = 4
+    """Size of a frame's pixel in the video; on the contact sheet it is 2."""
+    fps: float = 12.5
+    """Frames a second in the video."""
+    verify: bool = False
+    """Also read everything and compare it with its checksums."""
+
+
+def main(args: Args) -> None:
+    """Prints the report, and writes the pictures that were asked for."""
+    from wmrl.store import RolloutStore
+    from wmrl.store_report import report_store
+
+    store = RolloutStore(args.store)
+    report = report_store(store)
+    _print(store, report)
+    if args.verify:
+        store.verify()
+        print("every episode is what was written")
+    if args.out is not None:
+        order = np.argsort(report.returns, kind="stable")
+        picks = np.linspace(0, len(order) - 1, min(args.episodes, len(order))).round().astype(int)
+        shown = [store.indices[position] for position in order[picks]]
+        for path in _write_pictures(store, shown, args.out, args):
+            print(path)
+
+
+def _print(store: "RolloutStore", report: "StoreReport") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=str(store.path), show_header=False)
+    low, middle, high = np.quantile(report.returns, (0.1, 0.5, 0.9))
+    meta = store.metadata
+    for name, value in (
+        ("task", meta.task),
+        ("frames", f"{' × '.join(map(str, meta.frame_shape))}, one each {meta.frame_skip}"),
+        ("policy", ", ".join(f"{key} {value}" for key, value in meta.policy.items())),
+        ("episodes", f"{report.episodes:,} ({report.terminated:.0%} ended by the game)"),
+        ("decisions", f"{report.decisions:,} ({report.base_frames:,} base frames)"),
+        ("length", f"{report.lengths.mean():.1f} decisions ({_range(report.lengths)})"),
+        ("return", f"{report.returns.mean():.1f} ± {report.returns.std():.1f}"),
+        ("", f"10 % below {low:.1f}, half below {middle:.1f}, 90 % below {high:.1f}"),
+        ("rewarded", f"{report.rewarded:.1%} of decisions"),
+        ("actions", f"mean {_numbers(report.action_mean)}, std {_numbers(report.action_std)}"),
+        ("on disk", f"{report.bytes / 2**20:.1f} MiB"),
+        ("hash", report.content_hash),
+    ):
+        table.add_row(name, value)
+    Console().print(table)
+
+
+def _write_pictures(
+    store: "RolloutStore", shown: list[int], out: Path, args: Args
+) -> Iterator[Path]:
+    from wmrl.envs.contact_sheet import contact_sheet, write_picture
+    from wmrl.envs.video import write_video
+
+    rows = []
+    for index in shown:
+        frames = store.frames(index)
+        columns = np.linspace(0, len(frames) - 1, args.columns).round().astype(int)
+        rows.append(frames[np.unique(columns)])
+    yield write_picture(out / "contact-sheet.png", contact_sheet(rows, scale=2))
+    film = (
+        frame.repeat(args.scale, axis=0).repeat(args.scale, axis=1)
+        for index in shown
+        for frame in store.frames(index)
+    )
+    yield write_video(out / "episodes.mp4", film, fps=args.fps)
+
+
+def _numbers(values: np.ndarray) -> str:
+    return "(" + ", ".join(f"{value:.2f}" for value in values) + ")"
+
+
+def _range(values: np.ndarray) -> str:
+    return f"{values.min()} to {values.max()}"

@@ -1,0 +1,145 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from wmrl.agents.controller import (
+    ControllerAgent,
+    ControllerConfig,
+    batched_actions,
+    batched_outputs,
+)
+from wmrl.artifact import ArtifactError, save_artifact
+
+
+def config(**options) -> ControllerConfig:
+    return ControllerConfig(**{"observation_size": 3, "action_size": 2} | options)
+
+
+def forward(parameters: np.ndarray, x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    """One controller, one observation, in plain NumPy."""
+    for inputs, outputs in pairwise(sizes):
+        weight, parameters = np.split(parameters, [inputs * outputs])
+        bias, parameters = np.split(parameters, [outputs])
+        x = np.tanh(weight.reshape(outputs, inputs) @ x + bias)
+    return x
+
+
+def test_parameter_count_of_the_paper():
+    assert ControllerConfig(observation_size=288, action_size=3).parameter_count == 867
+
+
+def test_golden_linear_controller():
+    agent = ControllerAgent(config(), np.array([1, 0, 0, 0, 0.5, 0, 0.0, -1.0]))
+    action, state = agent.predict(np.array([0.5, 2.0, 9.0], np.float32))
+    np.testing.assert_allclose(action, [np.tanh(0.5), np.tanh(0.0)], atol=1e-7)
+    assert state is None
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (4, 6)])
+def test_batch_equals_one_by_one(hidden):
+    sizes = config(hidden_sizes=hidden)
+    generator = np.random.default_rng(0)
+    parameters = generator.normal(size=(4, sizes.parameter_count)).astype(np.float32)
+    observations = generator.normal(size=(4, 7, 3)).astype(np.float32)
+    batch = batched_outputs(
+        torch.from_numpy(parameters), torch.from_numpy(observations), config=sizes
+    )
+    assert batch.shape == (4, 7, 2)
+    for p in range(4):
+        for r in range(7):
+            expected = forward(parameters[p], observations[p, r], sizes.layer_sizes)
+            np.testing.assert_allclose(batch[p, r], expected, atol=1e-6)
+
+
+def test_actions_fill_the_action_space():
+    sizes = config(action_low=(0.0, -3.0), action_high=(1.0, 5.0))
+    parameters = torch.zeros(3, sizes.parameter_count)
+    parameters[1, -2:], parameters[2, -2:] = -50.0, 50.0
+    actions = batched_actions(parameters, torch.zeros(3, 1, 3), config=sizes)
+    np.testing.assert_allclose(actions[:, 0], [[0.5, 1.0], [0.0, -3.0], [1.0, 5.0]])
+
+
+def test_for_spaces():
+    built = ControllerConfig.for_spaces(
+        spaces.Box(-1, 1, (3,), np.float32), spaces.Box(0, 2, (2,), np.float32), hidden_sizes=(4,)
+    )
+    assert built == config(hidden_sizes=(4,), action_low=(0, 0), action_high=(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"observation_size": 0}, "observation_size: expected at least 1, got 0"),
+        ({"hidden_sizes": (4, 0)}, "hidden_sizes"),
+        ({"action_low": (0.0,)}, "action_low: expected 2 numbers"),
+        ({"action_low": (0.0, 0.0), "action_high": (1.0, 0.0)}, "low < high"),
+        ({"action_high": (1.0, np.inf)}, "finite bounds"),
+    ],
+)
+def test_config_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        config(**options)
+
+
+def test_shape_errors():
+    sizes = config()
+    with pytest.raises(ValueError, match=r"parameters: expected shape \(P, 8\), got \(1, 9\)"):
+        batched_outputs(torch.zeros(1, 9), torch.zeros(1, 1, 3), config=sizes)
+    with pytest.raises(ValueError, match=r"observations: expected shape \(2, R, 3\)"):
+        batched_outputs(torch.zeros(2, 8), torch.zeros(1, 1, 3), config=sizes)
+    with pytest.raises(ValueError, match=r"parameters: expected shape \(8,\), got \(7,\)"):
+        ControllerAgent(sizes, np.zeros(7))
+    agent = ControllerAgent(sizes, np.zeros(8))
+    with pytest.raises(ValueError, match=r"expected shape \(3,\) or \(N, 3\), got \(4,\)"):
+        agent.predict(np.zeros(4, np.float32))
+
+
+def test_predict_keeps_the_batch_axis():
+    agent = ControllerAgent(config(), np.ones(8))
+    rows = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    many, _ = agent.predict(rows)
+    assert many.shape == (5, 2)
+    assert many.dtype == np.float32
+    one, _ = agent.predict(rows[2], deterministic=True)
+    assert one.shape == (2,)
+    np.testing.assert_allclose(one, many[2], atol=1e-6)
+
+
+def test_save_and_load_are_exact(tmp_path):
+    parameters = np.random.default_rng(1).normal(size=config(hidden_sizes=(4,)).parameter_count)
+    agent = ControllerAgent(config(hidden_sizes=(4,)), parameters, eye={"task": "car-racing"})
+    digest = agent.save(tmp_path / "agent", provenance={"seed": 1}, card="# Card\n")
+    loaded = ControllerAgent.load(tmp_path / "agent")
+    assert len(digest) == 64
+    assert loaded.config == agent.config
+    assert loaded.eye == {"task": "car-racing"}
+    np.testing.assert_array_equal(loaded.parameters, agent.parameters)
+
+
+def test_load_refuses_what_does_not_fit(tmp_path):
+    save_artifact(
+        tmp_path / "other",
+        kind="agent",
+        class_name="Other",
+        config={},
+        tensors={"w": torch.ones(1)},
+    )
+    with pytest.raises(ArtifactError, match="expected a ControllerAgent, got a Other"):
+        ControllerAgent.load(tmp_path / "other")
+    for name, broken in {
+        "none": {},
+        "size": {"controller": {"observation_size": 9, "action_size": 2}, "eye": {}},
+        "field": {"controller": {"surprise": 1}, "eye": {}},
+    }.items():
+        save_artifact(
+            tmp_path / name,
+            kind="agent",
+            class_name="ControllerAgent",
+            config=broken,
+            tensors={"parameters": torch.zeros(8)},
+        )
+        with pytest.raises(ArtifactError, match="not a controller"):
+            ControllerAgent.load(tmp_path / name)

@@ -1,0 +1,24 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wmrl.agents.controller import ControllerAgent, ControllerConfig
+
+
+@pytest.fixture
+def driver_path(tmp_path: Path, tiny: Any) -> Path:
+    """A saved controller with random weights that looks through the tiny eye."""
+    config = ControllerConfig(observation_size=24, action_size=2)
+    eye = {
+        "task": "car-racing",
+        "vision": str(tiny.vision),
+        "memory": str(tiny.memory),
+        "vision_digest": tiny.vision_digest,
+        "memory_digest": tiny.memory_digest,
+        "frame_skip": 4,
+    }
+    weights = np.random.default_rng(0).normal(size=config.parameter_count)
+    ControllerAgent(config, weights, eye=eye).save(tmp_path / "driver")
+    return tmp_path / "driver"

@@ -1,0 +1,106 @@
+import subprocess
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+
+import pytest
+
+import wmrl
+from wmrl.scripts.cli import COMMANDS, Command, run
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A subcommand ``try`` with one option, whose ``main`` the test replaces."""
+    module = ModuleType("wmrl.scripts.try_command", "Tries things.")
+
+    @dataclass(frozen=True)
+    class Args:
+        count: int = 3
+        """how many"""
+
+    module.Args = Args
+    module.main = lambda args: print(f"count {args.count}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(COMMANDS, "try", Command("try_command", "tries things"))
+    return module
+
+
+def test_help_lists_every_command_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from wmrl.scripts.cli import run; status = run(['--help']); "
+        "heavy = {'torch', 'tyro', 'Box2D', 'cv2', 'numba'} & set(sys.modules); "
+        "assert status == 0 and not heavy, (status, heavy)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name, entry in COMMANDS.items():
+        assert name in done.stdout
+        assert entry.summary in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_options_become_arguments(command: ModuleType, capsys: pytest.CaptureFixture) -> None:
+    assert run(["try", "--count", "5"]) == 0
+    assert capsys.readouterr().out == "count 5\n"
+
+
+def test_a_command_chooses_its_exit_status(command: ModuleType) -> None:
+    command.main = lambda args: 1
+    assert run(["try"]) == 1
+
+
+def test_help_of_a_command(command: ModuleType, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(["try", "--help"])
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    assert "Tries things." in out
+    assert "how many" in out
+    assert "wmrl try" in out
+
+
+@pytest.mark.parametrize("error", [ValueError("lr: expected more"), OSError("lr: disk full")])
+def test_errors_are_one_line(
+    command: ModuleType, capsys: pytest.CaptureFixture, error: Exception
+) -> None:
+    def fail(args: object) -> None:
+        raise error
+
+    command.main = fail
+    assert run(["try"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"wmrl: {error}\n")
+    assert "Traceback" not in err
+    assert "--debug" in err
+
+    assert run(["try", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_bugs_are_not_hidden(command: ModuleType) -> None:
+    def fail(args: object) -> None:
+        raise KeyError("bug")
+
+    command.main = fail
+    with pytest.raises(KeyError, match="bug"):
+        run(["try"])
+
+
+def test_interruption(command: ModuleType, capsys: pytest.CaptureFixture) -> None:
+    def interrupt(args: object) -> None:
+        raise KeyboardInterrupt
+
+    command.main = interrupt
+    assert run(["try"]) == 130
+    assert capsys.readouterr().err == "wmrl: interrupted\n"
+
+
+def test_unknown_commands_are_corrected(capsys: pytest.CaptureFixture) -> None:
+    assert run(["colect"]) == 2
+    assert "there is no command 'colect' (did you mean 'collect'?)" in capsys.readouterr().err
+
+
+def test_version(capsys: pytest.CaptureFixture) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"wmrl {wmrl.__version__}\n"

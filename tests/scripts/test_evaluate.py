@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+
+from wmrl.agents.evaluation import EvaluationResult
+from wmrl.scripts.cli import run
+
+
+def test_a_dream_score(driver_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "score.json"
+    words = ["evaluate", str(driver_path), "--dream", "--decisions", "5", "--episodes", "4"]
+    assert run([*words, "--out", str(out)]) == 0
+    result = EvaluationResult.load(out)
+    assert (result.agent, result.base, result.episodes) == ("driver", "dream", 4)
+    assert max(result.lengths) <= 5
+    printed = capsys.readouterr().out
+    assert f"{result.mean:.1f} ± {result.std:.1f}" in printed
+    assert str(out) in printed
+
+
+def test_a_real_score(driver_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["evaluate", str(driver_path), "--episodes", "1", "--base", "vsg/CarRacing-v3"]
+    assert run([*words, "--workers", "1"]) == 0
+    result = EvaluationResult.load(tmp_path / "results" / "driver-CarRacing-v3.json")
+    assert result.base == "vsg/CarRacing-v3"
+    assert result.seeds == (1_000_000,)
+
+
+def test_errors(capsys: pytest.CaptureFixture) -> None:
+    assert run(["evaluate", "random", "--dream"]) == 2
+    assert "'random' has no dream of its own" in capsys.readouterr().err
+    assert run(["evaluate", "random", "--seed", "7"]) == 2
+    assert "other seeds belong to training" in capsys.readouterr().err

@@ -1,0 +1,73 @@
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pygame
+import pytest
+
+from wmrl.envs.window import Window
+from wmrl.scripts.play import Args, main
+
+Keys = dict[int, tuple[int, bool]]
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch, tiny: Any):
+    """Plays without waiting, pressing keys at given frames; returns the frames shown."""
+
+    show = Window.show
+
+    def play(world: Any, keys: Keys, **options: Any) -> list[np.ndarray]:
+        shown: list[np.ndarray] = []
+
+        def show_and_press(self: Window, frame: np.ndarray) -> None:
+            self._fps = 0  # as fast as it can
+            show(self, frame)
+            if len(shown) in keys:
+                key, down = keys[len(shown)]
+                kind = pygame.KEYDOWN if down else pygame.KEYUP
+                pygame.event.post(pygame.event.Event(kind, key=key))
+            shown.append(frame)
+
+        monkeypatch.setattr(Window, "show", show_and_press)
+        main(Args(world, width=100, vision=str(tiny.vision), memory=str(tiny.memory), **options))
+        return shown
+
+    return play
+
+
+def test_the_real_game_is_driven_by_the_keys(play: Any, capsys: pytest.CaptureFixture) -> None:
+    gas = play("real", {2: (pygame.K_UP, True), 30: (pygame.K_ESCAPE, True)}, seed=1)
+    assert len(gas) == 31
+    assert "return" in capsys.readouterr().out
+    idle = play("real", {30: (pygame.K_q, True)}, seed=1)
+    np.testing.assert_array_equal(gas[0], idle[0])
+    assert (gas[-1] != idle[-1]).mean() > 0.02
+
+
+def test_the_dream_is_driven_by_the_keys(play: Any) -> None:
+    frames = play("dream", {3: (pygame.K_LEFT, True), 8: (pygame.K_ESCAPE, True)}, seed=1)
+    assert len(frames) == 9
+    again = play("dream", {3: (pygame.K_LEFT, True), 8: (pygame.K_ESCAPE, True)}, seed=1)
+    np.testing.assert_array_equal(frames, again)
+
+
+def test_r_starts_anew(play: Any, capsys: pytest.CaptureFixture) -> None:
+    play("real", {4: (pygame.K_r, True), 9: (pygame.K_ESCAPE, True)}, seed=1)
+    assert capsys.readouterr().out.count("return") == 2
+
+
+def test_what_was_played_is_kept(play: Any, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "films" / "me.mp4"
+    frames = play("real", {12: (pygame.K_ESCAPE, True)}, out=out)
+    film = cv2.VideoCapture(str(out))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == len(frames) == 13
+    assert film.get(cv2.CAP_PROP_FPS) == 25
+    film.release()
+    assert f"film: {out}" in capsys.readouterr().out
+
+
+def test_errors(play: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"path: expected a name ending in \.mp4"):
+        play("real", {}, out=tmp_path / "me.avi")

@@ -1,0 +1,263 @@
+"""The recurrent mixture density network of World Models: a memory over Gaussian latents."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from wmrl.initialisation import seeded_weights
+from wmrl.losses import masked_mean, mixture_log_likelihood, termination_loss
+from wmrl.memory import Memory, MemoryState, Transition
+from wmrl.rows import row_linear
+from wmrl.sampling import dropout as drop
+from wmrl.sampling import sample_mixture
+from wmrl.sequences import SequenceBatch
+
+# From this many rows on, a CPU runs oneDNN's whole LSTM layer faster than two matrix products.
+_MANY_ROWS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class MDNRNNConfig:
+    """Sizes, loss and origin of an :class:`MDNRNN`.
+
+    Attributes:
+        latent_size: Z of the vision that it was trained on.
+        action_size: A of the task.
+        hidden_size: H.
+        mixtures: K, Gaussians for each latent dimension.
+        dropout: share of h that is dropped before the heads, where dropout is asked for.
+        min_std: floor under every Gaussian's σ; without one the likelihood has no upper bound.
+        reward_scale: rewards are predicted times this, to be of the size of the other outputs.
+        reward_weight: weight of the reward's squared error beside the likelihood per dimension.
+        termination_weight: weight of the termination's cross-entropy.
+        positive_weight: weight of terminations among all steps; 1 keeps probabilities calibrated.
+        task: name of the task that it was trained on.
+        frame_skip: base frames that one of its steps lasts.
+        vision_digest: digest of the vision that it was trained on.
+    """
+
+    latent_size: int = 32
+    action_size: int = 2
+    hidden_size: int = 256
+    mixtures: int = 5
+    dropout: float = 0.1
+    min_std: float = 0.05
+    reward_scale: float = 0.1
+    reward_weight: float = 2.0
+    termination_weight: float = 1.0
+    positive_weight: float = 1.0
+    task: str = "car-racing"
+    frame_skip: int = 4
+    vision_digest: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("latent_size", "action_size", "hidden_size", "mixtures", "frame_skip"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: expected in [0, 1), got {self.dropout}")
+        for name in ("min_std", "reward_scale", "positive_weight"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: expected above 0, got {getattr(self, name)}")
+        for name in ("reward_weight", "termination_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+
+
+class MixturePrediction(NamedTuple):
+    """What is expected of the next step; leading axes as in the call that made it.
+
+    Attributes:
+        logits: ``(..., K, Z)`` unnormalised log-weights of the mixtures.
+        means: ``(..., K, Z)``.
+        log_stds: ``(..., K, Z)``.
+        reward: ``(...)`` in the task's units.
+        termination: ``(...)`` log-odds of the episode's end.
+    """
+
+    logits: Tensor
+    means: Tensor
+    log_stds: Tensor
+    reward: Tensor
+    termination: Tensor
+
+
+class MDNRNN(Memory[MixturePrediction]):
+    """An LSTM with a mixture of Gaussians for every latent dimension, a reward and an ending.
+
+    World Models, Ha and Schmidhuber 2018 (https://arxiv.org/abs/1803.10122), appendix A.2, plus
+    a reward head. Mixture weights are per dimension, as in the paper. The features are h *before*
+    the step: at time t a controller sees [z_t, h_t], where h_t knows all (z_s, a_s) with s < t.
+
+    The LSTM has one bias, as the paper's (torch's own has two): it is the weight of a third
+    input that is always 1, which also puts each step into as few matrix products as can be.
+
+    Args:
+        config: sizes and loss.
+        generator: source of the initial weights; a fixed seed's if None.
+    """
+
+    config: MDNRNNConfig
+    config_class: ClassVar[type] = MDNRNNConfig
+
+    def __init__(self, config: MDNRNNConfig, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.config = config
+        inputs = config.latent_size + config.action_size + 1
+        with seeded_weights(generator):
+            self.lstm = nn.LSTM(inputs, config.hidden_size, bias=False, batch_first=True)
+            self.heads = nn.Linear(
+                config.hidden_size, 3 * config.mixtures * config.latent_size + 2
+            )  # mixtures (3, K, Z), then reward and termination
+        none = torch.zeros(0, 1, config.latent_size)
+        self._register_starts(none, none.clone(), torch.zeros(0, 0, config.action_size))
+
+    @property
+    def feature_size(self) -> int:
+        """H."""
+        return self.config.hidden_size
+
+    def initial_state(self, batch_size: int) -> MemoryState:
+        """``(h, c)``, zeros ``(B, H)``."""
+        h = torch.zeros(batch_size, self.config.hidden_size, device=self.device)
+        return h, torch.zeros_like(h)
+
+    def features(self, state: MemoryState) -> Tensor:
+        """h, ``(B, H)``."""
+        return state[0]
+
+    def forward(
+        self,
+        latents: Tensor,
+        actions: Tensor,
+        *,
+        first: Tensor | None = None,
+        state: MemoryState | None = None,
+        dropout: torch.Generator | None = None,
+    ) -> tuple[MixturePrediction, MemoryState]:
+        """Runs over a sequence; see :meth:`wmrl.memory.Memory.forward`."""
+        self._check(latents, actions)
+        inputs = self._inputs(latents, actions)
+        if state is None:
+            state = self.initial_state(len(inputs))
+        hidden = []
+        for start, stop in _segments(first, inputs.shape[1]):
+            if first is not None:
+                keep = ~first[:, start : start + 1]
+                state = tuple(part * keep for part in state)
+            outputs, state = self._layer(inputs[:, start:stop], state)
+            hidden.append(outputs)
+        h = hidden[0] if len(hidden) == 1 else torch.cat(hidden, 1)  # (B, T, H)
+        return self._predict(h, dropout), state
+
+    def step(
+        self,
+        latent: Tensor,
+        action: Tensor,
+        state: MemoryState,
+        *,
+        dropout: torch.Generator | None = None,
+    ) -> tuple[MixturePrediction, MemoryState]:
+        """One step; see :meth:`wmrl.memory.Memory.step`."""
+        inputs = self._inputs(latent, action)
+        if len(inputs) >= _MANY_ROWS and inputs.device.type == "cpu":
+            outputs, state = self._layer(inputs.unsqueeze(1), state)
+            h = outputs.squeeze(1)
+        else:
+            weights = self.lstm.weight_ih_l0, self.lstm.weight_hh_l0
+            h, c = torch.lstm_cell(inputs, state, *weights)
+            state = h, c
+        return self._predict(h, dropout), state
+
+    def sample(
+        self,
+        prediction: MixturePrediction,
+        *,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Transition:
+        """Draws the next latent and whether the episode ends; the reward is the expected one."""
+        latent = sample_mixture(
+            prediction.logits,
+            prediction.means,
+            prediction.log_stds,
+            temperature=temperature,
+            generator=generator,
+        )
+        odds = prediction.termination
+        uniform = torch.rand(odds.shape, generator=generator, device=odds.device)
+        return Transition(latent, prediction.reward, uniform < torch.sigmoid(odds))
+
+    def loss(
+        self, batch: SequenceBatch, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Negative log-likelihood per dimension plus the heads' errors; mean over real steps.
+
+        Args:
+            batch: sequences; the state before each is the initial one.
+            generator: source of dropout masks.
+
+        Returns:
+            The loss ``()``, and its parts: ``nll`` (nats per latent dimension), ``reward_error``
+            (squared, of scaled rewards) and ``termination_loss`` (nats).
+        """
+        config = self.config
+        predicted, _ = self(batch.latents[:, :-1], batch.actions, dropout=generator)
+        log_likelihood = mixture_log_likelihood(*predicted[:3], batch.latents[:, 1:])
+        error = config.reward_scale * (predicted.reward - batch.rewards)
+        ending = termination_loss(
+            predicted.termination, batch.terminated, positive_weight=config.positive_weight
+        )
+        parts = {
+            "nll": masked_mean(-log_likelihood.mean(-1), batch.mask),
+            "reward_error": masked_mean(error.square(), batch.mask),
+            "termination_loss": masked_mean(ending, batch.mask),
+        }
+        loss = (
+            parts["nll"]
+            + config.reward_weight * parts["reward_error"]
+            + config.termination_weight * parts["termination_loss"]
+        )
+        return loss, {name: value.detach() for name, value in parts.items()}
+
+    def _inputs(self, latents: Tensor, actions: Tensor) -> Tensor:
+        one = latents.new_ones(()).expand(*latents.shape[:-1], 1)
+        return torch.cat((latents, actions, one), -1)
+
+    def _layer(self, inputs: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
+        h, c = state
+        outputs, (h, c) = self.lstm(inputs, (h.unsqueeze(0), c.unsqueeze(0)))
+        return outputs, (h.squeeze(0), c.squeeze(0))
+
+    def _predict(self, h: Tensor, dropout: torch.Generator | None) -> MixturePrediction:
+        config = self.config
+        if dropout is not None:
+            h = drop(h, rate=config.dropout, generator=dropout)
+        leading = h.shape[:-1]
+        out = row_linear(h.reshape(-1, config.hidden_size), self.heads.weight, self.heads.bias)
+        out = out.view(*leading, -1)
+        mixtures = out[..., :-2].unflatten(-1, (3, config.mixtures, config.latent_size))
+        logits, means, log_stds = mixtures.unbind(-3)
+        log_stds = log_stds.clamp(min=math.log(config.min_std))
+        reward = out[..., -2] * (1.0 / config.reward_scale)
+        return MixturePrediction(logits, means, log_stds, reward, out[..., -1])
+
+    def _check(self, latents: Tensor, actions: Tensor) -> None:
+        if latents.ndim != 3 or latents.shape[-1] != self.latent_size:
+            raise ValueError(
+                f"latents: expected shape (B, T, {self.latent_size}), got {tuple(latents.shape)}"
+            )
+        expected = (*latents.shape[:2], self.action_size)
+        if tuple(actions.shape) != expected:
+            raise ValueError(f"actions: expected shape {expected}, got {tuple(actions.shape)}")
+
+
+def _segments(first: Tensor | None, length: int) -> list[tuple[int, int]]:
+    """Stretches of steps in which no row's episode starts but at the stretch's beginning."""
+    starts = [] if first is None else first[:, 1:].any(0).nonzero().flatten().add(1).tolist()
+    edges = [0, *starts, length]
+    return list(pairwise(edges))

@@ -1,0 +1,231 @@
+"""Several memories that dream as one, and distrust what they do not agree on."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig, MixturePrediction
+from wmrl.memory import Memory, MemoryState, Transition
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryEnsembleConfig:
+    """Members and caution of a :class:`MemoryEnsemble`.
+
+    Attributes:
+        members: M, how many.
+        pessimism: standard deviations over members that are taken off the mean reward.
+        noise_floor: floor under every Gaussian's σ in the dream; 0 to leave the members' own.
+        member: configuration that all members share, fields of
+            :class:`~wmrl.mdn_rnn.MDNRNNConfig`.
+    """
+
+    members: int = 2
+    pessimism: float = 1.0
+    noise_floor: float = 0.0
+    member: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.members < 1:
+            raise ValueError(f"members: expected at least 1, got {self.members}")
+        for name in ("pessimism", "noise_floor"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+        object.__setattr__(self, "member", asdict(self.member_config))  # defaults filled in
+
+    @property
+    def member_config(self) -> MDNRNNConfig:
+        """The configuration that all members share."""
+        return MDNRNNConfig(**self.member)
+
+    @property
+    def latent_size(self) -> int:
+        """Z."""
+        return self.member_config.latent_size
+
+    @property
+    def action_size(self) -> int:
+        """A."""
+        return self.member_config.action_size
+
+    @property
+    def task(self) -> str:
+        """Name of the task that the members were trained on."""
+        return self.member_config.task
+
+    @property
+    def frame_skip(self) -> int:
+        """Base frames that one step lasts."""
+        return self.member_config.frame_skip
+
+    @property
+    def vision_digest(self) -> str | None:
+        """Digest of the vision that the members were trained on."""
+        return self.member_config.vision_digest
+
+
+class EnsemblePrediction(NamedTuple):
+    """What the members expect.
+
+    Attributes:
+        members: each member's prediction.
+        reward: ``(...)`` mean over members less ``pessimism`` standard deviations.
+        termination: ``(...)`` log-odds of the member that fears the end most.
+    """
+
+    members: tuple[MixturePrediction, ...]
+    reward: Tensor
+    termination: Tensor
+
+
+class MemoryEnsemble(Memory[EnsemblePrediction]):
+    """M memories of one vision: any of them dreams the next latent, all of them judge it.
+
+    A controller that exploits one memory's mistake meets another one at the next step, and loses
+    reward where the members disagree, that is where their training data ends (compare PETS, Chua
+    et al. 2018, https://arxiv.org/abs/1805.12114, and MOPO, Yu et al. 2020,
+    https://arxiv.org/abs/2005.13239). The features are the first member's.
+
+    Args:
+        config: members and caution.
+        generator: source of the members' initial weights; fixed seeds' if None.
+    """
+
+    config: MemoryEnsembleConfig
+    config_class: ClassVar[type] = MemoryEnsembleConfig
+
+    def __init__(
+        self, config: MemoryEnsembleConfig, *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        generator = generator or torch.Generator().manual_seed(0)
+        shared = config.member_config
+        self.members = nn.ModuleList(
+            MDNRNN(shared, generator=generator) for _ in range(config.members)
+        )
+        none = torch.zeros(0, 1, config.latent_size)
+        self._register_starts(none, none.clone(), torch.zeros(0, 0, config.action_size))
+
+    @classmethod
+    def of(
+        cls, members: Sequence[MDNRNN], *, pessimism: float = 1.0, noise_floor: float = 0.0
+    ) -> Self:
+        """An ensemble of copies of trained memories, with the first one's starts.
+
+        Raises:
+            ValueError: there are none, or their configurations differ.
+        """
+        if not members:
+            raise ValueError("members: expected at least one memory, got none")
+        configs = [member.config for member in members]
+        if any(config != configs[0] for config in configs):
+            raise ValueError(
+                f"members: expected memories of one configuration and one vision, got {configs}"
+            )
+        config = cls.config_class(
+            members=len(members),
+            pessimism=pessimism,
+            noise_floor=noise_floor,
+            member=asdict(configs[0]),
+        )
+        ensemble = cls(config).to(members[0].device)
+        for own, given in zip(ensemble.members, members, strict=True):
+            weights = dict(given.named_parameters())
+            own.load_state_dict(weights, strict=False)  # all but the starts, which are kept once
+        first = members[0]
+        ensemble.set_starts(first.start_mean, first.start_std, first.start_actions)
+        return ensemble.train(first.training)
+
+    @property
+    def feature_size(self) -> int:
+        """H of one member."""
+        return self.config.member_config.hidden_size
+
+    def initial_state(self, batch_size: int) -> MemoryState:
+        """``(h, c)`` of each member in turn, zeros ``(B, H)``."""
+        return tuple(
+            part for member in self._members() for part in member.initial_state(batch_size)
+        )
+
+    def features(self, state: MemoryState) -> Tensor:
+        """The first member's h, ``(B, H)``."""
+        return state[0]
+
+    def forward(
+        self,
+        latents: Tensor,
+        actions: Tensor,
+        *,
+        first: Tensor | None = None,
+        state: MemoryState | None = None,
+        dropout: torch.Generator | None = None,
+    ) -> tuple[EnsemblePrediction, MemoryState]:
+        """Runs over a sequence; see :meth:`wmrl.memory.Memory.forward`."""
+        states = self._split(self.initial_state(len(latents)) if state is None else state)
+        return self._merge(
+            member(latents, actions, first=first, state=own, dropout=dropout)
+            for member, own in zip(self._members(), states, strict=True)
+        )
+
+    def step(
+        self,
+        latent: Tensor,
+        action: Tensor,
+        state: MemoryState,
+        *,
+        dropout: torch.Generator | None = None,
+    ) -> tuple[EnsemblePrediction, MemoryState]:
+        """One step; see :meth:`wmrl.memory.Memory.step`."""
+        return self._merge(
+            member.step(latent, action, own, dropout=dropout)
+            for member, own in zip(self._members(), self._split(state), strict=True)
+        )
+
+    def sample(
+        self,
+        prediction: EnsemblePrediction,
+        *,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Transition:
+        """Draws the next latent of each row from a member chosen at random."""
+        rows = len(prediction.reward)
+        device = prediction.reward.device
+        member = torch.randint(self.config.members, (rows,), generator=generator, device=device)
+        row = torch.arange(rows, device=device)
+        logits, means, log_stds = (
+            torch.stack(parts)[member, row]
+            for parts in list(zip(*prediction.members, strict=True))[:3]
+        )
+        chosen = MixturePrediction(
+            logits, means, log_stds, prediction.reward, prediction.termination
+        )
+        return self._members()[0].sample(chosen, temperature=temperature, generator=generator)
+
+    def _members(self) -> list[MDNRNN]:
+        return list(self.members)  # type: ignore[arg-type]  # a ModuleList forgets its type
+
+    def _split(self, state: MemoryState) -> list[MemoryState]:
+        size = len(state) // self.config.members
+        return [state[i : i + size] for i in range(0, len(state), size)]
+
+    def _merge(self, results: Any) -> tuple[EnsemblePrediction, MemoryState]:
+        predictions, states = zip(*results, strict=True)
+        if self.config.noise_floor > 0:
+            floor = math.log(self.config.noise_floor)
+            predictions = tuple(
+                p._replace(log_stds=p.log_stds.clamp(min=floor)) for p in predictions
+            )
+        rewards = torch.stack([p.reward for p in predictions])
+        spread = rewards.std(0, correction=0)
+        merged = EnsemblePrediction(
+            members=predictions,
+            reward=rewards.mean(0) - self.config.pessimism * spread,
+            termination=torch.stack([p.termination for p in predictions]).amax(0),
+        )
+        return merged, tuple(part for state in states for part in state)

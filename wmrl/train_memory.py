@@ -1,0 +1,207 @@
+"""Training a memory from rollout stores and a vision."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wmrl.artifact import ArtifactError, load_artifact
+from wmrl.data_split import DataSplit, split_episodes
+from wmrl.device import resolve_device
+from wmrl.dream_starts import DreamStartsConfig, choose_starts
+from wmrl.latents import LatentDataset, LatentEpisode, encode_store, load_latents
+from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
+from wmrl.memory_report import open_loop_report, prediction_report
+from wmrl.report_files import write_report
+from wmrl.run import Run
+from wmrl.seeding import torch_generator
+from wmrl.store import RolloutStore
+from wmrl.training import Trainer, TrainingConfig
+from wmrl.vision import Vision
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryTrainingConfig(TrainingConfig):
+    """How a memory learns; see :class:`~wmrl.training.TrainingConfig`.
+
+    Attributes:
+        batch_size: sequences in a batch.
+        gradient_clip: bound on the gradient's norm.
+        sequence_length: L, transitions in a sequence.
+        starts: which recorded states the memory keeps for dreams to start in.
+    """
+
+    steps: int = 2500
+    batch_size: int = 48
+    gradient_clip: float | None = 1.0
+    sequence_length: int = 48
+    starts: DreamStartsConfig = field(default_factory=DreamStartsConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sequence_length < 1:
+            raise ValueError(f"sequence_length: expected at least 1, got {self.sequence_length}")
+
+
+def train_memory(
+    stores: Sequence[RolloutStore],
+    path: str | Path,
+    *,
+    vision: Vision,
+    config: MDNRNNConfig | None = None,
+    training: MemoryTrainingConfig | None = None,
+    init: str | Path | None = None,
+    device: str | torch.device = "auto",
+    progress: bool = True,
+) -> MDNRNN:
+    """Trains an MDN-RNN on what a vision sees in one or several stores.
+
+    The stores are encoded once, beside their episodes. The folder ``path`` is a run, as that of
+    :func:`~wmrl.train_vision.train_vision`; it ends up with ``artifact/`` (with the states in
+    which dreams start), ``report.json`` of held-out figures and ``metrics.csv``.
+
+    Args:
+        stores: rollouts of one task.
+        path: folder of the run.
+        vision: the eye, saved or loaded.
+        config: sizes and loss; what the stores and the vision know better is taken from them.
+        training: how long and how fast.
+        init: artifact (name or path) of an MDN-RNN whose weights to start from.
+        device: where to train.
+        progress: show progress bars.
+
+    Returns:
+        The memory as its artifact holds it.
+
+    Raises:
+        ValueError: the stores are empty or of different tasks, or the vision was never saved.
+        RunError: the folder is in use, or belongs to another run.
+        ArtifactError: ``init`` can't be opened, or is of another configuration's shapes.
+    """
+    path, resolved = Path(path), resolve_device(device)
+    training = training or MemoryTrainingConfig()
+    config = _fit(config or MDNRNNConfig(), stores, vision, training)
+    split = split_episodes(stores, held_out=training.held_out)
+    provenance = {
+        "command": "train-memory",
+        "data": [store.content_hash() for store in stores],
+        "memory": asdict(config),
+        "training": asdict(training),
+        "init": None if init is None else load_artifact(init, kind="memory").digest,
+    }
+    with Run(path, config=provenance) as run:
+        if (path / "report.json").exists():
+            return MDNRNN.from_artifact(load_artifact(path / "artifact")).to(resolved)
+        for store in stores:
+            encode_store(store, vision, progress=progress)
+        train, held_out = (load_latents(episodes, vision) for episodes in split)
+        memory = _initial(config, training, init).to(resolved)
+        trainer = Trainer(memory, run, training, label="memory", progress=progress)
+        _train(memory, trainer, train, training)
+        starts = choose_starts(
+            train, training.starts, frame_skip=config.frame_skip, seed=training.seed
+        )
+        memory.set_starts(starts.mean, starts.std, starts.actions)
+        memory.eval()
+        digest = memory.save(path / "artifact", provenance={**provenance, "steps": trainer.step})
+        report = {
+            "digest": digest,
+            "steps": trainer.step,
+            "episodes": {"train": len(train), "held_out": len(held_out)},
+            "starts": {"count": len(starts.mean), "rule": starts.rule},
+            "held_out": _judge(memory, vision, split, held_out or train, training),
+        }
+        write_report(path / "report.json", report)
+        return memory
+
+
+def _fit(
+    config: MDNRNNConfig,
+    stores: Sequence[RolloutStore],
+    vision: Vision,
+    training: MemoryTrainingConfig,
+) -> MDNRNNConfig:
+    """The configuration with what the stores and the vision know."""
+    if vision.digest is None:
+        raise ValueError("vision: it has no digest; save it first, so that a memory can name it")
+    if not stores:
+        raise ValueError("stores: expected at least one, got none")
+    metadata = stores[0].metadata
+    return replace(
+        config,
+        latent_size=vision.latent_size,
+        action_size=metadata.action_size,
+        task=metadata.task,
+        frame_skip=metadata.frame_skip,
+        vision_digest=vision.digest,
+    )
+
+
+def _initial(
+    config: MDNRNNConfig, training: MemoryTrainingConfig, init: str | Path | None
+) -> MDNRNN:
+    memory = MDNRNN(config, generator=torch_generator(training.seed, "memory weights"))
+    if init is None:
+        return memory
+    artifact = load_artifact(init, kind="memory")
+    given = {name: artifact.tensors.get(name) for name, _ in memory.named_parameters()}
+    for name, parameter in memory.named_parameters():
+        found = given[name]
+        if found is None or found.shape != parameter.shape:
+            raise ArtifactError(
+                f"{artifact.path}: weights do not fit: {name!r} expected shape "
+                f"{tuple(parameter.shape)}, got {None if found is None else tuple(found.shape)}"
+            )
+        parameter.data.copy_(found)
+    return memory
+
+
+def _train(
+    memory: MDNRNN,
+    trainer: Trainer,
+    episodes: Sequence[LatentEpisode],
+    training: MemoryTrainingConfig,
+) -> None:
+    data = LatentDataset(
+        episodes,
+        length=training.sequence_length,
+        batch_size=training.batch_size,
+        seed=training.seed,
+        device=memory.device,
+    )
+
+    def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        masks = torch_generator(training.seed, "memory dropout", step, device=memory.device)
+        return memory.loss(data.batch(step), masks)
+
+    trainer.train(loss_at)
+
+
+def _judge(
+    memory: MDNRNN,
+    vision: Vision,
+    split: DataSplit,
+    latents: Sequence[LatentEpisode],
+    training: MemoryTrainingConfig,
+) -> dict[str, Any]:
+    data = LatentDataset(
+        latents,
+        length=training.sequence_length,
+        batch_size=training.batch_size,
+        seed=training.seed,
+        device=memory.device,
+    )
+    return {
+        **prediction_report(memory, data),
+        "open_loop": open_loop_report(
+            memory,
+            vision,
+            split.held_out or split.train,
+            latents,
+            burn_in=training.starts.burn_in,
+            seed=training.seed,
+        ),
+    }

@@ -1,0 +1,126 @@
+"""Training a vision from rollout stores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wmrl.artifact import load_artifact, load_weights
+from wmrl.data_split import DataSplit, split_episodes
+from wmrl.device import resolve_device
+from wmrl.frame_feed import FrameFeed
+from wmrl.report_files import write_picture, write_report
+from wmrl.run import Run
+from wmrl.seeding import torch_generator
+from wmrl.store import RolloutStore
+from wmrl.training import Trainer, TrainingConfig
+from wmrl.vae import VAE, VAEConfig
+from wmrl.vision_report import comparison_picture, pick_frames, vision_report
+
+_REPORT_FRAMES = 2000
+_PICTURE_FRAMES = 12
+
+
+def train_vision(
+    stores: Sequence[RolloutStore],
+    path: str | Path,
+    *,
+    config: VAEConfig | None = None,
+    training: TrainingConfig | None = None,
+    init: str | Path | None = None,
+    device: str | torch.device = "auto",
+    progress: bool = True,
+) -> VAE:
+    """Trains a VAE on the frames of one or several stores.
+
+    The folder ``path`` is a run: killed at any moment, the same call resumes it to the same bits
+    (see :class:`~wmrl.training.TrainingConfig` for the time limit); called again when all is
+    done, it opens the result. It ends up with ``artifact/``, ``report.json`` of held-out figures,
+    ``reconstructions.png`` of held-out frames above what the VAE makes of them, and
+    ``metrics.csv``.
+
+    Args:
+        stores: rollouts of one task.
+        path: folder of the run.
+        config: sizes and loss.
+        training: how long and how fast.
+        init: artifact (name or path) whose weights to start from instead of random ones.
+        device: where to train.
+        progress: show a progress bar.
+
+    Returns:
+        The vision as its artifact holds it.
+
+    Raises:
+        ValueError: the stores are empty or of different tasks, or their frames do not fit.
+        RunError: the folder is in use, or belongs to another run.
+        ArtifactError: ``init`` can't be opened, or is of another configuration's shapes.
+    """
+    path, resolved = Path(path), resolve_device(device)
+    config, training = config or VAEConfig(), training or TrainingConfig()
+    split = split_episodes(stores, held_out=training.held_out)
+    _check_frames(stores[0], config)
+    provenance = {
+        "command": "train-vision",
+        "task": stores[0].metadata.task,
+        "data": [store.content_hash() for store in stores],
+        "vision": asdict(config),
+        "training": asdict(training),
+        "init": None if init is None else load_artifact(init, kind="vision").digest,
+    }
+    with Run(path, config=provenance) as run:
+        if (path / "report.json").exists():
+            return VAE.from_artifact(load_artifact(path / "artifact")).to(resolved)
+        vision = VAE(config, generator=torch_generator(training.seed, "vision weights"))
+        if init is not None:
+            load_weights(vision, load_artifact(init, kind="vision"))
+        vision.to(resolved)
+        trainer = Trainer(vision, run, training, label="vision", progress=progress)
+        _train(vision, trainer, split, training)
+        return _finish(vision, path, split, {**provenance, "steps": trainer.step})
+
+
+def _train(vision: VAE, trainer: Trainer, split: DataSplit, training: TrainingConfig) -> None:
+    feed = FrameFeed(split.train, batch_size=training.batch_size, seed=training.seed)
+
+    def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        frames = torch.from_numpy(feed.batch(step)).to(vision.device, non_blocking=True)
+        noise = torch_generator(training.seed, "vision noise", step, device=vision.device)
+        # bfloat16 pays on GPUs; on a CPU with AVX-512 it gained too little to be worth its noise.
+        kind = vision.device.type
+        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+            return vision.loss(frames, noise)
+
+    try:
+        trainer.train(loss_at)
+    finally:
+        feed.close()
+
+
+def _finish(vision: VAE, path: Path, split: DataSplit, provenance: Mapping[str, Any]) -> VAE:
+    """Saves the artifact, judges what was saved, and writes the report last."""
+    vision.eval()
+    digest = vision.save(path / "artifact", provenance=provenance)
+    judged = split.held_out or split.train
+    figures = vision_report(vision, pick_frames(judged, count=_REPORT_FRAMES))
+    picture = comparison_picture(vision, pick_frames(judged, count=_PICTURE_FRAMES))
+    write_picture(path / "reconstructions.png", picture)
+    write_report(
+        path / "report.json",
+        {
+            "digest": digest,
+            "episodes": {"train": len(split.train), "held_out": len(split.held_out)},
+            "held_out": figures,
+            "steps": provenance["steps"],
+        },
+    )
+    return vision
+
+
+def _check_frames(store: RolloutStore, config: VAEConfig) -> None:
+    expected, got = (*config.frame_size, 3), store.metadata.frame_shape
+    if got != expected:
+        raise ValueError(f"stores: expected frames of shape {expected}, got {got} in {store.path}")
