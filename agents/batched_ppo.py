@@ -44,6 +44,11 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         reward_scale: what rewards are multiplied by before they are learned from.
     """
 
+    # SB3's own, which it fills when it learns.
+    _last_obs: Any
+    _last_episode_starts: Any
+    ep_info_buffer: Any
+
     def __init__(self, *args: Any, reward_scale: float = 1.0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.reward_scale = reward_scale

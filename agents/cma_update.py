@@ -137,7 +137,8 @@ def cma_sample(
     y = z * state.scales
     if not constants.diagonal:
         y = y @ state.basis.T
-    return state.mean + state.sigma * y
+    candidates: np.ndarray = state.mean + state.sigma * y
+    return candidates
 
 
 def cma_update(
@@ -162,7 +163,7 @@ def cma_update(
     path_sigma = (1 - k.c_sigma) * state.path_sigma + np.sqrt(
         k.c_sigma * (2 - k.c_sigma) * k.mu_eff
     ) * _whiten(state, step)  # eq. 43
-    length = np.linalg.norm(path_sigma)
+    length = float(np.linalg.norm(path_sigma))
     sigma = state.sigma * np.exp(min(1.0, k.c_sigma / k.d_sigma * (length / k.chi - 1)))  # eq. 44
 
     generation = state.generation + 1
@@ -202,8 +203,10 @@ def cma_update(
 def _whiten(state: CMAState, y: np.ndarray) -> np.ndarray:
     """C^(−1/2) y = B D⁻¹ Bᵀ y, for ``y: (n,)`` or rows ``(…, n)``."""
     if state.basis.size == 0:
-        return y / state.scales
-    return ((y @ state.basis) / state.scales) @ state.basis.T
+        diagonal: np.ndarray = y / state.scales
+        return diagonal
+    full: np.ndarray = ((y @ state.basis) / state.scales) @ state.basis.T
+    return full
 
 
 def _decompose(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

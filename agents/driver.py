@@ -59,6 +59,13 @@ def open_eye(
         frame_skip=known.get("frame_skip"),
         device=device,
     )
+    check_eye(agent, eye)
+    return eye
+
+
+def check_eye(agent: Agent, eye: Eye) -> None:
+    """Raises :class:`ArtifactError` unless the eye is the one that an agent names, if it does."""
+    known = agent.eye
     for name, part in (("vision", eye.vision), ("memory", eye.memory)):
         expected = known.get(f"{name}_digest")
         got = part.digest if part is not None else None
@@ -67,4 +74,3 @@ def open_eye(
                 f"{name}: the agent was trained with {expected[:12]}…, got {str(got)[:12]}…; say "
                 f"where the right one is, or train the agent again"
             )
-    return eye

@@ -61,6 +61,7 @@ def run_episodes(
     begun, over = 0, 0
     free = np.ones(slots, np.bool_)
     observations = np.zeros(0)
+    reset: Any = env.reset  # Gymnasium's type leaves out the seed a slot that its docs allow
     while over < count:
         starts = free & (np.cumsum(free) <= count - begun)
         if starts.any():
@@ -69,7 +70,7 @@ def run_episodes(
             chosen = [
                 seeds[e] if start else None for e, start in zip(episodes, starts, strict=True)
             ]
-            observations, _ = env.reset(seed=chosen, options={"reset_mask": starts})
+            observations, _ = reset(seed=chosen, options={"reset_mask": starts})
         actions = policy(observations, np.maximum(episodes, 0), starts)
         observations, rewards, terminated, truncated, _ = env.step(actions)
         running = episodes >= 0

@@ -19,7 +19,7 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from wmrl.agents.agent import Agent, State
-from wmrl.agents.driver import open_eye
+from wmrl.agents.driver import check_eye, open_eye
 from wmrl.agents.episodes import BatchPolicy, run_episodes
 from wmrl.agents.loading import load_agent
 from wmrl.agents.progress import learning_progress
@@ -175,9 +175,9 @@ def evaluate(
         policy = _random_policy(env, seeds)
     else:
         agent, name = _opened(agent, name)
-        eye = eye or open_eye(agent, device=str(device))
+        eye = _eye_of(agent, eye, device)
         game, base = eye.task, base or original_id(eye.task)
-        parts = {"task": game, "vision": eye.vision, "memory": eye.memory}
+        parts: dict[str, Any] = {"task": game, "vision": eye.vision, "memory": eye.memory}
         env = LatentVectorEnv(base=base, frame_skip=eye.frame_skip, **parts, **options)
         policy = _agent_policy(agent, deterministic)
     with closing(env), learning_progress("evaluation", total=episodes, show=progress) as advance:
@@ -214,7 +214,7 @@ def evaluate_dream(
     """
     evaluation_seeds(1, first=seed)
     agent, name = _opened(agent, name)
-    eye = eye or open_eye(agent, device=str(device))
+    eye = _eye_of(agent, eye, device)
     env = DreamVectorEnv(
         episodes,
         task=eye.task,
@@ -262,6 +262,13 @@ def _opened(agent: Agent | str | Path, name: str | None) -> tuple[Agent, str | N
     return load_agent(agent), name or Path(agent).name
 
 
+def _eye_of(agent: Agent, eye: Eye | None, device: str | torch.device) -> Eye:
+    if eye is None:
+        return open_eye(agent, device=str(device))
+    check_eye(agent, eye)
+    return eye
+
+
 def _agent_policy(agent: Agent, deterministic: bool) -> BatchPolicy:
     state: State | None = None
 
@@ -277,7 +284,7 @@ def _agent_policy(agent: Agent, deterministic: bool) -> BatchPolicy:
 
 def _random_policy(env: VectorEnv[Any, Any, Any], seeds: tuple[int, ...]) -> BatchPolicy:
     """Uniformly random actions, a stream an episode."""
-    space = env.single_action_space
+    space: Any = env.single_action_space
     streams = [numpy_generator(seed, "random actions") for seed in seeds]
 
     def act(observations: np.ndarray, episodes: np.ndarray, starts: np.ndarray) -> np.ndarray:

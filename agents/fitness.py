@@ -128,7 +128,8 @@ class DreamFitness:
         weights = torch.from_numpy(np.asarray(parameters, np.float32)).to(self.memory.device)
         at_once = self.config.max_batch // self.config.rollouts
         chunks = [
-            self._rollouts(chunk, seed, index) for index, chunk in enumerate(weights.split(at_once))
+            self._rollouts(chunk, seed, index)
+            for index, chunk in enumerate(torch.split(weights, at_once))
         ]
         return torch.cat(chunks).double().cpu().numpy()
 

@@ -115,6 +115,8 @@ class TrainingPlan:
         vision = TrainingConfig(steps=1_000_000, max_seconds=200 * hours)
         dream = PPOConfig.dream(steps=1_000_000_000, anneal_by="time")
         return cls(
+            rounds=5,
+            noise_floor=0.2,
             first_frames=int(250_000 * frames),
             round_frames=int(200_000 * frames),
             vision_training=vision,

@@ -2,7 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -147,6 +148,8 @@ class PPOLearner:
         eye: kept with the agent (see :class:`~wmrl.agents.agent.Agent`).
         init: an agent to start from, of the same architecture.
         device: where the policy learns; small ones are fastest on the CPU.
+        threads: of torch while learning, as they are if None. One is fastest where worker
+            processes need the cores. It may change the last bits.
 
     Attributes:
         agent: the policy as an agent; it goes on learning with this object.
@@ -168,7 +171,9 @@ class PPOLearner:
         eye: Mapping[str, Any] | None = None,
         init: Agent | None = None,
         device: str | torch.device = "cpu",
+        threads: int | None = None,
     ) -> None:
+        self.threads = threads
         self.env = env if isinstance(env, SB3VecEnv) else SB3VecEnv(env)
         self.config = config
         self.steps, self.seconds = 0, 0.0
@@ -223,6 +228,7 @@ class PPOLearner:
         """
         limit = np.inf if max_seconds is None else max_seconds
         with (
+            _torch_threads(self.threads),
             MetricsLogger(self._run.path, resume_step=self.steps or None) as logger,
             learning_progress("PPO", total=self.config.steps, show=progress) as advance,
         ):
@@ -328,7 +334,8 @@ class PPOLearner:
         self.env.seed(training_seed(self._seed, "ppo", self._chunk, "env", span=count))
         if self.config.stagger:
             generator = np.random.default_rng(integer_seed(self._seed, "ppo", self._chunk, "cut"))
-            self.env.cut_first_episodes(generator.integers(1, self.config.stagger + 1, count))
+            lengths = generator.integers(1, self.config.stagger + 1, (count,))
+            self.env.cut_first_episodes(lengths)
         self._model.start_anew()
 
     def _progress(self, limit: float) -> float:
@@ -349,6 +356,16 @@ class PPOLearner:
         state = checkpoint.state
         self.steps, self._chunk, self.seconds = state["steps"], state["chunk"], state["seconds"]
         self._model.num_timesteps = self.steps
+
+
+@contextmanager
+def _torch_threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _warm_start(policy: nn.Module, init: Agent) -> str:

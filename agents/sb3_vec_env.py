@@ -73,7 +73,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         observations, _ = self.env.reset(seed=self._next_seed, options=options)
         self._next_seed = None
         self._reset_options()
-        self.reset_infos = [{} for _ in range(self.num_envs)]
+        self.reset_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         self._returns[:] = 0.0
         self._lengths[:] = 0
         self._cuts, self._pending_cuts = self._pending_cuts, np.full(self.num_envs, _NEVER)
@@ -147,7 +147,8 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         """Ends the slots' episodes; returns the first observations ``(K, O)`` of the next ones."""
         self.truncated = self.truncated | slots
         fresh, _ = self.env.reset(options={"reset_mask": slots})
-        return fresh[slots]
+        first: np.ndarray = fresh[slots]
+        return first
 
     def close(self) -> None:
         """Closes the environment."""
@@ -178,5 +179,5 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """Pictures of the slots, where the environment renders any."""
-        frames = self.env.render()
+        frames: Any = self.env.render()
         return list(frames) if frames is not None else [None] * self.num_envs

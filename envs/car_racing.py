@@ -59,6 +59,9 @@ class CarRacing(car_racing.CarRacing):
         ValueError: ``frame_skip`` is less than 1.
     """
 
+    road: Any  # Box2D bodies, whose types are unknown
+    _painter: StatePainter  # of the current track
+
     def __init__(
         self,
         render_mode: str | None = None,
@@ -140,12 +143,13 @@ class CarRacing(car_racing.CarRacing):
         if car is None:
             raise ResetNeeded("observe: there is nothing to see before the first reset()")
         hull = car.hull
+        x, y = hull.position
         poses = [(*wheel.position, wheel.angle, wheel.phase) for wheel in car.wheels]
-        poses.append((*hull.position, hull.angle, 0.0))
+        poses.append((x, y, hull.angle, 0.0))
         gauges = [math.hypot(*hull.linearVelocity), *(wheel.omega for wheel in car.wheels)]
         gauges += [car.wheels[0].joint.angle, hull.angularVelocity]
         return self._painter.paint(
-            view=self._view(*hull.position, hull.angle),
+            view=self._view(x, y, hull.angle),
             poses=np.array(poses),
             gauges=np.array(gauges),
             score=f"{score:04.0f}",
@@ -161,7 +165,7 @@ class CarRacing(car_racing.CarRacing):
         return np.array([cosine, sine, column, height])
 
     def _create_track(self) -> bool:
-        if not super()._create_track():
+        if not super()._create_track():  # type: ignore[no-untyped-call]
             return False
         self._painter = StatePainter(
             np.array([corners for corners, _ in self.road_poly]),

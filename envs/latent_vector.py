@@ -1,6 +1,7 @@
 """Real games seen through a learned eye, as one batched environment."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ class LatentVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.single_action_space = self.eye.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._ended = np.zeros(num_envs, dtype=np.bool_)
+        self._ended = np.ones(num_envs, dtype=np.bool_)  # none has begun
 
     @property
     def frames(self) -> np.ndarray:
@@ -125,7 +126,8 @@ class LatentVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         mask = reset_mask(options, self.num_envs)
         self._gaze.forget(mask)
         self._ended = self._ended & ~mask
-        return self._gaze.see(self._frames), infos
+        with self._threads():
+            return self._gaze.see(self._frames), infos
 
     def step(
         self, actions: np.ndarray
@@ -133,17 +135,33 @@ class LatentVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """One decision in every game."""
         a = self.eye.clip(actions, (self.num_envs,))
         self._frames, rewards, terminated, truncated, infos = self._games.step(a)
-        stale, self._ended = self._ended, terminated | truncated
-        self._gaze.act(a, idle=stale)
+        with self._threads():
+            observations = self._look(a, terminated | truncated, infos)
+        return observations, rewards, terminated, truncated, infos
+
+    def _look(self, actions: np.ndarray, ended: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
+        """Observations after a step, and in ``infos`` the last ones of episodes that ended."""
+        stale, self._ended = self._ended, ended
+        self._gaze.act(actions, idle=stale)
         if self._mode is AutoresetMode.NEXT_STEP and stale.any():
             self._gaze.forget(stale)
-        elif self._mode is AutoresetMode.SAME_STEP and self._ended.any():
-            rows = np.flatnonzero(self._ended)
+        elif self._mode is AutoresetMode.SAME_STEP and ended.any():
+            rows = np.flatnonzero(ended)
             final = self._gaze.glance(np.stack(infos["final_obs"][rows]), rows)
-            infos["final_obs"] = final_observations(final, self._ended)
-            self._gaze.forget(self._ended)
-            self._ended = np.zeros_like(self._ended)
-        return self._gaze.see(self._frames), rewards, terminated, truncated, infos
+            infos["final_obs"] = final_observations(final, ended)
+            self._gaze.forget(ended)
+            self._ended = np.zeros_like(ended)
+        return self._gaze.see(self._frames)
+
+    def _threads(self) -> AbstractContextManager[None]:
+        """One thread to encode on, where workers want the cores.
+
+        Torch's other threads stay awake for a while after each batch, and the games that step
+        meanwhile lose more than the batch gained (two cores, 16 games: 1,900 against 2,600
+        decisions a second).
+        """
+        crowded = self._games.workers > 0 and self.eye.device.type == "cpu"
+        return _one_thread() if crowded else nullcontext()
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The real frames, N of them, or None without a render mode."""
@@ -152,3 +170,13 @@ class LatentVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def close_extras(self, **kwargs: Any) -> None:
         """Ends the workers."""
         self._games.close(**kwargs)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -5,6 +5,7 @@ options, and a function ``main(args)``.
 """
 
 import difflib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -97,6 +98,7 @@ def usage() -> str:
 def _run_command(name: str, words: Sequence[str]) -> int:
     import tyro
 
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     module = import_module(f"wmrl.scripts.{COMMANDS[name].module}")
     args = tyro.cli(module.Args, prog=f"wmrl {name}", description=module.__doc__, args=words)
     # A command may return an exit status; most return nothing, which is success.

@@ -32,6 +32,8 @@ class Args:
     """Time after which it stops learning earlier than that."""
     episodes: int = 10
     """Episodes that each driver drives in the real game."""
+    film_decisions: int | None = None
+    """Longest film, in decisions; the whole episode if not given."""
     drivers: tuple[str, ...] = ("car-racing-dream", "car-racing-real")
     """Trained drivers to compare with: shipped names or paths."""
     vision: str = "car-racing-vae"
@@ -102,21 +104,23 @@ def _learn(args: Args, eye: "Eye", console: "Console") -> "Agent":
     # Noise on the actions keeps a deterministic controller from living on the dream's mistakes.
     config = DreamFitnessConfig(rollouts=16, action_noise=0.3, saturation_penalty=0.5)
     entry = eye_entry(eye, vision=args.vision, memory=args.memory)
-    with tempfile.TemporaryDirectory() as folder:
-        with CMAES(
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        CMAES(
             DreamFitness(eye, config),
             CMAESConfig(generations=args.generations, population=32),
             path=Path(folder) / "run",
             seed=args.seed,
             eye=entry,
-        ) as learner:
-            learner.learn(max_seconds=args.seconds)
-            learner.save(args.out / _FRESH)
-            console.print(
-                f"{learner.generation} generations of 32 controllers, 16 dreams each, in "
-                f"{learner.seconds:.0f} s; no real reward was seen."
-            )
-            return learner.agent
+        ) as learner,
+    ):
+        learner.learn(max_seconds=args.seconds)
+        learner.save(args.out / _FRESH)
+        console.print(
+            f"{learner.generation} generations of 32 controllers, 16 dreams each, in "
+            f"{learner.seconds:.0f} s; no real reward was seen."
+        )
+        return learner.agent
 
 
 def _score(args: Args, name: str, agent: "Agent", eye: "Eye") -> _Driver:
@@ -163,11 +167,15 @@ def _written(result: "EvaluationResult | None") -> str:
 
 
 def _film(args: Args, drivers: list[_Driver], console: "Console") -> None:
+    import torch
+
     from wmrl.agents.recording import FilmConfig, record
     from wmrl.agents.seeds import EVALUATION_SEEDS
 
+    torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
     console.rule("5  Films: the game, what the eye keeps of it, and the dream")
-    config = FilmConfig(seed=EVALUATION_SEEDS.start)  # one track for all
+    # One track for all, to compare them by.
+    config = FilmConfig(seed=EVALUATION_SEEDS.start, decisions=args.film_decisions)
     for driver in drivers:
         if driver.agent is None or driver.eye is None:
             continue

@@ -48,8 +48,11 @@ class Args:
 
 def main(args: Args) -> None:
     """Plays until the player quits."""
+    import torch
+
     from wmrl.envs.video import check_video_path, write_video
 
+    torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
     if args.out is not None:
         check_video_path(args.out)
     game = _open_real(args) if args.world == "real" else _open_dream(args)

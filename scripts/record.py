@@ -32,9 +32,12 @@ class Args:
 
 def main(args: Args) -> None:
     """Writes the film and prints what it shows."""
+    import torch
+
     from wmrl.agents.driver import open_driver
     from wmrl.agents.recording import record
 
+    torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
     agent, eye = open_driver(args.agent, vision=args.vision, memory=args.memory, device=args.device)
     recording = record(agent, args.out, eye=eye, config=args.film)
     print(f"{recording.path}: seed {recording.seed}, {recording.decisions} decisions")

@@ -27,6 +27,8 @@ class Args:
     """The eye: a shipped name, or the path of an artifact."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder of the run."""
+    task: str | None = None
+    """The stores' task, if it is your own: "module:ATTRIBUTE" of it."""
     hidden_size: int = 256
     """H, units of the LSTM."""
     mixtures: int = 5
@@ -75,8 +77,10 @@ def main(args: Args) -> None:
     if args.members > 1 and args.init is not None:
         raise ValueError("init: an ensemble's members start afresh; leave --init or --members out")
     stores = [RolloutStore(path) for path in args.stores]
+    if not stores:
+        raise ValueError("stores: expected at least one rollout store; make one by wmrl collect")
     vision = load_vision(args.vision, device=args.device)
-    config, training = _model(args), _training(args, stores[0].metadata.task)
+    config, training = _model(args), _training(args, args.task or stores[0].metadata.task)
     if args.members > 1:
         train_ensemble(
             stores,

@@ -85,6 +85,10 @@ class MixturePrediction(NamedTuple):
     reward: Tensor
     termination: Tensor
 
+    def log_likelihood(self, latents: Tensor) -> Tensor:
+        """Log-density of the next latents ``(..., Z)``, for each dimension ``(..., Z)``."""
+        return mixture_log_likelihood(self.logits, self.means, self.log_stds, latents)
+
 
 class MDNRNN(Memory[MixturePrediction]):
     """An LSTM with a mixture of Gaussians for every latent dimension, a reward and an ending.
@@ -168,8 +172,8 @@ class MDNRNN(Memory[MixturePrediction]):
             outputs, state = self._layer(inputs.unsqueeze(1), state)
             h = outputs.squeeze(1)
         else:
-            weights = self.lstm.weight_ih_l0, self.lstm.weight_hh_l0
-            h, c = torch.lstm_cell(inputs, state, *weights)
+            weight_ih, weight_hh = self._weights()
+            h, c = torch.lstm_cell(inputs, state, weight_ih, weight_hh)
             state = h, c
         return self._predict(h, dropout), state
 
@@ -207,7 +211,7 @@ class MDNRNN(Memory[MixturePrediction]):
         """
         config = self.config
         predicted, _ = self(batch.latents[:, :-1], batch.actions, dropout=generator)
-        log_likelihood = mixture_log_likelihood(*predicted[:3], batch.latents[:, 1:])
+        log_likelihood = predicted.log_likelihood(batch.latents[:, 1:])
         error = config.reward_scale * (predicted.reward - batch.rewards)
         ending = termination_loss(
             predicted.termination, batch.terminated, positive_weight=config.positive_weight
@@ -228,6 +232,9 @@ class MDNRNN(Memory[MixturePrediction]):
         one = latents.new_ones(()).expand(*latents.shape[:-1], 1)
         return torch.cat((latents, actions, one), -1)
 
+    def _weights(self) -> tuple[Tensor, Tensor]:
+        return self.lstm.weight_ih_l0, self.lstm.weight_hh_l0  # type: ignore[return-value]
+
     def _layer(self, inputs: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
         h, c = state
         outputs, (h, c) = self.lstm(inputs, (h.unsqueeze(0), c.unsqueeze(0)))
@@ -240,7 +247,7 @@ class MDNRNN(Memory[MixturePrediction]):
         leading = h.shape[:-1]
         out = row_linear(h.reshape(-1, config.hidden_size), self.heads.weight, self.heads.bias)
         out = out.view(*leading, -1)
-        mixtures = out[..., :-2].unflatten(-1, (3, config.mixtures, config.latent_size))
+        mixtures = out[..., :-2].reshape(*leading, 3, config.mixtures, config.latent_size)
         logits, means, log_stds = mixtures.unbind(-3)
         log_stds = log_stds.clamp(min=math.log(config.min_std))
         reward = out[..., -2] * (1.0 / config.reward_scale)

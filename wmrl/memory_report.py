@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wmrl.data_split import StoredEpisode
 from wmrl.latents import LatentDataset, LatentEpisode
-from wmrl.losses import mixture_log_likelihood, squared_error
+from wmrl.losses import squared_error
 from wmrl.mdn_rnn import MDNRNN
 from wmrl.seeding import numpy_generator, torch_generator
 from wmrl.vision import Vision
@@ -33,23 +33,23 @@ def prediction_report(memory: MDNRNN, data: LatentDataset, *, batches: int = 20)
         given a higher chance of that than one which did not (None where none did);
         ``terminations`` and ``steps``, of which these are.
     """
-    likelihoods, rewards, expected, endings, odds = [], [], [], [], []
+    columns: list[list[Tensor]] = [[], [], [], [], []]
     for step in range(batches):
         batch = data.batch(step)
         predicted, _ = memory(batch.latents[:, :-1], batch.actions)
-        likelihood = mixture_log_likelihood(*predicted[:3], batch.latents[:, 1:]).mean(-1)
-        for values, tensor in (
-            (likelihoods, likelihood),
-            (rewards, batch.rewards),
-            (expected, predicted.reward),
-            (endings, batch.terminated),
-            (odds, predicted.termination),
-        ):
-            values.append(tensor[batch.mask].cpu())
-    reward, ended, logit = torch.cat(rewards), torch.cat(endings), torch.cat(odds)
+        values = (
+            predicted.log_likelihood(batch.latents[:, 1:]).mean(-1),
+            predicted.reward,
+            batch.rewards,
+            predicted.termination,
+            batch.terminated,
+        )
+        for column, value in zip(columns, values, strict=True):
+            column.append(value[batch.mask].cpu())
+    likelihood, expected, reward, logit, ended = (torch.cat(column) for column in columns)
     return {
-        "log_likelihood_per_dimension": float(torch.cat(likelihoods).mean()),
-        "reward_r2": explained_variance(torch.cat(expected), reward),
+        "log_likelihood_per_dimension": float(likelihood.mean()),
+        "reward_r2": explained_variance(expected, reward),
         "termination_log_loss": float(
             torch.nn.functional.binary_cross_entropy_with_logits(logit, ended.float())
         ),
@@ -124,7 +124,7 @@ def open_loop_report(
         by chance; and ``dreams``, over how many.
     """
     starts = _draw_starts(latents, burn_in, count, seed)
-    reached = {horizon: [] for horizon in HORIZONS}  # type: dict[int, list[int]]
+    reached: dict[int, list[int]] = {horizon: [] for horizon in HORIZONS}
     for row, start in enumerate(starts):
         for horizon in HORIZONS:
             if start.time + horizon <= len(latents[start.episode]):

@@ -97,8 +97,10 @@ class RolloutStore:
         known = {**read_index(self.path / _INDEX), **self._summaries}
         missing = sorted(present - known.keys())
         found = [self._read_summary(index) for index in missing]
-        if found and self.mode == "a":
-            append_index(self.path / _INDEX, found)
+        if self.mode == "a":
+            self._clear(present)
+            if found:
+                append_index(self.path / _INDEX, found)
         known.update((summary.index, summary) for summary in found)
         self._summaries = {index: known[index] for index in sorted(present)}
 
@@ -263,6 +265,13 @@ class RolloutStore:
             for left in folder.parent.glob(f".{folder.name}.*"):
                 shutil.rmtree(left, ignore_errors=True)
         return True
+
+    def _clear(self, present: set[int]) -> None:
+        """Removes what killed writers left of episodes that are there by now."""
+        for left in (self.path / EPISODES).glob(".*"):
+            number = left.name[1:].partition(".")[0]
+            if number.isdigit() and int(number) in present:
+                shutil.rmtree(left, ignore_errors=True)
 
     def _read(self, index: int, name: str, start: int, stop: int | None) -> np.ndarray:
         length = self.summary(index).length + (name == "frames")

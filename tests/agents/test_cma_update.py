@@ -77,7 +77,8 @@ def test_covariance_and_mean_are_those_of_cma():
     for generation in range(4):
         candidates = np.array(es.ask())
         if generation == 0:  # it starts with a little noise on the identity
-            state = state._replace(covariance=np.array(es.sm.C))
+            first = np.array(es.sm.C)
+            state = state._replace(covariance=first, scales=np.sqrt(np.diag(first)))
         values = np.array([ellipsoid(x - 1) for x in candidates])
         es.tell(candidates, values.tolist())
         state = state._replace(sigma=np.array(0.5))

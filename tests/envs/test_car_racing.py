@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import pygame
 import pytest
 from gymnasium.envs.box2d import car_racing as gymnasium_car_racing
 from gymnasium.error import ResetNeeded
@@ -14,7 +15,7 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 import wmrl  # noqa: F401 - registers the environment
-from wmrl.envs import _raster
+from wmrl.envs import _raster, _state_painter
 from wmrl.envs.car_racing import CarRacing
 
 SCENE_ROWS = 84
@@ -203,6 +204,14 @@ def test_rendering_is_gymnasiums() -> None:
         for _ in range(20):
             env.step(np.array([0.0, 1.0, 0.0], np.float32))
     np.testing.assert_array_equal(original.render(), fast.render())
+
+
+def test_survives_the_end_of_pygame() -> None:
+    env = CarRacing()
+    state, _ = env.reset(seed=0)
+    pygame.quit()
+    _state_painter._score_pixels.cache_clear()
+    np.testing.assert_array_equal(env.observe(), state)
 
 
 def test_renders_state_pixels_with_the_score_of_now() -> None:

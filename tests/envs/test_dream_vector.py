@@ -10,6 +10,7 @@ from wmrl.artifact import ArtifactError
 from wmrl.dream import dream_observation, dream_start, dream_step
 from wmrl.envs.dream_vector import DreamVectorEnv
 from wmrl.memory import load_memory
+from wmrl.memory_ensemble import MemoryEnsemble
 
 N = 5
 
@@ -217,6 +218,31 @@ def test_temperature_spreads_and_dropout_changes_the_dream(make, actions):
 
 def _generator():
     return torch.Generator().manual_seed(0)
+
+
+def test_an_ensemble_dreams_too(make, tiny, actions):
+    member = load_memory(tiny.memory, device="cpu")
+    ensemble = MemoryEnsemble.of([member, member], pessimism=1.0)
+    env = make(memory=ensemble, max_episode_steps=10, autoreset_mode="SameStep")
+    observation, reward, *_, truncated = rollout(env, actions[:12])
+    assert observation.shape == (13, N, 8 + 16)
+    assert reward[1:].all()
+    assert truncated.any()
+    again = rollout(env, actions[:12])
+    np.testing.assert_array_equal(observation, again[0])
+
+
+def test_gymnasiums_vector_wrappers_and_modes_work(tiny):
+    kwargs = {"num_envs": 2} | tiny.kwargs
+    env = gym.make_vec("vsg/CarRacingDream-v0", max_episode_steps=2, **kwargs)
+    env = gym.wrappers.vector.RecordEpisodeStatistics(env)
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+    *_, infos = env.step(env.action_space.sample())
+    assert infos["episode"]["l"].tolist() == [2, 2]
+    singles = gym.make_vec("vsg/CarRacingDream-v0", vectorization_mode="sync", **kwargs)
+    observation, _ = singles.reset(seed=0)
+    assert observation.shape == (2, 24)
 
 
 def test_returned_arrays_are_not_used_again(make, actions):

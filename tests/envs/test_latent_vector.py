@@ -1,6 +1,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
@@ -111,7 +112,19 @@ def test_disabled_idles_until_a_mask_resets(make, actions):
     anew, _ = env.reset(seed=9, options={"reset_mask": mask})
     np.testing.assert_array_equal(anew[~mask], observation[9][~mask])
     assert not anew[1, 8:].any()
-    assert env.step(actions[0])[3].tolist() == [True, False, True]
+    after, _, _, truncated, _ = env.step(actions[0])
+    assert truncated.tolist() == [True, False, True]
+    np.testing.assert_array_equal(after[~mask], observation[9][~mask])
+    assert after[1, 8:].any()  # its memory goes on
+
+
+def test_a_game_that_never_began_idles(make, actions):
+    env = make(autoreset_mode="Disabled")
+    observation, _ = env.reset(seed=0, options={"reset_mask": np.array([True, False, False])})
+    after, reward, *_ = env.step(actions[0])
+    np.testing.assert_array_equal(after[1:], observation[1:])
+    assert (reward != 0).tolist() == [True, False, False]
+    assert after[0, 8:].any()
 
 
 def test_its_own_limit_truncates_besides_the_tasks(make, actions):
@@ -119,6 +132,17 @@ def test_its_own_limit_truncates_besides_the_tasks(make, actions):
     assert truncated[:, 0].tolist() == [False, False, True, False]
     *_, truncated = rollout(make(max_episode_steps=-1), actions[:7])
     assert truncated[:, 0].tolist() == [False] * 6 + [True, False]
+
+
+def test_the_callers_threads_are_given_back(make):
+    torch.set_num_threads(2)
+    env = make(workers=1)
+    env.reset(seed=0)
+    env.step(np.zeros((N, 1)))
+    assert torch.get_num_threads() == 2
+    with pytest.raises(ValueError, match="action: expected shape"):
+        env.step(np.zeros(1))
+    assert torch.get_num_threads() == 2
 
 
 def test_without_a_memory_observations_are_latents(make, actions):

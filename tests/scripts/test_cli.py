@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 
 import pytest
@@ -104,3 +105,14 @@ def test_unknown_commands_are_corrected(capsys: pytest.CaptureFixture) -> None:
 def test_version(capsys: pytest.CaptureFixture) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"wmrl {wmrl.__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run([name, "--help"])
+    assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    assert f"usage: wmrl {name}" in out
+    first = (import_module(f"wmrl.scripts.{COMMANDS[name].module}").__doc__ or "").split()[:4]
+    assert " ".join(first) in out

@@ -14,12 +14,12 @@ from wmrl.envs.tasks import Task
 class Toy(gym.Env[np.ndarray, np.ndarray]):
     """A dot on a line that drifts; reward for moving right; over when it leaves.
 
-    The first action number moves the dot; the second, beyond 0.9, makes the game fail, and
-    beyond −0.9 kills its process.
+    The first action number moves the dot. The second does nothing inside the action space; beyond
+    0.9 it makes the game fail, and beyond −0.9 it kills the game's process.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 30}  # noqa: RUF012
-    action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+    action_space = spaces.Box(np.float32([-1, -0.5]), np.float32([1, 0.5]))
     observation_space = spaces.Box(0, 255, (12, 10, 3), np.uint8)
 
     def __init__(self, render_mode: str | None = None) -> None:
@@ -78,6 +78,10 @@ class FastToy(Toy):
 
 def same(action: np.ndarray) -> np.ndarray:
     return action
+
+
+def break_at_once(action: np.ndarray) -> np.ndarray:
+    return np.array([0.0, 1.0], np.float32)
 
 
 # The registered limit is there to be overruled by the task's.

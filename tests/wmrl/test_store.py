@@ -234,6 +234,19 @@ def test_killed_writers_leave_whole_episodes(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "store/episodes").glob(".*")] == []
 
 
+def test_what_killed_writers_left_is_cleared_on_opening(tmp_path: Path) -> None:
+    store = make_store(tmp_path, 2)
+    folder = tmp_path / "episodes"
+    for name in (".00000001.ab", ".00000009.cd"):
+        (folder / name / "frames").mkdir(parents=True)
+    RolloutStore(tmp_path)
+    assert len(list(folder.glob(".*"))) == 2  # a reader removes nothing
+    RolloutStore(tmp_path, "a")
+    assert [path.name for path in folder.glob(".*")] == [".00000009.cd"]  # may be under way
+    store.write(9, make_episode(9))
+    assert list(folder.glob(".*")) == []
+
+
 def damage(path: Path, kind: str) -> None:
     data = bytearray(path.read_bytes())
     if kind == "flipped":

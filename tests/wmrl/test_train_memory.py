@@ -216,7 +216,7 @@ def test_it_learns_rewards_and_motion(make_rollouts: MakeRollouts, tmp_path: Pat
     memory = MDNRNN(MDNRNNConfig(latent_size=2, hidden_size=24, mixtures=2, dropout=0.0))
     data = LatentDataset(episodes[:10], length=20, batch_size=16, seed=0)
     optimizer = torch.optim.Adam(memory.parameters(), lr=1e-2)
-    for step in range(150):
+    for step in range(300):
         optimizer.zero_grad()
         loss, _ = memory.loss(data.batch(step), torch.Generator())
         loss.backward()  # type: ignore[no-untyped-call]
@@ -224,5 +224,5 @@ def test_it_learns_rewards_and_motion(make_rollouts: MakeRollouts, tmp_path: Pat
     report = prediction_report(
         memory, LatentDataset(episodes[10:], length=20, batch_size=16, seed=1), batches=5
     )
-    assert report["reward_r2"] > 0.7
-    assert report["log_likelihood_per_dimension"] > 0.8  # 1.58 is all that the noise allows
+    assert report["reward_r2"] > 0.4  # it has to infer a threshold from noisy places
+    assert report["log_likelihood_per_dimension"] > 1.2  # of the 1.58 that the noise allows

@@ -140,8 +140,8 @@ def test_held_out_episodes_are_never_trained_on(
 
 def test_it_learns_to_see(make_rollouts: MakeRollouts, tmp_path: Path) -> None:
     store = make_rollouts((30, 30, 30, 30))
-    training = TrainingConfig(steps=150, batch_size=32, learning_rate=3e-3)
-    _train([store], tmp_path, training)
+    training = TrainingConfig(steps=400, batch_size=32, learning_rate=3e-3)
+    _train([store], tmp_path, training, config=VAEConfig(width=8, latent_size=6))
     figures = json.loads((tmp_path / "report.json").read_text())["held_out"]
-    assert figures["squared_error"] < 150  # about 700 for a grey guess, 350 for the mean frame
+    assert figures["squared_error"] < 100  # the mean frame has 231
     assert figures["active_dimensions"] >= 1

@@ -1,0 +1,15 @@
+"""Runs all benchmarks, each in a process of its own, on a machine that should be idle."""
+
+import os
+import subprocess
+import sys
+
+NAMES = ("startup", "car_racing_step", "latent_env", "dream", "cma_generation")
+
+if __name__ == "__main__":
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(f"warning: the load is {load:.1f}; figures of a busy machine say little")
+    for name in sys.argv[1:] or NAMES:
+        print(f"\n{name}", flush=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

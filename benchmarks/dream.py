@@ -1,0 +1,91 @@
+"""Dream steps a second, as a share of the rate at which the same matrix products alone run."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from benchmarks.report import write_report
+from wmrl.device import resolve_device
+from wmrl.dream import dream_observation, dream_start, dream_step
+from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
+
+Z, A, H, BATCHES = 32, 2, 256, (1, 64, 256, 1024)
+
+
+def rate(step: Callable[[], Any], batch: int, device: torch.device, seconds: float = 3.0) -> float:
+    """Rows a second."""
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    for _ in range(20):
+        step()
+    wait()
+    started, steps = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        for _ in range(10):
+            step()
+        wait()
+        steps += 10
+    return batch * steps / (time.perf_counter() - started)
+
+
+def dreaming(memory: MDNRNN, batch: int) -> Callable[[], Any]:
+    """A dream step with reward, termination and a linear controller."""
+    generator = torch.Generator(memory.device).manual_seed(0)
+    weight = 0.1 * torch.randn(Z + H, A, generator=generator, device=memory.device)
+    bias = torch.zeros(A, device=memory.device)
+    state = dream_start(memory, count=batch, generator=generator)
+
+    def step() -> None:
+        nonlocal state
+        action = torch.addmm(bias, dream_observation(memory, state), weight).tanh()
+        state, _, _ = dream_step(memory, state, action, generator=generator)
+
+    return step
+
+
+def multiplying(memory: MDNRNN, batch: int) -> Callable[[], Any]:
+    """The matrix products of a dream step and nothing else."""
+    heads = memory.heads.out_features
+    shapes = ((Z + A + 1, 4 * H), (H, 4 * H), (H, heads), (Z + H, A))
+    device = memory.device
+    pairs = [
+        (torch.randn(batch, n, device=device), torch.randn(n, m, device=device)) for n, m in shapes
+    ]
+    outs = [torch.empty(batch, m, device=device) for _, m in shapes]
+
+    def step() -> None:
+        for (left, right), out in zip(pairs, outs, strict=True):
+            torch.mm(left, right, out=out)
+
+    return step
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Measures and writes."""
+    device = resolve_device("auto")
+    memory = MDNRNN(MDNRNNConfig(latent_size=Z, action_size=A, hidden_size=H)).eval()
+    generator = torch.Generator().manual_seed(0)
+    memory.set_starts(
+        torch.randn(64, 6, Z, generator=generator),
+        torch.full((64, 6, Z), 0.1),
+        torch.zeros(64, 5, A),
+    )
+    memory.to(device)
+    results: dict[str, Any] = {"device": str(device)}
+    for batch in BATCHES:
+        dream, products = (
+            rate(make(memory, batch), batch, device) for make in (dreaming, multiplying)
+        )
+        results[f"steps_per_s_batch_{batch}"] = dream
+        results[f"share_of_matrix_rate_batch_{batch}"] = dream / products
+    write_report("dream", results)
+
+
+if __name__ == "__main__":
+    main()

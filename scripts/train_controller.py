@@ -1,0 +1,236 @@
+"""Trains a controller, by evolution or by policy gradients, in a dream or in the real game.
+
+Killed at any moment, the same command resumes it. The folder ends up with artifact/ and
+metrics.csv. Columns of CMA-ES, by generation: fitness/mean, /best and /std (of the candidates' mean
+returns), /not_finite (candidates without a score), search/sigma, /axis_ratio and /mean_norm. Those
+of PPO, by decision: rollout/ep_rew_mean and /ep_len_mean (last 100 episodes), and train/…, as
+Stable-Baselines3 defines them. Both: seconds of learning, and with --score-every score/mean and
+score/std in the game.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from wmrl.agents.agent import Agent
+    from wmrl.agents.cma_es import CMAES
+    from wmrl.agents.evaluator import Evaluator
+    from wmrl.agents.ppo import PPOLearner
+    from wmrl.envs.eye import Eye
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of ``wmrl train-controller``."""
+
+    out: Annotated[Path, tyro.conf.Positional]
+    """Folder of the run."""
+    algorithm: Literal["cma-es", "ppo"] = "ppo"
+    """How it learns."""
+    env: Literal["dream", "real"] = "dream"
+    """Where it learns."""
+    vision: str = "car-racing-vae"
+    """The eye: a shipped name, or the path of an artifact."""
+    memory: str = "car-racing-mdnrnn"
+    """The memory, likewise; "none" to look at the latents alone (real game only)."""
+    task: str = "car-racing"
+    """What to play: a task's name, or module:ATTRIBUTE of your own."""
+    init: str | None = None
+    """An agent to start from, by name or path."""
+    hidden_sizes: tuple[int, ...] | None = None
+    """Widths of hidden layers; 64 64 for PPO, none (a linear controller) for CMA-ES."""
+    num_envs: int | None = None
+    """Dreams or games at once: 256 and 32 for PPO, 16 games for CMA-ES."""
+    decisions: int | None = None
+    """Most decisions of an episode: 60 in dreams; the task's own limit in the game."""
+    temperature: float = 1.0
+    """How uncertain the dream is."""
+    dropout: bool = False
+    """Keep the memory's dropout on in the dream."""
+    base: str | None = None
+    """Id of another environment than the task's own."""
+    workers: int | None = None
+    """Processes that play; one a core if not given. They change nothing but the speed."""
+    steps: int | None = None
+    """PPO: decisions in all; the recipe's if not given, as all that follows."""
+    learning_rate: float | None = None
+    """PPO: Adam's at the start."""
+    learning_rate_final: float | None = None
+    """PPO: Adam's at the end."""
+    log_std: float | None = None
+    """PPO: log of the action noise's standard deviation at the start."""
+    log_std_final: float | None = None
+    """PPO: the same at the end."""
+    generations: int = 300
+    """CMA-ES: how many."""
+    population: int = 32
+    """CMA-ES: candidates a generation."""
+    rollouts: int = 16
+    """CMA-ES: episodes for each candidate."""
+    sigma: float = 0.1
+    """CMA-ES: the first step size."""
+    action_noise: float = 0.1
+    """CMA-ES in a dream: noise on actions, against exploiting what the dream gets wrong."""
+    saturation_penalty: float = 0.0
+    """CMA-ES in a dream: cost of a decision whose outputs are at their limits."""
+    score_every: int | None = None
+    """Measure in the game after so many generations or chunks, for a curve."""
+    score_episodes: int = 20
+    """Episodes of such a measurement, on seeds of their own."""
+    minutes: float | None = None
+    """End early after so many minutes of learning."""
+    seed: int = 0
+    """Root of all randomness."""
+    device: str = "auto"
+    """Where the models run: auto, cpu, cuda …"""
+
+
+def main(args: Args) -> None:
+    """Trains, writes the agent and says where it is."""
+    from wmrl.agents.loading import load_agent
+    from wmrl.envs.eye import Eye
+
+    memory = None if args.memory == "none" else args.memory
+    if memory is None and args.env == "dream":
+        raise ValueError("memory: there is no dream without one; name one, or use --env real")
+    eye = Eye.open(args.task, args.vision, memory, device=args.device)
+    init = None if args.init is None else load_agent(args.init)
+    with ExitStack() as stack:
+        make = _evolution if args.algorithm == "cma-es" else _gradients
+        learner = make(args, eye, init, stack)
+        learner.learn(
+            max_seconds=None if args.minutes is None else 60 * args.minutes,
+            evaluator=None if args.score_every is None else _evaluator(args, eye),
+            evaluate_every=args.score_every or 1,
+        )
+        learner.save(args.out / "artifact", provenance={"command": "train-controller"})
+    print(f"agent: {args.out / 'artifact'} (wmrl evaluate {args.out / 'artifact'} scores it)")
+
+
+def _evolution(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -> "CMAES":
+    from wmrl.agents.cma_es import CMAES, CMAESConfig
+    from wmrl.agents.controller import ControllerAgent
+    from wmrl.agents.fitness import (
+        DreamFitness,
+        DreamFitnessConfig,
+        RealFitness,
+        RealFitnessConfig,
+    )
+
+    if init is not None and not isinstance(init, ControllerAgent):
+        raise ValueError(f"init: CMA-ES goes on from a ControllerAgent, got {type(init).__name__}")
+    hidden = args.hidden_sizes or (init.config.hidden_sizes if init else ())
+    fitness: DreamFitness | RealFitness
+    if args.env == "dream":
+        trials = DreamFitnessConfig(
+            rollouts=args.rollouts,
+            decisions=args.decisions or 60,
+            temperature=args.temperature,
+            dropout=args.dropout,
+            action_noise=args.action_noise,
+            saturation_penalty=args.saturation_penalty,
+        )
+        fitness = DreamFitness(eye, trials, hidden_sizes=hidden)
+    else:
+        episodes = RealFitnessConfig(
+            rollouts=args.rollouts, decisions=args.decisions, num_envs=args.num_envs or 16
+        )
+        fitness = stack.enter_context(
+            RealFitness(eye, episodes, hidden_sizes=hidden, base=args.base, workers=args.workers)
+        )
+    config = CMAESConfig(generations=args.generations, population=args.population, sigma=args.sigma)
+    return stack.enter_context(
+        CMAES(fitness, config, path=args.out, seed=args.seed, init=init, eye=_entry(args, eye))
+    )
+
+
+def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -> "PPOLearner":
+    from gymnasium.vector import AutoresetMode, VectorEnv
+
+    from wmrl.agents.ppo import PPOConfig, PPOLearner
+    from wmrl.envs.dream_vector import DreamVectorEnv
+    from wmrl.envs.latent_vector import LatentVectorEnv
+
+    names = ("steps", "learning_rate", "learning_rate_final", "log_std", "log_std_final")
+    options = {name: getattr(args, name) for name in (*names, "hidden_sizes")}
+    options = {name: value for name, value in options.items() if value is not None}
+    shared: dict[str, Any] = {
+        "task": eye.task,
+        "vision": eye.vision,
+        "memory": eye.memory,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+    env: VectorEnv[Any, Any, Any]
+    if args.env == "dream":
+        config = PPOConfig.dream(**options)
+        env = DreamVectorEnv(
+            args.num_envs or 256,
+            max_episode_steps=args.decisions or 60,
+            temperature=args.temperature,
+            dropout=args.dropout,
+            **shared,
+        )
+    else:
+        config = PPOConfig.real(**options)
+        env = LatentVectorEnv(
+            args.num_envs or 32,
+            max_episode_steps=args.decisions,
+            base=args.base,
+            workers=args.workers,
+            frame_skip=eye.frame_skip,
+            **shared,
+        )
+    stack.callback(env.close)
+    return stack.enter_context(
+        PPOLearner(
+            env,
+            config,
+            path=args.out,
+            seed=args.seed,
+            eye=_entry(args, eye),
+            init=init,
+            threads=None if args.env == "dream" else 1,
+        )
+    )
+
+
+def _entry(args: Args, eye: "Eye") -> dict[str, Any]:
+    from wmrl.agents.eye_entry import eye_entry
+
+    return eye_entry(
+        eye,
+        vision=_lasting(args.vision),
+        memory=None if eye.memory is None else _lasting(args.memory),
+    )
+
+
+def _lasting(name_or_path: str) -> str:
+    """A shipped name as it is, and a path in full: the agent may be opened from elsewhere."""
+    from wmrl.artifact import find_artifact, shipped_artifacts
+
+    if name_or_path in shipped_artifacts():
+        return name_or_path
+    return str(find_artifact(name_or_path).resolve())
+
+
+def _evaluator(args: Args, eye: "Eye") -> "Evaluator":
+    from wmrl.agents.agent import Agent
+    from wmrl.agents.evaluation import evaluate
+    from wmrl.agents.seeds import EVALUATION_SEEDS
+
+    def score(agent: Agent) -> dict[str, float]:
+        result = evaluate(
+            agent,
+            episodes=args.score_episodes,
+            base=args.base or eye.task.env_id,
+            seed=EVALUATION_SEEDS.start + 500_000,  # scores that are reported use the first ones
+            eye=eye,
+            workers=args.workers,
+        )
+        return {"score/mean": result.mean, "score/std": result.std}
+
+    return score

@@ -1,0 +1,62 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wmrl.agents.controller import ControllerAgent
+from wmrl.agents.loading import load_agent
+from wmrl.agents.sb3 import SB3Agent
+from wmrl.artifact import load_artifact
+from wmrl.metrics import read_metrics
+from wmrl.scripts.cli import run
+
+
+@pytest.fixture
+def words(tiny: Any, tmp_path: Path) -> list[str]:
+    return [
+        *("train-controller", str(tmp_path / "run"), "--device", "cpu", "--workers", "0"),
+        *("--vision", str(tiny.vision), "--memory", str(tiny.memory), "--decisions", "4"),
+    ]
+
+
+EVOLUTION = ["--algorithm", "cma-es", "--generations", "2", "--population", "4", "--rollouts", "2"]
+
+
+def test_evolution_in_a_dream(words: list[str], tmp_path: Path, capsys: Any) -> None:
+    assert run([*words, *EVOLUTION, "--score-every", "2", "--score-episodes", "1"]) == 0
+    assert str(tmp_path / "run" / "artifact") in capsys.readouterr().out
+    agent = load_agent(tmp_path / "run" / "artifact")
+    assert isinstance(agent, ControllerAgent)
+    assert Path(agent.eye["vision"]).is_absolute()
+    rows = read_metrics(tmp_path / "run" / "metrics.csv")
+    assert ["score/mean" in row for row in rows] == [False, True]
+
+
+def test_evolution_in_the_game_goes_on_from_an_agent(words: list[str], tmp_path: Path) -> None:
+    real = [*words, *EVOLUTION, "--env", "real", "--num-envs", "3"]
+    assert run([*real, "--hidden-sizes", "3"]) == 0
+    first = tmp_path / "run" / "artifact"
+    real[1] = str(tmp_path / "more")
+    assert run([*real, "--init", str(first)]) == 0
+    agent = load_agent(tmp_path / "more" / "artifact")
+    assert isinstance(agent, ControllerAgent)
+    assert agent.config.hidden_sizes == (3,)
+
+
+@pytest.mark.parametrize("env", ["dream", "real"])
+def test_gradients(words: list[str], tmp_path: Path, env: str) -> None:
+    options = ["--env", env, "--num-envs", "4", "--steps", "100", "--hidden-sizes", "4", "--seed"]
+    assert run([*words, *options, "3"]) == 0
+    agent = load_agent(tmp_path / "run" / "artifact")
+    assert isinstance(agent, SB3Agent)
+    provenance = load_artifact(tmp_path / "run" / "artifact").provenance
+    assert provenance["command"] == "train-controller"
+    assert provenance["seed"] == 3
+    assert provenance["steps"] >= 100
+
+
+def test_errors(words: list[str], driver_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*words, "--memory", "none"]) == 2
+    assert "there is no dream without one" in capsys.readouterr().err
+    assert run([*words, "--init", str(driver_path)]) == 2
+    assert "init: expected a SB3Agent, got a ControllerAgent" in capsys.readouterr().err

@@ -1,0 +1,100 @@
+"""``wmrl train-vision`` and ``wmrl train-memory``, one after the other."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wmrl.memory import load_memory
+from wmrl.scripts import train_memory, train_vision
+from wmrl.store import Episode, RolloutStore, StoreMetadata
+from wmrl.vision import load_vision
+
+MakeStore = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
+    def make(task: str = "car-racing") -> Path:
+        path: Path = tmp_path_factory.mktemp("rollouts") / "store"
+        metadata = StoreMetadata(
+            task=task, frame_shape=(64, 64, 3), action_size=2, frame_skip=4, policy={}
+        )
+        store = RolloutStore(path, "a", metadata=metadata)
+        generator = np.random.default_rng(0)
+        for index in range(3):
+            store.write(
+                index,
+                Episode(
+                    frames=generator.integers(0, 256, (21, 64, 64, 3), dtype=np.uint8),
+                    actions=generator.uniform(-1, 1, (20, 2)).astype(np.float32),
+                    rewards=np.ones(20, np.float32),
+                    terminated=False,
+                    truncated=True,
+                ),
+            )
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def eye(make_store: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out: Path = tmp_path_factory.mktemp("eye")
+    train_vision.main(
+        train_vision.Args(
+            stores=(make_store(),), out=out, width=4, latent_size=6, steps=3, batch_size=4
+        )
+    )
+    return out
+
+
+def _memory_args(store: Path, eye: Path, out: Path, **options: int) -> train_memory.Args:
+    return train_memory.Args(
+        stores=(store,),
+        vision=str(eye / "artifact"),
+        out=out,
+        hidden_size=8,
+        mixtures=2,
+        steps=3,
+        batch_size=2,
+        sequence_length=5,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def test_the_eye_is_as_ordered(eye: Path) -> None:
+    vision = load_vision(eye / "artifact", device="cpu")
+    assert (vision.config.width, vision.latent_size) == (4, 6)
+    assert json.loads((eye / "report.json").read_text())["steps"] == 3
+
+
+def test_the_memory_is_as_ordered(
+    make_store: MakeStore, eye: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_memory.main(_memory_args(make_store(), eye, tmp_path))
+    memory = load_memory(tmp_path / "artifact", device="cpu")
+    memory.check_vision(load_vision(eye / "artifact", device="cpu").digest)
+    assert memory.feature_size == 8
+    # CarRacing's warmup of 50 frames is 13 decisions: states 13 to 19 of two episodes.
+    assert memory.start_mean.shape == (14, 6, 6)
+    assert f"memory: {tmp_path / 'artifact'}" in capsys.readouterr().out
+
+
+def test_members_above_one_make_an_ensemble(
+    make_store: MakeStore, eye: Path, tmp_path: Path
+) -> None:
+    train_memory.main(_memory_args(make_store(), eye, tmp_path, members=2))
+    memory = load_memory(tmp_path / "artifact", device="cpu")
+    assert type(memory).__name__ == "MemoryEnsemble"
+    assert memory.config.members == 2
+
+
+def test_what_can_not_be_trained_says_so(make_store: MakeStore, eye: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"task: expected one of .*'module:ATTRIBUTE'.*'unheard'"):
+        train_memory.main(_memory_args(make_store("unheard"), eye, tmp_path))
+    args = train_memory.Args(stores=(), vision=str(eye / "artifact"), out=tmp_path)
+    with pytest.raises(ValueError, match="stores: expected at least one rollout store"):
+        train_memory.main(args)
