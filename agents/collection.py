@@ -3,31 +3,27 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from wmrl.agents.agent import Agent
 from wmrl.agents.behaviour import (
-    ActionStream,
     Behaviour,
     HeldBehaviour,
     NoisyBehaviour,
     SmoothedBehaviour,
 )
+from wmrl.agents.collector import Collector
 from wmrl.agents.driver import open_eye
 from wmrl.agents.loading import load_agent
 from wmrl.agents.pilot import Pilot
 from wmrl.agents.progress import learning_progress
 from wmrl.agents.schedule import Schedule
-from wmrl.agents.seeds import training_seed
 from wmrl.envs.eye import Eye
 from wmrl.envs.frame_vector import FrameVectorEnv
 from wmrl.envs.tasks import Task, find_task
-from wmrl.seeding import numpy_generator
 from wmrl.store import Episode, RolloutStore, StoreMetadata
 
 BEHAVIOURS: dict[str, type[Behaviour]] = {"held": HeldBehaviour, "smoothed": SmoothedBehaviour}
@@ -88,18 +84,16 @@ def collect(
         ArtifactError: the agent, or its eye, can't be opened.
     """
     task = find_task(task)
-    _check_goal(episodes, frames)
+    total = _check_goal(episodes, frames)
     behaviour, pilot = _who_drives(policy, noise, eye, num_envs, device)
-    frame_skip = pilot.eye.frame_skip if pilot is not None else frame_skip or task.frame_skip
+    if pilot is not None:
+        frame_skip = pilot.eye.frame_skip
+    elif frame_skip is None:
+        frame_skip = task.frame_skip
     about = {**behaviour.describe(), "seed": seed, "base": base or task.env_id}
-    metadata = StoreMetadata(
-        task=task.name,
-        frame_shape=(*task.frame_size, 3),
-        action_size=task.action_size,
-        frame_skip=frame_skip,
-        policy=about if pilot is None else {**about, **pilot.describe()},
-    )
-    store = RolloutStore(path, "a", metadata=metadata)
+    if pilot is not None:
+        about |= pilot.describe()
+    store = _open_store(path, task, frame_skip, about)
     schedule = Schedule(
         num_envs,
         known={summary.index: summary.length for summary in store.summaries},
@@ -110,7 +104,7 @@ def collect(
     if not schedule.live.any():
         return store  # without making any game
     with (
-        learning_progress("collect", total=episodes or frames or 0, show=progress) as advance,
+        learning_progress("collect", total=total, show=progress) as advance,
         _writing(store) as write,
         closing(
             FrameVectorEnv(
@@ -124,107 +118,36 @@ def collect(
             )
         ) as env,
     ):
-        collector = _Collector(env, behaviour, pilot, seed, write)
+        collector = Collector(env, behaviour, pilot, seed, write)
         while schedule.live.any():
             collector.begin(schedule.episodes, fresh)
             schedule.tick(collector.step(schedule.live, fresh))
-            done = schedule.over if episodes else schedule.taken * frame_skip
+            done = schedule.over if frames is None else schedule.taken * frame_skip
             advance(done, f"{schedule.over} episodes")
             fresh = schedule.begin()
     return store
 
 
-@dataclass
-class _Recording:
-    """An episode under way."""
-
-    index: int
-    seed: int
-    act: ActionStream
-    frames: list[np.ndarray]
-    actions: list[np.ndarray] = field(default_factory=list)
-    rewards: list[float] = field(default_factory=list)
-
-    def episode(self, *, terminated: bool, truncated: bool, base_frames: int) -> Episode:
-        return Episode(
-            frames=np.stack(self.frames),
-            actions=np.stack(self.actions),
-            rewards=np.array(self.rewards, dtype=np.float32),
-            terminated=terminated,
-            truncated=truncated,
-            info={"seed": self.seed, "frames": base_frames},
-        )
-
-
-class _Collector:
-    """Plays and records in all slots of a vector environment."""
-
-    def __init__(
-        self,
-        env: FrameVectorEnv,
-        behaviour: Behaviour,
-        pilot: Pilot | None,
-        seed: int,
-        write: Callable[[int, Episode], None],
-    ) -> None:
-        self._env = env
-        self._behaviour = behaviour
-        self._pilot = pilot
-        self._seed = seed
-        self._write = write
-        self._recordings: dict[int, _Recording] = {}
-        self._frames = np.zeros(env.observation_space.shape or (), dtype=np.uint8)
-
-    def begin(self, episodes: np.ndarray, fresh: np.ndarray) -> None:
-        """Starts ``episodes: (N,) int`` in the slots in ``fresh: (N,) bool``."""
-        if not fresh.any():
-            return
-        indices = {int(slot): int(episodes[slot]) for slot in np.flatnonzero(fresh)}
-        seeds = {slot: training_seed(self._seed, "collect", i) for slot, i in indices.items()}
-        self._frames, _ = self._env.reset(
-            seed=[seeds.get(slot) for slot in range(self._env.num_envs)],
-            options={"reset_mask": fresh},
-        )
-        for slot, index in indices.items():
-            generator = numpy_generator(self._seed, "behaviour", index)
-            self._recordings[slot] = _Recording(
-                index=index,
-                seed=seeds[slot],
-                act=self._behaviour.start(self._env.task, generator),
-                frames=[self._frames[slot]],
-            )
-
-    def step(self, live: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        """Takes and records a decision in the live slots; returns which ended, ``(N,) bool``."""
-        actions = np.zeros(self._env.action_space.shape or (), dtype=np.float32)
-        proposals = None if self._pilot is None else self._pilot.propose(self._frames, fresh)
-        for slot, recording in self._recordings.items():
-            actions[slot] = recording.act(None if proposals is None else proposals[slot])
-        if self._pilot is not None:
-            self._pilot.remember(actions)
-        self._frames, rewards, terminated, truncated, infos = self._env.step(actions)
-        for slot, recording in self._recordings.items():
-            recording.frames.append(self._frames[slot])
-            recording.actions.append(actions[slot])
-            recording.rewards.append(float(rewards[slot]))
-        over: np.ndarray = live & (terminated | truncated)
-        for slot in np.flatnonzero(over).tolist():
-            recording = self._recordings.pop(slot)
-            episode = recording.episode(
-                terminated=bool(terminated[slot]),
-                truncated=bool(truncated[slot]),
-                base_frames=int(infos["frames"][slot]),
-            )
-            self._write(recording.index, episode)
-        return over
-
-
-def _check_goal(episodes: int | None, frames: int | None) -> None:
+def _check_goal(episodes: int | None, frames: int | None) -> int:
     if (episodes is None) == (frames is None):
         raise ValueError(f"episodes, frames: expected one of the two, got {episodes} and {frames}")
-    for name, value in (("episodes", episodes), ("frames", frames)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
+    name, value = ("frames", frames) if episodes is None else ("episodes", episodes)
+    if value is None or value < 1:
+        raise ValueError(f"{name}: expected at least 1, got {value}")
+    return value
+
+
+def _open_store(
+    path: str | Path, task: Task, frame_skip: int, policy: dict[str, Any]
+) -> RolloutStore:
+    metadata = StoreMetadata(
+        task=task.name,
+        frame_shape=(*task.frame_size, 3),
+        action_size=task.action_size,
+        frame_skip=frame_skip,
+        policy=policy,
+    )
+    return RolloutStore(path, "a", metadata=metadata)
 
 
 def _who_drives(

@@ -282,6 +282,7 @@ class _Loop:
                 seed=seed,
                 eye=eye,
                 init=init if isinstance(init, SB3Agent) else None,
+                threads=1 if curve else None,  # of a small policy, beside worker processes
             ) as learner,
         ):
 

@@ -98,7 +98,7 @@ class TrainingPlan:
 
     @classmethod
     def for_hours(cls, hours: float) -> Self:
-        """A plan that takes about ``hours`` on two cores: 55 % dreaming, 45 % real fine-tuning.
+        """A plan that takes about ``hours`` on two cores: half of it for the dream, half for the real game.
 
         Every stage has its share of the time as a limit, and learns as much as fits into it; a
         slower machine so ends in time with less learned. By that, two runs of the same seed are
@@ -111,8 +111,8 @@ class TrainingPlan:
             raise ValueError(f"hours: expected above 0, got {hours}")
         frames = min(hours, 4.0)  # more than a million a round is of no use
         starts = DreamStartsConfig(count=1024, warmup_frames=50)
-        memory = MemoryTrainingConfig(steps=100_000, max_seconds=90 * hours, starts=starts)
-        vision = TrainingConfig(steps=1_000_000, max_seconds=200 * hours)
+        memory = MemoryTrainingConfig(steps=100_000, max_seconds=75 * hours, starts=starts)
+        vision = TrainingConfig(steps=1_000_000, max_seconds=150 * hours)
         dream = PPOConfig.dream(steps=1_000_000_000, anneal_by="time")
         return cls(
             rounds=5,
@@ -120,13 +120,13 @@ class TrainingPlan:
             first_frames=int(250_000 * frames),
             round_frames=int(200_000 * frames),
             vision_training=vision,
-            vision_retraining=replace(vision, max_seconds=120 * hours, learning_rate=3e-4),
+            vision_retraining=replace(vision, max_seconds=90 * hours, learning_rate=3e-4),
             memory_training=memory,
-            memory_retraining=replace(memory, max_seconds=60 * hours, learning_rate=5e-4),
+            memory_retraining=replace(memory, max_seconds=50 * hours, learning_rate=5e-4),
             dream=dream,
             dream_again=replace(dream, log_std=-1.0, learning_rate=2e-4),
             real=PPOConfig.real(steps=2_000_000, anneal_by="time"),
-            dream_seconds=120 * hours,
-            dream_again_seconds=90 * hours,
-            real_seconds=1600 * hours,
+            dream_seconds=150 * hours,
+            dream_again_seconds=120 * hours,
+            real_seconds=1700 * hours,
         )

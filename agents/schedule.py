@@ -19,6 +19,9 @@ class Schedule:
         episodes: how many episodes to begin; no limit if None.
         decisions: begin no episode once those begun have taken so many; no limit if None.
 
+    Raises:
+        ValueError: there are no slots.
+
     Attributes:
         episodes: ``(N,) int64``, the episode that each slot has, −1 for none.
         live: ``(N,) bool``, slots whose episode is to be played.
@@ -35,6 +38,8 @@ class Schedule:
         episodes: int | None = None,
         decisions: int | None = None,
     ) -> None:
+        if slots < 1:
+            raise ValueError(f"num_envs: expected at least 1, got {slots}")
         self._known = known
         self._limit = np.inf if episodes is None else episodes
         self._budget = np.inf if decisions is None else decisions

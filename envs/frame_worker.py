@@ -3,18 +3,21 @@
 A worker is a fresh interpreter that talks over its standard input and output. Unlike a forked
 one it inherits no threads or locks of torch, and unlike a spawned one it doesn't import the
 user's main script again, so scripts and notebooks need no guard. Frames and actions go through
-a shared file, so that a message is only a few bytes.
+a shared file, so that a message is only a few bytes. It needs an operating system with POSIX
+pipes; elsewhere take ``workers=0``.
 """
 
 import contextlib
+import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import traceback
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cloudpickle
 from gymnasium.vector import AutoresetMode
@@ -22,7 +25,7 @@ from gymnasium.vector import AutoresetMode
 from wmrl.envs.frame_slots import FrameSlots, Layout, map_arrays
 
 _BOOTSTRAP = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from wmrl.envs.frame_worker import serve; serve()"
 )
 # The workers share out the cores: none may start threads of its own.
@@ -50,19 +53,26 @@ class FrameWorker:
         autoreset_mode: AutoresetMode,
     ) -> None:
         self.slots = slots
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _BOOTSTRAP],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **_ONE_THREAD},
-        )
-        self._write(pickle.dumps(sys.path))
+        (its_input, ours_to_write), (ours_to_read, its_output) = os.pipe(), os.pipe()
+        self._requests = Connection(ours_to_write, readable=False)
+        self._answers = Connection(ours_to_read, writable=False)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path)],
+                stdin=its_input,
+                stdout=its_output,
+                env={**os.environ, **_ONE_THREAD},
+            )
+        finally:
+            # Only its own copies may stay open, or its death would not close the pipes.
+            os.close(its_input)
+            os.close(its_output)
         # By value where a task's functions live in a script or notebook.
         self._write(cloudpickle.dumps((slots, path, layout, env_kwargs, autoreset_mode)))
 
     def send(self, method: str, *arguments: Any) -> None:
         """Asks for a method of :class:`~wmrl.envs.frame_slots.FrameSlots`."""
-        self._write(pickle.dumps((method, arguments)))
+        self._write(ForkingPickler.dumps((method, arguments)))
 
     def receive(self) -> Any:
         """The answer to what was sent last.
@@ -71,10 +81,9 @@ class FrameWorker:
             RuntimeError: the process is dead, or raised what can't be sent.
             Exception: whatever the method raised, with the worker's traceback as a note.
         """
-        assert self._process.stdout is not None
         try:
-            succeeded, value = pickle.load(self._process.stdout)
-        except (EOFError, pickle.UnpicklingError, OSError) as error:
+            succeeded, value = self._answers.recv()
+        except (EOFError, OSError) as error:
             raise self._death() from error
         if succeeded:
             return value
@@ -86,25 +95,20 @@ class FrameWorker:
 
     def close(self, timeout: float = 5.0) -> None:
         """Ends the process, by force where it doesn't end itself."""
-        process = self._process
         with contextlib.suppress(RuntimeError):
             self.send("close")
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
+        self._requests.close()
+        self._answers.close()
         try:
-            process.wait(timeout)
+            self._process.wait(timeout)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self._process.kill()
+            self._process.wait()
 
-    def _write(self, message: bytes) -> None:
-        assert self._process.stdin is not None
+    def _write(self, message: Any) -> None:
         try:
-            self._process.stdin.write(message)
-            self._process.stdin.flush()
-        except (OSError, ValueError) as error:
+            self._requests.send_bytes(message)
+        except OSError as error:
             raise self._death() from error
 
     def _death(self) -> RuntimeError:
@@ -114,7 +118,7 @@ class FrameWorker:
             status = "its pipe was closed"
         return RuntimeError(
             f"{self._name()} died ({status}); a negative status is the signal that ended it, and "
-            "−9 often means that memory ran out; make the environment anew to go on"
+            "-9 often means that memory ran out; make the environment anew to go on"
         )
 
     def _name(self) -> str:
@@ -125,50 +129,47 @@ def serve() -> None:
     """Answers a parent's requests until it closes the pipe (or dies, which closes it too)."""
     # A terminal's Ctrl-C reaches the whole group: the parent decides what becomes of workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    requests = sys.stdin.buffer
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    # Whatever a game prints must not be read as an answer.
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    requests = Connection(os.dup(0), writable=False)
+    answers = Connection(os.dup(1), readable=False)
+    # What a game prints must not be read as an answer, nor may it read requests.
+    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with contextlib.suppress(EOFError, BrokenPipeError):
         slots = None
         try:
-            slots = _make_slots(*pickle.load(requests))
-            _answer(answers, True, slots.envs[0].metadata)
+            slots = _make_slots(*requests.recv())
+            answers.send((True, slots.envs[0].metadata))
         except Exception as error:
-            _answer_error(answers, error)
+            _send_error(answers, error)
         while slots is not None:
             _serve_one(slots, requests, answers)
-    # Not the interpreter's own end: nothing is left to save, and it would flush a broken pipe.
+    # Not the interpreter's own end, which would take its time over what isn't needed any more.
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _serve_one(slots: FrameSlots, requests: BinaryIO, answers: BinaryIO) -> None:
-    method, arguments = pickle.load(requests)
+def _serve_one(slots: FrameSlots, requests: Connection, answers: Connection) -> None:
+    method, arguments = requests.recv()
     if method == "close":
         slots.close()
         raise EOFError
     try:
-        _answer(answers, True, getattr(slots, method)(*arguments))
+        answers.send((True, getattr(slots, method)(*arguments)))
     except BrokenPipeError:
         raise
     except Exception as error:
-        _answer_error(answers, error)
+        _send_error(answers, error)
 
 
-def _answer(answers: BinaryIO, succeeded: bool, value: Any) -> None:
-    answers.write(pickle.dumps((succeeded, value)))
-    answers.flush()
-
-
-def _answer_error(answers: BinaryIO, error: Exception) -> None:
+def _send_error(answers: Connection, error: Exception) -> None:
     text = traceback.format_exc()
+    sent: Exception | None = error
     try:
-        pickle.loads(pickle.dumps(error))
+        ForkingPickler.loads(ForkingPickler.dumps(error))
     except Exception:
-        _answer(answers, False, (None, text))
-    else:
-        _answer(answers, False, (error, text))
+        sent = None  # one that can't be sent, or that the parent couldn't make again
+    answers.send((False, (sent, text)))
 
 
 def _make_slots(

@@ -45,22 +45,26 @@ class Args:
 
 def main(args: Args) -> None:
     """Collects, and says what the store holds then."""
+    from wmrl.agents.agent import Agent
     from wmrl.agents.behaviour import NoisyBehaviour
     from wmrl.agents.collection import BEHAVIOURS, collect
     from wmrl.agents.driver import open_driver
 
-    eye, policy = None, args.policy
+    policy: Agent | str = args.policy
+    eye = None
     if args.policy not in BEHAVIOURS:
         policy, eye = open_driver(
             args.policy, vision=args.vision, memory=args.memory, device=args.device
         )
-    default = 256_000 if args.episodes is None else None
+    frames = args.frames
+    if frames is None and args.episodes is None:
+        frames = 256_000
     store = collect(
         args.task,
         args.store,
         policy=policy,
         episodes=args.episodes,
-        frames=args.frames or default,
+        frames=frames,
         seed=args.seed,
         noise=NoisyBehaviour(largest=args.noise),
         eye=eye,

@@ -105,3 +105,6 @@ class StoreMetadata:
         object.__setattr__(self, "policy", json.loads(json.dumps(dict(self.policy))))
         if len(self.frame_shape) != 3 or self.frame_shape[2] != 3:
             raise ValueError(f"frame_shape: expected (H, W, 3), got {self.frame_shape}")
+        for name in ("action_size", "frame_skip"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")

@@ -248,4 +248,8 @@ def test_errors(tmp_path: Path) -> None:
         collect(TOY, tmp_path, frames=0)
     with pytest.raises(ArtifactError, match="no artifact 'nobody'"):
         collect(TOY, tmp_path, episodes=1, policy="nobody")
+    with pytest.raises(ValueError, match="frame_skip: expected at least 1, got 0"):
+        collect(TOY, tmp_path, episodes=1, frame_skip=0)
     assert not any(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="num_envs: expected at least 1, got 0"):
+        collect(TOY, tmp_path, episodes=1, num_envs=0)

@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+
 from wmrl.envs.tasks import CAR_RACING, Task, drive, find_task
 
 

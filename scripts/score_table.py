@@ -1,0 +1,95 @@
+"""Scores drivers by the full protocol and writes the table of results.
+
+Not a subcommand: ``python -m wmrl.scripts.score_table name=path …`` evaluates each driver (or
+``random``) and keeps its per-episode returns as ``results/<name>.json``; what is there already is
+kept. The table of all that is there goes to ``results/README.md``.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options."""
+
+    drivers: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Each as name=path, or the name of a shipped driver, or ``random``."""
+    episodes: int = 100
+    """Episodes each; a score of fewer is none."""
+    dream_decisions: int = 250
+    """Decisions of the dreams whose promise stands beside the real score."""
+    out: Path = Path("results")
+    """Where the scores and the table go."""
+
+
+def main(args: Args) -> None:
+    """Evaluates, and writes the table."""
+    for driver in args.drivers:
+        name, _, path = driver.partition("=")
+        score(name, path or name, args)
+    table = write_table(args.out)
+    print(table)
+
+
+def score(name: str, path: str, args: Args) -> None:
+    """Evaluates one driver in the game and, where it has a memory, in its dream."""
+    from wmrl.agents.driver import open_driver
+    from wmrl.agents.evaluation import RANDOM, evaluate, evaluate_dream
+
+    if not (args.out / f"{name}.json").exists():
+        result = evaluate(path, episodes=args.episodes, name=name, progress=True)
+        result.save(args.out / f"{name}.json")
+    promise = args.out / "dreams" / f"{name}.json"
+    if path == RANDOM or promise.exists():
+        return
+    agent, eye = open_driver(path)
+    if eye.memory is not None:
+        evaluate_dream(
+            agent, episodes=args.episodes, decisions=args.dream_decisions, eye=eye, name=name
+        ).save(promise)
+
+
+def write_table(folder: Path) -> str:
+    """Writes ``README.md`` in the folder of results, and returns it."""
+    lines = [
+        "# Results",
+        "",
+        "Each row: mean ± standard deviation over episodes of Gymnasium's own `CarRacing-v3`, on",
+        "seeds that took no part in training or selection; per-episode returns are in the JSON",
+        "files beside this table, which `python -m wmrl.scripts.score_table` writes.",
+        "",
+        "| driver | real score | best | worst | episodes | a decision | promised by its dream |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    scores = sorted(
+        (json.loads(path.read_text()) | {"file": path} for path in folder.glob("*.json")),
+        key=lambda score: score["mean"],
+    )
+    for row in scores:
+        promise = folder / "dreams" / row["file"].name
+        cells = (
+            f"[{row['agent']}]({row['file'].name})",
+            f"{row['mean']:.1f} ± {row['std']:.1f}",
+            f"{max(row['returns']):.0f}",
+            f"{min(row['returns']):.0f}",
+            str(row["episodes"]),
+            f"{per_decision(row):.2f}",
+            f"{per_decision(json.loads(promise.read_text())):.2f}" if promise.exists() else "–",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    text = "\n".join(lines) + "\n"
+    (folder / "README.md").write_text(text)
+    return text
+
+
+def per_decision(score: dict[str, list[float]]) -> float:
+    """Reward of a decision, by which dream and game can be compared."""
+    return sum(score["returns"]) / sum(score["lengths"])
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
