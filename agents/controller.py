@@ -16,6 +16,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from wmrl.agents.agent import Agent, State
+from wmrl.agents.eye_entry import located_eye
 from wmrl.artifact import Artifact, ArtifactError, save_artifact
 
 
@@ -219,7 +220,7 @@ class ControllerAgent(Agent):
             )
         try:
             config = ControllerConfig(**artifact.config["controller"])
-            return cls(config, artifact.tensors["parameters"].numpy(), eye=artifact.config["eye"])
+            return cls(config, artifact.tensors["parameters"].numpy(), eye=located_eye(artifact))
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"{artifact.path}: not a controller's artifact ({error})"

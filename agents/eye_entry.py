@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from wmrl.artifact import Artifact
 from wmrl.envs.eye import Eye
 
 
@@ -29,3 +30,19 @@ def eye_entry(eye: Eye, *, vision: str | Path, memory: str | Path | None = None)
         "memory_digest": None if eye.memory is None else eye.memory.digest,
         "frame_skip": eye.frame_skip,
     }
+
+
+def located_eye(artifact: Artifact) -> dict[str, Any]:
+    """The eye entry of an agent's artifact, with paths that can be opened from anywhere.
+
+    Paths that begin with a dot are relative to the artifact's folder, so that a run's folder can
+    be moved as a whole.
+
+    Raises:
+        KeyError: the artifact has no eye entry.
+    """
+    eye = dict(artifact.config["eye"])
+    for part in ("vision", "memory"):
+        if str(eye.get(part, "")).startswith("."):
+            eye[part] = str((artifact.path / eye[part]).resolve())
+    return eye

@@ -5,6 +5,7 @@ the world looks like and does, learn to drive in the dream of it, drive with tha
 """
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -214,7 +215,7 @@ class _Loop:
             path=folder / "learner",
             seed=self._seed_of("dream", number),
             init=before if isinstance(before, ControllerAgent) else None,
-            eye=self._eye_entry(number),
+            eye=self._eye_entry(number, folder),
         ) as learner:
             learner.learn(max_seconds=plan.dream_seconds, progress=self._progress)
             learner.save(folder / "driver", provenance=self._provenance())
@@ -272,7 +273,7 @@ class _Loop:
         max_seconds: float | None,
         curve: bool = False,
     ) -> Agent:
-        eye = self._eye_entry(self._plan.rounds - 1 if curve else len(self._stores) - 1)
+        eye = self._eye_entry(self._plan.rounds - 1 if curve else len(self._stores) - 1, folder)
         with (
             closing(env),
             PPOLearner(
@@ -353,12 +354,11 @@ class _Loop:
     def _vision_path(self, number: int) -> Path:
         return self._folder(min(number, self._plan.vision_rounds - 1)) / "vision" / "artifact"
 
-    def _eye_entry(self, number: int) -> dict[str, Any]:
-        return eye_entry(
-            self._opened_eye(),
-            vision=self._vision_path(number),
-            memory=self._folder(number) / "memory" / "artifact",
-        )
+    def _eye_entry(self, number: int, folder: Path) -> dict[str, Any]:
+        """Relative to the driver's folder, so that the run can be moved as a whole."""
+        parts = self._vision_path(number), self._folder(number) / "memory" / "artifact"
+        vision, memory = (os.path.relpath(part, folder / "driver") for part in parts)
+        return eye_entry(self._opened_eye(), vision=vision, memory=memory)
 
     def _opened_eye(self) -> Eye:
         assert self._eye is not None, "a round begins with a memory"

@@ -98,7 +98,7 @@ class TrainingPlan:
 
     @classmethod
     def for_hours(cls, hours: float) -> Self:
-        """A plan that takes about ``hours`` on two cores: half of it for the dream, half for the real game.
+        """A plan that takes about ``hours`` on two cores, half of it in the real game.
 
         Every stage has its share of the time as a limit, and learns as much as fits into it; a
         slower machine so ends in time with less learned. By that, two runs of the same seed are

@@ -20,6 +20,7 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from wmrl.agents.agent import Agent, State
+from wmrl.agents.eye_entry import located_eye
 from wmrl.agents.randomness import isolated_randomness
 from wmrl.agents.sb3_vec_env import SB3VecEnv
 from wmrl.artifact import Artifact, ArtifactError, load_weights, save_artifact
@@ -174,7 +175,7 @@ class SB3Agent(Agent):
             )
         try:
             policy = _build_policy(artifact.config)
-            eye = artifact.config["eye"]
+            eye = located_eye(artifact)
         except (KeyError, TypeError, ValueError, AssertionError) as error:
             raise ArtifactError(f"{artifact.path}: not a policy's artifact ({error})") from error
         load_weights(policy, artifact)
