@@ -121,6 +121,7 @@ class _Loop:
         self._stores: list[RolloutStore] = []
         self._eye: Eye | None = None
         self._driver: Agent | None = None
+        self._fine_tuning_frames = 0
 
     def round(self, number: int) -> None:
         """Collects, learns the world, learns to act in the dream of it, and takes the score."""
@@ -288,10 +289,13 @@ class _Loop:
         ):
 
             def point(agent: Agent) -> dict[str, float]:
-                frames = learner.steps * self._opened_eye().frame_skip
+                self._fine_tuning_frames = learner.steps * self._opened_eye().frame_skip
                 score = self._evaluate(agent)
                 self._journal.add_point(
-                    f"real game, {frames} frames", score, seconds=learner.seconds, frames=frames
+                    f"real game, {self._fine_tuning_frames} frames",
+                    score,
+                    seconds=learner.seconds,
+                    frames=self._real_frames(),
                 )
                 return {"score": score.mean}
 
@@ -301,8 +305,14 @@ class _Loop:
                 evaluate_every=self._plan.score_every,
                 progress=self._progress,
             )
+            if curve:
+                self._fine_tuning_frames = learner.steps * self._opened_eye().frame_skip
             learner.save(folder / "driver", provenance=self._provenance())
             return learner.agent
+
+    def _real_frames(self) -> int:
+        """Base frames of the real game that the driver and its eye have learned from."""
+        return sum(store_frames(store) for store in self._stores) + self._fine_tuning_frames
 
     def _score(self, label: str, folder: Path) -> None:
         """What the driver gets in the game, and what its dream promised it."""
@@ -318,8 +328,7 @@ class _Loop:
             eye=self._eye,
         )
         score = self._evaluate(self._driver)
-        frames = sum(store_frames(store) for store in self._stores)
-        self._journal.add_point(label, score, promise=promise, frames=frames)
+        self._journal.add_point(label, score, promise=promise, frames=self._real_frames())
         promise.save(folder / "promise.json")
         score.save(folder / "score.json")
         self._console.print(

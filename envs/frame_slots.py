@@ -1,7 +1,7 @@
 """Slots of frame environments: what a vector environment steps, in this process or another."""
 
+import mmap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,13 @@ def layout_bytes(layout: Layout) -> int:
     return sum(_padded_bytes(shape, dtype) for shape, dtype in layout.values())
 
 
-def map_arrays(layout: Layout, path: Path) -> dict[str, np.ndarray]:
+def map_arrays(layout: Layout, descriptor: int) -> dict[str, np.ndarray]:
     """The arrays as views of a shared file of :func:`layout_bytes` bytes."""
+    shared = mmap.mmap(descriptor, layout_bytes(layout))
     arrays: dict[str, np.ndarray] = {}
     offset = 0
     for name, (shape, dtype) in layout.items():
-        arrays[name] = np.memmap(path, dtype=dtype, mode="r+", offset=offset, shape=shape)
+        arrays[name] = np.ndarray(shape, dtype, buffer=shared, offset=offset)
         offset += _padded_bytes(shape, dtype)
     return arrays
 

@@ -1,6 +1,5 @@
 """Many frame environments over worker processes, as one vector environment."""
 
-import contextlib
 import itertools
 import os
 import tempfile
@@ -88,7 +87,6 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         layout = slot_layout(num_envs, (*self.task.frame_size, 3), self.task.action_size)
         self._workers: list[FrameWorker] = []
         self._slots: FrameSlots | None = None
-        self._shared: Path | None = None
         self.closed = False
         try:
             metadata = self._start(layout, env_kwargs)
@@ -170,14 +168,12 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return tuple(self._ask("render"))
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Ends the workers, and removes the shared file."""
+        """Ends the workers, or closes the games that run here."""
         for worker in self._workers:
             worker.close()
         if self._slots is not None:
             self._slots.close()
         self._workers, self._slots = [], None
-        if self._shared is not None:
-            self._shared.unlink(missing_ok=True)
 
     def _start(self, layout: Layout, env_kwargs: dict[str, Any]) -> dict[str, Any]:
         """Makes the slots; returns the metadata of their environments."""
@@ -192,26 +188,23 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 arrays=self._arrays,
             )
             return self._slots.envs[0].metadata
-        self._shared = _shared_file(layout_bytes(layout))
-        # Plain views: a memmap's own class would be carried into every result.
-        self._arrays = {
-            name: array.view(np.ndarray) for name, array in map_arrays(layout, self._shared).items()
-        }
-        bounds = np.linspace(0, self.num_envs, self.workers + 1).round().astype(int).tolist()
-        for slots in itertools.pairwise(bounds):
-            self._workers.append(
-                FrameWorker(
-                    slots,
-                    path=self._shared,
-                    layout=layout,
-                    env_kwargs=env_kwargs,
-                    autoreset_mode=self.autoreset_mode,
+        shared = _shared_file(layout_bytes(layout))
+        try:
+            self._arrays = map_arrays(layout, shared)
+            bounds = np.linspace(0, self.num_envs, self.workers + 1).round().astype(int).tolist()
+            for slots in itertools.pairwise(bounds):
+                self._workers.append(
+                    FrameWorker(
+                        slots,
+                        shared=shared,
+                        layout=layout,
+                        env_kwargs=env_kwargs,
+                        autoreset_mode=self.autoreset_mode,
+                    )
                 )
-            )
-        metadata: dict[str, Any] = self._receive()[0]
-        # All have it mapped: without a name it can't outlive them, whatever ends this process.
-        with contextlib.suppress(PermissionError):  # Windows keeps it until it is closed
-            self._shared.unlink()
+            metadata: dict[str, Any] = self._receive()[0]
+        finally:
+            os.close(shared)  # the maps stay
         return metadata
 
     def _ask(self, method: str, *per_slot: Sequence[Any], **shared: Any) -> list[Any]:
@@ -257,19 +250,12 @@ def _worker_count(workers: int | None, num_envs: int) -> int:
     return min(workers, num_envs)
 
 
-def _shared_file(size: int) -> Path:
-    """A file of zeros that workers map, in memory where the machine has such a folder."""
-    for folder in (Path("/dev/shm"), Path(tempfile.gettempdir())):
-        try:
-            descriptor, name = tempfile.mkstemp(prefix="wmrl-", dir=folder)
-        except OSError:
-            continue
-        try:
-            # Written, not merely sized: a full folder must fail here and not at some later frame.
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(bytes(size))
-        except OSError:
-            Path(name).unlink()
-            continue
-        return Path(name)
-    raise OSError(f"no folder holds a shared file of {size} bytes: tried /dev/shm and temporary")
+def _shared_file(size: int) -> int:
+    """Descriptor of zeros in a file without a name: it ends with the last process that has it."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("wmrl", os.MFD_CLOEXEC)
+    else:  # pragma: no cover - systems other than Linux
+        descriptor, name = tempfile.mkstemp(prefix="wmrl-")
+        Path(name).unlink()
+    os.truncate(descriptor, size)
+    return descriptor

@@ -16,7 +16,6 @@ import sys
 import traceback
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -37,7 +36,7 @@ class FrameWorker:
 
     Args:
         slots: first slot and the one after the last.
-        path: the shared file of the arrays.
+        shared: descriptor of the shared file of the arrays.
         layout: the arrays in it.
         env_kwargs: keyword arguments of :class:`~wmrl.envs.frames.FrameEnv`.
         autoreset_mode: what happens to a slot whose episode is over.
@@ -47,7 +46,7 @@ class FrameWorker:
         self,
         slots: tuple[int, int],
         *,
-        path: Path,
+        shared: int,
         layout: Layout,
         env_kwargs: dict[str, Any],
         autoreset_mode: AutoresetMode,
@@ -61,6 +60,7 @@ class FrameWorker:
                 [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path)],
                 stdin=its_input,
                 stdout=its_output,
+                pass_fds=(shared,),
                 env={**os.environ, **_ONE_THREAD},
             )
         finally:
@@ -68,7 +68,7 @@ class FrameWorker:
             os.close(its_input)
             os.close(its_output)
         # By value where a task's functions live in a script or notebook.
-        self._write(cloudpickle.dumps((slots, path, layout, env_kwargs, autoreset_mode)))
+        self._write(cloudpickle.dumps((slots, shared, layout, env_kwargs, autoreset_mode)))
 
     def send(self, method: str, *arguments: Any) -> None:
         """Asks for a method of :class:`~wmrl.envs.frame_slots.FrameSlots`."""
@@ -174,7 +174,7 @@ def _send_error(answers: Connection, error: Exception) -> None:
 
 def _make_slots(
     slots: tuple[int, int],
-    path: Path,
+    shared: int,
     layout: Layout,
     env_kwargs: dict[str, Any],
     autoreset_mode: AutoresetMode,
@@ -182,7 +182,7 @@ def _make_slots(
     import cv2
 
     cv2.setNumThreads(1)
-    arrays = map_arrays(layout, path)
+    arrays = map_arrays(layout, shared)
     return FrameSlots(
         slots[1] - slots[0],
         env_kwargs=env_kwargs,

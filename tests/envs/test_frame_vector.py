@@ -1,5 +1,6 @@
 """Contract of FrameVectorEnv: the same bits for any number of workers, and robust workers."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -153,10 +154,12 @@ def test_a_dead_worker_is_named() -> None:
 
 
 def test_failure_to_start_comes_through_and_leaves_nothing() -> None:
-    before = set(Path("/dev/shm").glob("wmrl-*"))
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(gym.error.NameNotFound, match="NoSuchGame"):
         FrameVectorEnv(2, task=TOY, workers=2, base="NoSuchGame-v0")
-    assert set(Path("/dev/shm").glob("wmrl-*")) <= before
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def run_script(text: str, folder: Path) -> "subprocess.Popen[str]":

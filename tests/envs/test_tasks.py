@@ -61,5 +61,5 @@ def test_bad_tasks() -> None:
         task(action_space=spaces.Discrete(3))
     with pytest.raises(ValueError, match="frame_skip: expected at least 1, got 0"):
         task(frame_skip=0)
-    with pytest.raises(ValueError, match="explore_low: expected 2 numbers"):
+    with pytest.raises(ValueError, match="explore_low: expected 2 items"):
         task(explore_low=(0.0,))

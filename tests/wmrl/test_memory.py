@@ -1,0 +1,125 @@
+"""What every memory has to keep to; add yours to MEMORIES."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from wmrl.artifact import ArtifactError, save_artifact
+from wmrl.dream import dream_observation, dream_start, dream_step
+from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
+from wmrl.memory import Memory, load_memory
+from wmrl.memory_ensemble import MemoryEnsemble, MemoryEnsembleConfig
+
+SIZES = MDNRNNConfig(latent_size=4, hidden_size=6, mixtures=2, vision_digest="5" * 64)
+MEMORIES: dict[str, Callable[[], Memory[Any]]] = {
+    "MDNRNN": lambda: MDNRNN(SIZES),
+    "MemoryEnsemble": lambda: MemoryEnsemble(MemoryEnsembleConfig(member=asdict(SIZES))),
+}
+
+
+@pytest.fixture(params=MEMORIES)
+def memory(request: pytest.FixtureRequest) -> Memory[Any]:
+    made = MEMORIES[request.param]().eval()
+    generator = torch.Generator().manual_seed(0)
+    made.set_starts(
+        torch.randn(5, 3, 4, generator=generator),
+        torch.rand(5, 3, 4, generator=generator),
+        torch.randn(5, 2, 2, generator=generator),
+    )
+    return made
+
+
+@pytest.fixture
+def sequence() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(3, 7, 4, generator=generator), torch.randn(3, 7, 2, generator=generator)
+
+
+@torch.inference_mode()
+def test_steps_are_the_sequence(memory: Memory[Any], sequence: tuple[torch.Tensor, ...]) -> None:
+    latents, actions = sequence
+    _, whole = memory(latents, actions)
+    state = memory.initial_state(3)
+    for latent, action in zip(latents.unbind(1), actions.unbind(1), strict=True):
+        _, state = memory.step(latent, action, state)
+    for one, other in zip(whole, state, strict=True):
+        torch.testing.assert_close(one, other)
+    assert memory.features(state).shape == (3, memory.feature_size)
+
+
+@torch.inference_mode()
+def test_a_first_step_forgets(memory: Memory[Any], sequence: tuple[torch.Tensor, ...]) -> None:
+    latents, actions = sequence
+    first = torch.zeros(3, 7, dtype=torch.bool)
+    first[1, 4] = True
+    _, state = memory(latents, actions, first=first)
+    _, fresh = memory(latents[1:2, 4:], actions[1:2, 4:])
+    _, old = memory(latents, actions)
+    for got, expected, forgetful in zip(state, fresh, old, strict=True):
+        torch.testing.assert_close(got[1:2], expected)
+        torch.testing.assert_close(got[[0, 2]], forgetful[[0, 2]])
+        assert not torch.allclose(got[1], forgetful[1])
+
+
+def dream(memory: Memory[Any], seed: int, **options: Any) -> torch.Tensor:
+    """Observations of ten steps, ``(10, 8, Z + H)``."""
+    generator = torch.Generator().manual_seed(seed)
+    state = dream_start(memory, count=8, generator=generator)
+    seen = []
+    for _ in range(10):
+        action = torch.full((8, 2), 0.5)
+        state, reward, terminated = dream_step(
+            memory, state, action, generator=generator, **options
+        )
+        assert reward.shape == terminated.shape == (8,)
+        assert terminated.dtype == torch.bool
+        seen.append(dream_observation(memory, state))
+    return torch.stack(seen)
+
+
+def test_dreams_are_functions_of_their_seed(memory: Memory[Any]) -> None:
+    before = torch.get_rng_state()
+    assert torch.equal(dream(memory, 0), dream(memory, 0))
+    assert not torch.equal(dream(memory, 0), dream(memory, 1))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_temperature_spreads(memory: Memory[Any]) -> None:
+    def spread(temperature: float) -> float:
+        return float(dream(memory, 0, temperature=temperature)[..., :4].std())
+
+    assert spread(0.1) < spread(1.0) < spread(4.0)
+
+
+def test_dropout_in_the_dream(memory: Memory[Any]) -> None:
+    assert not torch.equal(dream(memory, 0, dropout=True), dream(memory, 0))
+
+
+def test_saved_and_loaded(memory: Memory[Any], tmp_path: Path) -> None:
+    digest = memory.save(tmp_path / "memory", provenance={"seed": 0})
+    loaded = load_memory(tmp_path / "memory", device="cpu")
+    assert loaded.digest == memory.digest == digest
+    assert loaded.config == memory.config
+    assert torch.equal(loaded.start_mean, memory.start_mean)
+    assert torch.equal(dream(loaded, 0), dream(memory, 0))
+
+
+def test_only_its_own_vision(memory: Memory[Any]) -> None:
+    memory.check_vision("5" * 64)
+    with pytest.raises(ArtifactError, match="memory: trained on the vision 555555555555…, got"):
+        memory.check_vision("6" * 64)
+
+
+def test_starts_of_another_shape(memory: Memory[Any]) -> None:
+    with pytest.raises(ValueError, match=r"actions: expected shape \(5, 2, 2\), got \(5, 3, 2\)"):
+        memory.set_starts(torch.zeros(5, 3, 4), torch.zeros(5, 3, 4), torch.zeros(5, 3, 2))
+
+
+def test_unknown_class(tmp_path: Path) -> None:
+    save_artifact(tmp_path / "a", kind="memory", class_name="Oracle", config={}, tensors={})
+    with pytest.raises(ArtifactError, match="unknown memory class 'Oracle'; expected one of"):
+        load_memory(tmp_path / "a")
