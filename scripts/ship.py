@@ -115,7 +115,9 @@ def memory_card(members: list[dict[str, Any]], made: dict[str, Any]) -> str:
     loops = "\n".join(
         f"| {steps} | {row['dream']:.1f} | {row['copy_last']:.1f} | {row['reconstruction']:.1f} "
         f"| {row['dreams']} |"
-        for steps, row in members[0]["held_out"]["open_loop"].items()
+        for steps, row in sorted(
+            members[0]["held_out"]["open_loop"].items(), key=lambda item: int(item[0])
+        )
     )
     return f"""# {MEMORY}
 
