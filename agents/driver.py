@@ -6,6 +6,7 @@ from wmrl.agents.agent import Agent
 from wmrl.agents.loading import load_agent
 from wmrl.artifact import ArtifactError
 from wmrl.envs.eye import Eye
+from wmrl.envs.tasks import registered_task
 
 
 def open_driver(
@@ -52,9 +53,13 @@ def open_eye(
             "agent: it doesn't say which eye it looks through; save it with its eye, or build the "
             "environment yourself"
         )
+    try:
+        task, own_vision = registered_task(str(known["task"])), str(known["vision"])
+    except (KeyError, ValueError) as error:
+        raise ArtifactError(f"agent: its eye can't be opened ({error})") from error
     eye = Eye.open(
-        known["task"],
-        vision or known["vision"],
+        task,
+        vision or own_vision,
         memory or known.get("memory"),
         frame_skip=known.get("frame_skip"),
         device=device,

@@ -12,6 +12,8 @@ from wmrl.train_memory import MemoryTrainingConfig
 from wmrl.training import TrainingConfig
 from wmrl.vae import VAEConfig
 
+_REAL_FRAMES = 9_500_000  # of an hour's plan or a longer one, in all
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
@@ -110,6 +112,7 @@ class TrainingPlan:
         if not hours > 0:
             raise ValueError(f"hours: expected above 0, got {hours}")
         frames = min(hours, 4.0)  # more than a million a round is of no use
+        collected = int((250_000 + 4 * 200_000) * frames)
         starts = DreamStartsConfig(count=1024, warmup_frames=50)
         memory = MemoryTrainingConfig(steps=100_000, max_seconds=75 * hours, starts=starts)
         vision = TrainingConfig(steps=1_000_000, max_seconds=150 * hours)
@@ -124,8 +127,8 @@ class TrainingPlan:
             memory_training=memory,
             memory_retraining=replace(memory, max_seconds=50 * hours, learning_rate=5e-4),
             dream=dream,
-            dream_again=replace(dream, log_std=-1.0, learning_rate=2e-4),
-            real=PPOConfig.real(steps=2_000_000, anneal_by="time"),
+            dream_again=replace(dream, log_std=-1.0, learning_rate=2e-4, learning_rate_final=5e-5),
+            real=PPOConfig.real(steps=(_REAL_FRAMES - collected) // 4, anneal_by="time"),
             dream_seconds=150 * hours,
             dream_again_seconds=120 * hours,
             real_seconds=1700 * hours,

@@ -104,8 +104,8 @@ class PPOConfig:
             "minibatch": 256,
             "learning_rate": 2e-4,
             "learning_rate_final": 2e-5,
-            "log_std": -1.2,
-            "log_std_final": -1.8,
+            "log_std": -1.6,
+            "log_std_final": -2.3,
             "stagger": 250,
         }
         return cls(**recipe | options)

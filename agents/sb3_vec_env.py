@@ -22,8 +22,14 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
     ``r``, length ``l`` in steps, seconds since the start ``t``), so that no ``VecMonitor`` is
     needed. Infos of other slots are empty dictionaries.
 
+    An episode that ends because its goal was reached counts as truncated here: nothing in what
+    the agent sees tells that the lap is nearly over, so a value of zero after it would teach the
+    agent that finishing is like dying.
+
     Args:
         env: the environment, which resets a slot in the step that ends it.
+        completed_key: key of the final info that is true where the goal was reached; that of the
+            environment's task if None.
 
     Attributes:
         env: the environment.
@@ -36,7 +42,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         ValueError: the environment's autoreset mode is not ``SAME_STEP``.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], *, completed_key: str | None = None) -> None:
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
             raise ValueError(
@@ -48,6 +54,8 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
                 f"env: expected a Box of observations, got {env.single_observation_space}"
             )
         self.env = env
+        eye = getattr(env, "eye", None)
+        self._completed_key = completed_key or (eye.task.completed_key if eye else None)
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self.terminated = np.zeros(self.num_envs, bool)
         self.truncated = np.zeros(self.num_envs, bool)
@@ -105,7 +113,9 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         Returns:
             Observations ``(N, O)``, rewards ``(N,) float32`` and dones ``(N,) bool``.
         """
-        observations, rewards, self.terminated, self.truncated, info = self.env.step(actions)
+        observations, rewards, terminated, truncated, info = self.env.step(actions)
+        completed = terminated & self._completed(info)
+        self.terminated, self.truncated = terminated & ~completed, truncated | completed
         dones = self.terminated | self.truncated
         observations = np.array(observations)  # an environment may reuse its own
         self._returns += rewards
@@ -131,6 +141,15 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
             self._returns[dones] = 0.0
             self._lengths[dones] = 0
         return observations, np.array(rewards, np.float32), dones
+
+    def _completed(self, info: dict[str, Any]) -> np.ndarray:
+        """Which slots have reached their goal, ``(N,) bool``."""
+        final = info.get("final_info", {})
+        if self._completed_key not in final:
+            return np.zeros(self.num_envs, np.bool_)
+        reached = np.asarray(final[self._completed_key], dtype=np.bool_)
+        result: np.ndarray = reached & final[f"_{self._completed_key}"]
+        return result
 
     def cut_first_episodes(self, lengths: np.ndarray) -> None:
         """Truncates each slot's next episode after so many steps, once.

@@ -10,6 +10,7 @@ from benchmarks.report import write_report
 from wmrl.device import resolve_device
 from wmrl.dream import dream_observation, dream_start, dream_step
 from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
+from wmrl.rows import row_linear
 
 Z, A, H, BATCHES = 32, 2, 256, (1, 64, 256, 1024)
 
@@ -48,21 +49,27 @@ def dreaming(memory: MDNRNN, batch: int) -> Callable[[], Any]:
     return step
 
 
-def multiplying(memory: MDNRNN, batch: int) -> Callable[[], Any]:
-    """The matrix products of a dream step and nothing else."""
+def multiplying(memory: MDNRNN, batch: int, *, rows: bool) -> Callable[[], Any]:
+    """The matrix products of a dream step and nothing else, by either of torch's libraries."""
     heads = memory.heads.out_features
     shapes = ((Z + A + 1, 4 * H), (H, 4 * H), (H, heads), (Z + H, A))
     device = memory.device
     pairs = [
         (torch.randn(batch, n, device=device), torch.randn(n, m, device=device)) for n, m in shapes
     ]
-    outs = [torch.empty(batch, m, device=device) for _, m in shapes]
+    turned = [
+        (left, right.t().contiguous(), right.new_zeros(right.shape[1])) for left, right in pairs
+    ]
 
-    def step() -> None:
-        for (left, right), out in zip(pairs, outs, strict=True):
-            torch.mm(left, right, out=out)
+    def multiply() -> None:
+        for left, right in pairs:
+            torch.mm(left, right)
 
-    return step
+    def multiply_rows() -> None:
+        for left, right, bias in turned:
+            row_linear(left, right, bias)
+
+    return multiply_rows if rows else multiply
 
 
 @torch.inference_mode()
@@ -79,8 +86,9 @@ def main() -> None:
     memory.to(device)
     results: dict[str, Any] = {"device": str(device)}
     for batch in BATCHES:
-        dream, products = (
-            rate(make(memory, batch), batch, device) for make in (dreaming, multiplying)
+        dream = rate(dreaming(memory, batch), batch, device)
+        products = max(
+            rate(multiplying(memory, batch, rows=rows), batch, device) for rows in (False, True)
         )
         results[f"steps_per_s_batch_{batch}"] = dream
         results[f"share_of_matrix_rate_batch_{batch}"] = dream / products

@@ -1,6 +1,7 @@
 """Gymnasium environments of wmrl, registered under ``vsg/`` when ``wmrl`` is imported.
 
-- :class:`Task` -- all that is particular to a game; :data:`CAR_RACING`, :func:`find_task`.
+- :class:`Task` -- all that is particular to a game; :data:`CAR_RACING`, :func:`find_task`,
+  :func:`register_task`.
 - :class:`CarRacing` -- ``vsg/CarRacing-v3``, Gymnasium's game with a fast drawing of the state.
 - :class:`FrameEnv`, :class:`FrameVectorEnv` -- a task's game as decisions and frames.
 - :class:`LatentEnv`, :class:`LatentVectorEnv` -- the same through a learned eye;
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from wmrl.envs.frames import FrameEnv
     from wmrl.envs.latent import LatentEnv
     from wmrl.envs.latent_vector import LatentVectorEnv
-    from wmrl.envs.tasks import CAR_RACING, Task, find_task
+    from wmrl.envs.tasks import CAR_RACING, Task, find_task, register_task
 
 __all__ = [
     "CAR_RACING",
@@ -42,6 +43,7 @@ __all__ = [
     "LatentVectorEnv",
     "Task",
     "find_task",
+    "register_task",
 ]
 
 _MODULES = {
@@ -56,6 +58,7 @@ _MODULES = {
     "LatentVectorEnv": "latent_vector",
     "Task": "tasks",
     "find_task": "tasks",
+    "register_task": "tasks",
 }
 
 

@@ -46,6 +46,8 @@ class Task:
             is cut short; None to never do so.
         explore_low, explore_high: bounds ``(A,)`` of an episode's mean action under the smoothed
             random policy; zeros if empty.
+        completed_key: key of the base environment's info that is true where an episode ended
+            because its goal was reached; learners don't take that for a death.
         solved_at: mean return at which the task counts as solved, if there is such a number.
         action_names: what the controller's numbers are, as films write it; none if empty.
     """
@@ -66,6 +68,7 @@ class Task:
     explore_low: tuple[float, ...] = ()
     explore_high: tuple[float, ...] = ()
     solved_at: float | None = None
+    completed_key: str | None = None
     action_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -116,13 +119,38 @@ CAR_RACING = Task(
     explore_high=(0.0, 0.5),
     solved_at=900.0,
     action_names=("steer", "pedal"),
+    completed_key="lap_finished",
 )
 
 _TASKS = {CAR_RACING.name: CAR_RACING}
 
 
+def register_task(task: Task) -> None:
+    """Makes a task known by its name, so that agents and stores that name it can be opened.
+
+    Raises:
+        ValueError: another task has that name.
+    """
+    if _TASKS.setdefault(task.name, task) != task:
+        raise ValueError(f"task: another one is called {task.name!r}; choose another name")
+
+
+def registered_task(name: str) -> Task:
+    """A registered task. Names that come from files are looked up here: nothing is imported.
+
+    Raises:
+        ValueError: there is no such task.
+    """
+    if name not in _TASKS:
+        raise ValueError(
+            f"task: expected one of {sorted(_TASKS)}, got {name!r}; if it is yours, call "
+            "wmrl.envs.register_task first, or give the command its --task module:ATTRIBUTE"
+        )
+    return _TASKS[name]
+
+
 def find_task(task: Task | str) -> Task:
-    """A task by itself, by name, or by ``"module:ATTRIBUTE"``.
+    """A task by itself, by name, or by ``"module:ATTRIBUTE"``, which imports that module.
 
     Raises:
         ValueError: there is no such task.

@@ -80,7 +80,7 @@ def main(args: Args) -> None:
     if not stores:
         raise ValueError("stores: expected at least one rollout store; make one by wmrl collect")
     vision = load_vision(args.vision, device=args.device)
-    config, training = _model(args), _training(args, args.task or stores[0].metadata.task)
+    config, training = _model(args), _training(args, stores[0].metadata.task)
     if args.members > 1:
         train_ensemble(
             stores,
@@ -121,10 +121,10 @@ def _model(args: Args) -> "MDNRNNConfig":
 
 def _training(args: Args, task_name: str) -> "MemoryTrainingConfig":
     from wmrl.dream_starts import DreamStartsConfig
-    from wmrl.envs.tasks import find_task
+    from wmrl.envs.tasks import find_task, registered_task
     from wmrl.train_memory import MemoryTrainingConfig
 
-    task = find_task(task_name)
+    task = registered_task(task_name) if args.task is None else find_task(args.task)
     return MemoryTrainingConfig(
         steps=args.steps,
         batch_size=args.batch_size,

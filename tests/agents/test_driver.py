@@ -50,3 +50,15 @@ def test_an_agent_without_an_eye_is_refused() -> None:
     config = ControllerConfig(observation_size=3, action_size=2)
     with pytest.raises(ArtifactError, match="doesn't say which eye"):
         open_eye(ControllerAgent(config, np.zeros(config.parameter_count)))
+
+
+def test_an_artifact_cannot_name_code_to_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "evil_task.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = ControllerConfig(observation_size=3, action_size=2)
+    eye = {"task": "evil_task:x", "vision": "car-racing-vae"}
+    agent = ControllerAgent(config, np.zeros(config.parameter_count), eye=eye)
+    with pytest.raises(ArtifactError, match="agent: its eye can't be opened"):
+        open_eye(agent)

@@ -80,3 +80,17 @@ def test_attributes_are_the_batch_s(match_env):
     assert env.env_is_wrapped(object) == [False] * 3
     with pytest.raises(AttributeError, match="have no methods of their own"):
         env.env_method("reset")
+
+
+def test_a_goal_that_was_reached_is_no_death(match_env):
+    endings = {"died": 0, "reached": 0}
+    for name, key in (("died", None), ("reached", "time")):  # "time" is true wherever one ends
+        env = SB3VecEnv(match_env(6, horizon=5, deadly=0.6), completed_key=key)
+        env.seed(0)
+        env.reset()
+        for _ in range(20):
+            _, _, dones = env.step_arrays(np.zeros((6, 2), np.float32))
+            assert not (env.terminated & env.truncated).any() or name == "died"
+            endings[name] += int((env.terminated & dones).sum())
+    assert endings["died"] > 0
+    assert endings["reached"] == 0

@@ -1,11 +1,19 @@
 import pickle
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from wmrl.envs.tasks import CAR_RACING, Task, drive, find_task
+from wmrl.envs.tasks import (
+    CAR_RACING,
+    Task,
+    drive,
+    find_task,
+    register_task,
+    registered_task,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +71,20 @@ def test_bad_tasks() -> None:
         task(frame_skip=0)
     with pytest.raises(ValueError, match="explore_low: expected 2 items"):
         task(explore_low=(0.0,))
+
+
+def test_registered_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wmrl.envs.tasks._TASKS", {CAR_RACING.name: CAR_RACING})
+    mine = task(name="mine")
+    register_task(mine)
+    register_task(mine)
+    assert registered_task("mine") is find_task("mine") is mine
+    with pytest.raises(ValueError, match="task: another one is called 'mine'"):
+        register_task(task(name="mine", frame_skip=2))
+
+
+def test_names_from_files_import_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "evil_task.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=r"task: expected one of \['car-racing'\], got 'evil_task"):
+        registered_task("evil_task:x")
