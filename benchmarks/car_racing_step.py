@@ -3,11 +3,7 @@
 Prints a table and writes it, with machine and versions, to ``benchmarks/car_racing.json``.
 """
 
-import json
-import platform
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +12,7 @@ import numpy as np
 import tyro
 
 import wmrl  # noqa: F401 - registers the environment
+from benchmarks.report import write_report
 
 SCENE_ROWS = 84
 BLOCK = 100  # steps of one environment, then of the other: both see the same load of the machine
@@ -29,8 +26,6 @@ class Args:
     """episodes, each on a track of its own"""
     steps: int = 250
     """steps of each; the first 50 zoom in and cost more"""
-    out: Path = Path(__file__).parent / "car_racing.json"
-    """where the results go"""
 
 
 def _actions(env: Any, steps: int, seed: int) -> list[np.ndarray]:
@@ -111,28 +106,9 @@ def measure(args: Args) -> dict[str, Any]:
     }
 
 
-def _machine() -> dict[str, Any]:
-    packages = ("gymnasium", "numba", "numpy", "pygame-ce", "wmrl")
-    names = {line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")}
-    return {
-        "processor": ", ".join(sorted(names)) or platform.processor(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
-    }
-
-
-def _cpu_lines() -> list[str]:
-    file = Path("/proc/cpuinfo")
-    return file.read_text().splitlines() if file.exists() else []
-
-
 def main(args: Args) -> None:
     """Measure, print, write."""
-    results = measure(args)
-    for name, value in results.items():
-        print(f"{name:26} {value:12.4f}" if isinstance(value, float) else f"{name:26} {value:12}")
-    args.out.write_text(json.dumps({"machine": _machine(), **results}, indent=2) + "\n")
+    write_report("car_racing", measure(args))
 
 
 if __name__ == "__main__":
