@@ -1,6 +1,7 @@
 """BatchedPPO: PPO of Stable-Baselines3, without its loops over environments."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,15 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         self._capture = _Capture()
         self.set_logger(Logger(folder=None, output_formats=[self._capture]))
 
-    def learn_rollout(self) -> dict[str, float]:
-        """Learns from one rollout; returns what SB3 logs of it and of the update."""
+    def learn_rollout(self, *, critic_only: bool = False) -> dict[str, float]:
+        """Learns from one rollout; returns what SB3 logs of it and of the update.
+
+        Args:
+            critic_only: leave the policy as it is, and fit only the value network.
+        """
         self._capture.values = {}
-        self.learn(self.n_steps * self.n_envs, reset_num_timesteps=False)
+        with self._frozen_actor() if critic_only else nullcontext():
+            self.learn(self.n_steps * self.n_envs, reset_num_timesteps=False)
         self.logger.dump(self.num_timesteps)  # SB3 writes before it updates
         return self._capture.values
 
@@ -106,7 +112,7 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
                 rewards *= self.reward_scale
                 self._bootstrap(env, rewards, dones)
                 rollout_buffer.add(observations, actions, rewards, starts, values, log_probs)
-                self.ep_info_buffer.extend(env.episodes)
+                self.ep_info_buffer.extend(env.whole_episodes)
                 self.num_timesteps += env.num_envs
                 observations, starts = following, dones
                 if not callback.on_step():
@@ -116,6 +122,19 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         rollout_buffer.compute_returns_and_advantage(last_values=last, dones=starts)
         callback.on_rollout_end()
         return True
+
+    @contextmanager
+    def _frozen_actor(self) -> Iterator[None]:
+        policy = self.policy
+        actor = [*policy.mlp_extractor.policy_net.parameters(), *policy.action_net.parameters()]
+        learned = [p for p in (*actor, policy.log_std) if p.requires_grad]
+        for parameter in learned:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in learned:
+                parameter.requires_grad_(True)
 
     def _bootstrap(self, env: SB3VecEnv, rewards: np.ndarray, dones: np.ndarray) -> None:
         """Adds γ V(s') to the rewards ``(N,)`` of slots that ran out of time, in place."""

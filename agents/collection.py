@@ -145,6 +145,7 @@ def _open_store(
         frame_shape=(*task.frame_size, 3),
         action_size=task.action_size,
         frame_skip=frame_skip,
+        warmup_frames=task.warmup_frames,
         policy=policy,
     )
     return RolloutStore(path, "a", metadata=metadata)

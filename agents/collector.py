@@ -9,6 +9,7 @@ from wmrl.agents.behaviour import ActionStream, Behaviour
 from wmrl.agents.pilot import Pilot
 from wmrl.agents.seeds import training_seed
 from wmrl.envs.frame_vector import FrameVectorEnv
+from wmrl.envs.tasks import completed_slots
 from wmrl.seeding import numpy_generator
 from wmrl.store import Episode
 
@@ -95,11 +96,13 @@ class Collector:
             recording.actions.append(actions[slot])
             recording.rewards.append(float(rewards[slot]))
         over: np.ndarray = live & (terminated | truncated)
+        # What a memory learns from must not say that finishing is like dying.
+        completed = completed_slots(infos, self._env.task.completed_key, self._env.num_envs)
         for slot in np.flatnonzero(over).tolist():
             recording = self._recordings.pop(slot)
             episode = recording.episode(
-                terminated=bool(terminated[slot]),
-                truncated=bool(truncated[slot]),
+                terminated=bool(terminated[slot] and not completed[slot]),
+                truncated=bool(truncated[slot] or completed[slot]),
                 base_frames=int(infos["frames"][slot]),
             )
             self._write(recording.index, episode)

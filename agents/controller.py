@@ -18,6 +18,7 @@ from torch import Tensor
 from wmrl.agents.agent import Agent, State
 from wmrl.agents.eye_entry import located_eye
 from wmrl.artifact import Artifact, ArtifactError, save_artifact
+from wmrl.typed_config import build_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,9 +220,9 @@ class ControllerAgent(Agent):
                 f"weights {sorted(artifact.tensors)}; wmrl.agents.load_agent opens any agent"
             )
         try:
-            config = ControllerConfig(**artifact.config["controller"])
+            config = build_config(ControllerConfig, artifact.config["controller"])
             return cls(config, artifact.tensors["parameters"].numpy(), eye=located_eye(artifact))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
                 f"{artifact.path}: not a controller's artifact ({error})"
             ) from error

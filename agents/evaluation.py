@@ -89,7 +89,9 @@ class EvaluationResult:
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the mean."""
+        """Standard error of the mean; infinite for one episode, which says nothing of it."""
+        if self.episodes == 1:
+            return float("inf")
         return float(np.std(self.returns, ddof=1) / np.sqrt(self.episodes))
 
     @property
@@ -229,15 +231,16 @@ def evaluate_dream(
     returns, lengths = np.zeros(episodes), np.zeros(episodes, np.int64)
     ended, died = np.zeros(episodes, np.bool_), np.zeros(episodes, np.bool_)
     starts = ~ended
-    observations, _ = env.reset(seed=seed)
-    while not ended.all():
-        actions = policy(observations, np.arange(episodes), starts)
-        observations, rewards, terminated, truncated, _ = env.step(actions)
-        returns[~ended] += rewards[~ended]
-        lengths[~ended] += 1
-        died |= terminated & ~ended
-        starts = terminated | truncated
-        ended |= starts
+    with closing(env):
+        observations, _ = env.reset(seed=seed)
+        while not ended.all():
+            actions = policy(observations, np.arange(episodes), starts)
+            observations, rewards, terminated, truncated, _ = env.step(actions)
+            returns[~ended] += rewards[~ended]
+            lengths[~ended] += 1
+            died |= terminated & ~ended
+            starts = terminated | truncated
+            ended |= starts
     return EvaluationResult(
         agent=name or type(agent).__name__,
         task=eye.task.name,

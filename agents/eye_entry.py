@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from wmrl.artifact import Artifact
+from wmrl.artifact import Artifact, ArtifactError
 from wmrl.envs.eye import Eye
 
 
@@ -32,6 +32,18 @@ def eye_entry(eye: Eye, *, vision: str | Path, memory: str | Path | None = None)
     }
 
 
+def _names_an_eye(eye: dict[str, Any]) -> bool:
+    texts = [eye.get(name, "") for name in ("task", "vision")]
+    choices = [eye.get(name) for name in ("memory", "vision_digest", "memory_digest")]
+    skip = eye.get("frame_skip", 1)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(text, str | None) for text in choices)
+        and type(skip) is int
+        and skip >= 1
+    )
+
+
 def located_eye(artifact: Artifact) -> dict[str, Any]:
     """The eye entry of an agent's artifact, with paths that can be opened from anywhere.
 
@@ -39,9 +51,12 @@ def located_eye(artifact: Artifact) -> dict[str, Any]:
     be moved as a whole.
 
     Raises:
-        KeyError: the artifact has no eye entry.
+        ArtifactError: the artifact has no eye entry, or one that names no such thing.
     """
-    eye = dict(artifact.config["eye"])
+    eye = artifact.config.get("eye")
+    if not isinstance(eye, dict) or not _names_an_eye(eye):
+        raise ArtifactError(f"{artifact.path}: its eye is {eye!r:.200}, which names none")
+    eye = dict(eye)
     for part in ("vision", "memory"):
         if str(eye.get(part, "")).startswith("."):
             eye[part] = str((artifact.path / eye[part]).resolve())

@@ -2,9 +2,10 @@
 
 import csv
 import io
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,48 @@ from wmrl.agents.evaluation import EvaluationResult
 from wmrl.run import Run
 from wmrl.store import RolloutStore
 
-_CHECKPOINT = "journal"
+_CHECKPOINT, _UNDER_WAY = "journal", "stage"
+_BEAT = 10.0  # seconds of a stage that a kill loses at most
 _COLUMNS = (
     "point",
     "minutes",
     "real_frames",
     "mean",
     "std",
+    "standard_error",
     "episodes",
     "per_decision",
     "promised_per_decision",
 )
 
 
+class _Stopwatch:
+    """Seconds spent, but for those in pauses."""
+
+    def __init__(self, before: float = 0.0) -> None:
+        self._started = time.monotonic() - before
+        self._stopped: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        now = time.monotonic() if self._stopped is None else self._stopped
+        return now - self._started
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        self._stopped = time.monotonic()
+        try:
+            yield
+        finally:
+            self._started += time.monotonic() - self._stopped
+            self._stopped = None
+
+
 class Journal:
     """Kept in a run's folder through all interruptions.
+
+    Minutes are those of the work alone: what is spent between stages, or while :meth:`paused`,
+    as for taking scores, does not count; a stage's seconds before it was killed do.
 
     Args:
         run: the run that it belongs to.
@@ -38,6 +66,7 @@ class Journal:
         state = {"seconds": {}, "points": []} if checkpoint is None else checkpoint.state
         self._seconds: dict[str, float] = state["seconds"]
         self._points: list[dict[str, Any]] = state["points"]
+        self._watch: _Stopwatch | None = None
 
     def seconds(self, stage: str) -> float | None:
         """How long a stage took; None while it isn't done."""
@@ -45,12 +74,26 @@ class Journal:
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Times a stage, the first time that it comes to its end."""
-        started = time.monotonic()
-        yield
-        if stage not in self._seconds:
-            self._seconds[stage] = time.monotonic() - started
+        """Times a stage until it comes to its end, over all interruptions."""
+        if stage in self._seconds:
+            yield
+            return
+        before = self._run.load_checkpoint(_UNDER_WAY)
+        known = before is not None and before.state["stage"] == stage
+        self._watch = _Stopwatch(before.state["seconds"] if before and known else 0.0)
+        try:
+            with self._beating(stage, self._watch):
+                yield
+            self._seconds[stage] = self._watch.seconds
             self._save()
+        finally:
+            self._watch = None
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stops the clock of the stage under way, if there is one."""
+        with nullcontext() if self._watch is None else self._watch.paused():
+            yield
 
     def add_point(
         self,
@@ -58,7 +101,6 @@ class Journal:
         score: EvaluationResult,
         *,
         frames: int,
-        seconds: float = 0.0,
         promise: EvaluationResult | None = None,
     ) -> None:
         """Adds to the curve, in place of a point of the same name.
@@ -67,15 +109,16 @@ class Journal:
             label: the point's name.
             score: what was measured.
             frames: real base frames behind it.
-            seconds: spent in a stage that is under way.
             promise: what the dream had promised.
         """
+        under_way = 0.0 if self._watch is None else self._watch.seconds
         point = {
             "point": label,
-            "minutes": round((sum(self._seconds.values()) + seconds) / 60, 2),
+            "minutes": round((sum(self._seconds.values()) + under_way) / 60, 2),
             "real_frames": frames,
             "mean": round(score.mean, 2),
             "std": round(score.std, 2),
+            "standard_error": round(score.standard_error, 2),
             "episodes": score.episodes,
             "per_decision": round(score.per_decision, 3),
             "promised_per_decision": None if promise is None else round(promise.per_decision, 3),
@@ -95,6 +138,27 @@ class Journal:
         aside.write_text(text.getvalue())
         aside.replace(path)
         return path
+
+    @contextmanager
+    def _beating(self, stage: str, watch: _Stopwatch) -> Iterator[None]:
+        """Keeps the stage's seconds on disk from time to time, and at its end, however it ends."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while True:
+                done = over.wait(_BEAT)
+                state = {"stage": stage, "seconds": watch.seconds}
+                self._run.save_checkpoint(_UNDER_WAY, {}, state)
+                if done:
+                    return
+
+        thread = threading.Thread(target=beat, name="journal", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def _save(self) -> None:
         self._run.save_checkpoint(

@@ -294,7 +294,6 @@ class _Loop:
                 self._journal.add_point(
                     f"real game, {self._fine_tuning_frames} frames",
                     score,
-                    seconds=learner.seconds,
                     frames=self._real_frames(),
                 )
                 return {"score": score.mean}
@@ -338,14 +337,15 @@ class _Loop:
 
     def _evaluate(self, driver: Agent) -> EvaluationResult:
         """A point of the curve, in the redrawn game, which is as good and much faster."""
-        return evaluate(
-            driver,
-            episodes=self._plan.score_episodes,
-            base=self._task.env_id,
-            seed=_CURVE_SEED,
-            eye=self._eye,
-            workers=self._workers,
-        )
+        with self._journal.paused():
+            return evaluate(
+                driver,
+                episodes=self._plan.score_episodes,
+                base=self._task.env_id,
+                seed=_CURVE_SEED,
+                eye=self._eye,
+                workers=self._workers,
+            )
 
     def _stage(self, name: str, work: Callable[[], None]) -> None:
         if self._journal.seconds(name) is None:

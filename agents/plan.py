@@ -81,8 +81,8 @@ class TrainingPlan:
     real_envs: int = 32
     real: PPOConfig = field(default_factory=PPOConfig.real)
     real_seconds: float | None = None
-    score_episodes: int = 20
-    score_every: int = 4
+    score_episodes: int = 50
+    score_every: int = 2
 
     def __post_init__(self) -> None:
         for name in ("rounds", "first_frames", "round_frames", "vision_rounds", "members"):
@@ -113,7 +113,7 @@ class TrainingPlan:
             raise ValueError(f"hours: expected above 0, got {hours}")
         frames = min(hours, 4.0)  # more than a million a round is of no use
         collected = int((250_000 + 4 * 200_000) * frames)
-        starts = DreamStartsConfig(count=1024, warmup_frames=50)
+        starts = DreamStartsConfig(count=1024)
         memory = MemoryTrainingConfig(steps=100_000, max_seconds=75 * hours, starts=starts)
         vision = TrainingConfig(steps=1_000_000, max_seconds=150 * hours)
         dream = PPOConfig.dream(steps=1_000_000_000, anneal_by="time")
@@ -125,11 +125,11 @@ class TrainingPlan:
             vision_training=vision,
             vision_retraining=replace(vision, max_seconds=90 * hours, learning_rate=3e-4),
             memory_training=memory,
-            memory_retraining=replace(memory, max_seconds=50 * hours, learning_rate=5e-4),
+            memory_retraining=replace(memory, max_seconds=60 * hours, learning_rate=5e-4),
             dream=dream,
             dream_again=replace(dream, log_std=-1.0, learning_rate=2e-4, learning_rate_final=5e-5),
             real=PPOConfig.real(steps=(_REAL_FRAMES - collected) // 4, anneal_by="time"),
             dream_seconds=150 * hours,
-            dream_again_seconds=120 * hours,
+            dream_again_seconds=150 * hours,
             real_seconds=1700 * hours,
         )

@@ -177,8 +177,8 @@ class PPOLearner:
             model = BatchedPPO(
                 "MlpPolicy",
                 self.env,
-                learning_rate=lambda _: self._blend(
-                    config.learning_rate, config.learning_rate_final
+                learning_rate=lambda _: _blend(
+                    config.learning_rate, config.learning_rate_final, self._fraction
                 ),
                 n_steps=config.rollout_steps,
                 batch_size=min(config.minibatch, config.rollout_steps * self.env.num_envs),
@@ -201,8 +201,12 @@ class PPOLearner:
         model.policy.log_std.requires_grad_(config.log_std_final is None)
         return model
 
-    def _blend(self, start: float, end: float) -> float:
-        return start + (end - start) * min(self._fraction, 1.0)
+    def _set_noise(self) -> None:
+        config = self.config
+        if config.log_std is not None and config.log_std_final is not None:
+            fraction = self._fraction / config.log_std_share
+            noise = _blend(config.log_std, config.log_std_final, fraction)
+            self._model.policy.log_std.data.fill_(noise)
 
     def _learn_chunk(
         self, limit: float, advance: Callable[[int, str], None]
@@ -215,10 +219,9 @@ class PPOLearner:
             for _ in range(config.chunk_rollouts):
                 started = time.perf_counter()
                 self._fraction = self._progress(limit)
-                if config.log_std is not None and config.log_std_final is not None:
-                    noise = self._blend(config.log_std, config.log_std_final)
-                    model.policy.log_std.data.fill_(noise)
-                logged = model.learn_rollout()
+                self._set_noise()
+                rollout = self.steps // (config.rollout_steps * self.env.num_envs)
+                logged = model.learn_rollout(critic_only=rollout < config.critic_rollouts)
                 self.steps = model.num_timesteps
                 self.seconds += time.perf_counter() - started
                 rows[self.steps] = logged | {"seconds": self.seconds}
@@ -256,6 +259,10 @@ class PPOLearner:
         state = checkpoint.state
         self.steps, self._chunk, self.seconds = state["steps"], state["chunk"], state["seconds"]
         self._model.num_timesteps = self.steps
+
+
+def _blend(start: float, end: float, fraction: float) -> float:
+    return start + (end - start) * min(fraction, 1.0)
 
 
 @contextmanager

@@ -23,7 +23,9 @@ class PPOConfig:
         learning_rate_final: and at the end, linear in between.
         log_std: logarithm of the action noise's standard deviation at the start; None to keep a
             warm start's own (0 without one).
-        log_std_final: and at the end, linear in between; None to learn it by gradient.
+        log_std_final: and after the share ``log_std_share`` of the run, linear in between; None
+            to learn it by gradient.
+        log_std_share: see there.
         anneal_by: what counts as the end: ``"steps"``, or ``"time"`` for whichever of steps and
             time limit is nearer its end. By time, no two runs are alike.
         gamma: discount γ of a decision.
@@ -34,6 +36,8 @@ class PPOConfig:
         max_grad_norm: gradients are clipped to it.
         target_kl: stop the passes over a rollout beyond this divergence; None not to.
         reward_scale: what rewards are multiplied by.
+        critic_rollouts: first rollouts from which only the value network learns. A value learned
+            in a dream is off in the real game, and would lead a good policy astray until it fits.
         stagger: in a chunk, cut each environment's first episode at a random one of so many
             decisions, so that episodes do not all start at once; 0 not to.
         hidden_sizes: widths of the policy's and of the value's network.
@@ -49,6 +53,7 @@ class PPOConfig:
     learning_rate_final: float = 3e-4
     log_std: float | None = None
     log_std_final: float | None = None
+    log_std_share: float = 1.0
     anneal_by: Literal["steps", "time"] = "steps"
     gamma: float = 0.99
     gae_lambda: float = 0.95
@@ -58,6 +63,7 @@ class PPOConfig:
     max_grad_norm: float = 0.5
     target_kl: float | None = None
     reward_scale: float = 0.05
+    critic_rollouts: int = 0
     stagger: int = 0
     hidden_sizes: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
@@ -72,7 +78,9 @@ class PPOConfig:
         for name in ("learning_rate", "reward_scale", "clip_range", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
-        for name in ("learning_rate_final", "entropy", "value", "stagger"):
+        if not 0 < self.log_std_share <= 1:
+            raise ValueError(f"log_std_share: expected above 0 to 1, got {self.log_std_share}")
+        for name in ("learning_rate_final", "entropy", "value", "stagger", "critic_rollouts"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
         for name in ("gamma", "gae_lambda"):
@@ -99,13 +107,15 @@ class PPOConfig:
         recipe: dict[str, Any] = {
             "steps": 350_000,
             "rollout_steps": 64,
-            "chunk_rollouts": 20,
+            "chunk_rollouts": 40,
             "epochs": 8,
             "minibatch": 256,
             "learning_rate": 2e-4,
             "learning_rate_final": 2e-5,
             "log_std": -1.6,
             "log_std_final": -2.3,
+            "log_std_share": 0.6,
+            "critic_rollouts": 6,
             "stagger": 250,
         }
         return cls(**recipe | options)

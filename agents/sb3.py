@@ -174,12 +174,27 @@ class SB3Agent(Agent):
                 "wmrl.agents.load_agent opens any agent"
             )
         try:
+            _check_sizes(artifact)
             policy = _build_policy(artifact.config)
-            eye = located_eye(artifact)
-        except (KeyError, TypeError, ValueError, AssertionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
             raise ArtifactError(f"{artifact.path}: not a policy's artifact ({error})") from error
         load_weights(policy, artifact)
-        return cls(policy, eye=eye)
+        return cls(policy, eye=located_eye(artifact))
+
+
+def _check_sizes(artifact: Artifact) -> None:
+    """Raises :class:`ValueError` where a size is none of the weights': it must not be allocated."""
+    options = artifact.config["policy_kwargs"]
+    layers = options.get("net_arch", [])
+    groups = list(layers.values()) if isinstance(layers, dict) else [layers]
+    sizes = [artifact.config["observation_size"], *(size for group in groups for size in group)]
+    known = {size for tensor in artifact.tensors.values() for size in tensor.shape}
+    critics, most = options.get("n_critics", 1), len(artifact.tensors)
+    if len(sizes) > most or type(critics) is not int or not 1 <= critics <= most:
+        raise ValueError(f"expected at most {most} layers and critics, got {len(sizes)}, {critics}")
+    for size in sizes:
+        if type(size) is not int or size not in known:
+            raise ValueError(f"expected sizes of the weights, {sorted(known)}, got {size!r}")
 
 
 def _policy_options(policy: BasePolicy) -> dict[str, Any]:

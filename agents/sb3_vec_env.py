@@ -10,6 +10,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
 
+from wmrl.envs.tasks import completed_slots
+
 Indices = int | Sequence[int] | None
 _NEVER = np.iinfo(np.int64).max
 
@@ -37,6 +39,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         final_observations: ``(K, O)``, the last observations of the K slots that ended in the
             last step that ended any, in order of their slots.
         episodes: the K ``episode`` entries of the last step, in order of their slots.
+        whole_episodes: those of them that were not cut by :meth:`cut_first_episodes`.
 
     Raises:
         ValueError: the environment's autoreset mode is not ``SAME_STEP``.
@@ -61,6 +64,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         self.truncated = np.zeros(self.num_envs, bool)
         self.final_observations = np.zeros((0, *self.observation_space.shape), np.float32)
         self.episodes: list[dict[str, float]] = []
+        self.whole_episodes: list[dict[str, float]] = []
         self._final_info: dict[str, Any] = {}
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
@@ -114,13 +118,14 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
             Observations ``(N, O)``, rewards ``(N,) float32`` and dones ``(N,) bool``.
         """
         observations, rewards, terminated, truncated, info = self.env.step(actions)
-        completed = terminated & self._completed(info)
+        final_info = info.get("final_info", {})
+        completed = terminated & completed_slots(final_info, self._completed_key, self.num_envs)
         self.terminated, self.truncated = terminated & ~completed, truncated | completed
         dones = self.terminated | self.truncated
         observations = np.array(observations)  # an environment may reuse its own
         self._returns += rewards
         self._lengths += 1
-        self.episodes = []
+        self.episodes, self.whole_episodes = [], []
         cut = (self._lengths >= self._cuts) & ~dones
         if dones.any() or cut.any():
             final = np.full((self.num_envs, *self.observation_space.shape), np.nan, np.float32)
@@ -131,25 +136,18 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
                 observations[cut] = self._cut(cut)
                 dones = dones | cut
             self.final_observations = final[dones]
-            self._final_info = info.get("final_info", {})
+            self._final_info = final_info
             self._cuts[dones] = _NEVER
             seconds = time.perf_counter() - self._started
             self.episodes = [
                 {"r": float(total), "l": int(length), "t": seconds}
                 for total, length in zip(self._returns[dones], self._lengths[dones], strict=True)
             ]
+            whole = ~cut[dones]
+            self.whole_episodes = [e for e, kept in zip(self.episodes, whole, strict=True) if kept]
             self._returns[dones] = 0.0
             self._lengths[dones] = 0
         return observations, np.array(rewards, np.float32), dones
-
-    def _completed(self, info: dict[str, Any]) -> np.ndarray:
-        """Which slots have reached their goal, ``(N,) bool``."""
-        final = info.get("final_info", {})
-        if self._completed_key not in final:
-            return np.zeros(self.num_envs, np.bool_)
-        reached = np.asarray(final[self._completed_key], dtype=np.bool_)
-        result: np.ndarray = reached & final[f"_{self._completed_key}"]
-        return result
 
     def cut_first_episodes(self, lengths: np.ndarray) -> None:
         """Truncates each slot's next episode after so many steps, once.

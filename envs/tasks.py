@@ -99,6 +99,20 @@ class Task:
         return frame
 
 
+def completed_slots(info: Mapping[str, Any], key: str | None, num_envs: int) -> np.ndarray:
+    """Which slots have reached their goal, ``(N,) bool``.
+
+    Args:
+        info: of a vector environment's step, or its ``final_info``.
+        key: the task's ``completed_key``.
+        num_envs: N.
+    """
+    if key not in info:
+        return np.zeros(num_envs, np.bool_)
+    reached: np.ndarray = np.asarray(info[key], np.bool_)
+    return reached & info[f"_{key}"]
+
+
 def drive(action: np.ndarray) -> np.ndarray:
     """CarRacing's steer, gas and brake from steer and pedal in [−1, 1]² (pedal: + gas, − brake)."""
     steer, pedal = np.clip(action, -1.0, 1.0)

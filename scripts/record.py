@@ -17,7 +17,7 @@ class Args:
     """Options of ``wmrl record``."""
 
     agent: tyro.conf.Positional[str]
-    """Who drives: a shipped name, a path, or "random"."""
+    """Who drives: a shipped name, or a path."""
     out: Path = Path("videos/record.mp4")
     """The film, .mp4 or .gif."""
     vision: str | None = None

@@ -27,8 +27,6 @@ class Args:
     """The eye: a shipped name, or the path of an artifact."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder of the run."""
-    task: str | None = None
-    """The stores' task, if it is your own: "module:ATTRIBUTE" of it."""
     hidden_size: int = 256
     """H, units of the LSTM."""
     mixtures: int = 5
@@ -55,7 +53,7 @@ class Args:
     """Adam's at the start; it falls along half a cosine."""
     minutes: float | None = None
     """End early after so many minutes of training, each member."""
-    burn_in: int = 5
+    burn_in: int = 12
     """Recorded decisions before a dream's start, which fill h."""
     start_window: int = 6
     """Dreams start in states that scored within so many decisions."""
@@ -80,7 +78,7 @@ def main(args: Args) -> None:
     if not stores:
         raise ValueError("stores: expected at least one rollout store; make one by wmrl collect")
     vision = load_vision(args.vision, device=args.device)
-    config, training = _model(args), _training(args, stores[0].metadata.task)
+    config, training = _model(args), _training(args)
     if args.members > 1:
         train_ensemble(
             stores,
@@ -119,22 +117,16 @@ def _model(args: Args) -> "MDNRNNConfig":
     )
 
 
-def _training(args: Args, task_name: str) -> "MemoryTrainingConfig":
+def _training(args: Args) -> "MemoryTrainingConfig":
     from wmrl.dream_starts import DreamStartsConfig
-    from wmrl.envs.tasks import find_task, registered_task
     from wmrl.train_memory import MemoryTrainingConfig
 
-    task = registered_task(task_name) if args.task is None else find_task(args.task)
     return MemoryTrainingConfig(
         steps=args.steps,
         batch_size=args.batch_size,
         sequence_length=args.sequence_length,
         learning_rate=args.learning_rate,
         max_seconds=None if args.minutes is None else 60.0 * args.minutes,
-        starts=DreamStartsConfig(
-            burn_in=args.burn_in,
-            window=args.start_window,
-            warmup_frames=task.warmup_frames,
-        ),
+        starts=DreamStartsConfig(burn_in=args.burn_in, window=args.start_window),
         seed=args.seed,
     )

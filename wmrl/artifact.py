@@ -7,16 +7,20 @@ An artifact is a folder of plain data, and never holds a pickle::
     README.md           model card (optional)
     SHA256SUMS          one line a file, in the format of ``sha256sum``
 
-It is written aside, synced and renamed into place, so that a folder with an artifact's name is
-always a whole one. Weights are verified against their sums before a byte of them is used.
+It is written aside, synced and renamed into place (on Linux exchanged with the one before in one
+step), so that a folder with an artifact's name is always a whole one. Weights are verified against
+their sums before a byte of them is used.
 """
 
+import ctypes
+import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,11 +30,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
+from wmrl.typed_config import build_config
+
 FORMAT_VERSION = 1
 KINDS = ("vision", "memory", "agent")
 SHIPPED = Path(__file__).parent / "artifacts"
 
 C = TypeVar("C")
+M = TypeVar("M", bound=torch.nn.Module)
+
+_STALE = 3600.0  # seconds: no writer takes as long
 
 _CONFIG, _MODEL, _CARD, _SUMS = "config.json", "model.safetensors", "README.md", "SHA256SUMS"
 
@@ -99,6 +108,8 @@ def save_artifact(
 ) -> str:
     """Writes an artifact, whole or not at all, in place of one that is there already.
 
+    An artifact that is the same already is left as it is.
+
     Args:
         path: the folder to write.
         kind: ``"vision"``, ``"memory"`` or ``"agent"``.
@@ -133,7 +144,8 @@ def save_artifact(
         files[_CARD] = card.encode()
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
     files[_SUMS] = "".join(f"{digest}  {name}\n" for name, digest in sums.items()).encode()
-    _write_folder(Path(path), files)
+    if not _holds(Path(path), files):
+        _write_folder(Path(path), files)
     return sums[_MODEL]
 
 
@@ -189,11 +201,36 @@ def restore_config(config_class: type[C], artifact: Artifact) -> C:
         ArtifactError: its fields are not those of ``config_class``, or have values it refuses.
     """
     try:
-        return config_class(**artifact.config)
+        return build_config(config_class, artifact.config)
     except (TypeError, ValueError) as error:
         raise ArtifactError(
             f"{artifact.path / _CONFIG}: not a configuration of {artifact.class_name}: {error}"
         ) from error
+
+
+def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
+    """A module with an artifact's weights.
+
+    It is first made without memory for its weights: a forged size must not end in gigabytes.
+
+    Args:
+        make: makes the module that the artifact's configuration describes.
+        artifact: what was read.
+
+    Raises:
+        ArtifactError: there is no such module, or names or shapes of its weights are others.
+    """
+    try:
+        with torch.device("meta"):
+            skeleton = make()
+    except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise ArtifactError(
+            f"{artifact.path / _CONFIG}: no {artifact.class_name} can be made of it: {error}"
+        ) from error
+    _check_shapes(skeleton, artifact)
+    module = make()
+    module.load_state_dict(artifact.tensors)
+    return module
 
 
 def load_weights(module: torch.nn.Module, artifact: Artifact) -> None:
@@ -202,6 +239,11 @@ def load_weights(module: torch.nn.Module, artifact: Artifact) -> None:
     Raises:
         ArtifactError: names or shapes differ from the module's.
     """
+    _check_shapes(module, artifact)
+    module.load_state_dict(artifact.tensors)
+
+
+def _check_shapes(module: torch.nn.Module, artifact: Artifact) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     got = {name: tuple(tensor.shape) for name, tensor in artifact.tensors.items()}
     if expected != got:
@@ -210,7 +252,6 @@ def load_weights(module: torch.nn.Module, artifact: Artifact) -> None:
             f"{artifact.path}: weights do not fit {artifact.class_name}: {name!r} expected shape "
             f"{expected.get(name)}, got {got.get(name)}"
         )
-    module.load_state_dict(artifact.tensors)
 
 
 def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
@@ -271,6 +312,7 @@ def _write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not (path / _CONFIG).is_file() and any(path.iterdir()):
         raise ArtifactError(f"{path}: holds something that is not an artifact; choose another path")
+    _sweep(path)
     token = secrets.token_hex(4)
     aside, old = (path.with_name(f".{path.name}.{token}.{end}") for end in ("new", "old"))
     aside.mkdir()
@@ -280,13 +322,43 @@ def _write_folder(path: Path, files: Mapping[str, bytes]) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        if path.exists():
-            path.rename(old)
-        aside.rename(path)
+        if path.exists() and not exchange(aside, path):
+            path.rename(old)  # a kill between these two lines leaves it under this name
+        if aside.exists() and not path.exists():
+            aside.rename(path)
         sync_folder(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _holds(path: Path, files: Mapping[str, bytes]) -> bool:
+    """Whether the folder holds these files and no others."""
+    try:
+        return {entry.name for entry in path.iterdir()} == set(files) and all(
+            (path / name).read_bytes() == data for name, data in files.items()
+        )
+    except OSError:
+        return False
+
+
+def _sweep(path: Path) -> None:
+    """Removes what writers of this artifact left behind when they were killed."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
+        ours = left.suffix == ".new" or (left.suffix == ".old" and path.exists())
+        if ours and time.time() - left.stat().st_mtime > _STALE:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Swaps the names of two folders in one step; False where the system can't."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError, TypeError):  # no Linux, or a C library without it
+        return False
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    done: bool = rename(here, os.fsencode(first), here, os.fsencode(second), swap) == 0
+    return done
 
 
 def sync_folder(path: Path) -> None:

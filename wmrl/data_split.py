@@ -25,7 +25,8 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
     """Holds out whole episodes, chosen by their content.
 
     An episode's digest decides, so that it stays on its side whatever is collected later, and
-    models of later rounds are never judged on what earlier ones were trained on.
+    models of later rounds are never judged on what earlier ones were trained on. Only while there
+    are so few that chance would hold out none, the lowest digest is, and may be trained on later.
 
     Args:
         stores: one or several stores of one task.

@@ -17,8 +17,9 @@ class Episode:
         frames: ``(T + 1, H, W, 3) uint8``, from the first to the one after the last decision.
         actions: ``(T, A) float32``.
         rewards: ``(T,) float32``.
-        terminated: the game ended.
-        truncated: a limit cut it short.
+        terminated: the game ended it for good, as by death.
+        truncated: a limit cut it short, or its goal was reached: what follows would be worth
+            something still.
         info: JSON-able facts of how it came about: seed, policy, …; part of the hash.
     """
 
@@ -90,6 +91,7 @@ class StoreMetadata:
         frame_shape: ``(H, W, 3)``.
         action_size: A.
         frame_skip: base frames that a decision lasts.
+        warmup_frames: base frames at an episode's beginning in which no dream may start.
         policy: JSON-able description of what drove, and from which seed.
     """
 
@@ -97,6 +99,7 @@ class StoreMetadata:
     frame_shape: tuple[int, int, int]
     action_size: int
     frame_skip: int
+    warmup_frames: int = 0
     policy: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -29,7 +29,9 @@ class MDNRNNConfig:
         action_size: A of the task.
         hidden_size: H.
         mixtures: K, Gaussians for each latent dimension.
-        dropout: share of h that is dropped before the heads, where dropout is asked for.
+        dropout: share of h that is dropped before the mixture's head, where dropout is asked for.
+            Reward and termination are judged from all of h, or an ensemble would take the masks
+            for its members' disagreement.
         min_std: floor under every Gaussian's σ; without one the likelihood has no upper bound.
         reward_scale: rewards are predicted times this, to be of the size of the other outputs.
         reward_weight: weight of the reward's squared error beside the likelihood per dimension.
@@ -242,16 +244,22 @@ class MDNRNN(Memory[MixturePrediction]):
 
     def _predict(self, h: Tensor, dropout: torch.Generator | None) -> MixturePrediction:
         config = self.config
-        if dropout is not None:
-            h = drop(h, rate=config.dropout, generator=dropout)
-        leading = h.shape[:-1]
-        out = row_linear(h.reshape(-1, config.hidden_size), self.heads.weight, self.heads.bias)
-        out = out.view(*leading, -1)
-        mixtures = out[..., :-2].reshape(*leading, 3, config.mixtures, config.latent_size)
+        leading, weight, bias = h.shape[:-1], self.heads.weight, self.heads.bias
+        rows = h.reshape(-1, config.hidden_size)
+        if dropout is None:
+            out = row_linear(rows, weight, bias)
+            mixtures, judged = out[:, :-2], out[:, -2:]
+        else:
+            dropped = drop(rows, rate=config.dropout, generator=dropout)
+            mixtures = row_linear(dropped, weight[:-2], bias[:-2])
+            judged = torch.addmm(bias[-2:], rows, weight[-2:].t())
+        mixtures = mixtures.reshape(*leading, 3, config.mixtures, config.latent_size)
         logits, means, log_stds = mixtures.unbind(-3)
         log_stds = log_stds.clamp(min=math.log(config.min_std))
-        reward = out[..., -2] * (1.0 / config.reward_scale)
-        return MixturePrediction(logits, means, log_stds, reward, out[..., -1])
+        reward, termination = judged.view(*leading, 2).unbind(-1)
+        return MixturePrediction(
+            logits, means, log_stds, reward * (1.0 / config.reward_scale), termination
+        )
 
     def _check(self, latents: Tensor, actions: Tensor) -> None:
         if latents.ndim != 3 or latents.shape[-1] != self.latent_size:

@@ -16,6 +16,7 @@ from wmrl.artifact import (
     load_artifact,
     load_weights,
     restore_config,
+    restore_module,
     save_artifact,
 )
 from wmrl.device import resolve_device
@@ -199,12 +200,17 @@ class Memory(nn.Module, ABC, Generic[P]):
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
         """Restores from an artifact that was read."""
-        memory = cls(restore_config(cls.config_class, artifact))
+        config = restore_config(cls.config_class, artifact)
         starts = [artifact.tensors.get(f"start_{name}") for name in ("mean", "std", "actions")]
-        mean, std, actions = starts
-        if mean is not None and std is not None and actions is not None:
-            memory._register_starts(mean, std, actions)  # sized here: load_weights is strict
-        load_weights(memory, artifact)
+
+        def make() -> Self:
+            memory = cls(config)
+            mean, std, actions = starts
+            if mean is not None and std is not None and actions is not None:
+                memory.set_starts(mean, std, actions)
+            return memory
+
+        memory = restore_module(make, artifact)
         memory.digest = artifact.digest
         return memory.eval()
 

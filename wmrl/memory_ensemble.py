@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig, MixturePrediction
 from wmrl.memory import Memory, MemoryState, Transition
+from wmrl.typed_config import build_config
+
+_MOST_MEMBERS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +33,8 @@ class MemoryEnsembleConfig:
     member: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.members < 1:
-            raise ValueError(f"members: expected at least 1, got {self.members}")
+        if not 1 <= self.members <= _MOST_MEMBERS:
+            raise ValueError(f"members: expected 1 to {_MOST_MEMBERS}, got {self.members}")
         for name in ("pessimism", "noise_floor"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
@@ -40,7 +43,7 @@ class MemoryEnsembleConfig:
     @property
     def member_config(self) -> MDNRNNConfig:
         """The configuration that all members share."""
-        return MDNRNNConfig(**self.member)
+        return build_config(MDNRNNConfig, self.member)
 
     @property
     def latent_size(self) -> int:

@@ -47,7 +47,7 @@ def read_metadata(path: Path) -> StoreMetadata:
         attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
         version = attributes["wmrl_store"]
         if version == FORMAT_VERSION:
-            names = [item.name for item in fields(StoreMetadata)]
+            names = {item.name for item in fields(StoreMetadata)} & attributes.keys()
             return StoreMetadata(**{name: attributes[name] for name in names})
     except FileNotFoundError as error:
         raise StoreError(

@@ -82,8 +82,8 @@ def train_memory(
         ArtifactError: ``init`` can't be opened, or is of another configuration's shapes.
     """
     path, resolved = Path(path), resolve_device(device)
-    training = training or MemoryTrainingConfig()
-    config = _fit(config or MDNRNNConfig(), stores, vision, training)
+    config = _fit(config or MDNRNNConfig(), stores, vision)
+    training = _with_warmup(training or MemoryTrainingConfig(), stores[0])
     split = split_episodes(stores, held_out=training.held_out)
     provenance = {
         "command": "train-memory",
@@ -118,12 +118,7 @@ def train_memory(
         return memory
 
 
-def _fit(
-    config: MDNRNNConfig,
-    stores: Sequence[RolloutStore],
-    vision: Vision,
-    training: MemoryTrainingConfig,
-) -> MDNRNNConfig:
+def _fit(config: MDNRNNConfig, stores: Sequence[RolloutStore], vision: Vision) -> MDNRNNConfig:
     """The configuration with what the stores and the vision know."""
     if vision.digest is None:
         raise ValueError("vision: it has no digest; save it first, so that a memory can name it")
@@ -138,6 +133,13 @@ def _fit(
         frame_skip=metadata.frame_skip,
         vision_digest=vision.digest,
     )
+
+
+def _with_warmup(training: MemoryTrainingConfig, store: RolloutStore) -> MemoryTrainingConfig:
+    if training.starts.warmup_frames is not None:
+        return training
+    starts = replace(training.starts, warmup_frames=store.metadata.warmup_frames)
+    return replace(training, starts=starts)
 
 
 def _initial(

@@ -18,6 +18,7 @@ from wmrl.artifact import (
     load_artifact,
     load_weights,
     restore_config,
+    restore_module,
     save_artifact,
 )
 from wmrl.device import resolve_device
@@ -123,8 +124,8 @@ class Vision(nn.Module, ABC):
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
         """Restores from an artifact that was read."""
-        vision = cls(restore_config(cls.config_class, artifact))
-        load_weights(vision, artifact)
+        config = restore_config(cls.config_class, artifact)
+        vision = restore_module(lambda: cls(config), artifact)
         vision.digest = artifact.digest
         return vision.eval()
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from stable_baselines3 import PPO
 
@@ -32,6 +33,32 @@ def test_rewards_are_scaled_before_bootstrapping(match_env):
     model.learn_rollout()
     rewards = model.rollout_buffer.rewards
     assert set(np.unique(rewards).tolist()) == {0.0, 4.0}  # γ V(s') where time ran out
+
+
+@pytest.mark.parametrize("learned_noise", [True, False])
+def test_the_critic_can_learn_alone(match_env, learned_noise):
+    model = make(BatchedPPO, match_env)
+    model.policy.log_std.requires_grad_(learned_noise)
+    before = {name: tensor.clone() for name, tensor in model.policy.state_dict().items()}
+
+    def changed():
+        after = model.policy.state_dict()
+        return {name for name in before if not torch.equal(before[name], after[name])}
+
+    model.learn_rollout(critic_only=True)
+    value = {name for name in before if "value" in name}
+    assert changed() == value
+    model.learn_rollout()
+    assert changed() == set(before) - (set() if learned_noise else {"log_std"})
+
+
+def test_cut_episodes_are_not_in_the_mean_return(match_env):
+    model = make(BatchedPPO, match_env)
+    model.env.cut_first_episodes(np.full(6, 2))
+    logged = model.learn_rollout()
+    lengths = {episode["l"] for episode in model.ep_info_buffer}
+    assert 2 not in lengths or min(lengths) < 2
+    assert logged["rollout/ep_len_mean"] == np.mean([e["l"] for e in model.ep_info_buffer])
 
 
 def test_logs_of_rollout_and_update(match_env):

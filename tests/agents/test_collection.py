@@ -84,6 +84,16 @@ def test_patience_of_the_task_is_heeded(tmp_path: Path) -> None:
     assert max(summary.length for summary in store.summaries) < 50 // 3
 
 
+def test_a_reached_goal_is_recorded_as_no_death(tmp_path: Path) -> None:
+    lively = SmoothedBehaviour(smallest=0.8, largest=0.9)
+    dying = gather(tmp_path / "dying", policy=lively)
+    task = replace(TOY, completed_key="x")  # which is true wherever the dot left the line
+    reaching = gather(tmp_path / "reaching", task=task, policy=lively)
+    ends = [[(s.terminated, s.truncated) for s in store.summaries] for store in (dying, reaching)]
+    assert (True, False) in ends[0]
+    assert ends[1] == [(False, True)] * len(ends[0])
+
+
 def test_more_goes_on_from_less_and_enough_is_left_alone(tmp_path: Path) -> None:
     expected = gather(tmp_path / "once").content_hash()
     gather(tmp_path / "twice", episodes=4)

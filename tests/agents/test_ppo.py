@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -121,10 +122,10 @@ def test_killed_process_resumes(tiny, tmp_path):
         config = PPOConfig(steps=256, rollout_steps=8, chunk_rollouts=2, minibatch=16)
         learner = PPOLearner(env, config, path=path)
         rollout = learner._model.learn_rollout
-        def dying():
+        def dying(**options):
             if learner._model.num_timesteps >= 96:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return rollout()
+            return rollout(**options)
         if killed == "yes":
             learner._model.learn_rollout = dying
         learner.learn(progress=False)
@@ -163,6 +164,34 @@ def test_noise_and_learning_rate_are_annealed(match_env, tmp_path):
     np.testing.assert_allclose(
         np.log([row["train/std"] for row in rows]), [0.0, -0.5, -1.0, -1.5], atol=1e-6
     )
+
+
+def test_noise_can_reach_its_end_early_and_the_critic_can_begin_alone(match_env, tmp_path):
+    config = PPOConfig(
+        steps=128,
+        rollout_steps=8,
+        chunk_rollouts=1,
+        minibatch=32,
+        log_std=0.0,
+        log_std_final=-2.0,
+        log_std_share=0.5,
+        critic_rollouts=2,
+    )
+    actor = []
+
+    class Watched(SB3VecEnv):
+        def reset(self):
+            actor.append(trained.agent.policy.action_net.weight.clone())
+            return super().reset()
+
+    with PPOLearner(Watched(match_env(4)), config, path=tmp_path) as trained:
+        trained.learn(progress=False)
+    rows = read_metrics(tmp_path / "metrics.csv")
+    np.testing.assert_allclose(
+        np.log([row["train/std"] for row in rows]), [0.0, -1.0, -2.0, -2.0], atol=1e-6
+    )
+    same = [torch.equal(before, after) for before, after in pairwise(actor)]
+    assert same == [True, True, False]
 
 
 def test_stagger_ends_first_episodes_early(match_env, tmp_path):

@@ -20,7 +20,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
     def make(task: str = "car-racing") -> Path:
         path: Path = tmp_path_factory.mktemp("rollouts") / "store"
         metadata = StoreMetadata(
-            task=task, frame_shape=(64, 64, 3), action_size=2, frame_skip=4, policy={}
+            task=task, frame_shape=(64, 64, 3), action_size=2, frame_skip=4, warmup_frames=50
         )
         store = RolloutStore(path, "a", metadata=metadata)
         generator = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def test_the_memory_is_as_ordered(
     memory = load_memory(tmp_path / "artifact", device="cpu")
     memory.check_vision(load_vision(eye / "artifact", device="cpu").digest)
     assert memory.feature_size == 8
-    # CarRacing's warmup of 50 frames is 13 decisions: states 13 to 19 of two episodes.
+    # The store's warmup of 50 frames is 13 decisions: states 13 to 19 of two episodes.
     assert memory.start_mean.shape == (14, 6, 6)
     assert f"memory: {tmp_path / 'artifact'}" in capsys.readouterr().out
 

@@ -34,11 +34,20 @@ def make_rollouts(tmp_path_factory: pytest.TempPathFactory) -> MakeRollouts:
     """Writes a store: ``make_rollouts(lengths=(20, 9), task="bar", seed=0)``."""
 
     def make(
-        lengths: tuple[int, ...] = (24, 9, 17, 30), *, task: str = "bar", seed: int = 0
+        lengths: tuple[int, ...] = (24, 9, 17, 30),
+        *,
+        task: str = "bar",
+        warmup_frames: int = 0,
+        seed: int = 0,
     ) -> RolloutStore:
         path: Path = tmp_path_factory.mktemp("rollouts") / "store"
         metadata = StoreMetadata(
-            task=task, frame_shape=(64, 64, 3), action_size=2, frame_skip=4, policy={"name": "test"}
+            task=task,
+            frame_shape=(64, 64, 3),
+            action_size=2,
+            frame_skip=4,
+            warmup_frames=warmup_frames,
+            policy={"name": "test"},
         )
         store = RolloutStore(path, "a", metadata=metadata)
         for index, length in enumerate(lengths):

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from wmrl import artifact as artifact_module
 from wmrl.artifact import (
     ArtifactError,
+    exchange,
     find_artifact,
     load_artifact,
     load_weights,
     restore_config,
+    restore_module,
     save_artifact,
     shipped_artifacts,
 )
@@ -64,6 +67,49 @@ def test_saving_replaces_the_old_one(saved: Path) -> None:
     save_artifact(saved, kind="agent", class_name="B", config={}, tensors={"x": torch.ones(1)})
     assert load_artifact(saved).class_name == "B"
     assert [path.name for path in saved.parent.iterdir()] == ["eye"]
+
+
+def test_the_same_is_not_written_again(saved: Path, tensors: dict[str, torch.Tensor]) -> None:
+    options = {"kind": "vision", "class_name": "VAE", "config": {"width": 4}, "card": "# Eye\n"}
+    before = {path.name: path.stat().st_mtime_ns for path in saved.iterdir()}
+    save_artifact(saved, tensors=tensors, **options)
+    assert {path.name: path.stat().st_mtime_ns for path in saved.iterdir()} == before
+    (saved / "model.safetensors").write_bytes(b"damaged")
+    save_artifact(saved, tensors=tensors, **options)
+    load_artifact(saved)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_whatever_replaces_an_artifact_it_is_whole(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    if at_once and not exchange(saved, saved):
+        pytest.skip("this system can't swap folders")
+    if not at_once:
+        monkeypatch.setattr(artifact_module, "exchange", lambda first, second: False)
+    options = {"kind": "vision", "class_name": "VAE", "config": {}}
+    digest = save_artifact(saved, tensors={"weight": torch.zeros(2)}, **options)
+    assert load_artifact(saved).digest == digest
+    assert [path.name for path in saved.parent.iterdir()] == ["eye"]
+
+
+def test_an_exchange_leaves_no_moment_without_one(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    if not exchange(tmp_path / "other", saved):
+        pytest.skip("this system can't swap folders")
+    assert not any(saved.iterdir())
+    load_artifact(tmp_path / "other")
+
+
+def test_what_killed_writers_left_is_removed_when_old(saved: Path) -> None:
+    old, young = saved.parent / ".eye.1234.new", saved.parent / ".eye.5678.new"
+    other = saved.parent / ".eyes.1234.new"
+    for path in (old, young, other):
+        path.mkdir()
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    save_artifact(saved, kind="vision", class_name="VAE", config={}, tensors={})
+    assert [path.exists() for path in (old, young, other)] == [False, True, True]
 
 
 def test_saving_never_replaces_something_else(tmp_path: Path) -> None:
@@ -188,6 +234,14 @@ def test_weights_of_another_shape(saved: Path) -> None:
     module = torch.nn.Linear(2, 4)
     with pytest.raises(ArtifactError, match=r"'bias' expected shape \(4,\), got \(3,\)"):
         load_weights(module, load_artifact(saved))
+
+
+def test_a_forged_size_costs_nothing(saved: Path) -> None:
+    artifact = load_artifact(saved)
+    with pytest.raises(ArtifactError, match="weights do not fit VAE"):
+        restore_module(lambda: torch.nn.Linear(10**9, 10**9, bias=False), artifact)
+    with pytest.raises(ArtifactError, match="no VAE can be made of it"):
+        restore_module(lambda: torch.nn.Linear(10**30, 2), artifact)
 
 
 @pytest.mark.parametrize("name", shipped_artifacts())

@@ -130,6 +130,17 @@ def test_dropout_comes_from_its_generator_alone(memory: MDNRNN) -> None:
     torch.testing.assert_close(one[1], memory.step(latents[:, 0], actions[:, 0], state)[1])
 
 
+def test_dropout_leaves_reward_and_termination_alone(memory: MDNRNN) -> None:
+    latents, actions = _sequences(3, 4)
+    masked, plain = (
+        memory(latents, actions, dropout=masks)[0]
+        for masks in (torch.Generator().manual_seed(1), None)
+    )
+    assert not torch.equal(masked.means, plain.means)
+    torch.testing.assert_close(masked.reward, plain.reward)
+    torch.testing.assert_close(masked.termination, plain.termination)
+
+
 def test_scales_have_a_floor() -> None:
     memory = MDNRNN(_SMALL)
     with torch.no_grad():

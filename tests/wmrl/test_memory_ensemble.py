@@ -123,7 +123,7 @@ def test_wrong_members_are_named(members: list[MDNRNN]) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"members": 0}, "members: expected at least 1, got 0"),
+        ({"members": 0}, "members: expected 1 to 100, got 0"),
         ({"pessimism": -1.0}, "pessimism: expected at least 0"),
         ({"noise_floor": -1.0}, "noise_floor: expected at least 0"),
         ({"member": {"mixtures": 0}}, "mixtures: expected at least 1"),

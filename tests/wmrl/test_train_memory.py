@@ -77,6 +77,19 @@ def test_a_run_leaves_an_artifact_and_a_report(
     assert (tmp_path / "metrics.csv").read_text().startswith("step,loss,nll,reward_error,term")
 
 
+def test_the_stores_task_says_where_dreams_start(
+    make_rollouts: MakeRollouts, vision: VAE, tmp_path: Path
+) -> None:
+    store = make_rollouts((12, 12, 12), warmup_frames=36)
+    short = replace(_SHORT, starts=DreamStartsConfig(burn_in=3, count=100, window=99))
+    memory = _train(store, tmp_path / "store", vision, training=short)
+    # The last 3 of the 12 states of two episodes, where they had scored; the third is held out.
+    assert 0 < len(memory.start_mean) <= 6
+    anywhere = replace(short, starts=replace(short.starts, warmup_frames=0))
+    memory = _train(store, tmp_path / "anywhere", vision, training=anywhere)
+    assert len(memory.start_mean) > 6
+
+
 def test_the_artifact_knows_its_origin_and_can_dream(
     store: RolloutStore, vision: VAE, tmp_path: Path
 ) -> None:

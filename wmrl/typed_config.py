@@ -1,0 +1,51 @@
+"""Configurations from files: their values checked against the fields of a dataclass."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+C = TypeVar("C")
+
+
+def build_config(config_class: type[C], values: Mapping[str, Any]) -> C:
+    """An instance of a configuration's dataclass, from what JSON gave.
+
+    Python would take a size of 256.0 or "256" and fail much later, or not at all.
+
+    Args:
+        config_class: a dataclass of plain fields.
+        values: by field; missing ones keep their defaults.
+
+    Raises:
+        TypeError: a name is no field, or a value not of the field's type.
+        ValueError: the class refuses a value.
+    """
+    hints = get_type_hints(config_class)
+    known = {item.name for item in fields(config_class)}  # type: ignore[arg-type]
+    for name, value in values.items():
+        if name not in known:
+            raise TypeError(f"{name}: expected one of the fields {sorted(known)}")
+        if not _fits(value, hints[name]):
+            hint = getattr(hints[name], "__name__", None) or str(hints[name])
+            raise TypeError(f"{name}: expected {hint}, got {value!r:.100}")
+    return config_class(**values)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, option) for option in args)
+    if origin is Literal:
+        return value in args
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False
+        kinds = [args[0]] * len(value) if args[1:] == (...,) else list(args)
+        return len(kinds) == len(value) and all(map(_fits, value, kinds))
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    if hint in (int, str, bool, NoneType):
+        return type(value) is hint  # True is no size
+    return origin is None or isinstance(value, origin)
