@@ -107,10 +107,10 @@ def completed_slots(info: Mapping[str, Any], key: str | None, num_envs: int) -> 
         key: the task's ``completed_key``.
         num_envs: N.
     """
-    if key not in info:
+    if key is None or key not in info:
         return np.zeros(num_envs, np.bool_)
-    reached: np.ndarray = np.asarray(info[key], np.bool_)
-    return reached & info[f"_{key}"]
+    reached: np.ndarray = np.asarray(info[key], np.bool_) & info[f"_{key}"]
+    return reached
 
 
 def drive(action: np.ndarray) -> np.ndarray:

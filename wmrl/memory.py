@@ -154,6 +154,14 @@ class Memory(nn.Module, ABC, Generic[P]):
                 raise ValueError(f"{name}: expected shape {expected}, got {tuple(value.shape)}")
         self._register_starts(mean.to(self.device), std.to(self.device), actions.to(self.device))
 
+    def with_starts_of(self, artifact: Artifact) -> Self:
+        """Itself, with the starts that an artifact holds, if it does."""
+        starts = [artifact.tensors.get(f"start_{name}") for name in ("mean", "std", "actions")]
+        mean, std, actions = starts
+        if mean is not None and std is not None and actions is not None:
+            self.set_starts(mean, std, actions)
+        return self
+
     def _register_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
         self.register_buffer("start_mean", mean)
         self.register_buffer("start_std", std)
@@ -200,17 +208,8 @@ class Memory(nn.Module, ABC, Generic[P]):
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
         """Restores from an artifact that was read."""
-        config = restore_config(cls.config_class, artifact)
-        starts = [artifact.tensors.get(f"start_{name}") for name in ("mean", "std", "actions")]
-
-        def make() -> Self:
-            memory = cls(config)
-            mean, std, actions = starts
-            if mean is not None and std is not None and actions is not None:
-                memory.set_starts(mean, std, actions)
-            return memory
-
-        memory = restore_module(make, artifact)
+        config: Any = restore_config(cls.config_class, artifact)
+        memory = restore_module(lambda: cls(config).with_starts_of(artifact), artifact)
         memory.digest = artifact.digest
         return memory.eval()
 

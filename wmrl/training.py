@@ -113,7 +113,7 @@ class Trainer:
         resume_step = self.step or None
         sums: dict[str, Tensor] = {}
         with (
-            MetricsLogger(self._run.path, resume_step=resume_step, tensorboard=False) as logger,
+            MetricsLogger(self._run.path, resume_step=resume_step) as logger,
             Progress(*columns, TimeRemainingColumn(), disable=not self._progress) as bar,
         ):
             task = bar.add_task(self._label, total=self.planned, completed=self.step)

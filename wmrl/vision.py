@@ -124,7 +124,7 @@ class Vision(nn.Module, ABC):
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
         """Restores from an artifact that was read."""
-        config = restore_config(cls.config_class, artifact)
+        config: Any = restore_config(cls.config_class, artifact)
         vision = restore_module(lambda: cls(config), artifact)
         vision.digest = artifact.digest
         return vision.eval()
