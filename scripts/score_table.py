@@ -1,8 +1,9 @@
 """Scores drivers by the full protocol and writes the table of results.
 
-Not a subcommand: ``python -m wmrl.scripts.score_table name=path …`` evaluates each driver (or
-``random``) and keeps its per-episode returns as ``results/<name>.json``; what is there already is
-kept. The table of all that is there goes to ``results/README.md``.
+Not a subcommand: ``python -m wmrl.scripts.score_table name=path=how …`` evaluates each driver (or
+``random``), keeps its per-episode returns as ``results/<name>.json``, and how it learned in
+``results/about.json``; what is there already is kept. The table of all that is there goes to
+``results/README.md``.
 """
 
 import json
@@ -11,13 +12,15 @@ from pathlib import Path
 
 import tyro
 
+_ABOUT = "about.json"
+
 
 @dataclass(frozen=True)
 class Args:
     """Options."""
 
     drivers: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Each as name=path, or the name of a shipped driver, or ``random``."""
+    """Each as name=path=how it learned, name=path, a shipped driver's name, or ``random``."""
     episodes: int = 100
     """Episodes each; a score of fewer is none."""
     dream_decisions: int = 250
@@ -29,8 +32,10 @@ class Args:
 def main(args: Args) -> None:
     """Evaluates, and writes the table."""
     for driver in args.drivers:
-        name, _, path = driver.partition("=")
+        name, path, how = [*driver.split("=", 2), "", ""][:3]
         score(name, path or name, args)
+        if how:
+            describe(name, how, args.out)
     table = write_table(args.out)
     print(table)
 
@@ -53,6 +58,18 @@ def score(name: str, path: str, args: Args) -> None:
         ).save(promise)
 
 
+def describe(name: str, how: str, folder: Path) -> None:
+    """Keeps how a driver learned."""
+    about = _about(folder) | {name: how}
+    (folder / _ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+
+
+def _about(folder: Path) -> dict[str, str]:
+    path = folder / _ABOUT
+    found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
 def write_table(folder: Path) -> str:
     """Writes ``README.md`` in the folder of results, and returns it."""
     lines = [
@@ -62,17 +79,24 @@ def write_table(folder: Path) -> str:
         "seeds that took no part in training or selection; per-episode returns are in the JSON",
         "files beside this table, which `python -m wmrl.scripts.score_table` writes.",
         "",
-        "| driver | real score | best | worst | episodes | a decision | promised by its dream |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| driver | how it learned | real score | best | worst | episodes | a decision "
+        "| promised by its dream |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+    about = _about(folder)
     scores = sorted(
-        (json.loads(path.read_text()) | {"file": path} for path in folder.glob("*.json")),
+        (
+            json.loads(path.read_text()) | {"file": path}
+            for path in folder.glob("*.json")
+            if path.name != _ABOUT
+        ),
         key=lambda score: score["mean"],
     )
     for row in scores:
         promise = folder / "dreams" / row["file"].name
         cells = (
             f"[{row['agent']}]({row['file'].name})",
+            about.get(row["agent"], "–"),
             f"{row['mean']:.1f} ± {row['std']:.1f}",
             f"{max(row['returns']):.0f}",
             f"{min(row['returns']):.0f}",

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from wmrl.agents.evaluation import EvaluationResult
-from wmrl.scripts.score_table import write_table
+from wmrl.scripts.score_table import describe, write_table
 
 
 def test_table(tmp_path: Path) -> None:
@@ -16,10 +16,13 @@ def test_table(tmp_path: Path) -> None:
             lengths=(250, 250),
             terminated=(False, False),
         ).save(tmp_path / f"{name}.json")
+    describe("good", "by driving", tmp_path)
+    describe("bad", "by dreaming", tmp_path)
+    describe("bad", "not at all", tmp_path)
     table = write_table(tmp_path)
     rows = [line for line in table.splitlines() if line.startswith("| [")]
     assert rows == [
-        "| [bad](bad.json) | -10.0 ± 10.0 | 0 | -20 | 2 | -0.04 | – |",
-        "| [good](good.json) | 850.0 ± 50.0 | 900 | 800 | 2 | 3.40 | – |",
+        "| [bad](bad.json) | not at all | -10.0 ± 10.0 | 0 | -20 | 2 | -0.04 | – |",
+        "| [good](good.json) | by driving | 850.0 ± 50.0 | 900 | 800 | 2 | 3.40 | – |",
     ]
     assert (tmp_path / "README.md").read_text() == table
