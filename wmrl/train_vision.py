@@ -1,5 +1,6 @@
 """Training a vision from rollout stores."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,9 @@ from wmrl.seeding import torch_generator
 from wmrl.store import RolloutStore
 from wmrl.training import Trainer, TrainingConfig
 from wmrl.vae import VAE, VAEConfig
+from wmrl.vision import Vision
 from wmrl.vision_report import comparison_picture, pick_frames, vision_report
+from wmrl.vqvae import VQVAE, VQVAEConfig
 
 _REPORT_FRAMES = 2000
 _PICTURE_FRAMES = 12
@@ -28,24 +31,24 @@ def train_vision(
     stores: Sequence[RolloutStore],
     path: str | Path,
     *,
-    config: VAEConfig | None = None,
+    config: VAEConfig | VQVAEConfig | None = None,
     training: TrainingConfig | None = None,
     init: str | Path | None = None,
     device: str | torch.device = "auto",
     progress: bool = True,
-) -> VAE:
-    """Trains a VAE on the frames of one or several stores.
+) -> Vision:
+    """Trains a VAE or a VQ-VAE on the frames of one or several stores.
 
     The folder ``path`` is a run: killed at any moment, the same call resumes it to the same bits
     (see :class:`~wmrl.training.TrainingConfig` for the time limit); called again when all is
     done, it opens the result. It ends up with ``artifact/``, ``report.json`` of held-out figures,
-    ``reconstructions.png`` of held-out frames above what the VAE makes of them, and
+    ``reconstructions.png`` of held-out frames above what the vision makes of them, and
     ``metrics.csv``.
 
     Args:
         stores: rollouts of one task.
         path: folder of the run.
-        config: sizes and loss.
+        config: sizes and loss of either; a VAE's defaults if None.
         training: how long and how fast.
         init: artifact (name or path) whose weights to start from instead of random ones.
         device: where to train.
@@ -61,6 +64,7 @@ def train_vision(
     """
     path, resolved = Path(path), resolve_device(device)
     config, training = config or VAEConfig(), training or TrainingConfig()
+    kind: type[Vision] = VAE if isinstance(config, VAEConfig) else VQVAE
     split = split_episodes(stores, held_out=training.held_out)
     _check_frames(stores[0], config)
     provenance = {
@@ -73,8 +77,8 @@ def train_vision(
     }
     with Run(path, config=provenance) as run:
         if (path / "report.json").exists():
-            return VAE.from_artifact(load_artifact(path / "artifact")).to(resolved)
-        vision = VAE(config, generator=torch_generator(training.seed, "vision weights"))
+            return kind.from_artifact(load_artifact(path / "artifact")).to(resolved)
+        vision = kind(config, generator=torch_generator(training.seed, "vision weights"))
         if init is not None:
             load_weights(vision, load_artifact(init, kind="vision"))
         vision.to(resolved)
@@ -83,11 +87,16 @@ def train_vision(
         return _finish(vision, path, split, {**provenance, "steps": trainer.step})
 
 
-def _train(vision: VAE, trainer: Trainer, split: DataSplit, training: TrainingConfig) -> None:
+def _train(vision: Vision, trainer: Trainer, split: DataSplit, training: TrainingConfig) -> None:
     feed = FrameFeed(split.train, batch_size=training.batch_size, seed=training.seed)
 
+    def frames_of(step: int) -> Tensor:
+        return torch.from_numpy(feed.batch(step)).to(vision.device, non_blocking=True)
+
     def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        frames = torch.from_numpy(feed.batch(step)).to(vision.device, non_blocking=True)
+        frames = frames_of(step)
+        start = torch_generator(training.seed, "vision start", step, device=vision.device)
+        vision.prepare(step, lambda: map(frames_of, itertools.count(step)), start)
         noise = torch_generator(training.seed, "vision noise", step, device=vision.device)
         # bfloat16 pays on GPUs; on a CPU with AVX-512 it gained too little to be worth its noise.
         kind = vision.device.type
@@ -100,7 +109,7 @@ def _train(vision: VAE, trainer: Trainer, split: DataSplit, training: TrainingCo
         feed.close()
 
 
-def _finish(vision: VAE, path: Path, split: DataSplit, provenance: Mapping[str, Any]) -> VAE:
+def _finish(vision: Vision, path: Path, split: DataSplit, provenance: Mapping[str, Any]) -> Vision:
     """Saves the artifact, judges what was saved, and writes the report last."""
     vision.eval()
     digest = vision.save(path / "artifact", provenance=provenance)
@@ -120,7 +129,8 @@ def _finish(vision: VAE, path: Path, split: DataSplit, provenance: Mapping[str, 
     return vision
 
 
-def _check_frames(store: RolloutStore, config: VAEConfig) -> None:
-    expected, got = (*config.frame_size, 3), store.metadata.frame_shape
+def _check_frames(store: RolloutStore, config: VAEConfig | VQVAEConfig) -> None:
+    channels = 3 if isinstance(config, VAEConfig) else config.channels
+    expected, got = (*config.frame_size, channels), store.metadata.frame_shape
     if got != expected:
         raise ValueError(f"stores: expected frames of shape {expected}, got {got} in {store.path}")

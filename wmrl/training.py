@@ -93,6 +93,8 @@ class Trainer:
         self._label = label
         self._progress = progress
         self._parameters = dict(module.named_parameters())
+        state = module.state_dict(keep_vars=True)
+        self._buffers = {k: v for k, v in state.items() if k not in self._parameters}
         self._optimizer = torch.optim.Adam(self._parameters.values(), lr=config.learning_rate)
         self.step = 0
         self.seconds = 0.0
@@ -161,6 +163,7 @@ class Trainer:
 
     def _save(self) -> None:
         tensors = {f"model.{name}": value for name, value in self._parameters.items()}
+        tensors |= {f"buffer.{name}": value for name, value in self._buffers.items()}
         for name, parameter in self._parameters.items():
             for key, value in self._optimizer.state[parameter].items():
                 tensors[f"adam.{key}.{name}"] = value
@@ -175,6 +178,8 @@ class Trainer:
         self.seconds = checkpoint.state["seconds"]
         self.planned = checkpoint.state["planned"]
         with torch.no_grad():
+            for name, buffer in self._buffers.items():
+                buffer.copy_(checkpoint.tensors[f"buffer.{name}"])
             for name, parameter in self._parameters.items():
                 parameter.copy_(checkpoint.tensors[f"model.{name}"])
                 self._optimizer.state[parameter] = {

@@ -1,5 +1,6 @@
 """The convolutional variational autoencoder of World Models: a vision with Gaussian latents."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from wmrl.initialisation import seeded_weights
 from wmrl.losses import floored_kl, gaussian_kl, squared_error
 from wmrl.vision import Vision
+
+_ACTIVE_VARIANCE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +146,23 @@ class VAE(Vision):
         kl = gaussian_kl(mean, log_variance)
         loss = error + floored_kl(kl, floor=self.config.kl_floor).mean()
         return loss, {"squared_error": error.detach(), "kl": kl.detach().sum(1).mean()}
+
+    def figures(self, batches: Iterable[Tensor]) -> dict[str, float]:
+        """``kl`` in nats a frame, and ``active_dimensions``: how many latents' means vary.
+
+        A dimension counts from a variance of 0.01 on, the bound of Importance Weighted
+        Autoencoders (Burda et al. 2016, https://arxiv.org/abs/1509.00519).
+        """
+        divergences, means = [], []
+        for frames in batches:
+            mean, log_variance = self._encode(self._pixels(frames))
+            divergences.append(gaussian_kl(mean, log_variance).sum(1).cpu())
+            means.append(mean.cpu())
+        active = torch.cat(means).var(0) > _ACTIVE_VARIANCE
+        return {
+            "kl": float(torch.cat(divergences).mean()),
+            "active_dimensions": int(active.sum()),
+        }
 
     def _pixels(self, frames: Tensor) -> Tensor:
         self.check_frames(frames)

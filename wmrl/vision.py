@@ -1,7 +1,7 @@
 """Vision: the seam between frames and latents."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +24,7 @@ from wmrl.artifact import (
 from wmrl.device import resolve_device
 
 # Where each class of vision lives; a new one is added here.
-_CLASSES = {"VAE": "wmrl.vae"}
+_CLASSES = {"VAE": "wmrl.vae", "VQVAE": "wmrl.vqvae"}
 
 
 class Vision(nn.Module, ABC):
@@ -49,7 +49,7 @@ class Vision(nn.Module, ABC):
     @property
     @abstractmethod
     def latent_space(self) -> spaces.Space[Any]:
-        """Space of one latent: ``Box(Z,)`` float32 here, codes for a quantised vision."""
+        """Space of one latent: ``Box(Z,)`` float32, for a quantised vision its codes' vectors."""
 
     @property
     @abstractmethod
@@ -67,6 +67,25 @@ class Vision(nn.Module, ABC):
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
         """Latents ``(B, Z) float32`` to frames ``(B, H, W, 3) uint8``."""
+
+    @abstractmethod
+    def loss(self, frames: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """What is minimised over frames ``(B, H, W, 3) uint8``, ``()``, and its parts by name."""
+
+    @abstractmethod
+    def figures(self, batches: Iterable[Tensor]) -> dict[str, float]:
+        """What there is to say of its latents on frames that it was not trained on."""
+
+    def prepare(
+        self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
+    ) -> None:
+        """Is called before each step of training.
+
+        Args:
+            step: its number.
+            draw: begins an endless run of batches of frames.
+            generator: this step's source of randomness.
+        """
 
     @property
     def device(self) -> torch.device:

@@ -7,14 +7,10 @@ import numpy as np
 import torch
 
 from wmrl.data_split import StoredEpisode
-from wmrl.losses import gaussian_kl, squared_error
+from wmrl.losses import squared_error
 from wmrl.vision import Vision
 
 _BATCH = 128
-
-# Variance of the posterior's mean over frames from which on a dimension counts as used; the
-# bound of Importance Weighted Autoencoders, Burda et al. 2016 (https://arxiv.org/abs/1509.00519).
-_ACTIVE_VARIANCE = 0.01
 
 
 def pick_frames(episodes: Sequence[StoredEpisode], *, count: int) -> np.ndarray:
@@ -45,24 +41,19 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
         frames: ``(N, H, W, 3) uint8``.
 
     Returns:
-        ``frames`` N; ``squared_error``, summed over a frame's pixels in [0, 1], of the decoded
-        mean latent; ``kl`` in nats a frame; ``active_dimensions``, how many latents' means vary
-        by more than 0.01; and ``latent_size`` Z, of which they are.
+        ``frames`` N; ``squared_error``, summed over a frame's pixels in [0, 1], of what is decoded
+        from its latent; ``latent_size`` Z; and the vision's own
+        :meth:`~wmrl.vision.Vision.figures`.
     """
-    errors, divergences, means = [], [], []
+    errors = []
     for batch in _batches(vision, frames):
-        mean, std = vision.posterior(batch)
-        decoded = vision.decode(mean)
+        decoded = vision.decode(vision.encode(batch))
         errors.append(squared_error(decoded.float() / 255.0, batch.float() / 255.0).cpu())
-        divergences.append(gaussian_kl(mean, 2.0 * torch.log(std)).sum(1).cpu())
-        means.append(mean.cpu())
-    active = torch.cat(means).var(0) > _ACTIVE_VARIANCE
     return {
         "frames": len(frames),
         "squared_error": float(torch.cat(errors).mean()),
-        "kl": float(torch.cat(divergences).mean()),
-        "active_dimensions": int(active.sum()),
         "latent_size": vision.latent_size,
+        **vision.figures(_batches(vision, frames)),
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,26 @@ import torch
 from wmrl.artifact import ArtifactError, load_artifact, save_artifact
 from wmrl.vae import VAE, VAEConfig
 from wmrl.vision import Vision, load_vision
+from wmrl.vqvae import VQVAE, VQVAEConfig
 
-VISIONS: dict[str, Callable[[], Vision]] = {"VAE": lambda: VAE(VAEConfig(width=2, latent_size=4))}
+VISIONS: dict[str, Callable[[], Vision]] = {
+    "VAE": lambda: VAE(VAEConfig(width=2, latent_size=4)),
+    "VQVAE, ema": lambda: _quantised("ema"),
+    "VQVAE, gradient": lambda: _quantised("gradient"),
+    "VQVAE, fsq": lambda: _quantised("fsq"),
+}
+
+
+def _quantised(quantiser: Any) -> VQVAE:
+    config = VQVAEConfig(
+        width=4, residual_width=2, quantiser=quantiser, codes=6, code_size=3, levels=(3, 4)
+    )
+    vision = VQVAE(config)
+    if quantiser != "fsq":
+        generator = torch.Generator().manual_seed(0)
+        vectors = 0.1 * torch.randn(50, 3, generator=generator)
+        vision.quantiser.start(vectors, generator=generator)
+    return vision
 
 
 @pytest.fixture(params=VISIONS)
