@@ -188,7 +188,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if options.get("start") is None:
             return dream_start(self._memory, count=count, generator=self._generator)
         rows = np.broadcast_to(np.asarray(options["start"], dtype=np.int64), (count,))
-        available = len(self._memory.start_mean)
+        available = self._memory.start_count
         if rows.min() < 0 or rows.max() >= available:
             raise ValueError(
                 f"options['start']: expected 0 to {available - 1}, got {rows.tolist()}"
@@ -258,7 +258,7 @@ def _with_starts(eye: Eye) -> Memory[Any]:
     """The eye's memory, which has places to start dreams from."""
     if eye.memory is None:
         raise ValueError("memory: expected a memory to dream with, got None")
-    if len(eye.memory.start_mean) == 0:
+    if eye.memory.start_count == 0:
         raise ArtifactError(
             "memory: it has no sequences for dreams to start in; train it with "
             "'wmrl train-memory', or give it some with Memory.set_starts"

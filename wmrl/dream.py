@@ -51,16 +51,14 @@ def dream_start(
     """
     if (count is None) == (rows is None):
         raise ValueError("expected either count or rows")
-    available = len(memory.start_mean)
+    available = memory.start_count
     if available == 0:
         raise ValueError(
             "memory: it keeps no starts; train it by train_memory, or call memory.set_starts"
         )
     if rows is None:
         rows = torch.randint(available, (count or 0,), generator=generator, device=memory.device)
-    mean, std = memory.start_mean[rows], memory.start_std[rows]  # (B, T, Z)
-    noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-    latents = torch.addcmul(mean, std, noise)
+    latents = memory.start_latents(rows, generator)
     state = memory.initial_state(len(rows))
     for t, action in enumerate(memory.start_actions[rows].unbind(1)):
         _, state = memory.step(latents[:, t], action, state)

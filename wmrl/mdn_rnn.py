@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ from wmrl.memory import Memory, MemoryState, Transition
 from wmrl.rows import row_linear
 from wmrl.sampling import dropout as drop
 from wmrl.sampling import sample_mixture
-from wmrl.sequences import SequenceBatch
+from wmrl.sequences import SequenceBatch, segments
 
 # From this many rows on, a CPU runs oneDNN's whole LSTM layer faster than two matrix products.
 _MANY_ROWS = 32
@@ -151,7 +150,7 @@ class MDNRNN(Memory[MixturePrediction]):
         if state is None:
             state = self.initial_state(len(inputs))
         hidden = []
-        for start, stop in _segments(first, inputs.shape[1]):
+        for start, stop in segments(first, inputs.shape[1]):
             if first is not None:
                 keep = ~first[:, start : start + 1]
                 state = tuple(part * keep for part in state)
@@ -197,6 +196,10 @@ class MDNRNN(Memory[MixturePrediction]):
         odds = prediction.termination
         uniform = torch.rand(odds.shape, generator=generator, device=odds.device)
         return Transition(latent, prediction.reward, uniform < torch.sigmoid(odds))
+
+    def log_likelihood(self, prediction: MixturePrediction, latents: Tensor) -> Tensor:
+        """Log-density of the next latents ``(..., Z)``, for each dimension ``(..., Z)``."""
+        return prediction.log_likelihood(latents)
 
     def loss(
         self, batch: SequenceBatch, generator: torch.Generator
@@ -269,10 +272,3 @@ class MDNRNN(Memory[MixturePrediction]):
         expected = (*latents.shape[:2], self.action_size)
         if tuple(actions.shape) != expected:
             raise ValueError(f"actions: expected shape {expected}, got {tuple(actions.shape)}")
-
-
-def _segments(first: Tensor | None, length: int) -> list[tuple[int, int]]:
-    """Stretches of steps in which no row's episode starts but at the stretch's beginning."""
-    starts = [] if first is None else first[:, 1:].any(0).nonzero().flatten().add(1).tolist()
-    edges = [0, *starts, length]
-    return list(pairwise(edges))

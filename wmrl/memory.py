@@ -22,7 +22,11 @@ from wmrl.artifact import (
 from wmrl.device import resolve_device
 
 # Where each class of memory lives; a new one is added here.
-_CLASSES = {"MDNRNN": "wmrl.mdn_rnn", "MemoryEnsemble": "wmrl.memory_ensemble"}
+_CLASSES = {
+    "CodeMemory": "wmrl.code_memory",
+    "MDNRNN": "wmrl.mdn_rnn",
+    "MemoryEnsemble": "wmrl.memory_ensemble",
+}
 
 MemoryState = tuple[Tensor, ...]
 """Recurrent state: tensors whose first axis is the batch, so that rows can be picked or reset."""
@@ -141,6 +145,25 @@ class Memory(nn.Module, ABC, Generic[P]):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    @property
+    def start_count(self) -> int:
+        """S, the number of kept starts."""
+        return len(self.start_mean)
+
+    def start_latents(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Latents ``(B, T, Z)`` of the starts ``rows: (B,) int64``, drawn from their posteriors."""
+        mean, std = self.start_mean[rows], self.start_std[rows]
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        return torch.addcmul(mean, std, noise)
+
+    @abstractmethod
+    def log_likelihood(self, prediction: P, latents: Tensor) -> Tensor:
+        """Log-density or log-probability of the next latents ``(..., Z)``.
+
+        Returns:
+            ``(..., N)`` in nats, over the N numbers or codes that a latent is made of.
+        """
 
     def set_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
         """Keeps encoded real sequences for dreams to start in; shapes as in the attributes."""

@@ -210,6 +210,11 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         )
         return self._members()[0].sample(chosen, temperature=temperature, generator=generator)
 
+    def log_likelihood(self, prediction: EnsemblePrediction, latents: Tensor) -> Tensor:
+        """Log-density of the next latents, of which any member is the author: ``(..., 1)``."""
+        each = torch.stack([p.log_likelihood(latents).sum(-1) for p in prediction.members])
+        return (torch.logsumexp(each, 0) - math.log(len(each))).unsqueeze(-1)
+
     def _members(self) -> list[MDNRNN]:
         return list(self.members)  # type: ignore[arg-type]  # a ModuleList forgets its type
 

@@ -1,4 +1,4 @@
-"""Draws that the dream's inner loop makes: from mixtures, and of dropout masks.
+"""Draws that the dream's inner loop makes: from mixtures, of codes, and of dropout masks.
 
 Each takes its randomness from the given generator and copies nothing to the host.
 """
@@ -50,6 +50,31 @@ def sample_mixture(
     if temperature != 1.0:
         std = std * temperature**0.5
     return torch.addcmul(means.gather(1, chosen).squeeze(1), std, noise)
+
+
+def draw_codes(
+    logits: Tensor, *, temperature: float = 1.0, generator: torch.Generator | None
+) -> Tensor:
+    """Draws from categorical distributions, by inverting each distribution function.
+
+    Args:
+        logits: ``(..., K)`` unnormalised log-probabilities, divided by τ.
+        temperature: τ > 0.
+        generator: source of all randomness.
+
+    Returns:
+        ``(...) int64``.
+
+    Raises:
+        ValueError: ``temperature`` is not above 0.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature: expected above 0, got {temperature}")
+    scaled = logits if temperature == 1.0 else logits / temperature
+    cumulative = torch.exp(scaled - scaled.amax(-1, keepdim=True)).cumsum(-1)
+    uniform = torch.rand(logits.shape[:-1], generator=generator, device=logits.device)[..., None]
+    below = cumulative[..., :-1] <= uniform * cumulative[..., -1:]
+    return below.sum(-1)
 
 
 def dropout(values: Tensor, *, rate: float, generator: torch.Generator) -> Tensor:

@@ -1,7 +1,9 @@
 """Batches of recorded sequences, as a memory is trained on them."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 
@@ -23,3 +25,25 @@ class SequenceBatch:
     rewards: Tensor
     terminated: Tensor
     mask: Tensor
+
+
+def segments(first: Tensor | None, length: int) -> list[tuple[int, int]]:
+    """Stretches of steps in which no row's episode starts but at the stretch's beginning.
+
+    Args:
+        first: ``(B, L) bool``, where an episode starts; None where none does.
+        length: L.
+    """
+    starts = [] if first is None else first[:, 1:].any(0).nonzero().flatten().add(1).tolist()
+    edges = [0, *starts, length]
+    return list(pairwise(edges))
+
+
+def pick_rows(
+    mask: Tensor, chosen: tuple[Tensor, ...], otherwise: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """A state whose rows in ``mask: (B,) bool`` are of one state, and the others of another."""
+    return tuple(
+        torch.where(mask.view(-1, *[1] * (b.ndim - 1)), a, b)
+        for a, b in zip(chosen, otherwise, strict=True)
+    )

@@ -1,0 +1,367 @@
+"""A memory in symbols: which codes the next frame will have."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from wmrl.artifact import Artifact
+from wmrl.cores import CoreName, make_core
+from wmrl.initialisation import seeded_weights
+from wmrl.losses import masked_mean, termination_loss
+from wmrl.memory import Memory, MemoryState, Transition
+from wmrl.quantisers import nearest
+from wmrl.sampling import draw_codes
+from wmrl.sampling import dropout as drop
+from wmrl.sequences import SequenceBatch, pick_rows, segments
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeMemoryConfig:
+    """Sizes, loss and origin of a :class:`CodeMemory`.
+
+    Attributes:
+        grid: rows and columns of a frame's codes; T of them in all.
+        codes: K.
+        code_size: D of a code's vector; a latent is ``Z = T · D`` numbers.
+        action_size: A of the task.
+        core: ``"lstm"`` or ``"transformer"``.
+        hidden_size: H.
+        layers: of the core.
+        context: a Transformer's: how many decisions it knows of.
+        token_size: E, numbers that stand for a place of the next frame before it is decided.
+        decoding: ``"parallel"``, all codes of a frame at once and independent given the past, or
+            ``"sequential"``, each knowing those before it in raster order.
+        dropout: share of h that is dropped before the codes' head, where dropout is asked for.
+        reward_scale: rewards are predicted times this, to be of the size of the other outputs.
+        reward_weight: weight of the reward's squared error beside the likelihood per code.
+        termination_weight: weight of the termination's cross-entropy.
+        positive_weight: weight of terminations among all steps; 1 keeps probabilities calibrated.
+        task: name of the task that it was trained on.
+        frame_skip: base frames that one of its steps lasts.
+        vision_digest: digest of the vision that it was trained on.
+    """
+
+    grid: tuple[int, int] = (4, 4)
+    codes: int = 512
+    code_size: int = 16
+    action_size: int = 2
+    core: CoreName = "lstm"
+    hidden_size: int = 512
+    layers: int = 1
+    context: int = 32
+    token_size: int = 64
+    decoding: Literal["parallel", "sequential"] = "parallel"
+    dropout: float = 0.1
+    reward_scale: float = 0.1
+    reward_weight: float = 2.0
+    termination_weight: float = 1.0
+    positive_weight: float = 1.0
+    task: str = "car-racing"
+    frame_skip: int = 4
+    vision_digest: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "grid", tuple(self.grid))
+        if len(self.grid) != 2 or min(self.grid) < 1:
+            raise ValueError(f"grid: expected two numbers of at least 1, got {self.grid}")
+        sizes = ("codes", "code_size", "action_size", "hidden_size", "layers", "context")
+        for name in (*sizes, "token_size", "frame_skip"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name, known in (
+            ("core", ("lstm", "transformer")),
+            ("decoding", ("parallel", "sequential")),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: expected in [0, 1), got {self.dropout}")
+        for name in ("reward_scale", "positive_weight"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: expected above 0, got {getattr(self, name)}")
+        for name in ("reward_weight", "termination_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+
+    @property
+    def tokens(self) -> int:
+        """T."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def latent_size(self) -> int:
+        """Z."""
+        return self.tokens * self.code_size
+
+
+class CodePrediction(NamedTuple):
+    """What is expected of the next step; leading axes as in the call that made it.
+
+    Attributes:
+        places: ``(..., T, E)``, what is known of each place of the next frame.
+        reward: ``(...)`` in the task's units.
+        termination: ``(...)`` log-odds of the episode's end.
+    """
+
+    places: Tensor
+    reward: Tensor
+    termination: Tensor
+
+
+class CodeMemory(Memory[CodePrediction]):
+    """An autoregressive prior over the codes of a VQ-VAE, with actions, a reward and an ending.
+
+    A core runs over [vectors of the frame's codes, action]. What a place of the next frame will
+    be is foretold from the core's features and from the codes around that place now, by a 3×3
+    convolution: most of what moves moves little. Latents outside are the codes' vectors, so that
+    it fits wherever a memory does; its own predictions and samples are codes.
+
+    The features that a controller sees are the core's output *before* the step, zeros at first.
+
+    Args:
+        config: sizes and loss.
+        generator: source of the initial weights; a fixed seed's if None.
+
+    Attributes:
+        codebook: buffer ``(K, D)``, the vision's codes; see :meth:`set_codebook`.
+        start_codes: buffer ``(S, T', T) int16``, the starts' codes.
+    """
+
+    config: CodeMemoryConfig
+    config_class: ClassVar[type] = CodeMemoryConfig
+    codebook: Tensor
+    start_codes: Tensor
+
+    def __init__(
+        self, config: CodeMemoryConfig, *, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        size, token = config.hidden_size, config.token_size
+        with seeded_weights(generator):
+            self.core = make_core(
+                config.core,
+                config.latent_size + config.action_size,
+                size=size,
+                layers=config.layers,
+                context=config.context,
+            )
+            self.places = nn.Linear(size, config.tokens * token)
+            self.around = nn.Conv2d(config.code_size, token, 3, 1, 1)
+            self.heads = nn.Linear(size, 2)  # reward and termination
+            self.classify = nn.Sequential(
+                nn.LayerNorm(token), nn.GELU(), nn.Linear(token, config.codes)
+            )
+            if config.decoding == "sequential":
+                self.embed = nn.Embedding(config.codes + 1, token)  # and what precedes the first
+                self.within = nn.GRU(2 * token, token, batch_first=True)
+        self.register_buffer("codebook", torch.zeros(config.codes, config.code_size))
+        self.register_buffer("start_codes", torch.zeros(0, 1, config.tokens, dtype=torch.int16))
+        self.register_buffer("start_actions", torch.zeros(0, 0, config.action_size))
+
+    @property
+    def feature_size(self) -> int:
+        """H."""
+        return self.config.hidden_size
+
+    def set_codebook(self, codebook: Tensor) -> None:
+        """Takes over the vectors ``(K, D)`` of the vision's codes.
+
+        Raises:
+            ValueError: they are of another shape.
+        """
+        if codebook.shape != self.codebook.shape:
+            raise ValueError(
+                f"codebook: expected shape {tuple(self.codebook.shape)}, got "
+                f"{tuple(codebook.shape)}"
+            )
+        self.codebook.copy_(codebook)
+
+    def codes_of(self, latents: Tensor) -> Tensor:
+        """Nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
+        vectors = latents.reshape(-1, self.config.code_size)
+        return nearest(vectors, self.codebook).view(*latents.shape[:-1], self.config.tokens)
+
+    def latents_of(self, codes: Tensor) -> Tensor:
+        """Latents ``(..., Z) float32`` of codes ``(..., T)``."""
+        return self.codebook[codes.long()].flatten(-2)
+
+    def initial_state(self, batch_size: int) -> MemoryState:
+        """Features, zeros ``(B, H)``, and the core's first state."""
+        features = torch.zeros(batch_size, self.config.hidden_size, device=self.device)
+        return (features, *self.core.initial_state(batch_size))
+
+    def features(self, state: MemoryState) -> Tensor:
+        """The core's last output, ``(B, H)``."""
+        return state[0]
+
+    def forward(
+        self,
+        latents: Tensor,
+        actions: Tensor,
+        *,
+        first: Tensor | None = None,
+        state: MemoryState | None = None,
+        dropout: torch.Generator | None = None,
+    ) -> tuple[CodePrediction, MemoryState]:
+        """Runs over a sequence; see :meth:`wmrl.memory.Memory.forward`."""
+        self._check(latents, actions)
+        fresh = self.initial_state(len(latents))
+        state = fresh if state is None else state
+        inputs = torch.cat((latents, actions), -1)
+        parts = []
+        for start, stop in segments(first, latents.shape[1]):
+            if first is not None:
+                state = pick_rows(first[:, start], fresh, state)
+            features, core = self.core(inputs[:, start:stop], state[1:])
+            parts.append(features)
+            state = (features[:, -1], *core)
+        return self._predict(torch.cat(parts, 1), latents, dropout), state
+
+    def step(
+        self,
+        latent: Tensor,
+        action: Tensor,
+        state: MemoryState,
+        *,
+        dropout: torch.Generator | None = None,
+    ) -> tuple[CodePrediction, MemoryState]:
+        """One step; see :meth:`wmrl.memory.Memory.step`."""
+        features, core = self.core.step(torch.cat((latent, action), -1), state[1:])
+        return self._predict(features, latent, dropout), (features, *core)
+
+    def sample(
+        self,
+        prediction: CodePrediction,
+        *,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Transition:
+        """Draws the next codes and whether the episode ends; the reward is the expected one."""
+        if self.config.decoding == "parallel":
+            logits = self.classify(prediction.places)
+            codes = draw_codes(logits, temperature=temperature, generator=generator)
+        else:
+            codes = self._sample_in_order(prediction.places, temperature, generator)
+        odds = prediction.termination
+        uniform = torch.rand(odds.shape, generator=generator, device=odds.device)
+        terminated = uniform < torch.sigmoid(odds)
+        return Transition(self.latents_of(codes), prediction.reward, terminated)
+
+    def log_likelihood(self, prediction: CodePrediction, latents: Tensor) -> Tensor:
+        """Log-probability of the next frames' codes ``(..., T)``, of latents ``(..., Z)``."""
+        codes = self.codes_of(latents)
+        if self.config.decoding == "parallel":
+            logits = self.classify(prediction.places)
+        else:
+            places = prediction.places.flatten(0, -3)
+            logits = self._teach(places, codes.flatten(0, -2)).view(*codes.shape, -1)
+        return -F.cross_entropy(logits.flatten(0, -2), codes.flatten(), reduction="none").view_as(
+            codes
+        )
+
+    def loss(
+        self, batch: SequenceBatch, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Negative log-likelihood per code plus the heads' errors; mean over real steps.
+
+        Args:
+            batch: sequences; the state before each is the initial one.
+            generator: source of dropout masks.
+
+        Returns:
+            The loss ``()``, and its parts: ``nll`` (nats per code), ``reward_error`` (squared, of
+            scaled rewards) and ``termination_loss`` (nats).
+        """
+        config = self.config
+        predicted, _ = self(batch.latents[:, :-1], batch.actions, dropout=generator)
+        log_likelihood = self.log_likelihood(predicted, batch.latents[:, 1:])
+        error = config.reward_scale * (predicted.reward - batch.rewards)
+        ending = termination_loss(
+            predicted.termination, batch.terminated, positive_weight=config.positive_weight
+        )
+        parts = {
+            "nll": masked_mean(-log_likelihood.mean(-1), batch.mask),
+            "reward_error": masked_mean(error.square(), batch.mask),
+            "termination_loss": masked_mean(ending, batch.mask),
+        }
+        loss = (
+            parts["nll"]
+            + config.reward_weight * parts["reward_error"]
+            + config.termination_weight * parts["termination_loss"]
+        )
+        return loss, {name: value.detach() for name, value in parts.items()}
+
+    @property
+    def start_count(self) -> int:
+        """S, the number of kept starts."""
+        return len(self.start_codes)
+
+    def start_latents(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Latents ``(B, T', Z)`` of starts; nothing about them is random."""
+        return self.latents_of(self.start_codes[rows])
+
+    def _register_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
+        self.register_buffer("start_codes", self.codes_of(mean).to(torch.int16))
+        self.register_buffer("start_actions", actions)
+
+    def with_starts_of(self, artifact: Artifact) -> Self:
+        """Itself, with the starts that an artifact holds, if it does."""
+        codes, actions = (artifact.tensors.get(f"start_{name}") for name in ("codes", "actions"))
+        if codes is not None and actions is not None:
+            tokens, sizes = self.config.tokens, (*codes.shape[:1], *actions.shape[1:])
+            expected = (
+                (*codes.shape[:2], tokens),
+                (len(codes), codes.shape[1] - 1, self.action_size),
+            )
+            if (tuple(codes.shape), tuple(actions.shape)) != expected:
+                raise ValueError(f"starts: expected shapes {expected}, got {sizes}")
+            self.register_buffer("start_codes", codes)
+            self.register_buffer("start_actions", actions)
+        return self
+
+    def _predict(
+        self, h: Tensor, latents: Tensor, dropout: torch.Generator | None
+    ) -> CodePrediction:
+        config = self.config
+        judged = self.heads(h)
+        if dropout is not None:
+            h = drop(h, rate=config.dropout, generator=dropout)
+        leading = h.shape[:-1]
+        now = latents.reshape(-1, *config.grid, config.code_size).permute(0, 3, 1, 2)
+        around = self.around(now).permute(0, 2, 3, 1).reshape(*leading, config.tokens, -1)
+        places = self.places(h).view(*leading, config.tokens, config.token_size) + around
+        reward, termination = judged.unbind(-1)
+        return CodePrediction(places, reward * (1.0 / config.reward_scale), termination)
+
+    def _teach(self, places: Tensor, codes: Tensor) -> Tensor:
+        """Logits ``(B, T, K)`` of each code, given the true ones ``(B, T)`` before it."""
+        before = F.pad(codes[:, :-1], (1, 0), value=self.config.codes)
+        hidden, _ = self.within(torch.cat((places, self.embed(before)), -1))
+        logits: Tensor = self.classify(hidden + places)
+        return logits
+
+    def _sample_in_order(
+        self, places: Tensor, temperature: float, generator: torch.Generator | None
+    ) -> Tensor:
+        before = torch.full((len(places),), self.config.codes, device=places.device)
+        hidden, codes = None, []
+        for place in places.unbind(1):
+            inputs = torch.cat((place, self.embed(before)), -1)[:, None]
+            out, hidden = self.within(inputs, hidden)
+            logits = self.classify(out[:, 0] + place)
+            before = draw_codes(logits, temperature=temperature, generator=generator)
+            codes.append(before)
+        return torch.stack(codes, 1)
+
+    def _check(self, latents: Tensor, actions: Tensor) -> None:
+        if latents.ndim != 3 or latents.shape[-1] != self.latent_size:
+            raise ValueError(
+                f"latents: expected shape (B, T, {self.latent_size}), got {tuple(latents.shape)}"
+            )
+        expected = (*latents.shape[:2], self.action_size)
+        if tuple(actions.shape) != expected:
+            raise ValueError(f"actions: expected shape {expected}, got {tuple(actions.shape)}")
