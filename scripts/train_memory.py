@@ -2,17 +2,18 @@
 
 Killed at any moment, the same command resumes it. The folder ends up with artifact/, report.json
 (held-out likelihood, reward R², termination quality, and dreams against recordings) and
-metrics.csv, whose columns are means over the last steps: loss, nll (nats per latent dimension),
-reward_error (squared, of scaled rewards) and termination_loss (nats a step).
+metrics.csv, whose columns are means over the last steps: loss, nll (nats per latent dimension, or
+per code), reward_error (squared, of scaled rewards) and termination_loss (nats a step).
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 if TYPE_CHECKING:
+    from wmrl.code_memory import CodeMemoryConfig
     from wmrl.mdn_rnn import MDNRNNConfig
     from wmrl.train_memory import MemoryTrainingConfig
 
@@ -27,10 +28,16 @@ class Args:
     """The eye: a shipped name, or the path of an artifact."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder of the run."""
-    hidden_size: int = 256
-    """H, units of the LSTM."""
+    kind: Literal["mdn", "codes"] = "mdn"
+    """An MDN-RNN, or a memory in symbols, which needs a VQ-VAE."""
+    hidden_size: int | None = None
+    """H, units of the core; 256, and in symbols 512."""
     mixtures: int = 5
-    """Gaussians for each latent dimension."""
+    """MDN-RNN: Gaussians for each latent dimension."""
+    core: Literal["lstm", "transformer"] = "lstm"
+    """In symbols: what remembers."""
+    decoding: Literal["parallel", "sequential"] = "parallel"
+    """In symbols: a frame's codes all at once, or one after the other."""
     dropout: float = 0.1
     """Share of h that is dropped in training, and in dreams that ask for it."""
     reward_weight: float = 2.0
@@ -80,6 +87,8 @@ def main(args: Args) -> None:
     vision = load_vision(args.vision, device=args.device)
     config, training = _model(args), _training(args)
     if args.members > 1:
+        if args.kind != "mdn":
+            raise ValueError("members: ensembles are of MDN-RNNs; leave --kind or --members out")
         train_ensemble(
             stores,
             args.out,
@@ -105,16 +114,20 @@ def main(args: Args) -> None:
     print(f"memory: {args.out / 'artifact'}")
 
 
-def _model(args: Args) -> "MDNRNNConfig":
+def _model(args: Args) -> "MDNRNNConfig | CodeMemoryConfig":
+    from wmrl.code_memory import CodeMemoryConfig
     from wmrl.mdn_rnn import MDNRNNConfig
 
-    return MDNRNNConfig(
-        hidden_size=args.hidden_size,
-        mixtures=args.mixtures,
-        dropout=args.dropout,
-        reward_weight=args.reward_weight,
-        positive_weight=args.positive_weight,
-    )
+    shared: dict[str, Any] = {
+        "dropout": args.dropout,
+        "reward_weight": args.reward_weight,
+        "positive_weight": args.positive_weight,
+    }
+    if args.hidden_size is not None:
+        shared["hidden_size"] = args.hidden_size
+    if args.kind == "mdn":
+        return MDNRNNConfig(mixtures=args.mixtures, **shared)
+    return CodeMemoryConfig(core=args.core, decoding=args.decoding, **shared)
 
 
 def _training(args: Args) -> "MemoryTrainingConfig":

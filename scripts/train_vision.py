@@ -1,16 +1,21 @@
-"""Trains the eye: a VAE that turns frames into latents and back.
+"""Trains the eye, which turns frames into latents and back: a VAE, or a VQ-VAE that sees in codes.
 
 Killed at any moment, the same command resumes it. The folder ends up with artifact/, report.json
-(held-out squared error, KL, active dimensions), reconstructions.png and metrics.csv, whose
-columns are means over the last steps: loss, squared_error (summed over a frame's pixels in
-[0, 1]) and kl (nats a frame).
+(held-out squared error; KL and active dimensions, or perplexity, utilisation and effective ranks),
+reconstructions.png and metrics.csv, whose columns are means over the last steps: loss,
+squared_error (summed over a frame's pixels in [0, 1]), and kl (nats a frame) or commitment (squared
+distance of a frame's vectors to their codes).
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+if TYPE_CHECKING:
+    from wmrl.vae import VAEConfig
+    from wmrl.vqvae import VQVAEConfig
 
 
 @dataclass(frozen=True)
@@ -21,12 +26,27 @@ class Args:
     """Rollout stores of one task (made by wmrl collect)."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder of the run."""
-    width: int = 16
-    """Channels of the first convolution; the paper's is 32."""
+    kind: Literal["vae", "vqvae"] = "vae"
+    """What it is."""
+    width: int | None = None
+    """VAE: channels of the first convolution, 16 if not given (the paper's is 32); VQ-VAE: of all
+    hidden layers, 64."""
     latent_size: int = 32
-    """Z, the number of latent dimensions."""
+    """VAE: Z, the number of latent dimensions."""
     kl_floor: float = 0.5
-    """Nats a dimension that the divergence from the prior may cost for free."""
+    """VAE: nats a dimension that the divergence from the prior may cost for free."""
+    quantiser: Literal["ema", "gradient", "fsq"] = "ema"
+    """VQ-VAE: moving averages, a codebook learned by gradients, or finite scalar quantisation."""
+    codes: int = 512
+    """VQ-VAE: K, the size of a learned codebook."""
+    code_size: int = 16
+    """VQ-VAE: D, numbers of a code's vector."""
+    levels: tuple[int, ...] = (8, 8, 8)
+    """VQ-VAE: levels of each number, of finite scalar quantisation."""
+    downsamplings: int = 4
+    """VQ-VAE: how often height and width are halved; a code is left for each place."""
+    warmup_steps: int = 500
+    """VQ-VAE: first steps without a codebook."""
     steps: int = 5000
     """Gradient steps."""
     batch_size: int = 100
@@ -48,12 +68,11 @@ def main(args: Args) -> None:
     from wmrl.store import RolloutStore
     from wmrl.train_vision import train_vision
     from wmrl.training import TrainingConfig
-    from wmrl.vae import VAEConfig
 
     train_vision(
         [RolloutStore(path) for path in args.stores],
         args.out,
-        config=VAEConfig(width=args.width, latent_size=args.latent_size, kl_floor=args.kl_floor),
+        config=_model(args),
         training=TrainingConfig(
             steps=args.steps,
             batch_size=args.batch_size,
@@ -66,3 +85,21 @@ def main(args: Args) -> None:
     )
     print((args.out / "report.json").read_text())
     print(f"vision: {args.out / 'artifact'}")
+
+
+def _model(args: Args) -> "VAEConfig | VQVAEConfig":
+    from wmrl.vae import VAEConfig
+    from wmrl.vqvae import VQVAEConfig
+
+    width = {} if args.width is None else {"width": args.width}
+    if args.kind == "vae":
+        return VAEConfig(latent_size=args.latent_size, kl_floor=args.kl_floor, **width)
+    return VQVAEConfig(
+        quantiser=args.quantiser,
+        codes=args.codes,
+        code_size=args.code_size,
+        levels=args.levels,
+        downsamplings=args.downsamplings,
+        warmup_steps=args.warmup_steps,
+        **width,
+    )

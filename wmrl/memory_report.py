@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wmrl.code_baselines import Bigram, CopyLast
+from wmrl.code_memory import CodeMemory
 from wmrl.data_split import StoredEpisode
 from wmrl.latents import LatentDataset, LatentEpisode
 from wmrl.losses import squared_error
-from wmrl.mdn_rnn import MDNRNN
+from wmrl.memory import Memory
 from wmrl.seeding import numpy_generator, torch_generator
 from wmrl.vision import Vision
 
@@ -18,7 +20,9 @@ HORIZONS = (1, 5, 15, 50)
 
 
 @torch.inference_mode()
-def prediction_report(memory: MDNRNN, data: LatentDataset, *, batches: int = 20) -> dict[str, Any]:
+def prediction_report(
+    memory: Memory[Any], data: LatentDataset, *, batches: int = 20
+) -> dict[str, Any]:
     """One-step figures on sequences that the memory was not trained on.
 
     Args:
@@ -27,7 +31,8 @@ def prediction_report(memory: MDNRNN, data: LatentDataset, *, batches: int = 20)
         batches: how many.
 
     Returns:
-        ``log_likelihood_per_dimension`` in nats; ``reward_r2``, the share of the reward's
+        ``log_likelihood_per_dimension`` in nats (of a memory in symbols, per code);
+        ``reward_r2``, the share of the reward's
         variance that is explained (None where it does not vary); ``termination_log_loss`` in
         nats a step; ``termination_auc``, the probability that a step which ended the game was
         given a higher chance of that than one which did not (None where none did);
@@ -38,7 +43,7 @@ def prediction_report(memory: MDNRNN, data: LatentDataset, *, batches: int = 20)
         batch = data.batch(step)
         predicted, _ = memory(batch.latents[:, :-1], batch.actions)
         values = (
-            predicted.log_likelihood(batch.latents[:, 1:]).mean(-1),
+            memory.log_likelihood(predicted, batch.latents[:, 1:]).mean(-1),
             predicted.reward,
             batch.rewards,
             predicted.termination,
@@ -57,6 +62,44 @@ def prediction_report(memory: MDNRNN, data: LatentDataset, *, batches: int = 20)
         "terminations": int(ended.sum()),
         "steps": len(reward),
     }
+
+
+@torch.inference_mode()
+def code_report(
+    memory: CodeMemory, train: Sequence[LatentEpisode], held_out: Sequence[LatentEpisode]
+) -> dict[str, Any]:
+    """A memory in symbols against what counting foretells.
+
+    Args:
+        memory: the memory.
+        train: what it and the counts learned from.
+        held_out: episodes to judge them on, whole.
+
+    Returns:
+        ``nats_per_frame``: of the next frame's codes, mean over decisions, under ``memory``,
+        ``copy_last`` (codes stay, with a probability for each place) and ``bigram`` (by the code
+        that was at the same place).
+    """
+
+    def pairs(episodes: Sequence[LatentEpisode]) -> tuple[Tensor, Tensor]:
+        seen = [memory.codes_of(e.mean.float().to(memory.device)).cpu() for e in episodes]
+        return torch.cat([c[:-1] for c in seen]), torch.cat([c[1:] for c in seen])
+
+    known, judged = pairs(train), pairs(held_out)
+    count = memory.config.codes
+    nats = {
+        name: -float(model.log_likelihood(*judged).sum(-1).mean())
+        for name, model in (
+            ("copy_last", CopyLast(*known, count)),
+            ("bigram", Bigram(*known, count)),
+        )
+    }
+    total = 0.0
+    for episode in held_out:
+        latents = episode.mean.float().to(memory.device)[None]
+        predicted, _ = memory(latents[:, :-1], episode.actions.to(memory.device)[None])
+        total -= float(memory.log_likelihood(predicted, latents[:, 1:]).sum())
+    return {"nats_per_frame": {"memory": total / len(judged[0]), **nats}}
 
 
 def explained_variance(prediction: Tensor, target: Tensor) -> float | None:
@@ -94,7 +137,7 @@ class _Start(NamedTuple):
 
 @torch.inference_mode()
 def open_loop_report(
-    memory: MDNRNN,
+    memory: Memory[Any],
     vision: Vision,
     episodes: Sequence[StoredEpisode],
     latents: Sequence[LatentEpisode],
@@ -158,7 +201,7 @@ def _draw_starts(
 
 
 def _dream(
-    memory: MDNRNN,
+    memory: Memory[Any],
     latents: Sequence[LatentEpisode],
     starts: Sequence[_Start],
     burn_in: int,

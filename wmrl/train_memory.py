@@ -9,18 +9,20 @@ import torch
 from torch import Tensor
 
 from wmrl.artifact import ArtifactError, load_artifact
+from wmrl.code_memory import CodeMemory, CodeMemoryConfig
 from wmrl.data_split import DataSplit, split_episodes
 from wmrl.device import resolve_device
 from wmrl.dream_starts import DreamStartsConfig, choose_starts
 from wmrl.latents import LatentDataset, LatentEpisode, encode_store, load_latents
 from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
-from wmrl.memory_report import open_loop_report, prediction_report
+from wmrl.memory_report import code_report, open_loop_report, prediction_report
 from wmrl.report_files import write_report
 from wmrl.run import Run
 from wmrl.seeding import torch_generator
 from wmrl.store import RolloutStore
 from wmrl.training import Trainer, TrainingConfig
 from wmrl.vision import Vision
+from wmrl.vqvae import VQVAE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +53,13 @@ def train_memory(
     path: str | Path,
     *,
     vision: Vision,
-    config: MDNRNNConfig | None = None,
+    config: MDNRNNConfig | CodeMemoryConfig | None = None,
     training: MemoryTrainingConfig | None = None,
     init: str | Path | None = None,
     device: str | torch.device = "auto",
     progress: bool = True,
-) -> MDNRNN:
-    """Trains an MDN-RNN on what a vision sees in one or several stores.
+) -> MDNRNN | CodeMemory:
+    """Trains a memory on what a vision sees in one or several stores.
 
     The stores are encoded once, beside their episodes. The folder ``path`` is a run, as that of
     :func:`~wmrl.train_vision.train_vision`; it ends up with ``artifact/`` (with the states in
@@ -67,9 +69,10 @@ def train_memory(
         stores: rollouts of one task.
         path: folder of the run.
         vision: the eye, saved or loaded.
-        config: sizes and loss; what the stores and the vision know better is taken from them.
+        config: sizes and loss of an MDN-RNN (the default's if None) or of a memory in symbols;
+            what the stores and the vision know better is taken from them.
         training: how long and how fast.
-        init: artifact (name or path) of an MDN-RNN whose weights to start from.
+        init: artifact (name or path) of a memory of the same kind whose weights to start from.
         device: where to train.
         progress: show progress bars.
 
@@ -77,7 +80,8 @@ def train_memory(
         The memory as its artifact holds it.
 
     Raises:
-        ValueError: the stores are empty or of different tasks, or the vision was never saved.
+        ValueError: the stores are empty or of different tasks, the vision was never saved, or
+            it sees no codes where the memory is to foretell them.
         RunError: the folder is in use, or belongs to another run.
         ArtifactError: ``init`` can't be opened, or is of another configuration's shapes.
     """
@@ -94,11 +98,13 @@ def train_memory(
     }
     with Run(path, config=provenance) as run:
         if (path / "report.json").exists():
-            return MDNRNN.from_artifact(load_artifact(path / "artifact")).to(resolved)
+            done = load_artifact(path / "artifact")
+            kind = MDNRNN if isinstance(config, MDNRNNConfig) else CodeMemory
+            return kind.from_artifact(done).to(resolved)
         for store in stores:
             encode_store(store, vision, progress=progress)
         train, held_out = (load_latents(episodes, vision) for episodes in split)
-        memory = _initial(config, training, init).to(resolved)
+        memory = _initial(config, vision, training, init).to(resolved)
         trainer = Trainer(memory, run, training, label="memory", progress=progress)
         _train(memory, trainer, train, training)
         starts = choose_starts(
@@ -112,27 +118,36 @@ def train_memory(
             "steps": trainer.step,
             "episodes": {"train": len(train), "held_out": len(held_out)},
             "starts": {"count": len(starts.mean), "rule": starts.rule},
-            "held_out": _judge(memory, vision, split, held_out or train, training),
+            "held_out": _judge(memory, vision, split, train, held_out or train, training),
         }
         write_report(path / "report.json", report)
         return memory
 
 
-def _fit(config: MDNRNNConfig, stores: Sequence[RolloutStore], vision: Vision) -> MDNRNNConfig:
+def _fit(
+    config: MDNRNNConfig | CodeMemoryConfig, stores: Sequence[RolloutStore], vision: Vision
+) -> MDNRNNConfig | CodeMemoryConfig:
     """The configuration with what the stores and the vision know."""
     if vision.digest is None:
         raise ValueError("vision: it has no digest; save it first, so that a memory can name it")
     if not stores:
         raise ValueError("stores: expected at least one, got none")
     metadata = stores[0].metadata
-    return replace(
-        config,
-        latent_size=vision.latent_size,
-        action_size=metadata.action_size,
-        task=metadata.task,
-        frame_skip=metadata.frame_skip,
-        vision_digest=vision.digest,
-    )
+    origin: dict[str, Any] = {
+        "action_size": metadata.action_size,
+        "task": metadata.task,
+        "frame_skip": metadata.frame_skip,
+        "vision_digest": vision.digest,
+    }
+    if isinstance(config, MDNRNNConfig):
+        return replace(config, latent_size=vision.latent_size, **origin)
+    if not isinstance(vision, VQVAE):
+        raise ValueError(
+            f"vision: a memory in symbols needs a VQ-VAE, got a {type(vision).__name__}; train one "
+            "with 'wmrl train-vision --kind vqvae', or choose an MDN-RNN"
+        )
+    sizes = {"codes": vision.code_count, "code_size": vision.quantiser.size}
+    return replace(config, grid=vision.config.grid, **sizes, **origin)
 
 
 def _with_warmup(training: MemoryTrainingConfig, store: RolloutStore) -> MemoryTrainingConfig:
@@ -143,9 +158,19 @@ def _with_warmup(training: MemoryTrainingConfig, store: RolloutStore) -> MemoryT
 
 
 def _initial(
-    config: MDNRNNConfig, training: MemoryTrainingConfig, init: str | Path | None
-) -> MDNRNN:
-    memory = MDNRNN(config, generator=torch_generator(training.seed, "memory weights"))
+    config: MDNRNNConfig | CodeMemoryConfig,
+    vision: Vision,
+    training: MemoryTrainingConfig,
+    init: str | Path | None,
+) -> MDNRNN | CodeMemory:
+    generator = torch_generator(training.seed, "memory weights")
+    memory: MDNRNN | CodeMemory
+    if isinstance(config, MDNRNNConfig):
+        memory = MDNRNN(config, generator=generator)
+    else:
+        assert isinstance(vision, VQVAE), "checked with the configuration"
+        memory = CodeMemory(config, generator=generator)
+        memory.set_codebook(vision.quantiser.codebook().detach().cpu())
     if init is None:
         return memory
     artifact = load_artifact(init, kind="memory")
@@ -162,7 +187,7 @@ def _initial(
 
 
 def _train(
-    memory: MDNRNN,
+    memory: MDNRNN | CodeMemory,
     trainer: Trainer,
     episodes: Sequence[LatentEpisode],
     training: MemoryTrainingConfig,
@@ -183,9 +208,10 @@ def _train(
 
 
 def _judge(
-    memory: MDNRNN,
+    memory: MDNRNN | CodeMemory,
     vision: Vision,
     split: DataSplit,
+    train: Sequence[LatentEpisode],
     latents: Sequence[LatentEpisode],
     training: MemoryTrainingConfig,
 ) -> dict[str, Any]:
@@ -196,8 +222,11 @@ def _judge(
         seed=training.seed,
         device=memory.device,
     )
+    figures = prediction_report(memory, data)
+    if isinstance(memory, CodeMemory):
+        figures |= code_report(memory, train, latents)
     return {
-        **prediction_report(memory, data),
+        **figures,
         "open_loop": open_loop_report(
             memory,
             vision,

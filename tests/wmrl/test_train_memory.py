@@ -2,11 +2,13 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from wmrl.artifact import ArtifactError, load_artifact
+from wmrl.code_memory import CodeMemory, CodeMemoryConfig
 from wmrl.dream import dream_start, dream_step
 from wmrl.dream_starts import DreamStartsConfig
 from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
@@ -16,7 +18,11 @@ from wmrl.run import RunError
 from wmrl.store import RolloutStore
 from wmrl.train_ensemble import train_ensemble
 from wmrl.train_memory import MemoryTrainingConfig, train_memory
+from wmrl.train_vision import train_vision
+from wmrl.training import TrainingConfig
 from wmrl.vae import VAE, VAEConfig
+from wmrl.vision import Vision
+from wmrl.vqvae import VQVAE, VQVAEConfig
 
 MakeRollouts = Callable[..., RolloutStore]
 
@@ -46,11 +52,11 @@ def vision(tmp_path_factory: pytest.TempPathFactory) -> VAE:
 def _train(
     store: RolloutStore,
     path: Path,
-    vision: VAE,
+    vision: Vision,
     training: MemoryTrainingConfig = _SHORT,
     init: Path | None = None,
-    config: MDNRNNConfig = _SMALL,
-) -> MDNRNN:
+    config: MDNRNNConfig | CodeMemoryConfig = _SMALL,
+) -> Any:
     return train_memory(
         [store],
         path,
@@ -239,3 +245,43 @@ def test_it_learns_rewards_and_motion(make_rollouts: MakeRollouts, tmp_path: Pat
     )
     assert report["reward_r2"] > 0.4  # it has to infer a threshold from noisy places
     assert report["log_likelihood_per_dimension"] > 1.2  # of the 1.58 that the noise allows
+
+
+@pytest.fixture(scope="module")
+def symbols(store: RolloutStore, tmp_path_factory: pytest.TempPathFactory) -> VQVAE:
+    path = tmp_path_factory.mktemp("symbols")
+    config = VQVAEConfig(
+        width=4, residual_width=2, codes=6, code_size=3, warmup_steps=4, downsamplings=5
+    )
+    training = TrainingConfig(steps=12, batch_size=8, log_every=2, checkpoint_every=4)
+    vision = train_vision(
+        [store], path, config=config, training=training, device="cpu", progress=False
+    )
+    assert isinstance(vision, VQVAE)
+    return vision
+
+
+@pytest.mark.parametrize("core", ["lstm", "transformer"])
+def test_a_memory_in_symbols(
+    store: RolloutStore, symbols: VQVAE, tmp_path: Path, core: Any
+) -> None:
+    config = CodeMemoryConfig(hidden_size=8, token_size=4, context=6, core=core)
+    memory = _train(store, tmp_path, symbols, config=config)
+    assert isinstance(memory, CodeMemory)
+    assert (memory.config.grid, memory.config.codes, memory.config.code_size) == ((2, 2), 6, 3)
+    assert torch.equal(memory.codebook, symbols.quantiser.codebook())
+    assert memory.start_codes.shape == (10, 4, 4)
+    report = json.loads((tmp_path / "report.json").read_text())["held_out"]
+    assert set(report["nats_per_frame"]) == {"memory", "copy_last", "bigram"}
+    assert report["open_loop"]["1"]["dreams"] > 0
+    loaded = load_memory(tmp_path / "artifact", device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    state = dream_start(loaded, count=5, generator=generator)
+    state, _, _ = dream_step(loaded, state, torch.zeros(5, 2), generator=generator)
+    assert torch.equal(symbols.latents_of(symbols.codes_of(state.latent)), state.latent)
+    assert _train(store, tmp_path, symbols, config=config).digest == memory.digest
+
+
+def test_symbols_need_an_eye_for_them(store: RolloutStore, vision: VAE, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="vision: a memory in symbols needs a VQ-VAE, got a VAE"):
+        _train(store, tmp_path, vision, config=CodeMemoryConfig())
