@@ -4,13 +4,18 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
+from wmrl.code_memory import CodeMemory, CodeMemoryConfig
 from wmrl.envs.tasks import CAR_RACING, Task, rendered_frame
+from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
+from wmrl.vae import VAE, VAEConfig
+from wmrl.vqvae import VQVAE, VQVAEConfig
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame windows without a screen
 
@@ -34,26 +39,29 @@ class TinyArtifacts:
 def make_tiny(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., TinyArtifacts]:
-    """Writes tiny artifacts for a task: ``make_tiny(task, seed=0, starts=6)``."""
+    """Writes tiny artifacts for a task: ``make_tiny(task, seed=0, starts=6, symbols=False)``."""
 
-    def make(task: Task = CAR_RACING, *, seed: int = 0, starts: int = 6) -> TinyArtifacts:
-        from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
-        from wmrl.vae import VAE, VAEConfig
-
+    def make(
+        task: Task = CAR_RACING, *, seed: int = 0, starts: int = 6, symbols: bool = False
+    ) -> TinyArtifacts:
         folder = tmp_path_factory.mktemp("tiny")
         generator = torch.Generator().manual_seed(seed)
-        vision = VAE(VAEConfig(width=4, latent_size=8), generator=generator)
+        vision = (_symbol_vision if symbols else _vision)(generator)
         vision_digest = vision.save(folder / "vision")
-        config = MDNRNNConfig(
-            latent_size=8,
-            action_size=task.action_size,
-            hidden_size=16,
-            mixtures=2,
-            task=task.name,
-            frame_skip=task.frame_skip,
-            vision_digest=vision_digest,
-        )
-        memory = MDNRNN(config, generator=generator)
+        shared = {
+            "action_size": task.action_size,
+            "hidden_size": 16,
+            "task": task.name,
+            "frame_skip": task.frame_skip,
+            "vision_digest": vision_digest,
+        }
+        memory: Any
+        if isinstance(vision, VQVAE):
+            config = CodeMemoryConfig(grid=(2, 2), codes=6, code_size=2, token_size=4, **shared)
+            memory = CodeMemory(config, generator=generator)
+            memory.set_codebook(vision.quantiser.codebook())
+        else:
+            memory = MDNRNN(MDNRNNConfig(latent_size=8, mixtures=2, **shared), generator=generator)
         with torch.no_grad():
             memory.heads.bias[-1] = -4.0  # an ending in about fifty steps
         memory.set_starts(
@@ -66,6 +74,18 @@ def make_tiny(
         )
 
     return make
+
+
+def _vision(generator: torch.Generator) -> VAE:
+    return VAE(VAEConfig(width=4, latent_size=8), generator=generator)
+
+
+def _symbol_vision(generator: torch.Generator) -> VQVAE:
+    config = VQVAEConfig(width=4, residual_width=2, codes=6, code_size=2, downsamplings=5)
+    vision = VQVAE(config, generator=generator)
+    vectors = 0.05 * torch.randn(60, 2, generator=generator)
+    vision.quantiser.start(vectors, generator=generator)
+    return vision
 
 
 @pytest.fixture(scope="session")

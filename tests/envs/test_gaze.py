@@ -87,4 +87,4 @@ def test_a_glance_sees_and_changes_nothing(eye, film):
     glance = gaze.glance(frames[3][rows], rows)
     np.testing.assert_allclose(gaze.see(frames[3])[rows], glance, atol=1e-6)
     assert gaze.state.latent.shape == (3, 8)
-    assert [tensor.shape for tensor in gaze.state.memory] == [(3, 16), (3, 16)]
+    assert {len(tensor) for tensor in gaze.state.memory} == {3}
