@@ -1,6 +1,6 @@
 """What batched environments share of Gymnasium's three autoreset modes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,11 +39,11 @@ def step_limit(max_episode_steps: int | None) -> float:
     return max_episode_steps
 
 
-def final_observations(observations: np.ndarray, ended: np.ndarray) -> np.ndarray:
+def final_observations(observations: Iterable[Any], ended: np.ndarray) -> np.ndarray:
     """Last observations as Gymnasium's ``final_obs``: an object array with None elsewhere.
 
     Args:
-        observations: ``(K, O)``, of the K rows that ended.
+        observations: of the K rows that ended.
         ended: ``(N,) bool``.
     """
     final = np.full(len(ended), None, dtype=object)

@@ -14,12 +14,13 @@ from wmrl.dream import DreamState
 from wmrl.envs.dream_vector import DreamVectorEnv
 from wmrl.envs.eye import Eye
 from wmrl.envs.tasks import Task
+from wmrl.envs.view import ViewName, row_of
 from wmrl.envs.window import Window
 from wmrl.memory import Memory
 from wmrl.vision import Vision
 
 
-class DreamEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
+class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
     """A game that a memory makes up.
 
     ## Description
@@ -56,6 +57,8 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
     - ``dropout``: whether the memory's dropout stays on, so that every step asks another network.
     - ``max_episode_steps``: decisions until truncation; no limit if None. ``gymnasium.make`` takes
       it for its own ``TimeLimit``, to the same effect.
+    - ``observation``: ``"embeddings"``, or ``"codes"`` of a quantised vision: a dictionary of the
+      codes, ``MultiDiscrete(T,)``, and of h as ``"memory"``.
     - ``device``: ``"auto"``, ``"cpu"``, ``"cuda"`` …
     - ``render_mode``: ``"rgb_array"`` (the decoded latent, enlarged), ``"human"`` (in a window).
 
@@ -74,6 +77,7 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
         temperature: float = 1.0,
         dropout: bool = False,
         max_episode_steps: int | None = None,
+        observation: ViewName = "embeddings",
         device: str | torch.device = "auto",
         render_mode: str | None = None,
     ) -> None:
@@ -85,6 +89,7 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
             temperature=temperature,
             dropout=dropout,
             max_episode_steps=max_episode_steps,
+            observation=observation,
             device=device,
             render_mode=render_mode,
         )
@@ -96,6 +101,7 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
             temperature=temperature,
             dropout=dropout,
             max_episode_steps=max_episode_steps,
+            observation=observation,
             autoreset_mode=AutoresetMode.DISABLED,
             device=device,
             render_mode="rgb_array",
@@ -119,15 +125,15 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Starts a dream."""
         super().reset(seed=seed)
         observations, info = self._dreams.reset(seed=seed, options=options)
         self._running = True
         self._show()
-        return observations[0], info
+        return row_of(observations, 0), info
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One decision.
 
         Raises:
@@ -140,7 +146,8 @@ class DreamEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
         observations, rewards, terminated, truncated, info = self._dreams.step(a)
         self._running = not (terminated[0] or truncated[0])
         self._show()
-        return observations[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
+        ended = bool(terminated[0]), bool(truncated[0])
+        return row_of(observations, 0), float(rewards[0]), *ended, info
 
     def render(self) -> np.ndarray | None:
         """The decoded latent, enlarged, with ``render_mode="rgb_array"``."""

@@ -15,13 +15,14 @@ from wmrl.dream import DreamState, dream_observation, dream_start, dream_step
 from wmrl.envs.autoreset import final_observations, reset_mask, step_limit
 from wmrl.envs.eye import Eye
 from wmrl.envs.tasks import Task
+from wmrl.envs.view import View, ViewName
 from wmrl.envs.window import enlarge
 from wmrl.memory import Memory
 from wmrl.seeding import torch_generator
 from wmrl.vision import Vision
 
 
-class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     """N dreams, stepped as one batch.
 
     ## Description
@@ -73,6 +74,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         temperature: float = 1.0,
         dropout: bool = False,
         max_episode_steps: int | None = None,
+        observation: ViewName = "embeddings",
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         device: str | torch.device = "auto",
         render_mode: str | None = None,
@@ -94,7 +96,8 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "autoreset_mode": self._mode,
             "render_fps": self.eye.fps,
         }
-        self.single_observation_space = self.eye.observation_space
+        self._view = View(self.eye, observation)
+        self.single_observation_space = self._view.space
         self.single_action_space = self.eye.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -121,7 +124,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         *,
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Starts all dreams, or those of ``options["reset_mask"]``."""
         options = options or {}
         mask = reset_mask(options, self.num_envs)
@@ -132,12 +135,13 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         else:
             self._restart(mask, options)
         self._terminated[mask] = self._truncated[mask] = False
-        return dream_observation(self._memory, self.state).cpu().numpy(), {}
+        observations = dream_observation(self._memory, self.state).cpu().numpy()
+        return self._view.many(observations), {}
 
     @torch.inference_mode()
     def step(
         self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One decision in every dream."""
         before = self.state
         observations, rewards, terminated = self._advance(actions)
@@ -155,13 +159,13 @@ class DreamVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         infos: dict[str, Any] = {}
         ended = terminated | truncated
         if self._mode is AutoresetMode.SAME_STEP and ended.any():
-            infos["final_obs"] = final_observations(observations[ended], ended)
+            infos["final_obs"] = final_observations(self._view.rows(observations[ended]), ended)
             infos["final_info"] = {}
             infos["_final_obs"] = infos["_final_info"] = ended
             observations[ended] = self._restart(ended, {})
         else:
             self._terminated, self._truncated = terminated.copy(), truncated.copy()
-        return observations, rewards, terminated, truncated, infos
+        return self._view.many(observations), rewards, terminated, truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The decoded latents, enlarged: N frames, or None without a render mode."""

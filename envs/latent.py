@@ -13,11 +13,12 @@ from wmrl.envs.eye import Eye
 from wmrl.envs.frames import FrameEnv
 from wmrl.envs.gaze import Gaze
 from wmrl.envs.tasks import Task
+from wmrl.envs.view import View, ViewName
 from wmrl.memory import Memory
 from wmrl.vision import Vision
 
 
-class LatentEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
+class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
     """A real game, seen through a vision and remembered by a memory.
 
     ## Description
@@ -31,7 +32,7 @@ class LatentEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
 
     ## Observation Space
     ``Box(Z,)`` float32: the latent z; with a memory ``Box(Z + H,)``: z_t and the hidden state
-    h_t, made from all that was seen and done before.
+    h_t, made from all that was seen and done before. See also ``observation`` below.
 
     ## Rewards
     The base's, summed over the frames of a decision.
@@ -51,6 +52,8 @@ class LatentEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
       Gymnasium's own drawing ``CarRacing-v3``).
     - ``frame_skip``: base frames a decision lasts; None for what the memory was trained with,
       and without a memory for the task's.
+    - ``observation``: ``"embeddings"``, or ``"codes"`` of a quantised vision:
+      ``MultiDiscrete(T,)``, and with a memory a dictionary of these and of h as ``"memory"``.
     - ``device``: ``"auto"``, ``"cpu"``, ``"cuda"`` …
     - ``render_mode``: ``"rgb_array"`` or ``"human"``, which show the real game.
 
@@ -68,6 +71,7 @@ class LatentEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
         memory: Memory[Any] | str | Path | None = "car-racing-mdnrnn",
         base: str | None = None,
         frame_skip: int | None = None,
+        observation: ViewName = "embeddings",
         device: str | torch.device = "auto",
         render_mode: str | None = None,
     ) -> None:
@@ -78,6 +82,7 @@ class LatentEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
             memory=memory,
             base=base,
             frame_skip=frame_skip,
+            observation=observation,
             device=device,
             render_mode=render_mode,
         )
@@ -89,8 +94,9 @@ class LatentEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
             render_mode=render_mode,
         )
         self._gaze = Gaze(self.eye, 1)
+        self._view = View(self.eye, observation)
         self.render_mode = render_mode
-        self.observation_space = self.eye.observation_space
+        self.observation_space = self._view.space
         self.action_space = self.eye.action_space
         self.metadata = {**self.metadata, "render_fps": self._game.metadata["render_fps"]}
 
@@ -106,19 +112,20 @@ class LatentEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Starts an episode."""
         super().reset(seed=seed)
         self._frame, info = self._game.reset(seed=seed, options=options)
         self._gaze.forget(np.ones(1, dtype=np.bool_))
-        return self._gaze.see(self._frame[None])[0], info
+        return self._view.one(self._gaze.see(self._frame[None])), info
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """One decision."""
         a = self.eye.clip(action, ())
         self._frame, reward, terminated, truncated, info = self._game.step(a)
         self._gaze.act(a[None])
-        return self._gaze.see(self._frame[None])[0], reward, terminated, truncated, info
+        observation = self._view.one(self._gaze.see(self._frame[None]))
+        return observation, reward, terminated, truncated, info
 
     def render(self) -> Any:
         """What the base renders."""

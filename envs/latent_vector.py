@@ -16,11 +16,12 @@ from wmrl.envs.eye import Eye
 from wmrl.envs.frame_vector import FrameVectorEnv
 from wmrl.envs.gaze import Gaze
 from wmrl.envs.tasks import Task
+from wmrl.envs.view import View, ViewName
 from wmrl.memory import Memory
 from wmrl.vision import Vision
 
 
-class LatentVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     """N real games over worker processes, seen through one eye.
 
     ## Description
@@ -72,6 +73,7 @@ class LatentVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         frame_skip: int | None = None,
         max_episode_steps: int | None = None,
         workers: int | None = None,
+        observation: ViewName = "embeddings",
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         device: str | torch.device = "auto",
         render_mode: str | None = None,
@@ -92,6 +94,7 @@ class LatentVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         )
         self.closed = False
         self._gaze = Gaze(self.eye, num_envs)
+        self._view = View(self.eye, observation)
         self.num_envs = num_envs
         self.render_mode = render_mode
         self.metadata = {
@@ -99,7 +102,7 @@ class LatentVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "autoreset_mode": self._mode,
             "render_fps": self._games.metadata["render_fps"],
         }
-        self.single_observation_space = self.eye.observation_space
+        self.single_observation_space = self._view.space
         self.single_action_space = self.eye.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -120,18 +123,18 @@ class LatentVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         *,
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Starts all games, or those of ``options["reset_mask"]``."""
         self._frames, infos = self._games.reset(seed=seed, options=options)
         mask = reset_mask(options, self.num_envs)
         self._gaze.forget(mask)
         self._ended = self._ended & ~mask
         with self._threads():
-            return self._gaze.see(self._frames), infos
+            return self._view.many(self._gaze.see(self._frames)), infos
 
     def step(
         self, actions: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One decision in every game."""
         a = self.eye.clip(actions, (self.num_envs,))
         self._frames, rewards, terminated, truncated, infos = self._games.step(a)
@@ -139,7 +142,7 @@ class LatentVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             observations = self._look(a, terminated | truncated, infos)
         return observations, rewards, terminated, truncated, infos
 
-    def _look(self, actions: np.ndarray, ended: np.ndarray, infos: dict[str, Any]) -> np.ndarray:
+    def _look(self, actions: np.ndarray, ended: np.ndarray, infos: dict[str, Any]) -> Any:
         """Observations after a step, and in ``infos`` the last ones of episodes that ended."""
         stale, self._ended = self._ended, ended
         self._gaze.act(actions, idle=stale)
@@ -148,10 +151,10 @@ class LatentVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         elif self._mode is AutoresetMode.SAME_STEP and ended.any():
             rows = np.flatnonzero(ended)
             final = self._gaze.glance(np.stack(infos["final_obs"][rows]), rows)
-            infos["final_obs"] = final_observations(final, ended)
+            infos["final_obs"] = final_observations(self._view.rows(final), ended)
             self._gaze.forget(ended)
             self._ended = np.zeros_like(ended)
-        return self._gaze.see(self._frames)
+        return self._view.many(self._gaze.see(self._frames))
 
     def _threads(self) -> AbstractContextManager[None]:
         """One thread to encode on, where workers want the cores.
