@@ -59,5 +59,8 @@ def located_eye(artifact: Artifact) -> dict[str, Any]:
     eye = dict(eye)
     for part in ("vision", "memory"):
         if str(eye.get(part, "")).startswith("."):
-            eye[part] = str((artifact.path / eye[part]).resolve())
+            try:
+                eye[part] = str((artifact.path / eye[part]).resolve())
+            except (OSError, ValueError, RuntimeError) as error:
+                raise ArtifactError(f"{artifact.path}: its {part} is no path ({error})") from error
     return eye

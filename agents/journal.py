@@ -5,7 +5,7 @@ import io
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +32,24 @@ class _Stopwatch:
     """Seconds spent, but for those in pauses."""
 
     def __init__(self, before: float = 0.0) -> None:
-        self._started = time.monotonic() - before
-        self._stopped: float | None = None
+        # Seconds until it last began to run, and when that was; one pair, for another thread reads.
+        self._state: tuple[float, float | None] = before, time.monotonic()
 
     @property
     def seconds(self) -> float:
-        now = time.monotonic() if self._stopped is None else self._stopped
-        return now - self._started
+        before, running_since = self._state
+        return before if running_since is None else before + time.monotonic() - running_since
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        self._stopped = time.monotonic()
+        if self._state[1] is None:  # already
+            yield
+            return
+        self._state = self.seconds, None
         try:
             yield
         finally:
-            self._started += time.monotonic() - self._stopped
-            self._stopped = None
+            self._state = self._state[0], time.monotonic()
 
 
 class Journal:
@@ -144,13 +146,13 @@ class Journal:
         """Keeps the stage's seconds on disk from time to time, and at its end, however it ends."""
         over = threading.Event()
 
+        def save() -> None:
+            self._run.save_checkpoint(_UNDER_WAY, {}, {"stage": stage, "seconds": watch.seconds})
+
         def beat() -> None:
-            while True:
-                done = over.wait(_BEAT)
-                state = {"stage": stage, "seconds": watch.seconds}
-                self._run.save_checkpoint(_UNDER_WAY, {}, state)
-                if done:
-                    return
+            while not over.wait(_BEAT):
+                with suppress(OSError):  # a full disk is for those to tell whose data is lost
+                    save()
 
         thread = threading.Thread(target=beat, name="journal", daemon=True)
         thread.start()
@@ -159,6 +161,7 @@ class Journal:
         finally:
             over.set()
             thread.join()
+            save()
 
     def _save(self) -> None:
         self._run.save_checkpoint(

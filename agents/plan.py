@@ -8,6 +8,7 @@ from wmrl.agents.fitness import DreamFitnessConfig
 from wmrl.agents.ppo import PPOConfig
 from wmrl.dream_starts import DreamStartsConfig
 from wmrl.mdn_rnn import MDNRNNConfig
+from wmrl.memory_ensemble import MemoryEnsembleConfig
 from wmrl.train_memory import MemoryTrainingConfig
 from wmrl.training import TrainingConfig
 from wmrl.vae import VAEConfig
@@ -85,9 +86,12 @@ class TrainingPlan:
     score_every: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("rounds", "first_frames", "round_frames", "vision_rounds", "members"):
+        for name in ("rounds", "first_frames", "round_frames", "vision_rounds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        MemoryEnsembleConfig(  # complains of what is wrong with them
+            members=self.members, pessimism=self.pessimism, noise_floor=self.noise_floor
+        )
         if self.real_envs < 0:
             raise ValueError(f"real_envs: expected at least 0, got {self.real_envs}")
         if self.algorithm not in ("ppo", "cma-es"):

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -39,6 +40,9 @@ _OPTIONS = (
     "n_critics",
     "share_features_extractor",
 )
+
+# What a configuration that is none ends in, somewhere in SB3, Gymnasium or NumPy.
+_NO_POLICY = (AttributeError, AssertionError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 def dream_vec_env(
@@ -175,26 +179,32 @@ class SB3Agent(Agent):
             )
         try:
             _check_sizes(artifact)
-            policy = _build_policy(artifact.config)
-        except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
+            agent = cls(_build_policy(artifact.config))
+        except _NO_POLICY as error:
             raise ArtifactError(f"{artifact.path}: not a policy's artifact ({error})") from error
-        load_weights(policy, artifact)
-        return cls(policy, eye=located_eye(artifact))
+        load_weights(agent.policy, artifact)
+        agent.eye = located_eye(artifact)
+        return agent
 
 
 def _check_sizes(artifact: Artifact) -> None:
-    """Raises :class:`ValueError` where a size is none of the weights': it must not be allocated."""
+    """Raises :class:`ValueError` where the layers have more weights than the artifact.
+
+    SB3 allocates a policy as it makes it, so this comes first.
+    """
     options = artifact.config["policy_kwargs"]
     layers = options.get("net_arch", [])
     groups = list(layers.values()) if isinstance(layers, dict) else [layers]
-    sizes = [artifact.config["observation_size"], *(size for group in groups for size in group)]
-    known = {size for tensor in artifact.tensors.values() for size in tensor.shape}
-    critics, most = options.get("n_critics", 1), len(artifact.tensors)
-    if len(sizes) > most or type(critics) is not int or not 1 <= critics <= most:
-        raise ValueError(f"expected at most {most} layers and critics, got {len(sizes)}, {critics}")
-    for size in sizes:
-        if type(size) is not int or size not in known:
-            raise ValueError(f"expected sizes of the weights, {sorted(known)}, got {size!r}")
+    critics, inputs = options.get("n_critics", 1), artifact.config["observation_size"]
+    sizes = [inputs, critics, *(size for group in groups for size in group)]
+    if any(type(size) is not int or size < 1 for size in sizes):
+        raise ValueError(f"expected sizes of at least 1, got {sizes}")
+    needed = inputs + critics * sum(
+        a * b for group in groups for a, b in pairwise([inputs, *group])
+    )
+    held = sum(tensor.numel() for tensor in artifact.tensors.values())
+    if needed > 2 * held:  # twice, since an actor's layers are counted once for each critic here
+        raise ValueError(f"expected layers of at most {held} weights, got {sizes}")
 
 
 def _policy_options(policy: BasePolicy) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Scores drivers by the full protocol and writes the table of results.
 
-Not a subcommand: ``python -m wmrl.scripts.score_table name=path=how …`` evaluates each driver (or
-``random``), keeps its per-episode returns as ``results/<name>.json``, and how it learned in
-``results/about.json``; what is there already is kept. The table of all that is there goes to
-``results/README.md``.
+Not a subcommand: ``python -m wmrl.scripts.score_table name=path … --how name="by …"`` evaluates
+each driver (or ``random``) and keeps its per-episode returns as ``results/<name>.json``; scores
+that are there already are kept. How a driver learned is kept in ``results/about.json``. The table
+of all that is there goes to ``results/README.md``.
 """
 
 import json
@@ -20,7 +20,9 @@ class Args:
     """Options."""
 
     drivers: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Each as name=path=how it learned, name=path, a shipped driver's name, or ``random``."""
+    """Each as name=path, a shipped driver's name, or ``random``."""
+    how: tuple[str, ...] = ()
+    """How drivers learned, each as name=text."""
     episodes: int = 100
     """Episodes each; a score of fewer is none."""
     dream_decisions: int = 250
@@ -32,10 +34,13 @@ class Args:
 def main(args: Args) -> None:
     """Evaluates, and writes the table."""
     for driver in args.drivers:
-        name, path, how = [*driver.split("=", 2), "", ""][:3]
+        name, _, path = driver.partition("=")
+        if f"{name}.json" == _ABOUT:
+            raise ValueError(f"drivers: {name!r} is taken for what describes them; choose another")
         score(name, path or name, args)
-        if how:
-            describe(name, how, args.out)
+    for text in args.how:
+        name, _, how = text.partition("=")
+        describe(name, how, args.out)
     table = write_table(args.out)
     print(table)
 
@@ -77,7 +82,9 @@ def write_table(folder: Path) -> str:
         "",
         "Each row: mean ± standard deviation over episodes of Gymnasium's own `CarRacing-v3`, on",
         "seeds that took no part in training or selection; per-episode returns are in the JSON",
-        "files beside this table, which `python -m wmrl.scripts.score_table` writes.",
+        "files beside this table, which `python -m wmrl.scripts.score_table` writes. The commands",
+        "are in [commands.sh](commands.sh), the score over the minutes of the main run in",
+        "[curve.csv](curve.csv).",
         "",
         "| driver | how it learned | real score | best | worst | episodes | a decision "
         "| promised by its dream |",
@@ -96,7 +103,7 @@ def write_table(folder: Path) -> str:
         promise = folder / "dreams" / row["file"].name
         cells = (
             f"[{row['agent']}]({row['file'].name})",
-            about.get(row["agent"], "–"),
+            about.get(row["agent"], "–").replace("|", "\\|"),
             f"{row['mean']:.1f} ± {row['std']:.1f}",
             f"{max(row['returns']):.0f}",
             f"{min(row['returns']):.0f}",

@@ -7,19 +7,12 @@ An artifact is a folder of plain data, and never holds a pickle::
     README.md           model card (optional)
     SHA256SUMS          one line a file, in the format of ``sha256sum``
 
-It is written aside, synced and renamed into place (on Linux exchanged with the one before in one
-step), so that a folder with an artifact's name is always a whole one. Weights are verified against
-their sums before a byte of them is used.
+It is written aside, synced and put in place as a whole, so that a folder with an artifact's name is
+always a whole one. Weights are verified against their sums before a byte of them is used.
 """
 
-import ctypes
-import glob
 import hashlib
 import json
-import os
-import secrets
-import shutil
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
+from wmrl.atomic_folder import replace_folder
 from wmrl.typed_config import build_config
 
 FORMAT_VERSION = 1
@@ -38,8 +32,6 @@ SHIPPED = Path(__file__).parent / "artifacts"
 
 C = TypeVar("C")
 M = TypeVar("M", bound=torch.nn.Module)
-
-_STALE = 3600.0  # seconds: no writer takes as long
 
 _CONFIG, _MODEL, _CARD, _SUMS = "config.json", "model.safetensors", "README.md", "SHA256SUMS"
 
@@ -85,10 +77,13 @@ def find_artifact(name_or_path: str | Path) -> Path:
     shipped = shipped_artifacts()
     if str(name_or_path) in shipped:
         return SHIPPED / str(name_or_path)
-    path = Path(name_or_path).expanduser()
-    if (path / _CONFIG).is_file():
-        return path
-    found = "a folder without config.json" if path.is_dir() else "nothing there"
+    try:
+        path = Path(name_or_path).expanduser()
+        if (path / _CONFIG).is_file():
+            return path
+        found = "a folder without config.json" if path.is_dir() else "nothing there"
+    except (OSError, ValueError, RuntimeError) as error:  # no such user, too long, a null byte
+        found = f"no path ({error})"
     raise ArtifactError(
         f"no artifact {str(name_or_path)!r}: expected a shipped name ({', '.join(shipped)}) "
         f"or the path of an artifact's folder; found {found}"
@@ -167,8 +162,12 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
         class_name, config = header["class"], header["config"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"{path / _CONFIG}: not an artifact's configuration") from error
-    if not isinstance(config, dict):
-        raise ArtifactError(f"{path / _CONFIG}: expected 'config' to be an object, got {config!r}")
+    for name, value, kinds in (("config", config, dict), ("class", class_name, str)):
+        if not isinstance(value, kinds):
+            expected = "an object" if kinds is dict else "text"
+            raise ArtifactError(
+                f"{path / _CONFIG}: expected {name!r} to be {expected}, got {value!r:.100}"
+            )
     if version != FORMAT_VERSION:
         raise ArtifactError(
             f"{path}: format version {version}, this wmrl reads {FORMAT_VERSION}; upgrade wmrl "
@@ -308,28 +307,14 @@ def _read_sums(path: Path) -> dict[str, str]:
 
 
 def _write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes the files aside, syncs them, and renames the folder into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not (path / _CONFIG).is_file() and any(path.iterdir()):
-        raise ArtifactError(f"{path}: holds something that is not an artifact; choose another path")
-    _sweep(path)
-    token = secrets.token_hex(4)
-    aside, old = (path.with_name(f".{path.name}.{token}.{end}") for end in ("new", "old"))
-    aside.mkdir()
-    try:
-        for name, data in files.items():
-            with (aside / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        if path.exists() and not exchange(aside, path):
-            path.rename(old)  # a kill between these two lines leaves it under this name
-        if aside.exists() and not path.exists():
-            aside.rename(path)
-        sync_folder(path.parent)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    """Writes an artifact's files, unless something else has that name."""
+    if path.exists() and any(path.iterdir()):
+        shown = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+        if _SUMS not in shown or shown - {_CONFIG, _MODEL, _CARD, _SUMS}:
+            raise ArtifactError(
+                f"{path}: holds something that is not an artifact; choose another path"
+            )
+    replace_folder(path, files)
 
 
 def _holds(path: Path, files: Mapping[str, bytes]) -> bool:
@@ -340,34 +325,3 @@ def _holds(path: Path, files: Mapping[str, bytes]) -> bool:
         )
     except OSError:
         return False
-
-
-def _sweep(path: Path) -> None:
-    """Removes what writers of this artifact left behind when they were killed."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
-        ours = left.suffix == ".new" or (left.suffix == ".old" and path.exists())
-        if ours and time.time() - left.stat().st_mtime > _STALE:
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def exchange(first: Path, second: Path) -> bool:
-    """Swaps the names of two folders in one step; False where the system can't."""
-    try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError, TypeError):  # no Linux, or a C library without it
-        return False
-    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    done: bool = rename(here, os.fsencode(first), here, os.fsencode(second), swap) == 0
-    return done
-
-
-def sync_folder(path: Path) -> None:
-    """Makes renames inside ``path`` durable (a no-op where folders can't be opened)."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -48,6 +48,7 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
             frame_shape=first.frame_shape,
             action_size=first.action_size,
             frame_skip=first.frame_skip,
+            warmup_frames=first.warmup_frames,
         )
     episodes = [
         StoredEpisode(store, summary)

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_safetensors
 
-from wmrl.artifact import sync_folder
+from wmrl.atomic_folder import sync_folder
 
 try:
     import fcntl

@@ -27,7 +27,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import zarr
 
-from wmrl.artifact import sync_folder
+from wmrl.atomic_folder import sync_folder
 from wmrl.episode import Episode, EpisodeSummary, StoreMetadata
 from wmrl.store_files import (
     EPISODES,

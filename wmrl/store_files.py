@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from wmrl.artifact import sync_folder
+from wmrl.atomic_folder import sync_folder
 from wmrl.episode import EpisodeSummary, StoreMetadata
 
 FORMAT_VERSION = 1
@@ -47,7 +47,7 @@ def read_metadata(path: Path) -> StoreMetadata:
         attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
         version = attributes["wmrl_store"]
         if version == FORMAT_VERSION:
-            names = {item.name for item in fields(StoreMetadata)} & attributes.keys()
+            names = [item.name for item in fields(StoreMetadata)]
             return StoreMetadata(**{name: attributes[name] for name in names})
     except FileNotFoundError as error:
         raise StoreError(

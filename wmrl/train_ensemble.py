@@ -9,7 +9,7 @@ import torch
 from wmrl.artifact import load_artifact
 from wmrl.device import resolve_device
 from wmrl.mdn_rnn import MDNRNNConfig
-from wmrl.memory_ensemble import MemoryEnsemble
+from wmrl.memory_ensemble import MemoryEnsemble, MemoryEnsembleConfig
 from wmrl.report_files import write_report
 from wmrl.run import Run
 from wmrl.seeding import integer_seed
@@ -58,8 +58,7 @@ def train_ensemble(
             :func:`~wmrl.train_memory.train_memory` raises.
     """
     path, training = Path(path), training or MemoryTrainingConfig()
-    if members < 1:
-        raise ValueError(f"members: expected at least 1, got {members}")
+    MemoryEnsembleConfig(members=members, pessimism=pessimism, noise_floor=noise_floor)  # complains
     if init is not None and len(init) != members:
         raise ValueError(f"init: expected {members} artifacts, one a member, got {len(init)}")
     provenance = {

@@ -104,12 +104,12 @@ def train_memory(
         for store in stores:
             encode_store(store, vision, progress=progress)
         train, held_out = (load_latents(episodes, vision) for episodes in split)
-        memory = _initial(config, vision, training, init).to(resolved)
-        trainer = Trainer(memory, run, training, label="memory", progress=progress)
-        _train(memory, trainer, train, training)
         starts = choose_starts(
             train, training.starts, frame_skip=config.frame_skip, seed=training.seed
         )
+        memory = _initial(config, vision, training, init).to(resolved)
+        trainer = Trainer(memory, run, training, label="memory", progress=progress)
+        _train(memory, trainer, train, training)
         memory.set_starts(starts.mean, starts.std, starts.actions)
         memory.eval()
         digest = memory.save(path / "artifact", provenance={**provenance, "steps": trainer.step})

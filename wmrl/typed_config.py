@@ -1,6 +1,6 @@
 """Configurations from files: their values checked against the fields of a dataclass."""
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from types import NoneType, UnionType
@@ -30,6 +30,8 @@ def build_config(config_class: type[C], values: Mapping[str, Any]) -> C:
         if not _fits(value, hints[name]):
             hint = getattr(hints[name], "__name__", None) or str(hints[name])
             raise TypeError(f"{name}: expected {hint}, got {value!r:.100}")
+    # JSON knows no tuples.
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     return config_class(**values)
 
 
@@ -45,7 +47,7 @@ def _fits(value: Any, hint: Any) -> bool:
         kinds = [args[0]] * len(value) if args[1:] == (...,) else list(args)
         return len(kinds) == len(value) and all(map(_fits, value, kinds))
     if hint is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if hint in (int, str, bool, NoneType):
         return type(value) is hint  # True is no size
     return origin is None or isinstance(value, origin)

@@ -7,10 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from wmrl.agents.controller import ControllerAgent, ControllerConfig
 from wmrl.agents.driver import open_driver
-from wmrl.artifact import SHIPPED, ArtifactError
+from wmrl.agents.loading import load_agent
+from wmrl.artifact import SHIPPED, ArtifactError, load_artifact, save_artifact
 from wmrl.memory import load_memory
 from wmrl.vision import load_vision
 
@@ -33,7 +37,12 @@ OPENERS: dict[str, Callable[[Path], Any]] = {
         ("car-racing-mdnrnn", {"member": {"hidden_size": 256.0}}),
         ("car-racing-mdnrnn", {"member": {"mixtures": 10**12}}),
         ("car-racing-mdnrnn", {"member": []}),
+        ("car-racing-vae", {"kl_floor": 10**400}),
         ("car-racing-dream", {"observation_size": 10**12}),
+        ("car-racing-dream", {"policy_kwargs": {"net_arch": [10**5, 10**5]}}),
+        ("car-racing-dream", {"policy_kwargs": {"net_arch": [-64, 64]}}),
+        ("car-racing-dream", {"action_low": [[-1.0, -1.0]]}),
+        ("car-racing-dream", {"eye": {"vision": ".\0"}}),
         ("car-racing-dream", {"observation_size": 288.0}),
         ("car-racing-dream", {"observation_size": [288]}),
         ("car-racing-dream", {"policy_kwargs": {"net_arch": [10**9]}}),
@@ -61,3 +70,35 @@ def test_refused(tmp_path: Path, name: str, change: dict[str, Any]) -> None:
     (path / "SHA256SUMS").write_text("".join(sums))
     with pytest.raises(ArtifactError):
         OPENERS[name](path)
+
+
+@pytest.mark.parametrize("size", [10**8, 10**30, 2.0, 0])
+def test_controllers_of_false_sizes_are_refused(tmp_path: Path, size: Any) -> None:
+    config = ControllerConfig(observation_size=3, action_size=2)
+    ControllerAgent(config, np.zeros(config.parameter_count)).save(tmp_path / "agent")
+    artifact = load_artifact(tmp_path / "agent")
+    for name in ("observation_size", "action_size"):
+        save_artifact(
+            tmp_path / "forged",
+            kind="agent",
+            class_name="ControllerAgent",
+            config={**artifact.config, "controller": artifact.config["controller"] | {name: size}},
+            tensors=artifact.tensors,
+        )
+        with pytest.raises(ArtifactError, match=f"{name}: expected 1 to 8, got"):
+            load_agent(tmp_path / "forged")
+
+
+@pytest.mark.parametrize("shape", [(10**12, 0), (10**5,)])
+def test_spare_tensors_admit_no_sizes(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    artifact = load_artifact("car-racing-dream")
+    kwargs = artifact.config["policy_kwargs"] | {"net_arch": [shape[0]] * 2}
+    save_artifact(
+        tmp_path / "forged",
+        kind="agent",
+        class_name="SB3Agent",
+        config=artifact.config | {"policy_kwargs": kwargs},
+        tensors=artifact.tensors | {"spare": torch.zeros(shape)},
+    )
+    with pytest.raises(ArtifactError, match="expected layers of at most"):
+        load_agent(tmp_path / "forged")

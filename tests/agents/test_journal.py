@@ -1,6 +1,7 @@
 import csv
 import time as real_time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,9 +92,46 @@ def test_a_killed_stage_keeps_its_last_beat(
     tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_module, "_BEAT", 0.001)
-    with Run(tmp_path, config={}) as run:
-        with Journal(run).timed("stage"):
-            clock[0] += 7
-            while (beat := run.load_checkpoint("stage")) is None or beat.state["seconds"] < 7:
-                real_time.sleep(0.001)
+    with Run(tmp_path, config={}) as run, Journal(run).timed("stage"):
+        clock[0] += 7
+        for _ in range(10_000):
+            beat = run.load_checkpoint("stage")
+            if beat is not None and beat.state["seconds"] == 7:
+                break
+            real_time.sleep(0.001)
+        assert beat is not None
         assert beat.state == {"stage": "stage", "seconds": 7}
+
+
+def test_a_beat_that_fails_is_not_the_last(
+    tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_BEAT", 0.001)
+    beats, save = [0], Run.save_checkpoint
+
+    def failing(self: Run, *args: Any) -> None:
+        beats[0] += 1
+        if beats[0] == 1:
+            raise OSError("no space left")
+        save(self, *args)
+
+    monkeypatch.setattr(Run, "save_checkpoint", failing)
+    with Run(tmp_path, config={}) as run, Journal(run).timed("stage"):
+        for _ in range(10_000):
+            if beats[0] > 2:
+                break
+            real_time.sleep(0.001)
+        assert run.load_checkpoint("stage") is not None
+
+
+def test_pauses_within_pauses_are_one(tmp_path: Path, clock: list[float]) -> None:
+    with Run(tmp_path, config={}) as run:
+        journal = Journal(run)
+        with journal.timed("stage"):
+            with journal.paused():
+                clock[0] += 10
+                with journal.paused():
+                    clock[0] += 10
+                clock[0] += 10
+            clock[0] += 1
+        assert journal.seconds("stage") == 1

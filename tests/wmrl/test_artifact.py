@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from wmrl import artifact as artifact_module
 from wmrl.artifact import (
     ArtifactError,
-    exchange,
     find_artifact,
     load_artifact,
     load_weights,
@@ -20,6 +18,7 @@ from wmrl.artifact import (
     save_artifact,
     shipped_artifacts,
 )
+from wmrl.run import Run
 from wmrl.vae import VAEConfig
 
 
@@ -79,37 +78,12 @@ def test_the_same_is_not_written_again(saved: Path, tensors: dict[str, torch.Ten
     load_artifact(saved)
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_whatever_replaces_an_artifact_it_is_whole(
-    saved: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
-) -> None:
-    if at_once and not exchange(saved, saved):
-        pytest.skip("this system can't swap folders")
-    if not at_once:
-        monkeypatch.setattr(artifact_module, "exchange", lambda first, second: False)
-    options = {"kind": "vision", "class_name": "VAE", "config": {}}
-    digest = save_artifact(saved, tensors={"weight": torch.zeros(2)}, **options)
-    assert load_artifact(saved).digest == digest
-    assert [path.name for path in saved.parent.iterdir()] == ["eye"]
-
-
-def test_an_exchange_leaves_no_moment_without_one(saved: Path, tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    if not exchange(tmp_path / "other", saved):
-        pytest.skip("this system can't swap folders")
-    assert not any(saved.iterdir())
-    load_artifact(tmp_path / "other")
-
-
-def test_what_killed_writers_left_is_removed_when_old(saved: Path) -> None:
-    old, young = saved.parent / ".eye.1234.new", saved.parent / ".eye.5678.new"
-    other = saved.parent / ".eyes.1234.new"
-    for path in (old, young, other):
-        path.mkdir()
-    for path in (old, other):
-        os.utime(path, (0, 0))
-    save_artifact(saved, kind="vision", class_name="VAE", config={}, tensors={})
-    assert [path.exists() for path in (old, young, other)] == [False, True, True]
+def test_a_run_is_not_replaced(tmp_path: Path) -> None:
+    with Run(tmp_path / "run", config={"seed": 0}) as run:
+        run.save_checkpoint("last", {"w": torch.ones(2)}, {})
+        with pytest.raises(ArtifactError, match="holds something that is not an artifact"):
+            save_artifact(run.path, kind="vision", class_name="VAE", config={}, tensors={})
+        assert run.load_checkpoint("last") is not None
 
 
 def test_saving_never_replaces_something_else(tmp_path: Path) -> None:
@@ -140,6 +114,12 @@ def test_unknown_name_lists_the_shipped_ones(tmp_path: Path) -> None:
         find_artifact("car-racing-nothing")
     with pytest.raises(ArtifactError, match=r"a folder without config\.json"):
         find_artifact(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["~nobody/eye", "x" * 5000, "a\0b"])
+def test_what_is_no_path(name: str) -> None:
+    with pytest.raises(ArtifactError, match="no artifact"):
+        find_artifact(name)
 
 
 def test_wrong_kind(saved: Path) -> None:
@@ -214,6 +194,7 @@ def test_header_larger_than_the_file(saved: Path) -> None:
     [
         ({"format_version": 99}, "format version 99"),
         ({"config": [1]}, "expected 'config' to be an object"),
+        ({"class": ["VAE"]}, "expected 'class' to be text"),
     ],
 )
 def test_odd_headers(saved: Path, change: dict[str, object], message: str) -> None:

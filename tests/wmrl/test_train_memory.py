@@ -154,6 +154,15 @@ def test_another_configuration_does_not_mix(
         _train(store, tmp_path, vision, config=replace(_SMALL, mixtures=3))
 
 
+def test_too_long_a_burn_in_is_noticed_at_once(
+    store: RolloutStore, vision: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(MDNRNN, "loss")  # nothing is trained
+    long = replace(_SHORT, starts=DreamStartsConfig(burn_in=50))
+    with pytest.raises(ValueError, match="burn_in: no episode is longer than 50 decisions"):
+        _train(store, tmp_path, vision, training=long)
+
+
 def test_a_warm_start_begins_where_the_other_ended(
     store: RolloutStore, vision: VAE, tmp_path: Path
 ) -> None:
@@ -213,7 +222,7 @@ def test_an_ensemble_is_made_of_members_that_differ(
 
 
 def test_wrong_ensembles_are_named(store: RolloutStore, vision: VAE, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="members: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="members: expected 1 to 100, got 0"):
         train_ensemble([store], tmp_path, vision=vision, members=0)
     with pytest.raises(ValueError, match="init: expected 2 artifacts, one a member, got 1"):
         train_ensemble([store], tmp_path, vision=vision, members=2, init=["one"])

@@ -1,3 +1,4 @@
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,11 +24,11 @@ class Config:
     [
         {},
         {"size": 2, "rate": 1, "name": "x", "kind": "b", "flag": True},
-        {"sizes": [1, 2], "pair": [3, 4], "name": None, "more": {"x": []}},
+        {"sizes": (1, 2), "pair": (3, 4), "name": None, "more": {"x": []}},
     ],
 )
 def test_what_fits_is_taken(values: dict[str, Any]) -> None:
-    assert build_config(Config, values) == Config(**values)
+    assert build_config(Config, json.loads(json.dumps(values))) == Config(**values)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,7 @@ def test_what_fits_is_taken(values: dict[str, Any]) -> None:
         ({"size": "2"}, "size: expected int, got '2'"),
         ({"size": None}, "size: expected int, got None"),
         ({"rate": "1"}, "rate: expected float, got '1'"),
+        ({"rate": 10**400}, "rate: expected float, got 1000"),
         ({"rate": float("nan")}, "rate: expected float, got nan"),
         ({"name": 3}, r"name: expected str \| None, got 3"),
         ({"kind": "c"}, "kind: expected .*, got 'c'"),

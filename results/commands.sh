@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# What made this folder, in order. Rows are scored once; delete a row's JSON to score it again.
+set -euo pipefail
+run=runs/car-racing
+eye=(--vision "$run/round-1/vision/artifact" --memory "$run/round-4/memory/artifact")
+scratch=(--algorithm ppo --env real --steps 1000000 --learning-rate 3e-4
+  --log-std -0.5 --log-std-final -2.0 --seed 0)
+
+wmrl train --out "$run" --hours 1 --seed 0
+cp "$run/curve.csv" results/curve.csv # 50 episodes a point, on seeds of its own
+wmrl train-controller runs/cma --algorithm cma-es --env dream "${eye[@]}" --generations 600 \
+  --population 64 --rollouts 16 --decisions 50 --dropout --action-noise 0.2 --seed 0
+wmrl train-controller runs/real-z "${scratch[@]}" "${eye[@]:0:2}" --memory none
+wmrl train-controller runs/real-zh "${scratch[@]}" "${eye[@]}"
+
+python -m wmrl.scripts.score_table random "car-racing-dream=$run/round-4/driver" \
+  "car-racing-real=$run/real/driver" cma-es-dream=runs/cma/artifact \
+  real-z=runs/real-z/artifact real-zh=runs/real-zh/artifact
+python -m wmrl.scripts.ship "$run" --command "wmrl train --hours 1 --seed 0"
