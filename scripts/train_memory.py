@@ -87,8 +87,6 @@ def main(args: Args) -> None:
     vision = load_vision(args.vision, device=args.device)
     config, training = _model(args), _training(args)
     if args.members > 1:
-        if args.kind != "mdn":
-            raise ValueError("members: ensembles are of MDN-RNNs; leave --kind or --members out")
         train_ensemble(
             stores,
             args.out,

@@ -28,9 +28,8 @@ class Args:
     """Folder of the run."""
     kind: Literal["vae", "vqvae"] = "vae"
     """What it is."""
-    width: int | None = None
-    """VAE: channels of the first convolution, 16 if not given (the paper's is 32); VQ-VAE: of all
-    hidden layers, 64."""
+    width: int = 16
+    """Channels of the first convolution; the paper's VAE has 32."""
     latent_size: int = 32
     """VAE: Z, the number of latent dimensions."""
     kl_floor: float = 0.5
@@ -91,15 +90,14 @@ def _model(args: Args) -> "VAEConfig | VQVAEConfig":
     from wmrl.vae import VAEConfig
     from wmrl.vqvae import VQVAEConfig
 
-    width = {} if args.width is None else {"width": args.width}
     if args.kind == "vae":
-        return VAEConfig(latent_size=args.latent_size, kl_floor=args.kl_floor, **width)
+        return VAEConfig(width=args.width, latent_size=args.latent_size, kl_floor=args.kl_floor)
     return VQVAEConfig(
+        width=args.width,
         quantiser=args.quantiser,
         codes=args.codes,
         code_size=args.code_size,
         levels=args.levels,
         downsamplings=args.downsamplings,
         warmup_steps=args.warmup_steps,
-        **width,
     )

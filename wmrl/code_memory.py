@@ -1,5 +1,6 @@
 """A memory in symbols: which codes the next frame will have."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Self
 
@@ -11,7 +12,7 @@ from wmrl.artifact import Artifact
 from wmrl.cores import CoreName, make_core
 from wmrl.initialisation import seeded_weights
 from wmrl.losses import masked_mean, termination_loss
-from wmrl.memory import Memory, MemoryState, Transition
+from wmrl.memory import Memory, MemoryState, P, Transition
 from wmrl.quantisers import nearest
 from wmrl.sampling import draw_codes
 from wmrl.sampling import dropout as drop
@@ -111,7 +112,54 @@ class CodePrediction(NamedTuple):
     termination: Tensor
 
 
-class CodeMemory(Memory[CodePrediction]):
+class CodeStarts(Memory[P]):
+    """A memory that keeps the sequences in which dreams start as codes.
+
+    Attributes:
+        start_codes: buffer ``(S, T', T) int16``.
+    """
+
+    start_codes: Tensor
+
+    @abstractmethod
+    def codes_of(self, latents: Tensor) -> Tensor:
+        """Nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
+
+    @abstractmethod
+    def latents_of(self, codes: Tensor) -> Tensor:
+        """Latents ``(..., Z) float32`` of codes ``(..., T)``."""
+
+    @property
+    def start_count(self) -> int:
+        """S, the number of kept starts."""
+        return len(self.start_codes)
+
+    def start_latents(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Latents ``(B, T', Z)`` of starts; nothing about them is random."""
+        return self.latents_of(self.start_codes[rows])
+
+    def with_starts_of(self, artifact: Artifact) -> Self:
+        """Itself, with the starts that an artifact holds, if it does."""
+        codes, actions = (artifact.tensors.get(f"start_{name}") for name in ("codes", "actions"))
+        if codes is not None and actions is not None:
+            count, steps, tokens = codes.shape
+            if actions.shape != (count, steps - 1, self.action_size) or (
+                tokens != self.start_codes.shape[2]
+            ):
+                raise ValueError(
+                    f"starts: codes {tuple(codes.shape)} and actions {tuple(actions.shape)} do not "
+                    "fit together, or not this memory"
+                )
+            self.register_buffer("start_codes", codes)
+            self.register_buffer("start_actions", actions)
+        return self
+
+    def _register_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
+        self.register_buffer("start_codes", self.codes_of(mean).to(torch.int16))
+        self.register_buffer("start_actions", actions)
+
+
+class CodeMemory(CodeStarts[CodePrediction]):
     """An autoregressive prior over the codes of a VQ-VAE, with actions, a reward and an ending.
 
     A core runs over [vectors of the frame's codes, action]. What a place of the next frame will
@@ -127,13 +175,11 @@ class CodeMemory(Memory[CodePrediction]):
 
     Attributes:
         codebook: buffer ``(K, D)``, the vision's codes; see :meth:`set_codebook`.
-        start_codes: buffer ``(S, T', T) int16``, the starts' codes.
     """
 
     config: CodeMemoryConfig
     config_class: ClassVar[type] = CodeMemoryConfig
     codebook: Tensor
-    start_codes: Tensor
 
     def __init__(
         self, config: CodeMemoryConfig, *, generator: torch.Generator | None = None
@@ -294,34 +340,6 @@ class CodeMemory(Memory[CodePrediction]):
             + config.termination_weight * parts["termination_loss"]
         )
         return loss, {name: value.detach() for name, value in parts.items()}
-
-    @property
-    def start_count(self) -> int:
-        """S, the number of kept starts."""
-        return len(self.start_codes)
-
-    def start_latents(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Latents ``(B, T', Z)`` of starts; nothing about them is random."""
-        return self.latents_of(self.start_codes[rows])
-
-    def _register_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
-        self.register_buffer("start_codes", self.codes_of(mean).to(torch.int16))
-        self.register_buffer("start_actions", actions)
-
-    def with_starts_of(self, artifact: Artifact) -> Self:
-        """Itself, with the starts that an artifact holds, if it does."""
-        codes, actions = (artifact.tensors.get(f"start_{name}") for name in ("codes", "actions"))
-        if codes is not None and actions is not None:
-            tokens, sizes = self.config.tokens, (*codes.shape[:1], *actions.shape[1:])
-            expected = (
-                (*codes.shape[:2], tokens),
-                (len(codes), codes.shape[1] - 1, self.action_size),
-            )
-            if (tuple(codes.shape), tuple(actions.shape)) != expected:
-                raise ValueError(f"starts: expected shapes {expected}, got {sizes}")
-            self.register_buffer("start_codes", codes)
-            self.register_buffer("start_actions", actions)
-        return self
 
     def _predict(
         self, h: Tensor, latents: Tensor, dropout: torch.Generator | None

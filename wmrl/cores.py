@@ -151,7 +151,7 @@ class TransformerCore(Core):
         past = self._times(time)  # (B, W)
         bias = self._bias(now, torch.cat((past, now), 1))
         after: list[Tensor] = []
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(self._blocks()):
             old_keys, old_values = cache[2 * index : 2 * index + 2]
             query, keys, values = block.project(x)
             x = block.attend(
@@ -164,6 +164,9 @@ class TransformerCore(Core):
         """See :meth:`Core.step`."""
         features, state = self(inputs[:, None], state)
         return features[:, 0], state
+
+    def _blocks(self) -> list["_Block"]:
+        return list(self.blocks)  # type: ignore[arg-type]  # a ModuleList forgets its type
 
     def _times(self, time: Tensor) -> Tensor:
         """When each row of the cache was written, ``(B, W)``; negative where it never was."""
@@ -205,10 +208,13 @@ class _Block(nn.Module):
     def attend(
         self, x: Tensor, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor
     ) -> Tensor:
-        split = [
-            part.unflatten(-1, (self._heads, -1)).transpose(1, 2) for part in (query, keys, values)
-        ]
-        mixed = F.scaled_dot_product_attention(*split, attn_mask=bias)
+        def split(part: Tensor) -> Tensor:
+            """``(B, heads, T, H / heads)``."""
+            return part.view(*part.shape[:2], self._heads, -1).transpose(1, 2)
+
+        mixed = F.scaled_dot_product_attention(
+            split(query), split(keys), split(values), attn_mask=bias
+        )
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
         result: Tensor = x + self.mlp(x)
         return result

@@ -24,6 +24,7 @@ from wmrl.device import resolve_device
 # Where each class of memory lives; a new one is added here.
 _CLASSES = {
     "CodeMemory": "wmrl.code_memory",
+    "CodeMemoryEnsemble": "wmrl.code_memory_ensemble",
     "MDNRNN": "wmrl.mdn_rnn",
     "MemoryEnsemble": "wmrl.memory_ensemble",
 }

@@ -1,7 +1,7 @@
 """Several memories that dream as one, and distrust what they do not agree on."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -24,8 +24,10 @@ class MemoryEnsembleConfig:
         pessimism: standard deviations over members that are taken off the mean reward.
         noise_floor: floor under every Gaussian's σ in the dream; 0 to leave the members' own.
         member: configuration that all members share, fields of
-            :class:`~wmrl.mdn_rnn.MDNRNNConfig`.
+            :class:`~wmrl.mdn_rnn.MDNRNNConfig` (of a subclass, of its members').
     """
+
+    member_config_class: ClassVar[type] = MDNRNNConfig
 
     members: int = 2
     pessimism: float = 1.0
@@ -41,34 +43,35 @@ class MemoryEnsembleConfig:
         object.__setattr__(self, "member", asdict(self.member_config))  # defaults filled in
 
     @property
-    def member_config(self) -> MDNRNNConfig:
-        """The configuration that all members share."""
-        return build_config(MDNRNNConfig, self.member)
+    def member_config(self) -> Any:
+        """The configuration that all members share, of :attr:`member_config_class`."""
+        return build_config(self.member_config_class, self.member)
 
     @property
     def latent_size(self) -> int:
         """Z."""
-        return self.member_config.latent_size
+        return int(self.member_config.latent_size)
 
     @property
     def action_size(self) -> int:
         """A."""
-        return self.member_config.action_size
+        return int(self.member_config.action_size)
 
     @property
     def task(self) -> str:
         """Name of the task that the members were trained on."""
-        return self.member_config.task
+        return str(self.member_config.task)
 
     @property
     def frame_skip(self) -> int:
         """Base frames that one step lasts."""
-        return self.member_config.frame_skip
+        return int(self.member_config.frame_skip)
 
     @property
     def vision_digest(self) -> str | None:
         """Digest of the vision that the members were trained on."""
-        return self.member_config.vision_digest
+        digest: str | None = self.member_config.vision_digest
+        return digest
 
 
 class EnsemblePrediction(NamedTuple):
@@ -80,7 +83,7 @@ class EnsemblePrediction(NamedTuple):
         termination: ``(...)`` log-odds of the member that fears the end most.
     """
 
-    members: tuple[MixturePrediction, ...]
+    members: tuple[Any, ...]
     reward: Tensor
     termination: Tensor
 
@@ -100,6 +103,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
 
     config: MemoryEnsembleConfig
     config_class: ClassVar[type] = MemoryEnsembleConfig
+    member_class: ClassVar[Callable[..., Memory[Any]]] = MDNRNN
 
     def __init__(
         self, config: MemoryEnsembleConfig, *, generator: torch.Generator | None = None
@@ -109,14 +113,14 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         generator = generator or torch.Generator().manual_seed(0)
         shared = config.member_config
         self.members = nn.ModuleList(
-            MDNRNN(shared, generator=generator) for _ in range(config.members)
+            type(self).member_class(shared, generator=generator) for _ in range(config.members)
         )
         none = torch.zeros(0, 1, config.latent_size)
         self._register_starts(none, none.clone(), torch.zeros(0, 0, config.action_size))
 
     @classmethod
     def of(
-        cls, members: Sequence[MDNRNN], *, pessimism: float = 1.0, noise_floor: float = 0.0
+        cls, members: Sequence[Memory[Any]], *, pessimism: float = 1.0, noise_floor: float = 0.0
     ) -> Self:
         """An ensemble of copies of trained memories, with the first one's starts.
 
@@ -138,16 +142,15 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         )
         ensemble = cls(config).to(members[0].device)
         for own, given in zip(ensemble.members, members, strict=True):
-            weights = dict(given.named_parameters())
-            own.load_state_dict(weights, strict=False)  # all but the starts, which are kept once
-        first = members[0]
-        ensemble.set_starts(first.start_mean, first.start_std, first.start_actions)
-        return ensemble.train(first.training)
+            kept = {k: v for k, v in given.state_dict().items() if not k.startswith("start_")}
+            own.load_state_dict(kept, strict=False)  # all but the starts, which are kept once
+        ensemble._take_starts(members[0])
+        return ensemble.train(members[0].training)
 
     @property
     def feature_size(self) -> int:
         """H of one member."""
-        return self.config.member_config.hidden_size
+        return self._members()[0].feature_size
 
     def initial_state(self, batch_size: int) -> MemoryState:
         """``(h, c)`` of each member in turn, zeros ``(B, H)``."""
@@ -212,27 +215,32 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
 
     def log_likelihood(self, prediction: EnsemblePrediction, latents: Tensor) -> Tensor:
         """Log-density of the next latents, of which any member is the author: ``(..., 1)``."""
-        each = torch.stack([p.log_likelihood(latents).sum(-1) for p in prediction.members])
+        pairs = zip(self._members(), prediction.members, strict=True)
+        each = torch.stack([member.log_likelihood(p, latents).sum(-1) for member, p in pairs])
         return (torch.logsumexp(each, 0) - math.log(len(each))).unsqueeze(-1)
 
-    def _members(self) -> list[MDNRNN]:
+    def _take_starts(self, member: Memory[Any]) -> None:
+        self.set_starts(member.start_mean, member.start_std, member.start_actions)
+
+    def _members(self) -> list[Memory[Any]]:
         return list(self.members)  # type: ignore[arg-type]  # a ModuleList forgets its type
 
     def _split(self, state: MemoryState) -> list[MemoryState]:
         size = len(state) // self.config.members
         return [state[i : i + size] for i in range(0, len(state), size)]
 
+    def _soften(self, prediction: Any) -> Any:
+        if self.config.noise_floor == 0:
+            return prediction
+        floor = math.log(self.config.noise_floor)
+        return prediction._replace(log_stds=prediction.log_stds.clamp(min=floor))
+
     def _merge(self, results: Any) -> tuple[EnsemblePrediction, MemoryState]:
         predictions, states = zip(*results, strict=True)
-        if self.config.noise_floor > 0:
-            floor = math.log(self.config.noise_floor)
-            predictions = tuple(
-                p._replace(log_stds=p.log_stds.clamp(min=floor)) for p in predictions
-            )
         rewards = torch.stack([p.reward for p in predictions])
         spread = rewards.std(0, correction=0)
         merged = EnsemblePrediction(
-            members=predictions,
+            members=tuple(map(self._soften, predictions)),
             reward=rewards.mean(0) - self.config.pessimism * spread,
             termination=torch.stack([p.termination for p in predictions]).amax(0),
         )

@@ -339,7 +339,7 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     """Index ``(N,) int64`` of the code ``(K, D)`` that is nearest to each vector ``(N, D)``."""
     offsets = 0.5 * codebook.square().sum(1)
     rows = max(1, _PAIRS // len(codebook))
-    parts = [(offsets - part @ codebook.T).argmin(1) for part in vectors.split(rows)]
+    parts = [(offsets - part @ codebook.T).argmin(1) for part in torch.split(vectors, rows)]
     return torch.cat(parts)
 
 
@@ -372,4 +372,5 @@ def _rotate(vectors: Tensor, chosen: Tensor) -> Tensor:
     def along(direction: Tensor) -> Tensor:
         return (vectors * direction).sum(1, keepdim=True)
 
-    return scale * (vectors - 2 * along(r) * r + 2 * along(e) * q)
+    turned: Tensor = scale * (vectors - 2 * along(r) * r + 2 * along(e) * q)
+    return turned

@@ -7,9 +7,11 @@ from pathlib import Path
 import torch
 
 from wmrl.artifact import load_artifact
+from wmrl.code_memory import CodeMemoryConfig
+from wmrl.code_memory_ensemble import CodeMemoryEnsemble
 from wmrl.device import resolve_device
 from wmrl.mdn_rnn import MDNRNNConfig
-from wmrl.memory_ensemble import MemoryEnsemble, MemoryEnsembleConfig
+from wmrl.memory_ensemble import MemoryEnsemble
 from wmrl.report_files import write_report
 from wmrl.run import Run
 from wmrl.seeding import integer_seed
@@ -26,7 +28,7 @@ def train_ensemble(
     members: int = 2,
     pessimism: float = 1.0,
     noise_floor: float = 0.0,
-    config: MDNRNNConfig | None = None,
+    config: MDNRNNConfig | CodeMemoryConfig | None = None,
     training: MemoryTrainingConfig | None = None,
     init: Sequence[str | Path] | None = None,
     device: str | torch.device = "auto",
@@ -58,7 +60,8 @@ def train_ensemble(
             :func:`~wmrl.train_memory.train_memory` raises.
     """
     path, training = Path(path), training or MemoryTrainingConfig()
-    MemoryEnsembleConfig(members=members, pessimism=pessimism, noise_floor=noise_floor)  # complains
+    kind = CodeMemoryEnsemble if isinstance(config, CodeMemoryConfig) else MemoryEnsemble
+    kind.config_class(members=members, pessimism=pessimism, noise_floor=noise_floor)  # complains
     if init is not None and len(init) != members:
         raise ValueError(f"init: expected {members} artifacts, one a member, got {len(init)}")
     provenance = {
@@ -83,8 +86,8 @@ def train_ensemble(
         ]
         if (path / "report.json").exists():
             artifact = load_artifact(path / "artifact", kind="memory")
-            return MemoryEnsemble.from_artifact(artifact).to(resolve_device(device))
-        ensemble = MemoryEnsemble.of(trained, pessimism=pessimism, noise_floor=noise_floor)
+            return kind.from_artifact(artifact).to(resolve_device(device))
+        ensemble = kind.of(trained, pessimism=pessimism, noise_floor=noise_floor)
         digests = [member.digest for member in trained]
         digest = ensemble.save(path / "artifact", provenance={**provenance, "digests": digests})
         write_report(path / "report.json", {"digest": digest, "members": digests})

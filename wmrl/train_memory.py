@@ -146,8 +146,8 @@ def _fit(
             f"vision: a memory in symbols needs a VQ-VAE, got a {type(vision).__name__}; train one "
             "with 'wmrl train-vision --kind vqvae', or choose an MDN-RNN"
         )
-    sizes = {"codes": vision.code_count, "code_size": vision.quantiser.size}
-    return replace(config, grid=vision.config.grid, **sizes, **origin)
+    origin |= {"codes": vision.code_count, "code_size": vision.quantiser.size}
+    return replace(config, grid=vision.config.grid, **origin)
 
 
 def _with_warmup(training: MemoryTrainingConfig, store: RolloutStore) -> MemoryTrainingConfig:

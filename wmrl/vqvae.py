@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -26,7 +27,7 @@ class VQVAEConfig:
     Attributes:
         frame_size: height and width of the frames, multiples of 2 to the ``downsamplings``.
         channels: of a frame; 3 for environments.
-        width: W, channels of the hidden layers.
+        width: channels after the first halving; they double with each other one.
         residual_width: channels inside a residual block.
         residual_blocks: of encoder and decoder each.
         rezero: scale each block by a number that starts at 0 (Bachlechner et al. 2020,
@@ -49,7 +50,7 @@ class VQVAEConfig:
 
     frame_size: tuple[int, int] = (64, 64)
     channels: int = 3
-    width: int = 64
+    width: int = 16
     residual_width: int = 32
     residual_blocks: int = 2
     rezero: bool = False
@@ -131,22 +132,21 @@ class VQVAE(Vision):
         super().__init__()
         self.config = config
         self.quantising = True
-        width, channels = config.width, config.channels
+        widths = [config.width * 2**level for level in range(config.downsamplings)]
+        bottom, outer = widths[-1], [config.channels, *widths]
         with seeded_weights(generator):
             self.quantiser = make_quantiser(config, generator=generator)
             size = self.quantiser.size
             encoder: list[nn.Module] = []
-            for level in range(config.downsamplings):
-                into = channels if level == 0 else width
-                encoder += [nn.Conv2d(into, width, 4, 2, 1), nn.ReLU(inplace=True)]
-            encoder += [nn.Conv2d(width, width, 3, 1, 1), *self._blocks(), nn.ReLU(inplace=True)]
-            encoder += [nn.Conv2d(width, size, 1)]
+            for into, out in pairwise(outer):
+                encoder += [nn.Conv2d(into, out, 4, 2, 1), nn.ReLU(inplace=True)]
+            encoder += [nn.Conv2d(bottom, bottom, 3, 1, 1), *self._blocks(bottom)]
+            encoder += [nn.ReLU(inplace=True), nn.Conv2d(bottom, size, 1)]
             if config.relu_output:
                 encoder += [nn.ReLU()]
-            decoder: list[nn.Module] = [nn.Conv2d(size, width, 3, 1, 1), *self._blocks()]
-            for level in range(config.downsamplings):
-                out = channels if level == config.downsamplings - 1 else width
-                decoder += [nn.ReLU(inplace=True), nn.ConvTranspose2d(width, out, 4, 2, 1)]
+            decoder: list[nn.Module] = [nn.Conv2d(size, bottom, 3, 1, 1), *self._blocks(bottom)]
+            for into, out in pairwise(reversed(outer)):
+                decoder += [nn.ReLU(inplace=True), nn.ConvTranspose2d(into, out, 4, 2, 1)]
             self.encoder = nn.Sequential(*encoder)
             self.decoder = nn.Sequential(*decoder)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -289,10 +289,10 @@ class VQVAE(Vision):
         """What the encoder makes of frames before it is quantised, ``(B · T, D) float32``."""
         return self._encode(self._pixels(frames))
 
-    def _blocks(self) -> list[nn.Module]:
+    def _blocks(self, width: int) -> list[nn.Module]:
         config = self.config
         return [
-            _Residual(config.width, config.residual_width, rezero=config.rezero)
+            _Residual(width, config.residual_width, rezero=config.rezero)
             for _ in range(config.residual_blocks)
         ]
 

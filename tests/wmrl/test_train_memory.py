@@ -9,6 +9,7 @@ import torch
 
 from wmrl.artifact import ArtifactError, load_artifact
 from wmrl.code_memory import CodeMemory, CodeMemoryConfig
+from wmrl.code_memory_ensemble import CodeMemoryEnsemble
 from wmrl.dream import dream_start, dream_step
 from wmrl.dream_starts import DreamStartsConfig
 from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
@@ -294,3 +295,17 @@ def test_a_memory_in_symbols(
 def test_symbols_need_an_eye_for_them(store: RolloutStore, vision: VAE, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="vision: a memory in symbols needs a VQ-VAE, got a VAE"):
         _train(store, tmp_path, vision, config=CodeMemoryConfig())
+
+
+def test_an_ensemble_in_symbols(store: RolloutStore, symbols: VQVAE, tmp_path: Path) -> None:
+    config = CodeMemoryConfig(hidden_size=8, token_size=4)
+    options: dict[str, Any] = {"vision": symbols, "config": config, "training": _SHORT}
+    ensemble = train_ensemble([store], tmp_path, **options, device="cpu", progress=False)
+    assert isinstance(ensemble, CodeMemoryEnsemble)
+    loaded = load_memory(tmp_path / "artifact", device="cpu")
+    assert (loaded.start_count, loaded.config.members) == (10, 2)
+    first, second = (member.state_dict()["heads.weight"] for member in loaded.members)
+    assert not torch.equal(first, second)
+    assert torch.equal(loaded.members[1].codebook, symbols.quantiser.codebook())
+    with pytest.raises(ValueError, match="noise_floor: expected 0 with memories in symbols"):
+        train_ensemble([store], tmp_path / "other", **options, noise_floor=0.1)
