@@ -57,7 +57,7 @@ class Posterior(NamedTuple):
         """The logarithm of q(z|x) at latents ``(..., B, Z)``: ``(..., B)``."""
         centred = (latents - self.mean).unsqueeze(-1)
         factor = self.factor.expand(*centred.shape[:-2], *self.factor.shape[-2:])
-        whitened = torch.linalg.solve_triangular(factor, centred, upper=False).squeeze(-1)
+        whitened: Tensor = torch.linalg.solve_triangular(factor, centred, upper=False).squeeze(-1)
         size = latents.shape[-1]
         return -0.5 * (whitened.square().sum(-1) + size * _LOG_2PI) - self._log_scale()
 
