@@ -42,6 +42,9 @@ COMMANDS = {
     "train-controller": Command("train_controller", "train a controller, in a dream or for real"),
     "evaluate": Command("evaluate", "score an agent on fixed seeds in the unmodified game"),
     "record": Command("record", "film an agent: real frame, reconstruction and dream side by side"),
+    "reproduce binary-vae": Command(
+        "reproduce_binary_vae", "a VAE for binary vectors, in two regimes of its learning rate"
+    ),
 }
 
 
@@ -62,6 +65,8 @@ def run(argv: Sequence[str]) -> int:
         print(usage())
         return 0
     name, *rest = words
+    if f"{name} {' '.join(rest[:1])}" in COMMANDS:  # of two words
+        name, rest = f"{name} {rest[0]}", rest[1:]
     if name in ("-V", "--version"):
         print(f"wmrl {wmrl.__version__}")
         return 0
