@@ -132,12 +132,17 @@ while True:
 
 
 def test_killed_owner_leaves_the_lock_and_a_whole_checkpoint(tmp_path: Path) -> None:
-    code = WRITER.format(path=str(tmp_path))
+    code, checkpoint = WRITER.format(path=str(tmp_path)), tmp_path / "last.checkpoint"
     steps = []
-    for delay in (0.05, 0.11, 0.17):
+    for delay in (0.003, 0.011, 0.017):
+        written = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as owner:
             assert owner.stdout is not None
             assert int(owner.stdout.readline()) == (steps[-1] if steps else 0)
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:  # until it has written anything, however busy we are
+                if checkpoint.exists() and checkpoint.stat().st_mtime_ns != written:
+                    break
             time.sleep(delay)
             with pytest.raises(RunError, match=f"in use by process {owner.pid}"):
                 Run(tmp_path, config={"seed": 1})
