@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What made this folder, in order. Rows are scored once; delete a row's JSON to score it again.
+# What made the scores in this folder, in order. Rows are scored once; delete a row's JSON to score
+# it again. How each driver learned, in words, is kept in about.json (score_table's --how).
 set -euo pipefail
 run=runs/car-racing
 eye=(--vision "$run/round-1/vision/artifact" --memory "$run/round-4/memory/artifact")

@@ -60,17 +60,29 @@ class Quantiser(nn.Module, ABC):
         """Codes ``(N,) int64`` of vectors ``(N, D)``."""
 
     @abstractmethod
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Vectors ``(..., D) float32`` of codes ``(...) int64`` that are known to be in range.
+
+        Nothing is checked, which on a GPU would wait for it.
+        """
+
     def decode(self, codes: Tensor) -> Tensor:
         """Vectors ``(..., D) float32`` of codes ``(...) int64``.
 
         Raises:
             ValueError: a code is outside 0 … K − 1.
         """
+        self.check_codes(codes)
+        return self.lookup(codes)
+
+    def code_of(self, vectors: Tensor) -> Tensor:
+        """Codes ``(N,) int64`` of vectors ``(N, D)`` that :meth:`decode` gave, up to rounding."""
+        return self.encode(vectors)
 
     def codebook(self) -> Tensor:
         """All codes' vectors, ``(K, D)``."""
         device = next(itertools.chain(self.parameters(), self.buffers())).device
-        return self.decode(torch.arange(self.count, device=device))
+        return self.lookup(torch.arange(self.count, device=device))
 
     def start(self, vectors: Tensor, *, generator: torch.Generator) -> None:
         """Sets the codebook, where there is one, to suit vectors ``(N, D)``.
@@ -126,9 +138,8 @@ class GradientQuantiser(Quantiser):
         """See :meth:`Quantiser.encode`."""
         return nearest(vectors, self.vectors)
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """See :meth:`Quantiser.decode`."""
-        self.check_codes(codes)
+    def lookup(self, codes: Tensor) -> Tensor:
+        """See :meth:`Quantiser.lookup`."""
         return self.vectors.detach()[codes]
 
     @torch.no_grad()
@@ -211,9 +222,8 @@ class EMAQuantiser(Quantiser):
         """See :meth:`Quantiser.encode`."""
         return nearest(vectors, self.vectors)
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """See :meth:`Quantiser.decode`."""
-        self.check_codes(codes)
+    def lookup(self, codes: Tensor) -> Tensor:
+        """See :meth:`Quantiser.lookup`."""
         return self.vectors[codes]
 
     @torch.no_grad()
@@ -287,16 +297,15 @@ class FSQuantiser(Quantiser):
         """See :meth:`Quantiser.encode`."""
         return self._number(self._bound(vectors).round())
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """See :meth:`Quantiser.decode`."""
-        self.check_codes(codes)
+    def lookup(self, codes: Tensor) -> Tensor:
+        """See :meth:`Quantiser.lookup`."""
         levels = torch.tensor(self.levels, device=codes.device)
         digits = codes[..., None] // self.strides % levels
         return (digits - self.halves) / self.halves
 
     @torch.no_grad()
     def code_of(self, vectors: Tensor) -> Tensor:
-        """Codes ``(N,) int64`` of vectors ``(N, D)`` that :meth:`decode` gave, up to rounding."""
+        """See :meth:`Quantiser.code_of`; vectors are bounded already."""
         return self._number((vectors * self.halves).round())
 
     def _bound(self, vectors: Tensor) -> Tensor:

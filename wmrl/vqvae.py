@@ -184,7 +184,7 @@ class VQVAE(Vision):
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames ``(B, H, W, C) uint8`` to the vectors of their codes, ``(B, Z) float32``."""
-        return self.latents_of(self.codes(frames))
+        return self.quantiser.lookup(self.codes(frames)).flatten(1)
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """The latents of frames, and zeros: a quantised latent has no spread."""
@@ -199,11 +199,7 @@ class VQVAE(Vision):
     def codes_of(self, latents: Tensor) -> Tensor:
         """Latents ``(B, Z)`` to the nearest codes ``(B, T) int64``."""
         self._check_latents(latents)
-        vectors = latents.reshape(-1, self.quantiser.size)
-        if isinstance(self.quantiser, FSQuantiser):
-            codes = self.quantiser.code_of(vectors)
-        else:
-            codes = self.quantiser.encode(vectors)
+        codes = self.quantiser.code_of(latents.reshape(-1, self.quantiser.size))
         return codes.view(len(latents), self.tokens)
 
     def latents_of(self, codes: Tensor) -> Tensor:
@@ -275,7 +271,7 @@ class VQVAE(Vision):
             codes = self.quantiser.encode(found)
             counts += code_counts(codes.cpu(), self.code_count)
             vectors.append(found.cpu())
-            nearest = self.quantiser.decode(codes)
+            nearest = self.quantiser.lookup(codes)
             distances.append((found - nearest).square().sum(1).cpu())
         return {
             "perplexity": perplexity(counts),
