@@ -11,23 +11,22 @@ from torch import Tensor, nn
 from wmrl.artifact import Artifact
 from wmrl.cores import CoreName, make_core
 from wmrl.initialisation import seeded_weights
-from wmrl.losses import masked_mean, termination_loss
+from wmrl.learning_memory import LearningMemory, LearningMemoryConfig
 from wmrl.memory import Memory, MemoryState, P, Transition
 from wmrl.quantisers import nearest
 from wmrl.sampling import draw_codes
 from wmrl.sampling import dropout as drop
-from wmrl.sequences import SequenceBatch, pick_rows, segments
+from wmrl.sequences import pick_rows, segments
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeMemoryConfig:
+class CodeMemoryConfig(LearningMemoryConfig):
     """Sizes, loss and origin of a :class:`CodeMemory`.
 
     Attributes:
         grid: rows and columns of a frame's codes; T of them in all.
         codes: K.
         code_size: D of a code's vector; a latent is ``Z = T · D`` numbers.
-        action_size: A of the task.
         core: ``"lstm"`` or ``"transformer"``.
         hidden_size: H.
         layers: of the core.
@@ -35,41 +34,25 @@ class CodeMemoryConfig:
         token_size: E, numbers that stand for a place of the next frame before it is decided.
         decoding: ``"parallel"``, all codes of a frame at once and independent given the past, or
             ``"sequential"``, each knowing those before it in raster order.
-        dropout: share of h that is dropped before the codes' head, where dropout is asked for.
-        reward_scale: rewards are predicted times this, to be of the size of the other outputs.
-        reward_weight: weight of the reward's squared error beside the likelihood per code.
-        termination_weight: weight of the termination's cross-entropy.
-        positive_weight: weight of terminations among all steps; 1 keeps probabilities calibrated.
-        task: name of the task that it was trained on.
-        frame_skip: base frames that one of its steps lasts.
-        vision_digest: digest of the vision that it was trained on.
     """
 
     grid: tuple[int, int] = (4, 4)
     codes: int = 512
     code_size: int = 16
-    action_size: int = 2
     core: CoreName = "lstm"
     hidden_size: int = 512
     layers: int = 1
     context: int = 32
     token_size: int = 64
     decoding: Literal["parallel", "sequential"] = "parallel"
-    dropout: float = 0.1
-    reward_scale: float = 0.1
-    reward_weight: float = 2.0
-    termination_weight: float = 1.0
-    positive_weight: float = 1.0
-    task: str = "car-racing"
-    frame_skip: int = 4
-    vision_digest: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "grid", tuple(self.grid))
         if len(self.grid) != 2 or min(self.grid) < 1:
             raise ValueError(f"grid: expected two numbers of at least 1, got {self.grid}")
-        sizes = ("codes", "code_size", "action_size", "hidden_size", "layers", "context")
-        for name in (*sizes, "token_size", "frame_skip"):
+        sizes = ("codes", "code_size", "hidden_size", "layers", "context", "token_size")
+        for name in sizes:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         for name, known in (
@@ -78,14 +61,6 @@ class CodeMemoryConfig:
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: expected in [0, 1), got {self.dropout}")
-        for name in ("reward_scale", "positive_weight"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: expected above 0, got {getattr(self, name)}")
-        for name in ("reward_weight", "termination_weight"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
 
     @property
     def tokens(self) -> int:
@@ -159,7 +134,7 @@ class CodeStarts(Memory[P]):
         self.register_buffer("start_actions", actions)
 
 
-class CodeMemory(CodeStarts[CodePrediction]):
+class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
     """An autoregressive prior over the codes of a VQ-VAE, with actions, a reward and an ending.
 
     A core runs over [vectors of the frame's codes, action]. What a place of the next frame will
@@ -254,7 +229,7 @@ class CodeMemory(CodeStarts[CodePrediction]):
         dropout: torch.Generator | None = None,
     ) -> tuple[CodePrediction, MemoryState]:
         """Runs over a sequence; see :meth:`wmrl.memory.Memory.forward`."""
-        self._check(latents, actions)
+        self.check_sequence(latents, actions)
         fresh = self.initial_state(len(latents))
         state = fresh if state is None else state
         inputs = torch.cat((latents, actions), -1)
@@ -309,38 +284,6 @@ class CodeMemory(CodeStarts[CodePrediction]):
             codes
         )
 
-    def loss(
-        self, batch: SequenceBatch, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Negative log-likelihood per code plus the heads' errors; mean over real steps.
-
-        Args:
-            batch: sequences; the state before each is the initial one.
-            generator: source of dropout masks.
-
-        Returns:
-            The loss ``()``, and its parts: ``nll`` (nats per code), ``reward_error`` (squared, of
-            scaled rewards) and ``termination_loss`` (nats).
-        """
-        config = self.config
-        predicted, _ = self(batch.latents[:, :-1], batch.actions, dropout=generator)
-        log_likelihood = self.log_likelihood(predicted, batch.latents[:, 1:])
-        error = config.reward_scale * (predicted.reward - batch.rewards)
-        ending = termination_loss(
-            predicted.termination, batch.terminated, positive_weight=config.positive_weight
-        )
-        parts = {
-            "nll": masked_mean(-log_likelihood.mean(-1), batch.mask),
-            "reward_error": masked_mean(error.square(), batch.mask),
-            "termination_loss": masked_mean(ending, batch.mask),
-        }
-        loss = (
-            parts["nll"]
-            + config.reward_weight * parts["reward_error"]
-            + config.termination_weight * parts["termination_loss"]
-        )
-        return loss, {name: value.detach() for name, value in parts.items()}
-
     def _predict(
         self, h: Tensor, latents: Tensor, dropout: torch.Generator | None
     ) -> CodePrediction:
@@ -374,12 +317,3 @@ class CodeMemory(CodeStarts[CodePrediction]):
             before = draw_codes(logits, temperature=temperature, generator=generator)
             codes.append(before)
         return torch.stack(codes, 1)
-
-    def _check(self, latents: Tensor, actions: Tensor) -> None:
-        if latents.ndim != 3 or latents.shape[-1] != self.latent_size:
-            raise ValueError(
-                f"latents: expected shape (B, T, {self.latent_size}), got {tuple(latents.shape)}"
-            )
-        expected = (*latents.shape[:2], self.action_size)
-        if tuple(actions.shape) != expected:
-            raise ValueError(f"actions: expected shape {expected}, got {tuple(actions.shape)}")

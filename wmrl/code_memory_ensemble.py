@@ -1,6 +1,5 @@
 """Several memories in symbols that dream as one."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,7 +33,7 @@ class CodeMemoryEnsemble(CodeStarts[EnsemblePrediction], MemoryEnsemble):
     """M memories in symbols; see :class:`~wmrl.memory_ensemble.MemoryEnsemble`."""
 
     config_class: ClassVar[type] = CodeMemoryEnsembleConfig
-    member_class: ClassVar[Callable[..., Memory[Any]]] = CodeMemory
+    member_class: ClassVar[type[Memory[Any]]] = CodeMemory
 
     def codes_of(self, latents: Tensor) -> Tensor:
         """Nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
@@ -64,7 +63,7 @@ class CodeMemoryEnsemble(CodeStarts[EnsemblePrediction], MemoryEnsemble):
         return Transition(torch.stack(drawn)[member, rows], prediction.reward, ended)
 
     def _take_starts(self, member: Memory[Any]) -> None:
-        assert isinstance(member, CodeMemory), "of_class sees to it"
+        assert isinstance(member, CodeMemory), "of() has checked it"
         self.register_buffer("start_codes", member.start_codes)
         self.register_buffer("start_actions", member.start_actions)
 

@@ -8,65 +8,41 @@ import torch
 from torch import Tensor, nn
 
 from wmrl.initialisation import seeded_weights
-from wmrl.losses import masked_mean, mixture_log_likelihood, termination_loss
-from wmrl.memory import Memory, MemoryState, Transition
+from wmrl.learning_memory import LearningMemory, LearningMemoryConfig
+from wmrl.losses import mixture_log_likelihood
+from wmrl.memory import MemoryState, Transition
 from wmrl.rows import row_linear
 from wmrl.sampling import dropout as drop
 from wmrl.sampling import sample_mixture
-from wmrl.sequences import SequenceBatch, segments
+from wmrl.sequences import segments
 
 # From this many rows on, a CPU runs oneDNN's whole LSTM layer faster than two matrix products.
 _MANY_ROWS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class MDNRNNConfig:
+class MDNRNNConfig(LearningMemoryConfig):
     """Sizes, loss and origin of an :class:`MDNRNN`.
 
     Attributes:
         latent_size: Z of the vision that it was trained on.
-        action_size: A of the task.
         hidden_size: H.
         mixtures: K, Gaussians for each latent dimension.
-        dropout: share of h that is dropped before the mixture's head, where dropout is asked for.
-            Reward and termination are judged from all of h, or an ensemble would take the masks
-            for its members' disagreement.
         min_std: floor under every Gaussian's σ; without one the likelihood has no upper bound.
-        reward_scale: rewards are predicted times this, to be of the size of the other outputs.
-        reward_weight: weight of the reward's squared error beside the likelihood per dimension.
-        termination_weight: weight of the termination's cross-entropy.
-        positive_weight: weight of terminations among all steps; 1 keeps probabilities calibrated.
-        task: name of the task that it was trained on.
-        frame_skip: base frames that one of its steps lasts.
-        vision_digest: digest of the vision that it was trained on.
     """
 
     latent_size: int = 32
-    action_size: int = 2
     hidden_size: int = 256
     mixtures: int = 5
-    dropout: float = 0.1
     min_std: float = 0.05
-    reward_scale: float = 0.1
-    reward_weight: float = 2.0
-    termination_weight: float = 1.0
-    positive_weight: float = 1.0
-    task: str = "car-racing"
-    frame_skip: int = 4
-    vision_digest: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("latent_size", "action_size", "hidden_size", "mixtures", "frame_skip"):
+        super().__post_init__()
+        for name in ("latent_size", "hidden_size", "mixtures"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: expected in [0, 1), got {self.dropout}")
-        for name in ("min_std", "reward_scale", "positive_weight"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: expected above 0, got {getattr(self, name)}")
-        for name in ("reward_weight", "termination_weight"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+        if self.min_std <= 0:
+            raise ValueError(f"min_std: expected above 0, got {self.min_std}")
 
 
 class MixturePrediction(NamedTuple):
@@ -91,7 +67,7 @@ class MixturePrediction(NamedTuple):
         return mixture_log_likelihood(self.logits, self.means, self.log_stds, latents)
 
 
-class MDNRNN(Memory[MixturePrediction]):
+class MDNRNN(LearningMemory[MixturePrediction]):
     """An LSTM with a mixture of Gaussians for every latent dimension, a reward and an ending.
 
     World Models, Ha and Schmidhuber 2018 (https://arxiv.org/abs/1803.10122), appendix A.2, plus
@@ -145,7 +121,7 @@ class MDNRNN(Memory[MixturePrediction]):
         dropout: torch.Generator | None = None,
     ) -> tuple[MixturePrediction, MemoryState]:
         """Runs over a sequence; see :meth:`wmrl.memory.Memory.forward`."""
-        self._check(latents, actions)
+        self.check_sequence(latents, actions)
         inputs = self._inputs(latents, actions)
         if state is None:
             state = self.initial_state(len(inputs))
@@ -201,38 +177,6 @@ class MDNRNN(Memory[MixturePrediction]):
         """Log-density of the next latents ``(..., Z)``, for each dimension ``(..., Z)``."""
         return prediction.log_likelihood(latents)
 
-    def loss(
-        self, batch: SequenceBatch, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Negative log-likelihood per dimension plus the heads' errors; mean over real steps.
-
-        Args:
-            batch: sequences; the state before each is the initial one.
-            generator: source of dropout masks.
-
-        Returns:
-            The loss ``()``, and its parts: ``nll`` (nats per latent dimension), ``reward_error``
-            (squared, of scaled rewards) and ``termination_loss`` (nats).
-        """
-        config = self.config
-        predicted, _ = self(batch.latents[:, :-1], batch.actions, dropout=generator)
-        log_likelihood = predicted.log_likelihood(batch.latents[:, 1:])
-        error = config.reward_scale * (predicted.reward - batch.rewards)
-        ending = termination_loss(
-            predicted.termination, batch.terminated, positive_weight=config.positive_weight
-        )
-        parts = {
-            "nll": masked_mean(-log_likelihood.mean(-1), batch.mask),
-            "reward_error": masked_mean(error.square(), batch.mask),
-            "termination_loss": masked_mean(ending, batch.mask),
-        }
-        loss = (
-            parts["nll"]
-            + config.reward_weight * parts["reward_error"]
-            + config.termination_weight * parts["termination_loss"]
-        )
-        return loss, {name: value.detach() for name, value in parts.items()}
-
     def _inputs(self, latents: Tensor, actions: Tensor) -> Tensor:
         one = latents.new_ones(()).expand(*latents.shape[:-1], 1)
         return torch.cat((latents, actions, one), -1)
@@ -263,12 +207,3 @@ class MDNRNN(Memory[MixturePrediction]):
         return MixturePrediction(
             logits, means, log_stds, reward * (1.0 / config.reward_scale), termination
         )
-
-    def _check(self, latents: Tensor, actions: Tensor) -> None:
-        if latents.ndim != 3 or latents.shape[-1] != self.latent_size:
-            raise ValueError(
-                f"latents: expected shape (B, T, {self.latent_size}), got {tuple(latents.shape)}"
-            )
-        expected = (*latents.shape[:2], self.action_size)
-        if tuple(actions.shape) != expected:
-            raise ValueError(f"actions: expected shape {expected}, got {tuple(actions.shape)}")

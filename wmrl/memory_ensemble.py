@@ -1,7 +1,7 @@
 """Several memories that dream as one, and distrust what they do not agree on."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -103,7 +103,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
 
     config: MemoryEnsembleConfig
     config_class: ClassVar[type] = MemoryEnsembleConfig
-    member_class: ClassVar[Callable[..., Memory[Any]]] = MDNRNN
+    member_class: ClassVar[type[Memory[Any]]] = MDNRNN
 
     def __init__(
         self, config: MemoryEnsembleConfig, *, generator: torch.Generator | None = None
@@ -129,6 +129,10 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         """
         if not members:
             raise ValueError("members: expected at least one memory, got none")
+        kinds = {type(member) for member in members}
+        if kinds != {cls.member_class}:
+            found = sorted(kind.__name__ for kind in kinds)
+            raise ValueError(f"members: expected {cls.member_class.__name__}, got {found}")
         configs = [member.config for member in members]
         if any(config != configs[0] for config in configs):
             raise ValueError(

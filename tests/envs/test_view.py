@@ -80,7 +80,11 @@ def test_batches_of_codes(symbols: dict[str, Any], name: str, mode: str) -> None
 
 def test_sb3_learns_from_codes(symbols: dict[str, Any]) -> None:
     env = gym.make(DREAM, observation="codes", max_episode_steps=8, **symbols)
-    PPO("MultiInputPolicy", env, n_steps=16, batch_size=8, n_epochs=1).learn(32)
+    model = PPO("MultiInputPolicy", env, n_steps=16, batch_size=8, n_epochs=1)
+    before = [parameter.clone() for parameter in model.policy.parameters()]
+    model.learn(32)
+    pairs = zip(before, model.policy.parameters(), strict=True)
+    assert not any(torch.equal(old, new) for old, new in pairs)
 
 
 def test_what_can_not_be_shown_is_named(make_tiny: Any, symbols: dict[str, Any]) -> None:

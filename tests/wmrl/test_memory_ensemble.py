@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 import torch
 
+from wmrl.code_memory import CodeMemory, CodeMemoryConfig
 from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
 from wmrl.memory import load_memory
 from wmrl.memory_ensemble import MemoryEnsemble, MemoryEnsembleConfig
@@ -116,6 +117,8 @@ def test_wrong_members_are_named(members: list[MDNRNN]) -> None:
     with pytest.raises(ValueError, match="members: expected at least one memory"):
         MemoryEnsemble.of([])
     other = MDNRNN(MDNRNNConfig(latent_size=4, hidden_size=12, mixtures=3, vision_digest="w"))
+    with pytest.raises(ValueError, match=r"members: expected MDNRNN, got \['CodeMemory'\]"):
+        MemoryEnsemble.of([CodeMemory(CodeMemoryConfig(hidden_size=4))])
     with pytest.raises(ValueError, match="members: expected memories of one configuration"):
         MemoryEnsemble.of([members[0], other])
 

@@ -12,6 +12,7 @@ from wmrl.code_memory import CodeMemory, CodeMemoryConfig
 from wmrl.code_memory_ensemble import CodeMemoryEnsemble
 from wmrl.dream import dream_start, dream_step
 from wmrl.dream_starts import DreamStartsConfig
+from wmrl.learning_memory import LearningMemory
 from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
 from wmrl.memory import load_memory
 from wmrl.memory_ensemble import MemoryEnsemble
@@ -141,7 +142,7 @@ def test_a_finished_run_is_opened(
     store: RolloutStore, vision: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = _train(store, tmp_path, vision)
-    monkeypatch.delattr(MDNRNN, "loss")
+    monkeypatch.delattr(LearningMemory, "loss")
     again = _train(store, tmp_path, vision)
     assert again.digest == first.digest
     assert torch.equal(again.start_mean, first.start_mean)
@@ -158,7 +159,7 @@ def test_another_configuration_does_not_mix(
 def test_too_long_a_burn_in_is_noticed_at_once(
     store: RolloutStore, vision: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(MDNRNN, "loss")  # nothing is trained
+    monkeypatch.delattr(LearningMemory, "loss")  # nothing is trained
     long = replace(_SHORT, starts=DreamStartsConfig(burn_in=50))
     with pytest.raises(ValueError, match="burn_in: no episode is longer than 50 decisions"):
         _train(store, tmp_path, vision, training=long)
@@ -218,7 +219,7 @@ def test_an_ensemble_is_made_of_members_that_differ(
     loaded = load_memory(tmp_path / "ensemble" / "artifact", device="cpu")
     assert loaded.digest == ensemble.digest
     assert loaded.config.pessimism == 0.5
-    monkeypatch.delattr(MDNRNN, "loss")
+    monkeypatch.delattr(LearningMemory, "loss")
     assert train().digest == ensemble.digest  # opened
 
 
