@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +29,7 @@ from wmrl.envs.frame_vector import FrameVectorEnv
 from wmrl.envs.latent_vector import LatentVectorEnv
 from wmrl.envs.tasks import Task, find_task
 from wmrl.seeding import numpy_generator
+from wmrl.versions import package_versions
 
 RANDOM = "random"
 """Stands for uniformly random actions wherever an agent is to be evaluated."""
@@ -193,7 +193,7 @@ def evaluate(
         returns=tuple(scores.returns.tolist()),
         lengths=tuple(scores.lengths.tolist()),
         terminated=tuple(scores.terminated.tolist()),
-        versions=_versions(),
+        versions=package_versions("gymnasium"),
     )
 
 
@@ -250,7 +250,7 @@ def evaluate_dream(
         returns=tuple(returns.tolist()),
         lengths=tuple(lengths.tolist()),
         terminated=tuple(died.tolist()),
-        versions=_versions(),
+        versions=package_versions("gymnasium"),
     )
 
 
@@ -295,7 +295,3 @@ def _random_policy(env: VectorEnv[Any, Any, Any], seeds: tuple[int, ...]) -> Bat
         return np.stack(rows).astype(np.float32)
 
     return act
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("wmrl", "gymnasium", "numpy", "torch")}

@@ -6,12 +6,15 @@ from typing import Literal, Self
 from wmrl.agents.cma_es import CMAESConfig
 from wmrl.agents.fitness import DreamFitnessConfig
 from wmrl.agents.ppo import PPOConfig
+from wmrl.code_memory import CodeMemoryConfig
+from wmrl.code_memory_ensemble import CodeMemoryEnsembleConfig
 from wmrl.dream_starts import DreamStartsConfig
 from wmrl.mdn_rnn import MDNRNNConfig
 from wmrl.memory_ensemble import MemoryEnsembleConfig
 from wmrl.train_memory import MemoryTrainingConfig
 from wmrl.training import TrainingConfig
 from wmrl.vae import VAEConfig
+from wmrl.vqvae import VQVAEConfig
 
 _REAL_FRAMES = 9_500_000  # of an hour's plan or a longer one, in all
 
@@ -27,10 +30,10 @@ class TrainingPlan:
         noise: exploration noise of that driver, as in
             :class:`~wmrl.agents.behaviour.NoisyBehaviour`.
         vision_rounds: rounds that (re)train the vision; later ones keep it, and the driver with it.
-        vision: sizes and loss of the vision.
+        vision: sizes and loss of the vision, a VAE or a VQ-VAE.
         vision_training: how it learns in the first round.
         vision_retraining: how it goes on in the later of its rounds.
-        memory: sizes and loss of a memory.
+        memory: sizes and loss of a memory, an MDN-RNN or one in symbols, which needs a VQ-VAE.
         memory_training: how each memory learns when it starts anew.
         memory_retraining: how it goes on with more data under the same vision.
         members: memories that dream as one.
@@ -59,10 +62,10 @@ class TrainingPlan:
     round_frames: int = 200_000
     noise: float = 0.6
     vision_rounds: int = 2
-    vision: VAEConfig = field(default_factory=VAEConfig)
+    vision: VAEConfig | VQVAEConfig = field(default_factory=VAEConfig)
     vision_training: TrainingConfig = field(default_factory=TrainingConfig)
     vision_retraining: TrainingConfig = field(default_factory=TrainingConfig)
-    memory: MDNRNNConfig = field(default_factory=MDNRNNConfig)
+    memory: MDNRNNConfig | CodeMemoryConfig = field(default_factory=MDNRNNConfig)
     memory_training: MemoryTrainingConfig = field(default_factory=MemoryTrainingConfig)
     memory_retraining: MemoryTrainingConfig = field(default_factory=MemoryTrainingConfig)
     members: int = 2
@@ -89,7 +92,11 @@ class TrainingPlan:
         for name in ("rounds", "first_frames", "round_frames", "vision_rounds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        MemoryEnsembleConfig(  # complains of what is wrong with them
+        symbols = isinstance(self.memory, CodeMemoryConfig)
+        if symbols and not isinstance(self.vision, VQVAEConfig):
+            raise ValueError("vision: expected a VQVAEConfig with a memory in symbols, got a VAE's")
+        ensemble = CodeMemoryEnsembleConfig if symbols else MemoryEnsembleConfig
+        ensemble(  # complains of what is wrong with them
             members=self.members, pessimism=self.pessimism, noise_floor=self.noise_floor
         )
         if self.real_envs < 0:
@@ -103,12 +110,17 @@ class TrainingPlan:
             )
 
     @classmethod
-    def for_hours(cls, hours: float) -> Self:
+    def for_hours(cls, hours: float, *, symbols: bool = False) -> Self:
         """A plan that takes about ``hours`` on two cores, half of it in the real game.
 
         Every stage has its share of the time as a limit, and learns as much as fits into it; a
         slower machine so ends in time with less learned. By that, two runs of the same seed are
         alike only in kind; a plan without time limits repeats to the bit.
+
+        Args:
+            hours: time for everything.
+            symbols: see by a VQ-VAE and dream in its codes. Such a memory learns more slowly, and
+                has twice the time, which the real game has to give.
 
         Raises:
             ValueError: ``hours`` is not above 0.
@@ -118,22 +130,30 @@ class TrainingPlan:
         frames = min(hours, 4.0)  # more than a million a round is of no use
         collected = int((250_000 + 4 * 200_000) * frames)
         starts = DreamStartsConfig(count=1024)
-        memory = MemoryTrainingConfig(steps=100_000, max_seconds=75 * hours, starts=starts)
+        share = 2 if symbols else 1
+        make = MemoryTrainingConfig.symbols if symbols else MemoryTrainingConfig
+        memory = make(steps=100_000, max_seconds=share * 75 * hours, starts=starts)
         vision = TrainingConfig(steps=1_000_000, max_seconds=150 * hours)
         dream = PPOConfig.dream(steps=1_000_000_000, anneal_by="time")
         return cls(
             rounds=5,
-            noise_floor=0.2,
+            vision=VQVAEConfig() if symbols else VAEConfig(),
+            memory=CodeMemoryConfig() if symbols else MDNRNNConfig(),
+            noise_floor=0.0 if symbols else 0.2,
             first_frames=int(250_000 * frames),
             round_frames=int(200_000 * frames),
             vision_training=vision,
             vision_retraining=replace(vision, max_seconds=90 * hours, learning_rate=3e-4),
             memory_training=memory,
-            memory_retraining=replace(memory, max_seconds=60 * hours, learning_rate=5e-4),
+            memory_retraining=replace(
+                memory,
+                max_seconds=share * 60 * hours,
+                learning_rate=0.5 * memory.learning_rate,
+            ),
             dream=dream,
             dream_again=replace(dream, log_std=-1.0, learning_rate=2e-4, learning_rate_final=5e-5),
             real=PPOConfig.real(steps=(_REAL_FRAMES - collected) // 4, anneal_by="time"),
             dream_seconds=150 * hours,
             dream_again_seconds=150 * hours,
-            real_seconds=1700 * hours,
+            real_seconds=(1040 if symbols else 1700) * hours,
         )

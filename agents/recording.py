@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from wmrl.agents.agent import Agent, State
 from wmrl.dream import DreamState
+from wmrl.envs.code_map import draw_code_map
 from wmrl.envs.dream import DreamEnv
 from wmrl.envs.eye import Eye
 from wmrl.envs.frames import FrameEnv
 from wmrl.envs.gaze import Gaze
-from wmrl.envs.panels import AMBER, BLUE, VIOLET, Panel, PanelDrawer
+from wmrl.envs.panels import AMBER, BLUE, GREEN, VIOLET, Panel, PanelDrawer
 from wmrl.envs.tasks import observation_frame
 from wmrl.envs.video import check_video_path, write_video
 from wmrl.seeding import integer_seed
+from wmrl.vqvae import VQVAE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,7 @@ class FilmConfig:
         temperature: τ of the dream.
         deterministic: whether the agent acts without noise.
         sharp: whether the game is shown as it renders itself, rather than as the eye's small frame.
+        code_map: whether the codes are shown as well, where the eye sees in codes.
         width: pixels of a picture from left to right.
         height: pixels of a picture from top to bottom.
         speed: how many times faster than the game's own speed the film plays.
@@ -45,6 +49,7 @@ class FilmConfig:
     temperature: float = 1.0
     deterministic: bool = True
     sharp: bool = True
+    code_map: bool = True
     width: int = 400
     height: int = 300
     speed: float = 1.0
@@ -124,6 +129,7 @@ class Film:
         self.dreams: list[tuple[float, float]] = []
         self._agent = agent
         self._eye = eye
+        self._codes: np.ndarray | None = None  # of the frame before
         self._drawer = PanelDrawer(
             width=config.width, height=config.height, action_names=_action_names(eye)
         )
@@ -143,7 +149,7 @@ class Film:
             env.close()
 
     def _play(self, env: FrameEnv) -> Iterator[np.ndarray]:
-        self.decisions, self.score, self.dreams = 0, 0.0, []
+        self.decisions, self.score, self.dreams, self._codes = 0, 0.0, [], None
         eye, gaze = self._eye, Gaze(self._eye, 1)
         dream = _Dream(self._agent, eye, self.config) if eye.memory else None
         frame, info = env.reset(seed=self.config.seed)
@@ -159,6 +165,7 @@ class Film:
             panels = [
                 self._real_panel(_picture(env) if self.config.sharp else frame, action, reward),
                 self._reconstruction_panel(frame, seen),
+                *self._code_panels(seen, gaze.latents),
                 *([dream.panel(seen)] if dream else []),
             ]
             yield self._drawer.draw(panels)
@@ -194,6 +201,27 @@ class Film:
             figures=[("RMS error", f"{error:.1f} of 255")],
             color=AMBER,
         )
+
+    def _code_panels(self, seen: np.ndarray, latents: Tensor) -> list[Panel]:
+        """The map of the frame's codes, where the eye sees in codes and it is asked for."""
+        vision, config = self._eye.vision, self.config
+        if not (config.code_map and isinstance(vision, VQVAE)):
+            return []
+        codes = vision.codes_of(latents)[0].view(vision.config.grid).cpu().numpy()
+        before, self._codes = self._codes, codes
+        picture = draw_code_map(
+            seen, codes, width=config.width, height=config.height, previous=before
+        )
+        changed = codes.size if before is None else int((codes != before).sum())
+        return [
+            Panel(
+                label="codes",
+                picture=picture,
+                note=f"of {vision.code_count}",
+                figures=[("changed", f"{changed} of {codes.size}")],
+                color=GREEN,
+            )
+        ]
 
 
 class _Dream:

@@ -1,4 +1,7 @@
-"""Dream steps a second, as a share of the rate at which the same matrix products alone run."""
+"""Dream steps a second, and their share of the rate at which the same matrix products alone run.
+
+Dreams in symbols stand beside them: as many codes as the shipped VQ-VAE's, decoded all at once.
+"""
 
 import time
 from collections.abc import Callable
@@ -7,9 +10,12 @@ from typing import Any
 import torch
 
 from benchmarks.report import write_report
+from wmrl.code_memory import CodeMemory, CodeMemoryConfig
+from wmrl.code_memory_ensemble import CodeMemoryEnsemble
 from wmrl.device import resolve_device
 from wmrl.dream import dream_observation, dream_start, dream_step
 from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
+from wmrl.memory import Memory
 from wmrl.rows import row_linear
 
 Z, A, H, BATCHES = 32, 2, 256, (1, 64, 256, 1024)
@@ -34,10 +40,11 @@ def rate(step: Callable[[], Any], batch: int, device: torch.device, seconds: flo
     return batch * steps / (time.perf_counter() - started)
 
 
-def dreaming(memory: MDNRNN, batch: int) -> Callable[[], Any]:
+def dreaming(memory: Memory[Any], batch: int) -> Callable[[], Any]:
     """A dream step with reward, termination and a linear controller."""
     generator = torch.Generator(memory.device).manual_seed(0)
-    weight = 0.1 * torch.randn(Z + H, A, generator=generator, device=memory.device)
+    size = memory.latent_size + memory.feature_size
+    weight = 0.1 * torch.randn(size, A, generator=generator, device=memory.device)
     bias = torch.zeros(A, device=memory.device)
     state = dream_start(memory, count=batch, generator=generator)
 
@@ -92,7 +99,27 @@ def main() -> None:
         )
         results[f"steps_per_s_batch_{batch}"] = dream
         results[f"share_of_matrix_rate_batch_{batch}"] = dream / products
+    symbols = {
+        "symbols": symbolic_memory(),
+        "symbols_ensemble": CodeMemoryEnsemble.of([symbolic_memory(), symbolic_memory()]),
+    }
+    for name, other in symbols.items():
+        other.eval().to(device)
+        for batch in BATCHES:
+            results[f"{name}_steps_per_s_batch_{batch}"] = rate(
+                dreaming(other, batch), batch, device
+            )
     write_report("dream", results)
+
+
+def symbolic_memory() -> CodeMemory:
+    """A memory in symbols with random weights and starts."""
+    memory = CodeMemory(CodeMemoryConfig(action_size=A, hidden_size=H))
+    generator = torch.Generator().manual_seed(0)
+    memory.set_codebook(torch.randn(memory.codebook.shape, generator=generator))
+    latents = torch.randn(64, 6, memory.latent_size, generator=generator)
+    memory.set_starts(latents, torch.zeros_like(latents), torch.zeros(64, 5, A))
+    return memory
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
         *,
         task: Task | str = "car-racing",
         vision: Vision | str | Path = "car-racing-vae",
-        memory: Memory[Any] | str | Path = "car-racing-mdnrnn",
+        memory: Memory[Any] | str | Path = "auto",
         temperature: float = 1.0,
         dropout: bool = False,
         max_episode_steps: int | None = None,

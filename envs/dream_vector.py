@@ -70,7 +70,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         *,
         task: Task | str = "car-racing",
         vision: Vision | str | Path = "car-racing-vae",
-        memory: Memory[Any] | str | Path = "car-racing-mdnrnn",
+        memory: Memory[Any] | str | Path = "auto",
         temperature: float = 1.0,
         dropout: bool = False,
         max_episode_steps: int | None = None,

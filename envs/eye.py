@@ -12,7 +12,7 @@ from gymnasium import spaces
 from wmrl.artifact import ArtifactError
 from wmrl.device import resolve_device
 from wmrl.envs.tasks import Task, find_task
-from wmrl.memory import Memory, load_memory
+from wmrl.memory import Memory, load_memory, matching_memory
 from wmrl.vision import Vision, load_vision
 
 # Latents and hidden states have no bounds of their own, but checkers warn of infinite ones.
@@ -74,7 +74,7 @@ class Eye:
         Args:
             task: a task, or its name.
             vision: a shipped name, an artifact's path, or an object (put in evaluation mode).
-            memory: the same, or None.
+            memory: the same, or None; ``"auto"`` for the shipped one that belongs to the vision.
             frame_skip: base frames a decision lasts; None for what the memory was trained with,
                 and without a memory for the task's own.
             device: where the models go; with ``"auto"``, objects stay where they are.
@@ -88,6 +88,8 @@ class Eye:
             vision = load_vision(vision, device=device)
         elif device != "auto":
             vision = vision.to(resolve_device(device))
+        if memory == "auto":
+            memory = matching_memory(vision.digest)
         if isinstance(memory, str | Path):
             memory = load_memory(memory, device=vision.device)
         elif memory is not None:

@@ -68,7 +68,7 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
         *,
         task: Task | str = "car-racing",
         vision: Vision | str | Path = "car-racing-vae",
-        memory: Memory[Any] | str | Path | None = "car-racing-mdnrnn",
+        memory: Memory[Any] | str | Path | None = "auto",
         base: str | None = None,
         frame_skip: int | None = None,
         observation: ViewName = "embeddings",

@@ -68,7 +68,7 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         *,
         task: Task | str = "car-racing",
         vision: Vision | str | Path = "car-racing-vae",
-        memory: Memory[Any] | str | Path | None = "car-racing-mdnrnn",
+        memory: Memory[Any] | str | Path | None = "auto",
         base: str | None = None,
         frame_skip: int | None = None,
         max_episode_steps: int | None = None,

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 Color = tuple[int, int, int]
 
 BLUE, AMBER, VIOLET = (86, 180, 233), (240, 190, 70), (190, 140, 255)
+GREEN = (120, 210, 130)
 _BACKGROUND, _TRACK, _TEXT, _MUTED = (18, 20, 26), (44, 48, 58), (238, 240, 244), (150, 156, 168)
 
 

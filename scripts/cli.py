@@ -39,9 +39,15 @@ COMMANDS = {
     "train-memory": Command(
         "train_memory", "train the memory: what comes next, which is the dream"
     ),
+    "compare-memories": Command(
+        "compare_memories", "memories side by side: in symbols or not, LSTM or Transformer"
+    ),
     "train-controller": Command("train_controller", "train a controller, in a dream or for real"),
     "evaluate": Command("evaluate", "score an agent on fixed seeds in the unmodified game"),
     "record": Command("record", "film an agent: real frame, reconstruction and dream side by side"),
+    "reproduce vqvae": Command(
+        "reproduce_vqvae", "VQ-VAEs and priors over their codes, on digits and clothes"
+    ),
     "reproduce binary-vae": Command(
         "reproduce_binary_vae", "a VAE for binary vectors, in two regimes of its learning rate"
     ),

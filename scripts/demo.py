@@ -6,7 +6,7 @@ game with it and with the shipped drivers, prints what came of it, and writes fi
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,8 @@ class Args:
     """Trained drivers to compare with: shipped names or paths."""
     vision: str = "car-racing-vae"
     """The eye: a shipped name or a path."""
-    memory: str = "car-racing-mdnrnn"
-    """What dreams: a shipped name or a path."""
+    memory: str = "auto"
+    """What dreams: a shipped name or a path, or "auto" for the shipped one of that eye."""
     seed: int = 0
     """Root of all that is random in the learning."""
     device: str = "auto"
@@ -62,7 +62,12 @@ def main(args: Args) -> None:
     from rich.console import Console
 
     from wmrl.agents.driver import open_driver
+    from wmrl.artifact import load_artifact
+    from wmrl.memory import matching_memory
 
+    if args.memory == "auto":
+        digest = load_artifact(args.vision, kind="vision").digest
+        args = replace(args, memory=matching_memory(digest))
     console, started = Console(), time.perf_counter()
     # The trained drivers come first, so that a missing one is known before any work is done.
     trained = {Path(name).name: open_driver(name, device=args.device) for name in args.drivers}

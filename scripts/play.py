@@ -30,8 +30,8 @@ class Args:
     """Where to drive."""
     vision: str = "car-racing-vae"
     """The eye: a shipped name or a path."""
-    memory: str = "car-racing-mdnrnn"
-    """What dreams: a shipped name or a path; the real game needs none."""
+    memory: str = "auto"
+    """What dreams: a shipped name or a path, or "auto" for the shipped one of that eye."""
     task: str = "car-racing"
     """The game: a task's name, or "module:ATTRIBUTE"."""
     temperature: float = 1.0

@@ -41,6 +41,7 @@ def main(args: Args) -> None:
     from wmrl.binary_data import BinaryMixture
     from wmrl.report_files import write_report
     from wmrl.train_binary_vae import REGIMES, bounds, train_binary_vae
+    from wmrl.versions import package_versions
 
     _need("matplotlib", "sklearn")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,8 @@ def main(args: Args) -> None:
             _draw_data(data, args.out / "data.png")
             for name, (vae, curve) in trained.items():
                 _draw_latents(vae, data, curve, args.out / f"{name}.png")
-    write_report(args.out / "results.json", {"args": _plain(args), "rows": rows})
+    about = {"args": _plain(args), "versions": package_versions("scikit-learn")}
+    write_report(args.out / "results.json", {**about, "rows": rows})
     table = write_table(rows)
     (args.out / "table.md").write_text(table)
     print(table)

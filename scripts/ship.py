@@ -33,6 +33,7 @@ def main(args: Args) -> None:
     """Writes the four artifacts with their model cards."""
     from wmrl.agents.loading import load_agent
     from wmrl.memory import load_memory
+    from wmrl.versions import package_versions
     from wmrl.vision import load_vision
 
     config = json.loads((args.run / "config.json").read_text())
@@ -42,7 +43,11 @@ def main(args: Args) -> None:
         args.run / f"round-{eye_round}/vision",
         args.run / f"round-{last}/memory",
     )
-    made = {"command": args.command, "seed": config["seed"], "versions": versions()}
+    made = {
+        "command": args.command,
+        "seed": config["seed"],
+        "versions": package_versions("gymnasium", "stable-baselines3"),
+    }
 
     vision = load_vision(vision_run / "artifact", device="cpu")
     report = json.loads((vision_run / "report.json").read_text())
@@ -80,14 +85,6 @@ def provenance(path: Path, more: dict[str, Any]) -> dict[str, Any]:
     from wmrl.artifact import load_artifact
 
     return {**load_artifact(path).provenance, **more}
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that weights depend on."""
-    from importlib.metadata import version
-
-    packages = ("wmrl", "gymnasium", "numpy", "stable-baselines3", "torch")
-    return {package: version(package) for package in packages}
 
 
 def vision_card(config: dict[str, Any], report: dict[str, Any], made: dict[str, Any]) -> str:

@@ -25,6 +25,8 @@ class Args:
     """Time to spend on two cores; every stage has its share, and learns what fits into it."""
     rounds: int = 5
     """Rounds of collecting, learning the world, and learning to act in the dream."""
+    symbols: bool = False
+    """See by a VQ-VAE and dream in its codes, in place of a VAE and an MDN-RNN."""
     real: bool = True
     """Go on in the real game at the end; otherwise end with the driver that saw only dreams."""
     seed: int = 0
@@ -42,7 +44,8 @@ def main(args: Args) -> None:
     from wmrl.agents.pipeline import train
     from wmrl.agents.plan import TrainingPlan
 
-    plan = replace(TrainingPlan.for_hours(args.hours), rounds=args.rounds)
+    plan = TrainingPlan.for_hours(args.hours, symbols=args.symbols)
+    plan = replace(plan, rounds=args.rounds)
     if not args.real:
         plan = replace(plan, real_envs=0)
     result = train(

@@ -9,7 +9,7 @@ score/std in the game.
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -35,8 +35,9 @@ class Args:
     """Where it learns."""
     vision: str = "car-racing-vae"
     """The eye: a shipped name, or the path of an artifact."""
-    memory: str = "car-racing-mdnrnn"
-    """The memory, likewise; "none" to look at the latents alone (real game only)."""
+    memory: str = "auto"
+    """The memory, likewise; "auto" for the shipped one of that eye, "none" to look at the latents
+    alone (real game only)."""
     task: str = "car-racing"
     """What to play: a task's name, or module:ATTRIBUTE of your own."""
     init: str | None = None
@@ -92,11 +93,16 @@ class Args:
 def main(args: Args) -> None:
     """Trains, writes the agent and says where it is."""
     from wmrl.agents.loading import load_agent
+    from wmrl.artifact import load_artifact
     from wmrl.envs.eye import Eye
+    from wmrl.memory import matching_memory
 
-    memory = None if args.memory == "none" else args.memory
-    if memory is None and args.env == "dream":
+    if args.memory == "none" and args.env == "dream":
         raise ValueError("memory: there is no dream without one; name one, or use --env real")
+    if args.memory == "auto":
+        digest = load_artifact(args.vision, kind="vision").digest
+        args = replace(args, memory=matching_memory(digest))
+    memory = None if args.memory == "none" else args.memory
     eye = Eye.open(args.task, args.vision, memory, device=args.device)
     init = None if args.init is None else load_agent(args.init)
     with ExitStack() as stack:

@@ -31,7 +31,7 @@ class Args:
     kind: Literal["mdn", "codes"] = "mdn"
     """An MDN-RNN, or a memory in symbols, which needs a VQ-VAE."""
     hidden_size: int | None = None
-    """H, units of the core; 256, and in symbols 512."""
+    """H, units of the core; 256 if not given."""
     mixtures: int = 5
     """MDN-RNN: Gaussians for each latent dimension."""
     core: Literal["lstm", "transformer"] = "lstm"
@@ -52,12 +52,12 @@ class Args:
     """Of an ensemble: floor under every Gaussian's scale in the dream."""
     steps: int = 2500
     """Gradient steps, of each member."""
-    batch_size: int = 48
-    """Sequences in a batch."""
+    batch_size: int | None = None
+    """Sequences in a batch; 48, and in symbols 16."""
     sequence_length: int = 48
     """Transitions in a sequence."""
-    learning_rate: float = 1e-3
-    """Adam's at the start; it falls along half a cosine."""
+    learning_rate: float | None = None
+    """Adam's at the start, from which it falls along half a cosine; 1e-3, and in symbols 3e-3."""
     minutes: float | None = None
     """End early after so many minutes of training, each member."""
     burn_in: int = 12
@@ -132,11 +132,12 @@ def _training(args: Args) -> "MemoryTrainingConfig":
     from wmrl.dream_starts import DreamStartsConfig
     from wmrl.train_memory import MemoryTrainingConfig
 
-    return MemoryTrainingConfig(
+    given: dict[str, Any] = {"batch_size": args.batch_size, "learning_rate": args.learning_rate}
+    make = MemoryTrainingConfig if args.kind == "mdn" else MemoryTrainingConfig.symbols
+    return make(
+        **{name: value for name, value in given.items() if value is not None},
         steps=args.steps,
-        batch_size=args.batch_size,
         sequence_length=args.sequence_length,
-        learning_rate=args.learning_rate,
         max_seconds=None if args.minutes is None else 60.0 * args.minutes,
         starts=DreamStartsConfig(burn_in=args.burn_in, window=args.start_window),
         seed=args.seed,

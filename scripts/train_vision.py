@@ -2,7 +2,8 @@
 
 Killed at any moment, the same command resumes it. The folder ends up with artifact/, report.json
 (held-out squared error; KL and active dimensions, or perplexity, utilisation and effective ranks),
-reconstructions.png and metrics.csv, whose columns are means over the last steps: loss,
+reconstructions.png, of a VQ-VAE codebook.png (each code's mean decoded patch, from the most
+frequent to the rarest), and metrics.csv, whose columns are means over the last steps: loss,
 squared_error (summed over a frame's pixels in [0, 1]), and kl (nats a frame) or commitment (squared
 distance of a frame's vectors to their codes).
 """

@@ -27,7 +27,7 @@ from wmrl.atomic_folder import replace_folder
 from wmrl.typed_config import build_config
 
 FORMAT_VERSION = 1
-KINDS = ("vision", "memory", "agent")
+KINDS = ("vision", "memory", "prior", "agent")
 SHIPPED = Path(__file__).parent / "artifacts"
 
 C = TypeVar("C")
@@ -46,7 +46,7 @@ class Artifact:
 
     Attributes:
         path: the folder.
-        kind: ``"vision"``, ``"memory"`` or ``"agent"``.
+        kind: ``"vision"``, ``"memory"``, ``"prior"`` or ``"agent"``.
         class_name: the class that it restores, for instance ``"VAE"``.
         config: keyword arguments of that class's config dataclass.
         provenance: how it was made: command, seed, data hash, package versions, scores.
@@ -107,7 +107,7 @@ def save_artifact(
 
     Args:
         path: the folder to write.
-        kind: ``"vision"``, ``"memory"`` or ``"agent"``.
+        kind: ``"vision"``, ``"memory"``, ``"prior"`` or ``"agent"``.
         class_name: the class that :func:`load_artifact`'s caller will restore.
         config: JSON-able configuration of that class.
         tensors: the weights.

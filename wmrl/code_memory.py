@@ -1,5 +1,6 @@
 """A memory in symbols: which codes the next frame will have."""
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, Self
@@ -12,11 +13,12 @@ from wmrl.artifact import Artifact
 from wmrl.cores import CoreName, make_core
 from wmrl.initialisation import seeded_weights
 from wmrl.learning_memory import LearningMemory, LearningMemoryConfig
+from wmrl.losses import masked_mean
 from wmrl.memory import Memory, MemoryState, P, Transition
 from wmrl.quantisers import nearest
 from wmrl.sampling import draw_codes
 from wmrl.sampling import dropout as drop
-from wmrl.sequences import pick_rows, segments
+from wmrl.sequences import SequenceBatch, pick_rows, segments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,10 @@ class CodeMemoryConfig(LearningMemoryConfig):
         layers: of the core.
         context: a Transformer's: how many decisions it knows of.
         token_size: E, numbers that stand for a place of the next frame before it is decided.
+        refinements: residual blocks in which the places of the next frame learn of each other's
+            surroundings and of the action's meaning for them.
+        loss_share: share of a batch's frames whose codes the loss asks for: their K-fold choice
+            costs more than all that leads to it, and frames of one sequence are much alike.
         decoding: ``"parallel"``, all codes of a frame at once and independent given the past, or
             ``"sequential"``, each knowing those before it in raster order.
     """
@@ -40,10 +46,12 @@ class CodeMemoryConfig(LearningMemoryConfig):
     codes: int = 512
     code_size: int = 16
     core: CoreName = "lstm"
-    hidden_size: int = 512
+    hidden_size: int = 256
     layers: int = 1
     context: int = 32
-    token_size: int = 64
+    token_size: int = 128
+    refinements: int = 1
+    loss_share: float = 0.25
     decoding: Literal["parallel", "sequential"] = "parallel"
 
     def __post_init__(self) -> None:
@@ -52,9 +60,13 @@ class CodeMemoryConfig(LearningMemoryConfig):
         if len(self.grid) != 2 or min(self.grid) < 1:
             raise ValueError(f"grid: expected two numbers of at least 1, got {self.grid}")
         sizes = ("codes", "code_size", "hidden_size", "layers", "context", "token_size")
+        if self.refinements < 0:
+            raise ValueError(f"refinements: expected at least 0, got {self.refinements}")
         for name in sizes:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not 0 < self.loss_share <= 1:
+            raise ValueError(f"loss_share: expected in (0, 1], got {self.loss_share}")
         for name, known in (
             ("core", ("lstm", "transformer")),
             ("decoding", ("parallel", "sequential")),
@@ -173,6 +185,9 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
             self.places = nn.Linear(size, config.tokens * token)
             self.around = nn.Conv2d(config.code_size, token, 3, 1, 1)
             self.heads = nn.Linear(size, 2)  # reward and termination
+            self.refine = nn.Sequential(
+                *[_Mix(config.grid, token) for _ in range(config.refinements)]
+            )
             self.classify = nn.Sequential(
                 nn.LayerNorm(token), nn.GELU(), nn.Linear(token, config.codes)
             )
@@ -262,25 +277,44 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
         generator: torch.Generator | None = None,
     ) -> Transition:
         """Draws the next codes and whether the episode ends; the reward is the expected one."""
-        if self.config.decoding == "parallel":
-            logits = self.classify(prediction.places)
-            codes = draw_codes(logits, temperature=temperature, generator=generator)
-        else:
-            codes = self._sample_in_order(prediction.places, temperature, generator)
+        codes = self.draw(prediction.places, temperature=temperature, generator=generator)
         odds = prediction.termination
         uniform = torch.rand(odds.shape, generator=generator, device=odds.device)
         terminated = uniform < torch.sigmoid(odds)
         return Transition(self.latents_of(codes), prediction.reward, terminated)
 
+    def draw(
+        self, places: Tensor, *, temperature: float = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draws codes ``(B, T) int64`` for what is known of their places, ``(B, T, E)``."""
+        if self.config.decoding == "parallel":
+            logits = self.classify(self.refine(places))
+            return draw_codes(logits, temperature=temperature, generator=generator)
+        return self._draw_in_order(self.refine(places), temperature, generator)
+
     def log_likelihood(self, prediction: CodePrediction, latents: Tensor) -> Tensor:
         """Log-probability of the next frames' codes ``(..., T)``, of latents ``(..., Z)``."""
+        return self._log_likelihood(prediction.places, latents)
+
+    def training_error(
+        self, prediction: CodePrediction, batch: SequenceBatch, generator: torch.Generator
+    ) -> Tensor:
+        """Negative log-likelihood of a ``loss_share`` of the frames, drawn anew each time."""
+        mask = batch.mask.flatten()
+        count = math.ceil(self.config.loss_share * len(mask))
+        chosen = torch.randperm(len(mask), generator=generator, device=mask.device)[:count]
+        places = prediction.places.flatten(0, 1)[chosen]
+        log_likelihood = self._log_likelihood(places, batch.latents[:, 1:].flatten(0, 1)[chosen])
+        return masked_mean(-log_likelihood.mean(-1), mask[chosen])
+
+    def _log_likelihood(self, places: Tensor, latents: Tensor) -> Tensor:
         codes = self.codes_of(latents)
+        refined = self.refine(places.flatten(0, -3))
         if self.config.decoding == "parallel":
-            logits = self.classify(prediction.places)
+            logits = self.classify(refined)
         else:
-            places = prediction.places.flatten(0, -3)
-            logits = self._teach(places, codes.flatten(0, -2)).view(*codes.shape, -1)
-        return -F.cross_entropy(logits.flatten(0, -2), codes.flatten(), reduction="none").view_as(
+            logits = self._teach(refined, codes.flatten(0, -2))
+        return -F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").view_as(
             codes
         )
 
@@ -305,7 +339,7 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
         logits: Tensor = self.classify(hidden + places)
         return logits
 
-    def _sample_in_order(
+    def _draw_in_order(
         self, places: Tensor, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
         before = torch.full((len(places),), self.config.codes, device=places.device)
@@ -317,3 +351,19 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
             before = draw_codes(logits, temperature=temperature, generator=generator)
             codes.append(before)
         return torch.stack(codes, 1)
+
+
+class _Mix(nn.Module):
+    """x + f(x) over places ``(B, T, E)``, f: normalise, GELU, 3×3 convolution over the grid."""
+
+    def __init__(self, grid: tuple[int, int], size: int) -> None:
+        super().__init__()
+        self._grid = grid
+        self.norm = nn.LayerNorm(size)
+        self.mix = nn.Conv2d(size, size, 3, 1, 1)
+
+    def forward(self, places: Tensor) -> Tensor:
+        count, tokens, size = places.shape
+        picture = F.gelu(self.norm(places)).view(count, *self._grid, size).permute(0, 3, 1, 2)
+        mixed: Tensor = self.mix(picture).permute(0, 2, 3, 1).reshape(count, tokens, size)
+        return places + mixed

@@ -37,11 +37,11 @@ class CodeMemoryEnsemble(CodeStarts[EnsemblePrediction], MemoryEnsemble):
 
     def codes_of(self, latents: Tensor) -> Tensor:
         """Nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
-        return self._first().codes_of(latents)
+        return self._codes()[0].codes_of(latents)
 
     def latents_of(self, codes: Tensor) -> Tensor:
         """Latents ``(..., Z) float32`` of codes ``(..., T)``."""
-        return self._first().latents_of(codes)
+        return self._codes()[0].latents_of(codes)
 
     def sample(
         self,
@@ -50,23 +50,29 @@ class CodeMemoryEnsemble(CodeStarts[EnsemblePrediction], MemoryEnsemble):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Transition:
-        """Draws the next codes of each row from a member chosen at random."""
+        """Draws the next codes of each row from a member chosen at random.
+
+        The rows are dealt out in equal hands, so that each member draws its own rows only, and
+        how many they are is known without waiting for the device. What no row fills is a blank.
+        """
+        count, members = len(prediction.reward), self.config.members
         device = prediction.reward.device
-        rows = torch.arange(len(prediction.reward), device=device)
-        member = torch.randint(self.config.members, rows.shape, generator=generator, device=device)
+        hand = -(-count // members)
+        dealt = torch.randperm(members * hand, generator=generator, device=device)
+        hands = dealt.clamp(max=count - 1).view(members, hand)
         drawn = [
-            own.sample(each, temperature=temperature, generator=generator).latent
-            for own, each in zip(self._members(), prediction.members, strict=True)
+            own.draw(each.places[rows], temperature=temperature, generator=generator)
+            for own, each, rows in zip(self._codes(), prediction.members, hands, strict=True)
         ]
+        codes = torch.empty_like(torch.cat(drawn)).index_copy_(0, dealt, torch.cat(drawn))[:count]
         odds = torch.sigmoid(prediction.termination)
         ended = torch.rand(odds.shape, generator=generator, device=device) < odds
-        return Transition(torch.stack(drawn)[member, rows], prediction.reward, ended)
+        return Transition(self.latents_of(codes), prediction.reward, ended)
 
     def _take_starts(self, member: Memory[Any]) -> None:
         assert isinstance(member, CodeMemory), "of() has checked it"
         self.register_buffer("start_codes", member.start_codes)
         self.register_buffer("start_actions", member.start_actions)
 
-    def _first(self) -> CodeMemory:
-        first: CodeMemory = self._members()[0]  # type: ignore[assignment]  # members are of a class
-        return first
+    def _codes(self) -> list[CodeMemory]:
+        return self._members()  # type: ignore[return-value]  # members are of this class

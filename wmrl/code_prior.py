@@ -1,14 +1,19 @@
 """Autoregressive priors over the codes of a picture."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wmrl.artifact import Artifact, restore_config, restore_module, save_artifact
 from wmrl.cores import CoreName, make_core
 from wmrl.initialisation import seeded_weights
 from wmrl.sampling import draw_codes
+from wmrl.sampling import dropout as drop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +28,8 @@ class CodePriorConfig:
         size: features of the core, and of what codes and places are embedded in.
         layers: of the core.
         dropout: share of the core's features that is dropped in training.
+        one_hot: as the earlier experiment did: the core sees the codes as they are, without their
+            places, and K units with a ReLU stand between its features and the logits.
     """
 
     tokens: int = 49
@@ -32,6 +39,7 @@ class CodePriorConfig:
     size: int = 128
     layers: int = 3
     dropout: float = 0.1
+    one_hot: bool = False
 
     def __post_init__(self) -> None:
         for name in ("tokens", "codes", "size", "layers"):
@@ -62,31 +70,50 @@ class CodePrior(nn.Module):
         super().__init__()
         self.config = config
         size = config.size
+        inputs = config.codes + 1 + config.classes if config.one_hot else size
         with seeded_weights(generator):
-            self.embed = nn.Embedding(config.codes + 1, size)  # and what precedes the first
-            self.place = nn.Parameter(0.02 * torch.randn(config.tokens, size))
-            self.label = nn.Embedding(config.classes, size) if config.classes else None
+            if not config.one_hot:
+                self.embed = nn.Embedding(config.codes + 1, size)  # and what precedes the first
+                self.place = nn.Parameter(0.02 * torch.randn(config.tokens, size))
+                self.label = nn.Embedding(config.classes, size) if config.classes else None
             self.core = make_core(
-                config.core, size, size=size, layers=config.layers, context=config.tokens
+                config.core, inputs, size=size, layers=config.layers, context=config.tokens
             )
-            self.dropout = nn.Dropout(config.dropout)
-            self.head = nn.Linear(size, config.codes)
+            between = [nn.Linear(size, config.codes), nn.ReLU()] if config.one_hot else []
+            width = config.codes if config.one_hot else size
+            self.head = nn.Sequential(*between, nn.Linear(width, config.codes))
 
-    def log_likelihood(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.core.device
+
+    def log_likelihood(
+        self,
+        codes: Tensor,
+        labels: Tensor | None = None,
+        *,
+        dropout: torch.Generator | None = None,
+    ) -> Tensor:
         """Log-probability of each code ``(B, T) int64`` given those before it: ``(B, T)`` in nats.
 
         Args:
             codes: in raster order.
             labels: ``(B,) int64``, where the prior is conditioned on classes.
+            dropout: source of dropout masks; None for no dropout.
 
         Raises:
-            ValueError: codes or labels are out of range, or labels are missing or not expected.
+            ValueError: shapes do not fit, labels are missing or not expected, or (where asking
+                does not wait for a device) codes or labels are out of range.
         """
-        self._check(codes)
+        self.check(codes, labels)
         before = F.pad(codes[:, :-1], (1, 0), value=self.config.codes)
-        inputs = self.embed(before) + self.place + self._class(labels, len(codes))
+        label = None if labels is None else labels[:, None].expand_as(codes)
+        inputs = self._inputs(before, torch.arange(codes.shape[1], device=self.device), label)
         features, _ = self.core(inputs, self.core.initial_state(len(codes)))
-        logits = self.head(self.dropout(features))
+        if dropout is not None:
+            features = drop(features, rate=self.config.dropout, generator=dropout)
+        logits = self.head(features)
         return -F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").view_as(
             codes
         )
@@ -108,41 +135,70 @@ class CodePrior(nn.Module):
             temperature: τ > 0 that logits are divided by.
             generator: source of all randomness, on the prior's device.
         """
-        device = self.place.device
-        label = self._class(labels, count)
-        label = label[:, 0] if isinstance(label, Tensor) else label
-        code = torch.full((count,), self.config.codes, device=device)
+        self._check_labels(labels, count)
+        code = torch.full((count,), self.config.codes, device=self.device)
         state, codes = self.core.initial_state(count), []
-        for place in self.place:
-            features, state = self.core.step(self.embed(code) + place + label, state)
-            logits = self.head(self.dropout(features))
-            code = draw_codes(logits, temperature=temperature, generator=generator)
+        for place in torch.arange(self.config.tokens, device=self.device):
+            features, state = self.core.step(self._inputs(code, place, labels), state)
+            code = draw_codes(self.head(features), temperature=temperature, generator=generator)
             codes.append(code)
         return torch.stack(codes, 1)
 
-    def _class(self, labels: Tensor | None, count: int) -> Tensor | float:
-        classes = self.config.classes
-        if (labels is None) == (classes > 0):
-            expected = f"({count},) of {classes} classes" if classes else "None"
-            raise ValueError(f"labels: expected {expected}, got {labels}")
-        if self.label is None or labels is None:
-            return 0.0
-        if labels.shape != (count,) or int(labels.min()) < 0 or int(labels.max()) >= classes:
-            raise ValueError(
-                f"labels: expected shape ({count},) and 0 to {classes - 1}, got shape "
-                f"{tuple(labels.shape)} and {int(labels.min())} to {int(labels.max())}"
-            )
-        embedded: Tensor = self.label(labels)[:, None]
-        return embedded
+    def check(self, codes: Tensor, labels: Tensor | None = None) -> None:
+        """Raises ``ValueError`` unless codes ``(B, T)`` and labels ``(B,)`` fit.
 
-    def _check(self, codes: Tensor) -> None:
+        Their values are looked at on a CPU only: elsewhere that would wait for the device.
+        """
         config = self.config
         if codes.ndim != 2 or codes.shape[1] != config.tokens:
             raise ValueError(
                 f"codes: expected shape (B, {config.tokens}), got {tuple(codes.shape)}"
             )
-        if codes.numel() and (int(codes.min()) < 0 or int(codes.max()) >= config.codes):
-            raise ValueError(
-                f"codes: expected 0 to {config.codes - 1}, got {int(codes.min())} to "
-                f"{int(codes.max())}"
-            )
+        _check_range("codes", codes, config.codes)
+        self._check_labels(labels, len(codes))
+
+    def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
+        """Writes an artifact, in full precision, and returns its digest."""
+        return save_artifact(
+            path,
+            kind="prior",
+            class_name=type(self).__name__,
+            config=asdict(self.config),
+            tensors=self.state_dict(),
+            provenance=provenance,
+        )
+
+    @classmethod
+    def from_artifact(cls, artifact: Artifact) -> Self:
+        """Restores from an artifact that was read."""
+        config = restore_config(CodePriorConfig, artifact)
+        return restore_module(lambda: cls(config), artifact).eval()
+
+    def _inputs(self, before: Tensor, place: Tensor, labels: Tensor | None) -> Tensor:
+        """What the core sees ``(..., I)``: the codes before ``(...)``, places and classes."""
+        config = self.config
+        if config.one_hot:
+            parts = [F.one_hot(before, config.codes + 1)]
+            parts += [] if labels is None else [F.one_hot(labels, config.classes)]
+            return torch.cat(parts, -1).to(torch.get_default_dtype())
+        seen: Tensor = self.embed(before) + self.place[place]
+        return seen if self.label is None else seen + self.label(labels)
+
+    def _check_labels(self, labels: Tensor | None, count: int) -> None:
+        classes = self.config.classes
+        if (labels is None) == (classes > 0):
+            expected = f"({count},) of {classes} classes" if classes else "None"
+            raise ValueError(f"labels: expected {expected}, got {labels}")
+        if labels is None:
+            return
+        if labels.shape != (count,):
+            raise ValueError(f"labels: expected shape ({count},), got {tuple(labels.shape)}")
+        _check_range("labels", labels, classes)
+
+
+def _check_range(name: str, numbers: Tensor, count: int) -> None:
+    if numbers.device.type != "cpu" or not numbers.numel():
+        return
+    least, most = int(numbers.min()), int(numbers.max())
+    if least < 0 or most >= count:
+        raise ValueError(f"{name}: expected 0 to {count - 1}, got {least} to {most}")

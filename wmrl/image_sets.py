@@ -120,7 +120,7 @@ def _load_pair(folder: Path, prefix: str) -> ImageSet:
         )
     if len(images) == 0:
         raise ImageSetError(f"{folder}: {prefix} holds no images")
-    return ImageSet(images[..., None], labels.astype(np.int64))
+    return ImageSet(images[..., None].copy(), labels.astype(np.int64))  # what was read can't change
 
 
 def _find(folder: Path, name: str) -> Path:

@@ -70,13 +70,12 @@ class LearningMemory(Memory[P]):
         """
         config = self.config
         predicted, _ = self(batch.latents[:, :-1], batch.actions, dropout=generator)
-        log_likelihood = self.log_likelihood(predicted, batch.latents[:, 1:])
         error = config.reward_scale * (predicted.reward - batch.rewards)
         ending = termination_loss(
             predicted.termination, batch.terminated, positive_weight=config.positive_weight
         )
         parts = {
-            "nll": masked_mean(-log_likelihood.mean(-1), batch.mask),
+            "nll": self.training_error(predicted, batch, generator),
             "reward_error": masked_mean(error.square(), batch.mask),
             "termination_loss": masked_mean(ending, batch.mask),
         }
@@ -86,6 +85,19 @@ class LearningMemory(Memory[P]):
             + config.termination_weight * parts["termination_loss"]
         )
         return loss, {name: value.detach() for name, value in parts.items()}
+
+    def training_error(
+        self, prediction: P, batch: SequenceBatch, generator: torch.Generator
+    ) -> Tensor:
+        """Negative log-likelihood ``()`` per number or code of a latent, mean over real steps.
+
+        Args:
+            prediction: of the batch's transitions.
+            batch: sequences.
+            generator: source of what is random in it.
+        """
+        log_likelihood = self.log_likelihood(prediction, batch.latents[:, 1:])
+        return masked_mean(-log_likelihood.mean(-1), batch.mask)
 
     def check_sequence(self, latents: Tensor, actions: Tensor) -> None:
         """Raises ``ValueError`` unless these are ``(B, T, Z)`` and ``(B, T, A)``."""

@@ -18,6 +18,7 @@ from wmrl.artifact import (
     restore_config,
     restore_module,
     save_artifact,
+    shipped_artifacts,
 )
 from wmrl.device import resolve_device
 
@@ -253,3 +254,20 @@ def load_memory(name_or_path: str | Path, *, device: str | torch.device = "auto"
     cls = getattr(import_module(_CLASSES[artifact.class_name]), artifact.class_name)
     memory: Memory[Any] = cls.from_artifact(artifact)
     return memory.to(resolve_device(device))
+
+
+def matching_memory(vision_digest: str | None) -> str:
+    """Name of the shipped memory that was trained on a vision.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    for name in shipped_artifacts():
+        artifact = load_artifact(name)
+        config = artifact.config.get("member", artifact.config)  # an ensemble's, or its own
+        if artifact.kind == "memory" and config.get("vision_digest") == vision_digest:
+            return name
+    raise ArtifactError(
+        f"memory: none that is shipped was trained on the vision {str(vision_digest)[:12]}…; give "
+        "one by name or path, or None for its latents alone"
+    )

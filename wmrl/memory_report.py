@@ -16,7 +16,8 @@ from wmrl.memory import Memory
 from wmrl.seeding import numpy_generator, torch_generator
 from wmrl.vision import Vision
 
-HORIZONS = (1, 5, 15, 50)
+HORIZONS = (1, 5, 10, 15, 50)
+_GREEDY = 1e-3  # a temperature at which all but the likeliest code are as good as impossible
 
 
 @torch.inference_mode()
@@ -78,7 +79,9 @@ def code_report(
     Returns:
         ``nats_per_frame``: of the next frame's codes, mean over decisions, under ``memory``,
         ``copy_last`` (codes stay, with a probability for each place) and ``bigram`` (by the code
-        that was at the same place).
+        that was at the same place). And ``accuracy``, the share of codes that the likeliest ones
+        (chosen one after the other, where the memory decodes so) get right, of ``memory`` and of
+        ``copy_last``.
     """
 
     def pairs(episodes: Sequence[LatentEpisode]) -> tuple[Tensor, Tensor]:
@@ -94,12 +97,22 @@ def code_report(
             ("bigram", Bigram(*known, count)),
         )
     }
-    total = 0.0
+    generator = torch.Generator(device=memory.device).manual_seed(0)
+    total, right = 0.0, 0
     for episode in held_out:
         latents = episode.mean.float().to(memory.device)[None]
         predicted, _ = memory(latents[:, :-1], episode.actions.to(memory.device)[None])
         total -= float(memory.log_likelihood(predicted, latents[:, 1:]).sum())
-    return {"nats_per_frame": {"memory": total / len(judged[0]), **nats}}
+        guess = memory.draw(predicted.places[0], temperature=_GREEDY, generator=generator)
+        right += int((guess == memory.codes_of(latents[0, 1:])).sum())
+    before, after = judged
+    return {
+        "nats_per_frame": {"memory": total / len(after), **nats},
+        "accuracy": {
+            "memory": right / after.numel(),
+            "copy_last": float((before == after).double().mean()),
+        },
+    }
 
 
 def explained_variance(prediction: Tensor, target: Tensor) -> float | None:
@@ -161,7 +174,7 @@ def open_loop_report(
         seed: root of the choice of starts and of the dreams' noise.
 
     Returns:
-        For each horizon, as text, of 1, 5, 15 and 50 steps that some episode reaches: ``dream``,
+        For each horizon (as text) of 1, 5, 10, 15, 50 steps that some episode reaches: ``dream``,
         the error of the decoded dream; ``copy_last``, that of the dream's first frame left
         standing; ``reconstruction``, that of the recorded latent, below which no dream gets but
         by chance; and ``dreams``, over how many.

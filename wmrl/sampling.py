@@ -71,10 +71,10 @@ def draw_codes(
     if temperature <= 0:
         raise ValueError(f"temperature: expected above 0, got {temperature}")
     scaled = logits if temperature == 1.0 else logits / temperature
-    cumulative = torch.exp(scaled - scaled.amax(-1, keepdim=True)).cumsum(-1)
+    cumulative = (scaled - scaled.amax(-1, keepdim=True)).exp_().cumsum(-1)
     uniform = torch.rand(logits.shape[:-1], generator=generator, device=logits.device)[..., None]
-    below = cumulative[..., :-1] <= uniform * cumulative[..., -1:]
-    return below.sum(-1)
+    drawn = torch.searchsorted(cumulative, uniform * cumulative[..., -1:], right=True)
+    return drawn.squeeze(-1).clamp_(max=logits.shape[-1] - 1)
 
 
 def dropout(values: Tensor, *, rate: float, generator: torch.Generator) -> Tensor:

@@ -59,8 +59,10 @@ def train_ensemble(
         ValueError: ``init`` does not name one artifact a member; and whatever
             :func:`~wmrl.train_memory.train_memory` raises.
     """
-    path, training = Path(path), training or MemoryTrainingConfig()
-    kind = CodeMemoryEnsemble if isinstance(config, CodeMemoryConfig) else MemoryEnsemble
+    path, symbols = Path(path), isinstance(config, CodeMemoryConfig)
+    if training is None:
+        training = MemoryTrainingConfig.symbols() if symbols else MemoryTrainingConfig()
+    kind = CodeMemoryEnsemble if symbols else MemoryEnsemble
     kind.config_class(members=members, pessimism=pessimism, noise_floor=noise_floor)  # complains
     if init is not None and len(init) != members:
         raise ValueError(f"init: expected {members} artifacts, one a member, got {len(init)}")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -42,6 +42,11 @@ class MemoryTrainingConfig(TrainingConfig):
     sequence_length: int = 48
     starts: DreamStartsConfig = field(default_factory=DreamStartsConfig)
 
+    @classmethod
+    def symbols(cls, **options: Any) -> Self:
+        """What suits a memory in symbols, whose loss has many small parts; with other options."""
+        return cls(**{"batch_size": 16, "learning_rate": 3e-3} | options)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.sequence_length < 1:
@@ -71,7 +76,7 @@ def train_memory(
         vision: the eye, saved or loaded.
         config: sizes and loss of an MDN-RNN (the default's if None) or of a memory in symbols;
             what the stores and the vision know better is taken from them.
-        training: how long and how fast.
+        training: how long and how fast; what suits the memory's kind if None.
         init: artifact (name or path) of a memory of the same kind whose weights to start from.
         device: where to train.
         progress: show progress bars.
@@ -87,7 +92,10 @@ def train_memory(
     """
     path, resolved = Path(path), resolve_device(device)
     config = _fit(config or MDNRNNConfig(), stores, vision)
-    training = _with_warmup(training or MemoryTrainingConfig(), stores[0])
+    if training is None:
+        symbols = isinstance(config, CodeMemoryConfig)
+        training = MemoryTrainingConfig.symbols() if symbols else MemoryTrainingConfig()
+    training = _with_warmup(training, stores[0])
     split = split_episodes(stores, held_out=training.held_out)
     provenance = {
         "command": "train-memory",

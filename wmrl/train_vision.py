@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wmrl.artifact import load_artifact, load_weights
+from wmrl.codebook_sheet import code_use, draw_codebook
 from wmrl.data_split import DataSplit, split_episodes
 from wmrl.device import resolve_device
 from wmrl.frame_feed import FrameFeed
@@ -42,15 +43,16 @@ def train_vision(
     The folder ``path`` is a run: killed at any moment, the same call resumes it to the same bits
     (see :class:`~wmrl.training.TrainingConfig` for the time limit); called again when all is
     done, it opens the result. It ends up with ``artifact/``, ``report.json`` of held-out figures,
-    ``reconstructions.png`` of held-out frames above what the vision makes of them, and
-    ``metrics.csv``.
+    ``reconstructions.png`` of held-out frames above what the vision makes of them, of a VQ-VAE
+    ``codebook.png``, and ``metrics.csv``.
 
     Args:
         stores: rollouts of one task.
         path: folder of the run.
         config: sizes and loss of either; a VAE's defaults if None.
         training: how long and how fast.
-        init: artifact (name or path) whose weights to start from instead of random ones.
+        init: artifact (name or path) whose weights, and codebook, to start from instead of random
+            ones; there is no warm-up then.
         device: where to train.
         progress: show a progress bar.
 
@@ -83,11 +85,18 @@ def train_vision(
             load_weights(vision, load_artifact(init, kind="vision"))
         vision.to(resolved)
         trainer = Trainer(vision, run, training, label="vision", progress=progress)
-        _train(vision, trainer, split, training)
+        _train(vision, trainer, split, training, afresh=init is None)
         return _finish(vision, path, split, {**provenance, "steps": trainer.step})
 
 
-def _train(vision: Vision, trainer: Trainer, split: DataSplit, training: TrainingConfig) -> None:
+def _train(
+    vision: Vision,
+    trainer: Trainer,
+    split: DataSplit,
+    training: TrainingConfig,
+    *,
+    afresh: bool,
+) -> None:
     feed = FrameFeed(split.train, batch_size=training.batch_size, seed=training.seed)
 
     def frames_of(step: int) -> Tensor:
@@ -96,7 +105,8 @@ def _train(vision: Vision, trainer: Trainer, split: DataSplit, training: Trainin
     def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         frames = frames_of(step)
         start = torch_generator(training.seed, "vision start", step, device=vision.device)
-        vision.prepare(step, lambda: map(frames_of, itertools.count(step)), start)
+        if afresh:  # what is given has a codebook, which a warm-up would throw away
+            vision.prepare(step, lambda: map(frames_of, itertools.count(step)), start)
         noise = torch_generator(training.seed, "vision noise", step, device=vision.device)
         # bfloat16 pays on GPUs; on a CPU with AVX-512 it gained too little to be worth its noise.
         kind = vision.device.type
@@ -114,9 +124,12 @@ def _finish(vision: Vision, path: Path, split: DataSplit, provenance: Mapping[st
     vision.eval()
     digest = vision.save(path / "artifact", provenance=provenance)
     judged = split.held_out or split.train
-    figures = vision_report(vision, pick_frames(judged, count=_REPORT_FRAMES))
+    frames = pick_frames(judged, count=_REPORT_FRAMES)
+    figures = vision_report(vision, frames)
     picture = comparison_picture(vision, pick_frames(judged, count=_PICTURE_FRAMES))
     write_picture(path / "reconstructions.png", picture)
+    if isinstance(vision, VQVAE):
+        write_picture(path / "codebook.png", draw_codebook(code_use(vision, frames)))
     write_report(
         path / "report.json",
         {

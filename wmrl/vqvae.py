@@ -3,26 +3,21 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from wmrl.code_metrics import code_counts, effective_rank, perplexity, utilisation
 from wmrl.initialisation import seeded_weights
-from wmrl.losses import squared_error
-from wmrl.quantisers import EMAConfig, EMAQuantiser, FSQuantiser, GradientQuantiser, Quantiser
+from wmrl.quantised_autoencoder import QuantisedAutoencoder, QuantiserConfig, make_quantiser
 from wmrl.vision import Vision
-
-# So many vectors are looked at for each code that k-means places.
-_VECTORS_PER_CODE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class VQVAEConfig:
-    """Sizes, quantiser and loss of a :class:`VQVAE`.
+class VQVAEConfig(QuantiserConfig):
+    """Sizes of a :class:`VQVAE`, and what any :class:`QuantiserConfig` has.
 
     Attributes:
         frame_size: height and width of the frames, multiples of 2 to the ``downsamplings``.
@@ -33,19 +28,6 @@ class VQVAEConfig:
         rezero: scale each block by a number that starts at 0 (Bachlechner et al. 2020,
             https://arxiv.org/abs/2003.04887).
         downsamplings: how often height and width are halved.
-        quantiser: ``"ema"``, ``"gradient"`` or ``"fsq"``.
-        codes: K, of a learned codebook.
-        code_size: D, of a learned codebook.
-        levels: of ``"fsq"``, which has their product of codes of their number's size.
-        decay: ``"ema"``: γ.
-        expiry: ``"ema"``: codes with fewer vectors a batch are moved; 0 to keep dead ones.
-        rotation: ``"ema"``: the rotation trick in place of straight-through gradients.
-        commitment: weight β of the commitment.
-        warmup_steps: first steps as an autoencoder without a codebook, which then starts at the
-            centres of what the encoder has learned (https://arxiv.org/abs/2605.06870); 0 to
-            quantise from the start, codes being where they are made.
-        relu_output: end the encoder in a ReLU, as the earlier experiment did; codes that are
-            negative somewhere can then never be met.
     """
 
     frame_size: tuple[int, int] = (64, 64)
@@ -55,38 +37,21 @@ class VQVAEConfig:
     residual_blocks: int = 2
     rezero: bool = False
     downsamplings: int = 4
-    quantiser: Literal["ema", "gradient", "fsq"] = "ema"
-    codes: int = 512
-    code_size: int = 16
-    levels: tuple[int, ...] = (8, 8, 8)
-    decay: float = 0.99
-    expiry: float = 1.0
-    rotation: bool = False
-    commitment: float = 0.25
-    warmup_steps: int = 500
-    relu_output: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "frame_size", tuple(self.frame_size))
-        object.__setattr__(self, "levels", tuple(self.levels))
-        names = ("channels", "width", "residual_width", "downsamplings", "codes", "code_size")
-        for name in names:
+        for name in ("channels", "width", "residual_width", "downsamplings"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("residual_blocks", "commitment", "warmup_steps"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+        if self.residual_blocks < 0:
+            raise ValueError(f"residual_blocks: expected at least 0, got {self.residual_blocks}")
         step = 2**self.downsamplings
         if len(self.frame_size) != 2 or any(size < 1 or size % step for size in self.frame_size):
             raise ValueError(
                 f"frame_size: expected two multiples of {step} (2 to the downsamplings), got "
                 f"{self.frame_size}"
             )
-        if self.quantiser not in ("ema", "gradient", "fsq"):
-            raise ValueError(
-                f"quantiser: expected 'ema', 'gradient' or 'fsq', got {self.quantiser!r}"
-            )
-        make_quantiser(self)  # complains of what is wrong with its own options
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -95,21 +60,7 @@ class VQVAEConfig:
         return self.frame_size[0] // step, self.frame_size[1] // step
 
 
-def make_quantiser(config: VQVAEConfig, *, generator: torch.Generator | None = None) -> Quantiser:
-    """The quantiser that a configuration describes."""
-    if config.quantiser == "fsq":
-        return FSQuantiser(config.levels)
-    if config.quantiser == "gradient":
-        return GradientQuantiser(config.codes, config.code_size, generator=generator)
-    follow = EMAConfig(
-        decay=config.decay,
-        expiry=config.expiry,
-        gradient="rotation" if config.rotation else "straight-through",
-    )
-    return EMAQuantiser(config.codes, config.code_size, follow)
-
-
-class VQVAE(Vision):
+class VQVAE(QuantisedAutoencoder, Vision):
     """A convolutional VQ-VAE (van den Oord et al. 2017, https://arxiv.org/abs/1711.00937).
 
     The encoder halves height and width some times, the residual blocks follow, and each place of
@@ -120,9 +71,6 @@ class VQVAE(Vision):
     Args:
         config: sizes, quantiser and loss.
         generator: source of the initial weights; a fixed seed's if None.
-
-    Attributes:
-        quantising: False while it is trained as an autoencoder without a codebook.
     """
 
     config: VQVAEConfig
@@ -131,7 +79,6 @@ class VQVAE(Vision):
     def __init__(self, config: VQVAEConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        self.quantising = True
         widths = [config.width * 2**level for level in range(config.downsamplings)]
         bottom, outer = widths[-1], [config.channels, *widths]
         with seeded_weights(generator):
@@ -157,20 +104,10 @@ class VQVAE(Vision):
         return (*self.config.frame_size, self.config.channels)
 
     @property
-    def code_count(self) -> int:
-        """K."""
-        return self.quantiser.count
-
-    @property
     def tokens(self) -> int:
         """T, the number of codes of a frame."""
         rows, columns = self.config.grid
         return rows * columns
-
-    @property
-    def latent_size(self) -> int:
-        """Z = T · D."""
-        return self.tokens * self.quantiser.size
 
     @property
     def latent_space(self) -> spaces.Space[Any]:
@@ -196,26 +133,26 @@ class VQVAE(Vision):
         vectors = self._encode(self._pixels(frames))
         return self.quantiser.encode(vectors).view(len(frames), self.tokens)
 
-    def codes_of(self, latents: Tensor) -> Tensor:
-        """Latents ``(B, Z)`` to the nearest codes ``(B, T) int64``."""
-        self._check_latents(latents)
-        codes = self.quantiser.code_of(latents.reshape(-1, self.quantiser.size))
-        return codes.view(len(latents), self.tokens)
-
-    def latents_of(self, codes: Tensor) -> Tensor:
-        """Codes ``(B, T) int64`` to latents ``(B, Z) float32``."""
-        return self.quantiser.decode(codes).flatten(1)
-
     def decode(self, latents: Tensor) -> Tensor:
         """Latents ``(B, Z) float32`` to frames ``(B, H, W, C) uint8``.
 
         Raises:
             ValueError: latents are not ``(B, Z)``.
         """
+        pixels = self.mean(latents).clamp(0.0, 1.0)
+        return pixels.mul(255.0).round_().to(torch.uint8).contiguous()
+
+    def mean(self, latents: Tensor) -> Tensor:
+        """What latents ``(B, Z)`` are decoded to, as it is: ``(B, H, W, C) float32``.
+
+        Pixels are in units of 0 to 1 and may be beyond.
+
+        Raises:
+            ValueError: latents are not ``(B, Z)``.
+        """
         self._check_latents(latents)
         pixels = self._decode(latents.reshape(-1, self.quantiser.size), len(latents))
-        pixels = pixels.clamp(0.0, 1.0).permute(0, 2, 3, 1)
-        return pixels.mul(255.0).round_().to(torch.uint8).contiguous()
+        return pixels.permute(0, 2, 3, 1)
 
     def loss(self, frames: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error plus what ties vectors and codes together; mean over frames.
@@ -228,34 +165,13 @@ class VQVAE(Vision):
             The loss ``()``, and the parts it is made of: ``squared_error`` (summed over a frame's
             pixels in [0, 1]) and ``commitment`` (summed over its codes, without its weight).
         """
-        pixels = self._pixels(frames)
-        vectors = self._encode(pixels)
-        if not self.quantising:
-            error = squared_error(self._decode(vectors, len(frames)), pixels).mean()
-            return error, {"squared_error": error.detach(), "commitment": torch.zeros_like(error)}
-        quantised = self.quantiser(vectors, generator=generator)
-        error = squared_error(self._decode(quantised.vectors, len(frames)), pixels).mean()
-        tokens = self.tokens
-        commitment = tokens * quantised.commitment.mean()
-        codebook = tokens * quantised.codebook.mean()
-        loss = error + self.config.commitment * commitment + codebook
-        return loss, {"squared_error": error.detach(), "commitment": commitment.detach()}
+        return self._loss_of(self._pixels(frames), generator)
 
-    @torch.no_grad()
     def prepare(
         self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
     ) -> None:
         """Ends the warm-up at its last step; see :meth:`wmrl.vision.Vision.prepare`."""
-        warmup = self.config.warmup_steps
-        self.quantising = step >= warmup
-        if step == warmup and (warmup > 0 or self.config.quantiser == "ema"):
-            enough = _VECTORS_PER_CODE * self.code_count
-            found: list[Tensor] = []
-            for frames in draw():
-                found.append(self.vectors(frames))
-                if sum(map(len, found)) >= enough:
-                    break
-            self.quantiser.start(torch.cat(found), generator=generator)
+        self._prepare_for(step, map(self.vectors, draw()), generator)
 
     def figures(self, batches: Iterable[Tensor]) -> dict[str, float]:
         """How the codebook is used.
@@ -265,21 +181,7 @@ class VQVAE(Vision):
             the effective ranks of the K codes and of the encoder's vectors; ``commitment``, the
             squared distance of a frame's vectors to their codes.
         """
-        counts, vectors, distances = torch.zeros(self.code_count).double(), [], []
-        for frames in batches:
-            found = self.vectors(frames)
-            codes = self.quantiser.encode(found)
-            counts += code_counts(codes.cpu(), self.code_count)
-            vectors.append(found.cpu())
-            nearest = self.quantiser.lookup(codes)
-            distances.append((found - nearest).square().sum(1).cpu())
-        return {
-            "perplexity": perplexity(counts),
-            "utilisation": utilisation(counts),
-            "codebook_rank": effective_rank(self.quantiser.codebook().detach().cpu()),
-            "encoder_rank": effective_rank(torch.cat(vectors)),
-            "commitment": self.tokens * float(torch.cat(distances).mean()),
-        }
+        return self._figures_of(map(self.vectors, batches))
 
     def vectors(self, frames: Tensor) -> Tensor:
         """What the encoder makes of frames before it is quantised, ``(B · T, D) float32``."""
@@ -305,12 +207,6 @@ class VQVAE(Vision):
         picture = vectors.view(count, *self.config.grid, self.quantiser.size).permute(0, 3, 1, 2)
         pixels: Tensor = self.decoder(picture) + 0.5
         return pixels
-
-    def _check_latents(self, latents: Tensor) -> None:
-        if latents.ndim != 2 or latents.shape[1] != self.latent_size:
-            raise ValueError(
-                f"latents: expected shape (B, {self.latent_size}), got {tuple(latents.shape)}"
-            )
 
 
 class _Residual(nn.Module):

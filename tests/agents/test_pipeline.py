@@ -23,6 +23,7 @@ from wmrl.agents.pipeline import train
 from wmrl.agents.plan import TrainingPlan
 from wmrl.agents.ppo import PPOConfig
 from wmrl.artifact import load_artifact
+from wmrl.code_memory import CodeMemoryConfig
 from wmrl.envs.tasks import CAR_RACING
 from wmrl.mdn_rnn import MDNRNNConfig
 from wmrl.run import RunError
@@ -30,6 +31,7 @@ from wmrl.store import RolloutStore
 from wmrl.train_memory import MemoryTrainingConfig
 from wmrl.training import TrainingConfig
 from wmrl.vae import VAEConfig
+from wmrl.vqvae import VQVAEConfig
 
 # A short game: CarRacing itself, ended early.
 TASK = replace(CAR_RACING, max_frames=120, patience=60)
@@ -70,7 +72,15 @@ EVOLUTION = {
     "evolution": CMAESConfig(generations=6, population=4, checkpoint_every=2),
     "trials": DreamFitnessConfig(rollouts=2),
 }
-PLANS = {"ppo": tiny_plan(), "cma-es": tiny_plan(**EVOLUTION)}
+SYMBOLS = {
+    "vision": VQVAEConfig(width=2, codes=8, code_size=2, warmup_steps=2),
+    "memory": CodeMemoryConfig(hidden_size=8, token_size=4),
+}
+PLANS = {
+    "ppo": tiny_plan(),
+    "cma-es": tiny_plan(**EVOLUTION),
+    "symbols": tiny_plan(**SYMBOLS),
+}
 
 
 def bits(path: Path) -> dict[str, str]:
@@ -94,7 +104,7 @@ def state_bytes(checkpoint: Path) -> bytes:
         return b"".join(file.get_tensor(name).tobytes() for name in sorted(file.keys()))
 
 
-@pytest.fixture(scope="module", params=["ppo", "cma-es"])
+@pytest.fixture(scope="module", params=list(PLANS))
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("finished") / request.param
     torch.set_num_threads(1)  # as below: results are the same bits for a number of threads

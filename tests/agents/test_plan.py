@@ -4,10 +4,13 @@ from dataclasses import asdict, replace
 import pytest
 
 from wmrl.agents.plan import TrainingPlan
+from wmrl.code_memory import CodeMemoryConfig
+from wmrl.vqvae import VQVAEConfig
 
 
-def test_an_hour_is_an_hour() -> None:
-    plan = TrainingPlan.for_hours(1.0)
+@pytest.mark.parametrize("symbols", [False, True])
+def test_an_hour_is_an_hour(symbols: bool) -> None:
+    plan = TrainingPlan.for_hours(1.0, symbols=symbols)
     limits = [
         plan.vision_training.max_seconds,
         plan.members * (plan.memory_training.max_seconds or 0),
@@ -36,6 +39,11 @@ def test_plans_scale_and_are_json() -> None:
         ({"rounds": 0}, "rounds: expected at least 1, got 0"),
         ({"real_envs": -1}, "real_envs: expected at least 0, got -1"),
         ({"algorithm": "sarsa"}, "algorithm: expected 'ppo' or 'cma-es', got 'sarsa'"),
+        ({"memory": CodeMemoryConfig()}, "vision: expected a VQVAEConfig with a memory in symbols"),
+        (
+            {"vision": VQVAEConfig(), "memory": CodeMemoryConfig(), "noise_floor": 0.2},
+            "noise_floor: expected 0 with memories in symbols, got 0.2",
+        ),
         ({"algorithm": "cma-es"}, "real_envs: expected 0 with CMA-ES"),
     ],
 )

@@ -139,6 +139,19 @@ def test_record_writes_a_film(eye: Eye, tmp_path: Path) -> None:
     assert (recording.decisions, recording.seed) == (10, 0)
 
 
+def test_codes_have_a_panel_of_their_own(make_tiny: Any, tmp_path: Path) -> None:
+    tiny = make_tiny(symbols=True)
+    eye = Eye.open("car-racing", tiny.vision, tiny.memory, device="cpu")
+    agent = driver(eye)
+    frames = list(Film(agent, eye, FilmConfig(seed=3, decisions=3, **SMALL)))
+    plain = list(Film(agent, eye, FilmConfig(seed=3, decisions=3, code_map=False, **SMALL)))
+    assert frames[0].shape[1] == plain[0].shape[1] + 96
+    codes = [frame[38:98, 208:288] for frame in frames]  # the third panel
+    assert codes[0].std() > 1
+    for frame, other in zip(frames, plain, strict=True):
+        assert np.array_equal(frame[38:98, :192], other[38:98, :192])
+
+
 def test_errors(eye: Eye, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"path: expected a name ending in \.mp4 or \.gif"):
         record(driver(eye), tmp_path / "film.mov", eye=eye)

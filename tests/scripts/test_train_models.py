@@ -4,13 +4,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 
 from wmrl.memory import load_memory
-from wmrl.scripts import train_memory, train_vision
+from wmrl.scripts import cli, train_memory, train_vision
 from wmrl.store import Episode, RolloutStore, StoreMetadata
 from wmrl.vision import load_vision
+from wmrl.vqvae import VQVAE
 
 MakeStore = Callable[..., Path]
 
@@ -103,3 +105,50 @@ def test_what_can_not_be_trained_says_so(eye: Path, tmp_path: Path) -> None:
     args = train_memory.Args(stores=(), vision=str(eye / "artifact"), out=tmp_path)
     with pytest.raises(ValueError, match="stores: expected at least one rollout store"):
         train_memory.main(args)
+
+
+@pytest.fixture(scope="module")
+def symbols(make_store: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out: Path = tmp_path_factory.mktemp("symbols")
+    words = ["train-vision", str(make_store()), "-o", str(out), "--kind", "vqvae", "--codes", "6"]
+    words += ["--code-size", "2", "--downsamplings", "5", "--width", "2", "--warmup-steps", "1"]
+    assert cli.run([*words, "--steps", "3", "--batch-size", "8"]) == 0
+    return out
+
+
+def test_the_eye_that_sees_in_symbols(symbols: Path) -> None:
+    vision = load_vision(symbols / "artifact", device="cpu")
+    assert isinstance(vision, VQVAE)
+    assert (vision.code_count, vision.tokens) == (6, 4)
+    assert iio.imread(symbols / "codebook.png").std() > 1
+
+
+def test_the_memory_in_symbols(make_store: MakeStore, symbols: Path, tmp_path: Path) -> None:
+    words = ["train-memory", str(make_store()), "-v", str(symbols / "artifact"), "-o"]
+    words += [str(tmp_path), "--kind", "codes", "--hidden-size", "8", "--steps", "3"]
+    words += ["--core", "transformer", "--decoding", "sequential", "--sequence-length", "5"]
+    assert cli.run([*words, "--members", "2"]) == 0
+    memory = load_memory(tmp_path / "artifact", device="cpu")
+    assert type(memory).__name__ == "CodeMemoryEnsemble"
+    assert memory.config.member["core"] == "transformer"
+    assert memory.config.member["decoding"] == "sequential"
+
+
+def test_memories_are_compared(
+    make_store: MakeStore, eye: Path, symbols: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["compare-memories", str(make_store()), "--codes", str(symbols / "artifact")]
+    words += ["--gaussian", str(eye / "artifact"), "--work", str(tmp_path / "work"), "--out"]
+    words += [str(tmp_path / "out"), "--minutes", "0.0001", "--seeds", "0"]
+    words += ["--sequence-length", "4"]
+    assert cli.run(words) == 0
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    names = ["MDN-RNN", "lstm, parallel", "lstm, sequential"]
+    names += ["transformer, parallel", "transformer, sequential"]
+    assert [row["memory"] for row in rows] == names
+    table = (tmp_path / "out" / "table.md").read_text().splitlines()
+    assert [line.split(" | ")[0] for line in table[-7:]] == [
+        f"| {name}" for name in (*names, "a copy of the last frame", "bigram, by place")
+    ]
+    monkeypatch.setattr("wmrl.training.Trainer.train", None)  # would fail if it were called
+    assert cli.run(words) == 0

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from wmrl.code_memory import CodeMemory, CodeMemoryConfig
+from wmrl.code_memory_ensemble import CodeMemoryEnsemble
 from wmrl.sequences import SequenceBatch
 
 SIZES: dict[str, Any] = {
@@ -119,12 +120,13 @@ def test_codes_in_order_know_those_before_them() -> None:
 
 
 def test_the_loss_is_made_of_its_parts() -> None:
-    memory = make(dropout=0.0, reward_weight=3.0, termination_weight=0.5)
+    memory = make(dropout=0.0, reward_weight=3.0, termination_weight=0.5, loss_share=1.0)
     sequences = batch(memory)
     loss, parts = memory.loss(sequences, torch.Generator())
     with torch.no_grad():
         predicted, _ = memory(sequences.latents[:, :-1], sequences.actions)
-        logits = memory.classify(predicted.places).log_softmax(-1)
+        places = memory.refine(predicted.places.flatten(0, 1)).view(predicted.places.shape)
+        logits = memory.classify(places).log_softmax(-1)
         codes = memory.codes_of(sequences.latents[:, 1:])
         nll = -logits.gather(-1, codes[..., None]).mean()
         reward = (0.1 * (predicted.reward - sequences.rewards)).square().mean()
@@ -136,6 +138,42 @@ def test_the_loss_is_made_of_its_parts() -> None:
     loss.backward()
     unused = {name for name, parameter in memory.named_parameters() if parameter.grad is None}
     assert not unused
+
+
+@torch.no_grad()
+def test_a_share_of_the_frames_stands_for_all_of_them() -> None:
+    full = make(dropout=0.0, loss_share=1.0)
+    some = make(dropout=0.0, loss_share=0.25)
+    sequences = batch(full, steps=8)
+    expected = full.loss(sequences, torch.Generator())[1]["nll"]
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.stack([some.loss(sequences, generator)[1]["nll"] for _ in range(300)])
+    assert drawn.std() > 0
+    assert (drawn.mean() - expected).abs() < 4 * drawn.std() / 300**0.5
+
+
+@torch.no_grad()
+def test_an_ensemble_deals_its_rows_out_to_all_members_alike() -> None:
+    members = []
+    for code in (1, 4, 6):  # each is certain of a code of its own
+        member = make(dropout=0.0)
+        member.classify[-1].weight.zero_()
+        member.classify[-1].bias.copy_(100.0 * torch.eye(7)[code])
+        members.append(member)
+    ensemble = CodeMemoryEnsemble.of(members).eval()
+    for count in (1, 2, 7, 30):
+        latents = ensemble.latents_of(torch.zeros(count, 6, dtype=torch.int64))
+        state = ensemble.initial_state(count)
+        prediction, _ = ensemble.step(latents, torch.zeros(count, 2), state)
+        generator = torch.Generator().manual_seed(0)
+        rows = torch.zeros(count, 7)
+        for _ in range(300):
+            codes = ensemble.codes_of(ensemble.sample(prediction, generator=generator).latent)
+            assert bool((codes == codes[:, :1]).all())  # a frame is one member's
+            rows += torch.nn.functional.one_hot(codes[:, 0], 7)
+        assert rows[:, [0, 2, 3, 5]].sum() == 0
+        assert rows[:, [1, 4, 6]].min() > 60  # of 100 that are expected
+        assert rows[:, [1, 4, 6]].max() < 140
 
 
 def test_dropout_leaves_reward_and_termination_alone() -> None:
@@ -155,7 +193,13 @@ def test_dropout_leaves_reward_and_termination_alone() -> None:
 def test_it_learns_a_known_process(core: str, decoding: str) -> None:
     """Each code moves on by the sign of the action, modulo 7; rewards are paid for code 0."""
     memory = make(
-        core=core, decoding=decoding, grid=(1, 2), hidden_size=32, dropout=0.0, token_size=16
+        core=core,
+        decoding=decoding,
+        grid=(1, 2),
+        hidden_size=32,
+        dropout=0.0,
+        token_size=16,
+        loss_share=1.0,  # these batches are small
     )
     optimizer = torch.optim.Adam(memory.parameters(), 5e-3)
     generator = torch.Generator().manual_seed(0)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from wmrl.artifact import ArtifactError, save_artifact
+from wmrl.artifact import ArtifactError, load_artifact, save_artifact
 from wmrl.code_memory import CodeMemory, CodeMemoryConfig
 from wmrl.code_memory_ensemble import CodeMemoryEnsemble
 from wmrl.dream import dream_observation, dream_start, dream_step
 from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
-from wmrl.memory import Memory, load_memory
+from wmrl.memory import Memory, load_memory, matching_memory
 from wmrl.memory_ensemble import MemoryEnsemble, MemoryEnsembleConfig
 
 SIZES = MDNRNNConfig(latent_size=4, hidden_size=6, mixtures=2, vision_digest="5" * 64)
@@ -148,3 +148,9 @@ def test_unknown_class(tmp_path: Path) -> None:
     save_artifact(tmp_path / "a", kind="memory", class_name="Oracle", config={}, tensors={})
     with pytest.raises(ArtifactError, match="unknown memory class 'Oracle'; expected one of"):
         load_memory(tmp_path / "a")
+
+
+def test_the_shipped_memory_of_a_vision_is_found() -> None:
+    assert matching_memory(load_artifact("car-racing-vae").digest) == "car-racing-mdnrnn"
+    with pytest.raises(ArtifactError, match="none that is shipped was trained on the vision 555"):
+        matching_memory("5" * 64)

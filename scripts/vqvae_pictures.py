@@ -1,0 +1,110 @@
+"""Pictures of ``wmrl reproduce vqvae``."""
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
+    from wmrl.image_experiment import Experiment
+
+_SHOWN = 16  # images in a row
+
+
+def draw_all(experiment: "Experiment", out: Path, name: str) -> None:
+    """Writes ``<name>-….png``: reconstructions, codebooks, samples and curves."""
+    from wmrl.codebook_sheet import code_use, draw_codebook
+    from wmrl.image_experiment import BASELINE, OURS
+    from wmrl.report_files import write_picture
+
+    for variant in (BASELINE, OURS):
+        use = code_use(experiment.vision(variant), experiment.held_out.images)
+        write_picture(out / f"{name}-codebook-{variant}.png", draw_codebook(use))
+    write_picture(out / f"{name}-reconstructions.png", reconstructions(experiment))
+    write_picture(out / f"{name}-samples.png", samples(experiment))
+    draw_curves(experiment, out / f"{name}-curves.png")
+
+
+def reconstructions(experiment: "Experiment") -> "np.ndarray":
+    """Held-out images, and below them what each codebook keeps: ``(H, W, 3) uint8``."""
+    from wmrl.image_experiment import VARIANTS
+
+    images = experiment.held_out.images[:_SHOWN]
+    rows = [("held out", images)]
+    for variant in VARIANTS:
+        vision = experiment.vision(variant)
+        rows.append((variant, vision.decode_numpy(vision.encode_numpy(images))))
+    return _rows(rows)
+
+
+def samples(experiment: "Experiment") -> "np.ndarray":
+    """Images that the priors draw, one of each class in turn where a prior is told it."""
+    import numpy as np
+    import torch
+
+    from wmrl.image_experiment import BASELINE, OURS, PRIORS
+    from wmrl.seeding import torch_generator
+    from wmrl.train_images import decode_codes, encode_images
+
+    rows = [("images", experiment.images.images[:_SHOWN])]
+    for variant in (BASELINE, OURS):
+        vision = experiment.vision(variant)
+        count = min(experiment.config.prior_images, len(experiment.images))
+        known = encode_images(vision, experiment.images.images[:count])
+        for prior in PRIORS:
+            trained = experiment.prior(variant, prior, known)
+            classes = trained.config.classes
+            labels = torch.arange(_SHOWN, device=trained.device) % classes if classes else None
+            generator = torch_generator(experiment.seed, "samples", device=trained.device)
+            codes = trained.sample(_SHOWN, labels=labels, generator=generator).cpu()
+            pixels = decode_codes(vision, codes).clamp(0.0, 1.0).numpy()
+            rows.append((f"{variant}, {prior}", np.round(255 * pixels).astype(np.uint8)))
+    return _rows(rows)
+
+
+def draw_curves(experiment: "Experiment", path: Path) -> None:
+    """Errors of the visions and of the priors over their steps of training."""
+    from matplotlib.figure import Figure
+
+    from wmrl.image_experiment import BASELINE, OURS, PRIORS, VARIANTS
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    visions, priors = figure.subplots(1, 2)
+    for variant in VARIANTS:
+        _curve(visions, experiment.path / variant, "squared_error", variant)
+    visions.set(title="visions: squared error of a batch", xlabel="step", yscale="log")
+    for variant, style in ((BASELINE, "--"), (OURS, "-")):
+        for prior in PRIORS:
+            label = f"{variant}, {prior}"
+            _curve(priors, experiment.path / f"{variant}-{prior}", "loss", label, style)
+    priors.set(title="priors: nats of an image of the batch", xlabel="step")
+    for panel in (visions, priors):
+        panel.legend(fontsize="small")
+        panel.grid(alpha=0.3)
+    figure.savefig(path, dpi=100)
+
+
+def _curve(panel: "Axes", run: Path, column: str, label: str, style: str = "-") -> None:
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    steps, values = ([float(row[key]) for row in rows] for key in ("step", column))
+    panel.plot(steps, values, style, label=label, linewidth=1)
+
+
+def _rows(rows: "list[tuple[str, np.ndarray]]") -> "np.ndarray":
+    """Labelled rows of images ``(N, H, W, 1) uint8``, enlarged."""
+    import numpy as np
+    from PIL import Image, ImageDraw, ImageFont
+
+    scale, margin = 2, 190
+    height, width = (scale * size for size in rows[0][1].shape[1:3])
+    sheet = Image.new("RGB", (margin + _SHOWN * width, len(rows) * (height + 4)), (18, 20, 26))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for number, (label, images) in enumerate(rows):
+        top = number * (height + 4)
+        draw.text((8, top + height // 2), label, (238, 240, 244), font, anchor="lm")
+        strip = np.concatenate(list(images[:, :, :, 0]), 1).repeat(scale, 0).repeat(scale, 1)
+        sheet.paste(Image.fromarray(strip).convert("RGB"), (margin, top))
+    return np.asarray(sheet)

@@ -1,0 +1,189 @@
+"""What VQ-VAEs have in common, whatever they encode: quantiser, loss, warm-up, figures."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wmrl.code_metrics import code_counts, effective_rank, perplexity, utilisation
+from wmrl.losses import squared_error
+from wmrl.quantisers import EMAConfig, EMAQuantiser, FSQuantiser, GradientQuantiser, Quantiser
+
+# So many vectors are looked at for each code that k-means places.
+_VECTORS_PER_CODE = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantiserConfig:
+    """A quantiser, and how an autoencoder around it learns.
+
+    Attributes:
+        quantiser: ``"ema"``, ``"gradient"`` or ``"fsq"``.
+        codes: K, of a learned codebook.
+        code_size: D, of a learned codebook.
+        levels: of ``"fsq"``, which has their product of codes of their number's size.
+        decay: ``"ema"``: γ.
+        expiry: ``"ema"``: codes with fewer vectors a batch are moved; 0 to keep dead ones.
+        rotation: ``"ema"``: the rotation trick in place of straight-through gradients.
+        commitment: weight β of the commitment.
+        warmup_steps: first steps as an autoencoder without a codebook, which then starts at the
+            centres of what the encoder has learned (https://arxiv.org/abs/2605.06870); 0 to
+            quantise from the start, codes being where they are made.
+        relu_output: end the encoder in a ReLU, as the earlier experiment did; codes that are
+            negative somewhere can then never be met.
+    """
+
+    quantiser: Literal["ema", "gradient", "fsq"] = "ema"
+    codes: int = 512
+    code_size: int = 16
+    levels: tuple[int, ...] = (8, 8, 8)
+    decay: float = 0.99
+    expiry: float = 1.0
+    rotation: bool = False
+    commitment: float = 0.25
+    warmup_steps: int = 500
+    relu_output: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "levels", tuple(self.levels))
+        for name in ("codes", "code_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("commitment", "warmup_steps"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+        if self.quantiser not in ("ema", "gradient", "fsq"):
+            raise ValueError(
+                f"quantiser: expected 'ema', 'gradient' or 'fsq', got {self.quantiser!r}"
+            )
+        make_quantiser(self)  # complains of what is wrong with its own options
+
+
+def make_quantiser(
+    config: QuantiserConfig, *, generator: torch.Generator | None = None
+) -> Quantiser:
+    """The quantiser that a configuration describes."""
+    if config.quantiser == "fsq":
+        return FSQuantiser(config.levels)
+    if config.quantiser == "gradient":
+        return GradientQuantiser(config.codes, config.code_size, generator=generator)
+    follow = EMAConfig(
+        decay=config.decay,
+        expiry=config.expiry,
+        gradient="rotation" if config.rotation else "straight-through",
+    )
+    return EMAQuantiser(config.codes, config.code_size, follow)
+
+
+class QuantisedAutoencoder(nn.Module, ABC):
+    """An autoencoder of T codes for each thing that it encodes.
+
+    A subclass sets ``config`` (a :class:`QuantiserConfig`) and ``quantiser``, and says how things
+    become vectors and back. Things are ``(B, ...) float32`` here.
+
+    Attributes:
+        quantising: False while it is trained as an autoencoder without a codebook.
+    """
+
+    config: QuantiserConfig
+    quantiser: Quantiser
+    quantising: bool = True
+
+    @property
+    @abstractmethod
+    def tokens(self) -> int:
+        """T, the number of codes of one thing."""
+
+    @property
+    def code_count(self) -> int:
+        """K."""
+        return self.quantiser.count
+
+    @property
+    def latent_size(self) -> int:
+        """Z = T · D."""
+        return self.tokens * self.quantiser.size
+
+    @abstractmethod
+    def _encode(self, things: Tensor) -> Tensor:
+        """Vectors ``(B · T, D)``, not yet quantised."""
+
+    @abstractmethod
+    def _decode(self, vectors: Tensor, count: int) -> Tensor:
+        """Things ``(B, ...)`` of vectors ``(B · T, D)``, B being the count."""
+
+    def codes_of(self, latents: Tensor) -> Tensor:
+        """Latents ``(B, Z)`` to the nearest codes ``(B, T) int64``."""
+        self._check_latents(latents)
+        codes = self.quantiser.code_of(latents.reshape(-1, self.quantiser.size))
+        return codes.view(len(latents), self.tokens)
+
+    def latents_of(self, codes: Tensor) -> Tensor:
+        """Codes ``(B, T) int64`` to latents ``(B, Z) float32``."""
+        return self.quantiser.decode(codes).flatten(1)
+
+    def _loss_of(
+        self, things: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Squared error plus what ties vectors and codes together; mean over things.
+
+        Returns:
+            The loss ``()``, and the parts it is made of: ``squared_error`` (summed over a thing's
+            numbers) and ``commitment`` (summed over its codes, without its weight).
+        """
+        vectors = self._encode(things)
+        if not self.quantising:
+            error = squared_error(self._decode(vectors, len(things)), things).mean()
+            return error, {"squared_error": error.detach(), "commitment": torch.zeros_like(error)}
+        quantised = self.quantiser(vectors, generator=generator)
+        error = squared_error(self._decode(quantised.vectors, len(things)), things).mean()
+        commitment = self.tokens * quantised.commitment.mean()
+        codebook = self.tokens * quantised.codebook.mean()
+        loss = error + self.config.commitment * commitment + codebook
+        return loss, {"squared_error": error.detach(), "commitment": commitment.detach()}
+
+    @torch.no_grad()
+    def _prepare_for(self, step: int, draw: Iterable[Tensor], generator: torch.Generator) -> None:
+        """Ends the warm-up at its last step.
+
+        Args:
+            step: number of the step that comes next.
+            draw: endless batches of vectors ``(N, D)``, of which only what is needed is taken.
+            generator: this step's source of randomness.
+        """
+        warmup = self.config.warmup_steps
+        self.quantising = step >= warmup
+        if step == warmup and (warmup > 0 or self.config.quantiser == "ema"):
+            enough = _VECTORS_PER_CODE * self.code_count
+            found: list[Tensor] = []
+            for vectors in draw:
+                found.append(vectors)
+                if sum(map(len, found)) >= enough:
+                    break
+            self.quantiser.start(torch.cat(found), generator=generator)
+
+    def _figures_of(self, batches: Iterable[Tensor]) -> dict[str, float]:
+        """How the codebook is used by vectors ``(N, D)`` that come in batches."""
+        counts, vectors, distances = torch.zeros(self.code_count).double(), [], []
+        for found in batches:
+            codes = self.quantiser.encode(found)
+            counts += code_counts(codes.cpu(), self.code_count)
+            vectors.append(found.cpu())
+            nearest = self.quantiser.lookup(codes)
+            distances.append((found - nearest).square().sum(1).cpu())
+        return {
+            "perplexity": perplexity(counts),
+            "utilisation": utilisation(counts),
+            "codebook_rank": effective_rank(self.quantiser.codebook().detach().cpu()),
+            "encoder_rank": effective_rank(torch.cat(vectors)),
+            "commitment": self.tokens * float(torch.cat(distances).mean()),
+        }
+
+    def _check_latents(self, latents: Tensor) -> None:
+        if latents.ndim != 2 or latents.shape[1] != self.latent_size:
+            raise ValueError(
+                f"latents: expected shape (B, {self.latent_size}), got {tuple(latents.shape)}"
+            )

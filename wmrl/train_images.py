@@ -1,0 +1,149 @@
+"""Training a VQ-VAE on labelled images, and what is to be said of it."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wmrl.artifact import load_artifact
+from wmrl.device import resolve_device
+from wmrl.image_sets import ImageSet
+from wmrl.report_files import write_report
+from wmrl.run import Run
+from wmrl.seeding import numpy_generator, torch_generator
+from wmrl.training import Trainer, TrainingConfig
+from wmrl.vision_report import vision_report
+from wmrl.vqvae import VQVAE, VQVAEConfig
+
+
+def train_on_images(
+    images: ImageSet,
+    held_out: ImageSet,
+    path: str | Path,
+    *,
+    config: VQVAEConfig,
+    training: TrainingConfig,
+    device: str | torch.device = "auto",
+    progress: bool = True,
+) -> VQVAE:
+    """Trains on images; the folder ``path`` is a run, as that of ``train_vision``.
+
+    Args:
+        images: to learn from.
+        held_out: to judge by: ``report.json`` has the figures of
+            :func:`~wmrl.vision_report.vision_report` on them.
+        path: folder of the run; ends up with ``artifact/``, ``report.json`` and ``metrics.csv``.
+        config: sizes and loss; ``frame_size`` and ``channels`` as the images have them.
+        training: how long and how fast; ``held_out`` is of no meaning here.
+        device: where to train.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: images are of another shape than the configuration's, or fewer than a batch.
+        RunError: the folder is in use, or belongs to another run.
+    """
+    path, resolved = Path(path), resolve_device(device)
+    expected = (*config.frame_size, config.channels)
+    for name, given in (("images", images), ("held_out", held_out)):
+        if given.images.shape[1:] != expected:
+            raise ValueError(
+                f"{name}: expected shape (N, {', '.join(map(str, expected))}), got "
+                f"{given.images.shape}"
+            )
+    feed = ImageFeed(images.images, batch_size=training.batch_size, seed=training.seed)
+    provenance: dict[str, Any] = {
+        "command": "train_on_images",
+        "data": [digest_of(images.images), digest_of(held_out.images)],
+        "vision": asdict(config),
+        "training": asdict(training),
+    }
+    with Run(path, config=provenance) as run:
+        if (path / "report.json").exists():
+            return VQVAE.from_artifact(load_artifact(path / "artifact")).to(resolved)
+        vision = VQVAE(config, generator=torch_generator(training.seed, "vision weights"))
+        vision.to(resolved)
+        trainer = Trainer(vision, run, training, label=path.name, progress=progress)
+
+        def draw(step: int) -> Iterator[Tensor]:
+            while True:
+                yield feed.batch(step).to(resolved)
+                step += 1
+
+        def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+            start = torch_generator(training.seed, "vision start", step, device=resolved)
+            vision.prepare(step, lambda: draw(step), start)
+            noise = torch_generator(training.seed, "vision noise", step, device=resolved)
+            return vision.loss(feed.batch(step).to(resolved), noise)
+
+        trainer.train(loss_at)
+        vision.eval()
+        vision.save(path / "artifact", provenance={**provenance, "steps": trainer.step})
+        write_report(path / "report.json", vision_report(vision, held_out.images))
+        return vision
+
+
+class ImageFeed:
+    """Shuffled batches; batch ``step`` is a pure function of (images, seed, step).
+
+    Each epoch shows every image at most once, and drops those that do not fill a batch.
+
+    Args:
+        images: ``(N, ...)``.
+        batch_size: B.
+        seed: root of the order.
+
+    Raises:
+        ValueError: there are fewer than B images.
+    """
+
+    def __init__(self, images: np.ndarray, *, batch_size: int, seed: int) -> None:
+        if len(images) < batch_size:
+            raise ValueError(
+                f"images: expected at least a batch of {batch_size}, got {len(images)}"
+            )
+        self._images, self._batch_size, self._seed = images, batch_size, seed
+        self.steps_per_epoch = len(images) // batch_size
+        self._epoch, self._order = -1, np.zeros(0, np.int64)
+
+    def batch(self, step: int) -> Tensor:
+        """``(B, ...)`` of one step."""
+        return torch.from_numpy(self._images[self.rows(step)])
+
+    def rows(self, step: int) -> np.ndarray:
+        """Numbers ``(B,) int64`` of its images."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            generator = numpy_generator(self._seed, "images", epoch)
+            self._epoch, self._order = epoch, generator.permutation(len(self._images))
+        return self._order[place * self._batch_size : (place + 1) * self._batch_size]
+
+
+@torch.inference_mode()
+def encode_images(vision: VQVAE, images: np.ndarray, *, batch_size: int = 500) -> Tensor:
+    """Codes ``(N, T) int64`` of images ``(N, H, W, C) uint8``, on the CPU."""
+    parts = [
+        vision.codes(torch.from_numpy(images[start : start + batch_size]).to(vision.device)).cpu()
+        for start in range(0, len(images), batch_size)
+    ]
+    return torch.cat(parts)
+
+
+@torch.inference_mode()
+def decode_codes(vision: VQVAE, codes: Tensor, *, batch_size: int = 500) -> Tensor:
+    """Means of pixels ``(N, H, W, C) float32`` of codes ``(N, T) int64``, on the CPU."""
+    parts = [
+        vision.mean(vision.latents_of(part.to(vision.device))).cpu()
+        for part in torch.split(codes, batch_size)
+    ]
+    return torch.cat(parts)
+
+
+def digest_of(array: np.ndarray) -> str:
+    """SHA-256 of an array's shape, type and bytes."""
+    head = f"{array.shape} {array.dtype.str}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
