@@ -55,13 +55,13 @@ class Args:
     """One split of the digits and one training of everything for each."""
     held_out: int = 1000
     """Digits to judge by; folders have a test set of their own."""
-    epochs: tuple[int, ...] = (40, 10)
+    epochs: tuple[int, ...] = (40, 5)
     """Passes of a vision over the images, for the digits and for a folder."""
-    prior_epochs: int = 40
+    prior_epochs: int = 20
     """Passes of a Transformer over the codes."""
     lstm_epochs: int = 20
     """Passes of the earlier LSTM."""
-    prior_images: int = 10_000
+    prior_images: int = 5_000
     """Images whose codes the priors learn from, at most."""
     device: str = "auto"
     """Where to train: auto, cpu, cuda …"""

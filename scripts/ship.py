@@ -5,14 +5,28 @@ Not a subcommand: maintainers run it as ``python -m wmrl.scripts.ship runs/car-r
 """
 
 import json
+import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-VISION, MEMORY = "car-racing-vae", "car-racing-mdnrnn"
-DREAM, REAL = "car-racing-dream", "car-racing-real"
+
+@dataclass(frozen=True)
+class Names:
+    """What the artifacts of a run are called."""
+
+    vision: str
+    memory: str
+    dream: str
+    real: str
+
+
+GAUSSIAN = Names("car-racing-vae", "car-racing-mdnrnn", "car-racing-dream", "car-racing-real")
+SYMBOLS = Names(
+    "car-racing-vqvae", "car-racing-symbols", "car-racing-symbols-dream", "car-racing-symbols-real"
+)
 
 
 @dataclass(frozen=True)
@@ -30,13 +44,14 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Writes the four artifacts with their model cards."""
+    """Writes the four artifacts with their model cards; what a run saw in decides their names."""
     from wmrl.agents.loading import load_agent
     from wmrl.memory import load_memory
     from wmrl.versions import package_versions
     from wmrl.vision import load_vision
 
     config = json.loads((args.run / "config.json").read_text())
+    names = SYMBOLS if "codes" in config["plan"]["memory"] else GAUSSIAN
     last = config["plan"]["rounds"] - 1
     eye_round = min(last, config["plan"]["vision_rounds"] - 1)
     vision_run, memory_run = (
@@ -52,9 +67,9 @@ def main(args: Args) -> None:
     vision = load_vision(vision_run / "artifact", device="cpu")
     report = json.loads((vision_run / "report.json").read_text())
     vision.save(
-        args.out / VISION,
+        args.out / names.vision,
         provenance=provenance(vision_run / "artifact", made | {"held_out": report["held_out"]}),
-        card=vision_card(asdict(vision.config), report, made),
+        card=vision_card(names, asdict(vision.config), report, made),
     )
     memory = load_memory(memory_run / "artifact", device="cpu")
     members = [
@@ -63,20 +78,20 @@ def main(args: Args) -> None:
     ]
     held_out = [member["held_out"] for member in members]
     memory.save(
-        args.out / MEMORY,
+        args.out / names.memory,
         provenance=provenance(memory_run / "artifact", made | {"held_out": held_out}),
-        card=memory_card(members, made),
+        card=memory_card(names, members, made),
     )
-    drivers = {DREAM: args.run / f"round-{last}/driver", REAL: args.run / "real/driver"}
+    drivers = {names.dream: args.run / f"round-{last}/driver", names.real: args.run / "real/driver"}
     for name, path in drivers.items():
         agent = load_agent(path)
-        agent.eye = {**agent.eye, "vision": VISION, "memory": MEMORY}
+        agent.eye = {**agent.eye, "vision": names.vision, "memory": names.memory}
         score = json.loads((args.results / f"{name}.json").read_text())
         kept = {key: score[key] for key in ("mean", "std", "episodes", "base")}
         agent.save(
             args.out / name,
             provenance=provenance(path, made | {"score": kept}),
-            card=driver_card(name, kept, made),
+            card=driver_card(names, name, kept, made),
         )
 
 
@@ -87,43 +102,79 @@ def provenance(path: Path, more: dict[str, Any]) -> dict[str, Any]:
     return {**load_artifact(path).provenance, **more}
 
 
-def vision_card(config: dict[str, Any], report: dict[str, Any], made: dict[str, Any]) -> str:
+def vision_card(
+    names: Names, config: dict[str, Any], report: dict[str, Any], made: dict[str, Any]
+) -> str:
     """The model card of the vision."""
     figures = report["held_out"]
-    return f"""# {VISION}
-
-A convolutional VAE (World Models, appendix A.1) with {config["width"]} base channels and
-{config["latent_size"]} latents, for frames of `vsg/CarRacing-v3` (upper 84 rows, 64×64).
-
-Held-out frames: squared error {figures["squared_error"]:.2f} (summed over a frame's pixels in
-[0, 1]), KL {figures["kl"]:.1f} nats, {figures["active_dimensions"]} of {figures["latent_size"]}
-dimensions active. Made by `{made["command"]}` (seed {made["seed"]}) from frames that random and
-dream-trained drivers saw.
-"""
-
-
-def memory_card(members: list[dict[str, Any]], made: dict[str, Any]) -> str:
-    """The model card of the memory."""
-    rows = "\n".join(
-        f"| {i} | {m['held_out']['log_likelihood_per_dimension']:.3f} "
-        f"| {m['held_out']['reward_r2']:.3f} |"
-        for i, m in enumerate(members)
+    if names is SYMBOLS:
+        rows, columns = (size // 2 ** config["downsamplings"] for size in config["frame_size"])
+        what = (
+            f"A VQ-VAE (van den Oord et al. 2017) with {config['width']} base channels: "
+            f"{rows}×{columns} codes of {config['codes']} possible ones, {config['code_size']} "
+            "numbers each; moving averages after a warm-up as an autoencoder"
+        )
+        how = (
+            f"perplexity {figures['perplexity']:.0f}, {figures['utilisation']:.1%} of the codes "
+            f"in use, effective rank {figures['codebook_rank']:.1f} of the codebook and "
+            f"{figures['encoder_rank']:.1f} of the encoder's output"
+        )
+    else:
+        what = (
+            f"A convolutional VAE (World Models, appendix A.1) with {config['width']} base "
+            f"channels and {config['latent_size']} latents"
+        )
+        how = (
+            f"KL {figures['kl']:.1f} nats, {figures['active_dimensions']} of "
+            f"{figures['latent_size']} dimensions active"
+        )
+    about = _paragraph(f"{what}, for frames of `vsg/CarRacing-v3` (upper 84 rows, 64×64).")
+    judged = _paragraph(
+        f"Held-out frames: squared error {figures['squared_error']:.2f} (summed over a frame's "
+        f"pixels in [0, 1]), {how}. Made by `{made['command']}` (seed {made['seed']}) from frames "
+        "that random and dream-trained drivers saw."
     )
+    return f"# {names.vision}\n\n{about}\n\n{judged}\n"
+
+
+def memory_card(names: Names, members: list[dict[str, Any]], made: dict[str, Any]) -> str:
+    """The model card of the memory."""
+    judged = [member["held_out"] for member in members]
+    if names is SYMBOLS:
+        what = (
+            f"{len(members)} memories in symbols (LSTM 256, a frame's codes all at once, reward "
+            f"and termination heads) that dream as one, on the codes of `{names.vision}`"
+        )
+        heads = ["nats a frame, held out", "copy last", "bigram", "right codes", "copy last"]
+        cells = [
+            [
+                *(f"{j['nats_per_frame'][name]:.1f}" for name in ("memory", "copy_last", "bigram")),
+                *(f"{j['accuracy'][name]:.1%}" for name in ("memory", "copy_last")),
+            ]
+            for j in judged
+        ]
+    else:
+        what = (
+            f"{len(members)} MDN-RNNs (LSTM 256, five Gaussians a latent dimension, reward and "
+            f"termination heads) that dream as one, on the latents of `{names.vision}`"
+        )
+        heads = ["log-likelihood a dimension, held out (nats)"]
+        cells = [[f"{j['log_likelihood_per_dimension']:.3f}"] for j in judged]
+    table = [["member", *heads, "reward R²"], ["---"] * (len(heads) + 2)]
+    table += [
+        [str(i), *own, f"{j['reward_r2']:.3f}"]
+        for i, (own, j) in enumerate(zip(cells, judged, strict=True))
+    ]
+    rows = "\n".join(f"| {' | '.join(row)} |" for row in table)
     loops = "\n".join(
         f"| {steps} | {row['dream']:.1f} | {row['copy_last']:.1f} | {row['reconstruction']:.1f} "
         f"| {row['dreams']} |"
-        for steps, row in sorted(
-            members[0]["held_out"]["open_loop"].items(), key=lambda item: int(item[0])
-        )
+        for steps, row in sorted(judged[0]["open_loop"].items(), key=lambda item: int(item[0]))
     )
-    return f"""# {MEMORY}
+    return f"""# {names.memory}
 
-{len(members)} MDN-RNNs (LSTM 256, five Gaussians a latent dimension, reward and termination
-heads) that dream as one, on the latents of `{VISION}`; a step is four frames of the game.
-Made by `{made["command"]}` (seed {made["seed"]}).
+{_paragraph(f"{what}; a step is four frames of the game. {_made(made)}")}
 
-| member | log-likelihood a dimension, held out (nats) | reward R² |
-| --- | --- | --- |
 {rows}
 
 Open loop, first member: decoded squared error after so many steps, against the last frame seen
@@ -135,21 +186,30 @@ and against the reconstruction of the true one.
 """
 
 
-def driver_card(name: str, score: dict[str, Any], made: dict[str, Any]) -> str:
+def driver_card(names: Names, name: str, score: dict[str, Any], made: dict[str, Any]) -> str:
     """The model card of a driver."""
     how = {
-        DREAM: "trained by PPO inside the dream alone; it never saw a real reward. The dream was "
-        "learned from random driving and from what earlier dream-trained drivers saw.",
-        REAL: "`car-racing-dream`, fine-tuned by PPO in the real game (`vsg/CarRacing-v3`).",
+        names.dream: "trained by PPO inside the dream alone; it never saw a real reward. The dream "
+        "was learned from random driving and from what earlier dream-trained drivers saw.",
+        names.real: f"`{names.dream}`, fine-tuned by PPO in the real game (`vsg/CarRacing-v3`).",
     }[name]
-    return f"""# {name}
+    about = _paragraph(
+        f"A network of two layers of 64 on [z, h] of `{names.vision}` and `{names.memory}`: {how} "
+        f"{_made(made)}"
+    )
+    scored = _paragraph(
+        f"Score: {score['mean']:.1f} ± {score['std']:.1f} ({score['episodes']} episodes of "
+        f"`{score['base']}` on seeds that took no part in training or selection)."
+    )
+    return f"# {name}\n\n{about}\n\n{scored}\n"
 
-A network of two layers of 64 on [z, h] of `{VISION}` and `{MEMORY}`: {how}
-Made by `{made["command"]}` (seed {made["seed"]}).
 
-Score: {score["mean"]:.1f} ± {score["std"]:.1f} ({score["episodes"]} episodes of `{score["base"]}`
-on seeds that took no part in training or selection).
-"""
+def _made(made: dict[str, Any]) -> str:
+    return f"Made by `{made['command']}` (seed {made['seed']})."
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 if __name__ == "__main__":

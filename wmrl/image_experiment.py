@@ -45,8 +45,8 @@ class ExperimentConfig:
     epochs: int = 10
     warmup: float = 0.3
     batch_size: int = 256
-    prior_images: int = 10_000
-    prior_epochs: int = 40
+    prior_images: int = 5_000
+    prior_epochs: int = 20
     lstm_epochs: int = 20
 
     def __post_init__(self) -> None:
@@ -247,7 +247,7 @@ def prior_recipe(
         model |= {"core": "lstm", "size": 256, "layers": 2, "dropout": 0.0, "one_hot": True}
     else:
         batch, epochs, final = 64, config.prior_epochs, 1e-5
-        model |= {"core": "transformer", "size": 128, "layers": 3, "dropout": 0.2}
+        model |= {"core": "transformer", "size": 128, "layers": 2, "dropout": 0.2}
         model |= {"classes": classes if prior == "transformer-classes" else 0}
     batch = min(batch, images)
     training = PriorTrainingConfig(

@@ -61,6 +61,14 @@ class QuantiserConfig:
             )
         make_quantiser(self)  # complains of what is wrong with its own options
 
+    def check_data(self, vectors: int) -> None:
+        """Raises ``ValueError`` if a codebook is to be learned from fewer vectors than codes."""
+        if self.quantiser != "fsq" and vectors < self.codes:
+            raise ValueError(
+                f"codes: expected at most the {vectors} vectors that there are to learn from, got "
+                f"{self.codes}; give more data or a smaller codebook"
+            )
+
 
 def make_quantiser(
     config: QuantiserConfig, *, generator: torch.Generator | None = None

@@ -44,7 +44,8 @@ def train_on_images(
         progress: show a progress bar.
 
     Raises:
-        ValueError: images are of another shape than the configuration's, or fewer than a batch.
+        ValueError: images are of another shape than the configuration's, or fewer than a batch or
+            than a codebook needs.
         RunError: the folder is in use, or belongs to another run.
     """
     path, resolved = Path(path), resolve_device(device)
@@ -55,6 +56,7 @@ def train_on_images(
                 f"{name}: expected shape (N, {', '.join(map(str, expected))}), got "
                 f"{given.images.shape}"
             )
+    config.check_data(len(images) * config.grid[0] * config.grid[1])
     feed = ImageFeed(images.images, batch_size=training.batch_size, seed=training.seed)
     provenance: dict[str, Any] = {
         "command": "train_on_images",

@@ -60,7 +60,8 @@ def train_vision(
         The vision as its artifact holds it.
 
     Raises:
-        ValueError: the stores are empty or of different tasks, or their frames do not fit.
+        ValueError: the stores are empty or of different tasks, their frames do not fit, or are
+            fewer than a codebook needs.
         RunError: the folder is in use, or belongs to another run.
         ArtifactError: ``init`` can't be opened, or is of another configuration's shapes.
     """
@@ -69,6 +70,9 @@ def train_vision(
     kind: type[Vision] = VAE if isinstance(config, VAEConfig) else VQVAE
     split = split_episodes(stores, held_out=training.held_out)
     _check_frames(stores[0], config)
+    if isinstance(config, VQVAEConfig):
+        frames = sum(episode.summary.length + 1 for episode in split.train)
+        config.check_data(frames * config.grid[0] * config.grid[1])
     provenance = {
         "command": "train-vision",
         "task": stores[0].metadata.task,

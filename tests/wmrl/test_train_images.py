@@ -111,6 +111,14 @@ def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
             config=replace(CONFIG, frame_size=(16, 16)),
             training=TRAINING,
         )
+    with pytest.raises(ValueError, match="codes: expected at most the 256 vectors that there are"):
+        train_on_images(
+            images(64, 0),
+            images(32, 1),
+            tmp_path,
+            config=replace(CONFIG, codes=257),
+            training=TRAINING,
+        )
     with pytest.raises(ValueError, match="images: expected at least a batch of 100, got 64"):
         train(tmp_path, replace(TRAINING, batch_size=100))
     assert not any(tmp_path.iterdir())

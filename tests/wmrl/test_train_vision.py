@@ -131,6 +131,15 @@ def test_a_warm_start_keeps_the_codebook(store: RolloutStore, tmp_path: Path) ->
     assert agreement > 0.9  # its averages move on by two steps; k-means would number codes anew
 
 
+def test_a_codebook_larger_than_the_data_is_refused(store: RolloutStore, tmp_path: Path) -> None:
+    config = VQVAEConfig(width=2, codes=5000, code_size=2)
+    with pytest.raises(
+        ValueError, match=r"codes: expected at most the .* give more data or a smal"
+    ):
+        _train([store], tmp_path / "large", config=config)
+    assert not (tmp_path / "large").exists()
+
+
 def test_held_out_episodes_are_never_trained_on(
     store: RolloutStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
