@@ -43,6 +43,7 @@ COMMANDS = {
         "compare_memories", "memories side by side: in symbols or not, LSTM or Transformer"
     ),
     "train-controller": Command("train_controller", "train a controller, in a dream or for real"),
+    "curves": Command("curves", "draw the training curves of runs"),
     "evaluate": Command("evaluate", "score an agent on fixed seeds in the unmodified game"),
     "record": Command("record", "film an agent: real frame, reconstruction and dream side by side"),
     "reproduce vqvae": Command(

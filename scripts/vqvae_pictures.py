@@ -1,12 +1,10 @@
 """Pictures of ``wmrl reproduce vqvae``."""
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
-    from matplotlib.axes import Axes
 
     from wmrl.image_experiment import Experiment
 
@@ -17,13 +15,19 @@ def draw_all(experiment: "Experiment", out: Path, name: str) -> None:
     """Writes ``<name>-….png``: reconstructions, codebooks, samples and curves."""
     from wmrl.codebook_sheet import code_use, draw_codebook
     from wmrl.image_experiment import BASELINE, OURS
+    from wmrl.metrics import log_pictures
     from wmrl.report_files import write_picture
 
-    for variant in (BASELINE, OURS):
-        use = code_use(experiment.vision(variant), experiment.held_out.images)
-        write_picture(out / f"{name}-codebook-{variant}.png", draw_codebook(use))
-    write_picture(out / f"{name}-reconstructions.png", reconstructions(experiment))
-    write_picture(out / f"{name}-samples.png", samples(experiment))
+    pictures = {
+        f"codebook-{variant}": draw_codebook(
+            code_use(experiment.vision(variant), experiment.held_out.images)
+        )
+        for variant in (BASELINE, OURS)
+    }
+    pictures |= {"reconstructions": reconstructions(experiment), "samples": samples(experiment)}
+    for title, picture in pictures.items():
+        write_picture(out / f"{name}-{title}.png", picture)
+    log_pictures(experiment.path, pictures)
     draw_curves(experiment, out / f"{name}-curves.png")
 
 
@@ -69,28 +73,22 @@ def draw_curves(experiment: "Experiment", path: Path) -> None:
     from matplotlib.figure import Figure
 
     from wmrl.image_experiment import BASELINE, OURS, PRIORS, VARIANTS
+    from wmrl.scripts.curves import draw_curve
 
     figure = Figure(figsize=(11, 4), layout="constrained")
     visions, priors = figure.subplots(1, 2)
     for variant in VARIANTS:
-        _curve(visions, experiment.path / variant, "squared_error", variant)
+        draw_curve(visions, experiment.path / variant, "squared_error", variant)
     visions.set(title="visions: squared error of a batch", xlabel="step", yscale="log")
     for variant, style in ((BASELINE, "--"), (OURS, "-")):
         for prior in PRIORS:
             label = f"{variant}, {prior}"
-            _curve(priors, experiment.path / f"{variant}-{prior}", "loss", label, style)
+            draw_curve(priors, experiment.path / f"{variant}-{prior}", "loss", label, style)
     priors.set(title="priors: nats of an image of the batch", xlabel="step")
     for panel in (visions, priors):
         panel.legend(fontsize="small")
         panel.grid(alpha=0.3)
     figure.savefig(path, dpi=100)
-
-
-def _curve(panel: "Axes", run: Path, column: str, label: str, style: str = "-") -> None:
-    with (run / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    steps, values = ([float(row[key]) for row in rows] for key in ("step", column))
-    panel.plot(steps, values, style, label=label, linewidth=1)
 
 
 def _rows(rows: "list[tuple[str, np.ndarray]]") -> "np.ndarray":

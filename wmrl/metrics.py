@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 
 class MetricsLogger:
     """Rows of named numbers, by step, in ``metrics.csv`` and as TensorBoard events.
@@ -92,6 +94,15 @@ class MetricsLogger:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(self.path)
+
+
+def log_pictures(folder: str | Path, pictures: Mapping[str, np.ndarray], *, step: int = 0) -> None:
+    """Shows pictures ``(H, W, 3) uint8``, by name, in a run's TensorBoard."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(Path(folder) / "tensorboard")) as writer:
+        for name, picture in pictures.items():
+            writer.add_image(name, picture, step, dataformats="HWC")
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:

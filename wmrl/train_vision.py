@@ -14,6 +14,7 @@ from wmrl.codebook_sheet import code_use, draw_codebook
 from wmrl.data_split import DataSplit, split_episodes
 from wmrl.device import resolve_device
 from wmrl.frame_feed import FrameFeed
+from wmrl.metrics import log_pictures
 from wmrl.report_files import write_picture, write_report
 from wmrl.run import Run
 from wmrl.seeding import torch_generator
@@ -130,10 +131,13 @@ def _finish(vision: Vision, path: Path, split: DataSplit, provenance: Mapping[st
     judged = split.held_out or split.train
     frames = pick_frames(judged, count=_REPORT_FRAMES)
     figures = vision_report(vision, frames)
-    picture = comparison_picture(vision, pick_frames(judged, count=_PICTURE_FRAMES))
-    write_picture(path / "reconstructions.png", picture)
+    shown = pick_frames(judged, count=_PICTURE_FRAMES)
+    pictures = {"reconstructions": comparison_picture(vision, shown)}
     if isinstance(vision, VQVAE):
-        write_picture(path / "codebook.png", draw_codebook(code_use(vision, frames)))
+        pictures["codebook"] = draw_codebook(code_use(vision, frames))
+    for name, picture in pictures.items():
+        write_picture(path / f"{name}.png", picture)
+    log_pictures(path, pictures, step=provenance["steps"])
     write_report(
         path / "report.json",
         {

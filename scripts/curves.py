@@ -1,0 +1,67 @@
+"""Draws training curves of one or several runs: a panel for each column of their metrics.csv."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of ``wmrl curves``."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs, or folders that hold them."""
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("curves.png")
+    """The picture, .png, .svg or .pdf."""
+    columns: tuple[str, ...] = ()
+    """Which columns; all if none are given."""
+    log: bool = False
+    """Draw values on a logarithmic axis."""
+
+
+def main(args: Args) -> None:
+    """Writes the picture and says where it is."""
+    from importlib.util import find_spec
+
+    from wmrl.metrics import read_metrics
+
+    if find_spec("matplotlib") is None:
+        raise ImportError('matplotlib missing: pip install "wmrl[reproduce]"')
+    from matplotlib.figure import Figure
+
+    runs = sorted({file.parent for run in args.runs for file in run.rglob("metrics.csv")})
+    if not runs:
+        given = ", ".join(map(str, args.runs)) or "none"
+        raise ValueError(f"runs: expected folders with a metrics.csv somewhere inside, got {given}")
+    found = {run: read_metrics(run / "metrics.csv") for run in runs}
+    names = dict.fromkeys(name for rows in found.values() for row in rows for name in row)
+    columns = args.columns or tuple(name for name in names if name != "step")
+    unknown = [column for column in columns if column not in names]
+    if unknown or not columns:
+        raise ValueError(f"columns: expected some of {sorted(names)}, got {unknown}")
+    figure = Figure(figsize=(7, 3.2 * len(columns)), layout="constrained")
+    panels = figure.subplots(len(columns), 1, squeeze=False)[:, 0]
+    for column, panel in zip(columns, panels, strict=True):
+        for run in runs:
+            draw_curve(panel, run, column, str(run))
+        panel.set(title=column, xlabel="step", yscale="log" if args.log else "linear")
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize="small")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.out, dpi=100)
+    print(args.out)
+
+
+def draw_curve(panel: "Axes", run: Path, column: str, label: str, style: str = "-") -> None:
+    """Draws one column of a run over its steps, where it has that column."""
+    from wmrl.metrics import read_metrics
+
+    rows = [row for row in read_metrics(run / "metrics.csv") if column in row]
+    if rows:
+        steps, values = ([row[key] for row in rows] for key in ("step", column))
+        panel.plot(steps, values, style, label=label, linewidth=1)
