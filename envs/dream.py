@@ -51,7 +51,8 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
 
     ## Arguments
     - ``task``: a :class:`~wmrl.envs.tasks.Task` or its name.
-    - ``vision``, ``memory``: the name of a shipped artifact, a path, or an object.
+    - ``vision``, ``memory``: the name of a shipped artifact, a path, or an object; a memory may be
+      ``"auto"``, the shipped one of that vision.
     - ``temperature``: τ > 0, the dream's uncertainty: mixture logits are divided by τ, and the
       noise is multiplied by √τ.
     - ``dropout``: whether the memory's dropout stays on, so that every step asks another network.

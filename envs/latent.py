@@ -47,7 +47,8 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
     ## Arguments
     - ``task``: a :class:`~wmrl.envs.tasks.Task` or its name.
     - ``vision``: the name of a shipped artifact, a path, or an object.
-    - ``memory``: the same, trained on this very vision; None to see z alone.
+    - ``memory``: the same, trained on this very vision; ``"auto"`` for the shipped one that was,
+      None to see z alone.
     - ``base``: id of the base environment; None for the task's (``vsg/CarRacing-v3``, with
       Gymnasium's own drawing ``CarRacing-v3``).
     - ``frame_skip``: base frames a decision lasts; None for what the memory was trained with,

@@ -54,10 +54,14 @@ def main(args: Args) -> None:
     from wmrl.train_memory import train_memory
     from wmrl.versions import package_versions
     from wmrl.vision import load_vision
+    from wmrl.vqvae import VQVAE
 
     stores = [RolloutStore(path) for path in args.stores]
     if not stores:
         raise ValueError("stores: expected at least one rollout store; make one by wmrl collect")
+    eyes = {eye: load_vision(eye, device=args.device) for eye in (args.codes, args.gaussian)}
+    if not isinstance(eyes[args.codes], VQVAE):
+        raise ValueError(f"codes: expected a VQ-VAE, got a {type(eyes[args.codes]).__name__}")
     args.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for seed in args.seeds:
@@ -67,7 +71,7 @@ def main(args: Args) -> None:
             memory = train_memory(
                 stores,
                 run,
-                vision=load_vision(eye, device=args.device),
+                vision=eyes[eye],
                 config=config,
                 training=training,
                 device=args.device,
@@ -116,7 +120,7 @@ def write_table(rows: Sequence[dict[str, Any]], *, minutes: float) -> str:
     import numpy as np
 
     heads = ["memory", "parameters", "steps", "nats a frame", "right codes", "reward R²"]
-    heads += [f"dream's error after {horizon}" for horizon in HORIZONS]
+    heads += [f"dream's error after {horizon}" for horizon in HORIZONS] + ["the eye's own"]
     lines = [
         "# Memories",
         "",
@@ -131,7 +135,8 @@ def write_table(rows: Sequence[dict[str, Any]], *, minutes: float) -> str:
     ]
 
     def cell(values: Sequence[float], form: str) -> str:
-        return f"{np.mean(values):{form}} ± {np.std(values):{form}}"
+        spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
+        return f"{np.mean(values):{form}} ± {spread:{form}}"
 
     def error(judged: Sequence[dict[str, Any]], horizon: str, guess: str) -> str:
         found = [j["open_loop"][horizon][guess] for j in judged if horizon in j["open_loop"]]
@@ -141,22 +146,25 @@ def write_table(rows: Sequence[dict[str, Any]], *, minutes: float) -> str:
         own = [row for row in rows if row["memory"] == name]
         judged = [row["held_out"] for row in own]
         symbols = "accuracy" in judged[0]
+        known = [j["reward_r2"] for j in judged if j["reward_r2"] is not None]
+        explained = cell(known, ".2f") if known else None  # nothing, where rewards never vary
         cells = [
             name,
             f"{own[0]['parameters']:,}",
             f"{np.mean([row['steps'] for row in own]):.0f}",
             cell([j["nats_per_frame"]["memory"] for j in judged], ".1f") if symbols else "–",
             cell([j["accuracy"]["memory"] for j in judged], ".1%") if symbols else "–",
-            cell([j["reward_r2"] or 0.0 for j in judged], ".2f"),
+            "–" if explained is None else explained,
             *(error(judged, horizon, "dream") for horizon in HORIZONS),
+            error(judged, HORIZONS[0], "reconstruction"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     counted = [row["held_out"] for row in rows if "accuracy" in row["held_out"]]
     if counted:
         nats, accuracy = counted[0]["nats_per_frame"], counted[0]["accuracy"]
         errors = [error(counted, horizon, "copy_last") for horizon in HORIZONS]
-        copied = [f"{nats['copy_last']:.1f}", f"{accuracy['copy_last']:.1%}", "–", *errors]
+        copied = [f"{nats['copy_last']:.1f}", f"{accuracy['copy_last']:.1%}", "–", *errors, "–"]
         lines.append(f"| a copy of the last frame | – | – | {' | '.join(copied)} |")
-        blank = " | ".join(["–"] * (2 + len(HORIZONS)))
+        blank = " | ".join(["–"] * (3 + len(HORIZONS)))
         lines.append(f"| bigram, by place | – | – | {nats['bigram']:.1f} | {blank} |")
     return "\n".join([*lines, ""])

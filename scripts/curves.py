@@ -51,7 +51,8 @@ def main(args: Args) -> None:
             draw_curve(panel, run, column, str(run))
         panel.set(title=column, xlabel="step", yscale="log" if args.log else "linear")
         panel.grid(alpha=0.3)
-        panel.legend(fontsize="small")
+        if panel.lines:  # runs of a few steps have no curve
+            panel.legend(fontsize="small")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out, dpi=100)
     print(args.out)

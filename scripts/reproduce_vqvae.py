@@ -9,7 +9,7 @@ codebooks, samples of the priors and curves.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,7 +30,7 @@ VISION_COLUMNS = {
     "codebook_rank": ("rank of the codebook", ".1f"),
     "used_rank": ("of its codes in use", ".1f"),
     "encoder_rank": ("of the encoder's output", ".1f"),
-    "commitment": ("commitment error", ".3f"),
+    "commitment": ("commitment error", ".2f"),
 }
 """Figures of a codebook: their title and format."""
 
@@ -77,11 +77,12 @@ def main(args: Args) -> None:
     _need("matplotlib")
     if len(args.epochs) != 2:
         raise ValueError(f"epochs: expected two numbers, of digits and folders, got {args.epochs}")
+    sets = {seed: _image_sets(args, seed) for seed in args.seeds}  # complains before any work
     args.out.mkdir(parents=True, exist_ok=True)
     visions: list[dict[str, Any]] = []
     priors: list[dict[str, Any]] = []
     for seed in args.seeds:
-        for name, images, held_out in _image_sets(args, seed):
+        for name, images, held_out in sets[seed]:
             experiment = Experiment(
                 images,
                 held_out,
@@ -97,7 +98,9 @@ def main(args: Args) -> None:
                 print(json.dumps(visions[-1]))
             for variant in (BASELINE, OURS):
                 for prior, nats in experiment.prior_figures(variant).items():
-                    priors.append({**origin, "codebook": variant, "prior": prior, **nats})
+                    known = {"images": min(len(images), args.prior_images)}
+                    own = {"codebook": variant, "prior": prior, **known}
+                    priors.append({**origin, **own, **nats})
                     print(json.dumps(priors[-1]))
             if seed == args.seeds[0]:
                 vqvae_pictures.draw_all(experiment, args.out, name)
@@ -111,16 +114,28 @@ def main(args: Args) -> None:
     print(table)
 
 
-def _image_sets(args: Args, seed: int) -> "Iterator[tuple[str, ImageSet, ImageSet]]":
+def _image_sets(args: Args, seed: int) -> "list[tuple[str, ImageSet, ImageSet]]":
     """Name, images to learn from, and images to judge by, of each set."""
     from wmrl.image_sets import FASHION_MNIST, load_image_folder, mnist_5000
 
     names = args.data or (DIGITS, *([str(FASHION_MNIST)] if FASHION_MNIST.is_dir() else []))
-    for name in names:
-        if name == DIGITS:
-            yield name, *mnist_5000().split(args.held_out, seed=seed)
-        else:
-            yield Path(name).name, *load_image_folder(name)
+    sets = [
+        (DIGITS, *mnist_5000().split(args.held_out, seed=seed))
+        if name == DIGITS
+        else (Path(name).resolve().name, *load_image_folder(name))
+        for name in names
+    ]
+    titles = [title for title, *_ in sets]
+    if len(set(titles)) < len(titles):
+        raise ValueError(f"data: expected folders of different names, got {titles}")
+    for title, images, _ in sets:
+        height, width = images.images.shape[1:3]
+        if height % 4 or width % 4:
+            raise ValueError(
+                f"data: expected images whose sides are multiples of 4, got {height}×{width} in "
+                f"{title}"
+            )
+    return sets
 
 
 def _config(args: Args, name: str) -> "ExperimentConfig":
@@ -153,7 +168,7 @@ def write_table(visions: Sequence[dict[str, Any]], priors: Sequence[dict[str, An
         count, seeds = rows[0]["images"], len({row["seed"] for row in rows})
         lines += ["", f"## {data}: {count:,} images to learn from, {seeds} seeds", ""]
         lines += _table(rows, ("codebook",), VISION_COLUMNS, (titles,))
-        lines += [""]
+        lines += ["", f"Priors learned from the codes of {learned[0]['images']:,} of them:", ""]
         lines += _table(learned, ("codebook", "prior"), PRIOR_COLUMNS, (titles, own))
     return "\n".join([*lines, ""])
 
@@ -174,7 +189,8 @@ def _table(
         cells = [title[name] for title, name in zip(titles, group, strict=True)]
         for column, (_, form) in columns.items():
             values = np.array([row[column] for row in own])
-            cells.append(f"{values.mean():{form}} ± {values.std():{form}}")
+            spread = values.std(ddof=1) if len(values) > 1 else 0.0
+            cells.append(f"{values.mean():{form}} ± {spread:{form}}")
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

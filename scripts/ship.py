@@ -6,7 +6,9 @@ Not a subcommand: maintainers run it as ``python -m wmrl.scripts.ship runs/car-r
 
 import json
 import textwrap
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,21 +68,28 @@ def main(args: Args) -> None:
 
     vision = load_vision(vision_run / "artifact", device="cpu")
     report = json.loads((vision_run / "report.json").read_text())
-    vision.save(
-        args.out / names.vision,
-        provenance=provenance(vision_run / "artifact", made | {"held_out": report["held_out"]}),
-        card=vision_card(names, asdict(vision.config), report, made),
-    )
+    # Everything is read and put into words before anything is written over.
+    saves: list[Callable[[], str]] = [
+        partial(
+            vision.save,
+            args.out / names.vision,
+            provenance=provenance(vision_run / "artifact", made | {"held_out": report["held_out"]}),
+            card=vision_card(names, asdict(vision.config), report, made),
+        )
+    ]
     memory = load_memory(memory_run / "artifact", device="cpu")
     members = [
         json.loads((memory_run / f"member-{i}/report.json").read_text())
         for i in range(config["plan"]["members"])
     ]
     held_out = [member["held_out"] for member in members]
-    memory.save(
-        args.out / names.memory,
-        provenance=provenance(memory_run / "artifact", made | {"held_out": held_out}),
-        card=memory_card(names, members, made),
+    saves.append(
+        partial(
+            memory.save,
+            args.out / names.memory,
+            provenance=provenance(memory_run / "artifact", made | {"held_out": held_out}),
+            card=memory_card(names, members, made),
+        )
     )
     drivers = {names.dream: args.run / f"round-{last}/driver", names.real: args.run / "real/driver"}
     for name, path in drivers.items():
@@ -88,11 +97,16 @@ def main(args: Args) -> None:
         agent.eye = {**agent.eye, "vision": names.vision, "memory": names.memory}
         score = json.loads((args.results / f"{name}.json").read_text())
         kept = {key: score[key] for key in ("mean", "std", "episodes", "base")}
-        agent.save(
-            args.out / name,
-            provenance=provenance(path, made | {"score": kept}),
-            card=driver_card(names, name, kept, made),
+        saves.append(
+            partial(
+                agent.save,
+                args.out / name,
+                provenance=provenance(path, made | {"score": kept}),
+                card=driver_card(names, name, kept, made),
+            )
         )
+    for save in saves:
+        save()
 
 
 def provenance(path: Path, more: dict[str, Any]) -> dict[str, Any]:

@@ -86,7 +86,8 @@ def draw_curves(experiment: "Experiment", path: Path) -> None:
             draw_curve(priors, experiment.path / f"{variant}-{prior}", "loss", label, style)
     priors.set(title="priors: nats of an image of the batch", xlabel="step")
     for panel in (visions, priors):
-        panel.legend(fontsize="small")
+        if panel.lines:  # runs of a few steps have no curve
+            panel.legend(fontsize="small")
         panel.grid(alpha=0.3)
     figure.savefig(path, dpi=100)
 

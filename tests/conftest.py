@@ -88,10 +88,13 @@ def _symbol_vision(generator: torch.Generator) -> VQVAE:
     return vision
 
 
-@pytest.fixture(scope="session")
-def tiny(make_tiny: Callable[..., TinyArtifacts]) -> TinyArtifacts:
-    """Tiny artifacts for CarRacing."""
-    return make_tiny()
+@pytest.fixture(scope="session", params=["gaussian", "symbols"])
+def tiny(request: pytest.FixtureRequest, make_tiny: Callable[..., TinyArtifacts]) -> TinyArtifacts:
+    """Tiny artifacts for CarRacing: VAE and MDN-RNN, or VQ-VAE and memory in symbols.
+
+    Whatever takes an eye by name or path is so tested with either kind.
+    """
+    return make_tiny(symbols=request.param == "symbols")
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ from wmrl.atomic_folder import replace_folder
 from wmrl.typed_config import build_config
 
 FORMAT_VERSION = 1
+_LARGEST_HALF = torch.finfo(torch.float16).max
 KINDS = ("vision", "memory", "prior", "agent")
 SHIPPED = Path(__file__).parent / "artifacts"
 
@@ -63,9 +64,14 @@ class Artifact:
     digest: str
 
 
-def shipped_artifacts() -> list[str]:
-    """Names of the artifacts that come with the package."""
-    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{_CONFIG}"))
+def shipped_artifacts(*, kind: str | None = None) -> list[str]:
+    """Names of the artifacts that come with the package; of one kind, if given."""
+    headers = sorted(SHIPPED.glob(f"*/{_CONFIG}"))
+    return [
+        path.parent.name
+        for path in headers
+        if kind is None or json.loads(path.read_text()).get("kind") == kind
+    ]
 
 
 def find_artifact(name_or_path: str | Path) -> Path:
@@ -113,7 +119,7 @@ def save_artifact(
         tensors: the weights.
         provenance: how it was made, JSON-able.
         card: the model card in Markdown.
-        half: keep floating-point weights as float16.
+        half: keep floating-point weights as float16, but for tensors with values beyond its range.
 
     Returns:
         The artifact's digest.
@@ -255,8 +261,8 @@ def _check_shapes(module: torch.nn.Module, artifact: Artifact) -> None:
 
 def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
     tensor = tensor.detach().cpu().contiguous()
-    if half and tensor.is_floating_point():
-        tensor = tensor.half()
+    if half and tensor.is_floating_point() and not bool((tensor.abs() > _LARGEST_HALF).any()):
+        tensor = tensor.half()  # what does not fit stays as it is
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise ValueError(f"tensors: {name!r} has values that are not finite; nothing was written")
     return tensor

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wmrl.artifact import Artifact
-from wmrl.cores import CoreName, make_core
+from wmrl.cores import CoreName, check_heads, make_core
 from wmrl.initialisation import seeded_weights
 from wmrl.learning_memory import LearningMemory, LearningMemoryConfig
 from wmrl.losses import masked_mean
@@ -67,6 +67,8 @@ class CodeMemoryConfig(LearningMemoryConfig):
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if not 0 < self.loss_share <= 1:
             raise ValueError(f"loss_share: expected in (0, 1], got {self.loss_share}")
+        if self.core == "transformer":
+            check_heads(self.hidden_size, name="hidden_size")
         for name, known in (
             ("core", ("lstm", "transformer")),
             ("decoding", ("parallel", "sequential")),
@@ -103,10 +105,15 @@ class CodeStarts(Memory[P]):
     """A memory that keeps the sequences in which dreams start as codes.
 
     Attributes:
-        start_codes: buffer ``(S, T', T) int16``.
+        start_codes: buffer ``(S, T', T)``, int16 where K allows it, else int32.
     """
 
     start_codes: Tensor
+
+    @property
+    @abstractmethod
+    def code_count(self) -> int:
+        """K."""
 
     @abstractmethod
     def codes_of(self, latents: Tensor) -> Tensor:
@@ -137,12 +144,15 @@ class CodeStarts(Memory[P]):
                     f"starts: codes {tuple(codes.shape)} and actions {tuple(actions.shape)} do not "
                     "fit together, or not this memory"
                 )
+            if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.code_count:
+                raise ValueError(f"starts: expected codes of 0 to {self.code_count - 1}")
             self.register_buffer("start_codes", codes)
             self.register_buffer("start_actions", actions)
         return self
 
     def _register_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
-        self.register_buffer("start_codes", self.codes_of(mean).to(torch.int16))
+        kind = torch.int16 if self.code_count <= 2**15 else torch.int32
+        self.register_buffer("start_codes", self.codes_of(mean).to(kind))
         self.register_buffer("start_actions", actions)
 
 
@@ -197,6 +207,11 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
         self.register_buffer("codebook", torch.zeros(config.codes, config.code_size))
         self.register_buffer("start_codes", torch.zeros(0, 1, config.tokens, dtype=torch.int16))
         self.register_buffer("start_actions", torch.zeros(0, 0, config.action_size))
+
+    @property
+    def code_count(self) -> int:
+        """K."""
+        return self.config.codes
 
     @property
     def feature_size(self) -> int:

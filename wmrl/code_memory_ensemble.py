@@ -35,6 +35,11 @@ class CodeMemoryEnsemble(CodeStarts[EnsemblePrediction], MemoryEnsemble):
     config_class: ClassVar[type] = CodeMemoryEnsembleConfig
     member_class: ClassVar[type[Memory[Any]]] = CodeMemory
 
+    @property
+    def code_count(self) -> int:
+        """K."""
+        return self._codes()[0].code_count
+
     def codes_of(self, latents: Tensor) -> Tensor:
         """Nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
         return self._codes()[0].codes_of(latents)

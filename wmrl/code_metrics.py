@@ -33,17 +33,14 @@ def utilisation(counts: Tensor) -> float:
 def effective_rank(vectors: Tensor) -> float:
     """exp(H) of the singular values' shares (Roy & Vetterli 2007, EUSIPCO, equation 1).
 
-    1 where all vectors lie along one direction, min(N, D) where they spread evenly. Vectors are
-    taken as they are, without their mean removed.
+    1 where all vectors lie along one direction, min(N, D) where they spread evenly, and 0 where all
+    are zero. Vectors are taken as they are, without their mean removed.
 
     Args:
         vectors: ``(N, D)``.
-
-    Raises:
-        ValueError: all are zero.
     """
     values = torch.linalg.svdvals(vectors.double())
     if not values.sum() > 0:
-        raise ValueError("vectors: expected some that are not zero")
+        return 0.0
     share = values / values.sum()
     return float(torch.exp(-torch.xlogy(share, share).sum()))

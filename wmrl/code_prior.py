@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wmrl.artifact import Artifact, restore_config, restore_module, save_artifact
-from wmrl.cores import CoreName, make_core
+from wmrl.cores import CoreName, check_heads, make_core
 from wmrl.initialisation import seeded_weights
 from wmrl.sampling import draw_codes
 from wmrl.sampling import dropout as drop
@@ -49,8 +49,32 @@ class CodePriorConfig:
             raise ValueError(f"classes: expected at least 0, got {self.classes}")
         if self.core not in ("lstm", "transformer"):
             raise ValueError(f"core: expected 'lstm' or 'transformer', got {self.core!r}")
+        if self.core == "transformer":
+            check_heads(self.size)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: expected in [0, 1), got {self.dropout}")
+
+    def check(self, codes: Tensor, labels: Tensor | None = None) -> None:
+        """Raises ``ValueError`` unless codes ``(B, T)`` and labels ``(B,)`` fit.
+
+        Their values are looked at on a CPU only: elsewhere that would wait for the device.
+        """
+        if codes.ndim != 2 or codes.shape[1] != self.tokens:
+            raise ValueError(f"codes: expected shape (B, {self.tokens}), got {tuple(codes.shape)}")
+        _check_range("codes", codes, self.codes)
+        self.check_labels(labels, len(codes))
+
+    def check_labels(self, labels: Tensor | None, count: int) -> None:
+        """Raises ``ValueError`` unless labels ``(B,)``, or their absence, fit B pictures."""
+        classes = self.classes
+        if (labels is None) == (classes > 0):
+            expected = f"({count},) of {classes} classes" if classes else "None"
+            raise ValueError(f"labels: expected {expected}, got {labels}")
+        if labels is None:
+            return
+        if labels.shape != (count,):
+            raise ValueError(f"labels: expected shape ({count},), got {tuple(labels.shape)}")
+        _check_range("labels", labels, classes)
 
 
 class CodePrior(nn.Module):
@@ -106,7 +130,7 @@ class CodePrior(nn.Module):
             ValueError: shapes do not fit, labels are missing or not expected, or (where asking
                 does not wait for a device) codes or labels are out of range.
         """
-        self.check(codes, labels)
+        self.config.check(codes, labels)
         before = F.pad(codes[:, :-1], (1, 0), value=self.config.codes)
         label = None if labels is None else labels[:, None].expand_as(codes)
         inputs = self._inputs(before, torch.arange(codes.shape[1], device=self.device), label)
@@ -135,27 +159,14 @@ class CodePrior(nn.Module):
             temperature: τ > 0 that logits are divided by.
             generator: source of all randomness, on the prior's device.
         """
-        self._check_labels(labels, count)
+        self.config.check_labels(labels, count)
         code = torch.full((count,), self.config.codes, device=self.device)
         state, codes = self.core.initial_state(count), []
-        for place in torch.arange(self.config.tokens, device=self.device):
+        for place in range(self.config.tokens):
             features, state = self.core.step(self._inputs(code, place, labels), state)
             code = draw_codes(self.head(features), temperature=temperature, generator=generator)
             codes.append(code)
         return torch.stack(codes, 1)
-
-    def check(self, codes: Tensor, labels: Tensor | None = None) -> None:
-        """Raises ``ValueError`` unless codes ``(B, T)`` and labels ``(B,)`` fit.
-
-        Their values are looked at on a CPU only: elsewhere that would wait for the device.
-        """
-        config = self.config
-        if codes.ndim != 2 or codes.shape[1] != config.tokens:
-            raise ValueError(
-                f"codes: expected shape (B, {config.tokens}), got {tuple(codes.shape)}"
-            )
-        _check_range("codes", codes, config.codes)
-        self._check_labels(labels, len(codes))
 
     def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
         """Writes an artifact, in full precision, and returns its digest."""
@@ -174,7 +185,7 @@ class CodePrior(nn.Module):
         config = restore_config(CodePriorConfig, artifact)
         return restore_module(lambda: cls(config), artifact).eval()
 
-    def _inputs(self, before: Tensor, place: Tensor, labels: Tensor | None) -> Tensor:
+    def _inputs(self, before: Tensor, place: Tensor | int, labels: Tensor | None) -> Tensor:
         """What the core sees ``(..., I)``: the codes before ``(...)``, places and classes."""
         config = self.config
         if config.one_hot:
@@ -183,17 +194,6 @@ class CodePrior(nn.Module):
             return torch.cat(parts, -1).to(torch.get_default_dtype())
         seen: Tensor = self.embed(before) + self.place[place]
         return seen if self.label is None else seen + self.label(labels)
-
-    def _check_labels(self, labels: Tensor | None, count: int) -> None:
-        classes = self.config.classes
-        if (labels is None) == (classes > 0):
-            expected = f"({count},) of {classes} classes" if classes else "None"
-            raise ValueError(f"labels: expected {expected}, got {labels}")
-        if labels is None:
-            return
-        if labels.shape != (count,):
-            raise ValueError(f"labels: expected shape ({count},), got {tuple(labels.shape)}")
-        _check_range("labels", labels, classes)
 
 
 def _check_range(name: str, numbers: Tensor, count: int) -> None:

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 CoreState = tuple[Tensor, ...]
 """Tensors whose first axis is the batch, so that rows can be picked or reset."""
 
+HEADS = 4
+"""Attention heads of a Transformer, if not said otherwise."""
+
 CoreName = Literal["lstm", "transformer"]
 
 
@@ -45,7 +48,7 @@ class Core(nn.Module, ABC):
 
 
 def make_core(
-    name: CoreName, inputs: int, *, size: int, layers: int, context: int, heads: int = 4
+    name: CoreName, inputs: int, *, size: int, layers: int, context: int, heads: int = HEADS
 ) -> Core:
     """A core by its name; weights are drawn from torch's global generator.
 
@@ -62,6 +65,12 @@ def make_core(
     if name == "transformer":
         return TransformerCore(inputs, size, layers=layers, heads=heads, context=context)
     raise ValueError(f"core: expected 'lstm' or 'transformer', got {name!r}")
+
+
+def check_heads(size: int, heads: int = HEADS, *, name: str = "size") -> None:
+    """Raises ``ValueError`` unless features can be shared out evenly to a Transformer's heads."""
+    if size % heads:
+        raise ValueError(f"{name}: expected a multiple of the {heads} heads, got {size}")
 
 
 class LSTMCore(Core):
@@ -116,11 +125,10 @@ class TransformerCore(Core):
     slopes: Tensor
 
     def __init__(
-        self, inputs: int, size: int, *, layers: int = 2, heads: int = 4, context: int = 32
+        self, inputs: int, size: int, *, layers: int = 2, heads: int = HEADS, context: int = 32
     ) -> None:
         super().__init__()
-        if size % heads:
-            raise ValueError(f"size: expected a multiple of the {heads} heads, got {size}")
+        check_heads(size, heads)
         if context < 1:
             raise ValueError(f"context: expected at least 1, got {context}")
         self.feature_size, self._heads, self.context = size, heads, context

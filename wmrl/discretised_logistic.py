@@ -39,15 +39,17 @@ class DiscretisedLogistic:
         targets: ``(N, ...) uint8``, images that the scales are fitted to: those that the decoder
             was trained on.
         means: ``(N, ...) float32``, what they are decoded to, in units of 0 to 1.
-        ranges: R, how many brightnesses are told apart.
+        ranges: R, how many brightnesses are told apart; one that is never decoded gets the scale of
+            all.
         steps: of Adam.
+        seed: of the choice of pixels, where there are more than a million.
 
     Attributes:
         scales: ``(R,)``.
     """
 
     def __init__(
-        self, targets: Tensor, means: Tensor, *, ranges: int = 32, steps: int = 200
+        self, targets: Tensor, means: Tensor, *, ranges: int = 32, steps: int = 200, seed: int = 0
     ) -> None:
         if targets.shape != means.shape or not targets.numel():
             raise ValueError(
@@ -57,21 +59,26 @@ class DiscretisedLogistic:
         if ranges < 1:
             raise ValueError(f"ranges: expected at least 1, got {ranges}")
         self._ranges = ranges
-        stride = max(1, targets.numel() // _FITTED_PIXELS)
-        targets, means = targets.flatten()[::stride], means.detach().flatten()[::stride]
+        targets, means = targets.flatten(), means.detach().flatten()
+        if len(targets) > _FITTED_PIXELS:
+            generator = torch.Generator().manual_seed(seed)
+            chosen = torch.randint(len(targets), (_FITTED_PIXELS,), generator=generator)
+            targets, means = (part[chosen.to(part.device)] for part in (targets, means))
         row = self._range_of(means)
-        count = torch.bincount(row, minlength=ranges).clamp(min=1)
-        spread = torch.zeros(ranges, device=means.device)
-        spread.index_add_(0, row, (means - targets / (_LEVELS - 1)).abs())
-        log_scales = (spread / count).clamp(min=1e-4).log().requires_grad_()
+        error = (means - targets / (_LEVELS - 1)).abs()
+        count = torch.bincount(row, minlength=ranges)
+        spread = torch.zeros(ranges, device=means.device).index_add_(0, row, error)
+        typical = torch.where(count > 0, spread / count.clamp(min=1), error.mean())
+        log_scales = typical.clamp(min=1e-4).log()[:, None].requires_grad_()
         optimizer = torch.optim.Adam([log_scales], 0.05)
         for _ in range(steps):
             optimizer.zero_grad()
             # The sum over pixels would follow their number, and Adam's step follows neither.
-            fitted = log_probability(targets, means, log_scales.exp()[row])
+            scales = F.embedding(row, log_scales.exp())[:, 0]  # its gradient is summed in order
+            fitted = log_probability(targets, means, scales)
             (-fitted.mean()).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-        self.scales = log_scales.detach().exp()
+        self.scales = log_scales.detach().exp()[:, 0]
 
     def log_likelihood(self, targets: Tensor, means: Tensor) -> Tensor:
         """Log-probability of whole images ``(B, ...) uint8`` in nats: ``(B,)``."""

@@ -200,16 +200,12 @@ class Experiment:
     def _prior_nats(self, name: str, known: Tensor, judged: Tensor) -> dict[str, Tensor]:
         """Nats ``(N,)`` of each held-out image."""
         codes = self.config.codes
-        # Pooled over places: one place alone sees too few pairs.
-        pairs = [
-            (F.pad(part[:, :-1], (1, 0)).reshape(-1, 1), part.reshape(-1, 1))
-            for part in (known, judged)
-        ]
-        (before, after), asked = pairs
-        bigram = Bigram(before, after, codes, alpha=16.0).log_likelihood(*asked)
+        before, asked = (F.pad(part[:, :-1], (1, 0), value=codes) for part in (known, judged))
+        # Pairs are pooled over places: one place alone sees too few.
+        bigram = Bigram(before, known, codes, pooled=True)
         nats = {
             "unigram": -Unigram(known, codes).log_likelihood(judged).sum(1),
-            "bigram": -bigram.view_as(judged).sum(1),
+            "bigram": -bigram.log_likelihood(asked, judged).sum(1),
         }
         labels = torch.from_numpy(self.held_out.labels)
         for prior in PRIORS:
@@ -231,6 +227,7 @@ class Experiment:
 
 PRIORS = {
     "lstm": "LSTM as it was: one-hot codes, two layers of 256",
+    "lstm-mended": "LSTM that knows its place, trained as the Transformers",
     "transformer": "Transformer",
     "transformer-classes": "Transformer that is told the class",
 }
@@ -247,7 +244,8 @@ def prior_recipe(
         model |= {"core": "lstm", "size": 256, "layers": 2, "dropout": 0.0, "one_hot": True}
     else:
         batch, epochs, final = 64, config.prior_epochs, 1e-5
-        model |= {"core": "transformer", "size": 128, "layers": 2, "dropout": 0.2}
+        core = "lstm" if prior == "lstm-mended" else "transformer"
+        model |= {"core": core, "size": 128, "layers": 2, "dropout": 0.2}
         model |= {"classes": classes if prior == "transformer-classes" else 0}
     batch = min(batch, images)
     training = PriorTrainingConfig(

@@ -262,12 +262,12 @@ def matching_memory(vision_digest: str | None) -> str:
     Raises:
         ArtifactError: there is none.
     """
-    for name in shipped_artifacts():
-        artifact = load_artifact(name)
-        config = artifact.config.get("member", artifact.config)  # an ensemble's, or its own
-        if artifact.kind == "memory" and config.get("vision_digest") == vision_digest:
+    for name in shipped_artifacts(kind="memory"):
+        config = load_artifact(name, kind="memory").config
+        config = config.get("member", config)  # an ensemble's, or its own
+        if config.get("vision_digest") == vision_digest:
             return name
     raise ArtifactError(
         f"memory: none that is shipped was trained on the vision {str(vision_digest)[:12]}…; give "
-        "one by name or path, or None for its latents alone"
+        "one by name or path (or, in the real game, None for latents alone)"
     )

@@ -33,11 +33,10 @@ def prediction_report(
 
     Returns:
         ``log_likelihood_per_dimension`` in nats (of a memory in symbols, per code);
-        ``reward_r2``, the share of the reward's
-        variance that is explained (None where it does not vary); ``termination_log_loss`` in
-        nats a step; ``termination_auc``, the probability that a step which ended the game was
-        given a higher chance of that than one which did not (None where none did);
-        ``terminations`` and ``steps``, of which these are.
+        ``reward_r2``, the share of the reward's variance that is explained (None where it does
+        not vary); ``termination_log_loss`` in nats a step; ``termination_auc``, the probability
+        that a step which ended the game was given a higher chance of that than one which did not
+        (None where none did); ``terminations`` and ``steps``, of which these are.
     """
     columns: list[list[Tensor]] = [[], [], [], [], []]
     for step in range(batches):

@@ -31,7 +31,8 @@ class QuantiserConfig:
         commitment: weight β of the commitment.
         warmup_steps: first steps as an autoencoder without a codebook, which then starts at the
             centres of what the encoder has learned (https://arxiv.org/abs/2605.06870); 0 to
-            quantise from the start, codes being where they are made.
+            quantise from the start, where moving averages begin at the first batches' centres and
+            a codebook learned by gradients where it was drawn.
         relu_output: end the encoder in a ReLU, as the earlier experiment did; codes that are
             negative somewhere can then never be met.
     """
@@ -59,10 +60,20 @@ class QuantiserConfig:
             raise ValueError(
                 f"quantiser: expected 'ema', 'gradient' or 'fsq', got {self.quantiser!r}"
             )
-        make_quantiser(self)  # complains of what is wrong with its own options
+        _check_options(self)
 
-    def check_data(self, vectors: int) -> None:
-        """Raises ``ValueError`` if a codebook is to be learned from fewer vectors than codes."""
+    def check_training(self, *, vectors: int, steps: int) -> None:
+        """Raises ``ValueError`` unless a codebook can be learned from so much, for so long.
+
+        Args:
+            vectors: that there are to learn from.
+            steps: of training.
+        """
+        if steps <= self.warmup_steps:
+            raise ValueError(
+                f"steps: expected more than the warm-up's {self.warmup_steps}, got {steps}; train "
+                "longer or lower warmup_steps"
+            )
         if self.quantiser != "fsq" and vectors < self.codes:
             raise ValueError(
                 f"codes: expected at most the {vectors} vectors that there are to learn from, got "
@@ -78,12 +89,23 @@ def make_quantiser(
         return FSQuantiser(config.levels)
     if config.quantiser == "gradient":
         return GradientQuantiser(config.codes, config.code_size, generator=generator)
-    follow = EMAConfig(
+    return EMAQuantiser(config.codes, config.code_size, _ema_config(config))
+
+
+def _ema_config(config: QuantiserConfig) -> EMAConfig:
+    return EMAConfig(
         decay=config.decay,
         expiry=config.expiry,
         gradient="rotation" if config.rotation else "straight-through",
     )
-    return EMAQuantiser(config.codes, config.code_size, follow)
+
+
+def _check_options(config: QuantiserConfig) -> None:
+    """Lets a quantiser's own checks complain, without its codebook being made."""
+    if config.quantiser == "fsq":
+        FSQuantiser(config.levels)
+    elif config.quantiser == "ema":
+        _ema_config(config)
 
 
 class QuantisedAutoencoder(nn.Module, ABC):
@@ -99,6 +121,11 @@ class QuantisedAutoencoder(nn.Module, ABC):
     config: QuantiserConfig
     quantiser: Quantiser
     quantising: bool = True
+
+    @property
+    def _starts_at_once(self) -> bool:
+        """Whether the codebook is put in place by the first batches even without a warm-up."""
+        return self.config.quantiser == "ema"
 
     @property
     @abstractmethod
@@ -146,7 +173,9 @@ class QuantisedAutoencoder(nn.Module, ABC):
         if not self.quantising:
             error = squared_error(self._decode(vectors, len(things)), things).mean()
             return error, {"squared_error": error.detach(), "commitment": torch.zeros_like(error)}
-        quantised = self.quantiser(vectors, generator=generator)
+        # Which code is nearest, and what averages follow, is no matter for half precision.
+        with torch.autocast(vectors.device.type, enabled=False):
+            quantised = self.quantiser(vectors.float(), generator=generator)
         error = squared_error(self._decode(quantised.vectors, len(things)), things).mean()
         commitment = self.tokens * quantised.commitment.mean()
         codebook = self.tokens * quantised.codebook.mean()
@@ -164,7 +193,7 @@ class QuantisedAutoencoder(nn.Module, ABC):
         """
         warmup = self.config.warmup_steps
         self.quantising = step >= warmup
-        if step == warmup and (warmup > 0 or self.config.quantiser == "ema"):
+        if step == warmup and self.quantiser.starts and (warmup > 0 or self._starts_at_once):
             enough = _VECTORS_PER_CODE * self.code_count
             found: list[Tensor] = []
             for vectors in draw:
@@ -181,7 +210,7 @@ class QuantisedAutoencoder(nn.Module, ABC):
             counts += code_counts(codes.cpu(), self.code_count)
             vectors.append(found.cpu())
             nearest = self.quantiser.lookup(codes)
-            distances.append((found - nearest).square().sum(1).cpu())
+            distances.append((self.quantiser.bound(found) - nearest).square().sum(1).cpu())
         return {
             "perplexity": perplexity(counts),
             "utilisation": utilisation(counts),

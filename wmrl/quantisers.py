@@ -41,10 +41,12 @@ class Quantiser(nn.Module, ABC):
     Attributes:
         count: K, number of codes.
         size: D, size of a vector.
+        starts: whether there is a codebook that :meth:`start` puts in place.
     """
 
     count: int
     size: int
+    starts: bool = True
 
     @abstractmethod
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantised:
@@ -74,6 +76,10 @@ class Quantiser(nn.Module, ABC):
         """
         self.check_codes(codes)
         return self.lookup(codes)
+
+    def bound(self, vectors: Tensor) -> Tensor:
+        """Vectors ``(N, D)`` as they are compared with the codes."""
+        return vectors
 
     def code_of(self, vectors: Tensor) -> Tensor:
         """Codes ``(N,) int64`` of vectors ``(N, D)`` that :meth:`decode` gave, up to rounding."""
@@ -128,7 +134,8 @@ class GradientQuantiser(Quantiser):
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantised:
         """See :meth:`Quantiser.forward`."""
         codes = self.encode(vectors)
-        chosen = self.vectors[codes]
+        # An embedding's gradient is summed in one order, whatever the number of threads.
+        chosen = nn.functional.embedding(codes, self.vectors)
         commitment = (vectors - chosen.detach()).square().sum(1)
         codebook = (vectors.detach() - chosen).square().sum(1)
         return Quantised(_pass_through(vectors, chosen.detach()), codes, commitment, codebook)
@@ -270,6 +277,8 @@ class FSQuantiser(Quantiser):
         levels: L_d ≥ 3 for each of the D numbers; K is their product.
     """
 
+    starts = False
+    bases: Tensor
     strides: Tensor
     halves: Tensor
 
@@ -281,6 +290,7 @@ class FSQuantiser(Quantiser):
         self.count, self.size = math.prod(levels), len(levels)
         strides = [math.prod(levels[:d]) for d in range(len(levels))]
         self.register_buffer("strides", torch.tensor(strides), persistent=False)
+        self.register_buffer("bases", torch.tensor(self.levels), persistent=False)
         half = torch.tensor([level // 2 for level in levels], dtype=torch.float32)
         self.register_buffer("halves", half, persistent=False)
 
@@ -299,8 +309,7 @@ class FSQuantiser(Quantiser):
 
     def lookup(self, codes: Tensor) -> Tensor:
         """See :meth:`Quantiser.lookup`."""
-        levels = torch.tensor(self.levels, device=codes.device)
-        digits = codes[..., None] // self.strides % levels
+        digits = codes[..., None] // self.strides % self.bases
         return (digits - self.halves) / self.halves
 
     @torch.no_grad()
@@ -308,9 +317,13 @@ class FSQuantiser(Quantiser):
         """See :meth:`Quantiser.code_of`; vectors are bounded already."""
         return self._number((vectors * self.halves).round())
 
+    def bound(self, vectors: Tensor) -> Tensor:
+        """See :meth:`Quantiser.bound`."""
+        return self._bound(vectors) / self.halves
+
     def _bound(self, vectors: Tensor) -> Tensor:
         """Into the middle of the levels' range, so that rounding gives each of them."""
-        levels = torch.tensor(self.levels, device=vectors.device, dtype=vectors.dtype)
+        levels = self.bases.to(vectors.dtype)
         half = (levels - 1) * (1 + 1e-3) / 2
         offset = torch.where(levels % 2 == 0, 0.5, 0.0)
         return torch.tanh(vectors + torch.atanh(offset / half)) * half - offset
@@ -360,7 +373,8 @@ def _check_sizes(count: int, size: int) -> None:
 
 def _gather(vectors: Tensor, codes: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Number and sum of the vectors of each code: ``(K,)`` and ``(K, D)``, both float32."""
-    sizes = torch.bincount(codes, minlength=count).to(vectors.dtype)
+    # Not bincount, which looks at the codes and so waits for the device.
+    sizes = vectors.new_zeros(count).index_add_(0, codes, vectors.new_ones(len(codes)))
     sums = vectors.new_zeros(count, vectors.shape[1]).index_add_(0, codes, vectors)
     return sizes, sums
 

@@ -56,7 +56,8 @@ def train_on_images(
                 f"{name}: expected shape (N, {', '.join(map(str, expected))}), got "
                 f"{given.images.shape}"
             )
-    config.check_data(len(images) * config.grid[0] * config.grid[1])
+    vectors = len(images) * config.grid[0] * config.grid[1]
+    config.check_training(vectors=vectors, steps=training.steps)
     feed = ImageFeed(images.images, batch_size=training.batch_size, seed=training.seed)
     provenance: dict[str, Any] = {
         "command": "train_on_images",
@@ -69,7 +70,14 @@ def train_on_images(
             return VQVAE.from_artifact(load_artifact(path / "artifact")).to(resolved)
         vision = VQVAE(config, generator=torch_generator(training.seed, "vision weights"))
         vision.to(resolved)
-        trainer = Trainer(vision, run, training, label=path.name, progress=progress)
+        trainer = Trainer(
+            vision,
+            run,
+            training,
+            label=path.name,
+            progress=progress,
+            least_steps=2 * config.warmup_steps,
+        )
 
         def draw(step: int) -> Iterator[Tensor]:
             while True:

@@ -52,6 +52,12 @@ def train_prior(
     """
     path, resolved = Path(path), resolve_device(device)
     training = training or PriorTrainingConfig()
+    config.check(codes, labels)
+    if len(codes) < training.batch_size:
+        raise ValueError(
+            f"codes: expected at least a batch of {training.batch_size}, got {len(codes)}"
+        )
+    codes, labels = codes.cpu(), None if labels is None else labels.cpu()
     feed = ImageFeed(codes.numpy(), batch_size=training.batch_size, seed=training.seed)
     provenance: dict[str, Any] = {
         "command": "train_prior",
@@ -64,7 +70,6 @@ def train_prior(
             return CodePrior.from_artifact(load_artifact(path / "artifact")).to(resolved)
         prior = CodePrior(config, generator=torch_generator(training.seed, "prior weights"))
         prior.to(resolved).train()
-        prior.check(codes, labels)
         trainer = Trainer(prior, run, training, label=path.name, progress=progress)
 
         def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:

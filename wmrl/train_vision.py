@@ -71,9 +71,11 @@ def train_vision(
     kind: type[Vision] = VAE if isinstance(config, VAEConfig) else VQVAE
     split = split_episodes(stores, held_out=training.held_out)
     _check_frames(stores[0], config)
-    if isinstance(config, VQVAEConfig):
+    warmup = config.warmup_steps if isinstance(config, VQVAEConfig) and init is None else 0
+    if isinstance(config, VQVAEConfig) and init is None:
         frames = sum(episode.summary.length + 1 for episode in split.train)
-        config.check_data(frames * config.grid[0] * config.grid[1])
+        vectors = frames * config.grid[0] * config.grid[1]
+        config.check_training(vectors=vectors, steps=training.steps)
     provenance = {
         "command": "train-vision",
         "task": stores[0].metadata.task,
@@ -89,7 +91,9 @@ def train_vision(
         if init is not None:
             load_weights(vision, load_artifact(init, kind="vision"))
         vision.to(resolved)
-        trainer = Trainer(vision, run, training, label="vision", progress=progress)
+        trainer = Trainer(
+            vision, run, training, label="vision", progress=progress, least_steps=2 * warmup
+        )
         _train(vision, trainer, split, training, afresh=init is None)
         return _finish(vision, path, split, {**provenance, "steps": trainer.step})
 

@@ -77,6 +77,7 @@ class Trainer:
         config: how long and how fast.
         label: what the progress bar says.
         progress: show a progress bar.
+        least_steps: how many are made even beyond the time limit.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class Trainer:
         *,
         label: str = "training",
         progress: bool = True,
+        least_steps: int = 0,
     ) -> None:
+        self._least_steps = least_steps
         self._run = run
         self._config = config
         self._label = label
@@ -159,7 +162,8 @@ class Trainer:
         """Fits the number of steps into the time limit, at the pace so far."""
         if self._config.max_seconds is not None:
             affordable = int(self._config.max_seconds * self.step / self.seconds)
-            self.planned = min(self._config.steps, max(affordable, self.step))
+            wanted = max(affordable, self.step, self._least_steps)
+            self.planned = min(self._config.steps, wanted)
 
     def _save(self) -> None:
         tensors = {f"model.{name}": value for name, value in self._parameters.items()}
@@ -182,6 +186,8 @@ class Trainer:
                 buffer.copy_(checkpoint.tensors[f"buffer.{name}"])
             for name, parameter in self._parameters.items():
                 parameter.copy_(checkpoint.tensors[f"model.{name}"])
+                if f"adam.step.{name}" not in checkpoint.tensors:
+                    continue  # it had no gradient so far
                 self._optimizer.state[parameter] = {
                     "step": checkpoint.tensors[f"adam.step.{name}"],
                     # In the parameter's memory layout, which the file does not keep.

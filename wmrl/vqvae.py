@@ -173,6 +173,7 @@ class VQVAE(QuantisedAutoencoder, Vision):
         """Ends the warm-up at its last step; see :meth:`wmrl.vision.Vision.prepare`."""
         self._prepare_for(step, map(self.vectors, draw()), generator)
 
+    @torch.no_grad()
     def figures(self, batches: Iterable[Tensor]) -> dict[str, float]:
         """How the codebook is used.
 

@@ -13,7 +13,7 @@ from wmrl.envs.latent import LatentEnv
 from wmrl.memory import load_memory
 
 WARMUP = 13  # decisions of 4 frames that 50 frames take
-SMALL = {"width": 80, "height": 60, "sharp": False}
+SMALL: dict[str, Any] = {"width": 80, "height": 60, "sharp": False, "code_map": False}
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +143,9 @@ def test_codes_have_a_panel_of_their_own(make_tiny: Any, tmp_path: Path) -> None
     tiny = make_tiny(symbols=True)
     eye = Eye.open("car-racing", tiny.vision, tiny.memory, device="cpu")
     agent = driver(eye)
-    frames = list(Film(agent, eye, FilmConfig(seed=3, decisions=3, **SMALL)))
-    plain = list(Film(agent, eye, FilmConfig(seed=3, decisions=3, code_map=False, **SMALL)))
+    shown = FilmConfig(**SMALL | {"seed": 3, "decisions": 3, "code_map": True})
+    frames = list(Film(agent, eye, shown))
+    plain = list(Film(agent, eye, FilmConfig(seed=3, decisions=3, **SMALL)))
     assert frames[0].shape[1] == plain[0].shape[1] + 96
     codes = [frame[38:98, 208:288] for frame in frames]  # the third panel
     assert codes[0].std() > 1

@@ -83,11 +83,12 @@ def test_table() -> None:
         "commitment": 0.125,
     }
     visions = [vision | {"seed": 0}, vision | {"seed": 1, "squared_error": 5.0}]
-    prior = {"data": "squares", "codebook": "fsq", "prior": "bigram", "seed": 0}
+    prior = {"data": "squares", "images": 64, "codebook": "fsq", "prior": "bigram", "seed": 0}
     lines = write_table(visions, [prior | {"nats": 10.0, "bits_per_dimension": 0.5}]).splitlines()
     assert "## squares: 1,280 images to learn from, 2 seeds" in lines
     assert (
-        "| finite scalar quantisation, 8 × 8 × 8 | 4.00 ± 1.00 | 50.0% ± 0.0% | 12 ± 0 | "
-        "2.0 ± 0.0 | 1.5 ± 0.0 | 1.2 ± 0.0 | 0.125 ± 0.000 |"
+        "| finite scalar quantisation, 8 × 8 × 8 | 4.00 ± 1.41 | 50.0% ± 0.0% | 12 ± 0 | "
+        "2.0 ± 0.0 | 1.5 ± 0.0 | 1.2 ± 0.0 | 0.12 ± 0.00 |"
     ) in lines
+    assert "Priors learned from the codes of 64 of them:" in lines
     assert lines[-1].endswith("| bigram, of the code before | 10.0 ± 0.0 | 0.500 ± 0.000 |")

@@ -66,6 +66,11 @@ def test_a_run_becomes_artifacts_with_cards(
     for name in (names.dream, names.real):
         score = {"mean": 800.0, "std": 12.0, "episodes": 100, "base": "CarRacing-v3"}
         (results / f"{name}.json").write_text(json.dumps(score))
+    (results / f"{names.real}.json").rename(results / "away.json")
+    with pytest.raises(FileNotFoundError):
+        main(Args(run=run, results=results, out=out))
+    assert not out.exists()
+    (results / "away.json").rename(results / f"{names.real}.json")
     main(Args(run=run, command="wmrl train", results=results, out=out))
     for name in (names.vision, names.memory, names.dream, names.real):
         artifact = load_artifact(out / name)

@@ -101,10 +101,20 @@ def test_infinite_weights_are_not_saved(saved: Path) -> None:
             kind="agent",
             class_name="B",
             config={},
-            tensors={"x": torch.tensor([1e6])},
+            tensors={"x": torch.tensor([torch.inf])},
             half=True,
         )
     assert load_artifact(saved).digest == before
+
+
+def test_what_half_precision_cannot_hold_stays_whole(tmp_path: Path) -> None:
+    tensors = {"large": torch.tensor([1e6, 1.0001]), "small": torch.tensor([1.0001])}
+    save_artifact(
+        tmp_path / "a", kind="agent", class_name="B", config={}, tensors=tensors, half=True
+    )
+    found = load_artifact(tmp_path / "a").tensors
+    assert torch.equal(found["large"], tensors["large"])
+    assert found["small"].item() == 1.0
 
 
 def test_unknown_name_lists_the_shipped_ones(tmp_path: Path) -> None:

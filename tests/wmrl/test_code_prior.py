@@ -47,6 +47,11 @@ def test_a_low_temperature_takes_the_likeliest(core: str) -> None:
     generator = torch.Generator().manual_seed(0)
     drawn = prior.sample(50, temperature=1e-3, generator=generator)
     assert len(drawn.unique(dim=0)) == 1
+    for place in range(3):  # each is the likeliest after those before it
+        others = drawn[:1].repeat(4, 1)
+        others[:, place] = torch.arange(4)
+        likelihood = prior.log_likelihood(others)[:, place]
+        assert int(likelihood.argmax()) == int(drawn[0, place])
 
 
 def test_it_learns_a_language(core: str) -> None:

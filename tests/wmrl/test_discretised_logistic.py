@@ -47,6 +47,21 @@ def test_scales_are_found_for_each_brightness() -> None:
         likelihood.scales /= factor
 
 
+def test_pixels_of_all_columns_are_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images of 28 columns, of which the first is always black."""
+    monkeypatch.setattr("wmrl.discretised_logistic._FITTED_PIXELS", 1000)
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randint(256, (1000, 28), generator=generator, dtype=torch.uint8)
+    targets[:, 0] = 0
+    means = torch.where(torch.arange(28) == 0, 0.0, 0.5).expand(1000, 28)
+    likelihood = DiscretisedLogistic(targets, means, ranges=4)
+    assert likelihood.scales[2] > 0.1
+    assert likelihood.scales[0] < 0.01
+    error = (targets / 255 - means).abs().mean()
+    assert likelihood.scales[1] == pytest.approx(error.item(), rel=0.1)  # never decoded
+    assert DiscretisedLogistic(targets, means, ranges=4).scales.equal(likelihood.scales)
+
+
 def test_what_does_not_fit_is_named() -> None:
     pixels = torch.zeros(2, 3, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"means: expected the targets' shape \(2, 3\)"):

@@ -225,3 +225,17 @@ def test_fsq_gradient_is_that_of_the_bound() -> None:
 def test_wrong_options_are_named(make, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_gradients_are_the_same_bits_on_several_threads() -> None:
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(4000, 32, generator=generator)
+    quantiser = GradientQuantiser(8, 32, spread=1.0)
+    torch.set_num_threads(2)  # the fixture of all tests puts it back
+    gradients = []
+    for _ in range(5):
+        quantiser.zero_grad()
+        quantiser(vectors).codebook.mean().backward()
+        assert quantiser.vectors.grad is not None
+        gradients.append(quantiser.vectors.grad.clone())
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,9 +42,9 @@ def images(count: int, seed: int) -> ImageSet:
     return ImageSet(pixels, labels)
 
 
-def train(path: Path, training: TrainingConfig = TRAINING) -> VQVAE:
+def train(path: Path, training: TrainingConfig = TRAINING, config: VQVAEConfig = CONFIG) -> VQVAE:
     return train_on_images(
-        images(64, 0), images(32, 1), path, config=CONFIG, training=training, progress=False
+        images(64, 0), images(32, 1), path, config=config, training=training, progress=False
     )
 
 
@@ -60,23 +61,37 @@ def test_a_run_leaves_an_artifact_and_a_report(tmp_path: Path) -> None:
         train(tmp_path, replace(TRAINING, steps=13))
 
 
+@pytest.mark.parametrize("killed", [6, 11])  # in the warm-up; after the codebook's start
+@pytest.mark.parametrize("quantiser", ["ema", "gradient", "fsq"])
 def test_killed_it_resumes_to_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quantiser: Any, killed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = train(tmp_path / "whole")
+    config = replace(CONFIG, quantiser=quantiser, levels=(3, 3), warmup_steps=6)
+    whole = train(tmp_path / "whole", config=config)
     loss, calls = VQVAE.loss, [0]
 
     def dying(self: VQVAE, *given: torch.Tensor):  # type: ignore[no-untyped-def]
         calls[0] += 1
-        if calls[0] == 7:  # after the codebook's start, and a checkpoint since
+        if calls[0] == killed:
             raise KeyboardInterrupt
         return loss(self, *given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(VQVAE, "loss", dying)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed")
+        train(tmp_path / "killed", config=config)
     monkeypatch.undo()
-    assert train(tmp_path / "killed").digest == whole.digest
+    assert train(tmp_path / "killed", config=config).digest == whole.digest
+
+
+def test_a_warmup_leaves_time_for_the_codebook(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="steps: expected more than the warm-up's 4, got 4"):
+        train(tmp_path / "short", replace(TRAINING, steps=4))
+    assert not (tmp_path / "short").exists()
+    hurried = replace(TRAINING, max_seconds=1e-6, log_every=2)
+    train(tmp_path / "hurried", hurried)
+    assert (
+        load_artifact(tmp_path / "hurried" / "artifact").provenance["steps"] == 8
+    )  # twice the warm-up, whatever the time
 
 
 def test_it_learns_what_it_sees(tmp_path: Path) -> None:
@@ -171,8 +186,11 @@ def test_a_prior_learns_its_language(tmp_path: Path) -> None:
 def test_codes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     codes, labels = language(64, 0)
     with pytest.raises(ValueError, match=r"codes: expected shape \(B, 3\), got \(64, 2\)"):
-        train_prior(codes[:, :2], tmp_path / "a", config=PRIOR, labels=labels)
+        train_prior(codes[:, :2], tmp_path, config=PRIOR, labels=labels)
     with pytest.raises(ValueError, match="codes: expected 0 to 3, got 1 to 4"):
-        train_prior(codes + 1, tmp_path / "b", config=PRIOR, labels=labels)
+        train_prior(codes + 1, tmp_path, config=PRIOR, labels=labels)
     with pytest.raises(ValueError, match=r"labels: expected \(64,\) of 2 classes, got None"):
-        train_prior(codes, tmp_path / "c", config=PRIOR)
+        train_prior(codes, tmp_path, config=PRIOR)
+    with pytest.raises(ValueError, match="codes: expected at least a batch of 64, got 10"):
+        train_prior(codes[:10], tmp_path, config=PRIOR, labels=labels[:10])
+    assert not any(tmp_path.iterdir())

@@ -132,7 +132,7 @@ def test_a_warm_start_keeps_the_codebook(store: RolloutStore, tmp_path: Path) ->
 
 
 def test_a_codebook_larger_than_the_data_is_refused(store: RolloutStore, tmp_path: Path) -> None:
-    config = VQVAEConfig(width=2, codes=5000, code_size=2)
+    config = VQVAEConfig(width=2, codes=5000, code_size=2, warmup_steps=2)
     with pytest.raises(
         ValueError, match=r"codes: expected at most the .* give more data or a smal"
     ):

@@ -1,3 +1,4 @@
+import itertools
 from typing import Any
 
 import numpy as np
@@ -160,3 +161,26 @@ def test_wrong_shapes_and_codes_are_named(vision: VQVAE) -> None:
         vision.decode(torch.zeros(2, 17))
     with pytest.raises(ValueError, match="codes: expected 0 to 4, got 0 to 5"):
         vision.latents_of(torch.tensor([[0, 1, 2, 3, 4, 5]]))
+
+
+@pytest.mark.parametrize("quantiser", ["ema", "gradient", "fsq"])
+def test_half_precision_ends_at_the_codebook(quantiser: Any) -> None:
+    config = VQVAEConfig(
+        frame_size=(16, 16),
+        width=4,
+        downsamplings=2,
+        codes=8,
+        code_size=4,
+        warmup_steps=0,
+        quantiser=quantiser,
+        levels=(3, 3),
+    )
+    vision = VQVAE(config)
+    frames = torch.randint(256, (4, 16, 16, 3), dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    vision.prepare(0, lambda: itertools.repeat(frames), generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = vision.loss(frames, generator)
+    loss.backward()
+    assert bool(torch.isfinite(loss))
+    assert all(value.dtype == torch.float32 for value in vision.state_dict().values())
