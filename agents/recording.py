@@ -193,11 +193,14 @@ class Film:
         )
 
     def _reconstruction_panel(self, frame: np.ndarray, seen: np.ndarray) -> Panel:
+        kept = self._eye.vision
         error = float(((frame.astype(float) - seen) ** 2).mean() ** 0.5)
         return Panel(
             label="reconstruction",
             picture=seen,
-            note=f"{self._eye.vision.latent_size} numbers",
+            note=f"{kept.tokens} codes"
+            if isinstance(kept, VQVAE)
+            else f"{kept.latent_size} numbers",
             figures=[("RMS error", f"{error:.1f} of 255")],
             color=AMBER,
         )

@@ -18,3 +18,16 @@ python -m wmrl.scripts.score_table random "car-racing-dream=$run/round-4/driver"
   "car-racing-real=$run/real/driver" cma-es-dream=runs/cma/artifact \
   real-z=runs/real-z/artifact real-zh=runs/real-zh/artifact
 python -m wmrl.scripts.ship "$run" --command "wmrl train --hours 1 --seed 0"
+
+# The same in symbols.
+symbols=runs/car-racing-symbols
+wmrl train --symbols --out "$symbols" --hours 1 --seed 0
+cp "$symbols/curve.csv" results/curve-symbols.csv
+python -m wmrl.scripts.score_table "car-racing-symbols-dream=$symbols/round-4/driver" \
+  "car-racing-symbols-real=$symbols/real/driver"
+python -m wmrl.scripts.ship "$symbols" --command "wmrl train --symbols --hours 1 --seed 0"
+wmrl compare-memories "$symbols"/round-*/data --minutes 2
+
+# Earlier experiments; Fashion-MNIST is Debian's package dataset-fashion-mnist.
+wmrl reproduce vqvae
+wmrl reproduce binary-vae

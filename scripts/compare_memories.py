@@ -120,15 +120,16 @@ def write_table(rows: Sequence[dict[str, Any]], *, minutes: float) -> str:
     import numpy as np
 
     heads = ["memory", "parameters", "steps", "nats a frame", "right codes", "reward R²"]
-    heads += [f"dream's error after {horizon}" for horizon in HORIZONS] + ["the eye's own"]
+    heads += [f"{name}, after {horizon}" for horizon in HORIZONS for name in ("dream", "likeliest")]
+    heads += ["the eye's own"]
     lines = [
         "# Memories",
         "",
         f"Held-out episodes; mean ± standard deviation over {len({r['seed'] for r in rows})} seeds",
-        f"of {minutes:g} minutes of training each. Errors of open-loop dreams at temperature 1 are",
-        "squared and summed over a frame's pixels in [0, 1]; a copy is the dream's first frame,",
-        "left standing. Made by `wmrl compare-memories`; every run is in",
-        "[results.json](results.json).",
+        f"of {minutes:g} minutes of training each. Errors of open-loop dreams (at temperature 1,",
+        "and of what is always likeliest next) are squared and summed over a frame's pixels in",
+        "[0, 1]; a copy is the dream's first frame, left standing. Made by",
+        "`wmrl compare-memories`; every run is in [results.json](results.json).",
         "",
         f"| {' | '.join(heads)} |",
         "| --- " * len(heads) + "|",
@@ -155,16 +156,16 @@ def write_table(rows: Sequence[dict[str, Any]], *, minutes: float) -> str:
             cell([j["nats_per_frame"]["memory"] for j in judged], ".1f") if symbols else "–",
             cell([j["accuracy"]["memory"] for j in judged], ".1%") if symbols else "–",
             "–" if explained is None else explained,
-            *(error(judged, horizon, "dream") for horizon in HORIZONS),
+            *(error(judged, h, name) for h in HORIZONS for name in ("dream", "likeliest")),
             error(judged, HORIZONS[0], "reconstruction"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     counted = [row["held_out"] for row in rows if "accuracy" in row["held_out"]]
     if counted:
         nats, accuracy = counted[0]["nats_per_frame"], counted[0]["accuracy"]
-        errors = [error(counted, horizon, "copy_last") for horizon in HORIZONS]
+        errors = [error(counted, h, "copy_last") for h in HORIZONS for _ in range(2)]
         copied = [f"{nats['copy_last']:.1f}", f"{accuracy['copy_last']:.1%}", "–", *errors, "–"]
         lines.append(f"| a copy of the last frame | – | – | {' | '.join(copied)} |")
-        blank = " | ".join(["–"] * (3 + len(HORIZONS)))
+        blank = " | ".join(["–"] * (3 + 2 * len(HORIZONS)))
         lines.append(f"| bigram, by place | – | – | {nats['bigram']:.1f} | {blank} |")
     return "\n".join([*lines, ""])

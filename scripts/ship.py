@@ -181,8 +181,8 @@ def memory_card(names: Names, members: list[dict[str, Any]], made: dict[str, Any
     ]
     rows = "\n".join(f"| {' | '.join(row)} |" for row in table)
     loops = "\n".join(
-        f"| {steps} | {row['dream']:.1f} | {row['copy_last']:.1f} | {row['reconstruction']:.1f} "
-        f"| {row['dreams']} |"
+        f"| {steps} | {row['dream']:.1f} | {row['likeliest']:.1f} | {row['copy_last']:.1f} "
+        f"| {row['reconstruction']:.1f} | {row['dreams']} |"
         for steps, row in sorted(judged[0]["open_loop"].items(), key=lambda item: int(item[0]))
     )
     return f"""# {names.memory}
@@ -191,11 +191,12 @@ def memory_card(names: Names, members: list[dict[str, Any]], made: dict[str, Any
 
 {rows}
 
-Open loop, first member: decoded squared error after so many steps, against the last frame seen
-and against the reconstruction of the true one.
+Open loop, first member: decoded squared error after so many steps, of a dream at temperature 1 and
+of what is always likeliest next, against the last frame seen and against the reconstruction of the
+true one.
 
-| steps | dream | copy last | reconstruction | dreams |
-| --- | --- | --- | --- | --- |
+| steps | dream | likeliest | copy last | reconstruction | dreams |
+| --- | --- | --- | --- | --- | --- |
 {loops}
 """
 

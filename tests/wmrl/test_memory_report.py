@@ -110,7 +110,8 @@ def test_a_perfect_dream_is_as_good_as_the_reconstruction(make_rollouts: MakeRol
         "15": 11 + 3,
     }
     for horizon, row in report.items():
-        assert row["dream"] == pytest.approx(row["reconstruction"], rel=0.02)
+        for name in ("dream", "likeliest"):
+            assert row[name] == pytest.approx(row["reconstruction"], rel=0.02)
         moved = []
         for index in (0, 2):
             frames = store.frames(index).astype(np.float64) / 255
