@@ -1,7 +1,7 @@
 """Compares memories that learned from the same recordings: what each foretells, and how fast.
 
 In symbols: an LSTM and a Transformer, a frame's codes all at once and one after the other, beside
-counting; and an MDN-RNN over a VAE's latents. Each learns for the same time. Killed at any moment,
+counting; and an MDN-RNN over a VAE's latents. Each learns for as many steps. Killed at any moment,
 the same command goes on. The folder ends up with table.md and results.json.
 """
 
@@ -37,8 +37,8 @@ class Args:
     """Where the table goes."""
     work: Path = Path("runs/compare-memories")
     """Where the memories are trained; what is there is not trained again."""
-    minutes: float = 3.0
-    """Time that each learns for."""
+    steps: int = 1500
+    """Gradient steps of each, in the batches that suit its kind."""
     sequence_length: int = 48
     """Transitions in a sequence."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -86,7 +86,7 @@ def main(args: Args) -> None:
         "versions": package_versions(),
     }
     write_report(args.out / "results.json", {**about, "rows": rows})
-    table = write_table(rows, minutes=args.minutes)
+    table = write_table(rows)
     (args.out / "table.md").write_text(table)
     print(table)
 
@@ -107,15 +107,10 @@ def _training(args: Args, seed: int, *, symbols: bool) -> "MemoryTrainingConfig"
     from wmrl.train_memory import MemoryTrainingConfig
 
     make = MemoryTrainingConfig.symbols if symbols else MemoryTrainingConfig
-    return make(
-        steps=1_000_000,
-        sequence_length=args.sequence_length,
-        max_seconds=60 * args.minutes,
-        seed=seed,
-    )
+    return make(steps=args.steps, sequence_length=args.sequence_length, seed=seed)
 
 
-def write_table(rows: Sequence[dict[str, Any]], *, minutes: float) -> str:
+def write_table(rows: Sequence[dict[str, Any]]) -> str:
     """Mean and standard deviation over seeds, as Markdown."""
     import numpy as np
 
@@ -126,7 +121,7 @@ def write_table(rows: Sequence[dict[str, Any]], *, minutes: float) -> str:
         "# Memories",
         "",
         f"Held-out episodes; mean ± standard deviation over {len({r['seed'] for r in rows})} seeds",
-        f"of {minutes:g} minutes of training each. Errors of open-loop dreams (at temperature 1,",
+        "of training. Errors of open-loop dreams (at temperature 1,",
         "and of what is always likeliest next) are squared and summed over a frame's pixels in",
         "[0, 1]; a copy is the dream's first frame, left standing. Made by",
         "`wmrl compare-memories`; every run is in [results.json](results.json).",

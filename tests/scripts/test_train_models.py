@@ -139,7 +139,7 @@ def test_memories_are_compared(
 ) -> None:
     words = ["compare-memories", str(make_store()), "--codes", str(symbols / "artifact")]
     words += ["--gaussian", str(eye / "artifact"), "--work", str(tmp_path / "work"), "--out"]
-    words += [str(tmp_path / "out"), "--minutes", "0.0001", "--seeds", "0"]
+    words += [str(tmp_path / "out"), "--steps", "2", "--seeds", "0"]
     words += ["--sequence-length", "4"]
     assert cli.run(words) == 0
     rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
