@@ -20,7 +20,11 @@ import numpy as np
 
 import wmrl
 
-SHIPPED_NAMES = ("car-racing-vae", "car-racing-mdnrnn", "car-racing-real", "car-racing-dream")
+SHIPPED_NAMES = (
+    *("car-racing-vae", "car-racing-mdnrnn", "car-racing-real", "car-racing-dream"),
+    *("car-racing-vqvae", "car-racing-symbols"),
+    *("car-racing-symbols-real", "car-racing-symbols-dream"),
+)
 _RIVALS = (
     ("box2d", "box2d-py"),
     ("pygame", "pygame-ce"),

@@ -22,6 +22,8 @@ OPENERS: dict[str, Callable[[Path], Any]] = {
     "car-racing-vae": load_vision,
     "car-racing-mdnrnn": load_memory,
     "car-racing-dream": open_driver,
+    "car-racing-vqvae": load_vision,
+    "car-racing-symbols": load_memory,
 }
 
 
@@ -38,6 +40,14 @@ OPENERS: dict[str, Callable[[Path], Any]] = {
         ("car-racing-mdnrnn", {"member": {"mixtures": 10**12}}),
         ("car-racing-mdnrnn", {"member": []}),
         ("car-racing-vae", {"kl_floor": 10**400}),
+        ("car-racing-vqvae", {"codes": 10**14}),
+        ("car-racing-vqvae", {"codes": 10**9, "quantiser": "gradient"}),
+        ("car-racing-vqvae", {"quantiser": "fsq", "levels": [10**9] * 3}),
+        ("car-racing-vqvae", {"code_size": 16.0}),
+        ("car-racing-symbols", {"member": {"codes": 10**12}}),
+        ("car-racing-symbols", {"member": {"token_size": 10**9}}),
+        ("car-racing-symbols", {"member": {"grid": [4, 5]}}),
+        ("car-racing-symbols", {"noise_floor": 0.2}),
         ("car-racing-dream", {"observation_size": 10**12}),
         ("car-racing-dream", {"policy_kwargs": {"net_arch": [10**5, 10**5]}}),
         ("car-racing-dream", {"policy_kwargs": {"net_arch": [-64, 64]}}),
