@@ -74,11 +74,11 @@ def test_chunks_bound_the_batch(eye):
 
 
 def test_controllers_wake_up_in_the_same_states(eye):
-    fitness = dream_fitness(eye, rollouts=2)
-    latent = fitness._starts(3, seed=0).latent.view(3, 2, -1)
+    fitness = dream_fitness(eye, rollouts=6)
+    latent = fitness._starts(3, seed=0).latent.view(3, 6, -1)
     assert torch.equal(latent[0], latent[1])
     assert torch.equal(latent[0], latent[2])
-    assert not torch.equal(latent[0, 0], latent[0, 1])
+    assert len(latent[0].unique(dim=0)) > 1  # rollouts differ
 
 
 def test_saturation_costs(eye):
