@@ -5,6 +5,7 @@ from typing import Any
 
 from wmrl.artifact import Artifact, ArtifactError
 from wmrl.envs.eye import Eye
+from wmrl.memory import matching_memory
 
 
 def eye_entry(eye: Eye, *, vision: str | Path, memory: str | Path | None = None) -> dict[str, Any]:
@@ -13,7 +14,8 @@ def eye_entry(eye: Eye, *, vision: str | Path, memory: str | Path | None = None)
     Args:
         eye: what the agent is trained with.
         vision: the shipped name or the path under which others will find its vision.
-        memory: the same for its memory; None where it has none.
+        memory: the same for its memory; ``"auto"`` for the shipped one of that vision, None
+            where it has none.
 
     Raises:
         ValueError: the eye has a memory and no name for it was given, or the other way round.
@@ -22,6 +24,8 @@ def eye_entry(eye: Eye, *, vision: str | Path, memory: str | Path | None = None)
         raise ValueError(
             f"memory: expected {'None' if eye.memory is None else 'a name or path'}, got {memory!r}"
         )
+    if memory == "auto":
+        memory = matching_memory(eye.vision.digest)
     return {
         "task": eye.task.name,
         "vision": str(vision),

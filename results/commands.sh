@@ -26,8 +26,6 @@ cp "$symbols/curve.csv" results/curve-symbols.csv
 python -m wmrl.scripts.score_table "car-racing-symbols-dream=$symbols/round-4/driver" \
   "car-racing-symbols-real=$symbols/real/driver"
 python -m wmrl.scripts.ship "$symbols" --command "wmrl train --symbols --hours 1 --seed 0"
-wmrl compare-memories "$symbols"/round-*/data
 
-# Earlier experiments; Fashion-MNIST is Debian's package dataset-fashion-mnist.
-wmrl reproduce vqvae
+# An earlier experiment.
 wmrl reproduce binary-vae

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from wmrl.scripts.tables import mean_and_spread
+
 if TYPE_CHECKING:
     from wmrl.code_memory import CodeMemoryConfig
     from wmrl.mdn_rnn import MDNRNNConfig
@@ -130,26 +132,26 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
         "| --- " * len(heads) + "|",
     ]
 
-    def cell(values: Sequence[float], form: str) -> str:
-        spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
-        return f"{np.mean(values):{form}} ± {spread:{form}}"
-
     def error(judged: Sequence[dict[str, Any]], horizon: str, guess: str) -> str:
         found = [j["open_loop"][horizon][guess] for j in judged if horizon in j["open_loop"]]
-        return cell(found, ".0f") if found else "–"  # where no episode is so long
+        return mean_and_spread(found, ".0f") if found else "–"  # where no episode is so long
 
     for name in dict.fromkeys(row["memory"] for row in rows):
         own = [row for row in rows if row["memory"] == name]
         judged = [row["held_out"] for row in own]
         symbols = "accuracy" in judged[0]
         known = [j["reward_r2"] for j in judged if j["reward_r2"] is not None]
-        explained = cell(known, ".2f") if known else None  # nothing, where rewards never vary
+        explained = (
+            mean_and_spread(known, ".2f") if known else None
+        )  # nothing, where rewards never vary
         cells = [
             name,
             f"{own[0]['parameters']:,}",
             f"{np.mean([row['steps'] for row in own]):.0f}",
-            cell([j["nats_per_frame"]["memory"] for j in judged], ".1f") if symbols else "–",
-            cell([j["accuracy"]["memory"] for j in judged], ".1%") if symbols else "–",
+            mean_and_spread([j["nats_per_frame"]["memory"] for j in judged], ".1f")
+            if symbols
+            else "–",
+            mean_and_spread([j["accuracy"]["memory"] for j in judged], ".1%") if symbols else "–",
             "–" if explained is None else explained,
             *(error(judged, h, name) for h in HORIZONS for name in ("dream", "likeliest")),
             error(judged, HORIZONS[0], "reconstruction"),

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from wmrl.scripts.tables import need
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -26,12 +28,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Writes the picture and says where it is."""
-    from importlib.util import find_spec
-
     from wmrl.metrics import read_metrics
 
-    if find_spec("matplotlib") is None:
-        raise ImportError('matplotlib missing: pip install "wmrl[reproduce]"')
+    need("matplotlib")
     from matplotlib.figure import Figure
 
     runs = sorted({file.parent for run in args.runs for file in run.rglob("metrics.csv")})

@@ -6,7 +6,7 @@ game with it and with the shipped drivers, prints what came of it, and writes fi
 
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,12 +62,7 @@ def main(args: Args) -> None:
     from rich.console import Console
 
     from wmrl.agents.driver import open_driver
-    from wmrl.artifact import load_artifact
-    from wmrl.memory import matching_memory
 
-    if args.memory == "auto":
-        digest = load_artifact(args.vision, kind="vision").digest
-        args = replace(args, memory=matching_memory(digest))
     console, started = Console(), time.perf_counter()
     # The trained drivers come first, so that a missing one is known before any work is done.
     trained = {Path(name).name: open_driver(name, device=args.device) for name in args.drivers}

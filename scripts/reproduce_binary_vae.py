@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from wmrl.scripts.tables import mean_and_spread, need
+
 if TYPE_CHECKING:
     from wmrl.binary_data import BinaryPoints
     from wmrl.binary_vae import BinaryVAE
@@ -43,7 +45,7 @@ def main(args: Args) -> None:
     from wmrl.train_binary_vae import REGIMES, bounds, train_binary_vae
     from wmrl.versions import package_versions
 
-    _need("matplotlib", "sklearn")
+    need("matplotlib", "sklearn")
     args.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for seed in args.seeds:
@@ -93,8 +95,6 @@ def separation(
 
 def write_table(rows: list[dict[str, Any]]) -> str:
     """Mean and standard deviation over seeds of each regime's figures, as Markdown."""
-    import numpy as np
-
     lines = [
         "# Binary VAE",
         "",
@@ -106,10 +106,7 @@ def write_table(rows: list[dict[str, Any]]) -> str:
     ]
     for regime in dict.fromkeys(row["regime"] for row in rows):
         mine = [row for row in rows if row["regime"] == regime]
-        cells = []
-        for column in COLUMNS:
-            values = [row[column] for row in mine]
-            cells.append(f"{np.mean(values):.3f} ± {np.std(values):.3f}")
+        cells = [mean_and_spread([row[column] for row in mine], ".3f") for column in COLUMNS]
         lines.append(f"| {regime} | {len(mine)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -154,11 +151,3 @@ def _draw_latents(vae: "BinaryVAE", data: "BinaryPoints", curve: list[float], pa
 
 def _plain(args: Args) -> dict[str, Any]:
     return {**asdict(args), "out": str(args.out)}
-
-
-def _need(*packages: str) -> None:
-    from importlib.util import find_spec
-
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing:
-        raise ImportError(f'{", ".join(missing)} missing: pip install "wmrl[reproduce]"')

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from wmrl.scripts.tables import mean_and_spread, need
+
 if TYPE_CHECKING:
     from wmrl.image_experiment import ExperimentConfig
     from wmrl.image_sets import ImageSet
@@ -74,7 +76,7 @@ def main(args: Args) -> None:
     from wmrl.scripts import vqvae_pictures
     from wmrl.versions import package_versions
 
-    _need("matplotlib")
+    need("matplotlib")
     if len(args.epochs) != 2:
         raise ValueError(f"epochs: expected two numbers, of digits and folders, got {args.epochs}")
     sets = {seed: _image_sets(args, seed) for seed in args.seeds}  # complains before any work
@@ -180,24 +182,12 @@ def _table(
     titles: tuple[dict[str, str], ...],
 ) -> list[str]:
     """Lines of a table with a row for each combination of keys."""
-    import numpy as np
-
     heads = [*keys, *(title for title, _ in columns.values())]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for group in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):
         own = [row for row in rows if tuple(row[key] for key in keys) == group]
         cells = [title[name] for title, name in zip(titles, group, strict=True)]
         for column, (_, form) in columns.items():
-            values = np.array([row[column] for row in own])
-            spread = values.std(ddof=1) if len(values) > 1 else 0.0
-            cells.append(f"{values.mean():{form}} ± {spread:{form}}")
+            cells.append(mean_and_spread([row[column] for row in own], form))
         lines.append(f"| {' | '.join(cells)} |")
     return lines
-
-
-def _need(*packages: str) -> None:
-    from importlib.util import find_spec
-
-    missing = [package for package in packages if find_spec(package) is None]
-    if missing:
-        raise ImportError(f'{", ".join(missing)} missing: pip install "wmrl[reproduce]"')

@@ -9,7 +9,7 @@ score/std in the game.
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -93,15 +93,10 @@ class Args:
 def main(args: Args) -> None:
     """Trains, writes the agent and says where it is."""
     from wmrl.agents.loading import load_agent
-    from wmrl.artifact import load_artifact
     from wmrl.envs.eye import Eye
-    from wmrl.memory import matching_memory
 
     if args.memory == "none" and args.env == "dream":
         raise ValueError("memory: there is no dream without one; name one, or use --env real")
-    if args.memory == "auto":
-        digest = load_artifact(args.vision, kind="vision").digest
-        args = replace(args, memory=matching_memory(digest))
     memory = None if args.memory == "none" else args.memory
     eye = Eye.open(args.task, args.vision, memory, device=args.device)
     init = None if args.init is None else load_agent(args.init)
@@ -218,7 +213,7 @@ def _lasting(name_or_path: str) -> str:
     """A shipped name as it is, and a path in full: the agent may be opened from elsewhere."""
     from wmrl.artifact import find_artifact, shipped_artifacts
 
-    if name_or_path in shipped_artifacts():
+    if name_or_path in ("auto", *shipped_artifacts()):
         return name_or_path
     return str(find_artifact(name_or_path).resolve())
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wmrl.code_baselines import Bigram, Unigram, bits_per_dimension
 from wmrl.code_metrics import code_counts, effective_rank
-from wmrl.code_prior import CodePriorConfig
+from wmrl.code_prior import CodePrior, CodePriorConfig
 from wmrl.discretised_logistic import DiscretisedLogistic
 from wmrl.image_sets import ImageSet
 from wmrl.train_images import decode_codes, encode_images, train_on_images
@@ -182,7 +182,7 @@ class Experiment:
             for prior, nats in self._prior_nats(name, known, judged).items()
         }
 
-    def prior(self, name: str, prior: str, known: Tensor) -> Any:
+    def prior(self, name: str, prior: str, known: Tensor) -> CodePrior:
         """A prior over a variant's codes ``known: (N, T)``, trained: see :data:`PRIORS`."""
         config, labels = self.config, torch.from_numpy(self.images.labels[: len(known)])
         model, training = prior_recipe(

@@ -62,6 +62,11 @@ class QuantiserConfig:
             )
         _check_options(self)
 
+    @property
+    def least_steps(self) -> int:
+        """Steps of training after which a codebook has had as much time as the warm-up."""
+        return 2 * self.warmup_steps
+
     def check_training(self, *, vectors: int, steps: int) -> None:
         """Raises ``ValueError`` unless a codebook can be learned from so much, for so long.
 

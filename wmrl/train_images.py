@@ -76,7 +76,7 @@ def train_on_images(
             training,
             label=path.name,
             progress=progress,
-            least_steps=2 * config.warmup_steps,
+            least_steps=config.least_steps,
         )
 
         def draw(step: int) -> Iterator[Tensor]:

@@ -71,11 +71,12 @@ def train_vision(
     kind: type[Vision] = VAE if isinstance(config, VAEConfig) else VQVAE
     split = split_episodes(stores, held_out=training.held_out)
     _check_frames(stores[0], config)
-    warmup = config.warmup_steps if isinstance(config, VQVAEConfig) and init is None else 0
+    least_steps = 0
     if isinstance(config, VQVAEConfig) and init is None:
         frames = sum(episode.summary.length + 1 for episode in split.train)
         vectors = frames * config.grid[0] * config.grid[1]
         config.check_training(vectors=vectors, steps=training.steps)
+        least_steps = config.least_steps
     provenance = {
         "command": "train-vision",
         "task": stores[0].metadata.task,
@@ -92,7 +93,7 @@ def train_vision(
             load_weights(vision, load_artifact(init, kind="vision"))
         vision.to(resolved)
         trainer = Trainer(
-            vision, run, training, label="vision", progress=progress, least_steps=2 * warmup
+            vision, run, training, label="vision", progress=progress, least_steps=least_steps
         )
         _train(vision, trainer, split, training, afresh=init is None)
         return _finish(vision, path, split, {**provenance, "steps": trainer.step})

@@ -31,3 +31,13 @@ def test_names_match_the_parts(tiny):
         eye_entry(blind, vision="shipped", memory="name")
     with pytest.raises(ValueError, match="memory: expected a name or path, got None"):
         eye_entry(Eye.open("car-racing", tiny.vision, tiny.memory), vision="shipped")
+
+
+@pytest.mark.parametrize(
+    ("vision", "memory"),
+    [("car-racing-vae", "car-racing-mdnrnn"), ("car-racing-vqvae", "car-racing-symbols")],
+)
+def test_the_memory_of_a_shipped_eye_has_a_name(vision, memory):
+    eye = Eye.open("car-racing", vision, "auto")
+    entry = eye_entry(eye, vision=vision, memory="auto")
+    assert (entry["memory"], entry["memory_digest"]) == (memory, eye.memory.digest)

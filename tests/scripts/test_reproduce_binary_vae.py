@@ -26,5 +26,5 @@ def test_table() -> None:
     figures = {"log_evidence": -2.0, "silhouette": 0.5, "probe_accuracy": 0.75}
     rows = [{"regime": "constant", "seed": s, "elbo": -3.0 - s, **figures} for s in (0, 2)]
     assert write_table(rows).splitlines()[-1] == (
-        "| constant | 2 | -4.000 ± 1.000 | -2.000 ± 0.000 | 0.500 ± 0.000 | 0.750 ± 0.000 |"
+        "| constant | 2 | -4.000 ± 1.414 | -2.000 ± 0.000 | 0.500 ± 0.000 | 0.750 ± 0.000 |"
     )

@@ -1,0 +1,24 @@
+"""What the scripts that write tables of results have in common."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+
+def mean_and_spread(values: Sequence[float], form: str) -> str:
+    """``mean ± standard deviation`` of some seeds' figures (n − 1 below it; 0 of one alone).
+
+    Args:
+        values: one for each seed.
+        form: format of both numbers.
+    """
+    import numpy as np
+
+    spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return f"{np.mean(values):{form}} ± {spread:{form}}"
+
+
+def need(*packages: str) -> None:
+    """Raises ``ImportError`` unless packages of the ``reproduce`` extra are installed."""
+    missing = [package for package in packages if find_spec(package) is None]
+    if missing:
+        raise ImportError(f'{", ".join(missing)} missing: pip install "wmrl[reproduce]"')
