@@ -16,7 +16,7 @@ from wmrl.learning_memory import LearningMemory, LearningMemoryConfig
 from wmrl.losses import masked_mean
 from wmrl.memory import Memory, MemoryState, P, Transition
 from wmrl.quantisers import nearest
-from wmrl.sampling import draw_codes
+from wmrl.sampling import draw_codes, draw_endings
 from wmrl.sampling import dropout as drop
 from wmrl.sequences import SequenceBatch, pick_rows, segments
 
@@ -293,10 +293,8 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
     ) -> Transition:
         """Draws the next codes and whether the episode ends; the reward is the expected one."""
         codes = self.draw(prediction.places, temperature=temperature, generator=generator)
-        odds = prediction.termination
-        uniform = torch.rand(odds.shape, generator=generator, device=odds.device)
-        terminated = uniform < torch.sigmoid(odds)
-        return Transition(self.latents_of(codes), prediction.reward, terminated)
+        ended = draw_endings(prediction.termination, generator=generator)
+        return Transition(self.latents_of(codes), prediction.reward, ended)
 
     def draw(
         self, places: Tensor, *, temperature: float = 1.0, generator: torch.Generator | None = None

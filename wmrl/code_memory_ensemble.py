@@ -9,6 +9,7 @@ from torch import Tensor
 from wmrl.code_memory import CodeMemory, CodeMemoryConfig, CodeStarts
 from wmrl.memory import Memory, Transition
 from wmrl.memory_ensemble import EnsemblePrediction, MemoryEnsemble, MemoryEnsembleConfig
+from wmrl.sampling import draw_endings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +66,14 @@ class CodeMemoryEnsemble(CodeStarts[EnsemblePrediction], MemoryEnsemble):
         hand = -(-count // members)
         dealt = torch.randperm(members * hand, generator=generator, device=device)
         hands = dealt.clamp(max=count - 1).view(members, hand)
-        drawn = [
-            own.draw(each.places[rows], temperature=temperature, generator=generator)
-            for own, each, rows in zip(self._codes(), prediction.members, hands, strict=True)
-        ]
-        codes = torch.empty_like(torch.cat(drawn)).index_copy_(0, dealt, torch.cat(drawn))[:count]
-        odds = torch.sigmoid(prediction.termination)
-        ended = torch.rand(odds.shape, generator=generator, device=device) < odds
+        drawn = torch.cat(
+            [
+                own.draw(each.places[rows], temperature=temperature, generator=generator)
+                for own, each, rows in zip(self._codes(), prediction.members, hands, strict=True)
+            ]
+        )
+        codes = torch.empty_like(drawn).index_copy_(0, dealt, drawn)[:count]
+        ended = draw_endings(prediction.termination, generator=generator)
         return Transition(self.latents_of(codes), prediction.reward, ended)
 
     def _take_starts(self, member: Memory[Any]) -> None:

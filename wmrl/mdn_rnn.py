@@ -12,8 +12,8 @@ from wmrl.learning_memory import LearningMemory, LearningMemoryConfig
 from wmrl.losses import mixture_log_likelihood
 from wmrl.memory import MemoryState, Transition
 from wmrl.rows import row_linear
+from wmrl.sampling import draw_endings, sample_mixture
 from wmrl.sampling import dropout as drop
-from wmrl.sampling import sample_mixture
 from wmrl.sequences import segments
 
 # From this many rows on, a CPU runs oneDNN's whole LSTM layer faster than two matrix products.
@@ -169,9 +169,8 @@ class MDNRNN(LearningMemory[MixturePrediction]):
             temperature=temperature,
             generator=generator,
         )
-        odds = prediction.termination
-        uniform = torch.rand(odds.shape, generator=generator, device=odds.device)
-        return Transition(latent, prediction.reward, uniform < torch.sigmoid(odds))
+        ended = draw_endings(prediction.termination, generator=generator)
+        return Transition(latent, prediction.reward, ended)
 
     def log_likelihood(self, prediction: MixturePrediction, latents: Tensor) -> Tensor:
         """Log-density of the next latents ``(..., Z)``, for each dimension ``(..., Z)``."""

@@ -1,4 +1,4 @@
-"""Draws that the dream's inner loop makes: from mixtures, of codes, and of dropout masks.
+"""Draws that the dream's inner loop makes: from mixtures, of codes, endings and dropout masks.
 
 Each takes its randomness from the given generator and copies nothing to the host.
 """
@@ -75,6 +75,12 @@ def draw_codes(
     uniform = torch.rand(logits.shape[:-1], generator=generator, device=logits.device)[..., None]
     drawn = torch.searchsorted(cumulative, uniform * cumulative[..., -1:], right=True)
     return drawn.squeeze(-1).clamp_(max=logits.shape[-1] - 1)
+
+
+def draw_endings(log_odds: Tensor, *, generator: torch.Generator | None) -> Tensor:
+    """Whether each of some episodes ends, ``(...) bool``, given the log-odds of that ``(...)``."""
+    uniform = torch.rand(log_odds.shape, generator=generator, device=log_odds.device)
+    return uniform < torch.sigmoid(log_odds)
 
 
 def dropout(values: Tensor, *, rate: float, generator: torch.Generator) -> Tensor:

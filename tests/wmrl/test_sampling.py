@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from wmrl.sampling import dropout, sample_mixture
+from wmrl.sampling import draw_endings, dropout, sample_mixture
 
 _DRAWS = 200_000
 
@@ -77,3 +77,12 @@ def test_dropout_of_rate_zero_changes_nothing() -> None:
 def test_dropout_rate_is_checked() -> None:
     with pytest.raises(ValueError, match=r"rate: expected in \[0, 1\), got 1"):
         dropout(torch.zeros(1), rate=1.0, generator=torch.Generator())
+
+
+def test_endings_come_as_often_as_their_odds_say() -> None:
+    odds = torch.tensor([-100.0, -1.0, 0.0, 2.0, 100.0])[:, None].expand(-1, 20_000)
+    ended = draw_endings(odds, generator=torch.Generator().manual_seed(0))
+    expected = torch.sigmoid(odds[:, 0])
+    torch.testing.assert_close(ended.float().mean(1), expected, atol=0.015, rtol=0.0)
+    assert not ended[0].any()
+    assert ended[-1].all()
