@@ -1,6 +1,6 @@
 """What batched environments share of Gymnasium's three autoreset modes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,3 +50,11 @@ def final_observations(observations: Iterable[Any], ended: np.ndarray) -> np.nda
     for row, observation in zip(np.flatnonzero(ended), observations, strict=True):
         final[row] = observation
     return final
+
+
+def joint_seed(seed: int | Sequence[int | None] | None) -> int | None:
+    """One seed for a batch that shares one stream: several are hashed together."""
+    if not isinstance(seed, Sequence):
+        return seed
+    given = [value for value in seed if value is not None]
+    return int(np.random.SeedSequence(given).generate_state(1)[0]) if given else None

@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from wmrl.artifact import ArtifactError
 from wmrl.dream import DreamState, dream_observation, dream_start, dream_step
-from wmrl.envs.autoreset import final_observations, reset_mask, step_limit
+from wmrl.envs.autoreset import final_observations, joint_seed, reset_mask, step_limit
 from wmrl.envs.eye import Eye
 from wmrl.envs.tasks import Task
 from wmrl.envs.view import View, ViewName
@@ -175,9 +175,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         return tuple(enlarge(frame) for frame in frames)
 
     def _reseed(self, seed: int | Sequence[int | None] | None) -> None:
-        if isinstance(seed, Sequence):
-            given = [value for value in seed if value is not None]
-            seed = int(np.random.SeedSequence(given).generate_state(1)[0]) if given else None
+        seed = joint_seed(seed)
         super().reset(seed=seed)
         if seed is not None or self._generator is None:
             root = int(self.np_random.integers(2**62))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wmrl.envs.autoreset import final_observations, reset_mask, step_limit
+from wmrl.envs.autoreset import final_observations, joint_seed, reset_mask, step_limit
 
 
 def test_a_missing_mask_is_everything():
@@ -37,3 +37,9 @@ def test_final_observations_lie_in_their_rows():
     assert final.dtype == object
     assert final[0] is None
     assert [row.tolist() for row in final[1:]] == [[1.0], [2.0]]
+
+
+def test_seeds_of_a_batch_become_one():
+    assert joint_seed(None) is joint_seed([None, None]) is None
+    assert joint_seed(7) == 7
+    assert joint_seed([1, 2]) == joint_seed((1, None, 2)) != joint_seed([2, 1])
