@@ -1,0 +1,83 @@
+"""What a planar arm can not be made of: checks that say what was wrong and how to mend it.
+
+All raise ``ValueError``.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from wmrl.envs.arm_kinematics import ANGLE_LIMIT
+
+Locks = Sequence[tuple[int, float]] | Mapping[int, float]
+
+
+def checked_joints(joints: int) -> int:
+    """A number of joints, at least 1."""
+    if isinstance(joints, bool) or int(joints) != joints or joints < 1:
+        raise ValueError(f"joints: expected a whole number of at least 1, got {joints!r}")
+    return int(joints)
+
+
+def checked_lengths(link_lengths: Sequence[float], joints: int) -> tuple[float, ...]:
+    """One length of more than 0 for each link; 1/n each if there are none."""
+    lengths = tuple(map(float, link_lengths)) or (1.0 / joints,) * joints
+    if len(lengths) != joints:
+        raise ValueError(
+            f"link_lengths: expected {joints} lengths, one a joint, got {len(lengths)}; "
+            f"give as many, or joints={len(lengths)}"
+        )
+    for index, length in enumerate(lengths):
+        if not 0.0 < length < math.inf:
+            raise ValueError(
+                f"link_lengths: expected finite lengths of more than 0, got {length:g} for "
+                f"link {index}; leave a link out by making an arm with fewer joints"
+            )
+    return lengths
+
+
+def checked_locks(locks: Locks, joints: int) -> tuple[tuple[int, float], ...]:
+    """Pairs of joint and angle in order of the joints, not all of which are locked."""
+    given = locks.items() if isinstance(locks, Mapping) else locks
+    try:
+        # A mapping's keys are strings once a specification has been through JSON.
+        pairs = sorted((int(joint), float(angle)) for joint, angle in given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"locks: expected pairs of a joint's index and its angle, got {locks!r}"
+        ) from error
+    for joint, angle in pairs:
+        if not 0 <= joint < joints:
+            raise ValueError(f"locks: expected joints from 0 to {joints - 1}, got joint {joint}")
+        if not abs(angle) <= ANGLE_LIMIT:
+            raise ValueError(
+                "locks: expected angles in radians within ±pi/2 (±1.5708), got "
+                f"{angle:g} for joint {joint}; np.deg2rad turns degrees into radians"
+            )
+    if len({joint for joint, _ in pairs}) != len(pairs):
+        raise ValueError(f"locks: expected each joint at most once, got {pairs}")
+    if len(pairs) == joints:
+        raise ValueError(f"locks: expected at least one joint that moves, got all {joints} locked")
+    return tuple(pairs)
+
+
+def checked_obstacles(
+    obstacles: Sequence[tuple[float, float, float]],
+) -> tuple[tuple[float, float, float], ...]:
+    """Circles ``(x, y, radius)``, none of which covers the base."""
+    circles = []
+    for index, obstacle in enumerate(obstacles):
+        numbers = tuple(map(float, obstacle))
+        if len(numbers) != 3 or not all(map(math.isfinite, numbers)) or numbers[2] <= 0.0:
+            raise ValueError(
+                "obstacles: expected circles (x, y, radius), finite and with a radius of more "
+                f"than 0, got {obstacle!r} as number {index}"
+            )
+        x, y, radius = numbers
+        if math.hypot(x, y) <= radius:
+            raise ValueError(
+                f"obstacles: expected the base (0, 0) to be free, got {obstacle!r} as number "
+                f"{index}, which covers it, so that every arm collides; move it away or make "
+                "it smaller"
+            )
+        circles.append((x, y, radius))
+    return tuple(circles)
