@@ -8,6 +8,8 @@
   ``vsg/CarRacingLatent-v0``.
 - :class:`DreamEnv`, :class:`DreamVectorEnv` -- the game as its memory makes it up;
   ``vsg/CarRacingDream-v0``.
+- :class:`PlanarArmEnv`, :class:`PlanarArmVectorEnv` -- a planar arm, one pose an episode;
+  ``vsg/PlanarArm-v0``. :class:`Arm` evaluates batches of poses.
 - :class:`Eye` -- a vision and a memory, opened and checked against a task.
 
 Everything is imported when it is first asked for, so that importing this package needs neither
@@ -21,6 +23,7 @@ if __name__ != "wmrl.envs":  # pragma: no cover
     raise ImportError("this folder is the package 'wmrl.envs': install wmrl and import that")
 
 if TYPE_CHECKING:
+    from wmrl.envs.arm import Arm
     from wmrl.envs.car_racing import CarRacing
     from wmrl.envs.dream import DreamEnv
     from wmrl.envs.dream_vector import DreamVectorEnv
@@ -29,10 +32,13 @@ if TYPE_CHECKING:
     from wmrl.envs.frames import FrameEnv
     from wmrl.envs.latent import LatentEnv
     from wmrl.envs.latent_vector import LatentVectorEnv
+    from wmrl.envs.planar_arm import PlanarArmEnv
+    from wmrl.envs.planar_arm_vector import PlanarArmVectorEnv
     from wmrl.envs.tasks import CAR_RACING, Task, find_task, register_task
 
 __all__ = [
     "CAR_RACING",
+    "Arm",
     "CarRacing",
     "DreamEnv",
     "DreamVectorEnv",
@@ -41,12 +47,15 @@ __all__ = [
     "FrameVectorEnv",
     "LatentEnv",
     "LatentVectorEnv",
+    "PlanarArmEnv",
+    "PlanarArmVectorEnv",
     "Task",
     "find_task",
     "register_task",
 ]
 
 _MODULES = {
+    "Arm": "arm",
     "CAR_RACING": "tasks",
     "CarRacing": "car_racing",
     "DreamEnv": "dream",
@@ -56,6 +65,8 @@ _MODULES = {
     "FrameVectorEnv": "frame_vector",
     "LatentEnv": "latent",
     "LatentVectorEnv": "latent_vector",
+    "PlanarArmEnv": "planar_arm",
+    "PlanarArmVectorEnv": "planar_arm_vector",
     "Task": "tasks",
     "find_task": "tasks",
     "register_task": "tasks",

@@ -43,6 +43,11 @@ def _register_environments() -> None:
         max_episode_steps=250,
         kwargs={"task": "car-racing"},
     )
+    _register(
+        "vsg/PlanarArm-v0",
+        entry_point="wmrl.envs.planar_arm:PlanarArmEnv",
+        vector_entry_point="wmrl.envs.planar_arm_vector:PlanarArmVectorEnv",
+    )
 
 
 _register_environments()
