@@ -10,6 +10,7 @@
 - :mod:`wmrl.agents.evaluation` -- :func:`evaluate`, the protocol behind every score.
 - :mod:`wmrl.agents.behaviour`, :mod:`wmrl.agents.collection` -- drivers that gather data.
 - :mod:`wmrl.agents.recording` -- films of agents at work.
+- :mod:`wmrl.agents.arm_oracle` -- :func:`solve_targets`, the best that a planar arm can do.
 
 Names are loaded when they are used, so that importing this package is fast.
 """
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from wmrl.agents.agent import Agent
+    from wmrl.agents.arm_oracle import ArmOracleConfig, ArmOracleResult, solve_targets
     from wmrl.agents.cma_es import CMAES, CMAESConfig
     from wmrl.agents.collection import collect
     from wmrl.agents.controller import ControllerAgent, ControllerConfig
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CMAES",
     "Agent",
+    "ArmOracleConfig",
+    "ArmOracleResult",
     "CMAESConfig",
     "ControllerAgent",
     "ControllerConfig",
@@ -51,10 +55,12 @@ __all__ = [
     "latent_vec_env",
     "load_agent",
     "record",
+    "solve_targets",
 ]
 
 _MODULES = {
     "agent": ("Agent",),
+    "arm_oracle": ("ArmOracleConfig", "ArmOracleResult", "solve_targets"),
     "cma_es": ("CMAES", "CMAESConfig"),
     "collection": ("collect",),
     "controller": ("ControllerAgent", "ControllerConfig"),
