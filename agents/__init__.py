@@ -10,6 +10,11 @@
 - :mod:`wmrl.agents.evaluation` -- :func:`evaluate`, the protocol behind every score.
 - :mod:`wmrl.agents.behaviour`, :mod:`wmrl.agents.collection` -- drivers that gather data.
 - :mod:`wmrl.agents.recording` -- films of agents at work.
+- :mod:`wmrl.agents.dde` -- :class:`DDE`, MAP-Elites that learns an encoding of its elites.
+- :mod:`wmrl.agents.elites` -- :class:`ArchiveConfig` and :class:`Elites`, archives and what is in
+  them; :mod:`wmrl.agents.problems` -- what is searched.
+- :mod:`wmrl.agents.reconstruction_emitter`, :mod:`wmrl.agents.sliding_bandit` -- DDE's parts, for
+  ``ribs``.
 - :mod:`wmrl.agents.arm_oracle` -- :func:`solve_targets`, the best that a planar arm can do.
 
 Names are loaded when they are used, so that importing this package is fast.
@@ -27,33 +32,47 @@ if TYPE_CHECKING:
     from wmrl.agents.cma_es import CMAES, CMAESConfig
     from wmrl.agents.collection import collect
     from wmrl.agents.controller import ControllerAgent, ControllerConfig
+    from wmrl.agents.dde import DDE, DDEConfig
+    from wmrl.agents.elites import ArchiveConfig, Elites, load_elites
     from wmrl.agents.evaluation import EvaluationResult, evaluate, evaluate_dream
     from wmrl.agents.fitness import DreamFitness, RealFitness
     from wmrl.agents.loading import load_agent
     from wmrl.agents.ppo import PPOConfig, PPOLearner
+    from wmrl.agents.problems import ArmProblem
+    from wmrl.agents.reconstruction_emitter import ReconstructionEmitter
     from wmrl.agents.recording import record
     from wmrl.agents.sb3 import SB3Agent, dream_vec_env, latent_vec_env
+    from wmrl.agents.sliding_bandit import BanditScheduler, SlidingWindowUCB
 
 __all__ = [
     "CMAES",
+    "DDE",
     "Agent",
+    "ArchiveConfig",
     "ArmOracleConfig",
     "ArmOracleResult",
+    "ArmProblem",
+    "BanditScheduler",
     "CMAESConfig",
     "ControllerAgent",
     "ControllerConfig",
+    "DDEConfig",
     "DreamFitness",
+    "Elites",
     "EvaluationResult",
     "PPOConfig",
     "PPOLearner",
     "RealFitness",
+    "ReconstructionEmitter",
     "SB3Agent",
+    "SlidingWindowUCB",
     "collect",
     "dream_vec_env",
     "evaluate",
     "evaluate_dream",
     "latent_vec_env",
     "load_agent",
+    "load_elites",
     "record",
     "solve_targets",
 ]
@@ -64,12 +83,17 @@ _MODULES = {
     "cma_es": ("CMAES", "CMAESConfig"),
     "collection": ("collect",),
     "controller": ("ControllerAgent", "ControllerConfig"),
+    "dde": ("DDE", "DDEConfig"),
+    "elites": ("ArchiveConfig", "Elites", "load_elites"),
     "evaluation": ("EvaluationResult", "evaluate", "evaluate_dream"),
     "fitness": ("DreamFitness", "RealFitness"),
     "loading": ("load_agent",),
     "ppo": ("PPOConfig", "PPOLearner"),
+    "problems": ("ArmProblem",),
+    "reconstruction_emitter": ("ReconstructionEmitter",),
     "recording": ("record",),
     "sb3": ("SB3Agent", "dream_vec_env", "latent_vec_env"),
+    "sliding_bandit": ("BanditScheduler", "SlidingWindowUCB"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -28,7 +28,7 @@ from wmrl.typed_config import build_config
 
 FORMAT_VERSION = 1
 _LARGEST_HALF = torch.finfo(torch.float16).max
-KINDS = ("vision", "memory", "prior", "agent")
+KINDS = ("vision", "memory", "prior", "encoding", "elites", "agent")
 SHIPPED = Path(__file__).parent / "artifacts"
 
 C = TypeVar("C")
@@ -47,7 +47,7 @@ class Artifact:
 
     Attributes:
         path: the folder.
-        kind: ``"vision"``, ``"memory"``, ``"prior"`` or ``"agent"``.
+        kind: ``"vision"``, ``"memory"``, ``"prior"``, ``"encoding"``, ``"elites"`` or ``"agent"``.
         class_name: the class that it restores, for instance ``"VAE"``.
         config: keyword arguments of that class's config dataclass.
         provenance: how it was made: command, seed, data hash, package versions, scores.
@@ -113,7 +113,7 @@ def save_artifact(
 
     Args:
         path: the folder to write.
-        kind: ``"vision"``, ``"memory"``, ``"prior"`` or ``"agent"``.
+        kind: ``"vision"``, ``"memory"``, ``"prior"``, ``"encoding"``, ``"elites"`` or ``"agent"``.
         class_name: the class that :func:`load_artifact`'s caller will restore.
         config: JSON-able configuration of that class.
         tensors: the weights.

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from wmrl.encoding import Encoding
 from wmrl.initialisation import seeded_weights
 from wmrl.quantised_autoencoder import QuantisedAutoencoder, QuantiserConfig, make_quantiser
 
@@ -38,7 +39,7 @@ class VectorVQVAEConfig(QuantiserConfig):
             )
 
 
-class VectorVQVAE(QuantisedAutoencoder):
+class VectorVQVAE(QuantisedAutoencoder, Encoding):
     """A VQ-VAE of dense layers: vectors ``(B, X)`` become T codes each, of one codebook.
 
     Args:
@@ -74,7 +75,7 @@ class VectorVQVAE(QuantisedAutoencoder):
 
     def codes(self, vectors: Tensor) -> Tensor:
         """Vectors ``(B, X) float32`` to codes ``(B, T) int64``."""
-        self._check_vectors(vectors)
+        self.check_vectors(vectors)
         return self.quantiser.encode(self._encode(vectors)).view(len(vectors), self.tokens)
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ class VectorVQVAE(QuantisedAutoencoder):
             The loss ``()``, and its parts ``squared_error`` (summed over X) and ``commitment``
             (summed over T codes, without its weight).
         """
-        self._check_vectors(vectors)
+        self.check_vectors(vectors)
         return self._loss_of(vectors, generator)
 
     def prepare(
@@ -116,12 +117,6 @@ class VectorVQVAE(QuantisedAutoencoder):
     def _decode(self, vectors: Tensor, count: int) -> Tensor:
         decoded: Tensor = self.decoder(vectors.reshape(count, self.latent_size))
         return decoded
-
-    def _check_vectors(self, vectors: Tensor) -> None:
-        if vectors.ndim != 2 or vectors.shape[1] != self.config.size:
-            raise ValueError(
-                f"vectors: expected shape (B, {self.config.size}), got {tuple(vectors.shape)}"
-            )
 
 
 def _layers(widths: list[int]) -> list[nn.Module]:

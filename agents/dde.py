@@ -1,0 +1,403 @@
+"""DDE-Elites: MAP-Elites whose variation learns what its elites have in common."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from ribs.archives import ArchiveBase
+from torch import Tensor
+
+from wmrl.agents.elites import Elites
+from wmrl.agents.problems import Problem
+from wmrl.agents.progress import learning_progress
+from wmrl.agents.reconstruction_emitter import ReconstructionEmitter
+from wmrl.agents.sliding_bandit import BanditScheduler, SlidingWindowUCB
+from wmrl.device import resolve_device
+from wmrl.encoding import Encoding
+from wmrl.encoding_trainer import EncodingTrainer, EncodingTrainingConfig
+from wmrl.metrics import MetricsLogger
+from wmrl.run import Run
+from wmrl.seeding import integer_seed, numpy_generator, torch_generator
+from wmrl.vector_vae import VectorVAE, VectorVAEConfig
+from wmrl.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
+
+_CHECKPOINT = "dde"
+_FILL_ROUNDS = 1000
+EncodingConfig = VectorVAEConfig | VectorVQVAEConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDEConfig:
+    """How elites are searched for.
+
+    The defaults find more of them, and better ones, than those of Data-Driven Encodings, which are
+    :meth:`as_published`.
+
+    Attributes:
+        generations: batches of children.
+        batch_size: children a batch.
+        fill: share of the cells that random solutions fill before the first generation.
+        crossovers: shares of reconstructive children; with each of the mutations an arm.
+        mutations: σ_iso and σ_line of each way to mutate, for solutions in [−1, 1].
+        reward: of the bandit, see :class:`~wmrl.agents.sliding_bandit.BanditScheduler`.
+        window: generations that the bandit remembers.
+        exploration: weight of the bandit's bonus.
+        encoding: the model; None for none, and then ``crossovers`` must be ``(0.0,)``.
+        training: how it learns.
+        train_every: generations between its trainings.
+        log_every: generations that one row of the metrics covers.
+        checkpoint_every: generations between checkpoints, a multiple of ``log_every``. A run is the
+            same bits however often it was interrupted, but not with another number here.
+        snapshots: how often, evenly over the run, the map is kept for its film.
+    """
+
+    generations: int = 10_000
+    batch_size: int = 100
+    fill: float = 0.05
+    crossovers: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    mutations: tuple[tuple[float, float], ...] = ((0.006, 0.2), (0.03, 0.0))
+    reward: Literal["entered", "qd_score"] = "qd_score"
+    window: int = 200
+    exploration: float = 0.5
+    encoding: EncodingConfig | None = field(default_factory=VectorVAEConfig)
+    training: EncodingTrainingConfig = field(default_factory=EncodingTrainingConfig)
+    train_every: int = 10
+    log_every: int = 50
+    checkpoint_every: int = 100
+    snapshots: int = 100
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "crossovers", tuple(self.crossovers))
+        object.__setattr__(self, "mutations", tuple((iso, line) for iso, line in self.mutations))
+        for name in ("crossovers", "mutations"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: expected at least one number, got none")
+        counts = ("generations", "batch_size", "train_every", "log_every", "checkpoint_every")
+        for name in (*counts, "snapshots"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not 0.0 < self.fill <= 0.5:
+            raise ValueError(f"fill: expected a share in (0, 0.5], got {self.fill}")
+        if self.checkpoint_every % self.log_every:
+            raise ValueError(
+                f"checkpoint_every: expected a multiple of log_every ({self.log_every}), got "
+                f"{self.checkpoint_every}"
+            )
+        if self.encoding is None and max(self.crossovers) > 0:
+            raise ValueError(
+                f"crossovers: expected (0.0,) without an encoding, got {self.crossovers}"
+            )
+
+    @property
+    def arms(self) -> tuple[tuple[float, float, float], ...]:
+        """Crossover, σ_iso and σ_line of each arm of the bandit."""
+        return tuple((share, *sigmas) for share in self.crossovers for sigmas in self.mutations)
+
+    @classmethod
+    def as_published(cls, **changes: Any) -> Self:
+        """The settings of Data-Driven Encodings, with some changed."""
+        published: dict[str, Any] = {
+            "mutations": ((0.006, 0.2), (0.006, 0.0)),
+            "reward": "entered",
+            "window": 1000,
+            "exploration": 2**0.5,
+            "training": EncodingTrainingConfig(weight_penalty=0.0),
+            "train_every": 1,
+        }
+        return cls(**published | changes)
+
+    @property
+    def snapshot_every(self) -> int:
+        """Generations between snapshots."""
+        return max(1, self.generations // self.snapshots)
+
+
+class DDE:
+    """Searches for elites (Gaier, Asteroth and Mouret 2020, https://arxiv.org/abs/2003.04389).
+
+    Each generation the encoding learns from the archive, going on from its weights; a bandit
+    chooses how children are made; they are evaluated and compete for the cells of the archive.
+    Without an encoding it is MAP-Elites with isotropic and line mutation. All that is random is a
+    function of the root seed and the generation's number, and the archive is made anew from its
+    elites at each checkpoint, so a run that was killed goes on to the same bits.
+
+    Args:
+        problem: what to search.
+        config: how.
+        path: the run's folder, which this object owns until :meth:`close`.
+        seed: root of all that is random.
+        device: where the encoding learns.
+
+    Attributes:
+        elites: what the archive held at the last checkpoint.
+        encoding: the model, or None.
+        generation: how many are done.
+        evaluations: how many solutions were evaluated.
+        seconds: time spent so far; ``training_seconds`` of it in the encoding's training.
+        snapshots: ``(S, cells) float32``, objectives over time, NaN where a cell was empty.
+
+    Raises:
+        RunError: the folder is in use, or belongs to a run of another configuration.
+        ValueError: the encoding does not fit the problem.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        config: DDEConfig | None = None,
+        *,
+        path: str | Path,
+        seed: int = 0,
+        device: str | torch.device = "auto",
+    ) -> None:
+        self.problem, self.config = problem, config or DDEConfig()
+        self._seed = seed
+        self.elites: Elites | None = None
+        self.generation = self.evaluations = 0
+        self.seconds = self.training_seconds = 0.0
+        self.snapshots = np.zeros((0, problem.archive.cell_count), np.float32)
+        self._bandit = SlidingWindowUCB(
+            len(self.config.arms),
+            window=self.config.window,
+            exploration=self.config.exploration,
+            relative=self.config.reward == "qd_score",
+        )
+        self._trainer = self._make_trainer(device)
+        self._run = Run(
+            path,
+            config={
+                "learner": "DDE",
+                "config": asdict(self.config),
+                "problem": problem.describe(),
+                "seed": seed,
+            },
+        )
+        try:
+            self._restore()
+        except BaseException:
+            self._run.close()
+            raise
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self._run.path
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """The model that learns from the elites."""
+        return None if self._trainer is None else self._trainer.encoding
+
+    @property
+    def done(self) -> bool:
+        """Whether all generations are done."""
+        return self.generation >= self.config.generations
+
+    def learn(
+        self,
+        *,
+        progress: bool = True,
+        until: Callable[[dict[str, float]], bool] | None = None,
+    ) -> Self:
+        """Searches until ``config.generations``, from the run's last checkpoint on.
+
+        Args:
+            progress: show a progress bar.
+            until: stop after a checkpoint if it says so of the last row of the metrics.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ValueError: random solutions fill too few cells, or an evaluation is not finite.
+            FloatingPointError: the encoding's loss is not finite.
+        """
+        with (
+            MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
+            learning_progress("elites", total=self.config.generations, show=progress) as advance,
+        ):
+            if self.elites is None:
+                self.elites = self._fill()
+            advance(self.generation, "")
+            while not self.done:
+                row = self._segment(logger)
+                advance(
+                    self.generation,
+                    f"{row['archive/coverage']:.1%} at {row['archive/mean_fitness']:.4f}",
+                )
+                if until is not None and until(row):
+                    break
+        return self
+
+    def archive(self) -> ArchiveBase:
+        """A ``ribs`` archive with the elites of the last checkpoint."""
+        seed = integer_seed(self._seed, "archive", self.generation)
+        return self.problem.archive.make(self.problem.size, seed=seed, elites=self.elites)
+
+    def save(self, path: str | Path) -> str:
+        """Writes the elites as an artifact and returns its digest."""
+        if self.elites is None:
+            raise ValueError("elites: expected some, found none yet; call learn() first")
+        made = {"config": asdict(self.config), "problem": self.problem.describe()}
+        own = {"seed": self._seed, "evaluations": self.evaluations}
+        return self.elites.save(path, self.problem.archive, provenance=made | own)
+
+    def close(self) -> None:
+        """Gives the run's folder free."""
+        self._run.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _make_trainer(self, device: str | torch.device) -> EncodingTrainer | None:
+        if self.config.encoding is None:
+            return None
+        generator = torch_generator(self._seed, "encoding-weights")
+        encoding = make_encoding(self.config.encoding, generator=generator)
+        if encoding.size != self.problem.size:
+            raise ValueError(
+                f"encoding: expected one of vectors of {self.problem.size} numbers, as the "
+                f"problem's solutions, got {encoding.size}"
+            )
+        encoding = encoding.to(resolve_device(device)).eval()
+        return EncodingTrainer(encoding, self.config.training, seed=self._seed)
+
+    def _fill(self) -> Elites:
+        """Random solutions, until so many cells are filled."""
+        archive, batch = self.archive(), self.config.batch_size
+        for number in range(_FILL_ROUNDS):
+            generator = numpy_generator(self._seed, "fill", number)
+            solutions = generator.uniform(-1.0, 1.0, (batch, self.problem.size))
+            solutions = solutions.astype(np.float32)
+            archive.add(solutions, *self._evaluate(solutions))
+            if archive.stats.coverage >= self.config.fill:
+                return Elites.of(archive)
+        raise ValueError(
+            f"fill: expected random solutions to fill {self.config.fill:.1%} of the cells, "
+            f"{batch * _FILL_ROUNDS:,} of them filled {float(archive.stats.coverage):.2%}; ask for "
+            "less, or for fewer cells"
+        )
+
+    def _segment(self, logger: MetricsLogger) -> dict[str, float]:
+        """Generations from one checkpoint to the next; returns the last row of the metrics."""
+        config, began, training = self.config, time.monotonic(), self.training_seconds
+        before = self.seconds
+        archive = self.archive()
+        emitters = self._emitters(archive)
+        scheduler = BanditScheduler(archive, emitters, self._bandit, reward=config.reward)
+        pulls = np.zeros(len(config.arms), int)
+        snapshots = [self.snapshots]
+        row: dict[str, float] = {}
+        losses: dict[str, float] = {}
+        end = min(self.generation + config.checkpoint_every, config.generations)
+        while self.generation < end:
+            if self._trainer is not None and self.generation % config.train_every == 0:
+                started = time.monotonic()
+                losses = self._trainer.fit(torch.from_numpy(archive.data("solution")))
+                self.training_seconds += time.monotonic() - started
+            scheduler.tell(*self._evaluate(scheduler.ask()))
+            pulls[scheduler.arm] += 1
+            self.generation += 1
+            if self.generation % config.snapshot_every == 0:
+                snapshots.append(self._snapshot(archive))
+            if self.generation % config.log_every == 0 or self.generation == end:
+                self.seconds = before + time.monotonic() - began
+                row = self._row(archive, pulls, losses)
+                logger.log(self.generation, row)
+                pulls[:] = 0
+        self.elites, self.snapshots = Elites.of(archive), np.concatenate(snapshots)
+        self._checkpoint()
+        return {
+            **row,
+            "seconds": self.seconds,
+            "training_seconds": self.training_seconds - training,
+        }
+
+    def _evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = self.problem.evaluate(solutions)
+        self.evaluations += len(solutions)
+        return found
+
+    def _emitters(self, archive: ArchiveBase) -> list[ReconstructionEmitter]:
+        config = self.config
+        return [
+            ReconstructionEmitter(
+                archive,
+                self.encoding,
+                crossover=crossover,
+                iso_sigma=iso_sigma,
+                line_sigma=line_sigma,
+                batch_size=config.batch_size,
+                seed=integer_seed(self._seed, "emitter", self.generation, arm),
+            )
+            for arm, (crossover, iso_sigma, line_sigma) in enumerate(config.arms)
+        ]
+
+    def _snapshot(self, archive: ArchiveBase) -> np.ndarray:
+        row = np.full((1, self.problem.archive.cell_count), np.nan, np.float32)
+        found = archive.data(["index", "objective"])
+        row[0, found["index"]] = found["objective"]
+        return row
+
+    def _row(
+        self, archive: ArchiveBase, pulls: np.ndarray, losses: dict[str, float]
+    ) -> dict[str, float]:
+        stats = archive.stats
+        shares = pulls / max(1, pulls.sum())
+        names = ["bandit/" + "-".join(f"{part:g}" for part in arm) for arm in self.config.arms]
+        return {
+            "evaluations": self.evaluations,
+            "archive/coverage": float(stats.coverage),
+            "archive/mean_fitness": float(stats.obj_mean or 0.0),
+            "archive/best_fitness": float(stats.obj_max or 0.0),
+            "archive/qd_score": float(stats.qd_score),
+            **dict(zip(names, map(float, shares), strict=True)),
+            **{f"encoding/{name}": value for name, value in losses.items()},
+        }
+
+    def _checkpoint(self) -> None:
+        assert self.elites is not None
+        tensors: dict[str, Tensor] = {f"elites.{k}": v for k, v in self.elites.tensors().items()}
+        tensors["snapshots"] = torch.from_numpy(self.snapshots)
+        state: dict[str, Any] = {
+            "generation": self.generation,
+            "evaluations": self.evaluations,
+            "seconds": self.seconds,
+            "training_seconds": self.training_seconds,
+            "bandit": self._bandit.state(),
+        }
+        if self._trainer is not None:
+            learned, state["trainer"] = self._trainer.state()
+            tensors |= {f"trainer.{k}": v for k, v in learned.items()}
+        self._run.save_checkpoint(_CHECKPOINT, tensors, state)
+
+    def _restore(self) -> None:
+        checkpoint = self._run.load_checkpoint(_CHECKPOINT)
+        if checkpoint is None:
+            return
+        tensors, state = checkpoint.tensors, checkpoint.state
+        self.elites = Elites.from_tensors(_below(tensors, "elites."))
+        self.snapshots = tensors["snapshots"].numpy()
+        for name in ("generation", "evaluations", "seconds", "training_seconds"):
+            setattr(self, name, state[name])
+        self._bandit.restore(state["bandit"])
+        if self._trainer is not None:
+            self._trainer.restore(_below(tensors, "trainer."), state["trainer"])
+
+
+def make_encoding(config: EncodingConfig, *, generator: torch.Generator | None = None) -> Encoding:
+    """The encoding that a configuration describes, with weights drawn from the generator."""
+    if isinstance(config, VectorVQVAEConfig):
+        return VectorVQVAE(config, generator=generator)
+    return VectorVAE(config, generator=generator)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,187 @@
+"""DDE-Elites."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from ribs.archives import ArchiveBase
+
+from wmrl.agents.dde import DDE, DDEConfig
+from wmrl.agents.elites import ArchiveConfig, load_elites
+from wmrl.agents.problems import ArmProblem
+from wmrl.envs.arm import Arm
+from wmrl.metrics import read_metrics
+from wmrl.run import RunError
+from wmrl.vector_vae import VectorVAEConfig
+from wmrl.vector_vqvae import VectorVQVAEConfig
+
+CELLS = ArchiveConfig(cells=100, worst=-np.pi / 2)
+PROBLEM = ArmProblem(arm=Arm(joints=8), archive=CELLS)
+ENCODINGS = {
+    "none": None,
+    "vae": VectorVAEConfig(size=8, latent_size=4),
+    "autoencoder": VectorVAEConfig(size=8, latent_size=4, kl_weight=0.0),
+    "vqvae": VectorVQVAEConfig(size=8, tokens=2, codes=16, code_size=4, hidden_sizes=(16,)),
+    "fsq": VectorVQVAEConfig(size=8, tokens=2, quantiser="fsq", warmup_steps=0, levels=(4, 4)),
+}
+
+
+def config(kind: str, **changes) -> DDEConfig:
+    encoding = ENCODINGS[kind]
+    plain = {} if encoding else {"crossovers": (0.0,)}
+    small = {"generations": 60, "log_every": 10, "checkpoint_every": 20, "snapshots": 6}
+    return DDEConfig(**{"encoding": encoding} | small | plain | changes)
+
+
+@pytest.mark.parametrize("kind", ENCODINGS)
+def test_a_killed_run_goes_on_to_the_same_bits(kind: str, tmp_path) -> None:
+    with DDE(PROBLEM, config(kind), path=tmp_path / "whole", seed=4) as whole:
+        whole.learn(progress=False)
+    calls = 0
+
+    @dataclass(frozen=True, kw_only=True)
+    class Killing(ArmProblem):
+        def evaluate(self, solutions):
+            nonlocal calls
+            calls += 1
+            if calls == 40:
+                raise KeyboardInterrupt
+            return super().evaluate(solutions)
+
+    killed = DDE(Killing(arm=PROBLEM.arm, archive=CELLS), config(kind), path=tmp_path / "k", seed=4)
+    with killed, pytest.raises(KeyboardInterrupt):
+        killed.learn(progress=False)
+    with DDE(PROBLEM, config(kind), path=tmp_path / "k", seed=4) as resumed:
+        assert resumed.generation == 20
+        resumed.learn(progress=False)
+        for name, value in vars(whole.elites).items():
+            assert np.array_equal(value, getattr(resumed.elites, name)), name
+        assert np.array_equal(whole.snapshots, resumed.snapshots, equal_nan=True)
+        assert whole.evaluations == resumed.evaluations
+    rows = [(tmp_path / name / "metrics.csv").read_text() for name in ("whole", "k")]
+    assert rows[0] == rows[1]
+
+
+def test_what_it_keeps_is_what_was_evaluated(tmp_path) -> None:
+    with DDE(PROBLEM, config("vae"), path=tmp_path) as search:
+        search.learn(progress=False)
+        elites = search.elites
+    assert elites.solutions.dtype == np.float32
+    objectives, measures = PROBLEM.evaluate(elites.solutions)
+    np.testing.assert_allclose(elites.objectives, objectives, atol=1e-6)
+    np.testing.assert_allclose(elites.measures, measures, atol=1e-6)
+    archive: ArchiveBase = CELLS.make(8, seed=0)
+    assert np.array_equal(archive.index_of(elites.measures), elites.cells)
+
+
+def test_it_fills_the_map_with_even_arms(tmp_path) -> None:
+    """And its encoding helps, on long arms."""
+    problem = ArmProblem(arm=Arm(joints=60), archive=CELLS)
+    scores = []
+    for kind in ("none", "vae"):
+        encoding = VectorVAEConfig(size=60) if kind == "vae" else None
+        own = config(kind, generations=160, encoding=encoding)
+        if kind == "none":
+            own = replace(own, mutations=((0.006, 0.0),))
+        with DDE(problem, own, path=tmp_path / kind) as search:
+            search.learn(progress=False)
+            scores.append(read_metrics(search.path / "metrics.csv")[-1])
+    plain, learned = scores
+    assert plain["evaluations"] == pytest.approx(learned["evaluations"], rel=0.1)
+    assert learned["archive/coverage"] > max(0.7, plain["archive/coverage"] + 0.1)
+    assert learned["archive/mean_fitness"] > 0.5 * plain["archive/mean_fitness"]
+
+
+def test_what_it_tells_of_itself(tmp_path) -> None:
+    with DDE(PROBLEM, config("vae"), path=tmp_path / "run") as search:
+        search.learn(progress=False)
+        archive, evaluations = search.archive(), search.evaluations
+        assert search.done
+        assert search.snapshots.shape == (6, 100)
+        last = search.snapshots[-1]
+        assert np.isfinite(last).sum() == len(archive) == len(search.elites)
+        np.testing.assert_allclose(last[search.elites.cells], search.elites.objectives, atol=1e-6)
+        search.save(tmp_path / "elites")
+    rows = read_metrics(tmp_path / "run" / "metrics.csv")
+    assert [row["step"] for row in rows] == [10, 20, 30, 40, 50, 60]
+    row = rows[-1]
+    assert row["evaluations"] == evaluations
+    assert row["archive/coverage"] == pytest.approx(len(archive) / 100)
+    assert row["archive/qd_score"] == pytest.approx(float(archive.stats.qd_score))
+    assert row["archive/best_fitness"] == pytest.approx(float(archive.stats.obj_max))
+    assert sum(value for name, value in row.items() if name.startswith("bandit/")) == 1.0
+    assert "encoding/loss" in row
+    elites, cells = load_elites(tmp_path / "elites")
+    assert cells == CELLS
+    assert np.array_equal(elites.solutions, search.elites.solutions)
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+def test_a_run_stops_where_it_is_told_to(tmp_path) -> None:
+    with DDE(PROBLEM, config("none"), path=tmp_path) as search:
+        search.learn(progress=False, until=lambda row: row["archive/coverage"] > 0.01)
+        assert search.generation == 20
+
+
+def test_the_published_settings() -> None:
+    arms = DDEConfig.as_published().arms
+    assert len(arms) == 10
+    assert {share for share, _, _ in arms} == {0.0, 0.25, 0.5, 0.75, 1.0}
+    assert {line for _, _, line in arms} == {0.2, 0.0}
+
+
+def test_variance_is_the_other_objective() -> None:
+    solutions = np.random.default_rng(0).uniform(-1, 1, (5, 8)).astype(np.float32)
+    fitness, _ = ArmProblem(arm=Arm(joints=8), objective="variance").evaluate(solutions)
+    angles = solutions.astype(np.float64) * np.pi / 2
+    np.testing.assert_allclose(fitness, 100 * (1 - angles.var(1)), rtol=1e-5)
+
+
+def test_arms_that_collide_are_worth_less_than_any_other() -> None:
+    blocked = ArmProblem(arm=Arm(joints=8, obstacles=[(0.5, 0.0, 0.2)]))
+    straight, bent = np.zeros((1, 8), np.float32), np.full((1, 8), 0.3, np.float32)
+    bent[0, ::2] = 1.0
+    (stopped,), _ = blocked.evaluate(straight)
+    assert stopped < -np.pi / 2
+    assert blocked.evaluate(bent)[0] > -np.pi / 2
+
+
+def test_clear_errors(tmp_path) -> None:
+    for wrong in (
+        {"fill": 0.0},
+        {"generations": 0},
+        {"crossovers": ()},
+        {"checkpoint_every": 30, "log_every": 20},
+        {"encoding": None},
+        {"mutations": ()},
+    ):
+        name = "crossovers" if "encoding" in wrong else next(iter(wrong))
+        with pytest.raises(ValueError, match=name):
+            DDEConfig(**wrong)
+    with pytest.raises(ValueError, match="encoding: expected one of vectors of 9 numbers"):
+        DDE(ArmProblem(arm=Arm(joints=9)), config("vae"), path=tmp_path / "size")
+    with pytest.raises(ValueError, match="objective: expected 'std' or 'variance'"):
+        ArmProblem(objective="beauty")  # type: ignore[arg-type]
+    with DDE(PROBLEM, config("none", fill=0.5, batch_size=1), path=tmp_path / "fill") as search:
+        with pytest.raises(RunError, match="in use"):
+            DDE(PROBLEM, config("none"), path=tmp_path / "fill")
+        with pytest.raises(ValueError, match="elites: expected some, found none yet"):
+            search.save(tmp_path / "none")
+    with pytest.raises(RunError, match="another configuration"):
+        DDE(PROBLEM, config("none"), path=tmp_path / "fill", seed=1)
+
+
+def test_a_fitness_that_is_not_finite_stops_it(tmp_path) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Broken(ArmProblem):
+        def evaluate(self, solutions):
+            fitness, measures = super().evaluate(solutions)
+            if len(solutions) == 7:
+                fitness[2] = np.nan
+            return fitness, measures
+
+    problem = Broken(arm=PROBLEM.arm, archive=CELLS)
+    search = DDE(problem, config("none", batch_size=7), path=tmp_path)
+    with search, pytest.raises(ValueError, match=r"finite"):
+        search.learn(progress=False)
+    assert search.elites is None

@@ -1,0 +1,103 @@
+"""Children of elites."""
+
+import numpy as np
+import pytest
+import torch
+
+from wmrl.agents.elites import ArchiveConfig
+from wmrl.agents.reconstruction_emitter import ReconstructionEmitter
+from wmrl.vector_vae import VectorVAE, VectorVAEConfig
+
+ENCODING = VectorVAE(VectorVAEConfig(size=4, latent_size=2)).eval()
+
+
+def archive_of(solutions: np.ndarray, seed: int = 0):
+    archive = ArchiveConfig(cells=200).make(4, seed=seed)
+    measures = np.random.default_rng(0).uniform(0.2, 0.8, (len(solutions), 2))
+    archive.add(solutions, np.zeros(len(solutions)), measures)
+    return archive
+
+
+ELITES = np.random.default_rng(1).uniform(-0.5, 0.5, (40, 4)).astype(np.float32)
+
+
+def test_reconstructions_are_halfway() -> None:
+    children = ReconstructionEmitter(archive_of(ELITES), ENCODING, crossover=1.0, seed=0).ask()
+    assert children.shape == (100, 4)
+    with torch.no_grad():
+        halfway = 0.5 * (ELITES + ENCODING.reconstruct(torch.from_numpy(ELITES)).numpy())
+    gaps = np.abs(children[:, None] - halfway[None]).max(2).min(1)
+    assert gaps.max() < 1e-6
+
+
+def test_line_mutation_stays_on_lines_between_elites() -> None:
+    emitter = ReconstructionEmitter(
+        archive_of(0.2 * ELITES[:2]), None, crossover=0.0, iso_sigma=0.0, line_sigma=0.3, seed=0
+    )
+    children = np.concatenate([emitter.ask() for _ in range(20)])
+    start, along = 0.2 * ELITES[0], 0.2 * (ELITES[1] - ELITES[0])
+    share = (children - start) @ along / (along @ along)
+    on_line = start + share[:, None] * along
+    np.testing.assert_allclose(children, on_line, atol=1e-6)
+    # From either end, half of the pairs being one elite twice, by one normal number a child.
+    steps = np.minimum(np.abs(share), np.abs(1 - share))
+    moved = steps[steps > 1e-6]
+    assert len(moved) / len(share) == pytest.approx(0.5, abs=0.05)
+    assert moved.std() < 0.3
+
+
+def test_isotropic_mutation_has_its_spread() -> None:
+    emitter = ReconstructionEmitter(
+        archive_of(ELITES[:1]), None, crossover=0.0, iso_sigma=0.02, line_sigma=0.0, seed=0
+    )
+    steps = np.concatenate([emitter.ask() for _ in range(20)]) - ELITES[0]
+    assert steps.std() == pytest.approx(0.02, rel=0.05)
+    assert abs(steps.mean()) < 0.001
+
+
+@pytest.mark.parametrize(("crossover", "count"), [(0.0, 0), (0.25, 5), (0.5, 10), (1.0, 20)])
+def test_the_share_of_reconstructions(crossover: float, count: int) -> None:
+    emitter = ReconstructionEmitter(
+        archive_of(ELITES),
+        ENCODING,
+        crossover=crossover,
+        iso_sigma=0.0,
+        line_sigma=0.0,
+        batch_size=20,
+        seed=0,
+    )
+    children = emitter.ask()
+    copies = (np.abs(children[:, None] - ELITES[None]).max(2).min(1) < 1e-7).sum()
+    assert copies == 20 - count
+
+
+def test_children_are_in_bounds_and_the_same_for_a_seed() -> None:
+    edges = np.sign(ELITES).astype(np.float32)
+    batches = [
+        ReconstructionEmitter(
+            archive_of(edges, seed=5), ENCODING, crossover=0.5, iso_sigma=0.5, seed=5
+        ).ask()
+        for _ in range(2)
+    ]
+    assert np.array_equal(*batches)
+    assert np.abs(batches[0]).max() == 1.0
+
+
+def test_clear_errors() -> None:
+    archive = archive_of(ELITES)
+    for wrong, message in (
+        ({"crossover": 1.5}, "crossover: expected a share"),
+        ({"crossover": 0.5, "encoding": None}, "encoding: expected one for a crossover"),
+        ({"crossover": 0.0, "iso_sigma": -1.0}, "iso_sigma"),
+        ({"crossover": 0.0, "line_sigma": float("nan")}, "line_sigma"),
+        ({"crossover": 0.0, "batch_size": 0}, "batch_size"),
+        (
+            {"crossover": 0.0, "encoding": VectorVAE(VectorVAEConfig(size=5))},
+            "expected one of vectors of 4 numbers, as the archive's solutions, got 5",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ReconstructionEmitter(archive, **{"encoding": ENCODING, **wrong})
+    empty = ArchiveConfig(cells=10).make(4, seed=0)
+    with pytest.raises(ValueError, match="archive: expected elites to vary, found none"):
+        ReconstructionEmitter(empty, ENCODING, crossover=0.5).ask()
