@@ -26,6 +26,8 @@ cp "$symbols/curve.csv" results/curve-symbols.csv
 python -m wmrl.scripts.score_table "car-racing-symbols-dream=$symbols/round-4/driver" \
   "car-racing-symbols-real=$symbols/real/driver"
 python -m wmrl.scripts.ship "$symbols" --command "wmrl train --symbols --hours 1 --seed 0"
+wmrl compare-memories "$symbols"/round-*/data
 
-# An earlier experiment.
+# Earlier experiments. Fashion-MNIST is that of Debian's package dataset-fashion-mnist.
+wmrl reproduce vqvae
 wmrl reproduce binary-vae

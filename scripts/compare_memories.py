@@ -43,6 +43,8 @@ class Args:
     """Gradient steps of each, in the batches that suit its kind."""
     sequence_length: int = 48
     """Transitions in a sequence."""
+    dreams: int = 1024
+    """Dreams that errors are the mean of; all memories begin them at the same held-out states."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One training of everything for each."""
     device: str = "auto"
@@ -51,6 +53,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Trains what is not trained yet, and writes the table."""
+    from wmrl.data_split import split_episodes
+    from wmrl.latents import load_latents
+    from wmrl.memory_report import open_loop_report
     from wmrl.report_files import write_report
     from wmrl.store import RolloutStore
     from wmrl.train_memory import train_memory
@@ -79,6 +84,12 @@ def main(args: Args) -> None:
                 device=args.device,
             )
             report = json.loads((run / "report.json").read_text())
+            split = split_episodes(stores, held_out=training.held_out)
+            judged = split.held_out or split.train
+            latents = load_latents(judged, eyes[eye])
+            report["held_out"]["open_loop"] = open_loop_report(
+                memory, eyes[eye], judged, latents, count=args.dreams
+            )
             size = sum(weight.numel() for weight in memory.parameters())
             rows.append({"memory": name, "seed": seed, "parameters": size, **report})
             print(f"{name}, seed {seed}: {json.dumps(report['held_out'])}")
