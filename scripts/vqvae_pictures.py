@@ -97,7 +97,7 @@ def _rows(rows: "list[tuple[str, np.ndarray]]") -> "np.ndarray":
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 
-    scale, margin = 2, 190
+    scale, margin = 2, 220
     height, width = (scale * size for size in rows[0][1].shape[1:3])
     sheet = Image.new("RGB", (margin + _SHOWN * width, len(rows) * (height + 4)), (18, 20, 26))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
