@@ -50,7 +50,7 @@ def draw_map(
     shades = np.nan_to_num((objectives - low) / max(high - low, 1e-12))
     colours = _colours(np.clip(shades, 0.0, 1.0))
     colours[np.isnan(objectives)] = _EMPTY
-    drawn = np.where((cells < 0)[..., None], np.uint8(_BACKGROUND), colours[cells])
+    drawn = np.where((cells < 0)[..., None], np.array(_BACKGROUND, np.uint8), colours[cells])
     height, width = drawn.shape[:2]
     picture = Image.new(
         "RGB", (width + 2 * _MARGIN, height + 2 * _MARGIN + _HEAD + 2 * _BAR), _BACKGROUND
@@ -141,15 +141,16 @@ def _cells(archive: ArchiveConfig, size: int) -> np.ndarray:
     if archive.shape == "grid":
         columns, rows = archive.dims
         width, height = _pixels(columns, rows, size)
-        x = np.arange(width) * columns // width
-        y = (height - 1 - np.arange(height)) * rows // height
-        return x[None, :] * rows + y[:, None]
+        column = np.arange(width) * columns // width
+        row = (height - 1 - np.arange(height)) * rows // height
+        cells: np.ndarray = column[None, :] * rows + row[:, None]
+        return cells
     share = (np.arange(size) + 0.5) / size
     x, y = np.meshgrid(share, share[::-1])
     points = np.stack((x, y), axis=-1)
-    _, cells = KDTree(archive.centres()).query(low + points * (high - low))
+    _, nearest = KDTree(archive.centres()).query(low + points * (high - low))
     outside = np.hypot(x - 0.5, y - 0.5) > 0.5
-    return np.where(outside, -1, cells)
+    return np.where(outside, -1, nearest)
 
 
 def _pixels(columns: int, rows: int, size: int) -> tuple[int, int]:
