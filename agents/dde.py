@@ -271,19 +271,15 @@ class DDE:
 
     def _fill(self) -> Elites:
         """Random solutions, until so many cells are filled."""
-        archive, batch = self.archive(), self.config.batch_size
-        for number in range(_FILL_ROUNDS):
-            generator = numpy_generator(self._seed, "fill", number)
-            solutions = generator.uniform(-1.0, 1.0, (batch, self.problem.size))
-            solutions = solutions.astype(np.float32)
-            archive.add(solutions, *self._evaluate(solutions))
-            if archive.stats.coverage >= self.config.fill:
-                return Elites.of(archive)
-        raise ValueError(
-            f"fill: expected random solutions to fill {self.config.fill:.1%} of the cells, "
-            f"{batch * _FILL_ROUNDS:,} of them filled {float(archive.stats.coverage):.2%}; ask for "
-            "less, or for fewer cells"
+        archive, config = self.archive(), self.config
+        self.evaluations = fill_archive(
+            archive,
+            self.problem,
+            share=config.fill,
+            batch_size=config.batch_size,
+            seed=self._seed,
         )
+        return Elites.of(archive)
 
     def _segment(self, logger: MetricsLogger) -> dict[str, float]:
         """Generations from one checkpoint to the next; returns the last row of the metrics."""
@@ -390,6 +386,30 @@ class DDE:
         self._bandit.restore(state["bandit"])
         if self._trainer is not None:
             self._trainer.restore(_below(tensors, "trainer."), state["trainer"])
+
+
+def fill_archive(
+    archive: ArchiveBase, problem: Problem, *, share: float, batch_size: int, seed: int
+) -> int:
+    """Adds uniformly random solutions until a share of the cells is filled.
+
+    Returns:
+        How many were evaluated.
+
+    Raises:
+        ValueError: after many, it is not.
+    """
+    for number in range(_FILL_ROUNDS):
+        generator = numpy_generator(seed, "fill", number)
+        solutions = generator.uniform(-1.0, 1.0, (batch_size, problem.size)).astype(np.float32)
+        archive.add(solutions, *problem.evaluate(solutions))
+        if archive.stats.coverage >= share:
+            return (number + 1) * batch_size
+    raise ValueError(
+        f"fill: expected random solutions to fill {share:.1%} of the cells, "
+        f"{batch_size * _FILL_ROUNDS:,} of them filled {float(archive.stats.coverage):.2%}; ask "
+        "for less, or for fewer cells"
+    )
 
 
 def make_encoding(config: EncodingConfig, *, generator: torch.Generator | None = None) -> Encoding:

@@ -1,0 +1,197 @@
+"""Searches for elites side by side: from the same start, with the same archive and budget."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from wmrl.agents.arm_oracle import solve_targets
+from wmrl.agents.dde import DDE, DDEConfig, EncodingConfig
+from wmrl.agents.elites import ArchiveConfig, Elites, load_elites
+from wmrl.agents.problems import ArmProblem
+from wmrl.agents.ribs_search import search_with_ribs
+from wmrl.envs.arm import Arm
+from wmrl.metrics import read_metrics
+from wmrl.report_files import write_report
+from wmrl.vector_vae import VectorVAEConfig
+from wmrl.vector_vqvae import VectorVQVAEConfig
+
+Method = Literal["iso", "line", "cma-me", "cma-mae", "dde-published", "dde", "dde-vqvae", "dde-fsq"]
+
+METHODS: dict[Method, str] = {
+    "iso": "MAP-Elites, isotropic mutation",
+    "line": "MAP-Elites, line mutation",
+    "cma-me": "CMA-ME",
+    "cma-mae": "CMA-MAE",
+    "dde-published": "DDE as published: VAE",
+    "dde": "DDE: VAE",
+    "dde-vqvae": "DDE: VQ-VAE",
+    "dde-fsq": "DDE: finite scalar quantisation",
+}
+"""Searches and their titles; the first four are those of ``ribs``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EliteTask:
+    """What is searched, and with how much.
+
+    Attributes:
+        problem: an arm.
+        evaluations: the full budget.
+        fill: share of the cells that random arms fill at the start.
+        latent_size: Z of the VAEs.
+    """
+
+    problem: ArmProblem
+    evaluations: int = 1_000_000
+    fill: float = 0.05
+    latent_size: int = 32
+
+
+TASKS = {
+    "20-joints": EliteTask(problem=ArmProblem(arm=Arm(joints=20)), latent_size=10),
+    "200-joints": EliteTask(problem=ArmProblem(arm=Arm(joints=200))),
+    "1000-joints": EliteTask(
+        problem=ArmProblem(
+            arm=Arm(joints=1000),
+            objective="variance",
+            archive=ArchiveConfig(shape="grid", dims=(100, 100), worst=0.0),
+        ),
+        evaluations=360_000,
+        fill=0.002,
+    ),
+}
+"""Those of Data-Driven Encodings (https://arxiv.org/abs/2003.04389), and the long arm of Fontaine
+and Nikolaidis 2021 (https://arxiv.org/abs/2106.03894)."""
+
+
+def encoding_config(method: Method, task: EliteTask) -> EncodingConfig:
+    """The model of one of DDE's variants."""
+    size = task.problem.size
+    if method == "dde-vqvae":
+        sizes: dict[str, Any] = {"tokens": 8, "codes": 64, "code_size": 8, "hidden_sizes": (64,)}
+        return VectorVQVAEConfig(size=size, **sizes)
+    if method == "dde-fsq":
+        return VectorVQVAEConfig(
+            size=size, quantiser="fsq", tokens=4, warmup_steps=0, hidden_sizes=(64,)
+        )
+    return VectorVAEConfig(size=size, latent_size=task.latent_size)
+
+
+def run_search(
+    task: EliteTask,
+    method: Method,
+    path: Path,
+    *,
+    evaluations: int,
+    seed: int,
+    until: Callable[[Mapping[str, float]], bool] | None = None,
+    progress: bool = True,
+) -> tuple[dict[str, Any], Elites]:
+    """One search, made once into a folder of its own.
+
+    Args:
+        task: what is searched.
+        method: by which algorithm.
+        path: the folder; a search that is done there already is read.
+        evaluations: the budget.
+        seed: root of all that is random.
+        until: stop where it says so of a row.
+        progress: show a progress bar.
+
+    Returns:
+        ``rows`` over the evaluations, ``seconds`` and, of those, ``training_seconds``; and the
+        elites.
+    """
+    report, kept = path / "result.json", path / "elites"
+    if report.exists():
+        return json.loads(report.read_text()), load_elites(kept)[0]
+    if method in ("iso", "line", "cma-me", "cma-mae"):
+        found = search_with_ribs(
+            task.problem,
+            method,
+            evaluations=evaluations,
+            fill=task.fill,
+            seed=seed,
+            until=until,
+            progress=progress,
+        )
+        elites, rows, seconds, training = found.elites, found.rows, found.seconds, 0.0
+    else:
+        make = DDEConfig.as_published if method == "dde-published" else DDEConfig
+        config = make(
+            generations=evaluations // 100,
+            fill=task.fill,
+            encoding=encoding_config(method, task),
+        )
+        with DDE(task.problem, config, path=path / "run", seed=seed) as search:
+            search.learn(
+                progress=progress, until=None if until is None else lambda row: until(_short(row))
+            )
+            assert search.elites is not None
+            elites, seconds, training = search.elites, search.seconds, search.training_seconds
+        rows = [_short(row) for row in read_metrics(path / "run" / "metrics.csv")]
+    elites.save(kept, task.problem.archive)
+    summary = {"rows": rows, "seconds": seconds, "training_seconds": training}
+    write_report(report, summary)
+    return summary, elites
+
+
+def is_reached(row: Mapping[str, float]) -> bool:
+    """Whether 95 % of the cells are filled by elites whose std is at most 0.06 on average."""
+    return row["coverage"] >= 0.95 and row["mean_fitness"] >= -0.06
+
+
+def evaluations_until(rows: Sequence[Mapping[str, float]]) -> float:
+    """Evaluations of the first row where :func:`is_reached`; NaN if none is."""
+    return next((row["evaluations"] for row in rows if is_reached(row)), math.nan)
+
+
+def least_stds(task: EliteTask, path: Path) -> np.ndarray:
+    """What the oracle reaches each cell's centre with: ``(cells,)``, NaN where it can not.
+
+    Args:
+        task: whose cells.
+        path: folder that the result is kept in.
+    """
+    kept = path / "oracle.npy"
+    if kept.exists():
+        stds: np.ndarray = np.load(kept)
+        return stds
+    problem = task.problem
+    points = (2.0 * problem.archive.centres() - 1.0) * problem.arm.reach
+    found = solve_targets(points, problem.arm)
+    stds = np.where(found.solved, found.std, np.nan)
+    path.mkdir(parents=True, exist_ok=True)
+    aside = path / ".oracle.new.npy"
+    np.save(aside, stds)
+    aside.replace(kept)
+    return stds
+
+
+def oracle_gap(elites: Elites, least: np.ndarray) -> dict[str, float]:
+    """How far elites are from the least std, on cells that the oracle solves.
+
+    Returns:
+        Means over these cells, where there is an elite: ``std``, and ``oracle_gap``, what it is
+        more than the oracle's; and ``oracle_coverage``, the share of these cells with an elite.
+    """
+    solved = np.isfinite(least)
+    own = np.full(len(least), np.nan)
+    own[elites.cells] = -elites.objectives
+    both = solved & np.isfinite(own)
+    return {
+        "std": float(own[both].mean()),
+        "oracle_gap": float((own - least)[both].mean()),
+        "oracle_coverage": float(both.sum() / solved.sum()),
+    }
+
+
+def _short(row: Mapping[str, float]) -> dict[str, float]:
+    """A row of DDE's metrics by the names of :func:`~wmrl.agents.ribs_search.archive_row`."""
+    names = ("coverage", "mean_fitness", "best_fitness", "qd_score")
+    return {"evaluations": row["evaluations"], **{name: row[f"archive/{name}"] for name in names}}
