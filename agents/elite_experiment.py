@@ -1,7 +1,6 @@
 """Searches for elites side by side: from the same start, with the same archive and budget."""
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +50,9 @@ class EliteTask:
     fill: float = 0.05
     latent_size: int = 32
 
+
+SNAPSHOTS = "snapshots.npy"
+"""File with the map of DDE's search over time, ``(S, cells)``."""
 
 TASKS = {
     "20-joints": EliteTask(problem=ArmProblem(arm=Arm(joints=20)), latent_size=10),
@@ -133,6 +135,7 @@ def run_search(
                 progress=progress, until=None if until is None else lambda row: until(_short(row))
             )
             assert search.elites is not None
+            np.save(path / SNAPSHOTS, search.snapshots)
             elites, seconds, training = search.elites, search.seconds, search.training_seconds
         rows = [_short(row) for row in read_metrics(path / "run" / "metrics.csv")]
     elites.save(kept, task.problem.archive)
@@ -146,9 +149,9 @@ def is_reached(row: Mapping[str, float]) -> bool:
     return row["coverage"] >= 0.95 and row["mean_fitness"] >= -0.06
 
 
-def evaluations_until(rows: Sequence[Mapping[str, float]]) -> float:
-    """Evaluations of the first row where :func:`is_reached`; NaN if none is."""
-    return next((row["evaluations"] for row in rows if is_reached(row)), math.nan)
+def evaluations_until(rows: Sequence[Mapping[str, float]]) -> float | None:
+    """Evaluations of the first row where :func:`is_reached`; None if none is."""
+    return next((row["evaluations"] for row in rows if is_reached(row)), None)
 
 
 def least_stds(task: EliteTask, path: Path) -> np.ndarray:

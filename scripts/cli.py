@@ -49,6 +49,9 @@ COMMANDS = {
     "reproduce vqvae": Command(
         "reproduce_vqvae", "VQ-VAEs and priors over their codes, on digits and clothes"
     ),
+    "reproduce dde": Command(
+        "reproduce_dde", "elites of planar arms: MAP-Elites with a learned encoding, and others"
+    ),
     "reproduce binary-vae": Command(
         "reproduce_binary_vae", "a VAE for binary vectors, in two regimes of its learning rate"
     ),

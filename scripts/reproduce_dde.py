@@ -1,0 +1,187 @@
+"""Repeats Data-Driven Encodings on planar arms, beside the searches of ribs and a gradient oracle.
+
+Three arms: 20 and 200 joints (−std of the angles, a disc of 1950 cells) and 1000 joints
+(100 (1 − variance), a grid of 100 × 100). Each search begins with random arms, has the same
+archive and the same budget. Killed at any moment, the same command goes on. The folder ends up
+with table.md, results.json, and for the first seed a map of each search and a film of DDE's.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from wmrl.scripts.tables import mean_and_spread
+
+if TYPE_CHECKING:
+    from wmrl.agents.elite_experiment import EliteTask
+    from wmrl.agents.elites import Elites
+
+COLUMNS = {
+    "coverage": ("coverage", ".1%"),
+    "mean_fitness": ("mean fitness", ".4f"),
+    "qd_score": ("QD score", ".0f"),
+    "std": ("std where the oracle has one", ".4f"),
+    "oracle_gap": ("of it beyond the oracle's", ".4f"),
+    "seconds": ("seconds", ".0f"),
+    "training_seconds": ("of them training", ".0f"),
+}
+"""Figures of a search: their title and format."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of ``wmrl reproduce dde``."""
+
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results/dde")
+    """Where tables, maps and films go."""
+    work: Path = Path("runs/reproduce-dde")
+    """Where the searches are made; what is there is not made again."""
+    tasks: tuple[str, ...] = ("20-joints", "200-joints", "1000-joints")
+    """Arms to search."""
+    methods: tuple[str, ...] = ()
+    """Searches to compare; all of them if none."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One search at the reduced budget for each, and a race to 95 % at 200 joints."""
+    full_seeds: tuple[int, ...] = (0,)
+    """One search at the full budget for each."""
+    reduced: int = 100_000
+    """Evaluations of the reduced budget."""
+    full: int | None = None
+    """Evaluations of the full budget; the paper's if None."""
+    race: int = 5_000_000
+    """Evaluations after which a race is given up."""
+
+
+def main(args: Args) -> None:
+    """Makes the searches that are not made yet, and writes tables, maps and films."""
+    from wmrl.agents.elite_experiment import METHODS, TASKS, least_stds, oracle_gap, run_search
+    from wmrl.report_files import write_report
+    from wmrl.versions import package_versions
+
+    methods = args.methods or tuple(METHODS)
+    _check_names("tasks", args.tasks, tuple(TASKS))
+    _check_names("methods", methods, tuple(METHODS))
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for name in args.tasks:
+        task, work = TASKS[name], args.work / name
+        # In units of std, and with a map small enough to be solved in seconds.
+        least = least_stds(task, work) if task.problem.objective == "std" else None
+        full = args.full or task.evaluations
+        budgets = [(full, seed) for seed in args.full_seeds]
+        budgets += [(args.reduced, seed) for seed in args.seeds]
+        for method in methods:
+            for evaluations, seed in budgets:
+                found, elites = run_search(
+                    task,
+                    method,  # type: ignore[arg-type]
+                    work / method / f"{evaluations}-{seed}",
+                    evaluations=evaluations,
+                    seed=seed,
+                )
+                gap = {} if least is None else oracle_gap(elites, least)
+                figures = {**found["rows"][-1], **gap}
+                times = {key: found[key] for key in ("seconds", "training_seconds")}
+                asked = {"task": name, "method": method, "budget": evaluations, "seed": seed}
+                rows.append({**asked, **figures, **times})
+                print(json.dumps(rows[-1]))
+                if evaluations == full and seed == args.full_seeds[0]:
+                    _draw(task, method, elites, work / method / f"{full}-{seed}", args.out, name)
+    races = _race(args, methods) if "200-joints" in args.tasks else []
+    about = {
+        "args": json.loads(json.dumps(asdict(args), default=str)),
+        "versions": package_versions(),
+    }
+    write_report(args.out / "results.json", {**about, "searches": rows, "races": races})
+    table = write_table(rows, races)
+    (args.out / "table.md").write_text(table)
+    print(table)
+
+
+def _check_names(option: str, given: Sequence[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{option}: expected some of {', '.join(known)}, got {name!r}")
+
+
+def _race(args: Args, methods: Sequence[str]) -> list[dict[str, Any]]:
+    """How many evaluations each search takes to the goal, at 200 joints."""
+    from wmrl.agents.elite_experiment import TASKS, evaluations_until, is_reached, run_search
+
+    races = []
+    for method in methods:
+        # The evolution strategies are far from it at the full budget.
+        for seed in args.seeds if not method.startswith("cma") else ():
+            found, _ = run_search(
+                TASKS["200-joints"],
+                method,  # type: ignore[arg-type]
+                args.work / "race" / method / f"{args.race}-{seed}",
+                evaluations=args.race,
+                seed=seed,
+                until=is_reached,
+            )
+            reached = evaluations_until(found["rows"])
+            races.append({"method": method, "seed": seed, "evaluations": reached})
+            print(json.dumps(races[-1]))
+    return races
+
+
+def _draw(
+    task: "EliteTask", method: str, elites: "Elites", path: Path, out: Path, name: str
+) -> None:
+    """The map of a search, and the film of DDE's."""
+    import numpy as np
+
+    from wmrl.agents.elite_experiment import METHODS, SNAPSHOTS
+    from wmrl.agents.elite_map import film_map, write_map
+
+    archive, title = task.problem.archive, f"{name}, {METHODS[method]}"  # type: ignore[index]
+    write_map(out / f"{name}-{method}.png", archive, elites, title=title)
+    if method == "dde":
+        film_map(out / f"{name}-{method}.mp4", archive, np.load(path / SNAPSHOTS))
+
+
+def write_table(rows: Sequence[dict[str, Any]], races: Sequence[dict[str, Any]]) -> str:
+    """Mean and standard deviation over seeds, as Markdown."""
+    from wmrl.agents.elite_experiment import METHODS
+
+    titles = {str(method): title for method, title in METHODS.items()}
+    lines = [
+        "# Data-Driven Encodings",
+        "",
+        "Searches for elites among the poses of planar arms, all from random arms and with the",
+        "same archive; mean ± standard deviation over seeds. Stds are in radians, on the cells",
+        "that the oracle, which knows the arm's gradients, reaches the centre of; an elite is",
+        "anywhere in its cell, so that a gap may be negative. Made by `wmrl reproduce dde`; every",
+        "run is in [results.json](results.json).",
+    ]
+    for task in dict.fromkeys(row["task"] for row in rows):
+        for budget in dict.fromkeys(row["budget"] for row in rows if row["task"] == task):
+            own = [row for row in rows if (row["task"], row["budget"]) == (task, budget)]
+            columns = {key: value for key, value in COLUMNS.items() if key in own[0]}
+            seeds = len({row["seed"] for row in own})
+            lines += ["", f"## {task}: {budget:,} evaluations, {seeds} seeds", ""]
+            heads = ["search", *(title for title, _ in columns.values())]
+            lines += [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+            for method in dict.fromkeys(row["method"] for row in own):
+                found = [row for row in own if row["method"] == method]
+                cells = [
+                    mean_and_spread([row[key] for row in found], form)
+                    for key, (_, form) in columns.items()
+                ]
+                lines.append(f"| {' | '.join([titles[method], *cells])} |")
+    if races:
+        lines += ["", "## 200-joints: evaluations to 95 % of the cells at a mean std of 0.06", ""]
+        lines += ["| search | evaluations |", "| --- | --- |"]
+        for method in dict.fromkeys(row["method"] for row in races):
+            each = [row["evaluations"] for row in races if row["method"] == method]
+            missing = sum(found is None for found in each)
+            taken = f"not there, {missing} of {len(each)} times"
+            lines.append(
+                f"| {titles[method]} | {taken if missing else mean_and_spread(each, ',.0f')} |"
+            )
+    return "\n".join([*lines, ""])

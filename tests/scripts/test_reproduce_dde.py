@@ -1,0 +1,65 @@
+import json
+from pathlib import Path
+
+import imageio.v3 as iio
+import pytest
+
+from wmrl.agents import elite_experiment
+from wmrl.agents.elite_experiment import EliteTask
+from wmrl.agents.elites import ArchiveConfig
+from wmrl.agents.problems import ArmProblem
+from wmrl.envs.arm import Arm
+from wmrl.scripts import cli
+from wmrl.scripts.reproduce_dde import write_table
+
+
+def test_a_glance_and_nothing_is_searched_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = EliteTask(
+        problem=ArmProblem(arm=Arm(joints=6), archive=ArchiveConfig(cells=40, worst=-1.6)),
+        evaluations=3000,
+        latent_size=3,
+    )
+    monkeypatch.setitem(elite_experiment.TASKS, "200-joints", small)
+    words = ["reproduce", "dde", "--tasks", "200-joints", "--methods", "line", "dde"]
+    words += ["--seeds", "0", "1", "--reduced", "2000", "--race", "4000"]
+    words += ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+    assert cli.run(words) == 0
+    out = tmp_path / "out"
+    report = json.loads((out / "results.json").read_text())
+    runs = {(row["method"], row["budget"], row["seed"]) for row in report["searches"]}
+    assert runs == {
+        (method, *run) for method in ("line", "dde") for run in ((3000, 0), (2000, 0), (2000, 1))
+    }
+    assert all(row["std"] > 0 and row["oracle_coverage"] > 0.2 for row in report["searches"])
+    assert {(race["method"], race["seed"]) for race in report["races"]} == {
+        (method, seed) for method in ("line", "dde") for seed in (0, 1)
+    }
+    assert (out / "table.md").read_text() in capsys.readouterr().out
+    for method in ("line", "dde"):
+        assert iio.imread(out / f"200-joints-{method}.png").std() > 1
+    assert (out / "200-joints-dde.mp4").stat().st_size > 1000
+    monkeypatch.setattr("wmrl.agents.dde.DDE.learn", None)  # would fail if it were called
+    monkeypatch.setattr("wmrl.agents.ribs_search.Scheduler", None)
+    assert cli.run(words) == 0
+    assert json.loads((out / "results.json").read_text()) == report
+
+
+def test_the_table_has_a_row_for_each_search() -> None:
+    row = {"task": "t", "budget": 100, "coverage": 0.5, "mean_fitness": -0.25, "qd_score": 3.0}
+    times = {"seconds": 2.0, "training_seconds": 1.0}
+    rows = [{**row, **times, "method": "dde", "seed": seed} for seed in (0, 1)]
+    rows[1]["coverage"] = 0.7
+    races = [{"method": "iso", "seed": 0, "evaluations": 2e6}]
+    races += [{"method": "line", "seed": seed, "evaluations": None} for seed in (0, 1)]
+    table = write_table(rows, races)
+    assert "| DDE: VAE | 60.0% ± 14.1% | -0.2500 ± 0.0000 | 3 ± 0 | 2 ± 0 | 1 ± 0 |" in table
+    assert "| MAP-Elites, isotropic mutation | 2,000,000 ± 0 |" in table
+    assert "| MAP-Elites, line mutation | not there, 2 of 2 times |" in table
+
+
+@pytest.mark.parametrize("option", ["tasks", "methods"])
+def test_unknown_names_are_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["reproduce", "dde", f"--{option}", "luck"]) == 2
+    assert f"{option}: expected some of" in capsys.readouterr().err
