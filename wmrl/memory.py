@@ -1,26 +1,20 @@
 """Memory: the seam between latents and what comes next."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from importlib import import_module
+from abc import abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from wmrl.artifact import (
     Artifact,
     ArtifactError,
     load_artifact,
-    load_weights,
-    restore_config,
-    restore_module,
-    save_artifact,
     shipped_artifacts,
 )
-from wmrl.device import resolve_device
+from wmrl.learned import Learned, load_learned
 
 # Where each class of memory lives; a new one is added here.
 _CLASSES = {
@@ -51,7 +45,7 @@ class Transition:
     terminated: Tensor
 
 
-class Memory(nn.Module, ABC, Generic[P]):
+class Memory(Learned, Generic[P]):
     """Predicts the next latent, reward and termination from latents and actions.
 
     ``P`` is what it predicts (parameters of distributions); one network serves whole sequences
@@ -60,15 +54,12 @@ class Memory(nn.Module, ABC, Generic[P]):
     ``vision_digest``) and ``config_class``, and is listed in this module's table of classes.
 
     Attributes:
-        digest: SHA-256 of the weights' file that this was loaded from or last saved to, else None.
         start_mean, start_std: buffers ``(S, T, Z) float32``, encoded real sequences in which
             dreams start (S of them, T ≥ 1 latents each); S = 0 where there are none.
         start_actions: buffer ``(S, T - 1, A) float32``, the actions between those latents.
     """
 
-    config: Any
-    config_class: ClassVar[type]
-    digest: str | None = None
+    kind = "memory"
     start_mean: Tensor
     start_std: Tensor
     start_actions: Tensor
@@ -144,11 +135,6 @@ class Memory(nn.Module, ABC, Generic[P]):
         """
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    @property
     def start_count(self) -> int:
         """S, the number of kept starts."""
         return len(self.start_mean)
@@ -202,41 +188,9 @@ class Memory(nn.Module, ABC, Generic[P]):
                 "on this one"
             )
 
-    def save(
-        self,
-        path: str | Path,
-        *,
-        provenance: Mapping[str, Any] | None = None,
-        card: str | None = None,
-        half: bool = True,
-    ) -> str:
-        """Writes an artifact (float16 by default) and returns its digest.
-
-        The weights in memory are replaced by what was written, so that a controller trained on
-        this object's features has seen the very memory that others will load.
-        """
-        save_artifact(
-            path,
-            kind="memory",
-            class_name=type(self).__name__,
-            config=asdict(self.config),
-            tensors=self.state_dict(),
-            provenance=provenance,
-            card=card,
-            half=half,
-        )
-        artifact = load_artifact(path, kind="memory")
-        load_weights(self, artifact)
-        self.digest = artifact.digest
-        return artifact.digest
-
     @classmethod
-    def from_artifact(cls, artifact: Artifact) -> Self:
-        """Restores from an artifact that was read."""
-        config: Any = restore_config(cls.config_class, artifact)
-        memory = restore_module(lambda: cls(config).with_starts_of(artifact), artifact)
-        memory.digest = artifact.digest
-        return memory.eval()
+    def _shaped_as(cls, config: Any, artifact: Artifact) -> Self:
+        return cls(config).with_starts_of(artifact)
 
 
 def load_memory(name_or_path: str | Path, *, device: str | torch.device = "auto") -> Memory[Any]:
@@ -245,15 +199,7 @@ def load_memory(name_or_path: str | Path, *, device: str | torch.device = "auto"
     Raises:
         ArtifactError: it is missing, damaged, no memory, or of a class that is not known.
     """
-    artifact = load_artifact(name_or_path, kind="memory")
-    if artifact.class_name not in _CLASSES:
-        raise ArtifactError(
-            f"{artifact.path}: unknown memory class {artifact.class_name!r}; "
-            f"expected one of {sorted(_CLASSES)}"
-        )
-    cls = getattr(import_module(_CLASSES[artifact.class_name]), artifact.class_name)
-    memory: Memory[Any] = cls.from_artifact(artifact)
-    return memory.to(resolve_device(device))
+    return load_learned(Memory, _CLASSES, name_or_path, device=device)  # type: ignore[type-abstract]
 
 
 def matching_memory(vision_digest: str | None) -> str:

@@ -1,45 +1,29 @@
 """Vision: the seam between frames and latents."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
-from importlib import import_module
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
+from torch import Tensor
 
-from wmrl.artifact import (
-    Artifact,
-    ArtifactError,
-    load_artifact,
-    load_weights,
-    restore_config,
-    restore_module,
-    save_artifact,
-)
-from wmrl.device import resolve_device
+from wmrl.learned import Learned, load_learned
 
 # Where each class of vision lives; a new one is added here.
 _CLASSES = {"VAE": "wmrl.vae", "VQVAE": "wmrl.vqvae"}
 
 
-class Vision(nn.Module, ABC):
+class Vision(Learned):
     """A learned eye: frames to latents and back.
 
     Frames are ``(B, H, W, 3) uint8`` everywhere outside the network. A subclass sets ``config``
     (a frozen dataclass) and ``config_class``, and is listed in this module's table of classes.
-
-    Attributes:
-        digest: SHA-256 of the weights' file that this was loaded from or last saved to, else None.
     """
 
-    config: Any
-    config_class: ClassVar[type]
-    digest: str | None = None
+    kind = "vision"
 
     @property
     @abstractmethod
@@ -87,11 +71,6 @@ class Vision(nn.Module, ABC):
             generator: this step's source of randomness.
         """
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
     def check_frames(self, frames: Tensor) -> None:
         """Raises ``ValueError`` unless frames are ``(B, *frame_shape) uint8``."""
         if frames.ndim != 4 or tuple(frames.shape[1:]) != self.frame_shape:
@@ -112,42 +91,6 @@ class Vision(nn.Module, ABC):
         """:meth:`decode` from and to NumPy arrays."""
         return self.decode(torch.from_numpy(latents).to(self.device)).cpu().numpy()
 
-    def save(
-        self,
-        path: str | Path,
-        *,
-        provenance: Mapping[str, Any] | None = None,
-        card: str | None = None,
-        half: bool = True,
-    ) -> str:
-        """Writes an artifact (float16 by default) and returns its digest.
-
-        The weights in memory are replaced by what was written, so that whatever is trained on
-        this object's latents has seen the very eye that others will load.
-        """
-        save_artifact(
-            path,
-            kind="vision",
-            class_name=type(self).__name__,
-            config=asdict(self.config),
-            tensors=self.state_dict(),
-            provenance=provenance,
-            card=card,
-            half=half,
-        )
-        artifact = load_artifact(path, kind="vision")
-        load_weights(self, artifact)
-        self.digest = artifact.digest
-        return artifact.digest
-
-    @classmethod
-    def from_artifact(cls, artifact: Artifact) -> Self:
-        """Restores from an artifact that was read."""
-        config: Any = restore_config(cls.config_class, artifact)
-        vision = restore_module(lambda: cls(config), artifact)
-        vision.digest = artifact.digest
-        return vision.eval()
-
 
 def load_vision(name_or_path: str | Path, *, device: str | torch.device = "auto") -> Vision:
     """Opens a vision artifact by shipped name or path.
@@ -155,12 +98,4 @@ def load_vision(name_or_path: str | Path, *, device: str | torch.device = "auto"
     Raises:
         ArtifactError: it is missing, damaged, no vision, or of a class that is not known.
     """
-    artifact = load_artifact(name_or_path, kind="vision")
-    if artifact.class_name not in _CLASSES:
-        raise ArtifactError(
-            f"{artifact.path}: unknown vision class {artifact.class_name!r}; "
-            f"expected one of {sorted(_CLASSES)}"
-        )
-    cls = getattr(import_module(_CLASSES[artifact.class_name]), artifact.class_name)
-    vision: Vision = cls.from_artifact(artifact)
-    return vision.to(resolve_device(device))
+    return load_learned(Vision, _CLASSES, name_or_path, device=device)  # type: ignore[type-abstract]
