@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from wmrl.agents.loading import load_agent
     from wmrl.agents.ppo import PPOConfig, PPOLearner
     from wmrl.agents.problems import ArmProblem
-    from wmrl.agents.reconstruction_emitter import ReconstructionEmitter
+    from wmrl.agents.reconstruction_emitter import Mutation, ReconstructionEmitter
     from wmrl.agents.recording import record
     from wmrl.agents.sb3 import SB3Agent, dream_vec_env, latent_vec_env
     from wmrl.agents.sliding_bandit import BanditScheduler, SlidingWindowUCB
@@ -60,6 +60,7 @@ __all__ = [
     "DreamFitness",
     "Elites",
     "EvaluationResult",
+    "Mutation",
     "PPOConfig",
     "PPOLearner",
     "RealFitness",
@@ -90,7 +91,7 @@ _MODULES = {
     "loading": ("load_agent",),
     "ppo": ("PPOConfig", "PPOLearner"),
     "problems": ("ArmProblem",),
-    "reconstruction_emitter": ("ReconstructionEmitter",),
+    "reconstruction_emitter": ("Mutation", "ReconstructionEmitter"),
     "recording": ("record",),
     "sb3": ("SB3Agent", "dream_vec_env", "latent_vec_env"),
     "sliding_bandit": ("BanditScheduler", "SlidingWindowUCB"),

@@ -14,7 +14,7 @@ from torch import Tensor
 from wmrl.agents.elites import Elites
 from wmrl.agents.problems import Problem
 from wmrl.agents.progress import learning_progress
-from wmrl.agents.reconstruction_emitter import ReconstructionEmitter
+from wmrl.agents.reconstruction_emitter import Mutation, ReconstructionEmitter
 from wmrl.agents.sliding_bandit import BanditScheduler, SlidingWindowUCB
 from wmrl.device import resolve_device
 from wmrl.encoding import Encoding
@@ -42,7 +42,7 @@ class DDEConfig:
         batch_size: children a batch.
         fill: share of the cells that random solutions fill before the first generation.
         crossovers: shares of reconstructive children; with each of the mutations an arm.
-        mutations: σ_iso and σ_line of each way to mutate, for solutions in [−1, 1].
+        mutations: ways to mutate.
         reward: of the bandit, see :class:`~wmrl.agents.sliding_bandit.BanditScheduler`.
         window: generations that the bandit remembers.
         exploration: weight of the bandit's bonus.
@@ -59,7 +59,12 @@ class DDEConfig:
     batch_size: int = 100
     fill: float = 0.05
     crossovers: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
-    mutations: tuple[tuple[float, float], ...] = ((0.006, 0.2), (0.03, 0.0))
+    mutations: tuple[Mutation, ...] = (
+        Mutation(),
+        Mutation(iso=0.03, line=0.0),
+        # A few numbers by much: into cells that small steps of all of them do not lead to.
+        Mutation(iso=0.3, line=0.0, density=0.01, frontier=True),
+    )
     reward: Literal["entered", "qd_score"] = "qd_score"
     window: int = 200
     exploration: float = 0.5
@@ -72,7 +77,7 @@ class DDEConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "crossovers", tuple(self.crossovers))
-        object.__setattr__(self, "mutations", tuple((iso, line) for iso, line in self.mutations))
+        object.__setattr__(self, "mutations", tuple(self.mutations))
         for name in ("crossovers", "mutations"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: expected at least one number, got none")
@@ -93,15 +98,15 @@ class DDEConfig:
             )
 
     @property
-    def arms(self) -> tuple[tuple[float, float, float], ...]:
-        """Crossover, σ_iso and σ_line of each arm of the bandit."""
-        return tuple((share, *sigmas) for share in self.crossovers for sigmas in self.mutations)
+    def arms(self) -> tuple[tuple[float, Mutation], ...]:
+        """Share of reconstructions and mutation of each arm of the bandit."""
+        return tuple((share, each) for share in self.crossovers for each in self.mutations)
 
     @classmethod
     def as_published(cls, **changes: Any) -> Self:
         """The settings of Data-Driven Encodings, with some changed."""
         published: dict[str, Any] = {
-            "mutations": ((0.006, 0.2), (0.006, 0.0)),
+            "mutations": (Mutation(), Mutation(line=0.0)),
             "reward": "entered",
             "window": 1000,
             "exploration": 2**0.5,
@@ -167,6 +172,7 @@ class DDE:
             relative=self.config.reward == "qd_score",
         )
         self._trainer = self._make_trainer(device)
+        self._neighbours = problem.archive.neighbours()
         self._run = Run(
             path,
             config={
@@ -328,12 +334,12 @@ class DDE:
                 archive,
                 self.encoding,
                 crossover=crossover,
-                iso_sigma=iso_sigma,
-                line_sigma=line_sigma,
+                mutation=mutation,
+                neighbours=self._neighbours,
                 batch_size=config.batch_size,
                 seed=integer_seed(self._seed, "emitter", self.generation, arm),
             )
-            for arm, (crossover, iso_sigma, line_sigma) in enumerate(config.arms)
+            for arm, (crossover, mutation) in enumerate(config.arms)
         ]
 
     def _snapshot(self, archive: ArchiveBase) -> np.ndarray:
@@ -347,7 +353,11 @@ class DDE:
     ) -> dict[str, float]:
         stats = archive.stats
         shares = pulls / max(1, pulls.sum())
-        names = ["bandit/" + "-".join(f"{part:g}" for part in arm) for arm in self.config.arms]
+        names = [
+            f"bandit/{share:g}-{number}"
+            for share in self.config.crossovers
+            for number in range(len(self.config.mutations))
+        ]
         return {
             "evaluations": self.evaluations,
             "archive/coverage": float(stats.coverage),

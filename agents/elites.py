@@ -71,6 +71,14 @@ class ArchiveConfig:
         centres: np.ndarray = low + np.stack(steps, -1).reshape(-1, 2) * (high - low)
         return centres
 
+    def neighbours(self, count: int = 6) -> np.ndarray:
+        """The cells nearest to each cell, ``(cells, count)``, without itself."""
+        centres = self.centres()
+        ranks = list(range(1, min(count + 1, self.cell_count) + 1))  # the first is the cell itself
+        _, nearest = KDTree(centres).query(centres, ranks)
+        cells: np.ndarray = nearest[:, 1:]
+        return cells
+
     def make(
         self,
         size: int,

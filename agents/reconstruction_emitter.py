@@ -1,6 +1,7 @@
 """The reconstruction emitter of Data-Driven Encodings."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,26 +11,56 @@ from ribs.emitters import EmitterBase
 from wmrl.encoding import Encoding
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mutation:
+    """How children differ from their parents.
+
+    x + σ_iso m N(0, I) + σ_line (y − x) N(0, 1), for another elite y (Vassiliades and Mouret 2018,
+    https://arxiv.org/abs/1804.03906).
+
+    Attributes:
+        iso: σ_iso, for solutions in [−1, 1].
+        line: σ_line.
+        density: share of a child's numbers that isotropic noise reaches, chosen anew for each (the
+            mask m); at least one of them on average.
+        frontier: whether parents are elites beside empty cells, as long as there are any.
+    """
+
+    iso: float = 0.006
+    line: float = 0.2
+    density: float = 1.0
+    frontier: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("iso", "line"):
+            value = getattr(self, name)
+            if not 0.0 <= value < math.inf:
+                raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
+        if not 0.0 < self.density <= 1.0:
+            raise ValueError(f"density: expected a share in (0, 1], got {self.density}")
+
+
 class ReconstructionEmitter(EmitterBase):
-    """Children by reconstruction and by line mutation, in a fixed ratio.
+    """Children by reconstruction and by mutation, in a fixed ratio.
 
     Gaier, Asteroth and Mouret 2020 (https://arxiv.org/abs/2003.04389). A reconstructive child is
-    (x + D(E(x))) / 2, halfway to what the encoding makes of its parent; the others are
-    x + σ_iso N(0, I) + σ_line (y − x) N(0, 1), for another elite y (Vassiliades and Mouret 2018,
-    https://arxiv.org/abs/1804.03906). All are clipped to the bounds.
+    (x + D(E(x))) / 2, halfway to what the encoding makes of its parent. All children are clipped
+    to the bounds.
 
     Args:
         archive: where parents come from; must not be empty when it is asked.
         encoding: E and D; None if no child is reconstructed.
         crossover: share of the children that are reconstructions, rounded to whole children.
-        iso_sigma: σ_iso.
-        line_sigma: σ_line.
+        mutation: how the others are made.
+        neighbours: ``(cells, K)``, indices of the cells around each cell, where the mutation asks
+            for a frontier.
         bound: solutions are in ±bound.
         batch_size: children a batch.
-        seed: of the noise; parents are drawn by the archive.
+        seed: of the noise, and of parents at the frontier; others are drawn by the archive.
 
     Raises:
-        ValueError: an argument is out of range, or the encoding is missing or of another size.
+        ValueError: an argument is out of range, or the encoding is missing or of another size, or
+            neighbours are missing.
     """
 
     def __init__(
@@ -38,18 +69,15 @@ class ReconstructionEmitter(EmitterBase):
         encoding: Encoding | None,
         *,
         crossover: float,
-        iso_sigma: float = 0.006,
-        line_sigma: float = 0.2,
+        mutation: Mutation | None = None,
+        neighbours: np.ndarray | None = None,
         bound: float = 1.0,
         batch_size: int = 100,
         seed: int | np.random.SeedSequence | None = None,
     ) -> None:
-        size = archive.solution_dim
+        size, mutation = archive.solution_dim, mutation or Mutation()
         if not 0.0 <= crossover <= 1.0:
             raise ValueError(f"crossover: expected a share from 0 to 1, got {crossover}")
-        for name, value in (("iso_sigma", iso_sigma), ("line_sigma", line_sigma)):
-            if not 0.0 <= value < math.inf:
-                raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
         if crossover and encoding is None:
@@ -59,12 +87,15 @@ class ReconstructionEmitter(EmitterBase):
                 f"encoding: expected one of vectors of {size} numbers, as the archive's solutions, "
                 f"got {encoding.size}"
             )
+        if mutation.frontier and neighbours is None:
+            raise ValueError("neighbours: expected the archive's for a mutation at the frontier")
         limit = np.full(size, bound)
         super().__init__(
             archive, solution_dim=size, bounds=None, lower_bounds=-limit, upper_bounds=limit
         )
-        self.encoding, self.crossover = encoding, crossover
-        self.iso_sigma, self.line_sigma, self.batch_size = iso_sigma, line_sigma, batch_size
+        self.encoding, self.crossover, self.mutation = encoding, crossover, mutation
+        self.batch_size = batch_size
+        self._neighbours = neighbours
         self._rng = np.random.default_rng(seed)
 
     def ask(self) -> np.ndarray:
@@ -83,6 +114,8 @@ class ReconstructionEmitter(EmitterBase):
         if count:
             children[:count] = 0.5 * (parents[:count] + self._reconstruct(parents[:count]))
         if count < len(parents):
+            if self.mutation.frontier:
+                parents[count:] = self._at_the_frontier(len(parents) - count)
             children[count:] = self._mutate(parents[count:])
         return np.clip(children, self.lower_bounds, self.upper_bounds)
 
@@ -92,11 +125,26 @@ class ReconstructionEmitter(EmitterBase):
         vectors = torch.from_numpy(parents).to(self.encoding.device)
         return self.encoding.reconstruct(vectors).cpu().numpy()
 
+    def _at_the_frontier(self, count: int) -> np.ndarray:
+        """Elites ``(count, X)`` beside empty cells; any, where there are none."""
+        assert self._neighbours is not None
+        found = self.archive.data(["index", "solution"])
+        occupied = np.zeros(len(self._neighbours), bool)
+        occupied[found["index"]] = True
+        beside = np.flatnonzero(~occupied[self._neighbours[found["index"]]].all(1))
+        rows = beside if len(beside) else np.arange(len(found["index"]))
+        chosen: np.ndarray = found["solution"][self._rng.choice(rows, count)]
+        return chosen
+
     def _mutate(self, parents: np.ndarray) -> np.ndarray:
+        mutation, real = self.mutation, parents.dtype.type
         noise = self._rng.standard_normal(parents.shape, dtype=parents.dtype)
-        children: np.ndarray = parents + parents.dtype.type(self.iso_sigma) * noise
-        if self.line_sigma:
+        if mutation.density < 1.0:
+            share = max(mutation.density, 1.0 / parents.shape[1])
+            noise *= self._rng.random(parents.shape, dtype=parents.dtype) < share
+        children: np.ndarray = parents + real(mutation.iso) * noise
+        if mutation.line:
             others = self.archive.sample_elites(len(parents))["solution"]
             steps = self._rng.standard_normal((len(parents), 1), dtype=parents.dtype)
-            children += parents.dtype.type(self.line_sigma) * steps * (others - parents)
+            children += real(mutation.line) * steps * (others - parents)
         return children

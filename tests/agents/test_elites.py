@@ -58,6 +58,15 @@ def test_an_archive_is_made_again_from_its_elites(config: ArchiveConfig, tmp_pat
         assert np.array_equal(value, getattr(loaded, name))
 
 
+def test_neighbours_are_the_cells_around() -> None:
+    around = ArchiveConfig(shape="grid", dims=(5, 5)).neighbours(4)
+    assert set(around[12]) == {7, 11, 13, 17}
+    assert ArchiveConfig(cells=3).neighbours().shape == (3, 2)
+    assert ArchiveConfig(cells=1).neighbours().shape == (1, 0)
+    gaps = DISC.centres()[DISC.neighbours()] - DISC.centres()[:, None]
+    assert np.hypot(gaps[..., 0], gaps[..., 1]).max() < 0.35
+
+
 def test_the_score_counts_from_the_worst() -> None:
     archive = DISC.make(3, seed=0)
     archive.add(np.zeros((2, 3), np.float32), [-1.0, -2.5], [[0.5, 0.5], [0.1, 0.5]])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wmrl.agents.elites import ArchiveConfig
-from wmrl.agents.reconstruction_emitter import ReconstructionEmitter
+from wmrl.agents.reconstruction_emitter import Mutation, ReconstructionEmitter
 from wmrl.vector_vae import VectorVAE, VectorVAEConfig
 
 ENCODING = VectorVAE(VectorVAEConfig(size=4, latent_size=2)).eval()
@@ -32,7 +32,11 @@ def test_reconstructions_are_halfway() -> None:
 
 def test_line_mutation_stays_on_lines_between_elites() -> None:
     emitter = ReconstructionEmitter(
-        archive_of(0.2 * ELITES[:2]), None, crossover=0.0, iso_sigma=0.0, line_sigma=0.3, seed=0
+        archive_of(0.2 * ELITES[:2]),
+        None,
+        crossover=0.0,
+        mutation=Mutation(iso=0.0, line=0.3),
+        seed=0,
     )
     children = np.concatenate([emitter.ask() for _ in range(20)])
     start, along = 0.2 * ELITES[0], 0.2 * (ELITES[1] - ELITES[0])
@@ -48,7 +52,7 @@ def test_line_mutation_stays_on_lines_between_elites() -> None:
 
 def test_isotropic_mutation_has_its_spread() -> None:
     emitter = ReconstructionEmitter(
-        archive_of(ELITES[:1]), None, crossover=0.0, iso_sigma=0.02, line_sigma=0.0, seed=0
+        archive_of(ELITES[:1]), None, crossover=0.0, mutation=Mutation(iso=0.02, line=0.0), seed=0
     )
     steps = np.concatenate([emitter.ask() for _ in range(20)]) - ELITES[0]
     assert steps.std() == pytest.approx(0.02, rel=0.05)
@@ -61,8 +65,7 @@ def test_the_share_of_reconstructions(crossover: float, count: int) -> None:
         archive_of(ELITES),
         ENCODING,
         crossover=crossover,
-        iso_sigma=0.0,
-        line_sigma=0.0,
+        mutation=Mutation(iso=0.0, line=0.0),
         batch_size=20,
         seed=0,
     )
@@ -71,11 +74,43 @@ def test_the_share_of_reconstructions(crossover: float, count: int) -> None:
     assert copies == 20 - count
 
 
+def test_sparse_noise_reaches_a_share_of_the_numbers() -> None:
+    mutation = Mutation(iso=0.05, line=0.0, density=0.4)
+    emitter = ReconstructionEmitter(
+        archive_of(ELITES[:1]), None, crossover=0.0, mutation=mutation, seed=0
+    )
+    steps = np.concatenate([emitter.ask() for _ in range(20)]) - ELITES[0]
+    reached = np.abs(steps) > 0
+    assert reached.mean() == pytest.approx(0.4, abs=0.03)
+    assert steps[reached].std() == pytest.approx(0.05, rel=0.05)
+    assert 0 < reached.any(1).mean() < 1
+
+
+def test_parents_at_the_frontier_are_beside_empty_cells() -> None:
+    """A row of ten cells, of which the first seven are filled."""
+    row = ArchiveConfig(shape="grid", dims=(10, 1))
+    archive = row.make(1, seed=0)
+    places = (np.arange(7) + 0.5) / 10
+    archive.add(places[:, None], np.zeros(7), np.stack((places, np.full(7, 0.5)), 1))
+    emitter = ReconstructionEmitter(
+        archive,
+        None,
+        crossover=0.0,
+        mutation=Mutation(iso=0.0, line=0.0, frontier=True),
+        neighbours=row.neighbours(2),
+        seed=0,
+    )
+    np.testing.assert_allclose(emitter.ask(), 0.65)
+    rest = np.array([0.75, 0.85, 0.95])
+    archive.add(rest[:, None], np.zeros(3), np.stack((rest, np.full(3, 0.5)), 1))
+    assert len(np.unique(emitter.ask().round(3))) == 10  # no cell is empty: any will do
+
+
 def test_children_are_in_bounds_and_the_same_for_a_seed() -> None:
     edges = np.sign(ELITES).astype(np.float32)
     batches = [
         ReconstructionEmitter(
-            archive_of(edges, seed=5), ENCODING, crossover=0.5, iso_sigma=0.5, seed=5
+            archive_of(edges, seed=5), ENCODING, crossover=0.5, mutation=Mutation(iso=0.5), seed=5
         ).ask()
         for _ in range(2)
     ]
@@ -88,8 +123,7 @@ def test_clear_errors() -> None:
     for wrong, message in (
         ({"crossover": 1.5}, "crossover: expected a share"),
         ({"crossover": 0.5, "encoding": None}, "encoding: expected one for a crossover"),
-        ({"crossover": 0.0, "iso_sigma": -1.0}, "iso_sigma"),
-        ({"crossover": 0.0, "line_sigma": float("nan")}, "line_sigma"),
+        ({"crossover": 0.0, "mutation": Mutation(frontier=True)}, "neighbours: expected"),
         ({"crossover": 0.0, "batch_size": 0}, "batch_size"),
         (
             {"crossover": 0.0, "encoding": VectorVAE(VectorVAEConfig(size=5))},
@@ -98,6 +132,9 @@ def test_clear_errors() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             ReconstructionEmitter(archive, **{"encoding": ENCODING, **wrong})
+    for wrong in ({"iso": -1.0}, {"line": float("nan")}, {"density": 0.0}, {"density": 1.5}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Mutation(**wrong)
     empty = ArchiveConfig(cells=10).make(4, seed=0)
     with pytest.raises(ValueError, match="archive: expected elites to vary, found none"):
         ReconstructionEmitter(empty, ENCODING, crossover=0.5).ask()
