@@ -124,8 +124,8 @@ class DDEConfig:
 class DDE:
     """Searches for elites (Gaier, Asteroth and Mouret 2020, https://arxiv.org/abs/2003.04389).
 
-    Each generation the encoding learns from the archive, going on from its weights; a bandit
-    chooses how children are made; they are evaluated and compete for the cells of the archive.
+    Every few generations the encoding learns from the archive, going on from its weights; in each,
+    a bandit chooses how children are made; they are evaluated and compete for the archive's cells.
     Without an encoding it is MAP-Elites with isotropic and line mutation. All that is random is a
     function of the root seed and the generation's number, and the archive is made anew from its
     elites at each checkpoint, so a run that was killed goes on to the same bits.
@@ -289,8 +289,7 @@ class DDE:
 
     def _segment(self, logger: MetricsLogger) -> dict[str, float]:
         """Generations from one checkpoint to the next; returns the last row of the metrics."""
-        config, began, training = self.config, time.monotonic(), self.training_seconds
-        before = self.seconds
+        config, began, before = self.config, time.monotonic(), self.seconds
         archive = self.archive()
         emitters = self._emitters(archive)
         scheduler = BanditScheduler(archive, emitters, self._bandit, reward=config.reward)
@@ -316,11 +315,7 @@ class DDE:
                 pulls[:] = 0
         self.elites, self.snapshots = Elites.of(archive), np.concatenate(snapshots)
         self._checkpoint()
-        return {
-            **row,
-            "seconds": self.seconds,
-            "training_seconds": self.training_seconds - training,
-        }
+        return row
 
     def _evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = self.problem.evaluate(solutions)

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from wmrl.agents.arm_oracle import solve_targets
 from wmrl.agents.dde import DDE, DDEConfig, EncodingConfig
 from wmrl.agents.elites import ArchiveConfig, Elites, load_elites
 from wmrl.agents.problems import ArmProblem
-from wmrl.agents.ribs_search import search_with_ribs
+from wmrl.agents.ribs_search import RibsMethod, search_with_ribs
 from wmrl.envs.arm import Arm
 from wmrl.metrics import read_metrics
 from wmrl.report_files import write_report
@@ -32,6 +32,8 @@ METHODS: dict[Method, str] = {
     "dde-fsq": "DDE: finite scalar quantisation",
 }
 """Searches and their titles; the first four are those of ``ribs``."""
+
+_RIBS = get_args(RibsMethod)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,16 +108,35 @@ def run_search(
         progress: show a progress bar.
 
     Returns:
-        ``rows`` over the evaluations, ``seconds`` and, of those, ``training_seconds``; and the
-        elites.
+        ``rows`` over the evaluations, ``seconds`` and, of those, ``training_seconds``, and what was
+        ``asked``; and the elites.
+
+    Raises:
+        ValueError: the folder holds a search of other settings.
     """
     report, kept = path / "result.json", path / "elites"
+    config = None if method in _RIBS else _dde_config(task, method, evaluations)
+    asked = {
+        "problem": task.problem.describe(),
+        "method": method,
+        "config": None if config is None else asdict(config),
+        "evaluations": evaluations,
+        "fill": task.fill,
+        "seed": seed,
+    }
+    asked = json.loads(json.dumps(asked))  # tuples are lists there
     if report.exists():
-        return json.loads(report.read_text()), load_elites(kept)[0]
-    if method in ("iso", "line", "cma-me", "cma-mae"):
+        summary: dict[str, Any] = json.loads(report.read_text())
+        if summary["asked"] != asked:
+            raise ValueError(
+                f"path: expected a folder of this search, {path} holds one of other settings; "
+                "choose another, or delete it"
+            )
+        return summary, load_elites(kept)[0]
+    if config is None:
         found = search_with_ribs(
             task.problem,
-            method,
+            method,  # type: ignore[arg-type]
             evaluations=evaluations,
             fill=task.fill,
             seed=seed,
@@ -124,12 +145,6 @@ def run_search(
         )
         elites, rows, seconds, training = found.elites, found.rows, found.seconds, 0.0
     else:
-        make = DDEConfig.as_published if method == "dde-published" else DDEConfig
-        config = make(
-            generations=evaluations // 100,
-            fill=task.fill,
-            encoding=encoding_config(method, task),
-        )
         with DDE(task.problem, config, path=path / "run", seed=seed) as search:
             search.learn(
                 progress=progress, until=None if until is None else lambda row: until(_short(row))
@@ -139,9 +154,15 @@ def run_search(
             elites, seconds, training = search.elites, search.seconds, search.training_seconds
         rows = [_short(row) for row in read_metrics(path / "run" / "metrics.csv")]
     elites.save(kept, task.problem.archive)
-    summary = {"rows": rows, "seconds": seconds, "training_seconds": training}
+    summary = {"asked": asked, "rows": rows, "seconds": seconds, "training_seconds": training}
     write_report(report, summary)
     return summary, elites
+
+
+def _dde_config(task: EliteTask, method: Method, evaluations: int) -> DDEConfig:
+    make = DDEConfig.as_published if method == "dde-published" else DDEConfig
+    encoding = encoding_config(method, task)
+    return make(generations=evaluations // 100, fill=task.fill, encoding=encoding)
 
 
 def is_reached(row: Mapping[str, float]) -> bool:

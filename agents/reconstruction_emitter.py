@@ -45,7 +45,7 @@ class ReconstructionEmitter(EmitterBase):
 
     Gaier, Asteroth and Mouret 2020 (https://arxiv.org/abs/2003.04389). A reconstructive child is
     (x + D(E(x))) / 2, halfway to what the encoding makes of its parent. All children are clipped
-    to the bounds.
+    to [−1, 1].
 
     Args:
         archive: where parents come from; must not be empty when it is asked.
@@ -54,7 +54,6 @@ class ReconstructionEmitter(EmitterBase):
         mutation: how the others are made.
         neighbours: ``(cells, K)``, indices of the cells around each cell, where the mutation asks
             for a frontier.
-        bound: solutions are in ±bound.
         batch_size: children a batch.
         seed: of the noise, and of parents at the frontier; others are drawn by the archive.
 
@@ -71,7 +70,6 @@ class ReconstructionEmitter(EmitterBase):
         crossover: float,
         mutation: Mutation | None = None,
         neighbours: np.ndarray | None = None,
-        bound: float = 1.0,
         batch_size: int = 100,
         seed: int | np.random.SeedSequence | None = None,
     ) -> None:
@@ -89,7 +87,7 @@ class ReconstructionEmitter(EmitterBase):
             )
         if mutation.frontier and neighbours is None:
             raise ValueError("neighbours: expected the archive's for a mutation at the frontier")
-        limit = np.full(size, bound)
+        limit = np.ones(size)
         super().__init__(
             archive, solution_dim=size, bounds=None, lower_bounds=-limit, upper_bounds=limit
         )

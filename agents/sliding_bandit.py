@@ -92,7 +92,7 @@ class BanditScheduler:
     Args:
         archive: where children compete.
         emitters: one for each arm.
-        bandit: chooses; a :class:`SlidingWindowUCB` of 1000 batches if None.
+        bandit: chooses; a :class:`SlidingWindowUCB` of 1000 batches that suits the reward if None.
         reward: ``"entered"``, one for each child that enters the archive, as in Data-Driven
             Encodings; or ``"qd_score"``, what the batch adds to the archive's QD score, by which a
             new cell is worth more than a slightly better elite. It has no fixed scale: give it a
@@ -113,7 +113,8 @@ class BanditScheduler:
         if reward not in ("entered", "qd_score"):
             raise ValueError(f"reward: expected 'entered' or 'qd_score', got {reward!r}")
         self.archive, self.emitters, self.reward = archive, list(emitters), reward
-        self.bandit = bandit or SlidingWindowUCB(len(self.emitters))
+        relative = reward == "qd_score"
+        self.bandit = bandit or SlidingWindowUCB(len(self.emitters), relative=relative)
         if self.bandit.arms != len(self.emitters):
             raise ValueError(
                 f"emitters: expected {self.bandit.arms}, one for each arm, got {len(self.emitters)}"

@@ -1,4 +1,4 @@
-"""Compares memories that learned from the same recordings: what each foretells, and how fast.
+"""Compares memories that learned from the same recordings: what each foretells.
 
 In symbols: an LSTM and a Transformer, a frame's codes all at once and one after the other, beside
 counting; and an MDN-RNN over a VAE's latents. Each learns for as many steps. Killed at any moment,
@@ -152,9 +152,6 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
         judged = [row["held_out"] for row in own]
         symbols = "accuracy" in judged[0]
         known = [j["reward_r2"] for j in judged if j["reward_r2"] is not None]
-        explained = (
-            mean_and_spread(known, ".2f") if known else None
-        )  # nothing, where rewards never vary
         cells = [
             name,
             f"{own[0]['parameters']:,}",
@@ -163,7 +160,7 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
             if symbols
             else "–",
             mean_and_spread([j["accuracy"]["memory"] for j in judged], ".1%") if symbols else "–",
-            "–" if explained is None else explained,
+            mean_and_spread(known, ".2f") if known else "–",  # where rewards never vary
             *(error(judged, h, name) for h in HORIZONS for name in ("dream", "likeliest")),
             error(judged, HORIZONS[0], "reconstruction"),
         ]

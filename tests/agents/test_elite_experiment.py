@@ -40,6 +40,8 @@ def test_each_search_finds_elites_and_is_made_once(method, tmp_path) -> None:
     again, same = run_search(TASK, method, tmp_path, evaluations=12_000, seed=0, progress=False)
     assert again == summary
     assert np.array_equal(same.solutions, elites.solutions)
+    with pytest.raises(ValueError, match="holds one of other settings"):
+        run_search(TASK, method, tmp_path, evaluations=12_000, seed=1, progress=False)
 
 
 @pytest.mark.parametrize("method", ["iso", "line", "cma-me", "cma-mae"])
