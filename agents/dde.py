@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -135,6 +136,7 @@ class DDE:
         config: how.
         path: the run's folder, which this object owns until :meth:`close`.
         seed: root of all that is random.
+        init: solutions ``(N, X)`` that are evaluated first, before random ones.
         device: where the encoding learns.
 
     Attributes:
@@ -147,7 +149,7 @@ class DDE:
 
     Raises:
         RunError: the folder is in use, or belongs to a run of another configuration.
-        ValueError: the encoding does not fit the problem.
+        ValueError: the encoding, or ``init``, does not fit the problem.
     """
 
     def __init__(
@@ -157,10 +159,11 @@ class DDE:
         *,
         path: str | Path,
         seed: int = 0,
+        init: np.ndarray | None = None,
         device: str | torch.device = "auto",
     ) -> None:
         self.problem, self.config = problem, config or DDEConfig()
-        self._seed = seed
+        self._seed, self._init = seed, _checked_init(init, problem.size)
         self.elites: Elites | None = None
         self.generation = self.evaluations = 0
         self.seconds = self.training_seconds = 0.0
@@ -180,6 +183,7 @@ class DDE:
                 "config": asdict(self.config),
                 "problem": problem.describe(),
                 "seed": seed,
+                "init": sha256(self._init.tobytes()).hexdigest(),
             },
         )
         try:
@@ -276,9 +280,11 @@ class DDE:
         return EncodingTrainer(encoding, self.config.training, seed=self._seed)
 
     def _fill(self) -> Elites:
-        """Random solutions, until so many cells are filled."""
+        """What it is to begin with, and random solutions until so many cells are filled."""
         archive, config = self.archive(), self.config
-        self.evaluations = fill_archive(
+        if len(self._init):
+            archive.add(self._init, *self._evaluate(self._init))
+        self.evaluations += fill_archive(
             archive,
             self.problem,
             share=config.fill,
@@ -391,6 +397,20 @@ class DDE:
         self._bandit.restore(state["bandit"])
         if self._trainer is not None:
             self._trainer.restore(_below(tensors, "trainer."), state["trainer"])
+
+
+def _checked_init(init: np.ndarray | None, size: int) -> np.ndarray:
+    """``(N, size) float32``, no rows if None."""
+    if init is None:
+        return np.zeros((0, size), np.float32)
+    solutions = np.asarray(init, np.float32)
+    if solutions.ndim != 2 or solutions.shape[1] != size:
+        raise ValueError(
+            f"init: expected shape (N, {size}), solutions of the problem, got {solutions.shape}"
+        )
+    if not (np.abs(solutions) <= 1.0).all():  # NaN is not either
+        raise ValueError("init: expected numbers in [-1, 1], got others; scale or clip them")
+    return solutions
 
 
 def fill_archive(

@@ -45,10 +45,10 @@ def draw_map(
             f"objectives: expected one for each of {archive.cell_count} cells, got shape "
             f"{objectives.shape}"
         )
-    low, high = limits or _limits(objectives)
+    low, high = limits or colour_limits(objectives)
     cells = _cells(archive, size)
     shades = np.nan_to_num((objectives - low) / max(high - low, 1e-12))
-    colours = _colours(np.clip(shades, 0.0, 1.0))
+    colours = map_colours(np.clip(shades, 0.0, 1.0))
     colours[np.isnan(objectives)] = _EMPTY
     drawn = np.where((cells < 0)[..., None], np.array(_BACKGROUND, np.uint8), colours[cells])
     height, width = drawn.shape[:2]
@@ -56,7 +56,7 @@ def draw_map(
         "RGB", (width + 2 * _MARGIN, height + 2 * _MARGIN + _HEAD + 2 * _BAR), _BACKGROUND
     )
     picture.paste(Image.fromarray(drawn), (_MARGIN, _HEAD))
-    ramp = np.broadcast_to(_colours(np.linspace(0, 1, width)), (_BAR, width, 3))
+    ramp = np.broadcast_to(map_colours(np.linspace(0, 1, width)), (_BAR, width, 3))
     bottom = _HEAD + height + _MARGIN
     picture.paste(Image.fromarray(np.ascontiguousarray(ramp)), (_MARGIN, bottom))
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=13)
@@ -106,7 +106,7 @@ def film_map(
         raise ValueError(f"titles: expected {len(snapshots)}, as snapshots, got {len(titles)}")
     if not len(snapshots):
         raise ValueError("snapshots: expected at least one, got none")
-    limits = _limits(snapshots[-1])
+    limits = colour_limits(snapshots[-1])
 
     def frames() -> Iterator[np.ndarray]:
         for index, objectives in enumerate(snapshots):
@@ -119,15 +119,18 @@ def film_map(
     return write_video(path, frames(), fps=fps)
 
 
-def _limits(objectives: np.ndarray) -> tuple[float, float]:
-    """Without the lowest 2 %, for a few poor elites would take all the colours."""
+def colour_limits(objectives: np.ndarray) -> tuple[float, float]:
+    """Objectives of the darkest and the brightest colour.
+
+    Without the lowest 2 %, for a few poor elites would take all the colours.
+    """
     found = objectives[np.isfinite(objectives)]
     if not len(found):
         return 0.0, 1.0
     return float(np.quantile(found, 0.02)), float(found.max())
 
 
-def _colours(shades: np.ndarray) -> np.ndarray:
+def map_colours(shades: np.ndarray) -> np.ndarray:
     """RGB ``(N, 3) uint8`` of shades ``(N,)`` in [0, 1]."""
     levels = np.round(255 * shades).astype(np.uint8)[:, None]
     colours: np.ndarray = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]

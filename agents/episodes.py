@@ -20,11 +20,15 @@ class EpisodeScores:
         returns: ``(E,) float64`` undiscounted sums of rewards.
         lengths: ``(E,) int64`` decisions.
         terminated: ``(E,) bool``, ended by the game rather than by a limit.
+        actions: ``(E, A) float64``, means over an episode's decisions.
+        magnitudes: ``(E, A) float64``, means of the actions' absolute values.
     """
 
     returns: np.ndarray
     lengths: np.ndarray
     terminated: np.ndarray
+    actions: np.ndarray
+    magnitudes: np.ndarray
 
 
 def run_episodes(
@@ -56,7 +60,14 @@ def run_episodes(
     if len(seeds) == 0:
         raise ValueError("seeds: expected at least one, got none")
     count, slots = len(seeds), env.num_envs
-    scores = EpisodeScores(np.zeros(count), np.zeros(count, np.int64), np.zeros(count, np.bool_))
+    sums = (count, *env.single_action_space.shape)  # type: ignore[misc]  # a Box has a shape
+    scores = EpisodeScores(
+        np.zeros(count),
+        np.zeros(count, np.int64),
+        np.zeros(count, np.bool_),
+        np.zeros(sums),
+        np.zeros(sums),
+    )
     episodes = np.full(slots, -1)  # that each slot is in; −1 for none
     begun, over = 0, 0
     free = np.ones(slots, np.bool_)
@@ -76,6 +87,8 @@ def run_episodes(
         running = episodes >= 0
         scores.returns[episodes[running]] += rewards[running]
         scores.lengths[episodes[running]] += 1
+        scores.actions[episodes[running]] += actions[running]
+        scores.magnitudes[episodes[running]] += np.abs(actions[running])
         free = running & (terminated | truncated)
         scores.terminated[episodes[free]] = terminated[free]
         episodes[free] = -1
@@ -84,4 +97,6 @@ def run_episodes(
             if on_end is not None:
                 on_end(over)
         free = episodes < 0
+    scores.actions[:] /= scores.lengths[:, None]
+    scores.magnitudes[:] /= scores.lengths[:, None]
     return scores

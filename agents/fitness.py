@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -26,6 +26,20 @@ _SATURATED = 0.95
 _LOOK_EVERY = 50  # decisions between looks whether any dream still runs: each look waits for a GPU
 
 
+class Rollouts(NamedTuple):
+    """What P controllers did in R rollouts each, A numbers an action.
+
+    Attributes:
+        scores: ``(P, R) float64``.
+        actions: ``(P, R, A) float64``, means of the actions taken.
+        magnitudes: ``(P, R, A) float64``, means of their absolute values.
+    """
+
+    scores: np.ndarray
+    actions: np.ndarray
+    magnitudes: np.ndarray
+
+
 class Fitness(Protocol):
     """Scores controllers; the same parameters and seed always give the same scores.
 
@@ -37,6 +51,9 @@ class Fitness(Protocol):
 
     def __call__(self, parameters: np.ndarray, seed: int) -> np.ndarray:
         """Scores parameters ``(P, N) float32`` over R rollouts: ``(P, R) float64``."""
+
+    def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
+        """The same scores, and what was done for them."""
 
     def describe(self) -> dict[str, Any]:
         """What it is, JSON-able: all that scores depend on besides parameters and seed."""
@@ -122,25 +139,33 @@ class DreamFitness:
             "memory": self.memory.digest,
         }
 
-    @torch.inference_mode()
     def __call__(self, parameters: np.ndarray, seed: int) -> np.ndarray:
         """See :class:`Fitness`; scores are the dreams' returns less the penalty."""
+        return self.rollouts(parameters, seed).scores
+
+    @torch.inference_mode()
+    def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
+        """See :class:`Fitness`."""
         weights = torch.from_numpy(np.asarray(parameters, np.float32)).to(self.memory.device)
         at_once = self.config.max_batch // self.config.rollouts
         chunks = [
             self._rollouts(chunk, seed, index)
             for index, chunk in enumerate(torch.split(weights, at_once))
         ]
-        return torch.cat(chunks).double().cpu().numpy()
+        parts = (torch.cat(part).double().cpu().numpy() for part in zip(*chunks, strict=True))
+        return Rollouts(*parts)
 
-    def _rollouts(self, weights: Tensor, seed: int, chunk: int) -> Tensor:
-        """Scores ``(C, R)`` of C controllers."""
+    def _rollouts(self, weights: Tensor, seed: int, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores ``(C, R)`` of C controllers, and means ``(C, R, A)`` as in :class:`Rollouts`."""
         config, memory, count = self.config, self.memory, len(weights)
         device = memory.device
         generator = torch_generator(seed, "dream", chunk, device=device)
         state = self._starts(count, seed)
         score = torch.zeros(count, config.rollouts, device=device)
         alive = torch.ones(count * config.rollouts, device=device)
+        lived = torch.zeros_like(alive)
+        actions = torch.zeros(len(alive), memory.action_size, device=device)
+        magnitudes = torch.zeros_like(actions)
         for step in range(config.decisions):
             seen = dream_observation(memory, state).view(count, config.rollouts, -1)
             outputs = batched_outputs(weights, seen, config=self.controller)  # (C, R, A)
@@ -160,10 +185,15 @@ class DreamFitness:
             if config.reward_limit is not None:
                 reward = reward.clamp(max=config.reward_limit)
             score += (reward * alive).view_as(score) - cost * alive.view_as(score)
+            lived += alive
+            actions += action * alive[:, None]
+            magnitudes += action.abs() * alive[:, None]
             alive = alive * (~terminated)
             if step % _LOOK_EVERY == _LOOK_EVERY - 1 and not bool(alive.any()):
                 break
-        return score
+        sums = (actions, magnitudes)
+        actions, magnitudes = ((each / lived[:, None]).view(*score.shape, -1) for each in sums)
+        return score, actions, magnitudes
 
     def _starts(self, count: int, seed: int) -> DreamState:
         """R starts, repeated for each of ``count`` controllers: rows in the controllers' order."""
@@ -247,9 +277,13 @@ class RealFitness:
             "memory": self.eye.memory.digest if self.eye.memory is not None else None,
         }
 
-    @torch.inference_mode()
     def __call__(self, parameters: np.ndarray, seed: int) -> np.ndarray:
         """See :class:`Fitness`; scores are the episodes' returns."""
+        return self.rollouts(parameters, seed).scores
+
+    @torch.inference_mode()
+    def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
+        """See :class:`Fitness`."""
         rollouts = self.config.rollouts
         weights = torch.from_numpy(np.asarray(parameters, np.float32))
         seeds = [training_seed(seed, "real", rollout) for rollout in range(rollouts)]
@@ -259,8 +293,13 @@ class RealFitness:
             seen = torch.from_numpy(observations)[:, None]
             return batched_actions(chosen, seen, config=self.controller)[:, 0].numpy()
 
-        scores = run_episodes(self._env, act, seeds * len(weights))
-        return scores.returns.reshape(len(weights), rollouts)
+        found = run_episodes(self._env, act, seeds * len(weights))
+        shape = (len(weights), rollouts)
+        return Rollouts(
+            found.returns.reshape(shape),
+            found.actions.reshape(*shape, -1),
+            found.magnitudes.reshape(*shape, -1),
+        )
 
     def close(self) -> None:
         """Ends the workers."""

@@ -17,7 +17,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     ".mp4": {
         "codec": "libx264",
         "pix_fmt_out": "yuv420p",  # the one that every browser and player shows
-        "output_params": ["-crf", "20", "-preset", "fast", "-movflags", "+faststart"],
+        "output_params": ["-preset", "fast", "-movflags", "+faststart"],
     },
     ".gif": {
         "codec": "gif",
@@ -27,7 +27,9 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def write_video(path: str | Path, frames: Iterable[np.ndarray], *, fps: float = 25.0) -> Path:
+def write_video(
+    path: str | Path, frames: Iterable[np.ndarray], *, fps: float = 25.0, crf: int = 20
+) -> Path:
     """Writes frames as they come, so that a film of any length needs little memory.
 
     Args:
@@ -36,18 +38,21 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], *, fps: float = 
         frames: ``(H, W, 3) uint8`` each, all of one shape. Where H or W is odd, an MP4 repeats
             the last row or column, since its colours are kept for 2 × 2 pixels.
         fps: frames a second.
+        crf: constant rate factor of an MP4, 0 to 51: the higher, the smaller and the coarser.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: the suffix is unknown, ``fps`` is not positive, there are no frames, or one
-            has another shape or dtype than it should.
+        ValueError: the suffix is unknown, ``fps`` or ``crf`` is out of range, there are no frames,
+            or one has another shape or dtype than it should.
     """
     path = Path(path)
     check_video_path(path)
     if not fps > 0:
         raise ValueError(f"fps: expected a positive number, got {fps}")
+    if not 0 <= crf <= 51:
+        raise ValueError(f"crf: expected 0 to 51, got {crf}")
     checked = _checked(frames)
     first = next(checked, None)
     if first is None:
@@ -55,7 +60,7 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], *, fps: float = 
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
-        _write(aside, chain([first], checked), fps=fps)
+        _write(aside, chain([first], checked), fps=fps, crf=crf)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
@@ -82,9 +87,12 @@ def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield frame
 
 
-def _write(path: Path, frames: Iterator[np.ndarray], *, fps: float) -> None:
-    even = path.suffix.lower() == ".mp4"
-    frames = map(_padded, frames) if even else frames
+def _write(path: Path, frames: Iterator[np.ndarray], *, fps: float, crf: int) -> None:
+    suffix = path.suffix.lower()
+    options = dict(_OPTIONS[suffix])
+    if suffix == ".mp4":
+        frames = map(_padded, frames)
+        options["output_params"] = ["-crf", str(crf), *options["output_params"]]
     first = next(frames)
     writer = imageio_ffmpeg.write_frames(
         path,
@@ -93,7 +101,7 @@ def _write(path: Path, frames: Iterator[np.ndarray], *, fps: float) -> None:
         quality=None,
         macro_block_size=1,
         ffmpeg_log_level="error",
-        **_OPTIONS[path.suffix.lower()],
+        **options,
     )
     writer.send(None)  # starts the generator
     try:

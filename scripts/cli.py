@@ -52,6 +52,9 @@ COMMANDS = {
     "reproduce dde": Command(
         "reproduce_dde", "elites of planar arms: MAP-Elites with a learned encoding, and others"
     ),
+    "reproduce drivers": Command(
+        "reproduce_drivers", "elites that drive, and an eye that learns from what they see"
+    ),
     "reproduce binary-vae": Command(
         "reproduce_binary_vae", "a VAE for binary vectors, in two regimes of its learning rate"
     ),
