@@ -10,6 +10,8 @@
   ``vsg/CarRacingDream-v0``.
 - :class:`PlanarArmEnv`, :class:`PlanarArmVectorEnv` -- a planar arm, one pose an episode;
   ``vsg/PlanarArm-v0``. :class:`Arm` evaluates batches of poses.
+- :class:`PlanarArmLatentEnv`, :class:`PlanarArmLatentVectorEnv` -- the same, posed by a learned
+  encoding; ``vsg/PlanarArmLatent-v0``.
 - :class:`Eye` -- a vision and a memory, opened and checked against a task.
 
 Everything is imported when it is first asked for, so that importing this package needs neither
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from wmrl.envs.latent import LatentEnv
     from wmrl.envs.latent_vector import LatentVectorEnv
     from wmrl.envs.planar_arm import PlanarArmEnv
+    from wmrl.envs.planar_arm_latent import PlanarArmLatentEnv
+    from wmrl.envs.planar_arm_latent_vector import PlanarArmLatentVectorEnv
     from wmrl.envs.planar_arm_vector import PlanarArmVectorEnv
     from wmrl.envs.tasks import CAR_RACING, Task, find_task, register_task
 
@@ -48,6 +52,8 @@ __all__ = [
     "LatentEnv",
     "LatentVectorEnv",
     "PlanarArmEnv",
+    "PlanarArmLatentEnv",
+    "PlanarArmLatentVectorEnv",
     "PlanarArmVectorEnv",
     "Task",
     "find_task",
@@ -66,6 +72,8 @@ _MODULES = {
     "LatentEnv": "latent",
     "LatentVectorEnv": "latent_vector",
     "PlanarArmEnv": "planar_arm",
+    "PlanarArmLatentEnv": "planar_arm_latent",
+    "PlanarArmLatentVectorEnv": "planar_arm_latent_vector",
     "PlanarArmVectorEnv": "planar_arm_vector",
     "Task": "tasks",
     "find_task": "tasks",

@@ -3,20 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
-import numpy as np
-from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 from gymnasium.vector import AutoresetMode
 
-from wmrl.envs.arm import Arm
 from wmrl.envs.arm_checks import Locks
 from wmrl.envs.arm_targets import Target
-from wmrl.envs.planar_arm_vector import PlanarArmVectorEnv, clip_poses
-from wmrl.envs.window import Window
+from wmrl.envs.one_arm import OneArmEnv
+from wmrl.envs.planar_arm_vector import PlanarArmVectorEnv
 
 
-class PlanarArmEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
+class PlanarArmEnv(OneArmEnv, EzPickle):
     """A planar arm that takes on one pose an episode.
 
     ## Description
@@ -69,11 +65,6 @@ class PlanarArmEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
         ValueError: an argument is not as described, or the target is out of reach.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012 -- Gymnasium's own attribute
-        "render_modes": ["human", "rgb_array"],
-        "render_fps": 2,
-    }
-
     def __init__(
         self,
         *,
@@ -96,62 +87,7 @@ class PlanarArmEnv(gym.Env[np.ndarray, np.ndarray], EzPickle):
             "collision_cost": collision_cost,
         }
         EzPickle.__init__(self, **arguments, render_mode=render_mode)
-        self._arms = PlanarArmVectorEnv(
+        arms = PlanarArmVectorEnv(
             1, **arguments, autoreset_mode=AutoresetMode.DISABLED, render_mode="rgb_array"
         )
-        self.render_mode = render_mode
-        self.observation_space = self._arms.single_observation_space
-        self.action_space = self._arms.single_action_space
-        self._running = False
-        self._window = Window("wmrl: planar arm", fps=self.metadata["render_fps"])
-
-    @property
-    def arm(self) -> Arm:
-        """The arm."""
-        return self._arms.arm
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Stretches out the arm and sets its target."""
-        super().reset(seed=seed)
-        observations, info = self._arms.reset(seed=seed, options=options)
-        self._running = True
-        self._show()
-        return observations[0], info
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Takes on a pose, which ends the episode.
-
-        Raises:
-            ResetNeeded: the episode is over, or there was none yet.
-            ValueError: ``action`` is not ``(n,)``, or has a number that is not finite.
-        """
-        if not self._running:
-            raise ResetNeeded("step: an arm takes one pose an episode; call reset() first")
-        pose = clip_poses(action, self.action_space.shape)
-        observations, rewards, *_, infos = self._arms.step(pose[None])
-        self._running = False
-        self._show()
-        info = {name: value[0] for name, value in infos.items() if not name.startswith("_")}
-        plain = {name: value if value.ndim else value.item() for name, value in info.items()}
-        return observations[0], float(rewards[0]), True, False, plain
-
-    def render(self) -> np.ndarray | None:
-        """The arm as it was last posed, with ``render_mode="rgb_array"``."""
-        if self.render_mode != "rgb_array":
-            return None
-        return self._frame()
-
-    def close(self) -> None:
-        """Closes the window, if there is one."""
-        self._window.close()
-
-    def _frame(self) -> np.ndarray:
-        frames = self._arms.render()
-        assert frames is not None
-        return frames[0]
-
-    def _show(self) -> None:
-        if self.render_mode == "human":
-            self._window.show(self._frame())
+        OneArmEnv.__init__(self, arms, render_mode=render_mode)

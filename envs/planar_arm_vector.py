@@ -1,6 +1,6 @@
 """N planar arms as one batched environment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -126,12 +126,12 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         idle = self._idle()
         ran = ~idle
-        poses = clip_poses(actions, self.action_space.shape)
+        poses = self._poses(self.checked(actions, self.action_space.shape))
         found = self.arm.evaluate(poses)
         distances = self._distances(found, self._targets)
         rewards = self._reward.rewards(found, reach=self.arm.reach, distances=distances)
         rewards[idle] = 0.0
-        infos = self._infos(found, distances, ran)
+        infos = _masked(self._known(poses, found, distances), ran)
         self._posed[ran], self._aims[ran] = poses[ran], self._targets[ran]
         terminated = ran
         if self._mode is AutoresetMode.SAME_STEP:
@@ -150,6 +150,18 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             self._over = terminated.copy()
         truncated = np.zeros_like(ran)
         return self._observations(), rewards, terminated.copy(), truncated, infos
+
+    def checked(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
+        """Actions as they are taken: clipped into the action space's range.
+
+        Args:
+            actions: of one arm or of all.
+            shape: the shape expected.
+
+        Raises:
+            ValueError: the shape is another, or a number is not finite.
+        """
+        return clip_poses(actions, shape)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The arms as they were last posed: N pictures, or None without a render mode.
@@ -201,23 +213,21 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         distances: np.ndarray = np.linalg.norm(found.end_points - targets, axis=1)
         return distances
 
-    def _infos(
-        self, found: ArmEvaluation, distances: np.ndarray | None, ran: np.ndarray
-    ) -> dict[str, Any]:
-        """What is known of the arms that ran, in Gymnasium's form."""
-        if not ran.any():
-            return {}
-        values = {"end_point": found.end_points, "descriptor": found.descriptors}
+    def _poses(self, actions: np.ndarray) -> np.ndarray:
+        """Poses ``(N, n) float32`` of actions that were checked."""
+        return actions
+
+    def _known(
+        self, poses: np.ndarray, found: ArmEvaluation, distances: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
+        """What is told of the arms, by name: N rows each."""
+        known = {"end_point": found.end_points, "descriptor": found.descriptors}
         if distances is not None:
-            values["distance"] = distances
+            known["distance"] = distances
         if self.arm.obstacles:
-            values["collision"] = ~found.feasible
-            values["penetration"] = found.penetration.astype(np.float64)
-        infos: dict[str, Any] = {}
-        for name, value in values.items():
-            value[~ran] = 0
-            infos |= {name: value, f"_{name}": ran.copy()}
-        return infos
+            known["collision"] = ~found.feasible
+            known["penetration"] = found.penetration.astype(np.float64)
+        return known
 
 
 def clip_poses(actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
@@ -246,6 +256,17 @@ def clip_poses(actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray
         )
     clipped: np.ndarray = np.clip(actions, -1.0, 1.0)
     return clipped
+
+
+def _masked(values: Mapping[str, np.ndarray], ran: np.ndarray) -> dict[str, Any]:
+    """What is known of the arms that ran, ``(N,) bool``, in Gymnasium's form."""
+    if not ran.any():
+        return {}
+    infos: dict[str, Any] = {}
+    for name, value in values.items():
+        value[~ran] = 0
+        infos |= {name: value, f"_{name}": ran.copy()}
+    return infos
 
 
 def _caption(found: ArmEvaluation, distances: np.ndarray | None, row: int) -> str:

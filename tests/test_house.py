@@ -50,7 +50,8 @@ def test_import_registers_without_torch(tmp_path: Path) -> None:
     )
     result = run_python(code, tmp_path)
     assert result.stdout.splitlines() == [
-        "vsg/CarRacing-v3 vsg/CarRacingDream-v0 vsg/CarRacingLatent-v0 vsg/PlanarArm-v0",
+        "vsg/CarRacing-v3 vsg/CarRacingDream-v0 vsg/CarRacingLatent-v0 vsg/PlanarArm-v0 "
+        "vsg/PlanarArmLatent-v0",
         "[]",
     ], result.stderr
 

@@ -48,6 +48,11 @@ def _register_environments() -> None:
         entry_point="wmrl.envs.planar_arm:PlanarArmEnv",
         vector_entry_point="wmrl.envs.planar_arm_vector:PlanarArmVectorEnv",
     )
+    _register(
+        "vsg/PlanarArmLatent-v0",
+        entry_point="wmrl.envs.planar_arm_latent:PlanarArmLatentEnv",
+        vector_entry_point="wmrl.envs.planar_arm_latent_vector:PlanarArmLatentVectorEnv",
+    )
 
 
 _register_environments()
