@@ -83,7 +83,7 @@ def test_what_is_no_encoding_is_refused(vae):
         ArmLatents("planar-leg")
     with pytest.raises(ArtifactError, match="expected a encoding artifact, got a vision artifact"):
         ArmLatents("car-racing-vae")
-    with pytest.raises(TypeError, match="encoding: expected a shipped name, .* got Linear"):
+    with pytest.raises(TypeError, match=r"encoding: expected a shipped name, .* got Linear"):
         ArmLatents(torch.nn.Linear(3, 5))
     for limit in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="latent_limit: expected a number above 0"):

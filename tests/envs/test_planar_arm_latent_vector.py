@@ -88,7 +88,7 @@ def test_bad_actions_are_refused(encoding):
         env.step(action[:1])
     bad = action.astype(float)
     bad[1, 0] = np.nan
-    with pytest.raises(ValueError, match="action: expected (finite|whole) numbers"):
+    with pytest.raises(ValueError, match=r"action: expected (finite|whole) numbers"):
         env.step(bad)
     with pytest.raises(ValueError, match="joints: expected 6 joints"):
         PlanarArmLatentVectorEnv(2, encoding=encoding, joints=5)
