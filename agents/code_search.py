@@ -20,10 +20,10 @@ class CodeSearchConfig:
         smoothing: ε: a code's probability is at least ε / K, so that none is lost for good.
     """
 
-    population: int = 100
+    population: int = 50
     selected: float = 0.2
-    learning_rate: float = 0.3
-    smoothing: float = 0.05
+    learning_rate: float = 0.2
+    smoothing: float = 0.02
 
     def __post_init__(self) -> None:
         if self.population < 2:

@@ -19,7 +19,7 @@ def test_it_finds_a_secret_code() -> None:
     search, best = search_for(secret)
     assert best == 8
     np.testing.assert_array_equal(search.probabilities.argmax(1), secret)
-    # Nothing but luck would need 6⁸ / 2 ≈ 840,000 evaluations; these are 6,000.
+    # Nothing but luck would need 6⁸ / 2 ≈ 840,000 evaluations; these are 3,000.
 
 
 def test_the_update_by_hand() -> None:

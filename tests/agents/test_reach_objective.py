@@ -41,5 +41,5 @@ def test_clear_errors() -> None:
     objective = ReachObjective(arm=Arm(joints=4), target=(0.0, 0.5))
     with pytest.raises(ValueError, match="actions: expected shape"):
         objective(np.zeros((2, 5)))
-    with pytest.raises(ValueError, match="actions: expected numbers .* got nan"):
+    with pytest.raises(ValueError, match=r"actions: expected numbers .* got nan"):
         objective(np.full((2, 4), np.nan))
