@@ -52,6 +52,9 @@ COMMANDS = {
     "reproduce dde": Command(
         "reproduce_dde", "elites of planar arms: MAP-Elites with a learned encoding, and others"
     ),
+    "reproduce reuse": Command(
+        "reproduce_reuse", "targets for a planar arm, searched for in what its elites taught"
+    ),
     "reproduce drivers": Command(
         "reproduce_drivers", "elites that drive, and an eye that learns from what they see"
     ),
