@@ -3,7 +3,8 @@
 Three arms: 20 and 200 joints (−std of the angles, a disc of 1950 cells) and 1000 joints
 (100 (1 − variance), a grid of 100 × 100). Each search begins with random arms, has the same
 archive and the same budget. Killed at any moment, the same command goes on. The folder ends up
-with table.md, results.json, and for the first seed a map of each search and a film of DDE's.
+with table.md, a report for each arm (so that arms may be searched by several calls), and for the
+first seed a map of each search and a film of DDE's.
 """
 
 import json
@@ -58,7 +59,7 @@ class Args:
 
 def main(args: Args) -> None:
     """Makes the searches that are not made yet, and writes tables, maps and films."""
-    from wmrl.agents.elite_experiment import METHODS, TASKS, least_stds, oracle_gap, run_search
+    from wmrl.agents.elite_experiment import METHODS, TASKS
     from wmrl.report_files import write_report
     from wmrl.versions import package_versions
 
@@ -66,38 +67,20 @@ def main(args: Args) -> None:
     _check_names("tasks", args.tasks, tuple(TASKS))
     _check_names("methods", methods, tuple(METHODS))
     args.out.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    for name in args.tasks:
-        task, work = TASKS[name], args.work / name
-        # In units of std, and with a map small enough to be solved in seconds.
-        least = least_stds(task, work) if task.problem.objective == "std" else None
-        full = args.full or task.evaluations
-        budgets = [(full, seed) for seed in args.full_seeds]
-        budgets += [(args.reduced, seed) for seed in args.seeds]
-        for method in methods:
-            for evaluations, seed in budgets:
-                found, elites = run_search(
-                    task,
-                    method,  # type: ignore[arg-type]
-                    work / method / f"{evaluations}-{seed}",
-                    evaluations=evaluations,
-                    seed=seed,
-                )
-                gap = {} if least is None else oracle_gap(elites, least)
-                figures = {**found["rows"][-1], **gap}
-                times = {key: found[key] for key in ("seconds", "training_seconds")}
-                asked = {"task": name, "method": method, "budget": evaluations, "seed": seed}
-                rows.append({**asked, **figures, **times})
-                print(json.dumps(rows[-1]))
-                if evaluations == full and seed == args.full_seeds[0]:
-                    _draw(task, method, elites, work / method / f"{full}-{seed}", args.out, name)
-    races = _race(args, methods) if "200-joints" in args.tasks else []
     about = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
         "versions": package_versions(),
     }
-    write_report(args.out / "results.json", {**about, "searches": rows, "races": races})
-    table = write_table(rows, races)
+    for name in args.tasks:
+        rows = _search(args, name, methods)
+        races = _race(args, methods) if name == "200-joints" else []
+        write_report(args.out / f"{name}.json", {**about, "searches": rows, "races": races})
+    kept = [args.out / f"{name}.json" for name in TASKS]
+    reports = [json.loads(path.read_text()) for path in kept if path.exists()]
+    table = write_table(
+        [row for report in reports for row in report["searches"]],
+        [race for report in reports for race in report["races"]],
+    )
     (args.out / "table.md").write_text(table)
     print(table)
 
@@ -106,6 +89,37 @@ def _check_names(option: str, given: Sequence[str], known: Sequence[str]) -> Non
     for name in given:
         if name not in known:
             raise ValueError(f"{option}: expected some of {', '.join(known)}, got {name!r}")
+
+
+def _search(args: Args, name: str, methods: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each search of an arm."""
+    from wmrl.agents.elite_experiment import TASKS, least_stds, oracle_gap, run_search
+
+    task, work = TASKS[name], args.work / name
+    # In units of std, and with a map small enough to be solved in seconds.
+    least = least_stds(task, work) if task.problem.objective == "std" else None
+    full = args.full or task.evaluations
+    budgets = [(full, seed) for seed in args.full_seeds]
+    budgets += [(args.reduced, seed) for seed in args.seeds]
+    rows = []
+    for method in methods:
+        for evaluations, seed in budgets:
+            found, elites = run_search(
+                task,
+                method,  # type: ignore[arg-type]
+                work / method / f"{evaluations}-{seed}",
+                evaluations=evaluations,
+                seed=seed,
+            )
+            gap = {} if least is None else oracle_gap(elites, least)
+            figures = {**found["rows"][-1], **gap}
+            times = {key: found[key] for key in ("seconds", "training_seconds")}
+            asked = {"task": name, "method": method, "budget": evaluations, "seed": seed}
+            rows.append({**asked, **figures, **times})
+            print(json.dumps(rows[-1]))
+            if evaluations == full and seed == args.full_seeds[0]:
+                _draw(task, method, elites, work / method / f"{full}-{seed}", args.out, name)
+    return rows
 
 
 def _race(args: Args, methods: Sequence[str]) -> list[dict[str, Any]]:
@@ -157,7 +171,7 @@ def write_table(rows: Sequence[dict[str, Any]], races: Sequence[dict[str, Any]])
         "same archive; mean ± standard deviation over seeds. Stds are in radians, on the cells",
         "that the oracle, which knows the arm's gradients, reaches the centre of; an elite is",
         "anywhere in its cell, so that a gap may be negative. Made by `wmrl reproduce dde`; every",
-        "run is in [results.json](results.json).",
+        "run is in the JSON files of this folder.",
     ]
     for task in dict.fromkeys(row["task"] for row in rows):
         for budget in dict.fromkeys(row["budget"] for row in rows if row["task"] == task):
