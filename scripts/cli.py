@@ -55,6 +55,9 @@ COMMANDS = {
     "reproduce reuse": Command(
         "reproduce_reuse", "targets for a planar arm, searched for in what its elites taught"
     ),
+    "reproduce codebook": Command(
+        "reproduce_codebook", "whether codes of elites align, and what keeps them apart"
+    ),
     "reproduce drivers": Command(
         "reproduce_drivers", "elites that drive, and an eye that learns from what they see"
     ),

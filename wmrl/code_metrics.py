@@ -1,4 +1,4 @@
-"""How a codebook is used: perplexity, utilisation, effective rank."""
+"""How a codebook is used, and how it is spread: perplexity, utilisation, rank, alignment."""
 
 import torch
 from torch import Tensor
@@ -44,3 +44,33 @@ def effective_rank(vectors: Tensor) -> float:
         return 0.0
     share = values / values.sum()
     return float(torch.exp(-torch.xlogy(share, share).sum()))
+
+
+def alignment(vectors: Tensor) -> dict[str, float]:
+    """How much vectors ``(N, D)`` lie along the same few directions, whichever way they point.
+
+    Vectors without a direction, which are zero, are left out. Give them without their mean to see
+    whether it is only that which they share.
+
+    Returns:
+        ``mean_cosine`` and ``median_cosine`` of the |cos| of the angles of all pairs, which is 1 if
+        all are along one line and 1/2 on average if directions in space are random; and
+        ``first_share``, the first direction's share of the sum of squares (σ₁² / Σσ²), 1/D or more.
+
+    Raises:
+        ValueError: there are fewer than two vectors with a direction.
+    """
+    vectors = vectors.double()
+    norms = vectors.norm(dim=1)
+    vectors, norms = vectors[norms > 0], norms[norms > 0]
+    if len(vectors) < 2:
+        raise ValueError(f"vectors: expected at least two that are not zero, got {len(vectors)}")
+    directions = vectors / norms[:, None]
+    rows, columns = torch.triu_indices(len(vectors), len(vectors), 1)
+    cosines = (directions @ directions.T)[rows, columns].abs().clamp(max=1.0)
+    squares = torch.linalg.svdvals(vectors).square()
+    return {
+        "mean_cosine": float(cosines.mean()),
+        "median_cosine": float(cosines.median()),
+        "first_share": float(squares[0] / squares.sum()),
+    }

@@ -18,6 +18,9 @@ class EncodingTrainingConfig:
         epochs: passes over the vectors, each time.
         batch_size: vectors in a batch; the last one of a pass may have fewer.
         learning_rate: Adam's.
+        decay: what the learning rate is multiplied by after every ``decay_every`` epochs of one
+            training; each begins with ``learning_rate``.
+        decay_every: 0 for never.
         weight_penalty: of the sum of squares of the decoder's weights. What all elites share by
             descent alone, such as the noise of a common ancestor, is no part of what makes them
             good; but a decoder learns it, and so keeps it alive. The penalty lets it fade.
@@ -26,16 +29,25 @@ class EncodingTrainingConfig:
     epochs: int = 5
     batch_size: int = 64
     learning_rate: float = 1e-3
+    decay: float = 0.3
+    decay_every: int = 0
     weight_penalty: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate: expected above 0, got {self.learning_rate}")
-        if not self.weight_penalty >= 0:
-            raise ValueError(f"weight_penalty: expected at least 0, got {self.weight_penalty}")
+        for name in ("learning_rate", "decay"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: expected above 0, got {getattr(self, name)}")
+        for name in ("decay_every", "weight_penalty"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+
+    def rate(self, epoch: int) -> float:
+        """Learning rate of an epoch of one training, which counts from 0."""
+        decays = epoch // self.decay_every if self.decay_every else 0
+        return float(self.learning_rate * self.decay**decays)
 
 
 class EncodingTrainer:
@@ -83,6 +95,8 @@ class EncodingTrainer:
         count = 0
         encoding.train()
         for epoch in range(config.epochs):
+            for group in self._optimizer.param_groups:
+                group["lr"] = config.rate(epoch)
             order = torch.randperm(len(vectors), generator=generator).to(vectors.device)
             for rows in torch.split(order, config.batch_size):
                 values = self._step(vectors[rows], vectors, generator)

@@ -21,11 +21,13 @@ class VectorVQVAEConfig(QuantiserConfig):
         size: X, numbers of a vector.
         tokens: T, codes of a vector.
         hidden_sizes: widths of the encoder's layers; the decoder's are theirs in reverse.
+        rezero: give layers between two of one width a gated way around them, see :class:`ReZero`.
     """
 
     size: int = 20
     tokens: int = 8
     hidden_sizes: tuple[int, ...] = (128, 64)
+    rezero: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,7 +60,8 @@ class VectorVQVAE(QuantisedAutoencoder, Encoding):
         with seeded_weights(generator):
             self.quantiser = make_quantiser(config, generator=generator)
             widths = [config.size, *config.hidden_sizes, config.tokens * self.quantiser.size]
-            encoder, decoder = _layers(widths), _layers(widths[::-1])
+            encoder = _layers(widths, rezero=config.rezero)
+            decoder = _layers(widths[::-1], rezero=config.rezero)
             if config.relu_output:
                 encoder.append(nn.ReLU())
             self.encoder = nn.Sequential(*encoder)
@@ -119,9 +122,31 @@ class VectorVQVAE(QuantisedAutoencoder, Encoding):
         return decoded
 
 
-def _layers(widths: list[int]) -> list[nn.Module]:
-    """Dense layers with ReLUs between them."""
+class ReZero(nn.Module):
+    """x + α ReLU(Wx + b), with α = 0 at the start, when it is the identity.
+
+    Bachlechner et al. 2020 (https://arxiv.org/abs/2003.04887).
+
+    Args:
+        width: numbers of x ``(B, width)``.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """``(B, width)`` to ``(B, width)``."""
+        return values + self.gate * torch.relu(self.linear(values))
+
+
+def _layers(widths: list[int], *, rezero: bool) -> list[nn.Module]:
+    """Dense layers, with ReLUs between them where there is no way around."""
     layers: list[nn.Module] = []
-    for into, out in pairwise(widths):
-        layers += [nn.Linear(into, out), nn.ReLU()]
+    for number, (into, out) in enumerate(pairwise(widths), 1):
+        if rezero and into == out and number < len(widths) - 1:
+            layers.append(ReZero(into))
+        else:
+            layers += [nn.Linear(into, out), nn.ReLU()]
     return layers[:-1]

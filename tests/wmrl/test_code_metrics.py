@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from wmrl.code_metrics import code_counts, effective_rank, perplexity, utilisation
+from wmrl.code_metrics import alignment, code_counts, effective_rank, perplexity, utilisation
 
 
 def test_counts() -> None:
@@ -29,3 +29,23 @@ def test_effective_rank() -> None:
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
     assert effective_rank(torch.diag(torch.tensor([3.0, 1.0]))) == pytest.approx(math.exp(entropy))
     assert effective_rank(torch.zeros(3, 2)) == 0.0
+
+
+def test_alignment() -> None:
+    line = torch.tensor([1.0, -3.0, 0.0, 2.0])[:, None] * torch.tensor([1.0, -2.0, 0.5])
+    assert alignment(line) == pytest.approx(
+        {"mean_cosine": 1.0, "median_cosine": 1.0, "first_share": 1.0}
+    )
+    # Two along x, the other way round, and one along y: |cos| 1, 0, 0; squares 4 + 1 and 5.
+    crossed = torch.tensor([[2.0, 0.0], [-1.0, 0.0], [0.0, 5**0.5]])
+    assert alignment(crossed) == pytest.approx(
+        {"mean_cosine": 1 / 3, "median_cosine": 0.0, "first_share": 0.5}
+    )
+    random = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0))
+    found = alignment(random)
+    assert found["mean_cosine"] == pytest.approx(0.5, abs=0.01)
+    assert found["first_share"] == pytest.approx(1 / 3, abs=0.02)
+    # A common offset alone aligns them.
+    assert alignment(random + torch.tensor([9.0, 0.0, 0.0]))["mean_cosine"] > 0.9
+    with pytest.raises(ValueError, match="vectors: expected at least two that are not zero, got 1"):
+        alignment(torch.tensor([[0.0, 0.0], [1.0, 0.0]]))

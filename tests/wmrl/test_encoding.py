@@ -115,6 +115,20 @@ def test_the_penalty_lets_fade_what_all_vectors_share() -> None:
     assert found[1] < 0.45 < found[0]
 
 
+def test_the_learning_rate_drops_within_a_training() -> None:
+    config = EncodingTrainingConfig(learning_rate=1e-2, decay=0.5, decay_every=2)
+    assert [config.rate(epoch) for epoch in range(5)] == [1e-2, 1e-2, 5e-3, 5e-3, 2.5e-3]
+    assert EncodingTrainingConfig(learning_rate=1e-2).rate(999) == 1e-2
+    # One pass at a vanishing rate after one that learns is the same as that one alone.
+    ends = []
+    for options in ({"epochs": 1}, {"epochs": 2, "decay": 1e-30, "decay_every": 1}):
+        trainer = EncodingTrainer(make("vae"), EncodingTrainingConfig(**options))
+        trainer.fit(vectors(0))
+        ends.append(trainer.encoding.state_dict())
+    for name, value in ends[0].items():
+        assert torch.equal(value, ends[1][name]), name
+
+
 def test_clear_errors(tmp_path) -> None:
     trainer = EncodingTrainer(make("vae"))
     with pytest.raises(ValueError, match=r"vectors: expected shape \(B, 6\), got \(3, 5\)"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wmrl.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
+from wmrl.vector_vqvae import ReZero, VectorVQVAE, VectorVQVAEConfig
 
 SMALL: dict[str, Any] = {
     "size": 6,
@@ -66,6 +66,33 @@ def test_codes_and_latents_are_each_other_s() -> None:
     assert torch.equal(latents, model.encode(vectors))
     assert torch.equal(model.codes_of(latents), codes)
     assert model.decode(latents).shape == vectors.shape
+
+
+def test_rezero_layers_begin_as_the_identity() -> None:
+    deep: dict[str, Any] = SMALL | {"hidden_sizes": (32, 32, 32), "quantiser": "gradient"}
+    model = VectorVQVAE(VectorVQVAEConfig(rezero=True, **deep))
+    layers = [type(layer).__name__ for layer in model.encoder]
+    assert layers == ["Linear", "ReLU", "ReZero", "ReZero", "Linear"]
+    assert [type(layer).__name__ for layer in model.decoder] == layers
+    hidden = torch.randn(5, 32)
+    layer = model.encoder[2]
+    assert torch.equal(layer(hidden), hidden)
+    with torch.no_grad():
+        layer.gate.fill_(0.5)
+        expected = hidden + 0.5 * layer.linear(hidden).clamp(min=0.0)
+        assert torch.equal(layer(hidden), expected)
+
+
+def test_a_network_of_rezero_layers_learns() -> None:
+    deep: dict[str, Any] = SMALL | {"hidden_sizes": (32,) * 6}
+    model = train(VectorVQVAEConfig(rezero=True, warmup_steps=100, **deep), 500)
+    judged = data(10_000)
+    with torch.no_grad():
+        error = (model.decode(model.encode(judged)) - judged).square().sum(1).mean()
+    assert error < 0.15 * judged.var(0).sum()
+    gates = [layer.gate for layer in model.encoder if isinstance(layer, ReZero)]
+    assert len(gates) == 5
+    assert all(abs(float(gate.detach())) > 1e-3 for gate in gates)
 
 
 def test_same_seed_same_weights() -> None:
