@@ -4,7 +4,15 @@ import os
 import subprocess
 import sys
 
-NAMES = ("startup", "car_racing_step", "latent_env", "dream", "cma_generation", "planar_arm")
+NAMES = (
+    "startup",
+    "car_racing_step",
+    "latent_env",
+    "dream",
+    "cma_generation",
+    "planar_arm",
+    "elites",
+)
 
 if __name__ == "__main__":
     load = os.getloadavg()[0]
