@@ -313,7 +313,7 @@ class DDE:
             pulls[scheduler.arm] += 1
             self.generation += 1
             if self.generation % config.snapshot_every == 0:
-                snapshots.append(self._snapshot(archive))
+                snapshots.append(self.problem.archive.snapshot(archive)[None])
             if self.generation % config.log_every == 0 or self.generation == end:
                 self.seconds = before + time.monotonic() - began
                 row = self._row(archive, pulls, losses)
@@ -342,12 +342,6 @@ class DDE:
             )
             for arm, (crossover, mutation) in enumerate(config.arms)
         ]
-
-    def _snapshot(self, archive: ArchiveBase) -> np.ndarray:
-        row = np.full((1, self.problem.archive.cell_count), np.nan, np.float32)
-        found = archive.data(["index", "objective"])
-        row[0, found["index"]] = found["objective"]
-        return row
 
     def _row(
         self, archive: ArchiveBase, pulls: np.ndarray, losses: dict[str, float]

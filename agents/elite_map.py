@@ -11,6 +11,7 @@ from scipy.spatial import KDTree
 
 from wmrl.agents.elites import ArchiveConfig, Elites
 from wmrl.envs.video import write_video
+from wmrl.report_files import write_picture
 
 _BACKGROUND, _EMPTY, _TEXT, _MUTED = (18, 20, 26), (40, 44, 54), (238, 240, 244), (150, 156, 168)
 _MARGIN, _HEAD, _BAR = 16, 40, 12
@@ -68,12 +69,12 @@ def draw_map(
 
 
 def write_map(path: str | Path, archive: ArchiveConfig, elites: Elites, *, title: str = "") -> Path:
-    """Writes the map of elites as a PNG and returns its path."""
+    """Writes the map of elites as a PNG, whole or not at all, and returns its path."""
     objectives = np.full(archive.cell_count, np.nan)
     objectives[elites.cells] = elites.objectives
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(draw_map(archive, objectives, title=title)).save(path, optimize=True)
+    write_picture(path, draw_map(archive, objectives, title=title))
     return path
 
 

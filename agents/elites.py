@@ -4,6 +4,7 @@ The archives are those of ``ribs`` (https://docs.pyribs.org). Here is what it la
 over a disc, snapshots that an archive can be made from again, and artifacts.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -32,8 +33,8 @@ class ArchiveConfig:
         dims: of a grid, how many cells along each measure.
         low: least value of each measure; a disc touches all four sides.
         high: greatest value of each measure.
-        worst: an objective that no solution is below: the QD score is the sum over cells of what
-            their elites have more.
+        worst: a finite objective that no solution is below: the QD score is the sum over cells of
+            what their elites have more.
     """
 
     shape: Literal["disc", "grid"] = "disc"
@@ -55,6 +56,11 @@ class ArchiveConfig:
             raise ValueError(f"cells, dims: expected at least 1, got {self.cells}, {self.dims}")
         if not all(low < high for low, high in zip(self.low, self.high, strict=True)):
             raise ValueError(f"high: expected more than low ({self.low}), got {self.high}")
+        if not math.isfinite(self.worst):
+            raise ValueError(
+                "worst: expected a finite number that no objective is below, for the QD score "
+                f"counts from it, got {self.worst}"
+            )
 
     @property
     def cell_count(self) -> int:
@@ -120,6 +126,13 @@ class ArchiveConfig:
                 )
             archive.add(elites.solutions, elites.objectives, elites.measures)
         return archive
+
+    def snapshot(self, archive: ArchiveBase) -> np.ndarray:
+        """Objectives ``(cells,) float32`` of an archive of :meth:`make`, NaN where it is empty."""
+        objectives = np.full(self.cell_count, np.nan, np.float32)
+        found = archive.data(["index", "objective"])
+        objectives[found["index"]] = found["objective"]
+        return objectives
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,16 @@ import numpy as np
 
 from wmrl.agents.elites import ArchiveConfig
 from wmrl.envs.arm import Arm
+from wmrl.envs.arm_kinematics import ANGLE_LIMIT
+
+ArmObjective = Literal["std", "variance"]
+"""What an arm is worth, see :class:`ArmProblem`."""
+
+_COLLISION = np.pi / 2
+"""Fitness that a collision costs at least: as much as the greatest std of angles."""
+
+_ROUNDING = 1e-6
+"""Of float32's sums over thousands of joints, relative to what is summed."""
 
 
 class Problem(Protocol):
@@ -46,7 +56,7 @@ class ArmProblem:
     """
 
     arm: Arm = field(default_factory=Arm)
-    objective: Literal["std", "variance"] = "std"
+    objective: ArmObjective = "std"
     archive: ArchiveConfig = field(default_factory=lambda: ArchiveConfig(worst=-np.pi / 2))
 
     def __post_init__(self) -> None:
@@ -63,10 +73,8 @@ class ArmProblem:
         found = self.arm.evaluate(solutions)
         fitness = found.fitness.astype(np.float64)
         if self.arm.obstacles:
-            fitness -= np.where(found.feasible, 0.0, np.pi / 2 + found.penetration)
-        if self.objective == "variance":
-            fitness = 100.0 * (1.0 - fitness**2)
-        return fitness, found.descriptors
+            fitness -= np.where(found.feasible, 0.0, _COLLISION + found.penetration)
+        return _objective_of(fitness, self.objective), found.descriptors
 
     def describe(self) -> dict[str, Any]:
         """See :class:`Problem`."""
@@ -76,3 +84,21 @@ class ArmProblem:
             "objective": self.objective,
             "archive": asdict(self.archive),
         }
+
+
+def least_objective(arm: Arm, objective: ArmObjective) -> float:
+    """An objective that no pose of an arm is below, for an archive's ``worst``.
+
+    The std of angles is greatest where half of them are at each end of their range, and no link
+    reaches deeper into an obstacle than to its centre.
+    """
+    fitness = -ANGLE_LIMIT * (1.0 + _ROUNDING)
+    if arm.obstacles:
+        deepest = max(radius for _, _, radius in arm.obstacles)
+        fitness -= _COLLISION + deepest * (1.0 + _ROUNDING)
+    return float(_objective_of(np.float64(fitness), objective))
+
+
+def _objective_of(fitness: Any, objective: ArmObjective) -> Any:
+    """Of −std, or what collisions leave of it."""
+    return 100.0 * (1.0 - fitness**2) if objective == "variance" else fitness

@@ -34,11 +34,13 @@ class RibsResult(NamedTuple):
         rows: from time to time: ``evaluations``, ``coverage``, ``mean_fitness``, ``best_fitness``,
             ``qd_score``.
         seconds: that it took.
+        snapshots: ``(S, cells) float32``, objectives over time, NaN where a cell was empty.
     """
 
     elites: Elites
     rows: list[dict[str, float]]
     seconds: float
+    snapshots: np.ndarray
 
 
 def search_with_ribs(
@@ -49,6 +51,7 @@ def search_with_ribs(
     fill: float,
     seed: int,
     row_every: int = 5000,
+    snapshots: int = 100,
     until: Callable[[Mapping[str, float]], bool] | None = None,
     progress: bool = True,
 ) -> RibsResult:
@@ -64,34 +67,47 @@ def search_with_ribs(
         fill: share of the cells that random solutions fill at the start.
         seed: root of all that is random.
         row_every: evaluations between rows.
+        snapshots: how often, evenly over the budget, the map is kept for its film.
         until: stop where it says so of a row.
         progress: show a progress bar.
 
     Raises:
-        ValueError: the method is unknown.
+        ValueError: the method is unknown, or the start takes the whole budget.
     """
     if method not in get_args(RibsMethod):
         raise ValueError(f"method: expected one of {get_args(RibsMethod)}, got {method!r}")
+    if snapshots < 1:
+        raise ValueError(f"snapshots: expected at least 1, got {snapshots}")
     began = time.monotonic()
     result = problem.archive.make(problem.size, seed=integer_seed(seed, "ribs", "result"))
     used = fill_archive(result, problem, share=fill, batch_size=_BATCH, seed=seed)
+    if used >= evaluations:
+        raise ValueError(
+            f"evaluations: expected more than the {used:,} random solutions that fill {fill:.1%} "
+            f"of the cells at the start, got {evaluations:,}; give more, or fill less"
+        )
     start = Elites.of(result)
     working = _working_archive(problem, method, start, seed)
     scheduler = Scheduler(working, _emitters(working, problem, method, seed))
     rows: list[dict[str, float]] = []
+    maps: list[np.ndarray] = []
+    map_every = max(1, evaluations // snapshots)
     with learning_progress(method, total=evaluations, show=progress) as advance:
-        while used < evaluations:
+        done = False
+        while not done:
             solutions = np.clip(scheduler.ask(), -1.0, 1.0).astype(np.float32)
             objective, measures = problem.evaluate(solutions)
             scheduler.tell(objective, measures)
             result.add(solutions, objective, measures)
-            used += len(solutions)
-            if used // row_every > (used - len(solutions)) // row_every or used >= evaluations:
+            before, used = used, used + len(solutions)
+            done = used >= evaluations
+            if used // row_every > before // row_every or done:
                 rows.append(archive_row(result, used))
                 advance(used, f"{rows[-1]['coverage']:.1%} at {rows[-1]['mean_fitness']:.4f}")
-                if until is not None and until(rows[-1]):
-                    break
-    return RibsResult(Elites.of(result), rows, time.monotonic() - began)
+                done = done or (until is not None and until(rows[-1]))
+            if used // map_every > before // map_every or done:
+                maps.append(problem.archive.snapshot(result))
+    return RibsResult(Elites.of(result), rows, time.monotonic() - began, np.stack(maps))
 
 
 def archive_row(archive: ArchiveBase, evaluations: int) -> dict[str, float]:

@@ -43,6 +43,9 @@ COMMANDS = {
         "compare_memories", "memories side by side: in symbols or not, LSTM or Transformer"
     ),
     "train-controller": Command("train_controller", "train a controller, in a dream or for real"),
+    "search-elites": Command(
+        "search_elites", "search for elites among the poses of a planar arm; resumable"
+    ),
     "curves": Command("curves", "draw the training curves of runs"),
     "evaluate": Command("evaluate", "score an agent on fixed seeds in the unmodified game"),
     "record": Command("record", "film an agent: real frame, reconstruction and dream side by side"),

@@ -56,6 +56,31 @@ def test_ribs_searches_are_the_same_for_a_seed(method) -> None:
     assert np.array_equal(runs[0].elites.solutions, runs[1].elites.solutions)
 
 
+@pytest.mark.parametrize("method", ["line", "cma-mae"])
+def test_snapshots_end_with_what_was_found(method) -> None:
+    given = {"evaluations": 3000, "fill": 0.05, "seed": 1, "progress": False}
+    found = search_with_ribs(TASK.problem, method, snapshots=4, **given)
+    assert found.snapshots.dtype == np.float32
+    assert len(found.snapshots) == 4
+    filled = np.isfinite(found.snapshots)
+    assert (filled[1:] >= filled[:-1]).all()
+    assert (np.diff(found.snapshots, axis=0)[filled[:-1]] >= 0).all()
+    assert np.array_equal(np.flatnonzero(filled[-1]), found.elites.cells)
+    np.testing.assert_allclose(found.snapshots[-1, found.elites.cells], found.elites.objectives)
+    until = search_with_ribs(
+        TASK.problem, method, snapshots=1, row_every=500, until=lambda row: True, **given
+    )
+    assert len(until.snapshots) == len(until.rows) == 1
+    assert np.isfinite(until.snapshots[-1]).sum() == len(until.elites)
+
+
+def test_a_start_that_takes_the_whole_budget_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"evaluations: expected more than the 100 random .*, got"):
+        search_with_ribs(TASK.problem, "iso", evaluations=100, fill=0.05, seed=0, progress=False)
+    with pytest.raises(ValueError, match="snapshots: expected at least 1, got 0"):
+        search_with_ribs(TASK.problem, "iso", evaluations=1000, fill=0.05, seed=0, snapshots=0)
+
+
 def test_a_search_stops_when_it_is_there(tmp_path) -> None:
     for method in ("line", "dde"):
         summary, _ = run_search(

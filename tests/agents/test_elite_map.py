@@ -1,5 +1,7 @@
 """Maps of elites."""
 
+from pathlib import Path
+
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -51,6 +53,23 @@ def test_pictures_and_films_are_written(tmp_path) -> None:
     film = iio.imread(film_map(tmp_path / "m.gif", DISC, snapshots, titles=["a", "b", "c"]))
     assert len(film) == 3
     assert np.abs(film[0].astype(int) - film[2]).max() > 50
+
+
+def test_a_map_is_written_whole_or_not_at_all(tmp_path, monkeypatch) -> None:
+    archive = DISC.make(2, seed=0)
+    archive.add(np.zeros((5, 2), np.float32), np.arange(5.0), DISC.centres()[:5])
+    path = write_map(tmp_path / "m.png", DISC, Elites.of(archive))
+    before = path.read_bytes()
+
+    def interrupted(self: Path, data: bytes) -> None:
+        with self.open("wb") as file:
+            file.write(data[:10])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_map(path, DISC, Elites.of(archive), title="others")
+    assert path.read_bytes() == before
 
 
 def test_clear_errors(tmp_path) -> None:

@@ -73,12 +73,25 @@ def test_the_score_counts_from_the_worst() -> None:
     assert archive.stats.qd_score == pytest.approx(2.0 + 0.5)
 
 
+@pytest.mark.parametrize("config", [DISC, GRID], ids=["disc", "grid"])
+def test_a_snapshot_is_by_cell(config: ArchiveConfig) -> None:
+    archive = config.make(3, seed=0)
+    assert np.isnan(config.snapshot(archive)).all()
+    archive.add(np.zeros((3, 3), np.float32), [-1.0, -2.5, -0.5], config.centres()[[7, 2, 7]])
+    taken = config.snapshot(archive)
+    assert (taken.shape, taken.dtype) == ((config.cell_count,), np.float32)
+    assert set(np.flatnonzero(np.isfinite(taken))) == {2, 7}
+    assert (taken[2], taken[7]) == (-2.5, -0.5)
+
+
 def test_clear_errors(tmp_path) -> None:
     for wrong in (
         {"shape": "square"},
         {"cells": 0},
         {"dims": (3,)},
         {"high": (0.0, 1.0)},
+        {"worst": -np.inf},
+        {"worst": np.nan},
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             ArchiveConfig(**wrong)
