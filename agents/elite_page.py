@@ -126,7 +126,7 @@ def _cells(
         values = zip(measures, elites.measures[row], strict=True)
         said = ", ".join(f"{name} {value:.2f}" for name, value in values)
         said = escape(f"score {elites.objectives[row]:.1f}; {said}")
-        shape = f"{shape[:-2]}><title>{said}</title></{shape[1:5].strip()}>"
+        shape = f"{shape[:-2]}><title>{said}</title></{shape[1:].split()[0]}>"
         href = films.get(cell)
         drawn.append(shape if href is None else f'<a href="{escape(href)}">{shape}</a>')
     return drawn
