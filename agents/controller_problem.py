@@ -55,7 +55,7 @@ class ControllerProblem:
         self.fitness, self.config = fitness, config or ControllerProblemConfig()
         names = fitness.eye.task.action_names
         for measure in self.config.measures:
-            if measure.strip("|") not in names:
+            if measure not in (*names, *map("|{}|".format, names)):
                 raise ValueError(
                     f"measures: expected names of the task's actions {names}, between bars for "
                     f"absolute values, got {measure!r}"
