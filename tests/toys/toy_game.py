@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -100,3 +101,6 @@ TOY = Task(
     explore_low=(0.0, 0.0),
     explore_high=(0.5, 0.0),
 )
+
+# The same with numbers that have names, and frames of the size that tiny eyes take.
+STEERED = replace(TOY, name="steered-toy", frame_size=(64, 64), action_names=("steer", "pedal"))
