@@ -1,0 +1,111 @@
+"""Short films of drivers in the real game."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from toy_game import STEERED
+
+from wmrl.agents.controller import ControllerAgent, ControllerConfig
+from wmrl.agents.drive_film import DriveFilmConfig, film_drive
+from wmrl.envs.eye import Eye
+from wmrl.envs.latent import LatentEnv
+
+
+@pytest.fixture(scope="module", params=["memory", "vision alone"])
+def eye(request: pytest.FixtureRequest, make_tiny: Any) -> Eye:
+    tiny = make_tiny(STEERED)
+    memory = tiny.memory if request.param == "memory" else None
+    return Eye.open(STEERED, tiny.vision, memory, device="cpu")
+
+
+def driver(eye: Eye, push: float = 0.0) -> ControllerAgent:
+    """Random weights; ``push`` is what it adds to the first action."""
+    config = ControllerConfig.for_spaces(eye.observation_space, eye.action_space)
+    weights = np.random.default_rng(1).normal(0, 0.3, config.parameter_count)
+    weights[-2] += push
+    return ControllerAgent(config, weights)
+
+
+def played(eye: Eye, seed: int, agent: ControllerAgent) -> tuple[list[float], list[np.ndarray]]:
+    """The oracle: rewards of a whole episode, and what the game shows after each decision."""
+    env = LatentEnv(task=eye.task, vision=eye.vision, memory=eye.memory, render_mode="rgb_array")
+    observation, _ = env.reset(seed=seed)
+    rewards, pictures, over = [], [], False
+    while not over:
+        observation, reward, terminated, truncated, _ = env.step(agent.predict(observation)[0])
+        rewards.append(float(reward))
+        pictures.append(env.render())
+        over = terminated or truncated
+    env.close()
+    return rewards, pictures
+
+
+def frames(path: Path) -> tuple[float, list[np.ndarray]]:
+    """Frames a second, and the frames in RGB."""
+    film = cv2.VideoCapture(str(path))
+    found = []
+    while (got := film.read())[0]:
+        found.append(got[1][:, :, ::-1])
+    fps = film.get(cv2.CAP_PROP_FPS)
+    film.release()
+    return fps, found
+
+
+@pytest.mark.parametrize("decisions", [5, 1000])
+def test_each_decision_is_a_frame_of_the_game(eye: Eye, decisions: int, tmp_path: Path) -> None:
+    config = DriveFilmConfig(seed=3, decisions=decisions, width=40, crf=0)
+    agent = driver(eye)
+    earned = film_drive(agent, tmp_path / "deep" / "film.mp4", eye=eye, config=config)
+    rewards, pictures = played(eye, 3, agent)
+    count = min(decisions, len(rewards))
+    assert earned == pytest.approx(sum(rewards[:count]))
+    fps, shown = frames(tmp_path / "deep" / "film.mp4")
+    assert len(shown) == count
+    assert fps == pytest.approx(2 * STEERED.fps / STEERED.frame_skip, rel=1e-3)
+    for frame, picture in zip(shown, pictures, strict=False):
+        assert frame.shape == (48, 40, 3)  # the game's pictures are 24 × 20
+        expected = cv2.resize(picture, (40, 48), interpolation=cv2.INTER_AREA)
+        assert np.abs(frame.astype(int) - expected).mean() < 12
+
+
+def test_an_episode_that_ends_early_ends_its_film(eye: Eye, tmp_path: Path) -> None:
+    agent = driver(eye, push=9.0)  # out of the picture as fast as can be
+    rewards, _ = played(eye, 0, agent)
+    assert len(rewards) < STEERED.max_frames // STEERED.frame_skip
+    film_drive(agent, tmp_path / "film.mp4", eye=eye, config=DriveFilmConfig(width=20))
+    assert len(frames(tmp_path / "film.mp4")[1]) == len(rewards)
+
+
+def test_films_are_the_same_for_a_seed(eye: Eye, tmp_path: Path) -> None:
+    files = []
+    for number, seed in enumerate((1, 1, 2)):
+        files.append(tmp_path / f"{number}.mp4")
+        config = DriveFilmConfig(seed=seed, decisions=4, width=20)
+        film_drive(driver(eye), files[-1], eye=eye, config=config)
+    first, same, other = (file.read_bytes() for file in files)
+    assert first == same != other
+
+
+def test_speed_and_coarseness(eye: Eye, tmp_path: Path) -> None:
+    for name, options in (("fine", {"crf": 1}), ("coarse", {"crf": 45}), ("slow", {"speed": 0.5})):
+        config = DriveFilmConfig(decisions=8, width=100, **options)  # type: ignore[arg-type]
+        film_drive(driver(eye), tmp_path / f"{name}.mp4", eye=eye, config=config)
+    sizes = {file.stem: file.stat().st_size for file in tmp_path.iterdir()}
+    assert sizes["coarse"] < 0.8 * sizes["fine"]
+    assert frames(tmp_path / "slow.mp4")[0] == pytest.approx(STEERED.fps / 3 / 2, rel=1e-3)
+
+
+def test_errors(eye: Eye, tmp_path: Path) -> None:
+    for name in ("decisions", "width"):
+        with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
+            DriveFilmConfig(**{name: 0})
+    with pytest.raises(ValueError, match=r"speed: expected above 0, got 0\.0"):
+        DriveFilmConfig(speed=0.0)
+    with pytest.raises(ValueError, match="crf: expected 0 to 51, got 52"):
+        film_drive(driver(eye), tmp_path / "a.mp4", eye=eye, config=DriveFilmConfig(crf=52))
+    with pytest.raises(ValueError, match=r"path: expected a name ending in \.mp4 or \.gif"):
+        film_drive(driver(eye), tmp_path / "film.mov", eye=eye)
+    assert list(tmp_path.iterdir()) == []
