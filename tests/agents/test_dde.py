@@ -1,6 +1,6 @@
 """DDE-Elites."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -124,6 +124,86 @@ def test_a_run_stops_where_it_is_told_to(tmp_path) -> None:
     with DDE(PROBLEM, config("none"), path=tmp_path) as search:
         search.learn(progress=False, until=lambda row: row["archive/coverage"] > 0.01)
         assert search.generation == 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched(ArmProblem):
+    """Keeps what it is asked to evaluate, and stops the search at the call of a number."""
+
+    asked: list[np.ndarray] = field(default_factory=list, compare=False)
+    stop: int = -1
+
+    def evaluate(self, solutions):
+        if len(self.asked) == self.stop:
+            raise KeyboardInterrupt
+        self.asked.append(solutions.copy())
+        return super().evaluate(solutions)
+
+
+def bent(count: int = 3) -> np.ndarray:
+    """Arms that bend evenly, each by another angle: the best that there are."""
+    return np.repeat(np.linspace(-0.3, 0.3, count, dtype=np.float32)[:, None], 8, axis=1)
+
+
+def test_what_it_is_to_begin_with_is_evaluated_first(tmp_path) -> None:
+    problem, init = Watched(arm=PROBLEM.arm, archive=CELLS), bent()
+    own = config("none", generations=1)
+    with DDE(problem, own, path=tmp_path, init=init.tolist()) as search:
+        search.learn(progress=False)
+        assert search.evaluations == sum(map(len, problem.asked))
+        objectives, measures = PROBLEM.evaluate(init)
+        cells = CELLS.make(8, seed=0).index_of(measures)
+        assert len(set(cells.tolist())) == 3
+        rows = {int(cell): row for row, cell in enumerate(search.elites.cells)}
+        for cell, objective, solution in zip(cells, objectives, init, strict=True):
+            assert search.elites.objectives[rows[cell]] >= objective
+            assert np.array_equal(search.elites.solutions[rows[cell]], solution)
+    np.testing.assert_array_equal(problem.asked[0], init)
+    assert [len(asked) for asked in problem.asked[1:]] == [100] * (len(problem.asked) - 1)
+    plain = Watched(arm=PROBLEM.arm, archive=CELLS)
+    with DDE(plain, own, path=tmp_path / "plain") as search:
+        search.learn(progress=False)
+    # Random ones come next, and they are the same.
+    np.testing.assert_array_equal(problem.asked[1], plain.asked[0])
+
+
+@pytest.mark.parametrize(("stop", "generation"), [(1, 0), (35, 20)])
+def test_a_run_with_a_beginning_goes_on_with_the_same_alone(
+    stop: int, generation: int, tmp_path
+) -> None:
+    problem = {"arm": PROBLEM.arm, "archive": CELLS}
+    with DDE(PROBLEM, config("none"), path=tmp_path / "whole", init=bent()) as whole:
+        whole.learn(progress=False)
+    killed = DDE(Watched(**problem, stop=stop), config("none"), path=tmp_path / "k", init=bent())
+    with killed, pytest.raises(KeyboardInterrupt):
+        killed.learn(progress=False)
+    for other in (None, bent(4), -0.5 * bent(), bent()[:0]):
+        with pytest.raises(RunError, match="another configuration: init: expected"):
+            DDE(PROBLEM, config("none"), path=tmp_path / "k", init=other)
+    with DDE(PROBLEM, config("none"), path=tmp_path / "k", init=bent()) as resumed:
+        assert resumed.generation == generation
+        resumed.learn(progress=False)
+        for name, value in vars(whole.elites).items():
+            assert np.array_equal(value, getattr(resumed.elites, name)), name
+        assert resumed.evaluations == whole.evaluations
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        (np.zeros(8), r"init: expected shape \(N, 8\), solutions of the problem, got \(8,\)"),
+        (np.zeros((2, 7)), r"init: expected shape \(N, 8\), .*got \(2, 7\)"),
+        (np.full((1, 8), 1.01), r"init: expected numbers in \[-1, 1\]"),
+        (np.full((1, 8), -np.inf), r"init: expected numbers in \[-1, 1\]"),
+        (np.full((1, 8), np.nan), r"init: expected numbers in \[-1, 1\]"),
+    ],
+)
+def test_a_beginning_that_does_not_fit_is_refused(init, message: str, tmp_path) -> None:
+    with pytest.raises(ValueError, match=message):
+        DDE(PROBLEM, config("none"), path=tmp_path / "run", init=init)
+    assert not (tmp_path / "run").exists()
+    limits = np.array([[-1.0] * 8, [1.0] * 8])
+    DDE(PROBLEM, config("none"), path=tmp_path / "run", init=limits).close()
 
 
 def test_the_published_settings() -> None:
