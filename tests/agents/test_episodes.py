@@ -15,12 +15,14 @@ def one_by_one(match_env, seeds, **options):
     for seed in seeds:
         env = match_env(1, autoreset_mode=AutoresetMode.DISABLED, **options)
         observations, _ = env.reset(seed=seed)
-        total, length, over = 0.0, 0, False
+        total, actions, over = 0.0, [], False
         while not over:
+            actions.append(np.float64(observations[0] * 0.5))
             observations, rewards, terminated, truncated, _ = env.step(observations * 0.5)
-            total, length = total + rewards[0], length + 1
+            total += rewards[0]
             over = terminated[0] or truncated[0]
-        runs.append((total, length, terminated[0]))
+        means = np.mean(actions, 0), np.mean(np.abs(actions), 0)
+        runs.append((total, len(actions), terminated[0], *means))
     return tuple(np.array(column) for column in zip(*runs, strict=True))
 
 
@@ -30,11 +32,15 @@ def test_scores_equal_those_of_single_episodes(match_env, slots):
     env = match_env(slots, deadly=0.8, autoreset_mode=AutoresetMode.DISABLED)
     counts = []
     scores = run_episodes(env, half, seeds, on_end=counts.append)
-    returns, lengths, terminated = one_by_one(match_env, seeds, deadly=0.8)
+    returns, lengths, terminated, actions, magnitudes = one_by_one(match_env, seeds, deadly=0.8)
     np.testing.assert_allclose(scores.returns, returns)
     np.testing.assert_array_equal(scores.lengths, lengths)
     np.testing.assert_array_equal(scores.terminated, terminated)
     assert 0 < scores.terminated.sum() < 5
+    assert scores.actions.dtype == scores.magnitudes.dtype == np.float64
+    np.testing.assert_allclose(scores.actions, actions, rtol=1e-6)
+    np.testing.assert_allclose(scores.magnitudes, magnitudes, rtol=1e-6)
+    assert (scores.magnitudes > np.abs(scores.actions) + 1e-3).any()  # signs change
     assert counts[-1] == 5
     assert counts == sorted(set(counts))
 

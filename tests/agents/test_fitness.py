@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from wmrl.agents.controller import ControllerAgent, batched_actions
+from wmrl.agents.controller import ControllerAgent, batched_actions, batched_outputs
 from wmrl.agents.fitness import DreamFitness, DreamFitnessConfig, RealFitness, RealFitnessConfig
 from wmrl.agents.seeds import training_seed
-from wmrl.dream import dream_observation, dream_start, dream_step
+from wmrl.dream import DreamState, dream_observation, dream_start, dream_step
 from wmrl.envs.eye import Eye
 from wmrl.envs.latent import LatentEnv
 from wmrl.seeding import torch_generator
@@ -43,6 +43,37 @@ def test_equals_a_loop_over_the_dream(eye):
     np.testing.assert_allclose(fitness(parameters, seed)[0], returns, rtol=1e-5)
 
 
+def test_actions_are_means_over_the_decisions_lived(eye):
+    """The oracle: the same loop, for two controllers whose outputs are noisy."""
+    fitness = dream_fitness(eye, rollouts=4, decisions=40, action_noise=0.5)
+    parameters, seed, config = population(fitness, 2), 7, fitness.controller
+    weights, memory = torch.from_numpy(parameters), eye.memory
+    state = dream_start(memory, count=4, generator=torch_generator(seed, "starts"))
+    state = DreamState(
+        torch.cat([state.latent] * 2), tuple(torch.cat([part] * 2, 0) for part in state.memory)
+    )
+    generator = torch_generator(seed, "dream", 0)
+    taken, alive = [[] for _ in range(8)], [True] * 8
+    for _ in range(40):
+        seen = dream_observation(memory, state).view(2, 4, -1)
+        outputs = batched_outputs(weights, seen, config=config)
+        noise = 0.5 * torch.randn(outputs.shape, generator=generator)
+        action = (outputs + noise).clamp(-1.0, 1.0).view(8, 2)
+        for row in range(8):
+            if alive[row]:
+                taken[row].append(action[row].numpy())
+        state, _, terminated = dream_step(memory, state, action, generator=generator)
+        alive = [old and not bool(end) for old, end in zip(alive, terminated, strict=True)]
+    assert len({len(row) for row in taken}) > 2  # dreams end at different times
+    found = fitness.rollouts(parameters, seed)
+    for row, actions in enumerate(taken):
+        place = divmod(row, 4)
+        np.testing.assert_allclose(found.actions[place], np.mean(actions, 0), atol=1e-5)
+        np.testing.assert_allclose(found.magnitudes[place], np.mean(np.abs(actions), 0), atol=1e-5)
+    np.testing.assert_array_equal(found.scores, fitness(parameters, seed))
+    assert {part.dtype for part in found} == {np.dtype(np.float64)}
+
+
 def test_is_a_function_of_parameters_and_seed(eye):
     fitness = dream_fitness(eye, action_noise=0.2, dropout=True)
     parameters = population(fitness)
@@ -71,6 +102,10 @@ def test_chunks_bound_the_batch(eye):
     assert scores.shape == (5, 3)
     whole = dream_fitness(eye, decisions=4)
     np.testing.assert_allclose(whole(parameters[:2], 1), scores[:2], rtol=1e-5)
+    chunked, apart = fitness.rollouts(parameters, 1), whole.rollouts(parameters[:2], 1)
+    assert chunked.actions.shape == chunked.magnitudes.shape == (5, 3, 2)
+    np.testing.assert_allclose(apart.actions, chunked.actions[:2], atol=1e-5)
+    np.testing.assert_allclose(apart.magnitudes, chunked.magnitudes[:2], atol=1e-5)
 
 
 def test_controllers_wake_up_in_the_same_states(eye):
@@ -118,18 +153,22 @@ def test_real_scores_equal_those_of_single_episodes(eye):
     trials = RealFitnessConfig(rollouts=2, decisions=5, num_envs=3)
     with RealFitness(eye, trials, workers=2) as fitness:
         parameters = population(fitness, 2)
-        scores = fitness(parameters, 4)
-    expected = np.zeros((2, 2))
+        scores, actions, magnitudes = fitness.rollouts(parameters, 4)
+        np.testing.assert_array_equal(fitness(parameters, 4), scores)
+    expected, taken = np.zeros((2, 2)), np.zeros((2, 2, 5, 2))
     for p in range(2):
         agent = ControllerAgent(fitness.controller, parameters[p])
         for r in range(2):
             env = LatentEnv(vision=eye.vision, memory=eye.memory)
             observation, _ = env.reset(seed=training_seed(4, "real", r))
-            for _ in range(5):
-                observation, reward, *_ = env.step(agent.predict(observation)[0])
+            for t in range(5):
+                taken[p, r, t] = agent.predict(observation)[0]
+                observation, reward, *_ = env.step(taken[p, r, t])
                 expected[p, r] += reward
             env.close()
     np.testing.assert_allclose(scores, expected, atol=1e-6)
+    np.testing.assert_allclose(actions, taken.mean(2), atol=1e-5)
+    np.testing.assert_allclose(magnitudes, np.abs(taken).mean(2), atol=1e-5)
     assert len(np.unique(scores)) > 1
 
 

@@ -81,6 +81,29 @@ def test_frames_that_fail_leave_what_was_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_higher_rate_factor_is_smaller_and_coarser(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    frames = [generator.integers(0, 256, (48, 64, 3), np.uint8).repeat(2, 0) for _ in range(4)]
+    sizes, errors = [], []
+    for crf in (0, 20, 51):
+        path = write_video(tmp_path / f"{crf}.mp4", frames, crf=crf)
+        sizes.append(path.stat().st_size)
+        errors.append(np.abs(np.array(frames, int) - read_mp4(path)[1]).mean())
+    assert sizes[0] > 1.5 * sizes[1] > 3 * sizes[2]
+    assert errors == sorted(errors)
+    assert errors[2] > 1.2 * errors[0]
+    plain = write_video(tmp_path / "plain.mp4", frames)
+    assert plain.read_bytes() == (tmp_path / "20.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("crf", [-1, 52, float("nan")])
+@pytest.mark.parametrize("name", ["film.mp4", "film.gif"])
+def test_rate_factors_out_of_range_are_refused(tmp_path: Path, name: str, crf: int) -> None:
+    with pytest.raises(ValueError, match=f"crf: expected 0 to 51, got {crf}"):
+        write_video(tmp_path / name, squares(1), crf=crf)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "frames", "fps", "message"),
     [
