@@ -93,7 +93,8 @@ def try_eye(
         first member; ``mean``, ``std`` and ``returns`` of the driver's episodes.
 
     Raises:
-        RunError: the folder is in use, or belongs to another trial.
+        ValueError: the folder holds the result of another trial.
+        RunError: a stage's folder is in use, or belongs to another trial.
     """
     path, config = Path(path), config or EyeTrialConfig()
     asked = json.loads(
@@ -136,7 +137,9 @@ def try_eye(
     )
     eye = Eye.open(task, vision, memory)
     _learn_to_drive(path, eye, config, seed, progress=progress)
-    score = evaluate(path / "driver", episodes=config.episodes, workers=workers, progress=progress)
+    score = evaluate(
+        path / "driver", episodes=config.episodes, eye=eye, workers=workers, progress=progress
+    )
     member = json.loads((path / "memory/member-0/report.json").read_text())
     report = {
         "asked": asked,
