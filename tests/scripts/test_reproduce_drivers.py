@@ -1,0 +1,144 @@
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+from toy_game import STEERED
+
+from wmrl.agents import elite_drivers, eye_experiment
+from wmrl.agents.controller import ControllerAgent, ControllerConfig
+from wmrl.agents.controller_problem import ControllerProblemConfig
+from wmrl.agents.elites import ArchiveConfig
+from wmrl.agents.ppo import PPOConfig
+from wmrl.code_memory import CodeMemoryConfig
+from wmrl.scripts import cli
+from wmrl.scripts.reproduce_drivers import write_table
+from wmrl.train_memory import MemoryTrainingConfig
+from wmrl.training import TrainingConfig
+from wmrl.vqvae import VQVAEConfig
+
+LIMITS: dict[str, Any] = {"action_low": (-1.0, -0.5), "action_high": (1.0, 0.5)}
+
+
+@pytest.fixture
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no option makes smaller."""
+    few: dict[str, Any] = {"batch_size": 4, "checkpoint_every": 2, "log_every": 2}
+    trial = partial(
+        eye_experiment.EyeTrialConfig,
+        vision=VQVAEConfig(width=2, codes=8, code_size=2, warmup_steps=2),
+        vision_training=TrainingConfig(**few),
+        memory=CodeMemoryConfig(hidden_size=8, token_size=4),
+        memory_training=MemoryTrainingConfig(**few, sequence_length=8),
+        dream=PPOConfig.dream(rollout_steps=8, chunk_rollouts=1, minibatch=16, epochs=1),
+        dreams=4,
+        decisions=10,
+    )
+    monkeypatch.setattr(eye_experiment, "EyeTrialConfig", trial)
+    cells = ArchiveConfig(shape="grid", dims=(4, 3), low=(0.0, -0.5), high=(1.0, 0.5))
+    search = partial(
+        elite_drivers.DriverSearchConfig, problem=ControllerProblemConfig(archive=cells)
+    )
+    monkeypatch.setattr(elite_drivers, "DriverSearchConfig", search)
+
+
+def times(*folders: Path) -> dict[Path, int]:
+    """When each file that takes time to make was made."""
+    suffixes = (".mp4", ".safetensors", ".json")
+    files = [file for folder in folders for file in folder.rglob("*") if file.suffix in suffixes]
+    return {file: file.stat().st_mtime_ns for file in files}
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_a_glance_and_nothing_is_made_twice(
+    tmp_path: Path, make_tiny: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = make_tiny(STEERED)
+    out, work = tmp_path / "out", tmp_path / "work"
+    words = ["reproduce", "drivers", "--task", "toy_game:STEERED", "--workers", "0"]
+    words += ["--vision", str(tiny.vision), "--memory", str(tiny.memory), "--device", "cpu"]
+    words += ["--evolution", "1", "--generations", "2", "--rollouts", "1", "--confirm", "1"]
+    words += ["--episodes", "1", "--least", "-1000", "--films", "3", "--vision-steps", "4"]
+    words += ["--memory-steps", "4", "--dream-steps", "64", "--score-episodes", "2"]
+    words += ["--seeds", "1", "--out", str(out), "--work", str(work)]
+    assert cli.run(words) == 0
+    assert (out / "table.md").read_text() in capsys.readouterr().out
+    for name in ("dream", "real"):
+        assert iio.imread(out / f"{name}.png").std() > 1
+    assert (out / "dream.mp4").stat().st_size > 500
+    page = (out / "map.html").read_text("utf-8")
+    films = re.findall(r'href="([^"]*)"', page)
+    assert films
+    assert {out / film for film in films} == set((out / "films").iterdir())
+    report = json.loads((out / "results.json").read_text())
+    assert report["search"]["cells"] == 12
+    assert report["search"]["real"]["coverage"] == pytest.approx(len(films) / 12)
+    runs = [(row["data"], row["seed"]) for row in report["trials"]]
+    assert runs == [(data, seed) for seed in (1,) for data in ("elite", "random")]
+    assert all(len(row["returns"]) == 2 for row in report["trials"])
+    assert all(set(row["eye"]) == {"elite", "random"} for row in report["trials"])
+    assert report["data"]["elite"]["episodes"] == len(films)
+    assert len(report["data"]["elite"]["hashes"]) == len(films)
+    made = times(out / "films", work)
+    assert {file.suffix for file in made} >= {".mp4", ".safetensors", ".json"}
+    assert cli.run(words) == 0
+    assert times(out / "films", work) == made
+    assert json.loads((out / "results.json").read_text()) == report
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_the_map_alone_from_a_driver_that_is_given(tmp_path: Path, make_tiny: Any) -> None:
+    tiny = make_tiny(STEERED)
+    config = ControllerConfig(observation_size=24, action_size=2, **LIMITS)
+    weights = np.random.default_rng(0).normal(0, 0.3, config.parameter_count)
+    ControllerAgent(config, weights).save(tmp_path / "driver")
+    out, work = tmp_path / "out", tmp_path / "work"
+    words = ["reproduce", "drivers", "--task", "toy_game:STEERED", "--workers", "0"]
+    words += ["--vision", str(tiny.vision), "--memory", str(tiny.memory), "--device", "cpu"]
+    words += ["--init", str(tmp_path / "driver"), "--generations", "1", "--rollouts", "1"]
+    words += ["--confirm", "1", "--films", "0", "--out", str(out), "--work", str(work), "--seeds"]
+    assert cli.run(words) == 0
+    assert {path.name for path in work.iterdir()} == {"elites"}
+    assert not (out / "films").exists()
+    assert "<a href" not in (out / "map.html").read_text("utf-8")
+    assert json.loads((out / "results.json").read_text())["trials"] == []
+    assert "training data" not in (out / "table.md").read_text()
+
+
+def test_the_table_has_a_row_for_each_eye() -> None:
+    search = {
+        "dreamed": {"coverage": 0.5, "mean": 20.25, "best": 90.0},
+        "real": {"coverage": 0.25, "mean": -3.0, "best": 812.34},
+        "above_500": 7,
+    }
+    assert write_table(search, []).splitlines()[-4:] == [
+        "| the dream, 50 decisions | 50.0% | 20.2 | 90.0 |",
+        "| the real game | 25.0% | -3.0 | 812.3 |",
+        "",
+        "7 elites have a mean return of 500 or more for real.",
+    ]
+
+    def row(data: str, seed: int, error: float, mean: float) -> dict[str, Any]:
+        eye = {
+            "elite": {"squared_error": error, "utilisation": 0.5, "encoder_rank": 3.0},
+            "random": {"squared_error": 2 * error, "utilisation": 0.25, "encoder_rank": 4.0},
+        }
+        about = {"returns": [1.0] * 9, "base": "Game-v0"}
+        return {"data": data, "seed": seed, "eye": eye, "mean": mean, **about}
+
+    rows = [row("random", 0, 9.0, 100.0)]
+    rows += [row("elite", seed, 1.0 + seed, 200.0 + 10.0 * seed) for seed in (0, 2)]
+    lines = write_table(search, rows).splitlines()
+    assert lines[-2:] == [
+        "| elites' frames | 2.00 ± 1.41 | 4.00 ± 2.83 | 50.0% ± 0.0% | 25.0% ± 0.0% "
+        "| 3.0 ± 0.0 | 4.0 ± 0.0 | 210.0 ± 14.1 |",
+        "| random driving | 9.00 ± 0.00 | 18.00 ± 0.00 | 50.0% ± 0.0% | 25.0% ± 0.0% "
+        "| 3.0 ± 0.0 | 4.0 ± 0.0 | 100.0 ± 0.0 |",
+    ]
+    assert [line.count("|") for line in lines[-4:]] == [9] * 4
+    assert "2 seeds of training everything. Squared errors are" in lines
+    assert any(line.startswith("9 episodes of Game-v0.") for line in lines)
