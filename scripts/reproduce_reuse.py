@@ -298,14 +298,16 @@ def _ship(args: Args, learned: Sequence[dict[str, Any]], rows: Sequence[dict[str
         encoding.save(
             args.ship / f"planar-arm-{kind}",
             provenance=load_artifact(path / "artifact").provenance | made,
-            card=encoding_card(kind, figures, score),
+            card=encoding_card(kind, figures, score, evaluations=args.evaluations),
         )
 
 
-def encoding_card(kind: str, figures: dict[str, Any], score: dict[str, Any]) -> str:
+def encoding_card(
+    kind: str, figures: dict[str, Any], score: dict[str, Any], *, evaluations: int
+) -> str:
     """The model card of a shipped encoding."""
     what = {"vae": "VAE with 32 latents", "vqvae": "VQ-VAE with 8 codes of 64"}[kind]
-    there = score["std_there"]
+    budget, there = f"{evaluations:,} evaluations", score["std_there"]
     said = "not reached at the median" if there is None else f"{there:.4f} rad"
     return f"""# planar-arm-{kind}
 
@@ -314,6 +316,6 @@ A {what}, for poses of the planar arm with 200 joints: `vsg/PlanarArmLatent-v0`.
 (seed {figures["seed"]}).
 
 Held-out elites: {figures["explained"]:.1%} of their variance explained, ends moved by
-{figures["moved"]:.3f} of the arm's length at the median. Searches in it (5,000 evaluations, evenly
+{figures["moved"]:.3f} of the arm's length at the median. Searches in it ({budget}, evenly
 spread targets) reach {score["there"]:.0%} of the targets; std of the angles there: {said}.
 """

@@ -120,13 +120,22 @@ def test_the_table_has_a_row_for_each_encoding_and_search() -> None:
 def test_cards_say_what_encodings_are_good_for() -> None:
     figures = {"poses": 1900, "seed": 3, "explained": 0.987, "moved": 0.0042}
     score = {"there": 0.75, "std_there": 0.0321}
-    card = encoding_card("vae", figures, score)
+    card = encoding_card("vae", figures, score, evaluations=5000)
     assert card.startswith("# planar-arm-vae\n\nA VAE with 32 latents")
-    for said in ("1900 elites", "(seed 3)", "98.7%", "0.004 of", "75% of", "there: 0.0321 rad."):
+    for said in (
+        "1900 elites",
+        "(seed 3)",
+        "98.7%",
+        "0.004 of",
+        "75% of",
+        "(5,000 evaluations,",
+        "there: 0.0321 rad.",
+    ):
         assert said in card
-    card = encoding_card("vqvae", figures, score | {"std_there": None})
+    card = encoding_card("vqvae", figures, score | {"std_there": None}, evaluations=60)
     assert "A VQ-VAE with 8 codes of 64" in card
     assert "not reached at the median" in card
+    assert "(60 evaluations, evenly\nspread targets)" in card
 
 
 def test_no_seeds_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
