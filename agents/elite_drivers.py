@@ -209,6 +209,7 @@ def _confirm(path: Path, problem: ControllerProblem, dreamed: Elites, digest: st
     archive = problem.archive.make(problem.size, seed=problem.config.seed)
     archive.add(dreamed.solutions, objectives, measures)
     real = Elites.of(archive)
+    about.unlink(missing_ok=True)  # it would say what is not so, if a kill came before the new one
     real.save(path / "real", problem.archive, provenance=described)
     write_report(about, described)
     return real

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from toy_game import STEERED
 
+from wmrl.agents import elite_drivers
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
 from wmrl.agents.controller_problem import ControllerProblem, ControllerProblemConfig
 from wmrl.agents.dde import DDEConfig
@@ -210,6 +211,26 @@ def test_other_trials_in_the_real_game_confirm_anew(
     assert_same(changed.dreamed, drivers.dreamed)
     assert json.loads((path / "real.json").read_text())["fitness"]["config"]["rollouts"] == 3
     assert set(changed.real.objectives.tolist()) != set(drivers.real.objectives.tolist())
+    assert_same(find(path, eye, init=init).real, drivers.real)
+
+
+def test_what_was_half_confirmed_is_not_taken_for_another(
+    found: tuple[Path, EliteDrivers],
+    eye: Eye,
+    init: ControllerAgent,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Elites of other trials are there, but what says so was not written any more."""
+    path, drivers = found
+    plain = elite_drivers.write_report
+
+    def kill(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(elite_drivers, "write_report", kill)
+    with pytest.raises(KeyboardInterrupt):
+        find(path, eye, init=init, config=replace(CONFIG, real=replace(CONFIG.real, rollouts=3)))
+    monkeypatch.setattr(elite_drivers, "write_report", plain)
     assert_same(find(path, eye, init=init).real, drivers.real)
 
 
