@@ -78,7 +78,7 @@ def test_a_glance_and_nothing_is_made_twice(
     assert report["search"]["cells"] == 12
     assert report["search"]["real"]["coverage"] == pytest.approx(len(films) / 12)
     runs = [(row["data"], row["seed"]) for row in report["trials"]]
-    assert runs == [(data, seed) for seed in (1,) for data in ("elite", "random")]
+    assert runs == [("elite", 1), ("random", 1)]
     assert all(len(row["returns"]) == 2 for row in report["trials"])
     assert all(set(row["eye"]) == {"elite", "random"} for row in report["trials"])
     assert report["data"]["elite"]["episodes"] == len(films)
