@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +101,12 @@ def try_eye(
     asked = json.loads(
         json.dumps(
             {
+                "task": task.name,
                 "config": asdict(config),
                 "seed": seed,
                 "seen": [store.content_hash() for store in seen],
                 "world": [store.content_hash() for store in world],
+                "judged": {name: _digest(frames) for name, frames in judged.items()},
             }
         )
     )
@@ -153,6 +156,10 @@ def try_eye(
     }
     write_report(kept, report)
     return report
+
+
+def _digest(frames: np.ndarray) -> str:
+    return sha256(frames.tobytes()).hexdigest()
 
 
 def _learn_to_drive(

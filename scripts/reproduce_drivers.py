@@ -9,6 +9,7 @@ pictures, table.md and results.json.
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -142,9 +143,7 @@ def _evolve(args: Args, eye: "Eye") -> "ControllerAgent":
 def _show(args: Args, drivers: "EliteDrivers") -> None:
     """Maps of the dream and of the game, and the page with a film in each cell."""
     import numpy as np
-    import torch
 
-    from wmrl.agents.drive_film import DriveFilmConfig, film_drive
     from wmrl.agents.elite_drivers import SNAPSHOTS
     from wmrl.agents.elite_map import film_map, write_map
     from wmrl.agents.elite_page import write_page
@@ -153,16 +152,7 @@ def _show(args: Args, drivers: "EliteDrivers") -> None:
     write_map(args.out / "dream.png", archive, drivers.dreamed, title="return in the dream")
     write_map(args.out / "real.png", archive, drivers.real, title="return in the real game")
     film_map(args.out / "dream.mp4", archive, np.load(args.work / "elites" / SNAPSHOTS))
-    films: dict[int, str] = {}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
-    for row, cell in enumerate(drivers.real.cells if args.films else ()):
-        path = args.out / "films" / f"cell-{cell}.mp4"
-        if not path.exists():
-            config = DriveFilmConfig(decisions=args.films)
-            film_drive(drivers.agent(row), path, eye=drivers.eye, config=config)
-        films[int(cell)] = f"films/{path.name}"
-    torch.set_num_threads(threads)
+    films = _film(args, drivers) if args.films else {}
     write_page(
         args.out / "map.html",
         archive,
@@ -173,9 +163,35 @@ def _show(args: Args, drivers: "EliteDrivers") -> None:
         text=(
             "Linear controllers that were the best of their kind in the dream, placed by how they "
             "drive in the real game: to the right those that steer more, upwards those that use "
-            "more gas. The brighter, the higher the mean return. A click shows how one drives."
-        ),
+            "more gas. The brighter, the higher the mean return."
+        )
+        + (" A click shows how one drives." if films else ""),
     )
+
+
+def _film(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
+    """A film of each elite in the real game: by its cell, where it is below ``args.out``."""
+    import torch
+
+    from wmrl.agents.drive_film import DriveFilmConfig, film_drive
+
+    config = DriveFilmConfig(decisions=args.films)
+    films: dict[int, str] = {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
+    try:
+        for row, cell in enumerate(drivers.real.cells):
+            # By length, and with the drivers: another search's are not taken for these.
+            kept = args.work / "films" / f"cell-{cell}-{args.films}.mp4"
+            if not kept.exists():
+                film_drive(drivers.agent(row), kept, eye=drivers.eye, config=config)
+            films[int(cell)] = f"films/cell-{cell}.mp4"
+            shown = args.out / films[int(cell)]
+            shown.parent.mkdir(exist_ok=True)
+            shutil.copyfile(kept, shown)
+    finally:
+        torch.set_num_threads(threads)
+    return films
 
 
 def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -249,6 +265,7 @@ def _about_search(drivers: "EliteDrivers") -> dict[str, Any]:
     cells = drivers.problem.archive.cell_count
     return {
         "cells": cells,
+        "decisions": drivers.problem.fitness.config.decisions,
         "dreamed": _figures(dreamed.objectives, cells),
         "real": _figures(real.objectives, cells),
         "above_500": int(np.sum(real.objectives >= 500.0)),
@@ -274,7 +291,8 @@ def write_table(search: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
         "| map | cells filled | mean return | best |",
         "| --- | --- | --- | --- |",
     ]
-    for name, title in (("dreamed", "the dream, 50 decisions"), ("real", "the real game")):
+    titles = {"dreamed": f"the dream, {search['decisions']} decisions", "real": "the real game"}
+    for name, title in titles.items():
         own = search[name]
         lines.append(f"| {title} | {own['coverage']:.1%} | {own['mean']:.1f} | {own['best']:.1f} |")
     lines += ["", f"{search['above_500']} elites have a mean return of 500 or more for real."]

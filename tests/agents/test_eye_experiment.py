@@ -176,6 +176,7 @@ def test_a_folder_of_another_trial_is_refused(
         {"seed": 4},
         {"seen": stores[1:]},
         {"world": stores[:1]},
+        {"judged": {"other": np.zeros((4, 64, 64, 3), np.uint8)}},
         {"config": replace(CONFIG, episodes=3)},
         {"config": replace(CONFIG, vision=replace(CONFIG.vision, codes=9))},
     )
