@@ -68,6 +68,8 @@ class Args:
     """Episodes of each driver's score."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One training of everything for each; none to end with the map."""
+    ship: Path | None = None
+    """Folder for car-racing-elite-vqvae, its memory and its driver, of the first seed."""
     workers: int | None = None
     """Processes that play; one a core if not given."""
     device: str = "auto"
@@ -86,6 +88,8 @@ def main(args: Args) -> None:
     from wmrl.report_files import write_report
     from wmrl.versions import package_versions
 
+    if args.ship is not None and not args.seeds:
+        raise ValueError("ship: expected seeds, whose first is shipped, got none")
     drivers = _find(args)
     args.out.mkdir(parents=True, exist_ok=True)
     _show(args, drivers)
@@ -101,6 +105,8 @@ def main(args: Args) -> None:
     write_report(args.out / "results.json", report)
     table = write_table(search, rows)
     (args.out / "table.md").write_text(table)
+    if args.ship is not None:
+        _ship(args, args.ship, rows, about)
     print(table)
 
 
@@ -255,6 +261,22 @@ def _trial(args: Args) -> "EyeTrialConfig":
         dream=replace(config.dream, steps=args.dream_steps),
         episodes=args.score_episodes,
     )
+
+
+def _ship(args: Args, out: Path, rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
+    """Artifacts of the first seed's eye that saw elites."""
+    from wmrl.scripts.elite_eye import ship
+    from wmrl.versions import package_versions
+
+    seed = args.seeds[0]
+    row = next(row for row in rows if (row["data"], row["seed"]) == ("elite", seed))
+    made = {
+        "command": "wmrl reproduce drivers",
+        "seed": seed,
+        "data": about["data"],
+        "versions": package_versions("gymnasium", "stable-baselines3"),
+    }
+    ship(args.work / f"eye-elite-{seed}", out, row, made)
 
 
 def _about_search(drivers: "EliteDrivers") -> dict[str, Any]:

@@ -13,12 +13,15 @@ from wmrl.agents import elite_drivers, eye_experiment
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
 from wmrl.agents.controller_problem import ControllerProblemConfig
 from wmrl.agents.elites import ArchiveConfig
+from wmrl.agents.loading import load_agent
 from wmrl.agents.ppo import PPOConfig
 from wmrl.code_memory import CodeMemoryConfig
+from wmrl.envs.eye import Eye
 from wmrl.scripts import cli
 from wmrl.scripts.reproduce_drivers import write_table
 from wmrl.train_memory import MemoryTrainingConfig
 from wmrl.training import TrainingConfig
+from wmrl.vision import load_vision
 from wmrl.vqvae import VQVAEConfig
 
 LIMITS: dict[str, Any] = {"action_low": (-1.0, -0.5), "action_high": (1.0, 0.5)}
@@ -85,9 +88,23 @@ def test_a_glance_and_nothing_is_made_twice(
     assert len(report["data"]["elite"]["hashes"]) == len(films)
     made = times(work)
     assert {file.suffix for file in made} >= {".mp4", ".safetensors", ".json"}
-    assert cli.run(words) == 0
+    assert cli.run([*words, "--ship", str(tmp_path / "shipped")]) == 0
     assert times(work) == made
-    assert json.loads((out / "results.json").read_text()) == report
+    again = json.loads((out / "results.json").read_text())
+    assert {**again, "args": report["args"]} == report
+    eye = Eye.open(
+        STEERED,
+        tmp_path / "shipped/car-racing-elite-vqvae",
+        tmp_path / "shipped/car-racing-elite-symbols",
+        device="cpu",
+    )
+    trial = work / "eye-elite-1"
+    assert eye.vision.digest == load_vision(trial / "vision/artifact").digest
+    driver = load_agent(tmp_path / "shipped/car-racing-elite")
+    assert driver.eye["vision"] == "car-racing-elite-vqvae"
+    assert driver.eye["memory"] == "car-racing-elite-symbols"
+    for name, said in (("", "± "), ("-vqvae", "| random |"), ("-symbols", "nats")):
+        assert said in (tmp_path / f"shipped/car-racing-elite{name}/README.md").read_text("utf-8")
 
 
 @pytest.mark.usefixtures("_tiny")

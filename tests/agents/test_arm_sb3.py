@@ -1,0 +1,89 @@
+"""Stable-Baselines3 learns on the planar arm: on angles, on latents and on codes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.evaluation import evaluate_policy
+
+import wmrl  # noqa: F401 - registers the environments
+from wmrl.encoding_trainer import EncodingTrainer, EncodingTrainingConfig
+from wmrl.vector_vae import VectorVAE, VectorVAEConfig
+from wmrl.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
+
+JOINTS = 6
+
+
+@pytest.fixture(scope="module")
+def encodings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Encodings of arms that bend evenly, each by an angle of its own."""
+    rng = np.random.default_rng(0)
+    poses = rng.uniform(-0.6, 0.6, (512, 1)) + rng.normal(0, 0.02, (512, JOINTS))
+    sizes: dict[str, Any] = {"size": JOINTS, "hidden_sizes": (32,)}
+    made = {
+        "vae": VectorVAE(VectorVAEConfig(latent_size=2, kl_weight=1e-3, **sizes)),
+        "vqvae": VectorVQVAE(
+            VectorVQVAEConfig(tokens=2, codes=16, code_size=4, warmup_steps=50, **sizes)
+        ),
+    }
+    folder = tmp_path_factory.mktemp("encodings")
+    training = EncodingTrainingConfig(epochs=60, learning_rate=3e-3, weight_penalty=0.0)
+    for name, encoding in made.items():
+        EncodingTrainer(encoding, training).fit(torch.from_numpy(poses).float())
+        encoding.save(folder / name)
+    return {name: folder / name for name in made}
+
+
+def score(
+    env_id: str, steps: int, *, policy: dict[str, Any], **options: Any
+) -> tuple[float, float]:
+    """Mean reward of random actions, and of PPO when it has learned."""
+    envs = make_vec_env(env_id, n_envs=16, seed=0, env_kwargs=options)
+    model = PPO(
+        "MlpPolicy",
+        envs,
+        n_steps=16,
+        batch_size=64,
+        learning_rate=3e-3,
+        gamma=0.0,  # an episode is one step
+        policy_kwargs={"net_arch": [32], **policy},
+        device="cpu",
+        seed=0,
+    )
+    envs.action_space.seed(0)
+    envs.reset()
+    random = [
+        envs.step(np.stack([envs.action_space.sample() for _ in range(16)]))[1] for _ in range(20)
+    ]
+    model.learn(steps)
+    after, _ = evaluate_policy(model, envs, n_eval_episodes=100)
+    envs.close()
+    return float(np.mean(random)), float(np.mean(after))
+
+
+def learned(
+    kind: str, steps: int, encodings: dict[str, Path], target: tuple[float, float] | str
+) -> tuple[float, float]:
+    """Scores on angles, or in a kind of encoding."""
+    policy = {} if kind == "vqvae" else {"log_std_init": -1.0}
+    if kind == "angles":
+        return score("vsg/PlanarArm-v0", steps, policy=policy, joints=JOINTS, target=target)
+    path = str(encodings[kind])
+    return score("vsg/PlanarArmLatent-v0", steps, policy=policy, encoding=path, target=target)
+
+
+@pytest.mark.parametrize("kind", ["angles", "vae", "vqvae"])
+def test_ppo_reaches_a_target(kind: str, encodings: dict[str, Path]) -> None:
+    random, after = learned(kind, 6000, encodings, (0.3, 0.5))
+    assert after > 0.4 * random
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["angles", "vae", "vqvae"])
+def test_ppo_reaches_random_targets(kind: str, encodings: dict[str, Path]) -> None:
+    random, after = learned(kind, 60_000, encodings, "random")
+    assert after > 0.5 * random
