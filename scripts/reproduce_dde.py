@@ -3,8 +3,8 @@
 Three arms: 20 and 200 joints (−std of the angles, a disc of 1950 cells) and 1000 joints
 (100 (1 − variance), a grid of 100 × 100). Each search begins with random arms, has the same
 archive and the same budget. Killed at any moment, the same command goes on. The folder ends up
-with table.md, a report for each arm (so that arms may be searched by several calls), and for the
-first seed a map of each search and a film of DDE's.
+with table.md, a report for each arm and method (so that several calls may share the work), and for
+the first seed a map of each search and a film of DDE's.
 """
 
 import json
@@ -72,10 +72,13 @@ def main(args: Args) -> None:
         "versions": package_versions(),
     }
     for name in args.tasks:
-        rows = _search(args, name, methods)
-        races = _race(args, methods) if name == "200-joints" else []
-        write_report(args.out / f"{name}.json", {**about, "searches": rows, "races": races})
-    kept = [args.out / f"{name}.json" for name in TASKS]
+        for method in methods:
+            found = {
+                "searches": _search(args, name, method),
+                "races": _race(args, method) if name == "200-joints" else [],
+            }
+            write_report(args.out / f"{name}-{method}.json", {**about, **found})
+    kept = [args.out / f"{name}-{method}.json" for name in TASKS for method in METHODS]
     reports = [json.loads(path.read_text()) for path in kept if path.exists()]
     table = write_table(
         [row for report in reports for row in report["searches"]],
@@ -91,8 +94,8 @@ def _check_names(option: str, given: Sequence[str], known: Sequence[str]) -> Non
             raise ValueError(f"{option}: expected some of {', '.join(known)}, got {name!r}")
 
 
-def _search(args: Args, name: str, methods: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each search of an arm."""
+def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
+    """A row for each search of an arm by a method."""
     from wmrl.agents.elite_experiment import TASKS, least_stds, oracle_gap, run_search
 
     task, work = TASKS[name], args.work / name
@@ -102,45 +105,44 @@ def _search(args: Args, name: str, methods: Sequence[str]) -> list[dict[str, Any
     budgets = [(full, seed) for seed in args.full_seeds]
     budgets += [(args.reduced, seed) for seed in args.seeds]
     rows = []
-    for method in methods:
-        for evaluations, seed in budgets:
-            found, elites = run_search(
-                task,
-                method,  # type: ignore[arg-type]
-                work / method / f"{evaluations}-{seed}",
-                evaluations=evaluations,
-                seed=seed,
-            )
-            gap = {} if least is None else oracle_gap(elites, least)
-            figures = {**found["rows"][-1], **gap}
-            times = {key: found[key] for key in ("seconds", "training_seconds")}
-            asked = {"task": name, "method": method, "budget": evaluations, "seed": seed}
-            rows.append({**asked, **figures, **times})
-            print(json.dumps(rows[-1]))
-            if evaluations == full and seed == args.full_seeds[0]:
-                _draw(task, method, elites, work / method / f"{full}-{seed}", args.out, name)
+    for evaluations, seed in budgets:
+        path = work / method / f"{evaluations}-{seed}"
+        found, elites = run_search(
+            task,
+            method,  # type: ignore[arg-type]
+            path,
+            evaluations=evaluations,
+            seed=seed,
+        )
+        gap = {} if least is None else oracle_gap(elites, least)
+        figures = {**found["rows"][-1], **gap}
+        times = {key: found[key] for key in ("seconds", "training_seconds")}
+        asked = {"task": name, "method": method, "budget": evaluations, "seed": seed}
+        rows.append({**asked, **figures, **times})
+        print(json.dumps(rows[-1]))
+        if evaluations == full and seed == args.full_seeds[0]:
+            _draw(task, method, elites, path, args.out, name)
     return rows
 
 
-def _race(args: Args, methods: Sequence[str]) -> list[dict[str, Any]]:
-    """How many evaluations each search takes to the goal, at 200 joints."""
+def _race(args: Args, method: str) -> list[dict[str, Any]]:
+    """How many evaluations a search takes to the goal, at 200 joints."""
     from wmrl.agents.elite_experiment import TASKS, evaluations_until, is_reached, run_search
 
     races = []
-    for method in methods:
-        # The evolution strategies are far from it at the full budget.
-        for seed in args.seeds if not method.startswith("cma") else ():
-            found, _ = run_search(
-                TASKS["200-joints"],
-                method,  # type: ignore[arg-type]
-                args.work / "race" / method / f"{args.race}-{seed}",
-                evaluations=args.race,
-                seed=seed,
-                until=is_reached,
-            )
-            reached = evaluations_until(found["rows"])
-            races.append({"method": method, "seed": seed, "evaluations": reached})
-            print(json.dumps(races[-1]))
+    # The evolution strategies are far from it at the full budget.
+    for seed in args.seeds if not method.startswith("cma") else ():
+        found, _ = run_search(
+            TASKS["200-joints"],
+            method,  # type: ignore[arg-type]
+            args.work / "race" / method / f"{args.race}-{seed}",
+            evaluations=args.race,
+            seed=seed,
+            until=is_reached,
+        )
+        reached = evaluations_until(found["rows"])
+        races.append({"method": method, "seed": seed, "evaluations": reached})
+        print(json.dumps(races[-1]))
     return races
 
 

@@ -27,7 +27,9 @@ def test_a_glance_and_nothing_is_searched_twice(
     words += ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
     assert cli.run(words) == 0
     out = tmp_path / "out"
-    report = json.loads((out / "200-joints.json").read_text())
+    files = [out / f"200-joints-{method}.json" for method in ("line", "dde")]
+    reports = [json.loads(file.read_text()) for file in files]
+    report = {key: reports[0][key] + reports[1][key] for key in ("searches", "races")}
     runs = {(row["method"], row["budget"], row["seed"]) for row in report["searches"]}
     assert runs == {
         (method, *run) for method in ("line", "dde") for run in ((3000, 0), (2000, 0), (2000, 1))
@@ -43,20 +45,20 @@ def test_a_glance_and_nothing_is_searched_twice(
     monkeypatch.setattr("wmrl.agents.dde.DDE.learn", None)  # would fail if it were called
     monkeypatch.setattr("wmrl.agents.ribs_search.Scheduler", None)
     assert cli.run(words) == 0
-    assert json.loads((out / "200-joints.json").read_text()) == report
+    assert [json.loads(file.read_text()) for file in files] == reports
 
 
-def test_arms_may_be_searched_one_call_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_calls_may_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = ArmProblem(arm=Arm(joints=4), archive=ArchiveConfig(cells=20, worst=-1.6))
-    for name in ("20-joints", "1000-joints"):
+    for name, method in (("1000-joints", "line"), ("20-joints", "iso"), ("20-joints", "line")):
         monkeypatch.setitem(elite_experiment.TASKS, name, EliteTask(problem=tiny, evaluations=500))
-        words = ["reproduce", "dde", "--tasks", name, "--methods", "line", "--seeds", "0"]
+        words = ["reproduce", "dde", "--tasks", name, "--methods", method, "--seeds", "0"]
         words += ["--reduced", "200", "--work", str(tmp_path / "work"), "--out", str(tmp_path)]
         assert cli.run(words) == 0
     table = (tmp_path / "table.md").read_text()
     assert table.index("## 20-joints: 500 evaluations") < table.index("## 1000-joints: 200")
+    rows = [line[:20] for line in table.splitlines() if line.startswith("| MAP-Elites")]
+    assert [row.split(",")[1][:4] for row in rows] == [" iso", " lin"] * 2 + [" lin"] * 2
 
 
 def test_the_table_has_a_row_for_each_search() -> None:
