@@ -238,7 +238,7 @@ def _draw(args: Args) -> None:
     import numpy as np
 
     from wmrl.agents.elite_experiment import TASKS
-    from wmrl.agents.reuse_experiment import METHODS, POSES, problems, targets_for
+    from wmrl.agents.reuse_experiment import POSES, problems, targets_for
     from wmrl.envs.arm_picture import draw_arm
     from wmrl.envs.contact_sheet import contact_sheet, write_picture
 
@@ -258,7 +258,7 @@ def _draw(args: Args) -> None:
                     arm.joint_positions(pose)[0],
                     target=targets[row],
                     collides=not arm.evaluate(pose).feasible[0],
-                    caption=f"{METHODS[method].title}: {name}",
+                    caption=f"{method}: {name}",
                     size=220,
                 )
             )
