@@ -1,0 +1,355 @@
+"""Black-box variational inference: fits a family to a posterior by the gradient of the ELBO."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from torch import Tensor
+
+from wmrl.device import resolve_device
+from wmrl.elbo_gradient import (
+    ElboGradient,
+    Estimator,
+    GradientConfig,
+    choose_estimators,
+    elbo_gradient,
+)
+from wmrl.importance import ImportanceCheck, importance_check
+from wmrl.log_joint import LogJoint
+from wmrl.metrics import MetricsLogger
+from wmrl.seeding import torch_generator
+from wmrl.variational_family import VariationalFamily
+
+_LOOKED_AT = 64  # draws that are looked at before anything is learned
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitConfig:
+    """How a family is fitted.
+
+    The learning rate is constant for as long as the ELBO rises: its mean over a window of steps is
+    compared with that of the best window before. Where for some windows it has not risen by more
+    than a standard error of the difference, the learning rate falls; after some falls it has
+    converged.
+
+    Attributes:
+        steps: at most.
+        estimator: ``"auto"`` for the reparameterised gradient wherever a variable allows it, or
+            ``"score"`` for the score-function gradient everywhere.
+        gradient: draws a step, and what lowers the score gradient's variance.
+        optimizer: ``"adam"``, or ``"adagrad"`` as in the paper.
+        learning_rate: at the start.
+        window: steps between looks.
+        patience: windows without a rise before the learning rate falls.
+        fall: what it is multiplied by.
+        falls: how often it falls; at the window's end where it would fall once more, it is over.
+        batch_size: observations a step; None for all. Terms say which of their data these are.
+        importance_samples: draws that the result is judged by.
+    """
+
+    steps: int = 20_000
+    estimator: Literal["auto", "score"] = "auto"
+    gradient: GradientConfig = field(default_factory=GradientConfig)
+    optimizer: Literal["adam", "adagrad"] = "adam"
+    learning_rate: float = 0.05
+    window: int = 100
+    patience: int = 3
+    fall: float = 0.2
+    falls: int = 3
+    batch_size: int | None = None
+    importance_samples: int = 4000
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "window", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.importance_samples < 25:
+            raise ValueError(
+                "importance_samples: expected at least 25, for a tail that k̂ can be read from, "
+                f"got {self.importance_samples}"
+            )
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {self.batch_size}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate: expected above 0, got {self.learning_rate}")
+        if not 0 < self.fall < 1:
+            raise ValueError(f"fall: expected between 0 and 1, got {self.fall}")
+        if self.falls < 0:
+            raise ValueError(f"falls: expected at least 0, got {self.falls}")
+        for name, known in (("estimator", ("auto", "score")), ("optimizer", ("adam", "adagrad"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """An approximate posterior, and how good it is.
+
+    Attributes:
+        family: q, fitted.
+        check: ELBO with its standard error, log evidence and k̂, by importance sampling.
+        converged: whether the convergence rule, and not ``steps``, ended it.
+        steps: that were taken.
+        estimators: how each variable's gradient was estimated.
+        trace: a row for each window: ``step``, ``elbo``, ``elbo_se``, ``learning_rate``.
+        config: how it was fitted.
+        seed: root of all that was random.
+    """
+
+    family: VariationalFamily
+    check: ImportanceCheck
+    converged: bool
+    steps: int
+    estimators: dict[str, Estimator]
+    trace: tuple[dict[str, float], ...]
+    config: FitConfig
+    seed: int
+
+    @property
+    def elbo(self) -> float:
+        """The evidence lower bound."""
+        return self.check.elbo
+
+    @property
+    def log_evidence(self) -> float:
+        """Estimate of log p(x)."""
+        return self.check.log_evidence
+
+    @property
+    def pareto_k(self) -> float:
+        """k̂."""
+        return self.check.pareto_k
+
+    @property
+    def verdict(self) -> str:
+        """What k̂ means, in plain words."""
+        return self.check.verdict
+
+
+def fit_posterior(
+    log_joint: LogJoint,
+    family: VariationalFamily,
+    config: FitConfig | None = None,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    path: str | Path | None = None,
+    progress: bool = True,
+) -> Posterior:
+    """Maximises the ELBO (Ranganath, Gerrish and Blei 2014, https://arxiv.org/abs/1401.0118).
+
+    Args:
+        log_joint: log p(x, z).
+        family: q at its start, a factor for each latent variable; it is fitted in place.
+        config: how.
+        seed: root of all that is random.
+        device: where; the family and the log joint's data go there.
+        path: folder for the trace, as ``metrics.csv`` and for TensorBoard.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: variables and factors do not match, a term's value has another shape, or
+            minibatches are asked for of data that no term has.
+        FloatingPointError: a term is not finite, at the start or later; the family is then as it
+            was when all was finite for the last time that anyone looked.
+    """
+    config = config or FitConfig()
+    _check_variables(log_joint, family)
+    _check_batches(log_joint, config.batch_size)
+    where = resolve_device(device)
+    family, log_joint = family.to(where), log_joint.to(where)
+    generator = torch_generator(seed, "fit-posterior", device=where)
+    estimators: dict[str, Estimator] = dict.fromkeys(family.names, "score")
+    _check_start(log_joint, family, generator)
+    if config.estimator == "auto":
+        estimators = choose_estimators(log_joint, family, generator)
+    fit = _Fit(log_joint, family, config, estimators, generator)
+    trace: list[dict[str, float]] = []
+    logger = nullcontext() if path is None else MetricsLogger(path)
+    with logger as log, _bar(config.steps, progress) as advance:
+        while not fit.done:
+            trace.append(fit.window())
+            advance(fit.steps, trace[-1]["elbo"])
+            if log is not None:
+                log.log(fit.steps, {k: v for k, v in trace[-1].items() if k != "step"})
+    check = importance_check(
+        log_joint, family, samples=config.importance_samples, generator=generator
+    )
+    return Posterior(
+        family, check, fit.converged, fit.steps, estimators, tuple(trace), config, seed
+    )
+
+
+class _Fit:
+    """Steps of the optimiser, a window at a time."""
+
+    def __init__(
+        self,
+        log_joint: LogJoint,
+        family: VariationalFamily,
+        config: FitConfig,
+        estimators: dict[str, Estimator],
+        generator: torch.Generator,
+    ) -> None:
+        self.log_joint, self.family, self.config = log_joint, family, config
+        self.estimators, self.generator = estimators, generator
+        self.steps, self.falls, self.converged = 0, 0, False
+        make = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad}[config.optimizer]
+        self._optimizer = make(family.parameters(), lr=config.learning_rate)
+        self._parameters = dict(family.named_parameters())
+        self._best = (-math.inf, 0.0)  # a window's ELBO, and its squared error
+        self._waited = 0  # windows since then
+
+    @property
+    def done(self) -> bool:
+        return self.converged or self.steps >= self.config.steps
+
+    def window(self) -> dict[str, float]:
+        """Takes the steps until the next look, and looks."""
+        good = {name: value.detach().clone() for name, value in self._parameters.items()}
+        sums = {name: torch.zeros_like(value) for name, value in good.items()}
+        bad = {name: torch.zeros((), device=self.family.device) for name in self.log_joint.terms}
+        elbos: list[Tensor] = []
+        for _ in range(min(self.config.window, self.config.steps - self.steps)):
+            found = self._step()
+            elbos.append(found.elbo.mean())
+            for name, value in found.terms.items():
+                bad[name] += (~torch.isfinite(value)).sum()
+            for name, parameter in self._parameters.items():
+                sums[name] += parameter.detach()
+        self.steps += len(elbos)
+        self._check_finite(bad, good)
+        elbo = torch.stack(elbos).double().cpu()
+        error = float(elbo.var() / len(elbo)) if len(elbo) > 1 else 0.0
+        rate = self._optimizer.param_groups[0]["lr"]
+        mean = float(elbo.mean())
+        self._settle(mean, error)
+        if self.done:  # the mean over a window is steadier than its last step
+            with torch.no_grad():
+                for name, parameter in self._parameters.items():
+                    parameter.copy_(sums[name] / len(elbos))
+        return {"step": self.steps, "elbo": mean, "elbo_se": error**0.5, "learning_rate": rate}
+
+    def _step(self) -> ElboGradient:
+        found = elbo_gradient(
+            self.log_joint,
+            self.family,
+            generator=self.generator,
+            config=self.config.gradient,
+            estimators=self.estimators,
+            rows=self._rows(),
+        )
+        for name, parameter in self._parameters.items():
+            parameter.grad = -found.gradients[name]
+        self._optimizer.step()
+        return found
+
+    def _rows(self) -> Tensor | None:
+        size = self.config.batch_size
+        if size is None:
+            return None
+        device = self.family.device
+        return torch.randint(
+            self.log_joint.row_count, (size,), generator=self.generator, device=device
+        )
+
+    def _settle(self, mean: float, error: float) -> None:
+        """Lets the learning rate fall, or ends it all, where the ELBO rises no more."""
+        best, other = self._best
+        if mean - best > (error + other) ** 0.5:
+            self._best, self._waited = (mean, error), 0
+            return
+        self._waited += 1
+        if self._waited < self.config.patience:
+            return
+        self._waited = 0
+        self.converged = self.falls == self.config.falls
+        self.falls += 1
+        for group in self._optimizer.param_groups:
+            group["lr"] *= self.config.fall
+
+    def _check_finite(self, bad: dict[str, Tensor], good: dict[str, Tensor]) -> None:
+        counts = {name: int(count) for name, count in bad.items() if int(count)}
+        finite = all(bool(torch.isfinite(value).all()) for value in self._parameters.values())
+        if finite and not counts:
+            return
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(good[name])
+        said = "; ".join(
+            f"term {name!r}, of {', '.join(self.log_joint.terms[name].variables)}, was not finite "
+            f"at {count} draws"
+            for name, count in counts.items()
+        )
+        raise FloatingPointError(
+            f"log_joint: {said or 'its gradient was not finite'} before step {self.steps}; the "
+            f"family is as it was after step {self.steps - self.config.window}: lower "
+            f"learning_rate, which is {self.config.learning_rate}, or choose factors whose support "
+            "is that of the model"
+        )
+
+
+def _check_start(
+    log_joint: LogJoint, family: VariationalFamily, generator: torch.Generator
+) -> None:
+    """Looks at each term before anything is learned."""
+    values = family.draw(_LOOKED_AT, generator)
+    for name, value in log_joint.evaluate(values).items():
+        bad = ~torch.isfinite(value)
+        if not bool(bad.any()):
+            continue
+        supports = ", ".join(
+            f"{each} is over {family[each].support}" for each in log_joint.terms[name].variables
+        )
+        count = int(bad.reshape(_LOOKED_AT, -1).any(1).sum())
+        raise FloatingPointError(
+            f"log_joint: term {name!r} is {float(value[bad][0])} at {count} of {_LOOKED_AT} draws "
+            f"at the start; the family's {supports}: choose a factor whose support is that of the "
+            "model, or another start"
+        )
+
+
+def _check_variables(log_joint: LogJoint, family: VariationalFamily) -> None:
+    missing = [name for name in log_joint.variables if name not in family.names]
+    idle = [name for name in family.names if name not in log_joint.variables]
+    if missing:
+        raise ValueError(
+            f"family: expected a factor for each of {', '.join(log_joint.variables)}, none is for "
+            f"{', '.join(missing)}"
+        )
+    if idle:
+        raise ValueError(
+            f"family: expected factors of the log joint's variables "
+            f"{', '.join(log_joint.variables)}, got also {', '.join(idle)}"
+        )
+
+
+def _check_batches(log_joint: LogJoint, size: int | None) -> None:
+    if size is None:
+        return
+    if not log_joint.row_count:
+        raise ValueError(
+            f"batch_size: expected None where no term says which of its data are rows, got {size}"
+        )
+    if size > log_joint.row_count:
+        raise ValueError(
+            f"batch_size: expected at most the {log_joint.row_count} rows that there are, got "
+            f"{size}"
+        )
+
+
+@contextmanager
+def _bar(total: int, show: bool) -> Iterator[Callable[[int, float], None]]:
+    columns = (TextColumn("[bold]posterior"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TextColumn("{task.fields[note]}"), disable=not show) as bar:
+        task = bar.add_task("", total=total, note="")
+
+        def advance(done: int, elbo: float) -> None:
+            bar.update(task, completed=done, note=f"ELBO {elbo:.3f}")
+
+        yield advance
