@@ -1,5 +1,6 @@
 """How well an approximation covers what it approximates, by importance sampling."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ class ImportanceCheck:
         elbo_se: its standard error.
         log_evidence: log of the mean of the weights, an estimate of log p(x).
         pareto_k: k̂, the shape of the weights' tail (Vehtari et al. 2024,
-            https://arxiv.org/abs/1507.02646); −∞ where all weights are the same.
+            https://arxiv.org/abs/1507.02646); −∞ where the largest are all the same.
     """
 
     elbo: float
@@ -84,10 +85,12 @@ def importance_check(
 
 
 def pareto_k(log_weights: np.ndarray) -> float:
-    """k̂ of log weights ``(S,)`` by ``arviz-stats``; −∞ if they are all the same."""
+    """k̂ of log weights ``(S,)`` by ``arviz-stats``; −∞ if the largest are all the same."""
     from arviz_stats.base import array_stats  # takes seconds to import
 
-    if np.ptp(log_weights) < 1e-5:  # rounding alone
+    tail = math.ceil(min(0.2 * len(log_weights), 3.0 * math.sqrt(len(log_weights))))
+    if np.ptp(np.sort(log_weights)[-tail:]) < 1e-5:  # rounding alone
         return -np.inf
+    # It is given log likelihoods, whose inverses are the weights of leave-one-out validation.
     with np.errstate(divide="ignore", invalid="ignore"):  # of weights that are equal
-        return float(array_stats.psislw(log_weights)[1])
+        return float(array_stats.psislw(-log_weights)[1])

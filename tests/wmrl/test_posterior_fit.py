@@ -1,0 +1,402 @@
+"""Inference against truth: conjugate models, and ones that are not."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import (
+    Bernoulli,
+    Beta,
+    Exponential,
+    Gamma,
+    HalfCauchy,
+    LogNormal,
+    MultivariateNormal,
+    Normal,
+    Poisson,
+)
+
+from wmrl.discrete_factors import BernoulliFactor
+from wmrl.elbo_gradient import GradientConfig
+from wmrl.gamma_factors import BetaFactor, GammaFactor
+from wmrl.gaussian_factors import (
+    LogNormalFactor,
+    LowRankNormalFactor,
+    MultivariateNormalFactor,
+    NormalFactor,
+)
+from wmrl.log_joint import LogJoint, Term
+from wmrl.metrics import read_metrics
+from wmrl.posterior_fit import FitConfig, Posterior, fit_posterior
+from wmrl.variational_family import VariationalFamily
+
+
+def random(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Conjugate(NamedTuple):
+    """A model whose posterior and evidence are known."""
+
+    joint: LogJoint
+    family: VariationalFamily
+    mean: Tensor
+    std: Tensor
+    evidence: float
+
+
+def normal_normal() -> Conjugate:
+    """μ ~ N(0, 2²), y ~ N(μ, 1)."""
+    y = 1.5 + torch.randn(20, generator=random())
+    variance = 1 / (1 / 4 + len(y))
+    covariance = torch.eye(len(y)) + 4.0
+    joint = LogJoint(
+        {
+            "prior": lambda mu: Normal(0.0, 2.0).log_prob(mu),
+            "data": Term(lambda mu, y: Normal(mu[:, None], 1.0).log_prob(y).sum(1), {"y": y}),
+        }
+    )
+    evidence = MultivariateNormal(torch.zeros(len(y)), covariance).log_prob(y)
+    family = VariationalFamily({"mu": NormalFactor(mean=3.0, std=0.5)})
+    return Conjugate(
+        joint, family, variance * y.sum(), torch.tensor(variance**0.5), float(evidence)
+    )
+
+
+def three_levels() -> Conjugate:
+    """μ ~ N(0, 1), θ_j ~ N(μ, 1), y_ji ~ N(θ_j, 1), with z = (μ, θ) in one factor."""
+    groups, each = 4, 5
+    theta = 1.0 + torch.randn(groups, 1, generator=random(1))
+    y = (theta + torch.randn(groups, each, generator=random(2))).double()
+    prior = torch.ones(groups + 1, groups + 1).double()  # of (μ, θ): all share μ
+    prior[1:, 1:] += torch.eye(groups)
+    design = torch.zeros(groups * each, groups + 1).double()
+    for row in range(groups * each):
+        design[row, 1 + row // each] = 1.0
+    noise = torch.eye(groups * each).double()
+    marginal = design @ prior @ design.T + noise
+    gain = prior @ design.T @ torch.linalg.inv(marginal)
+    covariance = prior - gain @ design @ prior
+    evidence = MultivariateNormal(torch.zeros(groups * each).double(), marginal).log_prob(
+        y.flatten()
+    )
+    joint = LogJoint(
+        {
+            "mu": lambda z: Normal(0.0, 1.0).log_prob(z[:, 0]),
+            "theta": lambda z: Normal(z[:, :1], 1.0).log_prob(z[:, 1:]).sum(1),
+            "data": Term(
+                lambda z, y: Normal(z[:, 1:, None], 1.0).log_prob(y).sum((1, 2)), {"y": y.float()}
+            ),
+        }
+    )
+    family = VariationalFamily({"z": MultivariateNormalFactor(groups + 1)})
+    return Conjugate(joint, family, gain @ y.flatten(), covariance.diag().sqrt(), float(evidence))
+
+
+def bernoulli_beta() -> Conjugate:
+    """p ~ Beta(2, 2), x ~ Bernoulli(p)."""
+    x = (torch.rand(50, generator=random()) < 0.3).float()
+    a, b = 2 + x.sum(), 2 + (1 - x).sum()
+    joint = LogJoint(
+        {
+            "prior": lambda p: Beta(2.0, 2.0).log_prob(p),
+            "data": Term(lambda p, x: Bernoulli(p[:, None]).log_prob(x).sum(1), {"x": x}),
+        }
+    )
+    evidence = _log_beta(a, b) - _log_beta(torch.tensor(2.0), torch.tensor(2.0))
+    posterior = Beta(a, b)
+    family = VariationalFamily({"p": BetaFactor()})
+    return Conjugate(joint, family, posterior.mean, posterior.stddev, float(evidence))
+
+
+def poisson_gamma() -> Conjugate:
+    """r ~ Gamma(2, 1), c ~ Poisson(r)."""
+    c = torch.poisson(torch.full((30,), 4.0), generator=random())
+    a, b = 2 + c.sum(), 1.0 + len(c)
+    joint = LogJoint(
+        {
+            "prior": lambda r: Gamma(2.0, 1.0).log_prob(r),
+            "data": Term(lambda r, c: Poisson(r[:, None]).log_prob(c).sum(1), {"c": c}),
+        }
+    )
+    evidence = a.lgamma() - a * math.log(b) - (c + 1).lgamma().sum()
+    family = VariationalFamily({"r": GammaFactor()})
+    return Conjugate(joint, family, a / b, a.sqrt() / b, float(evidence))
+
+
+def exponential_gamma() -> Conjugate:
+    """r ~ Gamma(3, 2), t ~ Exponential(r)."""
+    t = -torch.rand(25, generator=random()).log() / 0.7
+    a, b = torch.tensor(3.0 + len(t)), 2.0 + t.sum()
+    joint = LogJoint(
+        {
+            "prior": lambda r: Gamma(3.0, 2.0).log_prob(r),
+            "data": Term(lambda r, t: Exponential(r[:, None]).log_prob(t).sum(1), {"t": t}),
+        }
+    )
+    evidence = 3 * math.log(2) - math.lgamma(3) + a.lgamma() - a * b.log()
+    family = VariationalFamily({"r": GammaFactor()})
+    return Conjugate(joint, family, a / b, a.sqrt() / b, float(evidence))
+
+
+def log_normal_normal() -> Conjugate:
+    """μ ~ N(1, 1), x ~ LogNormal(μ, 0.5²)."""
+    x = (0.4 + 0.5 * torch.randn(15, generator=random())).exp()
+    log_x = x.log()
+    variance = 1 / (1 + len(x) / 0.25)
+    mean = variance * (1 + log_x.sum() / 0.25)
+    covariance = 0.25 * torch.eye(len(x)) + 1.0
+    evidence = MultivariateNormal(torch.ones(len(x)), covariance).log_prob(log_x) - log_x.sum()
+    joint = LogJoint(
+        {
+            "prior": lambda mu: Normal(1.0, 1.0).log_prob(mu),
+            "data": Term(lambda mu, x: LogNormal(mu[:, None], 0.5).log_prob(x).sum(1), {"x": x}),
+        }
+    )
+    family = VariationalFamily({"mu": NormalFactor()})
+    return Conjugate(joint, family, mean, torch.tensor(variance**0.5), float(evidence))
+
+
+def _log_beta(a: Tensor, b: Tensor) -> Tensor:
+    return a.lgamma() + b.lgamma() - (a + b).lgamma()
+
+
+MODELS: dict[str, Callable[[], Conjugate]] = {
+    "normal-normal": normal_normal,
+    "three-levels": three_levels,
+    "bernoulli-beta": bernoulli_beta,
+    "poisson-gamma": poisson_gamma,
+    "exponential-gamma": exponential_gamma,
+    "log-normal-normal": log_normal_normal,
+}
+
+
+def fit(joint: LogJoint, family: VariationalFamily, **options: Any) -> Posterior:
+    return fit_posterior(joint, family, FitConfig(**options), progress=False, device="cpu")
+
+
+@pytest.mark.parametrize("estimator", ["auto", "score"])
+@pytest.mark.parametrize("name", MODELS)
+def test_conjugate_models_end_in_their_posterior(name: str, estimator: str) -> None:
+    model = MODELS[name]()
+    found = fit(model.joint, model.family, estimator=estimator)
+    assert found.converged
+    assert abs(found.elbo - model.evidence) <= 0.01
+    assert abs(found.log_evidence - model.evidence) <= 0.01
+    assert found.pareto_k <= 0.7
+    factor = next(iter(dict(found.family.items()).values()))
+    assert torch.allclose(factor.mean.double(), model.mean.double(), rtol=0.01, atol=1e-3)
+    assert torch.allclose(factor.std.double(), model.std.double(), rtol=0.01)
+    expected = "score" if estimator == "score" else "reparameterised"
+    assert set(found.estimators.values()) == {expected}
+
+
+def test_adagrad_as_in_the_paper() -> None:
+    model = poisson_gamma()
+    found = fit(
+        model.joint, model.family, estimator="score", optimizer="adagrad", learning_rate=0.3
+    )
+    assert abs(found.elbo - model.evidence) <= 0.01
+    assert found.family["r"].mean.item() == pytest.approx(model.mean.item(), rel=0.01)
+
+
+def test_minibatches_end_near_the_posterior() -> None:
+    model = normal_normal()
+    data = model.joint.terms["data"]
+    joint = LogJoint(
+        {"prior": model.joint.terms["prior"], "data": Term(data.function, data.data, ("y",))}
+    )
+    found = fit(joint, model.family, batch_size=5)
+    assert found.family["mu"].mean.item() == pytest.approx(model.mean.item(), abs=0.05)
+    assert found.family["mu"].std.item() == pytest.approx(model.std.item(), rel=0.15)
+
+
+def test_same_seed_same_bits(tmp_path: Path) -> None:
+    ends = []
+    for seed in (3, 3, 4):
+        model = poisson_gamma()
+        found = fit_posterior(
+            model.joint,
+            model.family,
+            FitConfig(steps=300, window=100),
+            seed=seed,
+            progress=False,
+            device="cpu",
+            path=tmp_path / str(len(ends)),
+        )
+        ends.append((found.check, found.trace, found.family["r"].mean.item()))
+    assert ends[0] == ends[1]
+    assert ends[0] != ends[2]
+    rows = read_metrics(tmp_path / "0" / "metrics.csv")
+    assert [row["step"] for row in rows] == [100, 200, 300]
+    assert [row["elbo"] for row in rows] == [row["elbo"] for row in ends[0][1]]
+
+
+# Posterior moments of eight schools (Gelman et al., Bayesian Data Analysis, section 5.5), with
+# μ ~ N(0, 5²) and τ ~ HalfCauchy(5): by Simpson's rule over τ in (0, 200), everything else exact.
+SCHOOLS_Y = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
+SCHOOLS_S = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
+
+
+def schools_reference() -> tuple[float, float, np.ndarray]:
+    """Means of μ and τ, and of θ ``(8,)``."""
+    y, s = SCHOOLS_Y.double().numpy(), SCHOOLS_S.double().numpy()
+    tau = np.linspace(1e-4, 200.0, 40_001)[:, None]
+    variance = s**2 + tau**2
+    precision = (1 / variance).sum(1) + 1 / 25
+    mu = (y / variance).sum(1) / precision
+    log_p = (
+        -np.log1p((tau[:, 0] / 5) ** 2)
+        - 0.5 * np.log(variance).sum(1)
+        - 0.5 * (y**2 / variance).sum(1)
+        + 0.5 * mu**2 * precision
+        - 0.5 * np.log(precision)
+    )
+    weight = np.exp(log_p - log_p.max())
+    weight /= weight.sum()
+    shrink = tau**2 / variance
+    theta = shrink * y + (1 - shrink) * mu[:, None]
+    return float(weight @ mu), float(weight @ tau[:, 0]), weight @ theta
+
+
+def test_the_reference_of_eight_schools() -> None:
+    """Against moments that long runs of MCMC agree on."""
+    mu, tau, theta = schools_reference()
+    assert mu == pytest.approx(4.4, abs=0.1)
+    assert tau == pytest.approx(3.6, abs=0.1)
+    expected = [6.2, 4.9, 3.9, 4.8, 3.6, 4.0, 6.3, 4.9]
+    assert theta == pytest.approx(expected, abs=0.15)
+
+
+def eight_schools(*, centred: bool) -> tuple[LogJoint, VariationalFamily]:
+    data = {"y": SCHOOLS_Y, "s": SCHOOLS_S}
+    terms: dict[str, Any] = {
+        "mu": lambda mu: Normal(0.0, 5.0).log_prob(mu),
+        "tau": lambda tau: HalfCauchy(5.0).log_prob(tau),
+    }
+    if centred:
+        terms["theta"] = lambda mu, tau, theta: (
+            Normal(mu[:, None], tau[:, None]).log_prob(theta).sum(1)
+        )
+        terms["data"] = Term(lambda theta, y, s: Normal(theta, s).log_prob(y).sum(1), data)
+    else:
+        terms["theta"] = lambda theta: Normal(0.0, 1.0).log_prob(theta).sum(1)
+        terms["data"] = Term(
+            lambda mu, tau, theta, y, s: (
+                Normal(mu[:, None] + tau[:, None] * theta, s).log_prob(y).sum(1)
+            ),
+            data,
+        )
+    return LogJoint(terms), VariationalFamily(
+        {"mu": NormalFactor(std=3.0), "tau": LogNormalFactor(), "theta": NormalFactor(8)}
+    )
+
+
+def test_eight_schools_without_centring() -> None:
+    joint, family = eight_schools(centred=False)
+    found = fit(joint, family)
+    mu, tau, theta = schools_reference()
+    q = found.family
+    assert q["mu"].mean.item() == pytest.approx(mu, abs=0.3)
+    values = q.draw(20_000, random())
+    effects = (values["mu"][:, None] + values["tau"][:, None] * values["theta"]).mean(0)
+    # Independent factors shrink less towards their mean than the posterior does.
+    assert effects.numpy() == pytest.approx(theta, abs=1.0)
+    assert values["tau"].mean().item() == pytest.approx(tau, rel=0.3)
+
+
+def test_eight_schools_centred_is_worse_and_says_so() -> None:
+    """The funnel of θ and τ is no product: the ELBO is lower, and k̂ higher."""
+    ends = {centred: fit(*eight_schools(centred=centred)) for centred in (True, False)}
+    assert ends[True].elbo < ends[False].elbo - 0.2
+    assert ends[True].pareto_k > 0.7
+    assert ends[True].pareto_k > ends[False].pareto_k
+
+
+def test_a_family_that_does_not_fit_is_flagged() -> None:
+    """Independent numbers for a posterior that is nearly a line."""
+    covariance = torch.full((8, 8), 0.99) + 0.01 * torch.eye(8)
+    posterior = MultivariateNormal(torch.zeros(8), covariance)
+    joint = LogJoint({"p": Term(posterior.log_prob, names=("z",))})
+    bad = fit(joint, VariationalFamily({"z": NormalFactor(8)}))
+    assert bad.pareto_k > 0.7
+    assert "bad" in bad.verdict
+    assert bad.elbo < -1.0
+    good = fit(joint, VariationalFamily({"z": LowRankNormalFactor(8, 1)}))
+    assert good.pareto_k <= 0.7
+    assert "good" in good.verdict or "usable" in good.verdict
+    assert good.elbo == pytest.approx(0.0, abs=0.01)
+
+
+def test_discrete_latents_are_found() -> None:
+    """Which of two components each point of a mixture came from, by scores."""
+    y = torch.tensor([-2.0, 2.1, -1.8, 1.7, 0.1])
+    joint = LogJoint(
+        {
+            "z": Term(lambda z: Bernoulli(0.5).log_prob(z), elementwise=True),
+            "y": Term(
+                lambda z, y: Normal(4.0 * z - 2.0, 1.0).log_prob(y), {"y": y}, elementwise=True
+            ),
+        }
+    )
+    found = fit(joint, VariationalFamily({"z": BernoulliFactor(5)}))
+    exact = torch.sigmoid(4.0 * y)  # log odds: ((y + 2)² − (y − 2)²) / 2
+    assert found.estimators == {"z": "score"}
+    assert torch.allclose(found.family["z"].mean, exact, atol=0.02)
+    assert found.elbo == pytest.approx(found.log_evidence, abs=0.01)
+
+
+def test_a_term_that_is_not_finite_at_the_start_is_named() -> None:
+    joint = LogJoint({"rate": lambda r: Gamma(2.0, 1.0, validate_args=False).log_prob(r)})
+    said = r"term 'rate' is nan at \d+ of 64 draws at the start; the family's r is over all real"
+    with pytest.raises(FloatingPointError, match=said):
+        fit(joint, VariationalFamily({"r": NormalFactor()}))
+    with pytest.raises(ValueError, match="term 'rate', of r: "):  # torch's own check says more
+        fit(
+            LogJoint({"rate": lambda r: Gamma(2.0, 1.0).log_prob(r)}),
+            VariationalFamily({"r": NormalFactor()}),
+        )
+
+
+def test_the_last_good_state_is_kept() -> None:
+    """A density that ends at 2 while it rises towards it."""
+    joint = LogJoint({"edge": lambda z: torch.where(z < 2.0, 5.0 * z, -torch.inf)})
+    family = VariationalFamily({"z": NormalFactor(std=0.01)})
+    with pytest.raises(
+        FloatingPointError, match=r"term 'edge', of z, was not finite at \d+ draws before step"
+    ):
+        fit(joint, family, window=10)
+    factor = family["z"]
+    assert 0.1 < factor.mean.item() < 2.0
+    assert all(torch.isfinite(parameter).all() for parameter in family.parameters())
+
+
+def test_clear_errors() -> None:
+    joint, family, *_ = normal_normal()
+    with pytest.raises(
+        ValueError, match="family: expected a factor for each of mu, none is for mu"
+    ):
+        fit(joint, VariationalFamily({"nu": NormalFactor()}))
+    with pytest.raises(ValueError, match=r"family: expected factors of .* mu, got also nu"):
+        fit(joint, VariationalFamily({"mu": NormalFactor(), "nu": NormalFactor()}))
+    with pytest.raises(ValueError, match="batch_size: expected None where no term says"):
+        fit(joint, family, batch_size=5)
+    with pytest.raises(ValueError, match="importance_samples: expected at least 25"):
+        FitConfig(importance_samples=20)
+    with pytest.raises(ValueError, match="optimizer: expected one of"):
+        FitConfig(optimizer="sgd")
+    with pytest.raises(ValueError, match="factors: expected names like those of arguments"):
+        VariationalFamily({"a b": NormalFactor()})
+    with pytest.raises(ValueError, match="factors: expected at least one"):
+        VariationalFamily({})
+    with pytest.raises(
+        ValueError, match=r"term 'p', of z: expected shape \(64,\), .* got \(64, 2\)"
+    ):
+        fit(LogJoint({"p": lambda z: -z}), VariationalFamily({"z": NormalFactor(2)}))
+    config = FitConfig(gradient=GradientConfig(samples=4))
+    assert config.gradient.samples == 4
