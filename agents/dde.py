@@ -20,8 +20,8 @@ from wmrl.agents.sliding_bandit import BanditScheduler, SlidingWindowUCB
 from wmrl.device import resolve_device
 from wmrl.encoding import Encoding
 from wmrl.encoding_trainer import EncodingTrainer, EncodingTrainingConfig
-from wmrl.metrics import MetricsLogger
-from wmrl.run import Run
+from wmrl.metrics import MetricsLogger, read_metrics
+from wmrl.run import Run, RunError
 from wmrl.seeding import integer_seed, numpy_generator, torch_generator
 from wmrl.vector_vae import VectorVAE, VectorVAEConfig
 from wmrl.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
@@ -152,6 +152,8 @@ class DDE:
         ValueError: the encoding, or ``init``, does not fit the problem.
     """
 
+    _whole = True  # whether all parts are of one generation
+
     def __init__(
         self,
         problem: Problem,
@@ -217,30 +219,37 @@ class DDE:
 
         Args:
             progress: show a progress bar.
-            until: stop after a checkpoint if it says so of the last row of the metrics.
+            until: stop at a checkpoint if it says so of the last row of the metrics.
 
         Returns:
             Itself.
 
         Raises:
+            RunError: an earlier call was interrupted between checkpoints.
             ValueError: random solutions fill too few cells, or an evaluation is not finite.
             FloatingPointError: the encoding's loss is not finite.
         """
+        if not self._whole:
+            raise RunError(
+                f"{self.path}: expected a search that was not interrupted, this object's was; "
+                "close it and make a new one on that folder, which goes on from the last checkpoint"
+            )
         with (
             MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
             learning_progress("elites", total=self.config.generations, show=progress) as advance,
         ):
             if self.elites is None:
+                self._whole = False
                 self.elites = self._fill()
+                self._whole = True
             advance(self.generation, "")
-            while not self.done:
+            row = next(reversed(read_metrics(self.path / "metrics.csv")), None)
+            while not self.done and not (row and until is not None and until(row)):
                 row = self._segment(logger)
                 advance(
                     self.generation,
                     f"{row['archive/coverage']:.1%} at {row['archive/mean_fitness']:.4f}",
                 )
-                if until is not None and until(row):
-                    break
         return self
 
     def archive(self) -> ArchiveBase:
@@ -296,6 +305,7 @@ class DDE:
     def _segment(self, logger: MetricsLogger) -> dict[str, float]:
         """Generations from one checkpoint to the next; returns the last row of the metrics."""
         config, began, before = self.config, time.monotonic(), self.seconds
+        self._whole = False
         archive = self.archive()
         emitters = self._emitters(archive)
         scheduler = BanditScheduler(archive, emitters, self._bandit, reward=config.reward)
@@ -321,6 +331,7 @@ class DDE:
                 pulls[:] = 0
         self.elites, self.snapshots = Elites.of(archive), np.concatenate(snapshots)
         self._checkpoint()
+        self._whole = True
         return row
 
     def _evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,9 @@ from wmrl.report_files import write_report
 from wmrl.vector_vae import VectorVAEConfig
 from wmrl.vector_vqvae import VectorVQVAEConfig
 
-Method = Literal["iso", "line", "cma-me", "cma-mae", "dde-published", "dde", "dde-vqvae", "dde-fsq"]
+Method = Literal[
+    "iso", "line", "cma-me", "cma-mae", "dde-published", "dde-none", "dde", "dde-vqvae", "dde-fsq"
+]
 
 METHODS: dict[Method, str] = {
     "iso": "MAP-Elites, isotropic mutation",
@@ -27,11 +29,13 @@ METHODS: dict[Method, str] = {
     "cma-me": "CMA-ME",
     "cma-mae": "CMA-MAE",
     "dde-published": "DDE as published: VAE",
+    "dde-none": "DDE without an encoding",
     "dde": "DDE: VAE",
     "dde-vqvae": "DDE: VQ-VAE",
     "dde-fsq": "DDE: finite scalar quantisation",
 }
-"""Searches and their titles; the first four are those of ``ribs``."""
+"""Searches and their titles; the first four are those of ``ribs``. DDE without an encoding is its
+mutations and its bandit, and so tells what the encoding is worth."""
 
 _RIBS = get_args(RibsMethod)
 
@@ -56,9 +60,11 @@ class EliteTask:
 SNAPSHOTS = "snapshots.npy"
 """File with the map of DDE's search over time, ``(S, cells)``."""
 
+_DISC = ArchiveConfig(worst=-np.pi / 2)
+
 TASKS = {
-    "20-joints": EliteTask(problem=ArmProblem(arm=Arm(joints=20)), latent_size=10),
-    "200-joints": EliteTask(problem=ArmProblem(arm=Arm(joints=200))),
+    "20-joints": EliteTask(problem=ArmProblem(arm=Arm(joints=20), archive=_DISC), latent_size=10),
+    "200-joints": EliteTask(problem=ArmProblem(arm=Arm(joints=200), archive=_DISC)),
     "1000-joints": EliteTask(
         problem=ArmProblem(
             arm=Arm(joints=1000),
@@ -70,7 +76,8 @@ TASKS = {
     ),
 }
 """Those of Data-Driven Encodings (https://arxiv.org/abs/2003.04389), and the long arm of Fontaine
-and Nikolaidis 2021 (https://arxiv.org/abs/2106.03894)."""
+and Nikolaidis 2021 (https://arxiv.org/abs/2106.03894), whose QD scores count from 0 though single
+arms are below it."""
 
 
 def encoding_config(method: Method, task: EliteTask) -> EncodingConfig:
@@ -161,8 +168,10 @@ def run_search(
 
 def _dde_config(task: EliteTask, method: Method, evaluations: int) -> DDEConfig:
     make = DDEConfig.as_published if method == "dde-published" else DDEConfig
-    encoding = encoding_config(method, task)
-    return make(generations=evaluations // 100, fill=task.fill, encoding=encoding)
+    options: dict[str, Any] = {"encoding": encoding_config(method, task)}
+    if method == "dde-none":
+        options = {"encoding": None, "crossovers": (0.0,)}
+    return make(generations=evaluations // 100, fill=task.fill, **options)
 
 
 def is_reached(row: Mapping[str, float]) -> bool:
@@ -181,19 +190,26 @@ def least_stds(task: EliteTask, path: Path) -> np.ndarray:
     Args:
         task: whose cells.
         path: folder that the result is kept in.
+
+    Raises:
+        ValueError: the folder holds that of another problem.
     """
-    kept = path / "oracle.npy"
-    if kept.exists():
-        stds: np.ndarray = np.load(kept)
-        return stds
-    problem = task.problem
+    problem, report = task.problem, path / "oracle.json"
+    asked = json.loads(json.dumps(problem.describe()))
+    if report.exists():
+        found: dict[str, Any] = json.loads(report.read_text())
+        if found["asked"] != asked:
+            raise ValueError(
+                f"path: expected a folder of this problem, {path} holds the oracle of another; "
+                "choose another, or delete it"
+            )
+        return np.array(found["stds"], float)  # where there is none, JSON has null
     points = (2.0 * problem.archive.centres() - 1.0) * problem.arm.reach
-    found = solve_targets(points, problem.arm)
-    stds = np.where(found.solved, found.std, np.nan)
+    solved = solve_targets(points, problem.arm)
+    stds = np.where(solved.solved, solved.std, np.nan)
     path.mkdir(parents=True, exist_ok=True)
-    aside = path / ".oracle.new.npy"
-    np.save(aside, stds)
-    aside.replace(kept)
+    listed = [None if np.isnan(std) else float(std) for std in stds]
+    write_report(report, {"asked": asked, "stds": listed})
     return stds
 
 

@@ -20,6 +20,7 @@ from wmrl.artifact import ArtifactError, load_artifact, restore_config, save_art
 
 _SAMPLES_PER_CELL = 64
 _LLOYD_STEPS = 20
+_TOUCHING = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y]
 _GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
 
 
@@ -77,10 +78,20 @@ class ArchiveConfig:
         centres: np.ndarray = low + np.stack(steps, -1).reshape(-1, 2) * (high - low)
         return centres
 
-    def neighbours(self, count: int = 6) -> np.ndarray:
-        """The cells nearest to each cell, ``(cells, count)``, without itself."""
-        centres = self.centres()
-        ranks = list(range(1, min(count + 1, self.cell_count) + 1))  # the first is the cell itself
+    def neighbours(self) -> np.ndarray:
+        """The cells around each cell, ``(cells, K)``.
+
+        On a disc the six nearest; on a grid the eight that touch it, of which those beyond its
+        border are the cell itself.
+        """
+        if self.shape == "grid":
+            indices = np.pad(np.arange(self.cell_count).reshape(self.dims), 1, constant_values=-1)
+            around = [np.roll(indices, step, (0, 1))[1:-1, 1:-1].ravel() for step in _TOUCHING]
+            own = np.arange(self.cell_count)[:, None]
+            beside = np.stack(around, axis=1)
+            return np.where(beside < 0, own, beside)
+        centres = (self.centres() - self.low) / (np.array(self.high) - self.low)
+        ranks = list(range(1, min(7, self.cell_count) + 1))  # the first is the cell itself
         _, nearest = KDTree(centres).query(centres, ranks)
         cells: np.ndarray = nearest[:, 1:]
         return cells

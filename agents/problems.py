@@ -52,16 +52,19 @@ class ArmProblem:
         objective: ``"std"``, −std of the angles as in Data-Driven Encodings, or ``"variance"``,
             100 (1 − variance) as in Fontaine and Nikolaidis 2021
             (https://arxiv.org/abs/2106.03894).
-        archive: the cells; a disc of 1950 if not given.
+        archive: the cells; if not given a disc of 1950, with a ``worst`` that no pose is below.
     """
 
     arm: Arm = field(default_factory=Arm)
     objective: ArmObjective = "std"
-    archive: ArchiveConfig = field(default_factory=lambda: ArchiveConfig(worst=-np.pi / 2))
+    archive: ArchiveConfig = None  # type: ignore[assignment]  # is set at once
 
     def __post_init__(self) -> None:
         if self.objective not in ("std", "variance"):
             raise ValueError(f"objective: expected 'std' or 'variance', got {self.objective!r}")
+        if self.archive is None:
+            least = least_objective(self.arm, self.objective)  # type: ignore[unreachable]
+            object.__setattr__(self, "archive", ArchiveConfig(worst=least))
 
     @property
     def size(self) -> int:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 from wmrl.agents.arm_oracle import solve_targets
 from wmrl.agents.cma_search import CMASearch
 from wmrl.agents.code_search import CodeSearch, CodeSearchConfig
-from wmrl.agents.elites import disc_centres
+from wmrl.agents.elites import Elites, disc_centres
 from wmrl.agents.pose_search import PoseSearchResult, search_pose
 from wmrl.agents.reach_objective import ReachObjective
 from wmrl.encoding import Encoding
@@ -35,7 +36,8 @@ class ReuseMethod:
     Attributes:
         title: in tables.
         space: what is searched: angles, latents of a VAE or codes of a VQ-VAE.
-        data: what the encoding was learned from; None on angles.
+        data: what the encoding was learned from. On angles ``"elites"`` to begin with the elite
+            that is nearest to the target, None to begin with the straight arm.
         sigma: the CMA-ES's first step size, where 1 is half of the space's width; None in codes.
     """
 
@@ -49,6 +51,9 @@ METHODS = {
     "direct": ReuseMethod(title="CMA-ES on angles, σ₀ 0.3", space="angles", sigma=0.3),
     "direct-0.1": ReuseMethod(title="CMA-ES on angles, σ₀ 0.1", space="angles", sigma=0.1),
     "direct-0.005": ReuseMethod(title="CMA-ES on angles, σ₀ 0.005", space="angles", sigma=0.005),
+    "elite": ReuseMethod(
+        title="the same from the nearest elite", space="angles", data="elites", sigma=0.005
+    ),
     "vae": ReuseMethod(
         title="CMA-ES on a VAE's latents, σ₀ 0.1", space="vae", data="elites", sigma=0.1
     ),
@@ -58,8 +63,9 @@ METHODS = {
     ),
     "vqvae-random": ReuseMethod(title="codes, of random arms", space="vqvae", data="random"),
 }
-"""Searches side by side. All begin in the middle: angles with the straight arm, whose std is 0, so
-that a search on angles which hardly dares to leave it stays even; hence three first steps."""
+"""Searches side by side. All but one begin in the middle: angles with the straight arm, whose std
+is 0, so that a search on angles which hardly dares to leave it stays even; hence three first steps.
+The one that begins with an elite tells what an encoding adds to what it was learned from."""
 
 
 def problems(joints: int = 200) -> dict[str, Arm]:
@@ -100,6 +106,7 @@ def search_targets(
     path: Path,
     *,
     encoding: Encoding | None,
+    starts: np.ndarray | None = None,
     evaluations: int = 5000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
@@ -111,6 +118,8 @@ def search_targets(
         targets: ``(T, 2)``.
         path: the folder; results that are there already are read.
         encoding: of the method's space, learned from its data; None on angles.
+        starts: poses ``(T, n)`` that searches on angles begin with, see :func:`nearest_elites`; the
+            straight arm if None.
         evaluations: of each search.
         seed: root of all that is random.
 
@@ -120,11 +129,15 @@ def search_targets(
 
     Raises:
         ValueError: the folder holds results of other settings, or the encoding is of another kind
-            than the method.
+            than the method, or it begins with elites and there are no ``starts``, or the reverse.
     """
     report = path / "result.json"
     if (encoding is None) != (method.space == "angles"):
         raise ValueError(f"encoding: expected one for latents and codes only, got {encoding}")
+    if (starts is not None) != (method.space == "angles" and method.data == "elites"):
+        raise ValueError(
+            "starts: expected poses for searches that begin with elites, and for none else"
+        )
     asked = {
         "method": asdict(method),
         "arm": asdict(arm),
@@ -134,6 +147,8 @@ def search_targets(
         "encoding": None if encoding is None else encoding.digest,
         "code_search": asdict(CodeSearchConfig()) if method.space == "vqvae" else None,
     }
+    if starts is not None:
+        asked["starts"] = sha256(np.asarray(starts, np.float32).tobytes()).hexdigest()
     asked = json.loads(json.dumps(asked))  # tuples are lists there
     if report.exists():
         kept: dict[str, Any] = json.loads(report.read_text())
@@ -144,9 +159,11 @@ def search_targets(
             )
         rows: list[dict[str, Any]] = kept["rows"]
         return rows
+    if starts is None:
+        starts = np.zeros((len(targets), arm.joints))
     found = [
-        _search(method, arm, target, encoding, evaluations, integer_seed(seed, "reuse", number))
-        for number, target in enumerate(targets)
+        _search(method, arm, target, encoding, start, evaluations, integer_seed(seed, "reuse", row))
+        for row, (target, start) in enumerate(zip(targets, starts, strict=True))
     ]
     path.mkdir(parents=True, exist_ok=True)
     np.save(path / POSES, np.stack([each.pose for each in found]))
@@ -163,6 +180,7 @@ def _search(
     arm: Arm,
     target: np.ndarray,
     encoding: Encoding | None,
+    start: np.ndarray,
     evaluations: int,
     seed: int,
 ) -> PoseSearchResult:
@@ -170,7 +188,7 @@ def _search(
     budget: dict[str, Any] = {"evaluations": evaluations, "tolerance": TOLERANCE * arm.reach}
     if encoding is None:
         assert method.sigma is not None
-        direct = CMASearch(np.zeros(arm.joints), sigma=method.sigma, seed=seed)
+        direct = CMASearch(start.astype(np.float64), sigma=method.sigma, seed=seed)
         return search_pose(direct, lambda poses: poses, objective, **budget)
     latents = ArmLatents(encoding, device="cpu")  # networks this small gain nothing elsewhere
     if isinstance(encoding, VectorVQVAE):
@@ -183,6 +201,17 @@ def _search(
         return latents.poses(latents.checked(actions, actions.shape))
 
     return search_pose(search, decoded, objective, **budget)
+
+
+def nearest_elites(elites: Elites, arm: Arm, targets: np.ndarray) -> np.ndarray:
+    """The elite whose arm ended nearest to each target when it was found: ``(T, n)``.
+
+    Nothing is evaluated for it, so that on a changed problem it may end elsewhere.
+    """
+    ends = (2.0 * elites.measures - 1.0) * arm.reach
+    gaps = np.linalg.norm(ends[None] - targets[:, None], axis=2)
+    poses: np.ndarray = elites.solutions[gaps.argmin(1)]
+    return poses
 
 
 def least_stds(arm: Arm, targets: np.ndarray) -> np.ndarray:
@@ -212,7 +241,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 
 def _median(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    # The upper of the two in the middle: a mean of these might be that of a number and infinity.
+    # Of two in the middle, the upper may be infinite: then so is the median.
     values = sorted(np.inf if row[name] is None else float(row[name]) for row in rows)
     middle = (values[(len(values) - 1) // 2], values[len(values) // 2])
     return None if np.isinf(middle[1]) else float(np.mean(middle))

@@ -20,6 +20,7 @@ from wmrl.scripts.tables import mean_and_spread
 if TYPE_CHECKING:
     import numpy as np
 
+    from wmrl.agents.elites import Elites
     from wmrl.encoding import Encoding
 
 KINDS = ("vae", "vqvae")
@@ -64,13 +65,13 @@ def main(args: Args) -> None:
     rows: list[dict[str, Any]] = []
     oracle: dict[str, float | None] = {}
     for seed in args.seeds:
-        encodings = _learn(args, seed, learned)
+        elites, encodings = _learn(args, seed, learned)
         for name, arm in problems(joints).items():
             targets = targets_for(arm, args.targets)
             if name not in oracle:
                 oracle[name] = _median(least_stds(arm, targets))
             for method in METHODS:
-                rows.append(_search(args, seed, name, method, encodings))
+                rows.append(_search(args, seed, name, method, elites, encodings))
                 print(json.dumps({k: v for k, v in rows[-1].items() if k != "targets"}))
     about = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
@@ -78,7 +79,7 @@ def main(args: Args) -> None:
         "oracle": oracle,
     }
     write_report(args.out / "results.json", {**about, "encodings": learned, "searches": rows})
-    table = write_table(learned, rows, oracle, joints=joints)
+    table = write_table(learned, rows, oracle, elites=args.elites, joints=joints)
     (args.out / "table.md").write_text(table)
     _draw(args)
     if args.ship is not None:
@@ -88,8 +89,8 @@ def main(args: Args) -> None:
 
 def _learn(
     args: Args, seed: int, learned: list[dict[str, Any]]
-) -> "dict[tuple[str, str], Encoding]":
-    """Encodings by kind and by what they saw; their figures are added to ``learned``."""
+) -> "tuple[Elites, dict[tuple[str, str], Encoding]]":
+    """Elites; and encodings by kind and by what they saw, with figures added to ``learned``."""
     from dataclasses import replace
 
     from wmrl.agents.elite_experiment import TASKS, run_search
@@ -117,9 +118,9 @@ def _learn(
                 training=replace(TRAINING, epochs=args.epochs),
             )
             encodings[kind, data] = encoding
-            made = {"digest": encoding.digest, "poses": shape[0]}
+            made = {"digest": encoding.digest, "poses": shape[0] - shape[0] // 10}
             learned.append({"kind": kind, "data": data, "seed": seed, **made, **figures})
-    return encodings
+    return elites, encodings
 
 
 def _search(
@@ -127,12 +128,14 @@ def _search(
     seed: int,
     problem: str,
     method: str,
+    elites: "Elites",
     encodings: "dict[tuple[str, str], Encoding]",
 ) -> dict[str, Any]:
     """One row: all targets of a problem by a method."""
     from wmrl.agents.elite_experiment import TASKS
     from wmrl.agents.reuse_experiment import (
         METHODS,
+        nearest_elites,
         problems,
         search_targets,
         summary,
@@ -140,12 +143,14 @@ def _search(
     )
 
     way, arm = METHODS[method], problems(TASKS["200-joints"].problem.arm.joints)[problem]
+    targets, on_angles = targets_for(arm, args.targets), way.space == "angles"
     found = search_targets(
         way,
         arm,
-        targets_for(arm, args.targets),
+        targets,
         args.work / "searches" / problem / f"{method}-{seed}",
-        encoding=None if way.data is None else encodings[way.space, way.data],
+        encoding=None if on_angles or way.data is None else encodings[way.space, way.data],
+        starts=nearest_elites(elites, arm, targets) if on_angles and way.data else None,
         evaluations=args.evaluations,
         seed=seed,
     )
@@ -164,6 +169,7 @@ def write_table(
     rows: Sequence[dict[str, Any]],
     oracle: dict[str, float | None],
     *,
+    elites: int,
     joints: int,
 ) -> str:
     """Means and standard deviations over seeds, as Markdown."""
@@ -179,6 +185,8 @@ def write_table(
         "(each with elites, encodings and searches of its own). Distances are in units of the",
         "arm's length, stds of the angles in radians. At equal distance: the least std of all",
         "poses within 0.01 of the target, where a target that was not reached counts as infinite.",
+        "Not counted: the evaluations of the plain problem that elites took before,",
+        f"{elites:,} a seed, and the encodings' training.",
         "The oracle knows the arm's gradients, but sees no obstacles. Made by",
         "`wmrl reproduce reuse`; every search is in [results.json](results.json), some of their",
         "poses are in [poses.png](poses.png).",
@@ -228,9 +236,10 @@ def write_table(
 
 
 def _spread(values: Sequence[float | None], form: str) -> str:
-    """Of seeds whose median is infinite, nothing but that."""
+    """Of medians that are infinite, how many are."""
     known = [value for value in values if value is not None]
-    return mean_and_spread(known, form) if len(known) == len(values) else "not reached"
+    missing = len(values) - len(known)
+    return f"not reached, {missing} of {len(values)}" if missing else mean_and_spread(known, form)
 
 
 def _draw(args: Args) -> None:
@@ -245,7 +254,7 @@ def _draw(args: Args) -> None:
     shown = (("plain", 1), ("plain", -2), ("obstacles", 2), ("locked", 5), ("lengths", 8))
     arms = problems(TASKS["200-joints"].problem.arm.joints)
     rows = []
-    for method in ("direct", "direct-0.005", "vae", "vqvae", "vae-random", "vqvae-random"):
+    for method in ("direct", "direct-0.005", "elite", "vae", "vqvae", "vae-random", "vqvae-random"):
         pictures = []
         for name, number in shown:
             arm, folder = arms[name], args.work / "searches" / name

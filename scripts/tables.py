@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 
 def mean_and_spread(values: Sequence[float], form: str) -> str:
-    """``mean ± standard deviation`` of some seeds' figures (n − 1 below it; 0 of one alone).
+    """``mean ± standard deviation`` of some seeds' figures (n − 1 below it), or the only one.
 
     Args:
         values: one for each seed.
@@ -13,8 +13,9 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
     """
     import numpy as np
 
-    spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
-    return f"{np.mean(values):{form}} ± {spread:{form}}"
+    if len(values) == 1:
+        return f"{values[0]:{form}}"
+    return f"{np.mean(values):{form}} ± {np.std(values, ddof=1):{form}}"
 
 
 def need(*packages: str) -> None:

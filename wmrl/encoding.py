@@ -54,6 +54,9 @@ class Encoding(Learned):
             generator: this step's source of randomness.
         """
 
+    def resume(self, steps: int) -> None:
+        """Is called when training goes on after so many steps."""
+
     def reconstruct(self, vectors: Tensor) -> Tensor:
         """D(E(x)) of vectors ``(B, X) float32``."""
         return self.decode(self.encode(vectors))

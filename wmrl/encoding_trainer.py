@@ -21,7 +21,7 @@ class EncodingTrainingConfig:
         decay: what the learning rate is multiplied by after every ``decay_every`` epochs of one
             training; each begins with ``learning_rate``.
         decay_every: 0 for never.
-        weight_penalty: of the sum of squares of the decoder's weights. What all elites share by
+        weight_penalty: of the sum of squares of the decoder's parameters. What all elites share by
             descent alone, such as the noise of a common ancestor, is no part of what makes them
             good; but a decoder learns it, and so keeps it alive. The penalty lets it fade.
     """
@@ -89,15 +89,16 @@ class EncodingTrainer:
         encoding.check_vectors(vectors)
         if not len(vectors):
             raise ValueError("vectors: expected at least one to learn from, got none")
-        generator = torch_generator(self._seed, "encoding", self.fits)
-        vectors = vectors.to(encoding.device)
+        device = encoding.device
+        generator = torch_generator(self._seed, "encoding", self.fits, device=device)
+        vectors = vectors.to(device)
         sums: dict[str, Tensor] = {}
         count = 0
         encoding.train()
         for epoch in range(config.epochs):
             for group in self._optimizer.param_groups:
                 group["lr"] = config.rate(epoch)
-            order = torch.randperm(len(vectors), generator=generator).to(vectors.device)
+            order = torch.randperm(len(vectors), generator=generator, device=device)
             for rows in torch.split(order, config.batch_size):
                 values = self._step(vectors[rows], vectors, generator)
                 if epoch == config.epochs - 1:
@@ -126,6 +127,7 @@ class EncodingTrainer:
         own = {k.removeprefix("encoding."): v for k, v in tensors.items() if k[:5] != "adam."}
         self.encoding.load_state_dict(own)
         self.fits, self.steps = numbers["fits"], numbers["steps"]
+        self.encoding.resume(self.steps)
         for name, parameter in self._parameters.items():
             if f"adam.step.{name}" in tensors:
                 self._optimizer.state[parameter] = {
@@ -151,8 +153,14 @@ class EncodingTrainer:
     def _batches(self, vectors: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
         """Batches without end."""
         while True:
-            rows = torch.randint(len(vectors), (self.config.batch_size,), generator=generator)
-            yield vectors[rows.to(vectors.device)]
+            yield vectors[
+                torch.randint(
+                    len(vectors),
+                    (self.config.batch_size,),
+                    generator=generator,
+                    device=vectors.device,
+                )
+            ]
 
 
 def _can_fuse(encoding: Encoding) -> bool:

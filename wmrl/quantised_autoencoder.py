@@ -187,6 +187,10 @@ class QuantisedAutoencoder(nn.Module, ABC):
         loss = error + self.config.commitment * commitment + codebook
         return loss, {"squared_error": error.detach(), "commitment": commitment.detach()}
 
+    def _quantises(self, step: int) -> bool:
+        """Whether codes are learned in a step of training."""
+        return step >= self.config.warmup_steps
+
     @torch.no_grad()
     def _prepare_for(self, step: int, draw: Iterable[Tensor], generator: torch.Generator) -> None:
         """Ends the warm-up at its last step.
@@ -197,7 +201,7 @@ class QuantisedAutoencoder(nn.Module, ABC):
             generator: this step's source of randomness.
         """
         warmup = self.config.warmup_steps
-        self.quantising = step >= warmup
+        self.quantising = self._quantises(step)
         if step == warmup and self.quantiser.starts and (warmup > 0 or self._starts_at_once):
             enough = _VECTORS_PER_CODE * self.code_count
             found: list[Tensor] = []

@@ -73,7 +73,13 @@ class VectorVQVAE(QuantisedAutoencoder, Encoding):
         return self.config.tokens
 
     def encode(self, vectors: Tensor) -> Tensor:
-        """Vectors ``(B, X) float32`` to latents ``(B, Z) float32``, the vectors of their codes."""
+        """Vectors ``(B, X) float32`` to latents ``(B, Z) float32``, the vectors of their codes.
+
+        During the warm-up, when there is no codebook yet, what the encoder says.
+        """
+        if not self.quantising:
+            self.check_vectors(vectors)
+            return self._encode(vectors).view(len(vectors), self.latent_size)
         return self.quantiser.lookup(self.codes(vectors)).flatten(1)
 
     def codes(self, vectors: Tensor) -> Tensor:
@@ -107,6 +113,10 @@ class VectorVQVAE(QuantisedAutoencoder, Encoding):
             generator: this step's source of randomness.
         """
         self._prepare_for(step, map(self._encode, draw()), generator)
+
+    def resume(self, steps: int) -> None:
+        """Is called when training goes on after so many steps."""
+        self.quantising = self._quantises(steps - 1)
 
     @torch.no_grad()
     def figures(self, batches: Iterable[Tensor]) -> dict[str, float]:

@@ -22,7 +22,10 @@ ENCODINGS = {
     "none": None,
     "vae": VectorVAEConfig(size=8, latent_size=4),
     "autoencoder": VectorVAEConfig(size=8, latent_size=4, kl_weight=0.0),
-    "vqvae": VectorVQVAEConfig(size=8, tokens=2, codes=16, code_size=4, hidden_sizes=(16,)),
+    # Is still without a codebook at the first checkpoint.
+    "vqvae": VectorVQVAEConfig(
+        size=8, tokens=2, codes=16, code_size=4, hidden_sizes=(16,), warmup_steps=15
+    ),
     "fsq": VectorVQVAEConfig(size=8, tokens=2, quantiser="fsq", warmup_steps=0, levels=(4, 4)),
 }
 
@@ -50,8 +53,12 @@ def test_a_killed_run_goes_on_to_the_same_bits(kind: str, tmp_path) -> None:
             return super().evaluate(solutions)
 
     killed = DDE(Killing(arm=PROBLEM.arm, archive=CELLS), config(kind), path=tmp_path / "k", seed=4)
-    with killed, pytest.raises(KeyboardInterrupt):
-        killed.learn(progress=False)
+    with killed:
+        with pytest.raises(KeyboardInterrupt):
+            killed.learn(progress=False)
+        # Its parts are of different generations now.
+        with pytest.raises(RunError, match="expected a search that was not interrupted"):
+            killed.learn(progress=False)
     with DDE(PROBLEM, config(kind), path=tmp_path / "k", seed=4) as resumed:
         assert resumed.generation == 20
         resumed.learn(progress=False)
@@ -118,6 +125,18 @@ def test_what_it_tells_of_itself(tmp_path) -> None:
     assert cells == CELLS
     assert np.array_equal(elites.solutions, search.elites.solutions)
     assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
+def test_a_run_that_was_told_to_stop_has_stopped(tmp_path) -> None:
+    def enough(row) -> bool:
+        return row["evaluations"] > 1500
+
+    for _ in range(2):
+        with DDE(PROBLEM, config("none"), path=tmp_path) as search:
+            search.learn(progress=False, until=enough)
+            assert search.generation == 20
+    with DDE(PROBLEM, config("none"), path=tmp_path) as search:
+        assert search.learn(progress=False).done
 
 
 def test_a_run_stops_where_it_is_told_to(tmp_path) -> None:

@@ -59,10 +59,16 @@ def test_an_archive_is_made_again_from_its_elites(config: ArchiveConfig, tmp_pat
 
 
 def test_neighbours_are_the_cells_around() -> None:
-    around = ArchiveConfig(shape="grid", dims=(5, 5)).neighbours(4)
-    assert set(around[12]) == {7, 11, 13, 17}
+    around = ArchiveConfig(shape="grid", dims=(5, 4), high=(1.0, 100.0)).neighbours()
+    assert around.shape == (20, 8)
+    # Cell (2, 1) is 2 · 4 + 1; those around it are in rows 1 to 3 and columns 0 to 2.
+    assert sorted(around[9]) == [4, 5, 6, 8, 10, 12, 13, 14]
+    assert set(around[0]) == {0, 1, 4, 5}
+    assert set(around[19]) == {14, 15, 18, 19}
     assert ArchiveConfig(cells=3).neighbours().shape == (3, 2)
     assert ArchiveConfig(cells=1).neighbours().shape == (1, 0)
+    wide = ArchiveConfig(cells=DISC.cells, high=(1.0, 100.0))
+    assert np.array_equal(wide.neighbours(), DISC.neighbours())
     gaps = DISC.centres()[DISC.neighbours()] - DISC.centres()[:, None]
     assert np.hypot(gaps[..., 0], gaps[..., 1]).max() < 0.35
 

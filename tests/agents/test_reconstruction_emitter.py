@@ -97,7 +97,7 @@ def test_parents_at_the_frontier_are_beside_empty_cells() -> None:
         None,
         crossover=0.0,
         mutation=Mutation(iso=0.0, line=0.0, frontier=True),
-        neighbours=row.neighbours(2),
+        neighbours=row.neighbours(),
         seed=0,
     )
     np.testing.assert_allclose(emitter.ask(), 0.65)

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 
+from wmrl.agents.elites import Elites
 from wmrl.agents.reuse_experiment import (
     METHODS,
     POSES,
     least_stds,
+    nearest_elites,
     problems,
     search_targets,
     summary,
@@ -34,6 +36,7 @@ def encodings():
 def test_each_search_is_made_once_and_says_the_truth(name, encodings, tmp_path) -> None:
     method, arm = METHODS[name], problems(6)["obstacles"]
     targets = targets_for(arm, 5)
+    starts = np.random.default_rng(1).uniform(-0.3, 0.3, (5, 6))
 
     def search(seed):
         return search_targets(
@@ -42,6 +45,7 @@ def test_each_search_is_made_once_and_says_the_truth(name, encodings, tmp_path) 
             targets,
             tmp_path,
             encoding=encodings[method.space],
+            starts=starts if name == "elite" else None,
             evaluations=203,
             seed=seed,
         )
@@ -57,6 +61,33 @@ def test_each_search_is_made_once_and_says_the_truth(name, encodings, tmp_path) 
     assert search(0) == rows
     with pytest.raises(ValueError, match="holds those of other settings"):
         search(1)
+
+
+def test_searches_begin_where_they_are_told(tmp_path) -> None:
+    """At a target that an elite is at, the first few poses are all near it."""
+    arm = problems(6)["plain"]
+    solutions = np.random.default_rng(1).uniform(-0.5, 0.5, (40, 6)).astype(np.float32)
+    found = arm.evaluate(solutions)
+    elites = Elites(solutions, found.fitness, found.descriptors, np.arange(40))
+    targets = found.end_points[[7, 3]] + 0.001
+    starts = nearest_elites(elites, arm, targets)
+    np.testing.assert_array_equal(starts, solutions[[7, 3]])
+    rows = search_targets(
+        METHODS["elite"], arm, targets, tmp_path, encoding=None, starts=starts, evaluations=10
+    )
+    assert all(row["distance"] < 0.03 for row in rows)
+    with pytest.raises(ValueError, match="starts: expected poses for searches that begin with"):
+        search_targets(METHODS["elite"], arm, targets, tmp_path, encoding=None)
+    with pytest.raises(ValueError, match="holds those of other settings"):
+        search_targets(
+            METHODS["elite"],
+            arm,
+            targets,
+            tmp_path,
+            encoding=None,
+            starts=starts[::-1],
+            evaluations=10,
+        )
 
 
 def test_the_same_seed_is_the_same_and_another_differs(encodings, tmp_path) -> None:

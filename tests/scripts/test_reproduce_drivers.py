@@ -19,6 +19,7 @@ from wmrl.code_memory import CodeMemoryConfig
 from wmrl.envs.eye import Eye
 from wmrl.scripts import cli
 from wmrl.scripts.reproduce_drivers import write_table
+from wmrl.store import RolloutStore
 from wmrl.train_memory import MemoryTrainingConfig
 from wmrl.training import TrainingConfig
 from wmrl.vision import load_vision
@@ -85,6 +86,12 @@ def test_a_glance_and_nothing_is_made_twice(
     assert all(len(row["returns"]) == 2 for row in report["trials"])
     assert all(set(row["eye"]) == {"elite", "random"} for row in report["trials"])
     assert report["data"]["elite"]["episodes"] == len(films)
+    again = report["search"]["again"]
+    assert (again["drivers"], again["episodes"]) == (len(films), 1)
+    stores = [RolloutStore(path) for path in sorted((work / "data/elite").iterdir())]
+    rewards = [store.summaries[0].reward for store in stores]
+    assert again["mean"] == pytest.approx(np.mean(rewards))
+    assert again["best"] == pytest.approx(max(rewards))
     assert len(report["data"]["elite"]["hashes"]) == len(films)
     made = times(work)
     assert {file.suffix for file in made} >= {".mp4", ".safetensors", ".json"}
@@ -134,12 +141,20 @@ def test_the_table_has_a_row_for_each_eye() -> None:
         "real": {"coverage": 0.25, "mean": -3.0, "best": 812.34},
         "above_500": 7,
         "decisions": 40,
+        "episodes": 3,
     }
-    assert write_table(search, []).splitlines()[-4:] == [
+    assert write_table(search, []).splitlines()[-5:] == [
         "| the dream, 40 decisions | 50.0% | 20.2 | 90.0 |",
         "| the real game | 25.0% | -3.0 | 812.3 |",
         "",
-        "7 elites have a mean return of 500 or more for real.",
+        "For real, 7 elites have a mean return of 500 or more in the",
+        "3 episodes that also chose the best of each cell, and so flatter them.",
+    ]
+    again = {"drivers": 5, "chosen_by": 400.0, "mean": 320.0, "best": 500.0, "episodes": 2}
+    assert write_table({**search, "again": again}, []).splitlines()[-3:] == [
+        "The 5 whose frames were taken, 400.0 on average in",
+        "those, have 320.0 in 2 others each (the best",
+        "500.0), which end early where a car is lost.",
     ]
 
     def row(data: str, seed: int, error: float, mean: float) -> dict[str, Any]:
@@ -156,8 +171,7 @@ def test_the_table_has_a_row_for_each_eye() -> None:
     assert lines[-2:] == [
         "| elites' frames | 2.00 ± 1.41 | 4.00 ± 2.83 | 50.0% ± 0.0% | 25.0% ± 0.0% "
         "| 3.0 ± 0.0 | 4.0 ± 0.0 | 210.0 ± 14.1 |",
-        "| random driving | 9.00 ± 0.00 | 18.00 ± 0.00 | 50.0% ± 0.0% | 25.0% ± 0.0% "
-        "| 3.0 ± 0.0 | 4.0 ± 0.0 | 100.0 ± 0.0 |",
+        "| random driving | 9.00 | 18.00 | 50.0% | 25.0% | 3.0 | 4.0 | 100.0 |",
     ]
     assert [line.count("|") for line in lines[-4:]] == [9] * 4
     assert "2 seeds of training everything. Squared errors are" in lines

@@ -115,6 +115,28 @@ def test_the_penalty_lets_fade_what_all_vectors_share() -> None:
     assert found[1] < 0.45 < found[0]
 
 
+def test_a_warm_up_reconstructs_without_codes() -> None:
+    """Before there is a codebook, all codes would be one."""
+    trainer = EncodingTrainer(make("vqvae"), seed=3)
+    trainer.fit(vectors(0, 100))  # 10 of 20 steps of the warm-up
+    encoding, judged = trainer.encoding, vectors(1)
+    assert isinstance(encoding, VectorVQVAE)
+    assert not encoding.quantising
+    with torch.no_grad():
+        assert torch.equal(encoding.encode(judged), encoding.encoder(judged))
+        assert len(encoding.reconstruct(judged).unique(dim=0)) == len(judged)
+    resumed = EncodingTrainer(make("vqvae", seed=9), seed=3)
+    resumed.restore(*trainer.state())
+    assert not resumed.encoding.quantising
+    for _ in range(2):
+        trainer.fit(vectors(0, 100))
+    assert encoding.quantising
+    with torch.no_grad():
+        assert torch.equal(encoding.encode(judged), encoding.latents_of(encoding.codes(judged)))
+    resumed.restore(*trainer.state())
+    assert resumed.encoding.quantising
+
+
 def test_the_learning_rate_drops_within_a_training() -> None:
     config = EncodingTrainingConfig(learning_rate=1e-2, decay=0.5, decay_every=2)
     assert [config.rate(epoch) for epoch in range(5)] == [1e-2, 1e-2, 5e-3, 5e-3, 2.5e-3]
