@@ -82,10 +82,17 @@ class DDEConfig:
         for name in ("crossovers", "mutations"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: expected at least one number, got none")
-        counts = ("generations", "batch_size", "train_every", "log_every", "checkpoint_every")
-        for name in (*counts, "snapshots"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        counts = ("generations", "batch_size", "window", "train_every", "log_every")
+        for name in (*counts, "checkpoint_every", "snapshots"):
+            value = getattr(self, name)
+            if value < 1 or int(value) != value:
+                raise ValueError(f"{name}: expected a whole number of at least 1, got {value}")
+        if not all(0.0 <= share <= 1.0 for share in self.crossovers):
+            raise ValueError(f"crossovers: expected shares from 0 to 1, got {self.crossovers}")
+        if self.reward not in ("entered", "qd_score"):
+            raise ValueError(f"reward: expected 'entered' or 'qd_score', got {self.reward!r}")
+        if not 0.0 <= self.exploration < np.inf:
+            raise ValueError(f"exploration: expected at least 0, got {self.exploration}")
         if not 0.0 < self.fill <= 0.5:
             raise ValueError(f"fill: expected a share in (0, 0.5], got {self.fill}")
         if self.checkpoint_every % self.log_every:

@@ -53,8 +53,13 @@ class ArchiveConfig:
             object.__setattr__(self, name, value)
         if self.shape not in ("disc", "grid"):
             raise ValueError(f"shape: expected 'disc' or 'grid', got {self.shape!r}")
-        if self.cells < 1 or min(self.dims) < 1:
-            raise ValueError(f"cells, dims: expected at least 1, got {self.cells}, {self.dims}")
+        for name, values in (("cells", (self.cells,)), ("dims", self.dims)):
+            if any(value < 1 or int(value) != value for value in values):
+                raise ValueError(
+                    f"{name}: expected whole numbers of at least 1, got {getattr(self, name)}"
+                )
+        if not all(map(math.isfinite, (*self.low, *self.high))):
+            raise ValueError(f"low, high: expected finite numbers, got {self.low}, {self.high}")
         if not all(low < high for low, high in zip(self.low, self.high, strict=True)):
             raise ValueError(f"high: expected more than low ({self.low}), got {self.high}")
         if not math.isfinite(self.worst):

@@ -13,9 +13,13 @@ Locks = Sequence[tuple[int, float]] | Mapping[int, float]
 
 def checked_joints(joints: int) -> int:
     """A number of joints, at least 1."""
-    if isinstance(joints, bool) or int(joints) != joints or joints < 1:
+    try:
+        number = _whole(joints)
+    except (TypeError, ValueError, OverflowError):
+        number = 0
+    if number < 1:
         raise ValueError(f"joints: expected a whole number of at least 1, got {joints!r}")
-    return int(joints)
+    return number
 
 
 def checked_lengths(link_lengths: Sequence[float], joints: int) -> tuple[float, ...]:
@@ -40,8 +44,8 @@ def checked_locks(locks: Locks, joints: int) -> tuple[tuple[int, float], ...]:
     given = locks.items() if isinstance(locks, Mapping) else locks
     try:
         # A mapping's keys are strings once a specification has been through JSON.
-        pairs = sorted((int(joint), float(angle)) for joint, angle in given)
-    except (TypeError, ValueError) as error:
+        pairs = sorted((_whole(joint), float(angle)) for joint, angle in given)
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"locks: expected pairs of a joint's index and its angle, got {locks!r}"
         ) from error
@@ -66,7 +70,10 @@ def checked_obstacles(
     """Circles ``(x, y, radius)``, none of which covers the base."""
     circles = []
     for index, obstacle in enumerate(obstacles):
-        numbers = tuple(map(float, obstacle))
+        try:
+            numbers = tuple(map(float, obstacle))
+        except (TypeError, ValueError):  # such as one circle that is not in a list
+            numbers = ()
         if len(numbers) != 3 or not all(map(math.isfinite, numbers)) or numbers[2] <= 0.0:
             raise ValueError(
                 "obstacles: expected circles (x, y, radius), finite and with a radius of more "
@@ -81,3 +88,13 @@ def checked_obstacles(
             )
         circles.append((x, y, radius))
     return tuple(circles)
+
+
+def _whole(number: object) -> int:
+    """An integer, which a JSON's key may also say; no part of a number is dropped."""
+    if isinstance(number, bool):
+        raise TypeError("expected a number, got a truth value")
+    whole = int(number)  # type: ignore[call-overload]
+    if not isinstance(number, str) and whole != number:
+        raise ValueError(f"expected a whole number, got {number}")
+    return int(whole)

@@ -98,7 +98,8 @@ def penetration(positions: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
     x, y = np.ascontiguousarray(positions[..., 0]), np.ascontiguousarray(positions[..., 1])
     start_x, start_y = x[:, :-1], y[:, :-1]
     link_x, link_y = np.diff(x, axis=1), np.diff(y, axis=1)
-    squared_length = link_x * link_x + link_y * link_y
+    # Links that are short enough to be of no length here have one nearest point.
+    squared_length = np.maximum(link_x * link_x + link_y * link_y, np.finfo(x.dtype).tiny)
     deepest = np.zeros(len(positions), positions.dtype)
     for middle_x, middle_y, radius in obstacles.astype(positions.dtype):
         gap_x, gap_y = middle_x - start_x, middle_y - start_y  # from the links' starts

@@ -36,6 +36,11 @@ class ArmTargets:
                     f"target: expected a point (x, y), 'random' or None, got {self.target!r}"
                 )
         elif self.target is not None:
+            if np.shape(self.target) != (2,):
+                raise ValueError(
+                    f"target: expected one point (x, y), got {self.target!r} of shape "
+                    f"{np.shape(self.target)}"
+                )
             self.arm.checked_targets(self.target, "target")
 
     @property

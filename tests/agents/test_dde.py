@@ -252,7 +252,13 @@ def test_clear_errors(tmp_path) -> None:
     for wrong in (
         {"fill": 0.0},
         {"generations": 0},
+        {"generations": 1.5},
+        {"window": 0},
         {"crossovers": ()},
+        {"crossovers": (1.5,)},
+        {"crossovers": (float("nan"),)},
+        {"reward": "luck"},
+        {"exploration": -1.0},
         {"checkpoint_every": 30, "log_every": 20},
         {"encoding": None},
         {"mutations": ()},

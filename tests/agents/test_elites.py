@@ -73,6 +73,19 @@ def test_neighbours_are_the_cells_around() -> None:
     assert np.hypot(gaps[..., 0], gaps[..., 1]).max() < 0.35
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"dims": (3.5, 2)}, r"dims: expected whole numbers of at least 1, got \(3.5, 2\)"),
+        ({"cells": 0}, "cells: expected whole numbers of at least 1, got 0"),
+        ({"high": (np.inf, 1.0)}, "low, high: expected finite numbers"),
+    ],
+)
+def test_cells_that_can_not_be_are_refused(wrong, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ArchiveConfig(**wrong)
+
+
 def test_the_score_counts_from_the_worst() -> None:
     archive = DISC.make(3, seed=0)
     archive.add(np.zeros((2, 3), np.float32), [-1.0, -2.5], [[0.5, 0.5], [0.1, 0.5]])

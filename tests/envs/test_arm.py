@@ -106,6 +106,10 @@ def test_reach_and_hole():
     [
         ({"joints": 0}, "joints: expected a whole number of at least 1, got 0"),
         ({"joints": 2.5}, "joints: expected a whole number of at least 1, got 2.5"),
+        ({"joints": None}, "joints: expected a whole number of at least 1, got None"),
+        ({"joints": math.nan}, "joints: expected a whole number of at least 1, got nan"),
+        ({"joints": 2, "locks": [(0.7, 0.1)]}, "locks: expected pairs of a joint's index"),
+        ({"obstacles": (0.5, 0.3, 0.1)}, r"obstacles: expected circles .* got 0.5 as number 0"),
         ({"joints": 3, "link_lengths": (1, 2)}, "link_lengths: expected 3 lengths.*joints=2"),
         ({"joints": 2, "link_lengths": (1, -2)}, "more than 0, got -2 for link 1; leave a link"),
         ({"joints": 2, "link_lengths": (0, 1)}, "link_lengths: expected .* got 0 for link 0"),
@@ -164,3 +168,10 @@ def test_targets_out_of_reach_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             arm.checked_targets(target, "target")
+
+
+def test_links_of_nearly_no_length_do_not_hide_a_collision():
+    """Their squared length is 0 in float32."""
+    arm = Arm(link_lengths=(1.0, 1e-30, 1.0), joints=3, obstacles=[(1.0, 0.0, 0.2)])
+    found = arm.evaluate(np.zeros((1, 3), np.float32))
+    assert found.penetration[0] == pytest.approx(0.2)

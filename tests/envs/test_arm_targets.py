@@ -63,6 +63,11 @@ def test_bad_targets_are_refused():
             draw(targets, options={"target": target})
 
 
+def test_one_target_is_one_point():
+    with pytest.raises(ValueError, match=r"target: expected one point \(x, y\), got .* \(2, 2\)"):
+        ArmTargets(Arm(joints=3), [[0.1, 0.2], [0.3, 0.4]])
+
+
 def test_obstacles_that_leave_no_room_are_refused():
     turn = np.linspace(0, 2 * np.pi, 13)[:-1]
     ring = [(10 * np.cos(t), 10 * np.sin(t), 9.7) for t in turn]

@@ -205,7 +205,7 @@ def test_a_folder_of_another_search_is_refused(
         (["--evaluations", "0"], "evaluations: expected at least 1, got 0"),
         (["--evaluations", "90", "--algorithm", "iso"], "evaluations: expected more than the 100"),
         (["--dims", "3", "4"], "cells: expected none beside dims (3, 4), got 40"),
-        (["--cells", "0"], "cells, dims: expected at least 1, got 0"),
+        (["--cells", "0"], "cells: expected whole numbers of at least 1, got 0"),
         (["--worst", "-1"], "worst: expected at most -1.570"),
         (["--worst", "nan"], "worst: expected a finite number"),
         (["--worst", "-inf"], "worst: expected a finite number"),
