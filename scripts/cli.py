@@ -49,6 +49,9 @@ COMMANDS = {
     "curves": Command("curves", "draw the training curves of runs"),
     "evaluate": Command("evaluate", "score an agent on fixed seeds in the unmodified game"),
     "record": Command("record", "film an agent: real frame, reconstruction and dream side by side"),
+    "reproduce kl": Command(
+        "reproduce_kl", "a Gaussian that learns to be another by KL(q‖p): what works, what can't"
+    ),
     "reproduce vqvae": Command(
         "reproduce_vqvae", "VQ-VAEs and priors over their codes, on digits and clothes"
     ),
