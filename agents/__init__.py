@@ -5,6 +5,8 @@
 - :mod:`wmrl.agents.controller` -- :class:`ControllerAgent`, linear or a small network.
 - :mod:`wmrl.agents.sb3` -- :class:`SB3Agent`, and Stable-Baselines3's view of our environments.
 - :mod:`wmrl.agents.cma_es` -- :class:`CMAES`, evolution in dreams or in the real game.
+- :mod:`wmrl.agents.variational_search` -- :class:`VariationalSearch`, a posterior over controllers;
+  :mod:`wmrl.agents.posterior_agent` -- :class:`PosteriorAgent`, what comes of it.
 - :mod:`wmrl.agents.fitness` -- what evolution maximises, as pure functions.
 - :mod:`wmrl.agents.ppo` -- :class:`PPOLearner`, policy gradients in dreams or in the real game.
 - :mod:`wmrl.agents.evaluation` -- :func:`evaluate`, the protocol behind every score.
@@ -37,12 +39,14 @@ if TYPE_CHECKING:
     from wmrl.agents.evaluation import EvaluationResult, evaluate, evaluate_dream
     from wmrl.agents.fitness import DreamFitness, RealFitness
     from wmrl.agents.loading import load_agent
+    from wmrl.agents.posterior_agent import PosteriorAgent
     from wmrl.agents.ppo import PPOConfig, PPOLearner
     from wmrl.agents.problems import ArmProblem
     from wmrl.agents.reconstruction_emitter import Mutation, ReconstructionEmitter
     from wmrl.agents.recording import record
     from wmrl.agents.sb3 import SB3Agent, dream_vec_env, latent_vec_env
     from wmrl.agents.sliding_bandit import BanditScheduler, SlidingWindowUCB
+    from wmrl.agents.variational_search import VariationalSearch, VariationalSearchConfig
 
 __all__ = [
     "CMAES",
@@ -63,10 +67,13 @@ __all__ = [
     "Mutation",
     "PPOConfig",
     "PPOLearner",
+    "PosteriorAgent",
     "RealFitness",
     "ReconstructionEmitter",
     "SB3Agent",
     "SlidingWindowUCB",
+    "VariationalSearch",
+    "VariationalSearchConfig",
     "collect",
     "dream_vec_env",
     "evaluate",
@@ -89,12 +96,14 @@ _MODULES = {
     "evaluation": ("EvaluationResult", "evaluate", "evaluate_dream"),
     "fitness": ("DreamFitness", "RealFitness"),
     "loading": ("load_agent",),
+    "posterior_agent": ("PosteriorAgent",),
     "ppo": ("PPOConfig", "PPOLearner"),
     "problems": ("ArmProblem",),
     "reconstruction_emitter": ("Mutation", "ReconstructionEmitter"),
     "recording": ("record",),
     "sb3": ("SB3Agent", "dream_vec_env", "latent_vec_env"),
     "sliding_bandit": ("BanditScheduler", "SlidingWindowUCB"),
+    "variational_search": ("VariationalSearch", "VariationalSearchConfig"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

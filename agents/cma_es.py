@@ -113,7 +113,7 @@ class CMAES:
                 f"covariance: a full one of {size} parameters needs {8 * size**2 / 1e9:.1f} GB; "
                 "use covariance='diagonal' or a smaller controller"
             )
-        start = _initial_mean(fitness, init)
+        start = initial_mean(fitness, init)
         self._constants = cma_constants(size, self.config.population, diagonal=diagonal)
         self.state = cma_start(start, self.config.sigma, diagonal=diagonal)
         self._run = Run(
@@ -279,7 +279,7 @@ class CMAES:
             self.seconds = checkpoint.state["seconds"]
 
 
-def _initial_mean(fitness: Fitness, init: ControllerAgent | np.ndarray | None) -> np.ndarray:
+def initial_mean(fitness: Fitness, init: ControllerAgent | np.ndarray | None) -> np.ndarray:
     """``(N,) float64``."""
     size = fitness.controller.parameter_count
     if init is None:

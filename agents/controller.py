@@ -220,7 +220,7 @@ class ControllerAgent(Agent):
                 f"weights {sorted(artifact.tensors)}; wmrl.agents.load_agent opens any agent"
             )
         try:
-            _check_sizes(artifact.config["controller"], len(artifact.tensors["parameters"]))
+            check_sizes(artifact.config["controller"], len(artifact.tensors["parameters"]))
             config = build_config(ControllerConfig, artifact.config["controller"])
             return cls(config, artifact.tensors["parameters"].numpy(), eye=located_eye(artifact))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -229,7 +229,7 @@ class ControllerAgent(Agent):
             ) from error
 
 
-def _check_sizes(values: Mapping[str, Any], held: int) -> None:
+def check_sizes(values: Mapping[str, Any], held: int) -> None:
     """Raises :class:`ValueError` for a size beyond the number of weights: bounds are made of it."""
     for name in ("observation_size", "action_size"):
         if type(values[name]) is not int or not 1 <= values[name] <= held:

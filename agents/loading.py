@@ -10,7 +10,11 @@ from wmrl.artifact import ArtifactError, load_artifact
 from wmrl.device import resolve_device
 
 # Where each class of agent lives; a new one is added here.
-_CLASSES = {"ControllerAgent": "wmrl.agents.controller", "SB3Agent": "wmrl.agents.sb3"}
+_CLASSES = {
+    "ControllerAgent": "wmrl.agents.controller",
+    "PosteriorAgent": "wmrl.agents.posterior_agent",
+    "SB3Agent": "wmrl.agents.sb3",
+}
 
 
 def load_agent(name_or_path: str | Path, device: str | torch.device = "auto") -> Agent:

@@ -175,8 +175,8 @@ def write_table(rows: Sequence[dict[str, Any]], races: Sequence[dict[str, Any]])
         "are up to a batch; what DDE begins with, 100 to 300 arms, comes on top of its own.",
         "Stds are in radians, on the cells that the oracle, which knows the arm's gradients,",
         "reaches the centre of; an elite is anywhere in its cell, so that a gap may be",
-        "negative. Seconds are those of one core. Made by `wmrl reproduce dde`; every run is in",
-        "the JSON files of this folder.",
+        "negative. Seconds are wall time on one core, which may have had other work. Made by",
+        "`wmrl reproduce dde`; every run is in the JSON files of this folder.",
     ]
     for task in dict.fromkeys(row["task"] for row in rows):
         for budget in dict.fromkeys(row["budget"] for row in rows if row["task"] == task):

@@ -1,11 +1,12 @@
-"""Trains a controller, by evolution or by policy gradients, in a dream or in the real game.
+"""Trains a controller by evolution, by policy gradients, or as a posterior over controllers.
 
-Killed at any moment, the same command resumes it. The folder ends up with artifact/ and
-metrics.csv. Columns of CMA-ES, by generation: fitness/mean, /best and /std (of the candidates' mean
-returns), /not_finite (candidates without a score), search/sigma, /axis_ratio and /mean_norm. Those
-of PPO, by decision: rollout/ep_rew_mean and /ep_len_mean (last 100 episodes), and train/…, as
-Stable-Baselines3 defines them. Both: seconds of learning, and with --score-every score/mean and
-score/std in the game.
+In a dream or in the real game. Killed at any moment, the same command resumes it. The folder ends
+up with artifact/ and metrics.csv. Columns of CMA-ES, by generation: fitness/mean, /best and /std
+(of the candidates' mean returns), /not_finite (candidates without a score), search/sigma, /axis_ratio
+and /mean_norm; of the variational search the same of its draws, posterior/temperature, /divergence
+(from the prior, nats), /std and /mean_norm. Those of PPO, by decision: rollout/ep_rew_mean and
+/ep_len_mean (last 100 episodes), and train/…, as Stable-Baselines3 defines them. All: seconds of
+learning, and with --score-every score/mean and score/std in the game.
 """
 
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from wmrl.agents.cma_es import CMAES
     from wmrl.agents.evaluator import Evaluator
     from wmrl.agents.ppo import PPOLearner
+    from wmrl.agents.variational_search import VariationalSearch
     from wmrl.envs.eye import Eye
 
 
@@ -29,7 +31,7 @@ class Args:
 
     out: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
-    algorithm: Literal["cma-es", "ppo"] = "ppo"
+    algorithm: Literal["cma-es", "ppo", "variational"] = "ppo"
     """How it learns."""
     env: Literal["dream", "real"] = "dream"
     """Where it learns."""
@@ -67,17 +69,29 @@ class Args:
     log_std_final: float | None = None
     """PPO: the same at the end."""
     generations: int = 300
-    """CMA-ES: how many."""
-    population: int = 32
-    """CMA-ES: candidates a generation."""
+    """CMA-ES, variational: how many."""
+    population: int | None = None
+    """Controllers a generation: 32 for CMA-ES, 64 for variational search."""
     rollouts: int = 16
-    """CMA-ES: episodes for each candidate."""
+    """CMA-ES, variational: episodes for each controller."""
     sigma: float = 0.1
     """CMA-ES: the first step size."""
+    rank: int = 0
+    """Variational: directions in which parameters may be correlated; 0 for none."""
+    std: float = 0.1
+    """Variational: standard deviations of the posterior at the start."""
+    prior_std: float = 1.0
+    """Variational: standard deviation of the prior."""
+    alpha: float = 10.0
+    """Variational: temperature α at the start, in units of the returns."""
+    alpha_final: float | None = None
+    """Variational: the same at the end."""
+    returns: Literal["raw", "standardised", "ranks"] = "raw"
+    """Variational: returns as they are, or what replaces them and so changes the objective."""
     action_noise: float = 0.1
-    """CMA-ES in a dream: noise on actions, against exploiting what the dream gets wrong."""
+    """CMA-ES, variational, in a dream: noise on actions, against exploiting what is wrong in it."""
     saturation_penalty: float = 0.0
-    """CMA-ES in a dream: cost of a decision whose outputs are at their limits."""
+    """CMA-ES, variational, in a dream: cost of a decision whose outputs are at their limits."""
     score_every: int | None = None
     """Measure in the game after so many generations or chunks, for a curve."""
     score_episodes: int = 20
@@ -101,7 +115,7 @@ def main(args: Args) -> None:
     eye = Eye.open(args.task, args.vision, memory, device=args.device)
     init = None if args.init is None else load_agent(args.init)
     with ExitStack() as stack:
-        make = _evolution if args.algorithm == "cma-es" else _gradients
+        make = _gradients if args.algorithm == "ppo" else _evolution
         learner = make(args, eye, init, stack)
         learner.learn(
             max_seconds=None if args.minutes is None else 60 * args.minutes,
@@ -112,7 +126,10 @@ def main(args: Args) -> None:
     print(f"agent: {args.out / 'artifact'} (wmrl evaluate {args.out / 'artifact'} scores it)")
 
 
-def _evolution(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -> "CMAES":
+def _evolution(
+    args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack
+) -> "CMAES | VariationalSearch":
+    """What tries whole controllers."""
     from wmrl.agents.cma_es import CMAES, CMAESConfig
     from wmrl.agents.controller import ControllerAgent
     from wmrl.agents.fitness import (
@@ -121,9 +138,12 @@ def _evolution(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
         RealFitness,
         RealFitnessConfig,
     )
+    from wmrl.agents.variational_search import VariationalSearch, VariationalSearchConfig
 
     if init is not None and not isinstance(init, ControllerAgent):
-        raise ValueError(f"init: CMA-ES goes on from a ControllerAgent, got {type(init).__name__}")
+        raise ValueError(
+            f"init: {args.algorithm} goes on from a ControllerAgent, got {type(init).__name__}"
+        )
     hidden = args.hidden_sizes or (init.config.hidden_sizes if init else ())
     fitness: DreamFitness | RealFitness
     if args.env == "dream":
@@ -143,10 +163,24 @@ def _evolution(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
         fitness = stack.enter_context(
             RealFitness(eye, episodes, hidden_sizes=hidden, base=args.base, workers=args.workers)
         )
-    config = CMAESConfig(generations=args.generations, population=args.population, sigma=args.sigma)
-    return stack.enter_context(
-        CMAES(fitness, config, path=args.out, seed=args.seed, init=init, eye=_entry(args, eye))
+    shared: dict[str, Any] = {"path": args.out, "seed": args.seed, "init": init}
+    shared["eye"] = _entry(args, eye)
+    if args.algorithm == "variational":
+        posterior = VariationalSearchConfig(
+            generations=args.generations,
+            population=args.population or 64,
+            rank=args.rank,
+            std=args.std,
+            prior_std=args.prior_std,
+            temperature=args.alpha,
+            final_temperature=args.alpha_final,
+            returns=args.returns,
+        )
+        return stack.enter_context(VariationalSearch(fitness, posterior, **shared))
+    config = CMAESConfig(
+        generations=args.generations, population=args.population or 32, sigma=args.sigma
     )
+    return stack.enter_context(CMAES(fitness, config, **shared))
 
 
 def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -> "PPOLearner":

@@ -5,6 +5,7 @@ import pytest
 
 from wmrl.agents.controller import ControllerAgent
 from wmrl.agents.loading import load_agent
+from wmrl.agents.posterior_agent import PosteriorAgent
 from wmrl.agents.sb3 import SB3Agent
 from wmrl.artifact import load_artifact
 from wmrl.metrics import read_metrics
@@ -41,6 +42,19 @@ def test_evolution_in_the_game_goes_on_from_an_agent(words: list[str], tmp_path:
     agent = load_agent(tmp_path / "more" / "artifact")
     assert isinstance(agent, ControllerAgent)
     assert agent.config.hidden_sizes == (3,)
+
+
+@pytest.mark.parametrize("rank", ["0", "2"])
+def test_a_posterior_in_a_dream(words: list[str], tmp_path: Path, rank: str) -> None:
+    options = ["--algorithm", "variational", *EVOLUTION[2:], "--rank", rank, "--alpha-final", "1"]
+    assert run([*words, *options, "--score-every", "2", "--score-episodes", "1"]) == 0
+    agent = load_agent(tmp_path / "run" / "artifact")
+    assert isinstance(agent, PosteriorAgent)
+    assert agent.directions.shape[1] == int(rank)
+    assert load_artifact(tmp_path / "run" / "artifact").provenance["algorithm"] == "variational"
+    rows = read_metrics(tmp_path / "run" / "metrics.csv")
+    assert [row["posterior/temperature"] for row in rows] == [10.0, 1.0]
+    assert ["score/mean" in row for row in rows] == [False, True]
 
 
 @pytest.mark.parametrize("env", ["dream", "real"])
