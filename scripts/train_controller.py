@@ -2,11 +2,11 @@
 
 In a dream or in the real game. Killed at any moment, the same command resumes it. The folder ends
 up with artifact/ and metrics.csv. Columns of CMA-ES, by generation: fitness/mean, /best and /std
-(of the candidates' mean returns), /not_finite (candidates without a score), search/sigma, /axis_ratio
-and /mean_norm; of the variational search the same of its draws, posterior/temperature, /divergence
-(from the prior, nats), /std and /mean_norm. Those of PPO, by decision: rollout/ep_rew_mean and
-/ep_len_mean (last 100 episodes), and train/…, as Stable-Baselines3 defines them. All: seconds of
-learning, and with --score-every score/mean and score/std in the game.
+(of the candidates' mean returns), /not_finite (candidates without a score), search/sigma,
+/axis_ratio and /mean_norm; of the variational search the same of its draws, posterior/temperature,
+/divergence (from the prior, nats), /std and /mean_norm. Those of PPO, by decision:
+rollout/ep_rew_mean and /ep_len_mean (last 100 episodes), and train/…, as Stable-Baselines3 defines
+them. All: seconds of learning, and with --score-every score/mean and score/std in the game.
 """
 
 from contextlib import ExitStack
