@@ -31,3 +31,7 @@ wmrl compare-memories "$symbols"/round-*/data
 # Earlier experiments. Fashion-MNIST is that of Debian's package dataset-fashion-mnist.
 wmrl reproduce vqvae
 wmrl reproduce binary-vae
+wmrl reproduce kl
+wmrl reproduce dde # an arm and a method at a time: --tasks, --methods
+wmrl reproduce reuse --ship wmrl/artifacts
+wmrl reproduce codebook
