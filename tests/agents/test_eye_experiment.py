@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from toy_game import STEERED
 
 from wmrl.agents import eye_experiment
@@ -77,7 +78,13 @@ def attempt(stores: list[RolloutStore], judged: dict[str, np.ndarray]) -> Attemp
             "device": "cpu",
             "progress": False,
         }
-        return try_eye(path, **{**given, **options})
+        # Also where a fixture of the module calls: results are bits for a number of threads.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return try_eye(path, **{**given, **options})
+        finally:
+            torch.set_num_threads(threads)
 
     return attempt
 

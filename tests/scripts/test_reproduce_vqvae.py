@@ -91,4 +91,4 @@ def test_table() -> None:
         "2.0 ± 0.0 | 1.5 ± 0.0 | 1.2 ± 0.0 | 0.12 ± 0.00 |"
     ) in lines
     assert "Priors learned from the codes of 64 of them:" in lines
-    assert lines[-1].endswith("| bigram, of the code before | 10.0 ± 0.0 | 0.500 ± 0.000 |")
+    assert lines[-1].endswith("| bigram, of the code before | 10.0 | 0.500 |")
