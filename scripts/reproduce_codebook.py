@@ -124,6 +124,7 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
         titles = [title for title, _ in COLUMNS.values()]
         centred = [f"{title}, centred" for title in titles[2:]]
         heads = ["codebook", *titles, *centred]
+        heads = [head.replace("|", "\\|") for head in heads]  # else it would end a cell
         lines += [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
         for name in dict.fromkeys(row["variant"] for row in own):
             found = [row for row in own if row["variant"] == name]

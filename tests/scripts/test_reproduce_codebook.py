@@ -83,6 +83,7 @@ def test_the_table_has_a_row_for_each_codebook() -> None:
     centred = "1.50 ± 0.00 | 0.70 ± 0.00 | 0.60 ± 0.00 | 50% ± 0%"
     assert f"| as earlier | {shown} | {centred} |" in table
     assert "| without ReZero | 50.0% | 1 | one code |" in table
+    assert "| effective rank | mean \\|cos\\| | median |" in table
     assert "This project's" not in table
 
 
