@@ -1,16 +1,13 @@
 """CMA-ES: evolution of a controller, in dreams or in the real game."""
 
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 
-from wmrl.agents.agent import State
 from wmrl.agents.cma_update import (
     CMAState,
     cma_constants,
@@ -19,12 +16,9 @@ from wmrl.agents.cma_update import (
     cma_update,
 )
 from wmrl.agents.controller import ControllerAgent
-from wmrl.agents.evaluator import Evaluator
+from wmrl.agents.controller_search import ControllerSearch, fitness_figures, initial_mean
 from wmrl.agents.fitness import Fitness
-from wmrl.agents.progress import learning_progress
 from wmrl.agents.seeds import training_seed
-from wmrl.metrics import MetricsLogger
-from wmrl.run import Run
 from wmrl.seeding import numpy_generator
 
 _CHECKPOINT = "cma-es"
@@ -68,7 +62,7 @@ class CMAESConfig:
                 raise ValueError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
 
 
-class CMAES:
+class CMAES(ControllerSearch):
     """Evolves a controller's parameters (https://arxiv.org/abs/1604.00772).
 
     Its agent is the mean of the search distribution: unlike the best candidate ever seen, it was
@@ -92,6 +86,9 @@ class CMAES:
         ValueError: ``init`` does not fit, or the controller is too large for a full covariance.
     """
 
+    algorithm: ClassVar[str] = "cma-es"
+    title: ClassVar[str] = "CMA-ES"
+
     def __init__(
         self,
         fitness: Fitness,
@@ -102,10 +99,7 @@ class CMAES:
         init: ControllerAgent | np.ndarray | None = None,
         eye: Mapping[str, Any] | None = None,
     ) -> None:
-        self.fitness, self.config = fitness, config or CMAESConfig()
-        self.eye = dict(eye or {})
-        self.seconds = 0.0
-        self._seed = seed
+        self.config = config or CMAESConfig()
         size = fitness.controller.parameter_count
         diagonal = self.config.covariance == "diagonal"
         if size > _FULL_LIMIT and not diagonal:
@@ -116,22 +110,7 @@ class CMAES:
         start = initial_mean(fitness, init)
         self._constants = cma_constants(size, self.config.population, diagonal=diagonal)
         self.state = cma_start(start, self.config.sigma, diagonal=diagonal)
-        self._run = Run(
-            path,
-            config={
-                "learner": "CMAES",
-                "config": asdict(self.config),
-                "fitness": fitness.describe(),
-                "seed": seed,
-                "eye": self.eye,
-                "init": sha256(start.tobytes()).hexdigest(),
-            },
-        )
-        try:
-            self._restore()
-        except BaseException:
-            self._run.close()
-            raise
+        super().__init__(fitness, self.config, start, path=path, seed=seed, eye=eye)
 
     @property
     def generation(self) -> int:
@@ -139,77 +118,9 @@ class CMAES:
         return int(self.state.generation)
 
     @property
-    def done(self) -> bool:
-        """Whether all generations are done."""
-        return self.generation >= self.config.generations
-
-    @property
     def agent(self) -> ControllerAgent:
         """The mean of the search distribution, as an agent."""
         return ControllerAgent(self.fitness.controller, self.state.mean, eye=self.eye)
-
-    def learn(
-        self,
-        *,
-        max_seconds: float | None = None,
-        evaluator: Evaluator | None = None,
-        evaluate_every: int = 25,
-        progress: bool = True,
-    ) -> Self:
-        """Searches until ``config.generations``, from where the run's last checkpoint is.
-
-        Args:
-            max_seconds: stop after the generation in which so many seconds are over, counted
-                over all sessions of this run.
-            evaluator: measures the agent for curves; its time does not count.
-            evaluate_every: generations between measurements.
-            progress: show a progress bar.
-
-        Returns:
-            Itself.
-
-        Raises:
-            FloatingPointError: scores are not finite, and ``config.not_finite`` says to stop.
-        """
-        limit = np.inf if max_seconds is None else max_seconds
-        with (
-            MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
-            learning_progress("CMA-ES", total=self.config.generations, show=progress) as advance,
-        ):
-            while not self.done and self.seconds < limit:
-                started = time.perf_counter()
-                row = self._generate()
-                self.seconds += time.perf_counter() - started
-                row["seconds"] = self.seconds
-                if evaluator is not None and self.generation % evaluate_every == 0:
-                    row |= evaluator(self.agent)
-                logger.log(self.generation, row)
-                over = self.done or self.seconds >= limit
-                if over or self.generation % self.config.checkpoint_every == 0:
-                    self._checkpoint()
-                advance(self.generation, f"mean {row['fitness/mean']:.1f}")
-        return self
-
-    def predict(
-        self,
-        observation: np.ndarray,
-        state: State | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, State | None]:
-        """The agent's :meth:`~wmrl.agents.agent.Agent.predict`."""
-        return self.agent.predict(observation, state, episode_start, deterministic)
-
-    def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
-        """Writes the agent as an artifact and returns its digest."""
-        own = {
-            "algorithm": "cma-es",
-            "config": asdict(self.config),
-            "fitness": self.fitness.describe(),
-            "seed": self._seed,
-            "generations": self.generation,
-        }
-        return self.agent.save(path, provenance=own | dict(provenance or {}))
 
     @classmethod
     def load(
@@ -225,47 +136,21 @@ class CMAES:
         init = ControllerAgent.load(name_or_path)
         return cls(fitness, config, path=path, seed=seed, init=init, eye=init.eye)
 
-    def close(self) -> None:
-        """Gives the run's folder free. The fitness is the caller's to close."""
-        self._run.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def _generate(self) -> dict[str, float]:
         """One generation; returns its metrics."""
         generation = self.generation
         generator = numpy_generator(self._seed, "cma-es", generation)
         candidates = cma_sample(self.state, self._constants, generator)
         seed = training_seed(self._seed, "cma-es", generation, "fitness")
-        scores = self.fitness(candidates.astype(np.float32), seed)
-        fitness = np.asarray(scores, np.float64).reshape(len(candidates), -1).mean(1)
-        finite = np.isfinite(fitness)
-        self._check_finite(finite)
+        fitness, finite = self._returns(candidates, seed)
         order = np.argsort(-np.where(finite, fitness, -np.inf), kind="stable")
         self.state = cma_update(self.state, candidates, order, self._constants)
         return {
-            "fitness/mean": float(fitness[finite].mean()),
-            "fitness/best": float(fitness[finite].max()),
-            "fitness/std": float(fitness[finite].std()),
-            "fitness/not_finite": float((~finite).sum()),
+            **fitness_figures(fitness, finite),
             "search/sigma": float(self.state.sigma),
             "search/axis_ratio": float(self.state.scales.max() / self.state.scales.min()),
             "search/mean_norm": float(np.linalg.norm(self.state.mean)),
         }
-
-    def _check_finite(self, finite: np.ndarray) -> None:
-        bad = int((~finite).sum())
-        allowed = 0 if self.config.not_finite == "raise" else len(finite) // 2
-        if bad > allowed:
-            raise FloatingPointError(
-                f"fitness: {bad} of {len(finite)} candidates of generation {self.generation} have "
-                f"a score that is not finite (at most {allowed} are allowed); check the memory's "
-                "predictions, or lower sigma"
-            )
 
     def _checkpoint(self) -> None:
         tensors = {name: torch.from_numpy(value) for name, value in self.state._asdict().items()}
@@ -277,17 +162,3 @@ class CMAES:
             arrays = {name: tensor.numpy() for name, tensor in checkpoint.tensors.items()}
             self.state = CMAState(**arrays)
             self.seconds = checkpoint.state["seconds"]
-
-
-def initial_mean(fitness: Fitness, init: ControllerAgent | np.ndarray | None) -> np.ndarray:
-    """``(N,) float64``."""
-    size = fitness.controller.parameter_count
-    if init is None:
-        return np.zeros(size)
-    if isinstance(init, ControllerAgent):
-        if init.config != fitness.controller:
-            raise ValueError(f"init: expected an agent of {fitness.controller}, got {init.config}")
-        init = init.parameters
-    if init.shape != (size,) or not np.isfinite(init).all():
-        raise ValueError(f"init: expected {size} finite numbers, got shape {init.shape}")
-    return np.array(init, np.float64)

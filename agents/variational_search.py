@@ -1,30 +1,24 @@
 """Variational policy search: a posterior over controllers, in dreams or in the real game."""
 
 import math
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from hashlib import sha256
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
-from wmrl.agents.agent import State
-from wmrl.agents.cma_es import initial_mean
 from wmrl.agents.controller import ControllerAgent
-from wmrl.agents.evaluator import Evaluator
+from wmrl.agents.controller_search import ControllerSearch, fitness_figures, initial_mean
 from wmrl.agents.fitness import Fitness
 from wmrl.agents.posterior_agent import PosteriorAgent
-from wmrl.agents.progress import learning_progress
 from wmrl.agents.seeds import training_seed
 from wmrl.elbo_gradient import control_variate_mean, scores
 from wmrl.factor import Factor
 from wmrl.gaussian_factors import LowRankNormalFactor, NormalFactor
-from wmrl.metrics import MetricsLogger
-from wmrl.run import Run
 from wmrl.seeding import torch_generator
 
 _CHECKPOINT = "variational"
@@ -99,7 +93,7 @@ class VariationalSearchConfig:
         return float(self.temperature * (last / self.temperature) ** share)
 
 
-class VariationalSearch:
+class VariationalSearch(ControllerSearch):
     """Learns a Gaussian posterior over a controller's parameters θ.
 
     The log joint is log p(θ) + return(θ) / α: the ELBO over α is the mean return of controllers
@@ -122,13 +116,15 @@ class VariationalSearch:
 
     Attributes:
         posterior: q, of float64 parameters.
-        generation: how many are done.
         seconds: time spent searching so far, over all sessions.
 
     Raises:
         RunError: the folder is in use, or belongs to a run of another configuration.
         ValueError: ``init`` does not fit.
     """
+
+    algorithm: ClassVar[str] = "variational"
+    title: ClassVar[str] = "posterior"
 
     def __init__(
         self,
@@ -140,33 +136,16 @@ class VariationalSearch:
         init: ControllerAgent | np.ndarray | None = None,
         eye: Mapping[str, Any] | None = None,
     ) -> None:
-        self.fitness, self.config = fitness, config or VariationalSearchConfig()
-        self.eye = dict(eye or {})
-        self.generation, self.seconds = 0, 0.0
-        self._seed = seed
+        self.config = config or VariationalSearchConfig()
+        self._done = 0
         start = initial_mean(fitness, init)
         self.posterior = make_posterior(start, self.config, seed=seed)
-        self._run = Run(
-            path,
-            config={
-                "learner": "VariationalSearch",
-                "config": asdict(self.config),
-                "fitness": fitness.describe(),
-                "seed": seed,
-                "eye": self.eye,
-                "init": sha256(start.tobytes()).hexdigest(),
-            },
-        )
-        try:
-            self._restore()
-        except BaseException:
-            self._run.close()
-            raise
+        super().__init__(fitness, self.config, start, path=path, seed=seed, eye=eye)
 
     @property
-    def done(self) -> bool:
-        """Whether all generations are done."""
-        return self.generation >= self.config.generations
+    def generation(self) -> int:
+        """How many generations are done."""
+        return self._done
 
     @property
     def agent(self) -> PosteriorAgent:
@@ -179,70 +158,6 @@ class VariationalSearch:
             arrays.get("directions"),
             eye=self.eye,
         )
-
-    def learn(
-        self,
-        *,
-        max_seconds: float | None = None,
-        evaluator: Evaluator | None = None,
-        evaluate_every: int = 25,
-        progress: bool = True,
-    ) -> Self:
-        """Searches until ``config.generations``, from where the run's last checkpoint is.
-
-        Args:
-            max_seconds: stop after the generation in which so many seconds are over, counted
-                over all sessions of this run.
-            evaluator: measures the agent for curves; its time does not count.
-            evaluate_every: generations between measurements.
-            progress: show a progress bar.
-
-        Returns:
-            Itself.
-
-        Raises:
-            FloatingPointError: returns are not finite, and ``config.not_finite`` says to stop.
-        """
-        limit = np.inf if max_seconds is None else max_seconds
-        total = self.config.generations
-        with (
-            MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
-            learning_progress("posterior", total=total, show=progress) as advance,
-        ):
-            while not self.done and self.seconds < limit:
-                started = time.perf_counter()
-                row = self._generate()
-                self.seconds += time.perf_counter() - started
-                row["seconds"] = self.seconds
-                if evaluator is not None and self.generation % evaluate_every == 0:
-                    row |= evaluator(self.agent)
-                logger.log(self.generation, row)
-                over = self.done or self.seconds >= limit
-                if over or self.generation % self.config.checkpoint_every == 0:
-                    self._checkpoint()
-                advance(self.generation, f"mean {row['fitness/mean']:.1f}")
-        return self
-
-    def predict(
-        self,
-        observation: np.ndarray,
-        state: State | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, State | None]:
-        """The agent's :meth:`~wmrl.agents.agent.Agent.predict`."""
-        return self.agent.predict(observation, state, episode_start, deterministic)
-
-    def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
-        """Writes the agent as an artifact and returns its digest."""
-        own = {
-            "algorithm": "variational",
-            "config": asdict(self.config),
-            "fitness": self.fitness.describe(),
-            "seed": self._seed,
-            "generations": self.generation,
-        }
-        return self.agent.save(path, provenance=own | dict(provenance or {}))
 
     @classmethod
     def load(
@@ -259,16 +174,6 @@ class VariationalSearch:
         start = init.parameters.astype(np.float64)
         return cls(fitness, config, path=path, seed=seed, init=start, eye=init.eye)
 
-    def close(self) -> None:
-        """Gives the run's folder free. The fitness is the caller's to close."""
-        self._run.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def _generate(self) -> dict[str, float]:
         """One generation; returns its metrics."""
         config, generation = self.config, self.generation
@@ -276,24 +181,18 @@ class VariationalSearch:
         with torch.no_grad():
             drawn = self.posterior.draw(config.population, generator)
         seed = training_seed(self._seed, "variational", generation, "fitness")
-        found = self.fitness(drawn.numpy().astype(np.float32), seed)
-        returns = np.asarray(found, np.float64).reshape(len(drawn), -1).mean(1)
-        finite = np.isfinite(returns)
-        self._check_finite(finite)
+        returns, finite = self._returns(drawn.numpy(), seed)
         alpha = config.temperature_at(generation)
         kept = np.where(finite, returns, returns[finite].min())
         utilities = torch.from_numpy(transformed(kept, config.returns) / alpha)
         step = natural_step(self.posterior, drawn, utilities, prior_std=config.prior_std)
         longest = math.sqrt(drawn.shape[1] / config.population)
         self._move(step, longest=longest)
-        self.generation += 1
+        self._done += 1
         divergence = float(prior_divergence(self.posterior, config.prior_std).detach())
         std = self.posterior.std
         return {
-            "fitness/mean": float(returns[finite].mean()),
-            "fitness/best": float(returns[finite].max()),
-            "fitness/std": float(returns[finite].std()),
-            "fitness/not_finite": float((~finite).sum()),
+            **fitness_figures(returns, finite),
             "posterior/temperature": alpha,
             "posterior/divergence": divergence,
             "posterior/std": float(std.mean()),
@@ -318,16 +217,6 @@ class VariationalSearch:
                 moved = (std_rate * step["directions"]).clamp(-limit, limit)
                 parameters["directions"].add_(moved)
 
-    def _check_finite(self, finite: np.ndarray) -> None:
-        bad = int((~finite).sum())
-        allowed = 0 if self.config.not_finite == "raise" else len(finite) // 2
-        if bad > allowed:
-            raise FloatingPointError(
-                f"fitness: {bad} of {len(finite)} controllers of generation {self.generation} have "
-                f"a return that is not finite (at most {allowed} are allowed); check the memory's "
-                "predictions, or lower std"
-            )
-
     def _checkpoint(self) -> None:
         tensors = {name: p.detach() for name, p in self.posterior.named_parameters()}
         state = {"generation": self.generation, "seconds": self.seconds}
@@ -337,7 +226,7 @@ class VariationalSearch:
         checkpoint = self._run.load_checkpoint(_CHECKPOINT)
         if checkpoint is not None:
             self.posterior.load_state_dict(checkpoint.tensors)
-            self.generation = checkpoint.state["generation"]
+            self._done = checkpoint.state["generation"]
             self.seconds = checkpoint.state["seconds"]
 
 
@@ -365,8 +254,7 @@ def transformed(returns: np.ndarray, kind: str) -> np.ndarray:
         return returns
     values = returns
     if kind == "ranks":
-        _, inverse, counts = np.unique(returns, return_inverse=True, return_counts=True)
-        values = (np.cumsum(counts) - 0.5 * (counts + 1.0))[inverse]
+        values = rankdata(returns)
     centred: np.ndarray = values - values.mean()
     spread = centred.std()
     return centred / spread if spread > 0 else np.zeros_like(centred)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import logsumexp
 
 from wmrl.log_joint import LogJoint
 from wmrl.variational_family import VariationalFamily, summed
@@ -74,8 +75,7 @@ def importance_check(
         raise ValueError(
             f"log_joint: expected numbers, got NaN or +∞ at {count} of {samples} draws"
         )
-    highest = log_weights.max()
-    evidence = highest + np.log(np.exp(log_weights - highest).mean())
+    evidence = logsumexp(log_weights) - math.log(samples)
     return ImportanceCheck(
         elbo=float(log_weights.mean()),
         elbo_se=float(log_weights.std(ddof=1) / np.sqrt(samples)),
