@@ -1,6 +1,5 @@
 """Searches for elites side by side: from the same start, with the same archive and budget."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ import numpy as np
 from wmrl.agents.arm_oracle import solve_targets
 from wmrl.agents.dde import DDE, DDEConfig, EncodingConfig
 from wmrl.agents.elites import ArchiveConfig, Elites, load_elites
+from wmrl.agents.kept_report import KeptReport
 from wmrl.agents.problems import ArmProblem
 from wmrl.agents.ribs_search import RibsMethod, search_with_ribs
 from wmrl.envs.arm import Arm
 from wmrl.metrics import read_metrics
-from wmrl.report_files import write_report
 from wmrl.vector_vae import VectorVAEConfig
 from wmrl.vector_vqvae import VectorVQVAEConfig
 
@@ -121,7 +120,7 @@ def run_search(
     Raises:
         ValueError: the folder holds a search of other settings.
     """
-    report, kept = path / "result.json", path / "elites"
+    kept = path / "elites"
     config = None if method in _RIBS else _dde_config(task, method, evaluations)
     asked = {
         "problem": task.problem.describe(),
@@ -131,15 +130,9 @@ def run_search(
         "fill": task.fill,
         "seed": seed,
     }
-    asked = json.loads(json.dumps(asked))  # tuples are lists there
-    if report.exists():
-        summary: dict[str, Any] = json.loads(report.read_text())
-        if summary["asked"] != asked:
-            raise ValueError(
-                f"path: expected a folder of this search, {path} holds one of other settings; "
-                "choose another, or delete it"
-            )
-        return summary, load_elites(kept)[0]
+    report = KeptReport(path / "result.json", asked, what="search")
+    if report.found is not None:
+        return report.found, load_elites(kept)[0]
     if config is None:
         found = search_with_ribs(
             task.problem,
@@ -161,9 +154,8 @@ def run_search(
             elites, seconds, training = search.elites, search.seconds, search.training_seconds
         rows = [_short(row) for row in read_metrics(path / "run" / "metrics.csv")]
     elites.save(kept, task.problem.archive)
-    summary = {"asked": asked, "rows": rows, "seconds": seconds, "training_seconds": training}
-    write_report(report, summary)
-    return summary, elites
+    times = {"seconds": seconds, "training_seconds": training}
+    return report.keep({"rows": rows, **times}), elites
 
 
 def _dde_config(task: EliteTask, method: Method, evaluations: int) -> DDEConfig:
@@ -194,22 +186,14 @@ def least_stds(task: EliteTask, path: Path) -> np.ndarray:
     Raises:
         ValueError: the folder holds that of another problem.
     """
-    problem, report = task.problem, path / "oracle.json"
-    asked = json.loads(json.dumps(problem.describe()))
-    if report.exists():
-        found: dict[str, Any] = json.loads(report.read_text())
-        if found["asked"] != asked:
-            raise ValueError(
-                f"path: expected a folder of this problem, {path} holds the oracle of another; "
-                "choose another, or delete it"
-            )
-        return np.array(found["stds"], float)  # where there is none, JSON has null
+    problem = task.problem
+    report = KeptReport(path / "oracle.json", problem.describe(), what="oracle")
+    if report.found is not None:
+        return np.array(report.found["stds"], float)  # where there is none, JSON has null
     points = (2.0 * problem.archive.centres() - 1.0) * problem.arm.reach
     solved = solve_targets(points, problem.arm)
     stds = np.where(solved.solved, solved.std, np.nan)
-    path.mkdir(parents=True, exist_ok=True)
-    listed = [None if np.isnan(std) else float(std) for std in stds]
-    write_report(report, {"asked": asked, "stds": listed})
+    report.keep({"stds": [None if np.isnan(std) else float(std) for std in stds]})
     return stds
 
 

@@ -14,12 +14,12 @@ from gymnasium.vector import AutoresetMode
 
 from wmrl.agents.evaluation import evaluate
 from wmrl.agents.eye_entry import eye_entry
+from wmrl.agents.kept_report import KeptReport
 from wmrl.agents.ppo import PPOConfig, PPOLearner
 from wmrl.code_memory import CodeMemoryConfig
 from wmrl.envs.dream_vector import DreamVectorEnv
 from wmrl.envs.eye import Eye
 from wmrl.envs.tasks import Task
-from wmrl.report_files import write_report
 from wmrl.seeding import integer_seed
 from wmrl.store import RolloutStore
 from wmrl.train_ensemble import train_ensemble
@@ -98,27 +98,17 @@ def try_eye(
         RunError: a stage's folder is in use, or belongs to another trial.
     """
     path, config = Path(path), config or EyeTrialConfig()
-    asked = json.loads(
-        json.dumps(
-            {
-                "task": task.name,
-                "config": asdict(config),
-                "seed": seed,
-                "seen": [store.content_hash() for store in seen],
-                "world": [store.content_hash() for store in world],
-                "judged": {name: _digest(frames) for name, frames in judged.items()},
-            }
-        )
-    )
-    kept = path / "result.json"
-    if kept.exists():
-        found: dict[str, Any] = json.loads(kept.read_text())
-        if found["asked"] != asked:
-            raise ValueError(
-                f"path: expected a folder of this trial, {path} holds one of other settings; "
-                "choose another, or delete it"
-            )
-        return found
+    asked = {
+        "task": task.name,
+        "config": asdict(config),
+        "seed": seed,
+        "seen": [store.content_hash() for store in seen],
+        "world": [store.content_hash() for store in world],
+        "judged": {name: _digest(frames) for name, frames in judged.items()},
+    }
+    report = KeptReport(path / "result.json", asked, what="trial")
+    if report.found is not None:
+        return report.found
     vision = train_vision(
         seen,
         path / "vision",
@@ -144,18 +134,17 @@ def try_eye(
         path / "driver", episodes=config.episodes, eye=eye, workers=workers, progress=progress
     )
     member = json.loads((path / "memory/member-0/report.json").read_text())
-    report = {
-        "asked": asked,
-        "seed": seed,
-        "eye": figures,
-        "memory": member["held_out"],
-        "mean": score.mean,
-        "std": score.std,
-        "returns": list(score.returns),
-        "base": score.base,
-    }
-    write_report(kept, report)
-    return report
+    return report.keep(
+        {
+            "seed": seed,
+            "eye": figures,
+            "memory": member["held_out"],
+            "mean": score.mean,
+            "std": score.std,
+            "returns": list(score.returns),
+            "base": score.base,
+        }
+    )
 
 
 def _digest(frames: np.ndarray) -> str:

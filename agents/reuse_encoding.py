@@ -1,7 +1,7 @@
 """Encodings to search with again: learned once, from what a search for elites has ended with."""
 
-import json
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from wmrl.agents.dde import EncodingConfig, make_encoding
+from wmrl.agents.kept_report import KeptReport
 from wmrl.encoding import Encoding, load_encoding
 from wmrl.encoding_trainer import EncodingTrainer, EncodingTrainingConfig
 from wmrl.envs.arm import Arm
-from wmrl.report_files import write_report
 from wmrl.seeding import torch_generator
 from wmrl.vector_vae import VectorVAE, VectorVAEConfig
 from wmrl.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
@@ -70,23 +70,16 @@ def learn_encoding(
     Raises:
         ValueError: the folder holds an encoding of other settings, or there are too few poses.
     """
-    report = path / "report.json"
     given = torch.from_numpy(np.asarray(vectors, np.float32))
     asked = {
         "config": asdict(config),
         "training": asdict(training),
         "seed": seed,
-        "vectors": [len(given), float(given.double().sum())],
+        "vectors": sha256(given.numpy().tobytes()).hexdigest(),
     }
-    asked = json.loads(json.dumps(asked))  # tuples are lists there
-    if report.exists():
-        kept: dict[str, Any] = json.loads(report.read_text())
-        if kept["asked"] != asked:
-            raise ValueError(
-                f"path: expected a folder of this encoding, {path} holds one of other settings; "
-                "choose another, or delete it"
-            )
-        return load_encoding(path / "artifact", device="cpu"), kept["held_out"]
+    report = KeptReport(path / "report.json", asked, what="encoding")
+    if report.found is not None:
+        return load_encoding(path / "artifact", device="cpu"), report.found["held_out"]
     if len(given) < 20:
         raise ValueError(f"vectors: expected at least 20 to learn from, got {len(given)}")
     order = torch.randperm(len(given), generator=torch_generator(seed, "reuse", "held-out"))
@@ -96,7 +89,7 @@ def learn_encoding(
     trainer.fit(learned)
     trainer.encoding.save(path / "artifact", provenance=asked)
     figures = judge_encoding(trainer.encoding, judged)
-    write_report(report, {"asked": asked, "held_out": figures})
+    report.keep({"held_out": figures})
     return trainer.encoding, figures
 
 

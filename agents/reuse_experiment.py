@@ -1,6 +1,5 @@
 """What elites teach, used again: targets that are reached on angles, on latents and in codes."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -13,12 +12,12 @@ from wmrl.agents.arm_oracle import solve_targets
 from wmrl.agents.cma_search import CMASearch
 from wmrl.agents.code_search import CodeSearch, CodeSearchConfig
 from wmrl.agents.elites import Elites, disc_centres
+from wmrl.agents.kept_report import KeptReport
 from wmrl.agents.pose_search import PoseSearchResult, search_pose
 from wmrl.agents.reach_objective import ReachObjective
 from wmrl.encoding import Encoding
 from wmrl.envs.arm import Arm
 from wmrl.envs.arm_latents import ArmLatents
-from wmrl.report_files import write_report
 from wmrl.seeding import integer_seed
 from wmrl.vector_vqvae import VectorVQVAE
 
@@ -131,7 +130,6 @@ def search_targets(
         ValueError: the folder holds results of other settings, or the encoding is of another kind
             than the method, or it begins with elites and there are no ``starts``, or the reverse.
     """
-    report = path / "result.json"
     if (encoding is None) != (method.space == "angles"):
         raise ValueError(f"encoding: expected one for latents and codes only, got {encoding}")
     if (starts is not None) != (method.space == "angles" and method.data == "elites"):
@@ -149,15 +147,9 @@ def search_targets(
     }
     if starts is not None:
         asked["starts"] = sha256(np.asarray(starts, np.float32).tobytes()).hexdigest()
-    asked = json.loads(json.dumps(asked))  # tuples are lists there
-    if report.exists():
-        kept: dict[str, Any] = json.loads(report.read_text())
-        if kept["asked"] != asked:
-            raise ValueError(
-                f"path: expected a folder of these searches, {path} holds those of other "
-                "settings; choose another, or delete it"
-            )
-        rows: list[dict[str, Any]] = kept["rows"]
+    report = KeptReport(path / "result.json", asked, what="search")
+    if report.found is not None:
+        rows: list[dict[str, Any]] = report.found["rows"]
         return rows
     if starts is None:
         starts = np.zeros((len(targets), arm.joints))
@@ -171,7 +163,7 @@ def search_targets(
         {"target": target.tolist(), **{k: v for k, v in vars(each).items() if k != "pose"}}
         for target, each in zip(targets, found, strict=True)
     ]
-    write_report(report, {"asked": asked, "rows": rows})
+    report.keep({"rows": rows})
     return rows
 
 

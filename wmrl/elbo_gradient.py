@@ -103,7 +103,7 @@ def choose_estimators(
     """For each variable the estimator of less variance that it allows.
 
     That is the reparameterised one, where its factor can be and where every term that depends on it
-    has a gradient.
+    has a gradient. Of a term that jumps, the gradient misses the jumps: ask for scores there.
     """
     values: dict[str, Tensor] = {}
     for name, factor in family.items():

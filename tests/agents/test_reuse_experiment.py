@@ -59,7 +59,7 @@ def test_each_search_is_made_once_and_says_the_truth(name, encodings, tmp_path) 
     np.testing.assert_allclose([row["std"] for row in rows], -found.fitness, atol=1e-5)
     assert [row["collides"] for row in rows] == (~found.feasible).tolist()
     assert search(0) == rows
-    with pytest.raises(ValueError, match="holds those of other settings"):
+    with pytest.raises(ValueError, match="holds one of other settings"):
         search(1)
 
 
@@ -78,7 +78,7 @@ def test_searches_begin_where_they_are_told(tmp_path) -> None:
     assert all(row["distance"] < 0.03 for row in rows)
     with pytest.raises(ValueError, match="starts: expected poses for searches that begin with"):
         search_targets(METHODS["elite"], arm, targets, tmp_path, encoding=None)
-    with pytest.raises(ValueError, match="holds those of other settings"):
+    with pytest.raises(ValueError, match="holds one of other settings"):
         search_targets(
             METHODS["elite"],
             arm,
