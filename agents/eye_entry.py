@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from wmrl.artifact import Artifact, ArtifactError
+from wmrl.artifact import Artifact, ArtifactError, find_artifact, shipped_artifacts
 from wmrl.envs.eye import Eye
 from wmrl.memory import matching_memory
 
@@ -34,6 +34,17 @@ def eye_entry(eye: Eye, *, vision: str | Path, memory: str | Path | None = None)
         "memory_digest": None if eye.memory is None else eye.memory.digest,
         "frame_skip": eye.frame_skip,
     }
+
+
+def lasting_name(name_or_path: str) -> str:
+    """A shipped name as it is, and a path in full: the agent may be opened from elsewhere.
+
+    Raises:
+        ArtifactError: there is no such artifact.
+    """
+    if name_or_path in ("auto", *shipped_artifacts()):
+        return name_or_path
+    return str(find_artifact(name_or_path).resolve())
 
 
 def _names_an_eye(eye: dict[str, Any]) -> bool:

@@ -39,7 +39,8 @@ class EyeTrialConfig:
         vision_training: how it learns.
         memory: sizes of a memory in its codes.
         memory_training: how each memory learns.
-        members: memories that dream as one.
+        members: memories that dream as one; what they disagree on lowers the dreamed reward, which
+            keeps the driver from living on what one of them gets wrong.
         dream: how PPO learns in their dream.
         dreams: dreams at once.
         decisions: that a dream lasts.
@@ -47,13 +48,13 @@ class EyeTrialConfig:
     """
 
     vision: VQVAEConfig = field(default_factory=VQVAEConfig)
-    vision_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=1500))
+    vision_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=2500))
     memory: CodeMemoryConfig = field(default_factory=CodeMemoryConfig)
     memory_training: MemoryTrainingConfig = field(
-        default_factory=lambda: MemoryTrainingConfig.symbols(steps=1500)
+        default_factory=lambda: MemoryTrainingConfig.symbols(steps=3000)
     )
-    members: int = 1
-    dream: PPOConfig = field(default_factory=lambda: PPOConfig.dream(steps=750_000))
+    members: int = 2
+    dream: PPOConfig = field(default_factory=lambda: PPOConfig.dream(steps=1_000_000))
     dreams: int = 256
     decisions: int = 50
     episodes: int = 100

@@ -35,7 +35,9 @@ class VariationalSearchConfig:
         rank: directions in which parameters may be correlated; 0 for independent parameters.
         std: standard deviations at the start.
         prior_std: s of the prior N(0, s²) on each parameter.
-        temperature: α at the start, in units of the returns (or of what replaces them).
+        temperature: α at the start, in units of the returns (or of what replaces them). A nat of
+            divergence from the prior is worth so much return, and N parameters that begin at a
+            tenth of the prior's standard deviation have 1.8 N nats.
         final_temperature: α at the end, to which it falls geometrically; that of the start if None.
         returns: ``"raw"``; ``"standardised"`` within each generation, or their ``"ranks"``, spread
             evenly with a variance of 1. These two change the objective: the posterior is that of no
@@ -54,7 +56,7 @@ class VariationalSearchConfig:
     rank: int = 0
     std: float = 0.1
     prior_std: float = 1.0
-    temperature: float = 10.0
+    temperature: float = 0.1
     final_temperature: float | None = None
     returns: Literal["raw", "standardised", "ranks"] = "raw"
     learning_rate: float = 1.0
@@ -99,8 +101,10 @@ class VariationalSearch(ControllerSearch):
     The log joint is log p(θ) + return(θ) / α: the ELBO over α is the mean return of controllers
     drawn from q, less α times its divergence from the prior. The return's gradient is the score
     gradient with control variates of black-box variational inference (Ranganath, Gerrish and Blei
-    2014, https://arxiv.org/abs/1401.0118), the divergence's is exact; steps are natural gradients,
-    no longer than noise alone would make those of returns with a variance of 1.
+    2014, https://arxiv.org/abs/1401.0118), the divergence's is exact. Steps are natural gradients:
+    the mean's no longer than noise alone would make those of returns with a variance of 1, those of
+    the standard deviations divided by the spread of return / α where that is above 1. A low
+    temperature so has no more of the returns' noise than a high one.
 
     Its agent acts by the posterior's mean, and others can be drawn from it. A generation's
     controllers and seeds are functions of the root seed and the generation's number, so a run that
@@ -187,7 +191,8 @@ class VariationalSearch(ControllerSearch):
         utilities = torch.from_numpy(transformed(kept, config.returns) / alpha)
         step = natural_step(self.posterior, drawn, utilities, prior_std=config.prior_std)
         longest = math.sqrt(drawn.shape[1] / config.population)
-        self._move(step, longest=longest)
+        spread = float(utilities.std(correction=0))
+        self._move(step, longest=longest, share=1.0 / max(1.0, spread))
         self._done += 1
         divergence = float(prior_divergence(self.posterior, config.prior_std).detach())
         std = self.posterior.std
@@ -199,11 +204,18 @@ class VariationalSearch(ControllerSearch):
             "posterior/mean_norm": float(self.posterior.mean.norm()),
         }
 
-    def _move(self, step: dict[str, Tensor], *, longest: float) -> None:
-        """Goes a natural gradient step, or as much of it as is allowed."""
+    def _move(self, step: dict[str, Tensor], *, longest: float, share: float) -> None:
+        """Goes a natural gradient step, or as much of it as is allowed.
+
+        Args:
+            step: as :func:`natural_step` gives it.
+            longest: of the mean's part, in standard deviations.
+            share: of the other parts.
+        """
         size = len(step["loc"])
         own = self.config.std_learning_rate
         std_rate = (3.0 + math.log(size)) / (5.0 * math.sqrt(size)) if own is None else own
+        std_rate *= share
         parameters = dict(self.posterior.named_parameters())
         scale = parameters["log_scale"].detach().exp()
         length = float((step["loc"] / scale).norm())

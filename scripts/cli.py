@@ -67,6 +67,10 @@ COMMANDS = {
     "reproduce drivers": Command(
         "reproduce_drivers", "elites that drive, and an eye that learns from what they see"
     ),
+    "reproduce policies": Command(
+        "reproduce_policies",
+        "CMA-ES, variational search and PPO in the same dream, and a posterior's drivers",
+    ),
     "reproduce binary-vae": Command(
         "reproduce_binary_vae", "a VAE for binary vectors, in two regimes of its learning rate"
     ),

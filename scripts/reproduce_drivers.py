@@ -54,17 +54,17 @@ class Args:
     """Dreams for each driver."""
     confirm: int = 4
     """Real episodes for each elite."""
-    episodes: int = 2
+    episodes: int = 8
     """Real episodes of each elite that its frames are taken from."""
     least: float = 200.0
     """Mean return in the real game from which on an elite's frames are taken."""
     films: int = 150
     """Decisions of each elite's film; 0 for no films."""
-    vision_steps: int = 1500
+    vision_steps: int = 2500
     """Gradient steps of each eye."""
-    memory_steps: int = 1500
+    memory_steps: int = 3000
     """Gradient steps of each memory."""
-    dream_steps: int = 750_000
+    dream_steps: int = 1_000_000
     """Dreamed decisions of each driver."""
     score_episodes: int = 100
     """Episodes of each driver's score."""

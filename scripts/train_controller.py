@@ -82,7 +82,7 @@ class Args:
     """Variational: standard deviations of the posterior at the start."""
     prior_std: float = 1.0
     """Variational: standard deviation of the prior."""
-    alpha: float = 10.0
+    alpha: float = 0.1
     """Variational: temperature α at the start, in units of the returns."""
     alpha_final: float | None = None
     """Variational: the same at the end."""
@@ -234,22 +234,13 @@ def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
 
 
 def _entry(args: Args, eye: "Eye") -> dict[str, Any]:
-    from wmrl.agents.eye_entry import eye_entry
+    from wmrl.agents.eye_entry import eye_entry, lasting_name
 
     return eye_entry(
         eye,
-        vision=_lasting(args.vision),
-        memory=None if eye.memory is None else _lasting(args.memory),
+        vision=lasting_name(args.vision),
+        memory=None if eye.memory is None else lasting_name(args.memory),
     )
-
-
-def _lasting(name_or_path: str) -> str:
-    """A shipped name as it is, and a path in full: the agent may be opened from elsewhere."""
-    from wmrl.artifact import find_artifact, shipped_artifacts
-
-    if name_or_path in ("auto", *shipped_artifacts()):
-        return name_or_path
-    return str(find_artifact(name_or_path).resolve())
 
 
 def _evaluator(args: Args, eye: "Eye") -> "Evaluator":

@@ -9,9 +9,10 @@ import pytest
 from toy_game import STEERED
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
-from wmrl.agents.drive_film import DriveFilmConfig, film_drive
+from wmrl.agents.drive_film import DriveFilmConfig, film_drive, film_drivers
 from wmrl.envs.eye import Eye
 from wmrl.envs.latent import LatentEnv
+from wmrl.envs.panels import Panel, PanelDrawer
 
 
 @pytest.fixture(scope="module", params=["memory", "vision alone"])
@@ -109,3 +110,46 @@ def test_errors(eye: Eye, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"path: expected a name ending in \.mp4 or \.gif"):
         film_drive(driver(eye), tmp_path / "film.mov", eye=eye)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_drivers_side_by_side(eye: Eye, tmp_path: Path) -> None:
+    """Each panel is the film of its driver; one that is over is dimmed, and keeps its return."""
+    config = DriveFilmConfig(seed=3, decisions=12, width=80, crf=0)
+    agents = {"calm": driver(eye), "other": driver(eye, push=0.5)}
+    earned = film_drivers(agents, tmp_path / "both.mp4", eye=eye, config=config)
+    alone = {
+        name: film_drive(agent, tmp_path / f"{name}.mp4", eye=eye, config=config)
+        for name, agent in agents.items()
+    }
+    assert earned == alone
+    assert earned["calm"] != earned["other"]
+    _, both = frames(tmp_path / "both.mp4")
+    singles = {name: frames(tmp_path / f"{name}.mp4")[1] for name in agents}
+    assert len(both) == max(len(each) for each in singles.values())
+    drawer = PanelDrawer(width=80, height=60, text_size=14, gap=8)
+    blank = [Panel(label="", picture=np.zeros((1, 1, 3), np.uint8))] * 2
+    height, width = drawer.draw(blank).shape[:2]
+    assert both[0].shape == (height, width, 3)
+    last = both[-1][: height // 2].astype(float)
+    for left in (8, 8 + 80 + 8):
+        assert last[40:, left : left + 80].std() > 1
+    with pytest.raises(ValueError, match="agents: expected at least one"):
+        film_drivers({}, tmp_path / "none.mp4", eye=eye)
+
+
+def test_a_drive_that_is_over_is_dimmed(make_tiny: Any, tmp_path: Path) -> None:
+    tiny = make_tiny(STEERED)
+    eye = Eye.open(STEERED, tiny.vision, tiny.memory, device="cpu")
+    lengths = {push: len(played(eye, 3, driver(eye, push))[0]) for push in (-2.0, 0.0, 2.0)}
+    if len(set(lengths.values())) == 1:
+        pytest.fail(f"no drive ends before another: {lengths}")
+    agents = {str(push): driver(eye, push) for push in lengths}
+    config = DriveFilmConfig(seed=3, decisions=1000, width=80, crf=0)
+    film_drivers(agents, tmp_path / "film.mp4", eye=eye, config=config)
+    _, shown = frames(tmp_path / "film.mp4")
+    assert len(shown) == max(lengths.values())
+    first = min(lengths, key=lambda push: lengths[push])
+    left = 8 + 88 * list(lengths).index(first)
+    at = lengths[first]
+    before, after = (each[30:80, left : left + 80].std() for each in shown[at - 1 : at + 1])
+    assert after < 0.5 * before

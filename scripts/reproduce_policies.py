@@ -1,0 +1,249 @@
+"""Three ways to train controllers in the same dream: CMA-ES, variational search and PPO.
+
+Each has as many dreamed decisions, and its drivers are scored in that dream and in the unmodified
+game. Drivers drawn from the posterior, nearer to its mean and further from it, then show what its
+spread is worth. Killed at any moment, the same command goes on. The folder ends up with table.md,
+results.json, and drawn.mp4: drivers of one posterior on the same track.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from wmrl.scripts.tables import mean_and_spread
+
+if TYPE_CHECKING:
+    from wmrl.agents.policy_experiment import Method, PolicyTrialConfig
+    from wmrl.agents.posterior_agent import PosteriorAgent
+    from wmrl.envs.eye import Eye
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of ``wmrl reproduce policies``."""
+
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results/policies")
+    """Where the table and the film go."""
+    work: Path = Path("runs/reproduce-policies")
+    """Where everything is made; what is there is not made again."""
+    vision: str = "car-racing-vae"
+    """The eye: a shipped name, or the path of an artifact."""
+    memory: str = "auto"
+    """Its memory; "auto" for the shipped one of that eye."""
+    task: str = "car-racing"
+    """What to play: a task's name, or module:ATTRIBUTE of your own."""
+    methods: tuple[str, ...] = ()
+    """Ways to train; all of them if none."""
+    generations: int = 60
+    """Generations of the searches, 64 controllers each; PPO has as many decisions."""
+    rollouts: int = 16
+    """Dreams for each controller."""
+    score_episodes: int = 100
+    """Episodes of each driver's score."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One training of everything for each."""
+    draws: int = 25
+    """Drivers drawn from each posterior at each multiple of its standard deviations."""
+    draw_episodes: int = 4
+    """Real episodes of each."""
+    film_decisions: int = 250
+    """Decisions of the film; 0 for none."""
+    workers: int | None = None
+    """Processes that play; one a core if not given."""
+    device: str = "auto"
+    """Where the models run: auto, cpu, cuda …"""
+
+
+def main(args: Args) -> None:
+    """Trains what is not trained yet, and writes table and film."""
+    from wmrl.agents.eye_entry import eye_entry, lasting_name
+    from wmrl.agents.policy_experiment import METHODS, try_policy
+    from wmrl.envs.eye import Eye
+    from wmrl.report_files import write_report
+    from wmrl.versions import package_versions
+
+    methods: Sequence[Method] = args.methods or tuple(METHODS)  # type: ignore[assignment]
+    for method in methods:
+        if method not in METHODS:
+            raise ValueError(f"methods: expected some of {', '.join(METHODS)}, got {method!r}")
+    if not args.seeds:
+        raise ValueError("seeds: expected at least one, got none")
+    eye = Eye.open(args.task, args.vision, args.memory, device=args.device)
+    entry = eye_entry(eye, vision=lasting_name(args.vision), memory=lasting_name(args.memory))
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows, spreads = [], []
+    for seed in args.seeds:
+        for method in methods:
+            path = args.work / f"{method}-{seed}"
+            row = try_policy(
+                method,
+                path,
+                eye=eye,
+                config=_trial(args),
+                seed=seed,
+                entry=entry,
+                workers=args.workers,
+            )
+            rows.append({key: value for key, value in row.items() if key != "asked"})
+            shown = {key: row[key] for key in ("method", "seed", "dream", "mean", "std")}
+            print(json.dumps(shown))
+            if method.startswith("variational"):
+                found = _spread(args, eye, path, seed)
+                spreads += [{"method": method, "seed": seed, **each} for each in found]
+    filmed = [name for name in methods if name.startswith("variational")]
+    if filmed and args.film_decisions:
+        posterior = _posterior(args.work / f"{filmed[0]}-{args.seeds[0]}")
+        _film(args, eye, posterior, args.out / "drawn.mp4")
+    report = {
+        "args": json.loads(json.dumps(asdict(args), default=str)),
+        "trial": asdict(_trial(args)),
+        "versions": package_versions("gymnasium", "stable-baselines3", "cma"),
+        "rows": rows,
+        "spreads": spreads,
+    }
+    write_report(args.out / "results.json", report)
+    table = write_table(rows, spreads, args.draws, args.draw_episodes)
+    (args.out / "table.md").write_text(table)
+    print(table)
+
+
+def _trial(args: Args) -> "PolicyTrialConfig":
+    from dataclasses import replace
+
+    from wmrl.agents.policy_experiment import PolicyTrialConfig
+
+    config = PolicyTrialConfig()
+    return replace(
+        config,
+        generations=args.generations,
+        trials=replace(config.trials, rollouts=args.rollouts),
+        episodes=args.score_episodes,
+    )
+
+
+def _posterior(path: Path) -> "PosteriorAgent":
+    from wmrl.agents.posterior_agent import PosteriorAgent
+
+    return PosteriorAgent.load(path / "driver")
+
+
+def _spread(args: Args, eye: "Eye", path: Path, seed: int) -> list[dict[str, Any]]:
+    from wmrl.agents.policy_experiment import SpreadConfig, try_spread
+
+    return try_spread(
+        _posterior(path),
+        path,
+        eye=eye,
+        trials=_trial(args).trials,
+        config=SpreadConfig(draws=args.draws, dreams=args.rollouts, episodes=args.draw_episodes),
+        seed=seed,
+        workers=args.workers,
+    )
+
+
+def _film(args: Args, eye: "Eye", posterior: "PosteriorAgent", path: Path) -> None:
+    """The posterior's mean and drivers drawn around it, in the same episode."""
+    import torch
+
+    from wmrl.agents.agent import Agent
+    from wmrl.agents.drive_film import DriveFilmConfig, film_drivers
+
+    agents: dict[str, Agent] = {"mean": posterior}
+    for scale, count in ((0.5, 2), (1.0, 3), (2.0, 2)):
+        for number in range(count):
+            label = f"{scale:g} std, {'abc'[number]}"
+            agents[label] = posterior.sample(number, scale=scale)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
+    try:
+        config = DriveFilmConfig(decisions=args.film_decisions, width=200, speed=2.0)
+        film_drivers(agents, path, eye=eye, config=config)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def write_table(
+    rows: Sequence[dict[str, Any]], spreads: Sequence[dict[str, Any]], draws: int, episodes: int
+) -> str:
+    """What came out, as Markdown.
+
+    Args:
+        rows: drivers' scores, see :func:`~wmrl.agents.policy_experiment.try_policy`.
+        spreads: those of drawn drivers, see :func:`~wmrl.agents.policy_experiment.try_spread`.
+        draws: drivers at each multiple.
+        episodes: of each of them.
+    """
+    from wmrl.agents.policy_experiment import METHODS
+
+    seeds = len({row["seed"] for row in rows})
+    lines = [
+        "# Three ways to train in the same dream",
+        "",
+        f"Each has {rows[0]['steps'] / 1e6:.1f} million dreamed decisions; mean ± standard "
+        f"deviation over {seeds}",
+        "seeds of training. The dream score is that of deterministic drives in dreams of their",
+        f"own, the real one that of {len(rows[0]['returns'])} episodes of {rows[0]['base']}. "
+        "Made by `wmrl reproduce",
+        "policies`; every run is in [results.json](results.json).",
+        "",
+        "| way | in the dream | share of CMA-ES's | in the game | minutes of learning |",
+        "| --- " * 5 + "|",
+    ]
+    best = [row["dream"] for row in rows if row["method"] == "cma-es"]
+    for method, title in METHODS.items():
+        own = [row for row in rows if row["method"] == method]
+        if not own:
+            continue
+        dream = [row["dream"] for row in own]
+        share = f"{sum(dream) / len(dream) / (sum(best) / len(best)):.0%}" if best else "–"
+        cells = [
+            mean_and_spread(dream, ".1f"),
+            share,
+            mean_and_spread([row["mean"] for row in own], ".0f"),
+            mean_and_spread([row["seconds"] / 60 for row in own], ".1f"),
+        ]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    if not spreads:
+        return "\n".join([*lines, ""])
+    lines += [
+        "",
+        "## What a posterior's spread is worth",
+        "",
+        f"{draws} drivers drawn from each posterior at each multiple of its standard deviations, "
+        f"{episodes}",
+        "episodes each in the game as this project draws it (same physics and tracks). The",
+        "correlation (Spearman) is that of drivers' returns in the dream with those in the game:",
+        "whether the dream knows which of them is the better one. [drawn.mp4](drawn.mp4) shows",
+        "some on the same track.",
+        "",
+        "| way | multiple | in the dream | in the game | spread of drivers there | correlation |",
+        "| --- " * 6 + "|",
+    ]
+    for method, title in METHODS.items():
+        for scale in dict.fromkeys(each["scale"] for each in spreads):
+            own = [e for e in spreads if (e["method"], e["scale"]) == (method, scale)]
+            if own:
+                lines.append(f"| {title} | {_multiple(scale)} | {' | '.join(_spread_cells(own))} |")
+    return "\n".join([*lines, ""])
+
+
+def _multiple(scale: float) -> str:
+    return f"{scale:g}" if scale else "the mean alone"
+
+
+def _spread_cells(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Of one method and scale, all seeds."""
+    import numpy as np
+
+    cells = [
+        mean_and_spread([float(np.mean(row[kind])) for row in rows], form)
+        for kind, form in (("dream", ".1f"), ("real", ".0f"))
+    ]
+    if rows[0]["correlation"] is None:
+        return [*cells, "–", "–"]
+    cells.append(mean_and_spread([float(np.std(row["real"], ddof=1)) for row in rows], ".0f"))
+    return [*cells, mean_and_spread([row["correlation"] for row in rows], ".2f")]
