@@ -5,9 +5,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.box2d.car_racing import CarRacing
 from gymnasium.error import ResetNeeded
 from gymnasium.wrappers import OrderEnforcing
 
+from wmrl.envs.sparse_drawing import SparseDrawing
 from wmrl.envs.tasks import Task, find_task
 
 
@@ -33,7 +35,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
     the episode terminates count in full.
 
     A base that offers ``advance(action, frames) -> (reward, terminated, truncated, info)`` and
-    ``observe() -> frame`` is drawn only once a decision.
+    ``observe() -> frame`` is drawn only once a decision, and so is Gymnasium's own CarRacing (see
+    :class:`~wmrl.envs.sparse_drawing.SparseDrawing`).
 
     Args:
         task: a task, its name, or ``"module:ATTRIBUTE"``.
@@ -75,12 +78,12 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         self.metadata = {**self.base.metadata, "render_fps": fps / self.frame_skip}
         # A wrapper that does something of its own must see every frame, and so must a window.
         inner = self.base.env if isinstance(self.base, OrderEnforcing) else self.base
-        self._advances = (
-            inner is self.base.unwrapped
-            and hasattr(inner, "advance")
-            and hasattr(inner, "observe")
-            and render_mode != "human"
-        )
+        self._advancing: Any = None
+        if inner is self.base.unwrapped and render_mode != "human":
+            if type(inner) is CarRacing:
+                self._advancing = SparseDrawing(inner)
+            elif hasattr(inner, "advance") and hasattr(inner, "observe"):
+                self._advancing = inner
         self._frames = 0
         self._last_gain = 0
         self._running = False
@@ -110,7 +113,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
                 f"action: expected shape {self.action_space.shape}, got {action.shape}"
             )
         count = min(self.frame_skip, self.max_frames - self._frames)
-        advance = self._advance if self._advances else self._step_frames
+        advance = self._step_frames if self._advancing is None else self._advance
         observation, reward, terminated, truncated, info = advance(
             self.task.to_env_action(action), count
         )
@@ -140,9 +143,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         return gym.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)
 
     def _advance(self, action: Any, count: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        inner: Any = self.base.unwrapped
-        reward, terminated, truncated, info = inner.advance(action, count)
-        return inner.observe(), float(reward), bool(terminated), bool(truncated), info
+        reward, terminated, truncated, info = self._advancing.advance(action, count)
+        return self._advancing.observe(), float(reward), bool(terminated), bool(truncated), info
 
     def _step_frames(
         self, action: Any, count: int

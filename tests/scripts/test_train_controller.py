@@ -53,7 +53,7 @@ def test_a_posterior_in_a_dream(words: list[str], tmp_path: Path, rank: str) -> 
     assert agent.directions.shape[1] == int(rank)
     assert load_artifact(tmp_path / "run" / "artifact").provenance["algorithm"] == "variational"
     rows = read_metrics(tmp_path / "run" / "metrics.csv")
-    assert [row["posterior/temperature"] for row in rows] == [10.0, 1.0]
+    assert [row["posterior/temperature"] for row in rows] == [0.1, 1.0]
     assert ["score/mean" in row for row in rows] == [False, True]
 
 
