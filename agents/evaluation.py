@@ -2,7 +2,9 @@
 
 A score is the mean and standard deviation of at least 100 episodes on fixed seeds that took no
 part in training or selection (:data:`~wmrl.agents.seeds.EVALUATION_SEEDS`), in the unmodified base
-environment, with deterministic actions and all per-episode returns kept.
+environment, with deterministic actions and all per-episode returns kept. Frames of that environment
+that no one looks at are not drawn, which changes no bit of a score (see
+:class:`~wmrl.envs.sparse_drawing.SparseDrawing`).
 """
 
 import json

@@ -51,7 +51,8 @@ class PolicyTrialConfig:
         trials: how each controller is tried in the dream. ``generations`` × ``population`` ×
             ``trials.rollouts`` × ``trials.decisions`` is the number of dreamed decisions, which PPO
             has as well.
-        variational: how posteriors are searched for; the numbers above replace its own.
+        evolution: how CMA-ES searches; the numbers above replace its own, as they do below.
+        variational: how posteriors are searched for. It begins as wide as CMA-ES does.
         rank: directions of the posterior whose parameters are correlated.
         raw_temperature: α where returns are taken as they are.
         ppo: how PPO learns.
@@ -67,8 +68,11 @@ class PolicyTrialConfig:
             rollouts=16, decisions=50, dropout=True, action_noise=0.2
         )
     )
+    evolution: CMAESConfig = field(default_factory=lambda: CMAESConfig(sigma=0.05))
     variational: VariationalSearchConfig = field(
-        default_factory=lambda: VariationalSearchConfig(returns="ranks", temperature=0.01)
+        default_factory=lambda: VariationalSearchConfig(
+            returns="ranks", temperature=0.01, std=0.05, learning_rate=2.0
+        )
     )
     rank: int = 8
     raw_temperature: float = 0.1
@@ -212,7 +216,7 @@ def _train(
         "population": config.population,
     }
     if method == "cma-es":
-        learner = CMAES(fitness, CMAESConfig(**size), **own)
+        learner = CMAES(fitness, replace(config.evolution, **size), **own)
     else:
         changes: dict[str, dict[str, Any]] = {
             "variational": {},

@@ -13,8 +13,10 @@ import tyro
 
 import wmrl  # noqa: F401 - registers the environment
 from benchmarks.report import write_report
+from wmrl.envs.sparse_drawing import SparseDrawing
 
 SCENE_ROWS = 84
+DECISION = 4  # frames, of which one is looked at
 BLOCK = 100  # steps of one environment, then of the other: both see the same load of the machine
 
 
@@ -68,7 +70,8 @@ def measure(args: Args) -> dict[str, Any]:
     fast.reset(seed=0)
     first_reset = perf_counter() - start
     seconds = np.zeros(2)
-    physics_seconds, steps = 0.0, 0
+    physics_seconds, sparse_seconds, steps, sparse_frames = 0.0, 0.0, 0, 0
+    sparse = SparseDrawing(original)
     differences = []
     for seed in range(args.tracks):
         actions = _actions(scout, args.steps, seed)
@@ -89,6 +92,13 @@ def measure(args: Args) -> dict[str, Any]:
         for action in actions:
             scout.advance(action)
         physics_seconds += perf_counter() - start
+        original.reset(seed=seed)
+        start = perf_counter()
+        for action in actions[::DECISION]:
+            sparse.advance(action, DECISION)
+            sparse.observe()
+            sparse_frames += DECISION
+        sparse_seconds += perf_counter() - start
     scene, bar = np.split(np.concatenate(differences), [SCENE_ROWS], axis=1)
     return {
         "steps": steps,
@@ -96,6 +106,8 @@ def measure(args: Args) -> dict[str, Any]:
         "vsg_steps_per_s": steps / seconds[1],
         "ratio": seconds[0] / seconds[1],
         "undrawn_steps_per_s": steps / physics_seconds,
+        "gymnasium_sparse_frames_per_s": sparse_frames / sparse_seconds,
+        "sparse_ratio": (sparse_frames / sparse_seconds) / (steps / seconds[0]),
         "first_reset_s": first_reset,
         "scene_mean_difference": float(scene.mean()),
         "scene_within_4": float((scene <= 4).mean()),

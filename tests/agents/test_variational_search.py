@@ -67,7 +67,7 @@ def search(fitness, config, path, seed=0, **options) -> VariationalSearch:
 def test_it_ends_in_the_posterior(tmp_path) -> None:
     bowl = Bowl(noise=0.1)
     config = VariationalSearchConfig(
-        generations=600,
+        generations=400,
         population=64,
         temperature=3.0,
         prior_std=0.7,
@@ -85,7 +85,7 @@ def test_it_ends_in_the_posterior(tmp_path) -> None:
 def test_directions_find_what_is_correlated(tmp_path) -> None:
     bowl = Bowl(correlated=True)
     config = VariationalSearchConfig(
-        generations=800, population=64, rank=1, temperature=2.0, learning_rate=0.1
+        generations=400, population=64, rank=1, temperature=2.0, learning_rate=0.2
     )
     with search(bowl, config, tmp_path) as learner:
         agent = learner.learn(progress=False).agent
@@ -240,7 +240,7 @@ def test_it_learns_a_game(match_env, tmp_path) -> None:
 
     fitness = Match()
     config = VariationalSearchConfig(
-        generations=60, population=24, std=0.3, temperature=1.0, returns="standardised"
+        generations=50, population=24, std=0.3, temperature=1.0, returns="standardised"
     )
     with search(fitness, config, tmp_path) as learner:
         before = fitness(np.zeros((1, fitness.controller.parameter_count), np.float32), 0).mean()
