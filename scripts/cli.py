@@ -105,7 +105,7 @@ def run(argv: Sequence[str]) -> int:
         return _run_command(name, rest)
     except KeyboardInterrupt:
         return _fail("interrupted", status=130)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         if debug:
             traceback.print_exc()
             return 2

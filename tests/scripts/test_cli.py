@@ -61,7 +61,10 @@ def test_help_of_a_command(command: ModuleType, capsys: pytest.CaptureFixture) -
     assert "wmrl try" in out
 
 
-@pytest.mark.parametrize("error", [ValueError("lr: expected more"), OSError("lr: disk full")])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("lr: expected more"), OSError("lr: disk full"), FloatingPointError("fitness: NaN")],
+)
 def test_errors_are_one_line(
     command: ModuleType, capsys: pytest.CaptureFixture, error: Exception
 ) -> None:
