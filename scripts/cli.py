@@ -69,7 +69,7 @@ COMMANDS = {
     ),
     "reproduce policies": Command(
         "reproduce_policies",
-        "CMA-ES, variational search and PPO in the same dream, and a posterior's drivers",
+        "CMA-ES, variational search and PPO in one dream, and a posterior's drivers",
     ),
     "reproduce binary-vae": Command(
         "reproduce_binary_vae", "a VAE for binary vectors, in two regimes of its learning rate"
