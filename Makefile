@@ -27,7 +27,7 @@ demo: $(STAMP) ## Train a driver in a dream, drive the real game with it, film i
 	$(BIN)/wmrl demo
 
 test: $(STAMP) check ## Lint, types, floors and all quick tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(STAMP) ## Learning runs that take minutes each
 	$(BIN)/pytest -m slow

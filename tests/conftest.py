@@ -18,6 +18,8 @@ from wmrl.vae import VAE, VAEConfig
 from wmrl.vqvae import VQVAE, VQVAEConfig
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame windows without a screen
+# The models are tiny, and pytest has as many processes as there are cores.
+torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,6 @@ def pixel_tiny(make_tiny: Callable[..., TinyArtifacts], pixel_task: Task) -> Tin
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Tests run on one thread: the models are tiny."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Whatever a test sets, the next one runs on one thread again."""
     yield
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)

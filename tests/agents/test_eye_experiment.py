@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from toy_game import STEERED
 
 from wmrl.agents import eye_experiment
@@ -78,13 +77,7 @@ def attempt(stores: list[RolloutStore], judged: dict[str, np.ndarray]) -> Attemp
             "device": "cpu",
             "progress": False,
         }
-        # Also where a fixture of the module calls: results are bits for a number of threads.
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            return try_eye(path, **{**given, **options})
-        finally:
-            torch.set_num_threads(threads)
+        return try_eye(path, **{**given, **options})
 
     return attempt
 
