@@ -81,6 +81,11 @@ class PolicyTrialConfig:
     scored_dreams: int = 1024
     episodes: int = 100
 
+    def __post_init__(self) -> None:
+        for name in ("generations", "rank", "dreams", "scored_dreams", "episodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+
     @property
     def steps(self) -> int:
         """Dreamed decisions that each way has."""
@@ -103,6 +108,13 @@ class SpreadConfig:
     draws: int = 25
     dreams: int = 16
     episodes: int = 4
+
+    def __post_init__(self) -> None:
+        for name, least in (("draws", 2), ("dreams", 1), ("episodes", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+        if not all(0.0 < scale < np.inf for scale in self.scales):
+            raise ValueError(f"scales: expected finite numbers above 0, got {self.scales}")
 
 
 def try_policy(
@@ -246,14 +258,16 @@ def try_spread(
         agent: the posterior.
         path: folder of the result, ``spread.json``.
         eye: what it looks through.
-        trials: how draws are tried in the dream; the number of dreams is ``config.dreams``.
+        trials: how draws are tried in the dream, with its noise on actions; the number of dreams is
+            ``config.dreams``.
         config: how many of everything.
         seed: root of all randomness.
         workers: processes that play.
 
     Returns:
         For 0 (the mean alone) and each scale: ``scale``; ``dream`` and ``real``, mean returns of
-        each draw; and ``correlation``, Spearman's, of the two (None for the mean alone).
+        each draw; and ``correlation``, Spearman's, of the two (None for the mean alone, and where
+        all returns are the same).
 
     Raises:
         ValueError: the folder holds a result of other settings.
@@ -283,14 +297,10 @@ def try_spread(
                 "dream": dreamed(parameters, integer_seed(seed, "spread", "dream")).mean(1),
                 "real": real(parameters, integer_seed(seed, "spread", "real")).mean(1),
             }
-            alike = spearmanr(found["dream"], found["real"]).statistic if scale else None
-            rows.append(
-                {
-                    "scale": scale,
-                    **{name: values.tolist() for name, values in found.items()},
-                    "correlation": None if alike is None else float(alike),
-                }
-            )
+            differ = all(np.ptp(values) > 0 for values in found.values())
+            alike = float(spearmanr(found["dream"], found["real"]).statistic) if differ else None
+            figures = {name: values.tolist() for name, values in found.items()}
+            rows.append({"scale": scale, **figures, "correlation": alike})
     report.keep({"rows": rows})
     return rows
 

@@ -46,13 +46,15 @@ class PosteriorAgent(ControllerAgent):
         if directions is None:
             directions = np.zeros((size, 0))
         self.directions = np.asarray(directions, np.float32).copy()
-        if self.std.shape != (size,) or not (self.std > 0).all():
+        if self.std.shape != (size,) or not (self.std > 0).all() or np.isinf(self.std).any():
             raise ValueError(
-                f"std: expected {size} numbers above 0, got shape {self.std.shape}, least "
-                f"{self.std.min(initial=np.inf)}"
+                f"std: expected {size} finite numbers above 0, got shape {self.std.shape}, from "
+                f"{self.std.min(initial=np.inf)} to {self.std.max(initial=0.0)}"
             )
         if self.directions.ndim != 2 or len(self.directions) != size:
             raise ValueError(f"directions: expected shape ({size}, R), got {self.directions.shape}")
+        if not np.isfinite(self.directions).all():
+            raise ValueError("directions: expected finite numbers, got some that are not")
 
     def sample(self, seed: int, *, scale: float = 1.0) -> ControllerAgent:
         """A controller drawn from the posterior, as Thompson sampling does.
@@ -61,6 +63,8 @@ class PosteriorAgent(ControllerAgent):
             seed: which.
             scale: multiple of the posterior's standard deviations.
         """
+        if not np.isfinite(scale):
+            raise ValueError(f"scale: expected a finite number, got {scale}")
         generator = numpy_generator(seed, "posterior-sample")
         own = self.std * generator.standard_normal(len(self.std))
         shared = self.directions @ generator.standard_normal(self.directions.shape[1])

@@ -98,13 +98,14 @@ class VariationalSearchConfig:
 class VariationalSearch(ControllerSearch):
     """Learns a Gaussian posterior over a controller's parameters θ.
 
-    The log joint is log p(θ) + return(θ) / α: the ELBO over α is the mean return of controllers
+    The log joint is log p(θ) + return(θ) / α: α times the ELBO is the mean return of controllers
     drawn from q, less α times its divergence from the prior. The return's gradient is the score
     gradient with control variates of black-box variational inference (Ranganath, Gerrish and Blei
     2014, https://arxiv.org/abs/1401.0118), the divergence's is exact. Steps are natural gradients:
-    the mean's no longer than noise alone would make those of returns with a variance of 1, those of
-    the standard deviations divided by the spread of return / α where that is above 1. A low
-    temperature so has no more of the returns' noise than a high one.
+    the mean's no longer than ``learning_rate`` times √(N / P) standard deviations, the length that
+    noise alone gives those of returns with a variance of 1; those of the standard deviations are
+    divided by the spread of return / α where that is above 1. A low temperature so has no more of
+    the returns' noise than a high one.
 
     Its agent acts by the posterior's mean, and others can be drawn from it. A generation's
     controllers and seeds are functions of the root seed and the generation's number, so a run that

@@ -1,4 +1,4 @@
-"""Three ways to train controllers in the same dream: CMA-ES, variational search and PPO.
+"""Ways to train controllers in the same dream: CMA-ES, variational search and PPO.
 
 Each has as many dreamed decisions, and its drivers are scored in that dream and in the unmodified
 game. Drivers drawn from the posterior, nearer to its mean and further from it, then show what its
@@ -17,7 +17,7 @@ import tyro
 from wmrl.scripts.tables import mean_and_spread
 
 if TYPE_CHECKING:
-    from wmrl.agents.policy_experiment import Method, PolicyTrialConfig
+    from wmrl.agents.policy_experiment import Method, PolicyTrialConfig, SpreadConfig
     from wmrl.agents.posterior_agent import PosteriorAgent
     from wmrl.envs.eye import Eye
 
@@ -61,7 +61,7 @@ class Args:
 def main(args: Args) -> None:
     """Trains what is not trained yet, and writes table and film."""
     from wmrl.agents.eye_entry import eye_entry, lasting_name
-    from wmrl.agents.policy_experiment import METHODS, try_policy
+    from wmrl.agents.policy_experiment import METHODS, try_policy, try_spread
     from wmrl.envs.eye import Eye
     from wmrl.report_files import write_report
     from wmrl.versions import package_versions
@@ -70,8 +70,14 @@ def main(args: Args) -> None:
     for method in methods:
         if method not in METHODS:
             raise ValueError(f"methods: expected some of {', '.join(METHODS)}, got {method!r}")
-    if not args.seeds:
-        raise ValueError("seeds: expected at least one, got none")
+    if not args.seeds or min(args.seeds) < 0:
+        raise ValueError(f"seeds: expected at least one, all of 0 or more, got {args.seeds}")
+    for name, given in (("methods", methods), ("seeds", args.seeds)):
+        if len(set(given)) < len(given):
+            raise ValueError(f"{name}: expected each once, got {', '.join(map(str, given))}")
+    if args.film_decisions < 0:
+        raise ValueError(f"film_decisions: expected at least 0, got {args.film_decisions}")
+    trial, spread = _trial(args), _spread_config(args)
     eye = Eye.open(args.task, args.vision, args.memory, device=args.device)
     entry = eye_entry(eye, vision=lasting_name(args.vision), memory=lasting_name(args.memory))
     args.out.mkdir(parents=True, exist_ok=True)
@@ -83,7 +89,7 @@ def main(args: Args) -> None:
                 method,
                 path,
                 eye=eye,
-                config=_trial(args),
+                config=trial,
                 seed=seed,
                 entry=entry,
                 workers=args.workers,
@@ -92,7 +98,15 @@ def main(args: Args) -> None:
             shown = {key: row[key] for key in ("method", "seed", "dream", "mean", "std")}
             print(json.dumps(shown))
             if method.startswith("variational"):
-                found = _spread(args, eye, path, seed)
+                found = try_spread(
+                    _posterior(path),
+                    path,
+                    eye=eye,
+                    trials=trial.trials,
+                    config=spread,
+                    seed=seed,
+                    workers=args.workers,
+                )
                 spreads += [{"method": method, "seed": seed, **each} for each in found]
     filmed = [name for name in methods if name.startswith("variational")]
     if filmed and args.film_decisions:
@@ -100,7 +114,7 @@ def main(args: Args) -> None:
         _film(args, eye, posterior, args.out / "drawn.mp4")
     report = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
-        "trial": asdict(_trial(args)),
+        "trial": asdict(trial),
         "versions": package_versions("gymnasium", "stable-baselines3", "cma"),
         "rows": rows,
         "spreads": spreads,
@@ -131,18 +145,10 @@ def _posterior(path: Path) -> "PosteriorAgent":
     return PosteriorAgent.load(path / "driver")
 
 
-def _spread(args: Args, eye: "Eye", path: Path, seed: int) -> list[dict[str, Any]]:
-    from wmrl.agents.policy_experiment import SpreadConfig, try_spread
+def _spread_config(args: Args) -> "SpreadConfig":
+    from wmrl.agents.policy_experiment import SpreadConfig
 
-    return try_spread(
-        _posterior(path),
-        path,
-        eye=eye,
-        trials=_trial(args).trials,
-        config=SpreadConfig(draws=args.draws, dreams=args.rollouts, episodes=args.draw_episodes),
-        seed=seed,
-        workers=args.workers,
-    )
+    return SpreadConfig(draws=args.draws, dreams=args.rollouts, episodes=args.draw_episodes)
 
 
 def _film(args: Args, eye: "Eye", posterior: "PosteriorAgent", path: Path) -> None:
@@ -177,11 +183,13 @@ def write_table(
         draws: drivers at each multiple.
         episodes: of each of them.
     """
+    import numpy as np
+
     from wmrl.agents.policy_experiment import METHODS
 
     seeds = len({row["seed"] for row in rows})
     lines = [
-        "# Three ways to train in the same dream",
+        "# Ways to train in the same dream",
         "",
         f"Each has {rows[0]['steps'] / 1e6:.1f} million dreamed decisions; mean ± standard "
         f"deviation over {seeds}",
@@ -199,7 +207,8 @@ def write_table(
         if not own:
             continue
         dream = [row["dream"] for row in own]
-        share = f"{sum(dream) / len(dream) / (sum(best) / len(best)):.0%}" if best else "–"
+        # A share of what is not above 0 says nothing.
+        share = "–" if not sum(best) > 0 else f"{np.mean(dream) / np.mean(best):.0%}"
         cells = [
             mean_and_spread(dream, ".1f"),
             share,
@@ -215,7 +224,8 @@ def write_table(
         "",
         f"{draws} drivers drawn from each posterior at each multiple of its standard deviations, "
         f"{episodes}",
-        "episodes each in the game as this project draws it (same physics and tracks). The",
+        "episodes each in the game as this project draws it (same physics and tracks). In the",
+        "dream their actions have noise, as in training, which the scores above have not. The",
         "correlation (Spearman) is that of drivers' returns in the dream with those in the game:",
         "whether the dream knows which of them is the better one. [drawn.mp4](drawn.mp4) shows",
         "some on the same track.",
@@ -243,7 +253,8 @@ def _spread_cells(rows: Sequence[dict[str, Any]]) -> list[str]:
         mean_and_spread([float(np.mean(row[kind])) for row in rows], form)
         for kind, form in (("dream", ".1f"), ("real", ".0f"))
     ]
-    if rows[0]["correlation"] is None:
+    if len(rows[0]["real"]) == 1:
         return [*cells, "–", "–"]
     cells.append(mean_and_spread([float(np.std(row["real"], ddof=1)) for row in rows], ".0f"))
-    return [*cells, mean_and_spread([row["correlation"] for row in rows], ".2f")]
+    known = [row["correlation"] for row in rows if row["correlation"] is not None]
+    return [*cells, mean_and_spread(known, ".2f") if known else "–"]

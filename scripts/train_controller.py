@@ -109,6 +109,8 @@ def main(args: Args) -> None:
     from wmrl.agents.loading import load_agent
     from wmrl.envs.eye import Eye
 
+    if args.score_every is not None and args.score_every < 1:
+        raise ValueError(f"score_every: expected at least 1, got {args.score_every}")
     if args.memory == "none" and args.env == "dream":
         raise ValueError("memory: there is no dream without one; name one, or use --env real")
     memory = None if args.memory == "none" else args.memory
@@ -149,7 +151,7 @@ def _evolution(
     if args.env == "dream":
         trials = DreamFitnessConfig(
             rollouts=args.rollouts,
-            decisions=args.decisions or 60,
+            decisions=_given(args.decisions, 60),
             temperature=args.temperature,
             dropout=args.dropout,
             action_noise=args.action_noise,
@@ -158,7 +160,9 @@ def _evolution(
         fitness = DreamFitness(eye, trials, hidden_sizes=hidden)
     else:
         episodes = RealFitnessConfig(
-            rollouts=args.rollouts, decisions=args.decisions, num_envs=args.num_envs or 16
+            rollouts=args.rollouts,
+            decisions=args.decisions,
+            num_envs=_given(args.num_envs, 16),
         )
         fitness = stack.enter_context(
             RealFitness(eye, episodes, hidden_sizes=hidden, base=args.base, workers=args.workers)
@@ -168,7 +172,7 @@ def _evolution(
     if args.algorithm == "variational":
         posterior = VariationalSearchConfig(
             generations=args.generations,
-            population=args.population or 64,
+            population=_given(args.population, 64),
             rank=args.rank,
             std=args.std,
             prior_std=args.prior_std,
@@ -178,7 +182,9 @@ def _evolution(
         )
         return stack.enter_context(VariationalSearch(fitness, posterior, **shared))
     config = CMAESConfig(
-        generations=args.generations, population=args.population or 32, sigma=args.sigma
+        generations=args.generations,
+        population=_given(args.population, 32),
+        sigma=args.sigma,
     )
     return stack.enter_context(CMAES(fitness, config, **shared))
 
@@ -203,8 +209,8 @@ def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
     if args.env == "dream":
         config = PPOConfig.dream(**options)
         env = DreamVectorEnv(
-            args.num_envs or 256,
-            max_episode_steps=args.decisions or 60,
+            _given(args.num_envs, 256),
+            max_episode_steps=_given(args.decisions, 60),
             temperature=args.temperature,
             dropout=args.dropout,
             **shared,
@@ -212,7 +218,7 @@ def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
     else:
         config = PPOConfig.real(**options)
         env = LatentVectorEnv(
-            args.num_envs or 32,
+            _given(args.num_envs, 32),
             max_episode_steps=args.decisions,
             base=args.base,
             workers=args.workers,
@@ -231,6 +237,11 @@ def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
             threads=None if args.env == "dream" else 1,
         )
     )
+
+
+def _given(value: int | None, otherwise: int) -> int:
+    """0 counts as given, and is then refused by what it is given to."""
+    return otherwise if value is None else value
 
 
 def _entry(args: Args, eye: "Eye") -> dict[str, Any]:

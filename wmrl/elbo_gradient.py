@@ -34,7 +34,8 @@ class GradientConfig:
     control_variates: bool = True
 
     def __post_init__(self) -> None:
-        least = 3 if self.control_variates else 1
+        # A multiple that comes from two other draws alone is wild, and adds more than it takes.
+        least = 4 if self.control_variates else 1
         if self.samples < least:
             why = " with control variates" if self.control_variates else ""
             raise ValueError(f"samples: expected at least {least}{why}, got {self.samples}")

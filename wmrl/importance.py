@@ -10,7 +10,9 @@ from scipy.special import logsumexp
 from wmrl.log_joint import LogJoint
 from wmrl.variational_family import VariationalFamily, summed
 
-_LEAST = 25  # of which a fifth, the tail that is looked at, are 5
+LEAST_SAMPLES = 25
+"""Draws of which a fifth, the tail that is looked at, are 5."""
+
 _CHUNK = 1024  # draws at a time
 
 
@@ -24,20 +26,36 @@ class ImportanceCheck:
         log_evidence: log of the mean of the weights, an estimate of log p(x).
         pareto_k: k̂, the shape of the weights' tail (Vehtari et al. 2024,
             https://arxiv.org/abs/1507.02646); −∞ where the largest are all the same.
+        samples: S, draws.
+        outside: draws of q where p(x, z) is 0; where there are any, the ELBO is −∞.
     """
 
     elbo: float
     elbo_se: float
     log_evidence: float
     pareto_k: float
+    samples: int
+    outside: int = 0
+
+    @property
+    def threshold(self) -> float:
+        """Up to which k̂ can be trusted with so many draws: min(1 − 1 / log₁₀ S, 0.7), as there."""
+        return min(1.0 - 1.0 / math.log10(self.samples), 0.7)
 
     @property
     def verdict(self) -> str:
         """What k̂ means, in plain words."""
-        if self.pareto_k <= 0.5:
+        if self.outside:
+            return (
+                f"bad: {self.outside} of {self.samples} draws are where the posterior is 0; choose "
+                "factors whose support is that of the model"
+            )
+        if self.pareto_k <= min(0.5, self.threshold):
             return "good: the approximation covers the posterior"
-        if self.pareto_k <= 0.7:
+        if self.pareto_k <= self.threshold:
             return "usable: the approximation covers the posterior well enough"
+        if self.pareto_k <= 0.7:
+            return f"unclear: {self.samples} draws are too few to tell; take more"
         if self.pareto_k <= 1.0:
             return "bad: the approximation misses parts of the posterior; choose a richer family"
         return "very bad: the approximation has little to do with the posterior; choose another"
@@ -58,29 +76,36 @@ def importance_check(
     Raises:
         ValueError: there are too few draws, or a weight is not a number.
     """
-    if samples < _LEAST:
+    if samples < LEAST_SAMPLES:
         raise ValueError(
-            f"samples: expected at least {_LEAST}, for a tail that k̂ can be read from, got "
+            f"samples: expected at least {LEAST_SAMPLES}, for a tail that k̂ can be read from, got "
             f"{samples}"
         )
-    weights = []
+    weights, wrong = [], dict.fromkeys(log_joint.terms, 0)
     for begin in range(0, samples, _CHUNK):
         values = family.draw(min(_CHUNK, samples - begin), generator)
         terms = log_joint.evaluate(values)
+        for name, term in terms.items():
+            wrong[name] += int((torch.isnan(term) | torch.isposinf(term)).sum())
         total = torch.stack([summed(term) for term in terms.values()]).sum(0)
         weights.append((total - family.log_prob(values)).double().cpu())
     log_weights = torch.cat(weights).numpy()
     if np.isnan(log_weights).any() or np.isposinf(log_weights).any():
         count = int(np.sum(np.isnan(log_weights) | np.isposinf(log_weights)))
+        blamed = [f"term {name!r}" for name, found in wrong.items() if found] or ["the family"]
         raise ValueError(
-            f"log_joint: expected numbers, got NaN or +∞ at {count} of {samples} draws"
+            f"log_joint: expected numbers, got NaN or +∞ at {count} of {samples} draws, of "
+            f"{', '.join(blamed)}"
         )
-    evidence = logsumexp(log_weights) - math.log(samples)
+    within = log_weights[np.isfinite(log_weights)]
+    outside = samples - len(within)
     return ImportanceCheck(
-        elbo=float(log_weights.mean()),
-        elbo_se=float(log_weights.std(ddof=1) / np.sqrt(samples)),
-        log_evidence=float(evidence),
-        pareto_k=pareto_k(log_weights),
+        elbo=-math.inf if outside else float(log_weights.mean()),
+        elbo_se=math.inf if outside else float(log_weights.std(ddof=1) / np.sqrt(samples)),
+        log_evidence=float(logsumexp(log_weights) - math.log(samples)),
+        pareto_k=pareto_k(within) if len(within) >= LEAST_SAMPLES else math.inf,
+        samples=samples,
+        outside=outside,
     )
 
 

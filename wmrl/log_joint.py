@@ -43,6 +43,12 @@ class Term:
             raise ValueError(
                 f"data: expected what the function names, {self.arguments}, got {sorted(unknown)}"
             )
+        for name, data in self.data.items():
+            if not isinstance(data, Tensor):
+                raise ValueError(
+                    f"data: expected a tensor for {name!r}, got {type(data).__name__}; "
+                    "torch.as_tensor makes one"
+                )
         if not set(self.rows) <= set(self.data):
             raise ValueError(f"rows: expected names of data {sorted(self.data)}, got {self.rows}")
         if len({len(self.data[name]) for name in self.rows}) > 1:
@@ -115,14 +121,14 @@ class LogJoint:
             rows: a minibatch of the data, ``(B,) int64``.
 
         Raises:
-            ValueError: a term's value has another shape, or the term raises one; it is named.
+            ValueError: a term's value has another shape, or the term raises an error; it is named.
         """
         count = len(next(iter(values.values())))
         found = {}
         for name, term in self.terms.items():
             try:
                 value = term(values, rows)
-            except (ValueError, RuntimeError) as error:
+            except Exception as error:
                 raise ValueError(f"term {name!r}, of {_listed(term.variables)}: {error}") from error
             _check_value(name, term, value, values, count)
             found[name] = value

@@ -19,7 +19,7 @@ from wmrl.elbo_gradient import (
     choose_estimators,
     elbo_gradient,
 )
-from wmrl.importance import ImportanceCheck, importance_check
+from wmrl.importance import LEAST_SAMPLES, ImportanceCheck, importance_check
 from wmrl.log_joint import LogJoint
 from wmrl.metrics import MetricsLogger
 from wmrl.seeding import torch_generator
@@ -68,15 +68,17 @@ class FitConfig:
         for name in ("steps", "window", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.importance_samples < 25:
+        if self.importance_samples < LEAST_SAMPLES:
             raise ValueError(
-                "importance_samples: expected at least 25, for a tail that k̂ can be read from, "
-                f"got {self.importance_samples}"
+                f"importance_samples: expected at least {LEAST_SAMPLES}, for a tail that k̂ can be "
+                f"read from, got {self.importance_samples}"
             )
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1, got {self.batch_size}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate: expected above 0, got {self.learning_rate}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(
+                f"learning_rate: expected a finite number above 0, got {self.learning_rate}"
+            )
         if not 0 < self.fall < 1:
             raise ValueError(f"fall: expected between 0 and 1, got {self.fall}")
         if self.falls < 0:
@@ -215,15 +217,27 @@ class _Fit:
         sums = {name: torch.zeros_like(value) for name, value in good.items()}
         bad = {name: torch.zeros((), device=self.family.device) for name in self.log_joint.terms}
         elbos: list[Tensor] = []
-        for _ in range(min(self.config.window, self.config.steps - self.steps)):
-            found = self._step()
+        begun = self.steps
+        fine = torch.ones((), device=self.family.device)  # until the first step that is not
+        for _ in range(min(self.config.window, self.config.steps - begun)):
+            try:
+                found = self._step()
+            except ValueError as refused:  # of distributions that check what they are given
+                self._go_back(good)
+                raise FloatingPointError(
+                    f"log_joint: {refused} (step {self.steps + 1}); {self._advice(begun)}"
+                ) from refused
+            self.steps += 1
             elbos.append(found.elbo.mean())
-            for name, value in found.terms.items():
-                bad[name] += (~torch.isfinite(value)).sum()
+            counts = {name: (~torch.isfinite(value)).sum() for name, value in found.terms.items()}
+            for name, count in counts.items():
+                bad[name] += fine * count
+            sound = [torch.isfinite(value).all() for value in self._parameters.values()]
+            sound += [count == 0 for count in counts.values()]
+            fine = fine * torch.stack(sound).all()
             for name, parameter in self._parameters.items():
                 sums[name] += parameter.detach()
-        self.steps += len(elbos)
-        self._check_finite(bad, good)
+        self._check_finite(bad, good, begun)
         elbo = torch.stack(elbos).double().cpu()
         error = float(elbo.var() / len(elbo)) if len(elbo) > 1 else 0.0
         rate = self._optimizer.param_groups[0]["lr"]
@@ -245,7 +259,8 @@ class _Fit:
             rows=self._rows(),
         )
         for name, parameter in self._parameters.items():
-            parameter.grad = -found.gradients[name]
+            # A term of float64 data has float64 scores.
+            parameter.grad = -found.gradients[name].to(parameter.dtype)
         self._optimizer.step()
         return found
 
@@ -273,24 +288,31 @@ class _Fit:
         for group in self._optimizer.param_groups:
             group["lr"] *= self.config.fall
 
-    def _check_finite(self, bad: dict[str, Tensor], good: dict[str, Tensor]) -> None:
+    def _go_back(self, good: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter.copy_(good[name])
+
+    def _advice(self, begun: int) -> str:
+        return (
+            f"the family is as it was after step {begun}: lower learning_rate, which is "
+            f"{self.config.learning_rate}, or choose factors whose support is that of the model"
+        )
+
+    def _check_finite(self, bad: dict[str, Tensor], good: dict[str, Tensor], begun: int) -> None:
         counts = {name: int(count) for name, count in bad.items() if int(count)}
         finite = all(bool(torch.isfinite(value).all()) for value in self._parameters.values())
         if finite and not counts:
             return
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(good[name])
+        self._go_back(good)
         said = "; ".join(
             f"term {name!r}, of {', '.join(self.log_joint.terms[name].variables)}, was not finite "
             f"at {count} draws"
             for name, count in counts.items()
         )
         raise FloatingPointError(
-            f"log_joint: {said or 'its gradient was not finite'} before step {self.steps}; the "
-            f"family is as it was after step {self.steps - self.config.window}: lower "
-            f"learning_rate, which is {self.config.learning_rate}, or choose factors whose support "
-            "is that of the model"
+            f"log_joint: {said or 'its gradient was not finite'} before step {self.steps}; "
+            f"{self._advice(begun)}"
         )
 
 

@@ -30,7 +30,13 @@ class VariationalFamily(nn.Module):
         self._factors = nn.ModuleList(factors.values())
 
     def __getitem__(self, name: str) -> Factor:
-        """The factor of a variable."""
+        """The factor of a variable.
+
+        Raises:
+            KeyError: it has none.
+        """
+        if name not in self._names:
+            raise KeyError(f"no factor of {name!r}; there are {', '.join(self._names)}")
         factor = self._factors[self._names.index(name)]
         assert isinstance(factor, Factor)
         return factor

@@ -1,6 +1,7 @@
 """Variational policy search, against posteriors that are known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from wmrl.agents.variational_search import (
     transformed,
 )
 from wmrl.artifact import ArtifactError
+from wmrl.elbo_gradient import control_variate_mean, scores
 from wmrl.metrics import read_metrics
 from wmrl.run import RunError
 
@@ -125,6 +127,54 @@ def test_the_natural_step_is_the_gradient_times_the_inverse_fisher_information()
     assert scale.mean().item() == pytest.approx(
         0.46875, abs=3 * float(scale.std()) / 300**0.5 + 1e-9
     )
+
+
+def test_the_natural_step_of_a_correlated_mean_is_the_covariance_times_the_gradient() -> None:
+    """For a return that is linear in θ, whose gradient is known; and the directions' own step."""
+    config = VariationalSearchConfig(std=0.5, rank=2)
+    posterior = make_posterior(np.array([0.3, -0.2, 0.1]), config, seed=0)
+    parameters = dict(posterior.named_parameters())
+    with torch.no_grad():
+        parameters["directions"].copy_(torch.tensor([[0.4, 0.0], [0.3, -0.2], [0.0, 0.6]]))
+        parameters["log_scale"].copy_(torch.tensor([-0.5, -1.0, 0.2]))
+    towards = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    steps, plain = [], []
+    for _ in range(400):
+        with torch.no_grad():
+            drawn = posterior.draw(64, generator)
+        utilities = drawn @ towards
+        steps.append(natural_step(posterior, drawn, utilities, prior_std=2.0))
+        score = scores(posterior, drawn)["directions"]
+        divergence = prior_divergence(posterior, 2.0)
+        own = torch.autograd.grad(divergence, parameters["directions"])[0]
+        plain.append(control_variate_mean(utilities[:, None, None] * score, score) - own)
+    loc = torch.stack([step["loc"] for step in steps])
+    covariance = posterior.distribution().covariance_matrix
+    expected = covariance @ (towards - parameters["loc"].detach() / 4.0)
+    assert ((loc.mean(0) - expected).abs() < 4 * loc.std(0) / 20.0).all()
+    variance = (2.0 * parameters["log_scale"].detach()).exp()
+    for step, gradient in zip(steps, plain, strict=True):
+        torch.testing.assert_close(step["directions"], variance[:, None] * gradient)
+
+
+def test_how_far_a_step_goes(tmp_path) -> None:
+    """The mean up to a length in standard deviations, all else up to a fifth."""
+    config = replace(TINY, rank=1, std=0.5, learning_rate=2.0, std_learning_rate=0.1)
+    with search(Bowl(), config, tmp_path) as learner:
+        parameters = dict(learner.posterior.named_parameters())
+        before = {name: value.detach().clone() for name, value in parameters.items()}
+        ones = {name: torch.ones_like(value) for name, value in before.items()}
+        size = len(ones["loc"])
+        ones["log_scale"][0] = 100.0
+        learner._move(ones, longest=3.0, share=0.5)
+        moved = {name: parameters[name].detach() - before[name] for name in before}
+    # Its own length is √N / 0.5 standard deviations, of which it goes 3, times the rate of 2.
+    length = math.sqrt(size) / 0.5
+    torch.testing.assert_close(moved["loc"], torch.full_like(moved["loc"], 2.0 * 3.0 / length))
+    torch.testing.assert_close(moved["log_scale"][1:], torch.full((size - 1,), 0.05).double())
+    assert moved["log_scale"][0].item() == pytest.approx(0.2)
+    torch.testing.assert_close(moved["directions"], torch.full_like(moved["directions"], 0.05))
 
 
 @pytest.mark.parametrize("rank", [0, 2])
@@ -249,6 +299,27 @@ def test_it_learns_a_game(match_env, tmp_path) -> None:
     assert score > 15.0 > 9.0 > before
 
 
+def test_what_is_not_finite_counts_as_the_worst(tmp_path) -> None:
+    """To the bit what the worst of the others' returns would have made of it."""
+
+    class Patched(Bowl):
+        patch = math.nan
+
+        def __call__(self, parameters, seed):
+            values = super().__call__(parameters, seed)
+            values[:2] = values[2:].mean(1).min() if self.patch == 0.0 else self.patch
+            return values
+
+    found = []
+    for name, patch in (("nan", math.nan), ("inf", math.inf), ("worst", 0.0)):
+        fitness = Patched()
+        fitness.patch = patch
+        with search(fitness, TINY, tmp_path / name) as learner:
+            found.append(learner.learn(progress=False).agent.parameters)
+    np.testing.assert_array_equal(found[0], found[2])
+    np.testing.assert_array_equal(found[1], found[2])
+
+
 def test_returns_that_are_not_finite(tmp_path) -> None:
     class Broken(Bowl):
         bad = 2
@@ -291,7 +362,7 @@ def test_settings_that_can_not_be_are_refused(wrong, said) -> None:
 def test_an_agent_that_does_not_fit_is_refused(tmp_path) -> None:
     config = ControllerConfig(observation_size=4, action_size=2)
     size = config.parameter_count
-    with pytest.raises(ValueError, match=f"std: expected {size} numbers above 0"):
+    with pytest.raises(ValueError, match=f"std: expected {size} finite numbers above 0"):
         PosteriorAgent(config, np.zeros(size), np.zeros(size))
     with pytest.raises(ValueError, match=rf"directions: expected shape \({size}, R\)"):
         PosteriorAgent(config, np.zeros(size), np.ones(size), np.ones((3, 2)))

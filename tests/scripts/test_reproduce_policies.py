@@ -63,6 +63,13 @@ def test_a_glance_and_nothing_is_made_twice(
     [
         (["--methods", "sgd"], "methods: expected some of cma-es"),
         (["--seeds"], "seeds: expected at least one"),
+        (["--seeds", "0", "-1"], "seeds: expected at least one, all of 0 or more"),
+        (["--seeds", "0", "0"], "seeds: expected each once, got 0, 0"),
+        (["--methods", "ppo", "ppo"], "methods: expected each once, got ppo, ppo"),
+        (["--draws", "1"], "draws: expected at least 2, got 1"),
+        (["--draw-episodes", "0"], "episodes: expected at least 1, got 0"),
+        (["--score-episodes", "0"], "episodes: expected at least 1, got 0"),
+        (["--film-decisions", "-1"], "film_decisions: expected at least 0, got -1"),
     ],
 )
 def test_what_is_asked_wrongly(
@@ -91,6 +98,8 @@ def test_the_table() -> None:
         {"method": "variational", "seed": 0, "scale": 2.0, "dream": [1.0, 2.0], "real": [4.0, 8.0]},
     ]
     spreads[0]["correlation"], spreads[1]["correlation"] = None, -0.5
+    losing = [row("cma-es", 0, -2.0), row("ppo", 0, -4.0)]
+    assert "| PPO (Stable-Baselines3) | -4.0 | – | -40 | 1.5 |" in write_table(losing, [], 3, 2)
     lines = write_table([row("variational", 0, 1.0)], spreads, 3, 2).splitlines()
     assert "| variational search, on ranks | 1.0 | – | 10 | 1.5 |" in lines
     assert lines[-2:] == [

@@ -313,7 +313,7 @@ def test_a_full_covariance_is_unbiased_both_ways() -> None:
 
 
 def test_too_few_samples_are_refused() -> None:
-    with pytest.raises(ValueError, match="samples: expected at least 3 with control variates"):
-        GradientConfig(samples=2)
+    with pytest.raises(ValueError, match="samples: expected at least 4 with control variates"):
+        GradientConfig(samples=3)
     with pytest.raises(ValueError, match="samples: expected at least 1, got 0"):
         GradientConfig(samples=0, control_variates=False)

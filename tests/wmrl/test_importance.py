@@ -54,8 +54,31 @@ def test_where_q_is_the_posterior_all_weights_are_the_same() -> None:
 
 
 def test_each_verdict() -> None:
-    said = [ImportanceCheck(0.0, 0.0, 0.0, k).verdict.split(":")[0] for k in (0.4, 0.6, 0.9, 2.0)]
-    assert said == ["good", "usable", "bad", "very bad"]
+    def said(k: float, samples: int = 4000, outside: int = 0) -> str:
+        return ImportanceCheck(0.0, 0.0, 0.0, k, samples, outside).verdict
+
+    found = [said(k).split(":")[0] for k in (0.4, 0.6, 0.9, 2.0)]
+    assert found == ["good", "usable", "bad", "very bad"]
+    # 1 − 1 / log₁₀ 100 = 0.5, and of 25 draws 0.285.
+    assert [said(k, 100).split(":")[0] for k in (0.49, 0.51, 0.9)] == ["good", "unclear", "bad"]
+    assert said(0.3, 25) == "unclear: 25 draws are too few to tell; take more"
+    assert said(0.1, outside=3).startswith("bad: 3 of 4000 draws are where the posterior is 0")
+
+
+@pytest.mark.parametrize(("edge", "least"), [(1.0, 1), (-2.9, 990)])
+def test_a_q_that_goes_beyond_the_support_is_bad(edge: float, least: int) -> None:
+    """Whether few of its draws are out there or nearly all: the ELBO is −∞."""
+    check = importance_check(
+        LogJoint({"p": lambda z: torch.where(z < edge, -(z**2) / 2, -torch.inf)}),
+        VariationalFamily({"z": NormalFactor()}),
+        samples=1000,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert check.outside >= least
+    assert (check.elbo, check.elbo_se) == (-math.inf, math.inf)
+    assert check.verdict.startswith(f"bad: {check.outside} of 1000 draws")
+    assert math.isfinite(check.log_evidence)
+    assert not math.isnan(check.pareto_k)
 
 
 def test_clear_errors() -> None:
@@ -63,7 +86,10 @@ def test_clear_errors() -> None:
     generator = torch.Generator()
     with pytest.raises(ValueError, match="samples: expected at least 25, for a tail"):
         importance_check(LogJoint({"p": lambda z: -z}), family, samples=24, generator=generator)
-    with pytest.raises(ValueError, match=r"log_joint: expected numbers, got NaN or \+∞ at \d+ of"):
+    with pytest.raises(ValueError, match=r"got NaN or \+∞ at \d+ of 30 draws, of term 'q'$"):
         importance_check(
-            LogJoint({"p": lambda z: z.log()}), family, samples=30, generator=generator
+            LogJoint({"p": lambda z: -z, "q": lambda z: z.log()}),
+            family,
+            samples=30,
+            generator=generator,
         )

@@ -383,6 +383,64 @@ def test_the_last_good_state_is_kept() -> None:
     assert all(torch.isfinite(parameter).all() for parameter in family.parameters())
 
 
+def test_the_last_good_state_is_kept_where_a_distribution_checks_its_values() -> None:
+    """As above, of a density that torch refuses to evaluate beyond its end."""
+    joint = LogJoint({"edge": lambda z: Gamma(2.0, 0.001).log_prob(2.0 - z) + 5.0 * z})
+    steps = {}
+    for window in (10, 1000):
+        family = VariationalFamily({"z": NormalFactor(std=0.01)})
+        with pytest.raises(FloatingPointError, match=r"'edge', of z: .* within the supp") as e:
+            fit(joint, family, window=window)
+        steps[window] = int(str(e.value).split("as it was after step ")[1].split(":")[0])
+        mean = family["z"].mean.item()
+        assert (mean == 0.0) == (window == 1000)  # of the window's start
+        assert 0.0 <= mean < 2.0
+    assert steps[1000] == 0
+    assert steps[10] > 0
+
+
+def test_only_the_term_that_was_not_finite_first_is_blamed() -> None:
+    """It makes the parameters NaN, and by them all other terms."""
+    joint = LogJoint(
+        {
+            "fine": lambda z: -(z**2) / 2,
+            "rare": lambda z: torch.where(z > 1.0, torch.nan, 3.0 * z),
+        }
+    )
+    with pytest.raises(FloatingPointError, match="'rare'") as raised:
+        fit(joint, VariationalFamily({"z": NormalFactor(std=0.01)}), steps=60, window=100)
+    assert "'fine'" not in str(raised.value)
+    assert "before step 60; the family is as it was after step 0" in str(raised.value)
+    bend = LogJoint({"bend": lambda z: torch.where(z > 9.0, torch.nan * z, 3.0 * z)})
+    with pytest.raises(FloatingPointError, match="log_joint: its gradient was not finite before"):
+        fit(bend, VariationalFamily({"z": NormalFactor(std=0.01)}), steps=60, window=100)
+
+
+def test_data_of_twice_the_precision() -> None:
+    """Both estimators take them, and fit parameters of single precision."""
+    y = torch.tensor([0.3, 1.2, 0.7], dtype=torch.float64)
+    joint = LogJoint(
+        {
+            "z": lambda z: Normal(0.0, 1.0).log_prob(z),
+            "y": Term(lambda z, y: Normal(z[:, None], 1.0).log_prob(y).sum(1), {"y": y}),
+        }
+    )
+    for estimator in ("auto", "score"):
+        found = fit(joint, VariationalFamily({"z": NormalFactor()}), estimator=estimator)
+        assert found.family["z"].mean.dtype == torch.float32
+        assert found.family["z"].mean.item() == pytest.approx(2.2 / 4, abs=0.02)
+
+
+def test_what_a_term_gets_wrong_is_told_with_its_name() -> None:
+    family = VariationalFamily({"z": NormalFactor()})
+    with pytest.raises(ValueError, match="term 'p', of z: Dimension out of range"):
+        fit(LogJoint({"p": lambda z: z.sum(1)}), family)
+    with pytest.raises(ValueError, match="data: expected a tensor for 'y', got ndarray"):
+        Term(lambda z, y: z * y, {"y": np.ones(3)})  # type: ignore[dict-item]
+    with pytest.raises(KeyError, match="no factor of 'y'; there are z"):
+        family["y"]
+
+
 def test_clear_errors() -> None:
     joint, family, *_ = normal_normal()
     with pytest.raises(
