@@ -14,6 +14,7 @@ LEAST_SAMPLES = 25
 """Draws of which a fifth, the tail that is looked at, are 5."""
 
 _CHUNK = 1024  # draws at a time
+_NUMBERS = 2**24  # at a time, where a term has one for each draw and row of its data
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,9 @@ def importance_check(
             f"{samples}"
         )
     weights, wrong = [], dict.fromkeys(log_joint.terms, 0)
-    for begin in range(0, samples, _CHUNK):
-        values = family.draw(min(_CHUNK, samples - begin), generator)
+    chunk = max(1, min(_CHUNK, _NUMBERS // max(1, log_joint.row_count)))
+    for begin in range(0, samples, chunk):
+        values = family.draw(min(chunk, samples - begin), generator)
         terms = log_joint.evaluate(values)
         for name, term in terms.items():
             wrong[name] += int((torch.isnan(term) | torch.isposinf(term)).sum())

@@ -48,7 +48,8 @@ class FitConfig:
         patience: windows without a rise before the learning rate falls.
         fall: what it is multiplied by.
         falls: how often it falls; at the window's end where it would fall once more, it is over.
-        batch_size: observations a step; None for all. Terms say which of their data these are.
+        batch_size: observations a step, drawn with replacement; None for all. Terms say which of
+            their data these are.
         importance_samples: draws that the result is judged by.
     """
 

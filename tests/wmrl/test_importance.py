@@ -7,7 +7,7 @@ from torch.distributions import Normal
 
 from wmrl.gaussian_factors import NormalFactor
 from wmrl.importance import ImportanceCheck, importance_check, pareto_k
-from wmrl.log_joint import LogJoint
+from wmrl.log_joint import LogJoint, Term
 from wmrl.variational_family import VariationalFamily
 
 
@@ -79,6 +79,26 @@ def test_a_q_that_goes_beyond_the_support_is_bad(edge: float, least: int) -> Non
     assert check.verdict.startswith(f"bad: {check.outside} of 1000 draws")
     assert math.isfinite(check.log_evidence)
     assert not math.isnan(check.pareto_k)
+
+
+def test_many_rows_are_weighed_by_few_draws_at_a_time() -> None:
+    """The check needs memory for all rows of every draw that it looks at together."""
+    seen = []
+
+    def data(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        seen.append(len(z))
+        return Normal(z[:, None], 1.0).log_prob(y).sum(1)
+
+    y = torch.zeros(2**21)
+    check = importance_check(
+        LogJoint({"y": Term(data, {"y": y}, rows=("y",))}),
+        VariationalFamily({"z": NormalFactor(std=2.0**-10)}),
+        samples=30,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert seen == [8, 8, 8, 6]
+    assert check.samples == 30
+    assert math.isfinite(check.elbo)
 
 
 def test_clear_errors() -> None:
