@@ -2,8 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +22,7 @@ from wmrl.agents.randomness import isolated_randomness
 from wmrl.agents.sb3 import SB3Agent
 from wmrl.agents.sb3_vec_env import SB3VecEnv
 from wmrl.agents.seeds import training_seed
+from wmrl.device import torch_threads
 from wmrl.metrics import MetricsLogger
 from wmrl.run import Run
 from wmrl.seeding import integer_seed
@@ -128,7 +128,7 @@ class PPOLearner:
         """
         limit = np.inf if max_seconds is None else max_seconds
         with (
-            _torch_threads(self.threads),
+            torch_threads(self.threads),
             MetricsLogger(self._run.path, resume_step=self.steps or None) as logger,
             learning_progress("PPO", total=self.config.steps, show=progress) as advance,
         ):
@@ -263,16 +263,6 @@ class PPOLearner:
 
 def _blend(start: float, end: float, fraction: float) -> float:
     return start + (end - start) * min(fraction, 1.0)
-
-
-@contextmanager
-def _torch_threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _warm_start(policy: nn.Module, init: Agent) -> str:

@@ -56,7 +56,7 @@ def main(args: Args) -> None:
     from wmrl.data_split import split_episodes
     from wmrl.latents import load_latents
     from wmrl.memory_report import open_loop_report
-    from wmrl.report_files import write_report
+    from wmrl.report_files import write_report, write_text
     from wmrl.store import RolloutStore
     from wmrl.train_memory import train_memory
     from wmrl.versions import package_versions
@@ -100,7 +100,7 @@ def main(args: Args) -> None:
     }
     write_report(args.out / "results.json", {**about, "rows": rows})
     table = write_table(rows)
-    (args.out / "table.md").write_text(table)
+    write_text(args.out / "table.md", table)
     print(table)
 
 

@@ -41,7 +41,7 @@ def main(args: Args) -> None:
     from dataclasses import replace
 
     from wmrl.binary_data import BinaryMixture
-    from wmrl.report_files import write_report
+    from wmrl.report_files import write_report, write_text
     from wmrl.train_binary_vae import REGIMES, bounds, train_binary_vae
     from wmrl.versions import package_versions
 
@@ -67,7 +67,7 @@ def main(args: Args) -> None:
     about = {"args": _plain(args), "versions": package_versions("scikit-learn")}
     write_report(args.out / "results.json", {**about, "rows": rows})
     table = write_table(rows)
-    (args.out / "table.md").write_text(table)
+    write_text(args.out / "table.md", table)
     print(table)
 
 

@@ -51,7 +51,7 @@ def main(args: Args) -> None:
     from wmrl.agents.codebook_experiment import VARIANTS, find_poses, learn_codebook, used_codes
     from wmrl.code_directions import draw_directions
     from wmrl.envs.contact_sheet import contact_sheet, write_picture
-    from wmrl.report_files import write_report
+    from wmrl.report_files import write_report, write_text
     from wmrl.versions import package_versions
 
     names = args.variants or tuple(VARIANTS)
@@ -84,7 +84,7 @@ def main(args: Args) -> None:
     }
     write_report(args.out / "results.json", {**about, "codebooks": rows})
     table = write_table(rows)
-    (args.out / "table.md").write_text(table)
+    write_text(args.out / "table.md", table)
     print(table)
 
 

@@ -60,7 +60,7 @@ class Args:
 def main(args: Args) -> None:
     """Makes the searches that are not made yet, and writes tables, maps and films."""
     from wmrl.agents.elite_experiment import METHODS, TASKS
-    from wmrl.report_files import write_report
+    from wmrl.report_files import write_report, write_text
     from wmrl.versions import package_versions
 
     methods = args.methods or tuple(METHODS)
@@ -84,7 +84,7 @@ def main(args: Args) -> None:
         [row for report in reports for row in report["searches"]],
         [race for report in reports for race in report["races"]],
     )
-    (args.out / "table.md").write_text(table)
+    write_text(args.out / "table.md", table)
     print(table)
 
 

@@ -87,7 +87,7 @@ EYES = {"elite": "elites' frames", "random": "random driving"}
 
 def main(args: Args) -> None:
     """Does what is not done yet, and writes pages, pictures and tables."""
-    from wmrl.report_files import write_report
+    from wmrl.report_files import write_report, write_text
     from wmrl.versions import package_versions
 
     if args.ship is not None and not args.seeds:
@@ -106,7 +106,7 @@ def main(args: Args) -> None:
     }
     write_report(args.out / "results.json", report)
     table = write_table(search, rows)
-    (args.out / "table.md").write_text(table)
+    write_text(args.out / "table.md", table)
     if args.ship is not None:
         _ship(args, args.ship, rows, about)
     print(table)
@@ -180,16 +180,13 @@ def _show(args: Args, drivers: "EliteDrivers") -> None:
 
 def _film(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
     """A film of each elite in the real game: by its cell, where it is below ``args.out``."""
-    import torch
-
     from wmrl.agents.drive_film import DriveFilmConfig, film_drive
+    from wmrl.device import torch_threads
 
     config = DriveFilmConfig(decisions=args.films)
     films: dict[int, str] = {}
     shutil.rmtree(args.out / "films", ignore_errors=True)  # of cells that may be empty now
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
-    try:
+    with torch_threads(1):  # frames come one by one: threads would only wait for each other
         for row, cell in enumerate(drivers.real.cells):
             # By what they show: those of other drivers are not taken for these.
             agent = drivers.agent(row)
@@ -201,8 +198,6 @@ def _film(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
             shown = args.out / films[int(cell)]
             shown.parent.mkdir(exist_ok=True)
             shutil.copyfile(kept, shown)
-    finally:
-        torch.set_num_threads(threads)
     return films
 
 

@@ -41,7 +41,7 @@ def main(args: Args) -> None:
     from dataclasses import replace
 
     from wmrl.kl_experiment import RUNS, descend
-    from wmrl.report_files import write_report
+    from wmrl.report_files import write_report, write_text
     from wmrl.scripts.kl_pictures import draw_curves, draw_densities, film
     from wmrl.versions import package_versions
 
@@ -79,7 +79,7 @@ def main(args: Args) -> None:
     report = {**about, "gradients": gradients, "rows": rows, "curves": curves}
     write_report(args.out / "results.json", report)
     table = write_table(rows, gradients)
-    (args.out / "table.md").write_text(table)
+    write_text(args.out / "table.md", table)
     print(table)
 
 

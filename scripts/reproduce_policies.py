@@ -63,7 +63,7 @@ def main(args: Args) -> None:
     from wmrl.agents.eye_entry import eye_entry, lasting_name
     from wmrl.agents.policy_experiment import METHODS, try_policy, try_spread
     from wmrl.envs.eye import Eye
-    from wmrl.report_files import write_report
+    from wmrl.report_files import write_report, write_text
     from wmrl.versions import package_versions
 
     methods: Sequence[Method] = args.methods or tuple(METHODS)  # type: ignore[assignment]
@@ -121,7 +121,7 @@ def main(args: Args) -> None:
     }
     write_report(args.out / "results.json", report)
     table = write_table(rows, spreads, args.draws, args.draw_episodes)
-    (args.out / "table.md").write_text(table)
+    write_text(args.out / "table.md", table)
     print(table)
 
 
@@ -153,23 +153,18 @@ def _spread_config(args: Args) -> "SpreadConfig":
 
 def _film(args: Args, eye: "Eye", posterior: "PosteriorAgent", path: Path) -> None:
     """The posterior's mean and drivers drawn around it, in the same episode."""
-    import torch
-
     from wmrl.agents.agent import Agent
     from wmrl.agents.drive_film import DriveFilmConfig, film_drivers
+    from wmrl.device import torch_threads
 
     agents: dict[str, Agent] = {"mean": posterior}
     for scale, count in ((0.5, 2), (1.0, 3), (2.0, 2)):
         for number in range(count):
             label = f"{scale:g} std, {'abc'[number]}"
             agents[label] = posterior.sample(number, scale=scale)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
-    try:
-        config = DriveFilmConfig(decisions=args.film_decisions, width=200, speed=2.0)
+    config = DriveFilmConfig(decisions=args.film_decisions, width=200, speed=2.0)
+    with torch_threads(1):  # frames come one by one: threads would only wait for each other
         film_drivers(agents, path, eye=eye, config=config)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def write_table(

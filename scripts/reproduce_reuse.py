@@ -54,7 +54,7 @@ def main(args: Args) -> None:
     """Does what is not done yet, and writes the table."""
     from wmrl.agents.elite_experiment import TASKS
     from wmrl.agents.reuse_experiment import METHODS, least_stds, problems, targets_for
-    from wmrl.report_files import write_report
+    from wmrl.report_files import write_report, write_text
     from wmrl.versions import package_versions
 
     if not args.seeds:
@@ -80,7 +80,7 @@ def main(args: Args) -> None:
     }
     write_report(args.out / "results.json", {**about, "encodings": learned, "searches": rows})
     table = write_table(learned, rows, oracle, elites=args.elites, joints=joints)
-    (args.out / "table.md").write_text(table)
+    write_text(args.out / "table.md", table)
     _draw(args)
     if args.ship is not None:
         _ship(args, learned, rows)

@@ -72,7 +72,7 @@ class Args:
 def main(args: Args) -> None:
     """Trains what is not trained yet, and writes tables and pictures."""
     from wmrl.image_experiment import BASELINE, OURS, VARIANTS, Experiment
-    from wmrl.report_files import write_report
+    from wmrl.report_files import write_report, write_text
     from wmrl.scripts import vqvae_pictures
     from wmrl.versions import package_versions
 
@@ -112,7 +112,7 @@ def main(args: Args) -> None:
     }
     write_report(args.out / "results.json", {**about, "visions": visions, "priors": priors})
     table = write_table(visions, priors)
-    (args.out / "table.md").write_text(table)
+    write_text(args.out / "table.md", table)
     print(table)
 
 

@@ -1,4 +1,7 @@
-"""Choosing the device that models and dreams run on."""
+"""Choosing the device that models and dreams run on, and how many threads share the CPU."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -40,3 +43,14 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     elif resolved.type not in ("cpu", "mps"):
         raise ValueError(f"device: expected 'auto', 'cpu', 'cuda' or 'mps', got {device!r}")
     return resolved
+
+
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """Gives torch so many threads for a while; as many as it has if None."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -15,6 +15,11 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
     _replace(path, text.encode() + b"\n")
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8."""
+    _replace(path, text.encode())
+
+
 def write_picture(path: Path, picture: np.ndarray) -> None:
     """Writes a PNG of ``(H, W, 3) uint8``."""
     _replace(path, iio.imwrite("<bytes>", picture, extension=".png"))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from wmrl.device import resolve_device
+from wmrl.device import resolve_device, torch_threads
 
 
 def test_auto_is_a_device_that_works() -> None:
@@ -25,3 +25,16 @@ def test_a_device_that_is_not_here() -> None:
 def test_a_device_without_support() -> None:
     with pytest.raises(ValueError, match="expected 'auto', 'cpu', 'cuda' or 'mps', got 'meta'"):
         resolve_device("meta")
+
+
+@pytest.mark.parametrize(("count", "within"), [(2, 2), (None, 3)])
+def test_threads_are_given_back(count: int | None, within: int) -> None:
+    torch.set_num_threads(3)  # the fixture of all tests puts it back
+
+    def fail() -> None:
+        assert torch.get_num_threads() == within
+        raise KeyError
+
+    with pytest.raises(KeyError), torch_threads(count):
+        fail()
+    assert torch.get_num_threads() == 3
