@@ -90,7 +90,7 @@ def film_map(
     """Films a map as it fills.
 
     Args:
-        path: ``.mp4`` or ``.gif``.
+        path: ``.mp4``, ``.gif`` or ``.webp``.
         archive: the cells.
         snapshots: ``(S, cells)``, objectives over time, NaN where a cell is empty.
         titles: one for each snapshot, before how many cells are filled and how well.

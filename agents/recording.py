@@ -93,7 +93,7 @@ def record(
 
     Args:
         agent: who drives.
-        path: an ``.mp4`` or ``.gif`` file.
+        path: an ``.mp4``, ``.gif`` or ``.webp`` file.
         eye: what it looks through.
         config: what is filmed.
 

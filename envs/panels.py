@@ -51,19 +51,20 @@ class PanelDrawer:
     Attributes:
         width, height: pixels of a picture.
         action_names: the bars' names; their number is the number of bars that there is room for.
-        text_size: pixels of the labels.
+        text_size: pixels of the labels; a twentieth of the width, 8 to 20, if None.
     """
 
     width: int = 400
     height: int = 300
     action_names: tuple[str, ...] = ()
-    text_size: int = 20
+    text_size: int | None = None
     gap: int = field(default=16, repr=False)
 
     def __post_init__(self) -> None:
         for name, least in (("width", 80), ("height", 60), ("text_size", 8), ("gap", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+            given = getattr(self, name)
+            if given is not None and given < least:
+                raise ValueError(f"{name}: expected at least {least}, got {given}")
 
     def draw(self, panels: Sequence[Panel]) -> np.ndarray:
         """Draws panels from left to right: ``(H, W, 3) uint8`` with H and W even.
@@ -83,18 +84,22 @@ class PanelDrawer:
         return np.asarray(image)
 
     @property
+    def _text(self) -> int:
+        return min(max(self.width // 20, 8), 20) if self.text_size is None else self.text_size
+
+    @property
     def _strip(self) -> int:
-        return round(1.9 * self.text_size)
+        return round(1.9 * self._text)
 
     @property
     def _row(self) -> int:
-        return round(1.45 * self.text_size)
+        return round(1.45 * self._text)
 
     def _draw_panel(self, image: Image.Image, panel: Panel, *, left: int) -> None:
         draw = ImageDraw.Draw(image)
         middle, right = self._strip // 2, left + self.width
-        draw.text((left, middle), panel.label, panel.color, _font(self.text_size), anchor="lm")
-        small = _font(round(0.8 * self.text_size))
+        draw.text((left, middle), panel.label, panel.color, _font(self._text), anchor="lm")
+        small = _font(round(0.8 * self._text))
         draw.text((right, middle), panel.note, _MUTED, small, anchor="rm")
         image.paste(Image.fromarray(self._picture(panel)), (left, self._strip))
         top = self._strip + self.height
@@ -135,7 +140,7 @@ class PanelDrawer:
         middle: int,
         color: Color,
     ) -> None:
-        font, half = _font(round(0.8 * self.text_size)), round(0.3 * self.text_size)
+        font, half = _font(round(0.8 * self._text)), round(0.3 * self._text)
         begin, end = left + round(0.2 * self.width), left + round(0.82 * self.width)
         draw.text((left, middle), name, _MUTED, font, anchor="lm")
         draw.text((left + self.width, middle), f"{value:+.2f}", _TEXT, font, anchor="rm")
@@ -153,11 +158,11 @@ class PanelDrawer:
         left: int,
         middle: int,
     ) -> None:
-        font = _font(round(0.8 * self.text_size))
+        font = _font(round(0.8 * self._text))
         for index, (name, value) in enumerate(figures):
             x = left + round(index * self.width / len(figures))
             draw.text((x, middle), name, _MUTED, font, anchor="lm")
-            x += round(font.getlength(name)) + self.text_size // 3
+            x += round(font.getlength(name)) + self._text // 3
             draw.text((x, middle), value, _TEXT, font, anchor="lm")
 
 

@@ -18,6 +18,8 @@ python -m wmrl.scripts.score_table random "car-racing-dream=$run/round-4/driver"
   "car-racing-real=$run/real/driver" cma-es-dream=runs/cma/artifact \
   real-z=runs/real-z/artifact real-zh=runs/real-zh/artifact
 python -m wmrl.scripts.ship "$run" --command "wmrl train --hours 1 --seed 0"
+wmrl record car-racing-dream --out results/drive.webp --seed 1 --decisions 100 \
+  --width 240 --height 180
 
 # The same in symbols.
 symbols=runs/car-racing-symbols

@@ -39,7 +39,7 @@ class Args:
     seed: int | None = None
     """Seed of the first episode; another one each time if not given."""
     out: Path | None = None
-    """Also keep what was played as a film, .mp4 or .gif."""
+    """Also keep what was played as a film, .mp4, .gif or .webp."""
     width: int = 560
     """Pixels of a picture's width."""
     device: str = "auto"

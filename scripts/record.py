@@ -19,7 +19,7 @@ class Args:
     agent: tyro.conf.Positional[str]
     """Who drives: a shipped name, or a path."""
     out: Path = Path("videos/record.mp4")
-    """The film, .mp4 or .gif."""
+    """The film, .mp4, .gif or .webp."""
     vision: str | None = None
     """Another eye than the one that the agent says it was trained with."""
     memory: str | None = None

@@ -107,7 +107,7 @@ def test_errors(eye: Eye, tmp_path: Path) -> None:
         DriveFilmConfig(speed=0.0)
     with pytest.raises(ValueError, match="crf: expected 0 to 51, got 52"):
         film_drive(driver(eye), tmp_path / "a.mp4", eye=eye, config=DriveFilmConfig(crf=52))
-    with pytest.raises(ValueError, match=r"path: expected a name ending in \.mp4 or \.gif"):
+    with pytest.raises(ValueError, match=r"path: expected a name ending in \.mp4, \.gif or \.webp"):
         film_drive(driver(eye), tmp_path / "film.mov", eye=eye)
     assert list(tmp_path.iterdir()) == []
 

@@ -50,7 +50,7 @@ class Scripted(ControllerAgent):
 
 def panels(frame: np.ndarray) -> list[np.ndarray]:
     """The three pictures in a film frame of SMALL panels."""
-    top, gap = 38, 16
+    top, gap = 15, 16
     lefts = [gap + i * (80 + gap) for i in range(3)]
     return [frame[top : top + 60, left : left + 80] for left in lefts]
 
@@ -154,7 +154,7 @@ def test_codes_have_a_panel_of_their_own(make_tiny: Any, tmp_path: Path) -> None
 
 
 def test_errors(eye: Eye, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"path: expected a name ending in \.mp4 or \.gif"):
+    with pytest.raises(ValueError, match=r"path: expected a name ending in \.mp4, \.gif or \.webp"):
         record(driver(eye), tmp_path / "film.mov", eye=eye)
     small = ControllerAgent(ControllerConfig(observation_size=3, action_size=2), np.zeros(8))
     with pytest.raises(ValueError, match=r"its observation_space has shape \(3,\), the eye's"):

@@ -37,6 +37,19 @@ def test_labels_notes_and_figures_are_written() -> None:
         assert changed > 100
 
 
+@pytest.mark.parametrize("width", [160, 240, 400])
+def test_label_and_note_have_room_side_by_side(width: int) -> None:
+    drawer = PanelDrawer(width=width, height=60)
+    label, note = "reconstruction", "32 numbers"
+    both = drawer.draw([Panel(label=label, picture=picture(), note=note)])
+    alone = drawer.draw([Panel(label=label, picture=picture())])
+    other = drawer.draw([Panel(label="", picture=picture(), note=note)])
+    background = drawer.draw([Panel(label="", picture=picture())])
+    written = [(frame != background).any(axis=2) for frame in (alone, other)]
+    assert not (written[0] & written[1]).any()
+    assert ((both != background).any(axis=2) == written[0] | written[1]).all()
+
+
 @pytest.mark.parametrize(("value", "share"), [(1.0, 1.0), (0.5, 0.5), (-1.0, 1.0), (7.0, 1.0)])
 def test_bars_are_as_long_as_their_action(value: float, share: float) -> None:
     drawer = PanelDrawer(action_names=("steer",))

@@ -40,16 +40,17 @@ def test_mp4_shows_the_frames(tmp_path: Path) -> None:
     assert [child.name for child in path.parent.iterdir()] == ["film.mp4"]
 
 
-def test_gif_shows_the_frames(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_moving_pictures_show_the_frames(suffix: str, tmp_path: Path) -> None:
     frames = squares(6)
-    path = write_video(tmp_path / "film.gif", frames, fps=10)
-    with Image.open(path) as gif:
-        assert gif.n_frames == 6
-        assert gif.info["duration"] == 100
-        assert gif.info["loop"] == 0
+    path = write_video(tmp_path / f"film{suffix}", frames, fps=10)
+    with Image.open(path) as film:
+        assert film.n_frames == 6
+        assert film.info["loop"] == 0
         for index, expected in enumerate(frames):
-            gif.seek(index)
-            got = np.asarray(gif.convert("RGB"), int)
+            film.seek(index)
+            got = np.asarray(film.convert("RGB"), int)
+            assert film.info["duration"] == 100
             assert np.abs(expected - got).mean() < 6
 
 
@@ -107,7 +108,7 @@ def test_rate_factors_out_of_range_are_refused(tmp_path: Path, name: str, crf: i
 @pytest.mark.parametrize(
     ("name", "frames", "fps", "message"),
     [
-        ("film.avi", squares(1), 25, r"path: expected a name ending in \.mp4 or \.gif"),
+        ("film.avi", squares(1), 25, r"path: expected a name ending in \.mp4, \.gif or \.webp"),
         ("film.mp4", [], 25, "frames: expected at least one frame"),
         ("film.mp4", squares(1), 0, "fps: expected a positive number, got 0"),
         ("film.mp4", [np.zeros((4, 4), np.uint8)], 25, r"expected \(H, W, 3\) uint8, got \(4, 4\)"),
