@@ -38,3 +38,4 @@ wmrl reproduce dde # an arm and a method at a time: --tasks, --methods
 wmrl reproduce reuse --ship wmrl/artifacts
 wmrl reproduce codebook
 wmrl reproduce drivers --ship wmrl/artifacts
+wmrl reproduce policies
