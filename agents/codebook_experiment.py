@@ -113,7 +113,7 @@ def find_poses(path: Path, *, seed: int, evaluations: int | None = None) -> dict
         seed: root of all that is random.
         evaluations: of the search; the earlier experiment's if None.
     """
-    budget = evaluations or TASK.evaluations
+    budget = TASK.evaluations if evaluations is None else evaluations
     _, elites = run_search(TASK, "line", path, evaluations=budget, seed=seed, progress=False)
     drawn = numpy_generator(seed, "codebook", "random-arms")
     random = drawn.uniform(-1.0, 1.0, elites.solutions.shape).astype(np.float32)

@@ -1,7 +1,7 @@
 """DDE-Elites: MAP-Elites whose variation learns what its elites have in common."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +16,7 @@ from wmrl.agents.elites import Elites
 from wmrl.agents.problems import Problem
 from wmrl.agents.progress import learning_progress
 from wmrl.agents.reconstruction_emitter import Mutation, ReconstructionEmitter
-from wmrl.agents.sliding_bandit import BanditScheduler, SlidingWindowUCB
+from wmrl.agents.sliding_bandit import BanditScheduler, SlidingWindowUCB, check_told
 from wmrl.device import resolve_device
 from wmrl.encoding import Encoding
 from wmrl.encoding_trainer import EncodingTrainer, EncodingTrainingConfig
@@ -77,15 +77,12 @@ class DDEConfig:
     snapshots: int = 100
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "crossovers", tuple(self.crossovers))
-        object.__setattr__(self, "mutations", tuple(self.mutations))
         for name in ("crossovers", "mutations"):
-            if not getattr(self, name):
-                raise ValueError(f"{name}: expected at least one number, got none")
+            object.__setattr__(self, name, _distinct(name, getattr(self, name)))
         counts = ("generations", "batch_size", "window", "train_every", "log_every")
         for name in (*counts, "checkpoint_every", "snapshots"):
             value = getattr(self, name)
-            if value < 1 or int(value) != value:
+            if not (value >= 1 and float(value).is_integer()):
                 raise ValueError(f"{name}: expected a whole number of at least 1, got {value}")
         if not all(0.0 <= share <= 1.0 for share in self.crossovers):
             raise ValueError(f"crossovers: expected shares from 0 to 1, got {self.crossovers}")
@@ -99,6 +96,11 @@ class DDEConfig:
             raise ValueError(
                 f"checkpoint_every: expected a multiple of log_every ({self.log_every}), got "
                 f"{self.checkpoint_every}"
+            )
+        if not isinstance(self.encoding, EncodingConfig | None):
+            raise TypeError(
+                f"encoding: expected the configuration of an encoding, such as VectorVAEConfig(), "
+                f"or None, got {self.encoding!r}"
             )
         if self.encoding is None and max(self.crossovers) > 0:
             raise ValueError(
@@ -299,7 +301,7 @@ class DDE:
         """What it is to begin with, and random solutions until so many cells are filled."""
         archive, config = self.archive(), self.config
         if len(self._init):
-            archive.add(self._init, *self._evaluate(self._init))
+            _add(archive, self._init, *self._evaluate(self._init))
         self.evaluations += fill_archive(
             archive,
             self.problem,
@@ -439,7 +441,7 @@ def fill_archive(
     for number in range(_FILL_ROUNDS):
         generator = numpy_generator(seed, "fill", number)
         solutions = generator.uniform(-1.0, 1.0, (batch_size, problem.size)).astype(np.float32)
-        archive.add(solutions, *problem.evaluate(solutions))
+        _add(archive, solutions, *problem.evaluate(solutions))
         if archive.stats.coverage >= share:
             return (number + 1) * batch_size
     raise ValueError(
@@ -447,6 +449,22 @@ def fill_archive(
         f"{batch_size * _FILL_ROUNDS:,} of them filled {float(archive.stats.coverage):.2%}; ask "
         "for less, or for fewer cells"
     )
+
+
+def _distinct(name: str, values: Any) -> tuple[Any, ...]:
+    """At least one, and none twice: each is an arm of the bandit with a column in the metrics."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+        raise ValueError(f"{name}: expected at least one, in a tuple, got {values!r}")
+    if len(set(values)) < len(values):
+        raise ValueError(f"{name}: expected each once, got {values!r}")
+    return tuple(values)
+
+
+def _add(
+    archive: ArchiveBase, solutions: np.ndarray, objective: np.ndarray, measures: np.ndarray
+) -> None:
+    check_told(objective, measures, count=len(solutions), size=int(archive.measure_dim))
+    archive.add(solutions, objective, measures)
 
 
 def make_encoding(config: EncodingConfig, *, generator: torch.Generator | None = None) -> Encoding:

@@ -5,7 +5,7 @@ over a disc, snapshots that an archive can be made from again, and artifacts.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -47,14 +47,14 @@ class ArchiveConfig:
 
     def __post_init__(self) -> None:
         for name in ("dims", "low", "high"):
-            value = tuple(getattr(self, name))
-            if len(value) != 2:
-                raise ValueError(f"{name}: expected two numbers, one a measure, got {value}")
-            object.__setattr__(self, name, value)
+            value = getattr(self, name)
+            if not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
+                raise ValueError(f"{name}: expected two numbers, one a measure, got {value!r}")
+            object.__setattr__(self, name, tuple(value))
         if self.shape not in ("disc", "grid"):
             raise ValueError(f"shape: expected 'disc' or 'grid', got {self.shape!r}")
         for name, values in (("cells", (self.cells,)), ("dims", self.dims)):
-            if any(value < 1 or int(value) != value for value in values):
+            if not all(value >= 1 and float(value).is_integer() for value in values):
                 raise ValueError(
                     f"{name}: expected whole numbers of at least 1, got {getattr(self, name)}"
                 )

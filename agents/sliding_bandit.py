@@ -142,13 +142,13 @@ class BanditScheduler:
             ``value`` of each solution.
 
         Raises:
-            ValueError: another number of them, or one that is not finite; nothing is added then,
-                and they may be told again.
+            ValueError: another shape, or a number that is not finite; nothing is added then, and
+                they may be told again.
         """
         if self._asked is None:
             raise RuntimeError("tell: expected ask() first")
         objective, measures = np.asarray(objective), np.asarray(measures)
-        _check_told(objective, measures, len(self._asked))
+        check_told(objective, measures, count=len(self._asked), size=int(self.archive.measure_dim))
         solutions, self._asked = self._asked, None
         before = float(self.archive.stats.qd_score)
         info: dict[str, Any] = self.archive.add(solutions, objective, measures)
@@ -162,10 +162,23 @@ class BanditScheduler:
         return info
 
 
-def _check_told(objective: np.ndarray, measures: np.ndarray, count: int) -> None:
-    for name, value in (("objective", objective), ("measures", measures)):
-        if len(value) != count:
-            raise ValueError(f"{name}: expected {count} rows, as were asked for, got {len(value)}")
+def check_told(objective: np.ndarray, measures: np.ndarray, *, count: int, size: int) -> None:
+    """Raises ``ValueError`` unless evaluations can be added to an archive.
+
+    Args:
+        objective: must be ``(count,)`` and finite.
+        measures: must be ``(count, size)`` and finite.
+        count: solutions that were evaluated.
+        size: measures of the archive.
+    """
+    for name, value, shape in (
+        ("objective", objective, (count,)),
+        ("measures", measures, (count, size)),
+    ):
+        if value.shape != shape:
+            raise ValueError(
+                f"{name}: expected shape {shape}, a row for each solution, got {value.shape}"
+            )
         finite = np.isfinite(value).reshape(count, -1).all(1)
         if not finite.all():
             row = int(np.argmin(finite))

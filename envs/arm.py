@@ -201,7 +201,10 @@ class Arm:
         Raises:
             ValueError: another shape, a number that is not finite, or a target out of reach.
         """
-        points = np.atleast_2d(np.asarray(targets, np.float64))
+        try:
+            points = np.atleast_2d(np.asarray(targets, np.float64))
+        except (TypeError, ValueError):
+            points = np.zeros(0)
         if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
             raise ValueError(f"{name}: expected x and y, finite numbers, got {targets!r}")
         possible = self.within_reach(points)

@@ -5,6 +5,9 @@ All raise ``ValueError``.
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from wmrl.envs.arm_kinematics import ANGLE_LIMIT
 
@@ -24,7 +27,12 @@ def checked_joints(joints: int) -> int:
 
 def checked_lengths(link_lengths: Sequence[float], joints: int) -> tuple[float, ...]:
     """One length of more than 0 for each link; 1/n each if there are none."""
-    lengths = tuple(map(float, link_lengths)) or (1.0 / joints,) * joints
+    try:
+        lengths = tuple(map(float, link_lengths)) or (1.0 / joints,) * joints
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"link_lengths: expected numbers, one a joint, or (), got {link_lengths!r}"
+        ) from error
     if len(lengths) != joints:
         raise ValueError(
             f"link_lengths: expected {joints} lengths, one a joint, got {len(lengths)}; "
@@ -68,8 +76,14 @@ def checked_obstacles(
     obstacles: Sequence[tuple[float, float, float]],
 ) -> tuple[tuple[float, float, float], ...]:
     """Circles ``(x, y, radius)``, none of which covers the base."""
+    try:
+        given = list(obstacles)
+    except TypeError as error:
+        raise ValueError(
+            f"obstacles: expected circles (x, y, radius), or (), got {obstacles!r}"
+        ) from error
     circles = []
-    for index, obstacle in enumerate(obstacles):
+    for index, obstacle in enumerate(given):
         try:
             numbers = tuple(map(float, obstacle))
         except (TypeError, ValueError):  # such as one circle that is not in a list
@@ -88,6 +102,34 @@ def checked_obstacles(
             )
         circles.append((x, y, radius))
     return tuple(circles)
+
+
+def clipped_action(
+    action: Any, shape: tuple[int, ...] | None, *, each: str, argument: str
+) -> np.ndarray:
+    """An action ``float32`` of some shape, clipped to [−1, 1].
+
+    Args:
+        action: numbers, of one arm or of many.
+        shape: the shape expected.
+        each: what the numbers are, such as "one number a joint".
+        argument: of the environment, which sets how many they are.
+    """
+    try:
+        numbers = np.asarray(action, np.float64)  # in which great numbers are still finite
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"action: expected {each}, got {action!r:.100}") from error
+    if numbers.shape != shape:
+        raise ValueError(
+            f"action: expected shape {shape}, {each}, got {numbers.shape}; the environment's "
+            f"argument {argument} sets their number"
+        )
+    if not np.isfinite(numbers).all():
+        raise ValueError(
+            f"action: expected finite numbers, got {numbers[~np.isfinite(numbers)][0]}; look at "
+            "what computed it"
+        )
+    return np.clip(numbers, -1.0, 1.0).astype(np.float32)
 
 
 def _whole(number: object) -> int:

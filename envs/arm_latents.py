@@ -8,6 +8,7 @@ from gymnasium import spaces
 
 from wmrl.device import resolve_device
 from wmrl.encoding import Encoding, load_encoding
+from wmrl.envs.arm_checks import clipped_action
 from wmrl.quantised_autoencoder import QuantisedAutoencoder
 
 LATENT_LIMIT = 3.0
@@ -74,14 +75,17 @@ class ArmLatents:
         Raises:
             ValueError: the shape is another, a number is not finite, or a code is none.
         """
-        actions = np.asarray(actions)
-        if actions.shape != shape:
-            each = "one code a token" if self.in_codes else "one number a latent dimension"
-            raise ValueError(
-                f"action: expected shape {shape}, {each}, got {actions.shape}; the environment's "
-                "argument encoding sets their number"
+        if not self.in_codes:
+            return clipped_action(
+                actions, shape, each="one number a latent dimension", argument="encoding"
             )
-        return self._codes(actions) if self.in_codes else self._clipped(actions)
+        codes = np.asarray(actions)
+        if codes.shape != shape:
+            raise ValueError(
+                f"action: expected shape {shape}, one code a token, got {codes.shape}; the "
+                "environment's argument encoding sets their number"
+            )
+        return self._codes(codes)
 
     @torch.no_grad()
     def poses(self, actions: np.ndarray) -> np.ndarray:
@@ -110,14 +114,3 @@ class ArmLatents:
                 f"action: expected codes from 0 to {count - 1}, got {actions[outside][0]}"
             )
         return actions.astype(np.int64)
-
-    @staticmethod
-    def _clipped(actions: np.ndarray) -> np.ndarray:
-        actions = actions.astype(np.float32)
-        if not np.isfinite(actions).all():
-            raise ValueError(
-                f"action: expected finite numbers, got {actions[~np.isfinite(actions)][0]}; look "
-                "at what computed it"
-            )
-        clipped: np.ndarray = np.clip(actions, -1.0, 1.0)
-        return clipped

@@ -15,7 +15,7 @@ from wmrl.envs.dream_vector import DreamVectorEnv
 from wmrl.envs.eye import Eye
 from wmrl.envs.tasks import Task
 from wmrl.envs.view import ViewName, row_of
-from wmrl.envs.window import Window
+from wmrl.envs.window import Window, checked_render_mode
 from wmrl.memory import Memory
 from wmrl.vision import Vision
 
@@ -82,6 +82,7 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
         device: str | torch.device = "auto",
         render_mode: str | None = None,
     ) -> None:
+        self.render_mode = checked_render_mode(render_mode, self.metadata)
         EzPickle.__init__(
             self,
             task=task,
@@ -107,7 +108,6 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
             device=device,
             render_mode="rgb_array",
         )
-        self.render_mode = render_mode
         self.observation_space = self._dreams.single_observation_space
         self.action_space = self._dreams.single_action_space
         self.metadata = {**self.metadata, "render_fps": self.eye.fps}

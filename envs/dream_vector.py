@@ -16,7 +16,7 @@ from wmrl.envs.autoreset import final_observations, joint_seed, reset_mask, step
 from wmrl.envs.eye import Eye
 from wmrl.envs.tasks import Task
 from wmrl.envs.view import View, ViewName
-from wmrl.envs.window import enlarge
+from wmrl.envs.window import checked_render_mode, enlarge
 from wmrl.memory import Memory
 from wmrl.seeding import torch_generator
 from wmrl.vision import Vision
@@ -79,12 +79,12 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         device: str | torch.device = "auto",
         render_mode: str | None = None,
     ) -> None:
+        self.render_mode = checked_render_mode(render_mode, self.metadata)
         if num_envs < 1:
             raise ValueError(f"num_envs: expected at least 1, got {num_envs}")
         if not temperature > 0:
             raise ValueError(f"temperature: expected more than 0, got {temperature}")
         self.num_envs = num_envs
-        self.render_mode = render_mode
         self.eye = Eye.open(task, vision, memory, device=device)
         self._memory = _with_starts(self.eye)
         self._temperature = temperature

@@ -14,6 +14,7 @@ from wmrl.envs.frames import FrameEnv
 from wmrl.envs.gaze import Gaze
 from wmrl.envs.tasks import Task
 from wmrl.envs.view import View, ViewName
+from wmrl.envs.window import checked_render_mode
 from wmrl.memory import Memory
 from wmrl.vision import Vision
 
@@ -76,6 +77,7 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
         device: str | torch.device = "auto",
         render_mode: str | None = None,
     ) -> None:
+        self.render_mode = checked_render_mode(render_mode, self.metadata)
         EzPickle.__init__(
             self,
             task=task,
@@ -96,7 +98,6 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
         )
         self._gaze = Gaze(self.eye, 1)
         self._view = View(self.eye, observation)
-        self.render_mode = render_mode
         self.observation_space = self._view.space
         self.action_space = self.eye.action_space
         self.metadata = {**self.metadata, "render_fps": self._game.metadata["render_fps"]}

@@ -17,6 +17,7 @@ from wmrl.envs.frame_vector import FrameVectorEnv
 from wmrl.envs.gaze import Gaze
 from wmrl.envs.tasks import Task
 from wmrl.envs.view import View, ViewName
+from wmrl.envs.window import checked_render_mode
 from wmrl.memory import Memory
 from wmrl.vision import Vision
 
@@ -78,6 +79,7 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         device: str | torch.device = "auto",
         render_mode: str | None = None,
     ) -> None:
+        self.render_mode = checked_render_mode(render_mode, self.metadata)
         self.closed = True  # until there is something to close
         self.eye = Eye.open(task, vision, memory, frame_skip=frame_skip, device=device)
         self._mode = AutoresetMode(autoreset_mode)
@@ -96,7 +98,6 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self._gaze = Gaze(self.eye, num_envs)
         self._view = View(self.eye, observation)
         self.num_envs = num_envs
-        self.render_mode = render_mode
         self.metadata = {
             **self.metadata,
             "autoreset_mode": self._mode,

@@ -8,7 +8,7 @@ from gymnasium.error import ResetNeeded
 
 from wmrl.envs.arm import Arm
 from wmrl.envs.planar_arm_vector import PlanarArmVectorEnv
-from wmrl.envs.window import Window
+from wmrl.envs.window import Window, checked_render_mode
 
 
 class OneArmEnv(gym.Env[np.ndarray, np.ndarray]):
@@ -27,7 +27,7 @@ class OneArmEnv(gym.Env[np.ndarray, np.ndarray]):
 
     def __init__(self, arms: PlanarArmVectorEnv, *, render_mode: str | None = None) -> None:
         self._arms = arms
-        self.render_mode = render_mode
+        self.render_mode = checked_render_mode(render_mode, self.metadata)
         self.observation_space = arms.single_observation_space
         self.action_space = arms.single_action_space
         self._running = False

@@ -1,6 +1,6 @@
 """N planar arms, posed by what an encoding has learned, as one batched environment."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,8 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
     ) -> None:
         self._latents = ArmLatents(encoding, latent_limit=latent_limit, device=device)
         _check_size("joints", joints, self._latents.joints)
-        _check_size("link_lengths", len(link_lengths) or None, self._latents.joints)
+        if isinstance(link_lengths, Sized):  # what is no sequence at all is refused below
+            _check_size("link_lengths", len(link_lengths) or None, self._latents.joints)
         super().__init__(
             num_envs,
             joints=self._latents.joints,

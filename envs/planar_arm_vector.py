@@ -10,10 +10,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from wmrl.envs.arm import Arm, ArmEvaluation
-from wmrl.envs.arm_checks import Locks
+from wmrl.envs.arm_checks import Locks, clipped_action
 from wmrl.envs.arm_reward import ArmReward
 from wmrl.envs.arm_targets import ArmTargets, Target
 from wmrl.envs.autoreset import final_observations, joint_seed, reset_mask
+from wmrl.envs.window import checked_render_mode
 
 
 class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -80,7 +81,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ValueError(f"num_envs: expected at least 1, got {num_envs}")
         self.arm = Arm(joints=joints, link_lengths=link_lengths, locks=locks, obstacles=obstacles)
         self.num_envs = num_envs
-        self.render_mode = render_mode
+        self.render_mode = checked_render_mode(render_mode, self.metadata)
         self._source = ArmTargets(self.arm, target)
         self._reward = ArmReward(distance_weight=distance_weight, collision_cost=collision_cost)
         self._mode = AutoresetMode(autoreset_mode)
@@ -161,7 +162,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Raises:
             ValueError: the shape is another, or a number is not finite.
         """
-        return clip_poses(actions, shape)
+        return clipped_action(actions, shape, each="one number a joint", argument="joints")
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The arms as they were last posed: N pictures, or None without a render mode.
@@ -228,34 +229,6 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             known["collision"] = ~found.feasible
             known["penetration"] = found.penetration.astype(np.float64)
         return known
-
-
-def clip_poses(actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
-    """Actions as poses: checked and clipped to [−1, 1].
-
-    Args:
-        actions: numbers of that shape.
-        shape: the shape expected.
-
-    Returns:
-        ``shape`` float32.
-
-    Raises:
-        ValueError: the shape is another, or a number is not finite.
-    """
-    actions = np.asarray(actions, np.float32)
-    if actions.shape != shape:
-        raise ValueError(
-            f"action: expected shape {shape}, one number a joint, got {actions.shape}; the "
-            "environment's argument joints sets their number"
-        )
-    if not np.isfinite(actions).all():
-        raise ValueError(
-            f"action: expected finite numbers, got {actions[~np.isfinite(actions)][0]}; look at "
-            "what computed it"
-        )
-    clipped: np.ndarray = np.clip(actions, -1.0, 1.0)
-    return clipped
 
 
 def _masked(values: Mapping[str, np.ndarray], ran: np.ndarray) -> dict[str, Any]:

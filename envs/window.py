@@ -1,5 +1,6 @@
 """A window that shows frames."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -11,6 +12,20 @@ def enlarge(frame: np.ndarray, *, height: int = 384) -> np.ndarray:
     factor = max(1, height // frame.shape[0])
     large: np.ndarray = cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     return large
+
+
+def checked_render_mode(render_mode: str | None, metadata: Mapping[str, Any]) -> str | None:
+    """A render mode that an environment's metadata has, or None.
+
+    Raises:
+        ValueError: it has no such mode.
+    """
+    modes = metadata["render_modes"]
+    if render_mode is not None and render_mode not in modes:
+        raise ValueError(
+            f"render_mode: expected {' or '.join(map(repr, modes))}, or None, got {render_mode!r}"
+        )
+    return render_mode
 
 
 class Window:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import mean_and_spread
+from wmrl.scripts.tables import check_counts, mean_and_spread
 
 ROWS = {"earlier": "The earlier experiment's", "ours": "This project's"}
 """Tables, by how the names of their variants begin."""
@@ -60,6 +60,7 @@ def main(args: Args) -> None:
             raise ValueError(f"variants: expected some of {', '.join(VARIANTS)}, got {name!r}")
     if not args.seeds:
         raise ValueError("seeds: expected at least one, got none")
+    check_counts(evaluations=args.evaluations)
     rows: list[dict[str, Any]] = []
     pictures = {}
     for seed in args.seeds:

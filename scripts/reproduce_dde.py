@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import mean_and_spread
+from wmrl.scripts.tables import check_counts, mean_and_spread
 
 if TYPE_CHECKING:
     from wmrl.agents.elite_experiment import EliteTask
@@ -66,6 +66,9 @@ def main(args: Args) -> None:
     methods = args.methods or tuple(METHODS)
     _check_names("tasks", args.tasks, tuple(TASKS))
     _check_names("methods", methods, tuple(METHODS))
+    if not (args.seeds or args.full_seeds):
+        raise ValueError("seeds: expected at least one, here or in full_seeds, got none")
+    check_counts(reduced=args.reduced, full=args.full, race=args.race)
     args.out.mkdir(parents=True, exist_ok=True)
     about = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
@@ -101,7 +104,7 @@ def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
     task, work = TASKS[name], args.work / name
     # In units of std, and with a map small enough to be solved in seconds.
     least = least_stds(task, work) if task.problem.objective == "std" else None
-    full = args.full or task.evaluations
+    full = task.evaluations if args.full is None else args.full
     budgets = [(full, seed) for seed in args.full_seeds]
     budgets += [(args.reduced, seed) for seed in args.seeds]
     budgets = list(dict.fromkeys(budgets))
@@ -121,7 +124,7 @@ def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
         asked = {"task": name, "method": method, "budget": evaluations, "seed": seed}
         rows.append({**asked, **figures, **times})
         print(json.dumps(rows[-1]))
-        if evaluations == full and seed == args.full_seeds[0]:
+        if evaluations == full and seed in args.full_seeds[:1]:
             _draw(task, method, elites, path, args.out, name)
     return rows
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import mean_and_spread
+from wmrl.scripts.tables import check_counts, mean_and_spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,6 +92,19 @@ def main(args: Args) -> None:
 
     if args.ship is not None and not args.seeds:
         raise ValueError("ship: expected seeds, whose first is shipped, got none")
+    check_counts(
+        evolution=args.evolution,
+        generations=args.generations,
+        rollouts=args.rollouts,
+        confirm=args.confirm,
+        episodes=args.episodes,
+        vision_steps=args.vision_steps,
+        memory_steps=args.memory_steps,
+        dream_steps=args.dream_steps,
+        score_episodes=args.score_episodes,
+    )
+    if args.films < 0:
+        raise ValueError(f"films: expected at least 0, got {args.films}")
     drivers = _find(args)
     args.out.mkdir(parents=True, exist_ok=True)
     _show(args, drivers)
@@ -184,21 +197,24 @@ def _film(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
     from wmrl.device import torch_threads
 
     config = DriveFilmConfig(decisions=args.films)
-    films: dict[int, str] = {}
-    shutil.rmtree(args.out / "films", ignore_errors=True)  # of cells that may be empty now
+    kept: dict[str, Path] = {}
     with torch_threads(1):  # frames come one by one: threads would only wait for each other
         for row, cell in enumerate(drivers.real.cells):
             # By what they show: those of other drivers are not taken for these.
             agent = drivers.agent(row)
             digest = sha256(agent.parameters.tobytes()).hexdigest()[:12]
-            kept = args.work / "films" / f"{digest}-{args.films}.mp4"
-            if not kept.exists():
-                film_drive(agent, kept, eye=drivers.eye, config=config)
-            films[int(cell)] = f"films/cell-{cell}.mp4"
-            shown = args.out / films[int(cell)]
-            shown.parent.mkdir(exist_ok=True)
-            shutil.copyfile(kept, shown)
-    return films
+            film = args.work / "films" / f"{digest}-{args.films}.mp4"
+            if not film.exists():
+                film_drive(agent, film, eye=drivers.eye, config=config)
+            kept[f"cell-{cell}.mp4"] = film
+    shown = args.out / "films"
+    shown.mkdir(exist_ok=True)
+    for name, film in kept.items():
+        shutil.copyfile(film, shown / name)
+    for film in shown.iterdir():
+        if film.name not in kept:  # of a cell that is empty now
+            film.unlink()
+    return {int(cell): f"films/cell-{cell}.mp4" for cell in drivers.real.cells}
 
 
 def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import mean_and_spread
+from wmrl.scripts.tables import check_counts, mean_and_spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +59,12 @@ def main(args: Args) -> None:
 
     if not args.seeds:
         raise ValueError("seeds: expected at least one, got none")
+    check_counts(
+        elites=args.elites,
+        epochs=args.epochs,
+        targets=args.targets,
+        evaluations=args.evaluations,
+    )
     args.out.mkdir(parents=True, exist_ok=True)
     joints = TASKS["200-joints"].problem.arm.joints
     learned: list[dict[str, Any]] = []

@@ -18,6 +18,13 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
     return f"{np.mean(values):{form}} ± {np.std(values, ddof=1):{form}}"
 
 
+def check_counts(**counts: int | None) -> None:
+    """Raises ``ValueError`` unless options, by their names, are at least 1, or None."""
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name}: expected at least 1, got {value}")
+
+
 def need(*packages: str) -> None:
     """Raises ``ImportError`` unless packages of the ``reproduce`` extra are installed."""
     missing = [package for package in packages if find_spec(package) is None]

@@ -180,7 +180,7 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
             "or train the artifact again"
         )
     if kind is not None and found != kind:
-        raise ArtifactError(f"{path}: expected a {kind} artifact, got a {found} artifact")
+        raise ArtifactError(f"{path}: expected an artifact of kind {kind!r}, got {found!r}")
     try:
         tensors = load_safetensors(files[_MODEL])
     except (SafetensorError, ValueError, KeyError) as error:

@@ -248,6 +248,26 @@ def test_arms_that_collide_are_worth_less_than_any_other() -> None:
     assert blocked.evaluate(bent)[0] > -np.pi / 2
 
 
+@pytest.mark.parametrize("wrong", ["objective", "measures"])
+def test_what_is_not_finite_does_not_enter_at_the_start(tmp_path, wrong: str) -> None:
+    """Neither from solutions to begin with nor from random ones."""
+
+    class Broken(ArmProblem):
+        def evaluate(self, solutions):
+            objective, measures = super().evaluate(solutions)
+            (objective if wrong == "objective" else measures)[2] = np.nan
+            return objective, measures
+
+    problem = Broken(arm=PROBLEM.arm, archive=PROBLEM.archive)
+    poses = np.zeros((4, PROBLEM.size), np.float32)
+    for name, init in (("random", None), ("given", poses)):
+        with (
+            DDE(problem, config("none"), path=tmp_path / name, init=init) as search,
+            pytest.raises(ValueError, match=f"{wrong}: expected finite .* row 2"),
+        ):
+            search.learn(progress=False)
+
+
 def test_clear_errors(tmp_path) -> None:
     for wrong in (
         {"fill": 0.0},
@@ -255,6 +275,8 @@ def test_clear_errors(tmp_path) -> None:
         {"generations": 1.5},
         {"window": 0},
         {"crossovers": ()},
+        {"crossovers": 0.5},
+        {"crossovers": (0.5, 0.5)},
         {"crossovers": (1.5,)},
         {"crossovers": (float("nan"),)},
         {"reward": "luck"},
@@ -266,6 +288,8 @@ def test_clear_errors(tmp_path) -> None:
         name = "crossovers" if "encoding" in wrong else next(iter(wrong))
         with pytest.raises(ValueError, match=name):
             DDEConfig(**wrong)
+    with pytest.raises(TypeError, match=r"encoding: expected the configuration .* got 'vae'"):
+        DDEConfig(encoding="vae")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="encoding: expected one of vectors of 9 numbers"):
         DDE(ArmProblem(arm=Arm(joints=9)), config("vae"), path=tmp_path / "size")
     with pytest.raises(ValueError, match="objective: expected 'std' or 'variance'"):

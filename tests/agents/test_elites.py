@@ -107,7 +107,9 @@ def test_clear_errors(tmp_path) -> None:
     for wrong in (
         {"shape": "square"},
         {"cells": 0},
+        {"cells": np.nan},
         {"dims": (3,)},
+        {"dims": 5},
         {"high": (0.0, 1.0)},
         {"worst": -np.inf},
         {"worst": np.nan},

@@ -34,7 +34,7 @@ def test_errors(saved, tmp_path, tiny):
         load_agent(saved, device="abacus")
     with pytest.raises(ArtifactError, match="no artifact 'nobody'"):
         load_agent("nobody")
-    with pytest.raises(ArtifactError, match="expected a agent artifact, got a vision artifact"):
+    with pytest.raises(ArtifactError, match="expected an artifact of kind 'agent', got 'vision'"):
         load_agent(tiny.vision)
     save_artifact(
         tmp_path / "new", kind="agent", class_name="Later", config={}, tensors={"w": torch.ones(1)}

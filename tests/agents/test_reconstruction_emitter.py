@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from ribs.archives import GridArchive
+from ribs.schedulers import Scheduler
 
 from wmrl.agents.elites import ArchiveConfig
 from wmrl.agents.reconstruction_emitter import Mutation, ReconstructionEmitter
+from wmrl.agents.sliding_bandit import BanditScheduler
 from wmrl.vector_vae import VectorVAE, VectorVAEConfig
 
 ENCODING = VectorVAE(VectorVAEConfig(size=4, latent_size=2)).eval()
@@ -28,6 +31,23 @@ def test_reconstructions_are_halfway() -> None:
         halfway = 0.5 * (ELITES + ENCODING.reconstruct(torch.from_numpy(ELITES)).numpy())
     gaps = np.abs(children[:, None] - halfway[None]).max(2).min(1)
     assert gaps.max() < 1e-6
+
+
+def test_archives_of_ribs_are_taken_as_they_are() -> None:
+    """In float64, the default of ribs, under its scheduler and under the bandit's."""
+    for make in (Scheduler, BanditScheduler):
+        archive = GridArchive(solution_dim=4, dims=(8, 8), ranges=[(-1, 1)] * 2, qd_score_offset=-9)
+        archive.add(ELITES, -np.square(ELITES).sum(1), ELITES[:, :2])
+        emitters = [
+            ReconstructionEmitter(archive, ENCODING, crossover=share, seed=0)
+            for share in (0.5, 1.0)
+        ]
+        scheduler, filled = make(archive, emitters), archive.stats.num_elites
+        for _ in range(5):
+            children = scheduler.ask()
+            assert children.dtype == np.float64
+            scheduler.tell(-np.square(children).sum(1), children[:, :2])
+        assert archive.stats.num_elites > filled
 
 
 def test_line_mutation_stays_on_lines_between_elites() -> None:

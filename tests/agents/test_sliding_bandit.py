@@ -107,8 +107,14 @@ def test_what_is_told_is_checked_and_may_be_told_again() -> None:
     wrong[3] = np.nan
     with pytest.raises(ValueError, match=r"objective: expected finite numbers, got nan in row 3"):
         search.tell(wrong, measures)
-    with pytest.raises(ValueError, match=r"measures: expected 10 rows, as were asked for, got 9"):
-        search.tell(objective, measures[:9])
+    for told, message in (
+        ((objective, measures[:9]), r"measures: expected shape \(10, 2\), .* got \(9, 2\)"),
+        ((objective, measures[:, :1]), r"measures: expected shape \(10, 2\), .* got \(10, 1\)"),
+        ((objective[:, None], measures), r"objective: expected shape \(10,\), .* got \(10, 1\)"),
+        ((0.5, measures), r"objective: expected shape \(10,\), .* got \(\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            search.tell(*told)
     assert search.archive.empty
     assert search.bandit.state() == []
     search.tell(objective, measures)

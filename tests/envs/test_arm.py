@@ -124,6 +124,9 @@ def test_reach_and_hole():
             "locks: expected at least one joint that moves, got all 1",
         ),
         ({"locks": [3]}, "locks: expected pairs"),
+        ({"link_lengths": 3}, r"link_lengths: expected numbers, one a joint, or \(\), got 3"),
+        ({"joints": 1, "link_lengths": ["long"]}, "link_lengths: expected numbers"),
+        ({"obstacles": 0.5}, r"obstacles: expected circles \(x, y, radius\), or \(\), got 0.5"),
         ({"obstacles": [(0.5, 0.5)]}, r"obstacles: expected circles \(x, y, radius\).*number 0"),
         ({"obstacles": [(1, 1, 0.1), (1, 1, 0)]}, "obstacles: .*number 1"),
         ({"obstacles": [(1, math.inf, 0.1)]}, "obstacles: expected circles .*finite"),
@@ -165,6 +168,7 @@ def test_targets_out_of_reach_are_refused():
         ((3, 0.1), "in no obstacle"),
         ((0, math.nan), "target: expected x and y, finite numbers"),
         ((0, 1, 2), "target: expected x and y, finite numbers"),
+        (("left", 1), "target: expected x and y, finite numbers"),
     ):
         with pytest.raises(ValueError, match=message):
             arm.checked_targets(target, "target")

@@ -54,7 +54,7 @@ def test_poses_stay_in_the_joints_range(vqvae):
 
 
 def test_actions_are_clipped_and_taken_as_the_networks_want_them(vae, vqvae):
-    given = [[2, -0.5, -math.pi]]
+    given = [[1e300, -0.5, -math.pi]]  # one is beyond float32
     clipped = ArmLatents(vae, device="cpu").checked(given, (1, 3))
     assert clipped.tolist() == [[1, -0.5, -1]]
     assert clipped.dtype == np.float32
@@ -68,6 +68,7 @@ def test_what_is_no_action_is_refused(vae, vqvae):
         (of_vae, np.zeros(4), r"expected shape \(3,\), one number a latent dimension, got \(4,\)"),
         (of_vae, np.array([0, math.nan, 0]), "expected finite numbers, got nan"),
         (of_vae, np.array([math.inf, 0, 0]), "expected finite numbers, got inf"),
+        (of_vae, ["a", "b", "c"], "action: expected one number a latent dimension, got"),
         (of_vqvae, np.zeros(3, int), r"expected shape \(4,\), one code a token, got \(3,\)"),
         (of_vqvae, np.array([0, 1, 7, 0]), "expected codes from 0 to 6, got 7"),
         (of_vqvae, np.array([0, -1, 3, 0]), "expected codes from 0 to 6, got -1"),
@@ -81,7 +82,9 @@ def test_what_is_no_action_is_refused(vae, vqvae):
 def test_what_is_no_encoding_is_refused(vae):
     with pytest.raises(ArtifactError, match="no artifact 'planar-leg'"):
         ArmLatents("planar-leg")
-    with pytest.raises(ArtifactError, match="expected a encoding artifact, got a vision artifact"):
+    with pytest.raises(
+        ArtifactError, match="expected an artifact of kind 'encoding', got 'vision'"
+    ):
         ArmLatents("car-racing-vae")
     with pytest.raises(TypeError, match=r"encoding: expected a shipped name, .* got Linear"):
         ArmLatents(torch.nn.Linear(3, 5))

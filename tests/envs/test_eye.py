@@ -90,7 +90,7 @@ def test_a_memory_of_another_vision_is_refused(tiny, make_tiny):
 
 
 def test_a_vision_in_a_memorys_place_is_refused(tiny):
-    with pytest.raises(ArtifactError, match="expected a memory artifact, got a vision artifact"):
+    with pytest.raises(ArtifactError, match="expected an artifact of kind 'memory', got 'vision'"):
         Eye.open("car-racing", tiny.vision, tiny.vision)
 
 

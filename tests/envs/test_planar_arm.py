@@ -85,7 +85,7 @@ def test_collisions_are_told_and_cost():
 def test_actions_outside_are_clipped():
     env = PlanarArmEnv(joints=3)
     env.reset(seed=0)
-    outside = env.step(np.array([2.0, -5.0, 0.3]))
+    outside = env.step(np.array([1e300, -5.0, 0.3]))  # one is beyond float32
     env.reset()
     inside = env.step(np.array([1.0, -1.0, 0.3]))
     assert outside[1] == inside[1]
@@ -177,6 +177,7 @@ def test_bad_calls_are_refused():
         (np.zeros((1, 3)), r"action: expected shape \(3,\)"),
         (np.array([0, math.nan, 0]), "action: expected finite numbers, got nan"),
         (np.array([0, 0, -math.inf]), "action: expected finite numbers, got -inf"),
+        (["up", 0, 0], "action: expected one number a joint, got"),
     ):
         with pytest.raises(ValueError, match=message):
             env.step(action)
@@ -185,6 +186,7 @@ def test_bad_calls_are_refused():
         env.step(np.zeros(3))
     for kwargs, message in (
         ({"joints": 0}, "joints: expected"),
+        ({"render_mode": "ascii"}, "render_mode: expected 'human' or 'rgb_array', or None, got"),
         ({"target": (2, 0)}, "target: expected a point between 0 and 1"),
         ({"target": (0.5, 0), "obstacles": [(0.5, 0, 0.1)]}, "target: .* in no obstacle"),
         ({"obstacles": [(0, 0, 0.1)]}, "obstacles: expected the base"),

@@ -152,6 +152,7 @@ def test_bad_calls_are_refused(encoding):
     [
         ({"joints": 20}, "joints: expected 6 joints, which the encoding .* got 20"),
         ({"link_lengths": [1, 1]}, "link_lengths: expected 6 joints, .* got 2; give as many"),
+        ({"link_lengths": 3}, "link_lengths: expected numbers, one a joint"),
         ({"target": (2, 0)}, "target: expected a point between 0 and 1"),
         ({"latent_limit": 0}, "latent_limit: expected a number above 0, got 0"),
         ({"device": "abacus"}, "device: expected"),

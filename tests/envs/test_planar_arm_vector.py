@@ -185,6 +185,7 @@ def test_bad_arguments_and_calls_are_refused():
     for kwargs, message in (
         ({"num_envs": 0}, "num_envs: expected at least 1, got 0"),
         ({"autoreset_mode": "Never"}, "Never"),
+        ({"render_mode": "human"}, "render_mode: expected 'rgb_array', or None, got 'human'"),
         ({"target": "here"}, "target: expected a point"),
         ({"collision_cost": -1}, "collision_cost: expected a finite number of at least 0"),
     ):

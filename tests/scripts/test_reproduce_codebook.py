@@ -92,3 +92,5 @@ def test_unknown_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "variants: expected some of earlier" in capsys.readouterr().err
     assert cli.run(["reproduce", "codebook", "--seeds"]) == 2
     assert "seeds" in capsys.readouterr().err
+    assert cli.run(["reproduce", "codebook", "--evaluations", "0"]) == 2
+    assert "evaluations: expected at least 1, got 0" in capsys.readouterr().err

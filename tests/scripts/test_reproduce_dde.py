@@ -78,3 +78,13 @@ def test_the_table_has_a_row_for_each_search() -> None:
 def test_unknown_names_are_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["reproduce", "dde", f"--{option}", "luck"]) == 2
     assert f"{option}: expected some of" in capsys.readouterr().err
+
+
+def test_nothing_to_do_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["reproduce", "dde", "--out", str(tmp_path / "out")]
+    assert cli.run([*words, "--seeds", "--full-seeds"]) == 2
+    assert "seeds: expected at least one, here or in full_seeds" in capsys.readouterr().err
+    for name in ("reduced", "full", "race"):
+        assert cli.run([*words, f"--{name}", "0"]) == 2
+        assert f"{name}: expected at least 1, got 0" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

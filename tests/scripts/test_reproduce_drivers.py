@@ -176,3 +176,12 @@ def test_the_table_has_a_row_for_each_eye() -> None:
     assert [line.count("|") for line in lines[-4:]] == [9] * 4
     assert "2 seeds of training everything. Squared errors are" in lines
     assert any(line.startswith("9 episodes of Game-v0.") for line in lines)
+
+
+def test_nothing_to_do_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["reproduce", "drivers", "--out", str(tmp_path / "out")]
+    for name, value, least in (("rollouts", 0, 1), ("score-episodes", 0, 1), ("films", -1, 0)):
+        assert cli.run([*words, f"--{name}", str(value)]) == 2
+        said = f"{name.replace('-', '_')}: expected at least {least}, got {value}"
+        assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

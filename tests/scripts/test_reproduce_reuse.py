@@ -138,8 +138,10 @@ def test_cards_say_what_encodings_are_good_for() -> None:
     assert "(60 evaluations, evenly\nspread targets)" in card
 
 
-def test_no_seeds_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["reproduce", "reuse", "--out", str(tmp_path / "out"), "--seeds"]
-    assert cli.run(words) == 2
+def test_nothing_to_do_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["reproduce", "reuse", "--out", str(tmp_path / "out")]
+    assert cli.run([*words, "--seeds"]) == 2
     assert "seeds: expected at least one, got none" in capsys.readouterr().err
+    assert cli.run([*words, "--targets", "0"]) == 2
+    assert "targets: expected at least 1, got 0" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -133,7 +133,7 @@ def test_what_is_no_path(name: str) -> None:
 
 
 def test_wrong_kind(saved: Path) -> None:
-    with pytest.raises(ArtifactError, match="expected a memory artifact, got a vision artifact"):
+    with pytest.raises(ArtifactError, match="expected an artifact of kind 'memory', got 'vision'"):
         load_artifact(saved, kind="memory")
 
 
