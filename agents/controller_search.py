@@ -129,6 +129,7 @@ class ControllerSearch(ABC):
             MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
             learning_progress(self.title, total=self._config.generations, show=progress) as advance,
         ):
+            advance(self.generation, "")  # an earlier session's are done
             while not self.done and self.seconds < limit:
                 started = time.perf_counter()
                 row = self._generate()

@@ -275,6 +275,7 @@ def try_spread(
     path, config = Path(path), config or SpreadConfig()
     asked = {
         "agent": _digest(agent),
+        "memory": eye.memory.digest if eye.memory is not None else None,
         "config": asdict(config),
         "trials": asdict(trials),
         "seed": seed,

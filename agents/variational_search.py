@@ -156,10 +156,12 @@ class VariationalSearch(ControllerSearch):
     def agent(self) -> PosteriorAgent:
         """The posterior, as an agent."""
         arrays = {name: p.detach().numpy() for name, p in self.posterior.named_parameters()}
+        # A search that is sure of its mean may be so beyond what the agent's float32 can say.
+        std = np.exp(arrays["log_scale"]).clip(min=np.finfo(np.float32).tiny)
         return PosteriorAgent(
             self.fitness.controller,
             arrays["loc"],
-            np.exp(arrays["log_scale"]),
+            std,
             arrays.get("directions"),
             eye=self.eye,
         )
@@ -296,8 +298,9 @@ def natural_step(
         utilities: ``(P,)``.
         prior_std: s.
     """
-    divergence = prior_divergence(posterior, prior_std)
     parameters = dict(posterior.named_parameters())
+    with torch.enable_grad():
+        divergence = prior_divergence(posterior, prior_std)
     exact = torch.autograd.grad(divergence, list(parameters.values()))
     step = {}
     for (name, score), own in zip(scores(posterior, drawn).items(), exact, strict=True):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import mean_and_spread
+from wmrl.scripts.tables import check_seeds, mean_and_spread
 
 if TYPE_CHECKING:
     from wmrl.code_memory import CodeMemoryConfig
@@ -63,6 +63,7 @@ def main(args: Args) -> None:
     from wmrl.vision import load_vision
     from wmrl.vqvae import VQVAE
 
+    check_seeds(args.seeds)
     stores = [RolloutStore(path) for path in args.stores]
     if not stores:
         raise ValueError("stores: expected at least one rollout store; make one by wmrl collect")

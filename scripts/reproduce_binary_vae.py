@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import mean_and_spread, need
+from wmrl.scripts.tables import check_seeds, mean_and_spread, need
 
 if TYPE_CHECKING:
     from wmrl.binary_data import BinaryPoints
@@ -46,6 +46,7 @@ def main(args: Args) -> None:
     from wmrl.versions import package_versions
 
     need("matplotlib", "sklearn")
+    check_seeds(args.seeds)
     args.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for seed in args.seeds:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import check_counts, mean_and_spread
+from wmrl.scripts.tables import check_counts, check_names, check_seeds, mean_and_spread
 
 ROWS = {"earlier": "The earlier experiment's", "ours": "This project's"}
 """Tables, by how the names of their variants begin."""
@@ -55,11 +55,8 @@ def main(args: Args) -> None:
     from wmrl.versions import package_versions
 
     names = args.variants or tuple(VARIANTS)
-    for name in names:
-        if name not in VARIANTS:
-            raise ValueError(f"variants: expected some of {', '.join(VARIANTS)}, got {name!r}")
-    if not args.seeds:
-        raise ValueError("seeds: expected at least one, got none")
+    check_names("variants", names, VARIANTS)
+    check_seeds(args.seeds)
     check_counts(evaluations=args.evaluations)
     rows: list[dict[str, Any]] = []
     pictures = {}

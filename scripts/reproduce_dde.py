@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import check_counts, mean_and_spread
+from wmrl.scripts.tables import check_counts, check_names, check_seeds, mean_and_spread
 
 if TYPE_CHECKING:
     from wmrl.agents.elite_experiment import EliteTask
@@ -64,8 +64,10 @@ def main(args: Args) -> None:
     from wmrl.versions import package_versions
 
     methods = args.methods or tuple(METHODS)
-    _check_names("tasks", args.tasks, tuple(TASKS))
-    _check_names("methods", methods, tuple(METHODS))
+    check_names("tasks", args.tasks, TASKS)
+    check_names("methods", methods, METHODS)
+    check_seeds(args.seeds, least=0)
+    check_seeds(args.full_seeds, "full_seeds", least=0)
     if not (args.seeds or args.full_seeds):
         raise ValueError("seeds: expected at least one, here or in full_seeds, got none")
     check_counts(reduced=args.reduced, full=args.full, race=args.race)
@@ -89,12 +91,6 @@ def main(args: Args) -> None:
     )
     write_text(args.out / "table.md", table)
     print(table)
-
-
-def _check_names(option: str, given: Sequence[str], known: Sequence[str]) -> None:
-    for name in given:
-        if name not in known:
-            raise ValueError(f"{option}: expected some of {', '.join(known)}, got {name!r}")
 
 
 def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:

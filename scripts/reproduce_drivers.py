@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import check_counts, mean_and_spread
+from wmrl.scripts.tables import check_counts, check_seeds, mean_and_spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,6 +92,7 @@ def main(args: Args) -> None:
 
     if args.ship is not None and not args.seeds:
         raise ValueError("ship: expected seeds, whose first is shipped, got none")
+    check_seeds(args.seeds, least=0)
     check_counts(
         evolution=args.evolution,
         generations=args.generations,

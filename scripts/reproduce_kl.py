@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import mean_and_spread, need
+from wmrl.scripts.tables import check_counts, check_names, check_seeds, mean_and_spread, need
 
 if TYPE_CHECKING:
     from wmrl.kl_experiment import KLRun, KLTrace
@@ -47,11 +47,9 @@ def main(args: Args) -> None:
 
     need("matplotlib")
     names = args.runs or tuple(RUNS)
-    for name in names:
-        if name not in RUNS:
-            raise ValueError(f"runs: expected some of {', '.join(RUNS)}, got {name!r}")
-    if not args.seeds:
-        raise ValueError("seeds: expected at least one, got none")
+    check_names("runs", names, RUNS)
+    check_seeds(args.seeds)
+    check_counts(steps=args.steps)
     args.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     traces: dict[str, list[KLTrace]] = {}

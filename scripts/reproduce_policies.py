@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import mean_and_spread
+from wmrl.scripts.tables import check_names, check_seeds, mean_and_spread
 
 if TYPE_CHECKING:
     from wmrl.agents.policy_experiment import Method, PolicyTrialConfig, SpreadConfig
@@ -67,14 +67,8 @@ def main(args: Args) -> None:
     from wmrl.versions import package_versions
 
     methods: Sequence[Method] = args.methods or tuple(METHODS)  # type: ignore[assignment]
-    for method in methods:
-        if method not in METHODS:
-            raise ValueError(f"methods: expected some of {', '.join(METHODS)}, got {method!r}")
-    if not args.seeds or min(args.seeds) < 0:
-        raise ValueError(f"seeds: expected at least one, all of 0 or more, got {args.seeds}")
-    for name, given in (("methods", methods), ("seeds", args.seeds)):
-        if len(set(given)) < len(given):
-            raise ValueError(f"{name}: expected each once, got {', '.join(map(str, given))}")
+    check_names("methods", methods, METHODS)
+    check_seeds(args.seeds)
     if args.film_decisions < 0:
         raise ValueError(f"film_decisions: expected at least 0, got {args.film_decisions}")
     trial, spread = _trial(args), _spread_config(args)
@@ -120,7 +114,8 @@ def main(args: Args) -> None:
         "spreads": spreads,
     }
     write_report(args.out / "results.json", report)
-    table = write_table(rows, spreads, args.draws, args.draw_episodes)
+    film = "drawn.mp4" if args.film_decisions else None
+    table = write_table(rows, spreads, args.draws, args.draw_episodes, film=film)
     write_text(args.out / "table.md", table)
     print(table)
 
@@ -168,7 +163,12 @@ def _film(args: Args, eye: "Eye", posterior: "PosteriorAgent", path: Path) -> No
 
 
 def write_table(
-    rows: Sequence[dict[str, Any]], spreads: Sequence[dict[str, Any]], draws: int, episodes: int
+    rows: Sequence[dict[str, Any]],
+    spreads: Sequence[dict[str, Any]],
+    draws: int,
+    episodes: int,
+    *,
+    film: str | None = None,
 ) -> str:
     """What came out, as Markdown.
 
@@ -177,6 +177,7 @@ def write_table(
         spreads: those of drawn drivers, see :func:`~wmrl.agents.policy_experiment.try_spread`.
         draws: drivers at each multiple.
         episodes: of each of them.
+        film: file that shows some of them, beside the table.
     """
     import numpy as np
 
@@ -222,8 +223,9 @@ def write_table(
         "episodes each in the game as this project draws it (same physics and tracks). In the",
         "dream their actions have noise, as in training, which the scores above have not. The",
         "correlation (Spearman) is that of drivers' returns in the dream with those in the game:",
-        "whether the dream knows which of them is the better one. [drawn.mp4](drawn.mp4) shows",
-        "some on the same track.",
+        "whether the dream knows which of them is the better one."
+        + (f" [{film}]({film}) shows" if film else ""),
+        *(["some on the same track."] if film else []),
         "",
         "| way | multiple | in the dream | in the game | spread of drivers there | correlation |",
         "| --- " * 6 + "|",

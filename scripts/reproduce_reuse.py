@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import check_counts, mean_and_spread
+from wmrl.scripts.tables import check_counts, check_seeds, mean_and_spread
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,8 +57,7 @@ def main(args: Args) -> None:
     from wmrl.report_files import write_report, write_text
     from wmrl.versions import package_versions
 
-    if not args.seeds:
-        raise ValueError("seeds: expected at least one, got none")
+    check_seeds(args.seeds)
     check_counts(
         elites=args.elites,
         epochs=args.epochs,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import mean_and_spread, need
+from wmrl.scripts.tables import check_seeds, mean_and_spread, need
 
 if TYPE_CHECKING:
     from wmrl.image_experiment import ExperimentConfig
@@ -77,6 +77,7 @@ def main(args: Args) -> None:
     from wmrl.versions import package_versions
 
     need("matplotlib")
+    check_seeds(args.seeds)
     if len(args.epochs) != 2:
         raise ValueError(f"epochs: expected two numbers, of digits and folders, got {args.epochs}")
     sets = {seed: _image_sets(args, seed) for seed in args.seeds}  # complains before any work

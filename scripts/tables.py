@@ -1,6 +1,6 @@
 """What the scripts that write tables of results have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 
 
@@ -23,6 +23,29 @@ def check_counts(**counts: int | None) -> None:
     for name, value in counts.items():
         if value is not None and value < 1:
             raise ValueError(f"{name}: expected at least 1, got {value}")
+
+
+def check_names(option: str, given: Sequence[str], known: Iterable[str]) -> None:
+    """Raises ``ValueError`` unless an option's names are known, and none is there twice."""
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{option}: expected some of {', '.join(known)}, got {name!r}")
+    _check_once(option, given)
+
+
+def check_seeds(seeds: Sequence[int], option: str = "seeds", *, least: int = 1) -> None:
+    """Raises ``ValueError`` unless so many seeds are given, of 0 or more, and none twice."""
+    if len(seeds) < least or min(seeds, default=0) < 0:
+        raise ValueError(
+            f"{option}: expected at least {least}, all of 0 or more, got "
+            f"{', '.join(map(str, seeds)) or 'none'}"
+        )
+    _check_once(option, seeds)
+
+
+def _check_once(option: str, given: Sequence[object]) -> None:
+    if len(set(given)) < len(given):
+        raise ValueError(f"{option}: expected each once, got {', '.join(map(str, given))}")
 
 
 def need(*packages: str) -> None:

@@ -5,7 +5,7 @@ ELBO(λ) = E_q[log p(x, z) − log q(z; λ)].
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -46,7 +46,8 @@ class ElboGradient(NamedTuple):
 
     Attributes:
         elbo: of each draw, ``(S,)``.
-        gradients: of the ELBO, by the family's names of its parameters.
+        gradients: of the ELBO, by the family's names of those of its parameters that are learned,
+            which are all whose ``requires_grad`` is set.
         terms: values of the log joint's terms, by name, without gradients.
     """
 
@@ -55,6 +56,7 @@ class ElboGradient(NamedTuple):
     terms: dict[str, Tensor]
 
 
+@torch.enable_grad()
 def elbo_gradient(
     log_joint: LogJoint,
     family: VariationalFamily,
@@ -73,9 +75,14 @@ def elbo_gradient(
         config: how many, and what lowers the variance.
         estimators: of each variable, ``"score"`` for all if None; see :func:`choose_estimators`.
         rows: a minibatch of the data, ``(B,) int64``.
+
+    Raises:
+        ValueError: a variable has no estimator, an unknown one, or one that its factor can't have;
+            or a term is not as it should be.
     """
     config, count = config or GradientConfig(), (config or GradientConfig()).samples
     estimators = estimators or dict.fromkeys(family.names, "score")
+    _check_estimators(estimators, family)
     by_draws = {name for name in family if estimators[name] == "reparameterised"}
     values: dict[str, Tensor] = {}
     for name, factor in family.items():
@@ -94,10 +101,12 @@ def elbo_gradient(
         if name not in by_draws:
             signal = _signal(name, log_joint, terms, log_q, rao_blackwell=config.rao_blackwell)
             own = _by_score(factor, values[name], signal, config.control_variates)
-            gradients |= _prefixed(family, name, own)
+            full = _full_names(family, name)
+            gradients |= {full[key]: own[key] for key in full}
     return ElboGradient(_difference(terms, log_q), gradients, terms)
 
 
+@torch.enable_grad()
 def choose_estimators(
     log_joint: LogJoint, family: VariationalFamily, generator: torch.Generator
 ) -> dict[str, Estimator]:
@@ -175,13 +184,10 @@ def _by_draws(
     the variance is 0 where q is the posterior (Roeder, Wu and Duvenaud 2017,
     https://arxiv.org/abs/1703.09194).
     """
-    if not names:
+    learned = {full for name in names for full in _full_names(family, name).values()}
+    own = {key: each for key, each in family.named_parameters() if key in learned}
+    if not own:
         return {}
-    own = {
-        key: parameter
-        for key, parameter in family.named_parameters()
-        if key in {full for name in names for full in _full_names(family, name)}
-    }
     found = torch.autograd.grad(
         _difference(terms, log_q).mean(), list(own.values()), allow_unused=True
     )
@@ -240,14 +246,29 @@ def _detached(factor: Factor) -> dict[str, Tensor]:
     return {name: parameter.detach() for name, parameter in factor.named_parameters()}
 
 
-def _prefixed(family: VariationalFamily, name: str, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return dict(zip(_full_names(family, name), own.values(), strict=True))
+def _full_names(family: VariationalFamily, name: str) -> dict[str, str]:
+    """The family's names of a factor's parameters that are learned, by the factor's own."""
+    full = {id(parameter): key for key, parameter in family.named_parameters()}
+    return {
+        key: full[id(parameter)]
+        for key, parameter in family[name].named_parameters()
+        if parameter.requires_grad
+    }
 
 
-def _full_names(family: VariationalFamily, name: str) -> list[str]:
-    """The family's names of a factor's parameters, in their order."""
-    parameters = {id(value): key for key, value in family.named_parameters()}
-    return [parameters[id(value)] for value in family[name].parameters()]
+def _check_estimators(estimators: Mapping[str, Estimator], family: VariationalFamily) -> None:
+    for name, factor in family.items():
+        found = estimators.get(name)
+        if found not in get_args(Estimator):
+            raise ValueError(
+                f"estimators: expected {' or '.join(map(repr, get_args(Estimator)))} for {name!r}, "
+                f"got {found!r}"
+            )
+        if found == "reparameterised" and not factor.reparameterised:
+            raise ValueError(
+                f"estimators: expected 'score' for {name!r}, whose draws carry no gradient, got "
+                f"{found!r}"
+            )
 
 
 def _depends(value: Tensor, variable: Tensor) -> bool:

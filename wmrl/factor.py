@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from operator import index
 from typing import ClassVar
 
 import torch
@@ -109,7 +110,7 @@ def checked_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: a size is less than 1.
     """
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    sizes = tuple(map(int, shape)) if isinstance(shape, Sequence) else (index(shape),)
     if any(size < 1 for size in sizes):
         raise ValueError(f"shape: expected sizes of at least 1, got {sizes}")
     return sizes

@@ -50,7 +50,9 @@ class GammaFactor(Factor):
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """See :meth:`Factor.draw`."""
         alpha = self.log_concentration.exp()
-        return _standard_gamma(alpha, count, generator) * self.log_mean.exp() / alpha
+        scale = self.log_mean.exp() / alpha  # first: a small draw's gradient is large as it is
+        drawn = _standard_gamma(alpha, count, generator) * scale
+        return drawn.clamp(min=torch.finfo(drawn.dtype).tiny)
 
 
 class BetaFactor(Factor):
@@ -84,8 +86,8 @@ class BetaFactor(Factor):
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """See :meth:`Factor.draw`."""
         first, second = (_standard_gamma(each, count, generator) for each in self._counts())
-        tiny = torch.finfo(first.dtype).eps  # 0 and 1 themselves have no density
-        return (first / (first + second)).clamp(tiny, 1.0 - tiny)
+        limits = torch.finfo(first.dtype)  # 0 and 1 themselves have no density
+        return (first / (first + second)).clamp(limits.tiny, 1.0 - limits.eps)
 
     def _counts(self) -> tuple[Tensor, Tensor]:
         """α and β."""

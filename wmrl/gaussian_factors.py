@@ -86,7 +86,8 @@ class MultivariateNormalFactor(Factor):
         self.shape = checked_shape(size)
         self.loc = nn.Parameter(start("mean", mean, self.shape, least=-math.inf))
         self.log_scale = nn.Parameter(start("std", std, self.shape, least=0.0).log())
-        self.lower = nn.Parameter(torch.zeros(size, size))  # below its diagonal: that of L
+        # Below its diagonal: that of L.
+        self.lower = nn.Parameter(torch.zeros(size, size, dtype=torch.float32))
 
     def distribution(self) -> Distribution:
         """See :meth:`Factor.distribution`."""
@@ -130,8 +131,9 @@ class LowRankNormalFactor(Factor):
         self.loc = nn.Parameter(start("mean", mean, self.shape, least=-math.inf))
         self.log_scale = nn.Parameter(start("std", std, self.shape, least=0.0).log())
         generator = generator or torch.Generator().manual_seed(0)
-        directions = torch.randn(size, rank, generator=generator) / math.sqrt(rank)
-        self.directions = nn.Parameter(0.1 * self.log_scale.detach().exp()[:, None] * directions)
+        noise = torch.randn(size, rank, generator=generator, dtype=torch.float32)
+        spread = 0.1 * self.log_scale.detach().exp()[:, None]
+        self.directions = nn.Parameter(spread * (noise / math.sqrt(rank)))
 
     def distribution(self) -> Distribution:
         """See :meth:`Factor.distribution`."""

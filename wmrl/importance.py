@@ -1,11 +1,13 @@
 """How well an approximation covers what it approximates, by importance sampling."""
 
+import copy
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.special import logsumexp
+from torch import Tensor
 
 from wmrl.log_joint import LogJoint
 from wmrl.variational_family import VariationalFamily, summed
@@ -15,6 +17,10 @@ LEAST_SAMPLES = 25
 
 _CHUNK = 1024  # draws at a time
 _NUMBERS = 2**24  # at a time, where a term has one for each draw and row of its data
+_SAME = 1e-3  # log weights that differ by less, at the top, are of no consequence
+_TIED = 1e-5  # those that differ by less are so by rounding alone
+_COARSE = 0.01  # nats by which rounding may move the ELBO
+_FEW = 0.1  # share of the draws that weights must be worth, where k̂ says nothing
 
 
 @dataclass(frozen=True)
@@ -26,9 +32,14 @@ class ImportanceCheck:
         elbo_se: its standard error.
         log_evidence: log of the mean of the weights, an estimate of log p(x).
         pareto_k: k̂, the shape of the weights' tail (Vehtari et al. 2024,
-            https://arxiv.org/abs/1507.02646); −∞ where the largest are all the same.
+            https://arxiv.org/abs/1507.02646); −∞ where the largest are all the same, and NaN where
+            too many are the same for a tail to be seen, as with discrete variables.
         samples: S, draws.
         outside: draws of q where p(x, z) is 0; where there are any, the ELBO is −∞.
+        ess: effective sample size of the weights, (Σ w)² / Σ w²: how many draws of the posterior
+            itself they are worth.
+        rounding: nats by which log q is off in the family's precision, at the mean over draws. The
+            log joint's may be off by as much.
     """
 
     elbo: float
@@ -37,6 +48,8 @@ class ImportanceCheck:
     pareto_k: float
     samples: int
     outside: int = 0
+    ess: float = math.nan
+    rounding: float = 0.0
 
     @property
     def threshold(self) -> float:
@@ -50,6 +63,21 @@ class ImportanceCheck:
             return (
                 f"bad: {self.outside} of {self.samples} draws are where the posterior is 0; choose "
                 "factors whose support is that of the model"
+            )
+        if self.rounding > max(_COARSE, self.elbo_se):
+            return (
+                f"unclear: numbers of single precision are too coarse here, by {self.rounding:.2g} "
+                "nats; fit family.double()"
+            )
+        if math.isnan(self.pareto_k):
+            if self.ess < _FEW * self.samples:
+                return (
+                    f"bad: a few draws outweigh all others, {self.samples} are worth "
+                    f"{self.ess:.1f}; choose a richer family, or another start"
+                )
+            return (
+                "unclear: too many draws have the same weight for k̂ to tell, as with discrete "
+                f"variables; {self.samples} draws are worth {self.ess:.0f} of the posterior"
             )
         if self.pareto_k <= min(0.5, self.threshold):
             return "good: the approximation covers the posterior"
@@ -82,7 +110,8 @@ def importance_check(
             f"samples: expected at least {LEAST_SAMPLES}, for a tail that k̂ can be read from, got "
             f"{samples}"
         )
-    weights, wrong = [], dict.fromkeys(log_joint.terms, 0)
+    weights, roundings, wrong = [], [], dict.fromkeys(log_joint.terms, 0)
+    precise = copy.deepcopy(family).cpu().double()  # not every device has such numbers
     chunk = max(1, min(_CHUNK, _NUMBERS // max(1, log_joint.row_count)))
     for begin in range(0, samples, chunk):
         values = family.draw(min(chunk, samples - begin), generator)
@@ -90,7 +119,10 @@ def importance_check(
         for name, term in terms.items():
             wrong[name] += int((torch.isnan(term) | torch.isposinf(term)).sum())
         total = torch.stack([summed(term) for term in terms.values()]).sum(0)
-        weights.append((total - family.log_prob(values)).double().cpu())
+        log_q = family.log_prob(values)
+        weights.append((total - log_q).double().cpu())
+        exact = precise.log_prob({name: _double(value) for name, value in values.items()})
+        roundings.append(log_q.double().cpu() - exact)
     log_weights = torch.cat(weights).numpy()
     if np.isnan(log_weights).any() or np.isposinf(log_weights).any():
         count = int(np.sum(np.isnan(log_weights) | np.isposinf(log_weights)))
@@ -108,16 +140,35 @@ def importance_check(
         pareto_k=pareto_k(within) if len(within) >= LEAST_SAMPLES else math.inf,
         samples=samples,
         outside=outside,
+        ess=float(np.exp(2.0 * logsumexp(log_weights) - logsumexp(2.0 * log_weights))),
+        rounding=abs(float(torch.cat(roundings).mean())),
     )
 
 
 def pareto_k(log_weights: np.ndarray) -> float:
-    """k̂ of log weights ``(S,)`` by ``arviz-stats``; −∞ if the largest are all the same."""
+    """k̂ of log weights ``(S,)`` by ``arviz-stats``.
+
+    −∞ if the largest are all the same, within a thousandth, and NaN if so many of them are the same
+    as the largest below them that what is left is no tail.
+    """
     from arviz_stats.base import array_stats  # takes seconds to import
 
-    tail = math.ceil(min(0.2 * len(log_weights), 3.0 * math.sqrt(len(log_weights))))
-    if np.ptp(np.sort(log_weights)[-tail:]) < 1e-5:  # rounding alone
-        return -np.inf
+    ordered = np.sort(log_weights)
+    size = math.ceil(min(0.2 * len(ordered), 3.0 * math.sqrt(len(ordered))))
+    tail, cutoff = ordered[-size:], ordered[-size - 1]
+    if np.ptp(tail) < _SAME:
+        return -math.inf
+    # The fit divides by how far the lower quartile of the tail is above the cutoff.
+    quartile = tail[int(size / 4 + 0.5) - 1]
+    if quartile - cutoff < _TIED:
+        return math.nan
+    if math.exp(quartile - tail[-1]) == math.exp(cutoff - tail[-1]):  # both next to nothing
+        return math.inf
     # It is given log likelihoods, whose inverses are the weights of leave-one-out validation.
     with np.errstate(divide="ignore", invalid="ignore"):  # of weights that are equal
         return float(array_stats.psislw(-log_weights)[1])
+
+
+def _double(values: Tensor) -> Tensor:
+    """Numbers in double precision on the CPU; codes as they are."""
+    return values.cpu().double() if values.is_floating_point() else values.cpu()

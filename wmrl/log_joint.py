@@ -14,8 +14,9 @@ class Term:
     """One summand of log p(x, z).
 
     Its function gets what its arguments name, and nothing else: latent variables, each
-    ``(S, *shape)`` for S draws, and its own data. So what a term depends on is known, by which
-    Rao-Blackwellisation knows what a variable's gradient can do without.
+    ``(S, *shape)`` for S draws, and its own data; arguments with a default keep it. So what a term
+    depends on is known, by which Rao-Blackwellisation knows what a variable's gradient can do
+    without.
 
     Attributes:
         function: gives ``(S,)``; or with ``elementwise`` ``(S, *E)``.
@@ -51,6 +52,9 @@ class Term:
                 )
         if not set(self.rows) <= set(self.data):
             raise ValueError(f"rows: expected names of data {sorted(self.data)}, got {self.rows}")
+        flat = [name for name in self.rows if not self.data[name].ndim]
+        if flat:
+            raise ValueError(f"rows: expected data with rows, got a single number for {flat[0]!r}")
         if len({len(self.data[name]) for name in self.rows}) > 1:
             lengths = {name: len(self.data[name]) for name in self.rows}
             raise ValueError(f"rows: expected data of one length, got {lengths}")
@@ -58,9 +62,13 @@ class Term:
     @cached_property
     def arguments(self) -> tuple[str, ...]:
         """What the function's arguments stand for."""
+        if self.names:  # not every function can be asked
+            return self.names
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         found = inspect.signature(self.function).parameters.values()
-        return self.names or tuple(each.name for each in found if each.kind in kinds)
+        return tuple(
+            each.name for each in found if each.kind in kinds and each.default is each.empty
+        )
 
     @property
     def variables(self) -> tuple[str, ...]:

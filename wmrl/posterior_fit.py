@@ -66,16 +66,17 @@ class FitConfig:
     importance_samples: int = 4000
 
     def __post_init__(self) -> None:
-        for name in ("steps", "window", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("steps", "window", "patience", "batch_size"):
+            value = getattr(self, name)
+            if name == "batch_size" and value is None:
+                continue
+            if not (value >= 1 and float(value).is_integer()):
+                raise ValueError(f"{name}: expected a whole number of at least 1, got {value}")
         if self.importance_samples < LEAST_SAMPLES:
             raise ValueError(
                 f"importance_samples: expected at least {LEAST_SAMPLES}, for a tail that k̂ can be "
                 f"read from, got {self.importance_samples}"
             )
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {self.batch_size}")
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(
                 f"learning_rate: expected a finite number above 0, got {self.learning_rate}"
@@ -148,7 +149,10 @@ def fit_posterior(
 
     Args:
         log_joint: log p(x, z).
-        family: q at its start, a factor for each latent variable; it is fitted in place.
+        family: q at its start, a factor for each latent variable; it is fitted in place, but for
+            parameters whose ``requires_grad`` is not set. In single precision; ``family.double()``
+            is for densities that need more, as those of Gamma and Beta factors with counts of
+            100,000: the verdict says where it was too coarse.
         config: how.
         seed: root of all that is random.
         device: where; the family and the log joint's data go there.
@@ -156,10 +160,12 @@ def fit_posterior(
         progress: show a progress bar.
 
     Raises:
-        ValueError: variables and factors do not match, a term's value has another shape, or
-            minibatches are asked for of data that no term has.
-        FloatingPointError: a term is not finite, at the start or later; the family is then as it
-            was when all was finite for the last time that anyone looked.
+        ValueError: variables and factors do not match, a term raises an error or its value has
+            another shape, nothing is to be learned, or minibatches are asked for of data that no
+            term has.
+        FloatingPointError: a term or a gradient is not finite, at the start or later, or a
+            distribution refuses a value; the family is then as it was when all was finite for the
+            last time that anyone looked.
     """
     config = config or FitConfig()
     _check_variables(log_joint, family)
@@ -168,7 +174,7 @@ def fit_posterior(
     family, log_joint = family.to(where), log_joint.to(where)
     generator = torch_generator(seed, "fit-posterior", device=where)
     estimators: dict[str, Estimator] = dict.fromkeys(family.names, "score")
-    _check_start(log_joint, family, generator)
+    _check_start(log_joint, family, config.batch_size, generator)
     if config.estimator == "auto":
         estimators = choose_estimators(log_joint, family, generator)
     fit = _Fit(log_joint, family, config, estimators, generator)
@@ -180,9 +186,15 @@ def fit_posterior(
             advance(fit.steps, trace[-1]["elbo"])
             if log is not None:
                 log.log(fit.steps, {k: v for k, v in trace[-1].items() if k != "step"})
-    check = importance_check(
-        log_joint, family, samples=config.importance_samples, generator=generator
-    )
+    try:
+        check = importance_check(
+            log_joint, family, samples=config.importance_samples, generator=generator
+        )
+    except ValueError as refused:  # a rare draw, which none of the steps met
+        raise FloatingPointError(
+            f"{refused} (in the importance check after {fit.steps} steps); the family is fitted, "
+            "and stays as it is: choose factors whose support is that of the model"
+        ) from refused
     return Posterior(
         family, check, fit.converged, fit.steps, estimators, tuple(trace), config, seed
     )
@@ -203,8 +215,13 @@ class _Fit:
         self.estimators, self.generator = estimators, generator
         self.steps, self.falls, self.converged = 0, 0, False
         make = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad}[config.optimizer]
-        self._optimizer = make(family.parameters(), lr=config.learning_rate)
-        self._parameters = dict(family.named_parameters())
+        learned = ((name, each) for name, each in family.named_parameters() if each.requires_grad)
+        self._parameters = dict(learned)
+        if not self._parameters:
+            raise ValueError(
+                "family: expected parameters to learn, got none whose requires_grad is set"
+            )
+        self._optimizer = make(self._parameters.values(), lr=config.learning_rate)
         self._best = (-math.inf, 0.0)  # a window's ELBO, and its squared error
         self._waited = 0  # windows since then
 
@@ -216,35 +233,47 @@ class _Fit:
         """Takes the steps until the next look, and looks."""
         good = {name: value.detach().clone() for name, value in self._parameters.items()}
         sums = {name: torch.zeros_like(value) for name, value in good.items()}
+        # Of the first step that is not fine, counted on the device: looking would wait for it.
         bad = {name: torch.zeros((), device=self.family.device) for name in self.log_joint.terms}
+        wild = {name: torch.zeros((), device=self.family.device) for name in good}
         elbos: list[Tensor] = []
         begun = self.steps
-        fine = torch.ones((), device=self.family.device)  # until the first step that is not
+        fine = torch.ones((), device=self.family.device)
+        sound = torch.zeros((), device=self.family.device)  # steps until then
         for _ in range(min(self.config.window, self.config.steps - begun)):
             try:
                 found = self._step()
-            except ValueError as refused:  # of distributions that check what they are given
+            except ValueError as refused:
                 self._go_back(good)
+                if not isinstance(refused.__cause__, ValueError):  # a mistake in a term
+                    raise
+                # Of a distribution that checks what it is given.
                 raise FloatingPointError(
                     f"log_joint: {refused} (step {self.steps + 1}); {self._advice(begun)}"
                 ) from refused
             self.steps += 1
             elbos.append(found.elbo.mean())
-            counts = {name: (~torch.isfinite(value)).sum() for name, value in found.terms.items()}
+            counts = {name: _bad_draws(value) for name, value in found.terms.items()}
+            counts |= {name: _bad_draws(each[None]) for name, each in self._parameters.items()}
             for name, count in counts.items():
-                bad[name] += fine * count
-            sound = [torch.isfinite(value).all() for value in self._parameters.values()]
-            sound += [count == 0 for count in counts.values()]
-            fine = fine * torch.stack(sound).all()
+                (bad if name in bad else wild)[name] += fine * count
+            fine = fine * (torch.stack(list(counts.values())) == 0).all()
+            sound += fine
             for name, parameter in self._parameters.items():
                 sums[name] += parameter.detach()
-        self._check_finite(bad, good, begun)
+        if not bool(fine):
+            self._go_back(good)
+            raise FloatingPointError(
+                f"log_joint: {self._blamed(bad, wild)} at step {begun + int(sound) + 1}; "
+                f"{self._advice(begun)}"
+            )
         elbo = torch.stack(elbos).double().cpu()
         error = float(elbo.var() / len(elbo)) if len(elbo) > 1 else 0.0
         rate = self._optimizer.param_groups[0]["lr"]
         mean = float(elbo.mean())
         self._settle(mean, error)
-        if self.done:  # the mean over a window is steadier than its last step
+        # Where the ELBO rises no more, the mean over a window is steadier than its last step.
+        if self.done and self.falls:
             with torch.no_grad():
                 for name, parameter in self._parameters.items():
                     parameter.copy_(sums[name] / len(elbos))
@@ -300,40 +329,53 @@ class _Fit:
             f"{self.config.learning_rate}, or choose factors whose support is that of the model"
         )
 
-    def _check_finite(self, bad: dict[str, Tensor], good: dict[str, Tensor], begun: int) -> None:
-        counts = {name: int(count) for name, count in bad.items() if int(count)}
-        finite = all(bool(torch.isfinite(value).all()) for value in self._parameters.values())
-        if finite and not counts:
-            return
-        self._go_back(good)
-        said = "; ".join(
-            f"term {name!r}, of {', '.join(self.log_joint.terms[name].variables)}, was not finite "
-            f"at {count} draws"
-            for name, count in counts.items()
-        )
-        raise FloatingPointError(
-            f"log_joint: {said or 'its gradient was not finite'} before step {self.steps}; "
-            f"{self._advice(begun)}"
-        )
+    def _blamed(self, bad: dict[str, Tensor], wild: dict[str, Tensor]) -> str:
+        """Which terms were not finite, or else which factors' gradients."""
+        terms = self.log_joint.terms
+        said = [
+            f"term {name!r}, of {', '.join(terms[name].variables)}, was not finite at {int(count)} "
+            f"of {self.config.gradient.samples} draws"
+            for name, count in bad.items()
+            if int(count)
+        ]
+        for variable, factor in self.family.items() if not said else ():
+            own = {id(parameter) for parameter in factor.parameters()}
+            if any(int(wild[name]) and id(self._parameters[name]) in own for name in wild):
+                named = [repr(name) for name, each in terms.items() if variable in each.variables]
+                said.append(
+                    f"the gradient of factor {variable!r}, by term {' or '.join(named)}, was not "
+                    "finite"
+                )
+        return "; ".join(said)
+
+
+def _bad_draws(values: Tensor) -> Tensor:
+    """How many of S values ``(S, …)`` have a number that is not finite."""
+    return (~torch.isfinite(values)).reshape(len(values), -1).any(1).sum()
 
 
 def _check_start(
-    log_joint: LogJoint, family: VariationalFamily, generator: torch.Generator
+    log_joint: LogJoint,
+    family: VariationalFamily,
+    batch_size: int | None,
+    generator: torch.Generator,
 ) -> None:
-    """Looks at each term before anything is learned."""
+    """Looks at each term before anything is learned, and at one of its minibatches."""
     values = family.draw(_LOOKED_AT, generator)
+    if batch_size is not None:
+        log_joint.evaluate(values, rows=torch.arange(batch_size, device=family.device))
     for name, value in log_joint.evaluate(values).items():
-        bad = ~torch.isfinite(value)
-        if not bool(bad.any()):
+        count = int(_bad_draws(value))
+        if not count:
             continue
         supports = ", ".join(
             f"{each} is over {family[each].support}" for each in log_joint.terms[name].variables
         )
-        count = int(bad.reshape(_LOOKED_AT, -1).any(1).sum())
+        found = float(value[~torch.isfinite(value)][0])
         raise FloatingPointError(
-            f"log_joint: term {name!r} is {float(value[bad][0])} at {count} of {_LOOKED_AT} draws "
-            f"at the start; the family's {supports}: choose a factor whose support is that of the "
-            "model, or another start"
+            f"log_joint: term {name!r} is {found} at {count} of {_LOOKED_AT} draws at the start; "
+            f"the family's {supports}: choose a factor whose support is that of the model, or "
+            "another start"
         )
 
 

@@ -15,7 +15,7 @@ class VariationalFamily(nn.Module):
         factors: by the names of their variables; all on one device.
 
     Raises:
-        ValueError: there are none, or a name is no identifier.
+        ValueError: there are none, a name is no identifier, or two are one object.
     """
 
     def __init__(self, factors: Mapping[str, Factor]) -> None:
@@ -25,6 +25,12 @@ class VariationalFamily(nn.Module):
         for name in factors:
             if not name.isidentifier():
                 raise ValueError(f"factors: expected names like those of arguments, got {name!r}")
+        shared = {id(parameter) for factor in factors.values() for parameter in factor.parameters()}
+        if len(shared) < sum(len(list(factor.parameters())) for factor in factors.values()):
+            raise ValueError(
+                f"factors: expected a factor of its own for each of {', '.join(factors)}, got "
+                "parameters that two of them share; copy.deepcopy makes another"
+            )
         self._names = tuple(factors)
         # A module's own attributes would be in the way of names such as "mean" in a ModuleDict.
         self._factors = nn.ModuleList(factors.values())

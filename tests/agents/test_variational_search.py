@@ -99,6 +99,30 @@ def test_directions_find_what_is_correlated(tmp_path) -> None:
     assert vectors[:, -1] @ own @ vectors[:, -1] == pytest.approx(values[-1], rel=0.3)
 
 
+def test_a_search_that_is_sure_has_an_agent(tmp_path) -> None:
+    """Whose standard deviations are above 0, where those of the search are too small for it."""
+    config = VariationalSearchConfig(generations=4, population=8, checkpoint_every=1)
+    with search(Bowl(), config, tmp_path) as learner:
+        learner.learn(progress=False)
+        with torch.no_grad():
+            dict(learner.posterior.named_parameters())["log_scale"].fill_(-300.0)
+        agent = learner.agent
+    assert (agent.std > 0).all()
+    np.testing.assert_allclose(agent.sample(1).parameters, agent.parameters)
+
+
+def test_gradients_may_be_off(tmp_path) -> None:
+    config = VariationalSearchConfig(generations=3, population=8)
+    ends = []
+    for on in (True, False):
+        with (
+            torch.set_grad_enabled(on),
+            search(Bowl(), config, tmp_path / str(on)) as learner,
+        ):
+            ends.append(learner.learn(progress=False).agent.parameters)
+    np.testing.assert_array_equal(*ends)
+
+
 @pytest.mark.parametrize("returns", ["standardised", "ranks"])
 def test_other_returns_find_the_target(returns, tmp_path) -> None:
     bowl = Bowl()

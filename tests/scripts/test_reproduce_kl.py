@@ -128,12 +128,17 @@ def test_table() -> None:
     ("words", "message"),
     [
         (["--runs", "luck"], "runs: expected some of span-q, .*, got 'luck'"),
-        (["--seeds"], "seeds: expected at least one"),
+        (["--runs", "span-q", "span-q"], "runs: expected each once, got span-q, span-q"),
+        (["--seeds"], "seeds: expected at least 1, all of 0 or more, got none"),
+        (["--seeds", "0", "0"], "seeds: expected each once, got 0, 0"),
+        (["--seeds", "-1"], "seeds: expected at least 1, all of 0 or more, got -1"),
         (["--steps", "0"], "steps: expected at least 1, got 0"),
     ],
 )
 def test_the_impossible_is_refused(
     words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.run(["reproduce", "kl", *words, "--out", str(tmp_path / "out")]) == 2
+    out = tmp_path / "out"
+    assert cli.run(["reproduce", "kl", *words, "--out", str(out)]) == 2
+    assert not out.exists()
     assert re.search(message, capsys.readouterr().err)

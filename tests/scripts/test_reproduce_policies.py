@@ -62,8 +62,8 @@ def test_a_glance_and_nothing_is_made_twice(
     ("words", "said"),
     [
         (["--methods", "sgd"], "methods: expected some of cma-es"),
-        (["--seeds"], "seeds: expected at least one"),
-        (["--seeds", "0", "-1"], "seeds: expected at least one, all of 0 or more"),
+        (["--seeds"], "seeds: expected at least 1"),
+        (["--seeds", "0", "-1"], "seeds: expected at least 1, all of 0 or more, got 0, -1"),
         (["--seeds", "0", "0"], "seeds: expected each once, got 0, 0"),
         (["--methods", "ppo", "ppo"], "methods: expected each once, got ppo, ppo"),
         (["--draws", "1"], "draws: expected at least 2, got 1"),
@@ -100,7 +100,10 @@ def test_the_table() -> None:
     spreads[0]["correlation"], spreads[1]["correlation"] = None, -0.5
     losing = [row("cma-es", 0, -2.0), row("ppo", 0, -4.0)]
     assert "| PPO (Stable-Baselines3) | -4.0 | – | -40 | 1.5 |" in write_table(losing, [], 3, 2)
-    lines = write_table([row("variational", 0, 1.0)], spreads, 3, 2).splitlines()
+    assert "some on the same track" not in write_table(rows, spreads, 3, 2)
+    assert "drawn.mp4" not in write_table(rows, spreads, 3, 2)
+    lines = write_table([row("variational", 0, 1.0)], spreads, 3, 2, film="drawn.mp4").splitlines()
+    assert "better one. [drawn.mp4](drawn.mp4) shows" in "\n".join(lines)
     assert "| variational search, on ranks | 1.0 | – | 10 | 1.5 |" in lines
     assert lines[-2:] == [
         "| variational search, on ranks | the mean alone | 1.0 | 5 | – | – |",

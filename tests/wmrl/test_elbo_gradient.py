@@ -312,6 +312,18 @@ def test_a_full_covariance_is_unbiased_both_ways() -> None:
             assert ((found[name].mean(0) - expected).abs() <= 3.5 * error + 1e-6).all(), name
 
 
+def test_estimators_that_can_not_be_are_refused() -> None:
+    family = VariationalFamily({"z": NormalFactor(), "b": BernoulliFactor()})
+    joint = LogJoint({"p": lambda z, b: -(z**2) - b})
+    for estimators, said in (
+        ({"z": "score"}, "expected 'score' or 'reparameterised' for 'b', got None"),
+        ({"z": "reparameterized", "b": "score"}, "for 'z', got 'reparameterized'"),
+        (dict.fromkeys("zb", "reparameterised"), "expected 'score' for 'b', whose draws carry no"),
+    ):
+        with pytest.raises(ValueError, match=f"estimators: .*{said}"):
+            elbo_gradient(joint, family, generator=torch.Generator(), estimators=estimators)
+
+
 def test_too_few_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="samples: expected at least 4 with control variates"):
         GradientConfig(samples=3)

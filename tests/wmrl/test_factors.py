@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -124,6 +125,24 @@ def test_golden_densities() -> None:
     assert BernoulliFactor(probability=0.3).log_prob(torch.ones(1)).item() == pytest.approx(
         math.log(0.3)
     )
+
+
+def test_any_whole_number_is_a_shape() -> None:
+    assert NormalFactor(np.prod((2, 3))).shape == (6,)
+    assert NormalFactor([np.int64(2), 3]).shape == (2, 3)
+
+
+def test_draws_that_underflow_stay_in_the_support() -> None:
+    """And so have a density, with a gradient."""
+    for factor in (
+        GammaFactor(500, concentration=0.01, rate=1e3),
+        BetaFactor(500, alpha=0.01, beta=1e6),
+    ):
+        drawn = factor.draw(4, torch.Generator().manual_seed(0))
+        assert (drawn > 0).all()
+        (-factor.log_prob(drawn)).sum().backward()
+        gradients = [parameter.grad for parameter in factor.parameters()]
+        assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
 
 
 @pytest.mark.parametrize(

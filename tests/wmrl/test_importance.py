@@ -1,3 +1,4 @@
+import copy
 import math
 
 import numpy as np
@@ -5,6 +6,8 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from wmrl.discrete_factors import BernoulliFactor
+from wmrl.gamma_factors import GammaFactor
 from wmrl.gaussian_factors import NormalFactor
 from wmrl.importance import ImportanceCheck, importance_check, pareto_k
 from wmrl.log_joint import LogJoint, Term
@@ -53,15 +56,92 @@ def test_where_q_is_the_posterior_all_weights_are_the_same() -> None:
     assert pareto_k(np.zeros(100)) == -np.inf
 
 
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        (np.r_[np.zeros(3999), 800.0], np.nan),  # one that outweighs all, the others equal
+        (np.r_[np.zeros(3900), np.full(100, 2.0)], np.nan),  # 100 of a tail of 190
+        (np.r_[np.zeros(3700), np.full(300, 2.0)], -np.inf),  # the whole tail: bounded, and seen
+        (np.linspace(0.0, 1e6, 4000), np.inf),  # the largest alone counts
+        (np.r_[np.zeros(20), np.arange(6.0)], 0.9),  # the least number of draws
+    ],
+)
+def test_tails_that_the_fit_can_not_see(weights: np.ndarray, expected: float) -> None:
+    assert pareto_k(weights) == pytest.approx(expected, nan_ok=True, abs=0.5)
+    assert pareto_k(weights + 50.0) == pytest.approx(pareto_k(weights), nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_discrete_variables_never_hide_what_was_missed(seed: int) -> None:
+    """q all but misses 0.9 of the posterior, which a few of 4000 draws are of."""
+
+    def both(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        log_p = torch.where(a > 0, math.log(0.9), math.log(0.1))
+        return torch.where(a == b, log_p, -6.0)
+
+    check = importance_check(
+        LogJoint({"p": both}),
+        VariationalFamily({name: BernoulliFactor(probability=0.05) for name in ("a", "b")}),
+        samples=4000,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    assert math.isnan(check.pareto_k)
+    assert check.verdict.startswith("bad: a few draws outweigh all others, 4000 are worth")
+    assert check.ess < 50
+
+
+def test_discrete_variables_that_are_covered() -> None:
+    family = VariationalFamily({"a": BernoulliFactor(probability=0.6)})
+    found = {}
+    for p in (0.6, 0.61, 0.99):
+        found[p] = importance_check(
+            LogJoint({"p": lambda a, p=p: torch.where(a > 0, math.log(p), math.log(1 - p))}),
+            family,
+            samples=4000,
+            generator=torch.Generator().manual_seed(0),
+        )
+    assert found[0.6].verdict.startswith("good")
+    assert found[0.6].ess == pytest.approx(4000.0)
+    assert found[0.61].verdict.startswith("good")
+    # 4000 / (0.99² / 0.6 + 0.01² / 0.4)
+    assert found[0.99].ess == pytest.approx(2448, rel=0.05)
+
+
+def test_rounding_that_is_larger_than_the_error_is_told() -> None:
+    """A density of large counts, against itself in double precision."""
+    checks = []
+    for factor in (GammaFactor(concentration=1e6, rate=10.0), GammaFactor()):
+        exact = copy.deepcopy(factor).double()
+        for family in (VariationalFamily({"r": factor}), VariationalFamily({"r": exact})):
+            checks.append(
+                importance_check(
+                    LogJoint({"p": lambda r, exact=exact: exact.log_prob(r.double())}),
+                    family,
+                    samples=1000,
+                    generator=torch.Generator().manual_seed(0),
+                )
+            )
+    off = [abs(check.elbo) for check in checks]
+    assert off[0] == pytest.approx(checks[0].rounding, rel=1e-6)
+    assert off[0] > 0.01
+    assert checks[0].verdict.startswith("unclear: numbers of single precision are too coarse here")
+    assert max(off[1:]) < 1e-5
+    assert [check.verdict.split(":")[0] for check in checks[1:]] == ["good"] * 3
+
+
 def test_each_verdict() -> None:
-    def said(k: float, samples: int = 4000, outside: int = 0) -> str:
-        return ImportanceCheck(0.0, 0.0, 0.0, k, samples, outside).verdict
+    def said(k: float, samples: int = 4000, outside: int = 0, **more: float) -> str:
+        return ImportanceCheck(0.0, 0.0, 0.0, k, samples, outside, **more).verdict
 
     found = [said(k).split(":")[0] for k in (0.4, 0.6, 0.9, 2.0)]
     assert found == ["good", "usable", "bad", "very bad"]
     # 1 − 1 / log₁₀ 100 = 0.5, and of 25 draws 0.285.
     assert [said(k, 100).split(":")[0] for k in (0.49, 0.51, 0.9)] == ["good", "unclear", "bad"]
     assert said(0.3, 25) == "unclear: 25 draws are too few to tell; take more"
+    assert said(math.nan, ess=3000).startswith("unclear: too many draws have the same weight")
+    assert said(math.nan, ess=30).startswith("bad: a few draws outweigh all others")
+    assert said(0.1, rounding=0.02).startswith("unclear: numbers of single precision")
+    assert said(0.1, rounding=0.009).startswith("good")
     assert said(0.1, outside=3).startswith("bad: 3 of 4000 draws are where the posterior is 0")
 
 

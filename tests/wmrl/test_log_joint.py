@@ -45,6 +45,22 @@ def test_the_mean_over_minibatches_is_the_whole() -> None:
     assert abs(found.mean() - joint.evaluate(values)["data"]) < 3 * error
 
 
+def test_defaults_are_the_function_s_own() -> None:
+    """As of terms that are made in a loop."""
+    joint = LogJoint({f"t{k}": lambda a, k=k: k * a for k in (2, 3)})
+    assert joint.variables == ("a",)
+    found = joint.evaluate({"a": torch.tensor([5.0])})
+    assert [value.item() for value in found.values()] == [10.0, 15.0]
+    with pytest.raises(ValueError, match="data: expected what the function names"):
+        Term(lambda a, y=0.0: a + y, {"y": torch.zeros(3)})
+
+
+def test_functions_that_can_not_be_asked_for_their_arguments() -> None:
+    term = Term(torch.lgamma, names=("x",))
+    assert term.variables == ("x",)
+    assert LogJoint({"t": term}).evaluate({"x": torch.tensor([4.0])})["t"].exp() == 6.0
+
+
 def test_elementwise_values_have_the_shape_of_a_variable() -> None:
     term = Term(lambda a, b: b - a[:, None], elementwise=True)
     values = {"a": torch.zeros(5), "b": torch.zeros(5, 3)}
@@ -64,6 +80,10 @@ def test_clear_errors() -> None:
         Term(lambda a, y: a, {"y": y}, rows=("x",))
     with pytest.raises(ValueError, match="rows: expected data of one length"):
         Term(lambda a, x, y: a, {"x": torch.zeros(2), "y": y}, rows=("x", "y"))
+    with pytest.raises(
+        ValueError, match="rows: expected data with rows, got a single number for 'c'"
+    ):
+        Term(lambda a, c: a, {"c": torch.tensor(3.0)}, rows=("c",))
     two = {
         name: Term(lambda a, y: a, {"y": torch.zeros(length)}, rows=("y",))
         for name, length in (("first", 3), ("second", 4))
