@@ -1,7 +1,7 @@
 """DDE-Elites: MAP-Elites whose variation learns what its elites have in common."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -84,6 +84,8 @@ class DDEConfig:
             value = getattr(self, name)
             if not (value >= 1 and float(value).is_integer()):
                 raise ValueError(f"{name}: expected a whole number of at least 1, got {value}")
+        if not all(isinstance(each, Mutation) for each in self.mutations):
+            raise TypeError(f"mutations: expected each to be a Mutation, got {self.mutations}")
         if not all(0.0 <= share <= 1.0 for share in self.crossovers):
             raise ValueError(f"crossovers: expected shares from 0 to 1, got {self.crossovers}")
         if self.reward not in ("entered", "qd_score"):
@@ -453,11 +455,12 @@ def fill_archive(
 
 def _distinct(name: str, values: Any) -> tuple[Any, ...]:
     """At least one, and none twice: each is an arm of the bandit with a column in the metrics."""
-    if not isinstance(values, Sequence) or isinstance(values, str) or not values:
+    found = tuple(values) if isinstance(values, Iterable) else ()
+    if not found:
         raise ValueError(f"{name}: expected at least one, in a tuple, got {values!r}")
-    if len(set(values)) < len(values):
+    if any(each in found[:place] for place, each in enumerate(found)):
         raise ValueError(f"{name}: expected each once, got {values!r}")
-    return tuple(values)
+    return found
 
 
 def _add(

@@ -203,7 +203,7 @@ class Arm:
         """
         try:
             points = np.atleast_2d(np.asarray(targets, np.float64))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             points = np.zeros(0)
         if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
             raise ValueError(f"{name}: expected x and y, finite numbers, got {targets!r}")

@@ -29,7 +29,7 @@ def checked_lengths(link_lengths: Sequence[float], joints: int) -> tuple[float, 
     """One length of more than 0 for each link; 1/n each if there are none."""
     try:
         lengths = tuple(map(float, link_lengths)) or (1.0 / joints,) * joints
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"link_lengths: expected numbers, one a joint, or (), got {link_lengths!r}"
         ) from error
@@ -86,7 +86,7 @@ def checked_obstacles(
     for index, obstacle in enumerate(given):
         try:
             numbers = tuple(map(float, obstacle))
-        except (TypeError, ValueError):  # such as one circle that is not in a list
+        except (TypeError, ValueError, OverflowError):  # such as one circle that is not in a list
             numbers = ()
         if len(numbers) != 3 or not all(map(math.isfinite, numbers)) or numbers[2] <= 0.0:
             raise ValueError(
@@ -117,7 +117,7 @@ def clipped_action(
     """
     try:
         numbers = np.asarray(action, np.float64)  # in which great numbers are still finite
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"action: expected {each}, got {action!r:.100}") from error
     if numbers.shape != shape:
         raise ValueError(

@@ -1,7 +1,7 @@
 """Factor: one independent part of a variational family."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import index
 from typing import ClassVar
 
@@ -109,8 +109,12 @@ def checked_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
 
     Raises:
         ValueError: a size is less than 1.
+        TypeError: a size is no whole number.
     """
-    sizes = tuple(map(int, shape)) if isinstance(shape, Sequence) else (index(shape),)
+    try:
+        sizes = tuple(map(index, shape)) if isinstance(shape, Iterable) else (index(shape),)
+    except TypeError as error:
+        raise TypeError(f"shape: expected whole numbers, got {shape!r}") from error
     if any(size < 1 for size in sizes):
         raise ValueError(f"shape: expected sizes of at least 1, got {sizes}")
     return sizes

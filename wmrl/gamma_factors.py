@@ -58,7 +58,8 @@ class GammaFactor(Factor):
 class BetaFactor(Factor):
     """Independent betas: density ∝ z^(α − 1) (1 − z)^(β − 1), for z in (0, 1).
 
-    What is learned is the logit of the mean α/(α + β), and log(α + β).
+    What is learned is the logit of the mean α/(α + β), and log(α + β). Draws of α or β below about
+    0.05 need ``double()``: in single precision many are nearer to 0 or 1 than numbers go.
 
     Args:
         shape: of z.

@@ -17,10 +17,10 @@ LEAST_SAMPLES = 25
 
 _CHUNK = 1024  # draws at a time
 _NUMBERS = 2**24  # at a time, where a term has one for each draw and row of its data
-_SAME = 1e-3  # log weights that differ by less, at the top, are of no consequence
-_TIED = 1e-5  # those that differ by less are so by rounding alone
+_SAME = 0.01  # log weights that differ by less, at the top, are of no consequence
+_DIGITS = 6  # in which they are the same: further ones are rounding
 _COARSE = 0.01  # nats by which rounding may move the ELBO
-_FEW = 0.1  # share of the draws that weights must be worth, where k̂ says nothing
+_FEW, _MANY = 0.1, 0.5  # shares of the draws that weights are worth, where no k̂ can be fitted
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ImportanceCheck:
         log_evidence: log of the mean of the weights, an estimate of log p(x).
         pareto_k: k̂, the shape of the weights' tail (Vehtari et al. 2024,
             https://arxiv.org/abs/1507.02646); −∞ where the largest are all the same, and NaN where
-            too many are the same for a tail to be seen, as with discrete variables.
+            most of them are the same as others, as with discrete variables.
         samples: S, draws.
         outside: draws of q where p(x, z) is 0; where there are any, the ELBO is −∞.
         ess: effective sample size of the weights, (Σ w)² / Σ w²: how many draws of the posterior
@@ -69,16 +69,13 @@ class ImportanceCheck:
                 f"unclear: numbers of single precision are too coarse here, by {self.rounding:.2g} "
                 "nats; fit family.double()"
             )
-        if math.isnan(self.pareto_k):
+        if math.isnan(self.pareto_k) or self.pareto_k == -math.inf:
+            worth = f"{self.samples} draws are worth {self.ess:.0f} of the posterior's own"
             if self.ess < _FEW * self.samples:
-                return (
-                    f"bad: a few draws outweigh all others, {self.samples} are worth "
-                    f"{self.ess:.1f}; choose a richer family, or another start"
-                )
-            return (
-                "unclear: too many draws have the same weight for k̂ to tell, as with discrete "
-                f"variables; {self.samples} draws are worth {self.ess:.0f} of the posterior"
-            )
+                return f"bad: {worth}; choose a richer family, or another start"
+            if self.ess < _MANY * self.samples:
+                return f"usable: {worth}"
+            return "good: the approximation covers the posterior"
         if self.pareto_k <= min(0.5, self.threshold):
             return "good: the approximation covers the posterior"
         if self.pareto_k <= self.threshold:
@@ -140,33 +137,36 @@ def importance_check(
         pareto_k=pareto_k(within) if len(within) >= LEAST_SAMPLES else math.inf,
         samples=samples,
         outside=outside,
-        ess=float(np.exp(2.0 * logsumexp(log_weights) - logsumexp(2.0 * log_weights))),
+        ess=_effective(within) if len(within) else 0.0,
         rounding=abs(float(torch.cat(roundings).mean())),
     )
 
 
 def pareto_k(log_weights: np.ndarray) -> float:
-    """k̂ of log weights ``(S,)`` by ``arviz-stats``.
+    """k̂ of log weights ``(S,)``, S ≥ 25, by ``arviz-stats``.
 
-    −∞ if the largest are all the same, within a thousandth, and NaN if so many of them are the same
-    as the largest below them that what is left is no tail.
+    −∞ if the largest are all the same, within a hundredth, and NaN if most of them are the same as
+    others: the few weights of discrete variables have no tail.
     """
     from arviz_stats.base import array_stats  # takes seconds to import
 
     ordered = np.sort(log_weights)
-    size = math.ceil(min(0.2 * len(ordered), 3.0 * math.sqrt(len(ordered))))
+    size = int(min(0.2 * len(ordered), 3.0 * math.sqrt(len(ordered))))
     tail, cutoff = ordered[-size:], ordered[-size - 1]
     if np.ptp(tail) < _SAME:
         return -math.inf
     # The fit divides by how far the lower quartile of the tail is above the cutoff.
     quartile = tail[int(size / 4 + 0.5) - 1]
-    if quartile - cutoff < _TIED:
+    if len(np.unique(tail.round(_DIGITS))) <= size // 2 or quartile - cutoff < 10.0**-_DIGITS:
         return math.nan
     if math.exp(quartile - tail[-1]) == math.exp(cutoff - tail[-1]):  # both next to nothing
         return math.inf
     # It is given log likelihoods, whose inverses are the weights of leave-one-out validation.
-    with np.errstate(divide="ignore", invalid="ignore"):  # of weights that are equal
-        return float(array_stats.psislw(-log_weights)[1])
+    return float(array_stats.psislw(-log_weights)[1])
+
+
+def _effective(log_weights: np.ndarray) -> float:
+    return float(np.exp(2.0 * logsumexp(log_weights) - logsumexp(2.0 * log_weights)))
 
 
 def _double(values: Tensor) -> Tensor:

@@ -92,6 +92,13 @@ class Term:
         return scale * self.function(*(given[name] for name in self.arguments))
 
 
+class TermError(ValueError):
+    """A term raised an error, which is the cause, or its value is not of the shape that it must be.
+
+    Where the cause is itself a ``ValueError``, a distribution has most likely refused a value.
+    """
+
+
 class LogJoint:
     """log p(x, z), up to a constant, as a sum of terms.
 
@@ -129,7 +136,7 @@ class LogJoint:
             rows: a minibatch of the data, ``(B,) int64``.
 
         Raises:
-            ValueError: a term's value has another shape, or the term raises an error; it is named.
+            TermError: a term's value has another shape, or the term raises an error; it is named.
         """
         count = len(next(iter(values.values())))
         found = {}
@@ -137,7 +144,7 @@ class LogJoint:
             try:
                 value = term(values, rows)
             except Exception as error:
-                raise ValueError(f"term {name!r}, of {_listed(term.variables)}: {error}") from error
+                raise TermError(f"term {name!r}, of {_listed(term.variables)}: {error}") from error
             _check_value(name, term, value, values, count)
             found[name] = value
         return found
@@ -160,7 +167,7 @@ def _check_value(
     if not isinstance(value, Tensor) or tuple(value.shape) not in allowed:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         wanted = " or ".join(map(str, allowed))
-        raise ValueError(
+        raise TermError(
             f"term {name!r}, of {_listed(term.variables)}: expected shape {wanted}, a value for "
             f"each of {count} draws, got {shape}; sum over everything but the draws"
         )

@@ -1,9 +1,10 @@
 """Black-box variational inference: fits a family to a posterior by the gradient of the ELBO."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
@@ -20,11 +21,19 @@ from wmrl.elbo_gradient import (
     elbo_gradient,
 )
 from wmrl.importance import LEAST_SAMPLES, ImportanceCheck, importance_check
-from wmrl.log_joint import LogJoint
+from wmrl.log_joint import LogJoint, TermError
 from wmrl.metrics import MetricsLogger
 from wmrl.seeding import torch_generator
 from wmrl.variational_family import VariationalFamily
 
+_LEAST = {
+    "steps": 1,
+    "window": 1,
+    "patience": 1,
+    "falls": 0,
+    "batch_size": 1,
+    "importance_samples": 1,
+}
 _LOOKED_AT = 64  # draws that are looked at before anything is learned
 
 
@@ -66,12 +75,14 @@ class FitConfig:
     importance_samples: int = 4000
 
     def __post_init__(self) -> None:
-        for name in ("steps", "window", "patience", "batch_size"):
+        for name, least in _LEAST.items():
             value = getattr(self, name)
             if name == "batch_size" and value is None:
                 continue
-            if not (value >= 1 and float(value).is_integer()):
-                raise ValueError(f"{name}: expected a whole number of at least 1, got {value}")
+            if not isinstance(value, Integral) or value < least:
+                raise ValueError(
+                    f"{name}: expected a whole number of at least {least}, got {value}"
+                )
         if self.importance_samples < LEAST_SAMPLES:
             raise ValueError(
                 f"importance_samples: expected at least {LEAST_SAMPLES}, for a tail that k̂ can be "
@@ -83,8 +94,6 @@ class FitConfig:
             )
         if not 0 < self.fall < 1:
             raise ValueError(f"fall: expected between 0 and 1, got {self.fall}")
-        if self.falls < 0:
-            raise ValueError(f"falls: expected at least 0, got {self.falls}")
         for name, known in (("estimator", ("auto", "score")), ("optimizer", ("adam", "adagrad"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
@@ -152,7 +161,7 @@ def fit_posterior(
         family: q at its start, a factor for each latent variable; it is fitted in place, but for
             parameters whose ``requires_grad`` is not set. In single precision; ``family.double()``
             is for densities that need more, as those of Gamma and Beta factors with counts of
-            100,000: the verdict says where it was too coarse.
+            100,000: the verdict says where log q was too coarse.
         config: how.
         seed: root of all that is random.
         device: where; the family and the log joint's data go there.
@@ -164,8 +173,8 @@ def fit_posterior(
             another shape, nothing is to be learned, or minibatches are asked for of data that no
             term has.
         FloatingPointError: a term or a gradient is not finite, at the start or later, or a
-            distribution refuses a value; the family is then as it was when all was finite for the
-            last time that anyone looked.
+            distribution refuses a value later than that; the family is then as it was when all was
+            finite for the last time that anyone looked.
     """
     config = config or FitConfig()
     _check_variables(log_joint, family)
@@ -190,11 +199,14 @@ def fit_posterior(
         check = importance_check(
             log_joint, family, samples=config.importance_samples, generator=generator
         )
-    except ValueError as refused:  # a rare draw, which none of the steps met
+    except ValueError as error:
+        if _mistaken(error):
+            raise
+        # A rare draw, which none of the steps met.
         raise FloatingPointError(
-            f"{refused} (in the importance check after {fit.steps} steps); the family is fitted, "
-            "and stays as it is: choose factors whose support is that of the model"
-        ) from refused
+            f"{error} (in the importance check after {fit.steps} steps); the family is fitted, and "
+            "stays as it is: choose factors whose support is that of the model"
+        ) from error
     return Posterior(
         family, check, fit.converged, fit.steps, estimators, tuple(trace), config, seed
     )
@@ -233,40 +245,26 @@ class _Fit:
         """Takes the steps until the next look, and looks."""
         good = {name: value.detach().clone() for name, value in self._parameters.items()}
         sums = {name: torch.zeros_like(value) for name, value in good.items()}
-        # Of the first step that is not fine, counted on the device: looking would wait for it.
-        bad = {name: torch.zeros((), device=self.family.device) for name in self.log_joint.terms}
-        wild = {name: torch.zeros((), device=self.family.device) for name in good}
+        watch = _Watch(self.log_joint.terms, good, self.family.device)
         elbos: list[Tensor] = []
         begun = self.steps
-        fine = torch.ones((), device=self.family.device)
-        sound = torch.zeros((), device=self.family.device)  # steps until then
         for _ in range(min(self.config.window, self.config.steps - begun)):
             try:
                 found = self._step()
             except ValueError as refused:
+                self._check(watch, good, begun)  # it may be for what an earlier step left
                 self._go_back(good)
-                if not isinstance(refused.__cause__, ValueError):  # a mistake in a term
+                if _mistaken(refused):
                     raise
-                # Of a distribution that checks what it is given.
                 raise FloatingPointError(
                     f"log_joint: {refused} (step {self.steps + 1}); {self._advice(begun)}"
                 ) from refused
             self.steps += 1
             elbos.append(found.elbo.mean())
-            counts = {name: _bad_draws(value) for name, value in found.terms.items()}
-            counts |= {name: _bad_draws(each[None]) for name, each in self._parameters.items()}
-            for name, count in counts.items():
-                (bad if name in bad else wild)[name] += fine * count
-            fine = fine * (torch.stack(list(counts.values())) == 0).all()
-            sound += fine
+            watch.note(found.terms, self._parameters)
             for name, parameter in self._parameters.items():
                 sums[name] += parameter.detach()
-        if not bool(fine):
-            self._go_back(good)
-            raise FloatingPointError(
-                f"log_joint: {self._blamed(bad, wild)} at step {begun + int(sound) + 1}; "
-                f"{self._advice(begun)}"
-            )
+        self._check(watch, good, begun)
         elbo = torch.stack(elbos).double().cpu()
         error = float(elbo.var() / len(elbo)) if len(elbo) > 1 else 0.0
         rate = self._optimizer.param_groups[0]["lr"]
@@ -329,24 +327,73 @@ class _Fit:
             f"{self.config.learning_rate}, or choose factors whose support is that of the model"
         )
 
-    def _blamed(self, bad: dict[str, Tensor], wild: dict[str, Tensor]) -> str:
+    def _check(self, watch: "_Watch", good: dict[str, Tensor], begun: int) -> None:
+        """Raises ``FloatingPointError``, from the window's start, unless all steps were fine."""
+        if bool(watch.fine):
+            return
+        self._go_back(good)
+        step = begun + int(watch.steps) + 1
+        raise FloatingPointError(
+            f"log_joint: {self._blamed(watch)} at step {step}; {self._advice(begun)}"
+        )
+
+    def _blamed(self, watch: "_Watch") -> str:
         """Which terms were not finite, or else which factors' gradients."""
         terms = self.log_joint.terms
         said = [
             f"term {name!r}, of {', '.join(terms[name].variables)}, was not finite at {int(count)} "
             f"of {self.config.gradient.samples} draws"
-            for name, count in bad.items()
+            for name, count in watch.terms.items()
             if int(count)
         ]
-        for variable, factor in self.family.items() if not said else ():
-            own = {id(parameter) for parameter in factor.parameters()}
-            if any(int(wild[name]) and id(self._parameters[name]) in own for name in wild):
+        if said:
+            return "; ".join(said)
+        wild = {
+            id(self._parameters[name]) for name, count in watch.parameters.items() if int(count)
+        }
+        for variable, factor in self.family.items():
+            if wild.intersection(map(id, factor.parameters())):
                 named = [repr(name) for name, each in terms.items() if variable in each.variables]
                 said.append(
                     f"the gradient of factor {variable!r}, by term {' or '.join(named)}, was not "
                     "finite"
                 )
         return "; ".join(said)
+
+
+class _Watch:
+    """What was not finite at the first step where not all was.
+
+    It is counted on the device: to look at each step would be to wait for it.
+    """
+
+    def __init__(
+        self, terms: Iterable[str], parameters: Iterable[str], device: torch.device
+    ) -> None:
+        zero = torch.zeros((), device=device)
+        self.terms = dict.fromkeys(terms, zero)
+        self.parameters = dict.fromkeys(parameters, zero)
+        self.steps = zero  # before that one
+        self.fine = zero + 1.0
+
+    def note(self, terms: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
+        """A step's values of the terms, and the parameters after it."""
+        sound = []
+        for counts, values in (
+            (self.terms, terms),
+            (self.parameters, {name: each[None] for name, each in parameters.items()}),
+        ):
+            for name, value in values.items():
+                bad = _bad_draws(value)
+                counts[name] = counts[name] + self.fine * bad
+                sound.append(bad == 0)
+        self.fine = self.fine * torch.stack(sound).all()
+        self.steps = self.steps + self.fine
+
+
+def _mistaken(error: ValueError) -> bool:
+    """Whether a term is wrong in itself, and not at the value that it was given."""
+    return isinstance(error, TermError) and not isinstance(error.__cause__, ValueError)
 
 
 def _bad_draws(values: Tensor) -> Tensor:

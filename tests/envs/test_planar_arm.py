@@ -178,6 +178,7 @@ def test_bad_calls_are_refused():
         (np.array([0, math.nan, 0]), "action: expected finite numbers, got nan"),
         (np.array([0, 0, -math.inf]), "action: expected finite numbers, got -inf"),
         (["up", 0, 0], "action: expected one number a joint, got"),
+        ([10**400, 0, 0], "action: expected one number a joint, got"),
     ):
         with pytest.raises(ValueError, match=message):
             env.step(action)

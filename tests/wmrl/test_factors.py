@@ -130,6 +130,10 @@ def test_golden_densities() -> None:
 def test_any_whole_number_is_a_shape() -> None:
     assert NormalFactor(np.prod((2, 3))).shape == (6,)
     assert NormalFactor([np.int64(2), 3]).shape == (2, 3)
+    assert NormalFactor(np.array([2, 3])).shape == (2, 3)
+    for wrong in ("23", (2.7,), 2.0):
+        with pytest.raises(TypeError, match="shape: expected whole numbers, got"):
+            NormalFactor(wrong)  # type: ignore[arg-type]
 
 
 def test_draws_that_underflow_stay_in_the_support() -> None:

@@ -33,7 +33,7 @@ from wmrl.gaussian_factors import (
     MultivariateNormalFactor,
     NormalFactor,
 )
-from wmrl.log_joint import LogJoint, Term
+from wmrl.log_joint import LogJoint, Term, TermError
 from wmrl.metrics import read_metrics
 from wmrl.posterior_fit import FitConfig, Posterior, fit_posterior
 from wmrl.variational_family import VariationalFamily
@@ -429,7 +429,7 @@ def test_the_factor_whose_gradient_was_not_finite_is_named() -> None:
     joint = LogJoint(
         {
             "fine": lambda x: -(x**2) / 2,
-            "both": lambda x, y: -((x - y) ** 2),
+            "both": lambda x, y: Normal(y, 1.0).log_prob(x),  # refuses NaN in the next step
             "root": lambda y: torch.where(y > 0, y.sqrt(), torch.zeros_like(y)),
         }
     )
@@ -480,6 +480,35 @@ def test_a_mistake_in_a_term_is_no_fault_of_the_family() -> None:
     assert family["x"].mean == 3.0
 
 
+def test_an_error_in_the_last_check_is_told_as_it_is() -> None:
+    """A term that can't take as many draws as there are looked at then."""
+
+    def small(x: Tensor) -> Tensor:
+        if len(x) > 100:
+            raise RuntimeError("out of memory")
+        return -(x**2)
+
+    family = VariationalFamily({"x": NormalFactor(mean=3.0)})
+    with pytest.raises(TermError, match=r"^term 'p', of x: out of memory$"):
+        fit(LogJoint({"p": small}), family, steps=300)
+    assert family["x"].mean < 1.0
+
+
+class CheckedNormal(NormalFactor):
+    """As torch's own distributions are unless they are told otherwise."""
+
+    def distribution(self) -> Normal:
+        return Normal(self.loc, self.log_scale.exp(), validate_args=True)
+
+
+def test_a_factor_that_refuses_its_parameters() -> None:
+    joint = LogJoint({"root": lambda y: torch.where(y > 0, y.sqrt(), torch.zeros_like(y))})
+    family = VariationalFamily({"y": CheckedNormal()})
+    with pytest.raises(FloatingPointError, match=r"of factor 'y', by term 'root', .* at step 1;"):
+        fit(joint, family)
+    assert family["y"].mean == 0.0
+
+
 def test_a_rare_draw_that_only_the_last_check_meets_does_not_undo_the_fit() -> None:
     end = 4.0  # in units of std: of 4000 draws a few are beyond, of 4 a step hardly ever one
     joint = LogJoint(
@@ -511,9 +540,8 @@ def test_what_is_frozen_stays() -> None:
         family["z"].log_scale.requires_grad_(False)
         family["y"].requires_grad_(False)
         joint = LogJoint({"p": lambda z, y: Normal(y, 1.0).log_prob(z)})
-        found = fit(joint, family, estimator=estimator)
-        assert found.converged
-        assert family["z"].mean.item() == pytest.approx(2.0, abs=0.06)
+        fit(joint, family, estimator=estimator, steps=800)
+        assert family["z"].mean.item() == pytest.approx(2.0, abs=0.1)
         assert (family["z"].std.item(), family["y"].mean.item()) == (0.5, 2.0)
     family.requires_grad_(False)
     with pytest.raises(ValueError, match="family: expected parameters to learn, got none"):
@@ -524,14 +552,14 @@ def test_a_caller_s_settings_do_not_matter() -> None:
     """Neither gradients that are off nor another default precision."""
     joint = LogJoint({"p": lambda z: Normal(1.0, 1.0).log_prob(z).sum(1)})
     with torch.no_grad():
-        assert fit(joint, VariationalFamily({"z": NormalFactor(2)})).estimators == {
-            "z": "reparameterised"
-        }
+        found = fit(joint, VariationalFamily({"z": NormalFactor(2)}), steps=300)
+        assert found.estimators == {"z": "reparameterised"}
+        assert found.elbo == pytest.approx(0.0, abs=0.01)
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
         for factor in (MultivariateNormalFactor(2), LowRankNormalFactor(2, 1)):
-            found = fit(joint, VariationalFamily({"z": factor}))
+            found = fit(joint, VariationalFamily({"z": factor}), steps=300)
             assert found.elbo == pytest.approx(0.0, abs=0.01)
             assert found.family["z"].mean.dtype == torch.float32
     finally:
@@ -593,9 +621,12 @@ def test_clear_errors() -> None:
     with pytest.raises(ValueError, match="importance_samples: expected at least 25"):
         FitConfig(importance_samples=20)
     for name in ("steps", "window", "patience", "batch_size"):
-        for wrong in (0, 2.5, math.nan):
+        for wrong in (0, 2.5, 3.0, math.nan):
             with pytest.raises(ValueError, match=f"{name}: expected a whole number of at least 1"):
                 FitConfig(**{name: wrong})
+    for name in ("falls", "importance_samples"):
+        with pytest.raises(ValueError, match=f"{name}: expected a whole number"):
+            FitConfig(**{name: 100.5})
     with pytest.raises(ValueError, match="optimizer: expected one of"):
         FitConfig(optimizer="sgd")
     with pytest.raises(ValueError, match="factors: expected names like those of arguments"):
