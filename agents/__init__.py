@@ -37,11 +37,17 @@ if TYPE_CHECKING:
     from wmrl.agents.dde import DDE, DDEConfig
     from wmrl.agents.elites import ArchiveConfig, Elites, load_elites
     from wmrl.agents.evaluation import EvaluationResult, evaluate, evaluate_dream
-    from wmrl.agents.fitness import DreamFitness, RealFitness
+    from wmrl.agents.fitness import (
+        DreamFitness,
+        DreamFitnessConfig,
+        Fitness,
+        RealFitness,
+        RealFitnessConfig,
+    )
     from wmrl.agents.loading import load_agent
     from wmrl.agents.posterior_agent import PosteriorAgent
     from wmrl.agents.ppo import PPOConfig, PPOLearner
-    from wmrl.agents.problems import ArmProblem
+    from wmrl.agents.problems import ArmProblem, Problem
     from wmrl.agents.reconstruction_emitter import Mutation, ReconstructionEmitter
     from wmrl.agents.recording import record
     from wmrl.agents.sb3 import SB3Agent, dream_vec_env, latent_vec_env
@@ -62,13 +68,17 @@ __all__ = [
     "ControllerConfig",
     "DDEConfig",
     "DreamFitness",
+    "DreamFitnessConfig",
     "Elites",
     "EvaluationResult",
+    "Fitness",
     "Mutation",
     "PPOConfig",
     "PPOLearner",
     "PosteriorAgent",
+    "Problem",
     "RealFitness",
+    "RealFitnessConfig",
     "ReconstructionEmitter",
     "SB3Agent",
     "SlidingWindowUCB",
@@ -94,11 +104,17 @@ _MODULES = {
     "dde": ("DDE", "DDEConfig"),
     "elites": ("ArchiveConfig", "Elites", "load_elites"),
     "evaluation": ("EvaluationResult", "evaluate", "evaluate_dream"),
-    "fitness": ("DreamFitness", "RealFitness"),
+    "fitness": (
+        "DreamFitness",
+        "DreamFitnessConfig",
+        "Fitness",
+        "RealFitness",
+        "RealFitnessConfig",
+    ),
     "loading": ("load_agent",),
     "posterior_agent": ("PosteriorAgent",),
     "ppo": ("PPOConfig", "PPOLearner"),
-    "problems": ("ArmProblem",),
+    "problems": ("ArmProblem", "Problem"),
     "reconstruction_emitter": ("Mutation", "ReconstructionEmitter"),
     "recording": ("record",),
     "sb3": ("SB3Agent", "dream_vec_env", "latent_vec_env"),

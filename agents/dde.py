@@ -449,7 +449,7 @@ def fill_archive(
     raise ValueError(
         f"fill: expected random solutions to fill {share:.1%} of the cells, "
         f"{batch_size * _FILL_ROUNDS:,} of them filled {float(archive.stats.coverage):.2%}; ask "
-        "for less, or for fewer cells"
+        f"for less, such as {0.5 * float(archive.stats.coverage):.1g}, or for fewer cells"
     )
 
 
@@ -466,6 +466,7 @@ def _distinct(name: str, values: Any) -> tuple[Any, ...]:
 def _add(
     archive: ArchiveBase, solutions: np.ndarray, objective: np.ndarray, measures: np.ndarray
 ) -> None:
+    objective, measures = np.asarray(objective), np.asarray(measures)
     check_told(objective, measures, count=len(solutions), size=int(archive.measure_dim))
     archive.add(solutions, objective, measures)
 

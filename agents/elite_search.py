@@ -40,7 +40,8 @@ class EliteSearchConfig:
         encoding: what DDE learns.
         evaluations: the budget. Whole batches are evaluated, so that the last one may go beyond
             it; what DDE begins with comes on top of it.
-        fill: share of the cells that random arms fill at the start.
+        fill: share of the cells that random arms fill at the start; if None 0.05, and 0.002 for
+            arms of more than 200 joints, whose random poses all end near the base.
         seed: root of all that is random.
     """
 
@@ -48,7 +49,7 @@ class EliteSearchConfig:
     algorithm: Algorithm = "dde"
     encoding: EncodingName = "auto"
     evaluations: int = 100_000
-    fill: float = 0.05
+    fill: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -67,10 +68,18 @@ class EliteSearchConfig:
             )
         if self.evaluations < 1:
             raise ValueError(f"evaluations: expected at least 1, got {self.evaluations}")
-        if not 0.0 < self.fill <= 0.5:
+        if self.fill is None:
+            object.__setattr__(self, "fill", 0.05 if self.problem.size <= 200 else 0.002)
+        if not 0.0 < self.share <= 0.5:
             raise ValueError(f"fill: expected a share in (0, 0.5], got {self.fill}")
         if self.seed < 0:
             raise ValueError(f"seed: expected a non-negative integer, got {self.seed}")
+
+    @property
+    def share(self) -> float:
+        """Of the cells that random arms fill at the start."""
+        assert self.fill is not None  # since it was made
+        return self.fill
 
     @property
     def learns(self) -> bool:
@@ -96,7 +105,7 @@ class EliteSearchConfig:
         if self.encoding == "none":
             settings["crossovers"] = (0.0,)
         generations = -(-self.evaluations // _BATCH)
-        return make(generations=generations, batch_size=_BATCH, fill=self.fill, **settings)
+        return make(generations=generations, batch_size=_BATCH, fill=self.share, **settings)
 
     def _encoding(self) -> EncodingConfig | None:
         if self.encoding == "none":
@@ -219,7 +228,7 @@ def _search(run: Run, config: EliteSearchConfig, progress: bool) -> EliteSearchR
         config.problem,
         config.algorithm,  # type: ignore[arg-type]
         evaluations=config.evaluations,
-        fill=config.fill,
+        fill=config.share,
         seed=config.seed,
         progress=progress,
     )

@@ -51,6 +51,7 @@ class EvaluationResult:
         lengths: decisions an episode lasted.
         terminated: whether the game ended it, rather than the time limit.
         versions: of the packages that the score depends on.
+        digest: of the agent's artifact; empty if it has none.
     """
 
     agent: str
@@ -62,6 +63,7 @@ class EvaluationResult:
     lengths: tuple[int, ...]
     terminated: tuple[bool, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
 
     def __post_init__(self) -> None:
         for name in ("seeds", "returns", "lengths", "terminated"):  # JSON gives lists

@@ -1,6 +1,7 @@
 """A bandit with a short memory, and a scheduler of emitters that follows it."""
 
 import math
+import warnings
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -96,7 +97,8 @@ class BanditScheduler:
         reward: ``"entered"``, one for each child that enters the archive, as in Data-Driven
             Encodings; or ``"qd_score"``, what the batch adds to the archive's QD score, by which a
             new cell is worth more than a slightly better elite. It has no fixed scale: give it a
-            bandit whose rewards are ``relative``.
+            bandit whose rewards are ``relative``, and the archive a ``qd_score_offset`` that no
+            objective is below: what is below it takes from the score.
 
     Attributes:
         arm: index of the emitter that was asked last.
@@ -150,6 +152,8 @@ class BanditScheduler:
         objective, measures = np.asarray(objective), np.asarray(measures)
         check_told(objective, measures, count=len(self._asked), size=int(self.archive.measure_dim))
         solutions, self._asked = self._asked, None
+        if self.reward == "qd_score":
+            _warn_below(objective, self.archive)
         before = float(self.archive.stats.qd_score)
         info: dict[str, Any] = self.archive.add(solutions, objective, measures)
         if self.reward == "entered":
@@ -160,6 +164,18 @@ class BanditScheduler:
             self.bandit.update(self.arm, max(0.0, gain))
         self.emitters[self.arm].tell(solutions, objective, measures, info)
         return info
+
+
+def _warn_below(objective: np.ndarray, archive: ArchiveBase) -> None:
+    # Not every archive has one.
+    least, offset = float(objective.min()), float(getattr(archive, "qd_score_offset", -np.inf))
+    if least < offset - 1e-6 * abs(offset):  # more than the rounding of single precision
+        warnings.warn(
+            f"objective: {least:g} is below {offset:g}, from which the archive's QD score counts, "
+            "so that new cells may count against those who find them; make it with a lower worst "
+            "(ArchiveConfig) or qd_score_offset (ribs)",
+            stacklevel=3,
+        )
 
 
 def check_told(objective: np.ndarray, measures: np.ndarray, *, count: int, size: int) -> None:

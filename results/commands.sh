@@ -28,14 +28,14 @@ cp "$symbols/curve.csv" results/curve-symbols.csv
 python -m wmrl.scripts.score_table "car-racing-symbols-dream=$symbols/round-4/driver" \
   "car-racing-symbols-real=$symbols/real/driver"
 python -m wmrl.scripts.ship "$symbols" --command "wmrl train --symbols --hours 1 --seed 0"
-wmrl compare-memories "$symbols"/round-*/data
+wmrl compare-memories "$symbols"/round-*/data --out results/memories
 
 # Earlier experiments. Fashion-MNIST is that of Debian's package dataset-fashion-mnist.
-wmrl reproduce vqvae
-wmrl reproduce binary-vae
-wmrl reproduce kl
-wmrl reproduce dde # an arm and a method at a time: --tasks, --methods
-wmrl reproduce reuse --ship wmrl/artifacts
-wmrl reproduce codebook
-wmrl reproduce drivers --ship wmrl/artifacts
-wmrl reproduce policies
+wmrl reproduce vqvae --out results/vqvae
+wmrl reproduce binary-vae --out results/binary-vae
+wmrl reproduce kl --out results/kl
+wmrl reproduce dde --out results/dde # an arm and a method at a time: --tasks, --methods
+wmrl reproduce reuse --out results/reuse --ship wmrl/artifacts
+wmrl reproduce codebook --out results/codebook
+wmrl reproduce drivers --out results/drivers --ship wmrl/artifacts
+wmrl reproduce policies --out results/policies

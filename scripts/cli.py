@@ -8,7 +8,7 @@ import difflib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -83,7 +83,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: arguments after the program's name; those of the process if None.
     """
-    sys.exit(run(sys.argv[1:] if argv is None else argv))
+    try:
+        status = run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has read enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
 
 
 def run(argv: Sequence[str]) -> int:
@@ -99,10 +105,18 @@ def run(argv: Sequence[str]) -> int:
     if name in ("-V", "--version"):
         print(f"wmrl {wmrl.__version__}")
         return 0
+    group = [each for each in COMMANDS if each.startswith(f"{name} ")]
+    if group and (not rest or rest[0] in ("-h", "--help")):
+        print(usage(group))
+        return 0
+    if group:
+        name = f"{name} {rest[0]}"
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}{_suggestion(name)}; see wmrl --help")
     try:
         return _run_command(name, rest)
+    except BrokenPipeError:
+        raise
     except KeyboardInterrupt:
         return _fail("interrupted", status=130)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
@@ -112,16 +126,17 @@ def run(argv: Sequence[str]) -> int:
         return _fail(f"{error or type(error).__name__}\n(wmrl --debug {name} … shows where)")
 
 
-def usage() -> str:
-    """The text of ``wmrl --help``."""
-    width = max(map(len, COMMANDS))
+def usage(names: Iterable[str] = COMMANDS) -> str:
+    """The text of ``wmrl --help``, or of some commands' part of it."""
+    commands = {name: COMMANDS[name] for name in names}
+    width = max(map(len, commands))
     return "\n".join(
         [
             "usage: wmrl [--debug] COMMAND [OPTIONS]",
             "",
             "World models for reinforcement learning: agents that learn in their own dreams.",
             "",
-            *(f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()),
+            *(f"  {name:{width}}  {command.summary}" for name, command in commands.items()),
             "",
             "wmrl COMMAND --help lists a command's options; --debug shows the traceback of an",
             "error; --version prints the version.",

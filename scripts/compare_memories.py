@@ -35,7 +35,7 @@ class Args:
     """A VQ-VAE: a shipped name, or the path of an artifact."""
     gaussian: str = "car-racing-vae"
     """A VAE, likewise."""
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results/memories")
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/memories")
     """Where the table goes."""
     work: Path = Path("runs/compare-memories")
     """Where the memories are trained; what is there is not trained again."""

@@ -4,7 +4,7 @@ The game is drawn by Gymnasium's own code unless --base says otherwise; a score 
 least 100 episodes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,8 @@ class Args:
     episodes: int = 100
     """How many, each on a seed of its own."""
     out: Path | None = None
-    """JSON file for the result; results/<agent>-<environment>.json if not given."""
+    """JSON file for the result; if not given <agent>-<environment>.json, beside the artifact if the
+    agent is a path, else in runs/results."""
     dream: bool = False
     """Score it in its dream instead of the real game."""
     decisions: int = 250
@@ -52,13 +53,15 @@ def main(args: Args) -> None:
     """Scores, prints the score and writes the returns."""
     from wmrl.agents.driver import open_driver
     from wmrl.agents.evaluation import RANDOM, evaluate, evaluate_dream
+    from wmrl.artifact import load_artifact
 
     agent: Agent | str = RANDOM
-    eye, name = None, Path(args.agent).name
+    eye, name, digest = None, args.agent, ""
     if args.agent != RANDOM:
         agent, eye = open_driver(
             args.agent, vision=args.vision, memory=args.memory, device=args.device
         )
+        digest = load_artifact(args.agent).digest
     elif args.dream:
         raise ValueError("agent: 'random' has no dream of its own; score it in the real game")
     if args.dream:
@@ -86,8 +89,9 @@ def main(args: Args) -> None:
             name=name,
             progress=True,
         )
-    where = result.base.rpartition("/")[2]
-    out = args.out or Path("results") / f"{name}-{where}.json"
-    result.save(out)
+    path, where = Path(args.agent), result.base.rpartition("/")[2]
+    folder = path.parent if path.is_dir() else Path("runs/results")
+    out = args.out or folder / f"{path.name}-{where}.json"
+    replace(result, digest=digest).save(out)
     print(f"{name}: {result} from {min(result.returns):.1f} to {max(result.returns):.1f}")
     print(f"every return is in {out}")

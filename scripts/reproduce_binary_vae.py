@@ -26,7 +26,7 @@ COLUMNS = ("elbo", "log_evidence", "silhouette", "probe_accuracy")
 class Args:
     """Options of ``wmrl reproduce binary-vae``."""
 
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results/binary-vae")
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/binary-vae")
     """Where tables and pictures go."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One mixture, one set of points and one model in each regime for each."""

@@ -34,12 +34,13 @@ COLUMNS = {
 class Args:
     """Options of ``wmrl reproduce codebook``."""
 
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results/codebook")
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/codebook")
     """Where the table goes."""
     work: Path = Path("runs/reproduce-codebook")
     """Where everything is made; what is there is not made again."""
     variants: tuple[str, ...] = ()
-    """Codebooks to learn; all of them if none."""
+    """Codebooks to learn, of earlier, earlier-dense, earlier-warmup, earlier-ema, earlier-fsq,
+    earlier-random, ours, ours-cold, ours-gradient and ours-random; all of them if none."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One search for elites and one training of each codebook for each."""
     evaluations: int = 30_000

@@ -37,14 +37,15 @@ COLUMNS = {
 class Args:
     """Options of ``wmrl reproduce dde``."""
 
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results/dde")
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/dde")
     """Where tables, maps and films go."""
     work: Path = Path("runs/reproduce-dde")
     """Where the searches are made; what is there is not made again."""
     tasks: tuple[str, ...] = ("20-joints", "200-joints", "1000-joints")
     """Arms to search."""
     methods: tuple[str, ...] = ()
-    """Searches to compare; all of them if none."""
+    """Searches to compare, of iso, line, cma-me, cma-mae, dde-published, dde-none, dde, dde-vqvae
+    and dde-fsq; all of them if none."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One search at the reduced budget for each, and a race to 95 % at 200 joints."""
     full_seeds: tuple[int, ...] = (0,)

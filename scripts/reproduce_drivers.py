@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Args:
     """Options of ``wmrl reproduce drivers``."""
 
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results/drivers")
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/drivers")
     """Where the map, the films and the table go."""
     work: Path = Path("runs/reproduce-drivers")
     """Where everything is made; what is there is not made again."""

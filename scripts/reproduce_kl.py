@@ -26,10 +26,11 @@ _ESTIMATES = 500  # by which a gradient's noise is known
 class Args:
     """Options of ``wmrl reproduce kl``."""
 
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results/kl")
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/kl")
     """Where tables, pictures and films go."""
     runs: tuple[str, ...] = ()
-    """Runs to make; all of them if none."""
+    """Runs to make, of span-q, span-q-moving, span-p, span-both, reparameterised, score,
+    score-slow, score-plain and score-plain-slow; all of them if none."""
     seeds: tuple[int, ...] = tuple(range(20))
     """Of the runs with draws; those without are made once."""
     steps: int | None = None

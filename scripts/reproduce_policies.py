@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Args:
     """Options of ``wmrl reproduce policies``."""
 
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results/policies")
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/policies")
     """Where the table and the film go."""
     work: Path = Path("runs/reproduce-policies")
     """Where everything is made; what is there is not made again."""
@@ -37,7 +37,8 @@ class Args:
     task: str = "car-racing"
     """What to play: a task's name, or module:ATTRIBUTE of your own."""
     methods: tuple[str, ...] = ()
-    """Ways to train; all of them if none."""
+    """Ways to train, of cma-es, variational, variational-raw, variational-low-rank and ppo; all of
+    them if none."""
     generations: int = 60
     """Generations of the searches, 64 controllers each; PPO has as many decisions."""
     rollouts: int = 16

@@ -31,7 +31,7 @@ DATA = {"elites": "elites", "random": "random arms"}
 class Args:
     """Options of ``wmrl reproduce reuse``."""
 
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results/reuse")
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/reuse")
     """Where the table goes."""
     work: Path = Path("runs/reproduce-reuse")
     """Where everything is made; what is there is not made again."""

@@ -47,7 +47,7 @@ PRIOR_COLUMNS = {
 class Args:
     """Options of ``wmrl reproduce vqvae``."""
 
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("results/vqvae")
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/vqvae")
     """Where tables and pictures go."""
     work: Path = Path("runs/reproduce-vqvae")
     """Where the models are trained; what is there is not trained again."""

@@ -46,8 +46,9 @@ class Args:
     """What DDE learns of its elites; "auto" for a VAE with DDE, and nothing with the others."""
     evaluations: int = 100_000
     """Arms to evaluate, in whole batches; those that DDE begins with come on top."""
-    fill: float = 0.05
-    """Share of the cells that random arms fill at the start; less for long arms and many cells."""
+    fill: float | None = None
+    """Share of the cells that random arms fill at the start; 0.05 if not given, and 0.002 for arms
+    of more than 200 joints."""
     init: str | None = None
     """DDE: elites to begin with, the path of an artifact such as another search's elites/."""
     seed: int = 0

@@ -12,7 +12,7 @@ them. All: seconds of learning, and with --score-every score/mean and score/std 
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from wmrl.agents.ppo import PPOLearner
     from wmrl.agents.variational_search import VariationalSearch
     from wmrl.envs.eye import Eye
+
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,16 @@ class Args:
     init: str | None = None
     """An agent to start from, by name or path."""
     hidden_sizes: tuple[int, ...] | None = None
-    """Widths of hidden layers; 64 64 for PPO, none (a linear controller) for CMA-ES."""
+    """Widths of hidden layers; if not given 64 64 for PPO, and none for others: a linear
+    controller."""
     num_envs: int | None = None
-    """Dreams or games at once: 256 and 32 for PPO, 16 games for CMA-ES."""
+    """Dreams or games at once: 256 and 32 for PPO, 16 games for others."""
     decisions: int | None = None
     """Most decisions of an episode: 60 in dreams; the task's own limit in the game."""
     temperature: float = 1.0
-    """How uncertain the dream is."""
+    """Dream: how uncertain it is."""
     dropout: bool = False
-    """Keep the memory's dropout on in the dream."""
+    """Dream: keep the memory's dropout on."""
     base: str | None = None
     """Id of another environment than the task's own."""
     workers: int | None = None
@@ -61,37 +65,40 @@ class Args:
     steps: int | None = None
     """PPO: decisions in all; the recipe's if not given, as all that follows."""
     learning_rate: float | None = None
-    """PPO: Adam's at the start."""
+    """PPO: Adam's at the start; variational: of the mean, 1 if not given."""
     learning_rate_final: float | None = None
     """PPO: Adam's at the end."""
     log_std: float | None = None
     """PPO: log of the action noise's standard deviation at the start."""
     log_std_final: float | None = None
     """PPO: the same at the end."""
-    generations: int = 300
-    """CMA-ES, variational: how many."""
+    generations: int | None = None
+    """CMA-ES, variational: how many; 300 if not given."""
     population: int | None = None
-    """Controllers a generation: 32 for CMA-ES, 64 for variational search."""
-    rollouts: int = 16
-    """CMA-ES, variational: episodes for each controller."""
-    sigma: float = 0.1
-    """CMA-ES: the first step size."""
-    rank: int = 0
-    """Variational: directions in which parameters may be correlated; 0 for none."""
-    std: float = 0.1
-    """Variational: standard deviations of the posterior at the start."""
-    prior_std: float = 1.0
-    """Variational: standard deviation of the prior."""
-    alpha: float = 0.1
-    """Variational: temperature α at the start, in units of the returns."""
+    """CMA-ES, variational: controllers a generation, 32 and 64 if not given."""
+    rollouts: int | None = None
+    """CMA-ES, variational: episodes for each controller; 16 if not given."""
+    sigma: float | None = None
+    """CMA-ES: the first step size; 0.1 if not given."""
+    rank: int | None = None
+    """Variational: directions in which parameters may be correlated; none if not given."""
+    std: float | None = None
+    """Variational: standard deviations of the posterior at the start; 0.1 if not given."""
+    prior_std: float | None = None
+    """Variational: standard deviation of the prior; 1 if not given."""
+    alpha: float | None = None
+    """Variational: temperature α at the start, in units of the returns; 0.1 if not given."""
     alpha_final: float | None = None
-    """Variational: the same at the end."""
-    returns: Literal["raw", "standardised", "ranks"] = "raw"
-    """Variational: returns as they are, or what replaces them and so changes the objective."""
-    action_noise: float = 0.1
-    """CMA-ES, variational, in a dream: noise on actions, against exploiting what is wrong in it."""
-    saturation_penalty: float = 0.0
-    """CMA-ES, variational, in a dream: cost of a decision whose outputs are at their limits."""
+    """Variational: the same at the end; that of the start if not given."""
+    returns: Literal["raw", "standardised", "ranks"] | None = None
+    """Variational: returns as they are, which are taken if not given, or what replaces them and so
+    changes the objective."""
+    action_noise: float | None = None
+    """CMA-ES, variational, in a dream: noise on actions, against exploiting what is wrong in it;
+    0.1 if not given."""
+    saturation_penalty: float | None = None
+    """CMA-ES, variational, in a dream: cost of a decision whose outputs are at their limits; 0 if
+    not given."""
     score_every: int | None = None
     """Measure in the game after so many generations or chunks, for a curve."""
     score_episodes: int = 20
@@ -104,11 +111,36 @@ class Args:
     """Where the models run: auto, cpu, cuda …"""
 
 
+_OWN = {
+    "steps": ("ppo",),
+    "learning_rate": ("ppo", "variational"),
+    "learning_rate_final": ("ppo",),
+    "log_std": ("ppo",),
+    "log_std_final": ("ppo",),
+    "generations": ("cma-es", "variational"),
+    "population": ("cma-es", "variational"),
+    "rollouts": ("cma-es", "variational"),
+    "sigma": ("cma-es",),
+    "rank": ("variational",),
+    "std": ("variational",),
+    "prior_std": ("variational",),
+    "alpha": ("variational",),
+    "alpha_final": ("variational",),
+    "returns": ("variational",),
+    "action_noise": ("cma-es", "variational"),
+    "saturation_penalty": ("cma-es", "variational"),
+}
+"""Options that not every algorithm has."""
+
+_OF_DREAMS = ("action_noise", "saturation_penalty")
+
+
 def main(args: Args) -> None:
     """Trains, writes the agent and says where it is."""
     from wmrl.agents.loading import load_agent
     from wmrl.envs.eye import Eye
 
+    _check_own(args)
     if args.score_every is not None and args.score_every < 1:
         raise ValueError(f"score_every: expected at least 1, got {args.score_every}")
     if args.memory == "none" and args.env == "dream":
@@ -150,17 +182,17 @@ def _evolution(
     fitness: DreamFitness | RealFitness
     if args.env == "dream":
         trials = DreamFitnessConfig(
-            rollouts=args.rollouts,
+            rollouts=_given(args.rollouts, 16),
             decisions=_given(args.decisions, 60),
             temperature=args.temperature,
             dropout=args.dropout,
-            action_noise=args.action_noise,
-            saturation_penalty=args.saturation_penalty,
+            action_noise=_given(args.action_noise, 0.1),
+            saturation_penalty=_given(args.saturation_penalty, 0.0),
         )
         fitness = DreamFitness(eye, trials, hidden_sizes=hidden)
     else:
         episodes = RealFitnessConfig(
-            rollouts=args.rollouts,
+            rollouts=_given(args.rollouts, 16),
             decisions=args.decisions,
             num_envs=_given(args.num_envs, 16),
         )
@@ -170,22 +202,14 @@ def _evolution(
     shared: dict[str, Any] = {"path": args.out, "seed": args.seed, "init": init}
     shared["eye"] = _entry(args, eye)
     if args.algorithm == "variational":
-        posterior = VariationalSearchConfig(
-            generations=args.generations,
-            population=_given(args.population, 64),
-            rank=args.rank,
-            std=args.std,
-            prior_std=args.prior_std,
-            temperature=args.alpha,
-            final_temperature=args.alpha_final,
-            returns=args.returns,
-        )
+        names = {"alpha": "temperature", "alpha_final": "final_temperature"}
+        own = ("learning_rate", "generations", "population", "rank", "std", "prior_std", "returns")
+        options = _options(args, *own) | {
+            names[name]: value for name, value in _options(args, *names).items()
+        }
+        posterior = VariationalSearchConfig(**options)
         return stack.enter_context(VariationalSearch(fitness, posterior, **shared))
-    config = CMAESConfig(
-        generations=args.generations,
-        population=_given(args.population, 32),
-        sigma=args.sigma,
-    )
+    config = CMAESConfig(**_options(args, "generations", "population", "sigma"))
     return stack.enter_context(CMAES(fitness, config, **shared))
 
 
@@ -197,8 +221,7 @@ def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
     from wmrl.envs.latent_vector import LatentVectorEnv
 
     names = ("steps", "learning_rate", "learning_rate_final", "log_std", "log_std_final")
-    options = {name: getattr(args, name) for name in (*names, "hidden_sizes")}
-    options = {name: value for name, value in options.items() if value is not None}
+    options = _options(args, *names, "hidden_sizes")
     shared: dict[str, Any] = {
         "task": eye.task,
         "vision": eye.vision,
@@ -239,7 +262,34 @@ def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
     )
 
 
-def _given(value: int | None, otherwise: int) -> int:
+def _check_own(args: Args) -> None:
+    """Raises ``ValueError`` where an option is given that would change nothing."""
+    if args.env == "real" and (args.dropout or args.temperature != 1.0):
+        raise ValueError(
+            f"temperature, dropout: expected none in the real game, got {args.temperature:g} and "
+            f"{args.dropout}; leave them out, or learn in the dream"
+        )
+    for name, algorithms in _OWN.items():
+        value = getattr(args, name)
+        if value is not None and args.algorithm not in algorithms:
+            raise ValueError(
+                f"{name}: expected none with {args.algorithm!r}, got {value!r}; leave it out, or "
+                f"learn by {' or '.join(map(repr, algorithms))}"
+            )
+        if value is not None and args.env == "real" and name in _OF_DREAMS:
+            raise ValueError(
+                f"{name}: expected none in the real game, got {value!r}; leave it out, or learn in "
+                "the dream"
+            )
+
+
+def _options(args: Args, *names: str) -> dict[str, Any]:
+    """Those that are given; what is not has the learner's own default."""
+    options = {name: getattr(args, name) for name in names}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _given(value: Number | None, otherwise: Number) -> Number:
     """0 counts as given, and is then refused by what it is given to."""
     return otherwise if value is None else value
 

@@ -83,11 +83,11 @@ class MultivariateNormalFactor(Factor):
 
     def __init__(self, size: int, *, mean: Numbers = 0.0, std: Numbers = 1.0) -> None:
         super().__init__()
-        self.shape = checked_shape(size)
+        self.shape = _one_axis(size)
         self.loc = nn.Parameter(start("mean", mean, self.shape, least=-math.inf))
         self.log_scale = nn.Parameter(start("std", std, self.shape, least=0.0).log())
         # Below its diagonal: that of L.
-        self.lower = nn.Parameter(torch.zeros(size, size, dtype=torch.float32))
+        self.lower = nn.Parameter(torch.zeros(*self.shape, *self.shape, dtype=torch.float32))
 
     def distribution(self) -> Distribution:
         """See :meth:`Factor.distribution`."""
@@ -127,11 +127,11 @@ class LowRankNormalFactor(Factor):
         super().__init__()
         if rank < 1:
             raise ValueError(f"rank: expected at least 1, got {rank}")
-        self.shape = checked_shape(size)
+        self.shape = _one_axis(size)
         self.loc = nn.Parameter(start("mean", mean, self.shape, least=-math.inf))
         self.log_scale = nn.Parameter(start("std", std, self.shape, least=0.0).log())
         generator = generator or torch.Generator().manual_seed(0)
-        noise = torch.randn(size, rank, generator=generator, dtype=torch.float32)
+        noise = torch.randn(*self.shape, rank, generator=generator, dtype=torch.float32)
         spread = 0.1 * self.log_scale.detach().exp()[:, None]
         self.directions = nn.Parameter(spread * (noise / math.sqrt(rank)))
 
@@ -146,6 +146,13 @@ class LowRankNormalFactor(Factor):
         own = _noise(self.loc, (count, *self.shape), generator)
         shared = _noise(self.loc, (count, self.directions.shape[1]), generator)
         return self.loc + self.log_scale.exp() * own + shared @ self.directions.mT
+
+
+def _one_axis(size: int) -> tuple[int]:
+    shape = checked_shape(size)
+    if len(shape) != 1:
+        raise ValueError(f"size: expected one number, got {size!r}; make the variable one vector")
+    return shape
 
 
 def _noise(like: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

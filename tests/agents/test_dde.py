@@ -248,6 +248,21 @@ def test_arms_that_collide_are_worth_less_than_any_other() -> None:
     assert blocked.evaluate(bent)[0] > -np.pi / 2
 
 
+def test_evaluations_may_be_lists(tmp_path) -> None:
+    class Lists(ArmProblem):
+        def evaluate(self, solutions):
+            objective, measures = super().evaluate(solutions)
+            return objective.tolist(), measures.tolist()
+
+    ends = []
+    for kind in (ArmProblem, Lists):
+        problem = kind(arm=PROBLEM.arm, archive=PROBLEM.archive)
+        with DDE(problem, config("none"), path=tmp_path / kind.__name__) as search:
+            search.learn(progress=False)
+            ends.append(search.elites.solutions)
+    np.testing.assert_array_equal(*ends)
+
+
 @pytest.mark.parametrize("wrong", ["objective", "measures"])
 def test_what_is_not_finite_does_not_enter_at_the_start(tmp_path, wrong: str) -> None:
     """Neither from solutions to begin with nor from random ones."""

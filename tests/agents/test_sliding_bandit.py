@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -118,6 +119,29 @@ def test_what_is_told_is_checked_and_may_be_told_again() -> None:
     assert search.archive.empty
     assert search.bandit.state() == []
     search.tell(objective, measures)
+    assert not search.archive.empty
+
+
+def test_objectives_below_the_worst_are_told_of() -> None:
+    """Of the QD score only, which they take from: new cells would count against their finders."""
+    for reward, warns in (("qd_score", True), ("entered", False)):
+        search = scheduler(reward)  # with an archive whose worst is −10
+        objective, measures = evaluate(search.ask())
+        told = objective - 20.0
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            search.tell(told, measures)
+        said = [str(each.message) for each in caught]
+        assert len(said) == warns
+        assert not warns or said[0].startswith(
+            f"objective: {told.min():g} is below -10, from which"
+        )
+
+
+def test_lists_are_taken() -> None:
+    search = scheduler()
+    objective, measures = evaluate(search.ask())
+    search.tell(objective.tolist(), measures.tolist())
     assert not search.archive.empty
 
 

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -39,6 +40,48 @@ def test_help_lists_every_command_and_loads_nothing_heavy() -> None:
         assert name in done.stdout
         assert entry.summary in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("words", [["reproduce"], ["reproduce", "--help"]])
+def test_a_group_lists_its_commands(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 0
+    out = capsys.readouterr().out
+    assert COMMANDS["reproduce dde"].summary in out
+    assert COMMANDS["evaluate"].summary not in out
+    assert run(["reproduce", "dee"]) == 2
+    said = "there is no command 'reproduce dee' (did you mean 'reproduce dde'?)"
+    assert said in capsys.readouterr().err
+
+
+def test_whoever_has_read_enough_may_go() -> None:
+    code = "from wmrl.scripts.cli import main; main(['--help'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()  # before anything is written
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("kl", "wmrl.kl_experiment:RUNS"),
+        ("dde", "wmrl.agents.elite_experiment:METHODS"),
+        ("codebook", "wmrl.agents.codebook_experiment:VARIANTS"),
+        ("policies", "wmrl.agents.policy_experiment:METHODS"),
+    ],
+)
+def test_help_names_what_can_be_chosen(
+    name: str, known: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(["reproduce", name, "--help"])
+    words = re.findall(r"[\w-]+", capsys.readouterr().out)
+    module, _, table = known.partition(":")
+    assert set(getattr(import_module(module), table)) <= set(words)
 
 
 def test_options_become_arguments(command: ModuleType, capsys: pytest.CaptureFixture) -> None:

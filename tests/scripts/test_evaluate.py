@@ -1,8 +1,10 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
 from wmrl.agents.evaluation import EvaluationResult
+from wmrl.artifact import load_artifact
 from wmrl.scripts.cli import run
 
 
@@ -11,7 +13,8 @@ def test_a_dream_score(driver_path: Path, tmp_path: Path, capsys: pytest.Capture
     words = ["evaluate", str(driver_path), "--dream", "--decisions", "5", "--episodes", "4"]
     assert run([*words, "--out", str(out)]) == 0
     result = EvaluationResult.load(out)
-    assert (result.agent, result.base, result.episodes) == ("driver", "dream", 4)
+    assert (result.agent, result.base, result.episodes) == (str(driver_path), "dream", 4)
+    assert result.digest == load_artifact(driver_path).digest
     assert max(result.lengths) <= 5
     printed = capsys.readouterr().out
     assert f"{result.mean:.1f} ± {result.std:.1f}" in printed
@@ -20,9 +23,12 @@ def test_a_dream_score(driver_path: Path, tmp_path: Path, capsys: pytest.Capture
 
 def test_a_real_score(driver_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["evaluate", str(driver_path), "--episodes", "1", "--base", "vsg/CarRacing-v3"]
+    for run_name in ("first", "second"):  # whose artifacts have the same name
+        shutil.copytree(driver_path, tmp_path / run_name / "artifact")
+    words = ["evaluate", "first/artifact", "--episodes", "1", "--base", "vsg/CarRacing-v3"]
     assert run([*words, "--workers", "1"]) == 0
-    result = EvaluationResult.load(tmp_path / "results" / "driver-CarRacing-v3.json")
+    assert not (tmp_path / "second" / "artifact-CarRacing-v3.json").exists()
+    result = EvaluationResult.load(tmp_path / "first" / "artifact-CarRacing-v3.json")
     assert result.base == "vsg/CarRacing-v3"
     assert result.seeds == (1_000_000,)
 

@@ -43,7 +43,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         decisions=10,
     )
     monkeypatch.setattr(eye_experiment, "EyeTrialConfig", trial)
-    cells = ArchiveConfig(shape="grid", dims=(4, 3), low=(0.0, -0.5), high=(1.0, 0.5))
+    cells = ArchiveConfig(shape="grid", dims=(4, 3), low=(0.0, -0.5), high=(1.0, 0.5), worst=-9.0)
     search = partial(
         elite_drivers.DriverSearchConfig, problem=ControllerProblemConfig(archive=cells)
     )

@@ -10,6 +10,7 @@ from wmrl.agents.sb3 import SB3Agent
 from wmrl.artifact import load_artifact
 from wmrl.metrics import read_metrics
 from wmrl.scripts.cli import run
+from wmrl.scripts.train_controller import _OWN
 
 
 @pytest.fixture
@@ -54,6 +55,10 @@ def test_a_posterior_in_a_dream(words: list[str], tmp_path: Path, rank: str) -> 
     assert load_artifact(tmp_path / "run" / "artifact").provenance["algorithm"] == "variational"
     rows = read_metrics(tmp_path / "run" / "metrics.csv")
     assert [row["posterior/temperature"] for row in rows] == [0.1, 1.0]
+    # Options reach the search.
+    words[1] = str(tmp_path / "other")
+    assert run([*words, *options, "--learning-rate", "3"]) == 0
+    assert read_metrics(tmp_path / "other" / "metrics.csv")[1] != {**rows[1]}
     assert ["score/mean" in row for row in rows] == [False, True]
 
 
@@ -67,6 +72,25 @@ def test_gradients(words: list[str], tmp_path: Path, env: str) -> None:
     assert provenance["command"] == "train-controller"
     assert provenance["seed"] == 3
     assert provenance["steps"] >= 100
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "cma-es", "variational"])
+def test_options_of_other_algorithms_are_refused(
+    words: list[str], tmp_path: Path, algorithm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or of dreams in the game: they would change nothing."""
+    for name, algorithms in _OWN.items():
+        if algorithm in algorithms:
+            continue
+        value = "ranks" if name == "returns" else "2"
+        option = f"--{name.replace('_', '-')}"
+        assert run([*words, "--algorithm", algorithm, option, value]) == 2
+        assert f"{name}: expected none with '{algorithm}', got " in capsys.readouterr().err
+    real = [*words, "--algorithm", "cma-es", "--env", "real"]
+    for option in (["--action-noise", "0.1"], ["--temperature", "1.2"], ["--dropout"]):
+        assert run([*real, *option]) == 2
+        assert "expected none in the real game" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_errors(words: list[str], driver_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

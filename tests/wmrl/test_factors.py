@@ -136,6 +136,11 @@ def test_any_whole_number_is_a_shape() -> None:
             NormalFactor(wrong)  # type: ignore[arg-type]
 
 
+def test_one_axis_is_a_size() -> None:
+    low, full = LowRankNormalFactor((3,), 2), MultivariateNormalFactor((3,))
+    assert (low.directions.shape, full.lower.shape) == ((3, 2), (3, 3))
+
+
 def test_draws_that_underflow_stay_in_the_support() -> None:
     """And so have a density, with a gradient."""
     for factor in (
@@ -162,6 +167,7 @@ def test_draws_that_underflow_stay_in_the_support() -> None:
         (lambda: GammaFactor(rate=-1.0), "rate: expected finite numbers above 0"),
         (lambda: BernoulliFactor(probability=1.0), "probability: expected numbers below 1"),
         (lambda: CategoricalFactor(1), "categories: expected at least 2, got 1"),
+        (lambda: LowRankNormalFactor((4, 2), 1), r"size: expected one number, got \(4, 2\)"),
         (lambda: LowRankNormalFactor(4, 0), "rank: expected at least 1, got 0"),
     ],
 )
