@@ -41,7 +41,7 @@ class EliteSearchConfig:
         evaluations: the budget. Whole batches are evaluated, so that the last one may go beyond
             it; what DDE begins with comes on top of it.
         fill: share of the cells that random arms fill at the start; if None 0.05, and 0.002 for
-            arms of more than 200 joints, whose random poses all end near the base.
+            arms of more than 500 joints, whose random poses all end near the base.
         seed: root of all that is random.
     """
 
@@ -69,7 +69,7 @@ class EliteSearchConfig:
         if self.evaluations < 1:
             raise ValueError(f"evaluations: expected at least 1, got {self.evaluations}")
         if self.fill is None:
-            object.__setattr__(self, "fill", 0.05 if self.problem.size <= 200 else 0.002)
+            object.__setattr__(self, "fill", 0.05 if self.problem.size <= 500 else 0.002)
         if not 0.0 < self.share <= 0.5:
             raise ValueError(f"fill: expected a share in (0, 0.5], got {self.fill}")
         if self.seed < 0:

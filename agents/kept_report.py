@@ -28,8 +28,8 @@ class KeptReport:
             found: dict[str, Any] = json.loads(path.read_text())
             if found["asked"] != self._asked:
                 raise ValueError(
-                    f"path: expected a folder of this {what}, {path.parent} holds one of other "
-                    "settings; choose another, or delete it"
+                    f"path: expected a folder of this {what}, {path} holds one of other "
+                    "settings; choose another folder, or delete that file"
                 )
             self.found = found
 

@@ -132,6 +132,7 @@ class PPOLearner:
             MetricsLogger(self._run.path, resume_step=self.steps or None) as logger,
             learning_progress("PPO", total=self.config.steps, show=progress) as advance,
         ):
+            advance(self.steps, "")  # an earlier session's are done
             while not self.done and self.seconds < limit:
                 rows = self._learn_chunk(limit, advance)
                 if evaluator is not None and self._chunk % evaluate_every == 0:

@@ -85,10 +85,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     try:
         status = run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where it was closed before
+            sys.stdout.flush()
     except BrokenPipeError:  # whoever reads has read enough, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
+        status = 1  # what was to be done may not be
     sys.exit(status)
 
 

@@ -53,15 +53,16 @@ def main(args: Args) -> None:
     """Scores, prints the score and writes the returns."""
     from wmrl.agents.driver import open_driver
     from wmrl.agents.evaluation import RANDOM, evaluate, evaluate_dream
-    from wmrl.artifact import load_artifact
+    from wmrl.artifact import SHIPPED, load_artifact
 
     agent: Agent | str = RANDOM
-    eye, name, digest = None, args.agent, ""
+    eye, digest, path = None, "", Path(RANDOM)
     if args.agent != RANDOM:
         agent, eye = open_driver(
             args.agent, vision=args.vision, memory=args.memory, device=args.device
         )
-        digest = load_artifact(args.agent).digest
+        artifact = load_artifact(args.agent)
+        digest, path = artifact.digest, artifact.path.resolve()
     elif args.dream:
         raise ValueError("agent: 'random' has no dream of its own; score it in the real game")
     if args.dream:
@@ -73,7 +74,7 @@ def main(args: Args) -> None:
             seed=args.seed,
             deterministic=args.deterministic,
             eye=eye,
-            name=name,
+            name=args.agent,
         )
     else:
         result = evaluate(
@@ -86,12 +87,12 @@ def main(args: Args) -> None:
             num_envs=args.num_envs,
             workers=args.workers,
             device=args.device,
-            name=name,
+            name=args.agent,
             progress=True,
         )
-    path, where = Path(args.agent), result.base.rpartition("/")[2]
-    folder = path.parent if path.is_dir() else Path("runs/results")
-    out = args.out or folder / f"{path.name}-{where}.json"
+    shipped = not digest or path.parent == SHIPPED.resolve()
+    folder = Path("runs/results") if shipped else path.parent
+    out = args.out or folder / f"{path.name}-{result.base.rpartition('/')[2]}.json"
     replace(result, digest=digest).save(out)
-    print(f"{name}: {result} from {min(result.returns):.1f} to {max(result.returns):.1f}")
+    print(f"{args.agent}: {result} from {min(result.returns):.1f} to {max(result.returns):.1f}")
     print(f"every return is in {out}")

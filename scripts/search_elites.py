@@ -48,7 +48,7 @@ class Args:
     """Arms to evaluate, in whole batches; those that DDE begins with come on top."""
     fill: float | None = None
     """Share of the cells that random arms fill at the start; 0.05 if not given, and 0.002 for arms
-    of more than 200 joints."""
+    of more than 500 joints."""
     init: str | None = None
     """DDE: elites to begin with, the path of an artifact such as another search's elites/."""
     seed: int = 0

@@ -51,7 +51,7 @@ class Args:
     """Widths of hidden layers; if not given 64 64 for PPO, and none for others: a linear
     controller."""
     num_envs: int | None = None
-    """Dreams or games at once: 256 and 32 for PPO, 16 games for others."""
+    """Dreams or games at once: 256 and 32 for PPO; others have 16 games, and dreams as they fit."""
     decisions: int | None = None
     """Most decisions of an episode: 60 in dreams; the task's own limit in the game."""
     temperature: float = 1.0
@@ -268,6 +268,11 @@ def _check_own(args: Args) -> None:
         raise ValueError(
             f"temperature, dropout: expected none in the real game, got {args.temperature:g} and "
             f"{args.dropout}; leave them out, or learn in the dream"
+        )
+    if args.num_envs is not None and args.env == "dream" and args.algorithm != "ppo":
+        raise ValueError(
+            f"num_envs: expected none with {args.algorithm!r} in the dream, where all of a "
+            f"generation's dreams are made at once, got {args.num_envs}; leave it out"
         )
     for name, algorithms in _OWN.items():
         value = getattr(args, name)

@@ -39,7 +39,7 @@ def test_the_published_settings_are_another_algorithm_s() -> None:
     assert settings().reward == "qd_score"
     published = settings(algorithm="dde-published", encoding="none")
     assert (published.encoding, published.crossovers) == (None, (0.0,))
-    for joints, fill in ((200, 0.05), (1000, 0.002)):
+    for joints, fill in ((500, 0.05), (1000, 0.002)):
         problem = ArmProblem(arm=Arm(joints=joints))
         assert EliteSearchConfig(problem=problem).dde().fill == fill
         assert EliteSearchConfig(problem=problem, fill=0.01).dde().fill == 0.01

@@ -14,6 +14,6 @@ def test_a_result_is_read_again(tmp_path: Path) -> None:
     assert whole == {"asked": {"sizes": [1, 2], "seed": 0}, "rows": [1.5]}
     assert KeptReport(file, asked, what="search").found == whole
     before = file.read_bytes()
-    with pytest.raises(ValueError, match=r"path: expected a folder of this search, .*work holds"):
+    with pytest.raises(ValueError, match=r"path: expected a folder of this search, .*json holds"):
         KeptReport(file, {**asked, "seed": 1}, what="search")
     assert file.read_bytes() == before

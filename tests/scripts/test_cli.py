@@ -62,7 +62,7 @@ def test_whoever_has_read_enough_may_go() -> None:
         assert process.stderr is not None
         process.stdout.close()  # before anything is written
         assert process.stderr.read() == b""
-        assert process.wait() == 0
+        assert process.wait() == 1
 
 
 @pytest.mark.parametrize(

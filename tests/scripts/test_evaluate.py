@@ -33,6 +33,18 @@ def test_a_real_score(driver_path: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert result.seeds == (1_000_000,)
 
 
+def test_nothing_is_written_into_an_artifact(
+    driver_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which would not be one any more."""
+    artifact = tmp_path / "run" / "artifact"
+    shutil.copytree(driver_path, artifact)
+    monkeypatch.chdir(artifact)
+    assert run(["evaluate", ".", "--dream", "--decisions", "2", "--episodes", "1"]) == 0
+    assert (tmp_path / "run" / "artifact-dream.json").exists()
+    load_artifact(artifact)
+
+
 def test_errors(capsys: pytest.CaptureFixture) -> None:
     assert run(["evaluate", "random", "--dream"]) == 2
     assert "'random' has no dream of its own" in capsys.readouterr().err
