@@ -44,8 +44,8 @@ class Args:
     tasks: tuple[str, ...] = ("20-joints", "200-joints", "1000-joints")
     """Arms to search."""
     methods: tuple[str, ...] = ()
-    """Searches to compare, of iso, line, cma-me, cma-mae, dde-published, dde-none, dde, dde-vqvae
-    and dde-fsq; all of them if none."""
+    """Searches to compare, of iso, line, cma-me, cma-mae, dde-published, dde-none, dde, dde-fine,
+    dde-vqvae and dde-fsq; all of them if none."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One search at the reduced budget for each, and a race to 95 % at 200 joints."""
     full_seeds: tuple[int, ...] = (0,)

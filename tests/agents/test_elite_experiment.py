@@ -1,5 +1,8 @@
 """Searches for elites side by side, and the measures of them."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -16,6 +19,7 @@ from wmrl.agents.elite_experiment import (
 )
 from wmrl.agents.elites import ArchiveConfig, Elites
 from wmrl.agents.problems import ArmProblem
+from wmrl.agents.reconstruction_emitter import Mutation
 from wmrl.agents.ribs_search import search_with_ribs
 from wmrl.envs.arm import Arm
 
@@ -122,6 +126,16 @@ def test_the_gap_to_the_oracle(tmp_path) -> None:
     assert gap["oracle_coverage"] == pytest.approx(2 / found.solved.sum())
 
 
+def test_a_finer_mutation_is_one_more(tmp_path) -> None:
+    used = {}
+    for method in ("dde", "dde-fine"):
+        path = tmp_path / method
+        run_search(TASK, method, path, evaluations=300, seed=0, progress=False)
+        config = json.loads((path / "run" / "config.json").read_text())["config"]
+        used[method] = config["mutations"]
+    assert used["dde-fine"] == [*used["dde"], asdict(Mutation(iso=0.001))]
+
+
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(ValueError, match=r"method: expected one of .*'cma-mae'"):
         search_with_ribs(TASK.problem, "luck", evaluations=1, fill=0.05, seed=0)  # type: ignore[arg-type]
@@ -129,5 +143,6 @@ def test_an_unknown_method_is_refused() -> None:
 
 def test_each_variant_has_its_model() -> None:
     assert encoding_config("dde", TASK).latent_size == 4
+    assert encoding_config("dde-fine", TASK) == encoding_config("dde", TASK)
     assert encoding_config("dde-fsq", TASK).quantiser == "fsq"
     assert encoding_config("dde-vqvae", TASK).size == 8
