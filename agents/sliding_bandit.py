@@ -171,8 +171,9 @@ def _warn_below(objective: np.ndarray, archive: ArchiveBase) -> None:
     least, offset = float(objective.min()), float(getattr(archive, "qd_score_offset", -np.inf))
     if least < offset - 1e-6 * abs(offset):  # more than the rounding of single precision
         warnings.warn(
-            f"objective: {least:g} is below {offset:g}, from which the archive's QD score counts, "
-            "so that new cells may count against those who find them; make it with a lower worst "
+            # The same each time, so that it is said once.
+            f"objective: some are below {offset:g}, from which the archive's QD score counts, so "
+            "that new cells may count against those who find them; make it with a lower worst "
             "(ArchiveConfig) or qd_score_offset (ribs)",
             stacklevel=3,
         )
