@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,22 +13,22 @@ import torch
 from ribs.archives import ArchiveBase
 from torch import Tensor
 
+from wmrl.agents.archive_filling import add_evaluated, fill_archive
 from wmrl.agents.elites import Elites
 from wmrl.agents.problems import Problem
 from wmrl.agents.progress import learning_progress
 from wmrl.agents.reconstruction_emitter import Mutation, ReconstructionEmitter
-from wmrl.agents.sliding_bandit import BanditScheduler, SlidingWindowUCB, check_told
+from wmrl.agents.sliding_bandit import BanditScheduler, SlidingWindowUCB
 from wmrl.device import resolve_device
 from wmrl.encoding import Encoding
 from wmrl.encoding_trainer import EncodingTrainer, EncodingTrainingConfig
 from wmrl.metrics import MetricsLogger, read_metrics
 from wmrl.run import Run, RunError
-from wmrl.seeding import integer_seed, numpy_generator, torch_generator
+from wmrl.seeding import integer_seed, torch_generator
 from wmrl.vector_vae import VectorVAE, VectorVAEConfig
 from wmrl.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
 
 _CHECKPOINT = "dde"
-_FILL_ROUNDS = 1000
 EncodingConfig = VectorVAEConfig | VectorVQVAEConfig
 
 
@@ -82,7 +83,7 @@ class DDEConfig:
         counts = ("generations", "batch_size", "window", "train_every", "log_every")
         for name in (*counts, "checkpoint_every", "snapshots"):
             value = getattr(self, name)
-            if not (value >= 1 and float(value).is_integer()):
+            if not isinstance(value, Integral) or value < 1:
                 raise ValueError(f"{name}: expected a whole number of at least 1, got {value}")
         if not all(isinstance(each, Mutation) for each in self.mutations):
             raise TypeError(f"mutations: expected each to be a Mutation, got {self.mutations}")
@@ -101,7 +102,7 @@ class DDEConfig:
             )
         if not isinstance(self.encoding, EncodingConfig | None):
             raise TypeError(
-                f"encoding: expected the configuration of an encoding, such as VectorVAEConfig(), "
+                "encoding: expected the configuration of an encoding, such as VectorVAEConfig(), "
                 f"or None, got {self.encoding!r}"
             )
         if self.encoding is None and max(self.crossovers) > 0:
@@ -303,7 +304,7 @@ class DDE:
         """What it is to begin with, and random solutions until so many cells are filled."""
         archive, config = self.archive(), self.config
         if len(self._init):
-            _add(archive, self._init, *self._evaluate(self._init))
+            add_evaluated(archive, self._init, *self._evaluate(self._init))
         self.evaluations += fill_archive(
             archive,
             self.problem,
@@ -429,30 +430,6 @@ def _checked_init(init: np.ndarray | None, size: int) -> np.ndarray:
     return solutions
 
 
-def fill_archive(
-    archive: ArchiveBase, problem: Problem, *, share: float, batch_size: int, seed: int
-) -> int:
-    """Adds uniformly random solutions until a share of the cells is filled.
-
-    Returns:
-        How many were evaluated.
-
-    Raises:
-        ValueError: after many, it is not.
-    """
-    for number in range(_FILL_ROUNDS):
-        generator = numpy_generator(seed, "fill", number)
-        solutions = generator.uniform(-1.0, 1.0, (batch_size, problem.size)).astype(np.float32)
-        _add(archive, solutions, *problem.evaluate(solutions))
-        if archive.stats.coverage >= share:
-            return (number + 1) * batch_size
-    raise ValueError(
-        f"fill: expected random solutions to fill {share:.1%} of the cells, "
-        f"{batch_size * _FILL_ROUNDS:,} of them filled {float(archive.stats.coverage):.2%}; ask "
-        f"for less, such as {0.5 * float(archive.stats.coverage):.1g}, or for fewer cells"
-    )
-
-
 def _distinct(name: str, values: Any) -> tuple[Any, ...]:
     """At least one, and none twice: each is an arm of the bandit with a column in the metrics."""
     found = tuple(values) if isinstance(values, Iterable) else ()
@@ -461,14 +438,6 @@ def _distinct(name: str, values: Any) -> tuple[Any, ...]:
     if any(each in found[:place] for place, each in enumerate(found)):
         raise ValueError(f"{name}: expected each once, got {values!r}")
     return found
-
-
-def _add(
-    archive: ArchiveBase, solutions: np.ndarray, objective: np.ndarray, measures: np.ndarray
-) -> None:
-    objective, measures = np.asarray(objective), np.asarray(measures)
-    check_told(objective, measures, count=len(solutions), size=int(archive.measure_dim))
-    archive.add(solutions, objective, measures)
 
 
 def make_encoding(config: EncodingConfig, *, generator: torch.Generator | None = None) -> Encoding:

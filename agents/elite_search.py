@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from wmrl.agents.dde import DDE, DDEConfig, EncodingConfig
-from wmrl.agents.elite_experiment import EliteTask, Method, encoding_config
+from wmrl.agents.elite_experiment import EliteTask, Method, encoding_config, usual_fill
 from wmrl.agents.elite_map import film_map, write_map
 from wmrl.agents.elites import Elites, load_elites
 from wmrl.agents.problems import ArmProblem
@@ -40,8 +40,8 @@ class EliteSearchConfig:
         encoding: what DDE learns.
         evaluations: the budget. Whole batches are evaluated, so that the last one may go beyond
             it; what DDE begins with comes on top of it.
-        fill: share of the cells that random arms fill at the start; if None 0.05, and 0.002 for
-            arms of more than 500 joints, whose random poses all end near the base.
+        fill: share of the cells that random arms fill at the start; if None as
+            :func:`~wmrl.agents.elite_experiment.usual_fill` has it.
         seed: root of all that is random.
     """
 
@@ -49,7 +49,7 @@ class EliteSearchConfig:
     algorithm: Algorithm = "dde"
     encoding: EncodingName = "auto"
     evaluations: int = 100_000
-    fill: float | None = None
+    fill: float = None  # type: ignore[assignment]  # is set at once
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,17 +69,12 @@ class EliteSearchConfig:
         if self.evaluations < 1:
             raise ValueError(f"evaluations: expected at least 1, got {self.evaluations}")
         if self.fill is None:
-            object.__setattr__(self, "fill", 0.05 if self.problem.size <= 500 else 0.002)
-        if not 0.0 < self.share <= 0.5:
+            share = usual_fill(self.problem.size)  # type: ignore[unreachable]
+            object.__setattr__(self, "fill", share)
+        if not 0.0 < self.fill <= 0.5:
             raise ValueError(f"fill: expected a share in (0, 0.5], got {self.fill}")
         if self.seed < 0:
             raise ValueError(f"seed: expected a non-negative integer, got {self.seed}")
-
-    @property
-    def share(self) -> float:
-        """Of the cells that random arms fill at the start."""
-        assert self.fill is not None  # since it was made
-        return self.fill
 
     @property
     def learns(self) -> bool:
@@ -105,7 +100,7 @@ class EliteSearchConfig:
         if self.encoding == "none":
             settings["crossovers"] = (0.0,)
         generations = -(-self.evaluations // _BATCH)
-        return make(generations=generations, batch_size=_BATCH, fill=self.share, **settings)
+        return make(generations=generations, batch_size=_BATCH, fill=self.fill, **settings)
 
     def _encoding(self) -> EncodingConfig | None:
         if self.encoding == "none":
@@ -228,7 +223,7 @@ def _search(run: Run, config: EliteSearchConfig, progress: bool) -> EliteSearchR
         config.problem,
         config.algorithm,  # type: ignore[arg-type]
         evaluations=config.evaluations,
-        fill=config.share,
+        fill=config.fill,
         seed=config.seed,
         progress=progress,
     )

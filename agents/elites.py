@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,8 +54,9 @@ class ArchiveConfig:
             object.__setattr__(self, name, tuple(value))
         if self.shape not in ("disc", "grid"):
             raise ValueError(f"shape: expected 'disc' or 'grid', got {self.shape!r}")
-        for name, values in (("cells", (self.cells,)), ("dims", self.dims)):
-            if not all(value >= 1 and float(value).is_integer() for value in values):
+        counts: dict[str, tuple[Any, ...]] = {"cells": (self.cells,), "dims": self.dims}
+        for name, values in counts.items():
+            if not all(value >= 1 and isinstance(value, Integral) for value in values):
                 raise ValueError(
                     f"{name}: expected whole numbers of at least 1, got {getattr(self, name)}"
                 )

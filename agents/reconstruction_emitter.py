@@ -121,8 +121,8 @@ class ReconstructionEmitter(EmitterBase):
     def _reconstruct(self, parents: np.ndarray) -> np.ndarray:
         assert self.encoding is not None
         # The archives of ribs are float64 unless they are told otherwise.
-        vectors = torch.from_numpy(parents.astype(np.float32)).to(self.encoding.device)
-        return self.encoding.reconstruct(vectors).cpu().numpy().astype(parents.dtype)
+        vectors = torch.from_numpy(parents.astype(np.float32, copy=False)).to(self.encoding.device)
+        return self.encoding.reconstruct(vectors).cpu().numpy().astype(parents.dtype, copy=False)
 
     def _at_the_frontier(self, count: int) -> np.ndarray:
         """Elites ``(count, X)`` beside empty cells; any, where there are none."""

@@ -9,7 +9,7 @@ from ribs.archives import ArchiveBase
 from ribs.emitters import EmitterBase, EvolutionStrategyEmitter, IsoLineEmitter
 from ribs.schedulers import Scheduler
 
-from wmrl.agents.dde import fill_archive
+from wmrl.agents.archive_filling import fill_archive
 from wmrl.agents.elites import Elites
 from wmrl.agents.problems import Problem
 from wmrl.agents.progress import learning_progress

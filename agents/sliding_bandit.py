@@ -10,6 +10,8 @@ import numpy as np
 from ribs.archives import ArchiveBase
 from ribs.emitters import EmitterBase
 
+from wmrl.agents.archive_filling import checked_evaluations
+
 
 class SlidingWindowUCB:
     """UCB1 (Auer et al. 2002) over the last W pulls: what worked once need not work now.
@@ -149,8 +151,9 @@ class BanditScheduler:
         """
         if self._asked is None:
             raise RuntimeError("tell: expected ask() first")
-        objective, measures = np.asarray(objective), np.asarray(measures)
-        check_told(objective, measures, count=len(self._asked), size=int(self.archive.measure_dim))
+        objective, measures = checked_evaluations(
+            objective, measures, count=len(self._asked), archive=self.archive
+        )
         solutions, self._asked = self._asked, None
         if self.reward == "qd_score":
             _warn_below(objective, self.archive)
@@ -166,6 +169,10 @@ class BanditScheduler:
         return info
 
 
+class BelowWorstWarning(UserWarning):
+    """Objectives are below what an archive's QD score counts from."""
+
+
 def _warn_below(objective: np.ndarray, archive: ArchiveBase) -> None:
     # Not every archive has one.
     least, offset = float(objective.min()), float(getattr(archive, "qd_score_offset", -np.inf))
@@ -175,31 +182,6 @@ def _warn_below(objective: np.ndarray, archive: ArchiveBase) -> None:
             f"objective: some are below {offset:g}, from which the archive's QD score counts, so "
             "that new cells may count against those who find them; make it with a lower worst "
             "(ArchiveConfig) or qd_score_offset (ribs)",
+            BelowWorstWarning,
             stacklevel=3,
         )
-
-
-def check_told(objective: np.ndarray, measures: np.ndarray, *, count: int, size: int) -> None:
-    """Raises ``ValueError`` unless evaluations can be added to an archive.
-
-    Args:
-        objective: must be ``(count,)`` and finite.
-        measures: must be ``(count, size)`` and finite.
-        count: solutions that were evaluated.
-        size: measures of the archive.
-    """
-    for name, value, shape in (
-        ("objective", objective, (count,)),
-        ("measures", measures, (count, size)),
-    ):
-        if value.shape != shape:
-            raise ValueError(
-                f"{name}: expected shape {shape}, a row for each solution, got {value.shape}"
-            )
-        finite = np.isfinite(value).reshape(count, -1).all(1)
-        if not finite.all():
-            row = int(np.argmin(finite))
-            raise ValueError(
-                f"{name}: expected finite numbers, got {value[row].tolist()} in row {row} "
-                f"({count - int(finite.sum())} such rows); nothing was added"
-            )

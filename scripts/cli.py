@@ -116,7 +116,7 @@ def run(argv: Sequence[str]) -> int:
         return _fail(f"there is no command {name!r}{_suggestion(name)}; see wmrl --help")
     try:
         return _run_command(name, rest)
-    except BrokenPipeError:
+    except BrokenPipeError:  # no fault of the command's
         raise
     except KeyboardInterrupt:
         return _fail("interrupted", status=130)

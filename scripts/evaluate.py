@@ -90,8 +90,8 @@ def main(args: Args) -> None:
             name=args.agent,
             progress=True,
         )
-    shipped = not digest or path.parent == SHIPPED.resolve()
-    folder = Path("runs/results") if shipped else path.parent
+    by_name = args.agent == RANDOM or path.parent == SHIPPED.resolve()
+    folder = Path("runs/results") if by_name else path.parent
     out = args.out or folder / f"{path.name}-{result.base.rpartition('/')[2]}.json"
     replace(result, digest=digest).save(out)
     print(f"{args.agent}: {result} from {min(result.returns):.1f} to {max(result.returns):.1f}")

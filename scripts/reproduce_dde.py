@@ -67,8 +67,8 @@ def main(args: Args) -> None:
     methods = args.methods or tuple(METHODS)
     check_names("tasks", args.tasks, TASKS)
     check_names("methods", methods, METHODS)
-    check_seeds(args.seeds, least=0)
-    check_seeds(args.full_seeds, "full_seeds", least=0)
+    check_seeds(args.seeds, optional=True)
+    check_seeds(args.full_seeds, "full_seeds", optional=True)
     if not (args.seeds or args.full_seeds):
         raise ValueError("seeds: expected at least one, here or in full_seeds, got none")
     check_counts(reduced=args.reduced, full=args.full, race=args.race)

@@ -92,7 +92,7 @@ def main(args: Args) -> None:
 
     if args.ship is not None and not args.seeds:
         raise ValueError("ship: expected seeds, whose first is shipped, got none")
-    check_seeds(args.seeds, least=0)
+    check_seeds(args.seeds, optional=True)
     check_counts(
         evolution=args.evolution,
         generations=args.generations,

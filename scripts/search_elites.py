@@ -77,8 +77,8 @@ def main(args: Args) -> None:
         algorithm=args.algorithm,
         encoding=args.encoding,
         evaluations=args.evaluations,
-        fill=args.fill,
         seed=args.seed,
+        **({} if args.fill is None else {"fill": args.fill}),
     )
     found = search_elites(
         args.out, config, init=args.init, device=args.device, progress=args.progress

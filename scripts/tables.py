@@ -33,13 +33,12 @@ def check_names(option: str, given: Sequence[str], known: Iterable[str]) -> None
     _check_once(option, given)
 
 
-def check_seeds(seeds: Sequence[int], option: str = "seeds", *, least: int = 1) -> None:
-    """Raises ``ValueError`` unless so many seeds are given, of 0 or more, and none twice."""
-    if len(seeds) < least or min(seeds, default=0) < 0:
-        raise ValueError(
-            f"{option}: expected at least {least}, all of 0 or more, got "
-            f"{', '.join(map(str, seeds)) or 'none'}"
-        )
+def check_seeds(seeds: Sequence[int], option: str = "seeds", *, optional: bool = False) -> None:
+    """Raises ``ValueError`` unless seeds are given, of 0 or more, and none twice."""
+    if not seeds and not optional:
+        raise ValueError(f"{option}: expected at least one, got none")
+    if min(seeds, default=0) < 0:
+        raise ValueError(f"{option}: expected 0 or more, got {', '.join(map(str, seeds))}")
     _check_once(option, seeds)
 
 

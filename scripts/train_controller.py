@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from wmrl.envs.eye import Eye
 
 
-Number = TypeVar("Number", int, float)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Args:
     """Dreams or games at once: 256 and 32 for PPO; others have 16 games, and dreams as they fit."""
     decisions: int | None = None
     """Most decisions of an episode: 60 in dreams; the task's own limit in the game."""
-    temperature: float = 1.0
-    """Dream: how uncertain it is."""
+    temperature: float | None = None
+    """Dream: how uncertain it is; 1 if not given."""
     dropout: bool = False
     """Dream: keep the memory's dropout on."""
     base: str | None = None
@@ -132,7 +132,7 @@ _OWN = {
 }
 """Options that not every algorithm has."""
 
-_OF_DREAMS = ("action_noise", "saturation_penalty")
+_OF_DREAMS = ("temperature", "dropout", "action_noise", "saturation_penalty")
 
 
 def main(args: Args) -> None:
@@ -184,7 +184,7 @@ def _evolution(
         trials = DreamFitnessConfig(
             rollouts=_given(args.rollouts, 16),
             decisions=_given(args.decisions, 60),
-            temperature=args.temperature,
+            temperature=_given(args.temperature, 1.0),
             dropout=args.dropout,
             action_noise=_given(args.action_noise, 0.1),
             saturation_penalty=_given(args.saturation_penalty, 0.0),
@@ -234,7 +234,7 @@ def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
         env = DreamVectorEnv(
             _given(args.num_envs, 256),
             max_episode_steps=_given(args.decisions, 60),
-            temperature=args.temperature,
+            temperature=_given(args.temperature, 1.0),
             dropout=args.dropout,
             **shared,
         )
@@ -264,11 +264,6 @@ def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
 
 def _check_own(args: Args) -> None:
     """Raises ``ValueError`` where an option is given that would change nothing."""
-    if args.env == "real" and (args.dropout or args.temperature != 1.0):
-        raise ValueError(
-            f"temperature, dropout: expected none in the real game, got {args.temperature:g} and "
-            f"{args.dropout}; leave them out, or learn in the dream"
-        )
     if args.num_envs is not None and args.env == "dream" and args.algorithm != "ppo":
         raise ValueError(
             f"num_envs: expected none with {args.algorithm!r} in the dream, where all of a "
@@ -281,7 +276,9 @@ def _check_own(args: Args) -> None:
                 f"{name}: expected none with {args.algorithm!r}, got {value!r}; leave it out, or "
                 f"learn by {' or '.join(map(repr, algorithms))}"
             )
-        if value is not None and args.env == "real" and name in _OF_DREAMS:
+    for name in _OF_DREAMS if args.env == "real" else ():
+        value = getattr(args, name)
+        if value is not None and value is not False:
             raise ValueError(
                 f"{name}: expected none in the real game, got {value!r}; leave it out, or learn in "
                 "the dream"
@@ -294,7 +291,7 @@ def _options(args: Args, *names: str) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _given(value: Number | None, otherwise: Number) -> Number:
+def _given(value: T | None, otherwise: T) -> T:
     """0 counts as given, and is then refused by what it is given to."""
     return otherwise if value is None else value
 

@@ -18,7 +18,7 @@ LEAST_SAMPLES = 25
 _CHUNK = 1024  # draws at a time
 _NUMBERS = 2**24  # at a time, where a term has one for each draw and row of its data
 _SAME = 0.01  # log weights that differ by less, at the top, are of no consequence
-_DIGITS = 6  # in which they are the same: further ones are rounding
+_DECIMALS = 6  # by which log weights are told apart: further ones are rounding
 _COARSE = 0.01  # nats by which rounding may move the ELBO
 _FEW, _MANY = 0.1, 0.5  # shares of the draws that weights are worth, where no k̂ can be fitted
 
@@ -157,7 +157,7 @@ def pareto_k(log_weights: np.ndarray) -> float:
         return -math.inf
     # The fit divides by how far the lower quartile of the tail is above the cutoff.
     quartile = tail[int(size / 4 + 0.5) - 1]
-    if len(np.unique(tail.round(_DIGITS))) <= size // 2 or quartile - cutoff < 10.0**-_DIGITS:
+    if len(np.unique(tail.round(_DECIMALS))) <= size // 2 or quartile - cutoff < 10.0**-_DECIMALS:
         return math.nan
     if math.exp(quartile - tail[-1]) == math.exp(cutoff - tail[-1]):  # both next to nothing
         return math.inf

@@ -1,7 +1,7 @@
 """Black-box variational inference: fits a family to a posterior by the gradient of the ELBO."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -20,6 +20,7 @@ from wmrl.elbo_gradient import (
     choose_estimators,
     elbo_gradient,
 )
+from wmrl.finite_watch import FiniteWatch, bad_draws
 from wmrl.importance import LEAST_SAMPLES, ImportanceCheck, importance_check
 from wmrl.log_joint import LogJoint, TermError
 from wmrl.metrics import MetricsLogger
@@ -32,7 +33,7 @@ _LEAST = {
     "patience": 1,
     "falls": 0,
     "batch_size": 1,
-    "importance_samples": 1,
+    "importance_samples": LEAST_SAMPLES,
 }
 _LOOKED_AT = 64  # draws that are looked at before anything is learned
 
@@ -83,11 +84,6 @@ class FitConfig:
                 raise ValueError(
                     f"{name}: expected a whole number of at least {least}, got {value}"
                 )
-        if self.importance_samples < LEAST_SAMPLES:
-            raise ValueError(
-                f"importance_samples: expected at least {LEAST_SAMPLES}, for a tail that k̂ can be "
-                f"read from, got {self.importance_samples}"
-            )
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(
                 f"learning_rate: expected a finite number above 0, got {self.learning_rate}"
@@ -245,7 +241,7 @@ class _Fit:
         """Takes the steps until the next look, and looks."""
         good = {name: value.detach().clone() for name, value in self._parameters.items()}
         sums = {name: torch.zeros_like(value) for name, value in good.items()}
-        watch = _Watch(self.log_joint.terms, good, self.family.device)
+        watch = FiniteWatch(self.log_joint, self.family)
         elbos: list[Tensor] = []
         begun = self.steps
         for _ in range(min(self.config.window, self.config.steps - begun)):
@@ -261,7 +257,7 @@ class _Fit:
                 ) from refused
             self.steps += 1
             elbos.append(found.elbo.mean())
-            watch.note(found.terms, self._parameters)
+            watch.note(found.terms)
             for name, parameter in self._parameters.items():
                 sums[name] += parameter.detach()
         self._check(watch, good, begun)
@@ -327,78 +323,20 @@ class _Fit:
             f"{self.config.learning_rate}, or choose factors whose support is that of the model"
         )
 
-    def _check(self, watch: "_Watch", good: dict[str, Tensor], begun: int) -> None:
+    def _check(self, watch: FiniteWatch, good: dict[str, Tensor], begun: int) -> None:
         """Raises ``FloatingPointError``, from the window's start, unless all steps were fine."""
         if bool(watch.fine):
             return
         self._go_back(good)
         step = begun + int(watch.steps) + 1
         raise FloatingPointError(
-            f"log_joint: {self._blamed(watch)} at step {step}; {self._advice(begun)}"
+            f"log_joint: {watch.blame()} at step {step}; {self._advice(begun)}"
         )
-
-    def _blamed(self, watch: "_Watch") -> str:
-        """Which terms were not finite, or else which factors' gradients."""
-        terms = self.log_joint.terms
-        said = [
-            f"term {name!r}, of {', '.join(terms[name].variables)}, was not finite at {int(count)} "
-            f"of {self.config.gradient.samples} draws"
-            for name, count in watch.terms.items()
-            if int(count)
-        ]
-        if said:
-            return "; ".join(said)
-        wild = {
-            id(self._parameters[name]) for name, count in watch.parameters.items() if int(count)
-        }
-        for variable, factor in self.family.items():
-            if wild.intersection(map(id, factor.parameters())):
-                named = [repr(name) for name, each in terms.items() if variable in each.variables]
-                said.append(
-                    f"the gradient of factor {variable!r}, by term {' or '.join(named)}, was not "
-                    "finite"
-                )
-        return "; ".join(said)
-
-
-class _Watch:
-    """What was not finite at the first step where not all was.
-
-    It is counted on the device: to look at each step would be to wait for it.
-    """
-
-    def __init__(
-        self, terms: Iterable[str], parameters: Iterable[str], device: torch.device
-    ) -> None:
-        zero = torch.zeros((), device=device)
-        self.terms = dict.fromkeys(terms, zero)
-        self.parameters = dict.fromkeys(parameters, zero)
-        self.steps = zero  # before that one
-        self.fine = zero + 1.0
-
-    def note(self, terms: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> None:
-        """A step's values of the terms, and the parameters after it."""
-        sound = []
-        for counts, values in (
-            (self.terms, terms),
-            (self.parameters, {name: each[None] for name, each in parameters.items()}),
-        ):
-            for name, value in values.items():
-                bad = _bad_draws(value)
-                counts[name] = counts[name] + self.fine * bad
-                sound.append(bad == 0)
-        self.fine = self.fine * torch.stack(sound).all()
-        self.steps = self.steps + self.fine
 
 
 def _mistaken(error: ValueError) -> bool:
     """Whether a term is wrong in itself, and not at the value that it was given."""
     return isinstance(error, TermError) and not isinstance(error.__cause__, ValueError)
-
-
-def _bad_draws(values: Tensor) -> Tensor:
-    """How many of S values ``(S, …)`` have a number that is not finite."""
-    return (~torch.isfinite(values)).reshape(len(values), -1).any(1).sum()
 
 
 def _check_start(
@@ -412,7 +350,7 @@ def _check_start(
     if batch_size is not None:
         log_joint.evaluate(values, rows=torch.arange(batch_size, device=family.device))
     for name, value in log_joint.evaluate(values).items():
-        count = int(_bad_draws(value))
+        count = int(bad_draws(value))
         if not count:
             continue
         supports = ", ".join(

@@ -129,9 +129,9 @@ def test_table() -> None:
     [
         (["--runs", "luck"], "runs: expected some of span-q, .*, got 'luck'"),
         (["--runs", "span-q", "span-q"], "runs: expected each once, got span-q, span-q"),
-        (["--seeds"], "seeds: expected at least 1, all of 0 or more, got none"),
+        (["--seeds"], "seeds: expected at least one, got none"),
         (["--seeds", "0", "0"], "seeds: expected each once, got 0, 0"),
-        (["--seeds", "-1"], "seeds: expected at least 1, all of 0 or more, got -1"),
+        (["--seeds", "-1"], "seeds: expected 0 or more, got -1"),
         (["--steps", "0"], "steps: expected at least 1, got 0"),
     ],
 )

@@ -62,8 +62,8 @@ def test_a_glance_and_nothing_is_made_twice(
     ("words", "said"),
     [
         (["--methods", "sgd"], "methods: expected some of cma-es"),
-        (["--seeds"], "seeds: expected at least 1"),
-        (["--seeds", "0", "-1"], "seeds: expected at least 1, all of 0 or more, got 0, -1"),
+        (["--seeds"], "seeds: expected at least one"),
+        (["--seeds", "0", "-1"], "seeds: expected 0 or more, got 0, -1"),
         (["--seeds", "0", "0"], "seeds: expected each once, got 0, 0"),
         (["--methods", "ppo", "ppo"], "methods: expected each once, got ppo, ppo"),
         (["--draws", "1"], "draws: expected at least 2, got 1"),

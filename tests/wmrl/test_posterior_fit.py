@@ -378,7 +378,7 @@ def test_the_last_good_state_is_kept() -> None:
     family = VariationalFamily({"z": NormalFactor(std=0.01)})
     with pytest.raises(
         FloatingPointError,
-        match=r"term 'edge', of z, was not finite at \d+ of 32 draws at step \d+; the family is as",
+        match=r"term 'edge', of z, was not finite at \d+ draws at step \d+; the family is as",
     ):
         fit(joint, family, window=10)
     factor = family["z"]
@@ -452,11 +452,9 @@ def test_draws_are_counted_and_not_their_numbers() -> None:
     later = LogJoint(
         {"z": Term(lambda z: torch.where(z < 1.0, 9 * z, torch.nan), elementwise=True)}
     )
-    with pytest.raises(
-        FloatingPointError, match=r"of z, was not finite at \d+ of 32 draws"
-    ) as raised:
+    with pytest.raises(FloatingPointError, match=r"of z, was not finite at \d+ draws") as raised:
         fit(later, VariationalFamily({"z": NormalFactor(100, std=0.01)}))
-    assert 1 <= int(re.search(r"at (\d+) of", str(raised.value))[1]) <= 32
+    assert 1 <= int(re.search(r"at (\d+) draws", str(raised.value))[1]) <= 32
 
 
 def test_a_mistake_in_a_term_is_no_fault_of_the_family() -> None:
@@ -618,7 +616,9 @@ def test_clear_errors() -> None:
         fit(joint, VariationalFamily({"mu": NormalFactor(), "nu": NormalFactor()}))
     with pytest.raises(ValueError, match="batch_size: expected None where no term says"):
         fit(joint, family, batch_size=5)
-    with pytest.raises(ValueError, match="importance_samples: expected at least 25"):
+    with pytest.raises(
+        ValueError, match="importance_samples: expected a whole number of at least 25"
+    ):
         FitConfig(importance_samples=20)
     for name in ("steps", "window", "patience", "batch_size"):
         for wrong in (0, 2.5, 3.0, math.nan):
