@@ -14,7 +14,14 @@ _ROUNDS = 1000
 def fill_archive(
     archive: ArchiveBase, problem: Problem, *, share: float, batch_size: int, seed: int
 ) -> int:
-    """Adds uniformly random solutions until a share of the cells is filled.
+    """Adds solutions drawn uniformly from [−1, 1] until a share of the cells is filled.
+
+    Args:
+        archive: what is filled.
+        problem: what solutions are worth.
+        share: of the cells.
+        batch_size: solutions at a time.
+        seed: root of all that is random.
 
     Returns:
         How many were evaluated.
@@ -38,7 +45,17 @@ def fill_archive(
 def add_evaluated(
     archive: ArchiveBase, solutions: np.ndarray, objective: np.ndarray, measures: np.ndarray
 ) -> None:
-    """Adds solutions ``(B, X)`` and what they are worth, see :func:`checked_evaluations`."""
+    """Adds solutions ``(B, X)`` and what they are worth.
+
+    Args:
+        archive: what they are added to.
+        solutions: ``(B, X)``.
+        objective: ``(B,)``.
+        measures: ``(B, M)``.
+
+    Raises:
+        ValueError: a shape is another, or a number is not finite; nothing is added then.
+    """
     count = len(solutions)
     archive.add(solutions, *checked_evaluations(objective, measures, count=count, archive=archive))
 
