@@ -10,6 +10,9 @@ NAMES = (
     "latent_env",
     "dream",
     "cma_generation",
+    "collecting",
+    "training",
+    "ppo",
     "planar_arm",
     "elites",
 )

@@ -1,0 +1,36 @@
+"""Frames a second of collecting: random actions, and an agent that acts on what it sees."""
+
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.report import write_report
+from wmrl.agents import collect
+
+RANDOM_FRAMES, AGENT_FRAMES = 48_000, 24_000
+
+
+def frames_per_second(policy: str, frames: int) -> float:
+    """Base frames a second, starting and stopping the workers included."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        store = collect(
+            "car-racing", Path(folder) / "store", policy=policy, frames=frames, progress=False
+        )
+        seconds = time.perf_counter() - started
+        steps = sum(summary.length for summary in store.summaries)
+        return steps * store.metadata.frame_skip / seconds
+
+
+if __name__ == "__main__":
+    frames_per_second("smoothed", 4_000)  # fills the compiler's cache
+    write_report(
+        "collecting",
+        {
+            "threads": torch.get_num_threads(),
+            "frames_per_s_random": frames_per_second("smoothed", RANDOM_FRAMES),
+            "frames_per_s_agent": frames_per_second("car-racing-dream", AGENT_FRAMES),
+        },
+    )

@@ -1,0 +1,82 @@
+"""Speeds of training: vision in frames a second, memories in transitions a second.
+
+The commands' own functions do the work. What they do besides (opening stores, the report at the
+end) is taken off by timing a short and a long run.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import write_report
+from wmrl.agents import collect
+from wmrl.code_memory import CodeMemoryConfig
+from wmrl.store import RolloutStore
+from wmrl.train_memory import MemoryTrainingConfig, train_memory
+from wmrl.train_vision import train_vision
+from wmrl.training import TrainingConfig
+from wmrl.vae import VAEConfig
+from wmrl.vision import load_vision
+from wmrl.vqvae import VQVAEConfig
+
+FRAMES, SHORT = 24_000, 20
+
+
+def steps_per_second(train: Callable[[int, Path], Any], steps: int, folder: Path) -> float:
+    """Gradient steps a second of ``train(steps, run_folder)``."""
+    taken = []
+    for count in (SHORT, SHORT, SHORT + steps):  # the first warms caches
+        started = time.perf_counter()
+        train(count, folder / f"run-{len(taken)}")
+        taken.append(time.perf_counter() - started)
+    return steps / (taken[2] - taken[1])
+
+
+def vision_rate(store: RolloutStore, config: VAEConfig | VQVAEConfig, steps: int) -> float:
+    """Frames a second of training a vision model."""
+    batch = 100
+
+    def train(count: int, path: Path) -> None:
+        training = TrainingConfig(steps=count, batch_size=batch)
+        train_vision([store], path, config=config, training=training, progress=False)
+
+    with tempfile.TemporaryDirectory() as folder:
+        return batch * steps_per_second(train, steps, Path(folder))
+
+
+def memory_rate(
+    store: RolloutStore, vision: str, training: MemoryTrainingConfig, config: Any, steps: int
+) -> float:
+    """Transitions a second of training a memory."""
+    seen = load_vision(vision)
+
+    def train(count: int, path: Path) -> None:
+        now = type(training)(steps=count, batch_size=training.batch_size)
+        train_memory([store], path, vision=seen, config=config, training=now, progress=False)
+
+    with tempfile.TemporaryDirectory() as folder:
+        rate = steps_per_second(train, steps, Path(folder))
+    return training.batch_size * training.sequence_length * rate
+
+
+def main() -> None:
+    """Measures and writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = collect("car-racing", Path(folder) / "store", frames=FRAMES, progress=False)
+        results = {
+            "vae_frames_per_s": vision_rate(store, VAEConfig(), 300),
+            "vqvae_frames_per_s": vision_rate(store, VQVAEConfig(warmup_steps=10), 200),
+            "mdn_rnn_transitions_per_s": memory_rate(
+                store, "car-racing-vae", MemoryTrainingConfig(), None, 500
+            ),
+            "code_memory_transitions_per_s": memory_rate(
+                store, "car-racing-vqvae", MemoryTrainingConfig.symbols(), CodeMemoryConfig(), 100
+            ),
+        }
+    write_report("training", results)
+
+
+if __name__ == "__main__":
+    main()
