@@ -1,76 +1,84 @@
-"""Agents of wmrl: what acts, and what learns to act.
+"""Agents: what acts, and what learns to act.
 
-- :mod:`wmrl.agents.agent` -- :class:`Agent`, the seam: observations to actions.
-- :mod:`wmrl.agents.loading` -- :func:`load_agent` opens any saved agent.
-- :mod:`wmrl.agents.controller` -- :class:`ControllerAgent`, linear or a small network.
-- :mod:`wmrl.agents.sb3` -- :class:`SB3Agent`, and Stable-Baselines3's view of our environments.
-- :mod:`wmrl.agents.cma_es` -- :class:`CMAES`, evolution in dreams or in the real game.
-- :mod:`wmrl.agents.variational_search` -- :class:`VariationalSearch`, a posterior over controllers;
-  :mod:`wmrl.agents.posterior_agent` -- :class:`PosteriorAgent`, what comes of it.
-- :mod:`wmrl.agents.fitness` -- what evolution maximises, as pure functions.
-- :mod:`wmrl.agents.ppo` -- :class:`PPOLearner`, policy gradients in dreams or in the real game.
-- :mod:`wmrl.agents.evaluation` -- :func:`evaluate`, the protocol behind every score.
-- :mod:`wmrl.agents.behaviour`, :mod:`wmrl.agents.collection` -- drivers that gather data.
-- :mod:`wmrl.agents.recording` -- films of agents at work.
-- :mod:`wmrl.agents.dde` -- :class:`DDE`, MAP-Elites that learns an encoding of its elites.
-- :mod:`wmrl.agents.elites` -- :class:`ArchiveConfig` and :class:`Elites`, archives and what is in
-  them; :mod:`wmrl.agents.problems` -- what is searched.
-- :mod:`wmrl.agents.reconstruction_emitter`, :mod:`wmrl.agents.sliding_bandit` -- DDE's parts, for
-  ``ribs``.
-- :mod:`wmrl.agents.arm_oracle` -- :func:`solve_targets`, the best that a planar arm can do.
-
-Names are loaded when they are used, so that importing this package is fast.
+- :mod:`~wmrl.agents.agent`: the interface, and :func:`load_agent` (``Agent``, ``load_agent``).
+- :mod:`~wmrl.agents.controller`: the linear controller of World Models, or a small network
+  (``ControllerAgent``, ``ControllerConfig``).
+- :mod:`~wmrl.agents.world_model_ref`: which world model an agent was trained with (``eye_entry``,
+  ``open_driver``, ``open_eye``).
+- :mod:`~wmrl.agents.evaluation`: the protocol behind every score (``EvaluationResult``,
+  ``evaluate``, ``evaluate_dream``).
+- :mod:`~wmrl.agents.video`: videos of agents at work (``FilmConfig``, ``record``).
+- :mod:`~wmrl.agents.seeds`: seeds kept for evaluation, seeds for training.
+- :mod:`~wmrl.agents.rollouts`: exploration and collection (``collect``).
+- :mod:`~wmrl.agents.policy_search`: CMA-ES and variational search (``CMAES``, ``CMAESConfig``,
+  ``CMASearch``, ``DreamFitness``, ``DreamFitnessConfig``, ``Fitness``, ``PosteriorAgent``,
+  ``RealFitness``, ``RealFitnessConfig``, ``VariationalSearch``, ``VariationalSearchConfig``).
+- :mod:`~wmrl.agents.ppo`: PPO (``PPOConfig``, ``PPOLearner``).
+- :mod:`~wmrl.agents.sb3`: Stable-Baselines3 (``SB3Agent``, ``dream_vec_env``,
+  ``latent_vec_env``).
+- :mod:`~wmrl.agents.quality_diversity`: MAP-Elites and DDE (``DDE``, ``ArchiveConfig``,
+  ``ArmProblem``, ``BanditScheduler``, ``DDEConfig``, ``Elites``, ``Mutation``, ``Problem``,
+  ``ReconstructionEmitter``, ``SlidingWindowUCB``, ``load_elites``, ``write_map``).
+- :mod:`~wmrl.agents.pipeline`: the whole loop (``TrainingPlan``, ``train``).
 """
 
 if __name__ != "wmrl.agents":  # pragma: no cover
     raise ImportError("this folder is the package 'wmrl.agents': install wmrl and import that")
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from wmrl.agents.agent import Agent
-    from wmrl.agents.arm_oracle import ArmOracleConfig, ArmOracleResult, solve_targets
-    from wmrl.agents.cma_es import CMAES, CMAESConfig
-    from wmrl.agents.collection import collect
+    from wmrl.agents.agent import Agent, load_agent
     from wmrl.agents.controller import ControllerAgent, ControllerConfig
-    from wmrl.agents.dde import DDE, DDEConfig
-    from wmrl.agents.elites import ArchiveConfig, Elites, load_elites
     from wmrl.agents.evaluation import EvaluationResult, evaluate, evaluate_dream
-    from wmrl.agents.fitness import (
+    from wmrl.agents.pipeline.loop import train
+    from wmrl.agents.pipeline.plan import TrainingPlan
+    from wmrl.agents.policy_search.cma import CMASearch
+    from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
+    from wmrl.agents.policy_search.fitness import (
         DreamFitness,
         DreamFitnessConfig,
         Fitness,
         RealFitness,
         RealFitnessConfig,
     )
-    from wmrl.agents.loading import load_agent
-    from wmrl.agents.posterior_agent import PosteriorAgent
-    from wmrl.agents.ppo import PPOConfig, PPOLearner
-    from wmrl.agents.problems import ArmProblem, Problem
-    from wmrl.agents.reconstruction_emitter import Mutation, ReconstructionEmitter
-    from wmrl.agents.recording import record
-    from wmrl.agents.sb3 import SB3Agent, dream_vec_env, latent_vec_env
-    from wmrl.agents.sliding_bandit import BanditScheduler, SlidingWindowUCB
-    from wmrl.agents.variational_search import VariationalSearch, VariationalSearchConfig
+    from wmrl.agents.policy_search.posterior_agent import PosteriorAgent
+    from wmrl.agents.policy_search.variational import VariationalSearch, VariationalSearchConfig
+    from wmrl.agents.ppo.config import PPOConfig
+    from wmrl.agents.ppo.learner import PPOLearner
+    from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites, load_elites
+    from wmrl.agents.quality_diversity.bandit import BanditScheduler, SlidingWindowUCB
+    from wmrl.agents.quality_diversity.dde import DDE, DDEConfig
+    from wmrl.agents.quality_diversity.emitters import Mutation, ReconstructionEmitter
+    from wmrl.agents.quality_diversity.heatmap import write_map
+    from wmrl.agents.quality_diversity.problems import ArmProblem, Problem
+    from wmrl.agents.rollouts.collection import collect
+    from wmrl.agents.sb3.agent import SB3Agent
+    from wmrl.agents.sb3.vec_env import dream_vec_env, latent_vec_env
+    from wmrl.agents.video import FilmConfig, record
+    from wmrl.agents.world_model_ref import eye_entry, open_driver, open_eye
+else:
+    __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "CMAES",
-    "DDE",
     "Agent",
     "ArchiveConfig",
-    "ArmOracleConfig",
-    "ArmOracleResult",
     "ArmProblem",
     "BanditScheduler",
+    "CMAES",
     "CMAESConfig",
+    "CMASearch",
     "ControllerAgent",
     "ControllerConfig",
+    "DDE",
     "DDEConfig",
     "DreamFitness",
     "DreamFitnessConfig",
     "Elites",
     "EvaluationResult",
+    "FilmConfig",
     "Fitness",
     "Mutation",
     "PPOConfig",
@@ -82,53 +90,20 @@ __all__ = [
     "ReconstructionEmitter",
     "SB3Agent",
     "SlidingWindowUCB",
+    "TrainingPlan",
     "VariationalSearch",
     "VariationalSearchConfig",
     "collect",
     "dream_vec_env",
     "evaluate",
     "evaluate_dream",
+    "eye_entry",
     "latent_vec_env",
     "load_agent",
     "load_elites",
+    "open_driver",
+    "open_eye",
     "record",
-    "solve_targets",
+    "train",
+    "write_map",
 ]
-
-_MODULES = {
-    "agent": ("Agent",),
-    "arm_oracle": ("ArmOracleConfig", "ArmOracleResult", "solve_targets"),
-    "cma_es": ("CMAES", "CMAESConfig"),
-    "collection": ("collect",),
-    "controller": ("ControllerAgent", "ControllerConfig"),
-    "dde": ("DDE", "DDEConfig"),
-    "elites": ("ArchiveConfig", "Elites", "load_elites"),
-    "evaluation": ("EvaluationResult", "evaluate", "evaluate_dream"),
-    "fitness": (
-        "DreamFitness",
-        "DreamFitnessConfig",
-        "Fitness",
-        "RealFitness",
-        "RealFitnessConfig",
-    ),
-    "loading": ("load_agent",),
-    "posterior_agent": ("PosteriorAgent",),
-    "ppo": ("PPOConfig", "PPOLearner"),
-    "problems": ("ArmProblem", "Problem"),
-    "reconstruction_emitter": ("Mutation", "ReconstructionEmitter"),
-    "recording": ("record",),
-    "sb3": ("SB3Agent", "dream_vec_env", "latent_vec_env"),
-    "sliding_bandit": ("BanditScheduler", "SlidingWindowUCB"),
-    "variational_search": ("VariationalSearch", "VariationalSearchConfig"),
-}
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

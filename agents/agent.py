@@ -1,7 +1,8 @@
 """Agent: the seam between observations and actions."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -9,7 +10,8 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from wmrl.artifact import Artifact, load_artifact
+from wmrl.core.device import resolve_device
+from wmrl.storage.artifact import Artifact, ArtifactError, load_artifact
 
 State = tuple[np.ndarray, ...]
 
@@ -88,3 +90,39 @@ class Agent(ABC):
                 "environment's memory the one that this agent was trained with?"
             )
         return rows.reshape(-1, size)
+
+
+# Where each class of agent lives; a new one is added here.
+_CLASSES = {
+    "ControllerAgent": "wmrl.agents.controller",
+    "PosteriorAgent": "wmrl.agents.policy_search.posterior_agent",
+    "SB3Agent": "wmrl.agents.sb3.agent",
+}
+
+
+def load_agent(name_or_path: str | Path, device: str | torch.device = "auto") -> Agent:
+    """Opens an agent by shipped name or path.
+
+    Args:
+        name_or_path: a shipped agent's name, or the folder that ``Agent.save`` wrote.
+        device: where it computes. ``"auto"`` is the CPU: controllers and small policies are
+            faster there, since a step's work is less than the way to an accelerator.
+
+    Raises:
+        ArtifactError: it is missing, damaged, no agent, or of a class that is not known.
+        ValueError: there is no such device.
+    """
+    target = torch.device("cpu") if device == "auto" else resolve_device(device)
+    artifact = load_artifact(name_or_path, kind="agent")
+    if artifact.class_name not in _CLASSES:
+        raise ArtifactError(
+            f"{artifact.path}: unknown agent class {artifact.class_name!r}; "
+            f"expected one of {sorted(_CLASSES)}"
+        )
+    cls = getattr(import_module(_CLASSES[artifact.class_name]), artifact.class_name)
+    agent: Agent = cls.from_artifact(artifact)
+    return agent.to(target)
+
+
+Evaluator = Callable[[Agent], Mapping[str, float]]
+"""From an agent to named scores, for curves; its seeds take no part in training."""

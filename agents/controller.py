@@ -16,9 +16,9 @@ from gymnasium import spaces
 from torch import Tensor
 
 from wmrl.agents.agent import Agent, State
-from wmrl.agents.eye_entry import located_eye
-from wmrl.artifact import Artifact, ArtifactError, save_artifact
-from wmrl.typed_config import build_config
+from wmrl.agents.world_model_ref import located_eye
+from wmrl.core.config import build_config
+from wmrl.storage.artifact import Artifact, ArtifactError, save_artifact
 
 
 @dataclass(frozen=True, kw_only=True)

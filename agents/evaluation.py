@@ -4,7 +4,7 @@ A score is the mean and standard deviation of at least 100 episodes on fixed see
 part in training or selection (:data:`~wmrl.agents.seeds.EVALUATION_SEEDS`), in the unmodified base
 environment, with deterministic actions and all per-episode returns kept. Frames of that environment
 that no one looks at are not drawn, which changes no bit of a score (see
-:class:`~wmrl.envs.sparse_drawing.SparseDrawing`).
+:class:`~wmrl.envs.car_racing.lazy_rendering.SparseDrawing`).
 """
 
 import json
@@ -19,19 +19,19 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from wmrl.agents.agent import Agent, State
-from wmrl.agents.driver import check_eye, open_eye
-from wmrl.agents.episodes import BatchPolicy, run_episodes
-from wmrl.agents.loading import load_agent
-from wmrl.agents.progress import learning_progress
+from wmrl.agents.agent import Agent, State, load_agent
+from wmrl.agents.rollouts.episodes import BatchPolicy, run_episodes
 from wmrl.agents.seeds import EVALUATION_SEEDS, evaluation_seeds
-from wmrl.envs.dream_vector import DreamVectorEnv
-from wmrl.envs.eye import Eye
-from wmrl.envs.frame_vector import FrameVectorEnv
-from wmrl.envs.latent_vector import LatentVectorEnv
-from wmrl.envs.tasks import Task, find_task
-from wmrl.seeding import numpy_generator
-from wmrl.versions import package_versions
+from wmrl.agents.world_model_ref import check_eye, open_eye
+from wmrl.core.seeding import numpy_generator
+from wmrl.envs.dream.vector import DreamVectorEnv
+from wmrl.envs.frames.vector import FrameVectorEnv
+from wmrl.envs.latent.vector import LatentVectorEnv
+from wmrl.envs.tasks.registry import find_task
+from wmrl.envs.tasks.task import Task
+from wmrl.envs.world_model import Eye
+from wmrl.storage.artifact import package_versions
+from wmrl.training.progress import learning_progress
 
 RANDOM = "random"
 """Stands for uniformly random actions wherever an agent is to be evaluated."""

@@ -1,6 +1,6 @@
 """Keeping the seeds of evaluation apart from those of training."""
 
-from wmrl.seeding import integer_seed
+from wmrl.core.seeding import integer_seed
 
 EVALUATION_SEEDS = range(1_000_000, 2_000_000)
 """Integer seeds that scores are measured on, and that nothing is ever trained or selected on."""
@@ -27,7 +27,7 @@ def training_seed(seed: int, *path: int | str, span: int = 1) -> int:
 
     Args:
         seed: root seed.
-        path: keys, as in :func:`wmrl.seeding.integer_seed`.
+        path: keys, as in :func:`wmrl.core.seeding.integer_seed`.
         span: how many consecutive seeds from it on will be used.
 
     Returns:

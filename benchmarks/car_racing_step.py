@@ -13,7 +13,7 @@ import tyro
 
 import wmrl  # noqa: F401 - registers the environment
 from benchmarks.report import write_report
-from wmrl.envs.sparse_drawing import SparseDrawing
+from wmrl.envs.car_racing.lazy_rendering import SparseDrawing
 
 SCENE_ROWS = 84
 DECISION = 4  # frames, of which one is looked at

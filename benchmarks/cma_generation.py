@@ -6,8 +6,8 @@ import time
 import numpy as np
 
 from benchmarks.report import write_report
-from wmrl.agents.fitness import DreamFitness, DreamFitnessConfig
-from wmrl.envs.eye import Eye
+from wmrl.agents.policy_search.fitness import DreamFitness, DreamFitnessConfig
+from wmrl.envs.world_model import Eye
 
 POPULATION, ROLLOUTS, DECISIONS = 64, 16, 1000
 

@@ -13,13 +13,13 @@ import torch
 
 import wmrl  # noqa: F401 - registers the environment
 from benchmarks.report import write_report
-from wmrl.code_memory import CodeMemory, CodeMemoryConfig
-from wmrl.code_memory_ensemble import CodeMemoryEnsemble
-from wmrl.device import resolve_device
+from wmrl.core.device import resolve_device
 from wmrl.dream import dream_observation, dream_start, dream_step
-from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
-from wmrl.memory import Memory
-from wmrl.rows import row_linear
+from wmrl.memory.base import Memory
+from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig
+from wmrl.memory.ensemble import CodeMemoryEnsemble
+from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
+from wmrl.nn.linear import row_linear
 
 Z, A, H, BATCHES = 32, 2, 256, (1, 64, 256, 1024)
 

@@ -14,14 +14,14 @@ from ribs.emitters import IsoLineEmitter
 from ribs.schedulers import Scheduler
 
 from benchmarks.report import write_report
-from wmrl.agents.dde import DDEConfig, fill_archive, make_encoding
-from wmrl.agents.elites import Elites
-from wmrl.agents.problems import ArmProblem
-from wmrl.agents.reconstruction_emitter import ReconstructionEmitter
-from wmrl.agents.sliding_bandit import BanditScheduler, SlidingWindowUCB
-from wmrl.encoding_trainer import EncodingTrainer
-from wmrl.envs.arm import Arm
-from wmrl.vector_vae import VectorVAEConfig
+from wmrl.agents.quality_diversity.archive import Elites
+from wmrl.agents.quality_diversity.bandit import BanditScheduler, SlidingWindowUCB
+from wmrl.agents.quality_diversity.dde import DDEConfig, fill_archive, make_encoding
+from wmrl.agents.quality_diversity.emitters import ReconstructionEmitter
+from wmrl.agents.quality_diversity.problems import ArmProblem
+from wmrl.encodings.trainer import EncodingTrainer
+from wmrl.encodings.vector_vae import VectorVAEConfig
+from wmrl.envs.planar_arm.arm import Arm
 
 BATCH, GENERATIONS, ROUNDS = 100, 1000, 5
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import wmrl  # noqa: F401 - registers the environment
 from benchmarks.report import write_report
-from wmrl.envs.arm import Arm
+from wmrl.envs.planar_arm.arm import Arm
 
 NUMBERS = 4_000_000  # angles in a large batch, whatever the number of joints
 SMALL = 100  # arms in a small batch: a generation of the paper

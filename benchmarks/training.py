@@ -12,14 +12,14 @@ from typing import Any
 
 from benchmarks.report import write_report
 from wmrl.agents import collect
-from wmrl.code_memory import CodeMemoryConfig
-from wmrl.store import RolloutStore
-from wmrl.train_memory import MemoryTrainingConfig, train_memory
-from wmrl.train_vision import train_vision
-from wmrl.training import TrainingConfig
-from wmrl.vae import VAEConfig
-from wmrl.vision import load_vision
-from wmrl.vqvae import VQVAEConfig
+from wmrl.data.store import RolloutStore
+from wmrl.memory.code_memory import CodeMemoryConfig
+from wmrl.memory.training import MemoryTrainingConfig, train_memory
+from wmrl.training.trainer import TrainingConfig
+from wmrl.vision.base import load_vision
+from wmrl.vision.training import train_vision
+from wmrl.vision.vae import VAEConfig
+from wmrl.vision.vqvae import VQVAEConfig
 
 FRAMES, SHORT = 24_000, 20
 

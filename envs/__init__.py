@@ -1,48 +1,56 @@
-"""Gymnasium environments of wmrl, registered under ``vsg/`` when ``wmrl`` is imported.
+"""Gymnasium environments, registered under ``vsg/`` when :mod:`wmrl` is imported.
 
-- :class:`Task` -- all that is particular to a game; :data:`CAR_RACING`, :func:`find_task`,
-  :func:`register_task`.
-- :class:`CarRacing` -- ``vsg/CarRacing-v3``, Gymnasium's game with a fast drawing of the state.
-- :class:`FrameEnv`, :class:`FrameVectorEnv` -- a task's game as decisions and frames.
-- :class:`LatentEnv`, :class:`LatentVectorEnv` -- the same through a learned eye;
-  ``vsg/CarRacingLatent-v0``.
-- :class:`DreamEnv`, :class:`DreamVectorEnv` -- the game as its memory makes it up;
-  ``vsg/CarRacingDream-v0``.
-- :class:`PlanarArmEnv`, :class:`PlanarArmVectorEnv` -- a planar arm, one pose an episode;
-  ``vsg/PlanarArm-v0``. :class:`Arm` evaluates batches of poses.
-- :class:`PlanarArmLatentEnv`, :class:`PlanarArmLatentVectorEnv` -- the same, posed by a learned
-  encoding; ``vsg/PlanarArmLatent-v0``.
-- :class:`Eye` -- a vision and a memory, opened and checked against a task.
-
-Everything is imported when it is first asked for, so that importing this package needs neither
-torch nor Box2D.
+- :mod:`~wmrl.envs.tasks`: all that is particular to a game (``CAR_RACING``, ``Task``,
+  ``find_task``, ``register_task``, ``rendered_frame``).
+- :mod:`~wmrl.envs.world_model`: a vision and a memory, opened and checked against a task
+  (``Eye``).
+- :mod:`~wmrl.envs.observations`: what a latent or dream environment shows (``View``).
+- :mod:`~wmrl.envs.car_racing`: ``vsg/CarRacing-v3`` (``CarRacing``).
+- :mod:`~wmrl.envs.frames`: a task's game as agent steps and frames (``FrameEnv``,
+  ``FrameVectorEnv``).
+- :mod:`~wmrl.envs.latent`: ``vsg/CarRacingLatent-v0`` (``LatentEnv``, ``LatentVectorEnv``).
+- :mod:`~wmrl.envs.dream`: ``vsg/CarRacingDream-v0`` (``DreamEnv``, ``DreamVectorEnv``).
+- :mod:`~wmrl.envs.planar_arm`: ``vsg/PlanarArm-v0``, ``vsg/PlanarArmLatent-v0`` (``Arm``,
+  ``PlanarArmEnv``, ``PlanarArmLatentEnv``, ``PlanarArmLatentVectorEnv``, ``PlanarArmVectorEnv``,
+  ``ReachObjective``, ``solve_targets``).
+- :mod:`~wmrl.envs.rendering`: windows, videos, pictures (``write_video``).
+- :mod:`~wmrl.envs.autoreset`: Gymnasium's three autoreset modes.
 """
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 if __name__ != "wmrl.envs":  # pragma: no cover
     raise ImportError("this folder is the package 'wmrl.envs': install wmrl and import that")
 
+from typing import TYPE_CHECKING
+
+from wmrl.core.lazy import lazy_exports
+
 if TYPE_CHECKING:
-    from wmrl.envs.arm import Arm
-    from wmrl.envs.car_racing import CarRacing
-    from wmrl.envs.dream import DreamEnv
-    from wmrl.envs.dream_vector import DreamVectorEnv
-    from wmrl.envs.eye import Eye
-    from wmrl.envs.frame_vector import FrameVectorEnv
-    from wmrl.envs.frames import FrameEnv
-    from wmrl.envs.latent import LatentEnv
-    from wmrl.envs.latent_vector import LatentVectorEnv
-    from wmrl.envs.planar_arm import PlanarArmEnv
-    from wmrl.envs.planar_arm_latent import PlanarArmLatentEnv
-    from wmrl.envs.planar_arm_latent_vector import PlanarArmLatentVectorEnv
-    from wmrl.envs.planar_arm_vector import PlanarArmVectorEnv
-    from wmrl.envs.tasks import CAR_RACING, Task, find_task, register_task
+    from wmrl.envs.car_racing.env import CarRacing
+    from wmrl.envs.dream.env import DreamEnv
+    from wmrl.envs.dream.vector import DreamVectorEnv
+    from wmrl.envs.frames.env import FrameEnv
+    from wmrl.envs.frames.vector import FrameVectorEnv
+    from wmrl.envs.latent.env import LatentEnv
+    from wmrl.envs.latent.vector import LatentVectorEnv
+    from wmrl.envs.observations import View
+    from wmrl.envs.planar_arm.arm import Arm
+    from wmrl.envs.planar_arm.env import PlanarArmEnv
+    from wmrl.envs.planar_arm.latent_env import PlanarArmLatentEnv
+    from wmrl.envs.planar_arm.latent_vector import PlanarArmLatentVectorEnv
+    from wmrl.envs.planar_arm.oracle import solve_targets
+    from wmrl.envs.planar_arm.reward import ReachObjective
+    from wmrl.envs.planar_arm.vector import PlanarArmVectorEnv
+    from wmrl.envs.rendering.video import write_video
+    from wmrl.envs.tasks.car_racing import CAR_RACING
+    from wmrl.envs.tasks.registry import find_task, register_task
+    from wmrl.envs.tasks.task import Task, rendered_frame
+    from wmrl.envs.world_model import Eye
+else:
+    __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "CAR_RACING",
     "Arm",
+    "CAR_RACING",
     "CarRacing",
     "DreamEnv",
     "DreamVectorEnv",
@@ -55,37 +63,12 @@ __all__ = [
     "PlanarArmLatentEnv",
     "PlanarArmLatentVectorEnv",
     "PlanarArmVectorEnv",
+    "ReachObjective",
     "Task",
+    "View",
     "find_task",
     "register_task",
+    "rendered_frame",
+    "solve_targets",
+    "write_video",
 ]
-
-_MODULES = {
-    "Arm": "arm",
-    "CAR_RACING": "tasks",
-    "CarRacing": "car_racing",
-    "DreamEnv": "dream",
-    "DreamVectorEnv": "dream_vector",
-    "Eye": "eye",
-    "FrameEnv": "frames",
-    "FrameVectorEnv": "frame_vector",
-    "LatentEnv": "latent",
-    "LatentVectorEnv": "latent_vector",
-    "PlanarArmEnv": "planar_arm",
-    "PlanarArmLatentEnv": "planar_arm_latent",
-    "PlanarArmLatentVectorEnv": "planar_arm_latent_vector",
-    "PlanarArmVectorEnv": "planar_arm_vector",
-    "Task": "tasks",
-    "find_task": "tasks",
-    "register_task": "tasks",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))

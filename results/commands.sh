@@ -14,10 +14,10 @@ wmrl train-controller runs/cma --algorithm cma-es --env dream "${eye[@]}" --gene
 wmrl train-controller runs/real-z "${scratch[@]}" "${eye[@]:0:2}" --memory none
 wmrl train-controller runs/real-zh "${scratch[@]}" "${eye[@]}"
 
-python -m wmrl.scripts.score_table random "car-racing-dream=$run/round-4/driver" \
+python -m wmrl.scripts.release.score_table random "car-racing-dream=$run/round-4/driver" \
   "car-racing-real=$run/real/driver" cma-es-dream=runs/cma/artifact \
   real-z=runs/real-z/artifact real-zh=runs/real-zh/artifact
-python -m wmrl.scripts.ship "$run" --command "wmrl train --hours 1 --seed 0"
+python -m wmrl.scripts.release.car_racing "$run" --command "wmrl train --hours 1 --seed 0"
 wmrl record car-racing-dream --out results/drive.webp --seed 1 --decisions 100 \
   --width 240 --height 180
 
@@ -25,9 +25,9 @@ wmrl record car-racing-dream --out results/drive.webp --seed 1 --decisions 100 \
 symbols=runs/car-racing-symbols
 wmrl train --symbols --out "$symbols" --hours 1 --seed 0
 cp "$symbols/curve.csv" results/curve-symbols.csv
-python -m wmrl.scripts.score_table "car-racing-symbols-dream=$symbols/round-4/driver" \
+python -m wmrl.scripts.release.score_table "car-racing-symbols-dream=$symbols/round-4/driver" \
   "car-racing-symbols-real=$symbols/real/driver"
-python -m wmrl.scripts.ship "$symbols" --command "wmrl train --symbols --hours 1 --seed 0"
+python -m wmrl.scripts.release.car_racing "$symbols" --command "wmrl train --symbols --hours 1 --seed 0"
 wmrl compare-memories "$symbols"/round-*/data --out results/memories
 
 # Earlier experiments. Fashion-MNIST is that of Debian's package dataset-fashion-mnist.

@@ -40,7 +40,8 @@ COMMANDS = {
         "train_memory", "train the memory: what comes next, which is the dream"
     ),
     "compare-memories": Command(
-        "compare_memories", "memories side by side: in symbols or not, LSTM or Transformer"
+        "reproduce.memories.command",
+        "memories side by side: in symbols or not, LSTM or Transformer",
     ),
     "train-controller": Command("train_controller", "train a controller, in a dream or for real"),
     "search-elites": Command(
@@ -50,29 +51,33 @@ COMMANDS = {
     "evaluate": Command("evaluate", "score an agent on fixed seeds in the unmodified game"),
     "record": Command("record", "film an agent: real frame, reconstruction and dream side by side"),
     "reproduce kl": Command(
-        "reproduce_kl", "a Gaussian that learns to be another by KL(q‖p): what works, what can't"
+        "reproduce.kl.command",
+        "a Gaussian that learns to be another by KL(q‖p): what works, what can't",
     ),
     "reproduce vqvae": Command(
-        "reproduce_vqvae", "VQ-VAEs and priors over their codes, on digits and clothes"
+        "reproduce.vqvae.command", "VQ-VAEs and priors over their codes, on digits and clothes"
     ),
     "reproduce dde": Command(
-        "reproduce_dde", "elites of planar arms: MAP-Elites with a learned encoding, and others"
+        "reproduce.dde.command",
+        "elites of planar arms: MAP-Elites with a learned encoding, and others",
     ),
     "reproduce reuse": Command(
-        "reproduce_reuse", "targets for a planar arm, searched for in what its elites taught"
+        "reproduce.reuse.command",
+        "targets for a planar arm, searched for in what its elites taught",
     ),
     "reproduce codebook": Command(
-        "reproduce_codebook", "whether codes of elites align, and what keeps them apart"
+        "reproduce.codebook.command", "whether codes of elites align, and what keeps them apart"
     ),
     "reproduce drivers": Command(
-        "reproduce_drivers", "elites that drive, and an eye that learns from what they see"
+        "reproduce.drivers.command", "elites that drive, and an eye that learns from what they see"
     ),
     "reproduce policies": Command(
-        "reproduce_policies",
+        "reproduce.policies.command",
         "CMA-ES, variational search and PPO in one dream, and a posterior's drivers",
     ),
     "reproduce binary-vae": Command(
-        "reproduce_binary_vae", "a VAE for binary vectors, in two regimes of its learning rate"
+        "reproduce.binary_vae.command",
+        "a VAE for binary vectors, in two regimes of its learning rate",
     ),
 }
 

@@ -46,9 +46,9 @@ class Args:
 def main(args: Args) -> None:
     """Collects, and says what the store holds then."""
     from wmrl.agents.agent import Agent
-    from wmrl.agents.behaviour import NoisyBehaviour
-    from wmrl.agents.collection import BEHAVIOURS, collect
-    from wmrl.agents.driver import open_driver
+    from wmrl.agents.rollouts.collection import BEHAVIOURS, collect
+    from wmrl.agents.rollouts.exploration import NoisyBehaviour
+    from wmrl.agents.world_model_ref import open_driver
 
     policy: Agent | str = args.policy
     eye = None

@@ -28,7 +28,7 @@ class Args:
 
 def main(args: Args) -> None:
     """Writes the picture and says where it is."""
-    from wmrl.metrics import read_metrics
+    from wmrl.training.metrics import read_metrics
 
     need("matplotlib")
     from matplotlib.figure import Figure
@@ -59,7 +59,7 @@ def main(args: Args) -> None:
 
 def draw_curve(panel: "Axes", run: Path, column: str, label: str, style: str = "-") -> None:
     """Draws one column of a run over its steps, where it has that column."""
-    from wmrl.metrics import read_metrics
+    from wmrl.training.metrics import read_metrics
 
     rows = [row for row in read_metrics(run / "metrics.csv") if column in row]
     if rows:

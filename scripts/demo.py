@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from wmrl.agents.agent import Agent
     from wmrl.agents.evaluation import EvaluationResult
-    from wmrl.envs.eye import Eye
+    from wmrl.envs.world_model import Eye
 
 _FRESH, _RANDOM = "fresh", "random"
 
@@ -61,7 +61,7 @@ def main(args: Args) -> None:
     """Runs the demonstration."""
     from rich.console import Console
 
-    from wmrl.agents.driver import open_driver
+    from wmrl.agents.world_model_ref import open_driver
 
     console, started = Console(), time.perf_counter()
     # The trained drivers come first, so that a missing one is known before any work is done.
@@ -80,7 +80,7 @@ def main(args: Args) -> None:
 def _open_eye(args: Args, console: "Console") -> "Eye":
     import gymnasium as gym
 
-    from wmrl.envs.eye import Eye
+    from wmrl.envs.world_model import Eye
 
     console.rule("1  Opening CarRacing through a learned eye")
     eye = Eye.open("car-racing", args.vision, args.memory, device=args.device)
@@ -96,9 +96,9 @@ def _open_eye(args: Args, console: "Console") -> "Eye":
 
 
 def _learn(args: Args, eye: "Eye", console: "Console") -> "Agent":
-    from wmrl.agents.cma_es import CMAES, CMAESConfig
-    from wmrl.agents.eye_entry import eye_entry
-    from wmrl.agents.fitness import DreamFitness, DreamFitnessConfig
+    from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
+    from wmrl.agents.policy_search.fitness import DreamFitness, DreamFitnessConfig
+    from wmrl.agents.world_model_ref import eye_entry
 
     console.rule("2  Learning to drive in a dream (CMA-ES)")
     # Noise on the actions keeps a deterministic controller from living on the dream's mistakes.
@@ -137,7 +137,7 @@ def _score(args: Args, name: str, agent: "Agent", eye: "Eye") -> _Driver:
 
 def _score_random(args: Args) -> _Driver:
     from wmrl.agents.evaluation import RANDOM, evaluate
-    from wmrl.envs.tasks import find_task
+    from wmrl.envs.tasks.registry import find_task
 
     base = find_task("car-racing").env_id
     real = evaluate(RANDOM, episodes=args.episodes, base=base, progress=True)
@@ -169,8 +169,8 @@ def _written(result: "EvaluationResult | None") -> str:
 def _film(args: Args, drivers: list[_Driver], console: "Console") -> None:
     import torch
 
-    from wmrl.agents.recording import FilmConfig, record
     from wmrl.agents.seeds import EVALUATION_SEEDS
+    from wmrl.agents.video import FilmConfig, record
 
     torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
     console.rule("5  Films: the game, what the eye keeps of it, and the dream")

@@ -112,7 +112,7 @@ def check_devices() -> Iterator[Check]:
     """What torch can compute on."""
     import torch
 
-    from wmrl.device import resolve_device
+    from wmrl.core.device import resolve_device
 
     chosen = resolve_device("auto")
     yield Check("device", "ok", f"device='auto' is {str(chosen)!r}")
@@ -154,7 +154,7 @@ def check_videos() -> Iterator[Check]:
     """Whether films can be written."""
     import imageio_ffmpeg
 
-    from wmrl.envs.video import write_video
+    from wmrl.envs.rendering.video import write_video
 
     frames = [np.full((64, 64, 3), value, np.uint8) for value in (0, 255)]
     with tempfile.TemporaryDirectory() as folder:
@@ -164,7 +164,7 @@ def check_videos() -> Iterator[Check]:
 
 def check_artifacts() -> Iterator[Check]:
     """Whether the shipped artifacts are there, whole, and fit each other."""
-    from wmrl.artifact import Artifact, ArtifactError, load_artifact, shipped_artifacts
+    from wmrl.storage.artifact import Artifact, ArtifactError, load_artifact, shipped_artifacts
 
     loaded: dict[str, Artifact] = {}
     for name in dict.fromkeys((*SHIPPED_NAMES, *shipped_artifacts())):

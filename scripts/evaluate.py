@@ -51,9 +51,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Scores, prints the score and writes the returns."""
-    from wmrl.agents.driver import open_driver
     from wmrl.agents.evaluation import RANDOM, evaluate, evaluate_dream
-    from wmrl.artifact import SHIPPED, load_artifact
+    from wmrl.agents.world_model_ref import open_driver
+    from wmrl.storage.artifact import SHIPPED, load_artifact
 
     agent: Agent | str = RANDOM
     eye, digest, path = None, "", Path(RANDOM)

@@ -9,8 +9,8 @@ import numpy as np
 import tyro
 
 if TYPE_CHECKING:
-    from wmrl.store import RolloutStore
-    from wmrl.store_report import StoreReport
+    from wmrl.data.statistics import StoreReport
+    from wmrl.data.store import RolloutStore
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Args:
 
 def main(args: Args) -> None:
     """Prints the report, and writes the pictures that were asked for."""
-    from wmrl.store import RolloutStore
-    from wmrl.store_report import report_store
+    from wmrl.data.statistics import report_store
+    from wmrl.data.store import RolloutStore
 
     store = RolloutStore(args.store)
     report = report_store(store)
@@ -80,15 +80,15 @@ def _print(store: "RolloutStore", report: "StoreReport") -> None:
 def _write_pictures(
     store: "RolloutStore", shown: list[int], out: Path, args: Args
 ) -> Iterator[Path]:
-    from wmrl.envs.contact_sheet import contact_sheet, write_picture
-    from wmrl.envs.video import write_video
+    from wmrl.envs.rendering.contact_sheet import draw_contact_sheet, write_picture
+    from wmrl.envs.rendering.video import write_video
 
     rows = []
     for index in shown:
         frames = store.frames(index)
         columns = np.linspace(0, len(frames) - 1, args.columns).round().astype(int)
         rows.append(frames[np.unique(columns)])
-    yield write_picture(out / "contact-sheet.png", contact_sheet(rows, scale=2))
+    yield write_picture(out / "contact-sheet.png", draw_contact_sheet(rows, scale=2))
     film = (
         frame.repeat(args.scale, axis=0).repeat(args.scale, axis=1)
         for index in shown

@@ -15,8 +15,8 @@ import numpy as np
 import tyro
 
 if TYPE_CHECKING:
-    from wmrl.envs.keyboard import Keyboard
-    from wmrl.envs.panels import Panel
+    from wmrl.envs.rendering.panels import Panel
+    from wmrl.scripts.keyboard import Keyboard
 
 # Real games are shown at least this often a second, whatever a decision of the agents lasts.
 _FPS = 25.0
@@ -50,7 +50,7 @@ def main(args: Args) -> None:
     """Plays until the player quits."""
     import torch
 
-    from wmrl.envs.video import check_video_path, write_video
+    from wmrl.envs.rendering.video import check_video_path, write_video
 
     torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
     if args.out is not None:
@@ -83,10 +83,10 @@ class _Game:
 
 
 def _open_real(args: Args) -> _Game:
-    from wmrl.envs.frames import FrameEnv
-    from wmrl.envs.panels import AMBER, BLUE
-    from wmrl.envs.tasks import find_task
-    from wmrl.vision import load_vision
+    from wmrl.envs.frames.env import FrameEnv
+    from wmrl.envs.rendering.panels import AMBER, BLUE
+    from wmrl.envs.tasks.registry import find_task
+    from wmrl.vision.base import load_vision
 
     task = find_task(args.task)
     vision = load_vision(args.vision, device=args.device)
@@ -104,8 +104,8 @@ def _open_real(args: Args) -> _Game:
 
 
 def _open_dream(args: Args) -> _Game:
-    from wmrl.envs.dream import DreamEnv
-    from wmrl.envs.panels import VIOLET
+    from wmrl.envs.dream.env import DreamEnv
+    from wmrl.envs.rendering.panels import VIOLET
 
     env = DreamEnv(
         task=args.task,
@@ -125,9 +125,9 @@ def _open_dream(args: Args) -> _Game:
 
 def _play(game: _Game, args: Args) -> Iterator[np.ndarray]:
     """Shows frames in a window and yields them, until the player quits."""
-    from wmrl.envs.keyboard import Keyboard
-    from wmrl.envs.panels import PanelDrawer
-    from wmrl.envs.window import Window
+    from wmrl.envs.rendering.panels import PanelDrawer
+    from wmrl.envs.rendering.window import Window
+    from wmrl.scripts.keyboard import Keyboard
 
     size = game.env.action_space.sample().size
     names = game.action_names or tuple(f"a{i}" for i in range(size))
@@ -147,7 +147,7 @@ def _play(game: _Game, args: Args) -> Iterator[np.ndarray]:
 
 def _episode(game: _Game, keyboard: "Keyboard", seed: int | None) -> "Iterator[list[Panel]]":
     """Drives one episode, and shows its end until the player wants another."""
-    from wmrl.envs.panels import Panel
+    from wmrl.envs.rendering.panels import Panel
 
     observation, _ = game.env.reset(seed=seed)
     score, steps, reward, over = 0.0, 0, 0.0, False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from wmrl.agents.recording import FilmConfig
+from wmrl.agents.video import FilmConfig
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ def main(args: Args) -> None:
     """Writes the film and prints what it shows."""
     import torch
 
-    from wmrl.agents.driver import open_driver
-    from wmrl.agents.recording import record
+    from wmrl.agents.video import record
+    from wmrl.agents.world_model_ref import open_driver
 
     torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
     agent, eye = open_driver(args.agent, vision=args.vision, memory=args.memory, device=args.device)

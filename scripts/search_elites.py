@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from wmrl.agents.elites import ArchiveConfig
-    from wmrl.envs.arm import Arm
+    from wmrl.agents.quality_diversity.archive import ArchiveConfig
+    from wmrl.envs.planar_arm.arm import Arm
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Searches, writes what it found, and says how good it is."""
-    from wmrl.agents.elite_search import EliteSearchConfig, search_elites
-    from wmrl.agents.problems import ArmProblem
-    from wmrl.envs.arm import Arm
+    from wmrl.agents.quality_diversity.problems import ArmProblem
+    from wmrl.agents.quality_diversity.search import EliteSearchConfig, search_elites
+    from wmrl.envs.planar_arm.arm import Arm
 
     arm = Arm(
         joints=args.joints,
@@ -93,8 +93,8 @@ def main(args: Args) -> None:
 
 
 def _archive(args: Args, arm: "Arm") -> "ArchiveConfig":
-    from wmrl.agents.elites import ArchiveConfig
-    from wmrl.agents.problems import least_objective
+    from wmrl.agents.quality_diversity.archive import ArchiveConfig
+    from wmrl.agents.quality_diversity.problems import least_objective
 
     least = least_objective(arm, args.objective)
     worst = least if args.worst is None else args.worst

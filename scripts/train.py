@@ -41,8 +41,8 @@ def main(args: Args) -> None:
     """Trains, and says where things are."""
     from dataclasses import replace
 
-    from wmrl.agents.pipeline import train
-    from wmrl.agents.plan import TrainingPlan
+    from wmrl.agents.pipeline.loop import train
+    from wmrl.agents.pipeline.plan import TrainingPlan
 
     plan = TrainingPlan.for_hours(args.hours, symbols=args.symbols)
     plan = replace(plan, rounds=args.rounds)

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import tyro
 
 if TYPE_CHECKING:
-    from wmrl.agents.agent import Agent
-    from wmrl.agents.cma_es import CMAES
-    from wmrl.agents.evaluator import Evaluator
-    from wmrl.agents.ppo import PPOLearner
-    from wmrl.agents.variational_search import VariationalSearch
-    from wmrl.envs.eye import Eye
+    from wmrl.agents.agent import Agent, Evaluator
+    from wmrl.agents.policy_search.cma_es import CMAES
+    from wmrl.agents.policy_search.variational import VariationalSearch
+    from wmrl.agents.ppo.learner import PPOLearner
+    from wmrl.envs.world_model import Eye
 
 
 T = TypeVar("T")
@@ -137,8 +136,8 @@ _OF_DREAMS = ("temperature", "dropout", "action_noise", "saturation_penalty")
 
 def main(args: Args) -> None:
     """Trains, writes the agent and says where it is."""
-    from wmrl.agents.loading import load_agent
-    from wmrl.envs.eye import Eye
+    from wmrl.agents.agent import load_agent
+    from wmrl.envs.world_model import Eye
 
     _check_own(args)
     if args.score_every is not None and args.score_every < 1:
@@ -164,15 +163,15 @@ def _evolution(
     args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack
 ) -> "CMAES | VariationalSearch":
     """What tries whole controllers."""
-    from wmrl.agents.cma_es import CMAES, CMAESConfig
     from wmrl.agents.controller import ControllerAgent
-    from wmrl.agents.fitness import (
+    from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
+    from wmrl.agents.policy_search.fitness import (
         DreamFitness,
         DreamFitnessConfig,
         RealFitness,
         RealFitnessConfig,
     )
-    from wmrl.agents.variational_search import VariationalSearch, VariationalSearchConfig
+    from wmrl.agents.policy_search.variational import VariationalSearch, VariationalSearchConfig
 
     if init is not None and not isinstance(init, ControllerAgent):
         raise ValueError(
@@ -216,9 +215,9 @@ def _evolution(
 def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -> "PPOLearner":
     from gymnasium.vector import AutoresetMode, VectorEnv
 
-    from wmrl.agents.ppo import PPOConfig, PPOLearner
-    from wmrl.envs.dream_vector import DreamVectorEnv
-    from wmrl.envs.latent_vector import LatentVectorEnv
+    from wmrl.agents.ppo.learner import PPOConfig, PPOLearner
+    from wmrl.envs.dream.vector import DreamVectorEnv
+    from wmrl.envs.latent.vector import LatentVectorEnv
 
     names = ("steps", "learning_rate", "learning_rate_final", "log_std", "log_std_final")
     options = _options(args, *names, "hidden_sizes")
@@ -297,7 +296,7 @@ def _given(value: T | None, otherwise: T) -> T:
 
 
 def _entry(args: Args, eye: "Eye") -> dict[str, Any]:
-    from wmrl.agents.eye_entry import eye_entry, lasting_name
+    from wmrl.agents.world_model_ref import eye_entry, lasting_name
 
     return eye_entry(
         eye,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from wmrl.code_memory import CodeMemoryConfig
-    from wmrl.mdn_rnn import MDNRNNConfig
-    from wmrl.train_memory import MemoryTrainingConfig
+    from wmrl.memory.code_memory import CodeMemoryConfig
+    from wmrl.memory.mdn_rnn import MDNRNNConfig
+    from wmrl.memory.training import MemoryTrainingConfig
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Trains, and prints the held-out figures."""
-    from wmrl.store import RolloutStore
-    from wmrl.train_ensemble import train_ensemble
-    from wmrl.train_memory import train_memory
-    from wmrl.vision import load_vision
+    from wmrl.data.store import RolloutStore
+    from wmrl.memory.training import train_ensemble, train_memory
+    from wmrl.vision.base import load_vision
 
     if args.members > 1 and args.init is not None:
         raise ValueError("init: an ensemble's members start afresh; leave --init or --members out")
@@ -113,8 +112,8 @@ def main(args: Args) -> None:
 
 
 def _model(args: Args) -> "MDNRNNConfig | CodeMemoryConfig":
-    from wmrl.code_memory import CodeMemoryConfig
-    from wmrl.mdn_rnn import MDNRNNConfig
+    from wmrl.memory.code_memory import CodeMemoryConfig
+    from wmrl.memory.mdn_rnn import MDNRNNConfig
 
     shared: dict[str, Any] = {
         "dropout": args.dropout,
@@ -129,8 +128,8 @@ def _model(args: Args) -> "MDNRNNConfig | CodeMemoryConfig":
 
 
 def _training(args: Args) -> "MemoryTrainingConfig":
-    from wmrl.dream_starts import DreamStartsConfig
-    from wmrl.train_memory import MemoryTrainingConfig
+    from wmrl.memory.start_states import DreamStartsConfig
+    from wmrl.memory.training import MemoryTrainingConfig
 
     given: dict[str, Any] = {"batch_size": args.batch_size, "learning_rate": args.learning_rate}
     make = MemoryTrainingConfig if args.kind == "mdn" else MemoryTrainingConfig.symbols

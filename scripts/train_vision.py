@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 if TYPE_CHECKING:
-    from wmrl.vae import VAEConfig
-    from wmrl.vqvae import VQVAEConfig
+    from wmrl.vision.vae import VAEConfig
+    from wmrl.vision.vqvae import VQVAEConfig
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Args:
 
 def main(args: Args) -> None:
     """Trains, and prints the held-out figures."""
-    from wmrl.store import RolloutStore
-    from wmrl.train_vision import train_vision
-    from wmrl.training import TrainingConfig
+    from wmrl.data.store import RolloutStore
+    from wmrl.training.trainer import TrainingConfig
+    from wmrl.vision.training import train_vision
 
     train_vision(
         [RolloutStore(path) for path in args.stores],
@@ -88,8 +88,8 @@ def main(args: Args) -> None:
 
 
 def _model(args: Args) -> "VAEConfig | VQVAEConfig":
-    from wmrl.vae import VAEConfig
-    from wmrl.vqvae import VQVAEConfig
+    from wmrl.vision.vae import VAEConfig
+    from wmrl.vision.vqvae import VQVAEConfig
 
     if args.kind == "vae":
         return VAEConfig(width=args.width, latent_size=args.latent_size, kl_floor=args.kl_floor)

@@ -1,4 +1,4 @@
-"""Tiny artifacts and a second game that every test can use."""
+"""Tiny artifacts, rollouts, agents and games that every test can use."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
 
-from wmrl.code_memory import CodeMemory, CodeMemoryConfig
-from wmrl.envs.tasks import CAR_RACING, Task, rendered_frame
-from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
-from wmrl.vae import VAE, VAEConfig
-from wmrl.vqvae import VQVAE, VQVAEConfig
+from wmrl.agents.controller import ControllerAgent, ControllerConfig
+from wmrl.data.store import Episode, RolloutStore, StoreMetadata
+from wmrl.envs.tasks.car_racing import CAR_RACING
+from wmrl.envs.tasks.task import Task, rendered_frame
+from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig
+from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
+from wmrl.vision.vae import VAE, VAEConfig
+from wmrl.vision.vqvae import VQVAE, VQVAEConfig
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame windows without a screen
 # The models are tiny, and pytest has as many processes as there are cores.
@@ -125,3 +130,159 @@ def _one_thread() -> Iterator[None]:
     """Whatever a test sets, the next one runs on one thread again."""
     yield
     torch.set_num_threads(1)
+
+
+class MatchVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+    """Say what you see: reward 1 − |a − o|², where o is drawn anew each step.
+
+    An episode is truncated after ``horizon`` steps, so the best return is ``horizon``. Where
+    ``o[0] > deadly`` the next step also terminates. Every slot has a stream of its own.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 8,
+        *,
+        horizon: int = 10,
+        deadly: float = 2.0,
+        autoreset_mode: AutoresetMode = AutoresetMode.SAME_STEP,
+    ) -> None:
+        self.num_envs = num_envs
+        self.render_mode = None
+        self.metadata = {"autoreset_mode": autoreset_mode}
+        self.single_observation_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
+        self.observation_space = gym.vector.utils.batch_space(
+            self.single_observation_space, num_envs
+        )
+        self.action_space = gym.vector.utils.batch_space(self.single_action_space, num_envs)
+        self.horizon, self.deadly = horizon, deadly
+        self.streams = [np.random.default_rng(slot) for slot in range(num_envs)]
+        self.time = np.zeros(num_envs, np.int64)
+        self.seen = np.zeros((num_envs, 2), np.float32)
+        self.idle = np.ones(num_envs, np.bool_)
+
+    def reset(
+        self, *, seed: Any = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, np.bool_))
+        if seed is None or isinstance(seed, int):
+            seed = [None if seed is None else seed + slot for slot in range(self.num_envs)]
+        for slot in np.flatnonzero(mask):
+            if seed[slot] is not None:
+                self.streams[slot] = np.random.default_rng(seed[slot])
+            self._look(slot)
+        self.time[mask] = 0
+        self.idle[mask] = False
+        return self.seen, {}
+
+    def step(self, actions: np.ndarray) -> Any:
+        assert actions.shape == (self.num_envs, 2)
+        assert np.abs(actions).max() <= 1
+        rewards = 1.0 - ((actions - self.seen) ** 2).sum(1)
+        rewards[self.idle] = 0.0
+        terminated = (self.seen[:, 0] > self.deadly) & ~self.idle
+        self.time += 1
+        for slot in range(self.num_envs):
+            self._look(slot)
+        truncated = (self.time >= self.horizon) & ~self.idle
+        ended = terminated | truncated
+        info: dict[str, Any] = {}
+        if self.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP and ended.any():
+            final = np.full(self.num_envs, None, dtype=object)
+            for slot in np.flatnonzero(ended):
+                final[slot] = self.seen[slot].copy()
+            info = {
+                "final_obs": final,
+                "_final_obs": ended,
+                "final_info": {"time": self.time.copy(), "_time": ended},
+            }
+            self.reset(options={"reset_mask": ended})
+        else:
+            self.idle = self.idle | ended
+        return self.seen, rewards, terminated, truncated, info
+
+    def _look(self, slot: int) -> None:
+        self.seen[slot] = self.streams[slot].uniform(-1.0, 1.0, 2)
+
+
+@pytest.fixture
+def match_env() -> type[MatchVectorEnv]:
+    """The class of the toy game."""
+    return MatchVectorEnv
+
+
+MakeRollouts = Callable[..., RolloutStore]
+
+
+def bar_episode(length: int, seed: int) -> Episode:
+    """A bright bar on a dark ground, moved by the action; the right half of the screen pays."""
+    generator = np.random.default_rng(seed)
+    actions = generator.uniform(-1, 1, (length, 2)).astype(np.float32)
+    place = np.clip(30 + np.concatenate(([0], np.cumsum(8 * actions[:, 0]))), 0, 56).astype(int)
+    frames = np.full((length + 1, 64, 64, 3), 40, np.uint8)
+    for frame, x in zip(frames, place, strict=True):
+        frame[:, x : x + 8] = (220, 120, 60)
+    return Episode(
+        frames=frames,
+        actions=actions,
+        rewards=np.where(place[1:] > 28, 3.0, -0.1).astype(np.float32),
+        terminated=seed % 2 == 0,
+        truncated=seed % 2 == 1,
+        info={"seed": seed},
+    )
+
+
+@pytest.fixture(scope="session")
+def make_rollouts(tmp_path_factory: pytest.TempPathFactory) -> MakeRollouts:
+    """Writes a store: ``make_rollouts(lengths=(20, 9), task="bar", seed=0)``."""
+
+    def make(
+        lengths: tuple[int, ...] = (24, 9, 17, 30),
+        *,
+        task: str = "bar",
+        warmup_frames: int = 0,
+        seed: int = 0,
+    ) -> RolloutStore:
+        path: Path = tmp_path_factory.mktemp("rollouts") / "store"
+        metadata = StoreMetadata(
+            task=task,
+            frame_shape=(64, 64, 3),
+            action_size=2,
+            frame_skip=4,
+            warmup_frames=warmup_frames,
+            policy={"name": "test"},
+        )
+        store = RolloutStore(path, "a", metadata=metadata)
+        for index, length in enumerate(lengths):
+            store.write(index, bar_episode(length, 100 * seed + index))
+        return store
+
+    return make
+
+
+@pytest.fixture
+def make_driver(tmp_path: Path) -> Callable[..., Path]:
+    """Saves a controller with random weights that looks through a tiny eye."""
+
+    def make(tiny: Any) -> Path:
+        config = ControllerConfig(observation_size=24, action_size=2)
+        eye = {
+            "task": "car-racing",
+            "vision": str(tiny.vision),
+            "memory": str(tiny.memory),
+            "vision_digest": tiny.vision_digest,
+            "memory_digest": tiny.memory_digest,
+            "frame_skip": 4,
+        }
+        weights = np.random.default_rng(0).normal(size=config.parameter_count)
+        ControllerAgent(config, weights, eye=eye).save(tmp_path / "driver")
+        return tmp_path / "driver"
+
+    return make
+
+
+@pytest.fixture
+def driver_path(make_driver: Callable[..., Path], tiny: Any) -> Path:
+    """A saved controller that looks through the tiny eye."""
+    return make_driver(tiny)

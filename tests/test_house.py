@@ -1,14 +1,33 @@
-"""The house: packaging, import times' causes, and what the tree must not hold."""
+"""The house: packaging, doors, import times' causes, and what the tree must not hold."""
 
+import ast
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {"wmrl": "wmrl", "wmrl.envs": "envs", "wmrl.agents": "agents", "wmrl.scripts": "scripts"}
+FLOORS = {"wmrl": "wmrl", "wmrl.envs": "envs", "wmrl.agents": "agents", "wmrl.scripts": "scripts"}
+SOURCES = [path for folder in FLOORS.values() for path in sorted((ROOT / folder).rglob("*.py"))]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+HEAVY = ("torch", "Box2D", "cv2", "numba", "stable_baselines3", "zarr", "ribs")
+
+
+def packages() -> dict[str, Path]:
+    """Folder of every package in the tree, by its import name."""
+    return {
+        ".".join((package, *path.parent.relative_to(ROOT / folder).parts)): path.parent
+        for package, folder in FLOORS.items()
+        for path in sorted((ROOT / folder).rglob("__init__.py"))
+    }
+
+
+DOORS = [
+    name for name in packages() if "lazy_exports(" in (packages()[name] / "__init__.py").read_text()
+]
 
 
 def run_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -17,20 +36,64 @@ def run_python(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_there_is_a_tree_to_look_at() -> None:
+    assert len(SOURCES) > 150
+    assert len(DOORS) > 20
+
+
 def test_declared_packages_are_the_folders() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert declared["package-dir"] == FOLDERS
-    assert declared["packages"] == list(FOLDERS)
-    for folder in FOLDERS.values():
-        inner = [path.parent for path in (ROOT / folder).glob("*/**/__init__.py")]
-        assert not inner, f"undeclared packages: {inner}"
+    assert SETTINGS["setuptools"]["package-dir"] == FLOORS
+    assert SETTINGS["setuptools"]["packages"] == list(packages())
+    for path in SOURCES:
+        assert (path.parent / "__init__.py").exists(), f"{path.parent} is no package"
 
 
-def test_every_module_belongs_to_the_contract_of_floors() -> None:
-    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    ground = set(contract["contracts"][0]["layers"][-1].split(" : "))
-    modules = {path.stem for path in (ROOT / "wmrl").glob("*.py")} - {"__init__"}
-    assert ground == modules
+def test_no_room_is_a_hall() -> None:
+    for name, folder in packages().items():
+        modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        rooms = [path for path in folder.iterdir() if (path / "__init__.py").exists()]
+        most = {"wmrl.scripts": 30}.get(name, 16 if name in FLOORS else 14)
+        assert len(modules) + len(rooms) <= most, f"{name} has {len(modules)} + {len(rooms)}"
+
+
+def test_every_room_has_its_place_in_a_contract() -> None:
+    contracts = SETTINGS["importlinter"]["contracts"]
+    placed = set()
+    for contract in contracts:
+        assert contract["exhaustive"]
+        assert not contract.get("ignore_imports"), contract["name"]
+        (container,) = contract["containers"]
+        for layer in contract["layers"]:
+            placed |= {f"{container}.{room.strip()}" for room in layer.split(":")}
+    # Which experiment a module belongs to is all that there is to say inside of one.
+    inside = {name for name in packages() if name.startswith("wmrl.scripts.reproduce.")}
+    assert set(packages()) - {"wmrl"} <= placed | inside
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_doors_lead_to_what_they_promise(name: str) -> None:
+    door = import_module(name)
+    assert dir(door) == sorted(door.__all__)
+    summary, _, index = (door.__doc__ or "").partition("\n")
+    assert summary.endswith((".", "``."))
+    for export in door.__all__:
+        assert getattr(door, export) is not None
+        assert f"``{export}``" in index, f"{name}: {export} is not in the list of what is there"
+        # A submodule of that name would take its place once it is imported.
+        assert not (packages()[name] / f"{export}.py").exists()
+        assert not (packages()[name] / export).exists()
+    with pytest.raises(AttributeError, match="has no attribute 'nothing_like_it'"):
+        door.nothing_like_it  # noqa: B018
+
+
+def test_doors_are_quick(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom importlib import import_module\n"
+        f"for name in {DOORS}: import_module(name)\n"
+        f"print([module for module in {HEAVY} if module in sys.modules])"
+    )
+    result = run_python(code, tmp_path)
+    assert result.stdout.strip() == "[]", result.stderr
 
 
 @pytest.mark.parametrize("name", ["envs", "agents", "scripts"])
@@ -45,8 +108,7 @@ def test_import_registers_without_torch(tmp_path: Path) -> None:
         "import sys, wmrl, gymnasium;"
         "ids = sorted(i for i in gymnasium.registry if i.startswith('vsg/'));"
         "print(*ids);"
-        "heavy = {'torch', 'Box2D', 'cv2', 'numba', 'stable_baselines3', 'zarr'};"
-        "print(sorted(heavy & set(sys.modules)))"
+        f"print(sorted(set({HEAVY}) & set(sys.modules)))"
     )
     result = run_python(code, tmp_path)
     assert result.stdout.splitlines() == [
@@ -58,7 +120,49 @@ def test_import_registers_without_torch(tmp_path: Path) -> None:
 
 def test_no_pickle_in_the_library() -> None:
     forbidden = ("import pickle", "torch.load(", "allow_pickle=True", "cloudpickle.load")
-    for folder in FOLDERS.values():
-        for path in (ROOT / folder).glob("*.py"):
-            text = path.read_text()
-            assert not [word for word in forbidden if word in text], path
+    for path in SOURCES:
+        text = path.read_text()
+        assert not [word for word in forbidden if word in text], path
+
+
+def test_the_library_imports_no_experiment() -> None:
+    for path in SOURCES:
+        if path.is_relative_to(ROOT / "scripts"):
+            continue
+        assert "wmrl.scripts" not in imported_modules(path), path
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Modules and packages that a file imports anywhere, with all that they are in."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            found |= {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+    return found
+
+
+def deep_imports(code: str) -> list[str]:
+    """Lines of Python that import from a module instead of a door."""
+    doors = {*FLOORS, *DOORS}
+    return [
+        line
+        for line in code.splitlines()
+        if (words := line.split())[:1] in (["from"], ["import"])
+        and words[1].split(".")[0] == "wmrl"
+        and words[1] not in doors
+    ]
+
+
+@pytest.mark.parametrize("page", [path.name for path in sorted(ROOT.glob("*.md"))])
+def test_pages_import_from_doors(page: str) -> None:
+    assert not deep_imports((ROOT / page).read_text())
+
+
+def test_deep_imports_are_noticed() -> None:
+    assert deep_imports("from wmrl.vision.vae import VAE\nfrom wmrl.vision import VAE") == [
+        "from wmrl.vision.vae import VAE"
+    ]

@@ -5,9 +5,9 @@ grounding) with Gymnasium. It imports neither torch nor Box2D: those are loaded 
 
 Floors, each of which imports only those below it:
 
-- :mod:`wmrl` -- what is learned and how it lasts: vision (:mod:`wmrl.vision`,
-  :mod:`wmrl.vae`), memory (:mod:`wmrl.memory`, :mod:`wmrl.mdn_rnn`), the pure dream step
-  (:mod:`wmrl.dream`), the rollout store (:mod:`wmrl.store`), artifacts (:mod:`wmrl.artifact`).
+- :mod:`wmrl` -- what is learned and how it lasts: vision (:mod:`wmrl.vision.base`,
+  :mod:`wmrl.vision.vae`), memory (:mod:`wmrl.memory.base`, :mod:`wmrl.memory.mdn_rnn`), the pure dream step
+  (:mod:`wmrl.dream`), the rollout store (:mod:`wmrl.data.store`), artifacts (:mod:`wmrl.storage.artifact`).
 - :mod:`wmrl.envs` -- Gymnasium environments, tasks, videos.
 - :mod:`wmrl.agents` -- controllers, learners, collection, evaluation.
 - :mod:`wmrl.scripts` -- the ``wmrl`` command.
@@ -25,33 +25,33 @@ def _register_environments() -> None:
         return
     _register(
         "vsg/CarRacing-v3",
-        entry_point="wmrl.envs.car_racing:CarRacing",
+        entry_point="wmrl.envs.car_racing.env:CarRacing",
         max_episode_steps=1000,
         reward_threshold=900,
     )
     _register(
         "vsg/CarRacingLatent-v0",
-        entry_point="wmrl.envs.latent:LatentEnv",
-        vector_entry_point="wmrl.envs.latent_vector:LatentVectorEnv",
+        entry_point="wmrl.envs.latent.env:LatentEnv",
+        vector_entry_point="wmrl.envs.latent.vector:LatentVectorEnv",
         reward_threshold=900,
         kwargs={"task": "car-racing"},
     )
     _register(
         "vsg/CarRacingDream-v0",
-        entry_point="wmrl.envs.dream:DreamEnv",
-        vector_entry_point="wmrl.envs.dream_vector:DreamVectorEnv",
+        entry_point="wmrl.envs.dream.env:DreamEnv",
+        vector_entry_point="wmrl.envs.dream.vector:DreamVectorEnv",
         max_episode_steps=250,
         kwargs={"task": "car-racing"},
     )
     _register(
         "vsg/PlanarArm-v0",
-        entry_point="wmrl.envs.planar_arm:PlanarArmEnv",
-        vector_entry_point="wmrl.envs.planar_arm_vector:PlanarArmVectorEnv",
+        entry_point="wmrl.envs.planar_arm.env:PlanarArmEnv",
+        vector_entry_point="wmrl.envs.planar_arm.vector:PlanarArmVectorEnv",
     )
     _register(
         "vsg/PlanarArmLatent-v0",
-        entry_point="wmrl.envs.planar_arm_latent:PlanarArmLatentEnv",
-        vector_entry_point="wmrl.envs.planar_arm_latent_vector:PlanarArmLatentVectorEnv",
+        entry_point="wmrl.envs.planar_arm.latent_env:PlanarArmLatentEnv",
+        vector_entry_point="wmrl.envs.planar_arm.latent_vector:PlanarArmLatentVectorEnv",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from wmrl.memory import Memory, MemoryState
+from wmrl.memory.base import Memory, MemoryState
 
 
 class DreamState(NamedTuple):

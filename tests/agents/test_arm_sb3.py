@@ -11,9 +11,9 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 
 import wmrl  # noqa: F401 - registers the environments
-from wmrl.encoding_trainer import EncodingTrainer, EncodingTrainingConfig
-from wmrl.vector_vae import VectorVAE, VectorVAEConfig
-from wmrl.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
+from wmrl.encodings.trainer import EncodingTrainer, EncodingTrainingConfig
+from wmrl.encodings.vector_vae import VectorVAE, VectorVAEConfig
+from wmrl.encodings.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
 
 JOINTS = 6
 

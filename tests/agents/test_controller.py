@@ -11,7 +11,7 @@ from wmrl.agents.controller import (
     batched_actions,
     batched_outputs,
 )
-from wmrl.artifact import ArtifactError, save_artifact
+from wmrl.storage.artifact import ArtifactError, save_artifact
 
 
 def config(**options) -> ControllerConfig:

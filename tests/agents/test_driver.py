@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
-from wmrl.agents.driver import open_driver, open_eye
-from wmrl.artifact import ArtifactError
+from wmrl.agents.world_model_ref import open_driver, open_eye
+from wmrl.storage.artifact import ArtifactError
 
 
 def save_driver(path: Path, tiny: Any, **eye: Any) -> Path:

@@ -5,12 +5,12 @@ import pytest
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
 from wmrl.agents.evaluation import EvaluationResult, evaluate, evaluate_dream, original_id
-from wmrl.agents.eye_entry import eye_entry
-from wmrl.artifact import ArtifactError
-from wmrl.envs.dream_vector import DreamVectorEnv
-from wmrl.envs.eye import Eye
-from wmrl.envs.latent import LatentEnv
-from wmrl.envs.tasks import CAR_RACING
+from wmrl.agents.world_model_ref import eye_entry
+from wmrl.envs.dream.vector import DreamVectorEnv
+from wmrl.envs.latent.env import LatentEnv
+from wmrl.envs.tasks.car_racing import CAR_RACING
+from wmrl.envs.world_model import Eye
+from wmrl.storage.artifact import ArtifactError
 
 FAST = "vsg/CarRacing-v3"
 

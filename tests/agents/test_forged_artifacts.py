@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from wmrl.agents.agent import load_agent
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
-from wmrl.agents.driver import open_driver
-from wmrl.agents.loading import load_agent
-from wmrl.artifact import SHIPPED, ArtifactError, load_artifact, save_artifact
-from wmrl.memory import load_memory
-from wmrl.vision import load_vision
+from wmrl.agents.world_model_ref import open_driver
+from wmrl.memory.base import load_memory
+from wmrl.storage.artifact import SHIPPED, ArtifactError, load_artifact, save_artifact
+from wmrl.vision.base import load_vision
 
 OPENERS: dict[str, Callable[[Path], Any]] = {
     "car-racing-vae": load_vision,

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from wmrl.agents.agent import load_agent
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
-from wmrl.agents.loading import load_agent
-from wmrl.artifact import ArtifactError, save_artifact
+from wmrl.storage.artifact import ArtifactError, save_artifact
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 
 from wmrl.agents import seeds
 from wmrl.agents.seeds import EVALUATION_SEEDS, evaluation_seeds, training_seed
-from wmrl.seeding import integer_seed
+from wmrl.core.seeding import integer_seed
 
 
 def test_evaluation_seeds():

@@ -5,10 +5,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
-from wmrl.envs.dream import DreamEnv
-from wmrl.envs.frame_vector import FrameVectorEnv
-from wmrl.envs.latent import LatentEnv
-from wmrl.envs.latent_vector import LatentVectorEnv
+from wmrl.envs.dream.env import DreamEnv
+from wmrl.envs.frames.vector import FrameVectorEnv
+from wmrl.envs.latent.env import LatentEnv
+from wmrl.envs.latent.vector import LatentVectorEnv
 
 
 def test_frames_come_from_render(pixel_task):

@@ -68,10 +68,10 @@ def test_whoever_has_read_enough_may_go() -> None:
 @pytest.mark.parametrize(
     ("name", "known"),
     [
-        ("kl", "wmrl.kl_experiment:RUNS"),
-        ("dde", "wmrl.agents.elite_experiment:METHODS"),
-        ("codebook", "wmrl.agents.codebook_experiment:VARIANTS"),
-        ("policies", "wmrl.agents.policy_experiment:METHODS"),
+        ("kl", "wmrl.scripts.reproduce.kl.experiment:RUNS"),
+        ("dde", "wmrl.scripts.reproduce.dde.experiment:METHODS"),
+        ("codebook", "wmrl.scripts.reproduce.codebook.experiment:VARIANTS"),
+        ("policies", "wmrl.scripts.reproduce.policies.experiment:METHODS"),
     ],
 )
 def test_help_names_what_can_be_chosen(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from wmrl.data.store import RolloutStore
 from wmrl.scripts.cli import run
 from wmrl.scripts.collect import Args, main
-from wmrl.store import RolloutStore
 
 
 def test_collects_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,8 +3,8 @@ from pathlib import Path
 import imageio.v3 as iio
 import pytest
 
-from wmrl.metrics import MetricsLogger
 from wmrl.scripts import cli
+from wmrl.training.metrics import MetricsLogger
 
 
 @pytest.fixture

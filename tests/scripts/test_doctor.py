@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-import wmrl.artifact
+import wmrl.storage.artifact
 from wmrl.scripts import doctor
 from wmrl.scripts.cli import run
 from wmrl.scripts.doctor import Check
@@ -19,7 +19,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: Any, driver_p
         (folder / name).mkdir()
         for file in Path(path).iterdir():
             (folder / name / file.name).write_bytes(file.read_bytes())
-    monkeypatch.setattr(wmrl.artifact, "SHIPPED", folder)
+    monkeypatch.setattr(wmrl.storage.artifact, "SHIPPED", folder)
     monkeypatch.setattr(doctor, "SHIPPED_NAMES", ("eye", "dreams", "driver"))
     return folder
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from wmrl.agents.evaluation import EvaluationResult
-from wmrl.artifact import load_artifact
 from wmrl.scripts.cli import run
+from wmrl.storage.artifact import load_artifact
 
 
 def test_a_dream_score(driver_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

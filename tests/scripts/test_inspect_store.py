@@ -7,8 +7,8 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 
+from wmrl.data.store import Episode, RolloutStore, StoreMetadata
 from wmrl.scripts.cli import run
-from wmrl.store import Episode, RolloutStore, StoreMetadata
 
 
 def read_film(path: Path) -> np.ndarray:

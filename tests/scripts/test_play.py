@@ -6,7 +6,7 @@ import numpy as np
 import pygame
 import pytest
 
-from wmrl.envs.window import Window
+from wmrl.envs.rendering.window import Window
 from wmrl.scripts.play import Args, main
 
 Keys = dict[int, tuple[int, bool]]

@@ -8,11 +8,11 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from wmrl.agents.elites import load_elites
-from wmrl.agents.problems import ArmProblem, least_objective
-from wmrl.artifact import load_artifact
-from wmrl.envs.arm import Arm
+from wmrl.agents.quality_diversity.archive import load_elites
+from wmrl.agents.quality_diversity.problems import ArmProblem, least_objective
+from wmrl.envs.planar_arm.arm import Arm
 from wmrl.scripts.cli import run
+from wmrl.storage.artifact import load_artifact
 
 ALGORITHMS = ("dde", "dde-published", "iso", "line", "cma-me", "cma-mae")
 SMALL = ["--joints", "6", "--cells", "40", "--evaluations", "1500"]

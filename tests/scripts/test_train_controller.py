@@ -3,14 +3,14 @@ from typing import Any
 
 import pytest
 
+from wmrl.agents.agent import load_agent
 from wmrl.agents.controller import ControllerAgent
-from wmrl.agents.loading import load_agent
-from wmrl.agents.posterior_agent import PosteriorAgent
-from wmrl.agents.sb3 import SB3Agent
-from wmrl.artifact import load_artifact
-from wmrl.metrics import read_metrics
+from wmrl.agents.policy_search.posterior_agent import PosteriorAgent
+from wmrl.agents.sb3.agent import SB3Agent
 from wmrl.scripts.cli import run
 from wmrl.scripts.train_controller import _OWN
+from wmrl.storage.artifact import load_artifact
+from wmrl.training.metrics import read_metrics
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from wmrl.memory import load_memory
+from wmrl.data.store import Episode, RolloutStore, StoreMetadata
+from wmrl.memory.base import load_memory
 from wmrl.scripts import cli, train_memory, train_vision
-from wmrl.store import Episode, RolloutStore, StoreMetadata
-from wmrl.vision import load_vision
-from wmrl.vqvae import VQVAE
+from wmrl.vision.base import load_vision
+from wmrl.vision.vqvae import VQVAE
 
 MakeStore = Callable[..., Path]
 
@@ -150,5 +150,5 @@ def test_memories_are_compared(
     assert [line.split(" | ")[0] for line in table[-7:]] == [
         f"| {name}" for name in (*names, "a copy of the last frame", "bigram, by place")
     ]
-    monkeypatch.setattr("wmrl.training.Trainer.train", None)  # would fail if it were called
+    monkeypatch.setattr("wmrl.training.trainer.Trainer.train", None)  # would fail if it were called
     assert cli.run(words) == 0

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from wmrl.envs.tasks import Task
+from wmrl.envs.tasks.task import Task
 
 
 class Toy(gym.Env[np.ndarray, np.ndarray]):

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.distributions import HalfCauchy, Normal
 
-from wmrl.gaussian_factors import LogNormalFactor, NormalFactor
-from wmrl.log_joint import LogJoint, Term
-from wmrl.posterior_fit import FitConfig, fit_posterior
-from wmrl.variational_family import VariationalFamily
+from wmrl.inference.family import VariationalFamily
+from wmrl.inference.fit import FitConfig, fit_posterior
+from wmrl.inference.gaussian_factors import LogNormalFactor, NormalFactor
+from wmrl.inference.log_joint import LogJoint, Term
 
 pyro = pytest.importorskip("pyro")
 

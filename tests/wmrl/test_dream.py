@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from wmrl.dream import DreamState, dream_observation, dream_start, dream_step
-from wmrl.mdn_rnn import MDNRNN, MDNRNNConfig
-from wmrl.memory import Memory
-from wmrl.memory_ensemble import MemoryEnsemble
+from wmrl.memory.base import Memory
+from wmrl.memory.ensemble import MemoryEnsemble
+from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
 
 
 def _member(seed: int) -> MDNRNN:

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from wmrl.discrete_factors import BernoulliFactor, CategoricalFactor
-from wmrl.elbo_gradient import scores
-from wmrl.factor import Factor
-from wmrl.gamma_factors import BetaFactor, GammaFactor
-from wmrl.gaussian_factors import (
+from wmrl.inference.discrete_factors import BernoulliFactor, CategoricalFactor
+from wmrl.inference.elbo_gradient import scores
+from wmrl.inference.factor import Factor
+from wmrl.inference.gamma_factors import BetaFactor, GammaFactor
+from wmrl.inference.gaussian_factors import (
     LogNormalFactor,
     LowRankNormalFactor,
     MultivariateNormalFactor,

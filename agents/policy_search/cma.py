@@ -1,0 +1,305 @@
+"""The CMA-ES as pure functions on arrays.
+
+Nikolaus Hansen, The CMA Evolution Strategy: A Tutorial (https://arxiv.org/abs/1604.00772); equation
+numbers are those of its Appendix A. It is written out here, rather than taken from a package, so
+that a search's whole state is a handful of arrays that can be kept without pickle and gone on from
+to the same bits.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from wmrl.core.seeding import numpy_generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class CMAConstants:
+    """Strategy parameters, the tutorial's defaults (Table 1) for a dimension and population size.
+
+    Attributes:
+        dimension: n.
+        population: λ.
+        diagonal: keep variances only (sep-CMA-ES, Ros and Hansen 2008), for n in the thousands.
+        weights: ``(λ,) float64`` w_i of the ranked candidates; the second half is negative.
+        mu: μ, how many of them are positive.
+        mu_eff: μ_eff, variance-effective selection mass.
+        c_sigma, d_sigma: learning rate and damping of the step size.
+        c_c, c_1, c_mu: learning rates of the evolution path and of the covariance's two updates.
+        chi: E‖N(0, I)‖.
+    """
+
+    dimension: int
+    population: int
+    diagonal: bool
+    weights: np.ndarray
+    mu: int
+    mu_eff: float
+    c_sigma: float
+    d_sigma: float
+    c_c: float
+    c_1: float
+    c_mu: float
+    chi: float
+
+    @property
+    def decompose_every(self) -> int:
+        """Generations between decompositions of C, so that they cost O(n²) each."""
+        n = self.dimension
+        return max(1, int(1.0 / (10.0 * n * (self.c_1 + self.c_mu))))
+
+
+class CMAState(NamedTuple):
+    """Where a search is: all float64.
+
+    Attributes:
+        mean: ``(n,)`` m.
+        sigma: ``()`` σ.
+        path_sigma: ``(n,)`` p_σ.
+        path_c: ``(n,)`` p_c.
+        covariance: ``(n, n)`` C; ``(n,)`` variances if diagonal.
+        basis: ``(n, n)`` B, eigenvectors of C in columns; ``(0, 0)`` if diagonal.
+        scales: ``(n,)`` D, square roots of C's eigenvalues.
+        generation: ``()`` g, how many updates there were.
+    """
+
+    mean: np.ndarray
+    sigma: np.ndarray
+    path_sigma: np.ndarray
+    path_c: np.ndarray
+    covariance: np.ndarray
+    basis: np.ndarray
+    scales: np.ndarray
+    generation: np.ndarray
+
+
+def cma_constants(dimension: int, population: int, *, diagonal: bool = False) -> CMAConstants:
+    """The default strategy parameters.
+
+    Args:
+        dimension: n ≥ 1.
+        population: λ ≥ 4.
+        diagonal: keep variances only.
+    """
+    n, lam = dimension, population
+    raw = np.log((lam + 1) / 2) - np.log(np.arange(1, lam + 1))  # eq. 49
+    mu = lam // 2
+    mu_eff = raw[:mu].sum() ** 2 / (raw[:mu] ** 2).sum()  # eq. 8
+    mu_eff_negative = raw[mu:].sum() ** 2 / (raw[mu:] ** 2).sum()
+    c_1 = 2 / ((n + 1.3) ** 2 + mu_eff)  # eq. 57
+    c_mu = min(1 - c_1, 2 * (0.25 + mu_eff + 1 / mu_eff - 2) / ((n + 2) ** 2 + mu_eff))  # eq. 58
+    if diagonal:  # n parameters in place of n²/2 are learned faster
+        faster = (n + 2) / 3
+        c_1 = min(1.0, c_1 * faster)
+        c_mu = min(1 - c_1, c_mu * faster)
+    negative = min(
+        1 + c_1 / c_mu,  # eq. 50
+        1 + 2 * mu_eff_negative / (mu_eff + 2),  # eq. 51
+        (1 - c_1 - c_mu) / (n * c_mu),  # eq. 52
+    )
+    gains, losses = raw[raw >= 0].sum(), -raw[raw < 0].sum()
+    c_sigma = (mu_eff + 2) / (n + mu_eff + 5)  # eq. 55
+    return CMAConstants(
+        dimension=n,
+        population=lam,
+        diagonal=diagonal,
+        weights=np.where(raw >= 0, raw / gains, negative * raw / losses),  # eq. 53
+        mu=mu,
+        mu_eff=float(mu_eff),
+        c_sigma=float(c_sigma),
+        d_sigma=float(1 + 2 * max(0.0, np.sqrt((mu_eff - 1) / (n + 1)) - 1) + c_sigma),
+        c_c=float((4 + mu_eff / n) / (n + 4 + 2 * mu_eff / n)),  # eq. 56
+        c_1=float(c_1),
+        c_mu=float(c_mu),
+        chi=float(np.sqrt(n) * (1 - 1 / (4 * n) + 1 / (21 * n**2))),
+    )
+
+
+def cma_start(mean: np.ndarray, sigma: float, *, diagonal: bool = False) -> CMAState:
+    """A search that begins at ``mean``, ``(n,)``, with step size ``sigma``."""
+    n = len(mean)
+    return CMAState(
+        mean=np.array(mean, np.float64),
+        sigma=np.array(sigma, np.float64),
+        path_sigma=np.zeros(n),
+        path_c=np.zeros(n),
+        covariance=np.ones(n) if diagonal else np.eye(n),
+        basis=np.zeros((0, 0)) if diagonal else np.eye(n),
+        scales=np.ones(n),
+        generation=np.array(0.0),
+    )
+
+
+def cma_sample(
+    state: CMAState, constants: CMAConstants, generator: np.random.Generator
+) -> np.ndarray:
+    """Draws candidates ``(λ, n) float64`` from N(m, σ²C) (eqs. 38–40)."""
+    z = generator.standard_normal((constants.population, constants.dimension))
+    y = z * state.scales
+    if not constants.diagonal:
+        y = y @ state.basis.T
+    candidates: np.ndarray = state.mean + state.sigma * y
+    return candidates
+
+
+def cma_update(
+    state: CMAState, candidates: np.ndarray, order: np.ndarray, constants: CMAConstants
+) -> CMAState:
+    """One generation's update.
+
+    Args:
+        state: the search, from which the candidates were drawn.
+        candidates: ``(λ, n) float64``.
+        order: ``(λ,) int``, indices of the candidates from best to worst.
+        constants: strategy parameters.
+
+    Returns:
+        The search after the update.
+    """
+    k, n = constants, constants.dimension
+    y = (candidates[order] - state.mean) / state.sigma  # (λ, n), ranked
+    step = k.weights[: k.mu] @ y[: k.mu]  # eq. 41
+    mean = state.mean + state.sigma * step  # eq. 42, c_m = 1
+
+    path_sigma = (1 - k.c_sigma) * state.path_sigma + np.sqrt(
+        k.c_sigma * (2 - k.c_sigma) * k.mu_eff
+    ) * _whiten(state, step)  # eq. 43
+    length = float(np.linalg.norm(path_sigma))
+    sigma = state.sigma * np.exp(min(1.0, k.c_sigma / k.d_sigma * (length / k.chi - 1)))  # eq. 44
+
+    generation = state.generation + 1
+    settled = length / np.sqrt(1 - (1 - k.c_sigma) ** (2 * generation))
+    h_sigma = float(settled < (1.4 + 2 / (n + 1)) * k.chi)
+    path_c = (1 - k.c_c) * state.path_c + h_sigma * np.sqrt(
+        k.c_c * (2 - k.c_c) * k.mu_eff
+    ) * step  # eq. 45
+
+    weights = k.weights.copy()
+    bad = weights < 0
+    whitened = (_whiten(state, y[bad]) ** 2).sum(1)
+    weights[bad] *= n / (whitened + 1e-12)  # eq. 46
+    missing = (1 - h_sigma) * k.c_c * (2 - k.c_c)
+    decay = 1 + k.c_1 * missing - k.c_1 - k.c_mu * k.weights.sum()
+    if k.diagonal:
+        rank_one, rank_mu = path_c**2, weights @ y**2
+    else:
+        rank_one, rank_mu = np.outer(path_c, path_c), (y.T * weights) @ y
+    covariance = decay * state.covariance + k.c_1 * rank_one + k.c_mu * rank_mu  # eq. 47
+
+    basis, scales = state.basis, state.scales
+    if k.diagonal or generation % k.decompose_every == 0:
+        covariance, basis, scales = _decompose(covariance)
+    return CMAState(
+        mean=mean,
+        sigma=np.asarray(sigma),
+        path_sigma=path_sigma,
+        path_c=path_c,
+        covariance=covariance,
+        basis=basis,
+        scales=scales,
+        generation=np.asarray(generation),
+    )
+
+
+def _whiten(state: CMAState, y: np.ndarray) -> np.ndarray:
+    """C^(−1/2) y = B D⁻¹ Bᵀ y, for ``y: (n,)`` or rows ``(…, n)``."""
+    if state.basis.size == 0:
+        diagonal: np.ndarray = y / state.scales
+        return diagonal
+    full: np.ndarray = ((y @ state.basis) / state.scales) @ state.basis.T
+    return full
+
+
+def _decompose(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """C made symmetric, with its B and D; eigenvalues are kept positive against rounding."""
+    if covariance.ndim == 1:
+        covariance = np.maximum(covariance, 1e-20)
+        return covariance, np.zeros((0, 0)), np.sqrt(covariance)
+    covariance = (covariance + covariance.T) / 2
+    values, basis = np.linalg.eigh(covariance)
+    # One memory layout whether computed or read back: products of another round differently.
+    return covariance, np.ascontiguousarray(basis), np.sqrt(np.maximum(values, 1e-20))
+
+
+class CMASearch:
+    """Maximises a function of n numbers (https://arxiv.org/abs/1604.00772), without a run's folder.
+
+    For short searches that are made anew if they are interrupted; :class:`~wmrl.agents.CMAES` keeps
+    its state. Generations are functions of the seed and their number.
+
+    Args:
+        mean: ``(n,)``, where it begins.
+        sigma: σ₀, the first step size.
+        population: λ, candidates a generation; 4 + ⌊3 ln n⌋ if None, the tutorial's default.
+        seed: root of all that is random.
+
+    Attributes:
+        population: λ.
+
+    Raises:
+        ValueError: an argument is not as described.
+    """
+
+    def __init__(
+        self, mean: np.ndarray, *, sigma: float, population: int | None = None, seed: int = 0
+    ) -> None:
+        mean = np.asarray(mean, np.float64)
+        if mean.ndim != 1 or not mean.size or not np.isfinite(mean).all():
+            raise ValueError(f"mean: expected finite numbers of shape (n,), got {mean.shape}")
+        if not 0.0 < sigma < math.inf:
+            raise ValueError(f"sigma: expected a finite number above 0, got {sigma}")
+        default = 4 + math.floor(3 * math.log(len(mean)))  # Table 1
+        self.population = default if population is None else population
+        if self.population < 4:
+            raise ValueError(f"population: expected at least 4, got {self.population}")
+        self._constants = cma_constants(len(mean), self.population)
+        self._state = cma_start(mean, sigma)
+        self._seed = seed
+        self._asked: np.ndarray | None = None
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The distribution's mean, ``(n,) float64``."""
+        return self._state.mean
+
+    @property
+    def sigma(self) -> float:
+        """The step size."""
+        return float(self._state.sigma)
+
+    def ask(self) -> np.ndarray:
+        """The candidates of this generation, ``(λ, n) float64``."""
+        generator = numpy_generator(self._seed, "cma-search", int(self._state.generation))
+        self._asked = cma_sample(self._state, self._constants, generator)
+        return self._asked.copy()
+
+    def tell(self, values: np.ndarray) -> None:
+        """Takes what the candidates are worth, ``(λ,)``, more being better.
+
+        Raises:
+            RuntimeError: nothing was asked since it was last told.
+            ValueError: the values are not finite numbers, one a candidate.
+        """
+        if self._asked is None:
+            raise RuntimeError("tell: expected candidates that were asked for; call ask() first")
+        values = checked_values(values, self.population)
+        order = np.argsort(-values, kind="stable")
+        self._state = cma_update(self._state, self._asked, order, self._constants)
+        self._asked = None
+
+
+def checked_values(values: np.ndarray, count: int) -> np.ndarray:
+    """Values of candidates as ``(count,) float64``.
+
+    Raises:
+        ValueError: there are others, or one is not finite.
+    """
+    values = np.asarray(values, np.float64)
+    if values.shape != (count,) or not np.isfinite(values).all():
+        raise ValueError(
+            f"values: expected finite numbers of shape ({count},), one a candidate, got shape "
+            f"{values.shape} with {np.count_nonzero(~np.isfinite(values))} that are not finite"
+        )
+    return values

@@ -1,0 +1,23 @@
+"""Proximal policy optimization that resumes to the same bits.
+
+- :mod:`~wmrl.agents.ppo.learner`: the learner (``PPOLearner``).
+- :mod:`~wmrl.agents.ppo.config`: its configuration (``PPOConfig``).
+- :mod:`~wmrl.agents.ppo.batched`: Stable-Baselines3's PPO, a rollout at a time (``BatchedPPO``).
+"""
+
+from typing import TYPE_CHECKING
+
+from wmrl.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from wmrl.agents.ppo.batched import BatchedPPO
+    from wmrl.agents.ppo.config import PPOConfig
+    from wmrl.agents.ppo.learner import PPOLearner
+else:
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "BatchedPPO",
+    "PPOConfig",
+    "PPOLearner",
+]

@@ -1,0 +1,27 @@
+"""Adapters to Stable-Baselines3.
+
+- :mod:`~wmrl.agents.sb3.agent`: a policy of Stable-Baselines3 as an agent (``SB3Agent``).
+- :mod:`~wmrl.agents.sb3.vec_env`: dreams and latent environments as a ``VecEnv`` (``SB3VecEnv``,
+  ``dream_vec_env``, ``latent_vec_env``).
+- :mod:`~wmrl.agents.sb3.global_rng`: global random state, lent and given back
+  (``isolated_randomness``).
+"""
+
+from typing import TYPE_CHECKING
+
+from wmrl.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from wmrl.agents.sb3.agent import SB3Agent
+    from wmrl.agents.sb3.global_rng import isolated_randomness
+    from wmrl.agents.sb3.vec_env import SB3VecEnv, dream_vec_env, latent_vec_env
+else:
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "SB3Agent",
+    "SB3VecEnv",
+    "dream_vec_env",
+    "isolated_randomness",
+    "latent_vec_env",
+]

@@ -1,0 +1,20 @@
+"""``vsg/CarRacingDream-v0``: the game as a world model dreams it.
+
+- :mod:`~wmrl.envs.dream.env`: one dream (``DreamEnv``).
+- :mod:`~wmrl.envs.dream.vector`: many dreams, stepped as one batch (``DreamVectorEnv``).
+"""
+
+from typing import TYPE_CHECKING
+
+from wmrl.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from wmrl.envs.dream.env import DreamEnv
+    from wmrl.envs.dream.vector import DreamVectorEnv
+else:
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "DreamEnv",
+    "DreamVectorEnv",
+]

@@ -1,0 +1,125 @@
+"""Slots of frame environments: what a vector environment steps, in this process or another."""
+
+import mmap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from wmrl.envs.frames.env import FrameEnv
+
+Layout = dict[str, tuple[tuple[int, ...], str]]
+"""Shape and dtype of each array that slots read and write."""
+
+_ALIGNMENT = 64
+
+
+def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_size: int) -> Layout:
+    """The arrays of ``num_envs`` slots; ``finals`` are last frames of episodes that were reset."""
+    return {
+        "frames": ((num_envs, *frame_shape), "uint8"),
+        "finals": ((num_envs, *frame_shape), "uint8"),
+        "actions": ((num_envs, action_size), "float32"),
+        "rewards": ((num_envs,), "float64"),
+        "terminated": ((num_envs,), "bool"),
+        "truncated": ((num_envs,), "bool"),
+    }
+
+
+def layout_bytes(layout: Layout) -> int:
+    """Size of a file that holds the arrays."""
+    return sum(_padded_bytes(shape, dtype) for shape, dtype in layout.values())
+
+
+def map_arrays(layout: Layout, descriptor: int) -> dict[str, np.ndarray]:
+    """The arrays as views of a shared file of :func:`layout_bytes` bytes."""
+    shared = mmap.mmap(descriptor, layout_bytes(layout))
+    arrays: dict[str, np.ndarray] = {}
+    offset = 0
+    for name, (shape, dtype) in layout.items():
+        arrays[name] = np.ndarray(shape, dtype, buffer=shared, offset=offset)
+        offset += _padded_bytes(shape, dtype)
+    return arrays
+
+
+def _padded_bytes(shape: tuple[int, ...], dtype: str) -> int:
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+class FrameSlots:
+    """Consecutive slots of a vector environment, stepped one after the other.
+
+    Args:
+        count: number of slots.
+        env_kwargs: keyword arguments of :class:`~wmrl.envs.frames.env.FrameEnv`.
+        autoreset_mode: what happens to a slot whose episode is over. With ``DISABLED`` it idles
+            (same frame, reward 0, same flags) until it is reset.
+        arrays: the slots' rows of the arrays of :func:`slot_layout`.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        env_kwargs: Mapping[str, Any],
+        autoreset_mode: AutoresetMode,
+        arrays: Mapping[str, np.ndarray],
+    ) -> None:
+        self.envs = [FrameEnv(**env_kwargs) for _ in range(count)]
+        self._mode = autoreset_mode
+        self._arrays = arrays
+        self._ready = [False] * count
+
+    def reset(
+        self,
+        seeds: Sequence[int | None],
+        mask: Sequence[bool],
+        options: dict[str, Any] | None,
+    ) -> list[dict[str, Any]]:
+        """Resets the slots in ``mask``; returns each slot's info, empty where not reset."""
+        return [
+            self._reset(slot, seed, options) if chosen else {}
+            for slot, (seed, chosen) in enumerate(zip(seeds, mask, strict=True))
+        ]
+
+    def step(self) -> list[dict[str, Any]]:
+        """Steps each slot by its row of ``actions``; returns each slot's info."""
+        return [self._step(slot) for slot in range(len(self.envs))]
+
+    def render(self) -> list[Any]:
+        """What each environment renders."""
+        return [env.render() for env in self.envs]
+
+    def close(self) -> None:
+        """Closes the environments."""
+        for env in self.envs:
+            env.close()
+
+    def _reset(self, slot: int, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        frame, info = self.envs[slot].reset(seed=seed, options=options)
+        self._arrays["frames"][slot] = frame
+        self._arrays["rewards"][slot] = 0.0
+        self._arrays["terminated"][slot] = self._arrays["truncated"][slot] = False
+        self._ready[slot] = True
+        return info
+
+    def _step(self, slot: int) -> dict[str, Any]:
+        arrays = self._arrays
+        over = not self._ready[slot] or arrays["terminated"][slot] or arrays["truncated"][slot]
+        if over and self._mode is AutoresetMode.DISABLED:
+            arrays["rewards"][slot] = 0.0
+            return {}
+        if over and self._mode is AutoresetMode.NEXT_STEP:
+            return self._reset(slot, None, None)
+        frame, reward, terminated, truncated, info = self.envs[slot].step(arrays["actions"][slot])
+        if (terminated or truncated) and self._mode is AutoresetMode.SAME_STEP:
+            arrays["finals"][slot] = frame
+            info = {**self._reset(slot, None, None), "final_info": info}
+        else:
+            arrays["frames"][slot] = frame
+        arrays["rewards"][slot] = reward
+        arrays["terminated"][slot] = terminated
+        arrays["truncated"][slot] = truncated
+        return info

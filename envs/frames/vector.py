@@ -1,0 +1,262 @@
+"""Many frame environments over worker processes, as one vector environment."""
+
+import itertools
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from wmrl.envs.autoreset import reset_mask
+from wmrl.envs.frames.env import frame_space
+from wmrl.envs.frames.slots import FrameSlots, Layout, layout_bytes, map_arrays, slot_layout
+from wmrl.envs.frames.worker import FrameWorker
+from wmrl.envs.tasks.registry import find_task
+from wmrl.envs.tasks.task import Task
+
+
+class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+    """``num_envs`` :class:`~wmrl.envs.frames.env.FrameEnv` over worker processes.
+
+    Results are the same bits for any number of workers.
+
+    ## Action Space
+    ``Box((N, A)) float32``: a row for each slot.
+
+    ## Observation Space
+    ``Box(0, 255, (N, H, W, 3), uint8)``.
+
+    ## Episode End
+    As ``autoreset_mode`` says (https://farama.org/Vector-Autoreset-Mode). With ``DISABLED`` a
+    slot whose episode is over idles (same frame, reward 0, same flags, no info) until
+    ``reset(options={"reset_mask": …})`` names it; a slot that was never reset idles too.
+
+    Args:
+        num_envs: N, the number of slots.
+        task: a task, its name, or ``"module:ATTRIBUTE"``.
+        base: id of another base environment than the task's.
+        frame_skip: base frames that a decision lasts; the task's if None.
+        max_frames: base frames of an episode; the task's if None.
+        patience: base frames without a positive reward after which an episode is truncated.
+        workers: number of processes, each with a contiguous slice of the slots; 0 steps them in
+            this process; None takes one for each core (0 where there is one slot).
+        autoreset_mode: one of ``gymnasium.vector.AutoresetMode``, or its value.
+        render_mode: ``"rgb_array"`` or None.
+
+    Raises:
+        ValueError: there is no such task or mode, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        *,
+        task: Task | str = "car-racing",
+        base: str | None = None,
+        frame_skip: int | None = None,
+        max_frames: int | None = None,
+        patience: int | None = None,
+        workers: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+    ) -> None:
+        self.closed = True  # until there is something to close
+        if num_envs < 1:
+            raise ValueError(f"num_envs: expected at least 1, got {num_envs}")
+        self.task = find_task(task)
+        self.num_envs = num_envs
+        self.workers = _worker_count(workers, num_envs)
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.render_mode = render_mode
+        self.single_action_space = self.task.action_space
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.single_observation_space = frame_space(self.task)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        env_kwargs = {
+            "task": self.task,
+            "base": base,
+            "frame_skip": frame_skip,
+            "max_frames": max_frames,
+            "patience": patience,
+            "render_mode": render_mode,
+        }
+        layout = slot_layout(num_envs, (*self.task.frame_size, 3), self.task.action_size)
+        self._workers: list[FrameWorker] = []
+        self._slots: FrameSlots | None = None
+        self.closed = False
+        try:
+            metadata = self._start(layout, env_kwargs)
+        except BaseException:
+            self.close()
+            raise
+        self.metadata = {**metadata, "autoreset_mode": self.autoreset_mode}
+        self._started = False
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts episodes.
+
+        Args:
+            seed: ``s`` for s, s + 1, … in the slots, or one for each slot (None: not seeded).
+            options: ``"reset_mask"``, ``(N,) bool``: the slots to reset, all if it is missing.
+                Anything else goes to the base environments.
+
+        Returns:
+            Frames ``(N, H, W, 3) uint8`` (a copy), and infos.
+
+        Raises:
+            TypeError: the mask is no array of bool.
+            ValueError: seeds or the mask have another length, or no slot is chosen.
+        """
+        options = dict(options or {})
+        mask = reset_mask(options, self.num_envs)
+        options.pop("reset_mask", None)
+        if seed is None or isinstance(seed, int | np.integer):
+            seeds = [None if seed is None else int(seed) + slot for slot in range(self.num_envs)]
+        else:
+            seeds = [None if value is None else int(value) for value in seed]
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"seed: expected {self.num_envs} seeds, got {len(seeds)}")
+        infos = self._ask("reset", seeds, mask.tolist(), options=options or None)
+        self._started = True
+        return self._arrays["frames"].copy(), self._merge(infos)
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Takes a decision in every slot.
+
+        Args:
+            actions: ``(N, A) float32``.
+
+        Returns:
+            Frames ``(N, H, W, 3) uint8``, rewards ``(N,) float64``, terminated and truncated
+            ``(N,) bool`` (all copies), and infos.
+
+        Raises:
+            ResetNeeded: there was no reset yet.
+            ValueError: ``actions`` has another shape.
+        """
+        if not self._started:
+            raise ResetNeeded("step: no episode is running; call reset() first")
+        actions = np.asarray(actions, dtype=np.float32)
+        if actions.shape != self.action_space.shape:
+            raise ValueError(
+                f"actions: expected shape {self.action_space.shape}, got {actions.shape}"
+            )
+        arrays = self._arrays
+        arrays["actions"][:] = actions
+        infos = self._merge(self._ask("step"))
+        return (
+            arrays["frames"].copy(),
+            arrays["rewards"].copy(),
+            arrays["terminated"].copy(),
+            arrays["truncated"].copy(),
+            infos,
+        )
+
+    def render(self) -> tuple[Any, ...]:
+        """What each slot's base renders."""
+        return tuple(self._ask("render"))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Ends the workers, or closes the games that run here."""
+        for worker in self._workers:
+            worker.close()
+        if self._slots is not None:
+            self._slots.close()
+        self._workers, self._slots = [], None
+
+    def _start(self, layout: Layout, env_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Makes the slots; returns the metadata of their environments."""
+        if self.workers == 0:
+            self._arrays: Mapping[str, np.ndarray] = {
+                name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()
+            }
+            self._slots = FrameSlots(
+                self.num_envs,
+                env_kwargs=env_kwargs,
+                autoreset_mode=self.autoreset_mode,
+                arrays=self._arrays,
+            )
+            return self._slots.envs[0].metadata
+        shared = _shared_file(layout_bytes(layout))
+        try:
+            self._arrays = map_arrays(layout, shared)
+            bounds = np.linspace(0, self.num_envs, self.workers + 1).round().astype(int).tolist()
+            for slots in itertools.pairwise(bounds):
+                self._workers.append(
+                    FrameWorker(
+                        slots,
+                        shared=shared,
+                        layout=layout,
+                        env_kwargs=env_kwargs,
+                        autoreset_mode=self.autoreset_mode,
+                    )
+                )
+            metadata: dict[str, Any] = self._receive()[0]
+        finally:
+            os.close(shared)  # the maps stay
+        return metadata
+
+    def _ask(self, method: str, *per_slot: Sequence[Any], **shared: Any) -> list[Any]:
+        """Calls a method of every slice of slots; returns one answer a slot, in order."""
+        if self.closed:
+            raise ValueError(f"{method}: the environment is closed; make a new one")
+        if self._slots is not None:
+            answers: list[Any] = getattr(self._slots, method)(*per_slot, *shared.values())
+            return answers
+        for worker in self._workers:
+            rows = (argument[slice(*worker.slots)] for argument in per_slot)
+            worker.send(method, *rows, *shared.values())
+        return [answer for answers in self._receive() for answer in answers]
+
+    def _receive(self) -> list[Any]:
+        """Every worker's answer; all are read before the first error is raised."""
+        answers, errors = [], []
+        for worker in self._workers:
+            try:
+                answers.append(worker.receive())
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return answers
+
+    def _merge(self, infos: list[dict[str, Any]]) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for slot, info in enumerate(infos):
+            if "final_info" in info:
+                final = {"final_obs": self._arrays["finals"][slot].copy()}
+                merged = self._add_info(merged, final, slot)
+            merged = self._add_info(merged, info, slot)
+        return merged
+
+
+def _worker_count(workers: int | None, num_envs: int) -> int:
+    if workers is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return 0 if num_envs == 1 else min(num_envs, cores or 1)
+    if workers < 0:
+        raise ValueError(f"workers: expected at least 0, got {workers}")
+    return min(workers, num_envs)
+
+
+def _shared_file(size: int) -> int:
+    """Descriptor of zeros in a file without a name: it ends with the last process that has it."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("wmrl", os.MFD_CLOEXEC)
+    else:  # pragma: no cover - systems other than Linux
+        descriptor, name = tempfile.mkstemp(prefix="wmrl-")
+        Path(name).unlink()
+    os.truncate(descriptor, size)
+    return descriptor

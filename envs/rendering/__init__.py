@@ -1,0 +1,32 @@
+"""Windows, videos and pictures.
+
+- :mod:`~wmrl.envs.rendering.window`: a window on the screen (``Window``).
+- :mod:`~wmrl.envs.rendering.video`: MP4, GIF and WebP files (``write_video``).
+- :mod:`~wmrl.envs.rendering.panels`: pictures side by side, with titles and gauges (``Panel``,
+  ``PanelDrawer``).
+- :mod:`~wmrl.envs.rendering.contact_sheet`: frames of several episodes in one picture
+  (``draw_contact_sheet``).
+- :mod:`~wmrl.envs.rendering.code_map`: a frame's discrete codes as a picture (``draw_code_map``).
+"""
+
+from typing import TYPE_CHECKING
+
+from wmrl.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from wmrl.envs.rendering.code_map import draw_code_map
+    from wmrl.envs.rendering.contact_sheet import draw_contact_sheet
+    from wmrl.envs.rendering.panels import Panel, PanelDrawer
+    from wmrl.envs.rendering.video import write_video
+    from wmrl.envs.rendering.window import Window
+else:
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "Panel",
+    "PanelDrawer",
+    "Window",
+    "draw_code_map",
+    "draw_contact_sheet",
+    "write_video",
+]

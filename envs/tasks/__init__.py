@@ -1,0 +1,29 @@
+"""Tasks: all that is particular to a game, in one place.
+
+- :mod:`~wmrl.envs.tasks.task`: the dataclass, and where frames come from (``Task``,
+  ``observation_frame``, ``rendered_frame``).
+- :mod:`~wmrl.envs.tasks.registry`: tasks by name (``find_task``, ``register_task``,
+  ``registered_task``).
+- :mod:`~wmrl.envs.tasks.car_racing`: CarRacing-v3 as in World Models (``CAR_RACING``).
+"""
+
+from typing import TYPE_CHECKING
+
+from wmrl.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from wmrl.envs.tasks.car_racing import CAR_RACING
+    from wmrl.envs.tasks.registry import find_task, register_task, registered_task
+    from wmrl.envs.tasks.task import Task, observation_frame, rendered_frame
+else:
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "CAR_RACING",
+    "Task",
+    "find_task",
+    "observation_frame",
+    "register_task",
+    "registered_task",
+    "rendered_frame",
+]

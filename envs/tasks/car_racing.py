@@ -1,0 +1,30 @@
+"""CarRacing as in World Models: four frames an agent step, steering and one pedal."""
+
+import numpy as np
+from gymnasium import spaces
+
+from wmrl.envs.tasks.task import Task
+
+
+def drive(action: np.ndarray) -> np.ndarray:
+    """CarRacing's steer, gas and brake from steer and pedal in [−1, 1]² (pedal: + gas, − brake)."""
+    steer, pedal = np.clip(action, -1.0, 1.0)
+    return np.array([steer, max(pedal, 0.0), max(-pedal, 0.0)], dtype=np.float32)
+
+
+CAR_RACING = Task(
+    name="car-racing",
+    env_id="vsg/CarRacing-v3",
+    action_space=spaces.Box(-1.0, 1.0, (2,), np.float32),
+    to_env_action=drive,
+    crop_rows=(0, 84),
+    frame_skip=4,
+    warmup_frames=50,
+    max_frames=1000,
+    patience=100,
+    explore_low=(0.0, -0.05),
+    explore_high=(0.0, 0.5),
+    solved_at=900.0,
+    action_names=("steer", "pedal"),
+    completed_key="lap_finished",
+)

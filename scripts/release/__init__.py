@@ -1,0 +1,1 @@
+"""Scripts that train and ship the artifacts which come with the package."""

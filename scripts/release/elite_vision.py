@@ -1,0 +1,110 @@
+"""Makes the artifacts that come with the package out of a trial of an eye that saw elites."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+VISION, MEMORY, DRIVER = "car-racing-elite-vqvae", "car-racing-elite-symbols", "car-racing-elite"
+
+
+def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+    """Writes the eye, its memory, and the driver that learned in that dream.
+
+    Args:
+        trial: folder of :func:`~wmrl.scripts.reproduce.drivers.vision_trial.try_eye`.
+        out: where the three artifacts go.
+        row: what it returned.
+        made: ``command``, ``seed`` and further provenance.
+    """
+    from wmrl.agents.agent import load_agent
+    from wmrl.memory.base import load_memory
+    from wmrl.storage.artifact import load_artifact
+    from wmrl.vision.base import load_vision
+
+    score = {key: row[key] for key in ("mean", "std", "base")} | {"episodes": len(row["returns"])}
+    parts = {"vision": trial / "vision/artifact", "memory": trial / "memory/artifact"}
+    agent = load_agent(trial / "driver")
+    agent.eye = {**agent.eye, "vision": VISION, "memory": MEMORY}
+    # Everything is read before anything is written over.
+    saves: list[Callable[[], str]] = [
+        partial(
+            load_vision(parts["vision"], device="cpu").save,
+            out / VISION,
+            provenance=load_artifact(parts["vision"]).provenance
+            | {**made, "held_out": row["eye"], "score": score},
+            card=vision_card(row, made),
+        ),
+        partial(
+            load_memory(parts["memory"], device="cpu").save,
+            out / MEMORY,
+            provenance=load_artifact(parts["memory"]).provenance
+            | {**made, "held_out": row["memory"], "score": score},
+            card=memory_card(row, made),
+        ),
+        partial(
+            agent.save,
+            out / DRIVER,
+            provenance=load_artifact(trial / "driver").provenance | {**made, "score": score},
+            card=driver_card(score, made),
+        ),
+    ]
+    for save in saves:
+        save()
+
+
+def vision_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
+    """The model card of the eye."""
+    lines = [
+        f"| {name} | {own['squared_error']:.2f} | {own['perplexity']:.0f} "
+        f"| {own['utilisation']:.1%} | {own['encoder_rank']:.1f} |"
+        for name, own in row["eye"].items()
+    ]
+    return "\n".join(
+        [
+            f"# {VISION}",
+            "",
+            "A VQ-VAE (van den Oord et al. 2017) for frames of `vsg/CarRacing-v3` (upper 84 rows,",
+            "64×64), of the size of `car-racing-vqvae`, that learned from nothing but what elites",
+            "saw: linear controllers that were the best of their kind within the dream, by",
+            f"MAP-Elites, and that drive the real game. {_made(made)}",
+            "",
+            "On held-out frames of elites and of random driving; squared errors are summed over a",
+            "frame's pixels in [0, 1].",
+            "",
+            "| frames | squared error | perplexity | codes used | effective rank |",
+            "| --- | --- | --- | --- | --- |",
+            *lines,
+            "",
+        ]
+    )
+
+
+def memory_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
+    """The model card of the memory."""
+    nats = row["memory"]["nats_per_frame"]
+    return f"""# {MEMORY}
+
+A memory in symbols (LSTM 256, a frame's codes all at once, reward and termination heads) on the
+codes of `{VISION}`; a step is four frames of the game. It learned from what elites and random
+drivers saw. {_made(made)}
+
+Held-out frames need {nats["memory"]:.1f} nats, a copy of the last frame {nats["copy_last"]:.1f}.
+R² of its rewards: {row["memory"]["reward_r2"]:.3f}.
+"""
+
+
+def driver_card(score: Mapping[str, Any], made: Mapping[str, Any]) -> str:
+    """The model card of the driver."""
+    return f"""# {DRIVER}
+
+A network of two layers of 64 on [z, h] of `{VISION}` and `{MEMORY}`, trained by PPO inside that
+dream alone. {_made(made)}
+
+Score: {score["mean"]:.1f} ± {score["std"]:.1f} ({score["episodes"]} episodes of `{score["base"]}`
+on seeds that took no part in training or selection).
+"""
+
+
+def _made(made: Mapping[str, Any]) -> str:
+    return f"Made by `{made['command']}` (seed {made['seed']})."

@@ -1,0 +1,1 @@
+"""A VAE for binary vectors with a full-covariance posterior."""

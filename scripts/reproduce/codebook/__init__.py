@@ -1,0 +1,1 @@
+"""The directions of codes that are learned from elites."""

@@ -1,0 +1,1 @@
+"""Data-Driven Encodings beside other MAP-Elites, on planar arms."""

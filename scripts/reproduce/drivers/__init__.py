@@ -1,0 +1,1 @@
+"""Elites that drive, and a vision model trained on what they see."""

@@ -1,0 +1,1 @@
+"""Minimizing KL between Gaussians: which estimators converge, and which can not."""

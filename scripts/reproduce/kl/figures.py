@@ -1,0 +1,140 @@
+"""Pictures and films of ``wmrl reproduce kl``."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    from wmrl.scripts.reproduce.kl.experiment import KLTrace
+    from wmrl.scripts.reproduce.kl.gaussian import Gaussian
+
+_FRAMES, _FPS = 100, 20
+_VIEW = (-1.0, 9.0, 2.0)  # left, right, and height: q may grow out of it
+_TARGET, _START, _NOW, _SPAN = "tab:green", "tab:gray", "tab:blue", "tab:orange"
+_SHOWN = 400  # points of a curve over steps
+
+
+def draw_curves(traces: "Mapping[str, Sequence[KLTrace]]", path: Path) -> None:
+    """Exact KL(q‖p) over steps, a panel each: a line for each seed, a cross where it stopped."""
+    from wmrl.scripts.reproduce.kl.experiment import CONVERGED, spread_steps
+
+    figure, panels = _panels(len(traces), sharey=True)
+    for panel, (name, seeds) in zip(panels, traces.items(), strict=True):
+        for trace in seeds:
+            steps = spread_steps(trace.steps, _SHOWN)
+            values = trace.kl[steps]
+            faint = 1.0 if len(seeds) == 1 else 0.35
+            panel.plot(steps, values, color=_NOW, alpha=faint, linewidth=1.2)
+            if trace.left is not None:
+                panel.plot(steps[-1], values[-1], "x", color="tab:red")
+        panel.axhline(CONVERGED, color="black", linewidth=0.8, linestyle=":")
+        panel.set(yscale="log", ylim=(1e-6, 1e3), xlim=(0, seeds[0].run.steps))
+        panel.set_title(f"{name}:\n{seeds[0].run.title}", fontsize="medium")
+        panel.grid(alpha=0.3)
+    figure.supxlabel("step", fontsize="medium")
+    figure.supylabel("exact KL(q‖p), nats; × where a run stopped", fontsize="medium")
+    figure.savefig(path, dpi=90)
+
+
+def draw_densities(traces: "Mapping[str, KLTrace]", path: Path) -> None:
+    """The start, the end and the target of each run, a panel each."""
+    figure, panels = _panels(len(traces))
+    for panel, (name, trace) in zip(panels, traces.items(), strict=True):
+        q, run, points = trace.end, trace.run, _points()
+        _show_target(panel, trace)
+        panel.plot(points, run.start.density(points), "--", color=_START, label="q at the start")
+        panel.plot(points, q.density(points), color=_NOW, label="q at the end")
+        _show_interval(panel, trace, q)
+        panel.set_title(f"{name}: {trace.verdict}\n{_said(trace.steps, q)}", fontsize="medium")
+        _set_view(panel)
+    panels[0].legend(fontsize="small", loc="upper right")
+    figure.savefig(path, dpi=90)
+
+
+def frames(name: str, trace: "KLTrace", *, most: int = _FRAMES) -> "Iterator[np.ndarray]":
+    """The densities while q learns, ``(270, 480, 3) uint8`` each; closer together at the start."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from wmrl.scripts.reproduce.kl.experiment import spread_steps
+
+    figure = Figure(figsize=(4.8, 2.7), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    panel = figure.subplots()
+    points, kl = _points(), trace.kl
+    _show_target(panel, trace)
+    (line,) = panel.plot(points, points, color=_NOW, label="q")
+    shade = _show_interval(panel, trace, trace.run.start)
+    title = panel.set_title("", fontsize="small", family="monospace")
+    panel.legend(fontsize="x-small", loc="upper right")
+    _set_view(panel)
+    for step in spread_steps(trace.steps, most):
+        q = trace[step]
+        line.set_ydata(q.density(points))
+        interval = trace.run.interval(q)
+        if shade is not None and interval is not None:
+            shade.set_x(interval[0])
+            shade.set_width(interval[1] - interval[0])
+        title.set_text(f"{name}, {_said(step, q)}, KL {kl[step]:.2g}")
+        canvas.draw()
+        if step == 0:
+            figure.set_layout_engine("none")  # nothing moves from here on
+        yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def film(name: str, trace: "KLTrace", path: Path) -> None:
+    """Writes the frames of a run as an MP4; the last is held for a second."""
+    from itertools import repeat
+
+    from wmrl.envs.rendering.video import write_video
+
+    shown = list(frames(name, trace))
+    write_video(path, [*shown, *repeat(shown[-1], _FPS)], fps=_FPS, crf=26)
+
+
+def _points() -> "np.ndarray":
+    import numpy as np
+
+    return np.linspace(*_VIEW[:2], 1001)
+
+
+def _panels(count: int, *, sharey: bool = False) -> "tuple[Figure, list[Axes]]":
+    """A figure of panels in at most three columns."""
+    from matplotlib.figure import Figure
+
+    columns = min(3, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(4.6 * columns, 2.9 * rows), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel())
+    for panel in panels[count:]:
+        panel.remove()
+    return figure, panels[:count]
+
+
+def _show_target(panel: "Axes", trace: "KLTrace") -> None:
+    points = _points()
+    density = trace.run.target.density(points)
+    panel.fill_between(points, density, color=_TARGET, alpha=0.4, label="target p")
+
+
+def _show_interval(panel: "Axes", trace: "KLTrace", q: "Gaussian") -> "Rectangle | None":
+    interval = trace.run.interval(q)
+    if interval is None:
+        return None
+    shade: Rectangle = panel.axvspan(*interval, color=_SPAN, alpha=0.15, label="points of the sum")
+    return shade
+
+
+def _set_view(panel: "Axes") -> None:
+    left, right, height = _VIEW
+    panel.set(xlim=(left, right), ylim=(0, height))
+
+
+def _said(step: int, q: "Gaussian") -> str:
+    return f"step {step:>5}, mean {q.mean:5.2f}, std {q.std:5.3f}"

@@ -1,0 +1,1 @@
+"""Memory models compared on the same rollouts."""

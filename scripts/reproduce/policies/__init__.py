@@ -1,0 +1,1 @@
+"""CMA-ES, variational search and PPO in one dream."""

@@ -1,0 +1,1 @@
+"""Encodings of elites reused for other problems of a planar arm."""

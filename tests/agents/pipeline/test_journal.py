@@ -1,0 +1,137 @@
+import csv
+import time as real_time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wmrl.agents.evaluation import EvaluationResult
+from wmrl.agents.pipeline import journal as journal_module
+from wmrl.agents.pipeline.journal import Journal
+from wmrl.storage.run import Run
+
+
+def result(*returns: float) -> EvaluationResult:
+    count = len(returns)
+    return EvaluationResult(
+        agent="a",
+        task="t",
+        base="b",
+        deterministic=True,
+        seeds=tuple(range(count)),
+        returns=returns,
+        lengths=(10,) * count,
+        terminated=(False,) * count,
+    )
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which only the test moves."""
+    now = [1000.0]
+    monkeypatch.setattr(journal_module.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_curve_survives_interruptions(tmp_path: Path, clock: list[float]) -> None:
+    with Run(tmp_path, config={}) as run:
+        journal = Journal(run)
+        journal.add_point("one", result(1.0, 3.0), frames=100, promise=result(40.0))
+        journal.add_point("two", result(5.0), frames=200)
+    with Run(tmp_path, config={}) as run:
+        journal = Journal(run)
+        with journal.timed("stage"):
+            clock[0] += 180
+            journal.add_point("two", result(7.0), frames=200)
+        curve = rows(journal.write_curve())
+    assert [row["point"] for row in curve] == ["one", "two"]
+    assert curve[0]["mean"] == "2.0"
+    assert curve[0]["standard_error"] == "1.0"
+    assert curve[0]["per_decision"] == "0.2"
+    assert curve[0]["promised_per_decision"] == "4.0"
+    assert (curve[1]["mean"], curve[1]["minutes"], curve[1]["episodes"]) == ("7.0", "3.0", "1")
+
+
+def test_a_stage_is_timed_over_interruptions_and_without_pauses(
+    tmp_path: Path, clock: list[float]
+) -> None:
+    with Run(tmp_path, config={}) as run:
+        journal = Journal(run)
+
+        def interrupted() -> None:
+            with journal.timed("stage"):
+                clock[0] += 5
+                raise RuntimeError("killed")
+
+        with pytest.raises(RuntimeError, match="killed"):
+            interrupted()
+        assert journal.seconds("stage") is None
+    clock[0] += 1000
+    with Run(tmp_path, config={}) as run:
+        journal = Journal(run)
+        with journal.timed("stage"):
+            clock[0] += 2
+            with journal.paused():
+                clock[0] += 100
+            clock[0] += 1
+        assert journal.seconds("stage") == 8
+        with journal.timed("stage"):
+            clock[0] += 50
+        with journal.timed("another"):
+            clock[0] += 4
+        assert Journal(run).seconds("stage") == 8
+        assert Journal(run).seconds("another") == 4
+
+
+def test_a_killed_stage_keeps_its_last_beat(
+    tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_BEAT", 0.001)
+    with Run(tmp_path, config={}) as run, Journal(run).timed("stage"):
+        clock[0] += 7
+        for _ in range(10_000):
+            beat = run.load_checkpoint("stage")
+            if beat is not None and beat.state["seconds"] == 7:
+                break
+            real_time.sleep(0.001)
+        assert beat is not None
+        assert beat.state == {"stage": "stage", "seconds": 7}
+
+
+def test_a_beat_that_fails_is_not_the_last(
+    tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_BEAT", 0.001)
+    beats, save = [0], Run.save_checkpoint
+
+    def failing(self: Run, *args: Any) -> None:
+        beats[0] += 1
+        if beats[0] == 1:
+            raise OSError("no space left")
+        save(self, *args)
+
+    monkeypatch.setattr(Run, "save_checkpoint", failing)
+    with Run(tmp_path, config={}) as run, Journal(run).timed("stage"):
+        for _ in range(10_000):
+            if beats[0] > 2:
+                break
+            real_time.sleep(0.001)
+        assert run.load_checkpoint("stage") is not None
+
+
+def test_pauses_within_pauses_are_one(tmp_path: Path, clock: list[float]) -> None:
+    with Run(tmp_path, config={}) as run:
+        journal = Journal(run)
+        with journal.timed("stage"):
+            with journal.paused():
+                clock[0] += 10
+                with journal.paused():
+                    clock[0] += 10
+                clock[0] += 10
+            clock[0] += 1
+        assert journal.seconds("stage") == 1

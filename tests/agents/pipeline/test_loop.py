@@ -1,0 +1,188 @@
+"""The whole loop, tiny: what it leaves, and that a kill at any moment changes nothing."""
+
+import csv
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from wmrl.agents.agent import load_agent
+from wmrl.agents.pipeline.loop import train
+from wmrl.agents.pipeline.plan import TrainingPlan
+from wmrl.agents.policy_search.cma_es import CMAESConfig
+from wmrl.agents.policy_search.fitness import DreamFitnessConfig
+from wmrl.agents.ppo.learner import PPOConfig
+from wmrl.agents.world_model_ref import open_driver
+from wmrl.data.store import RolloutStore
+from wmrl.envs.tasks.car_racing import CAR_RACING
+from wmrl.memory.code_memory import CodeMemoryConfig
+from wmrl.memory.mdn_rnn import MDNRNNConfig
+from wmrl.memory.training import MemoryTrainingConfig
+from wmrl.storage.artifact import load_artifact
+from wmrl.storage.run import RunError
+from wmrl.training.trainer import TrainingConfig
+from wmrl.vision.vae import VAEConfig
+from wmrl.vision.vqvae import VQVAEConfig
+
+# A short game: CarRacing itself, ended early.
+TASK = replace(CAR_RACING, max_frames=120, patience=60)
+
+
+def tiny_plan(**options: object) -> TrainingPlan:
+    steps = {"steps": 6, "batch_size": 4, "checkpoint_every": 2, "log_every": 2}
+    memory = MemoryTrainingConfig(**steps, sequence_length=8)
+    ppo = {"rollout_steps": 8, "chunk_rollouts": 1, "minibatch": 16, "epochs": 1}
+    dream = PPOConfig.dream(steps=4 * 8 * 4, **ppo)
+    plan = {
+        "rounds": 3,
+        "first_frames": 600,
+        "round_frames": 300,
+        "vision": VAEConfig(width=2, latent_size=4),
+        "vision_training": TrainingConfig(**steps),
+        "vision_retraining": TrainingConfig(**steps),
+        "memory": MDNRNNConfig(hidden_size=8, mixtures=2),
+        "memory_training": memory,
+        "memory_retraining": memory,
+        "dreams": 4,
+        "dream_decisions": 10,
+        "dream": dream,
+        "dream_again": dream,
+        "real_envs": 2,
+        "real": PPOConfig.real(steps=2 * 8 * 4, **ppo),
+        "score_episodes": 2,
+        "score_every": 2,
+    }
+    return TrainingPlan(**plan | options)
+
+
+EVOLUTION = {
+    "algorithm": "cma-es",
+    "rounds": 2,
+    "vision_rounds": 1,
+    "real_envs": 0,
+    "evolution": CMAESConfig(generations=6, population=4, checkpoint_every=2),
+    "trials": DreamFitnessConfig(rollouts=2),
+}
+SYMBOLS = {
+    "vision": VQVAEConfig(width=2, codes=8, code_size=2, warmup_steps=2),
+    "memory": CodeMemoryConfig(hidden_size=8, token_size=4),
+}
+PLANS = {
+    "ppo": tiny_plan(),
+    "cma-es": tiny_plan(**EVOLUTION),
+    "symbols": tiny_plan(**SYMBOLS),
+}
+
+
+def bits(path: Path) -> dict[str, str]:
+    """Digests of all that a run's result consists of: weights, learners' states, stores."""
+    found = {
+        str(store.relative_to(path)): RolloutStore(store).content_hash()
+        for store in sorted(path.glob("round-*/data"))
+    }
+    for file in sorted(path.rglob("model.safetensors")):
+        found[str(file.relative_to(path))] = load_artifact(file.parent).digest
+    for file in sorted(path.rglob("cma-es.checkpoint")):
+        found[str(file.relative_to(path))] = hashlib.sha256(state_bytes(file)).hexdigest()
+    return found
+
+
+def state_bytes(checkpoint: Path) -> bytes:
+    """The tensors of a checkpoint; what is beside them holds times."""
+    from safetensors import safe_open
+
+    with safe_open(checkpoint, framework="np") as file:
+        return b"".join(file.get_tensor(name).tobytes() for name in sorted(file.keys()))
+
+
+@pytest.fixture(scope="module", params=list(PLANS))
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("finished") / request.param
+    train(TASK, path, plan=PLANS[request.param], seed=3, workers=1, progress=False)
+    return path
+
+
+def test_what_it_leaves(finished: Path) -> None:
+    plan = PLANS[finished.name]
+    result = train(TASK, finished, plan=plan, seed=3, workers=1, progress=False)
+    assert load_artifact(result.vision, kind="vision").digest
+    memory = load_artifact(result.memory, kind="memory")
+    assert memory.config["member"]["vision_digest"] == load_artifact(result.vision).digest
+    drivers = [path for path in (result.dream, result.real) if path is not None]
+    assert len(drivers) == (2 if plan.real_envs else 1)
+    assert all(load_agent(path).eye["memory_digest"] == memory.digest for path in drivers)
+    with result.curve.open() as file:
+        points = [row["point"] for row in csv.DictReader(file)]
+    real = ["real game, 128 frames", "real game, 256 frames", "real game"]
+    assert points == [f"round {i}" for i in range(plan.rounds)] + real[: 3 * bool(plan.real_envs)]
+
+
+def test_a_run_can_be_moved(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "moved")
+    _, eye = open_driver(tmp_path / "moved" / "round-1" / "driver")
+    assert eye.memory is not None
+
+
+def test_done_is_done(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
+    train(TASK, finished, plan=PLANS[finished.name], seed=3, workers=2, progress=False)
+    changed = [path for path, time_ns in before.items() if path.stat().st_mtime_ns != time_ns]
+    assert not changed
+
+
+def test_other_plans_are_refused(finished: Path) -> None:
+    with pytest.raises(RunError, match="seed: expected 4, found 3"):
+        train(TASK, finished, plan=PLANS[finished.name], seed=4, progress=False)
+
+
+def killed_and_resumed(path: Path, name: str, *, kills: int, longest: float, seed: int) -> int:
+    """Kills the run at random moments, then lets it end; returns how many kills struck."""
+    code = (
+        "import sys; from pathlib import Path; import torch; torch.set_num_threads(1);"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r});"
+        "from test_loop import PLANS, TASK; from wmrl.agents.pipeline.loop import train;"
+        "name, path = sys.argv[1:]; print('ready', flush=True);"
+        "train(TASK, path, plan=PLANS[name], seed=3, workers=2, progress=False)"
+    )
+    moments = random.Random(seed)
+    struck = 0
+    for attempt in range(kills + 1):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, name, str(path)],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        if attempt < kills:
+            time.sleep(moments.uniform(0.0, longest))
+            if process.poll() is None:
+                struck += 1
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        else:
+            assert process.wait(timeout=300) == 0
+        process.stdout.close()
+    return struck
+
+
+def test_killed_and_resumed(finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "killed"
+    assert killed_and_resumed(path, finished.name, kills=2, longest=2.0, seed=0)
+    assert bits(path) == bits(finished)
+
+
+@pytest.mark.slow
+def test_killed_a_dozen_times(finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "killed"
+    struck = killed_and_resumed(path, finished.name, kills=12, longest=1.0, seed=1)
+    assert struck >= 10
+    assert bits(path) == bits(finished)

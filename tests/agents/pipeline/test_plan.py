@@ -1,0 +1,57 @@
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from wmrl.agents.pipeline.plan import TrainingPlan
+from wmrl.memory.code_memory import CodeMemoryConfig
+from wmrl.vision.vqvae import VQVAEConfig
+
+
+@pytest.mark.parametrize("symbols", [False, True])
+def test_an_hour_is_an_hour(symbols: bool) -> None:
+    plan = TrainingPlan.for_hours(1.0, symbols=symbols)
+    limits = [
+        plan.vision_training.max_seconds,
+        plan.members * (plan.memory_training.max_seconds or 0),
+        plan.dream_seconds,
+        plan.vision_retraining.max_seconds,
+        plan.members * (plan.memory_training.max_seconds or 0),
+        plan.dream_seconds,
+        plan.real_seconds,
+    ]
+    again = plan.members * (plan.memory_retraining.max_seconds or 0)
+    limits += (plan.rounds - 2) * [again, plan.dream_again_seconds]
+    # The rest is collecting and scoring.
+    assert 0.8 * 3600 < sum(limit or 0 for limit in limits) < 0.95 * 3600
+
+
+def test_plans_scale_and_are_json() -> None:
+    half, whole = TrainingPlan.for_hours(0.5), TrainingPlan.for_hours(1.0)
+    assert half.real_seconds == 0.5 * (whole.real_seconds or 0)
+    assert half.first_frames == whole.first_frames // 2
+    json.dumps(asdict(whole))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rounds": 0}, "rounds: expected at least 1, got 0"),
+        ({"real_envs": -1}, "real_envs: expected at least 0, got -1"),
+        ({"algorithm": "sarsa"}, "algorithm: expected 'ppo' or 'cma-es', got 'sarsa'"),
+        ({"memory": CodeMemoryConfig()}, "vision: expected a VQVAEConfig with a memory in symbols"),
+        (
+            {"vision": VQVAEConfig(), "memory": CodeMemoryConfig(), "noise_floor": 0.2},
+            "noise_floor: expected 0 with memories in symbols, got 0.2",
+        ),
+        ({"algorithm": "cma-es"}, "real_envs: expected 0 with CMA-ES"),
+    ],
+)
+def test_bad_plans(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(TrainingPlan(), **options)  # type: ignore[arg-type]
+
+
+def test_no_time_at_all() -> None:
+    with pytest.raises(ValueError, match="hours: expected above 0, got 0"):
+        TrainingPlan.for_hours(0)

@@ -1,0 +1,309 @@
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from stable_baselines3.common.evaluation import evaluate_policy
+
+from wmrl.agents.agent import load_agent
+from wmrl.agents.controller import ControllerAgent, ControllerConfig
+from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
+from wmrl.agents.policy_search.fitness import (
+    DreamFitness,
+    DreamFitnessConfig,
+    RealFitness,
+    RealFitnessConfig,
+)
+from wmrl.agents.sb3.vec_env import SB3VecEnv
+from wmrl.envs.world_model import Eye
+from wmrl.storage.artifact import load_artifact
+from wmrl.storage.run import RunError
+from wmrl.training.metrics import read_metrics
+
+TINY = CMAESConfig(generations=7, population=6, checkpoint_every=3)
+
+
+class Sphere:
+    """Its optimum is at ``target`` and its noise is a function of the seed."""
+
+    def __init__(
+        self, target: float = 0.5, noise: float = 0.0, hidden: tuple[int, ...] = ()
+    ) -> None:
+        self.controller = ControllerConfig(observation_size=4, action_size=2, hidden_sizes=hidden)
+        self.target, self.noise, self.calls = target, noise, 0
+
+    def describe(self):
+        return {"target": self.target, "noise": self.noise}
+
+    def __call__(self, parameters, seed):
+        assert parameters.dtype == np.float32
+        self.calls += 1
+        drawn = np.random.default_rng(seed).normal(size=(len(parameters), 3))
+        return -((parameters - self.target) ** 2).sum(1, keepdims=True) + self.noise * drawn
+
+
+class Match:
+    """The toy game of ``conftest``: returns over its own seeds."""
+
+    controller = ControllerConfig(observation_size=2, action_size=2)
+
+    def __init__(self, match_env) -> None:
+        self.env = match_env(4, horizon=20)
+
+    def describe(self):
+        return {"game": "match"}
+
+    def __call__(self, parameters, seed):
+        scores = np.zeros((len(parameters), 4))
+        for row, weights in enumerate(parameters):
+            agent = ControllerAgent(self.controller, weights)
+            observations, _ = self.env.reset(seed=seed % 2**31)
+            for _ in range(20):
+                observations, rewards, *_ = self.env.step(agent.predict(observations)[0])
+                scores[row] += rewards
+        return scores
+
+
+def assert_same(first: CMAES, second: CMAES) -> None:
+    for name in first.state._fields:
+        np.testing.assert_array_equal(
+            getattr(first.state, name), getattr(second.state, name), err_msg=name
+        )
+
+
+def without_time(path):
+    return [
+        {name: value for name, value in row.items() if name != "seconds"}
+        for row in read_metrics(path / "metrics.csv")
+    ]
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_solves_the_sphere(tmp_path, covariance):
+    config = CMAESConfig(generations=150, population=12, sigma=0.3, covariance=covariance)
+    with CMAES(Sphere(), config, path=tmp_path) as search:
+        search.learn(progress=False)
+    np.testing.assert_allclose(search.agent.parameters, 0.5, atol=1e-3)
+
+
+def test_learns_the_toy_game_and_sb3_evaluates_it(match_env, tmp_path):
+    config = CMAESConfig(generations=40, population=12, sigma=0.3)
+    with CMAES(Match(match_env), config, path=tmp_path) as search:
+        env = SB3VecEnv(match_env(4))
+        before, _ = evaluate_policy(search, env, n_eval_episodes=8, warn=False)
+        search.learn(progress=False)
+        for agent in (search, search.agent):
+            after, _ = evaluate_policy(agent, env, n_eval_episodes=8, warn=False)
+            assert after > 9.5 > 5.0 > before
+        with pytest.raises(ValueError, match="observation: expected shape"):
+            search.predict(np.zeros(3, np.float32))
+
+
+def test_interrupted_equals_uninterrupted(tmp_path):
+    """Stopped by an error in any generation, and gone on in a new object."""
+    with CMAES(Sphere(noise=0.1), TINY, path=tmp_path / "whole") as whole:
+        whole.learn(progress=False)
+
+    class Failing(Sphere):
+        def __call__(self, parameters, seed):
+            if self.calls == 2:
+                raise InterruptedError
+            return super().__call__(parameters, seed)
+
+    with (
+        CMAES(Failing(noise=0.1), TINY, path=tmp_path / "parts") as parts,
+        pytest.raises(InterruptedError),
+    ):
+        parts.learn(progress=False)
+    for _ in range(2):  # stopped after a checkpoint, too
+        with CMAES(Sphere(noise=0.1), TINY, path=tmp_path / "parts") as parts:
+            parts.learn(max_seconds=parts.seconds + 1e-9, progress=False)
+    with CMAES(Sphere(noise=0.1), TINY, path=tmp_path / "parts") as parts:
+        assert 0 < parts.generation < 7
+        parts.learn(progress=False)
+    assert_same(whole, parts)
+    assert without_time(tmp_path / "whole") == without_time(tmp_path / "parts")
+    assert [row["step"] for row in without_time(tmp_path / "whole")] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_killed_process_resumes(tiny, tmp_path):
+    """SIGKILL inside a generation of dreams, then the same command again."""
+    script = textwrap.dedent(
+        """
+        import os, signal, sys
+        import torch
+        from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
+        from wmrl.agents.policy_search.fitness import DreamFitness, DreamFitnessConfig
+        from wmrl.envs.world_model import Eye
+
+        vision, memory, path, killed = sys.argv[1:]
+        torch.set_num_threads(1)
+        fitness = DreamFitness(
+            Eye.open("car-racing", vision, memory), DreamFitnessConfig(rollouts=2, decisions=5)
+        )
+        config = CMAESConfig(generations=5, population=6, checkpoint_every=2)
+        search = CMAES(fitness, config, path=path)
+        rollouts, calls = fitness._rollouts, []
+        def dying(*args):
+            calls.append(args)
+            if len(calls) == 4:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return rollouts(*args)
+        if killed == "yes":
+            fitness._rollouts = dying
+        search.learn(progress=False)
+        """
+    )
+    command = [sys.executable, "-c", script, str(tiny.vision), str(tiny.memory)]
+    died = subprocess.run([*command, str(tmp_path / "parts"), "yes"], check=False)
+    assert died.returncode == -signal.SIGKILL
+    subprocess.run([*command, str(tmp_path / "parts"), "no"], check=True)
+    fitness = DreamFitness(
+        Eye.open("car-racing", tiny.vision, tiny.memory),
+        DreamFitnessConfig(rollouts=2, decisions=5),
+    )
+    config = CMAESConfig(generations=5, population=6, checkpoint_every=2)
+    with CMAES(fitness, config, path=tmp_path / "whole") as whole:
+        whole.learn(progress=False)
+    with CMAES(fitness, config, path=tmp_path / "parts") as parts:
+        assert parts.done
+        assert_same(whole, parts)
+
+
+def test_one_worker_and_two_give_the_same_generation(tiny, tmp_path):
+    eye = Eye.open("car-racing", tiny.vision, tiny.memory)
+    searches = []
+    for workers in (0, 1, 2):
+        trials = RealFitnessConfig(rollouts=2, decisions=4, num_envs=3)
+        with (
+            RealFitness(eye, trials, workers=workers) as fitness,
+            CMAES(
+                fitness, CMAESConfig(generations=1, population=4), path=tmp_path / str(workers)
+            ) as search,
+        ):
+            search.learn(progress=False)
+        searches.append(search)
+    assert_same(searches[0], searches[1])
+    assert_same(searches[0], searches[2])
+
+
+def test_seeds_differ_by_generation_and_root(tmp_path):
+    seen = []
+
+    class Listening(Sphere):
+        def __call__(self, parameters, seed):
+            seen.append(seed)
+            return super().__call__(parameters, seed)
+
+    for root in (0, 1):
+        with CMAES(Listening(), TINY, path=tmp_path / str(root), seed=root) as search:
+            search.learn(progress=False)
+    assert len(set(seen)) == 14
+
+
+class Broken(Sphere):
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def __call__(self, parameters, seed):
+        scores = super().__call__(parameters, seed)
+        scores[: self.count] = [[np.nan], [np.inf], [-np.inf], [np.nan]][: self.count]
+        return scores
+
+
+def test_scores_that_are_not_finite_rank_last(tmp_path):
+    config = CMAESConfig(generations=60, population=8, sigma=0.3)
+    with CMAES(Broken(3), config, path=tmp_path) as search:
+        search.learn(progress=False)
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert [row["fitness/not_finite"] for row in rows] == [3.0] * 60
+    assert np.isfinite([list(row.values()) for row in rows]).all()
+    assert np.isfinite(search.state.covariance).all()
+    assert rows[-1]["fitness/mean"] > 0.2 * rows[0]["fitness/mean"]
+
+
+@pytest.mark.parametrize(("policy", "count", "allowed"), [("worst", 4, 3), ("raise", 1, 0)])
+def test_too_many_of_them_stop_the_search(tmp_path, policy, count, allowed):
+    config = CMAESConfig(generations=1, population=6, not_finite=policy)
+    with (
+        CMAES(Broken(count), config, path=tmp_path) as search,
+        pytest.raises(
+            FloatingPointError,
+            match=rf"{count} of 6 candidates of generation 0 .* \(at most {allowed} are allowed\)",
+        ),
+    ):
+        search.learn(progress=False)
+
+
+def test_evaluator_fills_the_curve(tmp_path):
+    with CMAES(Sphere(), TINY, path=tmp_path) as search:
+        search.learn(
+            evaluator=lambda agent: {"real/first": float(agent.parameters[0])},
+            evaluate_every=3,
+            progress=False,
+        )
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert [row["step"] for row in rows if "real/first" in row] == [3, 6]
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_save_and_load(tmp_path):
+    with CMAES(Sphere(), TINY, path=tmp_path / "a", eye={"task": "car-racing"}) as search:
+        search.learn(progress=False)
+        search.save(tmp_path / "agent", provenance={"note": "x"})
+    loaded = load_agent(tmp_path / "agent")
+    np.testing.assert_array_equal(loaded.parameters, search.state.mean.astype(np.float32))
+    assert loaded.eye == {"task": "car-racing"}
+    provenance = load_artifact(tmp_path / "agent").provenance
+    assert provenance["generations"] == 7
+    assert provenance["fitness"] == {"target": 0.5, "noise": 0.0}
+    assert provenance["note"] == "x"
+    with CMAES.load(tmp_path / "agent", Sphere(), TINY, path=tmp_path / "b") as again:
+        np.testing.assert_array_equal(again.agent.parameters, loaded.parameters)
+        assert again.eye == loaded.eye
+        assert again.generation == 0
+
+
+def test_a_bad_start_is_refused(tmp_path):
+    other = ControllerAgent(ControllerConfig(observation_size=1, action_size=1), np.zeros(2))
+    with pytest.raises(ValueError, match="init: expected an agent of ControllerConfig"):
+        CMAES(Sphere(), TINY, path=tmp_path, init=other)
+    with pytest.raises(ValueError, match=r"init: expected 10 finite numbers, got shape \(3,\)"):
+        CMAES(Sphere(), TINY, path=tmp_path, init=np.zeros(3))
+    with pytest.raises(ValueError, match="init: expected 10 finite numbers"):
+        CMAES(Sphere(), TINY, path=tmp_path, init=np.full(10, np.nan))
+
+
+def test_a_large_controller_needs_a_diagonal(tmp_path):
+    large = Sphere(hidden=(1000,))
+    with pytest.raises(ValueError, match=r"full one of 7002 .* 0\.4 GB; use covariance='diagonal'"):
+        CMAES(large, path=tmp_path)
+    config = CMAESConfig(generations=1, population=4, covariance="diagonal")
+    with CMAES(large, config, path=tmp_path) as search:
+        assert search.learn(progress=False).done
+
+
+def test_a_run_is_for_one_configuration(tmp_path):
+    CMAES(Sphere(), TINY, path=tmp_path).close()
+    with pytest.raises(RunError, match=r"fitness\.target: expected 0\.7, found 0\.5"):
+        CMAES(Sphere(0.7), TINY, path=tmp_path)
+    with pytest.raises(RunError, match="init"):
+        CMAES(Sphere(), TINY, path=tmp_path, init=np.ones(10))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"generations": 0}, "generations: expected at least 1, got 0"),
+        ({"population": 3}, "population: expected at least 4, got 3"),
+        ({"sigma": 0.0}, r"sigma: expected more than 0, got 0\.0"),
+        ({"covariance": "some"}, "covariance: expected one of"),
+        ({"not_finite": "ignore"}, "not_finite: expected one of"),
+    ],
+)
+def test_config_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        CMAESConfig(**options)

@@ -1,0 +1,305 @@
+import signal
+import subprocess
+import sys
+import textwrap
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from wmrl.agents.agent import load_agent
+from wmrl.agents.controller import ControllerAgent, ControllerConfig
+from wmrl.agents.ppo.learner import PPOConfig, PPOLearner
+from wmrl.agents.sb3.vec_env import SB3VecEnv, dream_vec_env
+from wmrl.storage.artifact import load_artifact
+from wmrl.storage.run import RunError
+from wmrl.training.metrics import read_metrics
+
+TINY = PPOConfig(
+    steps=192, rollout_steps=8, chunk_rollouts=2, minibatch=16, epochs=2, hidden_sizes=(4,)
+)
+
+
+def learner(match_env, path, config=TINY, **options) -> PPOLearner:
+    return PPOLearner(match_env(4), config, path=path, **options)
+
+
+def weights(trained: PPOLearner) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in trained.agent.policy.state_dict().items()}
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def without_time(rows):
+    return [{name: row[name] for name in row if name != "seconds"} for row in rows]
+
+
+def test_solves_the_toy_game(match_env, tmp_path):
+    config = PPOConfig(
+        steps=30_000,
+        rollout_steps=64,
+        minibatch=64,
+        epochs=8,
+        learning_rate=3e-3,
+        learning_rate_final=0.0,
+        log_std=-0.5,
+        log_std_final=-2.0,
+        reward_scale=1.0,
+        gamma=0.0,
+        hidden_sizes=(16,),
+    )
+    with PPOLearner(match_env(16), config, path=tmp_path) as trained:
+        untrained = trained.predict(np.float32([[0.8, -0.8]]), deterministic=True)[0]
+        trained.learn(progress=False)
+    assert trained.done
+    seen = np.random.default_rng(0).uniform(-0.9, 0.9, (200, 2)).astype(np.float32)
+    said, _ = trained.predict(seen, deterministic=True)
+    assert np.abs(said - seen).mean() < 0.1 < np.abs(untrained - [[0.8, -0.8]]).mean()
+    assert torch.exp(trained.agent.policy.log_std).mean() == pytest.approx(np.exp(-2), rel=0.1)
+
+
+def test_same_seed_same_bits_whatever_the_global_state(match_env, tmp_path):
+    torch.manual_seed(1)
+    with learner(match_env, tmp_path / "a") as first:
+        first.learn(progress=False)
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    with learner(match_env, tmp_path / "b") as second:
+        second.learn(progress=False)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert_same(weights(first), weights(second))
+    with learner(match_env, tmp_path / "c", seed=1) as other:
+        other.learn(progress=False)
+    assert not torch.equal(weights(other)["value_net.weight"], weights(first)["value_net.weight"])
+
+
+def test_interrupted_equals_uninterrupted(match_env, tmp_path):
+    """Stopped inside each chunk, by an error in the game, and gone on in a new object."""
+    with learner(match_env, tmp_path / "whole") as whole:
+        whole.learn(progress=False)
+    calls = 0
+    for stop_at in (9, 30, 45, None):
+
+        class Failing(match_env):
+            def step(self, actions, stop_at=stop_at):
+                nonlocal calls
+                calls += 1
+                if calls == stop_at:
+                    raise InterruptedError
+                return super().step(actions)
+
+        with learner(Failing, tmp_path / "parts") as parts:
+            if stop_at is None:
+                parts.learn(progress=False)
+            else:
+                with pytest.raises(InterruptedError):
+                    parts.learn(progress=False)
+    assert parts.steps == whole.steps == 192
+    assert_same(weights(whole), weights(parts))
+    rows = [read_metrics(tmp_path / name / "metrics.csv") for name in ("whole", "parts")]
+    assert without_time(rows[0]) == without_time(rows[1])
+    assert [row["step"] for row in rows[0]] == [32, 64, 96, 128, 160, 192]
+
+
+def test_killed_process_resumes(tiny, tmp_path):
+    """SIGKILL in a dream, then the same command again."""
+    script = textwrap.dedent(
+        """
+        import os, signal, sys
+        import torch
+        from wmrl.agents.ppo.learner import PPOConfig, PPOLearner
+        from wmrl.agents.sb3.vec_env import dream_vec_env
+
+        vision, memory, path, killed = sys.argv[1:]
+        torch.set_num_threads(1)
+        env = dream_vec_env(num_envs=4, max_episode_steps=6, vision=vision, memory=memory)
+        config = PPOConfig(steps=256, rollout_steps=8, chunk_rollouts=2, minibatch=16)
+        learner = PPOLearner(env, config, path=path)
+        rollout = learner._model.learn_rollout
+        def dying(**options):
+            if learner._model.num_timesteps >= 96:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return rollout(**options)
+        if killed == "yes":
+            learner._model.learn_rollout = dying
+        learner.learn(progress=False)
+        """
+    )
+    command = [sys.executable, "-c", script, str(tiny.vision), str(tiny.memory)]
+    died = subprocess.run([*command, str(tmp_path / "parts"), "yes"], check=False)
+    assert died.returncode == -signal.SIGKILL
+    subprocess.run([*command, str(tmp_path / "parts"), "no"], check=True)
+    env = dream_vec_env(num_envs=4, max_episode_steps=6, **tiny.kwargs)
+    config = PPOConfig(steps=256, rollout_steps=8, chunk_rollouts=2, minibatch=16)
+    with PPOLearner(env, config, path=tmp_path / "whole") as whole:
+        whole.learn(progress=False)
+    with PPOLearner(env, config, path=tmp_path / "parts") as parts:
+        assert parts.done
+        assert_same(weights(whole), weights(parts))
+
+
+def test_noise_and_learning_rate_are_annealed(match_env, tmp_path):
+    config = PPOConfig(
+        steps=128,
+        rollout_steps=8,
+        chunk_rollouts=1,
+        minibatch=32,
+        learning_rate=1e-3,
+        learning_rate_final=0.0,
+        log_std=0.0,
+        log_std_final=-2.0,
+    )
+    with learner(match_env, tmp_path, config) as trained:
+        trained.learn(progress=False)
+    rows = read_metrics(tmp_path / "metrics.csv")
+    np.testing.assert_allclose(
+        [row["train/learning_rate"] for row in rows], [1e-3, 7.5e-4, 5e-4, 2.5e-4], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        np.log([row["train/std"] for row in rows]), [0.0, -0.5, -1.0, -1.5], atol=1e-6
+    )
+
+
+def test_noise_can_reach_its_end_early_and_the_critic_can_begin_alone(match_env, tmp_path):
+    config = PPOConfig(
+        steps=128,
+        rollout_steps=8,
+        chunk_rollouts=1,
+        minibatch=32,
+        log_std=0.0,
+        log_std_final=-2.0,
+        log_std_share=0.5,
+        critic_rollouts=2,
+    )
+    actor = []
+
+    class Watched(SB3VecEnv):
+        def reset(self):
+            actor.append(trained.agent.policy.action_net.weight.clone())
+            return super().reset()
+
+    with PPOLearner(Watched(match_env(4)), config, path=tmp_path) as trained:
+        trained.learn(progress=False)
+    rows = read_metrics(tmp_path / "metrics.csv")
+    np.testing.assert_allclose(
+        np.log([row["train/std"] for row in rows]), [0.0, -1.0, -2.0, -2.0], atol=1e-6
+    )
+    same = [torch.equal(before, after) for before, after in pairwise(actor)]
+    assert same == [True, True, False]
+
+
+def test_stagger_ends_first_episodes_early(match_env, tmp_path):
+    lengths = []
+
+    class Watched(SB3VecEnv):
+        def step_arrays(self, actions):
+            stepped = super().step_arrays(actions)
+            lengths.extend(episode["l"] for episode in self.episodes)
+            return stepped
+
+    config = PPOConfig(steps=160, rollout_steps=20, chunk_rollouts=2, minibatch=80, stagger=10)
+    with PPOLearner(Watched(match_env(4)), config, path=tmp_path) as trained:
+        trained.learn(progress=False)
+    assert min(lengths[:4]) < 10
+    assert lengths.count(10) >= len(lengths) - 4
+
+
+def test_time_limit_counts_over_sessions(match_env, tmp_path):
+    with learner(match_env, tmp_path) as first:
+        first.learn(max_seconds=1e-9, progress=False)
+        assert first.steps == 32  # one rollout
+    with learner(match_env, tmp_path) as second:
+        assert second.steps == 32
+        assert second.seconds == first.seconds > 0
+        second.learn(max_seconds=first.seconds / 2, progress=False)
+        assert second.steps == 32
+        second.learn(progress=False)
+        assert second.done
+
+
+def test_annealing_by_time(match_env, tmp_path):
+    config = PPOConfig(
+        steps=10**9, rollout_steps=8, learning_rate_final=0.0, minibatch=32, anneal_by="time"
+    )
+    with learner(match_env, tmp_path, config) as trained:
+        trained.learn(max_seconds=0.3, progress=False)
+    rates = [row["train/learning_rate"] for row in read_metrics(tmp_path / "metrics.csv")]
+    assert rates[0] == config.learning_rate
+    assert rates[-1] < 0.5 * config.learning_rate
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_evaluator_fills_the_curve(match_env, tmp_path):
+    with learner(match_env, tmp_path) as trained:
+        trained.learn(
+            evaluator=lambda agent: {"real/mean": float(agent.predict(np.zeros(2))[0].size)},
+            evaluate_every=2,
+            progress=False,
+        )
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert [row["step"] for row in rows if "real/mean" in row] == [128]
+
+
+def test_save_and_warm_start(match_env, tmp_path):
+    with learner(match_env, tmp_path / "a", eye={"task": "car-racing"}) as first:
+        first.learn(progress=False)
+    first.save(tmp_path / "agent", provenance={"note": "x"})
+    provenance = load_artifact(tmp_path / "agent").provenance
+    assert provenance["algorithm"] == "ppo"
+    assert provenance["steps"] == 192
+    assert provenance["note"] == "x"
+    init = load_agent(tmp_path / "agent")
+    assert init.eye == {"task": "car-racing"}
+    with learner(match_env, tmp_path / "b", init=init) as second:
+        assert_same(weights(second), weights(first))
+    louder = PPOConfig(**{**TINY.__dict__, "log_std": -3.0})
+    with learner(match_env, tmp_path / "c", louder, init=init) as third:
+        assert weights(third)["log_std"].tolist() == [-3.0, -3.0]
+    with pytest.raises(ValueError, match="init: expected an agent of the same observations"):
+        learner(match_env, tmp_path / "d", PPOConfig(), init=init)
+    with pytest.raises(RunError, match="another configuration: init"):
+        learner(match_env, tmp_path / "b")
+
+
+def test_warm_start_takes_a_policy_only(match_env, tmp_path):
+    agent = ControllerAgent(ControllerConfig(observation_size=2, action_size=2), np.zeros(6))
+    with pytest.raises(ValueError, match="init: expected a SB3Agent, got a ControllerAgent"):
+        learner(match_env, tmp_path, init=agent)
+
+
+def test_a_run_is_for_one_configuration_and_one_owner(match_env, tmp_path):
+    with learner(match_env, tmp_path), pytest.raises(RunError, match="in use by process"):
+        learner(match_env, tmp_path)
+    with pytest.raises(RunError, match=r"another configuration: seed: expected 5, found 0"):
+        learner(match_env, tmp_path, seed=5)
+
+
+def test_recipes():
+    assert PPOConfig.dream(steps=5).steps == 5
+    assert PPOConfig.dream().rollout_steps * 256 % PPOConfig.dream().minibatch == 0
+    assert PPOConfig.real(epochs=2).epochs == 2
+    assert PPOConfig.real().rollout_steps * 32 % PPOConfig.real().minibatch == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps: expected at least 1, got 0"),
+        ({"minibatch": 1}, "minibatch: expected at least 2, got 1"),
+        ({"learning_rate": 0.0}, "learning_rate: expected more than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected more than 0, got nan"),
+        ({"entropy": -0.1}, r"entropy: expected at least 0, got -0\.1"),
+        ({"gamma": 1.1}, "gamma: expected 0 to 1"),
+        ({"anneal_by": "moon"}, "anneal_by: expected 'steps' or 'time', got 'moon'"),
+        ({"activation": "sine"}, "activation: expected one of"),
+        ({"log_std_final": -1.0}, "log_std: expected a number"),
+    ],
+)
+def test_config_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        PPOConfig(**options)

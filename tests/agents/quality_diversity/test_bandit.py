@@ -1,0 +1,165 @@
+"""The bandit with a short memory, and its scheduler."""
+
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+from ribs.emitters import IsoLineEmitter
+
+from wmrl.agents.quality_diversity.archive import ArchiveConfig
+from wmrl.agents.quality_diversity.bandit import BanditScheduler, SlidingWindowUCB
+
+
+def slow_choice(pulls: list[tuple[int, float, int]], arms: int, c: float, relative: bool) -> int:
+    """By the formula, one arm after the other."""
+    total = sum(trials for _, _, trials in pulls)
+    values = []
+    for arm in range(arms):
+        n = sum(trials for a, _, trials in pulls if a == arm)
+        if n == 0:
+            return arm
+        values.append((sum(r for a, r, _ in pulls if a == arm) / n, n))
+    best = max(rate for rate, _ in values)
+    scale = best if relative and best > 0 else 1.0
+    scores = [rate / scale + c * math.sqrt(math.log(total) / n) for rate, n in values]
+    return scores.index(max(scores))
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_it_chooses_by_the_formula(relative: bool) -> None:
+    rng = np.random.default_rng(0)
+    bandit = SlidingWindowUCB(4, window=25, exploration=0.7, relative=relative)
+    pulls: list[tuple[int, float, int]] = []
+    for _ in range(200):
+        arm = bandit.choose()
+        assert arm == slow_choice(pulls[-25:], 4, 0.7, relative)
+        pull = (arm, float(rng.integers(0, 3 + arm)), int(rng.integers(5, 9)))
+        bandit.update(pull[0], pull[1], trials=pull[2])
+        pulls.append(pull)
+    assert len({arm for arm, _, _ in pulls[:4]}) == 4
+
+
+def test_it_forgets_what_worked_once() -> None:
+    """The better arm changes half way: a short window follows, a whole life does not."""
+    shares = []
+    for window in (50, 100_000):
+        bandit, chosen = SlidingWindowUCB(2, window=window, exploration=0.3), []
+        for pull in range(1200):
+            chosen.append(arm := bandit.choose())
+            bandit.update(arm, float(arm == (pull >= 600)))
+        shares.append(np.mean(chosen[600:800]))
+    assert shares[0] > 0.7 > 0.3 > shares[1]
+
+
+def test_its_window_is_kept_as_json() -> None:
+    bandit = SlidingWindowUCB(3, window=5)
+    for pull in range(9):
+        bandit.update(pull % 3, pull / 7, trials=2)
+    other = SlidingWindowUCB(3, window=5)
+    other.restore(json.loads(json.dumps(bandit.state())))
+    assert other.state() == bandit.state()
+    assert len(other.state()) == 5
+    assert other.choose() == bandit.choose()
+
+
+def scheduler(reward="entered"):
+    archive = ArchiveConfig(cells=100, worst=-10.0).make(2, seed=0)
+    emitters = [
+        IsoLineEmitter(archive, x0=[0.0, 0.0], iso_sigma=sigma, batch_size=10, seed=k)
+        for k, sigma in enumerate((0.01, 0.3))
+    ]
+    bandit = SlidingWindowUCB(2, window=50, relative=reward == "qd_score")
+    return BanditScheduler(archive, emitters, bandit, reward=reward)
+
+
+def evaluate(solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return -np.square(solutions).sum(1), np.clip(0.5 + 0.5 * solutions, 0, 1)
+
+
+@pytest.mark.parametrize("reward", ["entered", "qd_score"])
+def test_it_asks_one_emitter_and_rewards_it(reward) -> None:
+    search = scheduler(reward)
+    for pull in range(30):
+        before = float(search.archive.stats.qd_score)
+        solutions = search.ask()
+        assert solutions.shape == (10, 2)
+        info = search.tell(*evaluate(solutions))
+        arm, earned, trials = search.bandit.state()[-1]
+        assert arm == search.arm
+        gained = float(search.archive.stats.qd_score) - before
+        entered = np.count_nonzero(info["status"])
+        expected = (entered, 10) if reward == "entered" else (gained, 1)
+        assert (earned, trials) == pytest.approx(expected)
+        assert pull > 1 or search.arm == pull
+    # The emitter that spreads finds more.
+    assert np.mean([arm for arm, _, _ in search.bandit.state()]) > 0.5
+
+
+def test_what_is_told_is_checked_and_may_be_told_again() -> None:
+    search = scheduler()
+    with pytest.raises(RuntimeError, match=r"ask\(\) first"):
+        search.tell(np.zeros(10), np.zeros((10, 2)))
+    objective, measures = evaluate(search.ask())
+    with pytest.raises(RuntimeError, match=r"tell\(\) first"):
+        search.ask()
+    wrong = objective.copy()
+    wrong[3] = np.nan
+    with pytest.raises(ValueError, match=r"objective: expected finite numbers, got nan in row 3"):
+        search.tell(wrong, measures)
+    for told, message in (
+        ((objective, measures[:9]), r"measures: expected shape \(10, 2\), .* got \(9, 2\)"),
+        ((objective, measures[:, :1]), r"measures: expected shape \(10, 2\), .* got \(10, 1\)"),
+        ((objective[:, None], measures), r"objective: expected shape \(10,\), .* got \(10, 1\)"),
+        ((0.5, measures), r"objective: expected shape \(10,\), .* got \(\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            search.tell(*told)
+    assert search.archive.empty
+    assert search.bandit.state() == []
+    search.tell(objective, measures)
+    assert not search.archive.empty
+
+
+def test_objectives_below_the_worst_are_told_of() -> None:
+    """Of the QD score only, which they take from: new cells would count against their finders."""
+    for reward, warns in (("qd_score", True), ("entered", False)):
+        search = scheduler(reward)  # with an archive whose worst is −10
+        objective, measures = evaluate(search.ask())
+        told = objective - 20.0
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            search.tell(told, measures)
+        said = [str(each.message) for each in caught]
+        assert len(said) == warns
+        assert all(each.startswith("objective: some are below -10, from which") for each in said)
+
+
+def test_lists_are_taken() -> None:
+    search = scheduler()
+    objective, measures = evaluate(search.ask())
+    search.tell(objective.tolist(), measures.tolist())
+    assert not search.archive.empty
+
+
+def test_clear_errors() -> None:
+    for wrong in ({"arms": 0}, {"arms": 3, "window": 2}, {"arms": 2, "exploration": -1.0}):
+        with pytest.raises(ValueError, match=r"window|exploration"):
+            SlidingWindowUCB(**wrong)
+    bandit = SlidingWindowUCB(2)
+    for call, message in (
+        ((2, 1.0), "arm: expected 0 to 1"),
+        ((0, -1.0), "reward: expected a finite"),
+        ((0, math.nan), "reward: expected a finite"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bandit.update(*call)
+    with pytest.raises(ValueError, match="trials"):
+        bandit.update(0, 1.0, trials=0)
+    archive = scheduler().archive
+    emitter = IsoLineEmitter(archive, x0=[0.0, 0.0])
+    with pytest.raises(ValueError, match="emitters: expected 2, one for each arm, got 1"):
+        BanditScheduler(archive, [emitter], bandit)
+    with pytest.raises(ValueError, match="reward: expected 'entered' or 'qd_score'"):
+        BanditScheduler(archive, [emitter], reward="luck")

@@ -1,0 +1,265 @@
+"""Collection: each episode is a function of its number, whoever plays it and whenever."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from toy_game import TOY, break_at_once
+
+from wmrl.agents.agent import Agent
+from wmrl.agents.controller import ControllerAgent, ControllerConfig
+from wmrl.agents.rollouts.collection import collect
+from wmrl.agents.rollouts.exploration import HeldBehaviour, NoisyBehaviour, SmoothedBehaviour
+from wmrl.agents.seeds import EVALUATION_SEEDS
+from wmrl.core.seeding import numpy_generator
+from wmrl.data.store import RolloutStore, StoreError
+from wmrl.envs.frames.env import FrameEnv
+from wmrl.envs.tasks.car_racing import CAR_RACING
+from wmrl.envs.world_model import Eye
+from wmrl.storage.artifact import ArtifactError
+
+SHORT = replace(CAR_RACING, max_frames=24)
+
+
+def gather(path: Path, **options: Any) -> RolloutStore:
+    options = {"episodes": 9, "num_envs": 3, "workers": 0, "progress": False, **options}
+    return collect(options.pop("task", TOY), path, **options)
+
+
+def remove(store: RolloutStore, indices: tuple[int, ...]) -> None:
+    """Leaves a store as a kill could have: some episodes were never written."""
+    for index in indices:
+        shutil.rmtree(store.path / "episodes" / f"{index:08d}")
+
+
+@pytest.mark.parametrize("policy", ["smoothed", "held"])
+def test_same_hash_for_any_number_of_workers_and_slots(tmp_path: Path, policy: str) -> None:
+    expected = gather(tmp_path / "0", policy=policy)
+    lengths = [summary.length for summary in expected.summaries]
+    assert len(set(lengths)) > 3  # slots come free at different times
+    for workers, slots in ((1, 3), (2, 3), (2, 5), (0, 1)):
+        store = gather(
+            tmp_path / f"{workers}-{slots}", policy=policy, workers=workers, num_envs=slots
+        )
+        assert store.content_hash() == expected.content_hash()
+    store.verify()
+    assert gather(tmp_path / "seed", policy=policy, seed=1).content_hash() != store.content_hash()
+
+
+def test_episodes_are_what_the_game_and_the_behaviour_give(tmp_path: Path) -> None:
+    store = gather(tmp_path, seed=4, policy=SmoothedBehaviour(largest=0.9))
+    env = FrameEnv(TOY, patience=TOY.patience)
+    for index in store.indices:
+        episode = store.episode(index)
+        act = SmoothedBehaviour(largest=0.9).start(TOY, numpy_generator(4, "behaviour", index))
+        frame, _ = env.reset(seed=episode.info["seed"])
+        frames, rewards = [frame], []
+        over = False
+        while not over:
+            frame, reward, terminated, truncated, info = env.step(act(None))
+            frames.append(frame)
+            rewards.append(reward)
+            over = terminated or truncated
+        np.testing.assert_array_equal(episode.frames, frames)
+        np.testing.assert_array_equal(episode.rewards, np.float32(rewards))
+        assert (episode.terminated, episode.truncated) == (terminated, truncated)
+        assert episode.info == {"seed": episode.info["seed"], "frames": info["frames"]}
+    seeds = {store.info(index)["seed"] for index in store.indices}
+    assert len(seeds) == len(store)
+    assert not seeds & set(EVALUATION_SEEDS)
+
+
+def test_patience_of_the_task_is_heeded(tmp_path: Path) -> None:
+    still = SmoothedBehaviour(smallest=0, largest=0)
+    rest = replace(TOY, explore_low=(-0.2, 0.0), explore_high=(-0.2, 0.0), patience=6)
+    store = gather(tmp_path, task=rest, policy=still)
+    assert {summary.truncated for summary in store.summaries} == {True}
+    assert max(summary.length for summary in store.summaries) < 50 // 3
+
+
+def test_a_reached_goal_is_recorded_as_no_death(tmp_path: Path) -> None:
+    lively = SmoothedBehaviour(smallest=0.8, largest=0.9)
+    dying = gather(tmp_path / "dying", policy=lively)
+    task = replace(TOY, completed_key="x")  # which is true wherever the dot left the line
+    reaching = gather(tmp_path / "reaching", task=task, policy=lively)
+    ends = [[(s.terminated, s.truncated) for s in store.summaries] for store in (dying, reaching)]
+    assert (True, False) in ends[0]
+    assert ends[1] == [(False, True)] * len(ends[0])
+
+
+def test_more_goes_on_from_less_and_enough_is_left_alone(tmp_path: Path) -> None:
+    expected = gather(tmp_path / "once").content_hash()
+    gather(tmp_path / "twice", episodes=4)
+    assert len(RolloutStore(tmp_path / "twice")) == 4
+    assert gather(tmp_path / "twice").content_hash() == expected
+    # Nothing is left to do, so no game is made (this base doesn't exist).
+    store = gather(tmp_path / "none", episodes=2)
+    changed = {**store.metadata.policy, "base": "NoSuchGame-v0"}
+    object.__setattr__(store.metadata, "policy", changed)
+    moved = RolloutStore(tmp_path / "moved", "a", metadata=store.metadata)
+    for index in store.indices:
+        moved.write(index, store.episode(index))
+    assert len(gather(tmp_path / "moved", episodes=2, base="NoSuchGame-v0")) == 2
+
+
+def test_frames_are_a_budget(tmp_path: Path) -> None:
+    store = gather(tmp_path / "small", episodes=None, frames=200)
+    taken = 3 * sum(summary.length for summary in store.summaries)
+    assert 200 <= taken < 200 + 3 * 50
+    assert store.indices == list(range(len(store)))
+    larger = gather(tmp_path / "small", episodes=None, frames=400, workers=2)
+    assert len(larger) > len(store)
+    again = gather(tmp_path / "large", episodes=None, frames=400)
+    assert larger.content_hash() == again.content_hash()
+
+
+@pytest.mark.parametrize("missing", [(0,), (2, 3, 8), (1, 4, 5, 6, 7, 8)])
+def test_what_is_missing_is_made_again(tmp_path: Path, missing: tuple[int, ...]) -> None:
+    store = gather(tmp_path)
+    expected = store.content_hash()
+    remove(store, missing)
+    assert gather(tmp_path).content_hash() == expected
+
+
+COLLECT = """
+import sys
+from toy_game import TOY, break_at_once
+from wmrl.agents.rollouts.collection import collect
+collect(TOY, {path!r}, episodes=40, num_envs=3, workers=2, seed=2, progress=False)
+print("done", flush=True)
+"""
+
+
+def test_killed_collections_end_with_the_same_hash(tmp_path: Path) -> None:
+    expected = gather(tmp_path / "whole", episodes=40, seed=2).content_hash()
+    code = COLLECT.format(path=str(tmp_path / "killed"))
+    environment = {**os.environ, "PYTHONPATH": str(Path(sys.modules["toy_game"].__file__).parent)}
+    generator = np.random.default_rng(0)
+    folder = tmp_path / "killed" / "episodes"
+    had = 0
+    for _ in range(3):
+        command = [sys.executable, "-c", code]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 60
+            # At a random moment after it has got somewhat further than the one before.
+            while len(list(folder.glob("0*"))) <= had and process.poll() is None:
+                assert time.monotonic() < deadline, "it makes no progress"
+                time.sleep(0.005)
+            time.sleep(generator.uniform(0, 0.05))
+            process.kill()
+        had = len(list(folder.glob("0*")))
+        RolloutStore(tmp_path / "killed").verify()
+    store = gather(tmp_path / "killed", episodes=40, seed=2)
+    store.verify()
+    assert len(store) == 40
+    assert store.content_hash() == expected
+    assert list(folder.glob(".*")) == []
+
+
+@pytest.fixture
+def agent(tiny: Any) -> Agent:
+    """A random linear driver that looks through the tiny eye."""
+    config = ControllerConfig(observation_size=8 + 16, action_size=2)
+    weights = np.random.default_rng(0).normal(size=config.parameter_count)
+    eye = {
+        "task": "car-racing",
+        "vision": str(tiny.vision),
+        "memory": str(tiny.memory),
+        "vision_digest": tiny.vision_digest,
+        "memory_digest": tiny.memory_digest,
+        "frame_skip": 4,
+    }
+    return ControllerAgent(config, weights.astype(np.float32), eye=eye)
+
+
+def drive_cars(path: Path, agent: Agent | str, **options: Any) -> RolloutStore:
+    return gather(path, task=SHORT, policy=agent, episodes=5, num_envs=2, **options)
+
+
+def test_an_agent_drives_the_same_for_any_workers_and_when_resumed(
+    tmp_path: Path, agent: Agent
+) -> None:
+    expected = drive_cars(tmp_path / "0", agent)
+    assert {summary.length for summary in expected.summaries} == {6}
+    split = drive_cars(tmp_path / "2", agent, workers=2)
+    assert split.content_hash() == expected.content_hash()
+    remove(split, (0, 3))
+    assert drive_cars(tmp_path / "2", agent).content_hash() == expected.content_hash()
+    agent.save(tmp_path / "agent")
+    loaded = drive_cars(tmp_path / "loaded", str(tmp_path / "agent"))
+    assert loaded.content_hash() == expected.content_hash()
+    assert loaded.metadata == expected.metadata
+
+
+def test_an_agents_actions_are_those_it_takes_in_its_environment(
+    tmp_path: Path, agent: Agent, tiny: Any
+) -> None:
+    from wmrl.envs.latent.env import LatentEnv
+
+    store = drive_cars(tmp_path, agent, noise=NoisyBehaviour(largest=0.0))
+    env = LatentEnv(task=SHORT, **tiny.kwargs)
+    episode = store.episode(1)
+    seen, _ = env.reset(seed=episode.info["seed"])
+    for action, reward in zip(episode.actions, episode.rewards, strict=True):
+        own, _ = agent.predict(seen)
+        # Batches of two and of one differ by rounding.
+        np.testing.assert_allclose(own, action, atol=1e-4)
+        seen, got, *_ = env.step(action)
+        assert got == pytest.approx(float(reward), abs=1e-5)
+    env.close()
+
+
+def test_noise_and_eye_of_an_agent_can_be_chosen(tmp_path: Path, agent: Agent, tiny: Any) -> None:
+    quiet = drive_cars(tmp_path / "quiet", agent, noise=NoisyBehaviour(largest=0.0))
+    loud = drive_cars(tmp_path / "loud", agent, noise=NoisyBehaviour(largest=0.5))
+    assert quiet.content_hash() != loud.content_hash()
+    eye = Eye.open("car-racing", tiny.vision, tiny.memory, device="cpu")
+    agent.eye = {}
+    given = drive_cars(tmp_path / "given", agent, noise=NoisyBehaviour(largest=0.0), eye=eye)
+    assert given.content_hash() == quiet.content_hash()
+    with pytest.raises(ArtifactError, match="which eye it looks through"):
+        drive_cars(tmp_path / "blind", agent)
+
+
+def test_a_store_of_another_seed_policy_or_task_is_refused(tmp_path: Path) -> None:
+    gather(tmp_path, episodes=1)
+    for change in (
+        {"seed": 1},
+        {"policy": HeldBehaviour()},
+        {"frame_skip": 2},
+        {"task": replace(TOY, name="other")},
+    ):
+        with pytest.raises(StoreError, match="use another store"):
+            gather(tmp_path, episodes=2, **change)
+
+
+def test_a_failing_game_is_an_error_and_keeps_what_is_whole(tmp_path: Path) -> None:
+    gather(tmp_path, episodes=2)
+    with pytest.raises(ValueError, match="the toy broke"):
+        gather(tmp_path, task=replace(TOY, to_env_action=break_at_once))
+    store = RolloutStore(tmp_path)
+    store.verify()
+    assert len(store) == 2
+
+
+def test_errors(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected one of the two, got None and None"):
+        collect(TOY, tmp_path)
+    with pytest.raises(ValueError, match="expected one of the two, got 1 and 2"):
+        collect(TOY, tmp_path, episodes=1, frames=2)
+    with pytest.raises(ValueError, match="frames: expected at least 1, got 0"):
+        collect(TOY, tmp_path, frames=0)
+    with pytest.raises(ArtifactError, match="no artifact 'nobody'"):
+        collect(TOY, tmp_path, episodes=1, policy="nobody")
+    with pytest.raises(ValueError, match="frame_skip: expected at least 1, got 0"):
+        collect(TOY, tmp_path, episodes=1, frame_skip=0)
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="num_envs: expected at least 1, got 0"):
+        collect(TOY, tmp_path, episodes=1, num_envs=0)

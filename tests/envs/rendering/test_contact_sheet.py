@@ -1,0 +1,41 @@
+"""Contact sheets, pixel by pixel."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from wmrl.envs.rendering.contact_sheet import draw_contact_sheet, write_picture
+
+
+def test_every_frame_is_at_its_place() -> None:
+    frames = np.arange(3 * 2 * 3 * 3, dtype=np.uint8).reshape(3, 2, 3, 3) + 100
+    sheet = draw_contact_sheet([frames[:2], frames[2:]], scale=2, gap=1)
+    assert sheet.shape == (2 * 5 + 1, 2 * 7 + 1, 3)
+    np.testing.assert_array_equal(sheet[1:5:2, 1:7:2], frames[0])
+    np.testing.assert_array_equal(sheet[2:5:2, 9:14:2], frames[1])
+    np.testing.assert_array_equal(sheet[6:10:2, 1:7:2], frames[2])
+    assert (sheet[6:, 8:] == 32).all()
+    assert (sheet[5] == 32).all()
+
+
+def test_a_picture_is_written_whole(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    path = write_picture(tmp_path / "new" / "sheet.png", picture)
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), picture)
+    assert [file.name for file in path.parent.iterdir()] == ["sheet.png"]
+
+
+def test_errors() -> None:
+    frame = np.zeros((2, 2, 3), np.uint8)
+    with pytest.raises(ValueError, match="at least one frame"):
+        draw_contact_sheet([[], []])
+    with pytest.raises(ValueError, match=r"one shape, got uint8 of \(2, 3, 3\) beside \(2, 2, 3\)"):
+        draw_contact_sheet([[frame, np.zeros((2, 3, 3), np.uint8)]])
+    with pytest.raises(ValueError, match="got float64"):
+        draw_contact_sheet([[frame.astype(float)]])
+    with pytest.raises(ValueError, match="scale: expected at least 1, got 0"):
+        draw_contact_sheet([[frame]], scale=0)
+    with pytest.raises(ValueError, match=r"expected a name ending in \.png"):
+        write_picture("sheet.jpg", frame)

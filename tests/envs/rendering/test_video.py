@@ -1,0 +1,122 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from wmrl.envs.rendering.video import write_video
+
+
+def squares(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
+    """Frames in which a white square wanders to the right on dark red."""
+    frames = []
+    for index in range(count):
+        frame = np.full((height, width, 3), (120, 20, 20), np.uint8)
+        frame[16:32, 4 * index : 4 * index + 16] = 255
+        frames.append(frame)
+    return frames
+
+
+def read_mp4(path: Path) -> tuple[float, list[np.ndarray]]:
+    """Frames a second, and the frames."""
+    film = cv2.VideoCapture(str(path))
+    frames = []
+    while (got := film.read())[0]:
+        frames.append(got[1][:, :, ::-1])
+    fps = film.get(cv2.CAP_PROP_FPS)
+    film.release()
+    return fps, frames
+
+
+def test_mp4_shows_the_frames(tmp_path: Path) -> None:
+    frames = squares(10)
+    path = write_video(tmp_path / "deep" / "film.mp4", iter(frames), fps=12.5)
+    fps, got = read_mp4(path)
+    assert fps == 12.5
+    assert len(got) == 10
+    for expected, frame in zip(frames, got, strict=True):
+        assert np.abs(expected.astype(int) - frame).mean() < 6
+    assert [child.name for child in path.parent.iterdir()] == ["film.mp4"]
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_moving_pictures_show_the_frames(suffix: str, tmp_path: Path) -> None:
+    frames = squares(6)
+    path = write_video(tmp_path / f"film{suffix}", frames, fps=10)
+    with Image.open(path) as film:
+        assert film.n_frames == 6
+        assert film.info["loop"] == 0
+        for index, expected in enumerate(frames):
+            film.seek(index)
+            got = np.asarray(film.convert("RGB"), int)
+            assert film.info["duration"] == 100
+            assert np.abs(expected - got).mean() < 6
+
+
+def test_odd_sizes_are_padded_by_their_edge(tmp_path: Path) -> None:
+    frames = [np.full((33, 47, 3), 200, np.uint8)] * 3
+    _, got = read_mp4(write_video(tmp_path / "odd.mp4", frames))
+    assert got[0].shape == (34, 48, 3)
+    assert np.abs(got[0].astype(int) - 200).max() < 6
+
+
+def test_a_film_replaces_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    write_video(path, squares(3))
+    write_video(path, squares(7))
+    assert len(read_mp4(path)[1]) == 7
+
+
+def test_frames_that_fail_leave_what_was_there(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "film.mp4", squares(3))
+    before = path.read_bytes()
+
+    def broken():
+        yield from squares(2)
+        raise RuntimeError("the game crashed")
+
+    with pytest.raises(RuntimeError, match="the game crashed"):
+        write_video(path, broken())
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_higher_rate_factor_is_smaller_and_coarser(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    frames = [generator.integers(0, 256, (48, 64, 3), np.uint8).repeat(2, 0) for _ in range(4)]
+    sizes, errors = [], []
+    for crf in (0, 20, 51):
+        path = write_video(tmp_path / f"{crf}.mp4", frames, crf=crf)
+        sizes.append(path.stat().st_size)
+        errors.append(np.abs(np.array(frames, int) - read_mp4(path)[1]).mean())
+    assert sizes[0] > 1.5 * sizes[1] > 3 * sizes[2]
+    assert errors == sorted(errors)
+    assert errors[2] > 1.2 * errors[0]
+    plain = write_video(tmp_path / "plain.mp4", frames)
+    assert plain.read_bytes() == (tmp_path / "20.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("crf", [-1, 52, float("nan")])
+@pytest.mark.parametrize("name", ["film.mp4", "film.gif"])
+def test_rate_factors_out_of_range_are_refused(tmp_path: Path, name: str, crf: int) -> None:
+    with pytest.raises(ValueError, match=f"crf: expected 0 to 51, got {crf}"):
+        write_video(tmp_path / name, squares(1), crf=crf)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "fps", "message"),
+    [
+        ("film.avi", squares(1), 25, r"path: expected a name ending in \.mp4, \.gif or \.webp"),
+        ("film.mp4", [], 25, "frames: expected at least one frame"),
+        ("film.mp4", squares(1), 0, "fps: expected a positive number, got 0"),
+        ("film.mp4", [np.zeros((4, 4), np.uint8)], 25, r"expected \(H, W, 3\) uint8, got \(4, 4\)"),
+        ("film.mp4", [np.zeros((4, 4, 3))], 25, "float64 at 0"),
+        ("film.mp4", [*squares(1), *squares(1, height=50)], 25, r"got \(50, 64, 3\) at 1"),
+    ],
+)
+def test_errors(tmp_path: Path, name: str, frames: list, fps: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_video(tmp_path / name, frames, fps=fps)
+    assert list(tmp_path.iterdir()) == []

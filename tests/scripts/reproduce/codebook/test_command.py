@@ -1,0 +1,104 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+
+from wmrl.encodings.vector_vqvae import VectorVQVAE
+from wmrl.scripts import cli
+from wmrl.scripts.reproduce.codebook import experiment as experiment_module
+from wmrl.scripts.reproduce.codebook.command import random_cosine, write_table
+from wmrl.scripts.reproduce.codebook.experiment import (
+    EARLIER,
+    VARIANTS,
+    find_poses,
+    spread,
+    used_codes,
+)
+
+
+def test_a_glance_and_nothing_is_learned_twice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("earlier-warmup", "ours-random"):
+        small = replace(VARIANTS[name].config, hidden_sizes=(16, 16), warmup_steps=5)
+        short = replace(VARIANTS[name].training, epochs=3)
+        variant = replace(VARIANTS[name], config=small, training=short)
+        monkeypatch.setitem(experiment_module.VARIANTS, name, variant)
+    out = tmp_path / "out"
+    words = ["reproduce", "codebook", "--variants", "earlier-warmup", "ours-random"]
+    words += ["--seeds", "0", "1", "--evaluations", "3000"]
+    words += ["--work", str(tmp_path / "work"), "--out", str(out)]
+    assert cli.run(words) == 0
+    report = json.loads((out / "results.json").read_text())
+    found = [(row["variant"], row["seed"], row["code_size"]) for row in report["codebooks"]]
+    assert found == [
+        (name, seed, size)
+        for seed in (0, 1)
+        for name, size in (("earlier-warmup", 3), ("ours-random", 8))
+    ]
+    assert iio.imread(out / "codes.png").std() > 1
+    assert (out / "table.md").read_text() in capsys.readouterr().out
+    monkeypatch.setattr(
+        "wmrl.scripts.reproduce.reuse.encodings.EncodingTrainer", None
+    )  # would fail if made
+    monkeypatch.setattr("wmrl.scripts.reproduce.dde.experiment.search_with_ribs", None)
+    assert cli.run(words) == 0
+    assert json.loads((out / "results.json").read_text()) == report
+
+
+def test_elites_and_as_many_random_arms(tmp_path: Path) -> None:
+    poses = find_poses(tmp_path / "poses", seed=1, evaluations=3000)
+    assert poses["elites"].shape == poses["random"].shape
+    assert poses["elites"].shape[1] == 20
+    assert poses["elites"].std() < 0.8 * poses["random"].std()  # they bend evenly
+    again = find_poses(tmp_path / "again", seed=1, evaluations=3000)
+    for name, value in poses.items():
+        np.testing.assert_array_equal(value, again[name])
+
+
+def test_codes_that_do_not_occur_say_nothing() -> None:
+    model = VectorVQVAE(replace(EARLIER, hidden_sizes=(8,)))
+    vectors = np.random.default_rng(0).uniform(-1, 1, (50, 20)).astype(np.float32)
+    codes = model.codes(torch.from_numpy(vectors)).unique()
+    expected = model.quantiser.codebook()[codes]
+    assert 0 < len(codes) < 32
+    assert torch.equal(used_codes(model, vectors), expected)
+    assert spread(expected[:1]) is None
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, 1.0), (2, 2 / np.pi), (3, 0.5), (8, 0.2910)])
+def test_random_directions(size: int, expected: float) -> None:
+    assert random_cosine(size) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_table_has_a_row_for_each_codebook() -> None:
+    figures = {"rank": 2.0, "mean_cosine": 0.8, "median_cosine": 0.9, "first_share": 0.95}
+    other = {"rank": 1.5, "mean_cosine": 0.7, "median_cosine": 0.6, "first_share": 0.5}
+    row: dict[str, Any] = {"variant": "earlier", "codes": 32, "code_size": 3, "explained": 0.5}
+    row |= {"used": 32, "raw": figures, "centred": other}
+    rows = [{**row, "seed": 0}, {**row, "seed": 1, "used": 30}]
+    rows += [
+        {**row, "seed": 0, "variant": "earlier-dense", "used": 1, "raw": None, "centred": None}
+    ]
+    table = write_table(rows)
+    assert "Directions that are random would have a mean |cos| of 0.50." in table
+    shown = "50.0% ± 0.0% | 31 ± 1 | 2.00 ± 0.00 | 0.80 ± 0.00 | 0.90 ± 0.00 | 95% ± 0%"
+    centred = "1.50 ± 0.00 | 0.70 ± 0.00 | 0.60 ± 0.00 | 50% ± 0%"
+    assert f"| as earlier | {shown} | {centred} |" in table
+    assert "| without ReZero | 50.0% | 1 | one code |" in table
+    assert "| effective rank | mean \\|cos\\| | median |" in table
+    assert "This project's" not in table
+
+
+def test_unknown_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["reproduce", "codebook", "--variants", "luck"]) == 2
+    assert "variants: expected some of earlier" in capsys.readouterr().err
+    assert cli.run(["reproduce", "codebook", "--seeds"]) == 2
+    assert "seeds" in capsys.readouterr().err
+    assert cli.run(["reproduce", "codebook", "--evaluations", "0"]) == 2
+    assert "evaluations: expected at least 1, got 0" in capsys.readouterr().err

@@ -1,0 +1,349 @@
+"""The rollout store: whole episodes, whatever happens to writers and bytes."""
+
+import hashlib
+import json
+import struct
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+import wmrl.data._store_files
+from wmrl.data.store import Episode, RolloutStore, StoreError, StoreMetadata
+
+METADATA = StoreMetadata(
+    task="toy", frame_shape=(4, 6, 3), action_size=2, frame_skip=3, policy={"seed": 1}
+)
+
+
+def make_episode(index: int = 0, length: int | None = None) -> Episode:
+    generator = np.random.default_rng(index)
+    length = 3 + index if length is None else length
+    return Episode(
+        frames=generator.integers(0, 256, (length + 1, 4, 6, 3), dtype=np.uint8),
+        actions=generator.normal(size=(length, 2)).astype(np.float32),
+        rewards=generator.normal(size=length).astype(np.float32),
+        terminated=index % 2 == 0,
+        truncated=index % 2 == 1,
+        info={"seed": index, "name": "é"},
+    )
+
+
+def make_store(path: Path, count: int = 4) -> RolloutStore:
+    store = RolloutStore(path, "a", metadata=METADATA)
+    for index in range(count):
+        store.write(index, make_episode(index))
+    return store
+
+
+def assert_equal(left: Episode, right: Episode) -> None:
+    for name in ("frames", "actions", "rewards"):
+        np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
+    assert (left.terminated, left.truncated) == (right.terminated, right.truncated)
+    assert left.info == right.info
+    assert left.digest() == right.digest()
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    written = make_store(tmp_path / "store")
+    read = RolloutStore(tmp_path / "store")
+    assert read.metadata == METADATA
+    assert len(read) == 4
+    assert read.indices == [0, 1, 2, 3]
+    assert 3 in read
+    assert 4 not in read
+    assert read.summaries == written.summaries
+    for index in read.indices:
+        assert_equal(read.episode(index), make_episode(index))
+        summary = read.summary(index)
+        assert (summary.index, summary.length) == (index, 3 + index)
+        assert summary.reward == pytest.approx(float(make_episode(index).rewards.sum()), abs=1e-5)
+    read.verify()
+
+
+def test_parts_are_read_lazily(tmp_path: Path) -> None:
+    store = make_store(tmp_path, 1)
+    episode = make_episode(0)
+    np.testing.assert_array_equal(store.frames(0, 1, 3), episode.frames[1:3])
+    np.testing.assert_array_equal(store.actions(0, 2), episode.actions[2:])
+    np.testing.assert_array_equal(store.rewards(0, 0, 1), episode.rewards[:1])
+    assert store.frames(0, 2, 2).shape == (0, 4, 6, 3)
+    with pytest.raises(ValueError, match="0 ≤ start ≤ stop ≤ 4 for frames of episode 0, got 0 and"):
+        store.frames(0, 0, 5)
+
+
+def test_append_goes_behind_the_last(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path, "a", metadata=METADATA)
+    store.write(7, make_episode(7))
+    assert store.append(make_episode(8)).index == 8
+    assert store.indices == [7, 8]
+
+
+def test_digest_is_pinned() -> None:
+    # A change here makes every hash that was ever published another one.
+    episode = Episode(
+        frames=np.arange(2 * 1 * 1 * 3, dtype=np.uint8).reshape(2, 1, 1, 3),
+        actions=np.array([[0.5, -1.0]], np.float32),
+        rewards=np.array([1.0], np.float32),
+        terminated=True,
+        truncated=False,
+        info={"seed": 1},
+    )
+    header = (
+        '{"info": {"seed": 1}, "shapes": [[2, 1, 1, 3], [1, 2]], "terminated": true, '
+        '"truncated": false}'
+    )
+    data = bytes(range(6)) + struct.pack("<ff", 0.5, -1.0) + struct.pack("<f", 1.0)
+    assert episode.digest() == hashlib.sha256(header.encode() + data).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"frames": np.zeros((4, 4, 6, 3), np.uint8)},
+        {"actions": np.zeros((3, 2), np.float32)},
+        {"rewards": np.zeros(3, np.float32)},
+        {"terminated": False},
+        {"truncated": True},
+        {"info": {}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_part_counts_in_the_digest(change: dict[str, Any]) -> None:
+    assert replace(make_episode(), **change).digest() != make_episode().digest()
+
+
+def test_hash_depends_on_content_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = make_store(tmp_path / "one").content_hash()
+    monkeypatch.setattr(wmrl.data._store_files, "_CHUNK_BYTES", 100)
+    other = RolloutStore(tmp_path / "other", "a", metadata=replace(METADATA, policy={}))
+    for index in (2, 0, 3, 1):
+        other.write(index, make_episode(index))
+    assert other.content_hash() == expected
+    assert RolloutStore(tmp_path / "other").content_hash() == expected
+    other.write(4, make_episode(4))
+    assert other.content_hash() != expected
+    moved = RolloutStore(tmp_path / "moved", "a", metadata=METADATA)
+    for index in range(4):
+        moved.write(index + 1, make_episode(index))
+    assert moved.content_hash() != expected
+
+
+def test_is_plain_zarr_with_checksums(tmp_path: Path) -> None:
+    make_store(tmp_path, 1)
+    frames: Any = zarr.open_group(tmp_path, mode="r")["episodes/00000000/frames"]
+    np.testing.assert_array_equal(frames[:], make_episode(0).frames)
+    assert "crc32c" in (tmp_path / "episodes/00000000/frames/zarr.json").read_text()
+
+
+def test_index_is_only_a_copy(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    expected = store.content_hash()
+    index = tmp_path / "index.jsonl"
+    lines = index.read_text()
+    index.unlink()
+    assert RolloutStore(tmp_path).content_hash() == expected
+    assert not index.exists()  # a reader writes nothing
+    assert RolloutStore(tmp_path, "a").content_hash() == expected
+    index.write_text(lines[: len(lines) // 2])  # torn by a kill
+    torn = RolloutStore(tmp_path, "a")
+    assert torn.content_hash() == expected
+    torn.write(4, make_episode(4))
+    assert len(RolloutStore(tmp_path)) == 5
+    assert len(wmrl.data._store_files.read_index(index)) == 5
+
+
+def test_opening_reads_no_episode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_store(tmp_path)
+    monkeypatch.setattr(RolloutStore, "_read_attributes", lambda *_: pytest.fail("was read"))
+    assert len(RolloutStore(tmp_path)) == 4
+
+
+def test_refresh_sees_what_others_wrote_or_removed(tmp_path: Path) -> None:
+    reader = RolloutStore(make_store(tmp_path, 1).path)
+    RolloutStore(tmp_path, "a").write(5, make_episode(5))
+    assert len(reader) == 1
+    reader.refresh()
+    assert reader.indices == [0, 5]
+    (tmp_path / "episodes/00000000").rename(tmp_path / "gone")
+    reader.refresh()
+    assert reader.indices == [5]
+
+
+def test_writing_again_changes_nothing_and_another_one_is_refused(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    before = store.content_hash()
+    assert store.write(1, make_episode(1)) == store.summary(1)
+    with pytest.raises(StoreError, match="has another episode 1 already"):
+        store.write(1, make_episode(2))
+    assert RolloutStore(tmp_path).content_hash() == before
+
+
+def test_threads_and_stores_write_at_once(tmp_path: Path) -> None:
+    stores = [RolloutStore(tmp_path, "a", metadata=METADATA) for _ in range(3)]
+    with ThreadPoolExecutor(6) as threads:
+        # Every episode by two writers: one of them comes second and must agree.
+        jobs = [(stores[job % 3], job // 2) for job in range(40)]
+        list(threads.map(lambda job: job[0].write(job[1], make_episode(job[1])), jobs))
+    store = RolloutStore(tmp_path)
+    assert store.indices == list(range(20))
+    store.verify()
+    assert [path.name for path in (tmp_path / "episodes").glob(".*")] == []
+
+
+WRITER = """
+import sys
+sys.path.insert(0, {folder!r})
+from test_store import METADATA, make_episode
+from wmrl.data.store import RolloutStore
+store = RolloutStore({path!r}, "a", metadata=METADATA)
+print("ready", flush=True)
+index = max(store.indices, default=-1) + 1
+while True:
+    store.write(index, make_episode(index))
+    index += 1
+"""
+
+
+def test_killed_writers_leave_whole_episodes(tmp_path: Path) -> None:
+    code = WRITER.format(folder=str(Path(__file__).parent), path=str(tmp_path / "store"))
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"ready\n"
+            time.sleep(0.1 + generator.uniform(0, 0.2))
+            writer.kill()
+        store = RolloutStore(tmp_path / "store")
+        store.verify()
+        assert store.indices == list(range(len(store)))
+        for index in store.indices:
+            assert_equal(store.episode(index), make_episode(index))
+    assert len(store) > 0
+    # What the last one left is cleared away when its episode is written.
+    writable = RolloutStore(tmp_path / "store", "a")
+    for _ in range(2):
+        writable.append(make_episode(len(writable)))
+    assert [path.name for path in (tmp_path / "store/episodes").glob(".*")] == []
+
+
+def test_what_killed_writers_left_is_cleared_on_opening(tmp_path: Path) -> None:
+    store = make_store(tmp_path, 2)
+    folder = tmp_path / "episodes"
+    for name in (".00000001.ab", ".00000009.cd"):
+        (folder / name / "frames").mkdir(parents=True)
+    RolloutStore(tmp_path)
+    assert len(list(folder.glob(".*"))) == 2  # a reader removes nothing
+    RolloutStore(tmp_path, "a")
+    assert [path.name for path in folder.glob(".*")] == [".00000009.cd"]  # may be under way
+    store.write(9, make_episode(9))
+    assert list(folder.glob(".*")) == []
+
+
+def damage(path: Path, kind: str) -> None:
+    data = bytearray(path.read_bytes())
+    if kind == "flipped":
+        data[len(data) // 2] ^= 1
+    else:
+        del data[len(data) // 2 :]
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["flipped", "truncated"])
+@pytest.mark.parametrize("name", ["frames", "actions", "rewards"])
+def test_damaged_bytes_are_noticed(tmp_path: Path, name: str, kind: str) -> None:
+    store = make_store(tmp_path)
+    [file] = [path for path in (store._folder(2) / name / "c").rglob("*") if path.is_file()]
+    damage(file, kind)
+    with pytest.raises(StoreError, match=r"00000002.*damaged"):
+        store.verify()
+    store.verify([0, 1, 3])
+
+
+def test_exchanged_content_is_noticed(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    array: Any = zarr.open_array(store._folder(1) / "rewards", mode="r+")
+    array[0] = 5.0  # with a fitting checksum
+    with pytest.raises(StoreError, match="its SHA-256 is not the one that was written"):
+        store.verify()
+
+
+def test_damaged_attributes_are_noticed(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    damage(store._folder(0) / "zarr.json", "truncated")
+    with pytest.raises(StoreError, match="missing or damaged; delete"):
+        store.episode(0)
+    (tmp_path / "index.jsonl").unlink()
+    with pytest.raises(StoreError, match="missing or damaged; delete"):
+        RolloutStore(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("task", "other"), ("frame_shape", (8, 8, 3)), ("action_size", 1), ("policy", {"seed": 2})],
+)
+def test_a_store_of_something_else_is_refused(tmp_path: Path, field: str, value: Any) -> None:
+    make_store(tmp_path, 1)
+    with pytest.raises(StoreError, match=rf"holds episodes of {field} .*expected .*another store"):
+        RolloutStore(tmp_path, "a", metadata=replace(METADATA, **{field: value}))
+    with pytest.raises(StoreError, match=field):
+        RolloutStore(tmp_path).check(**{field: value})
+    assert RolloutStore(tmp_path).check(task="toy").metadata == METADATA
+
+
+def test_missing_foreign_and_newer_stores(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no rollout store there; collect one first"):
+        RolloutStore(tmp_path / "none")
+    with pytest.raises(StoreError, match="no rollout store there"):
+        RolloutStore(tmp_path / "none", "a")
+    zarr.create_group(tmp_path / "foreign")
+    with pytest.raises(StoreError, match="not a rollout store"):
+        RolloutStore(tmp_path / "foreign")
+    make_store(tmp_path / "newer", 0)
+    path = tmp_path / "newer/zarr.json"
+    header = json.loads(path.read_text())
+    header["attributes"]["wmrl_store"] = 99
+    path.write_text(json.dumps(header))
+    with pytest.raises(StoreError, match="format version 99, this wmrl reads 1"):
+        RolloutStore(tmp_path / "newer")
+
+
+def test_episodes_that_dont_fit_are_refused(tmp_path: Path) -> None:
+    store = make_store(tmp_path, 1)
+    wide = replace(make_episode(), frames=np.zeros((4, 4, 7, 3), np.uint8))
+    with pytest.raises(StoreError, match=r"frames: expected shape \(T, 4, 6, 3\).*got \(T, 4, 7"):
+        store.write(1, wide)
+    one = replace(make_episode(), actions=np.zeros((3, 1), np.float32))
+    with pytest.raises(StoreError, match=r"actions: expected shape \(T, 2\).*got \(T, 1\)"):
+        store.write(1, one)
+    with pytest.raises(StoreError, match="index: expected at least 0, got -1"):
+        store.write(-1, make_episode())
+    with pytest.raises(StoreError, match="opened to read; open it with mode='a'"):
+        RolloutStore(tmp_path).write(1, make_episode(1))
+    with pytest.raises(StoreError, match="no episode 9; it holds 1 from 0 to 0"):
+        store.episode(9)
+    with pytest.raises(ValueError, match="mode: expected 'r' or 'a', got 'w'"):
+        RolloutStore(tmp_path, "w")  # type: ignore[arg-type]
+    assert len(store) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frames": np.zeros((3, 4, 6, 3), np.uint8)}, "frames: expected 4 rows"),
+        ({"actions": np.zeros((3, 2))}, "actions: expected 3 rows, 2 axes and float32"),
+        ({"rewards": np.zeros((3, 1), np.float32)}, "rewards: expected 3 rows, 1 axes"),
+    ],
+)
+def test_lopsided_episodes_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(make_episode(), **change)
+    with pytest.raises(ValueError, match=r"frame_shape: expected \(H, W, 3\)"):
+        replace(METADATA, frame_shape=(4, 6))

@@ -1,0 +1,169 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wmrl.data.split import StoredEpisode, split_episodes
+from wmrl.data.store import RolloutStore
+from wmrl.memory.dataset import LatentDataset, LatentEpisode, encode_store, load_latents
+from wmrl.vision.vae import VAE, VAEConfig
+
+MakeRollouts = Callable[..., RolloutStore]
+
+
+@pytest.fixture(scope="module")
+def vision(tmp_path_factory: pytest.TempPathFactory) -> VAE:
+    vision = VAE(VAEConfig(width=4, latent_size=6)).eval()
+    vision.save(tmp_path_factory.mktemp("eye") / "eye")
+    return vision
+
+
+def _episodes(store: RolloutStore) -> list[StoredEpisode]:
+    return split_episodes([store], held_out=0.0).train
+
+
+def _numbered(number: int, length: int, *, terminated: bool = False) -> LatentEpisode:
+    """Latents (number, t) without noise, actions and rewards that tell of the same step."""
+    t = torch.arange(length + 1.0)
+    mean = torch.stack((torch.full_like(t, number), t), 1)
+    return LatentEpisode(
+        mean=mean.half(),
+        std=torch.zeros_like(mean).half(),
+        actions=mean[:-1] + 0.5,
+        rewards=100 * number + t[:-1],
+        terminated=terminated,
+    )
+
+
+def test_encodings_are_the_visions_posteriors(make_rollouts: MakeRollouts, vision: VAE) -> None:
+    store = make_rollouts((9, 4))
+    assert vision.digest is not None
+    folder = encode_store(store, vision, batch_size=4)
+    assert folder == store.path / "latents" / vision.digest[:16]
+    for latents, episode in zip(
+        load_latents(_episodes(store), vision), _episodes(store), strict=True
+    ):
+        index = episode.summary.index
+        with torch.inference_mode():
+            mean, std = vision.posterior(torch.from_numpy(store.frames(index)))
+        torch.testing.assert_close(latents.mean.float(), mean, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(latents.std.float(), std, rtol=1e-3, atol=1e-3)
+        assert np.array_equal(latents.actions.numpy(), store.actions(index))
+        assert np.array_equal(latents.rewards.numpy(), store.rewards(index))
+        assert latents.terminated == episode.summary.terminated
+        assert len(latents) == episode.summary.length
+
+
+def test_only_what_is_missing_is_encoded(
+    make_rollouts: MakeRollouts, vision: VAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_rollouts((9, 4, 5))
+    folder = encode_store(store, vision)
+    files = sorted(folder.iterdir())
+    before = [file.read_bytes() for file in files]
+    files[1].unlink()
+    read = []
+    frames = store.frames
+    monkeypatch.setattr(
+        store, "frames", lambda index, *part: (read.append(index), frames(index, *part))[1]
+    )
+    encode_store(store, vision)
+    assert set(read) == {1}
+    assert [file.read_bytes() for file in sorted(folder.iterdir())] == before
+
+
+def test_another_vision_has_encodings_of_its_own(
+    make_rollouts: MakeRollouts, vision: VAE, tmp_path: Path
+) -> None:
+    store = make_rollouts((4,))
+    other = VAE(VAEConfig(width=4, latent_size=6), generator=torch.Generator().manual_seed(1))
+    other.save(tmp_path / "eye")
+    assert encode_store(store, vision) != encode_store(store, other)
+
+
+def test_a_vision_without_a_name_is_refused(make_rollouts: MakeRollouts) -> None:
+    with pytest.raises(ValueError, match="vision: it has no digest; save it first"):
+        encode_store(make_rollouts((4,)), VAE(VAEConfig(width=4)))
+
+
+def test_missing_and_damaged_encodings_are_named(make_rollouts: MakeRollouts, vision: VAE) -> None:
+    store = make_rollouts((4,))
+    with pytest.raises(ValueError, match=r"missing or damaged.*run encode_store again"):
+        load_latents(_episodes(store), vision)
+    file = next(encode_store(store, vision).iterdir())
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(ValueError, match="missing or damaged"):
+        load_latents(_episodes(store), vision)
+
+
+def test_windows_are_cut_out_of_episodes() -> None:
+    episodes = [
+        _numbered(1, 3, terminated=True),
+        _numbered(2, 40),
+        _numbered(3, 8, terminated=True),
+    ]
+    data = LatentDataset(episodes, length=8, batch_size=64, seed=0)
+    assert len(data) == 51
+    for step in range(5):
+        batch = data.batch(step)
+        assert batch.latents.shape == (64, 9, 2)
+        for row in range(64):
+            number, start = batch.latents[row, 0].tolist()
+            length = {1: 3, 2: 40, 3: 8}[int(number)]
+            real = min(8, length - int(start))
+            assert batch.mask[row].tolist() == [t < real for t in range(8)]
+            t = start + torch.arange(real + 1.0)
+            assert batch.latents[row, : real + 1, 0].tolist() == [number] * (real + 1)
+            assert batch.latents[row, : real + 1, 1].tolist() == t.tolist()
+            assert batch.actions[row, :real, 1].tolist() == (t[:-1] + 0.5).tolist()
+            assert batch.rewards[row, :real].tolist() == (100 * number + t[:-1]).tolist()
+            ends = number != 2 and start + real == length
+            assert batch.terminated[row, :real].tolist() == [
+                ends and i == real - 1 for i in range(real)
+            ]
+
+
+def test_no_transition_is_neglected() -> None:
+    """Of an episode shorter than a window, as long, and longer: each is drawn as often, or more."""
+    data = LatentDataset(
+        [_numbered(0, 5), _numbered(1, 10), _numbered(2, 60)], length=10, batch_size=4000, seed=0
+    )
+    batch = data.batch(0)
+    number, t = batch.latents[:, :-1][batch.mask].long().unbind(-1)
+    counts = torch.zeros(3, 60).index_put_((number, t), torch.ones(len(t)), accumulate=True)
+    drawn = torch.cat([counts[0, :5], counts[1, :10], counts[2]])
+    expected = 4000 * 10 / (14 + 19 + 69)  # of one in the middle of a long episode
+    assert drawn.min().item() > 0.8 * expected
+    assert drawn.max().item() < 2.2 * expected
+
+
+def test_latents_are_drawn_anew_from_their_posteriors() -> None:
+    episode = _numbered(1, 200)
+    noisy = LatentEpisode(
+        episode.mean, torch.full_like(episode.std, 2.0), episode.actions, episode.rewards, False
+    )
+    data = LatentDataset([noisy], length=200, batch_size=8, seed=0)
+    one, other = data.batch(0).latents, data.batch(1).latents
+    noise = one - episode.mean.float()
+    assert noise.mean().item() == pytest.approx(0.0, abs=0.15)
+    assert noise.std().item() == pytest.approx(2.0, rel=0.05)
+    assert not torch.equal(one, other)
+
+
+def test_a_batch_is_a_function_of_seed_and_step() -> None:
+    def latents(seed: int, step: int) -> torch.Tensor:
+        data = LatentDataset([_numbered(1, 90)], length=4, batch_size=16, seed=seed)
+        return data.batch(step).latents
+
+    assert torch.equal(latents(0, 7), latents(0, 7))
+    assert not torch.equal(latents(0, 7), latents(0, 8))
+    assert not torch.equal(latents(0, 7), latents(1, 7))
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match="episodes: expected at least one"):
+        LatentDataset([], length=4, batch_size=2, seed=0)
+    with pytest.raises(ValueError, match="length: expected at least 1, got 0"):
+        LatentDataset([_numbered(1, 3)], length=0, batch_size=2, seed=0)

@@ -1,0 +1,173 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from wmrl.data.split import split_episodes
+from wmrl.data.store import RolloutStore
+from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig
+from wmrl.memory.dataset import LatentDataset, LatentEpisode, encode_store, load_latents
+from wmrl.memory.evaluation import (
+    code_report,
+    explained_variance,
+    open_loop_report,
+    prediction_report,
+    ranking_quality,
+)
+from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
+from wmrl.nn.losses import mixture_log_likelihood
+from wmrl.vision.vae import VAE, VAEConfig
+
+MakeRollouts = Callable[..., RolloutStore]
+
+
+def test_explained_variance_has_known_values() -> None:
+    target = torch.tensor([1.0, 2.0, 3.0])
+    assert explained_variance(target, target) == 1.0
+    assert explained_variance(torch.full((3,), 2.0), target) == 0.0
+    assert explained_variance(torch.tensor([1.0, 2.0, 2.0]), target) == 0.5
+    assert explained_variance(target, torch.ones(3)) is None
+
+
+def test_ranking_quality_equals_counting_pairs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    score = torch.randint(8, (60,), generator=generator).float()  # with ties
+    positive = torch.rand(60, generator=generator) < 0.3
+    pairs = [
+        1.0 if a > b else 0.5 if a == b else 0.0
+        for a in score[positive].tolist()
+        for b in score[~positive].tolist()
+    ]
+    assert ranking_quality(score, positive) == pytest.approx(np.mean(pairs))
+    assert ranking_quality(score, torch.ones(60, dtype=torch.bool)) is None
+    assert ranking_quality(score, torch.zeros(60, dtype=torch.bool)) is None
+
+
+def _episode(length: int) -> LatentEpisode:
+    generator = torch.Generator().manual_seed(length)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    mean = noise(length + 1, 6).half()
+    return LatentEpisode(mean, torch.zeros_like(mean), noise(length, 2), noise(length), True)
+
+
+def test_predictions_are_judged_on_real_steps_only() -> None:
+    memory = MDNRNN(MDNRNNConfig(latent_size=6, hidden_size=8, mixtures=2))
+    episode = _episode(5)
+    data = LatentDataset([episode], length=9, batch_size=2, seed=0)  # padded by four
+    report = prediction_report(memory, data, batches=3)
+    latents = episode.mean.float()[None]
+    with torch.no_grad():
+        predicted, _ = memory(latents[:, :-1], episode.actions[None])
+    likelihood = mixture_log_likelihood(*predicted[:3], latents[:, 1:]).mean().item()
+    assert report["log_likelihood_per_dimension"] == pytest.approx(likelihood, rel=1e-5)
+    expected = explained_variance(predicted.reward[0], episode.rewards)
+    assert report["reward_r2"] == pytest.approx(expected, rel=1e-4)
+    assert (report["terminations"], report["steps"]) == (6, 30)
+    p = torch.sigmoid(predicted.termination[0])
+    log_loss = -(torch.log(1 - p[:-1]).sum() + torch.log(p[-1])) / 5
+    assert report["termination_log_loss"] == pytest.approx(log_loss.item(), rel=1e-4)
+
+
+class _Clairvoyant(MDNRNN):
+    """Predicts z + a for two latents; actions below are the differences of the recording."""
+
+    def sample(self, prediction, *, temperature=1.0, generator=None):  # type: ignore[no-untyped-def]
+        drawn = super().sample(prediction, temperature=temperature, generator=generator)
+        drawn.latent.copy_(self.guess)
+        return drawn
+
+    def step(self, latent, action, state, *, dropout=None):  # type: ignore[no-untyped-def]
+        self.guess = latent + action
+        return super().step(latent, action, state, dropout=dropout)
+
+
+def test_a_perfect_dream_is_as_good_as_the_reconstruction(make_rollouts: MakeRollouts) -> None:
+    """And a standing frame is as far off as the recording moved."""
+    store = make_rollouts((30, 4, 22))
+    vision = VAE(VAEConfig(width=4, latent_size=2)).eval()
+    with torch.no_grad():
+        vision.posterior_head.weight *= 50  # so that frames differ in their latents
+    vision.digest = "0" * 64
+    encode_store(store, vision)
+    episodes = split_episodes([store], held_out=0.0).train
+    latents = [
+        LatentEpisode(each.mean, each.std, each.mean.float().diff(dim=0), each.rewards, False)
+        for each in load_latents(episodes, vision)
+    ]
+    memory = _Clairvoyant(MDNRNNConfig(latent_size=2, hidden_size=8, mixtures=2))
+    report = open_loop_report(memory, vision, episodes, latents, burn_in=5, count=1000)
+    # 30 − 5 and 22 − 5 states have a next one; an episode of four has none after the burn-in.
+    assert {horizon: row["dreams"] for horizon, row in report.items()} == {
+        "1": 25 + 17,
+        "5": 21 + 13,
+        "10": 16 + 8,
+        "15": 11 + 3,
+    }
+    for horizon, row in report.items():
+        for name in ("dream", "likeliest"):
+            assert row[name] == pytest.approx(row["reconstruction"], rel=0.02)
+        moved = []
+        for index in (0, 2):
+            frames = store.frames(index).astype(np.float64) / 255
+            first, last = frames[5 : len(frames) - int(horizon)], frames[5 + int(horizon) :]
+            moved += list(((first - last) ** 2).sum((1, 2, 3)))
+        assert row["copy_last"] == pytest.approx(np.mean(moved), rel=1e-4)
+
+
+def test_episodes_too_short_to_dream_give_an_empty_table(make_rollouts: MakeRollouts) -> None:
+    store = make_rollouts((4, 3))
+    vision = VAE(VAEConfig(width=4, latent_size=2)).eval()
+    vision.digest = "0" * 64
+    encode_store(store, vision)
+    episodes = split_episodes([store], held_out=0.0).train
+    memory = MDNRNN(MDNRNNConfig(latent_size=2, hidden_size=8, mixtures=2))
+    assert open_loop_report(memory, vision, episodes, load_latents(episodes, vision)) == {}
+
+
+@pytest.mark.parametrize("decoding", ["parallel", "sequential"])
+@torch.no_grad()
+def test_codes_are_judged_whole_episodes_long(decoding: Any) -> None:
+    sizes: dict[str, Any] = {"codes": 5, "code_size": 2, "hidden_size": 8, "token_size": 8}
+    memory = CodeMemory(CodeMemoryConfig(grid=(1, 2), decoding=decoding, **sizes)).eval()
+    memory.set_codebook(torch.randn(5, 2, generator=torch.Generator().manual_seed(0)))
+    generator = torch.Generator().manual_seed(1)
+    episodes = []
+    for length in (4, 7):
+        codes = torch.randint(5, (length + 1, 2), generator=generator)
+        episodes.append(
+            LatentEpisode(
+                memory.latents_of(codes).half(),
+                torch.zeros(length + 1, 4),
+                torch.randn(length, 2, generator=generator),
+                torch.zeros(length),
+                False,
+            )
+        )
+    report = code_report(memory, episodes, episodes)
+    every = torch.cartesian_prod(torch.arange(5), torch.arange(5))
+    nats, right, kept = 0.0, 0, 0
+    for episode in episodes:  # step by step, and by trying all frames
+        state = memory.initial_state(1)
+        latents = episode.mean.float()
+        for t in range(len(episode)):
+            now = memory.codes_of(latents[t][None])
+            latent = memory.latents_of(now)
+            predicted, state = memory.step(latent, episode.actions[t][None], state)
+            many = predicted._replace(places=predicted.places.expand(25, -1, -1))
+            likelihood = memory.log_likelihood(many, memory.latents_of(every))
+            truth = memory.codes_of(latents[t + 1][None])[0]
+            nats -= float(likelihood.sum(1)[5 * truth[0] + truth[1]])
+            first = likelihood[::5, 0].argmax()  # the likeliest first code, then the next
+            second = likelihood[5 * first : 5 * first + 5, 1].argmax()
+            right += int(first == truth[0]) + int(second == truth[1])
+            kept += int((now[0] == truth).sum())
+    assert report["nats_per_frame"]["memory"] == pytest.approx(nats / 11, rel=1e-3)
+    assert report["accuracy"]["memory"] == pytest.approx(right / 22)
+    assert report["accuracy"]["copy_last"] == pytest.approx(kept / 22)
+    assert report["nats_per_frame"]["bigram"] < report["nats_per_frame"]["copy_last"]

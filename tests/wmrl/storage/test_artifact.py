@@ -1,0 +1,242 @@
+import hashlib
+import json
+import os
+import pickle
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+
+from wmrl.storage.artifact import (
+    ArtifactError,
+    find_artifact,
+    load_artifact,
+    load_weights,
+    restore_config,
+    restore_module,
+    save_artifact,
+    shipped_artifacts,
+)
+from wmrl.storage.run import Run
+from wmrl.vision.vae import VAEConfig
+
+
+@pytest.fixture
+def tensors() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {"weight": torch.randn(3, 2, generator=generator), "bias": torch.arange(3)}
+
+
+@pytest.fixture
+def saved(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    path = tmp_path / "eye"
+    save_artifact(
+        path, kind="vision", class_name="VAE", config={"width": 4}, tensors=tensors, card="# Eye\n"
+    )
+    return path
+
+
+def resum(path: Path) -> None:
+    """Makes the sums right again, as an attacker would."""
+    names = ["README.md", "config.json", "model.safetensors"]
+    lines = [f"{hashlib.sha256((path / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
+    (path / "SHA256SUMS").write_text("".join(lines))
+
+
+def test_round_trip(saved: Path, tensors: dict[str, torch.Tensor]) -> None:
+    artifact = load_artifact(saved, kind="vision")
+    assert (artifact.kind, artifact.class_name, artifact.config) == ("vision", "VAE", {"width": 4})
+    assert artifact.tensors.keys() == tensors.keys()
+    assert all(torch.equal(artifact.tensors[name], tensors[name]) for name in tensors)
+    assert artifact.digest == hashlib.sha256((saved / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_half_is_widened_again(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    options = {"kind": "vision", "class_name": "VAE", "config": {}, "half": True}
+    digest = save_artifact(tmp_path / "a", tensors=tensors, **options)
+    artifact = load_artifact(tmp_path / "a")
+    assert artifact.tensors["weight"].dtype == torch.float32
+    assert torch.equal(artifact.tensors["weight"], tensors["weight"].half().float())
+    assert artifact.tensors["bias"].dtype == torch.int64
+    assert save_artifact(tmp_path / "b", tensors=artifact.tensors, **options) == digest
+
+
+def test_saving_replaces_the_old_one(saved: Path) -> None:
+    save_artifact(saved, kind="agent", class_name="B", config={}, tensors={"x": torch.ones(1)})
+    assert load_artifact(saved).class_name == "B"
+    assert [path.name for path in saved.parent.iterdir()] == ["eye"]
+
+
+def test_the_same_is_not_written_again(saved: Path, tensors: dict[str, torch.Tensor]) -> None:
+    options = {"kind": "vision", "class_name": "VAE", "config": {"width": 4}, "card": "# Eye\n"}
+    before = {path.name: path.stat().st_mtime_ns for path in saved.iterdir()}
+    save_artifact(saved, tensors=tensors, **options)
+    assert {path.name: path.stat().st_mtime_ns for path in saved.iterdir()} == before
+    (saved / "model.safetensors").write_bytes(b"damaged")
+    save_artifact(saved, tensors=tensors, **options)
+    load_artifact(saved)
+
+
+def test_a_run_is_not_replaced(tmp_path: Path) -> None:
+    with Run(tmp_path / "run", config={"seed": 0}) as run:
+        run.save_checkpoint("last", {"w": torch.ones(2)}, {})
+        with pytest.raises(ArtifactError, match="holds something that is not an artifact"):
+            save_artifact(run.path, kind="vision", class_name="VAE", config={}, tensors={})
+        assert run.load_checkpoint("last") is not None
+
+
+def test_saving_never_replaces_something_else(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ArtifactError, match="holds something that is not an artifact"):
+        save_artifact(tmp_path, kind="agent", class_name="B", config={}, tensors={})
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_infinite_weights_are_not_saved(saved: Path) -> None:
+    before = load_artifact(saved).digest
+    with pytest.raises(ValueError, match="'x' has values that are not finite"):
+        save_artifact(
+            saved,
+            kind="agent",
+            class_name="B",
+            config={},
+            tensors={"x": torch.tensor([torch.inf])},
+            half=True,
+        )
+    assert load_artifact(saved).digest == before
+
+
+def test_what_half_precision_cannot_hold_stays_whole(tmp_path: Path) -> None:
+    tensors = {"large": torch.tensor([1e6, 1.0001]), "small": torch.tensor([1.0001])}
+    save_artifact(
+        tmp_path / "a", kind="agent", class_name="B", config={}, tensors=tensors, half=True
+    )
+    found = load_artifact(tmp_path / "a").tensors
+    assert torch.equal(found["large"], tensors["large"])
+    assert found["small"].item() == 1.0
+
+
+def test_unknown_name_lists_the_shipped_ones(tmp_path: Path) -> None:
+    with pytest.raises(
+        ArtifactError, match=r"no artifact 'car-racing-nothing': expected a shipped"
+    ):
+        find_artifact("car-racing-nothing")
+    with pytest.raises(ArtifactError, match=r"a folder without config\.json"):
+        find_artifact(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["~nobody/eye", "x" * 5000, "a\0b"])
+def test_what_is_no_path(name: str) -> None:
+    with pytest.raises(ArtifactError, match="no artifact"):
+        find_artifact(name)
+
+
+def test_wrong_kind(saved: Path) -> None:
+    with pytest.raises(ArtifactError, match="expected an artifact of kind 'memory', got 'vision'"):
+        load_artifact(saved, kind="memory")
+
+
+def test_every_flipped_bit_is_noticed(saved: Path) -> None:
+    for name in ("config.json", "model.safetensors", "README.md"):
+        good = (saved / name).read_bytes()
+        for position in range(0, len(good), max(1, len(good) // 7)):
+            bad = bytearray(good)
+            bad[position] ^= 1 << (position % 8)
+            (saved / name).write_bytes(bad)
+            with pytest.raises(ArtifactError, match="damaged"):
+                load_artifact(saved)
+        (saved / name).write_bytes(good)
+    load_artifact(saved)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "SHA256SUMS"])
+def test_truncated(saved: Path, name: str) -> None:
+    whole = (saved / name).read_bytes()
+    (saved / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ArtifactError):
+        load_artifact(saved)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "SHA256SUMS"])
+def test_missing_file(saved: Path, name: str) -> None:
+    (saved / name).unlink()
+    with pytest.raises(ArtifactError, match=name):
+        load_artifact(saved)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("/tmp/wmrl-bomb",)
+
+
+def test_pickle_as_weights_is_refused_and_not_run(saved: Path) -> None:
+    (saved / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    resum(saved)
+    with pytest.raises(ArtifactError, match="not a valid safetensors file"):
+        load_artifact(saved)
+    assert not Path("/tmp/wmrl-bomb").exists()
+
+
+def test_pickle_beside_the_weights_is_refused(saved: Path) -> None:
+    (saved / "data.pkl").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ArtifactError, match=r"holds 'data\.pkl', which is no part of an artifact"):
+        load_artifact(saved)
+
+
+def test_sums_cannot_lead_out_of_the_folder(saved: Path) -> None:
+    with (saved / "SHA256SUMS").open("a") as sums:
+        sums.write("0" * 64 + "  ../../etc/passwd\n")
+    with pytest.raises(ArtifactError, match="unexpected line"):
+        load_artifact(saved)
+
+
+def test_header_larger_than_the_file(saved: Path) -> None:
+    model = (saved / "model.safetensors").read_bytes()
+    (saved / "model.safetensors").write_bytes(struct.pack("<Q", 2**40) + model[8:])
+    resum(saved)
+    with pytest.raises(ArtifactError, match="not a valid safetensors file"):
+        load_artifact(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 99}, "format version 99"),
+        ({"config": [1]}, "expected 'config' to be an object"),
+        ({"class": ["VAE"]}, "expected 'class' to be text"),
+    ],
+)
+def test_odd_headers(saved: Path, change: dict[str, object], message: str) -> None:
+    header = json.loads((saved / "config.json").read_text()) | change
+    (saved / "config.json").write_text(json.dumps(header))
+    resum(saved)
+    with pytest.raises(ArtifactError, match=message):
+        load_artifact(saved)
+
+
+def test_config_that_the_class_refuses(tmp_path: Path) -> None:
+    save_artifact(tmp_path / "a", kind="vision", class_name="VAE", config={"depth": 3}, tensors={})
+    with pytest.raises(ArtifactError, match="not a configuration of VAE"):
+        restore_config(VAEConfig, load_artifact(tmp_path / "a"))
+
+
+def test_weights_of_another_shape(saved: Path) -> None:
+    module = torch.nn.Linear(2, 4)
+    with pytest.raises(ArtifactError, match=r"'bias' expected shape \(4,\), got \(3,\)"):
+        load_weights(module, load_artifact(saved))
+
+
+def test_a_forged_size_costs_nothing(saved: Path) -> None:
+    artifact = load_artifact(saved)
+    with pytest.raises(ArtifactError, match="weights do not fit VAE"):
+        restore_module(lambda: torch.nn.Linear(10**9, 10**9, bias=False), artifact)
+    with pytest.raises(ArtifactError, match="no VAE can be made of it"):
+        restore_module(lambda: torch.nn.Linear(10**30, 2), artifact)
+
+
+@pytest.mark.parametrize("name", shipped_artifacts())
+def test_shipped_artifacts_are_whole_and_small(name: str) -> None:
+    artifact = load_artifact(name)
+    assert artifact.provenance
+    assert sum(path.stat().st_size for path in artifact.path.iterdir()) < 6e6

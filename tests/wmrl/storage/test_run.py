@@ -1,0 +1,212 @@
+"""Runs: one owner, one configuration, and checkpoints that are whole or not there."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import wmrl.storage.run
+from wmrl.storage.run import (
+    Run,
+    RunError,
+    numpy_generator_state,
+    restore_numpy_generator,
+    restore_torch_generator,
+)
+
+CONFIG = {"seed": 1, "model": {"width": 16, "sizes": [1, 2]}}
+
+
+def test_checkpoint_comes_back_exactly(tmp_path: Path) -> None:
+    base = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    tensors = {
+        "weights": base,
+        "shared": base[1:],
+        "transposed": base.T,
+        "half": base.half(),
+        "brain": base.bfloat16(),
+        "double": base.double(),
+        "count": torch.tensor(7),
+        "flags": base > 0,
+        "none": torch.zeros(0, 3),
+        "state": torch.Generator().get_state(),
+        "special": torch.tensor([float("nan"), float("inf"), -0.0]),
+    }
+    state = {"step": 3, "loss": 0.1 + 0.2, "names": ["é"], "nested": {"inf": float("inf")}}
+    with Run(tmp_path, config=CONFIG) as run:
+        assert run.load_checkpoint("last") is None
+        run.save_checkpoint("last", tensors, state)
+        found = run.load_checkpoint("last")
+    assert found is not None
+    assert found.state == state
+    assert found.tensors.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        torch.testing.assert_close(found.tensors[name], tensor, rtol=0, atol=0, equal_nan=True)
+        assert found.tensors[name].dtype == tensor.dtype
+    assert torch.signbit(found.tensors["special"][2])
+    # Plain safetensors, which other programs read too.
+    torch.testing.assert_close(load_file(tmp_path / "last.checkpoint")["half"], base.half())
+
+
+def test_checkpoints_have_names_and_are_replaced(tmp_path: Path) -> None:
+    with Run(tmp_path, config=CONFIG) as run:
+        for step in range(3):
+            run.save_checkpoint("last", {"x": torch.tensor(step)}, {"step": step})
+        run.save_checkpoint("best", {}, {"step": 1})
+        last, best = run.load_checkpoint("last"), run.load_checkpoint("best")
+        assert last is not None
+        assert best is not None
+        assert (last.state, int(last.tensors["x"]), best.state) == ({"step": 2}, 2, {"step": 1})
+        run.delete_checkpoint("best")
+        run.delete_checkpoint("best")
+        assert run.load_checkpoint("best") is None
+        for name in ("", "../last", ".hidden", "a/b"):
+            with pytest.raises(ValueError, match="name: expected a file name without folders"):
+                run.save_checkpoint(name, {}, {})
+
+
+@pytest.mark.parametrize("kind", ["tensor", "state", "truncated", "foreign"])
+def test_damaged_checkpoints_are_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "last.checkpoint"
+    with Run(tmp_path, config=CONFIG) as run:
+        run.save_checkpoint("last", {"x": torch.ones(100)}, {"step": 123456})
+        data = path.read_bytes()
+        path.write_bytes(
+            {
+                "tensor": data[:-5] + bytes([data[-5] ^ 1]) + data[-4:],
+                "state": data.replace(b"123456", b"123457"),
+                "truncated": data[:-10],
+                "foreign": b"something else",
+            }[kind]
+        )
+        with pytest.raises(RunError, match=r"last\.checkpoint: .*delete it to start anew"):
+            run.load_checkpoint("last")
+
+
+def test_a_failed_write_keeps_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError("no space left on device")
+
+    with Run(tmp_path, config=CONFIG) as run:
+        run.save_checkpoint("last", {"x": torch.ones(3)}, {"step": 1})
+        monkeypatch.setattr(wmrl.storage.run.os, "fsync", full)
+        with pytest.raises(OSError, match="no space"):
+            run.save_checkpoint("last", {"x": torch.zeros(3)}, {"step": 2})
+        found = run.load_checkpoint("last")
+    assert found is not None
+    assert found.state == {"step": 1}
+
+
+def test_one_owner(tmp_path: Path) -> None:
+    with (
+        Run(tmp_path, config=CONFIG),
+        pytest.raises(RunError, match=rf"in use by process {os.getpid()}; wait for it"),
+    ):
+        Run(tmp_path, config=CONFIG)
+    with Run(tmp_path, config=CONFIG) as run:
+        run.close()
+        with pytest.raises(RunError, match="the run is closed"):
+            run.save_checkpoint("last", {}, {})
+
+
+WRITER = """
+import torch
+from wmrl.storage.run import Run
+run = Run({path!r}, config={{"seed": 1}})
+found = run.load_checkpoint("last")
+step = found.state["step"] if found else 0
+print(step, flush=True)
+while True:
+    step += 1
+    run.save_checkpoint("last", {{"x": torch.full((50_000,), step)}}, {{"step": step}})
+"""
+
+
+def test_killed_owner_leaves_the_lock_and_a_whole_checkpoint(tmp_path: Path) -> None:
+    code, checkpoint = WRITER.format(path=str(tmp_path)), tmp_path / "last.checkpoint"
+    steps = []
+    for delay in (0.003, 0.011, 0.017):
+        written = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as owner:
+            assert owner.stdout is not None
+            assert int(owner.stdout.readline()) == (steps[-1] if steps else 0)
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:  # until it has written anything, however busy we are
+                if checkpoint.exists() and checkpoint.stat().st_mtime_ns != written:
+                    break
+            time.sleep(delay)
+            with pytest.raises(RunError, match=f"in use by process {owner.pid}"):
+                Run(tmp_path, config={"seed": 1})
+            owner.kill()
+        with Run(tmp_path, config={"seed": 1}) as run:
+            found = run.load_checkpoint("last")
+            assert found is not None
+            assert bool((found.tensors["x"] == found.state["step"]).all())
+            steps.append(found.state["step"])
+    assert 0 < steps[0] < steps[1] < steps[2]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({**CONFIG, "seed": 2}, "seed: expected 2, found 1"),
+        ({"seed": 1, "model": {"width": 32, "sizes": [1, 2]}}, r"model\.width: expected 32, found"),
+        ({"seed": 1}, "model: expected 'nothing', found"),
+        ({**CONFIG, "device": "cpu"}, "device: expected 'cpu', found 'nothing'"),
+    ],
+)
+def test_another_configuration_is_refused_by_field(
+    tmp_path: Path, config: dict[str, Any], message: str
+) -> None:
+    Run(tmp_path, config=CONFIG).close()
+    with pytest.raises(RunError, match=message):
+        Run(tmp_path, config=config)
+    # The refusal left no lock, and tuples are lists to JSON.
+    Run(tmp_path, config={"seed": 1, "model": {"width": 16, "sizes": (1, 2)}}).close()
+
+
+def test_a_foreign_configuration_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("not JSON")
+    with pytest.raises(RunError, match="not a run's configuration"):
+        Run(tmp_path, config=CONFIG)
+
+
+@pytest.mark.parametrize("kind", [np.random.PCG64, np.random.MT19937, np.random.Philox])
+def test_numpy_generators_go_on(tmp_path: Path, kind: Any) -> None:
+    generator = np.random.Generator(kind(3))
+    generator.standard_normal(5, dtype=np.float32)
+    with Run(tmp_path, config={}) as run:
+        run.save_checkpoint("last", {}, {"generator": numpy_generator_state(generator)})
+        found = run.load_checkpoint("last")
+    assert found is not None
+    again = restore_numpy_generator(found.state["generator"])
+    np.testing.assert_array_equal(generator.standard_normal(9), again.standard_normal(9))
+    np.testing.assert_array_equal(generator.integers(0, 9, 7), again.integers(0, 9, 7))
+
+
+def test_numpy_generators_of_other_kinds_are_refused() -> None:
+    for name in ("seed", "os", None):
+        with pytest.raises(ValueError, match="expected the name of a NumPy bit generator"):
+            restore_numpy_generator({"bit_generator": name})
+
+
+def test_torch_generators_go_on(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(5)
+    torch.randn(3, generator=generator)
+    with Run(tmp_path, config={}) as run:
+        run.save_checkpoint("last", {"generator": generator.get_state()}, {})
+        found = run.load_checkpoint("last")
+    assert found is not None
+    again = restore_torch_generator(found.tensors["generator"])
+    torch.testing.assert_close(
+        torch.randn(9, generator=generator), torch.randn(9, generator=again), rtol=0, atol=0
+    )

@@ -1,0 +1,133 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from wmrl.core.seeding import torch_generator
+from wmrl.storage.run import Run
+from wmrl.training.metrics import read_metrics
+from wmrl.training.trainer import Trainer, TrainingConfig
+
+_CONFIG = TrainingConfig(steps=30, checkpoint_every=10, log_every=5, learning_rate=0.1)
+
+
+class _Interrupted(Exception):  # noqa: N818 -- it stands for a kill
+    pass
+
+
+def _module() -> nn.Module:
+    module = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(1.0)
+    return module
+
+
+def _train(
+    path: Path, config: TrainingConfig = _CONFIG, *, kill_at: int | None = None, scale: float = 1.0
+) -> tuple[nn.Module, Trainer]:
+    module = _module()
+
+    def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        if step == kill_at:
+            raise _Interrupted
+        frames = torch.randn(2, 3, 5, 5, generator=torch_generator(0, step))
+        loss = scale * module(frames).square().mean()
+        return loss, {"twice": 2 * loss.detach()}
+
+    with Run(path, config={"test": 1}) as run:
+        trainer = Trainer(module, run, config, progress=False)
+        trainer.train(loss_at)
+    return module, trainer
+
+
+def _weights(module: nn.Module) -> list[Tensor]:
+    return [parameter.detach() for parameter in module.parameters()]
+
+
+@pytest.mark.parametrize("kills", [(3,), (10,), (17, 24), (29,)])
+def test_an_interrupted_run_ends_in_the_same_bits(tmp_path: Path, kills: tuple[int, ...]) -> None:
+    whole, _ = _train(tmp_path / "whole")
+    for kill in kills:
+        with pytest.raises(_Interrupted):
+            _train(tmp_path / "parts", kill_at=kill)
+    parts, trainer = _train(tmp_path / "parts")
+    assert trainer.step == 30
+    for one, other in zip(_weights(whole), _weights(parts), strict=True):
+        assert torch.equal(one, other)
+    names = [tmp_path / name / "metrics.csv" for name in ("whole", "parts")]
+    assert names[0].read_bytes() == names[1].read_bytes()
+    assert [row["step"] for row in read_metrics(names[0])] == [5, 10, 15, 20, 25, 30]
+
+
+def test_metrics_are_means_and_losses_fall(tmp_path: Path) -> None:
+    _train(tmp_path)
+    rows = read_metrics(tmp_path / "metrics.csv")
+    assert all(row["twice"] == pytest.approx(2 * row["loss"]) for row in rows)
+    assert rows[-1]["loss"] < 0.3 * rows[0]["loss"]
+
+
+def test_it_is_adam_under_a_falling_rate(tmp_path: Path) -> None:
+    config = TrainingConfig(steps=20, learning_rate=0.1, gradient_clip=0.5)
+    trained, _ = _train(tmp_path, config)
+    module = _module()
+    optimizer = torch.optim.Adam(module.parameters())
+    for step in range(20):
+        optimizer.param_groups[0]["lr"] = config.learning_rate_at(step, total=20)
+        optimizer.zero_grad()
+        frames = torch.randn(2, 3, 5, 5, generator=torch_generator(0, step))
+        module(frames).square().mean().backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 0.5)
+        optimizer.step()
+    for one, other in zip(_weights(trained), _weights(module), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_learning_rate_falls_along_half_a_cosine() -> None:
+    config = TrainingConfig(learning_rate=1.0, final_learning_rate=0.2)
+    rates = [config.learning_rate_at(step, total=100) for step in (0, 50, 100, 150)]
+    assert rates == pytest.approx([1.0, 0.6, 0.2, 0.2])
+
+
+def test_a_finished_run_does_nothing(tmp_path: Path) -> None:
+    first, _ = _train(tmp_path)
+    again, trainer = _train(tmp_path, kill_at=30)
+    assert trainer.step == 30
+    assert all(torch.equal(a, b) for a, b in zip(_weights(first), _weights(again), strict=True))
+
+
+def test_a_time_limit_ends_it_early_and_for_good(tmp_path: Path) -> None:
+    config = TrainingConfig(steps=10**9, max_seconds=0.2, log_every=5, checkpoint_every=5)
+    _, trainer = _train(tmp_path, config)
+    assert 5 <= trainer.step < 10**6
+    _, again = _train(tmp_path, config)
+    assert again.step == trainer.step
+
+
+def test_a_time_limit_that_does_not_bind_changes_no_bit(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    free, _ = _train(tmp_path / "free")
+    limited, _ = _train(tmp_path / "limited", replace(_CONFIG, max_seconds=1e6))
+    assert all(torch.equal(a, b) for a, b in zip(_weights(free), _weights(limited), strict=True))
+
+
+def test_a_loss_that_is_not_finite_stops_it(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"learning_rate below 0\.1"):
+        _train(tmp_path, scale=float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0}, "steps: expected at least 1, got 0"),
+        ({"learning_rate": 0.0}, "learning_rate: expected above 0"),
+        ({"max_seconds": -1.0}, "max_seconds: expected above 0"),
+        ({"log_every": 40}, "checkpoint_every: expected a multiple of log_every"),
+    ],
+)
+def test_wrong_configurations_are_named(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig(**wrong)

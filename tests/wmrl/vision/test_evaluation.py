@@ -1,0 +1,59 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from wmrl.data.split import split_episodes
+from wmrl.data.store import RolloutStore
+from wmrl.nn.losses import gaussian_kl
+from wmrl.vision.evaluation import comparison_picture, pick_frames, vision_report
+from wmrl.vision.vae import VAE, VAEConfig
+
+MakeRollouts = Callable[..., RolloutStore]
+
+
+@pytest.fixture
+def vision() -> VAE:
+    return VAE(VAEConfig(width=4, latent_size=6)).eval()
+
+
+def test_frames_are_spread_over_all_episodes(make_rollouts: MakeRollouts) -> None:
+    store = make_rollouts((24, 9, 17))  # 25 + 10 + 18 = 53 frames
+    episodes = split_episodes([store], held_out=0.0).train
+    every = np.concatenate([store.frames(index) for index in store.indices])
+    assert np.array_equal(pick_frames(episodes, count=1000), every)
+    assert np.array_equal(pick_frames(episodes, count=3), every[[0, 26, 52]])
+    with pytest.raises(ValueError, match="episodes: expected at least one"):
+        pick_frames([], count=3)
+
+
+@torch.inference_mode()
+def test_figures_are_those_of_the_formulas(vision: VAE) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (150, 64, 64, 3), dtype=np.uint8)
+    report = vision_report(vision, frames)
+    pixels = torch.from_numpy(frames)
+    mean, std = vision.posterior(pixels)
+    error = ((vision.decode(mean).double() - pixels.double()) / 255).square().sum((1, 2, 3))
+    assert report["squared_error"] == pytest.approx(error.mean().item(), rel=1e-5)
+    kl = gaussian_kl(mean, 2 * std.log()).sum(1).mean().item()
+    assert report["kl"] == pytest.approx(kl, rel=1e-4)
+    assert (report["frames"], report["latent_size"]) == (150, 6)
+
+
+def test_a_dimension_that_never_moves_is_not_active(vision: VAE) -> None:
+    greys = np.arange(0, 250, 10, dtype=np.uint8)
+    frames = np.broadcast_to(greys[:, None, None, None], (25, 64, 64, 3)).copy()
+    with torch.no_grad():
+        vision.posterior_head.weight[:6] *= 1000
+        vision.posterior_head.weight[[1, 4]] = 0.0
+    assert vision_report(vision, frames)["active_dimensions"] == 4
+
+
+def test_the_picture_has_originals_above_reconstructions(vision: VAE) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    picture = comparison_picture(vision, frames, scale=2)
+    assert picture.shape == (256, 384, 3)
+    assert np.array_equal(picture[:128:2, 128:256:2], frames[1])
+    decoded = vision.decode_numpy(vision.encode_numpy(frames))
+    assert np.array_equal(picture[129::2, 257::2], decoded[2])

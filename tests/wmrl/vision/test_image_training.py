@@ -1,0 +1,197 @@
+"""Training a VQ-VAE on images, and priors over its codes: runs, resuming, figures."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from wmrl.data.array_sampler import ImageFeed
+from wmrl.data.images import ImageSet
+from wmrl.priors.code_prior import CodePrior, CodePriorConfig
+from wmrl.priors.training import PriorTrainingConfig, nats_per_image, train_prior
+from wmrl.storage.artifact import load_artifact
+from wmrl.storage.run import RunError
+from wmrl.training.trainer import TrainingConfig
+from wmrl.vision.image_training import decode_codes, encode_images, train_on_images
+from wmrl.vision.vqvae import VQVAE, VQVAEConfig
+
+CONFIG = VQVAEConfig(
+    frame_size=(8, 8),
+    channels=1,
+    width=4,
+    residual_width=4,
+    downsamplings=2,
+    codes=8,
+    code_size=4,
+    warmup_steps=4,
+)
+TRAINING = TrainingConfig(steps=12, batch_size=16, log_every=2, checkpoint_every=4)
+
+
+def images(count: int, seed: int) -> ImageSet:
+    """Squares, whose class is the corner that they lie in."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(4, size=count)
+    pixels = generator.integers(0, 40, (count, 8, 8, 1), dtype=np.uint8)
+    for image, label in zip(pixels, labels, strict=True):
+        row, column = 4 * (label // 2), 4 * (label % 2)
+        image[row : row + 4, column : column + 4] += 200
+    return ImageSet(pixels, labels)
+
+
+def train(path: Path, training: TrainingConfig = TRAINING, config: VQVAEConfig = CONFIG) -> VQVAE:
+    return train_on_images(
+        images(64, 0), images(32, 1), path, config=config, training=training, progress=False
+    )
+
+
+def test_a_run_leaves_an_artifact_and_a_report(tmp_path: Path) -> None:
+    vision = train(tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["frames"] == 32
+    assert {"squared_error", "utilisation", "codebook_rank"} <= set(report)
+    written = (tmp_path / "report.json").stat().st_mtime_ns
+    again = train(tmp_path)
+    assert again.digest == vision.digest == load_artifact(tmp_path / "artifact").digest
+    assert (tmp_path / "report.json").stat().st_mtime_ns == written
+    with pytest.raises(RunError, match=r"training\.steps"):
+        train(tmp_path, replace(TRAINING, steps=13))
+
+
+@pytest.mark.parametrize("killed", [6, 11])  # in the warm-up; after the codebook's start
+@pytest.mark.parametrize("quantiser", ["ema", "gradient", "fsq"])
+def test_killed_it_resumes_to_the_same_bits(
+    quantiser: Any, killed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(CONFIG, quantiser=quantiser, levels=(3, 3), warmup_steps=6)
+    whole = train(tmp_path / "whole", config=config)
+    loss, calls = VQVAE.loss, [0]
+
+    def dying(self: VQVAE, *given: torch.Tensor):  # type: ignore[no-untyped-def]
+        calls[0] += 1
+        if calls[0] == killed:
+            raise KeyboardInterrupt
+        return loss(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(VQVAE, "loss", dying)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "killed", config=config)
+    monkeypatch.undo()
+    assert train(tmp_path / "killed", config=config).digest == whole.digest
+
+
+def test_a_warmup_leaves_time_for_the_codebook(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="steps: expected more than the warm-up's 4, got 4"):
+        train(tmp_path / "short", replace(TRAINING, steps=4))
+    assert not (tmp_path / "short").exists()
+    hurried = replace(TRAINING, max_seconds=1e-6, log_every=2)
+    train(tmp_path / "hurried", hurried)
+    assert (
+        load_artifact(tmp_path / "hurried" / "artifact").provenance["steps"] == 8
+    )  # twice the warm-up, whatever the time
+
+
+def test_it_learns_what_it_sees(tmp_path: Path) -> None:
+    vision = train(tmp_path, replace(TRAINING, steps=300, learning_rate=3e-3, checkpoint_every=100))
+    held_out = images(32, 1).images
+    codes = encode_images(vision, held_out)
+    assert codes.shape == (32, 4)
+    decoded = decode_codes(vision, codes)
+    assert decoded.shape == held_out.shape
+    error = np.square(decoded.numpy() - held_out / 255.0).mean()
+    assert error < 0.25 * (held_out / 255.0).var()
+
+
+def test_every_epoch_shows_each_image_once() -> None:
+    numbers = np.arange(10)
+    feed = ImageFeed(numbers, batch_size=3, seed=0)
+    assert feed.steps_per_epoch == 3
+    epochs = [np.concatenate([feed.batch(3 * e + i).numpy() for i in range(3)]) for e in range(2)]
+    assert all(len(set(epoch.tolist())) == 9 for epoch in epochs)
+    assert epochs[0].tolist() != epochs[1].tolist()
+    assert np.array_equal(ImageFeed(numbers, batch_size=3, seed=0).batch(4), feed.batch(4))
+    with pytest.raises(ValueError, match="images: expected at least a batch of 11, got 10"):
+        ImageFeed(numbers, batch_size=11, seed=0)
+
+
+def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"images: expected shape \(N, 16, 16, 1\), got \(64, 8"):
+        train_on_images(
+            images(64, 0),
+            images(32, 1),
+            tmp_path,
+            config=replace(CONFIG, frame_size=(16, 16)),
+            training=TRAINING,
+        )
+    with pytest.raises(ValueError, match="codes: expected at most the 256 vectors that there are"):
+        train_on_images(
+            images(64, 0),
+            images(32, 1),
+            tmp_path,
+            config=replace(CONFIG, codes=257),
+            training=TRAINING,
+        )
+    with pytest.raises(ValueError, match="images: expected at least a batch of 100, got 64"):
+        train(tmp_path, replace(TRAINING, batch_size=100))
+    assert not any(tmp_path.iterdir())
+
+
+PRIOR = CodePriorConfig(tokens=3, codes=4, size=16, layers=1, dropout=0.1, classes=2)
+PRIOR_TRAINING = PriorTrainingConfig(steps=12, batch_size=8, log_every=2, checkpoint_every=4)
+
+
+def language(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes that count up or down from anywhere, by their class."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(2, (count,), generator=generator)
+    first = torch.randint(4, (count, 1), generator=generator)
+    return (first + (2 * labels[:, None] - 1) * torch.arange(3)) % 4, labels
+
+
+def learn(path: Path, training: PriorTrainingConfig = PRIOR_TRAINING) -> CodePrior:
+    codes, labels = language(64, 0)
+    return train_prior(codes, path, config=PRIOR, training=training, labels=labels, progress=False)
+
+
+def test_a_prior_s_run_is_kept_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = learn(tmp_path / "whole").state_dict()
+    likelihood, calls = CodePrior.log_likelihood, [0]
+
+    def dying(self: CodePrior, *given: torch.Tensor, **more: torch.Generator) -> torch.Tensor:
+        calls[0] += 1
+        if calls[0] == 7:
+            raise KeyboardInterrupt
+        return likelihood(self, *given, **more)
+
+    monkeypatch.setattr(CodePrior, "log_likelihood", dying)
+    with pytest.raises(KeyboardInterrupt):
+        learn(tmp_path / "killed")
+    monkeypatch.undo()
+    resumed, kept = learn(tmp_path / "killed"), learn(tmp_path / "whole")
+    for prior in (resumed, kept):
+        assert all(torch.equal(value, whole[name]) for name, value in prior.state_dict().items())
+
+
+def test_a_prior_learns_its_language(tmp_path: Path) -> None:
+    prior = learn(tmp_path, replace(PRIOR_TRAINING, steps=400, learning_rate=5e-3))
+    codes, labels = language(50, 1)
+    nats = nats_per_image(prior, codes, labels, batch_size=20)
+    assert nats.shape == (50,)
+    assert nats.mean() < np.log(4) + 0.15  # two of three codes are certain
+
+
+def test_codes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    codes, labels = language(64, 0)
+    with pytest.raises(ValueError, match=r"codes: expected shape \(B, 3\), got \(64, 2\)"):
+        train_prior(codes[:, :2], tmp_path, config=PRIOR, labels=labels)
+    with pytest.raises(ValueError, match="codes: expected 0 to 3, got 1 to 4"):
+        train_prior(codes + 1, tmp_path, config=PRIOR, labels=labels)
+    with pytest.raises(ValueError, match=r"labels: expected \(64,\) of 2 classes, got None"):
+        train_prior(codes, tmp_path, config=PRIOR)
+    with pytest.raises(ValueError, match="codes: expected at least a batch of 64, got 10"):
+        train_prior(codes[:10], tmp_path, config=PRIOR, labels=labels[:10])
+    assert not any(tmp_path.iterdir())

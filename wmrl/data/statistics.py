@@ -1,0 +1,73 @@
+"""What a rollout store holds, in numbers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from wmrl.data.store import RolloutStore, StoreError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreReport:
+    """Statistics of a store.
+
+    Attributes:
+        episodes: number of episodes, E.
+        decisions: number of decisions, D, in all.
+        base_frames: base frames that the decisions lasted at most.
+        bytes: size on disk.
+        returns: ``(E,) float64`` sum of rewards of each episode, in order of their numbers.
+        lengths: ``(E,) int64`` decisions of each.
+        terminated: share of episodes that the game ended.
+        rewarded: share of decisions with a positive reward.
+        action_mean, action_std: ``(A,) float64`` over all decisions.
+        content_hash: identity of the data.
+    """
+
+    episodes: int
+    decisions: int
+    base_frames: int
+    bytes: int
+    returns: np.ndarray
+    lengths: np.ndarray
+    terminated: float
+    rewarded: float
+    action_mean: np.ndarray
+    action_std: np.ndarray
+    content_hash: str
+
+
+def report_store(store: RolloutStore) -> StoreReport:
+    """Reads the index, and every episode's actions and rewards, one after the other.
+
+    Raises:
+        StoreError: the store is empty, or an episode can't be read.
+    """
+    if len(store) == 0:
+        raise StoreError(f"{store.path}: holds no episodes yet; collect some first")
+    count, rewarded = 0, 0
+    mean = np.zeros(store.metadata.action_size)
+    scatter = np.zeros_like(mean)
+    for index in store.indices:
+        actions = store.actions(index).astype(np.float64)
+        # Means and sums of squares of parts, combined as in Chan, Golub & LeVeque 1983.
+        gap = actions.mean(axis=0) - mean
+        total = count + len(actions)
+        scatter += actions.var(axis=0) * len(actions) + gap**2 * count * len(actions) / total
+        mean += gap * len(actions) / total
+        count = total
+        rewarded += int(np.count_nonzero(store.rewards(index) > 0))
+    summaries = store.summaries
+    return StoreReport(
+        episodes=len(summaries),
+        decisions=count,
+        base_frames=count * store.metadata.frame_skip,
+        bytes=sum(path.stat().st_size for path in store.path.rglob("*") if path.is_file()),
+        returns=np.array([summary.reward for summary in summaries]),
+        lengths=np.array([summary.length for summary in summaries]),
+        terminated=float(np.mean([summary.terminated for summary in summaries])),
+        rewarded=rewarded / count,
+        action_mean=mean,
+        action_std=np.sqrt(scatter / count),
+        content_hash=store.content_hash(),
+    )

@@ -1,0 +1,309 @@
+"""The rollout store: episodes of a game on disk, whole, checksummed and lazily read.
+
+A store is a Zarr v3 hierarchy, one group an episode::
+
+    zarr.json                        attributes: format, StoreMetadata
+    episodes/00000123/zarr.json      attributes: the episode's summary and info
+    episodes/00000123/frames/        (T + 1, H, W, 3) uint8
+    episodes/00000123/actions/       (T, A) float32
+    episodes/00000123/rewards/       (T,) float32
+    index.jsonl                      a copy of the summaries, rebuilt where it falls behind
+
+An episode is written aside, synced and renamed, so it is there whole or not at all, and any
+number of processes may write different ones. Every chunk carries a CRC-32C.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import zarr
+
+from wmrl.data._store_files import (
+    EPISODES,
+    StoreError,
+    append_index,
+    create_store,
+    read_index,
+    read_metadata,
+    sync_tree,
+    write_array,
+)
+from wmrl.data.episode import Episode, EpisodeSummary, StoreMetadata
+from wmrl.storage.files import sync_folder
+
+__all__ = ["Episode", "EpisodeSummary", "RolloutStore", "StoreError", "StoreMetadata"]
+
+_INDEX = "index.jsonl"
+
+
+class RolloutStore:
+    """Episodes on disk.
+
+    Args:
+        path: folder of the store.
+        mode: ``"r"`` to read, ``"a"`` to write as well.
+        metadata: what its episodes have in common; needed to create a store (with ``"a"``), and
+            compared with that of a store that is there.
+
+    Raises:
+        StoreError: there is no store, it is damaged or of a newer format, or ``metadata`` differs.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        mode: Literal["r", "a"] = "r",
+        *,
+        metadata: StoreMetadata | None = None,
+    ) -> None:
+        if mode not in ("r", "a"):
+            raise ValueError(f"mode: expected 'r' or 'a', got {mode!r}")
+        self.path = Path(path)
+        self.mode = mode
+        if mode == "a" and metadata is not None and not (self.path / "zarr.json").exists():
+            create_store(self.path, metadata)
+        self.metadata = read_metadata(self.path)
+        if metadata is not None:
+            self.check(**{item.name: getattr(metadata, item.name) for item in fields(metadata)})
+        self._summaries: dict[int, EpisodeSummary] = {}
+        self._noting = threading.Lock()
+        self.refresh()
+
+    def check(self, **expected: Any) -> Self:
+        """Raises :class:`StoreError` unless the metadata's fields are the ``expected`` ones."""
+        for name, value in expected.items():
+            found = getattr(self.metadata, name)
+            if found != value:
+                raise StoreError(
+                    f"{self.path}: holds episodes of {name} {found!r}, expected {value!r}; use "
+                    "another store, or make this one anew"
+                )
+        return self
+
+    def refresh(self) -> None:
+        """Takes note of episodes that others wrote meanwhile."""
+        present = {
+            int(entry.name) for entry in os.scandir(self.path / EPISODES) if entry.name.isdigit()
+        }
+        known = {**read_index(self.path / _INDEX), **self._summaries}
+        missing = sorted(present - known.keys())
+        found = [self._read_summary(index) for index in missing]
+        if self.mode == "a":
+            self._clear(present)
+            if found:
+                append_index(self.path / _INDEX, found)
+        known.update((summary.index, summary) for summary in found)
+        self._summaries = {index: known[index] for index in sorted(present)}
+
+    def __len__(self) -> int:
+        return len(self._summaries)
+
+    def __contains__(self, index: object) -> bool:
+        return index in self._summaries
+
+    @property
+    def indices(self) -> list[int]:
+        """Numbers of the episodes, ascending."""
+        return list(self._summaries)
+
+    @property
+    def summaries(self) -> list[EpisodeSummary]:
+        """What the index knows of each episode, in order."""
+        return list(self._summaries.values())
+
+    def summary(self, index: int) -> EpisodeSummary:
+        """What the index knows of an episode.
+
+        Raises:
+            StoreError: there is no such episode.
+        """
+        if index not in self._summaries:
+            raise StoreError(
+                f"{self.path}: no episode {index}; it holds {len(self)}"
+                + (f" from {min(self._summaries)} to {max(self._summaries)}" if len(self) else "")
+            )
+        return self._summaries[index]
+
+    def write(self, index: int, episode: Episode) -> EpisodeSummary:
+        """Writes an episode; one that is there already with the same content is left alone.
+
+        Threads and processes may write different episodes at once.
+
+        Raises:
+            StoreError: the store is read-only, the episode doesn't fit its metadata, or another
+                one has that index.
+        """
+        if self.mode != "a":
+            raise StoreError(f"{self.path}: opened to read; open it with mode='a' to write")
+        self._check_episode(index, episode)
+        summary = EpisodeSummary(
+            index=index,
+            length=len(episode),
+            reward=float(np.sum(episode.rewards, dtype=np.float64)),
+            terminated=bool(episode.terminated),
+            truncated=bool(episode.truncated),
+            digest=episode.digest(),
+        )
+        if not self._place(summary, episode):
+            found = self._read_summary(index)
+            if found != summary:
+                raise StoreError(f"{self.path}: has another episode {index} already")
+            summary = found
+        with self._noting:
+            if index not in self._summaries:
+                append_index(self.path / _INDEX, [summary])
+            self._summaries = dict(sorted({**self._summaries, index: summary}.items()))
+        return summary
+
+    def append(self, episode: Episode) -> EpisodeSummary:
+        """Writes an episode behind the last one."""
+        return self.write(max(self._summaries, default=-1) + 1, episode)
+
+    def episode(self, index: int) -> Episode:
+        """A whole episode.
+
+        Raises:
+            StoreError: there is no such episode, or it can't be read.
+        """
+        summary = self.summary(index)
+        return Episode(
+            frames=self.frames(index),
+            actions=self.actions(index),
+            rewards=self.rewards(index),
+            terminated=summary.terminated,
+            truncated=summary.truncated,
+            info=self.info(index),
+        )
+
+    def frames(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Frames ``start`` to ``stop`` of an episode, ``(…, H, W, 3) uint8``; all by default."""
+        return self._read(index, "frames", start, stop)
+
+    def actions(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Actions ``start`` to ``stop`` of an episode, ``(…, A) float32``; all by default."""
+        return self._read(index, "actions", start, stop)
+
+    def rewards(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rewards ``start`` to ``stop`` of an episode, ``(…,) float32``; all by default."""
+        return self._read(index, "rewards", start, stop)
+
+    def info(self, index: int) -> dict[str, Any]:
+        """How an episode came about."""
+        self.summary(index)
+        info: dict[str, Any] = self._read_attributes(index)["info"]
+        return info
+
+    def content_hash(self) -> str:
+        """SHA-256 over the episodes' numbers and digests.
+
+        It is the same for the same data, however many processes wrote it, in whatever order.
+        """
+        sha = hashlib.sha256()
+        for summary in self._summaries.values():
+            sha.update(f"{summary.index} {summary.digest}\n".encode())
+        return sha.hexdigest()
+
+    def verify(self, indices: Sequence[int] | None = None) -> None:
+        """Reads episodes (all by default) and compares them with their digests.
+
+        Raises:
+            StoreError: an episode can't be read or isn't what was written.
+        """
+        for index in self.indices if indices is None else indices:
+            if self.episode(index).digest() != self.summary(index).digest:
+                raise StoreError(
+                    f"{self._folder(index)}: damaged (its SHA-256 is not the one that was "
+                    "written); delete this folder and collect again"
+                )
+
+    def _folder(self, index: int) -> Path:
+        return self.path / EPISODES / f"{index:08d}"
+
+    def _check_episode(self, index: int, episode: Episode) -> None:
+        if index < 0:
+            raise StoreError(f"index: expected at least 0, got {index}")
+        for name, expected, got in (
+            ("frames", self.metadata.frame_shape, episode.frames.shape[1:]),
+            ("actions", (self.metadata.action_size,), episode.actions.shape[1:]),
+        ):
+            if expected != got:
+                raise StoreError(
+                    f"{self.path}: {name}: expected shape (T, {', '.join(map(str, expected))}) "
+                    f"as in the other episodes, got (T, {', '.join(map(str, got))})"
+                )
+
+    def _place(self, summary: EpisodeSummary, episode: Episode) -> bool:
+        """Writes aside, syncs and renames; False where an episode is there already."""
+        folder = self._folder(summary.index)
+        if folder.exists():
+            return False
+        aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+        try:
+            group = zarr.create_group(
+                aside, attributes={"summary": asdict(summary), "info": dict(episode.info)}
+            )
+            for name in ("frames", "actions", "rewards"):
+                write_array(group, name, getattr(episode, name))
+            sync_tree(aside)
+            aside.rename(folder)
+            sync_folder(folder.parent)
+        except OSError:
+            if folder.exists():  # another process was faster
+                return False
+            raise
+        finally:
+            # Also what a writer of this episode left that was killed.
+            for left in folder.parent.glob(f".{folder.name}.*"):
+                shutil.rmtree(left, ignore_errors=True)
+        return True
+
+    def _clear(self, present: set[int]) -> None:
+        """Removes what killed writers left of episodes that are there by now."""
+        for left in (self.path / EPISODES).glob(".*"):
+            number = left.name[1:].partition(".")[0]
+            if number.isdigit() and int(number) in present:
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _read(self, index: int, name: str, start: int, stop: int | None) -> np.ndarray:
+        length = self.summary(index).length + (name == "frames")
+        stop = length if stop is None else stop
+        if not 0 <= start <= stop <= length:
+            raise ValueError(
+                f"start, stop: expected 0 ≤ start ≤ stop ≤ {length} for {name} of episode "
+                f"{index}, got {start} and {stop}"
+            )
+        path = self._folder(index) / name
+        try:
+            array = zarr.open_array(path, mode="r")
+            if array.shape[0] != length:
+                raise ValueError(f"{array.shape[0]} rows where {length} were written")
+            return np.asarray(array[start:stop])
+        except Exception as error:
+            raise StoreError(
+                f"{path}: missing or damaged ({error}); delete {path.parent} and collect again"
+            ) from error
+
+    def _read_attributes(self, index: int) -> dict[str, Any]:
+        path = self._folder(index) / "zarr.json"
+        try:
+            attributes: dict[str, Any] = json.loads(path.read_bytes())["attributes"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{path}: missing or damaged; delete {path.parent} and collect again"
+            ) from error
+        return attributes
+
+    def _read_summary(self, index: int) -> EpisodeSummary:
+        try:
+            return EpisodeSummary(**self._read_attributes(index)["summary"])
+        except (KeyError, TypeError) as error:
+            raise StoreError(f"{self._folder(index)}: not an episode of a rollout store") from error

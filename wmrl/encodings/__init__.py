@@ -1,0 +1,33 @@
+"""Learned encodings of solutions (vectors), for MAP-Elites and for search in latents.
+
+- :mod:`~wmrl.encodings.base`: the interface, and :func:`load_encoding` (``Encoding``,
+  ``load_encoding``).
+- :mod:`~wmrl.encodings.vector_vae`: a VAE for vectors (``VectorVAE``, ``VectorVAEConfig``).
+- :mod:`~wmrl.encodings.vector_vqvae`: a VQ-VAE for vectors (``VectorVQVAE``,
+  ``VectorVQVAEConfig``).
+- :mod:`~wmrl.encodings.trainer`: training, again and again, on elites (``EncodingTrainer``,
+  ``EncodingTrainingConfig``).
+"""
+
+from typing import TYPE_CHECKING
+
+from wmrl.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from wmrl.encodings.base import Encoding, load_encoding
+    from wmrl.encodings.trainer import EncodingTrainer, EncodingTrainingConfig
+    from wmrl.encodings.vector_vae import VectorVAE, VectorVAEConfig
+    from wmrl.encodings.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
+else:
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "Encoding",
+    "EncodingTrainer",
+    "EncodingTrainingConfig",
+    "VectorVAE",
+    "VectorVAEConfig",
+    "VectorVQVAE",
+    "VectorVQVAEConfig",
+    "load_encoding",
+]

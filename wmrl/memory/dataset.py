@@ -1,0 +1,225 @@
+"""Encoded episodes: what a vision saw in a store, kept beside it, and batches of it."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from wmrl.core.seeding import numpy_generator, torch_generator
+from wmrl.data.split import StoredEpisode
+from wmrl.data.store import RolloutStore
+from wmrl.memory.sequences import SequenceBatch
+from wmrl.vision.base import Vision
+
+
+@dataclass(frozen=True)
+class LatentEpisode:
+    """An episode of T decisions as a vision saw it.
+
+    Attributes:
+        mean: ``(T + 1, Z) float16``, of the posteriors of its frames.
+        std: ``(T + 1, Z) float16``.
+        actions: ``(T, A) float32``.
+        rewards: ``(T,) float32``.
+        terminated: whether its last decision ended the game.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    actions: torch.Tensor
+    rewards: torch.Tensor
+    terminated: bool
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+
+def encode_store(
+    store: RolloutStore, vision: Vision, *, batch_size: int = 256, progress: bool = False
+) -> Path:
+    """Encodes every episode that is not yet encoded by this vision.
+
+    Each is written by itself, aside and renamed: what was interrupted goes on where it was, and
+    memory holds one episode at a time. The files are named after the vision's and the episode's
+    digests, so that neither can be mistaken for another.
+
+    Args:
+        store: the episodes.
+        vision: an eye that was saved or loaded, so that it has a digest.
+        batch_size: frames that are encoded at once.
+        progress: show a progress bar.
+
+    Returns:
+        The folder of the encodings, ``latents/<digest>`` beside the store's episodes.
+
+    Raises:
+        ValueError: the vision was never saved.
+    """
+    folder = _folder(store, vision)
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [
+        StoredEpisode(store, summary)
+        for summary in store.summaries
+        if not _file(StoredEpisode(store, summary), vision).exists()
+    ]
+    for episode in track(missing, "encoding", disable=not progress):
+        _encode_episode(episode, vision, batch_size)
+    return folder
+
+
+def load_latents(episodes: Sequence[StoredEpisode], vision: Vision) -> list[LatentEpisode]:
+    """Reads encoded episodes.
+
+    Raises:
+        ValueError: one is not encoded yet, or its file is damaged.
+    """
+    return [_load(episode, vision) for episode in episodes]
+
+
+class LatentDataset:
+    """Windows of encoded episodes; batch ``step`` is a pure function of (data, seed, step).
+
+    A window starts anywhere, also at places from which it reaches over an episode's edge; it is
+    then moved inside, or padded where the episode is shorter. So every transition is drawn about
+    as often as any other, the first and the final one of an episode not less. Latents are drawn
+    anew from (μ, σ) for each batch.
+
+    Args:
+        episodes: encoded episodes, each of one decision or more.
+        length: L, transitions in a window.
+        batch_size: B.
+        seed: root of the windows and the noise.
+        device: where batches are put together.
+
+    Raises:
+        ValueError: there are no episodes, or a size is below 1.
+    """
+
+    def __init__(
+        self,
+        episodes: Sequence[LatentEpisode],
+        *,
+        length: int,
+        batch_size: int,
+        seed: int,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if not episodes:
+            raise ValueError("episodes: expected at least one, got none")
+        for name, value in (("length", length), ("batch_size", batch_size)):
+            if value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}")
+        self.length = length
+        self.batch_size = batch_size
+        self._seed = seed
+        self._device = torch.device(device)
+        self._lengths = np.array([len(episode) for episode in episodes])
+        self._ends = np.cumsum(self._lengths + length - 1)  # of each episode's window starts
+        self._offsets = np.concatenate(([0], np.cumsum(self._lengths + 1)[:-1]))
+        self._mean = torch.cat([episode.mean for episode in episodes]).to(device)
+        self._std = torch.cat([episode.std for episode in episodes]).to(device)
+        # One row more than decisions, so that latents and decisions share their row numbers.
+        blank = torch.zeros(1, episodes[0].actions.shape[1])
+        actions = [part for episode in episodes for part in (episode.actions, blank)]
+        rewards = [part for episode in episodes for part in (episode.rewards, blank[:, 0])]
+        self._actions = torch.cat(actions).to(device)
+        self._rewards = torch.cat(rewards).to(device)
+        ended = np.zeros(len(self._rewards), dtype=np.bool_)
+        ended[self._offsets + self._lengths - 1] = [episode.terminated for episode in episodes]
+        self._terminated = torch.from_numpy(ended).to(device)
+
+    def __len__(self) -> int:
+        """Transitions in all."""
+        return int(self._lengths.sum())
+
+    def batch(self, step: int) -> SequenceBatch:
+        """The windows of one step."""
+        generator = numpy_generator(self._seed, "windows", step)
+        return self._windows(*self._draw(generator), step)
+
+    def _draw(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Episodes and first decisions of B windows, each ``(B,)``."""
+        places = generator.integers(self._ends[-1], size=self.batch_size)
+        episode = np.searchsorted(self._ends, places, side="right")
+        length = self._lengths[episode]
+        start = places - (self._ends[episode] - length)  # −(L − 1) … T − 1
+        return episode, np.clip(start, 0, np.maximum(length - self.length, 0))
+
+    def _windows(self, episode: np.ndarray, start: np.ndarray, step: int) -> SequenceBatch:
+        within = start[:, None] + np.arange(self.length + 1)  # (B, L + 1)
+        length = self._lengths[episode][:, None]
+        rows = torch.from_numpy(self._offsets[episode][:, None] + np.minimum(within, length))
+        rows = rows.to(self._device)
+        mean, std = self._mean[rows].float(), self._std[rows].float()
+        generator = torch_generator(self._seed, "latents", step, device=self._device)
+        noise = torch.randn(mean.shape, generator=generator, device=self._device)
+        return SequenceBatch(
+            latents=torch.addcmul(mean, std, noise),
+            actions=self._actions[rows[:, :-1]],
+            rewards=self._rewards[rows[:, :-1]],
+            terminated=self._terminated[rows[:, :-1]],
+            mask=torch.from_numpy(within[:, :-1] < length).to(self._device),
+        )
+
+
+def _folder(store: RolloutStore, vision: Vision) -> Path:
+    if vision.digest is None:
+        raise ValueError("vision: it has no digest; save it first, so that its latents have a name")
+    return store.path / "latents" / vision.digest[:16]
+
+
+def _file(episode: StoredEpisode, vision: Vision) -> Path:
+    summary = episode.summary
+    name = f"{summary.index:08d}-{summary.digest[:16]}.safetensors"
+    return _folder(episode.store, vision) / name
+
+
+def _encode_episode(episode: StoredEpisode, vision: Vision, batch_size: int) -> None:
+    store, summary = episode
+    mean, std = zip(*_posteriors(episode, vision, batch_size), strict=True)
+    file = _file(episode, vision)
+    aside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    tensors = {
+        "mean": torch.cat(mean),
+        "std": torch.cat(std),
+        "actions": torch.from_numpy(store.actions(summary.index)),
+        "rewards": torch.from_numpy(store.rewards(summary.index)),
+    }
+    try:
+        save_file(tensors, aside)
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _posteriors(
+    episode: StoredEpisode, vision: Vision, batch_size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    store, summary = episode
+    count = summary.length + 1
+    for start in range(0, count, batch_size):
+        frames = store.frames(summary.index, start, min(start + batch_size, count))
+        with torch.inference_mode():
+            mean, std = vision.posterior(torch.from_numpy(frames).to(vision.device))
+        yield mean.half().cpu(), std.half().cpu()
+
+
+def _load(episode: StoredEpisode, vision: Vision) -> LatentEpisode:
+    file = _file(episode, vision)
+    length, size = episode.summary.length, vision.latent_size
+    try:
+        tensors = load_file(file)
+        shapes = tuple(tensors["mean"].shape), tuple(tensors["std"].shape)
+        whole = shapes == ((length + 1, size),) * 2 and len(tensors["rewards"]) == length
+        found = LatentEpisode(**tensors, terminated=episode.summary.terminated)
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: missing or damaged ({error}); run encode_store again") from error
+    if not whole:
+        raise ValueError(f"{file}: damaged, its shapes are {shapes}; delete it and encode again")
+    return found

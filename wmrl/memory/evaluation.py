@@ -1,0 +1,275 @@
+"""How well a memory predicts: likelihood, rewards and endings, and dreams against recordings."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wmrl.core.seeding import numpy_generator, torch_generator
+from wmrl.data.split import StoredEpisode
+from wmrl.memory.base import Memory
+from wmrl.memory.code_memory import CodeMemory
+from wmrl.memory.dataset import LatentDataset, LatentEpisode
+from wmrl.nn.losses import squared_error
+from wmrl.priors.baselines import Bigram, CopyLast
+from wmrl.vision.base import Vision
+
+HORIZONS = (1, 5, 10, 15, 50)
+_GREEDY = 1e-3  # a temperature at which all but the likeliest are as good as impossible
+
+
+@torch.inference_mode()
+def prediction_report(
+    memory: Memory[Any], data: LatentDataset, *, batches: int = 20
+) -> dict[str, Any]:
+    """One-step figures on sequences that the memory was not trained on.
+
+    Args:
+        memory: the memory, on the data's device.
+        data: held-out windows; the first ``batches`` batches are used.
+        batches: how many.
+
+    Returns:
+        ``log_likelihood_per_dimension`` in nats (of a memory in symbols, per code);
+        ``reward_r2``, the share of the reward's variance that is explained (None where it does
+        not vary); ``termination_log_loss`` in nats a step; ``termination_auc``, the probability
+        that a step which ended the game was given a higher chance of that than one which did not
+        (None where none did); ``terminations`` and ``steps``, of which these are.
+    """
+    columns: list[list[Tensor]] = [[], [], [], [], []]
+    for step in range(batches):
+        batch = data.batch(step)
+        predicted, _ = memory(batch.latents[:, :-1], batch.actions)
+        values = (
+            memory.log_likelihood(predicted, batch.latents[:, 1:]).mean(-1),
+            predicted.reward,
+            batch.rewards,
+            predicted.termination,
+            batch.terminated,
+        )
+        for column, value in zip(columns, values, strict=True):
+            column.append(value[batch.mask].cpu())
+    likelihood, expected, reward, logit, ended = (torch.cat(column) for column in columns)
+    return {
+        "log_likelihood_per_dimension": float(likelihood.mean()),
+        "reward_r2": explained_variance(expected, reward),
+        "termination_log_loss": float(
+            torch.nn.functional.binary_cross_entropy_with_logits(logit, ended.float())
+        ),
+        "termination_auc": ranking_quality(logit, ended),
+        "terminations": int(ended.sum()),
+        "steps": len(reward),
+    }
+
+
+@torch.inference_mode()
+def code_report(
+    memory: CodeMemory, train: Sequence[LatentEpisode], held_out: Sequence[LatentEpisode]
+) -> dict[str, Any]:
+    """A memory in symbols against what counting foretells.
+
+    Args:
+        memory: the memory.
+        train: what it and the counts learned from.
+        held_out: episodes to judge them on, whole.
+
+    Returns:
+        ``nats_per_frame``: of the next frame's codes, mean over decisions, under ``memory``,
+        ``copy_last`` (codes stay, with a probability for each place) and ``bigram`` (by the code
+        that was at the same place). And ``accuracy``, the share of codes that the likeliest ones
+        (chosen one after the other, where the memory decodes so) get right, of ``memory`` and of
+        ``copy_last``.
+    """
+
+    def pairs(episodes: Sequence[LatentEpisode]) -> tuple[Tensor, Tensor]:
+        seen = [memory.codes_of(e.mean.float().to(memory.device)).cpu() for e in episodes]
+        return torch.cat([c[:-1] for c in seen]), torch.cat([c[1:] for c in seen])
+
+    known, judged = pairs(train), pairs(held_out)
+    count = memory.config.codes
+    nats = {
+        name: -float(model.log_likelihood(*judged).sum(-1).mean())
+        for name, model in (
+            ("copy_last", CopyLast(*known, count)),
+            ("bigram", Bigram(*known, count)),
+        )
+    }
+    generator = torch.Generator(device=memory.device).manual_seed(0)
+    total, right = 0.0, 0
+    for episode in held_out:
+        latents = episode.mean.float().to(memory.device)[None]
+        predicted, _ = memory(latents[:, :-1], episode.actions.to(memory.device)[None])
+        total -= float(memory.log_likelihood(predicted, latents[:, 1:]).sum())
+        guess = memory.draw(predicted.places[0], temperature=_GREEDY, generator=generator)
+        right += int((guess == memory.codes_of(latents[0, 1:])).sum())
+    before, after = judged
+    return {
+        "nats_per_frame": {"memory": total / len(after), **nats},
+        "accuracy": {
+            "memory": right / after.numel(),
+            "copy_last": float((before == after).double().mean()),
+        },
+    }
+
+
+def explained_variance(prediction: Tensor, target: Tensor) -> float | None:
+    """R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)²; None where the target does not vary.
+
+    Args:
+        prediction: ``(N,)`` ŷ.
+        target: ``(N,)`` y.
+    """
+    spread = float((target - target.mean()).square().sum())
+    if spread == 0:
+        return None
+    return 1.0 - float((target - prediction).square().sum()) / spread
+
+
+def ranking_quality(score: Tensor, positive: Tensor) -> float | None:
+    """Area under the ROC curve, ties counted half; None unless both classes occur.
+
+    Args:
+        score: ``(N,)``.
+        positive: ``(N,) bool``.
+    """
+    below, above = score[~positive].sort().values, score[positive]
+    if len(below) == 0 or len(above) == 0:
+        return None
+    less = torch.searchsorted(below, above, right=False)
+    not_more = torch.searchsorted(below, above, right=True)
+    return float((less + not_more).double().mean() / (2 * len(below)))
+
+
+class _Start(NamedTuple):
+    episode: int
+    time: int
+
+
+@torch.inference_mode()
+def open_loop_report(
+    memory: Memory[Any],
+    vision: Vision,
+    episodes: Sequence[StoredEpisode],
+    latents: Sequence[LatentEpisode],
+    *,
+    burn_in: int = 5,
+    count: int = 128,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Dreams on under the recorded actions and compares with what was recorded.
+
+    After ``burn_in`` recorded steps the memory goes on alone. Errors are squared, summed over a
+    frame's pixels in [0, 1], against the recorded frame. A dream at temperature 1 is one of the
+    courses that things may take, and the recording is another: where the future is open it can
+    not be nearer than two recordings are to each other.
+
+    Args:
+        memory: the memory.
+        vision: its eye.
+        episodes: held-out episodes.
+        latents: the same, encoded.
+        burn_in: recorded steps before the dream.
+        count: dreams; fewer where there are fewer recorded states.
+        seed: root of the choice of starts and of the dreams' noise.
+
+    Returns:
+        For each horizon (as text) of 1, 5, 10, 15, 50 steps that some episode reaches: ``dream``,
+        the error of the decoded dream at temperature 1; ``likeliest``, of a dream that always
+        takes what is likeliest next; ``copy_last``, that of the dream's first frame left
+        standing; ``reconstruction``, that of the recorded latent, below which no dream gets but
+        by chance; and ``dreams``, over how many.
+    """
+    starts = _draw_starts(latents, burn_in, count, seed)
+    reached: dict[int, list[int]] = {horizon: [] for horizon in HORIZONS}
+    for row, start in enumerate(starts):
+        for horizon in HORIZONS:
+            if start.time + horizon <= len(latents[start.episode]):
+                reached[horizon].append(row)
+    reached = {horizon: rows for horizon, rows in reached.items() if rows}
+    if not reached:
+        return {}
+    dreamed = {
+        name: _dream(memory, latents, starts, burn_in, max(reached), seed, temperature)
+        for name, temperature in (("dream", 1.0), ("likeliest", _GREEDY))
+    }
+    return {
+        str(horizon): _compare(
+            vision,
+            [episodes[starts[row].episode] for row in rows],
+            [starts[row].time for row in rows],
+            {name: latents[rows, horizon - 1] for name, latents in dreamed.items()},
+            horizon,
+        )
+        for horizon, rows in reached.items()
+    }
+
+
+def _draw_starts(
+    latents: Sequence[LatentEpisode], burn_in: int, count: int, seed: int
+) -> list[_Start]:
+    every = [
+        _Start(i, time)
+        for i, episode in enumerate(latents)
+        for time in range(burn_in, len(episode))
+    ]
+    chosen = numpy_generator(seed, "open loop").permutation(len(every))[:count]
+    return [every[i] for i in sorted(chosen)]
+
+
+def _dream(
+    memory: Memory[Any],
+    latents: Sequence[LatentEpisode],
+    starts: Sequence[_Start],
+    burn_in: int,
+    steps: int,
+    seed: int,
+    temperature: float,
+) -> Tensor:
+    """Latents ``(B, steps, Z)`` of dreams under recorded actions (the last is held at the end)."""
+    device = memory.device
+    generator = torch_generator(seed, "open loop", device=device)
+    seen, actions = [], []
+    for start in starts:
+        episode = latents[start.episode]
+        first = start.time - burn_in
+        seen.append(episode.mean[first : start.time + 1].float())
+        rows = torch.arange(first, start.time + steps).clamp(max=len(episode) - 1)
+        actions.append(episode.actions[rows])
+    z, a = torch.stack(seen).to(device), torch.stack(actions).to(device)
+    state = memory.initial_state(len(starts))
+    for t in range(burn_in):
+        _, state = memory.step(z[:, t], a[:, t], state)
+    latent, dreamed = z[:, -1].contiguous(), []
+    for t in range(burn_in, burn_in + steps):
+        prediction, state = memory.step(latent, a[:, t], state)
+        drawn = memory.sample(prediction, temperature=temperature, generator=generator)
+        latent = drawn.latent
+        dreamed.append(latent)
+    return torch.stack(dreamed, 1)
+
+
+def _compare(
+    vision: Vision,
+    episodes: Sequence[StoredEpisode],
+    times: Sequence[int],
+    dreamed: Mapping[str, Tensor],
+    horizon: int,
+) -> dict[str, Any]:
+    """Mean errors of one horizon."""
+    pairs = [
+        store.frames(summary.index, time, time + horizon + 1)[[0, -1]]
+        for (store, summary), time in zip(episodes, times, strict=True)
+    ]
+    first, last = torch.from_numpy(np.stack(pairs)).to(vision.device).unbind(1)
+    guesses = {
+        **{name: vision.decode(latents) for name, latents in dreamed.items()},
+        "copy_last": first,
+        "reconstruction": vision.decode(vision.encode(last.contiguous())),
+    }
+    errors = {
+        name: float(squared_error(guess.float() / 255.0, last.float() / 255.0).mean())
+        for name, guess in guesses.items()
+    }
+    return {**errors, "dreams": len(times)}

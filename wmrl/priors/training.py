@@ -1,0 +1,100 @@
+"""Training an autoregressive prior over the codes of images."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wmrl.core.device import resolve_device
+from wmrl.core.seeding import torch_generator
+from wmrl.data.array_sampler import ImageFeed, digest_of
+from wmrl.priors.code_prior import CodePrior, CodePriorConfig
+from wmrl.storage.artifact import load_artifact
+from wmrl.storage.run import Run
+from wmrl.training.trainer import Trainer, TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorTrainingConfig(TrainingConfig):
+    """How a prior learns; see :class:`~wmrl.training.trainer.TrainingConfig`."""
+
+    steps: int = 1000
+    batch_size: int = 64
+    gradient_clip: float | None = 1.0
+
+
+def train_prior(
+    codes: Tensor,
+    path: str | Path,
+    *,
+    config: CodePriorConfig,
+    training: PriorTrainingConfig | None = None,
+    labels: Tensor | None = None,
+    device: str | torch.device = "auto",
+    progress: bool = True,
+) -> CodePrior:
+    """Trains on images' codes; the folder ``path`` is a run, and ends up with ``artifact/``.
+
+    Args:
+        codes: ``(N, T) int64``, in raster order.
+        path: folder of the run.
+        config: sizes; ``tokens`` and ``codes`` as the codes have them.
+        training: how long and how fast.
+        labels: ``(N,) int64``, of the images' classes, where the prior is conditioned on them.
+        device: where to train.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: codes or labels do not fit the configuration, or are fewer than a batch.
+        RunError: the folder is in use, or belongs to another run.
+    """
+    path, resolved = Path(path), resolve_device(device)
+    training = training or PriorTrainingConfig()
+    config.check(codes, labels)
+    if len(codes) < training.batch_size:
+        raise ValueError(
+            f"codes: expected at least a batch of {training.batch_size}, got {len(codes)}"
+        )
+    codes, labels = codes.cpu(), None if labels is None else labels.cpu()
+    feed = ImageFeed(codes.numpy(), batch_size=training.batch_size, seed=training.seed)
+    provenance: dict[str, Any] = {
+        "command": "train_prior",
+        "data": [digest_of(part.numpy()) for part in (codes, labels) if part is not None],
+        "prior": asdict(config),
+        "training": asdict(training),
+    }
+    with Run(path, config=provenance) as run:
+        if (path / "artifact").exists():
+            return CodePrior.from_artifact(load_artifact(path / "artifact")).to(resolved)
+        prior = CodePrior(config, generator=torch_generator(training.seed, "prior weights"))
+        prior.to(resolved).train()
+        trainer = Trainer(prior, run, training, label=path.name, progress=progress)
+
+        def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+            rows = torch.from_numpy(feed.rows(step))
+            label = None if labels is None else labels[rows].to(resolved)
+            generator = torch_generator(training.seed, "prior dropout", step, device=resolved)
+            given = codes[rows].to(resolved)
+            loss = -prior.log_likelihood(given, label, dropout=generator).sum(1).mean()
+            return loss, {}
+
+        trainer.train(loss_at)
+        prior.eval()
+        prior.save(path / "artifact", provenance={**provenance, "steps": trainer.step})
+        return prior
+
+
+@torch.inference_mode()
+def nats_per_image(
+    prior: CodePrior, codes: Tensor, labels: Tensor | None = None, *, batch_size: int = 250
+) -> Tensor:
+    """Negative log-probability of whole images' codes ``(N, T)``: ``(N,)``, on the CPU."""
+    device = prior.device
+    parts = []
+    for start in range(0, len(codes), batch_size):
+        rows = slice(start, start + batch_size)
+        label = None if labels is None else labels[rows].to(device)
+        parts.append(-prior.log_likelihood(codes[rows].to(device), label).sum(1).cpu())
+    return torch.cat(parts)

@@ -1,0 +1,200 @@
+"""The training loop that all models share: resumable to the same bits, bounded in time."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from wmrl.storage.run import Run
+from wmrl.training.metrics import MetricsLogger
+
+LossAt = Callable[[int], tuple[Tensor, dict[str, Tensor]]]
+"""The loss and its parts at a step: a pure function of the weights and the step's number."""
+
+_CHECKPOINT = "last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How long and how fast to learn.
+
+    Attributes:
+        steps: gradient steps.
+        batch_size: rows in a batch.
+        learning_rate: Adam's at the start; it falls along half a cosine.
+        final_learning_rate: Adam's at the end.
+        gradient_clip: bound on the gradient's norm; None for none.
+        max_seconds: end early after this many seconds of training, over all sessions; the
+            learning rate then falls towards that end. None for no limit, and exactly the same
+            bits whenever the run was interrupted.
+        checkpoint_every: steps between checkpoints, a multiple of ``log_every``.
+        log_every: steps that one row of the metrics is the mean of.
+        held_out: share of the episodes that are kept to judge the model.
+        seed: root of all randomness.
+    """
+
+    steps: int = 5000
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-5
+    gradient_clip: float | None = None
+    max_seconds: float | None = None
+    checkpoint_every: int = 500
+    log_every: int = 50
+    held_out: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("learning_rate", "gradient_clip", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}: expected above 0, got {value}")
+        if self.checkpoint_every % self.log_every != 0:
+            raise ValueError(
+                f"checkpoint_every: expected a multiple of log_every ({self.log_every}), got "
+                f"{self.checkpoint_every}"
+            )
+
+    def learning_rate_at(self, step: int, *, total: int) -> float:
+        """The learning rate of a step when ``total`` are planned."""
+        fall = 0.5 * (1.0 + math.cos(math.pi * min(step / total, 1.0)))
+        return self.final_learning_rate + fall * (self.learning_rate - self.final_learning_rate)
+
+
+class Trainer:
+    """Minimises a loss by Adam inside a run's folder, from its last checkpoint on.
+
+    Args:
+        module: what is trained, on its device.
+        run: the folder; holds the checkpoint and ``metrics.csv``.
+        config: how long and how fast.
+        label: what the progress bar says.
+        progress: show a progress bar.
+        least_steps: how many are made even beyond the time limit.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        run: Run,
+        config: TrainingConfig,
+        *,
+        label: str = "training",
+        progress: bool = True,
+        least_steps: int = 0,
+    ) -> None:
+        self._least_steps = least_steps
+        self._run = run
+        self._config = config
+        self._label = label
+        self._progress = progress
+        self._parameters = dict(module.named_parameters())
+        state = module.state_dict(keep_vars=True)
+        self._buffers = {k: v for k, v in state.items() if k not in self._parameters}
+        self._optimizer = torch.optim.Adam(self._parameters.values(), lr=config.learning_rate)
+        self.step = 0
+        self.seconds = 0.0
+        self.planned = config.steps
+        self._resume()
+
+    def train(self, loss_at: LossAt) -> None:
+        """Runs to the end; does nothing where a finished run is resumed.
+
+        Raises:
+            FloatingPointError: the loss is not finite any more.
+        """
+        if self.step >= self.planned:
+            return
+        config = self._config
+        before, began = self.seconds, time.monotonic()
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+        resume_step = self.step or None
+        sums: dict[str, Tensor] = {}
+        with (
+            MetricsLogger(self._run.path, resume_step=resume_step) as logger,
+            Progress(*columns, TimeRemainingColumn(), disable=not self._progress) as bar,
+        ):
+            task = bar.add_task(self._label, total=self.planned, completed=self.step)
+            while self.step < self.planned:
+                for name, value in self._gradient_step(loss_at).items():
+                    sums[name] = sums[name] + value if name in sums else value
+                self.step += 1
+                if self.step % config.log_every == 0:
+                    self._log(logger, sums)
+                    sums = {}
+                    self.seconds = before + time.monotonic() - began
+                    self._plan()
+                    bar.update(task, total=self.planned, completed=self.step)
+                if self.step % config.checkpoint_every == 0:
+                    self._save()
+        self.planned = self.step
+        self._save()
+
+    def _gradient_step(self, loss_at: LossAt) -> dict[str, Tensor]:
+        rate = self._config.learning_rate_at(self.step, total=self.planned)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.zero_grad(set_to_none=True)
+        loss, parts = loss_at(self.step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._config.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self._parameters.values(), self._config.gradient_clip)
+        self._optimizer.step()
+        return {"loss": loss.detach(), **parts}
+
+    def _log(self, logger: MetricsLogger, sums: dict[str, Tensor]) -> None:
+        values = {name: float(value) / self._config.log_every for name, value in sums.items()}
+        if not math.isfinite(values["loss"]):
+            raise FloatingPointError(
+                f"{self._run.path}: the loss is {values['loss']} around step {self.step}; start "
+                f"anew with a learning_rate below {self._config.learning_rate}"
+            )
+        logger.log(self.step, values)
+
+    def _plan(self) -> None:
+        """Fits the number of steps into the time limit, at the pace so far."""
+        if self._config.max_seconds is not None:
+            affordable = int(self._config.max_seconds * self.step / self.seconds)
+            wanted = max(affordable, self.step, self._least_steps)
+            self.planned = min(self._config.steps, wanted)
+
+    def _save(self) -> None:
+        tensors = {f"model.{name}": value for name, value in self._parameters.items()}
+        tensors |= {f"buffer.{name}": value for name, value in self._buffers.items()}
+        for name, parameter in self._parameters.items():
+            for key, value in self._optimizer.state[parameter].items():
+                tensors[f"adam.{key}.{name}"] = value
+        state = {"step": self.step, "seconds": self.seconds, "planned": self.planned}
+        self._run.save_checkpoint(_CHECKPOINT, tensors, state)
+
+    def _resume(self) -> None:
+        checkpoint = self._run.load_checkpoint(_CHECKPOINT)
+        if checkpoint is None:
+            return
+        self.step = checkpoint.state["step"]
+        self.seconds = checkpoint.state["seconds"]
+        self.planned = checkpoint.state["planned"]
+        with torch.no_grad():
+            for name, buffer in self._buffers.items():
+                buffer.copy_(checkpoint.tensors[f"buffer.{name}"])
+            for name, parameter in self._parameters.items():
+                parameter.copy_(checkpoint.tensors[f"model.{name}"])
+                if f"adam.step.{name}" not in checkpoint.tensors:
+                    continue  # it had no gradient so far
+                self._optimizer.state[parameter] = {
+                    "step": checkpoint.tensors[f"adam.step.{name}"],
+                    # In the parameter's memory layout, which the file does not keep.
+                    **{
+                        key: torch.empty_like(parameter).copy_(
+                            checkpoint.tensors[f"adam.{key}.{name}"]
+                        )
+                        for key in ("exp_avg", "exp_avg_sq")
+                    },
+                }

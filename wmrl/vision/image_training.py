@@ -1,0 +1,117 @@
+"""Training a VQ-VAE on labelled images, and what is to be said of it."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from wmrl.core.device import resolve_device
+from wmrl.core.seeding import torch_generator
+from wmrl.data.array_sampler import ImageFeed, digest_of
+from wmrl.data.images import ImageSet
+from wmrl.storage.artifact import load_artifact
+from wmrl.storage.files import write_report
+from wmrl.storage.run import Run
+from wmrl.training.trainer import Trainer, TrainingConfig
+from wmrl.vision.evaluation import vision_report
+from wmrl.vision.vqvae import VQVAE, VQVAEConfig
+
+
+def train_on_images(
+    images: ImageSet,
+    held_out: ImageSet,
+    path: str | Path,
+    *,
+    config: VQVAEConfig,
+    training: TrainingConfig,
+    device: str | torch.device = "auto",
+    progress: bool = True,
+) -> VQVAE:
+    """Trains on images; the folder ``path`` is a run, as that of ``train_vision``.
+
+    Args:
+        images: to learn from.
+        held_out: to judge by: ``report.json`` has the figures of
+            :func:`~wmrl.vision.evaluation.vision_report` on them.
+        path: folder of the run; ends up with ``artifact/``, ``report.json`` and ``metrics.csv``.
+        config: sizes and loss; ``frame_size`` and ``channels`` as the images have them.
+        training: how long and how fast; ``held_out`` is of no meaning here.
+        device: where to train.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: images are of another shape than the configuration's, or fewer than a batch or
+            than a codebook needs.
+        RunError: the folder is in use, or belongs to another run.
+    """
+    path, resolved = Path(path), resolve_device(device)
+    expected = (*config.frame_size, config.channels)
+    for name, given in (("images", images), ("held_out", held_out)):
+        if given.images.shape[1:] != expected:
+            raise ValueError(
+                f"{name}: expected shape (N, {', '.join(map(str, expected))}), got "
+                f"{given.images.shape}"
+            )
+    vectors = len(images) * config.grid[0] * config.grid[1]
+    config.check_training(vectors=vectors, steps=training.steps)
+    feed = ImageFeed(images.images, batch_size=training.batch_size, seed=training.seed)
+    provenance: dict[str, Any] = {
+        "command": "train_on_images",
+        "data": [digest_of(images.images), digest_of(held_out.images)],
+        "vision": asdict(config),
+        "training": asdict(training),
+    }
+    with Run(path, config=provenance) as run:
+        if (path / "report.json").exists():
+            return VQVAE.from_artifact(load_artifact(path / "artifact")).to(resolved)
+        vision = VQVAE(config, generator=torch_generator(training.seed, "vision weights"))
+        vision.to(resolved)
+        trainer = Trainer(
+            vision,
+            run,
+            training,
+            label=path.name,
+            progress=progress,
+            least_steps=config.least_steps,
+        )
+
+        def draw(step: int) -> Iterator[Tensor]:
+            while True:
+                yield feed.batch(step).to(resolved)
+                step += 1
+
+        def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+            start = torch_generator(training.seed, "vision start", step, device=resolved)
+            vision.prepare(step, lambda: draw(step), start)
+            noise = torch_generator(training.seed, "vision noise", step, device=resolved)
+            return vision.loss(feed.batch(step).to(resolved), noise)
+
+        trainer.train(loss_at)
+        vision.eval()
+        vision.save(path / "artifact", provenance={**provenance, "steps": trainer.step})
+        write_report(path / "report.json", vision_report(vision, held_out.images))
+        return vision
+
+
+@torch.inference_mode()
+def encode_images(vision: VQVAE, images: np.ndarray, *, batch_size: int = 500) -> Tensor:
+    """Codes ``(N, T) int64`` of images ``(N, H, W, C) uint8``, on the CPU."""
+    parts = [
+        vision.codes(torch.from_numpy(images[start : start + batch_size]).to(vision.device)).cpu()
+        for start in range(0, len(images), batch_size)
+    ]
+    return torch.cat(parts)
+
+
+@torch.inference_mode()
+def decode_codes(vision: VQVAE, codes: Tensor, *, batch_size: int = 500) -> Tensor:
+    """Means of pixels ``(N, H, W, C) float32`` of codes ``(N, T) int64``, on the CPU."""
+    parts = [
+        vision.mean(vision.latents_of(part.to(vision.device))).cpu()
+        for part in torch.split(codes, batch_size)
+    ]
+    return torch.cat(parts)
