@@ -4,10 +4,10 @@
 - :mod:`~wmrl.agents.controller`: the linear controller of World Models, or a small network
   (``ControllerAgent``, ``ControllerConfig``).
 - :mod:`~wmrl.agents.world_model_ref`: which world model an agent was trained with (``eye_entry``,
-  ``open_driver``, ``open_eye``).
+  ``open_agent``, ``open_world_model``).
 - :mod:`~wmrl.agents.evaluation`: the protocol behind every score (``EvaluationResult``,
   ``evaluate``, ``evaluate_dream``).
-- :mod:`~wmrl.agents.video`: videos of agents at work (``FilmConfig``, ``record``).
+- :mod:`~wmrl.agents.video`: videos of agents at work (``VideoConfig``, ``record``).
 - :mod:`~wmrl.agents.seeds`: seeds kept for evaluation, seeds for training.
 - :mod:`~wmrl.agents.rollouts`: exploration and collection (``collect``).
 - :mod:`~wmrl.agents.policy_search`: CMA-ES and variational search (``CMAES``, ``CMAESConfig``,
@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from wmrl.agents.rollouts.collection import collect
     from wmrl.agents.sb3.agent import SB3Agent
     from wmrl.agents.sb3.vec_env import dream_vec_env, latent_vec_env
-    from wmrl.agents.video import FilmConfig, record
-    from wmrl.agents.world_model_ref import eye_entry, open_driver, open_eye
+    from wmrl.agents.video import VideoConfig, record
+    from wmrl.agents.world_model_ref import eye_entry, open_agent, open_world_model
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
@@ -78,7 +78,7 @@ __all__ = [
     "DreamFitnessConfig",
     "Elites",
     "EvaluationResult",
-    "FilmConfig",
+    "VideoConfig",
     "Fitness",
     "Mutation",
     "PPOConfig",
@@ -101,8 +101,8 @@ __all__ = [
     "latent_vec_env",
     "load_agent",
     "load_elites",
-    "open_driver",
-    "open_eye",
+    "open_agent",
+    "open_world_model",
     "record",
     "train",
     "write_map",

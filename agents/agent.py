@@ -22,7 +22,7 @@ class Agent(ABC):
     Attributes:
         observation_space: space of one observation.
         action_space: space of one action.
-        eye: which eye it looks through, or empty: ``{"task": str, "vision": str, "memory": str |
+        world_model: which eye it looks through, or empty: ``{"task": str, "vision": str, "memory": str |
             None, "vision_digest": str, "memory_digest": str | None, "frame_skip": int}``, where
             vision and memory are shipped names or paths.
     """
@@ -30,7 +30,7 @@ class Agent(ABC):
     class_name: ClassVar[str]
     observation_space: spaces.Box
     action_space: spaces.Box
-    eye: Mapping[str, Any]
+    world_model: Mapping[str, Any]
 
     @abstractmethod
     def predict(

@@ -16,7 +16,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from wmrl.agents.agent import Agent, State
-from wmrl.agents.world_model_ref import located_eye
+from wmrl.agents.world_model_ref import located_world_model
 from wmrl.core.config import build_config
 from wmrl.storage.artifact import Artifact, ArtifactError, save_artifact
 
@@ -26,30 +26,30 @@ class ControllerConfig:
     """Sizes of a controller.
 
     Attributes:
-        observation_size: O, the number of inputs (Z + H where there is a memory).
-        action_size: A, the number of action dimensions.
-        hidden_sizes: widths of hidden layers; none for the paper's linear controller.
+        observation_dim: O, the number of inputs (Z + H where there is a memory).
+        action_dim: A, the number of action dimensions.
+        hidden_dims: widths of hidden layers; none for the paper's linear controller.
         action_low, action_high: bounds ``(A,)`` of the action space; −1 and 1 if empty.
     """
 
-    observation_size: int
-    action_size: int
-    hidden_sizes: tuple[int, ...] = ()
+    observation_dim: int
+    action_dim: int
+    hidden_dims: tuple[int, ...] = ()
     action_low: tuple[float, ...] = ()
     action_high: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("hidden_sizes", "action_low", "action_high"):  # JSON gives lists
+        for name in ("hidden_dims", "action_low", "action_high"):  # JSON gives lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("observation_size", "action_size"):
+        for name in ("observation_dim", "action_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if any(size < 1 for size in self.hidden_sizes):
-            raise ValueError(f"hidden_sizes: expected at least 1 each, got {self.hidden_sizes}")
+        if any(size < 1 for size in self.hidden_dims):
+            raise ValueError(f"hidden_dims: expected at least 1 each, got {self.hidden_dims}")
         for name in ("action_low", "action_high"):
-            if len(getattr(self, name)) not in (0, self.action_size):
+            if len(getattr(self, name)) not in (0, self.action_dim):
                 raise ValueError(
-                    f"{name}: expected {self.action_size} numbers, got {getattr(self, name)}"
+                    f"{name}: expected {self.action_dim} numbers, got {getattr(self, name)}"
                 )
         space = self.action_space
         if not (space.is_bounded() and np.all(space.low < space.high)):
@@ -64,8 +64,8 @@ class ControllerConfig:
     ) -> Self:
         """The configuration for an environment's (single) spaces."""
         return cls(
-            observation_size=observation_space.shape[0],
-            action_size=action_space.shape[0],
+            observation_dim=observation_space.shape[0],
+            action_dim=action_space.shape[0],
             action_low=tuple(action_space.low.tolist()),
             action_high=tuple(action_space.high.tolist()),
             **options,
@@ -74,19 +74,19 @@ class ControllerConfig:
     @property
     def action_space(self) -> spaces.Box:
         """``Box(A,) float32`` between the bounds."""
-        low = np.array(self.action_low or (-1.0,) * self.action_size, np.float32)
-        high = np.array(self.action_high or (1.0,) * self.action_size, np.float32)
+        low = np.array(self.action_low or (-1.0,) * self.action_dim, np.float32)
+        high = np.array(self.action_high or (1.0,) * self.action_dim, np.float32)
         return spaces.Box(low, high, dtype=np.float32)
 
     @property
-    def layer_sizes(self) -> tuple[int, ...]:
+    def layer_dims(self) -> tuple[int, ...]:
         """Widths from input to output."""
-        return (self.observation_size, *self.hidden_sizes, self.action_size)
+        return (self.observation_dim, *self.hidden_dims, self.action_dim)
 
     @property
     def parameter_count(self) -> int:
         """N, the length of the flat parameter vector."""
-        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.layer_sizes))
+        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.layer_dims))
 
 
 def batched_outputs(
@@ -112,13 +112,13 @@ def batched_outputs(
             f"parameters: expected shape (P, {config.parameter_count}), "
             f"got {tuple(parameters.shape)}"
         )
-    if observations.ndim != 3 or observations.shape[::2] != (count, config.observation_size):
+    if observations.ndim != 3 or observations.shape[::2] != (count, config.observation_dim):
         raise ValueError(
-            f"observations: expected shape ({count}, R, {config.observation_size}), "
+            f"observations: expected shape ({count}, R, {config.observation_dim}), "
             f"got {tuple(observations.shape)}"
         )
     hidden, start = observations, 0
-    for inputs, outputs in pairwise(config.layer_sizes):
+    for inputs, outputs in pairwise(config.layer_dims):
         middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
         weight = parameters[:, start:middle].view(count, outputs, inputs)
         bias = parameters[:, None, middle:end]
@@ -150,7 +150,7 @@ class ControllerAgent(Agent):
     Args:
         config: sizes.
         parameters: ``(N,) float``, its weights.
-        eye: which eye it looks through (see :class:`~wmrl.agents.agent.Agent`).
+        world_model: which eye it looks through (see :class:`~wmrl.agents.agent.Agent`).
     """
 
     class_name: ClassVar[str] = "ControllerAgent"
@@ -160,7 +160,7 @@ class ControllerAgent(Agent):
         config: ControllerConfig,
         parameters: np.ndarray,
         *,
-        eye: Mapping[str, Any] | None = None,
+        world_model: Mapping[str, Any] | None = None,
     ) -> None:
         self.config = config
         self.parameters = np.asarray(parameters, np.float32).copy()
@@ -169,8 +169,8 @@ class ControllerAgent(Agent):
                 f"parameters: expected shape ({config.parameter_count},), "
                 f"got {self.parameters.shape}"
             )
-        self.eye = dict(eye or {})
-        self.observation_space = spaces.Box(-np.inf, np.inf, (config.observation_size,), np.float32)
+        self.world_model = dict(world_model or {})
+        self.observation_space = spaces.Box(-np.inf, np.inf, (config.observation_dim,), np.float32)
         self.action_space = config.action_space
         self._weights = torch.from_numpy(self.parameters)[None]
 
@@ -205,7 +205,7 @@ class ControllerAgent(Agent):
             path,
             kind="agent",
             class_name=self.class_name,
-            config={"controller": asdict(self.config), "eye": dict(self.eye)},
+            config={"controller": asdict(self.config), "world_model": dict(self.world_model)},
             tensors={"parameters": torch.from_numpy(self.parameters)},
             provenance=provenance,
             card=card,
@@ -222,7 +222,11 @@ class ControllerAgent(Agent):
         try:
             check_sizes(artifact.config["controller"], len(artifact.tensors["parameters"]))
             config = build_config(ControllerConfig, artifact.config["controller"])
-            return cls(config, artifact.tensors["parameters"].numpy(), eye=located_eye(artifact))
+            return cls(
+                config,
+                artifact.tensors["parameters"].numpy(),
+                world_model=located_world_model(artifact),
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
                 f"{artifact.path}: not a controller's artifact ({error})"
@@ -231,6 +235,6 @@ class ControllerAgent(Agent):
 
 def check_sizes(values: Mapping[str, Any], held: int) -> None:
     """Raises :class:`ValueError` for a size beyond the number of weights: bounds are made of it."""
-    for name in ("observation_size", "action_size"):
+    for name in ("observation_dim", "action_dim"):
         if type(values[name]) is not int or not 1 <= values[name] <= held:
             raise ValueError(f"{name}: expected 1 to {held}, got {values[name]!r}")

@@ -4,7 +4,7 @@ A score is the mean and standard deviation of at least 100 episodes on fixed see
 part in training or selection (:data:`~wmrl.agents.seeds.EVALUATION_SEEDS`), in the unmodified base
 environment, with deterministic actions and all per-episode returns kept. Frames of that environment
 that no one looks at are not drawn, which changes no bit of a score (see
-:class:`~wmrl.envs.car_racing.lazy_rendering.SparseDrawing`).
+:class:`~wmrl.envs.car_racing.lazy_rendering.LazyRendering`).
 """
 
 import json
@@ -22,14 +22,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from wmrl.agents.agent import Agent, State, load_agent
 from wmrl.agents.rollouts.episodes import BatchPolicy, run_episodes
 from wmrl.agents.seeds import EVALUATION_SEEDS, evaluation_seeds
-from wmrl.agents.world_model_ref import check_eye, open_eye
+from wmrl.agents.world_model_ref import check_world_model, open_world_model
 from wmrl.core.seeding import numpy_generator
 from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.envs.frames.vector import FrameVectorEnv
 from wmrl.envs.latent.vector import LatentVectorEnv
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.storage.artifact import package_versions
 from wmrl.training.progress import learning_progress
 
@@ -48,7 +48,7 @@ class EvaluationResult:
         deterministic: whether it acted without exploration noise.
         seeds: of the episodes.
         returns: undiscounted sums of rewards, in the order of the seeds.
-        lengths: decisions an episode lasted.
+        lengths: agent steps an episode lasted.
         terminated: whether the game ended it, rather than the time limit.
         versions: of the packages that the score depends on.
         digest: of the agent's artifact; empty if it has none.
@@ -99,8 +99,8 @@ class EvaluationResult:
         return float(np.std(self.returns, ddof=1) / np.sqrt(self.episodes))
 
     @property
-    def per_decision(self) -> float:
-        """Reward of a decision, over all episodes: what dream and game can be compared by."""
+    def per_agent_step(self) -> float:
+        """Reward of a agent step, over all episodes: what dream and game can be compared by."""
         return float(np.sum(self.returns) / np.sum(self.lengths))
 
     def __str__(self) -> str:
@@ -139,7 +139,7 @@ def evaluate(
     base: str | None = None,
     seed: int = EVALUATION_SEEDS.start,
     deterministic: bool = True,
-    eye: Eye | None = None,
+    world_model: WorldModel | None = None,
     num_envs: int = 20,
     workers: int | None = None,
     device: str | torch.device = "auto",
@@ -156,7 +156,7 @@ def evaluate(
             is Gymnasium's own ``CarRacing-v3``.
         seed: the first seed.
         deterministic: act without exploration noise.
-        eye: what the agent looks through; opened as the agent's artifact says if None.
+        world_model: what the agent looks through; opened as the agent's artifact says if None.
         num_envs: games at once. Worker processes share them; their number changes nothing.
         workers: processes that play; one a core if None.
         device: where the eye computes.
@@ -181,10 +181,14 @@ def evaluate(
         policy = _random_policy(env, seeds)
     else:
         agent, name = _opened(agent, name)
-        eye = _eye_of(agent, eye, device)
-        game, base = eye.task, base or original_id(eye.task)
-        parts: dict[str, Any] = {"task": game, "vision": eye.vision, "memory": eye.memory}
-        env = LatentVectorEnv(base=base, frame_skip=eye.frame_skip, **parts, **options)
+        world_model = _world_model_of(agent, world_model, device)
+        game, base = world_model.task, base or original_id(world_model.task)
+        parts: dict[str, Any] = {
+            "task": game,
+            "vision": world_model.vision,
+            "memory": world_model.memory,
+        }
+        env = LatentVectorEnv(base=base, frame_skip=world_model.frame_skip, **parts, **options)
         policy = _agent_policy(agent, deterministic)
     with closing(env), learning_progress("evaluation", total=episodes, show=progress) as advance:
         scores = run_episodes(env, policy, seeds, on_end=lambda over: advance(over, ""))
@@ -205,12 +209,12 @@ def evaluate_dream(
     agent: Agent | str | Path,
     *,
     episodes: int = 100,
-    decisions: int = 250,
+    agent_steps: int = 250,
     temperature: float = 1.0,
     dropout: bool = False,
     seed: int = EVALUATION_SEEDS.start,
     deterministic: bool = True,
-    eye: Eye | None = None,
+    world_model: WorldModel | None = None,
     device: str | torch.device = "auto",
     name: str | None = None,
 ) -> EvaluationResult:
@@ -220,15 +224,15 @@ def evaluate_dream(
     """
     evaluation_seeds(1, first=seed)
     agent, name = _opened(agent, name)
-    eye = _eye_of(agent, eye, device)
+    world_model = _world_model_of(agent, world_model, device)
     env = DreamVectorEnv(
         episodes,
-        task=eye.task,
-        vision=eye.vision,
-        memory=eye.memory,  # type: ignore[arg-type]  # None is refused there, with a message
+        task=world_model.task,
+        vision=world_model.vision,
+        memory=world_model.memory,  # type: ignore[arg-type]  # None is refused there, with a message
         temperature=temperature,
         dropout=dropout,
-        max_episode_steps=decisions,
+        max_episode_steps=agent_steps,
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
     policy = _agent_policy(agent, deterministic)
@@ -247,7 +251,7 @@ def evaluate_dream(
             ended |= starts
     return EvaluationResult(
         agent=name or type(agent).__name__,
-        task=eye.task.name,
+        task=world_model.task.name,
         base="dream",
         deterministic=deterministic,
         seeds=(seed,) * episodes,
@@ -269,11 +273,13 @@ def _opened(agent: Agent | str | Path, name: str | None) -> tuple[Agent, str | N
     return load_agent(agent), name or Path(agent).name
 
 
-def _eye_of(agent: Agent, eye: Eye | None, device: str | torch.device) -> Eye:
-    if eye is None:
-        return open_eye(agent, device=str(device))
-    check_eye(agent, eye)
-    return eye
+def _world_model_of(
+    agent: Agent, world_model: WorldModel | None, device: str | torch.device
+) -> WorldModel:
+    if world_model is None:
+        return open_world_model(agent, device=str(device))
+    check_world_model(agent, world_model)
+    return world_model
 
 
 def _agent_policy(agent: Agent, deterministic: bool) -> BatchPolicy:

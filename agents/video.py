@@ -1,4 +1,4 @@
-"""Recording: an agent's episode as a film of the game, what the eye keeps of it, and the dream."""
+"""Recording: an agent's episode as a video of the game, what the eye keeps of it, and the dream."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ from wmrl.core.seeding import integer_seed
 from wmrl.dream import DreamState
 from wmrl.envs.dream.env import DreamEnv
 from wmrl.envs.frames.env import FrameEnv
-from wmrl.envs.latent.tracker import Gaze
+from wmrl.envs.latent.tracker import LatentTracker
 from wmrl.envs.rendering.code_map import draw_code_map
 from wmrl.envs.rendering.panels import AMBER, BLUE, GREEN, VIOLET, Panel, PanelDrawer
 from wmrl.envs.rendering.video import check_video_path, write_video
 from wmrl.envs.tasks.task import observation_frame
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.vision.vqvae import VQVAE
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilmConfig:
-    """What is filmed.
+class VideoConfig:
+    """What is recorded.
 
     Attributes:
         seed: of the episode; the game gets it as it is.
         base: id of another base environment than the task's.
-        decisions: most decisions to film; the whole episode if None.
-        dream_decisions: decisions after which the dream starts anew from what is real then.
+        agent_steps: most agent steps to video; the whole episode if None.
+        dream_agent_steps: agent steps after which the dream starts anew from what is real then.
         same_actions: whether the dream is driven by the actions taken in the game, rather than
             by the same agent looking at the dream.
         temperature: τ of the dream.
@@ -38,13 +38,13 @@ class FilmConfig:
         code_map: whether the codes are shown as well, where the eye sees in codes.
         width: pixels of a picture from left to right.
         height: pixels of a picture from top to bottom.
-        speed: how many times faster than the game's own speed the film plays.
+        speed: how many times faster than the game's own speed the video plays.
     """
 
     seed: int = 0
     base: str | None = None
-    decisions: int | None = None
-    dream_decisions: int = 60
+    agent_steps: int | None = None
+    dream_agent_steps: int = 60
     same_actions: bool = False
     temperature: float = 1.0
     deterministic: bool = True
@@ -55,7 +55,7 @@ class FilmConfig:
     speed: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("decisions", "dream_decisions"):
+        for name in ("agent_steps", "dream_agent_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
@@ -65,28 +65,28 @@ class FilmConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A film that was written.
+    """A video that was written.
 
     Attributes:
         path: the file.
         seed: of the episode.
-        decisions: how many there were.
+        agent_steps: how many there were.
         score: the sum of the game's rewards.
-        dreams: pairs of returns over the same decisions, the dream's and the game's, one for each
+        dreams: pairs of returns over the same agent steps, the dream's and the game's, one for each
             time that the dream ran to its end.
     """
 
     path: Path
     seed: int
-    decisions: int
+    agent_steps: int
     score: float
     dreams: tuple[tuple[float, float], ...]
 
 
 def record(
-    agent: Agent, path: str | Path, *, eye: Eye, config: FilmConfig | None = None
+    agent: Agent, path: str | Path, *, world_model: WorldModel, config: VideoConfig | None = None
 ) -> Recording:
-    """Films an agent in the real game, beside the reconstruction and the dream.
+    """Videos an agent in the real game, beside the reconstruction and the dream.
 
     The dream starts in the same encoded state as the game, with the memory filled by the episode
     so far, and then goes its own way. Without a memory there is no dream to show.
@@ -94,53 +94,53 @@ def record(
     Args:
         agent: who drives.
         path: an ``.mp4``, ``.gif`` or ``.webp`` file.
-        eye: what it looks through.
-        config: what is filmed.
+        world_model: what it looks through.
+        config: what is recorded.
 
     Raises:
         ValueError: the path's suffix is unknown, or the agent does not fit the eye.
     """
     check_video_path(path)
-    film = Film(agent, eye, config or FilmConfig())
-    fps = eye.fps * film.config.speed
+    video = VideoWriter(agent, world_model, config or VideoConfig())
+    fps = world_model.fps * video.config.speed
     return Recording(
-        path=write_video(path, film, fps=fps),
-        seed=film.config.seed,
-        decisions=film.decisions,
-        score=film.score,
-        dreams=tuple(film.dreams),
+        path=write_video(path, video, fps=fps),
+        seed=video.config.seed,
+        agent_steps=video.agent_steps,
+        score=video.score,
+        dreams=tuple(video.dreams),
     )
 
 
-class Film:
+class VideoWriter:
     """An episode that is played while its frames are asked for; see :func:`record`."""
 
-    def __init__(self, agent: Agent, eye: Eye, config: FilmConfig) -> None:
+    def __init__(self, agent: Agent, world_model: WorldModel, config: VideoConfig) -> None:
         for name in ("observation_space", "action_space"):
-            expected, got = getattr(eye, name).shape, getattr(agent, name).shape
+            expected, got = getattr(world_model, name).shape, getattr(agent, name).shape
             if expected != got:
                 raise ValueError(
                     f"agent: its {name} has shape {got}, the eye's {expected}; use the vision and "
                     "memory that it was trained with"
                 )
         self.config = config
-        self.decisions = 0
+        self.agent_steps = 0
         self.score = 0.0
         self.dreams: list[tuple[float, float]] = []
         self._agent = agent
-        self._eye = eye
+        self._world_model = world_model
         self._codes: np.ndarray | None = None  # of the frame before
         self._drawer = PanelDrawer(
-            width=config.width, height=config.height, action_names=_action_names(eye)
+            width=config.width, height=config.height, action_names=_action_names(world_model)
         )
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Plays the episode: one film frame ``(H, W, 3) uint8`` for each decision."""
+        """Plays the episode: one video frame ``(H, W, 3) uint8`` for each agent step."""
         render_mode = "rgb_array" if self.config.sharp else None
         env = FrameEnv(
-            self._eye.task,
+            self._world_model.task,
             base=self.config.base,
-            frame_skip=self._eye.frame_skip,
+            frame_skip=self._world_model.frame_skip,
             render_mode=render_mode,
         )
         try:
@@ -149,23 +149,23 @@ class Film:
             env.close()
 
     def _play(self, env: FrameEnv) -> Iterator[np.ndarray]:
-        self.decisions, self.score, self.dreams, self._codes = 0, 0.0, [], None
-        eye, gaze = self._eye, Gaze(self._eye, 1)
-        dream = _Dream(self._agent, eye, self.config) if eye.memory else None
+        self.agent_steps, self.score, self.dreams, self._codes = 0, 0.0, [], None
+        world_model, tracker = self._world_model, LatentTracker(self._world_model, 1)
+        dream = _Dream(self._agent, world_model, self.config) if world_model.memory else None
         frame, info = env.reset(seed=self.config.seed)
         state: State | None = None
         reward, over = 0.0, False
         while True:
-            observation = gaze.see(frame[None])[0]
-            over = over or self.decisions == self.config.decisions
-            action, state = _act(self._agent, eye, observation, state, self.config)
-            if dream is not None and not over and info["frames"] >= eye.task.warmup_frames:
-                dream.look(gaze.state, state, action)
-            seen = eye.vision.decode_numpy(gaze.latents.cpu().numpy())[0]
+            observation = tracker.observe(frame[None])[0]
+            over = over or self.agent_steps == self.config.agent_steps
+            action, state = _act(self._agent, world_model, observation, state, self.config)
+            if dream is not None and not over and info["frames"] >= world_model.task.warmup_frames:
+                dream.look(tracker.state, state, action)
+            seen = world_model.vision.decode_numpy(tracker.latents.cpu().numpy())[0]
             panels = [
                 self._real_panel(_picture(env) if self.config.sharp else frame, action, reward),
                 self._reconstruction_panel(frame, seen),
-                *self._code_panels(seen, gaze.latents),
+                *self._code_panels(seen, tracker.latents),
                 *([dream.panel(seen)] if dream else []),
             ]
             yield self._drawer.draw(panels)
@@ -173,11 +173,11 @@ class Film:
                 return
             frame, reward, terminated, truncated, info = env.step(action)
             over = terminated or truncated
-            gaze.act(action[None])
+            tracker.advance(action[None])
             self._count(reward, dream)
 
     def _count(self, reward: float, dream: "_Dream | None") -> None:
-        self.decisions += 1
+        self.agent_steps += 1
         self.score += reward
         if dream is not None and dream.step(reward):
             self.dreams.append((dream.score, dream.real_score))
@@ -186,28 +186,28 @@ class Film:
         return Panel(
             label="real",
             picture=picture,
-            note=f"decision {self.decisions}",
+            note=f"decision {self.agent_steps}",
             action=action,
             figures=[("reward", f"{reward:+.1f}"), ("return", f"{self.score:.1f}")],
             color=BLUE,
         )
 
     def _reconstruction_panel(self, frame: np.ndarray, seen: np.ndarray) -> Panel:
-        kept = self._eye.vision
+        kept = self._world_model.vision
         error = float(((frame.astype(float) - seen) ** 2).mean() ** 0.5)
         return Panel(
             label="reconstruction",
             picture=seen,
             note=f"{kept.tokens} codes"
             if isinstance(kept, VQVAE)
-            else f"{kept.latent_size} numbers",
+            else f"{kept.latent_dim} numbers",
             figures=[("RMS error", f"{error:.1f} of 255")],
             color=AMBER,
         )
 
     def _code_panels(self, seen: np.ndarray, latents: Tensor) -> list[Panel]:
         """The map of the frame's codes, where the eye sees in codes and it is asked for."""
-        vision, config = self._eye.vision, self.config
+        vision, config = self._world_model.vision, self.config
         if not (config.code_map and isinstance(vision, VQVAE)):
             return []
         codes = vision.codes_of(latents)[0].view(vision.config.grid).cpu().numpy()
@@ -220,7 +220,7 @@ class Film:
             Panel(
                 label="codes",
                 picture=picture,
-                note=f"of {vision.code_count}",
+                note=f"of {vision.codebook_size}",
                 figures=[("changed", f"{changed} of {codes.size}")],
                 color=GREEN,
             )
@@ -230,19 +230,22 @@ class Film:
 class _Dream:
     """The dream's side of a film: it starts where the game is, and then goes its own way."""
 
-    def __init__(self, agent: Agent, eye: Eye, config: FilmConfig) -> None:
-        assert eye.memory is not None
+    def __init__(self, agent: Agent, world_model: WorldModel, config: VideoConfig) -> None:
+        assert world_model.memory is not None
         self.score = self.real_score = 0.0
-        self._agent, self._eye, self._config = agent, eye, config
+        self._agent, self._world_model, self._config = agent, world_model, config
         self._env = DreamEnv(
-            task=eye.task, vision=eye.vision, memory=eye.memory, temperature=config.temperature
+            task=world_model.task,
+            vision=world_model.vision,
+            memory=world_model.memory,
+            temperature=config.temperature,
         )
-        self._count = self._age = 0  # dreams started; decisions of the game since the last start
-        self._length = 0  # decisions that this dream lasted
+        self._count = self._age = 0  # dreams started; agent steps of the game since the last start
+        self._length = 0  # agent steps that this dream lasted
         self._running = False
         self._observation = np.zeros(0, np.float32)
         self._state: State | None = None
-        self._action = np.zeros(eye.task.action_size, np.float32)
+        self._action = np.zeros(world_model.task.action_dim, np.float32)
         self._reward = 0.0
 
     def look(self, real: DreamState, agent_state: State | None, action: np.ndarray) -> None:
@@ -253,7 +256,7 @@ class _Dream:
             agent_state: the agent's state after it has acted in the game.
             action: what it did there, ``(A,)``.
         """
-        if self._count == 0 or self._age >= self._config.dream_decisions:
+        if self._count == 0 or self._age >= self._config.dream_agent_steps:
             self._start(real)
             # In the same place, the same agent does the same.
             self._action, self._state = action, agent_state
@@ -261,7 +264,7 @@ class _Dream:
             self._action = action
         elif self._running:
             self._action, self._state = _act(
-                self._agent, self._eye, self._observation, self._state, self._config
+                self._agent, self._world_model, self._observation, self._state, self._config
             )
 
     def _start(self, real: DreamState) -> None:
@@ -273,10 +276,10 @@ class _Dream:
         self._running = True
 
     def step(self, real_reward: float) -> bool:
-        """One decision; returns whether the dream came to its end by it.
+        """One agent step; returns whether the dream came to its end by it.
 
         Args:
-            real_reward: what the same decision earned in the game.
+            real_reward: what the same agent step earned in the game.
         """
         if self._count == 0:
             return False
@@ -288,7 +291,7 @@ class _Dream:
         self.score += self._reward
         self.real_score += real_reward
         self._running = not terminated
-        return terminated or self._age >= self._config.dream_decisions
+        return terminated or self._age >= self._config.dream_agent_steps
 
     def panel(self, seen: np.ndarray) -> Panel:
         """Draws it; before the first dream, what is seen now in its place."""
@@ -297,11 +300,11 @@ class _Dream:
                 label="dream", picture=seen, note="not yet begun", color=VIOLET, dimmed=True
             )
         latent = self._env.state.latent.cpu().numpy()
-        lasting = f"{self._length} of {self._config.dream_decisions} decisions dreamed"
+        lasting = f"{self._length} of {self._config.dream_agent_steps} agent steps dreamed"
         return Panel(
             label="dream",
-            picture=self._eye.vision.decode_numpy(latent)[0],
-            note=lasting if self._running else f"ended at decision {self._length}",
+            picture=self._world_model.vision.decode_numpy(latent)[0],
+            note=lasting if self._running else f"ended at agent step {self._length}",
             action=self._action if self._running else None,
             figures=[
                 ("reward", f"{self._reward:+.1f}"),
@@ -314,10 +317,14 @@ class _Dream:
 
 
 def _act(
-    agent: Agent, eye: Eye, observation: np.ndarray, state: State | None, config: FilmConfig
+    agent: Agent,
+    world_model: WorldModel,
+    observation: np.ndarray,
+    state: State | None,
+    config: VideoConfig,
 ) -> tuple[np.ndarray, State | None]:
     action, state = agent.predict(observation, state, deterministic=config.deterministic)
-    return eye.clip(action, ()), state
+    return world_model.clip(action, ()), state
 
 
 def _picture(env: FrameEnv) -> np.ndarray:
@@ -332,5 +339,7 @@ def _picture(env: FrameEnv) -> np.ndarray:
     return picture[round(rows[0] * scale) : round(rows[1] * scale)]
 
 
-def _action_names(eye: Eye) -> tuple[str, ...]:
-    return eye.task.action_names or tuple(f"a{i}" for i in range(eye.task.action_size))
+def _action_names(world_model: WorldModel) -> tuple[str, ...]:
+    return world_model.task.action_names or tuple(
+        f"a{i}" for i in range(world_model.task.action_dim)
+    )

@@ -5,16 +5,18 @@ from typing import Any
 
 from wmrl.agents.agent import Agent, load_agent
 from wmrl.envs.tasks.registry import registered_task
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import matching_memory
 from wmrl.storage.artifact import Artifact, ArtifactError, find_artifact, shipped_artifacts
 
 
-def eye_entry(eye: Eye, *, vision: str | Path, memory: str | Path | None = None) -> dict[str, Any]:
-    """The value of :attr:`Agent.eye <wmrl.agents.agent.Agent>`, JSON-able.
+def eye_entry(
+    world_model: WorldModel, *, vision: str | Path, memory: str | Path | None = None
+) -> dict[str, Any]:
+    """The value of :attr:`Agent.world_model <wmrl.agents.agent.Agent>`, JSON-able.
 
     Args:
-        eye: what the agent is trained with.
+        world_model: what the agent is trained with.
         vision: the shipped name or the path under which others will find its vision.
         memory: the same for its memory; ``"auto"`` for the shipped one of that vision, None
             where it has none.
@@ -22,19 +24,19 @@ def eye_entry(eye: Eye, *, vision: str | Path, memory: str | Path | None = None)
     Raises:
         ValueError: the eye has a memory and no name for it was given, or the other way round.
     """
-    if (eye.memory is None) != (memory is None):
+    if (world_model.memory is None) != (memory is None):
         raise ValueError(
-            f"memory: expected {'None' if eye.memory is None else 'a name or path'}, got {memory!r}"
+            f"memory: expected {'None' if world_model.memory is None else 'a name or path'}, got {memory!r}"
         )
     if memory == "auto":
-        memory = matching_memory(eye.vision.digest)
+        memory = matching_memory(world_model.vision.digest)
     return {
-        "task": eye.task.name,
+        "task": world_model.task.name,
         "vision": str(vision),
         "memory": None if memory is None else str(memory),
-        "vision_digest": eye.vision.digest,
-        "memory_digest": None if eye.memory is None else eye.memory.digest,
-        "frame_skip": eye.frame_skip,
+        "vision_digest": world_model.vision.digest,
+        "memory_digest": None if world_model.memory is None else world_model.memory.digest,
+        "frame_skip": world_model.frame_skip,
     }
 
 
@@ -49,10 +51,10 @@ def lasting_name(name_or_path: str) -> str:
     return str(find_artifact(name_or_path).resolve())
 
 
-def _names_an_eye(eye: dict[str, Any]) -> bool:
-    texts = [eye.get(name, "") for name in ("task", "vision")]
-    choices = [eye.get(name) for name in ("memory", "vision_digest", "memory_digest")]
-    skip = eye.get("frame_skip", 1)
+def _names_a_world_model(world_model: dict[str, Any]) -> bool:
+    texts = [world_model.get(name, "") for name in ("task", "vision")]
+    choices = [world_model.get(name) for name in ("memory", "vision_digest", "memory_digest")]
+    skip = world_model.get("frame_skip", 1)
     return (
         all(isinstance(text, str) for text in texts)
         and all(isinstance(text, str | None) for text in choices)
@@ -61,7 +63,7 @@ def _names_an_eye(eye: dict[str, Any]) -> bool:
     )
 
 
-def located_eye(artifact: Artifact) -> dict[str, Any]:
+def located_world_model(artifact: Artifact) -> dict[str, Any]:
     """The eye entry of an agent's artifact, with paths that can be opened from anywhere.
 
     Paths that begin with a dot are relative to the artifact's folder, so that a run's folder can
@@ -70,27 +72,27 @@ def located_eye(artifact: Artifact) -> dict[str, Any]:
     Raises:
         ArtifactError: the artifact has no eye entry, or one that names no such thing.
     """
-    eye = artifact.config.get("eye")
-    if not isinstance(eye, dict) or not _names_an_eye(eye):
-        raise ArtifactError(f"{artifact.path}: its eye is {eye!r:.200}, which names none")
-    eye = dict(eye)
+    world_model = artifact.config.get("world_model")
+    if not isinstance(world_model, dict) or not _names_a_world_model(world_model):
+        raise ArtifactError(f"{artifact.path}: its eye is {world_model!r:.200}, which names none")
+    world_model = dict(world_model)
     for part in ("vision", "memory"):
-        if str(eye.get(part, "")).startswith("."):
+        if str(world_model.get(part, "")).startswith("."):
             try:
-                eye[part] = str((artifact.path / eye[part]).resolve())
+                world_model[part] = str((artifact.path / world_model[part]).resolve())
             except (OSError, ValueError, RuntimeError) as error:
                 raise ArtifactError(f"{artifact.path}: its {part} is no path ({error})") from error
-    return eye
+    return world_model
 
 
-def open_driver(
+def open_agent(
     name_or_path: str | Path,
     *,
     vision: str | Path | None = None,
     memory: str | Path | None = None,
     device: str = "auto",
-) -> tuple[Agent, Eye]:
-    """Opens a saved agent and its eye; arguments as in :func:`open_eye`.
+) -> tuple[Agent, WorldModel]:
+    """Opens a saved agent and its eye; arguments as in :func:`open_world_model`.
 
     Raises:
         ArtifactError: an artifact is missing, damaged, or not the one that the agent was trained
@@ -98,16 +100,16 @@ def open_driver(
         ValueError: there is no such device.
     """
     agent = load_agent(name_or_path, device=device)
-    return agent, open_eye(agent, vision=vision, memory=memory, device=device)
+    return agent, open_world_model(agent, vision=vision, memory=memory, device=device)
 
 
-def open_eye(
+def open_world_model(
     agent: Agent,
     *,
     vision: str | Path | None = None,
     memory: str | Path | None = None,
     device: str = "auto",
-) -> Eye:
+) -> WorldModel:
     """Opens the eye that an agent looks through.
 
     Args:
@@ -121,7 +123,7 @@ def open_eye(
             damaged, or not the one that the agent was trained with.
         ValueError: there is no such device.
     """
-    known = agent.eye
+    known = agent.world_model
     if not known:
         raise ArtifactError(
             "agent: it doesn't say which eye it looks through; save it with its eye, or build the "
@@ -131,21 +133,21 @@ def open_eye(
         task, own_vision = registered_task(str(known["task"])), str(known["vision"])
     except (KeyError, ValueError) as error:
         raise ArtifactError(f"agent: its eye can't be opened ({error})") from error
-    eye = Eye.open(
+    world_model = WorldModel.open(
         task,
         vision or own_vision,
         memory or known.get("memory"),
         frame_skip=known.get("frame_skip"),
         device=device,
     )
-    check_eye(agent, eye)
-    return eye
+    check_world_model(agent, world_model)
+    return world_model
 
 
-def check_eye(agent: Agent, eye: Eye) -> None:
+def check_world_model(agent: Agent, world_model: WorldModel) -> None:
     """Raises :class:`ArtifactError` unless the eye is the one that an agent names, if it does."""
-    known = agent.eye
-    for name, part in (("vision", eye.vision), ("memory", eye.memory)):
+    known = agent.world_model
+    for name, part in (("vision", world_model.vision), ("memory", world_model.memory)):
         expected = known.get(f"{name}_digest")
         got = part.digest if part is not None else None
         if expected is not None and got != expected:

@@ -1,6 +1,6 @@
 """Dream steps a second, and their share of the rate at which the same matrix products alone run.
 
-Dreams in symbols stand beside them: as many codes as the shipped VQ-VAE's, decoded all at once. So
+Dreams with discrete latents stand beside them: as many codes as the shipped VQ-VAE's, decoded all at once. So
 do the shipped ensembles, as users step them: ``DreamVectorEnv``, NumPy arrays in and out.
 """
 
@@ -14,12 +14,12 @@ import torch
 import wmrl  # noqa: F401 - registers the environment
 from benchmarks.report import write_report
 from wmrl.core.device import resolve_device
-from wmrl.dream import dream_observation, dream_start, dream_step
+from wmrl.dream import dream_observation, dream_reset, dream_step
 from wmrl.memory.base import Memory
 from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig
 from wmrl.memory.ensemble import CodeMemoryEnsemble
 from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
-from wmrl.nn.linear import row_linear
+from wmrl.nn.linear import linear
 
 Z, A, H, BATCHES = 32, 2, 256, (1, 64, 256, 1024)
 
@@ -46,10 +46,10 @@ def rate(step: Callable[[], Any], batch: int, device: torch.device, seconds: flo
 def dreaming(memory: Memory[Any], batch: int) -> Callable[[], Any]:
     """A dream step with reward, termination and a linear controller."""
     generator = torch.Generator(memory.device).manual_seed(0)
-    size = memory.latent_size + memory.feature_size
+    size = memory.latent_dim + memory.feature_dim
     weight = 0.1 * torch.randn(size, A, generator=generator, device=memory.device)
     bias = torch.zeros(A, device=memory.device)
-    state = dream_start(memory, count=batch, generator=generator)
+    state = dream_reset(memory, count=batch, generator=generator)
 
     def step() -> None:
         nonlocal state
@@ -77,7 +77,7 @@ def multiplying(memory: MDNRNN, batch: int, *, rows: bool) -> Callable[[], Any]:
 
     def multiply_rows() -> None:
         for left, right, bias in turned:
-            row_linear(left, right, bias)
+            linear(left, right, bias)
 
     return multiply_rows if rows else multiply
 
@@ -86,9 +86,9 @@ def multiplying(memory: MDNRNN, batch: int, *, rows: bool) -> Callable[[], Any]:
 def main() -> None:
     """Measures and writes."""
     device = resolve_device("auto")
-    memory = MDNRNN(MDNRNNConfig(latent_size=Z, action_size=A, hidden_size=H)).eval()
+    memory = MDNRNN(MDNRNNConfig(latent_dim=Z, action_dim=A, hidden_dim=H)).eval()
     generator = torch.Generator().manual_seed(0)
-    memory.set_starts(
+    memory.set_start_states(
         torch.randn(64, 6, Z, generator=generator),
         torch.full((64, 6, Z), 0.1),
         torch.zeros(64, 5, A),
@@ -102,11 +102,11 @@ def main() -> None:
         )
         results[f"steps_per_s_batch_{batch}"] = dream
         results[f"share_of_matrix_rate_batch_{batch}"] = dream / products
-    symbols = {
-        "symbols": symbolic_memory(),
-        "symbols_ensemble": CodeMemoryEnsemble.of([symbolic_memory(), symbolic_memory()]),
+    discrete = {
+        "discrete": discrete_memory(),
+        "discrete_ensemble": CodeMemoryEnsemble.of([discrete_memory(), discrete_memory()]),
     }
-    for name, other in symbols.items():
+    for name, other in discrete.items():
         other.eval().to(device)
         for batch in BATCHES:
             results[f"{name}_steps_per_s_batch_{batch}"] = rate(
@@ -114,7 +114,7 @@ def main() -> None:
             )
     for name, vision in {
         "shipped": "car-racing-vae",
-        "shipped_symbols": "car-racing-vqvae",
+        "shipped_discrete": "car-racing-vqvae",
     }.items():
         for batch in (64, 1024):
             results[f"{name}_env_steps_per_s_batch_{batch}"] = environment_rate(vision, batch)
@@ -134,13 +134,13 @@ def environment_rate(vision: str, batch: int) -> float:
     return steps
 
 
-def symbolic_memory() -> CodeMemory:
-    """A memory in symbols with random weights and starts."""
-    memory = CodeMemory(CodeMemoryConfig(action_size=A, hidden_size=H))
+def discrete_memory() -> CodeMemory:
+    """A memory with discrete latents with random weights and starts."""
+    memory = CodeMemory(CodeMemoryConfig(action_dim=A, hidden_dim=H))
     generator = torch.Generator().manual_seed(0)
     memory.set_codebook(torch.randn(memory.codebook.shape, generator=generator))
-    latents = torch.randn(64, 6, memory.latent_size, generator=generator)
-    memory.set_starts(latents, torch.zeros_like(latents), torch.zeros(64, 5, A))
+    latents = torch.randn(64, 6, memory.latent_dim, generator=generator)
+    memory.set_start_states(latents, torch.zeros_like(latents), torch.zeros(64, 5, A))
     return memory
 
 

@@ -46,7 +46,7 @@ def generations(scheduler: Asked, problem: ArmProblem) -> float:
 
 def dde(problem: ArmProblem, start: Elites, config: DDEConfig) -> BanditScheduler:
     """DDE's scheduler, with an encoding that stays as it is."""
-    archive = problem.archive.make(problem.size, seed=0, elites=start)
+    archive = problem.archive.make(problem.solution_dim, seed=0, elites=start)
     assert config.encoding is not None
     encoding = make_encoding(config.encoding).eval()
     emitters = [
@@ -55,11 +55,11 @@ def dde(problem: ArmProblem, start: Elites, config: DDEConfig) -> BanditSchedule
             encoding,
             crossover=share,
             mutation=mutation,
-            neighbours=problem.archive.neighbours(),
+            neighbors=problem.archive.neighbors(),
             batch_size=BATCH,
             seed=number,
         )
-        for number, (share, mutation) in enumerate(config.arms)
+        for number, (share, mutation) in enumerate(config.bandit_arms)
     ]
     bandit = SlidingWindowUCB(
         len(emitters),
@@ -72,13 +72,13 @@ def dde(problem: ArmProblem, start: Elites, config: DDEConfig) -> BanditSchedule
 
 def ribs(problem: ArmProblem, start: Elites) -> Scheduler:
     """MAP-Elites with line mutation, all of ribs."""
-    archive = problem.archive.make(problem.size, seed=0, elites=start)
-    limit = np.ones(problem.size)
+    archive = problem.archive.make(problem.solution_dim, seed=0, elites=start)
+    limit = np.ones(problem.solution_dim)
     emitter = IsoLineEmitter(
         archive,
         iso_sigma=0.006,
         line_sigma=0.2,
-        x0=np.zeros(problem.size),
+        x0=np.zeros(problem.solution_dim),
         lower_bounds=-limit,
         upper_bounds=limit,
         batch_size=BATCH,
@@ -99,11 +99,11 @@ def seconds(work: Callable[[], Any], rounds: int = 5) -> float:
 
 def main() -> None:
     """Measures and writes."""
-    problem = ArmProblem(arm=Arm(joints=20))
-    archive = problem.archive.make(problem.size, seed=0)
+    problem = ArmProblem(arm=Arm(num_joints=20))
+    archive = problem.archive.make(problem.solution_dim, seed=0)
     fill_archive(archive, problem, share=0.05, batch_size=BATCH, seed=0)
     start = Elites.of(archive)
-    encoding = VectorVAEConfig(size=problem.size, latent_size=10)
+    encoding = VectorVAEConfig(input_dim=problem.solution_dim, latent_dim=10)
     searches: dict[str, Asked] = {
         "dde": dde(problem, start, DDEConfig(encoding=encoding)),
         "dde_as_published": dde(problem, start, DDEConfig.as_published(encoding=encoding)),
@@ -120,7 +120,9 @@ def main() -> None:
         results["evaluations_per_s_dde"] / (results["evaluations_per_s_ribs_line"])
     )
     trainer = EncodingTrainer(make_encoding(encoding))
-    elites = torch.rand(1950, problem.size, generator=torch.Generator().manual_seed(0)) - 0.5
+    elites = (
+        torch.rand(1950, problem.solution_dim, generator=torch.Generator().manual_seed(0)) - 0.5
+    )
     # 5 passes over as many elites as there are cells.
     results["seconds_of_one_training"] = seconds(lambda: trainer.fit(elites))
     write_report("elites", results)

@@ -72,7 +72,7 @@ def main() -> None:
                 store, "car-racing-vae", MemoryTrainingConfig(), None, 500
             ),
             "code_memory_transitions_per_s": memory_rate(
-                store, "car-racing-vqvae", MemoryTrainingConfig.symbols(), CodeMemoryConfig(), 100
+                store, "car-racing-vqvae", MemoryTrainingConfig.discrete(), CodeMemoryConfig(), 100
             ),
         }
     write_report("training", results)

@@ -3,8 +3,8 @@
 - :mod:`~wmrl.envs.tasks`: all that is particular to a game (``CAR_RACING``, ``Task``,
   ``find_task``, ``register_task``, ``rendered_frame``).
 - :mod:`~wmrl.envs.world_model`: a vision and a memory, opened and checked against a task
-  (``Eye``).
-- :mod:`~wmrl.envs.observations`: what a latent or dream environment shows (``View``).
+  (``WorldModel``).
+- :mod:`~wmrl.envs.observations`: what a latent or dream environment shows (``ObservationFormat``).
 - :mod:`~wmrl.envs.car_racing`: ``vsg/CarRacing-v3`` (``CarRacing``).
 - :mod:`~wmrl.envs.frames`: a task's game as agent steps and frames (``FrameEnv``,
   ``FrameVectorEnv``).
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from wmrl.envs.frames.vector import FrameVectorEnv
     from wmrl.envs.latent.env import LatentEnv
     from wmrl.envs.latent.vector import LatentVectorEnv
-    from wmrl.envs.observations import View
+    from wmrl.envs.observations import ObservationFormat
     from wmrl.envs.planar_arm.arm import Arm
     from wmrl.envs.planar_arm.env import PlanarArmEnv
     from wmrl.envs.planar_arm.latent_env import PlanarArmLatentEnv
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from wmrl.envs.tasks.car_racing import CAR_RACING
     from wmrl.envs.tasks.registry import find_task, register_task
     from wmrl.envs.tasks.task import Task, rendered_frame
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
@@ -54,7 +54,7 @@ __all__ = [
     "CarRacing",
     "DreamEnv",
     "DreamVectorEnv",
-    "Eye",
+    "WorldModel",
     "FrameEnv",
     "FrameVectorEnv",
     "LatentEnv",
@@ -65,7 +65,7 @@ __all__ = [
     "PlanarArmVectorEnv",
     "ReachObjective",
     "Task",
-    "View",
+    "ObservationFormat",
     "find_task",
     "register_task",
     "rendered_frame",

@@ -21,14 +21,14 @@ _BOUND = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
-class Eye:
+class WorldModel:
     """What an agent sees a game through; the latent environment and the dream share it.
 
     Attributes:
         task: the game.
         vision: turns frames into latents.
         memory: what is known of the past and foreseen, or None.
-        frame_skip: base frames that a decision lasts.
+        frame_skip: base frames that a agent step lasts.
     """
 
     task: Task
@@ -51,8 +51,8 @@ class Eye:
         memory.check_vision(self.vision.digest)
         for name, expected, got in (
             ("task", self.task.name, memory.config.task),
-            ("action size", self.task.action_size, memory.action_size),
-            ("latent size", self.vision.latent_size, memory.latent_size),
+            ("action size", self.task.action_dim, memory.action_dim),
+            ("latent size", self.vision.latent_dim, memory.latent_dim),
         ):
             if expected != got:
                 raise ArtifactError(
@@ -76,7 +76,7 @@ class Eye:
             task: a task, or its name.
             vision: a shipped name, an artifact's path, or an object (put in evaluation mode).
             memory: the same, or None; ``"auto"`` for the shipped one that belongs to the vision.
-            frame_skip: base frames a decision lasts; None for what the memory was trained with,
+            frame_skip: base frames a agent step lasts; None for what the memory was trained with,
                 and without a memory for the task's own.
             device: where the models go; with ``"auto"``, objects stay where they are.
 
@@ -112,7 +112,7 @@ class Eye:
     @cached_property
     def observation_space(self) -> spaces.Box:
         """Space of one observation: ``(Z,)``, or ``(Z + H,)`` with a memory, float32."""
-        size = self.vision.latent_size + (self.memory.feature_size if self.memory else 0)
+        size = self.vision.latent_dim + (self.memory.feature_dim if self.memory else 0)
         return spaces.Box(-_BOUND, _BOUND, (size,), np.float32)
 
     @property

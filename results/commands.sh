@@ -10,7 +10,7 @@ scratch=(--algorithm ppo --env real --steps 1000000 --learning-rate 3e-4
 wmrl train --out "$run" --hours 1 --seed 0
 cp "$run/curve.csv" results/curve.csv # 50 episodes a point, on seeds of its own
 wmrl train-controller runs/cma --algorithm cma-es --env dream "${eye[@]}" --generations 600 \
-  --population 64 --rollouts 16 --decisions 50 --dropout --action-noise 0.2 --seed 0
+  --population 64 --rollouts 16 --agent_steps 50 --dropout --action-noise 0.2 --seed 0
 wmrl train-controller runs/real-z "${scratch[@]}" "${eye[@]:0:2}" --memory none
 wmrl train-controller runs/real-zh "${scratch[@]}" "${eye[@]}"
 
@@ -18,7 +18,7 @@ python -m wmrl.scripts.release.score_table random "car-racing-dream=$run/round-4
   "car-racing-real=$run/real/driver" cma-es-dream=runs/cma/artifact \
   real-z=runs/real-z/artifact real-zh=runs/real-zh/artifact
 python -m wmrl.scripts.release.car_racing "$run" --command "wmrl train --hours 1 --seed 0"
-wmrl record car-racing-dream --out results/drive.webp --seed 1 --decisions 100 \
+wmrl record car-racing-dream --out results/drive.webp --seed 1 --agent_steps 100 \
   --width 240 --height 180
 
 # The same in symbols.

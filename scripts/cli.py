@@ -41,7 +41,7 @@ COMMANDS = {
     ),
     "compare-memories": Command(
         "reproduce.memories.command",
-        "memories side by side: in symbols or not, LSTM or Transformer",
+        "memories side by side: with discrete latents or not, LSTM or Transformer",
     ),
     "train-controller": Command("train_controller", "train a controller, in a dream or for real"),
     "search-elites": Command(

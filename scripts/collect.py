@@ -38,7 +38,7 @@ class Args:
     base: str | None = None
     """Id of another base environment than the task's."""
     frame_skip: int | None = None
-    """Base frames that a decision lasts; the agent's own, or the task's, if not given."""
+    """Base frames that a agent step lasts; the agent's own, or the task's, if not given."""
     device: str = "auto"
     """Where an agent and its eye compute."""
 
@@ -46,14 +46,14 @@ class Args:
 def main(args: Args) -> None:
     """Collects, and says what the store holds then."""
     from wmrl.agents.agent import Agent
-    from wmrl.agents.rollouts.collection import BEHAVIOURS, collect
-    from wmrl.agents.rollouts.exploration import NoisyBehaviour
-    from wmrl.agents.world_model_ref import open_driver
+    from wmrl.agents.rollouts.collection import EXPLORATION_POLICIES, collect
+    from wmrl.agents.rollouts.exploration import NoisyAgent
+    from wmrl.agents.world_model_ref import open_agent
 
     policy: Agent | str = args.policy
-    eye = None
-    if args.policy not in BEHAVIOURS:
-        policy, eye = open_driver(
+    world_model = None
+    if args.policy not in EXPLORATION_POLICIES:
+        policy, world_model = open_agent(
             args.policy, vision=args.vision, memory=args.memory, device=args.device
         )
     frames = args.frames
@@ -66,13 +66,15 @@ def main(args: Args) -> None:
         episodes=args.episodes,
         frames=frames,
         seed=args.seed,
-        noise=NoisyBehaviour(largest=args.noise),
-        eye=eye,
+        noise=NoisyAgent(largest=args.noise),
+        world_model=world_model,
         num_envs=args.num_envs,
         workers=args.workers,
         base=args.base,
         frame_skip=args.frame_skip,
         device=args.device,
     )
-    decisions = sum(summary.length for summary in store.summaries)
-    print(f"{store.path}: {len(store)} episodes, {decisions:,} decisions, {store.content_hash()}")
+    agent_steps = sum(summary.length for summary in store.summaries)
+    print(
+        f"{store.path}: {len(store)} episodes, {agent_steps:,} agent steps, {store.content_hash()}"
+    )

@@ -1,7 +1,7 @@
 """Five minutes, start to end: learn to drive in a dream, then drive the real game.
 
 Opens CarRacing through the shipped eye, evolves a fresh controller in the dream, drives the real
-game with it and with the shipped drivers, prints what came of it, and writes films.
+game with it and with the shipped drivers, prints what came of it, and writes videos.
 """
 
 import tempfile
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from wmrl.agents.agent import Agent
     from wmrl.agents.evaluation import EvaluationResult
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
 
 _FRESH, _RANDOM = "fresh", "random"
 
@@ -25,15 +25,15 @@ class Args:
     """Options of ``wmrl demo``."""
 
     out: Path = Path("videos")
-    """Folder for the films and the fresh controller."""
+    """Folder for the videos and the fresh controller."""
     generations: int = 150
     """Generations of CMA-ES in the dream."""
     seconds: float = 75.0
     """Time after which it stops learning earlier than that."""
     episodes: int = 10
     """Episodes that each driver drives in the real game."""
-    film_decisions: int | None = None
-    """Longest film, in decisions; the whole episode if not given."""
+    video_agent_steps: int | None = None
+    """Longest video, in agent steps; the whole episode if not given."""
     drivers: tuple[str, ...] = ("car-racing-dream", "car-racing-real")
     """Trained drivers to compare with: shipped names or paths."""
     vision: str = "car-racing-vae"
@@ -52,7 +52,7 @@ class _Driver:
 
     name: str
     agent: "Agent | None"
-    eye: "Eye | None"
+    world_model: "WorldModel | None"
     dream: "EvaluationResult | None"
     real: "EvaluationResult"
 
@@ -61,57 +61,57 @@ def main(args: Args) -> None:
     """Runs the demonstration."""
     from rich.console import Console
 
-    from wmrl.agents.world_model_ref import open_driver
+    from wmrl.agents.world_model_ref import open_agent
 
     console, started = Console(), time.perf_counter()
     # The trained drivers come first, so that a missing one is known before any work is done.
-    trained = {Path(name).name: open_driver(name, device=args.device) for name in args.drivers}
-    eye = _open_eye(args, console)
-    fresh = _learn(args, eye, console)
+    trained = {Path(name).name: open_agent(name, device=args.device) for name in args.drivers}
+    world_model = _open_world_model(args, console)
+    fresh = _learn(args, world_model, console)
     console.rule(f"3  Driving the real game, {args.episodes} episodes each")
     drivers = [_score_random(args)]
-    for name, (agent, its_eye) in {_FRESH: (fresh, eye), **trained}.items():
-        drivers.append(_score(args, name, agent, its_eye))
+    for name, (agent, its_world_model) in {_FRESH: (fresh, world_model), **trained}.items():
+        drivers.append(_score(args, name, agent, its_world_model))
     _print_table(drivers, console)
-    _film(args, drivers, console)
+    _video(args, drivers, console)
     console.print(f"\nAll of it took {time.perf_counter() - started:.0f} s.")
 
 
-def _open_eye(args: Args, console: "Console") -> "Eye":
+def _open_world_model(args: Args, console: "Console") -> "WorldModel":
     import gymnasium as gym
 
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
 
     console.rule("1  Opening CarRacing through a learned eye")
-    eye = Eye.open("car-racing", args.vision, args.memory, device=args.device)
-    env = gym.make("vsg/CarRacingLatent-v0", vision=eye.vision, memory=eye.memory)
+    world_model = WorldModel.open("car-racing", args.vision, args.memory, device=args.device)
+    env = gym.make("vsg/CarRacingLatent-v0", vision=world_model.vision, memory=world_model.memory)
     observation, _ = env.reset(seed=args.seed)
     env.close()
-    height, width, _ = eye.vision.frame_shape
+    height, width, _ = world_model.vision.frame_shape
     console.print(
-        f"A frame of {height}×{width} pixels becomes {eye.vision.latent_size} numbers; with what "
+        f"A frame of {height}×{width} pixels becomes {world_model.vision.latent_dim} numbers; with what "
         f"the memory knows of the past, a driver sees {observation.size}."
     )
-    return eye
+    return world_model
 
 
-def _learn(args: Args, eye: "Eye", console: "Console") -> "Agent":
+def _learn(args: Args, world_model: "WorldModel", console: "Console") -> "Agent":
     from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
     from wmrl.agents.policy_search.fitness import DreamFitness, DreamFitnessConfig
     from wmrl.agents.world_model_ref import eye_entry
 
     console.rule("2  Learning to drive in a dream (CMA-ES)")
     # Noise on the actions keeps a deterministic controller from living on the dream's mistakes.
-    config = DreamFitnessConfig(rollouts=16, action_noise=0.3, saturation_penalty=0.5)
-    entry = eye_entry(eye, vision=args.vision, memory=args.memory)
+    config = DreamFitnessConfig(num_rollouts=16, action_noise=0.3, saturation_penalty=0.5)
+    entry = eye_entry(world_model, vision=args.vision, memory=args.memory)
     with (
         tempfile.TemporaryDirectory() as folder,
         CMAES(
-            DreamFitness(eye, config),
-            CMAESConfig(generations=args.generations, population=32),
+            DreamFitness(world_model, config),
+            CMAESConfig(generations=args.generations, population_size=32),
             path=Path(folder) / "run",
             seed=args.seed,
-            eye=entry,
+            world_model=entry,
         ) as learner,
     ):
         learner.learn(max_seconds=args.seconds)
@@ -123,16 +123,23 @@ def _learn(args: Args, eye: "Eye", console: "Console") -> "Agent":
         return learner.agent
 
 
-def _score(args: Args, name: str, agent: "Agent", eye: "Eye") -> _Driver:
+def _score(args: Args, name: str, agent: "Agent", world_model: "WorldModel") -> _Driver:
     from wmrl.agents.evaluation import evaluate, evaluate_dream
 
-    # The game's own time, so that both scores are of as many decisions.
-    decisions = eye.task.max_frames // eye.frame_skip
-    dream = evaluate_dream(agent, episodes=64, decisions=decisions, eye=eye, name=name)
-    real = evaluate(
-        agent, episodes=args.episodes, base=eye.task.env_id, eye=eye, name=name, progress=True
+    # The game's own time, so that both scores are of as many agent steps.
+    agent_steps = world_model.task.max_frames // world_model.frame_skip
+    dream = evaluate_dream(
+        agent, episodes=64, agent_steps=agent_steps, world_model=world_model, name=name
     )
-    return _Driver(name, agent, eye, dream, real)
+    real = evaluate(
+        agent,
+        episodes=args.episodes,
+        base=world_model.task.env_id,
+        world_model=world_model,
+        name=name,
+        progress=True,
+    )
+    return _Driver(name, agent, world_model, dream, real)
 
 
 def _score_random(args: Args) -> _Driver:
@@ -166,21 +173,21 @@ def _written(result: "EvaluationResult | None") -> str:
     return "–" if result is None else f"{result.mean:.0f} ± {result.std:.0f}"
 
 
-def _film(args: Args, drivers: list[_Driver], console: "Console") -> None:
+def _video(args: Args, drivers: list[_Driver], console: "Console") -> None:
     import torch
 
     from wmrl.agents.seeds import EVALUATION_SEEDS
-    from wmrl.agents.video import FilmConfig, record
+    from wmrl.agents.video import VideoConfig, record
 
     torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
-    console.rule("5  Films: the game, what the eye keeps of it, and the dream")
+    console.rule("5  Videos: the game, what the eye keeps of it, and the dream")
     # One track for all, to compare them by.
-    config = FilmConfig(seed=EVALUATION_SEEDS.start, decisions=args.film_decisions)
+    config = VideoConfig(seed=EVALUATION_SEEDS.start, agent_steps=args.video_agent_steps)
     for driver in drivers:
-        if driver.agent is None or driver.eye is None:
+        if driver.agent is None or driver.world_model is None:
             continue
         path = args.out / f"{driver.name}.mp4"
-        with console.status(f"filming {driver.name} …"):
-            film = record(driver.agent, path, eye=driver.eye, config=config)
-        console.print(f"{path.resolve()}  (return {film.score:.0f})", soft_wrap=True)
+        with console.status(f"recording {driver.name} …"):
+            video = record(driver.agent, path, world_model=driver.world_model, config=config)
+        console.print(f"{path.resolve()}  (return {video.score:.0f})", soft_wrap=True)
     console.print(f"The fresh controller: {(args.out / _FRESH).resolve()}", soft_wrap=True)

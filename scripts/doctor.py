@@ -151,7 +151,7 @@ def check_game() -> Iterator[Check]:
 
 
 def check_videos() -> Iterator[Check]:
-    """Whether films can be written."""
+    """Whether videos can be written."""
     import imageio_ffmpeg
 
     from wmrl.envs.rendering.video import write_video
@@ -196,7 +196,7 @@ def _references(artifact: Any) -> Iterator[tuple[str, str]]:
     """The artifacts that this one was trained on: what they are, and their digests."""
     config = {
         **artifact.config,
-        **artifact.config.get("eye", {}),
+        **artifact.config.get("world_model", {}),
         **artifact.config.get("member", {}),
     }
     for kind in ("vision", "memory"):

@@ -27,7 +27,7 @@ class Args:
     agent is a path, else in runs/results."""
     dream: bool = False
     """Score it in its dream instead of the real game."""
-    decisions: int = 250
+    agent_steps: int = 250
     """Length of a dream."""
     temperature: float = 1.0
     """How uncertain the dream is."""
@@ -52,13 +52,13 @@ class Args:
 def main(args: Args) -> None:
     """Scores, prints the score and writes the returns."""
     from wmrl.agents.evaluation import RANDOM, evaluate, evaluate_dream
-    from wmrl.agents.world_model_ref import open_driver
+    from wmrl.agents.world_model_ref import open_agent
     from wmrl.storage.artifact import SHIPPED, load_artifact
 
     agent: Agent | str = RANDOM
-    eye, digest, path = None, "", Path(RANDOM)
+    world_model, digest, path = None, "", Path(RANDOM)
     if args.agent != RANDOM:
-        agent, eye = open_driver(
+        agent, world_model = open_agent(
             args.agent, vision=args.vision, memory=args.memory, device=args.device
         )
         artifact = load_artifact(args.agent)
@@ -69,11 +69,11 @@ def main(args: Args) -> None:
         result = evaluate_dream(
             agent,
             episodes=args.episodes,
-            decisions=args.decisions,
+            agent_steps=args.agent_steps,
             temperature=args.temperature,
             seed=args.seed,
             deterministic=args.deterministic,
-            eye=eye,
+            world_model=world_model,
             name=args.agent,
         )
     else:
@@ -83,7 +83,7 @@ def main(args: Args) -> None:
             base=args.base,
             seed=args.seed,
             deterministic=args.deterministic,
-            eye=eye,
+            world_model=world_model,
             num_envs=args.num_envs,
             workers=args.workers,
             device=args.device,

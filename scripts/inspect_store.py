@@ -64,11 +64,11 @@ def _print(store: "RolloutStore", report: "StoreReport") -> None:
         ("frames", f"{' × '.join(map(str, meta.frame_shape))}, one each {meta.frame_skip}"),
         ("policy", ", ".join(f"{key} {value}" for key, value in meta.policy.items())),
         ("episodes", f"{report.episodes:,} ({report.terminated:.0%} ended by the game)"),
-        ("decisions", f"{report.decisions:,} ({report.base_frames:,} base frames)"),
-        ("length", f"{report.lengths.mean():.1f} decisions ({_range(report.lengths)})"),
+        ("agent_steps", f"{report.agent_steps:,} ({report.base_frames:,} base frames)"),
+        ("length", f"{report.lengths.mean():.1f} agent steps ({_range(report.lengths)})"),
         ("return", f"{report.returns.mean():.1f} ± {report.returns.std():.1f}"),
         ("", f"10 % below {low:.1f}, half below {middle:.1f}, 90 % below {high:.1f}"),
-        ("rewarded", f"{report.rewarded:.1%} of decisions"),
+        ("rewarded", f"{report.rewarded:.1%} of agent steps"),
         ("actions", f"mean {_numbers(report.action_mean)}, std {_numbers(report.action_std)}"),
         ("on disk", f"{report.bytes / 2**20:.1f} MiB"),
         ("hash", report.content_hash),
@@ -89,12 +89,12 @@ def _write_pictures(
         columns = np.linspace(0, len(frames) - 1, args.columns).round().astype(int)
         rows.append(frames[np.unique(columns)])
     yield write_picture(out / "contact-sheet.png", draw_contact_sheet(rows, scale=2))
-    film = (
+    video = (
         frame.repeat(args.scale, axis=0).repeat(args.scale, axis=1)
         for index in shown
         for frame in store.frames(index)
     )
-    yield write_video(out / "episodes.mp4", film, fps=args.fps)
+    yield write_video(out / "episodes.mp4", video, fps=args.fps)
 
 
 def _numbers(values: np.ndarray) -> str:

@@ -25,7 +25,7 @@ class Keyboard:
     and S) the second; R starts anew; Escape, Q or closing the window quits.
 
     Args:
-        action_size: A, the number of action dimensions; those beyond the second stay at 0.
+        action_dim: A, the number of action dimensions; those beyond the second stay at 0.
         rate: how far an action moves in a second towards where the keys ask it to go, so that a
             tap steers a little and a held key steers fully.
 
@@ -33,14 +33,14 @@ class Keyboard:
         quits: whether the player has asked to quit.
     """
 
-    def __init__(self, action_size: int, *, rate: float = 5.0) -> None:
-        if action_size < 1 or not rate > 0:
-            raise ValueError(f"action_size, rate: expected more than 0, got {action_size}, {rate}")
+    def __init__(self, action_dim: int, *, rate: float = 5.0) -> None:
+        if action_dim < 1 or not rate > 0:
+            raise ValueError(f"action_dim, rate: expected more than 0, got {action_dim}, {rate}")
         self.quits = False
         self._restarts = False
         self._rate = rate
         self._held: set[str] = set()
-        self._action = np.zeros(action_size, np.float32)
+        self._action = np.zeros(action_dim, np.float32)
 
     def read(self) -> None:
         """Takes in what happened since it last did."""

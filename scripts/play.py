@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wmrl.envs.rendering.panels import Panel
     from wmrl.scripts.keyboard import Keyboard
 
-# Real games are shown at least this often a second, whatever a decision of the agents lasts.
+# Real games are shown at least this often a second, whatever a agent step of the agents lasts.
 _FPS = 25.0
 
 
@@ -39,7 +39,7 @@ class Args:
     seed: int | None = None
     """Seed of the first episode; another one each time if not given."""
     out: Path | None = None
-    """Also keep what was played as a film, .mp4, .gif or .webp."""
+    """Also keep what was played as a video, .mp4, .gif or .webp."""
     width: int = 560
     """Pixels of a picture's width."""
     device: str = "auto"
@@ -117,10 +117,10 @@ def _open_dream(args: Args) -> _Game:
 
     def look(observation: np.ndarray) -> list[dict[str, Any]]:
         latent = env.state.latent.cpu().numpy()
-        picture = env.eye.vision.decode_numpy(latent)[0]
+        picture = env.world_model.vision.decode_numpy(latent)[0]
         return [{"label": "dream", "picture": picture, "color": VIOLET}]
 
-    return _Game(env, look, env.eye.fps, env.eye.task.action_names)
+    return _Game(env, look, env.world_model.fps, env.world_model.task.action_names)
 
 
 def _play(game: _Game, args: Args) -> Iterator[np.ndarray]:

@@ -2,7 +2,7 @@
 
 By MAP-Elites that learns an encoding of its elites (DDE), or by the searches of ribs. Killed at any
 moment, the same command goes on with DDE and begins anew with the others. The folder ends up with
-elites/ (an artifact), map.png and map.mp4, the map and a film of how it filled; DDE's metrics are
+elites/ (an artifact), map.png and map.mp4, the map and a video of how it filled; DDE's metrics are
 in run/metrics.csv.
 """
 
@@ -23,7 +23,7 @@ class Args:
 
     out: Annotated[Path, tyro.conf.Positional]
     """Folder of the search."""
-    joints: int = 20
+    num_joints: int = 20
     """Joints of the arm."""
     link_lengths: tuple[float, ...] = ()
     """A length for each link; 1/joints each if none."""
@@ -37,7 +37,7 @@ class Args:
     """Cells of the disc that the end may be in; 1950 if not given."""
     dims: tuple[int, int] | None = None
     """Cells along x and along y of a grid in place of the disc."""
-    worst: float | None = None
+    qd_score_offset: float | None = None
     """Objective that the QD score counts from; one that no arm is below if not given."""
     algorithm: Literal["dde", "dde-published", "iso", "line", "cma-me", "cma-mae"] = "dde"
     """DDE, DDE with the settings of its paper, MAP-Elites with isotropic or line mutation, CMA-ME
@@ -46,7 +46,7 @@ class Args:
     """What DDE learns of its elites; "auto" for a VAE with DDE, and nothing with the others."""
     evaluations: int = 100_000
     """Arms to evaluate, in whole batches; those that DDE begins with come on top."""
-    fill: float | None = None
+    initial_coverage: float | None = None
     """Share of the cells that random arms fill at the start; 0.05 if not given, and 0.002 for arms
     of more than 500 joints."""
     init: str | None = None
@@ -66,7 +66,7 @@ def main(args: Args) -> None:
     from wmrl.envs.planar_arm.arm import Arm
 
     arm = Arm(
-        joints=args.joints,
+        num_joints=args.num_joints,
         link_lengths=args.link_lengths,
         obstacles=args.obstacles,
         locks=args.locks,
@@ -78,7 +78,7 @@ def main(args: Args) -> None:
         encoding=args.encoding,
         evaluations=args.evaluations,
         seed=args.seed,
-        **({} if args.fill is None else {"fill": args.fill}),
+        **({} if args.initial_coverage is None else {"fill": args.initial_coverage}),
     )
     found = search_elites(
         args.out, config, init=args.init, device=args.device, progress=args.progress
@@ -87,7 +87,7 @@ def main(args: Args) -> None:
     print(f"coverage:     {figures['coverage']:.1%} ({cells})")
     print(f"mean fitness: {figures['mean_fitness']:.4f}")
     print(f"best fitness: {figures['best_fitness']:.4f}")
-    print(f"QD score:     {figures['qd_score']:.2f}, counted from {archive.worst:.4f}")
+    print(f"QD score:     {figures['qd_score']:.2f}, counted from {archive.qd_score_offset:.4f}")
     print(f"{figures['evaluations']:,.0f} arms were evaluated")
     print(f"elites: {args.out / 'elites'} (map.png and map.mp4 beside it)")
 
@@ -97,17 +97,19 @@ def _archive(args: Args, arm: "Arm") -> "ArchiveConfig":
     from wmrl.agents.quality_diversity.problems import least_objective
 
     least = least_objective(arm, args.objective)
-    worst = least if args.worst is None else args.worst
+    worst = least if args.qd_score_offset is None else args.qd_score_offset
     if worst > least:
         raise ValueError(
             f"worst: expected at most {least:.6g}, for an arm may be as bad as that, got "
             f"{worst:g}; leave it out"
         )
     if args.dims is None:
-        return ArchiveConfig(cells=1950 if args.cells is None else args.cells, worst=worst)
+        return ArchiveConfig(
+            cells=1950 if args.cells is None else args.cells, qd_score_offset=worst
+        )
     if args.cells is not None:
         raise ValueError(
             f"cells: expected none beside dims {args.dims}, got {args.cells}; a disc has cells, a "
             "grid has dims"
         )
-    return ArchiveConfig(shape="grid", dims=args.dims, worst=worst)
+    return ArchiveConfig(shape="grid", dims=args.dims, qd_score_offset=worst)

@@ -8,7 +8,7 @@ and curve.csv: the real score over minutes and real frames, and what the dream h
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -25,8 +25,8 @@ class Args:
     """Time to spend on two cores; every stage has its share, and learns what fits into it."""
     rounds: int = 5
     """Rounds of collecting, learning the world, and learning to act in the dream."""
-    symbols: bool = False
-    """See by a VQ-VAE and dream in its codes, in place of a VAE and an MDN-RNN."""
+    latents: Literal["continuous", "discrete"] = "continuous"
+    """Continuous: a VAE and an MDN-RNN. Discrete: a VQ-VAE and a memory over its codes."""
     real: bool = True
     """Go on in the real game at the end; otherwise end with the driver that saw only dreams."""
     seed: int = 0
@@ -44,7 +44,7 @@ def main(args: Args) -> None:
     from wmrl.agents.pipeline.loop import train
     from wmrl.agents.pipeline.plan import TrainingPlan
 
-    plan = TrainingPlan.for_hours(args.hours, symbols=args.symbols)
+    plan = TrainingPlan.for_hours(args.hours, latents=args.latents)
     plan = replace(plan, rounds=args.rounds)
     if not args.real:
         plan = replace(plan, real_envs=0)

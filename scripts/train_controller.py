@@ -4,7 +4,7 @@ In a dream or in the real game. Killed at any moment, the same command resumes i
 up with artifact/ and metrics.csv. Columns of CMA-ES, by generation: fitness/mean, /best and /std
 (of the candidates' mean returns), /not_finite (candidates without a score), search/sigma,
 /axis_ratio and /mean_norm; of the variational search the same of its draws, posterior/temperature,
-/divergence (from the prior, nats), /std and /mean_norm. Those of PPO, by decision:
+/divergence (from the prior, nats), /std and /mean_norm. Those of PPO, by agent step:
 rollout/ep_rew_mean and /ep_len_mean (last 100 episodes), and train/…, as Stable-Baselines3 defines
 them. All: seconds of learning, and with --score-every score/mean and score/std in the game.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wmrl.agents.policy_search.cma_es import CMAES
     from wmrl.agents.policy_search.variational import VariationalSearch
     from wmrl.agents.ppo.learner import PPOLearner
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
 
 
 T = TypeVar("T")
@@ -46,13 +46,13 @@ class Args:
     """What to play: a task's name, or module:ATTRIBUTE of your own."""
     init: str | None = None
     """An agent to start from, by name or path."""
-    hidden_sizes: tuple[int, ...] | None = None
+    hidden_dims: tuple[int, ...] | None = None
     """Widths of hidden layers; if not given 64 64 for PPO, and none for others: a linear
     controller."""
     num_envs: int | None = None
     """Dreams or games at once: 256 and 32 for PPO; others have 16 games, and dreams as they fit."""
-    decisions: int | None = None
-    """Most decisions of an episode: 60 in dreams; the task's own limit in the game."""
+    agent_steps: int | None = None
+    """Most agent steps of an episode: 60 in dreams; the task's own limit in the game."""
     temperature: float | None = None
     """Dream: how uncertain it is; 1 if not given."""
     dropout: bool = False
@@ -62,7 +62,7 @@ class Args:
     workers: int | None = None
     """Processes that play; one a core if not given. They change nothing but the speed."""
     steps: int | None = None
-    """PPO: decisions in all; the recipe's if not given, as all that follows."""
+    """PPO: agent steps in all; the recipe's if not given, as all that follows."""
     learning_rate: float | None = None
     """PPO: Adam's at the start; variational: of the mean, 1 if not given."""
     learning_rate_final: float | None = None
@@ -73,9 +73,9 @@ class Args:
     """PPO: the same at the end."""
     generations: int | None = None
     """CMA-ES, variational: how many; 300 if not given."""
-    population: int | None = None
+    population_size: int | None = None
     """CMA-ES, variational: controllers a generation, 32 and 64 if not given."""
-    rollouts: int | None = None
+    num_rollouts: int | None = None
     """CMA-ES, variational: episodes for each controller; 16 if not given."""
     sigma: float | None = None
     """CMA-ES: the first step size; 0.1 if not given."""
@@ -89,14 +89,14 @@ class Args:
     """Variational: temperature α at the start, in units of the returns; 0.1 if not given."""
     alpha_final: float | None = None
     """Variational: the same at the end; that of the start if not given."""
-    returns: Literal["raw", "standardised", "ranks"] | None = None
+    returns: Literal["raw", "standardized", "ranks"] | None = None
     """Variational: returns as they are, which are taken if not given, or what replaces them and so
     changes the objective."""
     action_noise: float | None = None
     """CMA-ES, variational, in a dream: noise on actions, against exploiting what is wrong in it;
     0.1 if not given."""
     saturation_penalty: float | None = None
-    """CMA-ES, variational, in a dream: cost of a decision whose outputs are at their limits; 0 if
+    """CMA-ES, variational, in a dream: cost of a agent step whose outputs are at their limits; 0 if
     not given."""
     score_every: int | None = None
     """Measure in the game after so many generations or chunks, for a curve."""
@@ -137,7 +137,7 @@ _OF_DREAMS = ("temperature", "dropout", "action_noise", "saturation_penalty")
 def main(args: Args) -> None:
     """Trains, writes the agent and says where it is."""
     from wmrl.agents.agent import load_agent
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
 
     _check_own(args)
     if args.score_every is not None and args.score_every < 1:
@@ -145,14 +145,14 @@ def main(args: Args) -> None:
     if args.memory == "none" and args.env == "dream":
         raise ValueError("memory: there is no dream without one; name one, or use --env real")
     memory = None if args.memory == "none" else args.memory
-    eye = Eye.open(args.task, args.vision, memory, device=args.device)
+    world_model = WorldModel.open(args.task, args.vision, memory, device=args.device)
     init = None if args.init is None else load_agent(args.init)
     with ExitStack() as stack:
         make = _gradients if args.algorithm == "ppo" else _evolution
-        learner = make(args, eye, init, stack)
+        learner = make(args, world_model, init, stack)
         learner.learn(
             max_seconds=None if args.minutes is None else 60 * args.minutes,
-            evaluator=None if args.score_every is None else _evaluator(args, eye),
+            evaluator=None if args.score_every is None else _evaluator(args, world_model),
             evaluate_every=args.score_every or 1,
         )
         learner.save(args.out / "artifact", provenance={"command": "train-controller"})
@@ -160,7 +160,7 @@ def main(args: Args) -> None:
 
 
 def _evolution(
-    args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack
+    args: Args, world_model: "WorldModel", init: "Agent | None", stack: ExitStack
 ) -> "CMAES | VariationalSearch":
     """What tries whole controllers."""
     from wmrl.agents.controller import ControllerAgent
@@ -177,29 +177,31 @@ def _evolution(
         raise ValueError(
             f"init: {args.algorithm} goes on from a ControllerAgent, got {type(init).__name__}"
         )
-    hidden = args.hidden_sizes or (init.config.hidden_sizes if init else ())
+    hidden = args.hidden_dims or (init.config.hidden_dims if init else ())
     fitness: DreamFitness | RealFitness
     if args.env == "dream":
         trials = DreamFitnessConfig(
-            rollouts=_given(args.rollouts, 16),
-            decisions=_given(args.decisions, 60),
+            num_rollouts=_given(args.num_rollouts, 16),
+            agent_steps=_given(args.agent_steps, 60),
             temperature=_given(args.temperature, 1.0),
             dropout=args.dropout,
             action_noise=_given(args.action_noise, 0.1),
             saturation_penalty=_given(args.saturation_penalty, 0.0),
         )
-        fitness = DreamFitness(eye, trials, hidden_sizes=hidden)
+        fitness = DreamFitness(world_model, trials, hidden_dims=hidden)
     else:
         episodes = RealFitnessConfig(
-            rollouts=_given(args.rollouts, 16),
-            decisions=args.decisions,
+            num_rollouts=_given(args.num_rollouts, 16),
+            agent_steps=args.agent_steps,
             num_envs=_given(args.num_envs, 16),
         )
         fitness = stack.enter_context(
-            RealFitness(eye, episodes, hidden_sizes=hidden, base=args.base, workers=args.workers)
+            RealFitness(
+                world_model, episodes, hidden_dims=hidden, base=args.base, workers=args.workers
+            )
         )
     shared: dict[str, Any] = {"path": args.out, "seed": args.seed, "init": init}
-    shared["eye"] = _entry(args, eye)
+    shared["world_model"] = _entry(args, world_model)
     if args.algorithm == "variational":
         names = {"alpha": "temperature", "alpha_final": "final_temperature"}
         own = ("learning_rate", "generations", "population", "rank", "std", "prior_std", "returns")
@@ -212,7 +214,9 @@ def _evolution(
     return stack.enter_context(CMAES(fitness, config, **shared))
 
 
-def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -> "PPOLearner":
+def _gradients(
+    args: Args, world_model: "WorldModel", init: "Agent | None", stack: ExitStack
+) -> "PPOLearner":
     from gymnasium.vector import AutoresetMode, VectorEnv
 
     from wmrl.agents.ppo.learner import PPOConfig, PPOLearner
@@ -220,11 +224,11 @@ def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
     from wmrl.envs.latent.vector import LatentVectorEnv
 
     names = ("steps", "learning_rate", "learning_rate_final", "log_std", "log_std_final")
-    options = _options(args, *names, "hidden_sizes")
+    options = _options(args, *names, "hidden_dims")
     shared: dict[str, Any] = {
-        "task": eye.task,
-        "vision": eye.vision,
-        "memory": eye.memory,
+        "task": world_model.task,
+        "vision": world_model.vision,
+        "memory": world_model.memory,
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
     env: VectorEnv[Any, Any, Any]
@@ -232,7 +236,7 @@ def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
         config = PPOConfig.dream(**options)
         env = DreamVectorEnv(
             _given(args.num_envs, 256),
-            max_episode_steps=_given(args.decisions, 60),
+            max_episode_steps=_given(args.agent_steps, 60),
             temperature=_given(args.temperature, 1.0),
             dropout=args.dropout,
             **shared,
@@ -241,10 +245,10 @@ def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
         config = PPOConfig.real(**options)
         env = LatentVectorEnv(
             _given(args.num_envs, 32),
-            max_episode_steps=args.decisions,
+            max_episode_steps=args.agent_steps,
             base=args.base,
             workers=args.workers,
-            frame_skip=eye.frame_skip,
+            frame_skip=world_model.frame_skip,
             **shared,
         )
     stack.callback(env.close)
@@ -254,7 +258,7 @@ def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
             config,
             path=args.out,
             seed=args.seed,
-            eye=_entry(args, eye),
+            world_model=_entry(args, world_model),
             init=init,
             threads=None if args.env == "dream" else 1,
         )
@@ -295,17 +299,17 @@ def _given(value: T | None, otherwise: T) -> T:
     return otherwise if value is None else value
 
 
-def _entry(args: Args, eye: "Eye") -> dict[str, Any]:
+def _entry(args: Args, world_model: "WorldModel") -> dict[str, Any]:
     from wmrl.agents.world_model_ref import eye_entry, lasting_name
 
     return eye_entry(
-        eye,
+        world_model,
         vision=lasting_name(args.vision),
-        memory=None if eye.memory is None else lasting_name(args.memory),
+        memory=None if world_model.memory is None else lasting_name(args.memory),
     )
 
 
-def _evaluator(args: Args, eye: "Eye") -> "Evaluator":
+def _evaluator(args: Args, world_model: "WorldModel") -> "Evaluator":
     from wmrl.agents.agent import Agent
     from wmrl.agents.evaluation import evaluate
     from wmrl.agents.seeds import EVALUATION_SEEDS
@@ -314,9 +318,9 @@ def _evaluator(args: Args, eye: "Eye") -> "Evaluator":
         result = evaluate(
             agent,
             episodes=args.score_episodes,
-            base=args.base or eye.task.env_id,
+            base=args.base or world_model.task.env_id,
             seed=EVALUATION_SEEDS.start + 500_000,  # scores that are reported use the first ones
-            eye=eye,
+            world_model=world_model,
             workers=args.workers,
         )
         return {"score/mean": result.mean, "score/std": result.std}

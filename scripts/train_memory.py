@@ -29,22 +29,22 @@ class Args:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder of the run."""
     kind: Literal["mdn", "codes"] = "mdn"
-    """An MDN-RNN, or a memory in symbols, which needs a VQ-VAE."""
-    hidden_size: int | None = None
+    """An MDN-RNN, or a memory with discrete latents, which needs a VQ-VAE."""
+    hidden_dim: int | None = None
     """H, units of the core; 256 if not given."""
-    mixtures: int = 5
+    num_mixtures: int = 5
     """MDN-RNN: Gaussians for each latent dimension."""
-    core: Literal["lstm", "transformer"] = "lstm"
-    """In symbols: what remembers."""
+    sequence_model: Literal["lstm", "transformer"] = "lstm"
+    """In discrete latents: what remembers."""
     decoding: Literal["parallel", "sequential"] = "parallel"
-    """In symbols: a frame's codes all at once, or one after the other."""
+    """In discrete latents: a frame's codes all at once, or one after the other."""
     dropout: float = 0.1
     """Share of h that is dropped in training, and in dreams that ask for it."""
     reward_weight: float = 2.0
     """Weight of the reward's squared error beside the likelihood per dimension."""
     positive_weight: float = 1.0
     """Weight of terminations among all steps; above 1 the dream ends too often."""
-    members: int = 1
+    num_members: int = 1
     """Above 1, an ensemble of so many memories."""
     pessimism: float = 1.0
     """Of an ensemble: standard deviations over members taken off the mean reward."""
@@ -53,17 +53,17 @@ class Args:
     steps: int = 2500
     """Gradient steps, of each member."""
     batch_size: int | None = None
-    """Sequences in a batch; 48, and in symbols 16."""
+    """Sequences in a batch; 48, and with discrete latents 16."""
     sequence_length: int = 48
     """Transitions in a sequence."""
     learning_rate: float | None = None
-    """Adam's at the start, from which it falls along half a cosine; 1e-3, and in symbols 3e-3."""
+    """Adam's at the start, from which it falls along half a cosine; 1e-3, and with discrete latents 3e-3."""
     minutes: float | None = None
     """End early after so many minutes of training, each member."""
     burn_in: int = 12
-    """Recorded decisions before a dream's start, which fill h."""
+    """Recorded agent steps before a dream's start, which fill h."""
     start_window: int = 6
-    """Dreams start in states that scored within so many decisions."""
+    """Dreams start in states that scored within so many agent steps."""
     init: str | None = None
     """Artifact, by name or path, to start from (not for ensembles)."""
     seed: int = 0
@@ -78,19 +78,19 @@ def main(args: Args) -> None:
     from wmrl.memory.training import train_ensemble, train_memory
     from wmrl.vision.base import load_vision
 
-    if args.members > 1 and args.init is not None:
+    if args.num_members > 1 and args.init is not None:
         raise ValueError("init: an ensemble's members start afresh; leave --init or --members out")
     stores = [RolloutStore(path) for path in args.stores]
     if not stores:
         raise ValueError("stores: expected at least one rollout store; make one by wmrl collect")
     vision = load_vision(args.vision, device=args.device)
     config, training = _model(args), _training(args)
-    if args.members > 1:
+    if args.num_members > 1:
         train_ensemble(
             stores,
             args.out,
             vision=vision,
-            members=args.members,
+            num_members=args.num_members,
             pessimism=args.pessimism,
             noise_floor=args.noise_floor,
             config=config,
@@ -120,24 +120,24 @@ def _model(args: Args) -> "MDNRNNConfig | CodeMemoryConfig":
         "reward_weight": args.reward_weight,
         "positive_weight": args.positive_weight,
     }
-    if args.hidden_size is not None:
-        shared["hidden_size"] = args.hidden_size
+    if args.hidden_dim is not None:
+        shared["hidden_dim"] = args.hidden_dim
     if args.kind == "mdn":
-        return MDNRNNConfig(mixtures=args.mixtures, **shared)
-    return CodeMemoryConfig(core=args.core, decoding=args.decoding, **shared)
+        return MDNRNNConfig(num_mixtures=args.num_mixtures, **shared)
+    return CodeMemoryConfig(sequence_model=args.sequence_model, decoding=args.decoding, **shared)
 
 
 def _training(args: Args) -> "MemoryTrainingConfig":
-    from wmrl.memory.start_states import DreamStartsConfig
+    from wmrl.memory.start_states import StartStatesConfig
     from wmrl.memory.training import MemoryTrainingConfig
 
     given: dict[str, Any] = {"batch_size": args.batch_size, "learning_rate": args.learning_rate}
-    make = MemoryTrainingConfig if args.kind == "mdn" else MemoryTrainingConfig.symbols
+    make = MemoryTrainingConfig if args.kind == "mdn" else MemoryTrainingConfig.discrete
     return make(
         **{name: value for name, value in given.items() if value is not None},
         steps=args.steps,
         sequence_length=args.sequence_length,
         max_seconds=None if args.minutes is None else 60.0 * args.minutes,
-        starts=DreamStartsConfig(burn_in=args.burn_in, window=args.start_window),
+        start_states=StartStatesConfig(burn_in=args.burn_in, window=args.start_window),
         seed=args.seed,
     )

@@ -1,7 +1,7 @@
 """Trains the eye, which turns frames into latents and back: a VAE, or a VQ-VAE that sees in codes.
 
 Killed at any moment, the same command resumes it. The folder ends up with artifact/, report.json
-(held-out squared error; KL and active dimensions, or perplexity, utilisation and effective ranks),
+(held-out squared error; KL and active dimensions, or perplexity, utilization and effective ranks),
 reconstructions.png, of a VQ-VAE codebook.png (each code's mean decoded patch, from the most
 frequent to the rarest), and metrics.csv, whose columns are means over the last steps: loss,
 squared_error (summed over a frame's pixels in [0, 1]), and kl (nats a frame) or commitment (squared
@@ -29,21 +29,21 @@ class Args:
     """Folder of the run."""
     kind: Literal["vae", "vqvae"] = "vae"
     """What it is."""
-    width: int = 16
+    base_channels: int = 16
     """Channels of the first convolution; the paper's VAE has 32."""
-    latent_size: int = 32
+    latent_dim: int = 32
     """VAE: Z, the number of latent dimensions."""
     kl_floor: float = 0.5
     """VAE: nats a dimension that the divergence from the prior may cost for free."""
-    quantiser: Literal["ema", "gradient", "fsq"] = "ema"
-    """VQ-VAE: moving averages, a codebook learned by gradients, or finite scalar quantisation."""
-    codes: int = 512
+    quantizer: Literal["ema", "gradient", "fsq"] = "ema"
+    """VQ-VAE: moving averages, a codebook learned by gradients, or finite scalar quantization."""
+    codebook_size: int = 512
     """VQ-VAE: K, the size of a learned codebook."""
-    code_size: int = 16
+    code_dim: int = 16
     """VQ-VAE: D, numbers of a code's vector."""
     levels: tuple[int, ...] = (8, 8, 8)
-    """VQ-VAE: levels of each number, of finite scalar quantisation."""
-    downsamplings: int = 4
+    """VQ-VAE: levels of each number, of finite scalar quantization."""
+    num_downsamplings: int = 4
     """VQ-VAE: how often height and width are halved; a code is left for each place."""
     warmup_steps: int = 500
     """VQ-VAE: first steps without a codebook."""
@@ -92,13 +92,15 @@ def _model(args: Args) -> "VAEConfig | VQVAEConfig":
     from wmrl.vision.vqvae import VQVAEConfig
 
     if args.kind == "vae":
-        return VAEConfig(width=args.width, latent_size=args.latent_size, kl_floor=args.kl_floor)
+        return VAEConfig(
+            base_channels=args.base_channels, latent_dim=args.latent_dim, kl_floor=args.kl_floor
+        )
     return VQVAEConfig(
-        width=args.width,
-        quantiser=args.quantiser,
-        codes=args.codes,
-        code_size=args.code_size,
+        base_channels=args.base_channels,
+        quantizer=args.quantizer,
+        codebook_size=args.codebook_size,
+        code_dim=args.code_dim,
         levels=args.levels,
-        downsamplings=args.downsamplings,
+        num_downsamplings=args.num_downsamplings,
         warmup_steps=args.warmup_steps,
     )

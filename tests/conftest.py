@@ -46,35 +46,39 @@ class TinyArtifacts:
 def make_tiny(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., TinyArtifacts]:
-    """Writes tiny artifacts for a task: ``make_tiny(task, seed=0, starts=6, symbols=False)``."""
+    """Writes tiny artifacts for a task: ``make_tiny(task, seed=0, starts=6, discrete=False)``."""
 
     def make(
-        task: Task = CAR_RACING, *, seed: int = 0, starts: int = 6, symbols: bool = False
+        task: Task = CAR_RACING, *, seed: int = 0, starts: int = 6, discrete: bool = False
     ) -> TinyArtifacts:
         folder = tmp_path_factory.mktemp("tiny")
         generator = torch.Generator().manual_seed(seed)
-        vision = (_symbol_vision if symbols else _vision)(generator)
+        vision = (_discrete_vision if discrete else _vision)(generator)
         vision_digest = vision.save(folder / "vision")
         shared = {
-            "action_size": task.action_size,
-            "hidden_size": 16,
+            "action_dim": task.action_dim,
+            "hidden_dim": 16,
             "task": task.name,
             "frame_skip": task.frame_skip,
             "vision_digest": vision_digest,
         }
         memory: Any
         if isinstance(vision, VQVAE):
-            config = CodeMemoryConfig(grid=(2, 2), codes=6, code_size=2, token_size=4, **shared)
+            config = CodeMemoryConfig(
+                grid=(2, 2), codebook_size=6, code_dim=2, token_dim=4, **shared
+            )
             memory = CodeMemory(config, generator=generator)
-            memory.set_codebook(vision.quantiser.codebook())
+            memory.set_codebook(vision.quantizer.codebook())
         else:
-            memory = MDNRNN(MDNRNNConfig(latent_size=8, mixtures=2, **shared), generator=generator)
+            memory = MDNRNN(
+                MDNRNNConfig(latent_dim=8, num_mixtures=2, **shared), generator=generator
+            )
         with torch.no_grad():
             memory.heads.bias[-1] = -4.0  # an ending in about fifty steps
-        memory.set_starts(
+        memory.set_start_states(
             mean=torch.randn(starts, 6, 8, generator=generator),
             std=0.1 * torch.rand(starts, 6, 8, generator=generator),
-            actions=2 * torch.rand(starts, 5, task.action_size, generator=generator) - 1,
+            actions=2 * torch.rand(starts, 5, task.action_dim, generator=generator) - 1,
         )
         return TinyArtifacts(
             folder / "vision", folder / "memory", vision_digest, memory.save(folder / "memory")
@@ -84,24 +88,26 @@ def make_tiny(
 
 
 def _vision(generator: torch.Generator) -> VAE:
-    return VAE(VAEConfig(width=4, latent_size=8), generator=generator)
+    return VAE(VAEConfig(base_channels=4, latent_dim=8), generator=generator)
 
 
-def _symbol_vision(generator: torch.Generator) -> VQVAE:
-    config = VQVAEConfig(width=4, residual_width=2, codes=6, code_size=2, downsamplings=5)
+def _discrete_vision(generator: torch.Generator) -> VQVAE:
+    config = VQVAEConfig(
+        base_channels=4, residual_channels=2, codebook_size=6, code_dim=2, num_downsamplings=5
+    )
     vision = VQVAE(config, generator=generator)
     vectors = 0.05 * torch.randn(60, 2, generator=generator)
-    vision.quantiser.start(vectors, generator=generator)
+    vision.quantizer.init_codebook(vectors, generator=generator)
     return vision
 
 
-@pytest.fixture(scope="session", params=["gaussian", "symbols"])
+@pytest.fixture(scope="session", params=["gaussian", "discrete"])
 def tiny(request: pytest.FixtureRequest, make_tiny: Callable[..., TinyArtifacts]) -> TinyArtifacts:
-    """Tiny artifacts for CarRacing: VAE and MDN-RNN, or VQ-VAE and memory in symbols.
+    """Tiny artifacts for CarRacing: VAE and MDN-RNN, or VQ-VAE and memory with discrete latents.
 
     Whatever takes an eye by name or path is so tested with either kind.
     """
-    return make_tiny(symbols=request.param == "symbols")
+    return make_tiny(discrete=request.param == "discrete")
 
 
 @pytest.fixture(scope="session")
@@ -248,7 +254,7 @@ def make_rollouts(tmp_path_factory: pytest.TempPathFactory) -> MakeRollouts:
         metadata = StoreMetadata(
             task=task,
             frame_shape=(64, 64, 3),
-            action_size=2,
+            action_dim=2,
             frame_skip=4,
             warmup_frames=warmup_frames,
             policy={"name": "test"},
@@ -266,8 +272,8 @@ def make_driver(tmp_path: Path) -> Callable[..., Path]:
     """Saves a controller with random weights that looks through a tiny eye."""
 
     def make(tiny: Any) -> Path:
-        config = ControllerConfig(observation_size=24, action_size=2)
-        eye = {
+        config = ControllerConfig(observation_dim=24, action_dim=2)
+        world_model = {
             "task": "car-racing",
             "vision": str(tiny.vision),
             "memory": str(tiny.memory),
@@ -276,7 +282,7 @@ def make_driver(tmp_path: Path) -> Callable[..., Path]:
             "frame_skip": 4,
         }
         weights = np.random.default_rng(0).normal(size=config.parameter_count)
-        ControllerAgent(config, weights, eye=eye).save(tmp_path / "driver")
+        ControllerAgent(config, weights, world_model=world_model).save(tmp_path / "driver")
         return tmp_path / "driver"
 
     return make

@@ -16,7 +16,7 @@ Floors, each of which imports only those below it:
 from gymnasium.envs.registration import register as _register
 from gymnasium.envs.registration import registry as _registry
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__"]
 
 

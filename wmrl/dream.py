@@ -24,7 +24,7 @@ class DreamState(NamedTuple):
 
 
 @torch.inference_mode()
-def dream_start(
+def dream_reset(
     memory: Memory[Any],
     *,
     count: int | None = None,
@@ -51,10 +51,10 @@ def dream_start(
     """
     if (count is None) == (rows is None):
         raise ValueError("expected either count or rows")
-    available = memory.start_count
+    available = memory.num_start_states
     if available == 0:
         raise ValueError(
-            "memory: it keeps no starts; train it by train_memory, or call memory.set_starts"
+            "memory: it keeps no starts; train it by train_memory, or call memory.set_start_states"
         )
     if rows is None:
         rows = torch.randint(available, (count or 0,), generator=generator, device=memory.device)

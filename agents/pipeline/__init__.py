@@ -3,7 +3,7 @@
 - :mod:`~wmrl.agents.pipeline.loop`: collect, vision, memory, controller, and again
   (``TrainResult``, ``train``).
 - :mod:`~wmrl.agents.pipeline.plan`: how much time and data each stage gets (``TrainingPlan``).
-- :mod:`~wmrl.agents.pipeline.journal`: which stages are done (``Journal``).
+- :mod:`~wmrl.agents.pipeline.journal`: which stages are done (``StageLog``).
 """
 
 from typing import TYPE_CHECKING
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from wmrl.agents.pipeline.journal import Journal
+    from wmrl.agents.pipeline.stage_log import StageLog
     from wmrl.agents.pipeline.loop import TrainResult, train
     from wmrl.agents.pipeline.plan import TrainingPlan
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "Journal",
+    "StageLog",
     "TrainResult",
     "TrainingPlan",
     "train",

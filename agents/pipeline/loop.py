@@ -19,13 +19,13 @@ from rich.console import Console
 from wmrl.agents.agent import Agent
 from wmrl.agents.controller import ControllerAgent
 from wmrl.agents.evaluation import EvaluationResult, evaluate, evaluate_dream
-from wmrl.agents.pipeline.journal import Journal, store_frames
+from wmrl.agents.pipeline.stage_log import StageLog, store_frames
 from wmrl.agents.pipeline.plan import TrainingPlan
 from wmrl.agents.policy_search.cma_es import CMAES
 from wmrl.agents.policy_search.fitness import DreamFitness
 from wmrl.agents.ppo.learner import PPOConfig, PPOLearner
 from wmrl.agents.rollouts.collection import collect
-from wmrl.agents.rollouts.exploration import NoisyBehaviour, SmoothedBehaviour
+from wmrl.agents.rollouts.exploration import NoisyAgent, AutoregressiveNoise
 from wmrl.agents.sb3.agent import SB3Agent
 from wmrl.agents.seeds import EVALUATION_SEEDS
 from wmrl.agents.world_model_ref import eye_entry
@@ -35,7 +35,7 @@ from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.envs.latent.vector import LatentVectorEnv
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.training import train_ensemble
 from wmrl.storage.run import Run
 from wmrl.vision.base import load_vision
@@ -117,10 +117,10 @@ class _Loop:
     ) -> None:
         self._path, self._task, self._plan, self._seed = run.path, task, plan, seed
         self._workers, self._device, self._progress = workers, device, progress
-        self._journal = Journal(run)
+        self._stage_log = StageLog(run)
         self._console = Console(quiet=not progress)
         self._stores: list[RolloutStore] = []
-        self._eye: Eye | None = None
+        self._world_model: WorldModel | None = None
         self._driver: Agent | None = None
         self._fine_tuning_frames = 0
 
@@ -146,7 +146,7 @@ class _Loop:
             memory=self._folder(last) / "memory" / "artifact",
             dream=self._folder(last) / "driver",
             real=self._path / "real" / "driver" if self._plan.real_envs else None,
-            curve=self._journal.write_curve(),
+            curve=self._stage_log.write_curve(),
         )
 
     def _collect(self, number: int) -> None:
@@ -154,11 +154,11 @@ class _Loop:
         store = collect(
             self._task,
             self._folder(number) / "data",
-            policy=SmoothedBehaviour() if self._driver is None else self._driver,
+            policy=AutoregressiveNoise() if self._driver is None else self._driver,
             frames=plan.first_frames if self._driver is None else plan.round_frames,
             seed=self._seed_of("collect", number),
-            noise=None if self._driver is None else NoisyBehaviour(largest=plan.noise),
-            eye=self._eye,
+            noise=None if self._driver is None else NoisyAgent(largest=plan.noise),
+            world_model=self._world_model,
             workers=self._workers,
             device=self._device,
             progress=self._progress,
@@ -187,16 +187,18 @@ class _Loop:
             self._stores,
             self._folder(number) / "memory",
             vision=vision,
-            members=plan.members,
+            num_members=plan.num_members,
             pessimism=plan.pessimism,
             noise_floor=plan.noise_floor,
             config=plan.memory,
             training=replace(training, seed=self._seed_of("memory", number)),
-            init=None if anew else [before / f"member-{i}/artifact" for i in range(plan.members)],
+            init=None
+            if anew
+            else [before / f"member-{i}/artifact" for i in range(plan.num_members)],
             device=self._device,
             progress=self._progress,
         )
-        self._eye = Eye.open(self._task, vision, memory)
+        self._world_model = WorldModel.open(self._task, vision, memory)
 
     def _dream(self, number: int) -> None:
         learn = self._dream_by_ppo if self._plan.algorithm == "ppo" else self._dream_by_evolution
@@ -206,33 +208,33 @@ class _Loop:
         plan, folder = self._plan, self._folder(number)
         trials = replace(
             plan.trials,
-            decisions=plan.dream_decisions,
+            agent_steps=plan.dream_agent_steps,
             temperature=plan.temperature,
             dropout=plan.dropout,
         )
         before = None if self._anew(number) else self._driver
         with CMAES(
-            DreamFitness(self._opened_eye(), trials),
+            DreamFitness(self._opened_world_model(), trials),
             plan.evolution,
             path=folder / "learner",
             seed=self._seed_of("dream", number),
             init=before if isinstance(before, ControllerAgent) else None,
-            eye=self._eye_entry(number, folder),
+            world_model=self._world_model_ref(number, folder),
         ) as learner:
             learner.learn(max_seconds=plan.dream_seconds, progress=self._progress)
             learner.save(folder / "driver", provenance=self._provenance())
             return learner.agent
 
     def _dream_by_ppo(self, number: int) -> Agent:
-        plan, eye, anew = self._plan, self._opened_eye(), self._anew(number)
+        plan, world_model, anew = self._plan, self._opened_world_model(), self._anew(number)
         env = DreamVectorEnv(
             plan.dreams,
             task=self._task,
-            vision=eye.vision,
-            memory=eye.memory,  # type: ignore[arg-type]  # there is one
+            vision=world_model.vision,
+            memory=world_model.memory,  # type: ignore[arg-type]  # there is one
             temperature=plan.temperature,
             dropout=plan.dropout,
-            max_episode_steps=plan.dream_decisions,
+            max_episode_steps=plan.dream_agent_steps,
             autoreset_mode=AutoresetMode.SAME_STEP,
         )
         return self._learn(
@@ -245,12 +247,12 @@ class _Loop:
         )
 
     def _drive(self) -> None:
-        plan, eye = self._plan, self._opened_eye()
+        plan, world_model = self._plan, self._opened_world_model()
         env = LatentVectorEnv(
             plan.real_envs,
             task=self._task,
-            vision=eye.vision,
-            memory=eye.memory,
+            vision=world_model.vision,
+            memory=world_model.memory,
             workers=self._workers,
             autoreset_mode=AutoresetMode.SAME_STEP,
         )
@@ -275,7 +277,9 @@ class _Loop:
         max_seconds: float | None,
         curve: bool = False,
     ) -> Agent:
-        eye = self._eye_entry(self._plan.rounds - 1 if curve else len(self._stores) - 1, folder)
+        world_model = self._world_model_ref(
+            self._plan.rounds - 1 if curve else len(self._stores) - 1, folder
+        )
         with (
             closing(env),
             PPOLearner(
@@ -283,16 +287,16 @@ class _Loop:
                 config,
                 path=folder / "learner",
                 seed=seed,
-                eye=eye,
+                world_model=world_model,
                 init=init if isinstance(init, SB3Agent) else None,
                 threads=1 if curve else None,  # of a small policy, beside worker processes
             ) as learner,
         ):
 
             def point(agent: Agent) -> dict[str, float]:
-                self._fine_tuning_frames = learner.steps * self._opened_eye().frame_skip
+                self._fine_tuning_frames = learner.steps * self._opened_world_model().frame_skip
                 score = self._evaluate(agent)
-                self._journal.add_point(
+                self._stage_log.add_point(
                     f"real game, {self._fine_tuning_frames} frames",
                     score,
                     frames=self._real_frames(),
@@ -306,7 +310,7 @@ class _Loop:
                 progress=self._progress,
             )
             if curve:
-                self._fine_tuning_frames = learner.steps * self._opened_eye().frame_skip
+                self._fine_tuning_frames = learner.steps * self._opened_world_model().frame_skip
             learner.save(folder / "driver", provenance=self._provenance())
             return learner.agent
 
@@ -321,37 +325,37 @@ class _Loop:
         promise = evaluate_dream(
             self._driver,
             episodes=100,
-            decisions=self._plan.dream_decisions,
+            agent_steps=self._plan.dream_agent_steps,
             temperature=self._plan.temperature,
             dropout=self._plan.dropout,
             seed=_CURVE_SEED,
-            eye=self._eye,
+            world_model=self._world_model,
         )
         score = self._evaluate(self._driver)
-        self._journal.add_point(label, score, promise=promise, frames=self._real_frames())
+        self._stage_log.add_point(label, score, promise=promise, frames=self._real_frames())
         promise.save(folder / "promise.json")
         score.save(folder / "score.json")
         self._console.print(
-            f"[bold]{label}[/]: {score}; a decision brings {score.per_decision:.2f} in the game "
-            f"where the dream promised {promise.per_decision:.2f}"
+            f"[bold]{label}[/]: {score}; a agent step brings {score.per_agent_step:.2f} in the game "
+            f"where the dream promised {promise.per_agent_step:.2f}"
         )
 
     def _evaluate(self, driver: Agent) -> EvaluationResult:
         """A point of the curve, in the redrawn game, which is as good and much faster."""
-        with self._journal.paused():
+        with self._stage_log.paused():
             return evaluate(
                 driver,
                 episodes=self._plan.score_episodes,
                 base=self._task.env_id,
                 seed=_CURVE_SEED,
-                eye=self._eye,
+                world_model=self._world_model,
                 workers=self._workers,
             )
 
     def _stage(self, name: str, work: Callable[[], None]) -> None:
-        if self._journal.seconds(name) is None:
+        if self._stage_log.seconds(name) is None:
             self._console.print(f"[bold]{name}[/]")
-        with self._journal.timed(name):
+        with self._stage_log.timed(name):
             work()
 
     def _anew(self, number: int) -> bool:
@@ -364,15 +368,15 @@ class _Loop:
     def _vision_path(self, number: int) -> Path:
         return self._folder(min(number, self._plan.vision_rounds - 1)) / "vision" / "artifact"
 
-    def _eye_entry(self, number: int, folder: Path) -> dict[str, Any]:
+    def _world_model_ref(self, number: int, folder: Path) -> dict[str, Any]:
         """Relative to the driver's folder, so that the run can be moved as a whole."""
         parts = self._vision_path(number), self._folder(number) / "memory" / "artifact"
         vision, memory = (os.path.relpath(part, folder / "driver") for part in parts)
-        return eye_entry(self._opened_eye(), vision=vision, memory=memory)
+        return eye_entry(self._opened_world_model(), vision=vision, memory=memory)
 
-    def _opened_eye(self) -> Eye:
-        assert self._eye is not None, "a round begins with a memory"
-        return self._eye
+    def _opened_world_model(self) -> WorldModel:
+        assert self._world_model is not None, "a round begins with a memory"
+        return self._world_model
 
     def _seed_of(self, *path: int | str) -> int:
         return integer_seed(self._seed, "train", *path)

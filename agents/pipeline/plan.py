@@ -9,7 +9,7 @@ from wmrl.agents.ppo.learner import PPOConfig
 from wmrl.memory.code_memory import CodeMemoryConfig
 from wmrl.memory.ensemble import CodeMemoryEnsembleConfig, MemoryEnsembleConfig
 from wmrl.memory.mdn_rnn import MDNRNNConfig
-from wmrl.memory.start_states import DreamStartsConfig
+from wmrl.memory.start_states import StartStatesConfig
 from wmrl.memory.training import MemoryTrainingConfig
 from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.vae import VAEConfig
@@ -27,15 +27,15 @@ class TrainingPlan:
         first_frames: base frames of random driving in the first round.
         round_frames: base frames that the dream-trained driver collects in each later round.
         noise: exploration noise of that driver, as in
-            :class:`~wmrl.agents.rollouts.exploration.NoisyBehaviour`.
+            :class:`~wmrl.agents.rollouts.exploration.NoisyAgent`.
         vision_rounds: rounds that (re)train the vision; later ones keep it, and the driver with it.
         vision: sizes and loss of the vision, a VAE or a VQ-VAE.
         vision_training: how it learns in the first round.
         vision_retraining: how it goes on in the later of its rounds.
-        memory: sizes and loss of a memory, an MDN-RNN or one in symbols, which needs a VQ-VAE.
+        memory: sizes and loss of a memory, an MDN-RNN or one with discrete latents, which needs a VQ-VAE.
         memory_training: how each memory learns when it starts anew.
         memory_retraining: how it goes on with more data under the same vision.
-        members: memories that dream as one.
+        num_members: memories that dream as one.
         pessimism: standard deviations between them that are taken off the reward.
         noise_floor: floor under their Gaussians' σ in the dream.
         temperature: τ of the dream.
@@ -44,7 +44,7 @@ class TrainingPlan:
         evolution: CMA-ES: how it searches, each time from where it was.
         trials: CMA-ES: how a controller is tried; the dream's own settings are this plan's.
         dreams: PPO: dreams that are stepped as one batch.
-        dream_decisions: decisions that a dream lasts.
+        dream_agent_steps: agent steps that a dream lasts.
         dream: PPO: how the driver learns when it starts anew.
         dream_seconds: for how long at most; None for no limit (the same for the next two).
         dream_again: how it goes on under the same vision.
@@ -67,7 +67,7 @@ class TrainingPlan:
     memory: MDNRNNConfig | CodeMemoryConfig = field(default_factory=MDNRNNConfig)
     memory_training: MemoryTrainingConfig = field(default_factory=MemoryTrainingConfig)
     memory_retraining: MemoryTrainingConfig = field(default_factory=MemoryTrainingConfig)
-    members: int = 2
+    num_members: int = 2
     pessimism: float = 1.0
     noise_floor: float = 0.0
     temperature: float = 1.0
@@ -76,7 +76,7 @@ class TrainingPlan:
     evolution: CMAESConfig = field(default_factory=CMAESConfig)
     trials: DreamFitnessConfig = field(default_factory=DreamFitnessConfig)
     dreams: int = 256
-    dream_decisions: int = 50
+    dream_agent_steps: int = 50
     dream: PPOConfig = field(default_factory=PPOConfig.dream)
     dream_seconds: float | None = None
     dream_again: PPOConfig = field(default_factory=PPOConfig.dream)
@@ -91,12 +91,14 @@ class TrainingPlan:
         for name in ("rounds", "first_frames", "round_frames", "vision_rounds"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        symbols = isinstance(self.memory, CodeMemoryConfig)
-        if symbols and not isinstance(self.vision, VQVAEConfig):
-            raise ValueError("vision: expected a VQVAEConfig with a memory in symbols, got a VAE's")
-        ensemble = CodeMemoryEnsembleConfig if symbols else MemoryEnsembleConfig
+        discrete = isinstance(self.memory, CodeMemoryConfig)
+        if discrete and not isinstance(self.vision, VQVAEConfig):
+            raise ValueError(
+                "vision: expected a VQVAEConfig with a memory with discrete latents, got a VAE's"
+            )
+        ensemble = CodeMemoryEnsembleConfig if discrete else MemoryEnsembleConfig
         ensemble(  # complains of what is wrong with them
-            members=self.members, pessimism=self.pessimism, noise_floor=self.noise_floor
+            num_members=self.num_members, pessimism=self.pessimism, noise_floor=self.noise_floor
         )
         if self.real_envs < 0:
             raise ValueError(f"real_envs: expected at least 0, got {self.real_envs}")
@@ -109,7 +111,9 @@ class TrainingPlan:
             )
 
     @classmethod
-    def for_hours(cls, hours: float, *, symbols: bool = False) -> Self:
+    def for_hours(
+        cls, hours: float, *, latents: Literal["continuous", "discrete"] = "continuous"
+    ) -> Self:
         """A plan that takes about ``hours`` on two cores, half of it in the real game.
 
         Every stage has its share of the time as a limit, and learns as much as fits into it; a
@@ -118,27 +122,31 @@ class TrainingPlan:
 
         Args:
             hours: time for everything.
-            symbols: see by a VQ-VAE and dream in its codes. Such a memory learns more slowly, and
-                has twice the time, which the real game has to give.
+            latents: ``"continuous"`` for a VAE and an MDN-RNN; ``"discrete"`` for a VQ-VAE and a
+                memory over its codes, which learns more slowly and gets twice the time, taken from
+                the real game's.
 
         Raises:
             ValueError: ``hours`` is not above 0.
         """
         if not hours > 0:
             raise ValueError(f"hours: expected above 0, got {hours}")
+        if latents not in ("continuous", "discrete"):
+            raise ValueError(f"latents: expected 'continuous' or 'discrete', got {latents!r}")
+        discrete = latents == "discrete"
         frames = min(hours, 4.0)  # more than a million a round is of no use
         collected = int((250_000 + 4 * 200_000) * frames)
-        starts = DreamStartsConfig(count=1024)
-        share = 2 if symbols else 1
-        make = MemoryTrainingConfig.symbols if symbols else MemoryTrainingConfig
-        memory = make(steps=100_000, max_seconds=share * 75 * hours, starts=starts)
+        starts = StartStatesConfig(count=1024)
+        share = 2 if discrete else 1
+        make = MemoryTrainingConfig.discrete if discrete else MemoryTrainingConfig
+        memory = make(steps=100_000, max_seconds=share * 75 * hours, start_states=starts)
         vision = TrainingConfig(steps=1_000_000, max_seconds=150 * hours)
         dream = PPOConfig.dream(steps=1_000_000_000, anneal_by="time")
         return cls(
             rounds=5,
-            vision=VQVAEConfig() if symbols else VAEConfig(),
-            memory=CodeMemoryConfig() if symbols else MDNRNNConfig(),
-            noise_floor=0.0 if symbols else 0.2,
+            vision=VQVAEConfig() if discrete else VAEConfig(),
+            memory=CodeMemoryConfig() if discrete else MDNRNNConfig(),
+            noise_floor=0.0 if discrete else 0.2,
             first_frames=int(250_000 * frames),
             round_frames=int(200_000 * frames),
             vision_training=vision,
@@ -154,5 +162,5 @@ class TrainingPlan:
             real=PPOConfig.real(steps=(_REAL_FRAMES - collected) // 4, anneal_by="time"),
             dream_seconds=150 * hours,
             dream_again_seconds=150 * hours,
-            real_seconds=(1040 if symbols else 1700) * hours,
+            real_seconds=(1040 if discrete else 1700) * hours,
         )

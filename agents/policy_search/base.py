@@ -30,7 +30,7 @@ class ControllerSearch(ABC):
         start: parameters ``(N,) float64`` that it begins with.
         path: the run's folder, which this object owns until :meth:`close`.
         seed: root of all that is random.
-        eye: kept with the agent (see :class:`~wmrl.agents.agent.Agent`).
+        world_model: kept with the agent (see :class:`~wmrl.agents.agent.Agent`).
 
     Attributes:
         seconds: time spent searching so far, over all sessions.
@@ -50,10 +50,10 @@ class ControllerSearch(ABC):
         *,
         path: str | Path,
         seed: int,
-        eye: Mapping[str, Any] | None,
+        world_model: Mapping[str, Any] | None,
     ) -> None:
         self.fitness, self._config = fitness, config
-        self.eye = dict(eye or {})
+        self.world_model = dict(world_model or {})
         self.seconds = 0.0
         self._seed = seed
         self._run = Run(
@@ -63,7 +63,7 @@ class ControllerSearch(ABC):
                 "config": asdict(config),
                 "fitness": fitness.describe(),
                 "seed": seed,
-                "eye": self.eye,
+                "world_model": self.world_model,
                 "init": sha256(start.tobytes()).hexdigest(),
             },
         )

@@ -21,7 +21,7 @@ class CMAConstants:
 
     Attributes:
         dimension: n.
-        population: λ.
+        population_size: λ.
         diagonal: keep variances only (sep-CMA-ES, Ros and Hansen 2008), for n in the thousands.
         weights: ``(λ,) float64`` w_i of the ranked candidates; the second half is negative.
         mu: μ, how many of them are positive.
@@ -32,7 +32,7 @@ class CMAConstants:
     """
 
     dimension: int
-    population: int
+    population_size: int
     diagonal: bool
     weights: np.ndarray
     mu: int
@@ -75,15 +75,15 @@ class CMAState(NamedTuple):
     generation: np.ndarray
 
 
-def cma_constants(dimension: int, population: int, *, diagonal: bool = False) -> CMAConstants:
+def cma_constants(dimension: int, population_size: int, *, diagonal: bool = False) -> CMAConstants:
     """The default strategy parameters.
 
     Args:
         dimension: n ≥ 1.
-        population: λ ≥ 4.
+        population_size: λ ≥ 4.
         diagonal: keep variances only.
     """
-    n, lam = dimension, population
+    n, lam = dimension, population_size
     raw = np.log((lam + 1) / 2) - np.log(np.arange(1, lam + 1))  # eq. 49
     mu = lam // 2
     mu_eff = raw[:mu].sum() ** 2 / (raw[:mu] ** 2).sum()  # eq. 8
@@ -103,7 +103,7 @@ def cma_constants(dimension: int, population: int, *, diagonal: bool = False) ->
     c_sigma = (mu_eff + 2) / (n + mu_eff + 5)  # eq. 55
     return CMAConstants(
         dimension=n,
-        population=lam,
+        population_size=lam,
         diagonal=diagonal,
         weights=np.where(raw >= 0, raw / gains, negative * raw / losses),  # eq. 53
         mu=mu,
@@ -136,7 +136,7 @@ def cma_sample(
     state: CMAState, constants: CMAConstants, generator: np.random.Generator
 ) -> np.ndarray:
     """Draws candidates ``(λ, n) float64`` from N(m, σ²C) (eqs. 38–40)."""
-    z = generator.standard_normal((constants.population, constants.dimension))
+    z = generator.standard_normal((constants.population_size, constants.dimension))
     y = z * state.scales
     if not constants.diagonal:
         y = y @ state.basis.T
@@ -224,7 +224,7 @@ def _decompose(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 class CMASearch:
-    """Maximises a function of n numbers (https://arxiv.org/abs/1604.00772), without a run's folder.
+    """Maximizes a function of n numbers (https://arxiv.org/abs/1604.00772), without a run's folder.
 
     For short searches that are made anew if they are interrupted; :class:`~wmrl.agents.CMAES` keeps
     its state. Generations are functions of the seed and their number.
@@ -232,18 +232,18 @@ class CMASearch:
     Args:
         mean: ``(n,)``, where it begins.
         sigma: σ₀, the first step size.
-        population: λ, candidates a generation; 4 + ⌊3 ln n⌋ if None, the tutorial's default.
+        population_size: λ, candidates a generation; 4 + ⌊3 ln n⌋ if None, the tutorial's default.
         seed: root of all that is random.
 
     Attributes:
-        population: λ.
+        population_size: λ.
 
     Raises:
         ValueError: an argument is not as described.
     """
 
     def __init__(
-        self, mean: np.ndarray, *, sigma: float, population: int | None = None, seed: int = 0
+        self, mean: np.ndarray, *, sigma: float, population_size: int | None = None, seed: int = 0
     ) -> None:
         mean = np.asarray(mean, np.float64)
         if mean.ndim != 1 or not mean.size or not np.isfinite(mean).all():
@@ -251,10 +251,10 @@ class CMASearch:
         if not 0.0 < sigma < math.inf:
             raise ValueError(f"sigma: expected a finite number above 0, got {sigma}")
         default = 4 + math.floor(3 * math.log(len(mean)))  # Table 1
-        self.population = default if population is None else population
-        if self.population < 4:
-            raise ValueError(f"population: expected at least 4, got {self.population}")
-        self._constants = cma_constants(len(mean), self.population)
+        self.population_size = default if population_size is None else population_size
+        if self.population_size < 4:
+            raise ValueError(f"population_size: expected at least 4, got {self.population_size}")
+        self._constants = cma_constants(len(mean), self.population_size)
         self._state = cma_start(mean, sigma)
         self._seed = seed
         self._asked: np.ndarray | None = None
@@ -284,7 +284,7 @@ class CMASearch:
         """
         if self._asked is None:
             raise RuntimeError("tell: expected candidates that were asked for; call ask() first")
-        values = checked_values(values, self.population)
+        values = checked_values(values, self.population_size)
         order = np.argsort(-values, kind="stable")
         self._state = cma_update(self._state, self._asked, order, self._constants)
         self._asked = None

@@ -31,7 +31,7 @@ class CMAESConfig:
 
     Attributes:
         generations: how many in all.
-        population: λ, candidates a generation (64 in the paper).
+        population_size: λ, candidates a generation (64 in the paper).
         sigma: σ₀, the first step size.
         covariance: ``"full"``; ``"diagonal"`` keeps variances only, which is the way above some
             thousand parameters.
@@ -42,14 +42,14 @@ class CMAESConfig:
     """
 
     generations: int = 300
-    population: int = 32
+    population_size: int = 32
     sigma: float = 0.1
     covariance: Literal["full", "diagonal"] = "full"
     not_finite: Literal["worst", "raise"] = "worst"
     checkpoint_every: int = 5
 
     def __post_init__(self) -> None:
-        for name, least in (("generations", 1), ("population", 4), ("checkpoint_every", 1)):
+        for name, least in (("generations", 1), ("population_size", 4), ("checkpoint_every", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
         if not self.sigma > 0:
@@ -70,12 +70,12 @@ class CMAES(ControllerSearch):
     seed and the generation's number, so a run that was killed goes on to the same bits.
 
     Args:
-        fitness: what to maximise.
+        fitness: what to maximize.
         config: how to search.
         path: the run's folder, which this object owns until :meth:`close`.
         seed: root of all that is random.
         init: where to start: an agent, or parameters ``(N,)``; zeros if None.
-        eye: kept with the agent (see :class:`~wmrl.agents.agent.Agent`).
+        world_model: kept with the agent (see :class:`~wmrl.agents.agent.Agent`).
 
     Attributes:
         state: the search distribution.
@@ -97,7 +97,7 @@ class CMAES(ControllerSearch):
         path: str | Path,
         seed: int = 0,
         init: ControllerAgent | np.ndarray | None = None,
-        eye: Mapping[str, Any] | None = None,
+        world_model: Mapping[str, Any] | None = None,
     ) -> None:
         self.config = config or CMAESConfig()
         size = fitness.controller.parameter_count
@@ -108,9 +108,9 @@ class CMAES(ControllerSearch):
                 "use covariance='diagonal' or a smaller controller"
             )
         start = initial_mean(fitness, init)
-        self._constants = cma_constants(size, self.config.population, diagonal=diagonal)
+        self._constants = cma_constants(size, self.config.population_size, diagonal=diagonal)
         self.state = cma_start(start, self.config.sigma, diagonal=diagonal)
-        super().__init__(fitness, self.config, start, path=path, seed=seed, eye=eye)
+        super().__init__(fitness, self.config, start, path=path, seed=seed, world_model=world_model)
 
     @property
     def generation(self) -> int:
@@ -120,7 +120,9 @@ class CMAES(ControllerSearch):
     @property
     def agent(self) -> ControllerAgent:
         """The mean of the search distribution, as an agent."""
-        return ControllerAgent(self.fitness.controller, self.state.mean, eye=self.eye)
+        return ControllerAgent(
+            self.fitness.controller, self.state.mean, world_model=self.world_model
+        )
 
     @classmethod
     def load(
@@ -134,7 +136,7 @@ class CMAES(ControllerSearch):
     ) -> Self:
         """A new search from a saved agent; an interrupted one is resumed by making it again."""
         init = ControllerAgent.load(name_or_path)
-        return cls(fitness, config, path=path, seed=seed, init=init, eye=init.eye)
+        return cls(fitness, config, path=path, seed=seed, init=init, world_model=init.world_model)
 
     def _generate(self) -> dict[str, float]:
         """One generation; returns its metrics."""

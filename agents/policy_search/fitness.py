@@ -1,4 +1,4 @@
-"""Fitness: what evolution maximises, as pure functions of parameters and a seed."""
+"""Fitness: what evolution maximizes, as pure functions of parameters and a seed."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,12 +18,14 @@ from wmrl.agents.controller import (
 from wmrl.agents.rollouts.episodes import run_episodes
 from wmrl.agents.seeds import training_seed
 from wmrl.core.seeding import torch_generator
-from wmrl.dream import DreamState, dream_observation, dream_start, dream_step
+from wmrl.dream import DreamState, dream_observation, dream_reset, dream_step
 from wmrl.envs.latent.vector import LatentVectorEnv
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 
 _SATURATED = 0.95
-_LOOK_EVERY = 50  # decisions between looks whether any dream still runs: each look waits for a GPU
+_LOOK_EVERY = (
+    50  # agent steps between looks whether any dream still runs: each look waits for a GPU
+)
 
 
 class Rollouts(NamedTuple):
@@ -64,21 +66,21 @@ class DreamFitnessConfig:
     """How controllers are tried in dreams.
 
     Attributes:
-        rollouts: R, dreams for each controller.
-        decisions: most decisions of a dream.
+        num_rollouts: R, dreams for each controller.
+        agent_steps: most agent steps of a dream.
         temperature: τ of the dream.
         dropout: keep the memory's dropout on.
         action_noise: standard deviation of Gaussian noise on the outputs in [−1, 1]. Without it
             a deterministic controller finds and exploits what the dream gets wrong.
-        saturation_penalty: what a decision costs if all its outputs are beyond ±0.95 (and in
+        saturation_penalty: what a agent step costs if all its outputs are beyond ±0.95 (and in
             proportion if some are).
-        reward_limit: rewards of a decision beyond it count as it; None for no limit. Where the
+        reward_limit: rewards of a agent step beyond it count as it; None for no limit. Where the
             dream promises more than the game can give, it is wrong.
         max_batch: dreams that run at once, which bounds the memory that is used.
     """
 
-    rollouts: int = 16
-    decisions: int = 60
+    num_rollouts: int = 16
+    agent_steps: int = 60
     temperature: float = 1.0
     dropout: bool = False
     action_noise: float = 0.0
@@ -87,7 +89,7 @@ class DreamFitnessConfig:
     max_batch: int = 1024
 
     def __post_init__(self) -> None:
-        for name in ("rollouts", "decisions", "max_batch"):
+        for name in ("num_rollouts", "agent_steps", "max_batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if not self.temperature > 0:
@@ -104,9 +106,9 @@ class DreamFitness:
     what they do rather than by where they woke up.
 
     Args:
-        eye: vision and memory; the dreams run where they are.
+        world_model: vision and memory; the dreams run where they are.
         config: how controllers are tried.
-        hidden_sizes: of the controllers' hidden layers.
+        hidden_dims: of the controllers' hidden layers.
 
     Raises:
         ValueError: the eye has no memory, or a batch is too small for one controller's rollouts.
@@ -114,21 +116,23 @@ class DreamFitness:
 
     def __init__(
         self,
-        eye: Eye,
+        world_model: WorldModel,
         config: DreamFitnessConfig | None = None,
         *,
-        hidden_sizes: tuple[int, ...] = (),
+        hidden_dims: tuple[int, ...] = (),
     ) -> None:
-        if eye.memory is None:
-            raise ValueError("eye: expected one with a memory to dream with, got one without")
-        self.eye, self.config = eye, config or DreamFitnessConfig()
-        if self.config.rollouts > self.config.max_batch:
+        if world_model.memory is None:
             raise ValueError(
-                f"max_batch: expected at least rollouts ({self.config.rollouts}), "
+                "world_model: expected one with a memory to dream with, got one without"
+            )
+        self.world_model, self.config = world_model, config or DreamFitnessConfig()
+        if self.config.num_rollouts > self.config.max_batch:
+            raise ValueError(
+                f"max_batch: expected at least rollouts ({self.config.num_rollouts}), "
                 f"got {self.config.max_batch}"
             )
-        self.memory = eye.memory
-        self.controller = _controller(eye, hidden_sizes)
+        self.memory = world_model.memory
+        self.controller = _controller(world_model, hidden_dims)
 
     def describe(self) -> dict[str, Any]:
         """See :class:`Fitness`."""
@@ -147,7 +151,7 @@ class DreamFitness:
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
         """See :class:`Fitness`."""
         weights = torch.from_numpy(np.asarray(parameters, np.float32)).to(self.memory.device)
-        at_once = self.config.max_batch // self.config.rollouts
+        at_once = self.config.max_batch // self.config.num_rollouts
         chunks = [
             self._rollouts(chunk, seed, index)
             for index, chunk in enumerate(torch.split(weights, at_once))
@@ -161,13 +165,13 @@ class DreamFitness:
         device = memory.device
         generator = torch_generator(seed, "dream", chunk, device=device)
         state = self._starts(count, seed)
-        score = torch.zeros(count, config.rollouts, device=device)
-        alive = torch.ones(count * config.rollouts, device=device)
+        score = torch.zeros(count, config.num_rollouts, device=device)
+        alive = torch.ones(count * config.num_rollouts, device=device)
         lived = torch.zeros_like(alive)
-        actions = torch.zeros(len(alive), memory.action_size, device=device)
+        actions = torch.zeros(len(alive), memory.action_dim, device=device)
         magnitudes = torch.zeros_like(actions)
-        for step in range(config.decisions):
-            seen = dream_observation(memory, state).view(count, config.rollouts, -1)
+        for step in range(config.agent_steps):
+            seen = dream_observation(memory, state).view(count, config.num_rollouts, -1)
             outputs = batched_outputs(weights, seen, config=self.controller)  # (C, R, A)
             cost = self._cost(outputs)
             if config.action_noise > 0:
@@ -198,7 +202,7 @@ class DreamFitness:
     def _starts(self, count: int, seed: int) -> DreamState:
         """R starts, repeated for each of ``count`` controllers: rows in the controllers' order."""
         generator = torch_generator(seed, "starts", device=self.memory.device)
-        state = dream_start(self.memory, count=self.config.rollouts, generator=generator)
+        state = dream_reset(self.memory, count=self.config.num_rollouts, generator=generator)
         return DreamState(
             state.latent.repeat(count, 1),
             tuple(part.repeat(count, *[1] * (part.ndim - 1)) for part in state.memory),
@@ -216,17 +220,17 @@ class RealFitnessConfig:
     """How controllers are tried in the real game.
 
     Attributes:
-        rollouts: R, episodes for each controller, on the same seeds for all of them.
-        decisions: most decisions of an episode; the task's limit if None.
+        num_rollouts: R, episodes for each controller, on the same seeds for all of them.
+        agent_steps: most agent steps of an episode; the task's limit if None.
         num_envs: games at once. It is part of the result, workers are not.
     """
 
-    rollouts: int = 4
-    decisions: int | None = None
+    num_rollouts: int = 4
+    agent_steps: int | None = None
     num_envs: int = 16
 
     def __post_init__(self) -> None:
-        for name in ("rollouts", "num_envs"):
+        for name in ("num_rollouts", "num_envs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
 
@@ -235,32 +239,32 @@ class RealFitness:
     """Returns in the real game, over worker processes; close it when done.
 
     Args:
-        eye: what the controllers look through.
+        world_model: what the controllers look through.
         config: how they are tried.
-        hidden_sizes: of the controllers' hidden layers.
+        hidden_dims: of the controllers' hidden layers.
         base: id of the environment; the task's own if None.
         workers: processes that play; one a core if None. Scores are the same for any number.
     """
 
     def __init__(
         self,
-        eye: Eye,
+        world_model: WorldModel,
         config: RealFitnessConfig | None = None,
         *,
-        hidden_sizes: tuple[int, ...] = (),
+        hidden_dims: tuple[int, ...] = (),
         base: str | None = None,
         workers: int | None = None,
     ) -> None:
-        self.eye, self.config, self._base = eye, config or RealFitnessConfig(), base
-        self.controller = _controller(eye, hidden_sizes)
+        self.world_model, self.config, self._base = world_model, config or RealFitnessConfig(), base
+        self.controller = _controller(world_model, hidden_dims)
         self._env = LatentVectorEnv(
             self.config.num_envs,
-            task=eye.task,
-            vision=eye.vision,
-            memory=eye.memory,
+            task=world_model.task,
+            vision=world_model.vision,
+            memory=world_model.memory,
             base=base,
-            frame_skip=eye.frame_skip,
-            max_episode_steps=self.config.decisions,
+            frame_skip=world_model.frame_skip,
+            max_episode_steps=self.config.agent_steps,
             workers=workers,
             autoreset_mode=AutoresetMode.DISABLED,
         )
@@ -271,10 +275,12 @@ class RealFitness:
             "class": "RealFitness",
             "config": asdict(self.config),
             "controller": asdict(self.controller),
-            "base": self._base or self.eye.task.env_id,
-            "frame_skip": self.eye.frame_skip,
-            "vision": self.eye.vision.digest,
-            "memory": self.eye.memory.digest if self.eye.memory is not None else None,
+            "base": self._base or self.world_model.task.env_id,
+            "frame_skip": self.world_model.frame_skip,
+            "vision": self.world_model.vision.digest,
+            "memory": self.world_model.memory.digest
+            if self.world_model.memory is not None
+            else None,
         }
 
     def __call__(self, parameters: np.ndarray, seed: int) -> np.ndarray:
@@ -284,7 +290,7 @@ class RealFitness:
     @torch.inference_mode()
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
         """See :class:`Fitness`."""
-        rollouts = self.config.rollouts
+        rollouts = self.config.num_rollouts
         weights = torch.from_numpy(np.asarray(parameters, np.float32))
         seeds = [training_seed(seed, "real", rollout) for rollout in range(rollouts)]
 
@@ -312,6 +318,8 @@ class RealFitness:
         self.close()
 
 
-def _controller(eye: Eye, hidden_sizes: tuple[int, ...]) -> ControllerConfig:
-    options: Mapping[str, Any] = {"hidden_sizes": hidden_sizes}
-    return ControllerConfig.for_spaces(eye.observation_space, eye.action_space, **options)
+def _controller(world_model: WorldModel, hidden_dims: tuple[int, ...]) -> ControllerConfig:
+    options: Mapping[str, Any] = {"hidden_dims": hidden_dims}
+    return ControllerConfig.for_spaces(
+        world_model.observation_space, world_model.action_space, **options
+    )

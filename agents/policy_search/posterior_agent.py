@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig, check_sizes
-from wmrl.agents.world_model_ref import located_eye
+from wmrl.agents.world_model_ref import located_world_model
 from wmrl.core.config import build_config
 from wmrl.core.seeding import numpy_generator
 from wmrl.storage.artifact import Artifact, ArtifactError, save_artifact
@@ -23,7 +23,7 @@ class PosteriorAgent(ControllerAgent):
         parameters: μ, ``(N,)``; what :meth:`predict` acts by.
         std: σ, ``(N,)``.
         directions: W, ``(N, R)``; none if the parameters are independent.
-        eye: see :class:`~wmrl.agents.agent.Agent`.
+        world_model: see :class:`~wmrl.agents.agent.Agent`.
 
     Raises:
         ValueError: a shape does not fit, or a standard deviation is not above 0.
@@ -38,9 +38,9 @@ class PosteriorAgent(ControllerAgent):
         std: np.ndarray,
         directions: np.ndarray | None = None,
         *,
-        eye: Mapping[str, Any] | None = None,
+        world_model: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(config, parameters, eye=eye)
+        super().__init__(config, parameters, world_model=world_model)
         size = config.parameter_count
         self.std = np.asarray(std, np.float32).copy()
         if directions is None:
@@ -68,7 +68,9 @@ class PosteriorAgent(ControllerAgent):
         generator = numpy_generator(seed, "posterior-sample")
         own = self.std * generator.standard_normal(len(self.std))
         shared = self.directions @ generator.standard_normal(self.directions.shape[1])
-        return ControllerAgent(self.config, self.parameters + scale * (own + shared), eye=self.eye)
+        return ControllerAgent(
+            self.config, self.parameters + scale * (own + shared), world_model=self.world_model
+        )
 
     def save(
         self,
@@ -83,7 +85,7 @@ class PosteriorAgent(ControllerAgent):
             path,
             kind="agent",
             class_name=self.class_name,
-            config={"controller": asdict(self.config), "eye": dict(self.eye)},
+            config={"controller": asdict(self.config), "world_model": dict(self.world_model)},
             tensors={name: torch.from_numpy(value) for name, value in arrays.items()},
             provenance=provenance,
             card=card,
@@ -102,6 +104,6 @@ class PosteriorAgent(ControllerAgent):
         try:
             check_sizes(artifact.config["controller"], len(arrays["parameters"]))
             config = build_config(ControllerConfig, artifact.config["controller"])
-            return cls(config, **arrays, eye=located_eye(artifact))
+            return cls(config, **arrays, world_model=located_world_model(artifact))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(f"{artifact.path}: not a posterior's artifact ({error})") from error

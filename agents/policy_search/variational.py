@@ -31,15 +31,15 @@ class VariationalSearchConfig:
 
     Attributes:
         generations: how many in all.
-        population: P, controllers that are drawn and tried in each.
+        population_size: P, controllers that are drawn and tried in each.
         rank: directions in which parameters may be correlated; 0 for independent parameters.
         std: standard deviations at the start.
         prior_std: s of the prior N(0, s²) on each parameter.
-        temperature: α at the start, in units of the returns (or of what replaces them). A nat of
+        alpha: α at the start, in units of the returns (or of what replaces them). A nat of
             divergence from the prior is worth so much return, and N parameters that begin at a
             tenth of the prior's standard deviation have 1.8 N nats.
-        final_temperature: α at the end, to which it falls geometrically; that of the start if None.
-        returns: ``"raw"``; ``"standardised"`` within each generation, or their ``"ranks"``, spread
+        alpha_final: α at the end, to which it falls geometrically; that of the start if None.
+        returns: ``"raw"``; ``"standardized"`` within each generation, or their ``"ranks"``, spread
             evenly with a variance of 1. These two change the objective: the posterior is that of no
             fixed log joint.
         learning_rate: of the mean, in natural gradient steps.
@@ -52,13 +52,13 @@ class VariationalSearchConfig:
     """
 
     generations: int = 300
-    population: int = 64
+    population_size: int = 64
     rank: int = 0
     std: float = 0.1
     prior_std: float = 1.0
-    temperature: float = 0.1
-    final_temperature: float | None = None
-    returns: Literal["raw", "standardised", "ranks"] = "raw"
+    alpha: float = 0.1
+    alpha_final: float | None = None
+    returns: Literal["raw", "standardized", "ranks"] = "raw"
     learning_rate: float = 1.0
     std_learning_rate: float | None = None
     not_finite: Literal["worst", "raise"] = "worst"
@@ -67,14 +67,14 @@ class VariationalSearchConfig:
     def __post_init__(self) -> None:
         for name, least in (
             ("generations", 1),
-            ("population", 4),
+            ("population_size", 4),
             ("rank", 0),
             ("checkpoint_every", 1),
         ):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
-        positive = ("std", "prior_std", "temperature", "learning_rate")
-        optional = ("final_temperature", "std_learning_rate")
+        positive = ("std", "prior_std", "alpha", "learning_rate")
+        optional = ("alpha_final", "std_learning_rate")
         for name in (*positive, *optional):
             value = getattr(self, name)
             if value is None and name in optional:
@@ -82,17 +82,17 @@ class VariationalSearchConfig:
             if not 0.0 < value < math.inf:
                 raise ValueError(f"{name}: expected a finite number above 0, got {value}")
         for name, known in (
-            ("returns", ("raw", "standardised", "ranks")),
+            ("returns", ("raw", "standardized", "ranks")),
             ("not_finite", ("worst", "raise")),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
 
-    def temperature_at(self, generation: int) -> float:
+    def alpha_at(self, generation: int) -> float:
         """α of a generation, which counts from 0."""
-        last = self.temperature if self.final_temperature is None else self.final_temperature
+        last = self.alpha if self.alpha_final is None else self.alpha_final
         share = generation / max(1, self.generations - 1)
-        return float(self.temperature * (last / self.temperature) ** share)
+        return float(self.alpha * (last / self.alpha) ** share)
 
 
 class VariationalSearch(ControllerSearch):
@@ -117,7 +117,7 @@ class VariationalSearch(ControllerSearch):
         path: the run's folder, which this object owns until :meth:`close`.
         seed: root of all that is random.
         init: where the mean starts: an agent, or parameters ``(N,)``; zeros if None.
-        eye: kept with the agent (see :class:`~wmrl.agents.agent.Agent`).
+        world_model: kept with the agent (see :class:`~wmrl.agents.agent.Agent`).
 
     Attributes:
         posterior: q, of float64 parameters.
@@ -139,13 +139,13 @@ class VariationalSearch(ControllerSearch):
         path: str | Path,
         seed: int = 0,
         init: ControllerAgent | np.ndarray | None = None,
-        eye: Mapping[str, Any] | None = None,
+        world_model: Mapping[str, Any] | None = None,
     ) -> None:
         self.config = config or VariationalSearchConfig()
         self._done = 0
         start = initial_mean(fitness, init)
         self.posterior = make_posterior(start, self.config, seed=seed)
-        super().__init__(fitness, self.config, start, path=path, seed=seed, eye=eye)
+        super().__init__(fitness, self.config, start, path=path, seed=seed, world_model=world_model)
 
     @property
     def generation(self) -> int:
@@ -163,7 +163,7 @@ class VariationalSearch(ControllerSearch):
             arrays["loc"],
             std,
             arrays.get("directions"),
-            eye=self.eye,
+            world_model=self.world_model,
         )
 
     @classmethod
@@ -179,21 +179,21 @@ class VariationalSearch(ControllerSearch):
         """A new search from a saved mean; an interrupted one is resumed by making it again."""
         init = PosteriorAgent.load(name_or_path)
         start = init.parameters.astype(np.float64)
-        return cls(fitness, config, path=path, seed=seed, init=start, eye=init.eye)
+        return cls(fitness, config, path=path, seed=seed, init=start, world_model=init.world_model)
 
     def _generate(self) -> dict[str, float]:
         """One generation; returns its metrics."""
         config, generation = self.config, self.generation
         generator = torch_generator(self._seed, "variational", generation)
         with torch.no_grad():
-            drawn = self.posterior.draw(config.population, generator)
+            drawn = self.posterior.draw(config.population_size, generator)
         seed = training_seed(self._seed, "variational", generation, "fitness")
         returns, finite = self._returns(drawn.numpy(), seed)
-        alpha = config.temperature_at(generation)
+        alpha = config.alpha_at(generation)
         kept = np.where(finite, returns, returns[finite].min())
         utilities = torch.from_numpy(transformed(kept, config.returns) / alpha)
         step = natural_step(self.posterior, drawn, utilities, prior_std=config.prior_std)
-        longest = math.sqrt(drawn.shape[1] / config.population)
+        longest = math.sqrt(drawn.shape[1] / config.population_size)
         spread = float(utilities.std(correction=0))
         self._move(step, longest=longest, share=1.0 / max(1.0, spread))
         self._done += 1
@@ -261,7 +261,7 @@ def make_posterior(mean: np.ndarray, config: VariationalSearchConfig, *, seed: i
 
 
 def transformed(returns: np.ndarray, kind: str) -> np.ndarray:
-    """Returns ``(P,)`` as they are, standardised, or their ranks with a variance of 1.
+    """Returns ``(P,)`` as they are, standardized, or their ranks with a variance of 1.
 
     Equal returns have equal ranks; where all are the same, so are the results, which are 0.
     """
@@ -270,9 +270,9 @@ def transformed(returns: np.ndarray, kind: str) -> np.ndarray:
     values = returns
     if kind == "ranks":
         values = rankdata(returns)
-    centred: np.ndarray = values - values.mean()
-    spread = centred.std()
-    return centred / spread if spread > 0 else np.zeros_like(centred)
+    centered: np.ndarray = values - values.mean()
+    spread = centered.std()
+    return centered / spread if spread > 0 else np.zeros_like(centered)
 
 
 def prior_divergence(posterior: Factor, prior_std: float) -> Tensor:

@@ -69,7 +69,7 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         return self._capture.values
 
     def training_tensors(self) -> dict[str, Tensor]:
-        """All that learning goes on from, but for counters: the policy and its optimiser."""
+        """All that learning goes on from, but for counters: the policy and its optimizer."""
         tensors = {f"policy.{name}": t for name, t in self.policy.state_dict().items()}
         for index, values in self.policy.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}

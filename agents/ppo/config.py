@@ -14,11 +14,11 @@ class PPOConfig:
     """How PPO learns; :meth:`dream` and :meth:`real` are the recipes for CarRacing.
 
     Attributes:
-        steps: decisions to learn from in all, over all environments.
-        rollout_steps: T, decisions of every environment between updates.
+        steps: agent steps to learn from in all, over all environments.
+        rollout_steps: T, agent steps of every environment between updates.
         chunk_rollouts: rollouts between checkpoints; environments are reset after each chunk.
-        epochs: passes over a rollout.
-        minibatch: decisions in a gradient step.
+        n_epochs: passes over a rollout.
+        batch_size: agent steps in a gradient step.
         learning_rate: Adam's at the start.
         learning_rate_final: and at the end, linear in between.
         log_std: logarithm of the action noise's standard deviation at the start; None to keep a
@@ -28,27 +28,27 @@ class PPOConfig:
         log_std_share: see there.
         anneal_by: what counts as the end: ``"steps"``, or ``"time"`` for whichever of steps and
             time limit is nearer its end. By time, no two runs are alike.
-        gamma: discount γ of a decision.
-        gae_lambda: λ of generalised advantage estimation.
+        gamma: discount γ of a agent step.
+        gae_lambda: λ of generalized advantage estimation.
         clip_range: ε of the clipped objective.
-        entropy: weight of the entropy bonus.
-        value: weight of the value loss.
+        ent_coef: weight of the entropy bonus.
+        vf_coef: weight of the value loss.
         max_grad_norm: gradients are clipped to it.
         target_kl: stop the passes over a rollout beyond this divergence; None not to.
         reward_scale: what rewards are multiplied by.
         critic_rollouts: first rollouts from which only the value network learns. A value learned
             in a dream is off in the real game, and would lead a good policy astray until it fits.
         stagger: in a chunk, cut each environment's first episode at a random one of so many
-            decisions, so that episodes do not all start at once; 0 not to.
-        hidden_sizes: widths of the policy's and of the value's network.
+            agent steps, so that episodes do not all start at once; 0 not to.
+        hidden_dims: widths of the policy's and of the value's network.
         activation: ``"tanh"``, ``"relu"`` or ``"elu"``.
     """
 
     steps: int = 1_000_000
     rollout_steps: int = 32
     chunk_rollouts: int = 16
-    epochs: int = 4
-    minibatch: int = 1024
+    n_epochs: int = 4
+    batch_size: int = 1024
     learning_rate: float = 3e-4
     learning_rate_final: float = 3e-4
     log_std: float | None = None
@@ -58,29 +58,29 @@ class PPOConfig:
     gamma: float = 0.99
     gae_lambda: float = 0.95
     clip_range: float = 0.2
-    entropy: float = 0.0
-    value: float = 0.5
+    ent_coef: float = 0.0
+    vf_coef: float = 0.5
     max_grad_norm: float = 0.5
     target_kl: float | None = None
     reward_scale: float = 0.05
     critic_rollouts: int = 0
     stagger: int = 0
-    hidden_sizes: tuple[int, ...] = (64, 64)
+    hidden_dims: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))  # JSON gives lists
-        for name in ("steps", "rollout_steps", "chunk_rollouts", "epochs"):
+        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))  # JSON gives lists
+        for name in ("steps", "rollout_steps", "chunk_rollouts", "n_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.minibatch < 2:
-            raise ValueError(f"minibatch: expected at least 2, got {self.minibatch}")
+        if self.batch_size < 2:
+            raise ValueError(f"batch_size: expected at least 2, got {self.batch_size}")
         for name in ("learning_rate", "reward_scale", "clip_range", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
         if not 0 < self.log_std_share <= 1:
             raise ValueError(f"log_std_share: expected above 0 to 1, got {self.log_std_share}")
-        for name in ("learning_rate_final", "entropy", "value", "stagger", "critic_rollouts"):
+        for name in ("learning_rate_final", "ent_coef", "vf_coef", "stagger", "critic_rollouts"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
         for name in ("gamma", "gae_lambda"):
@@ -97,8 +97,8 @@ class PPOConfig:
 
     @classmethod
     def dream(cls, **options: Any) -> Self:
-        """For 256 dreams of 60 decisions each."""
-        recipe: dict[str, Any] = {"steps": 2_000_000, "entropy": 0.003, "log_std": -0.5}
+        """For 256 dreams of 60 agent steps each."""
+        recipe: dict[str, Any] = {"steps": 2_000_000, "ent_coef": 0.003, "log_std": -0.5}
         return cls(**recipe | options)
 
     @classmethod
@@ -108,8 +108,8 @@ class PPOConfig:
             "steps": 350_000,
             "rollout_steps": 64,
             "chunk_rollouts": 40,
-            "epochs": 8,
-            "minibatch": 256,
+            "n_epochs": 8,
+            "batch_size": 256,
             "learning_rate": 2e-4,
             "learning_rate_final": 2e-5,
             "log_std": -1.6,

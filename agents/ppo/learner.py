@@ -1,4 +1,4 @@
-"""PPOLearner: proximal policy optimisation in a dream or in the real game, killed and resumed."""
+"""PPOLearner: proximal policy optimization in a dream or in the real game, killed and resumed."""
 
 import hashlib
 import time
@@ -34,7 +34,7 @@ _CHECKPOINT = "ppo"
 class PPOLearner:
     """Trains a policy with PPO (https://arxiv.org/abs/1707.06347), a chunk at a time.
 
-    A chunk of rollouts is a pure function of the checkpoint before it (policy, optimiser,
+    A chunk of rollouts is a pure function of the checkpoint before it (policy, optimizer,
     position) and of the chunk's own seed: environments are reset, and every generator is seeded
     from it. So a run that was killed goes on from its last checkpoint to the same bits as one
     that was not.
@@ -44,7 +44,7 @@ class PPOLearner:
         config: how to learn.
         path: the run's folder, which this object owns until :meth:`close`.
         seed: root of all that is random.
-        eye: kept with the agent (see :class:`~wmrl.agents.agent.Agent`).
+        world_model: kept with the agent (see :class:`~wmrl.agents.agent.Agent`).
         init: an agent to start from, of the same architecture.
         device: where the policy learns; small ones are fastest on the CPU.
         threads: of torch while learning, as they are if None. One is fastest where worker
@@ -52,7 +52,7 @@ class PPOLearner:
 
     Attributes:
         agent: the policy as an agent; it goes on learning with this object.
-        steps: decisions learned from so far.
+        steps: agent steps learned from so far.
         seconds: time spent learning so far, over all sessions.
 
     Raises:
@@ -67,7 +67,7 @@ class PPOLearner:
         *,
         path: str | Path,
         seed: int = 0,
-        eye: Mapping[str, Any] | None = None,
+        world_model: Mapping[str, Any] | None = None,
         init: Agent | None = None,
         device: str | torch.device = "cpu",
         threads: int | None = None,
@@ -79,7 +79,7 @@ class PPOLearner:
         self._chunk, self._fraction = 0, 0.0
         self._seed = seed
         self._model = self._build(device)
-        self.agent = SB3Agent.from_model(self._model, eye=eye)
+        self.agent = SB3Agent.from_model(self._model, world_model=world_model)
         start = None if init is None else _warm_start(self._model.policy, init)
         if config.log_std is not None:
             self._model.policy.log_std.data.fill_(config.log_std)
@@ -90,7 +90,7 @@ class PPOLearner:
                 "config": asdict(config),
                 "seed": seed,
                 "num_envs": self.env.num_envs,
-                "eye": dict(eye or {}),
+                "world_model": dict(world_model or {}),
                 "init": start,
             },
         )
@@ -181,18 +181,18 @@ class PPOLearner:
                     config.learning_rate, config.learning_rate_final, self._fraction
                 ),
                 n_steps=config.rollout_steps,
-                batch_size=min(config.minibatch, config.rollout_steps * self.env.num_envs),
-                n_epochs=config.epochs,
+                batch_size=min(config.batch_size, config.rollout_steps * self.env.num_envs),
+                n_epochs=config.n_epochs,
                 gamma=config.gamma,
                 gae_lambda=config.gae_lambda,
                 clip_range=config.clip_range,
-                ent_coef=config.entropy,
-                vf_coef=config.value,
+                ent_coef=config.ent_coef,
+                vf_coef=config.vf_coef,
                 max_grad_norm=config.max_grad_norm,
                 target_kl=config.target_kl,
                 reward_scale=config.reward_scale,
                 policy_kwargs={
-                    "net_arch": list(config.hidden_sizes),
+                    "net_arch": list(config.hidden_dims),
                     "activation_fn": ACTIVATIONS[config.activation],
                     "optimizer_kwargs": {"eps": 1e-5, "fused": True},
                 },

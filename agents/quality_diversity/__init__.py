@@ -8,17 +8,17 @@
 - :mod:`~wmrl.agents.quality_diversity.emitters`: the reconstruction emitter (``Mutation``,
   ``ReconstructionEmitter``).
 - :mod:`~wmrl.agents.quality_diversity.bandit`: the bandit that schedules emitters
-  (``BanditScheduler``, ``BelowWorstWarning``, ``SlidingWindowUCB``).
+  (``BanditScheduler``, ``BelowOffsetWarning``, ``SlidingWindowUCB``).
 - :mod:`~wmrl.agents.quality_diversity.initial_fill`: random solutions to start from
   (``fill_archive``).
 - :mod:`~wmrl.agents.quality_diversity.baselines`: the searches of ``ribs`` (``RibsResult``,
   ``search_with_ribs``).
 - :mod:`~wmrl.agents.quality_diversity.search`: one call for any of them (``EliteSearchConfig``,
   ``EliteSearchResult``, ``search_elites``).
-- :mod:`~wmrl.agents.quality_diversity.presets`: settings that suit a problem (``EliteTask``,
-  ``encoding_config``, ``usual_fill``).
+- :mod:`~wmrl.agents.quality_diversity.presets`: settings that suit a problem (``SearchPreset``,
+  ``encoding_config``, ``default_initial_coverage``).
 - :mod:`~wmrl.agents.quality_diversity.heatmap`: pictures and videos of archives (``draw_map``,
-  ``film_map``, ``write_map``).
+  ``write_map_video``, ``write_map``).
 """
 
 from typing import TYPE_CHECKING
@@ -29,15 +29,19 @@ if TYPE_CHECKING:
     from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites, load_elites
     from wmrl.agents.quality_diversity.bandit import (
         BanditScheduler,
-        BelowWorstWarning,
+        BelowOffsetWarning,
         SlidingWindowUCB,
     )
     from wmrl.agents.quality_diversity.baselines import RibsResult, search_with_ribs
     from wmrl.agents.quality_diversity.dde import DDE, DDEConfig
     from wmrl.agents.quality_diversity.emitters import Mutation, ReconstructionEmitter
-    from wmrl.agents.quality_diversity.heatmap import draw_map, film_map, write_map
+    from wmrl.agents.quality_diversity.heatmap import draw_map, write_map_video, write_map
     from wmrl.agents.quality_diversity.initial_fill import fill_archive
-    from wmrl.agents.quality_diversity.presets import EliteTask, encoding_config, usual_fill
+    from wmrl.agents.quality_diversity.presets import (
+        SearchPreset,
+        encoding_config,
+        default_initial_coverage,
+    )
     from wmrl.agents.quality_diversity.problems import (
         ArmProblem,
         ControllerProblem,
@@ -56,14 +60,14 @@ __all__ = [
     "ArchiveConfig",
     "ArmProblem",
     "BanditScheduler",
-    "BelowWorstWarning",
+    "BelowOffsetWarning",
     "ControllerProblem",
     "ControllerProblemConfig",
     "DDE",
     "DDEConfig",
     "EliteSearchConfig",
     "EliteSearchResult",
-    "EliteTask",
+    "SearchPreset",
     "Elites",
     "Mutation",
     "Problem",
@@ -73,10 +77,10 @@ __all__ = [
     "draw_map",
     "encoding_config",
     "fill_archive",
-    "film_map",
+    "write_map_video",
     "load_elites",
     "search_elites",
     "search_with_ribs",
-    "usual_fill",
+    "default_initial_coverage",
     "write_map",
 ]

@@ -35,7 +35,7 @@ class ArchiveConfig:
         dims: of a grid, how many cells along each measure.
         low: least value of each measure; a disc touches all four sides.
         high: greatest value of each measure.
-        worst: a finite objective that no solution is below: the QD score is the sum over cells of
+        qd_score_offset: a finite objective that no solution is below: the QD score is the sum over cells of
             what their elites have more.
     """
 
@@ -44,7 +44,7 @@ class ArchiveConfig:
     dims: tuple[int, int] = (100, 100)
     low: tuple[float, float] = (0.0, 0.0)
     high: tuple[float, float] = (1.0, 1.0)
-    worst: float = 0.0
+    qd_score_offset: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("dims", "low", "high"):
@@ -64,10 +64,10 @@ class ArchiveConfig:
             raise ValueError(f"low, high: expected finite numbers, got {self.low}, {self.high}")
         if not all(low < high for low, high in zip(self.low, self.high, strict=True)):
             raise ValueError(f"high: expected more than low ({self.low}), got {self.high}")
-        if not math.isfinite(self.worst):
+        if not math.isfinite(self.qd_score_offset):
             raise ValueError(
-                "worst: expected a finite number that no objective is below, for the QD score "
-                f"counts from it, got {self.worst}"
+                "qd_score_offset: expected a finite number that no objective is below, for the QD score "
+                f"counts from it, got {self.qd_score_offset}"
             )
 
     @property
@@ -75,17 +75,17 @@ class ArchiveConfig:
         """How many cells there are."""
         return self.cells if self.shape == "disc" else self.dims[0] * self.dims[1]
 
-    def centres(self) -> np.ndarray:
-        """The cells' centres in the order of their indices, ``(cells, 2)``."""
+    def centers(self) -> np.ndarray:
+        """The cells' centers in the order of their indices, ``(cells, 2)``."""
         low, high = np.array(self.low), np.array(self.high)
         if self.shape == "disc":
-            inside: np.ndarray = low + disc_centres(self.cells) * (high - low)
+            inside: np.ndarray = low + disc_centers(self.cells) * (high - low)
             return inside
         steps = np.meshgrid(*((np.arange(dim) + 0.5) / dim for dim in self.dims), indexing="ij")
-        centres: np.ndarray = low + np.stack(steps, -1).reshape(-1, 2) * (high - low)
-        return centres
+        centers: np.ndarray = low + np.stack(steps, -1).reshape(-1, 2) * (high - low)
+        return centers
 
-    def neighbours(self) -> np.ndarray:
+    def neighbors(self) -> np.ndarray:
         """The cells around each cell, ``(cells, K)``.
 
         On a disc the six nearest; on a grid the eight that touch it, of which those beyond its
@@ -97,9 +97,9 @@ class ArchiveConfig:
             own = np.arange(self.cell_count)[:, None]
             beside = np.stack(around, axis=1)
             return np.where(beside < 0, own, beside)
-        centres = (self.centres() - self.low) / (np.array(self.high) - self.low)
+        centers = (self.centers() - self.low) / (np.array(self.high) - self.low)
         ranks = list(range(1, min(7, self.cell_count) + 1))  # the first is the cell itself
-        _, nearest = KDTree(centres).query(centres, ranks)
+        _, nearest = KDTree(centers).query(centers, ranks)
         cells: np.ndarray = nearest[:, 1:]
         return cells
 
@@ -125,7 +125,7 @@ class ArchiveConfig:
         common: dict[str, Any] = {
             "solution_dim": size,
             "ranges": list(zip(self.low, self.high, strict=True)),
-            "qd_score_offset": self.worst,
+            "qd_score_offset": self.qd_score_offset,
             "seed": seed,
             "solution_dtype": np.float32,
             "objective_dtype": np.float64,
@@ -134,7 +134,7 @@ class ArchiveConfig:
         }
         archive: ArchiveBase
         if self.shape == "disc":
-            archive = CVTArchive(centroids=self.centres(), **common)
+            archive = CVTArchive(centroids=self.centers(), **common)
         else:
             archive = GridArchive(dims=self.dims, **common)
         if elites is not None and len(elites):
@@ -228,17 +228,17 @@ def load_elites(name_or_path: str | Path) -> tuple[Elites, ArchiveConfig]:
 @lru_cache(maxsize=8)
 def _unit_disc(cells: int) -> np.ndarray:
     samples = _sunflower(_SAMPLES_PER_CELL * cells)
-    centres = _sunflower(cells)
+    centers = _sunflower(cells)
     for _ in range(_LLOYD_STEPS):
-        _, nearest = KDTree(centres).query(samples)
+        _, nearest = KDTree(centers).query(samples)
         sizes = np.maximum(np.bincount(nearest, minlength=cells), 1)
         sums = [np.bincount(nearest, weights=axis, minlength=cells) for axis in samples.T]
-        centres = np.stack(sums, axis=1) / sizes[:, None]
-    centres.setflags(write=False)
-    return centres
+        centers = np.stack(sums, axis=1) / sizes[:, None]
+    centers.setflags(write=False)
+    return centers
 
 
-def disc_centres(cells: int) -> np.ndarray:
+def disc_centers(cells: int) -> np.ndarray:
     """Centres of a centroidal Voronoi tessellation of the disc in [0, 1]², ``(cells, 2)``.
 
     Lloyd's iterations from a sunflower's seeds (Vogel 1979), which are spread evenly: the same

@@ -16,7 +16,7 @@ from wmrl.agents.quality_diversity.initial_fill import checked_evaluations
 class SlidingWindowUCB:
     """UCB1 (Auer et al. 2002) over the last W pulls: what worked once need not work now.
 
-    A pull of an arm is a number of trials that earn a reward. The arm is chosen that maximises its
+    A pull of an arm is a number of trials that earn a reward. The arm is chosen that maximizes its
     reward a trial in the window + c √(ln N / n), where n of the window's N trials were its own; one
     without trials there comes first.
 
@@ -169,7 +169,7 @@ class BanditScheduler:
         return info
 
 
-class BelowWorstWarning(UserWarning):
+class BelowOffsetWarning(UserWarning):
     """Objectives are below what an archive's QD score counts from."""
 
 
@@ -182,6 +182,6 @@ def _warn_below(objective: np.ndarray, archive: ArchiveBase) -> None:
             f"objective: some are below {offset:g}, from which the archive's QD score counts, so "
             "that new cells may count against those who find them; make it with a lower worst "
             "(ArchiveConfig) or qd_score_offset (ribs)",
-            BelowWorstWarning,
+            BelowOffsetWarning,
             stacklevel=3,
         )

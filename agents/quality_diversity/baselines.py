@@ -48,7 +48,7 @@ def search_with_ribs(
     method: RibsMethod,
     *,
     evaluations: int,
-    fill: float,
+    initial_coverage: float,
     seed: int,
     row_every: int = 5000,
     snapshots: int = 100,
@@ -64,10 +64,10 @@ def search_with_ribs(
         problem: what to search.
         method: by which algorithm.
         evaluations: the budget, the start's included; the last batch may go beyond it.
-        fill: share of the cells that random solutions fill at the start.
+        initial_coverage: share of the cells that random solutions fill at the start.
         seed: root of all that is random.
         row_every: evaluations between rows.
-        snapshots: how often, evenly over the budget, the map is kept for its film.
+        snapshots: how often, evenly over the budget, the map is kept for its video.
         until: stop where it says so of a row.
         progress: show a progress bar.
 
@@ -79,11 +79,11 @@ def search_with_ribs(
     if snapshots < 1:
         raise ValueError(f"snapshots: expected at least 1, got {snapshots}")
     began = time.monotonic()
-    result = problem.archive.make(problem.size, seed=integer_seed(seed, "ribs", "result"))
-    used = fill_archive(result, problem, share=fill, batch_size=_BATCH, seed=seed)
+    result = problem.archive.make(problem.solution_dim, seed=integer_seed(seed, "ribs", "result"))
+    used = fill_archive(result, problem, share=initial_coverage, batch_size=_BATCH, seed=seed)
     if used >= evaluations:
         raise ValueError(
-            f"evaluations: expected more than the {used:,} random solutions that fill {fill:.1%} "
+            f"evaluations: expected more than the {used:,} random solutions that fill {initial_coverage:.1%} "
             f"of the cells at the start, got {evaluations:,}; give more, or fill less"
         )
     start = Elites.of(result)
@@ -126,9 +126,9 @@ def _working_archive(problem: Problem, method: RibsMethod, start: Elites, seed: 
     """What emitters are told of; CMA-MAE's has thresholds that rise slowly."""
     options: dict[str, float] = {}
     if method == "cma-mae":
-        options = {"learning_rate": 0.01, "threshold_min": problem.archive.worst}
+        options = {"learning_rate": 0.01, "threshold_min": problem.archive.qd_score_offset}
     archive_seed = integer_seed(seed, "ribs", method)
-    return problem.archive.make(problem.size, seed=archive_seed, elites=start, **options)
+    return problem.archive.make(problem.solution_dim, seed=archive_seed, elites=start, **options)
 
 
 def _emitters(
@@ -136,13 +136,13 @@ def _emitters(
 ) -> list[EmitterBase]:
     seeds = [integer_seed(seed, "ribs", method, number) for number in range(_EMITTERS)]
     if method in ("iso", "line"):
-        limit = np.ones(problem.size)
+        limit = np.ones(problem.solution_dim)
         return [
             IsoLineEmitter(
                 archive,
                 iso_sigma=_ISO,
                 line_sigma=_LINE if method == "line" else 0.0,
-                x0=np.zeros(problem.size),
+                x0=np.zeros(problem.solution_dim),
                 lower_bounds=-limit,
                 upper_bounds=limit,
                 batch_size=_BATCH,
@@ -155,9 +155,9 @@ def _emitters(
     return [
         EvolutionStrategyEmitter(
             archive,
-            x0=np.zeros(problem.size),
+            x0=np.zeros(problem.solution_dim),
             sigma0=_SIGMA,
-            es="sep_cma_es" if problem.size > _LARGE else "cma_es",
+            es="sep_cma_es" if problem.solution_dim > _LARGE else "cma_es",
             batch_size=_CMA_BATCH,
             seed=each,
             **rules,

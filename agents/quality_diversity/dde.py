@@ -42,7 +42,7 @@ class DDEConfig:
     Attributes:
         generations: batches of children.
         batch_size: children a batch.
-        fill: share of the cells that random solutions fill before the first generation.
+        initial_coverage: share of the cells that random solutions fill before the first generation.
         crossovers: shares of reconstructive children; with each of the mutations an arm.
         mutations: ways to mutate.
         reward: of the bandit, see :class:`~wmrl.agents.quality_diversity.bandit.BanditScheduler`.
@@ -54,12 +54,12 @@ class DDEConfig:
         log_every: generations that one row of the metrics covers.
         checkpoint_every: generations between checkpoints, a multiple of ``log_every``. A run is the
             same bits however often it was interrupted, but not with another number here.
-        snapshots: how often, evenly over the run, the map is kept for its film.
+        snapshots: how often, evenly over the run, the map is kept for its video.
     """
 
     generations: int = 10_000
     batch_size: int = 100
-    fill: float = 0.05
+    initial_coverage: float = 0.05
     crossovers: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     mutations: tuple[Mutation, ...] = (
         Mutation(),
@@ -93,8 +93,10 @@ class DDEConfig:
             raise ValueError(f"reward: expected 'entered' or 'qd_score', got {self.reward!r}")
         if not 0.0 <= self.exploration < np.inf:
             raise ValueError(f"exploration: expected at least 0, got {self.exploration}")
-        if not 0.0 < self.fill <= 0.5:
-            raise ValueError(f"fill: expected a share in (0, 0.5], got {self.fill}")
+        if not 0.0 < self.initial_coverage <= 0.5:
+            raise ValueError(
+                f"initial_coverage: expected a share in (0, 0.5], got {self.initial_coverage}"
+            )
         if self.checkpoint_every % self.log_every:
             raise ValueError(
                 f"checkpoint_every: expected a multiple of log_every ({self.log_every}), got "
@@ -111,7 +113,7 @@ class DDEConfig:
             )
 
     @property
-    def arms(self) -> tuple[tuple[float, Mutation], ...]:
+    def bandit_arms(self) -> tuple[tuple[float, Mutation], ...]:
         """Share of reconstructions and mutation of each arm of the bandit."""
         return tuple((share, each) for share in self.crossovers for each in self.mutations)
 
@@ -177,19 +179,19 @@ class DDE:
         device: str | torch.device = "auto",
     ) -> None:
         self.problem, self.config = problem, config or DDEConfig()
-        self._seed, self._init = seed, _checked_init(init, problem.size)
+        self._seed, self._init = seed, _checked_init(init, problem.solution_dim)
         self.elites: Elites | None = None
         self.generation = self.evaluations = 0
         self.seconds = self.training_seconds = 0.0
         self.snapshots = np.zeros((0, problem.archive.cell_count), np.float32)
         self._bandit = SlidingWindowUCB(
-            len(self.config.arms),
+            len(self.config.bandit_arms),
             window=self.config.window,
             exploration=self.config.exploration,
             relative=self.config.reward == "qd_score",
         )
         self._trainer = self._make_trainer(device)
-        self._neighbours = problem.archive.neighbours()
+        self._neighbors = problem.archive.neighbors()
         self._run = Run(
             path,
             config={
@@ -267,7 +269,7 @@ class DDE:
     def archive(self) -> ArchiveBase:
         """A ``ribs`` archive with the elites of the last checkpoint."""
         seed = integer_seed(self._seed, "archive", self.generation)
-        return self.problem.archive.make(self.problem.size, seed=seed, elites=self.elites)
+        return self.problem.archive.make(self.problem.solution_dim, seed=seed, elites=self.elites)
 
     def save(self, path: str | Path) -> str:
         """Writes the elites as an artifact and returns its digest."""
@@ -292,10 +294,10 @@ class DDE:
             return None
         generator = torch_generator(self._seed, "encoding-weights")
         encoding = make_encoding(self.config.encoding, generator=generator)
-        if encoding.size != self.problem.size:
+        if encoding.input_dim != self.problem.solution_dim:
             raise ValueError(
-                f"encoding: expected one of vectors of {self.problem.size} numbers, as the "
-                f"problem's solutions, got {encoding.size}"
+                f"encoding: expected one of vectors of {self.problem.solution_dim} numbers, as the "
+                f"problem's solutions, got {encoding.input_dim}"
             )
         encoding = encoding.to(resolve_device(device)).eval()
         return EncodingTrainer(encoding, self.config.training, seed=self._seed)
@@ -308,7 +310,7 @@ class DDE:
         self.evaluations += fill_archive(
             archive,
             self.problem,
-            share=config.fill,
+            share=config.initial_coverage,
             batch_size=config.batch_size,
             seed=self._seed,
         )
@@ -321,7 +323,7 @@ class DDE:
         archive = self.archive()
         emitters = self._emitters(archive)
         scheduler = BanditScheduler(archive, emitters, self._bandit, reward=config.reward)
-        pulls = np.zeros(len(config.arms), int)
+        pulls = np.zeros(len(config.bandit_arms), int)
         snapshots = [self.snapshots]
         row: dict[str, float] = {}
         losses: dict[str, float] = {}
@@ -359,11 +361,11 @@ class DDE:
                 self.encoding,
                 crossover=crossover,
                 mutation=mutation,
-                neighbours=self._neighbours,
+                neighbors=self._neighbors,
                 batch_size=config.batch_size,
                 seed=integer_seed(self._seed, "emitter", self.generation, arm),
             )
-            for arm, (crossover, mutation) in enumerate(config.arms)
+            for arm, (crossover, mutation) in enumerate(config.bandit_arms)
         ]
 
     def _row(

@@ -52,14 +52,14 @@ class ReconstructionEmitter(EmitterBase):
         encoding: E and D; None if no child is reconstructed.
         crossover: share of the children that are reconstructions, rounded to whole children.
         mutation: how the others are made.
-        neighbours: ``(cells, K)``, indices of the cells around each cell, where the mutation asks
+        neighbors: ``(cells, K)``, indices of the cells around each cell, where the mutation asks
             for a frontier.
         batch_size: children a batch.
         seed: of the noise, and of parents at the frontier; others are drawn by the archive.
 
     Raises:
         ValueError: an argument is out of range, or the encoding is missing or of another size, or
-            neighbours are missing.
+            neighbors are missing.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class ReconstructionEmitter(EmitterBase):
         *,
         crossover: float,
         mutation: Mutation | None = None,
-        neighbours: np.ndarray | None = None,
+        neighbors: np.ndarray | None = None,
         batch_size: int = 100,
         seed: int | np.random.SeedSequence | None = None,
     ) -> None:
@@ -80,20 +80,20 @@ class ReconstructionEmitter(EmitterBase):
             raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
         if crossover and encoding is None:
             raise ValueError(f"encoding: expected one for a crossover of {crossover}, got None")
-        if encoding is not None and encoding.size != size:
+        if encoding is not None and encoding.input_dim != size:
             raise ValueError(
                 f"encoding: expected one of vectors of {size} numbers, as the archive's solutions, "
-                f"got {encoding.size}"
+                f"got {encoding.input_dim}"
             )
-        if mutation.frontier and neighbours is None:
-            raise ValueError("neighbours: expected the archive's for a mutation at the frontier")
+        if mutation.frontier and neighbors is None:
+            raise ValueError("neighbors: expected the archive's for a mutation at the frontier")
         limit = np.ones(size)
         super().__init__(
             archive, solution_dim=size, bounds=None, lower_bounds=-limit, upper_bounds=limit
         )
         self.encoding, self.crossover, self.mutation = encoding, crossover, mutation
         self.batch_size = batch_size
-        self._neighbours = neighbours
+        self._neighbors = neighbors
         self._rng = np.random.default_rng(seed)
 
     def ask(self) -> np.ndarray:
@@ -126,11 +126,11 @@ class ReconstructionEmitter(EmitterBase):
 
     def _at_the_frontier(self, count: int) -> np.ndarray:
         """Elites ``(count, X)`` beside empty cells; any, where there are none."""
-        assert self._neighbours is not None
+        assert self._neighbors is not None
         found = self.archive.data(["index", "solution"])
-        occupied = np.zeros(len(self._neighbours), bool)
+        occupied = np.zeros(len(self._neighbors), bool)
         occupied[found["index"]] = True
-        beside = np.flatnonzero(~occupied[self._neighbours[found["index"]]].all(1))
+        beside = np.flatnonzero(~occupied[self._neighbors[found["index"]]].all(1))
         rows = beside if len(beside) else np.arange(len(found["index"]))
         chosen: np.ndarray = found["solution"][self._rng.choice(rows, count)]
         return chosen

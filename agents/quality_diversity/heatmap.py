@@ -1,4 +1,4 @@
-"""The illuminated map: how good the elite of each cell is, as a picture and as a film."""
+"""The illuminated map: how good the elite of each cell is, as a picture and as a video."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -30,7 +30,7 @@ def draw_map(
     Args:
         archive: the cells.
         objectives: ``(cells,)``, NaN where a cell is empty.
-        limits: objectives of the darkest and the brightest colour; those of the elites, but for
+        limits: objectives of the darkest and the brightest color; those of the elites, but for
             the lowest 2 %, if None.
         title: written above.
         size: pixels of the map's longer side.
@@ -46,18 +46,18 @@ def draw_map(
             f"objectives: expected one for each of {archive.cell_count} cells, got shape "
             f"{objectives.shape}"
         )
-    low, high = limits or colour_limits(objectives)
+    low, high = limits or color_limits(objectives)
     cells = _cells(archive, size)
     shades = np.nan_to_num((objectives - low) / max(high - low, 1e-12))
-    colours = map_colours(np.clip(shades, 0.0, 1.0))
-    colours[np.isnan(objectives)] = _EMPTY
-    drawn = np.where((cells < 0)[..., None], np.array(_BACKGROUND, np.uint8), colours[cells])
+    colors = map_colors(np.clip(shades, 0.0, 1.0))
+    colors[np.isnan(objectives)] = _EMPTY
+    drawn = np.where((cells < 0)[..., None], np.array(_BACKGROUND, np.uint8), colors[cells])
     height, width = drawn.shape[:2]
     picture = Image.new(
         "RGB", (width + 2 * _MARGIN, height + 2 * _MARGIN + _HEAD + 2 * _BAR), _BACKGROUND
     )
     picture.paste(Image.fromarray(drawn), (_MARGIN, _HEAD))
-    ramp = np.broadcast_to(map_colours(np.linspace(0, 1, width)), (_BAR, width, 3))
+    ramp = np.broadcast_to(map_colors(np.linspace(0, 1, width)), (_BAR, width, 3))
     bottom = _HEAD + height + _MARGIN
     picture.paste(Image.fromarray(np.ascontiguousarray(ramp)), (_MARGIN, bottom))
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=13)
@@ -78,7 +78,7 @@ def write_map(path: str | Path, archive: ArchiveConfig, elites: Elites, *, title
     return path
 
 
-def film_map(
+def write_map_video(
     path: str | Path,
     archive: ArchiveConfig,
     snapshots: np.ndarray,
@@ -87,7 +87,7 @@ def film_map(
     fps: float = 12.0,
     size: int = 360,
 ) -> Path:
-    """Films a map as it fills.
+    """Videos a map as it fills.
 
     Args:
         path: ``.mp4``, ``.gif`` or ``.webp``.
@@ -107,7 +107,7 @@ def film_map(
         raise ValueError(f"titles: expected {len(snapshots)}, as snapshots, got {len(titles)}")
     if not len(snapshots):
         raise ValueError("snapshots: expected at least one, got none")
-    limits = colour_limits(snapshots[-1])
+    limits = color_limits(snapshots[-1])
 
     def frames() -> Iterator[np.ndarray]:
         for index, objectives in enumerate(snapshots):
@@ -120,10 +120,10 @@ def film_map(
     return write_video(path, frames(), fps=fps)
 
 
-def colour_limits(objectives: np.ndarray) -> tuple[float, float]:
-    """Objectives of the darkest and the brightest colour.
+def color_limits(objectives: np.ndarray) -> tuple[float, float]:
+    """Objectives of the darkest and the brightest color.
 
-    Without the lowest 2 %, for a few poor elites would take all the colours.
+    Without the lowest 2 %, for a few poor elites would take all the colors.
     """
     found = objectives[np.isfinite(objectives)]
     if not len(found):
@@ -131,11 +131,11 @@ def colour_limits(objectives: np.ndarray) -> tuple[float, float]:
     return float(np.quantile(found, 0.02)), float(found.max())
 
 
-def map_colours(shades: np.ndarray) -> np.ndarray:
+def map_colors(shades: np.ndarray) -> np.ndarray:
     """RGB ``(N, 3) uint8`` of shades ``(N,)`` in [0, 1]."""
     levels = np.round(255 * shades).astype(np.uint8)[:, None]
-    colours: np.ndarray = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
-    return colours.copy()
+    colors: np.ndarray = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
+    return colors.copy()
 
 
 @lru_cache(maxsize=8)
@@ -152,7 +152,7 @@ def _cells(archive: ArchiveConfig, size: int) -> np.ndarray:
     share = (np.arange(size) + 0.5) / size
     x, y = np.meshgrid(share, share[::-1])
     points = np.stack((x, y), axis=-1)
-    _, nearest = KDTree(archive.centres()).query(low + points * (high - low))
+    _, nearest = KDTree(archive.centers()).query(low + points * (high - low))
     outside = np.hypot(x - 0.5, y - 0.5) > 0.5
     return np.where(outside, -1, nearest)
 

@@ -31,7 +31,9 @@ def fill_archive(
     """
     for number in range(_ROUNDS):
         generator = numpy_generator(seed, "fill", number)
-        solutions = generator.uniform(-1.0, 1.0, (batch_size, problem.size)).astype(np.float32)
+        solutions = generator.uniform(-1.0, 1.0, (batch_size, problem.solution_dim)).astype(
+            np.float32
+        )
         add_evaluated(archive, solutions, *problem.evaluate(solutions))
         if archive.stats.coverage >= share:
             return (number + 1) * batch_size

@@ -10,42 +10,42 @@ from wmrl.encodings.vector_vqvae import VectorVQVAEConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class EliteTask:
+class SearchPreset:
     """What is searched, and with how much.
 
     Attributes:
         problem: an arm.
         evaluations: the full budget.
-        fill: share of the cells that random arms fill at the start.
-        latent_size: Z of the VAEs.
+        initial_coverage: share of the cells that random arms fill at the start.
+        latent_dim: Z of the VAEs.
     """
 
     problem: ArmProblem
     evaluations: int = 1_000_000
-    fill: float = 0.05
-    latent_size: int = 32
+    initial_coverage: float = 0.05
+    latent_dim: int = 32
 
 
-def usual_fill(joints: int) -> float:
+def default_initial_coverage(num_joints: int) -> float:
     """Share of the cells that random arms fill at the start.
 
     Those of many joints all end near the base: with 1000, 100,000 of them fill less than 0.05.
     """
-    return 0.05 if joints <= 500 else 0.002
+    return 0.05 if num_joints <= 500 else 0.002
 
 
 EncodingKind = Literal["vae", "vqvae", "fsq"]
 """Models that learn what elites have in common."""
 
 
-def encoding_config(kind: EncodingKind, task: EliteTask) -> EncodingConfig:
+def encoding_config(kind: EncodingKind, task: SearchPreset) -> EncodingConfig:
     """The configuration of an encoding that suits a task."""
-    size = task.problem.size
+    size = task.problem.solution_dim
     if kind == "vqvae":
-        sizes: dict[str, Any] = {"tokens": 8, "codes": 64, "code_size": 8, "hidden_sizes": (64,)}
-        return VectorVQVAEConfig(size=size, **sizes)
+        sizes: dict[str, Any] = {"tokens": 8, "codes": 64, "code_dim": 8, "hidden_dims": (64,)}
+        return VectorVQVAEConfig(input_dim=size, **sizes)
     if kind == "fsq":
         return VectorVQVAEConfig(
-            size=size, quantiser="fsq", tokens=4, warmup_steps=0, hidden_sizes=(64,)
+            input_dim=size, quantizer="fsq", num_tokens=4, warmup_steps=0, hidden_dims=(64,)
         )
-    return VectorVAEConfig(size=size, latent_size=task.latent_size)
+    return VectorVAEConfig(input_dim=size, latent_dim=task.latent_dim)

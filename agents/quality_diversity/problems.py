@@ -32,7 +32,7 @@ class Problem(Protocol):
         """The cells that elites compete in."""
 
     @property
-    def size(self) -> int:
+    def solution_dim(self) -> int:
         """X, numbers of a solution."""
 
     def evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,12 +65,12 @@ class ArmProblem:
             raise ValueError(f"objective: expected 'std' or 'variance', got {self.objective!r}")
         if self.archive is None:
             least = least_objective(self.arm, self.objective)  # type: ignore[unreachable]
-            object.__setattr__(self, "archive", ArchiveConfig(worst=least))
+            object.__setattr__(self, "archive", ArchiveConfig(qd_score_offset=least))
 
     @property
-    def size(self) -> int:
+    def solution_dim(self) -> int:
         """X, the arm's joints."""
-        return self.arm.joints
+        return self.arm.num_joints
 
     def evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See :class:`Problem`; solutions out of [−1, 1] raise ``ValueError``."""
@@ -94,7 +94,7 @@ def least_objective(arm: Arm, objective: ArmObjective) -> float:
     """An objective that no pose of an arm is below, for an archive's ``worst``.
 
     The std of angles is greatest where half of them are at each end of their range, and no link
-    reaches deeper into an obstacle than to its centre.
+    reaches deeper into an obstacle than to its center.
     """
     fitness = -ANGLE_LIMIT * (1.0 + _ROUNDING)
     if arm.obstacles:
@@ -113,7 +113,7 @@ class ControllerProblemConfig:
     """How controllers become solutions, and what tells them apart.
 
     Attributes:
-        measures: two means over a rollout's decisions, each the name of one of the task's actions,
+        measures: two means over a rollout's agent steps, each the name of one of the task's actions,
             between bars for its absolute value.
         archive: the cells; what is measured outside of its limits counts as being at them.
         scale: the parameter that a solution's 1 is; parameters are in [−scale, scale].
@@ -123,7 +123,7 @@ class ControllerProblemConfig:
     measures: tuple[str, str] = ("|steer|", "pedal")
     archive: ArchiveConfig = field(
         default_factory=lambda: ArchiveConfig(
-            shape="grid", dims=(12, 12), low=(0.0, -0.2), high=(0.9, 0.8), worst=-100.0
+            shape="grid", dims=(12, 12), low=(0.0, -0.2), high=(0.9, 0.8), qd_score_offset=-100.0
         )
     )
     scale: float = 3.0
@@ -152,7 +152,7 @@ class ControllerProblem:
         self, fitness: DreamFitness | RealFitness, config: ControllerProblemConfig | None = None
     ) -> None:
         self.fitness, self.config = fitness, config or ControllerProblemConfig()
-        names = fitness.eye.task.action_names
+        names = fitness.world_model.task.action_names
         for measure in self.config.measures:
             if measure not in (*names, *map("|{}|".format, names)):
                 raise ValueError(
@@ -166,7 +166,7 @@ class ControllerProblem:
         return self.config.archive
 
     @property
-    def size(self) -> int:
+    def solution_dim(self) -> int:
         """X, a controller's parameters."""
         return self.fitness.controller.parameter_count
 
@@ -185,7 +185,7 @@ class ControllerProblem:
         """Mean scores ``(B,) float64`` and measures ``(B, 2) float64`` of ``(B, X) float32``."""
         found = self.fitness.rollouts(self.parameters(solutions), self.config.seed)
         means, magnitudes = found.actions.mean(1), found.magnitudes.mean(1)  # (B, A)
-        names = self.fitness.eye.task.action_names
+        names = self.fitness.world_model.task.action_names
         measures = [
             (magnitudes if name.startswith("|") else means)[:, names.index(name.strip("|"))]
             for name in self.config.measures

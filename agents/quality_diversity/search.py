@@ -12,8 +12,12 @@ import torch
 from wmrl.agents.quality_diversity.archive import Elites, load_elites
 from wmrl.agents.quality_diversity.baselines import RibsMethod, archive_row, search_with_ribs
 from wmrl.agents.quality_diversity.dde import DDE, DDEConfig, EncodingConfig
-from wmrl.agents.quality_diversity.heatmap import film_map, write_map
-from wmrl.agents.quality_diversity.presets import EliteTask, encoding_config, usual_fill
+from wmrl.agents.quality_diversity.heatmap import write_map_video, write_map
+from wmrl.agents.quality_diversity.presets import (
+    SearchPreset,
+    encoding_config,
+    default_initial_coverage,
+)
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.storage.artifact import load_artifact, package_versions
 from wmrl.storage.run import Run, RunError
@@ -38,8 +42,8 @@ class EliteSearchConfig:
         encoding: what DDE learns.
         evaluations: the budget. Whole batches are evaluated, so that the last one may go beyond
             it; what DDE begins with comes on top of it.
-        fill: share of the cells that random arms fill at the start; if None as
-            :func:`~wmrl.agents.quality_diversity.presets.usual_fill` has it.
+        initial_coverage: share of the cells that random arms fill at the start; if None as
+            :func:`~wmrl.agents.quality_diversity.presets.default_initial_coverage` has it.
         seed: root of all that is random.
     """
 
@@ -47,7 +51,7 @@ class EliteSearchConfig:
     algorithm: Algorithm = "dde"
     encoding: EncodingName = "auto"
     evaluations: int = 100_000
-    fill: float = None  # type: ignore[assignment]  # is set at once
+    initial_coverage: float = None  # type: ignore[assignment]  # is set at once
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,11 +70,13 @@ class EliteSearchConfig:
             )
         if self.evaluations < 1:
             raise ValueError(f"evaluations: expected at least 1, got {self.evaluations}")
-        if self.fill is None:
-            share = usual_fill(self.problem.size)  # type: ignore[unreachable]
-            object.__setattr__(self, "fill", share)
-        if not 0.0 < self.fill <= 0.5:
-            raise ValueError(f"fill: expected a share in (0, 0.5], got {self.fill}")
+        if self.initial_coverage is None:
+            share = default_initial_coverage(self.problem.solution_dim)  # type: ignore[unreachable]
+            object.__setattr__(self, "initial_coverage", share)
+        if not 0.0 < self.initial_coverage <= 0.5:
+            raise ValueError(
+                f"initial_coverage: expected a share in (0, 0.5], got {self.initial_coverage}"
+            )
         if self.seed < 0:
             raise ValueError(f"seed: expected a non-negative integer, got {self.seed}")
 
@@ -98,14 +104,19 @@ class EliteSearchConfig:
         if self.encoding == "none":
             settings["crossovers"] = (0.0,)
         generations = -(-self.evaluations // _BATCH)
-        return make(generations=generations, batch_size=_BATCH, fill=self.fill, **settings)
+        return make(
+            generations=generations,
+            batch_size=_BATCH,
+            initial_coverage=self.initial_coverage,
+            **settings,
+        )
 
     def _encoding(self) -> EncodingConfig | None:
-        if self.encoding in ("none", "auto"):  # "auto" was settled when this was made
+        if self.encoding == "none" or self.encoding == "auto":  # noqa: PLR1714 - mypy narrows by these; "auto" was settled at the start
             return None
         # Data-Driven Encodings' 10 latents at 20 joints and 32 at 200 are on this line.
-        latents = min(32, max(1, self.problem.size // 2))
-        task = EliteTask(problem=self.problem, latent_size=latents)
+        latents = min(32, max(1, self.problem.solution_dim // 2))
+        task = SearchPreset(problem=self.problem, latent_dim=latents)
         return encoding_config(self.encoding, task)
 
 
@@ -133,7 +144,7 @@ def search_elites(
 ) -> EliteSearchResult:
     """Searches for elites in a run's folder, and writes what it found there.
 
-    That is the artifact ``elites/``, the map ``map.png``, and its film ``map.mp4``. DDE's search,
+    That is the artifact ``elites/``, the map ``map.png``, and its video ``map.mp4``. DDE's search,
     in ``run/``, goes on to the same bits after it was killed; the others begin anew. A search that
     is done is not made again.
 
@@ -179,7 +190,7 @@ def _opened(init: str | Path, config: EliteSearchConfig) -> tuple[np.ndarray, st
             f"init: expected none with {config.algorithm!r}, which begins with random arms, got "
             f"{str(init)!r}; leave it out, or search with 'dde'"
         )
-    solutions, size = load_elites(init)[0].solutions, config.problem.size
+    solutions, size = load_elites(init)[0].solutions, config.problem.solution_dim
     if solutions.ndim != 2 or solutions.shape[1] != size:
         raise ValueError(
             f"init: expected elites of {size} numbers, one a joint, got an array of shape "
@@ -203,7 +214,7 @@ def _learn(
         search.learn(progress=progress)
         assert search.elites is not None
         archive, snapshots = search.archive(), search.snapshots
-        if settings.generations % settings.snapshot_every:  # a film ends with the end
+        if settings.generations % settings.snapshot_every:  # a video ends with the end
             last = config.problem.archive.snapshot(archive)
             snapshots = np.concatenate((snapshots, last[None]))
         return EliteSearchResult(search.elites, archive_row(archive, search.evaluations), snapshots)
@@ -221,7 +232,7 @@ def _search(run: Run, config: EliteSearchConfig, progress: bool) -> EliteSearchR
         config.problem,
         config.algorithm,  # type: ignore[arg-type]
         evaluations=config.evaluations,
-        fill=config.fill,
+        initial_coverage=config.initial_coverage,
         seed=config.seed,
         progress=progress,
     )
@@ -233,11 +244,11 @@ def _search(run: Run, config: EliteSearchConfig, progress: bool) -> EliteSearchR
 def _write(
     path: Path, config: EliteSearchConfig, found: EliteSearchResult, init: str | None
 ) -> None:
-    """The map, its film, and the artifact."""
+    """The map, its video, and the artifact."""
     archive = config.problem.archive
-    title = f"{config.problem.size} joints, {config.algorithm}"
+    title = f"{config.problem.solution_dim} joints, {config.algorithm}"
     write_map(path / "map.png", archive, found.elites, title=title)
-    film_map(path / "map.mp4", archive, found.snapshots)
+    write_map_video(path / "map.mp4", archive, found.snapshots)
     found.elites.save(path / "elites", archive, provenance=_provenance(config, found, init))
 
 

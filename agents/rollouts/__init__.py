@@ -2,9 +2,9 @@
 
 - :mod:`~wmrl.agents.rollouts.collection`: episodes into a rollout store (``collect``).
 - :mod:`~wmrl.agents.rollouts.exploration`: random and noisy policies that collect data
-  (``Behaviour``, ``HeldBehaviour``, ``NoisyBehaviour``, ``SmoothedBehaviour``).
+  (``ExplorationPolicy``, ``RepeatedRandom``, ``NoisyAgent``, ``AutoregressiveNoise``).
 - :mod:`~wmrl.agents.rollouts.frame_agent`: an agent with its world model: from frames to actions
-  (``Pilot``).
+  (``FrameAgent``).
 - :mod:`~wmrl.agents.rollouts.recorder`: games in progress, and the episodes they become
   (``Collector``).
 - :mod:`~wmrl.agents.rollouts.scheduler`: which episode is played where (``Schedule``).
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from wmrl.agents.rollouts.collection import collect
     from wmrl.agents.rollouts.episodes import EpisodeScores, run_episodes
     from wmrl.agents.rollouts.exploration import (
-        Behaviour,
-        HeldBehaviour,
-        NoisyBehaviour,
-        SmoothedBehaviour,
+        ExplorationPolicy,
+        RepeatedRandom,
+        NoisyAgent,
+        AutoregressiveNoise,
     )
-    from wmrl.agents.rollouts.frame_agent import Pilot
+    from wmrl.agents.rollouts.frame_agent import FrameAgent
     from wmrl.agents.rollouts.recorder import Collector
     from wmrl.agents.rollouts.scheduler import Schedule
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "Behaviour",
+    "ExplorationPolicy",
     "Collector",
     "EpisodeScores",
-    "HeldBehaviour",
-    "NoisyBehaviour",
-    "Pilot",
+    "RepeatedRandom",
+    "NoisyAgent",
+    "FrameAgent",
     "Schedule",
-    "SmoothedBehaviour",
+    "AutoregressiveNoise",
     "collect",
     "run_episodes",
 ]

@@ -10,23 +10,26 @@ from gymnasium.vector import AutoresetMode
 
 from wmrl.agents.agent import Agent, load_agent
 from wmrl.agents.rollouts.exploration import (
-    Behaviour,
-    HeldBehaviour,
-    NoisyBehaviour,
-    SmoothedBehaviour,
+    ExplorationPolicy,
+    RepeatedRandom,
+    NoisyAgent,
+    AutoregressiveNoise,
 )
-from wmrl.agents.rollouts.frame_agent import Pilot
+from wmrl.agents.rollouts.frame_agent import FrameAgent
 from wmrl.agents.rollouts.recorder import Collector
 from wmrl.agents.rollouts.scheduler import Schedule
-from wmrl.agents.world_model_ref import open_eye
+from wmrl.agents.world_model_ref import open_world_model
 from wmrl.data.store import Episode, RolloutStore, StoreMetadata
 from wmrl.envs.frames.vector import FrameVectorEnv
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.training.progress import learning_progress
 
-BEHAVIOURS: dict[str, type[Behaviour]] = {"held": HeldBehaviour, "smoothed": SmoothedBehaviour}
+EXPLORATION_POLICIES: dict[str, type[ExplorationPolicy]] = {
+    "held": RepeatedRandom,
+    "smoothed": AutoregressiveNoise,
+}
 """Behaviours that need no agent, by name."""
 
 # Writing mostly waits for the disk, so some threads of it keep up with the games.
@@ -37,12 +40,12 @@ def collect(
     task: Task | str,
     path: str | Path,
     *,
-    policy: Behaviour | Agent | str = "smoothed",
+    policy: ExplorationPolicy | Agent | str = "smoothed",
     episodes: int | None = None,
     frames: int | None = None,
     seed: int = 0,
-    noise: NoisyBehaviour | None = None,
-    eye: Eye | None = None,
+    noise: NoisyAgent | None = None,
+    world_model: WorldModel | None = None,
     num_envs: int = 16,
     workers: int | None = None,
     base: str | None = None,
@@ -60,18 +63,18 @@ def collect(
     Args:
         task: what to play, or its name; its ``patience`` cuts hopeless episodes short.
         path: folder of the store; made if it isn't there.
-        policy: a behaviour, ``"held"``, ``"smoothed"``, an agent, or an agent's name or path.
+        policy: a behavior, ``"held"``, ``"smoothed"``, an agent, or an agent's name or path.
         episodes: how many episodes to have; give this or ``frames``.
         frames: base frames to have: no episode is begun once those begun have taken so many.
             Those under way are finished, so there will be somewhat more.
         seed: root seed.
         noise: the noise added to an agent's actions; the default one if None.
-        eye: what an agent looks through; the one that it names if None.
+        world_model: what an agent looks through; the one that it names if None.
         num_envs: games at once. Where an agent drives, it also is the size of the batches that
             are encoded, on which bits may depend.
         workers: processes that play; see :class:`~wmrl.envs.frames.vector.FrameVectorEnv`.
         base: id of another base environment than the task's.
-        frame_skip: base frames a decision lasts; with an agent the eye's, else the task's if None.
+        frame_skip: base frames a agent step lasts; with an agent the eye's, else the task's if None.
         device: where an agent and its eye compute.
         progress: show a progress bar.
 
@@ -85,20 +88,20 @@ def collect(
     """
     task = find_task(task)
     total = _check_goal(episodes, frames)
-    behaviour, pilot = _who_drives(policy, noise, eye, num_envs, device)
-    if pilot is not None:
-        frame_skip = pilot.eye.frame_skip
+    exploration, frame_agent = _who_drives(policy, noise, world_model, num_envs, device)
+    if frame_agent is not None:
+        frame_skip = frame_agent.world_model.frame_skip
     elif frame_skip is None:
         frame_skip = task.frame_skip
-    about = {**behaviour.describe(), "seed": seed, "base": base or task.env_id}
-    if pilot is not None:
-        about |= pilot.describe()
+    about = {**exploration.describe(), "seed": seed, "base": base or task.env_id}
+    if frame_agent is not None:
+        about |= frame_agent.describe()
     store = _open_store(path, task, frame_skip, about)
     schedule = Schedule(
         num_envs,
         known={summary.index: summary.length for summary in store.summaries},
         episodes=episodes,
-        decisions=None if frames is None else -(-frames // frame_skip),
+        agent_steps=None if frames is None else -(-frames // frame_skip),
     )
     fresh = schedule.begin()
     if not schedule.live.any():
@@ -118,7 +121,7 @@ def collect(
             )
         ) as env,
     ):
-        collector = Collector(env, behaviour, pilot, seed, write)
+        collector = Collector(env, exploration, frame_agent, seed, write)
         while schedule.live.any():
             collector.begin(schedule.episodes, fresh)
             schedule.tick(collector.step(schedule.live, fresh))
@@ -143,7 +146,7 @@ def _open_store(
     metadata = StoreMetadata(
         task=task.name,
         frame_shape=(*task.frame_size, 3),
-        action_size=task.action_size,
+        action_dim=task.action_dim,
         frame_skip=frame_skip,
         warmup_frames=task.warmup_frames,
         policy=policy,
@@ -152,18 +155,22 @@ def _open_store(
 
 
 def _who_drives(
-    policy: Behaviour | Agent | str,
-    noise: NoisyBehaviour | None,
-    eye: Eye | None,
+    policy: ExplorationPolicy | Agent | str,
+    noise: NoisyAgent | None,
+    world_model: WorldModel | None,
     num_envs: int,
     device: str,
-) -> tuple[Behaviour, Pilot | None]:
+) -> tuple[ExplorationPolicy, FrameAgent | None]:
     if isinstance(policy, str):
-        policy = BEHAVIOURS[policy]() if policy in BEHAVIOURS else load_agent(policy, device)
-    if isinstance(policy, Behaviour):
+        policy = (
+            EXPLORATION_POLICIES[policy]()
+            if policy in EXPLORATION_POLICIES
+            else load_agent(policy, device)
+        )
+    if isinstance(policy, ExplorationPolicy):
         return policy, None
-    eye = eye or open_eye(policy, device=device)
-    return noise or NoisyBehaviour(), Pilot(policy, eye, num_envs)
+    world_model = world_model or open_world_model(policy, device=device)
+    return noise or NoisyAgent(), FrameAgent(policy, world_model, num_envs)
 
 
 @contextmanager

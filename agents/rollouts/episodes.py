@@ -18,9 +18,9 @@ class EpisodeScores:
 
     Attributes:
         returns: ``(E,) float64`` undiscounted sums of rewards.
-        lengths: ``(E,) int64`` decisions.
+        lengths: ``(E,) int64`` agent steps.
         terminated: ``(E,) bool``, ended by the game rather than by a limit.
-        actions: ``(E, A) float64``, means over an episode's decisions.
+        actions: ``(E, A) float64``, means over an episode's agent steps.
         magnitudes: ``(E, A) float64``, means of the actions' absolute values.
     """
 

@@ -1,6 +1,6 @@
-"""Behaviour policies: what drives while rollouts are collected.
+"""ExplorationPolicy policies: what drives while rollouts are collected.
 
-A behaviour keeps nothing between episodes: what it does in one is a function of that episode's
+A behavior keeps nothing between episodes: what it does in one is a function of that episode's
 generator and, where an agent is followed, of what the agent proposes.
 """
 
@@ -18,7 +18,7 @@ ActionStream = Callable[[np.ndarray | None], np.ndarray]
 to the action taken, ``(A,) float32`` inside the task's action space."""
 
 
-class Behaviour(ABC):
+class ExplorationPolicy(ABC):
     """Makes a stream of actions for each episode."""
 
     @abstractmethod
@@ -31,14 +31,14 @@ class Behaviour(ABC):
 
 
 @dataclass(frozen=True)
-class HeldBehaviour(Behaviour):
-    """Uniformly random actions, each held for a random number of decisions.
+class RepeatedRandom(ExplorationPolicy):
+    """Uniformly random actions, each held for a random number of agent steps.
 
     World Models (https://arxiv.org/abs/1803.10122), appendix A.2: actions held for 1 to 10 steps.
 
     Attributes:
-        shortest: fewest decisions that an action is held.
-        longest: most decisions that an action is held.
+        shortest: fewest agent steps that an action is held.
+        longest: most agent steps that an action is held.
     """
 
     shortest: int = 1
@@ -72,7 +72,7 @@ class HeldBehaviour(Behaviour):
 
 
 @dataclass(frozen=True)
-class SmoothedBehaviour(Behaviour):
+class AutoregressiveNoise(ExplorationPolicy):
     """Smoothed random actions around a mean that is drawn for each episode.
 
     The mean is uniform in the task's ``explore_low`` to ``explore_high``; around it swings
@@ -80,7 +80,7 @@ class SmoothedBehaviour(Behaviour):
     farther, wild ones show what goes wrong.
 
     Attributes:
-        smoothing: ρ in [0, 1), the correlation of one decision's noise with the next one's.
+        smoothing: ρ in [0, 1), the correlation of one agent step's noise with the next one's.
         smallest: the noise's scale is uniform in [smallest, largest]; 1 is half of the action
             space's range.
         largest: see ``smallest``.
@@ -105,7 +105,7 @@ class SmoothedBehaviour(Behaviour):
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
         """Draws the episode's mean action and scale, then the noise as it goes."""
         low, high = task.action_space.low, task.action_space.high
-        size = task.action_size
+        size = task.action_dim
         mean = generator.uniform(
             task.explore_low or np.zeros(size), task.explore_high or np.zeros(size)
         )
@@ -120,11 +120,11 @@ class SmoothedBehaviour(Behaviour):
 
 
 @dataclass(frozen=True)
-class NoisyBehaviour(Behaviour):
+class NoisyAgent(ExplorationPolicy):
     """An agent's proposals with smoothed noise, whose scale is drawn for each episode.
 
     Attributes:
-        smoothing: ρ in [0, 1), the correlation of one decision's noise with the next one's.
+        smoothing: ρ in [0, 1), the correlation of one agent step's noise with the next one's.
         largest: the scale is uniform in [0, largest]; 1 is half of the action space's range.
     """
 
@@ -142,11 +142,11 @@ class NoisyBehaviour(Behaviour):
         """Draws the episode's scale, then the noise as it goes."""
         low, high = task.action_space.low, task.action_space.high
         scale = generator.uniform(0.0, self.largest) * (high - low) / 2
-        noise = autoregressive_noise(generator, size=task.action_size, smoothing=self.smoothing)
+        noise = autoregressive_noise(generator, size=task.action_dim, smoothing=self.smoothing)
 
         def act(proposal: np.ndarray | None) -> np.ndarray:
             if proposal is None:
-                raise ValueError("proposal: this behaviour follows an agent; give it one")
+                raise ValueError("proposal: this behavior follows an agent; give it one")
             action: np.ndarray = np.clip(proposal + scale * noise(), low, high).astype(np.float32)
             return action
 

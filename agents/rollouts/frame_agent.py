@@ -7,35 +7,35 @@ from typing import Any
 import numpy as np
 
 from wmrl.agents.agent import Agent, State
-from wmrl.envs.latent.tracker import Gaze
-from wmrl.envs.world_model import Eye
+from wmrl.envs.latent.tracker import LatentTracker
+from wmrl.envs.world_model import WorldModel
 
 
-class Pilot:
+class FrameAgent:
     """Proposes actions for N games from their frames.
 
     Args:
         agent: who acts.
-        eye: what it looks through.
+        world_model: what it looks through.
         count: N. All rows are encoded as one batch, whether or not a game is under way.
     """
 
-    def __init__(self, agent: Agent, eye: Eye, count: int) -> None:
+    def __init__(self, agent: Agent, world_model: WorldModel, count: int) -> None:
         self.agent = agent
-        self.eye = eye
-        self._gaze = Gaze(eye, count)
+        self.world_model = world_model
+        self._tracker = LatentTracker(world_model, count)
         self._state: State | None = None
 
     def describe(self) -> dict[str, Any]:
         """Who drives, by digests, and how many games are seen at once."""
-        memory = self.eye.memory
+        memory = self.world_model.memory
         with tempfile.TemporaryDirectory() as folder:
             agent = self.agent.save(Path(folder) / "agent")
         return {
             "agent": agent,
-            "vision": self.eye.vision.digest,
+            "vision": self.world_model.vision.digest,
             "memory": None if memory is None else memory.digest,
-            "num_envs": len(self._gaze.latents),
+            "num_envs": len(self._tracker.latents),
         }
 
     def propose(self, frames: np.ndarray, fresh: np.ndarray) -> np.ndarray:
@@ -49,12 +49,12 @@ class Pilot:
             Actions ``(N, A) float32``.
         """
         if fresh.any():
-            self._gaze.forget(fresh)
+            self._tracker.reset(fresh)
         actions, self._state = self.agent.predict(
-            self._gaze.see(frames), self._state, fresh, deterministic=True
+            self._tracker.observe(frames), self._state, fresh, deterministic=True
         )
         return actions
 
     def remember(self, actions: np.ndarray) -> None:
         """Notes the actions ``(N, A) float32`` that were taken in fact."""
-        self._gaze.act(actions)
+        self._tracker.advance(actions)

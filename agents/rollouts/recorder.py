@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wmrl.agents.rollouts.exploration import ActionStream, Behaviour
-from wmrl.agents.rollouts.frame_agent import Pilot
+from wmrl.agents.rollouts.exploration import ActionStream, ExplorationPolicy
+from wmrl.agents.rollouts.frame_agent import FrameAgent
 from wmrl.agents.seeds import training_seed
 from wmrl.core.seeding import numpy_generator
 from wmrl.data.store import Episode
@@ -41,8 +41,8 @@ class Collector:
 
     Args:
         env: where, with autoreset mode ``DISABLED``.
-        behaviour: what acts, for each episode anew.
-        pilot: whose proposals it follows, if any.
+        exploration: what acts, for each episode anew.
+        frame_agent: whose proposals it follows, if any.
         seed: root seed of the collection.
         write: is given each episode that is over, with its number.
     """
@@ -50,14 +50,14 @@ class Collector:
     def __init__(
         self,
         env: FrameVectorEnv,
-        behaviour: Behaviour,
-        pilot: Pilot | None,
+        exploration: ExplorationPolicy,
+        frame_agent: FrameAgent | None,
         seed: int,
         write: Callable[[int, Episode], None],
     ) -> None:
         self._env = env
-        self._behaviour = behaviour
-        self._pilot = pilot
+        self._exploration = exploration
+        self._frame_agent = frame_agent
         self._seed = seed
         self._write = write
         self._recordings: dict[int, _Recording] = {}
@@ -78,18 +78,20 @@ class Collector:
             self._recordings[slot] = _Recording(
                 index=index,
                 seed=seeds[slot],
-                act=self._behaviour.start(self._env.task, generator),
+                act=self._exploration.start(self._env.task, generator),
                 frames=[self._frames[slot]],
             )
 
     def step(self, live: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        """Takes and records a decision in the live slots; returns which ended, ``(N,) bool``."""
+        """Takes and records a agent step in the live slots; returns which ended, ``(N,) bool``."""
         actions = np.zeros(self._env.action_space.shape or (), dtype=np.float32)
-        proposals = None if self._pilot is None else self._pilot.propose(self._frames, fresh)
+        proposals = (
+            None if self._frame_agent is None else self._frame_agent.propose(self._frames, fresh)
+        )
         for slot, recording in self._recordings.items():
             actions[slot] = recording.act(None if proposals is None else proposals[slot])
-        if self._pilot is not None:
-            self._pilot.remember(actions)
+        if self._frame_agent is not None:
+            self._frame_agent.remember(actions)
         self._frames, rewards, terminated, truncated, infos = self._env.step(actions)
         for slot, recording in self._recordings.items():
             recording.frames.append(self._frames[slot])

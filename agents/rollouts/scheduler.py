@@ -15,9 +15,9 @@ class Schedule:
 
     Args:
         slots: N, the number of slots.
-        known: lengths, in decisions, of the episodes that are known, by number.
+        known: lengths, in agent steps, of the episodes that are known, by number.
         episodes: how many episodes to begin; no limit if None.
-        decisions: begin no episode once those begun have taken so many; no limit if None.
+        agent_steps: begin no episode once those begun have taken so many; no limit if None.
 
     Raises:
         ValueError: there are no slots.
@@ -27,7 +27,7 @@ class Schedule:
         live: ``(N,) bool``, slots whose episode is to be played.
         begun: episodes that were begun.
         over: episodes that are over.
-        taken: decisions that all of them took.
+        taken: agent steps that all of them took.
     """
 
     def __init__(
@@ -36,16 +36,16 @@ class Schedule:
         *,
         known: Mapping[int, int],
         episodes: int | None = None,
-        decisions: int | None = None,
+        agent_steps: int | None = None,
     ) -> None:
         if slots < 1:
             raise ValueError(f"num_envs: expected at least 1, got {slots}")
         self._known = known
         self._limit = np.inf if episodes is None else episodes
-        self._budget = np.inf if decisions is None else decisions
+        self._budget = np.inf if agent_steps is None else agent_steps
         self.episodes = np.full(slots, -1, dtype=np.int64)
         self.live = np.zeros(slots, dtype=np.bool_)
-        self._left = np.zeros(slots, dtype=np.int64)  # decisions of known episodes
+        self._left = np.zeros(slots, dtype=np.int64)  # agent steps of known episodes
         self.begun = self.over = self.taken = 0
 
     def begin(self) -> np.ndarray:
@@ -63,7 +63,7 @@ class Schedule:
             self._pass(int(self._left[known].min()), np.zeros_like(known))
 
     def tick(self, over: np.ndarray) -> None:
-        """A decision was taken in every live slot; those in ``over: (N,) bool`` ended by it."""
+        """A agent step was taken in every live slot; those in ``over: (N,) bool`` ended by it."""
         self._pass(1, over & self.live)
 
     def _fill(self) -> np.ndarray:
@@ -77,10 +77,10 @@ class Schedule:
             self.begun += 1
         return fresh
 
-    def _pass(self, decisions: int, over: np.ndarray) -> None:
+    def _pass(self, agent_steps: int, over: np.ndarray) -> None:
         known = (self.episodes >= 0) & ~self.live
-        self.taken += decisions * int(np.count_nonzero(self.episodes >= 0))
-        self._left[known] -= decisions
+        self.taken += agent_steps * int(np.count_nonzero(self.episodes >= 0))
+        self._left[known] -= agent_steps
         over = over | (known & (self._left == 0))
         self.over += int(np.count_nonzero(over))
         self.episodes[over] = -1

@@ -20,7 +20,7 @@ from torch import nn
 
 from wmrl.agents.agent import Agent, State
 from wmrl.agents.sb3.global_rng import isolated_randomness
-from wmrl.agents.world_model_ref import located_eye
+from wmrl.agents.world_model_ref import located_world_model
 from wmrl.storage.artifact import Artifact, ArtifactError, load_weights, save_artifact
 
 # What an artifact may name. Nothing else is ever looked up or called when one is opened.
@@ -47,7 +47,7 @@ class SB3Agent(Agent):
 
     Args:
         policy: an actor-critic (PPO, A2C), SAC or TD3 policy on flat observations.
-        eye: which eye it looks through (see :class:`~wmrl.agents.agent.Agent`).
+        world_model: which eye it looks through (see :class:`~wmrl.agents.agent.Agent`).
         seed: of its exploration noise (``deterministic=False``).
 
     Raises:
@@ -57,19 +57,21 @@ class SB3Agent(Agent):
     class_name: ClassVar[str] = "SB3Agent"
 
     def __init__(
-        self, policy: BasePolicy, *, eye: Mapping[str, Any] | None = None, seed: int = 0
+        self, policy: BasePolicy, *, world_model: Mapping[str, Any] | None = None, seed: int = 0
     ) -> None:
         self._options = _policy_options(policy)
         self.policy = policy
-        self.eye = dict(eye or {})
+        self.world_model = dict(world_model or {})
         self.observation_space: spaces.Box = policy.observation_space
         self.action_space: spaces.Box = policy.action_space
         self._generator = np.random.default_rng(seed)
 
     @classmethod
-    def from_model(cls, model: BaseAlgorithm, *, eye: Mapping[str, Any] | None = None) -> Self:
+    def from_model(
+        cls, model: BaseAlgorithm, *, world_model: Mapping[str, Any] | None = None
+    ) -> Self:
         """The agent of a model of Stable-Baselines3; it learns when the model does."""
-        return cls(model.policy, eye=eye)
+        return cls(model.policy, world_model=world_model)
 
     def predict(
         self,
@@ -107,10 +109,10 @@ class SB3Agent(Agent):
             config={
                 "policy": type(self.policy).__name__,
                 "policy_kwargs": self._options,
-                "observation_size": self.observation_space.shape[0],
+                "observation_dim": self.observation_space.shape[0],
                 "action_low": self.action_space.low.tolist(),
                 "action_high": self.action_space.high.tolist(),
-                "eye": dict(self.eye),
+                "world_model": dict(self.world_model),
             },
             tensors=self.policy.state_dict(),
             provenance=provenance,
@@ -131,7 +133,7 @@ class SB3Agent(Agent):
         except _NO_POLICY as error:
             raise ArtifactError(f"{artifact.path}: not a policy's artifact ({error})") from error
         load_weights(agent.policy, artifact)
-        agent.eye = located_eye(artifact)
+        agent.world_model = located_world_model(artifact)
         return agent
 
 
@@ -143,7 +145,7 @@ def _check_sizes(artifact: Artifact) -> None:
     options = artifact.config["policy_kwargs"]
     layers = options.get("net_arch", [])
     groups = list(layers.values()) if isinstance(layers, dict) else [layers]
-    critics, inputs = options.get("n_critics", 1), artifact.config["observation_size"]
+    critics, inputs = options.get("n_critics", 1), artifact.config["observation_dim"]
     sizes = [inputs, critics, *(size for group in groups for size in group)]
     if any(type(size) is not int or size < 1 for size in sizes):
         raise ValueError(f"expected sizes of at least 1, got {sizes}")
@@ -190,7 +192,7 @@ def _build_policy(config: Mapping[str, Any]) -> BasePolicy:
             f"and options of {sorted(_OPTIONS)}"
         )
     low, high = (np.array(config[key], np.float32) for key in ("action_low", "action_high"))
-    size = int(config["observation_size"])
+    size = int(config["observation_dim"])
     with isolated_randomness(0):  # initial weights are drawn, and then replaced
         policy: BasePolicy = _POLICIES[name](
             spaces.Box(-np.inf, np.inf, (size,), np.float32),

@@ -57,8 +57,10 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
                 f"env: expected a Box of observations, got {env.single_observation_space}"
             )
         self.env = env
-        eye = getattr(env, "eye", None)
-        self._completed_key = completed_key or (eye.task.completed_key if eye else None)
+        world_model = getattr(env, "world_model", None)
+        self._completed_key = completed_key or (
+            world_model.task.completed_key if world_model else None
+        )
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self.terminated = np.zeros(self.num_envs, bool)
         self.truncated = np.zeros(self.num_envs, bool)

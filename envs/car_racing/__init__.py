@@ -4,7 +4,7 @@
 - :mod:`~wmrl.envs.car_racing.renderer`: draws the state (``StatePainter``).
 - :mod:`~wmrl.envs.car_racing.rasterizer`: fills polygons; compiled.
 - :mod:`~wmrl.envs.car_racing.lazy_rendering`: Gymnasium's own CarRacing, of which only observed
-  frames are drawn (``SparseDrawing``).
+  frames are drawn (``LazyRendering``).
 """
 
 from typing import TYPE_CHECKING
@@ -13,13 +13,13 @@ from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from wmrl.envs.car_racing.env import CarRacing
-    from wmrl.envs.car_racing.lazy_rendering import SparseDrawing
+    from wmrl.envs.car_racing.lazy_rendering import LazyRendering
     from wmrl.envs.car_racing.renderer import StatePainter
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
     "CarRacing",
-    "SparseDrawing",
+    "LazyRendering",
     "StatePainter",
 ]

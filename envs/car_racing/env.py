@@ -169,14 +169,14 @@ class CarRacing(car_racing.CarRacing):
             return False
         self._painter = StatePainter(
             np.array([corners for corners, _ in self.road_poly]),
-            road_rgb=np.array([colour for _, colour in self.road_poly]),
+            road_rgb=np.array([color for _, color in self.road_poly]),
             ground_rgb=self.bg_color,
             grass_rgb=self.grass_color,
         )
-        # Touching a tile changes its colour in place: let that happen in the painter's array.
+        # Touching a tile changes its color in place: let that happen in the painter's array.
         tiles = iter(self.road)
-        for k, (corners, colour) in enumerate(self.road_poly):
-            if isinstance(colour, np.ndarray):
+        for k, (corners, color) in enumerate(self.road_poly):
+            if isinstance(color, np.ndarray):
                 next(tiles).color = self._painter.road_rgb[k]
                 self.road_poly[k] = corners, self._painter.road_rgb[k]
         return True

@@ -6,10 +6,10 @@ import numpy as np
 from gymnasium.envs.box2d.car_racing import CarRacing
 
 
-class SparseDrawing:
+class LazyRendering:
     """Steps Gymnasium's ``CarRacing-v3`` and draws no frame but the one that is looked at.
 
-    It draws in every ``step``, which is nearly all that a step costs, and a decision of several
+    It draws in every ``step``, which is nearly all that a step costs, and a agent step of several
     frames shows one of them. Physics, rewards, endings and the frames that are looked at are those
     of plain stepping, bit for bit: drawing reads the game's state and changes none of it.
 

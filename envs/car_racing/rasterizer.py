@@ -2,7 +2,7 @@
 
 Gymnasium fills some hundreds of polygons on a 1000x800 surface, turns it upside down and shrinks it
 with a box filter. Here a line across that surface is no row of pixels but a short list of runs of
-one colour, and painting a polygon overwrites runs. Run boundaries are real numbers, so that the
+one color, and painting a polygon overwrites runs. Run boundaries are real numbers, so that the
 soft edges of anti-aliased polygons cost nothing extra, and the box filter only visits boundaries.
 
 All compiled functions live in this one module, since numba's disk cache notices a change only in
@@ -31,13 +31,13 @@ FIRST_LINE = 0.5 * PITCH - 0.5  # where the first line runs; 0 is the middle of 
 LINE_ROWS = FIRST_LINE + PITCH * np.arange(SCENE_LINES)
 MAX_RUNS = 500  # far above what a line of the widest view needs; no power of two, for the cache
 
-# pygame's box filter truncates after each of its two passes: a plain colour c becomes c - 2, a mix
+# pygame's box filter truncates after each of its two passes: a plain color c becomes c - 2, a mix
 # is lowered by 1.25 on average.
 FILTER_LOSS = 1.02
 # The filter adds up red, green and blue at once, as fixed-point numbers in one integer. Steps may
-# be negative and borrow from the next colour, but each sum is a mix of colours again.
-ONE_BITS, COLOUR_BITS = 12, 21
-ONE, COLOUR_MASK = 1 << ONE_BITS, (1 << COLOUR_BITS) - 1
+# be negative and borrow from the next color, but each sum is a mix of colors again.
+ONE_BITS, COLOR_BITS = 12, 21
+ONE, COLOR_MASK = 1 << ONE_BITS, (1 << COLOR_BITS) - 1
 LOSS = int(FILTER_LOSS * ONE)
 
 # Palette entries. The road's polygons follow, one entry each.
@@ -70,7 +70,7 @@ def _compiled(function: _Function) -> _Function:
 
 
 class Canvas(NamedTuple):
-    """The surface's lines from the top, as runs of one colour.
+    """The surface's lines from the top, as runs of one color.
 
     Attributes:
         edges: (LINES, MAX_RUNS) float32, columns where a line's runs start; the first at 0.
@@ -367,12 +367,12 @@ def _paint_gauges(canvas: Canvas, gauges: np.ndarray) -> None:
 
 
 @_compiled
-def _pack(colours: np.ndarray) -> np.ndarray:
-    """Colours ``(N, 3)`` as integers ``(N,)``; fractions are cut off, as Gymnasium does."""
-    packed = np.empty(len(colours), np.int64)
-    for k in range(len(colours)):
-        red, green, blue = int(colours[k, 0]), int(colours[k, 1]), int(colours[k, 2])
-        packed[k] = (((red << COLOUR_BITS) + green) << COLOUR_BITS) + blue
+def _pack(colors: np.ndarray) -> np.ndarray:
+    """Colors ``(N, 3)`` as integers ``(N,)``; fractions are cut off, as Gymnasium does."""
+    packed = np.empty(len(colors), np.int64)
+    for k in range(len(colors)):
+        red, green, blue = int(colors[k, 0]), int(colors[k, 1]), int(colors[k, 2])
+        packed[k] = (((red << COLOR_BITS) + green) << COLOR_BITS) + blue
     return packed
 
 
@@ -380,29 +380,29 @@ def _pack(colours: np.ndarray) -> np.ndarray:
 def _add_line(
     canvas: Canvas, line: int, share: int, palette: np.ndarray, steps: np.ndarray
 ) -> None:
-    """Add a line's colour steps, each spread over the pixel that it falls in and the next."""
+    """Add a line's color steps, each spread over the pixel that it falls in and the next."""
     edges, inks = canvas.edges, canvas.inks
     scale = np.float32(SIZE / WIDTH)
     before = palette[BLACK]
     for k in range(canvas.runs[line]):
-        colour = palette[inks[line, k]]
+        color = palette[inks[line, k]]
         x = edges[line, k] * scale
         pixel = int(x)
         late = int((x - pixel) * share)
-        steps[pixel] += (colour - before) * (share - late)
-        steps[pixel + 1] += (colour - before) * late
-        before = colour
+        steps[pixel] += (color - before) * (share - late)
+        steps[pixel + 1] += (color - before) * late
+        before = color
 
 
 @_compiled
 def _finish_row(steps: np.ndarray, row: np.ndarray) -> None:
-    """Sum the colour steps up into a row of pixels ``(SIZE, 3) uint8``, and clear them."""
-    colour = 0
+    """Sum the color steps up into a row of pixels ``(SIZE, 3) uint8``, and clear them."""
+    color = 0
     for column in range(SIZE):
-        colour += steps[column]
-        row[column, 0] = max((colour >> 2 * COLOUR_BITS) - LOSS, 0) >> ONE_BITS
-        row[column, 1] = max(((colour >> COLOUR_BITS) & COLOUR_MASK) - LOSS, 0) >> ONE_BITS
-        row[column, 2] = max((colour & COLOUR_MASK) - LOSS, 0) >> ONE_BITS
+        color += steps[column]
+        row[column, 0] = max((color >> 2 * COLOR_BITS) - LOSS, 0) >> ONE_BITS
+        row[column, 1] = max(((color >> COLOR_BITS) & COLOR_MASK) - LOSS, 0) >> ONE_BITS
+        row[column, 2] = max((color & COLOR_MASK) - LOSS, 0) >> ONE_BITS
     steps[:] = 0
 
 
@@ -423,7 +423,7 @@ def _shrink(
 @_compiled
 def draw(
     canvas: Canvas,
-    colours: np.ndarray,
+    colors: np.ndarray,
     scene: Scene,
     road: np.ndarray,
     view: np.ndarray,
@@ -435,7 +435,7 @@ def draw(
 
     Args:
         canvas: scratch space.
-        colours: (FIRST_ROAD_INK + P, 3) float64, red, green and blue of each ink.
+        colors: (FIRST_ROAD_INK + P, 3) float64, red, green and blue of each ink.
         scene: the scenery and the car's shape.
         road: (P, 4, 2) float64, the road's polygons in world units, in the order of painting.
         view: (4,) float64: cosine and sine of the camera's turn times its zoom, and column and
@@ -444,7 +444,7 @@ def draw(
         gauges: (7,) float64: speed, spin of the four wheels, front wheels' angle, turn rate.
         state: (SIZE, SIZE, 3) uint8, drawn on.
     """
-    palette = _pack(colours)
+    palette = _pack(colors)
     _wipe(canvas)
     _paint_all(canvas, scene.field, np.inf, GROUND, 0, view)
     _paint_all(canvas, scene.grass, scene.reach, GRASS, 0, view)

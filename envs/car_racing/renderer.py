@@ -9,7 +9,7 @@ from gymnasium.envs.box2d import car_dynamics, car_racing
 
 from wmrl.envs.car_racing import rasterizer
 
-_FIXED_COLOURS = [
+_FIXED_COLORS = [
     (0, 0, 0),
     (0, 0, 0),  # the ground's, an episode's own
     (0, 0, 0),  # the grass's, an episode's own
@@ -22,7 +22,7 @@ _FIXED_COLOURS = [
     (255, 0, 0),  # gyroscope
 ]
 _SCORE_COLUMNS = 12  # columns of the state that the score may take; the indicators are beyond
-_SCORE_SIZE, _SCORE_CENTRE = 42, (60, 50)  # on the status bar of Gymnasium's surface
+_SCORE_SIZE, _SCORE_CENTER = 42, (60, 50)  # on the status bar of Gymnasium's surface
 
 
 class StatePainter:
@@ -30,9 +30,9 @@ class StatePainter:
 
     Args:
         road: (P, 4, 2) float64, the road's polygons in world units, in the order of painting.
-        road_rgb: (P, 3), their colours; copied to :attr:`road_rgb`.
-        ground_rgb: (3,), the colour of the playfield.
-        grass_rgb: (3,), the colour of the squares on it.
+        road_rgb: (P, 3), their colors; copied to :attr:`road_rgb`.
+        ground_rgb: (3,), the color of the playfield.
+        grass_rgb: (3,), the color of the squares on it.
 
     Attributes:
         road_rgb: (P, 3) float64: write here to repaint parts of the road.
@@ -47,10 +47,10 @@ class StatePainter:
         grass_rgb: np.ndarray,
     ):
         self._road = np.ascontiguousarray(road, np.float64)
-        self._colours = np.concatenate([_FIXED_COLOURS, road_rgb]).astype(np.float64)
-        self._colours[rasterizer.GROUND] = ground_rgb
-        self._colours[rasterizer.GRASS] = grass_rgb
-        self.road_rgb = self._colours[len(_FIXED_COLOURS) :]
+        self._colors = np.concatenate([_FIXED_COLORS, road_rgb]).astype(np.float64)
+        self._colors[rasterizer.GROUND] = ground_rgb
+        self._colors[rasterizer.GRASS] = grass_rgb
+        self.road_rgb = self._colors[len(_FIXED_COLORS) :]
         self._canvas = rasterizer.new_canvas()
 
     def paint(
@@ -67,7 +67,7 @@ class StatePainter:
         """
         state = np.empty((rasterizer.SIZE, rasterizer.SIZE, 3), np.uint8)
         rasterizer.draw(
-            self._canvas, self._colours, _scene(), self._road, view, poses, gauges, state
+            self._canvas, self._colors, _scene(), self._road, view, poses, gauges, state
         )
         state[-rasterizer.BAR_SIZE :, :_SCORE_COLUMNS] = _score_pixels(score)
         return state
@@ -111,7 +111,7 @@ def _score_pixels(score: str) -> np.ndarray:
     # All of the bar would do as well: its columns beyond these do not change the first ones.
     columns = _SCORE_COLUMNS * rasterizer.WIDTH // rasterizer.SIZE
     bar = pygame.Surface((columns, rasterizer.HEIGHT - rasterizer.BAR_TOP), depth=32)
-    bar.blit(text, text.get_rect(center=_SCORE_CENTRE))
+    bar.blit(text, text.get_rect(center=_SCORE_CENTER))
     small = pygame.transform.smoothscale(bar, (_SCORE_COLUMNS, rasterizer.BAR_SIZE))
     pixels: np.ndarray = pygame.surfarray.array3d(small).transpose(1, 0, 2)
     return pixels

@@ -12,10 +12,10 @@ from gymnasium.vector import AutoresetMode
 
 from wmrl.dream import DreamState
 from wmrl.envs.dream.vector import DreamVectorEnv
-from wmrl.envs.observations import ViewName, row_of
+from wmrl.envs.observations import ObservationName, row_of
 from wmrl.envs.rendering.window import Window, checked_render_mode
 from wmrl.envs.tasks.task import Task
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import Memory
 from wmrl.vision.base import Vision
 
@@ -37,7 +37,7 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
     ``Box(Z + H,)`` float32: the latent z and the memory's hidden state h.
 
     ## Rewards
-    What the memory predicts, in the task's own units, for one decision.
+    What the memory predicts, in the task's own units, for one agent step.
 
     ## Starting State
     One of the real, encoded sequences that the memory's artifact keeps, drawn at random; h is
@@ -46,7 +46,7 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
     instance a latent environment's.
 
     ## Episode End
-    Terminated when the memory says so, truncated after ``max_episode_steps`` decisions
+    Terminated when the memory says so, truncated after ``max_episode_steps`` agent steps
     (``vsg/CarRacingDream-v0``: 250).
 
     ## Arguments
@@ -56,9 +56,9 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
     - ``temperature``: τ > 0, the dream's uncertainty: mixture logits are divided by τ, and the
       noise is multiplied by √τ.
     - ``dropout``: whether the memory's dropout stays on, so that every step asks another network.
-    - ``max_episode_steps``: decisions until truncation; no limit if None. ``gymnasium.make`` takes
+    - ``max_episode_steps``: agent steps until truncation; no limit if None. ``gymnasium.make`` takes
       it for its own ``TimeLimit``, to the same effect.
-    - ``observation``: ``"embeddings"``, or ``"codes"`` of a quantised vision: a dictionary of the
+    - ``observation``: ``"embeddings"``, or ``"codes"`` of a quantized vision: a dictionary of the
       codes, ``MultiDiscrete(T,)``, and of h as ``"memory"``.
     - ``device``: ``"auto"``, ``"cpu"``, ``"cuda"`` …
     - ``render_mode``: ``"rgb_array"`` (the decoded latent, enlarged), ``"human"`` (in a window).
@@ -78,7 +78,7 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
         temperature: float = 1.0,
         dropout: bool = False,
         max_episode_steps: int | None = None,
-        observation: ViewName = "embeddings",
+        observation: ObservationName = "embeddings",
         device: str | torch.device = "auto",
         render_mode: str | None = None,
     ) -> None:
@@ -110,14 +110,14 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
         )
         self.observation_space = self._dreams.single_observation_space
         self.action_space = self._dreams.single_action_space
-        self.metadata = {**self.metadata, "render_fps": self.eye.fps}
+        self.metadata = {**self.metadata, "render_fps": self.world_model.fps}
         self._running = False
-        self._window = Window("wmrl: dream", fps=self.eye.fps)
+        self._window = Window("wmrl: dream", fps=self.world_model.fps)
 
     @property
-    def eye(self) -> Eye:
+    def world_model(self) -> WorldModel:
         """Task, vision and memory."""
-        return self._dreams.eye
+        return self._dreams.world_model
 
     @property
     def state(self) -> DreamState:
@@ -135,7 +135,7 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
         return row_of(observations, 0), info
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """One decision.
+        """One agent step.
 
         Raises:
             ResetNeeded: no dream is running.
@@ -143,7 +143,7 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
         """
         if not self._running:
             raise ResetNeeded("step: no dream is running; call reset() first")
-        a = self.eye.clip(action, ())[None]
+        a = self.world_model.clip(action, ())[None]
         observations, rewards, terminated, truncated, info = self._dreams.step(a)
         self._running = not (terminated[0] or truncated[0])
         self._show()

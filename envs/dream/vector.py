@@ -11,12 +11,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from wmrl.core.seeding import torch_generator
-from wmrl.dream import DreamState, dream_observation, dream_start, dream_step
+from wmrl.dream import DreamState, dream_observation, dream_reset, dream_step
 from wmrl.envs.autoreset import final_observations, joint_seed, reset_mask, step_limit
-from wmrl.envs.observations import View, ViewName
+from wmrl.envs.observations import ObservationFormat, ObservationName
 from wmrl.envs.rendering.window import checked_render_mode, enlarge
 from wmrl.envs.tasks.task import Task
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import Memory
 from wmrl.storage.artifact import ArtifactError
 from wmrl.vision.base import Vision
@@ -37,7 +37,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     hidden state.
 
     ## Rewards
-    What the memory predicts, in the task's own units, for one decision.
+    What the memory predicts, in the task's own units, for one agent step.
 
     ## Starting State
     A row of the real, encoded sequences that the memory's artifact keeps, drawn at random; h is
@@ -47,7 +47,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     to go on from; ``"reset_mask"``, ``(N,) bool``, the rows to reset.
 
     ## Episode End
-    Terminated when the memory says so, truncated after ``max_episode_steps`` decisions. With
+    Terminated when the memory says so, truncated after ``max_episode_steps`` agent steps. With
     ``autoreset_mode`` DISABLED a dream that is over idles until a reset names it.
 
     ## Arguments
@@ -74,7 +74,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         temperature: float = 1.0,
         dropout: bool = False,
         max_episode_steps: int | None = None,
-        observation: ViewName = "embeddings",
+        observation: ObservationName = "embeddings",
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         device: str | torch.device = "auto",
         render_mode: str | None = None,
@@ -85,8 +85,8 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         if not temperature > 0:
             raise ValueError(f"temperature: expected more than 0, got {temperature}")
         self.num_envs = num_envs
-        self.eye = Eye.open(task, vision, memory, device=device)
-        self._memory = _with_starts(self.eye)
+        self.world_model = WorldModel.open(task, vision, memory, device=device)
+        self._memory = _with_start_states(self.world_model)
         self._temperature = temperature
         self._dropout = dropout
         self._limit = step_limit(max_episode_steps)
@@ -94,11 +94,11 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self.metadata = {
             **self.metadata,
             "autoreset_mode": self._mode,
-            "render_fps": self.eye.fps,
+            "render_fps": self.world_model.fps,
         }
-        self._view = View(self.eye, observation)
-        self.single_observation_space = self._view.space
-        self.single_action_space = self.eye.action_space
+        self._format = ObservationFormat(self.world_model, observation)
+        self.single_observation_space = self._format.space
+        self.single_action_space = self.world_model.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._steps = np.zeros(num_envs, dtype=np.int64)
@@ -136,13 +136,13 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             self._restart(mask, options)
         self._terminated[mask] = self._truncated[mask] = False
         observations = dream_observation(self._memory, self.state).cpu().numpy()
-        return self._view.many(observations), {}
+        return self._format.format_batch(observations), {}
 
     @torch.inference_mode()
     def step(
         self, actions: np.ndarray
     ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One decision in every dream."""
+        """One agent step in every dream."""
         before = self.state
         observations, rewards, terminated = self._advance(actions)
         self._steps += 1
@@ -159,19 +159,21 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         infos: dict[str, Any] = {}
         ended = terminated | truncated
         if self._mode is AutoresetMode.SAME_STEP and ended.any():
-            infos["final_obs"] = final_observations(self._view.rows(observations[ended]), ended)
+            infos["final_obs"] = final_observations(
+                self._format.format_each(observations[ended]), ended
+            )
             infos["final_info"] = {}
             infos["_final_obs"] = infos["_final_info"] = ended
             observations[ended] = self._restart(ended, {})
         else:
             self._terminated, self._truncated = terminated.copy(), truncated.copy()
-        return self._view.many(observations), rewards, terminated, truncated, infos
+        return self._format.format_batch(observations), rewards, terminated, truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The decoded latents, enlarged: N frames, or None without a render mode."""
         if self.render_mode is None:
             return None
-        frames = self.eye.vision.decode_numpy(self.state.latent.cpu().numpy())
+        frames = self.world_model.vision.decode_numpy(self.state.latent.cpu().numpy())
         return tuple(enlarge(frame) for frame in frames)
 
     def _reseed(self, seed: int | Sequence[int | None] | None) -> None:
@@ -179,7 +181,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         super().reset(seed=seed)
         if seed is not None or self._generator is None:
             root = int(self.np_random.integers(2**62))
-            self._generator = torch_generator(root, "dream", device=self.eye.device)
+            self._generator = torch_generator(root, "dream", device=self.world_model.device)
 
     def _start(self, count: int, options: dict[str, Any]) -> DreamState:
         """States to start ``count`` dreams in, as the options of a reset say."""
@@ -188,24 +190,24 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             return self._given_state(count, state)
         assert self._generator is not None
         if options.get("start") is None:
-            return dream_start(self._memory, count=count, generator=self._generator)
+            return dream_reset(self._memory, count=count, generator=self._generator)
         rows = np.broadcast_to(np.asarray(options["start"], dtype=np.int64), (count,))
-        available = self._memory.start_count
+        available = self._memory.num_start_states
         if rows.min() < 0 or rows.max() >= available:
             raise ValueError(
                 f"options['start']: expected 0 to {available - 1}, got {rows.tolist()}"
             )
-        index = torch.from_numpy(rows.copy()).to(self.eye.device)
-        return dream_start(self._memory, rows=index, generator=self._generator)
+        index = torch.from_numpy(rows.copy()).to(self.world_model.device)
+        return dream_reset(self._memory, rows=index, generator=self._generator)
 
     def _given_state(self, count: int, state: DreamState) -> DreamState:
-        expected = (count, self._memory.latent_size)
+        expected = (count, self._memory.latent_dim)
         if tuple(state.latent.shape) != expected:
             raise ValueError(
                 f"options['state']: expected latents of shape {expected}, got "
                 f"{tuple(state.latent.shape)}"
             )
-        device = self.eye.device
+        device = self.world_model.device
         return DreamState(
             state.latent.to(device), tuple(tensor.to(device) for tensor in state.memory)
         )
@@ -216,7 +218,9 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         They come to the host in one transfer, which is one wait on a GPU.
         """
         assert self._generator is not None
-        a = torch.from_numpy(self.eye.clip(actions, (self.num_envs,))).to(self.eye.device)
+        a = torch.from_numpy(self.world_model.clip(actions, (self.num_envs,))).to(
+            self.world_model.device
+        )
         self._state, reward, terminated = dream_step(
             self._memory,
             self.state,
@@ -233,14 +237,14 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
     def _restart(self, mask: np.ndarray, options: dict[str, Any]) -> np.ndarray:
         """Starts the dreams in the mask anew; returns their observations ``(K, O) float32``."""
-        index = torch.from_numpy(np.flatnonzero(mask)).to(self.eye.device)
+        index = torch.from_numpy(np.flatnonzero(mask)).to(self.world_model.device)
         observations = self._replace(index, self._start(len(index), options))
         self._steps[mask] = 0
         return observations
 
     def _hold(self, mask: np.ndarray, before: DreamState) -> np.ndarray:
         """Keeps the dreams in the mask where they were; returns their observations."""
-        index = torch.from_numpy(np.flatnonzero(mask)).to(self.eye.device)
+        index = torch.from_numpy(np.flatnonzero(mask)).to(self.world_model.device)
         memory = tuple(tensor[index] for tensor in before.memory)
         return self._replace(index, DreamState(before.latent[index], memory))
 
@@ -256,13 +260,13 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         return dream_observation(self._memory, rows).cpu().numpy()
 
 
-def _with_starts(eye: Eye) -> Memory[Any]:
+def _with_start_states(world_model: WorldModel) -> Memory[Any]:
     """The eye's memory, which has places to start dreams from."""
-    if eye.memory is None:
+    if world_model.memory is None:
         raise ValueError("memory: expected a memory to dream with, got None")
-    if eye.memory.start_count == 0:
+    if world_model.memory.num_start_states == 0:
         raise ArtifactError(
             "memory: it has no sequences for dreams to start in; train it with "
-            "'wmrl train-memory', or give it some with Memory.set_starts"
+            "'wmrl train-memory', or give it some with Memory.set_start_states"
         )
-    return eye.memory
+    return world_model.memory

@@ -1,4 +1,4 @@
-"""A task's base environment as decisions and frames, before any eye looks at it."""
+"""A task's base environment as agent steps and frames, before any eye looks at it."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from gymnasium.envs.box2d.car_racing import CarRacing
 from gymnasium.error import ResetNeeded
 from gymnasium.wrappers import OrderEnforcing
 
-from wmrl.envs.car_racing.lazy_rendering import SparseDrawing
+from wmrl.envs.car_racing.lazy_rendering import LazyRendering
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
 
 
 class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
-    """The base environment of a :class:`~wmrl.envs.tasks.task.Task`, one step per decision.
+    """The base environment of a :class:`~wmrl.envs.tasks.task.Task`, one step per agent step.
 
     ## Action Space
     The task's ``action_space``, ``Box(A,) float32``; the task turns it into a base action, which
@@ -25,24 +25,24 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
     ``Box(0, 255, (H, W, 3), uint8)``: the task's cropped and resized frame.
 
     ## Rewards
-    The base's rewards, summed over the frames of the decision.
+    The base's rewards, summed over the frames of the agent step.
 
     ## Episode End
     Terminated when the base is. Truncated when the base is, after ``max_frames`` base frames
-    (a last decision may be shorter for that), and after ``patience`` base frames without a
+    (a last agent step may be shorter for that), and after ``patience`` base frames without a
     positive reward. The base's registered time limit has no say.
 
-    ``info["frames"]`` counts the base frames since the reset; those of a decision in whose midst
+    ``info["frames"]`` counts the base frames since the reset; those of a agent step in whose midst
     the episode terminates count in full.
 
     A base that offers ``advance(action, frames) -> (reward, terminated, truncated, info)`` and
-    ``observe() -> frame`` is drawn only once a decision, and so is Gymnasium's own CarRacing (see
-    :class:`~wmrl.envs.car_racing.lazy_rendering.SparseDrawing`).
+    ``observe() -> frame`` is drawn only once a agent step, and so is Gymnasium's own CarRacing (see
+    :class:`~wmrl.envs.car_racing.lazy_rendering.LazyRendering`).
 
     Args:
         task: a task, its name, or ``"module:ATTRIBUTE"``.
         base: id of another base environment than the task's.
-        frame_skip: base frames that a decision lasts; the task's if None.
+        frame_skip: base frames that a agent step lasts; the task's if None.
         max_frames: base frames of an episode; the task's if None.
         patience: base frames without a positive reward after which an episode is truncated;
             None to never do so.
@@ -82,7 +82,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         self._advancing: Any = None
         if inner is self.base.unwrapped and render_mode != "human":
             if type(inner) is CarRacing:
-                self._advancing = SparseDrawing(inner)
+                self._advancing = LazyRendering(inner)
             elif hasattr(inner, "advance") and hasattr(inner, "observe"):
                 self._advancing = inner
         self._frames = 0
@@ -100,7 +100,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         return self.task.observe(self.base, observation), {**info, "frames": 0}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Holds ``action``, ``(A,) float32``, for a decision.
+        """Holds ``action``, ``(A,) float32``, for a agent step.
 
         Raises:
             ResetNeeded: no episode is running.

@@ -15,12 +15,12 @@ Layout = dict[str, tuple[tuple[int, ...], str]]
 _ALIGNMENT = 64
 
 
-def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_size: int) -> Layout:
+def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) -> Layout:
     """The arrays of ``num_envs`` slots; ``finals`` are last frames of episodes that were reset."""
     return {
         "frames": ((num_envs, *frame_shape), "uint8"),
         "finals": ((num_envs, *frame_shape), "uint8"),
-        "actions": ((num_envs, action_size), "float32"),
+        "actions": ((num_envs, action_dim), "float32"),
         "rewards": ((num_envs,), "float64"),
         "terminated": ((num_envs,), "bool"),
         "truncated": ((num_envs,), "bool"),

@@ -40,7 +40,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         num_envs: N, the number of slots.
         task: a task, its name, or ``"module:ATTRIBUTE"``.
         base: id of another base environment than the task's.
-        frame_skip: base frames that a decision lasts; the task's if None.
+        frame_skip: base frames that a agent step lasts; the task's if None.
         max_frames: base frames of an episode; the task's if None.
         patience: base frames without a positive reward after which an episode is truncated.
         workers: number of processes, each with a contiguous slice of the slots; 0 steps them in
@@ -85,7 +85,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "patience": patience,
             "render_mode": render_mode,
         }
-        layout = slot_layout(num_envs, (*self.task.frame_size, 3), self.task.action_size)
+        layout = slot_layout(num_envs, (*self.task.frame_size, 3), self.task.action_dim)
         self._workers: list[FrameWorker] = []
         self._slots: FrameSlots | None = None
         self.closed = False
@@ -133,7 +133,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Takes a decision in every slot.
+        """Takes a agent step in every slot.
 
         Args:
             actions: ``(N, A) float32``.
@@ -244,8 +244,10 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
 def _worker_count(workers: int | None, num_envs: int) -> int:
     if workers is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return 0 if num_envs == 1 else min(num_envs, cores or 1)
+        sequence_models = (
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        )
+        return 0 if num_envs == 1 else min(num_envs, sequence_models or 1)
     if workers < 0:
         raise ValueError(f"workers: expected at least 0, got {workers}")
     return min(workers, num_envs)

@@ -10,11 +10,11 @@ from gymnasium.utils import EzPickle
 
 from wmrl.dream import DreamState
 from wmrl.envs.frames.env import FrameEnv
-from wmrl.envs.latent.tracker import Gaze
-from wmrl.envs.observations import View, ViewName
+from wmrl.envs.latent.tracker import LatentTracker
+from wmrl.envs.observations import ObservationFormat, ObservationName
 from wmrl.envs.rendering.window import checked_render_mode
 from wmrl.envs.tasks.task import Task
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import Memory
 from wmrl.vision.base import Vision
 
@@ -25,7 +25,7 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
     ## Description
     World Models (https://arxiv.org/abs/1803.10122): each frame is encoded to a latent z, and a
     recurrent memory follows what is seen and done. A controller needs only these few numbers. A
-    step is one decision, which lasts ``frame_skip`` base frames.
+    step is one agent step, which lasts ``frame_skip`` base frames.
 
     ## Action Space
     ``Box(A,)`` float32, the task's; for CarRacing steer and pedal (+ gas, − brake) in [−1, 1].
@@ -36,14 +36,14 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
     h_t, made from all that was seen and done before. See also ``observation`` below.
 
     ## Rewards
-    The base's, summed over the frames of a decision.
+    The base's, summed over the frames of a agent step.
 
     ## Starting State
     The base's; h is zeros. ``seed`` and ``options`` of ``reset`` go to the base.
 
     ## Episode End
     Terminated when the base is; truncated after the task's ``max_frames`` base frames (CarRacing:
-    1000, that is 250 decisions of 4 frames).
+    1000, that is 250 agent steps of 4 frames).
 
     ## Arguments
     - ``task``: a :class:`~wmrl.envs.tasks.task.Task` or its name.
@@ -52,9 +52,9 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
       None to see z alone.
     - ``base``: id of the base environment; None for the task's (``vsg/CarRacing-v3``, with
       Gymnasium's own drawing ``CarRacing-v3``).
-    - ``frame_skip``: base frames a decision lasts; None for what the memory was trained with,
+    - ``frame_skip``: base frames a agent step lasts; None for what the memory was trained with,
       and without a memory for the task's.
-    - ``observation``: ``"embeddings"``, or ``"codes"`` of a quantised vision:
+    - ``observation``: ``"embeddings"``, or ``"codes"`` of a quantized vision:
       ``MultiDiscrete(T,)``, and with a memory a dictionary of these and of h as ``"memory"``.
     - ``device``: ``"auto"``, ``"cpu"``, ``"cuda"`` …
     - ``render_mode``: ``"rgb_array"`` or ``"human"``, which show the real game.
@@ -73,7 +73,7 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
         memory: Memory[Any] | str | Path | None = "auto",
         base: str | None = None,
         frame_skip: int | None = None,
-        observation: ViewName = "embeddings",
+        observation: ObservationName = "embeddings",
         device: str | torch.device = "auto",
         render_mode: str | None = None,
     ) -> None:
@@ -89,17 +89,19 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
             device=device,
             render_mode=render_mode,
         )
-        self.eye = Eye.open(task, vision, memory, frame_skip=frame_skip, device=device)
+        self.world_model = WorldModel.open(
+            task, vision, memory, frame_skip=frame_skip, device=device
+        )
         self._game = FrameEnv(
-            self.eye.task,
+            self.world_model.task,
             base=base,
-            frame_skip=self.eye.frame_skip,
+            frame_skip=self.world_model.frame_skip,
             render_mode=render_mode,
         )
-        self._gaze = Gaze(self.eye, 1)
-        self._view = View(self.eye, observation)
-        self.observation_space = self._view.space
-        self.action_space = self.eye.action_space
+        self._tracker = LatentTracker(self.world_model, 1)
+        self._format = ObservationFormat(self.world_model, observation)
+        self.observation_space = self._format.space
+        self.action_space = self.world_model.action_space
         self.metadata = {**self.metadata, "render_fps": self._game.metadata["render_fps"]}
 
     @property
@@ -110,7 +112,7 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
     @property
     def state(self) -> DreamState:
         """Latent and memory, one row: where a dream could go on from here."""
-        return self._gaze.state
+        return self._tracker.state
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -118,15 +120,15 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
         """Starts an episode."""
         super().reset(seed=seed)
         self._frame, info = self._game.reset(seed=seed, options=options)
-        self._gaze.forget(np.ones(1, dtype=np.bool_))
-        return self._view.one(self._gaze.see(self._frame[None])), info
+        self._tracker.reset(np.ones(1, dtype=np.bool_))
+        return self._format.format(self._tracker.observe(self._frame[None])), info
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """One decision."""
-        a = self.eye.clip(action, ())
+        """One agent step."""
+        a = self.world_model.clip(action, ())
         self._frame, reward, terminated, truncated, info = self._game.step(a)
-        self._gaze.act(a[None])
-        observation = self._view.one(self._gaze.see(self._frame[None]))
+        self._tracker.advance(a[None])
+        observation = self._format.format(self._tracker.observe(self._frame[None]))
         return observation, reward, terminated, truncated, info
 
     def render(self) -> Any:

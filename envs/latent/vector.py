@@ -13,11 +13,11 @@ from gymnasium.vector.utils import batch_space
 from wmrl.dream import DreamState
 from wmrl.envs.autoreset import final_observations, reset_mask, step_limit
 from wmrl.envs.frames.vector import FrameVectorEnv
-from wmrl.envs.latent.tracker import Gaze
-from wmrl.envs.observations import View, ViewName
+from wmrl.envs.latent.tracker import LatentTracker
+from wmrl.envs.observations import ObservationFormat, ObservationName
 from wmrl.envs.rendering.window import checked_render_mode
 from wmrl.envs.tasks.task import Task
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import Memory
 from wmrl.vision.base import Vision
 
@@ -36,21 +36,21 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     ``Box(N, Z)`` float32, or ``Box(N, Z + H)`` with a memory.
 
     ## Rewards
-    The base's, summed over the frames of a decision.
+    The base's, summed over the frames of a agent step.
 
     ## Starting State
     The base's. ``reset(seed=s)`` seeds the games by s, s + 1, …; a sequence seeds each. Options:
     ``"reset_mask"``, ``(N,) bool``, the games to reset; others go to the base.
 
     ## Episode End
-    As :class:`~wmrl.envs.latent.env.LatentEnv`, also after ``max_episode_steps`` decisions. With
+    As :class:`~wmrl.envs.latent.env.LatentEnv`, also after ``max_episode_steps`` agent steps. With
     ``autoreset_mode`` DISABLED a game that is over idles until a reset names it.
 
     ## Arguments
     - ``num_envs``: N.
     - ``workers``: worker processes; None for one a core, 0 to step the games in this process.
     - ``autoreset_mode``: one of Gymnasium's three.
-    - ``max_episode_steps``: decisions until truncation, besides the task's own limit.
+    - ``max_episode_steps``: agent steps until truncation, besides the task's own limit.
     - ``render_mode``: ``"rgb_array"`` or None.
     - The others are those of :class:`~wmrl.envs.latent.env.LatentEnv`.
 
@@ -74,37 +74,39 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         frame_skip: int | None = None,
         max_episode_steps: int | None = None,
         workers: int | None = None,
-        observation: ViewName = "embeddings",
+        observation: ObservationName = "embeddings",
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         device: str | torch.device = "auto",
         render_mode: str | None = None,
     ) -> None:
         self.render_mode = checked_render_mode(render_mode, self.metadata)
         self.closed = True  # until there is something to close
-        self.eye = Eye.open(task, vision, memory, frame_skip=frame_skip, device=device)
+        self.world_model = WorldModel.open(
+            task, vision, memory, frame_skip=frame_skip, device=device
+        )
         self._mode = AutoresetMode(autoreset_mode)
-        limit = step_limit(max_episode_steps) * self.eye.frame_skip
+        limit = step_limit(max_episode_steps) * self.world_model.frame_skip
         self._games = FrameVectorEnv(
             num_envs,
-            task=self.eye.task,
+            task=self.world_model.task,
             base=base,
-            frame_skip=self.eye.frame_skip,
-            max_frames=int(min(limit, self.eye.task.max_frames)),
+            frame_skip=self.world_model.frame_skip,
+            max_frames=int(min(limit, self.world_model.task.max_frames)),
             workers=workers,
             autoreset_mode=self._mode,
             render_mode=render_mode,
         )
         self.closed = False
-        self._gaze = Gaze(self.eye, num_envs)
-        self._view = View(self.eye, observation)
+        self._tracker = LatentTracker(self.world_model, num_envs)
+        self._format = ObservationFormat(self.world_model, observation)
         self.num_envs = num_envs
         self.metadata = {
             **self.metadata,
             "autoreset_mode": self._mode,
             "render_fps": self._games.metadata["render_fps"],
         }
-        self.single_observation_space = self._view.space
-        self.single_action_space = self.eye.action_space
+        self.single_observation_space = self._format.space
+        self.single_action_space = self.world_model.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._ended = np.ones(num_envs, dtype=np.bool_)  # none has begun
@@ -117,7 +119,7 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     @property
     def state(self) -> DreamState:
         """Latents and memory, N rows: where dreams could go on from here."""
-        return self._gaze.state
+        return self._tracker.state
 
     def reset(
         self,
@@ -128,16 +130,16 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         """Starts all games, or those of ``options["reset_mask"]``."""
         self._frames, infos = self._games.reset(seed=seed, options=options)
         mask = reset_mask(options, self.num_envs)
-        self._gaze.forget(mask)
+        self._tracker.reset(mask)
         self._ended = self._ended & ~mask
         with self._threads():
-            return self._view.many(self._gaze.see(self._frames)), infos
+            return self._format.format_batch(self._tracker.observe(self._frames)), infos
 
     def step(
         self, actions: np.ndarray
     ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One decision in every game."""
-        a = self.eye.clip(actions, (self.num_envs,))
+        """One agent step in every game."""
+        a = self.world_model.clip(actions, (self.num_envs,))
         self._frames, rewards, terminated, truncated, infos = self._games.step(a)
         with self._threads():
             observations = self._look(a, terminated | truncated, infos)
@@ -146,25 +148,25 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     def _look(self, actions: np.ndarray, ended: np.ndarray, infos: dict[str, Any]) -> Any:
         """Observations after a step, and in ``infos`` the last ones of episodes that ended."""
         stale, self._ended = self._ended, ended
-        self._gaze.act(actions, idle=stale)
+        self._tracker.advance(actions, idle=stale)
         if self._mode is AutoresetMode.NEXT_STEP and stale.any():
-            self._gaze.forget(stale)
+            self._tracker.reset(stale)
         elif self._mode is AutoresetMode.SAME_STEP and ended.any():
             rows = np.flatnonzero(ended)
-            final = self._gaze.glance(np.stack(infos["final_obs"][rows]), rows)
-            infos["final_obs"] = final_observations(self._view.rows(final), ended)
-            self._gaze.forget(ended)
+            final = self._tracker.peek(np.stack(infos["final_obs"][rows]), rows)
+            infos["final_obs"] = final_observations(self._format.format_each(final), ended)
+            self._tracker.reset(ended)
             self._ended = np.zeros_like(ended)
-        return self._view.many(self._gaze.see(self._frames))
+        return self._format.format_batch(self._tracker.observe(self._frames))
 
     def _threads(self) -> AbstractContextManager[None]:
         """One thread to encode on, where workers want the cores.
 
         Torch's other threads stay awake for a while after each batch, and the games that step
         meanwhile lose more than the batch gained (two cores, 16 games: 1,900 against 2,600
-        decisions a second).
+        agent steps a second).
         """
-        crowded = self._games.workers > 0 and self.eye.device.type == "cpu"
+        crowded = self._games.workers > 0 and self.world_model.device.type == "cpu"
         return _one_thread() if crowded else nullcontext()
 
     def render(self) -> tuple[np.ndarray, ...] | None:

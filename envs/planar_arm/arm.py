@@ -58,11 +58,11 @@ class Arm:
     an encoding may be reused for. An action is n numbers in [−1, 1]; times π/2 they are angles,
     each relative to the link before.
 
-    An arm collides if the centre line of a link enters an obstacle. Such an arm is infeasible, and
+    An arm collides if the center line of a link enters an obstacle. Such an arm is infeasible, and
     its penetration says by how much; links may cross each other.
 
     Attributes:
-        joints: n.
+        num_joints: n.
         link_lengths: n lengths, more than 0; 1/n each if empty.
         locks: pairs of a joint's index (0 at the base) and the angle in radians that it is stuck
             at, within ±π/2, or a mapping of these. What an action says of such a joint is without
@@ -74,18 +74,18 @@ class Arm:
             the base.
     """
 
-    joints: int = 20
+    num_joints: int = 20
     link_lengths: Sequence[float] = ()
     locks: Locks = ()
     obstacles: Sequence[tuple[float, float, float]] = ()
 
     def __post_init__(self) -> None:
-        joints = checked_joints(self.joints)
+        num_joints = checked_joints(self.num_joints)
         # Tuples, so that an arm may be hashed; lists come from specifications in JSON.
         for name, value in (
-            ("joints", joints),
-            ("link_lengths", checked_lengths(self.link_lengths, joints)),
-            ("locks", checked_locks(self.locks, joints)),
+            ("num_joints", num_joints),
+            ("link_lengths", checked_lengths(self.link_lengths, num_joints)),
+            ("locks", checked_locks(self.locks, num_joints)),
             ("obstacles", checked_obstacles(self.obstacles)),
         ):
             object.__setattr__(self, name, value)
@@ -155,7 +155,7 @@ class Arm:
             penetration=np.zeros(batch, dtype),
         )
         lengths, obstacles = self._lengths.astype(dtype), np.array(self.obstacles)
-        rows = max(1, _CHUNK // self.joints)
+        rows = max(1, _CHUNK // self.num_joints)
         for first in range(0, batch, rows):
             chunk = slice(first, first + rows)
             self._refuse_outside(actions[chunk], first_row=first)
@@ -223,25 +223,25 @@ class Arm:
 
     @cached_property
     def _stuck(self) -> tuple[tuple[int, ...], np.ndarray]:
-        pairs = checked_locks(self.locks, self.joints)
+        pairs = checked_locks(self.locks, self.num_joints)
         return tuple(joint for joint, _ in pairs), np.array([angle for _, angle in pairs])
 
     def _angles(self, actions: np.ndarray) -> np.ndarray:
         angles: np.ndarray = actions * actions.dtype.type(ANGLE_LIMIT)
-        joints, stuck = self._stuck
-        if joints:
-            angles[:, list(joints)] = stuck
+        num_joints, stuck = self._stuck
+        if num_joints:
+            angles[:, list(num_joints)] = stuck
         return angles
 
     def _checked(self, actions: np.ndarray) -> np.ndarray:
         actions = np.asarray(actions)
         if actions.dtype != np.float32:
             actions = actions.astype(np.float64)
-        if actions.ndim != 2 or actions.shape[1] != self.joints:
+        if actions.ndim != 2 or actions.shape[1] != self.num_joints:
             raise ValueError(
-                f"actions: expected shape (B, {self.joints}), one number a joint, got "
+                f"actions: expected shape (B, {self.num_joints}), one number a joint, got "
                 f"{actions.shape}; give a single arm as actions[None], or make an Arm with as many "
-                "joints"
+                "num_joints"
             )
         return actions
 

@@ -110,7 +110,7 @@ class PlanarArmEnv(OneArmEnv, EzPickle):
     ## Rewards
     The fitness, −std of the angles in radians; with a target, less ``distance_weight`` · distance /
     reach; for an arm that collides, less ``collision_cost`` · (1 + penetration / reach). The reach
-    is the length of the whole arm. An arm collides if the centre line of a link enters an obstacle;
+    is the length of the whole arm. An arm collides if the center line of a link enters an obstacle;
     the penetration is how deep the deepest does. Links may cross each other.
 
     ## Starting State
@@ -126,7 +126,7 @@ class PlanarArmEnv(OneArmEnv, EzPickle):
     ``"penetration"``.
 
     ## Arguments
-    - ``joints``: n.
+    - ``num_joints``: n.
     - ``link_lengths``: n lengths; 1/n each if empty.
     - ``locks``: pairs of a joint's index and the angle in radians that it is stuck at, or a mapping
       of these.
@@ -147,7 +147,7 @@ class PlanarArmEnv(OneArmEnv, EzPickle):
     def __init__(
         self,
         *,
-        joints: int = 20,
+        num_joints: int = 20,
         link_lengths: Sequence[float] = (),
         locks: Locks = (),
         obstacles: Sequence[tuple[float, float, float]] = (),
@@ -157,7 +157,7 @@ class PlanarArmEnv(OneArmEnv, EzPickle):
         render_mode: str | None = None,
     ) -> None:
         arguments: dict[str, Any] = {
-            "joints": joints,
+            "num_joints": num_joints,
             "link_lengths": link_lengths,
             "locks": locks,
             "obstacles": obstacles,

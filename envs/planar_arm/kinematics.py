@@ -48,8 +48,8 @@ def joint_positions(angles: np.ndarray, link_lengths: np.ndarray) -> np.ndarray:
         ValueError: the shapes do not fit.
     """
     headings = _headings(angles, link_lengths)
-    batch, joints = angles.shape
-    positions = np.zeros((batch, joints + 1, 2), headings.dtype)
+    batch, num_joints = angles.shape
+    positions = np.zeros((batch, num_joints + 1, 2), headings.dtype)
     np.cumsum(np.cos(headings) * link_lengths, axis=1, out=positions[:, 1:, 0])
     np.cumsum(np.sin(headings) * link_lengths, axis=1, out=positions[:, 1:, 1])
     return positions
@@ -85,14 +85,14 @@ def descriptors(points: np.ndarray, reach: float) -> np.ndarray:
 
 
 def penetration(positions: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
-    """How deep arms reach into circles, measured from the links' centre lines.
+    """How deep arms reach into circles, measured from the links' center lines.
 
     Args:
         positions: ``(B, n + 1, 2)`` of :func:`joint_positions`.
         obstacles: ``(K, 3)``: x, y and radius of each circle.
 
     Returns:
-        ``(B,)``: the largest of (radius − distance from the circle's centre to the nearest point
+        ``(B,)``: the largest of (radius − distance from the circle's center to the nearest point
         of any link) over all circles, and 0 for arms that enter none.
     """
     x, y = np.ascontiguousarray(positions[..., 0]), np.ascontiguousarray(positions[..., 1])

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from wmrl.core.device import resolve_device
 from wmrl.encodings.base import Encoding, load_encoding
 from wmrl.envs.planar_arm.validation import clipped_action
-from wmrl.nn.vq_autoencoder import QuantisedAutoencoder
+from wmrl.nn.vq_autoencoder import QuantizedAutoencoder
 
 LATENT_LIMIT = 3.0
 """Latents of a VAE are about N(0, I): 99.7 % of a dimension's are within it."""
@@ -53,17 +53,17 @@ class ArmLatents:
                 f"{type(encoding).__name__}"
             )
         self.encoding = encoding.to(resolve_device(device)).eval()
-        self.in_codes = isinstance(encoding, QuantisedAutoencoder)
+        self.in_codes = isinstance(encoding, QuantizedAutoencoder)
         self._limit = latent_limit
-        if isinstance(encoding, QuantisedAutoencoder):
-            self.space = spaces.MultiDiscrete([encoding.code_count] * encoding.tokens)
+        if isinstance(encoding, QuantizedAutoencoder):
+            self.space = spaces.MultiDiscrete([encoding.codebook_size] * encoding.num_tokens)
         else:
-            self.space = spaces.Box(-1.0, 1.0, (encoding.latent_size,), np.float32)
+            self.space = spaces.Box(-1.0, 1.0, (encoding.latent_dim,), np.float32)
 
     @property
-    def joints(self) -> int:
+    def num_joints(self) -> int:
         """n, of the arm that the encoding is of."""
-        return self.encoding.size
+        return self.encoding.input_dim
 
     def checked(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
         """Actions as they are taken: ``float32`` clipped to [−1, 1], or ``int64`` codes.
@@ -96,7 +96,7 @@ class ArmLatents:
         """
         device = self.encoding.device
         given = torch.from_numpy(np.ascontiguousarray(actions)).to(device)
-        if isinstance(self.encoding, QuantisedAutoencoder):
+        if isinstance(self.encoding, QuantizedAutoencoder):
             latents = self.encoding.latents_of(given)
         else:
             latents = self._limit * given

@@ -54,7 +54,7 @@ class PlanarArmLatentEnv(OneArmEnv, EzPickle):
       a path, or an object. It sets the number of joints, 200 for those that are shipped.
     - ``latent_limit``: what an action of 1 is as a latent. A VAE's latents are about N(0, I), so
       that 3 leaves nearly nothing out (Data-Driven Encodings took 5).
-    - ``joints``: None, or the number that the encoding is expected to have.
+    - ``num_joints``: None, or the number that the encoding is expected to have.
     - ``link_lengths``, ``locks``, ``obstacles``, ``distance_weight``, ``collision_cost``: as of
       :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`.
     - ``target``: a point ``(x, y)``; ``"random"`` for one drawn at each reset; None for none.
@@ -74,7 +74,7 @@ class PlanarArmLatentEnv(OneArmEnv, EzPickle):
         *,
         encoding: Encoding | str | Path = "planar-arm-vae",
         latent_limit: float = LATENT_LIMIT,
-        joints: int | None = None,
+        num_joints: int | None = None,
         link_lengths: Sequence[float] = (),
         locks: Locks = (),
         obstacles: Sequence[tuple[float, float, float]] = (),
@@ -87,7 +87,7 @@ class PlanarArmLatentEnv(OneArmEnv, EzPickle):
         arguments: dict[str, Any] = {
             "encoding": encoding,
             "latent_limit": latent_limit,
-            "joints": joints,
+            "num_joints": num_joints,
             "link_lengths": link_lengths,
             "locks": locks,
             "obstacles": obstacles,

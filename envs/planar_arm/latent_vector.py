@@ -57,7 +57,7 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
         *,
         encoding: Encoding | str | Path = "planar-arm-vae",
         latent_limit: float = LATENT_LIMIT,
-        joints: int | None = None,
+        num_joints: int | None = None,
         link_lengths: Sequence[float] = (),
         locks: Locks = (),
         obstacles: Sequence[tuple[float, float, float]] = (),
@@ -69,12 +69,12 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
         render_mode: str | None = None,
     ) -> None:
         self._latents = ArmLatents(encoding, latent_limit=latent_limit, device=device)
-        _check_size("joints", joints, self._latents.joints)
+        _check_size("num_joints", num_joints, self._latents.num_joints)
         if isinstance(link_lengths, Sized):  # what is no sequence at all is refused below
-            _check_size("link_lengths", len(link_lengths) or None, self._latents.joints)
+            _check_size("link_lengths", len(link_lengths) or None, self._latents.num_joints)
         super().__init__(
             num_envs,
-            joints=self._latents.joints,
+            num_joints=self._latents.num_joints,
             link_lengths=link_lengths,
             locks=locks,
             obstacles=obstacles,

@@ -84,9 +84,9 @@ def solve_targets(
 ) -> ArmOracleResult:
     """Finds, for each target, the least std of angles in range whose end is there.
 
-    Minimises ½ Σ_i (θ_i − m)² over θ and m subject to p(θ) = target and |θ_i| ≤ π/2, which has the
+    Minimizes ½ Σ_i (θ_i − m)² over θ and m subject to p(θ) = target and |θ_i| ≤ π/2, which has the
     same minima, by sequential quadratic programming: each step solves the problem with p replaced
-    by its linearisation in closed form (three unknowns: m and the two multipliers of the target),
+    by its linearization in closed form (three unknowns: m and the two multipliers of the target),
     with angles at a bound that they would leave held there, and is shortened until an exact penalty
     function falls (Nocedal and Wright, Numerical Optimization, 2006, chapter 18). At last Newton's
     method without the objective closes what is left of the distance. Local optima are the many
@@ -137,13 +137,13 @@ class _Solver:
 
     def __init__(self, arm: Arm, config: ArmOracleConfig, device: torch.device) -> None:
         self._config = config
-        self._joints = arm.joints
+        self._joints = arm.num_joints
         self._reach = arm.reach
         self._real: dict[str, Any] = {"dtype": torch.float64, "device": device}
         # In units of the reach, so that tolerances and step lengths fit any arm.
         self._lengths = torch.tensor(arm.link_lengths, **self._real) / arm.reach
-        rest = np.zeros((1, arm.joints))
-        self._moves = torch.ones(arm.joints, dtype=torch.bool, device=device)
+        rest = np.zeros((1, arm.num_joints))
+        self._moves = torch.ones(arm.num_joints, dtype=torch.bool, device=device)
         self._moves[list(arm.locked_joints)] = False
         self._stuck = torch.tensor(arm.angles(rest)[0], **self._real)
         # The same on any device: whole turns of the arm, how many joints it takes to face the
@@ -151,8 +151,10 @@ class _Solver:
         generator = torch_generator(config.seed, "arm-oracle")
         column: dict[str, Any] = {"generator": generator, "dtype": torch.float64}
         turns = 1.2 * torch.randn(config.starts, 1, **column)
-        bends = torch.ceil(arm.joints ** torch.rand(config.starts, 1, **column))
-        noise = torch.randn(config.starts, arm.joints, **column) * 0.3 / math.sqrt(arm.joints)
+        bends = torch.ceil(arm.num_joints ** torch.rand(config.starts, 1, **column))
+        noise = (
+            torch.randn(config.starts, arm.num_joints, **column) * 0.3 / math.sqrt(arm.num_joints)
+        )
         self._turns, self._bends, self._noise = (part.to(device) for part in (turns, bends, noise))
 
     def solve(self, points: np.ndarray) -> ArmOracleResult:
@@ -236,12 +238,12 @@ class _Solver:
         return result
 
     def _step(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The way ``(R, n)`` to the linearised problem's solution, and its multipliers ``(R, 2)``.
+        """The way ``(R, n)`` to the linearized problem's solution, and its multipliers ``(R, 2)``.
 
         With free angles F and others fixed, d = m − θ + Jᵀλ on F, where J_F d = e, and m is the
         mean of all angles, θ + d.
         """
-        gaps, jacobian = self._linearised(angles, targets)
+        gaps, jacobian = self._linearized(angles, targets)
         free = self._moves.expand_as(angles)
         while True:
             mask = free.to(angles.dtype)
@@ -264,7 +266,7 @@ class _Solver:
     def _close_in(self, angles: Tensor, targets: Tensor) -> Tensor:
         """Shortest steps that take ends to their targets, with angles kept in range."""
         for _ in range(30):
-            gaps, jacobian = self._linearised(angles, targets)
+            gaps, jacobian = self._linearized(angles, targets)
             if (gaps.norm(dim=1) < 0.01 * self._config.tolerance).all():
                 break
             inside = self._moves & (angles.abs() < ANGLE_LIMIT)
@@ -275,7 +277,7 @@ class _Solver:
             angles = self._in_range(angles + step)
         return angles
 
-    def _linearised(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _linearized(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """What is missing to the targets, ``(R, 2)``, and ∂p/∂θ, ``(R, 2, n)``.
 
         A joint turns all that comes after it: ∂p/∂θ_i is the way from joint i to the end, turned

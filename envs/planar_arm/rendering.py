@@ -55,16 +55,16 @@ def draw_arm(
 def _draw_links(
     picture: "_Picture", positions: np.ndarray, *, collides: bool, locked: Sequence[int]
 ) -> None:
-    joints = len(positions) - 1
+    num_joints = len(positions) - 1
     # Links and joints get thinner with their number, so that many of them do not run together.
-    spacing = picture.scale / joints
+    spacing = picture.scale / num_joints
     width = float(np.clip(0.7 * spacing, 2.0, 7.0))
-    shares = np.linspace(0.0, 1.0, joints)[:, None]
+    shares = np.linspace(0.0, 1.0, num_joints)[:, None]
     colors = np.rint((1.0 - shares) * _NEAR + shares * _FAR).astype(int).tolist()
-    for index in range(joints):
+    for index in range(num_joints):
         color = _CRASH if collides else colors[index]
         picture.line(positions[index], positions[index + 1], color, width)
-    for index in range(1, joints):
+    for index in range(1, num_joints):
         picture.dot(positions[index], _JOINT, min(0.45 * width, 0.3 * spacing))
     picture.square(positions[0], _BASE, max(5.0, 1.1 * width))
     for index in locked:

@@ -14,28 +14,28 @@ from wmrl.envs.planar_arm.kinematics import ANGLE_LIMIT
 Locks = Sequence[tuple[int, float]] | Mapping[int, float]
 
 
-def checked_joints(joints: int) -> int:
+def checked_joints(num_joints: int) -> int:
     """A number of joints, at least 1."""
     try:
-        number = _whole(joints)
+        number = _whole(num_joints)
     except (TypeError, ValueError, OverflowError):
         number = 0
     if number < 1:
-        raise ValueError(f"joints: expected a whole number of at least 1, got {joints!r}")
+        raise ValueError(f"num_joints: expected a whole number of at least 1, got {num_joints!r}")
     return number
 
 
-def checked_lengths(link_lengths: Sequence[float], joints: int) -> tuple[float, ...]:
+def checked_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[float, ...]:
     """One length of more than 0 for each link; 1/n each if there are none."""
     try:
-        lengths = tuple(map(float, link_lengths)) or (1.0 / joints,) * joints
+        lengths = tuple(map(float, link_lengths)) or (1.0 / num_joints,) * num_joints
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"link_lengths: expected numbers, one a joint, or (), got {link_lengths!r}"
         ) from error
-    if len(lengths) != joints:
+    if len(lengths) != num_joints:
         raise ValueError(
-            f"link_lengths: expected {joints} lengths, one a joint, got {len(lengths)}; "
+            f"link_lengths: expected {num_joints} lengths, one a joint, got {len(lengths)}; "
             f"give as many, or joints={len(lengths)}"
         )
     for index, length in enumerate(lengths):
@@ -47,7 +47,7 @@ def checked_lengths(link_lengths: Sequence[float], joints: int) -> tuple[float, 
     return lengths
 
 
-def checked_locks(locks: Locks, joints: int) -> tuple[tuple[int, float], ...]:
+def checked_locks(locks: Locks, num_joints: int) -> tuple[tuple[int, float], ...]:
     """Pairs of joint and angle in order of the joints, not all of which are locked."""
     given = locks.items() if isinstance(locks, Mapping) else locks
     try:
@@ -58,8 +58,10 @@ def checked_locks(locks: Locks, joints: int) -> tuple[tuple[int, float], ...]:
             f"locks: expected pairs of a joint's index and its angle, got {locks!r}"
         ) from error
     for joint, angle in pairs:
-        if not 0 <= joint < joints:
-            raise ValueError(f"locks: expected joints from 0 to {joints - 1}, got joint {joint}")
+        if not 0 <= joint < num_joints:
+            raise ValueError(
+                f"locks: expected joints from 0 to {num_joints - 1}, got joint {joint}"
+            )
         if not abs(angle) <= ANGLE_LIMIT:
             raise ValueError(
                 "locks: expected angles in radians within ±pi/2 (±1.5708), got "
@@ -67,8 +69,10 @@ def checked_locks(locks: Locks, joints: int) -> tuple[tuple[int, float], ...]:
             )
     if len({joint for joint, _ in pairs}) != len(pairs):
         raise ValueError(f"locks: expected each joint at most once, got {pairs}")
-    if len(pairs) == joints:
-        raise ValueError(f"locks: expected at least one joint that moves, got all {joints} locked")
+    if len(pairs) == num_joints:
+        raise ValueError(
+            f"locks: expected at least one joint that moves, got all {num_joints} locked"
+        )
     return tuple(pairs)
 
 

@@ -67,7 +67,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self,
         num_envs: int = 1,
         *,
-        joints: int = 20,
+        num_joints: int = 20,
         link_lengths: Sequence[float] = (),
         locks: Locks = (),
         obstacles: Sequence[tuple[float, float, float]] = (),
@@ -79,21 +79,23 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs: expected at least 1, got {num_envs}")
-        self.arm = Arm(joints=joints, link_lengths=link_lengths, locks=locks, obstacles=obstacles)
+        self.arm = Arm(
+            num_joints=num_joints, link_lengths=link_lengths, locks=locks, obstacles=obstacles
+        )
         self.num_envs = num_envs
         self.render_mode = checked_render_mode(render_mode, self.metadata)
         self._source = ArmTargets(self.arm, target)
         self._reward = ArmReward(distance_weight=distance_weight, collision_cost=collision_cost)
         self._mode = AutoresetMode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self._mode}
-        self.single_action_space = spaces.Box(-1.0, 1.0, (self.arm.joints,), np.float32)
+        self.single_action_space = spaces.Box(-1.0, 1.0, (self.arm.num_joints,), np.float32)
         self.single_observation_space = self._source.space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._targets = np.zeros((num_envs, *self.single_observation_space.shape))
         self._over: np.ndarray | None = None  # until the first reset
         # What is drawn: it outlasts a reset in the step that ended the episode.
-        self._posed = np.zeros((num_envs, self.arm.joints), np.float32)
+        self._posed = np.zeros((num_envs, self.arm.num_joints), np.float32)
         self._aims = self._targets.copy()
 
     def reset(
@@ -162,7 +164,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Raises:
             ValueError: the shape is another, or a number is not finite.
         """
-        return clipped_action(actions, shape, each="one number a joint", argument="joints")
+        return clipped_action(actions, shape, each="one number a joint", argument="num_joints")
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The arms as they were last posed: N pictures, or None without a render mode.

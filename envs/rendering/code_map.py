@@ -11,7 +11,7 @@ _TINT = 0.4
 
 
 def code_color(code: int) -> tuple[int, int, int]:
-    """A colour of its own for each code; neighbouring numbers look least alike."""
+    """A color of its own for each code; neighbouring numbers look least alike."""
     red, green, blue = colorsys.hsv_to_rgb(code * _GOLDEN % 1.0, 0.75, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
 

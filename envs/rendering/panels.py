@@ -46,7 +46,7 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class PanelDrawer:
-    """Draws panels of one size, so that the frames of a film match.
+    """Draws panels of one size, so that the frames of a video match.
 
     Attributes:
         width, height: pixels of a picture.

@@ -10,7 +10,7 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 
-# One palette for the whole film, and an ordered dither, which doesn't flicker between frames.
+# One palette for the whole video, and an ordered dither, which doesn't flicker between frames.
 _GIF_FILTER = "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer"
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -35,14 +35,14 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 def write_video(
     path: str | Path, frames: Iterable[np.ndarray], *, fps: float = 25.0, crf: int = 20
 ) -> Path:
-    """Writes frames as they come, so that a film of any length needs little memory.
+    """Writes frames as they come, so that a video of any length needs little memory.
 
     Args:
         path: where to; its suffix, ``.mp4``, ``.gif`` or ``.webp``, chooses the format. Missing
             folders are made. The file appears when it is complete, in place of one that is there
             already.
         frames: ``(H, W, 3) uint8`` each, all of one shape. Where H or W is odd, an MP4 repeats
-            the last row or column, since its colours are kept for 2 × 2 pixels.
+            the last row or column, since its colors are kept for 2 × 2 pixels.
         fps: frames a second.
         crf: constant rate factor of an MP4, 0 to 51: the higher, the smaller and the coarser.
 

@@ -37,7 +37,7 @@ class Task:
         frame: from ``(env, observation)`` to the raw frame ``(H, W, 3) uint8``.
         crop_rows: rows of the raw frame to keep, ``(start, stop)``; all if None.
         frame_size: height and width that the crop is resized to.
-        frame_skip: base frames that a decision lasts.
+        frame_skip: base frames that a agent step lasts.
         warmup_frames: base frames at an episode's start in which no dream may start.
         max_frames: base frames after which an episode is truncated.
         fps: base frames a second at the game's own speed, for videos and windows.
@@ -48,7 +48,7 @@ class Task:
         completed_key: key of the base environment's info that is true where an episode ended
             because its goal was reached; learners don't take that for a death.
         solved_at: mean return at which the task counts as solved, if there is such a number.
-        action_names: what the controller's numbers are, as films write it; none if empty.
+        action_names: what the controller's numbers are, as videos write it; none if empty.
     """
 
     name: str
@@ -77,13 +77,13 @@ class Task:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         for name in ("explore_low", "explore_high", "action_names"):
-            if len(getattr(self, name)) not in (0, self.action_size):
+            if len(getattr(self, name)) not in (0, self.action_dim):
                 raise ValueError(
-                    f"{name}: expected {self.action_size} items, got {getattr(self, name)}"
+                    f"{name}: expected {self.action_dim} items, got {getattr(self, name)}"
                 )
 
     @property
-    def action_size(self) -> int:
+    def action_dim(self) -> int:
         """A, the number of action dimensions."""
         return int(self.action_space.shape[0])
 

@@ -25,8 +25,8 @@ class Names:
     real: str
 
 
-GAUSSIAN = Names("car-racing-vae", "car-racing-mdnrnn", "car-racing-dream", "car-racing-real")
-SYMBOLS = Names(
+CONTINUOUS = Names("car-racing-vae", "car-racing-mdnrnn", "car-racing-dream", "car-racing-real")
+DISCRETE = Names(
     "car-racing-vqvae", "car-racing-symbols", "car-racing-symbols-dream", "car-racing-symbols-real"
 )
 
@@ -53,11 +53,11 @@ def main(args: Args) -> None:
     from wmrl.vision.base import load_vision
 
     config = json.loads((args.run / "config.json").read_text())
-    names = SYMBOLS if "codes" in config["plan"]["memory"] else GAUSSIAN
+    names = DISCRETE if "codes" in config["plan"]["memory"] else CONTINUOUS
     last = config["plan"]["rounds"] - 1
-    eye_round = min(last, config["plan"]["vision_rounds"] - 1)
+    world_model_round = min(last, config["plan"]["vision_rounds"] - 1)
     vision_run, memory_run = (
-        args.run / f"round-{eye_round}/vision",
+        args.run / f"round-{world_model_round}/vision",
         args.run / f"round-{last}/memory",
     )
     made = {
@@ -94,7 +94,7 @@ def main(args: Args) -> None:
     drivers = {names.dream: args.run / f"round-{last}/driver", names.real: args.run / "real/driver"}
     for name, path in drivers.items():
         agent = load_agent(path)
-        agent.eye = {**agent.eye, "vision": names.vision, "memory": names.memory}
+        agent.world_model = {**agent.world_model, "vision": names.vision, "memory": names.memory}
         score = json.loads((args.results / f"{name}.json").read_text())
         kept = {key: score[key] for key in ("mean", "std", "episodes", "base")}
         saves.append(
@@ -121,26 +121,26 @@ def vision_card(
 ) -> str:
     """The model card of the vision."""
     figures = report["held_out"]
-    if names is SYMBOLS:
+    if names is DISCRETE:
         rows, columns = (size // 2 ** config["downsamplings"] for size in config["frame_size"])
         what = (
             f"A VQ-VAE (van den Oord et al. 2017) with {config['width']} base channels: "
-            f"{rows}×{columns} codes of {config['codes']} possible ones, {config['code_size']} "
+            f"{rows}×{columns} codes of {config['codes']} possible ones, {config['code_dim']} "
             "numbers each; moving averages after a warm-up as an autoencoder"
         )
         how = (
-            f"perplexity {figures['perplexity']:.0f}, {figures['utilisation']:.1%} of the codes "
+            f"perplexity {figures['perplexity']:.0f}, {figures['utilization']:.1%} of the codes "
             f"in use, effective rank {figures['codebook_rank']:.1f} of the codebook and "
             f"{figures['encoder_rank']:.1f} of the encoder's output"
         )
     else:
         what = (
             f"A convolutional VAE (World Models, appendix A.1) with {config['width']} base "
-            f"channels and {config['latent_size']} latents"
+            f"channels and {config['latent_dim']} latents"
         )
         how = (
             f"KL {figures['kl']:.1f} nats, {figures['active_dimensions']} of "
-            f"{figures['latent_size']} dimensions active"
+            f"{figures['latent_dim']} dimensions active"
         )
     about = _paragraph(f"{what}, for frames of `vsg/CarRacing-v3` (upper 84 rows, 64×64).")
     judged = _paragraph(
@@ -154,9 +154,9 @@ def vision_card(
 def memory_card(names: Names, members: list[dict[str, Any]], made: dict[str, Any]) -> str:
     """The model card of the memory."""
     judged = [member["held_out"] for member in members]
-    if names is SYMBOLS:
+    if names is DISCRETE:
         what = (
-            f"{len(members)} memories in symbols (LSTM 256, a frame's codes all at once, reward "
+            f"{len(members)} memories with discrete latents (LSTM 256, a frame's codes all at once, reward "
             f"and termination heads) that dream as one, on the codes of `{names.vision}`"
         )
         heads = ["nats a frame, held out", "copy last", "bigram", "right codes", "copy last"]

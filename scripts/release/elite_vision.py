@@ -12,7 +12,7 @@ def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]
     """Writes the eye, its memory, and the driver that learned in that dream.
 
     Args:
-        trial: folder of :func:`~wmrl.scripts.reproduce.drivers.vision_trial.try_eye`.
+        trial: folder of :func:`~wmrl.scripts.reproduce.drivers.vision_trial.try_vision`.
         out: where the three artifacts go.
         row: what it returned.
         made: ``command``, ``seed`` and further provenance.
@@ -25,14 +25,14 @@ def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]
     score = {key: row[key] for key in ("mean", "std", "base")} | {"episodes": len(row["returns"])}
     parts = {"vision": trial / "vision/artifact", "memory": trial / "memory/artifact"}
     agent = load_agent(trial / "driver")
-    agent.eye = {**agent.eye, "vision": VISION, "memory": MEMORY}
+    agent.world_model = {**agent.world_model, "vision": VISION, "memory": MEMORY}
     # Everything is read before anything is written over.
     saves: list[Callable[[], str]] = [
         partial(
             load_vision(parts["vision"], device="cpu").save,
             out / VISION,
             provenance=load_artifact(parts["vision"]).provenance
-            | {**made, "held_out": row["eye"], "score": score},
+            | {**made, "held_out": row["world_model"], "score": score},
             card=vision_card(row, made),
         ),
         partial(
@@ -57,8 +57,8 @@ def vision_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     """The model card of the eye."""
     lines = [
         f"| {name} | {own['squared_error']:.2f} | {own['perplexity']:.0f} "
-        f"| {own['utilisation']:.1%} | {own['encoder_rank']:.1f} |"
-        for name, own in row["eye"].items()
+        f"| {own['utilization']:.1%} | {own['encoder_rank']:.1f} |"
+        for name, own in row["world_model"].items()
     ]
     return "\n".join(
         [
@@ -85,7 +85,7 @@ def memory_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     nats = row["memory"]["nats_per_frame"]
     return f"""# {MEMORY}
 
-A memory in symbols (LSTM 256, a frame's codes all at once, reward and termination heads) on the
+A memory with discrete latents (LSTM 256, a frame's codes all at once, reward and termination heads) on the
 codes of `{VISION}`; a step is four frames of the game. It learned from what elites and random
 drivers saw. {_made(made)}
 

@@ -25,7 +25,7 @@ class Args:
     """How drivers learned, each as name=text."""
     episodes: int = 100
     """Episodes each; a score of fewer is none."""
-    dream_decisions: int = 250
+    dream_agent_steps: int = 250
     """Decisions of the dreams whose promise stands beside the real score."""
     out: Path = Path("results")
     """Where the scores and the table go."""
@@ -48,7 +48,7 @@ def main(args: Args) -> None:
 def score(name: str, path: str, args: Args) -> None:
     """Evaluates one driver in the game and, where it has a memory, in its dream."""
     from wmrl.agents.evaluation import RANDOM, evaluate, evaluate_dream
-    from wmrl.agents.world_model_ref import open_driver
+    from wmrl.agents.world_model_ref import open_agent
 
     if not (args.out / f"{name}.json").exists():
         result = evaluate(path, episodes=args.episodes, name=name, progress=True)
@@ -56,10 +56,14 @@ def score(name: str, path: str, args: Args) -> None:
     promise = args.out / "dreams" / f"{name}.json"
     if path == RANDOM or promise.exists():
         return
-    agent, eye = open_driver(path)
-    if eye.memory is not None:
+    agent, world_model = open_agent(path)
+    if world_model.memory is not None:
         evaluate_dream(
-            agent, episodes=args.episodes, decisions=args.dream_decisions, eye=eye, name=name
+            agent,
+            episodes=args.episodes,
+            agent_steps=args.dream_agent_steps,
+            world_model=world_model,
+            name=name,
         ).save(promise)
 
 
@@ -86,7 +90,7 @@ def write_table(folder: Path) -> str:
         "are in [commands.sh](commands.sh), the score over the minutes of the main run in",
         "[curve.csv](curve.csv).",
         "",
-        "| driver | how it learned | real score | best | worst | episodes | a decision "
+        "| driver | how it learned | real score | best | worst | episodes | a agent step "
         "| promised by its dream |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -108,8 +112,8 @@ def write_table(folder: Path) -> str:
             f"{max(row['returns']):.0f}",
             f"{min(row['returns']):.0f}",
             str(row["episodes"]),
-            f"{per_decision(row):.2f}",
-            f"{per_decision(json.loads(promise.read_text())):.2f}" if promise.exists() else "–",
+            f"{per_agent_step(row):.2f}",
+            f"{per_agent_step(json.loads(promise.read_text())):.2f}" if promise.exists() else "–",
         )
         lines.append(f"| {' | '.join(cells)} |")
     text = "\n".join(lines) + "\n"
@@ -117,8 +121,8 @@ def write_table(folder: Path) -> str:
     return text
 
 
-def per_decision(score: dict[str, list[float]]) -> float:
-    """Reward of a decision, by which dream and game can be compared."""
+def per_agent_step(score: dict[str, list[float]]) -> float:
+    """Reward of a agent step, by which dream and game can be compared."""
     return sum(score["returns"]) / sum(score["lengths"])
 
 

@@ -23,11 +23,11 @@ def encodings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Encodings of arms that bend evenly, each by an angle of its own."""
     rng = np.random.default_rng(0)
     poses = rng.uniform(-0.6, 0.6, (512, 1)) + rng.normal(0, 0.02, (512, JOINTS))
-    sizes: dict[str, Any] = {"size": JOINTS, "hidden_sizes": (32,)}
+    sizes: dict[str, Any] = {"size": JOINTS, "hidden_dims": (32,)}
     made = {
-        "vae": VectorVAE(VectorVAEConfig(latent_size=2, kl_weight=1e-3, **sizes)),
+        "vae": VectorVAE(VectorVAEConfig(latent_dim=2, kl_weight=1e-3, **sizes)),
         "vqvae": VectorVQVAE(
-            VectorVQVAEConfig(tokens=2, codes=16, code_size=4, warmup_steps=50, **sizes)
+            VectorVQVAEConfig(num_tokens=2, codebook_size=16, code_dim=4, warmup_steps=50, **sizes)
         ),
     }
     folder = tmp_path_factory.mktemp("encodings")
@@ -71,7 +71,7 @@ def learned(
     """Scores on angles, or in a kind of encoding."""
     policy = {} if kind == "vqvae" else {"log_std_init": -1.0}
     if kind == "angles":
-        return score("vsg/PlanarArm-v0", steps, policy=policy, joints=JOINTS, target=target)
+        return score("vsg/PlanarArm-v0", steps, policy=policy, num_joints=JOINTS, target=target)
     path = str(encodings[kind])
     return score("vsg/PlanarArmLatent-v0", steps, policy=policy, encoding=path, target=target)
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
-from wmrl.agents.world_model_ref import open_driver, open_eye
+from wmrl.agents.world_model_ref import open_agent, open_world_model
 from wmrl.storage.artifact import ArtifactError
 
 
-def save_driver(path: Path, tiny: Any, **eye: Any) -> Path:
+def save_driver(path: Path, tiny: Any, **world_model: Any) -> Path:
     known = {
         "task": "car-racing",
         "vision": str(tiny.vision),
@@ -18,38 +18,40 @@ def save_driver(path: Path, tiny: Any, **eye: Any) -> Path:
         "memory_digest": tiny.memory_digest,
         "frame_skip": 2,
     }
-    config = ControllerConfig(observation_size=24, action_size=2)
-    ControllerAgent(config, np.zeros(config.parameter_count), eye={**known, **eye}).save(path)
+    config = ControllerConfig(observation_dim=24, action_dim=2)
+    ControllerAgent(
+        config, np.zeros(config.parameter_count), world_model={**known, **world_model}
+    ).save(path)
     return path
 
 
-def test_a_driver_comes_with_its_eye(tiny: Any, tmp_path: Path) -> None:
-    agent, eye = open_driver(save_driver(tmp_path / "agent", tiny), device="cpu")
-    assert eye.observation_space.shape == agent.observation_space.shape == (24,)
-    assert eye.frame_skip == 2
-    assert eye.memory is not None
-    assert eye.memory.digest == tiny.memory_digest
+def test_a_driver_comes_with_its_world_model(tiny: Any, tmp_path: Path) -> None:
+    agent, world_model = open_agent(save_driver(tmp_path / "agent", tiny), device="cpu")
+    assert world_model.observation_space.shape == agent.observation_space.shape == (24,)
+    assert world_model.frame_skip == 2
+    assert world_model.memory is not None
+    assert world_model.memory.digest == tiny.memory_digest
 
 
-def test_an_eye_that_moved_can_be_named(tiny: Any, tmp_path: Path) -> None:
+def test_an_world_model_that_moved_can_be_named(tiny: Any, tmp_path: Path) -> None:
     path = save_driver(tmp_path / "agent", tiny, vision="/gone", memory="/gone")
     with pytest.raises(ArtifactError, match="no artifact '/gone'"):
-        open_driver(path)
-    _, eye = open_driver(path, vision=tiny.vision, memory=tiny.memory)
-    assert eye.vision.digest == tiny.vision_digest
+        open_agent(path)
+    _, world_model = open_agent(path, vision=tiny.vision, memory=tiny.memory)
+    assert world_model.vision.digest == tiny.vision_digest
 
 
 @pytest.mark.parametrize("part", ["vision", "memory"])
-def test_another_eye_is_refused(tiny: Any, tmp_path: Path, part: str) -> None:
+def test_another_world_model_is_refused(tiny: Any, tmp_path: Path, part: str) -> None:
     path = save_driver(tmp_path / "agent", tiny, **{f"{part}_digest": "0" * 64})
     with pytest.raises(ArtifactError, match=f"{part}: the agent was trained with 000000000000…"):
-        open_driver(path)
+        open_agent(path)
 
 
-def test_an_agent_without_an_eye_is_refused() -> None:
-    config = ControllerConfig(observation_size=3, action_size=2)
+def test_an_agent_without_an_world_model_is_refused() -> None:
+    config = ControllerConfig(observation_dim=3, action_dim=2)
     with pytest.raises(ArtifactError, match="doesn't say which eye"):
-        open_eye(ControllerAgent(config, np.zeros(config.parameter_count)))
+        open_world_model(ControllerAgent(config, np.zeros(config.parameter_count)))
 
 
 def test_an_artifact_cannot_name_code_to_import(
@@ -57,8 +59,8 @@ def test_an_artifact_cannot_name_code_to_import(
 ) -> None:
     (tmp_path / "evil_task.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
-    config = ControllerConfig(observation_size=3, action_size=2)
-    eye = {"task": "evil_task:x", "vision": "car-racing-vae"}
-    agent = ControllerAgent(config, np.zeros(config.parameter_count), eye=eye)
+    config = ControllerConfig(observation_dim=3, action_dim=2)
+    world_model = {"task": "evil_task:x", "vision": "car-racing-vae"}
+    agent = ControllerAgent(config, np.zeros(config.parameter_count), world_model=world_model)
     with pytest.raises(ArtifactError, match="agent: its eye can't be opened"):
-        open_eye(agent)
+        open_world_model(agent)

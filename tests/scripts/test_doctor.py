@@ -15,12 +15,16 @@ def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: Any, driver_p
     """A folder of shipped artifacts: the tiny ones, under two of the four names."""
     folder = tmp_path / "shipped"
     folder.mkdir()
-    for name, path in (("eye", tiny.vision), ("dreams", tiny.memory), ("driver", driver_path)):
+    for name, path in (
+        ("world_model", tiny.vision),
+        ("dreams", tiny.memory),
+        ("driver", driver_path),
+    ):
         (folder / name).mkdir()
         for file in Path(path).iterdir():
             (folder / name / file.name).write_bytes(file.read_bytes())
     monkeypatch.setattr(wmrl.storage.artifact, "SHIPPED", folder)
-    monkeypatch.setattr(doctor, "SHIPPED_NAMES", ("eye", "dreams", "driver"))
+    monkeypatch.setattr(doctor, "SHIPPED_NAMES", ("world_model", "dreams", "driver"))
     return folder
 
 
@@ -30,14 +34,14 @@ def artifacts() -> dict[str, Check]:
 
 def test_whole_artifacts_are_well(shipped: Path) -> None:
     assert {name: check.state for name, check in artifacts().items()} == {
-        "eye": "ok",
+        "world_model": "ok",
         "dreams": "ok",
         "driver": "ok",
     }
 
 
 def test_a_missing_artifact_is_a_problem(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "SHIPPED_NAMES", ("eye", "lost"))
+    monkeypatch.setattr(doctor, "SHIPPED_NAMES", ("world_model", "lost"))
     check = artifacts()["lost"]
     assert check.state == "problem"
     assert "no artifact 'lost'" in check.found
@@ -45,12 +49,12 @@ def test_a_missing_artifact_is_a_problem(shipped: Path, monkeypatch: pytest.Monk
 
 
 def test_a_damaged_artifact_is_a_problem_and_orphans_what_was_trained_on_it(shipped: Path) -> None:
-    model = shipped / "eye" / "model.safetensors"
+    model = shipped / "world_model" / "model.safetensors"
     data = bytearray(model.read_bytes())
     data[-1] ^= 1
     model.write_bytes(data)
     found = artifacts()
-    assert "damaged" in found["eye"].found
+    assert "damaged" in found["world_model"].found
     assert found["dreams"].found == "made for another vision than the shipped one"
     assert found["driver"].state == "problem"
 

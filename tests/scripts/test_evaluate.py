@@ -10,7 +10,7 @@ from wmrl.storage.artifact import load_artifact
 
 def test_a_dream_score(driver_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "score.json"
-    words = ["evaluate", str(driver_path), "--dream", "--decisions", "5", "--episodes", "4"]
+    words = ["evaluate", str(driver_path), "--dream", "--agent_steps", "5", "--episodes", "4"]
     assert run([*words, "--out", str(out)]) == 0
     result = EvaluationResult.load(out)
     assert (result.agent, result.base, result.episodes) == (str(driver_path), "dream", 4)
@@ -40,7 +40,7 @@ def test_nothing_is_written_into_an_artifact(
     artifact = tmp_path / "run" / "artifact"
     shutil.copytree(driver_path, artifact)
     monkeypatch.chdir(artifact)
-    assert run(["evaluate", ".", "--dream", "--decisions", "2", "--episodes", "1"]) == 0
+    assert run(["evaluate", ".", "--dream", "--agent_steps", "2", "--episodes", "1"]) == 0
     assert (tmp_path / "run" / "artifact-dream.json").exists()
     load_artifact(artifact)
 

@@ -96,5 +96,5 @@ def test_keys_are_let_go_when_the_window_loses_the_focus() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match="action_size, rate: expected more than 0, got 0"):
+    with pytest.raises(ValueError, match="action_dim, rate: expected more than 0, got 0"):
         Keyboard(0)

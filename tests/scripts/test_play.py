@@ -59,12 +59,12 @@ def test_r_starts_anew(play: Any, capsys: pytest.CaptureFixture) -> None:
 
 
 def test_what_was_played_is_kept(play: Any, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    out = tmp_path / "films" / "me.mp4"
+    out = tmp_path / "videos" / "me.mp4"
     frames = play("real", {12: (pygame.K_ESCAPE, True)}, out=out)
-    film = cv2.VideoCapture(str(out))
-    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == len(frames) == 13
-    assert film.get(cv2.CAP_PROP_FPS) == 25
-    film.release()
+    video = cv2.VideoCapture(str(out))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == len(frames) == 13
+    assert video.get(cv2.CAP_PROP_FPS) == 25
+    video.release()
     assert f"film: {out}" in capsys.readouterr().out
 
 

@@ -28,7 +28,7 @@ def files(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in paths}
 
 
-def film(path: Path) -> list[np.ndarray]:
+def video(path: Path) -> list[np.ndarray]:
     """Its frames."""
     reader, frames = cv2.VideoCapture(str(path)), []
     while (got := reader.read())[0]:
@@ -66,14 +66,14 @@ def test_each_algorithm_finds_elites(
     assert run(own) == 0
     said = capsys.readouterr().out
     elites, archive = load_elites(tmp_path / "out" / "elites")
-    arm = Arm(joints=6)
+    arm = Arm(num_joints=6)
     objectives, measures = ArmProblem(arm=arm).evaluate(elites.solutions)
     np.testing.assert_allclose(elites.objectives, objectives, atol=1e-6)
     np.testing.assert_allclose(elites.measures, measures, atol=1e-6)
     assert (archive.shape, archive.cells) == ("disc", 40)
     assert len(elites) > 20
-    assert archive.worst == least_objective(arm, "std")
-    score = (elites.objectives - archive.worst).sum()
+    assert archive.qd_score_offset == least_objective(arm, "std")
+    score = (elites.objectives - archive.qd_score_offset).sum()
     assert f"{len(elites) / 40:.1%} ({len(elites)} of 40 cells)" in said
     assert f"mean fitness: {elites.objectives.mean():.4f}\n" in said
     best = elites.objectives.max() + 0.0  # a straight arm's is -0.0
@@ -84,13 +84,13 @@ def test_each_algorithm_finds_elites(
     made = load_artifact(tmp_path / "out" / "elites").provenance
     assert (made["command"], made["seed"]) == ("search-elites", 3)
     assert made["settings"]["algorithm"] == algorithm
-    assert made["settings"]["arm"]["joints"] == 6
+    assert made["settings"]["arm"]["num_joints"] == 6
     assert 1500 <= made["evaluations"] < 1500 + 15 * 36 + 200
     assert f"{made['evaluations']:,} arms" in said
     assert {"ribs", "wmrl"} <= set(made["versions"])
 
     found = files(tmp_path / "out")
-    frames = film(tmp_path / "out" / "map.mp4")
+    frames = video(tmp_path / "out" / "map.mp4")
     assert len(frames) == (3 if algorithm.startswith("cma") else 15 if "dde" in algorithm else 14)
     assert np.abs(frames[0] - frames[-1]).max() > 50
     before = count.calls
@@ -110,7 +110,7 @@ def test_each_encoding(encoding: str, tmp_path: Path) -> None:
     if encoding == "none":
         assert (made["encoding"], made["crossovers"]) == (None, [0.0])
     else:
-        assert (made["encoding"]["quantiser"] == "fsq") == (encoding == "fsq")
+        assert (made["encoding"]["quantizer"] == "fsq") == (encoding == "fsq")
         assert made["encoding"]["size"] == 6
 
 
@@ -155,12 +155,12 @@ def test_a_grid_an_arm_of_one_s_own_and_a_start(tmp_path: Path) -> None:
     first, archive = load_elites(tmp_path / "first" / "elites")
     assert (archive.shape, archive.dims, archive.cell_count) == ("grid", (9, 4), 36)
     own = Arm(
-        joints=4,
+        num_joints=4,
         link_lengths=(0.4, 0.3, 0.2, 0.1),
         locks=((1, -0.5),),
         obstacles=((0.5, -0.2, 0.1), (0.2, 0.6, 0.15)),
     )
-    assert archive.worst == least_objective(own, "variance")
+    assert archive.qd_score_offset == least_objective(own, "variance")
     objectives, _ = ArmProblem(arm=own, objective="variance").evaluate(first.solutions)
     np.testing.assert_allclose(first.objectives, objectives, rtol=1e-5)
     height, width, _ = iio.imread(tmp_path / "first" / "map.png").shape
@@ -211,7 +211,7 @@ def test_a_folder_of_another_search_is_refused(
         (["--worst", "-inf"], "worst: expected a finite number"),
         (["--fill", "0"], "fill: expected a share in (0, 0.5], got 0"),
         (["--seed", "-1"], "seed: expected a non-negative integer, got -1"),
-        (["--joints", "0"], "joints: expected a whole number of at least 1, got 0"),
+        (["--joints", "0"], "num_joints: expected a whole number of at least 1, got 0"),
         (["--link-lengths", "1", "2"], "link_lengths: expected 6 lengths"),
         (["--locks", "9", "0.1"], "locks: expected joints from 0 to 5, got joint 9"),
         (["--obstacles", "0", "0", "0.1"], "obstacles: expected the base (0, 0) to be free"),

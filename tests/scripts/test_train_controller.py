@@ -17,7 +17,7 @@ from wmrl.training.metrics import read_metrics
 def words(tiny: Any, tmp_path: Path) -> list[str]:
     return [
         *("train-controller", str(tmp_path / "run"), "--device", "cpu", "--workers", "0"),
-        *("--vision", str(tiny.vision), "--memory", str(tiny.memory), "--decisions", "4"),
+        *("--vision", str(tiny.vision), "--memory", str(tiny.memory), "--agent_steps", "4"),
     ]
 
 
@@ -29,7 +29,7 @@ def test_evolution_in_a_dream(words: list[str], tmp_path: Path, capsys: Any) -> 
     assert str(tmp_path / "run" / "artifact") in capsys.readouterr().out
     agent = load_agent(tmp_path / "run" / "artifact")
     assert isinstance(agent, ControllerAgent)
-    assert Path(agent.eye["vision"]).is_absolute()
+    assert Path(agent.world_model["vision"]).is_absolute()
     rows = read_metrics(tmp_path / "run" / "metrics.csv")
     assert ["score/mean" in row for row in rows] == [False, True]
 
@@ -42,7 +42,7 @@ def test_evolution_in_the_game_goes_on_from_an_agent(words: list[str], tmp_path:
     assert run([*real, "--init", str(first)]) == 0
     agent = load_agent(tmp_path / "more" / "artifact")
     assert isinstance(agent, ControllerAgent)
-    assert agent.config.hidden_sizes == (3,)
+    assert agent.config.hidden_dims == (3,)
 
 
 @pytest.mark.parametrize("rank", ["0", "2"])

@@ -22,7 +22,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
     def make(task: str = "car-racing") -> Path:
         path: Path = tmp_path_factory.mktemp("rollouts") / "store"
         metadata = StoreMetadata(
-            task=task, frame_shape=(64, 64, 3), action_size=2, frame_skip=4, warmup_frames=50
+            task=task, frame_shape=(64, 64, 3), action_dim=2, frame_skip=4, warmup_frames=50
         )
         store = RolloutStore(path, "a", metadata=metadata)
         generator = np.random.default_rng(0)
@@ -43,23 +43,23 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
 
 
 @pytest.fixture(scope="module")
-def eye(make_store: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out: Path = tmp_path_factory.mktemp("eye")
+def world_model(make_store: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out: Path = tmp_path_factory.mktemp("world_model")
     train_vision.main(
         train_vision.Args(
-            stores=(make_store(),), out=out, width=4, latent_size=6, steps=3, batch_size=4
+            stores=(make_store(),), out=out, width=4, latent_dim=6, steps=3, batch_size=4
         )
     )
     return out
 
 
-def _memory_args(store: Path, eye: Path, out: Path, **options: int) -> train_memory.Args:
+def _memory_args(store: Path, world_model: Path, out: Path, **options: int) -> train_memory.Args:
     return train_memory.Args(
         stores=(store,),
-        vision=str(eye / "artifact"),
+        vision=str(world_model / "artifact"),
         out=out,
-        hidden_size=8,
-        mixtures=2,
+        hidden_dim=8,
+        num_mixtures=2,
         steps=3,
         batch_size=2,
         sequence_length=5,
@@ -67,78 +67,90 @@ def _memory_args(store: Path, eye: Path, out: Path, **options: int) -> train_mem
     )
 
 
-def test_the_eye_is_as_ordered(eye: Path) -> None:
-    vision = load_vision(eye / "artifact", device="cpu")
-    assert (vision.config.width, vision.latent_size) == (4, 6)
-    assert json.loads((eye / "report.json").read_text())["steps"] == 3
+def test_the_world_model_is_as_ordered(world_model: Path) -> None:
+    vision = load_vision(world_model / "artifact", device="cpu")
+    assert (vision.config.width, vision.latent_dim) == (4, 6)
+    assert json.loads((world_model / "report.json").read_text())["steps"] == 3
 
 
 def test_the_memory_is_as_ordered(
-    make_store: MakeStore, eye: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    make_store: MakeStore, world_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train_memory.main(_memory_args(make_store(), eye, tmp_path))
+    train_memory.main(_memory_args(make_store(), world_model, tmp_path))
     memory = load_memory(tmp_path / "artifact", device="cpu")
-    memory.check_vision(load_vision(eye / "artifact", device="cpu").digest)
-    assert memory.feature_size == 8
-    # The store's warmup of 50 frames is 13 decisions: states 13 to 19 of two episodes.
+    memory.check_vision(load_vision(world_model / "artifact", device="cpu").digest)
+    assert memory.feature_dim == 8
+    # The store's warmup of 50 frames is 13 agent_steps: states 13 to 19 of two episodes.
     assert memory.start_mean.shape == (14, 13, 6)
     assert f"memory: {tmp_path / 'artifact'}" in capsys.readouterr().out
 
 
 def test_the_store_knows_enough_of_its_task(
-    make_store: MakeStore, eye: Path, tmp_path: Path
+    make_store: MakeStore, world_model: Path, tmp_path: Path
 ) -> None:
-    train_memory.main(_memory_args(make_store("unheard"), eye, tmp_path))
+    train_memory.main(_memory_args(make_store("unheard"), world_model, tmp_path))
     assert load_memory(tmp_path / "artifact", device="cpu").config.task == "unheard"
 
 
 def test_members_above_one_make_an_ensemble(
-    make_store: MakeStore, eye: Path, tmp_path: Path
+    make_store: MakeStore, world_model: Path, tmp_path: Path
 ) -> None:
-    train_memory.main(_memory_args(make_store(), eye, tmp_path, members=2))
+    train_memory.main(_memory_args(make_store(), world_model, tmp_path, members=2))
     memory = load_memory(tmp_path / "artifact", device="cpu")
     assert type(memory).__name__ == "MemoryEnsemble"
-    assert memory.config.members == 2
+    assert memory.config.num_members == 2
 
 
-def test_what_can_not_be_trained_says_so(eye: Path, tmp_path: Path) -> None:
-    args = train_memory.Args(stores=(), vision=str(eye / "artifact"), out=tmp_path)
+def test_what_can_not_be_trained_says_so(world_model: Path, tmp_path: Path) -> None:
+    args = train_memory.Args(stores=(), vision=str(world_model / "artifact"), out=tmp_path)
     with pytest.raises(ValueError, match="stores: expected at least one rollout store"):
         train_memory.main(args)
 
 
 @pytest.fixture(scope="module")
-def symbols(make_store: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out: Path = tmp_path_factory.mktemp("symbols")
-    words = ["train-vision", str(make_store()), "-o", str(out), "--kind", "vqvae", "--codes", "6"]
+def discrete(make_store: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out: Path = tmp_path_factory.mktemp("discrete")
+    words = ["train-vision", str(make_store()), "-o", str(out), "--kind", "vqvae", "--vqvae", "6"]
     words += ["--code-size", "2", "--downsamplings", "5", "--width", "2", "--warmup-steps", "1"]
     assert cli.run([*words, "--steps", "3", "--batch-size", "8"]) == 0
     return out
 
 
-def test_the_eye_that_sees_in_symbols(symbols: Path) -> None:
-    vision = load_vision(symbols / "artifact", device="cpu")
+def test_the_world_model_that_sees_in_discrete_latents(discrete: Path) -> None:
+    vision = load_vision(discrete / "artifact", device="cpu")
     assert isinstance(vision, VQVAE)
-    assert (vision.code_count, vision.tokens) == (6, 4)
-    assert iio.imread(symbols / "codebook.png").std() > 1
+    assert (vision.codebook_size, vision.num_tokens) == (6, 4)
+    assert iio.imread(discrete / "codebook.png").std() > 1
 
 
-def test_the_memory_in_symbols(make_store: MakeStore, symbols: Path, tmp_path: Path) -> None:
-    words = ["train-memory", str(make_store()), "-v", str(symbols / "artifact"), "-o"]
+def test_the_memory_in_discrete_latents(
+    make_store: MakeStore, discrete: Path, tmp_path: Path
+) -> None:
+    words = ["train-memory", str(make_store()), "-v", str(discrete / "artifact"), "-o"]
     words += [str(tmp_path), "--kind", "codes", "--hidden-size", "8", "--steps", "3"]
     words += ["--core", "transformer", "--decoding", "sequential", "--sequence-length", "5"]
     assert cli.run([*words, "--members", "2"]) == 0
     memory = load_memory(tmp_path / "artifact", device="cpu")
     assert type(memory).__name__ == "CodeMemoryEnsemble"
-    assert memory.config.member["core"] == "transformer"
+    assert memory.config.member["sequence_model"] == "transformer"
     assert memory.config.member["decoding"] == "sequential"
 
 
 def test_memories_are_compared(
-    make_store: MakeStore, eye: Path, symbols: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_store: MakeStore,
+    world_model: Path,
+    discrete: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = ["compare-memories", str(make_store()), "--codes", str(symbols / "artifact")]
-    words += ["--gaussian", str(eye / "artifact"), "--work", str(tmp_path / "work"), "--out"]
+    words = ["compare-memories", str(make_store()), "--vqvae", str(discrete / "artifact")]
+    words += [
+        "--gaussian",
+        str(world_model / "artifact"),
+        "--work",
+        str(tmp_path / "work"),
+        "--out",
+    ]
     words += [str(tmp_path / "out"), "--steps", "2", "--seeds", "0"]
     words += ["--sequence-length", "4"]
     assert cli.run(words) == 0

@@ -29,7 +29,7 @@ def _own_generator():
 
 
 def model() -> None:
-    """Eight schools, not centred."""
+    """Eight schools, not centered."""
     mu = pyro.sample("mu", pyro.distributions.Normal(0.0, 5.0))
     tau = pyro.sample("tau", pyro.distributions.HalfCauchy(5.0))
     with pyro.plate("schools", 8):
@@ -56,9 +56,9 @@ SIZES: dict[str, tuple[int, ...]] = {"mu": (), "tau": (), "theta": (8,)}
 
 def test_the_elbo_is_pyro_s() -> None:
     gamma = 0.01 ** (1 / 2000)  # to a hundredth over the run
-    optimiser = pyro.optim.ClippedAdam({"lr": 0.05, "lrd": gamma})
+    optimizer = pyro.optim.ClippedAdam({"lr": 0.05, "lrd": gamma})
     inference = pyro.infer.SVI(
-        model, guide, optimiser, pyro.infer.Trace_ELBO(num_particles=16, vectorize_particles=True)
+        model, guide, optimizer, pyro.infer.Trace_ELBO(num_particles=16, vectorize_particles=True)
     )
     for _ in range(2000):
         inference.step()

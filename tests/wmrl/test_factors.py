@@ -70,8 +70,8 @@ def test_same_seed_same_draws_and_no_one_else_s_generator(name: str) -> None:
 def test_gradients_reach_parameters_where_it_says_so(name: str) -> None:
     factor = MAKE[name]()
     values = drawn(factor, 8)
-    assert values.requires_grad == factor.reparameterised
-    if factor.reparameterised:
+    assert values.requires_grad == factor.reparameterized
+    if factor.reparameterized:
         values.square().sum().backward()
         assert all(parameter.grad is not None for parameter in factor.parameters())
 

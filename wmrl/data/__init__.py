@@ -7,8 +7,8 @@
 - :mod:`~wmrl.data.split`: training and held-out episodes (``DataSplit``, ``StoredEpisode``,
   ``split_episodes``).
 - :mod:`~wmrl.data.statistics`: what a store holds (``StoreReport``, ``report_store``).
-- :mod:`~wmrl.data.frame_sampler`: batches of frames from rollout stores (``FrameFeed``).
-- :mod:`~wmrl.data.array_sampler`: batches of rows of an array (``ImageFeed``).
+- :mod:`~wmrl.data.frame_sampler`: batches of frames from rollout stores (``FrameSampler``).
+- :mod:`~wmrl.data.array_sampler`: batches of rows of an array (``ArraySampler``).
 - :mod:`~wmrl.data.images`: image data sets (``ImageSet``, ``ImageSetError``,
   ``load_image_folder``, ``mnist_5000``, ``read_idx``).
 """
@@ -19,9 +19,9 @@ from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from wmrl.data._store_files import StoreError
-    from wmrl.data.array_sampler import ImageFeed
+    from wmrl.data.array_sampler import ArraySampler
     from wmrl.data.episode import Episode, EpisodeSummary, StoreMetadata
-    from wmrl.data.frame_sampler import FrameFeed
+    from wmrl.data.frame_sampler import FrameSampler
     from wmrl.data.images import ImageSet, ImageSetError, load_image_folder, mnist_5000, read_idx
     from wmrl.data.split import DataSplit, StoredEpisode, split_episodes
     from wmrl.data.statistics import StoreReport, report_store
@@ -33,8 +33,8 @@ __all__ = [
     "DataSplit",
     "Episode",
     "EpisodeSummary",
-    "FrameFeed",
-    "ImageFeed",
+    "FrameSampler",
+    "ArraySampler",
     "ImageSet",
     "ImageSetError",
     "RolloutStore",

@@ -15,7 +15,9 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from wmrl.data.episode import EpisodeSummary, StoreMetadata
 from wmrl.storage.files import sync_folder
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Which wmrl reads the formats before this one.
+_READERS = {1: "wmrl 0.1"}
 EPISODES = "episodes"
 
 _CHUNK_BYTES = 2**19
@@ -56,7 +58,10 @@ def read_metadata(path: Path) -> StoreMetadata:
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path}: not a rollout store (its zarr.json can't be used)") from error
-    raise StoreError(f"{path}: format version {version}, this wmrl reads {FORMAT_VERSION}")
+    raise StoreError(
+        f"{path}: expected format version {FORMAT_VERSION}, got {version!r}, which "
+        f"{_READERS.get(version, 'a newer wmrl')} reads; use that one, or collect anew"
+    )
 
 
 def write_array(group: zarr.Group, name: str, data: np.ndarray) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from wmrl.core.seeding import numpy_generator
 
 
-class ImageFeed:
+class ArraySampler:
     """Shuffled batches; batch ``step`` is a pure function of (images, seed, step).
 
     Each epoch shows every image at most once, and drops those that do not fill a batch.

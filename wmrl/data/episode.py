@@ -11,10 +11,10 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """One episode, T decisions long.
+    """One episode, T agent steps long.
 
     Attributes:
-        frames: ``(T + 1, H, W, 3) uint8``, from the first to the one after the last decision.
+        frames: ``(T + 1, H, W, 3) uint8``, from the first to the one after the last agent step.
         actions: ``(T, A) float32``.
         rewards: ``(T,) float32``.
         terminated: the game ended it for good, as by death.
@@ -67,7 +67,7 @@ class EpisodeSummary:
 
     Attributes:
         index: its number.
-        length: T, the number of decisions.
+        length: T, the number of agent steps.
         reward: sum of its rewards.
         terminated: the game ended.
         truncated: a limit cut it short.
@@ -89,15 +89,15 @@ class StoreMetadata:
     Attributes:
         task: name of the task.
         frame_shape: ``(H, W, 3)``.
-        action_size: A.
-        frame_skip: base frames that a decision lasts.
+        action_dim: A.
+        frame_skip: base frames that a agent step lasts.
         warmup_frames: base frames at an episode's beginning in which no dream may start.
         policy: JSON-able description of what drove, and from which seed.
     """
 
     task: str
     frame_shape: tuple[int, int, int]
-    action_size: int
+    action_dim: int
     frame_skip: int
     warmup_frames: int = 0
     policy: Mapping[str, Any] = field(default_factory=dict)
@@ -108,6 +108,6 @@ class StoreMetadata:
         object.__setattr__(self, "policy", json.loads(json.dumps(dict(self.policy))))
         if len(self.frame_shape) != 3 or self.frame_shape[2] != 3:
             raise ValueError(f"frame_shape: expected (H, W, 3), got {self.frame_shape}")
-        for name in ("action_size", "frame_skip"):
+        for name in ("action_dim", "frame_skip"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")

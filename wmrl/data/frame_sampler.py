@@ -20,7 +20,7 @@ class _Stretch(NamedTuple):
     stop: int
 
 
-class FrameFeed:
+class FrameSampler:
     """Shuffled frames, batch by batch; batch ``step`` is a pure function of (data, seed, step).
 
     Stretches of consecutive frames pass in random order through a buffer, and batches are drawn

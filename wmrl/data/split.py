@@ -46,7 +46,7 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
         store.check(
             task=first.task,
             frame_shape=first.frame_shape,
-            action_size=first.action_size,
+            action_dim=first.action_dim,
             frame_skip=first.frame_skip,
             warmup_frames=first.warmup_frames,
         )

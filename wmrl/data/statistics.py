@@ -13,19 +13,19 @@ class StoreReport:
 
     Attributes:
         episodes: number of episodes, E.
-        decisions: number of decisions, D, in all.
-        base_frames: base frames that the decisions lasted at most.
+        agent_steps: number of agent steps, D, in all.
+        base_frames: base frames that the agent steps lasted at most.
         bytes: size on disk.
         returns: ``(E,) float64`` sum of rewards of each episode, in order of their numbers.
-        lengths: ``(E,) int64`` decisions of each.
+        lengths: ``(E,) int64`` agent steps of each.
         terminated: share of episodes that the game ended.
-        rewarded: share of decisions with a positive reward.
-        action_mean, action_std: ``(A,) float64`` over all decisions.
+        rewarded: share of agent steps with a positive reward.
+        action_mean, action_std: ``(A,) float64`` over all agent steps.
         content_hash: identity of the data.
     """
 
     episodes: int
-    decisions: int
+    agent_steps: int
     base_frames: int
     bytes: int
     returns: np.ndarray
@@ -46,7 +46,7 @@ def report_store(store: RolloutStore) -> StoreReport:
     if len(store) == 0:
         raise StoreError(f"{store.path}: holds no episodes yet; collect some first")
     count, rewarded = 0, 0
-    mean = np.zeros(store.metadata.action_size)
+    mean = np.zeros(store.metadata.action_dim)
     scatter = np.zeros_like(mean)
     for index in store.indices:
         actions = store.actions(index).astype(np.float64)
@@ -60,7 +60,7 @@ def report_store(store: RolloutStore) -> StoreReport:
     summaries = store.summaries
     return StoreReport(
         episodes=len(summaries),
-        decisions=count,
+        agent_steps=count,
         base_frames=count * store.metadata.frame_skip,
         bytes=sum(path.stat().st_size for path in store.path.rglob("*") if path.is_file()),
         returns=np.array([summary.reward for summary in summaries]),

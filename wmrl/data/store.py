@@ -233,7 +233,7 @@ class RolloutStore:
             raise StoreError(f"index: expected at least 0, got {index}")
         for name, expected, got in (
             ("frames", self.metadata.frame_shape, episode.frames.shape[1:]),
-            ("actions", (self.metadata.action_size,), episode.actions.shape[1:]),
+            ("actions", (self.metadata.action_dim,), episode.actions.shape[1:]),
         ):
             if expected != got:
                 raise StoreError(

@@ -1,4 +1,4 @@
-"""Learned encodings of solutions (vectors), for MAP-Elites and for search in latents.
+"""SavedModule encodings of solutions (vectors), for MAP-Elites and for search in latents.
 
 - :mod:`~wmrl.encodings.base`: the interface, and :func:`load_encoding` (``Encoding``,
   ``load_encoding``).

@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from wmrl.storage.saved_module import Learned, load_learned
+from wmrl.storage.saved_module import SavedModule, load_saved_module
 
 # Where each class of encoding lives; a new one is added here.
 _CLASSES = {"VectorVAE": "wmrl.encodings.vector_vae", "VectorVQVAE": "wmrl.encodings.vector_vqvae"}
 
 
-class Encoding(Learned):
+class Encoding(SavedModule):
     """A learned encoding of solutions: vectors of X numbers to latents of Z numbers and back.
 
     A subclass sets ``config`` (a frozen dataclass with a ``size``) and ``config_class``, and is
@@ -28,7 +28,7 @@ class Encoding(Learned):
 
     @property
     @abstractmethod
-    def latent_size(self) -> int:
+    def latent_dim(self) -> int:
         """Z."""
 
     @abstractmethod
@@ -41,7 +41,7 @@ class Encoding(Learned):
 
     @abstractmethod
     def loss(self, vectors: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is minimised over vectors ``(B, X)``, ``()``, and its parts by name."""
+        """What is minimized over vectors ``(B, X)``, ``()``, and its parts by name."""
 
     def prepare(
         self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
@@ -62,15 +62,15 @@ class Encoding(Learned):
         return self.decode(self.encode(vectors))
 
     @property
-    def size(self) -> int:
+    def input_dim(self) -> int:
         """X."""
-        return int(self.config.size)
+        return int(self.config.input_dim)
 
     def check_vectors(self, vectors: Tensor) -> None:
         """Raises ``ValueError`` unless vectors are ``(B, X)``."""
-        if vectors.ndim != 2 or vectors.shape[1] != self.size:
+        if vectors.ndim != 2 or vectors.shape[1] != self.input_dim:
             raise ValueError(
-                f"vectors: expected shape (B, {self.size}), got {tuple(vectors.shape)}"
+                f"vectors: expected shape (B, {self.input_dim}), got {tuple(vectors.shape)}"
             )
 
 
@@ -80,4 +80,4 @@ def load_encoding(name_or_path: str | Path, *, device: str | torch.device = "aut
     Raises:
         ArtifactError: it is missing, damaged, no encoding, or of a class that is not known.
     """
-    return load_learned(Encoding, _CLASSES, name_or_path, device=device)  # type: ignore[type-abstract]
+    return load_saved_module(Encoding, _CLASSES, name_or_path, device=device)  # type: ignore[type-abstract]

@@ -51,7 +51,7 @@ class EncodingTrainingConfig:
 
 
 class EncodingTrainer:
-    """Keeps an encoding's optimiser between calls of :meth:`fit`, which go on where they were.
+    """Keeps an encoding's optimizer between calls of :meth:`fit`, which go on where they were.
 
     Args:
         encoding: what learns, on its device.

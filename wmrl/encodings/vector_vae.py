@@ -17,28 +17,26 @@ class VectorVAEConfig:
     """Sizes of a :class:`VectorVAE`; the defaults are those of Data-Driven Encodings.
 
     Attributes:
-        size: X, numbers of a vector, each in [−1, 1].
-        latent_size: Z.
-        hidden_sizes: widths of the encoder's layers, the decoder's are theirs in reverse; one of
+        input_dim: X, numbers of a vector, each in [−1, 1].
+        latent_dim: Z.
+        hidden_dims: widths of the encoder's layers, the decoder's are theirs in reverse; one of
             2 Z if empty.
         kl_weight: of the divergence from N(0, I); 0 for an autoencoder, which draws no noise.
     """
 
-    size: int = 20
-    latent_size: int = 10
-    hidden_sizes: tuple[int, ...] = ()
+    input_dim: int = 20
+    latent_dim: int = 10
+    hidden_dims: tuple[int, ...] = ()
     kl_weight: float = 0.1
 
     def __post_init__(self) -> None:
-        widths = tuple(self.hidden_sizes) or (2 * self.latent_size,)
-        object.__setattr__(self, "hidden_sizes", widths)
-        for name in ("size", "latent_size"):
+        widths = tuple(self.hidden_dims) or (2 * self.latent_dim,)
+        object.__setattr__(self, "hidden_dims", widths)
+        for name in ("input_dim", "latent_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if min(self.hidden_sizes) < 1:
-            raise ValueError(
-                f"hidden_sizes: expected widths of at least 1, got {self.hidden_sizes}"
-            )
+        if min(self.hidden_dims) < 1:
+            raise ValueError(f"hidden_dims: expected widths of at least 1, got {self.hidden_dims}")
         if not self.kl_weight >= 0:
             raise ValueError(f"kl_weight: expected at least 0, got {self.kl_weight}")
 
@@ -61,27 +59,27 @@ class VectorVAE(Encoding):
         self.config = config
         noisy = config.kl_weight > 0
         with seeded_weights(generator):
-            heads = (1 + noisy) * config.latent_size
-            self.encoder = _layers((config.size, *config.hidden_sizes, heads))
-            reverse = _layers((config.latent_size, *config.hidden_sizes[::-1], config.size))
+            heads = (1 + noisy) * config.latent_dim
+            self.encoder = _layers((config.input_dim, *config.hidden_dims, heads))
+            reverse = _layers((config.latent_dim, *config.hidden_dims[::-1], config.input_dim))
             self.decoder = nn.Sequential(*reverse, nn.Tanh())
 
     @property
-    def latent_size(self) -> int:
+    def latent_dim(self) -> int:
         """Z."""
-        return self.config.latent_size
+        return self.config.latent_dim
 
     def encode(self, vectors: Tensor) -> Tensor:
         """Vectors ``(B, X) float32`` to the means of their latents ``(B, Z) float32``."""
         self.check_vectors(vectors)
         found: Tensor = self.encoder(vectors)
-        return found[:, : self.latent_size]
+        return found[:, : self.latent_dim]
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents ``(B, Z) float32`` to vectors ``(B, X) float32`` in (−1, 1)."""
-        if latents.ndim != 2 or latents.shape[1] != self.latent_size:
+        if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
             raise ValueError(
-                f"latents: expected shape (B, {self.latent_size}), got {tuple(latents.shape)}"
+                f"latents: expected shape (B, {self.latent_dim}), got {tuple(latents.shape)}"
             )
         vectors: Tensor = self.decoder(latents)
         return vectors

@@ -10,42 +10,40 @@ from torch import Tensor, nn
 
 from wmrl.core.seeding import seeded_weights
 from wmrl.encodings.base import Encoding
-from wmrl.nn.vq_autoencoder import QuantisedAutoencoder, QuantiserConfig, make_quantiser
+from wmrl.nn.vq_autoencoder import QuantizedAutoencoder, QuantizerConfig, make_quantizer
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorVQVAEConfig(QuantiserConfig):
-    """Sizes of a :class:`VectorVQVAE`, and what any :class:`QuantiserConfig` has.
+class VectorVQVAEConfig(QuantizerConfig):
+    """Sizes of a :class:`VectorVQVAE`, and what any :class:`QuantizerConfig` has.
 
     Attributes:
-        size: X, numbers of a vector.
-        tokens: T, codes of a vector.
-        hidden_sizes: widths of the encoder's layers; the decoder's are theirs in reverse.
+        input_dim: X, numbers of a vector.
+        num_tokens: T, codes of a vector.
+        hidden_dims: widths of the encoder's layers; the decoder's are theirs in reverse.
         rezero: give layers between two of one width a gated way around them, see :class:`ReZero`.
     """
 
-    size: int = 20
-    tokens: int = 8
-    hidden_sizes: tuple[int, ...] = (128, 64)
+    input_dim: int = 20
+    num_tokens: int = 8
+    hidden_dims: tuple[int, ...] = (128, 64)
     rezero: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
-        for name in ("size", "tokens"):
+        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
+        for name in ("input_dim", "num_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if any(width < 1 for width in self.hidden_sizes):
-            raise ValueError(
-                f"hidden_sizes: expected widths of at least 1, got {self.hidden_sizes}"
-            )
+        if any(width < 1 for width in self.hidden_dims):
+            raise ValueError(f"hidden_dims: expected widths of at least 1, got {self.hidden_dims}")
 
 
-class VectorVQVAE(QuantisedAutoencoder, Encoding):
+class VectorVQVAE(QuantizedAutoencoder, Encoding):
     """A VQ-VAE of dense layers: vectors ``(B, X)`` become T codes each, of one codebook.
 
     Args:
-        config: sizes, quantiser and loss.
+        config: sizes, quantizer and loss.
         generator: source of the initial weights; a fixed seed's if None.
     """
 
@@ -58,8 +56,12 @@ class VectorVQVAE(QuantisedAutoencoder, Encoding):
         super().__init__()
         self.config = config
         with seeded_weights(generator):
-            self.quantiser = make_quantiser(config, generator=generator)
-            widths = [config.size, *config.hidden_sizes, config.tokens * self.quantiser.size]
+            self.quantizer = make_quantizer(config, generator=generator)
+            widths = [
+                config.input_dim,
+                *config.hidden_dims,
+                config.num_tokens * self.quantizer.code_dim,
+            ]
             encoder = _layers(widths, rezero=config.rezero)
             decoder = _layers(widths[::-1], rezero=config.rezero)
             if config.relu_output:
@@ -68,29 +70,29 @@ class VectorVQVAE(QuantisedAutoencoder, Encoding):
             self.decoder = nn.Sequential(*decoder)
 
     @property
-    def tokens(self) -> int:
+    def num_tokens(self) -> int:
         """T, the number of codes of a vector."""
-        return self.config.tokens
+        return self.config.num_tokens
 
     def encode(self, vectors: Tensor) -> Tensor:
         """Vectors ``(B, X) float32`` to latents ``(B, Z) float32``, the vectors of their codes.
 
         During the warm-up, when there is no codebook yet, what the encoder says.
         """
-        if not self.quantising:
+        if not self.quantizing:
             self.check_vectors(vectors)
-            return self._encode(vectors).view(len(vectors), self.latent_size)
-        return self.quantiser.lookup(self.codes(vectors)).flatten(1)
+            return self._encode(vectors).view(len(vectors), self.latent_dim)
+        return self.quantizer.lookup(self.codes(vectors)).flatten(1)
 
     def codes(self, vectors: Tensor) -> Tensor:
         """Vectors ``(B, X) float32`` to codes ``(B, T) int64``."""
         self.check_vectors(vectors)
-        return self.quantiser.encode(self._encode(vectors)).view(len(vectors), self.tokens)
+        return self.quantizer.encode(self._encode(vectors)).view(len(vectors), self.num_tokens)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents ``(B, Z) float32`` to vectors ``(B, X) float32``."""
         self._check_latents(latents)
-        return self._decode(latents.reshape(-1, self.quantiser.size), len(latents))
+        return self._decode(latents.reshape(-1, self.quantizer.code_dim), len(latents))
 
     def loss(self, vectors: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """Squared error plus what ties vectors and codes together; mean over ``(B, X)``.
@@ -116,7 +118,7 @@ class VectorVQVAE(QuantisedAutoencoder, Encoding):
 
     def resume(self, steps: int) -> None:
         """Is called when training goes on after so many steps."""
-        self.quantising = self._quantises(steps - 1)
+        self.quantizing = self._quantizes(steps - 1)
 
     @torch.no_grad()
     def figures(self, batches: Iterable[Tensor]) -> dict[str, float]:
@@ -125,10 +127,10 @@ class VectorVQVAE(QuantisedAutoencoder, Encoding):
 
     def _encode(self, vectors: Tensor) -> Tensor:
         encoded: Tensor = self.encoder(vectors)
-        return encoded.reshape(-1, self.quantiser.size)
+        return encoded.reshape(-1, self.quantizer.code_dim)
 
     def _decode(self, vectors: Tensor, count: int) -> Tensor:
-        decoded: Tensor = self.decoder(vectors.reshape(count, self.latent_size))
+        decoded: Tensor = self.decoder(vectors.reshape(count, self.latent_dim))
         return decoded
 
 

@@ -9,7 +9,7 @@ from wmrl.inference.family import VariationalFamily
 from wmrl.inference.log_joint import LogJoint
 
 
-class FiniteWatch:
+class NonFiniteTracker:
     """What was not finite at the first step where not all was.
 
     It is counted on the device: to look at each step would be to wait for it.
@@ -31,24 +31,26 @@ class FiniteWatch:
         self.steps = zero
         self.fine = zero + 1.0
 
-    def note(self, terms: Mapping[str, Tensor]) -> None:
+    def update(self, terms: Mapping[str, Tensor]) -> None:
         """A step's values of the terms, ``(S,)`` or ``(S, *E)``, and the parameters after it."""
         sound = []
         for name, value in terms.items():
-            sound.append(self._count(self._terms, name, bad_draws(value)))
+            sound.append(self._count(self._terms, name, not_finite_samples(value)))
         for name, factor in self._family.items():
-            wild = [bad_draws(each[None]) for each in factor.parameters() if each.requires_grad]
+            wild = [
+                not_finite_samples(each[None]) for each in factor.parameters() if each.requires_grad
+            ]
             if wild:
                 sound.append(self._count(self._factors, name, torch.stack(wild).sum()))
         self.fine = self.fine * torch.stack(sound).all()
         self.steps = self.steps + self.fine
 
-    def blame(self) -> str:
+    def describe(self) -> str:
         """Which terms were not finite, or else which factors' gradients."""
         terms = self._log_joint.terms
         said = [
             f"term {name!r}, of {', '.join(terms[name].variables)}, was not finite at {int(count)} "
-            "draws"
+            "samples"
             for name, count in self._terms.items()
             if int(count)
         ]
@@ -66,6 +68,6 @@ class FiniteWatch:
         return bad == 0
 
 
-def bad_draws(values: Tensor) -> Tensor:
+def not_finite_samples(values: Tensor) -> Tensor:
     """How many of S values ``(S, …)`` have a number that is not finite, ``()``."""
     return (~torch.isfinite(values)).reshape(len(values), -1).any(1).sum()

@@ -15,17 +15,17 @@ from wmrl.inference.log_joint import LogJoint
 LEAST_SAMPLES = 25
 """Draws of which a fifth, the tail that is looked at, are 5."""
 
-_CHUNK = 1024  # draws at a time
+_CHUNK = 1024  # samples at a time
 _NUMBERS = 2**24  # at a time, where a term has one for each draw and row of its data
 _SAME = 0.01  # log weights that differ by less, at the top, are of no consequence
 _DECIMALS = 6  # by which log weights are told apart: further ones are rounding
 _COARSE = 0.01  # nats by which rounding may move the ELBO
-_FEW, _MANY = 0.1, 0.5  # shares of the draws that weights are worth, where no k̂ can be fitted
+_FEW, _MANY = 0.1, 0.5  # shares of the samples that weights are worth, where no k̂ can be fitted
 
 
 @dataclass(frozen=True)
 class ImportanceCheck:
-    """What the weights p(x, z) / q(z) of draws from q say.
+    """What the weights p(x, z) / q(z) of samples from q say.
 
     Attributes:
         elbo: mean of the log weights.
@@ -34,11 +34,11 @@ class ImportanceCheck:
         pareto_k: k̂, the shape of the weights' tail (Vehtari et al. 2024,
             https://arxiv.org/abs/1507.02646); −∞ where the largest are all the same, and NaN where
             most of them are the same as others, as with discrete variables.
-        samples: S, draws.
-        outside: draws of q where p(x, z) is 0; where there are any, the ELBO is −∞.
-        ess: effective sample size of the weights, (Σ w)² / Σ w²: how many draws of the posterior
+        samples: S, samples.
+        outside: samples of q where p(x, z) is 0; where there are any, the ELBO is −∞.
+        ess: effective sample size of the weights, (Σ w)² / Σ w²: how many samples of the posterior
             itself they are worth.
-        rounding: nats by which log q is off in the family's precision, at the mean over draws. The
+        rounding: nats by which log q is off in the family's precision, at the mean over samples. The
             log joint's may be off by as much.
     """
 
@@ -53,7 +53,7 @@ class ImportanceCheck:
 
     @property
     def threshold(self) -> float:
-        """Up to which k̂ can be trusted with so many draws: min(1 − 1 / log₁₀ S, 0.7), as there."""
+        """Up to which k̂ can be trusted with so many samples: min(1 − 1 / log₁₀ S, 0.7), as there."""
         return min(1.0 - 1.0 / math.log10(self.samples), 0.7)
 
     @property
@@ -61,7 +61,7 @@ class ImportanceCheck:
         """What k̂ means, in plain words."""
         if self.outside:
             return (
-                f"bad: {self.outside} of {self.samples} draws are where the posterior is 0; choose "
+                f"bad: {self.outside} of {self.samples} samples are where the posterior is 0; choose "
                 "factors whose support is that of the model"
             )
         if self.rounding > max(_COARSE, self.elbo_se):
@@ -70,7 +70,7 @@ class ImportanceCheck:
                 "nats; fit family.double()"
             )
         if math.isnan(self.pareto_k) or self.pareto_k == -math.inf:
-            worth = f"{self.samples} draws are worth {self.ess:.0f} of the posterior's own"
+            worth = f"{self.samples} samples are worth {self.ess:.0f} of the posterior's own"
             if self.ess < _FEW * self.samples:
                 return f"bad: {worth}; choose a richer family, or another start"
             if self.ess < _MANY * self.samples:
@@ -81,7 +81,7 @@ class ImportanceCheck:
         if self.pareto_k <= self.threshold:
             return "usable: the approximation covers the posterior well enough"
         if self.pareto_k <= 0.7:
-            return f"unclear: {self.samples} draws are too few to tell; take more"
+            return f"unclear: {self.samples} samples are too few to tell; take more"
         if self.pareto_k <= 1.0:
             return "bad: the approximation misses parts of the posterior; choose a richer family"
         return "very bad: the approximation has little to do with the posterior; choose another"
@@ -91,16 +91,16 @@ class ImportanceCheck:
 def importance_check(
     log_joint: LogJoint, family: VariationalFamily, *, samples: int, generator: torch.Generator
 ) -> ImportanceCheck:
-    """Draws from q and weighs the draws.
+    """Draws from q and weighs the samples.
 
     Args:
         log_joint: log p(x, z), of all data.
         family: q.
-        samples: draws, at least 25; k̂ is rough with fewer than some thousands.
+        samples: samples, at least 25; k̂ is rough with fewer than some thousands.
         generator: on the family's device.
 
     Raises:
-        ValueError: there are too few draws, or a weight is not a number.
+        ValueError: there are too few samples, or a weight is not a number.
     """
     if samples < LEAST_SAMPLES:
         raise ValueError(
@@ -109,7 +109,7 @@ def importance_check(
         )
     weights, roundings, wrong = [], [], dict.fromkeys(log_joint.terms, 0)
     precise = copy.deepcopy(family).cpu().double()  # not every device has such numbers
-    chunk = max(1, min(_CHUNK, _NUMBERS // max(1, log_joint.row_count)))
+    chunk = max(1, min(_CHUNK, _NUMBERS // max(1, log_joint.num_observations)))
     for begin in range(0, samples, chunk):
         values = family.draw(min(chunk, samples - begin), generator)
         terms = log_joint.evaluate(values)
@@ -125,7 +125,7 @@ def importance_check(
         count = int(np.sum(np.isnan(log_weights) | np.isposinf(log_weights)))
         blamed = [f"term {name!r}" for name, found in wrong.items() if found] or ["the family"]
         raise ValueError(
-            f"log_joint: expected numbers, got NaN or +∞ at {count} of {samples} draws, of "
+            f"log_joint: expected numbers, got NaN or +∞ at {count} of {samples} samples, of "
             f"{', '.join(blamed)}"
         )
     within = log_weights[np.isfinite(log_weights)]

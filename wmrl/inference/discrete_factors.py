@@ -18,7 +18,7 @@ class BernoulliFactor(Factor):
         probability: where p starts.
     """
 
-    reparameterised: ClassVar[bool] = False
+    reparameterized: ClassVar[bool] = False
     support: ClassVar[str] = "0 and 1"
 
     def __init__(
@@ -53,7 +53,7 @@ class CategoricalFactor(Factor):
         probabilities: where they start, ``(*shape, K)`` or ``(K,)``; even if None.
     """
 
-    reparameterised: ClassVar[bool] = False
+    reparameterized: ClassVar[bool] = False
     support: ClassVar[str] = "whole numbers from 0 to K − 1"
 
     def __init__(

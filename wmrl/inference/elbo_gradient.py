@@ -1,4 +1,4 @@
-"""Gradients of the evidence lower bound: by scores, with what lowers their variance, or by draws.
+"""Gradients of the evidence lower bound: by scores, with what lowers their variance, or by samples.
 
 ELBO(λ) = E_q[log p(x, z) − log q(z; λ)].
 """
@@ -14,7 +14,7 @@ from wmrl.inference.factor import Factor
 from wmrl.inference.family import VariationalFamily, summed
 from wmrl.inference.log_joint import LogJoint
 
-Estimator = Literal["score", "reparameterised"]
+Estimator = Literal["score", "reparameterized"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class GradientConfig:
     """How gradients are estimated.
 
     Attributes:
-        samples: S, draws for each.
+        samples: S, samples for each.
         rao_blackwell: leave out of a variable's score gradient all terms that do not depend on it
             (Ranganath, Gerrish and Blei 2014, https://arxiv.org/abs/1401.0118, section 3.1).
         control_variates: subtract a multiple of the score, whose mean is 0 (section 3.2). The
@@ -34,7 +34,7 @@ class GradientConfig:
     control_variates: bool = True
 
     def __post_init__(self) -> None:
-        # A multiple that comes from two other draws alone is wild, and adds more than it takes.
+        # A multiple that comes from two other samples alone is wild, and adds more than it takes.
         least = 4 if self.control_variates else 1
         if self.samples < least:
             why = " with control variates" if self.control_variates else ""
@@ -64,17 +64,17 @@ def elbo_gradient(
     generator: torch.Generator,
     config: GradientConfig | None = None,
     estimators: Mapping[str, Estimator] | None = None,
-    rows: Tensor | None = None,
+    indices: Tensor | None = None,
 ) -> ElboGradient:
     """One unbiased estimate of the ELBO's gradient.
 
     Args:
         log_joint: log p(x, z).
         family: q.
-        generator: of the draws, on the family's device.
+        generator: of the samples, on the family's device.
         config: how many, and what lowers the variance.
         estimators: of each variable, ``"score"`` for all if None; see :func:`choose_estimators`.
-        rows: a minibatch of the data, ``(B,) int64``.
+        indices: a minibatch of the data, ``(B,) int64``.
 
     Raises:
         ValueError: a variable has no estimator, an unknown one, or one that its factor can't have;
@@ -83,22 +83,22 @@ def elbo_gradient(
     config, count = config or GradientConfig(), (config or GradientConfig()).samples
     estimators = estimators or dict.fromkeys(family.names, "score")
     _check_estimators(estimators, family)
-    by_draws = {name for name in family if estimators[name] == "reparameterised"}
+    reparameterized = {name for name in family if estimators[name] == "reparameterized"}
     values: dict[str, Tensor] = {}
     for name, factor in family.items():
-        with torch.set_grad_enabled(name in by_draws):
+        with torch.set_grad_enabled(name in reparameterized):
             values[name] = factor.draw(count, generator)
-    with torch.set_grad_enabled(bool(by_draws)):
-        terms = log_joint.evaluate(values, rows=rows)
+    with torch.set_grad_enabled(bool(reparameterized)):
+        terms = log_joint.evaluate(values, indices=indices)
         log_q = {
             name: factor.log_prob_with(_detached(factor), values[name])
             for name, factor in family.items()
         }
-    gradients = _by_draws(family, by_draws, terms, log_q)
+    gradients = _reparameterized_gradients(family, reparameterized, terms, log_q)
     terms = {name: value.detach() for name, value in terms.items()}
     log_q = {name: value.detach() for name, value in log_q.items()}
     for name, factor in family.items():
-        if name not in by_draws:
+        if name not in reparameterized:
             signal = _signal(name, log_joint, terms, log_q, rao_blackwell=config.rao_blackwell)
             own = _by_score(factor, values[name], signal, config.control_variates)
             full = _full_names(family, name)
@@ -112,17 +112,17 @@ def choose_estimators(
 ) -> dict[str, Estimator]:
     """For each variable the estimator of less variance that it allows.
 
-    That is the reparameterised one, where its factor can be and where every term that depends on it
+    That is the reparameterized one, where its factor can be and where every term that depends on it
     has a gradient. Of a term that jumps, the gradient misses the jumps: ask for scores there.
     """
     values: dict[str, Tensor] = {}
     for name, factor in family.items():
         drawn = factor.draw(2, generator).detach()
-        values[name] = drawn.requires_grad_() if factor.reparameterised else drawn
+        values[name] = drawn.requires_grad_() if factor.reparameterized else drawn
     terms = log_joint.evaluate(values)
     return {
-        name: "reparameterised"
-        if factor.reparameterised
+        name: "reparameterized"
+        if factor.reparameterized
         and all(
             _depends(terms[key], values[name])
             for key, term in log_joint.terms.items()
@@ -151,7 +151,7 @@ def scores(factor: Factor, values: Tensor) -> dict[str, Tensor]:
 
 
 def control_variate_mean(products: Tensor, scores: Tensor) -> Tensor:
-    """Mean of ``products − a · scores`` over S draws, with a = Cov(products, scores) / Var(scores).
+    """Mean of ``products − a · scores`` over S samples, with a = Cov(products, scores) / Var(scores).
 
     For each draw, a is that of all others: it is independent of the draw's own score, whose mean is
     0, and so nothing is added to the expectation.
@@ -161,7 +161,7 @@ def control_variate_mean(products: Tensor, scores: Tensor) -> Tensor:
         scores: ``(S, …)``.
     """
     others = len(products) - 1
-    first = products.sum(0) - products  # sums over all other draws
+    first = products.sum(0) - products  # sums over all other samples
     second = scores.sum(0) - scores
     both = (products * scores).sum(0) - products * scores
     square = scores.square().sum(0) - scores.square()
@@ -172,13 +172,13 @@ def control_variate_mean(products: Tensor, scores: Tensor) -> Tensor:
     return (products - factor * scores).mean(0)
 
 
-def _by_draws(
+def _reparameterized_gradients(
     family: VariationalFamily,
     names: set[str],
     terms: Mapping[str, Tensor],
     log_q: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
-    """Gradients through the draws.
+    """Gradients through the samples.
 
     log q has its parameters held: their own gradient is a score, whose mean is 0, and without it
     the variance is 0 where q is the posterior (Roeder, Wu and Duvenaud 2017,
@@ -264,9 +264,9 @@ def _check_estimators(estimators: Mapping[str, Estimator], family: VariationalFa
                 f"estimators: expected {' or '.join(map(repr, get_args(Estimator)))} for {name!r}, "
                 f"got {found!r}"
             )
-        if found == "reparameterised" and not factor.reparameterised:
+        if found == "reparameterized" and not factor.reparameterized:
             raise ValueError(
-                f"estimators: expected 'score' for {name!r}, whose draws carry no gradient, got "
+                f"estimators: expected 'score' for {name!r}, whose samples carry no gradient, got "
                 f"{found!r}"
             )
 

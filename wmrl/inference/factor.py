@@ -16,17 +16,17 @@ class Factor(nn.Module, ABC):
     A subclass holds λ as unconstrained parameters, says which distribution they make, and how to
     draw from it with a generator of its own, which ``torch.distributions`` can't.
 
-    Each parameter is ``(*E, …)``, where E is the shape of ``log_prob`` without the draws: ``shape``
+    Each parameter is ``(*E, …)``, where E is the shape of ``log_prob`` without the samples: ``shape``
     itself where z's numbers are independent, and ``()`` where they are drawn together.
 
     Attributes:
         shape: of z.
-        reparameterised: whether draws carry gradients to λ.
+        reparameterized: whether samples carry gradients to λ.
         support: in words, for errors.
     """
 
     shape: tuple[int, ...]
-    reparameterised: ClassVar[bool]
+    reparameterized: ClassVar[bool]
     support: ClassVar[str]
 
     @abstractmethod
@@ -35,7 +35,7 @@ class Factor(nn.Module, ABC):
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """S values, ``(S, *shape)``, with gradients to λ where ``reparameterised``.
+        """S values, ``(S, *shape)``, with gradients to λ where ``reparameterized``.
 
         Args:
             count: S.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wmrl.core.device import resolve_device
 from wmrl.core.seeding import torch_generator
-from wmrl.inference._nonfinite import FiniteWatch, bad_draws
+from wmrl.inference._nonfinite import NonFiniteTracker, not_finite_samples
 from wmrl.inference.diagnostics import LEAST_SAMPLES, ImportanceCheck, importance_check
 from wmrl.inference.elbo_gradient import (
     ElboGradient,
@@ -31,11 +31,11 @@ _LEAST = {
     "steps": 1,
     "window": 1,
     "patience": 1,
-    "falls": 0,
+    "max_lr_decays": 0,
     "batch_size": 1,
     "importance_samples": LEAST_SAMPLES,
 }
-_LOOKED_AT = 64  # draws that are looked at before anything is learned
+_LOOKED_AT = 64  # samples that are looked at before anything is learned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +49,18 @@ class FitConfig:
 
     Attributes:
         steps: at most.
-        estimator: ``"auto"`` for the reparameterised gradient wherever a variable allows it, or
+        estimator: ``"auto"`` for the reparameterized gradient wherever a variable allows it, or
             ``"score"`` for the score-function gradient everywhere.
-        gradient: draws a step, and what lowers the score gradient's variance.
+        gradient: samples a step, and what lowers the score gradient's variance.
         optimizer: ``"adam"``, or ``"adagrad"`` as in the paper.
         learning_rate: at the start.
         window: steps between looks.
         patience: windows without a rise before the learning rate falls.
-        fall: what it is multiplied by.
-        falls: how often it falls; at the window's end where it would fall once more, it is over.
+        lr_decay: what it is multiplied by.
+        max_lr_decays: how often it falls; at the window's end where it would fall once more, it is over.
         batch_size: observations a step, drawn with replacement; None for all. Terms say which of
             their data these are.
-        importance_samples: draws that the result is judged by.
+        importance_samples: samples that the result is judged by.
     """
 
     steps: int = 20_000
@@ -70,8 +70,8 @@ class FitConfig:
     learning_rate: float = 0.05
     window: int = 100
     patience: int = 3
-    fall: float = 0.2
-    falls: int = 3
+    lr_decay: float = 0.2
+    max_lr_decays: int = 3
     batch_size: int | None = None
     importance_samples: int = 4000
 
@@ -88,8 +88,8 @@ class FitConfig:
             raise ValueError(
                 f"learning_rate: expected a finite number above 0, got {self.learning_rate}"
             )
-        if not 0 < self.fall < 1:
-            raise ValueError(f"fall: expected between 0 and 1, got {self.fall}")
+        if not 0 < self.lr_decay < 1:
+            raise ValueError(f"lr_decay: expected between 0 and 1, got {self.lr_decay}")
         for name, known in (("estimator", ("auto", "score")), ("optimizer", ("adam", "adagrad"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
@@ -150,7 +150,7 @@ def fit_posterior(
     path: str | Path | None = None,
     progress: bool = True,
 ) -> Posterior:
-    """Maximises the ELBO (Ranganath, Gerrish and Blei 2014, https://arxiv.org/abs/1401.0118).
+    """Maximizes the ELBO (Ranganath, Gerrish and Blei 2014, https://arxiv.org/abs/1401.0118).
 
     Args:
         log_joint: log p(x, z).
@@ -209,7 +209,7 @@ def fit_posterior(
 
 
 class _Fit:
-    """Steps of the optimiser, a window at a time."""
+    """Steps of the optimizer, a window at a time."""
 
     def __init__(
         self,
@@ -221,7 +221,7 @@ class _Fit:
     ) -> None:
         self.log_joint, self.family, self.config = log_joint, family, config
         self.estimators, self.generator = estimators, generator
-        self.steps, self.falls, self.converged = 0, 0, False
+        self.steps, self.lr_decays, self.converged = 0, 0, False
         make = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad}[config.optimizer]
         learned = ((name, each) for name, each in family.named_parameters() if each.requires_grad)
         self._parameters = dict(learned)
@@ -241,14 +241,14 @@ class _Fit:
         """Takes the steps until the next look, and looks."""
         good = {name: value.detach().clone() for name, value in self._parameters.items()}
         sums = {name: torch.zeros_like(value) for name, value in good.items()}
-        watch = FiniteWatch(self.log_joint, self.family)
+        tracker = NonFiniteTracker(self.log_joint, self.family)
         elbos: list[Tensor] = []
         begun = self.steps
         for _ in range(min(self.config.window, self.config.steps - begun)):
             try:
                 found = self._step()
             except ValueError as refused:
-                self._check(watch, good, begun)  # it may be for what an earlier step left
+                self._check(tracker, good, begun)  # it may be for what an earlier step left
                 self._go_back(good)
                 if _mistaken(refused):
                     raise
@@ -257,17 +257,17 @@ class _Fit:
                 ) from refused
             self.steps += 1
             elbos.append(found.elbo.mean())
-            watch.note(found.terms)
+            tracker.update(found.terms)
             for name, parameter in self._parameters.items():
                 sums[name] += parameter.detach()
-        self._check(watch, good, begun)
+        self._check(tracker, good, begun)
         elbo = torch.stack(elbos).double().cpu()
         error = float(elbo.var() / len(elbo)) if len(elbo) > 1 else 0.0
         rate = self._optimizer.param_groups[0]["lr"]
         mean = float(elbo.mean())
         self._settle(mean, error)
         # Where the ELBO rises no more, the mean over a window is steadier than its last step.
-        if self.done and self.falls:
+        if self.done and self.lr_decays:
             with torch.no_grad():
                 for name, parameter in self._parameters.items():
                     parameter.copy_(sums[name] / len(elbos))
@@ -280,7 +280,7 @@ class _Fit:
             generator=self.generator,
             config=self.config.gradient,
             estimators=self.estimators,
-            rows=self._rows(),
+            indices=self._minibatch(),
         )
         for name, parameter in self._parameters.items():
             # A term of float64 data has float64 scores.
@@ -288,13 +288,13 @@ class _Fit:
         self._optimizer.step()
         return found
 
-    def _rows(self) -> Tensor | None:
+    def _minibatch(self) -> Tensor | None:
         size = self.config.batch_size
         if size is None:
             return None
         device = self.family.device
         return torch.randint(
-            self.log_joint.row_count, (size,), generator=self.generator, device=device
+            self.log_joint.num_observations, (size,), generator=self.generator, device=device
         )
 
     def _settle(self, mean: float, error: float) -> None:
@@ -307,10 +307,10 @@ class _Fit:
         if self._waited < self.config.patience:
             return
         self._waited = 0
-        self.converged = self.falls == self.config.falls
-        self.falls += 1
+        self.converged = self.lr_decays == self.config.max_lr_decays
+        self.lr_decays += 1
         for group in self._optimizer.param_groups:
-            group["lr"] *= self.config.fall
+            group["lr"] *= self.config.lr_decay
 
     def _go_back(self, good: dict[str, Tensor]) -> None:
         with torch.no_grad():
@@ -323,14 +323,14 @@ class _Fit:
             f"{self.config.learning_rate}, or choose factors whose support is that of the model"
         )
 
-    def _check(self, watch: FiniteWatch, good: dict[str, Tensor], begun: int) -> None:
+    def _check(self, tracker: NonFiniteTracker, good: dict[str, Tensor], begun: int) -> None:
         """Raises ``FloatingPointError``, from the window's start, unless all steps were fine."""
-        if bool(watch.fine):
+        if bool(tracker.fine):
             return
         self._go_back(good)
-        step = begun + int(watch.steps) + 1
+        step = begun + int(tracker.steps) + 1
         raise FloatingPointError(
-            f"log_joint: {watch.blame()} at step {step}; {self._advice(begun)}"
+            f"log_joint: {tracker.describe()} at step {step}; {self._advice(begun)}"
         )
 
 
@@ -348,9 +348,9 @@ def _check_start(
     """Looks at each term before anything is learned, and at one of its minibatches."""
     values = family.draw(_LOOKED_AT, generator)
     if batch_size is not None:
-        log_joint.evaluate(values, rows=torch.arange(batch_size, device=family.device))
+        log_joint.evaluate(values, indices=torch.arange(batch_size, device=family.device))
     for name, value in log_joint.evaluate(values).items():
-        count = int(bad_draws(value))
+        count = int(not_finite_samples(value))
         if not count:
             continue
         supports = ", ".join(
@@ -358,7 +358,7 @@ def _check_start(
         )
         found = float(value[~torch.isfinite(value)][0])
         raise FloatingPointError(
-            f"log_joint: term {name!r} is {found} at {count} of {_LOOKED_AT} draws at the start; "
+            f"log_joint: term {name!r} is {found} at {count} of {_LOOKED_AT} samples at the start; "
             f"the family's {supports}: choose a factor whose support is that of the model, or "
             "another start"
         )
@@ -382,13 +382,13 @@ def _check_variables(log_joint: LogJoint, family: VariationalFamily) -> None:
 def _check_batches(log_joint: LogJoint, size: int | None) -> None:
     if size is None:
         return
-    if not log_joint.row_count:
+    if not log_joint.num_observations:
         raise ValueError(
             f"batch_size: expected None where no term says which of its data are rows, got {size}"
         )
-    if size > log_joint.row_count:
+    if size > log_joint.num_observations:
         raise ValueError(
-            f"batch_size: expected at most the {log_joint.row_count} rows that there are, got "
+            f"batch_size: expected at most the {log_joint.num_observations} rows that there are, got "
             f"{size}"
         )
 

@@ -15,7 +15,7 @@ Numbers = float | Sequence[float] | Tensor
 class GammaFactor(Factor):
     """Independent gammas: density ∝ z^(α − 1) exp(−βz).
 
-    Draws are reparameterised implicitly (Figurnov et al. 2018, https://arxiv.org/abs/1805.08498).
+    Draws are reparameterized implicitly (Figurnov et al. 2018, https://arxiv.org/abs/1805.08498).
     What is learned is log α and the log of the mean α/β: they hardly depend on each other, where α
     and β do.
 
@@ -25,7 +25,7 @@ class GammaFactor(Factor):
         rate: where β starts.
     """
 
-    reparameterised: ClassVar[bool] = True
+    reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "numbers above 0"
 
     def __init__(
@@ -67,7 +67,7 @@ class BetaFactor(Factor):
         beta: where β starts.
     """
 
-    reparameterised: ClassVar[bool] = True
+    reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "numbers between 0 and 1"
 
     def __init__(

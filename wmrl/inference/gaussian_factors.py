@@ -28,7 +28,7 @@ class NormalFactor(Factor):
         std: where σ starts.
     """
 
-    reparameterised: ClassVar[bool] = True
+    reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
 
     def __init__(
@@ -73,17 +73,17 @@ class MultivariateNormalFactor(Factor):
     """A Gaussian with any covariance: N(μ, LLᵀ), with the diagonal of L through exp.
 
     Args:
-        size: D, numbers of z.
+        dim: D, numbers of z.
         mean: where μ starts, ``(D,)``.
         std: where the standard deviations start, with no correlation, ``(D,)``.
     """
 
-    reparameterised: ClassVar[bool] = True
+    reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
 
-    def __init__(self, size: int, *, mean: Numbers = 0.0, std: Numbers = 1.0) -> None:
+    def __init__(self, dim: int, *, mean: Numbers = 0.0, std: Numbers = 1.0) -> None:
         super().__init__()
-        self.shape = _one_axis(size)
+        self.shape = _one_axis(dim)
         self.loc = nn.Parameter(start("mean", mean, self.shape, least=-math.inf))
         self.log_scale = nn.Parameter(start("std", std, self.shape, least=0.0).log())
         # Below its diagonal: that of L.
@@ -105,19 +105,19 @@ class LowRankNormalFactor(Factor):
     """A Gaussian with few directions of correlation: N(μ, WWᵀ + diag(σ²)).
 
     Args:
-        size: D, numbers of z.
+        dim: D, numbers of z.
         rank: R, columns of W.
         mean: where μ starts, ``(D,)``.
         std: where σ starts, ``(D,)``.
         generator: of W's start, a tenth of σ's size; seed 0 if None.
     """
 
-    reparameterised: ClassVar[bool] = True
+    reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
 
     def __init__(
         self,
-        size: int,
+        dim: int,
         rank: int,
         *,
         mean: Numbers = 0.0,
@@ -127,7 +127,7 @@ class LowRankNormalFactor(Factor):
         super().__init__()
         if rank < 1:
             raise ValueError(f"rank: expected at least 1, got {rank}")
-        self.shape = _one_axis(size)
+        self.shape = _one_axis(dim)
         self.loc = nn.Parameter(start("mean", mean, self.shape, least=-math.inf))
         self.log_scale = nn.Parameter(start("std", std, self.shape, least=0.0).log())
         generator = generator or torch.Generator().manual_seed(0)
@@ -148,10 +148,10 @@ class LowRankNormalFactor(Factor):
         return self.loc + self.log_scale.exp() * own + shared @ self.directions.mT
 
 
-def _one_axis(size: int) -> tuple[int]:
-    shape = checked_shape(size)
+def _one_axis(dim: int) -> tuple[int]:
+    shape = checked_shape(dim)
     if len(shape) != 1:
-        raise ValueError(f"size: expected one number, got {size!r}; make the variable one vector")
+        raise ValueError(f"dim: expected one number, got {dim!r}; make the variable one vector")
     return shape
 
 

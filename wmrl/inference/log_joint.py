@@ -14,15 +14,15 @@ class Term:
     """One summand of log p(x, z).
 
     Its function gets what its arguments name, and nothing else: latent variables, each
-    ``(S, *shape)`` for S draws, and its own data; arguments with a default keep it. So what a term
-    depends on is known, by which Rao-Blackwellisation knows what a variable's gradient can do
+    ``(S, *shape)`` for S samples, and its own data; arguments with a default keep it. So what a term
+    depends on is known, by which Rao-Blackwellization knows what a variable's gradient can do
     without.
 
     Attributes:
         function: gives ``(S,)``; or with ``elementwise`` ``(S, *E)``.
         data: tensors that the function names. If minibatches are asked for, those that are in
-            ``rows`` are given some of their rows at a time.
-        rows: names of data whose rows are independent observations: the term's value is multiplied
+            ``minibatched`` are given some of their rows at a time.
+        minibatched: names of data whose rows are independent observations: the term's value is multiplied
             by how many times more rows there are than were given. All have the same number.
         elementwise: whether number e of the value depends on none but number e of each variable
             that has the shape E, so that each number's gradient can do without the others'.
@@ -32,12 +32,12 @@ class Term:
 
     function: Callable[..., Tensor]
     data: Mapping[str, Tensor] = field(default_factory=dict)
-    rows: tuple[str, ...] = ()
+    minibatched: tuple[str, ...] = ()
     elementwise: bool = False
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("rows", "names"):
+        for name in ("minibatched", "names"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         unknown = set(self.data) - set(self.arguments)
         if unknown:
@@ -50,14 +50,18 @@ class Term:
                     f"data: expected a tensor for {name!r}, got {type(data).__name__}; "
                     "torch.as_tensor makes one"
                 )
-        if not set(self.rows) <= set(self.data):
-            raise ValueError(f"rows: expected names of data {sorted(self.data)}, got {self.rows}")
-        flat = [name for name in self.rows if not self.data[name].ndim]
+        if not set(self.minibatched) <= set(self.data):
+            raise ValueError(
+                f"minibatched: expected names of data {sorted(self.data)}, got {self.minibatched}"
+            )
+        flat = [name for name in self.minibatched if not self.data[name].ndim]
         if flat:
-            raise ValueError(f"rows: expected data with rows, got a single number for {flat[0]!r}")
-        if len({len(self.data[name]) for name in self.rows}) > 1:
-            lengths = {name: len(self.data[name]) for name in self.rows}
-            raise ValueError(f"rows: expected data of one length, got {lengths}")
+            raise ValueError(
+                f"minibatched: expected data with rows, got a single number for {flat[0]!r}"
+            )
+        if len({len(self.data[name]) for name in self.minibatched}) > 1:
+            lengths = {name: len(self.data[name]) for name in self.minibatched}
+            raise ValueError(f"minibatched: expected data of one length, got {lengths}")
 
     @cached_property
     def arguments(self) -> tuple[str, ...]:
@@ -76,19 +80,19 @@ class Term:
         return tuple(name for name in self.arguments if name not in self.data)
 
     @property
-    def row_count(self) -> int:
+    def num_observations(self) -> int:
         """N, how many observations there are; 0 if that is not said."""
-        return len(self.data[self.rows[0]]) if self.rows else 0
+        return len(self.data[self.minibatched[0]]) if self.minibatched else 0
 
-    def __call__(self, values: Mapping[str, Tensor], rows: Tensor | None = None) -> Tensor:
+    def __call__(self, values: Mapping[str, Tensor], indices: Tensor | None = None) -> Tensor:
         """The term at values by name, of some of its rows ``(B,) int64``, or of all if None."""
         given: dict[str, Tensor] = {name: values[name] for name in self.variables}
         scale = 1.0
         for name, data in self.data.items():
-            some = rows is not None and name in self.rows
-            given[name] = data[rows] if some else data
-        if rows is not None and self.rows:
-            scale = self.row_count / len(rows)
+            some = indices is not None and name in self.minibatched
+            given[name] = data[indices] if some else data
+        if indices is not None and self.minibatched:
+            scale = self.num_observations / len(indices)
         return scale * self.function(*(given[name] for name in self.arguments))
 
 
@@ -115,10 +119,12 @@ class LogJoint:
         self.terms = {
             name: term if isinstance(term, Term) else Term(term) for name, term in terms.items()
         }
-        counts = {name: term.row_count for name, term in self.terms.items() if term.rows}
+        counts = {
+            name: term.num_observations for name, term in self.terms.items() if term.minibatched
+        }
         if len(set(counts.values())) > 1:
             raise ValueError(f"terms: expected rows of one number in all terms, got {counts}")
-        self.row_count = next(iter(counts.values()), 0)
+        self.num_observations = next(iter(counts.values()), 0)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -127,13 +133,13 @@ class LogJoint:
         return tuple(dict.fromkeys(named))
 
     def evaluate(
-        self, values: Mapping[str, Tensor], *, rows: Tensor | None = None
+        self, values: Mapping[str, Tensor], *, indices: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """All terms at S draws: ``(S,)`` each, ``(S, *E)`` where they are elementwise.
+        """All terms at S samples: ``(S,)`` each, ``(S, *E)`` where they are elementwise.
 
         Args:
             values: ``(S, *shape)`` by name.
-            rows: a minibatch of the data, ``(B,) int64``.
+            indices: a minibatch of the data, ``(B,) int64``.
 
         Raises:
             TermError: a term's value has another shape, or the term raises an error; it is named.
@@ -142,7 +148,7 @@ class LogJoint:
         found = {}
         for name, term in self.terms.items():
             try:
-                value = term(values, rows)
+                value = term(values, indices)
             except Exception as error:
                 raise TermError(f"term {name!r}, of {_listed(term.variables)}: {error}") from error
             _check_value(name, term, value, values, count)
@@ -169,7 +175,7 @@ def _check_value(
         wanted = " or ".join(map(str, allowed))
         raise TermError(
             f"term {name!r}, of {_listed(term.variables)}: expected shape {wanted}, a value for "
-            f"each of {count} draws, got {shape}; sum over everything but the draws"
+            f"each of {count} samples, got {shape}; sum over everything but the samples"
         )
 
 

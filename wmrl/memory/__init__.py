@@ -10,8 +10,8 @@
 - :mod:`~wmrl.memory.dataset`: rollout stores as sequences of latents (``LatentDataset``,
   ``LatentEpisode``, ``encode_store``, ``load_latents``).
 - :mod:`~wmrl.memory.sequences`: batches of sequences (``SequenceBatch``).
-- :mod:`~wmrl.memory.start_states`: recorded states in which dreams start (``DreamStarts``,
-  ``DreamStartsConfig``, ``choose_starts``).
+- :mod:`~wmrl.memory.start_states`: recorded states in which dreams start (``StartStates``,
+  ``StartStatesConfig``, ``choose_start_states``).
 - :mod:`~wmrl.memory.training`: training of one memory or an ensemble (``MemoryTrainingConfig``,
   ``train_ensemble``, ``train_memory``).
 - :mod:`~wmrl.memory.evaluation`: held-out figures, and dreams against recordings
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from wmrl.memory.evaluation import code_report, open_loop_report, prediction_report
     from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
     from wmrl.memory.sequences import SequenceBatch
-    from wmrl.memory.start_states import DreamStarts, DreamStartsConfig, choose_starts
+    from wmrl.memory.start_states import StartStates, StartStatesConfig, choose_start_states
     from wmrl.memory.training import MemoryTrainingConfig, train_ensemble, train_memory
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
@@ -45,8 +45,8 @@ __all__ = [
     "CodeMemoryConfig",
     "CodeMemoryEnsemble",
     "CodeMemoryEnsembleConfig",
-    "DreamStarts",
-    "DreamStartsConfig",
+    "StartStates",
+    "StartStatesConfig",
     "LatentDataset",
     "LatentEpisode",
     "MDNRNN",
@@ -58,7 +58,7 @@ __all__ = [
     "MemoryTrainingConfig",
     "SequenceBatch",
     "Transition",
-    "choose_starts",
+    "choose_start_states",
     "code_report",
     "encode_store",
     "load_latents",

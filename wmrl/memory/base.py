@@ -16,7 +16,7 @@ from wmrl.storage.artifact import (
     load_artifact,
     shipped_artifacts,
 )
-from wmrl.storage.saved_module import Learned, load_learned
+from wmrl.storage.saved_module import SavedModule, load_saved_module
 
 # Where each class of memory lives; a new one is added here.
 _CLASSES = {
@@ -47,12 +47,12 @@ class Transition:
     terminated: Tensor
 
 
-class Memory(Learned, Generic[P]):
+class Memory(SavedModule, Generic[P]):
     """Predicts the next latent, reward and termination from latents and actions.
 
     ``P`` is what it predicts (parameters of distributions); one network serves whole sequences
     (:meth:`forward`) and single steps (:meth:`step`). A subclass sets ``config`` (a frozen
-    dataclass with at least ``latent_size``, ``action_size``, ``task``, ``frame_skip`` and
+    dataclass with at least ``latent_dim``, ``action_dim``, ``task``, ``frame_skip`` and
     ``vision_digest``) and ``config_class``, and is listed in this module's table of classes.
 
     Attributes:
@@ -67,18 +67,18 @@ class Memory(Learned, Generic[P]):
     start_actions: Tensor
 
     @property
-    def latent_size(self) -> int:
+    def latent_dim(self) -> int:
         """Z, the number of latent dimensions."""
-        return int(self.config.latent_size)
+        return int(self.config.latent_dim)
 
     @property
-    def action_size(self) -> int:
+    def action_dim(self) -> int:
         """A, the number of action dimensions."""
-        return int(self.config.action_size)
+        return int(self.config.action_dim)
 
     @property
     @abstractmethod
-    def feature_size(self) -> int:
+    def feature_dim(self) -> int:
         """H, the size of what a controller sees of the state."""
 
     @abstractmethod
@@ -137,7 +137,7 @@ class Memory(Learned, Generic[P]):
         """
 
     @property
-    def start_count(self) -> int:
+    def num_start_states(self) -> int:
         """S, the number of kept starts."""
         return len(self.start_mean)
 
@@ -155,27 +155,29 @@ class Memory(Learned, Generic[P]):
             ``(..., N)`` in nats, over the N numbers or codes that a latent is made of.
         """
 
-    def set_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
+    def set_start_states(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
         """Keeps encoded real sequences for dreams to start in; shapes as in the attributes."""
         count, steps = mean.shape[:2]
         for name, value, expected in (
-            ("mean", mean, (count, steps, self.latent_size)),
-            ("std", std, (count, steps, self.latent_size)),
-            ("actions", actions, (count, steps - 1, self.action_size)),
+            ("mean", mean, (count, steps, self.latent_dim)),
+            ("std", std, (count, steps, self.latent_dim)),
+            ("actions", actions, (count, steps - 1, self.action_dim)),
         ):
             if tuple(value.shape) != expected:
                 raise ValueError(f"{name}: expected shape {expected}, got {tuple(value.shape)}")
-        self._register_starts(mean.to(self.device), std.to(self.device), actions.to(self.device))
+        self._register_start_states(
+            mean.to(self.device), std.to(self.device), actions.to(self.device)
+        )
 
-    def with_starts_of(self, artifact: Artifact) -> Self:
+    def with_start_states_of(self, artifact: Artifact) -> Self:
         """Itself, with the starts that an artifact holds, if it does."""
         starts = [artifact.tensors.get(f"start_{name}") for name in ("mean", "std", "actions")]
         mean, std, actions = starts
         if mean is not None and std is not None and actions is not None:
-            self.set_starts(mean, std, actions)
+            self.set_start_states(mean, std, actions)
         return self
 
-    def _register_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
+    def _register_start_states(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
         self.register_buffer("start_mean", mean)
         self.register_buffer("start_std", std)
         self.register_buffer("start_actions", actions)
@@ -192,7 +194,7 @@ class Memory(Learned, Generic[P]):
 
     @classmethod
     def _shaped_as(cls, config: Any, artifact: Artifact) -> Self:
-        return cls(config).with_starts_of(artifact)
+        return cls(config).with_start_states_of(artifact)
 
 
 def load_memory(name_or_path: str | Path, *, device: str | torch.device = "auto") -> Memory[Any]:
@@ -201,7 +203,7 @@ def load_memory(name_or_path: str | Path, *, device: str | torch.device = "auto"
     Raises:
         ArtifactError: it is missing, damaged, no memory, or of a class that is not known.
     """
-    return load_learned(Memory, _CLASSES, name_or_path, device=device)  # type: ignore[type-abstract]
+    return load_saved_module(Memory, _CLASSES, name_or_path, device=device)  # type: ignore[type-abstract]
 
 
 def matching_memory(vision_digest: str | None) -> str:
@@ -222,11 +224,11 @@ def matching_memory(vision_digest: str | None) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningMemoryConfig:
+class TrainableMemoryConfig:
     """Loss and origin of a memory.
 
     Attributes:
-        action_size: A of the task.
+        action_dim: A of the task.
         dropout: share of h that is dropped before the next latent's head, where dropout is asked
             for. Reward and termination are judged from all of h, or an ensemble would take the
             masks for its members' disagreement.
@@ -239,7 +241,7 @@ class LearningMemoryConfig:
         vision_digest: digest of the vision that it was trained on.
     """
 
-    action_size: int = 2
+    action_dim: int = 2
     dropout: float = 0.1
     reward_scale: float = 0.1
     reward_weight: float = 2.0
@@ -250,7 +252,7 @@ class LearningMemoryConfig:
     vision_digest: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("action_size", "frame_skip"):
+        for name in ("action_dim", "frame_skip"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
@@ -263,7 +265,7 @@ class LearningMemoryConfig:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
 
 
-class LearningMemory(Memory[P]):
+class TrainableMemory(Memory[P]):
     """A memory with a loss; its predictions have ``reward`` and ``termination``."""
 
     def loss(
@@ -312,10 +314,10 @@ class LearningMemory(Memory[P]):
 
     def check_sequence(self, latents: Tensor, actions: Tensor) -> None:
         """Raises ``ValueError`` unless these are ``(B, T, Z)`` and ``(B, T, A)``."""
-        if latents.ndim != 3 or latents.shape[-1] != self.latent_size:
+        if latents.ndim != 3 or latents.shape[-1] != self.latent_dim:
             raise ValueError(
-                f"latents: expected shape (B, T, {self.latent_size}), got {tuple(latents.shape)}"
+                f"latents: expected shape (B, T, {self.latent_dim}), got {tuple(latents.shape)}"
             )
-        expected = (*latents.shape[:2], self.action_size)
+        expected = (*latents.shape[:2], self.action_dim)
         if tuple(actions.shape) != expected:
             raise ValueError(f"actions: expected shape {expected}, got {tuple(actions.shape)}")

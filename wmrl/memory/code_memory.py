@@ -1,4 +1,4 @@
-"""A memory in symbols: which codes the next frame will have."""
+"""A memory with discrete latents: which codes the next frame will have."""
 
 import math
 from abc import abstractmethod
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from wmrl.core.seeding import seeded_weights
 from wmrl.memory.base import (
-    LearningMemory,
-    LearningMemoryConfig,
+    TrainableMemory,
+    TrainableMemoryConfig,
     Memory,
     MemoryState,
     P,
@@ -23,24 +23,24 @@ from wmrl.nn.losses import masked_mean
 from wmrl.nn.quantizers import nearest
 from wmrl.nn.sampling import draw_codes, draw_endings
 from wmrl.nn.sampling import dropout as drop
-from wmrl.nn.sequence_models import CoreName, check_heads, make_core
+from wmrl.nn.sequence_models import SequenceModelName, check_heads, make_sequence_model
 from wmrl.storage.artifact import Artifact
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeMemoryConfig(LearningMemoryConfig):
+class CodeMemoryConfig(TrainableMemoryConfig):
     """Sizes, loss and origin of a :class:`CodeMemory`.
 
     Attributes:
         grid: rows and columns of a frame's codes; T of them in all.
-        codes: K.
-        code_size: D of a code's vector; a latent is ``Z = T · D`` numbers.
-        core: ``"lstm"`` or ``"transformer"``.
-        hidden_size: H.
-        layers: of the core.
-        context: a Transformer's: how many decisions it knows of.
-        token_size: E, numbers that stand for a place of the next frame before it is decided.
-        refinements: residual blocks in which the places of the next frame learn of each other's
+        codebook_size: K.
+        code_dim: D of a code's vector; a latent is ``Z = T · D`` numbers.
+        sequence_model: ``"lstm"`` or ``"transformer"``.
+        hidden_dim: H.
+        num_layers: of the core.
+        context: a Transformer's: how many agent steps it knows of.
+        token_dim: E, numbers that stand for a place of the next frame before it is decided.
+        num_refinements: residual blocks in which the places of the next frame learn of each other's
             surroundings and of the action's meaning for them.
         loss_share: share of a batch's frames whose codes the loss asks for: their K-fold choice
             costs more than all that leads to it, and frames of one sequence are much alike.
@@ -49,14 +49,14 @@ class CodeMemoryConfig(LearningMemoryConfig):
     """
 
     grid: tuple[int, int] = (4, 4)
-    codes: int = 512
-    code_size: int = 16
-    core: CoreName = "lstm"
-    hidden_size: int = 256
-    layers: int = 1
+    codebook_size: int = 512
+    code_dim: int = 16
+    sequence_model: SequenceModelName = "lstm"
+    hidden_dim: int = 256
+    num_layers: int = 1
     context: int = 32
-    token_size: int = 128
-    refinements: int = 1
+    token_dim: int = 128
+    num_refinements: int = 1
     loss_share: float = 0.25
     decoding: Literal["parallel", "sequential"] = "parallel"
 
@@ -65,32 +65,32 @@ class CodeMemoryConfig(LearningMemoryConfig):
         object.__setattr__(self, "grid", tuple(self.grid))
         if len(self.grid) != 2 or min(self.grid) < 1:
             raise ValueError(f"grid: expected two numbers of at least 1, got {self.grid}")
-        sizes = ("codes", "code_size", "hidden_size", "layers", "context", "token_size")
-        if self.refinements < 0:
-            raise ValueError(f"refinements: expected at least 0, got {self.refinements}")
+        sizes = ("codebook_size", "code_dim", "hidden_dim", "num_layers", "context", "token_dim")
+        if self.num_refinements < 0:
+            raise ValueError(f"num_refinements: expected at least 0, got {self.num_refinements}")
         for name in sizes:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if not 0 < self.loss_share <= 1:
             raise ValueError(f"loss_share: expected in (0, 1], got {self.loss_share}")
-        if self.core == "transformer":
-            check_heads(self.hidden_size, name="hidden_size")
+        if self.sequence_model == "transformer":
+            check_heads(self.hidden_dim, name="hidden_dim")
         for name, known in (
-            ("core", ("lstm", "transformer")),
+            ("sequence_model", ("lstm", "transformer")),
             ("decoding", ("parallel", "sequential")),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
 
     @property
-    def tokens(self) -> int:
+    def num_tokens(self) -> int:
         """T."""
         return self.grid[0] * self.grid[1]
 
     @property
-    def latent_size(self) -> int:
+    def latent_dim(self) -> int:
         """Z."""
-        return self.tokens * self.code_size
+        return self.num_tokens * self.code_dim
 
 
 class CodePrediction(NamedTuple):
@@ -107,7 +107,7 @@ class CodePrediction(NamedTuple):
     termination: Tensor
 
 
-class CodeStarts(Memory[P]):
+class CodeStartStates(Memory[P]):
     """A memory that keeps the sequences in which dreams start as codes.
 
     Attributes:
@@ -118,7 +118,7 @@ class CodeStarts(Memory[P]):
 
     @property
     @abstractmethod
-    def code_count(self) -> int:
+    def codebook_size(self) -> int:
         """K."""
 
     @abstractmethod
@@ -130,7 +130,7 @@ class CodeStarts(Memory[P]):
         """Latents ``(..., Z) float32`` of codes ``(..., T)``."""
 
     @property
-    def start_count(self) -> int:
+    def num_start_states(self) -> int:
         """S, the number of kept starts."""
         return len(self.start_codes)
 
@@ -138,35 +138,35 @@ class CodeStarts(Memory[P]):
         """Latents ``(B, T', Z)`` of starts; nothing about them is random."""
         return self.latents_of(self.start_codes[rows])
 
-    def with_starts_of(self, artifact: Artifact) -> Self:
+    def with_start_states_of(self, artifact: Artifact) -> Self:
         """Itself, with the starts that an artifact holds, if it does."""
         codes, actions = (artifact.tensors.get(f"start_{name}") for name in ("codes", "actions"))
         if codes is not None and actions is not None:
             count, steps, tokens = codes.shape
-            if actions.shape != (count, steps - 1, self.action_size) or (
+            if actions.shape != (count, steps - 1, self.action_dim) or (
                 tokens != self.start_codes.shape[2]
             ):
                 raise ValueError(
                     f"starts: codes {tuple(codes.shape)} and actions {tuple(actions.shape)} do not "
                     "fit together, or not this memory"
                 )
-            if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.code_count:
-                raise ValueError(f"starts: expected codes of 0 to {self.code_count - 1}")
+            if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.codebook_size:
+                raise ValueError(f"starts: expected codes of 0 to {self.codebook_size - 1}")
             self.register_buffer("start_codes", codes)
             self.register_buffer("start_actions", actions)
         return self
 
-    def _register_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
-        kind = torch.int16 if self.code_count <= 2**15 else torch.int32
+    def _register_start_states(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
+        kind = torch.int16 if self.codebook_size <= 2**15 else torch.int32
         self.register_buffer("start_codes", self.codes_of(mean).to(kind))
         self.register_buffer("start_actions", actions)
 
 
-class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
+class CodeMemory(CodeStartStates[CodePrediction], TrainableMemory[CodePrediction]):
     """An autoregressive prior over the codes of a VQ-VAE, with actions, a reward and an ending.
 
     A core runs over [vectors of the frame's codes, action]. What a place of the next frame will
-    be is foretold from the core's features and from the codes around that place now, by a 3×3
+    be is predicted from the core's features and from the codes around that place now, by a 3×3
     convolution: most of what moves moves little. Latents outside are the codes' vectors, so that
     it fits wherever a memory does; its own predictions and samples are codes.
 
@@ -189,40 +189,42 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
     ) -> None:
         super().__init__()
         self.config = config
-        size, token = config.hidden_size, config.token_size
+        size, token = config.hidden_dim, config.token_dim
         with seeded_weights(generator):
-            self.core = make_core(
-                config.core,
-                config.latent_size + config.action_size,
-                size=size,
-                layers=config.layers,
+            self.sequence_model = make_sequence_model(
+                config.sequence_model,
+                config.latent_dim + config.action_dim,
+                hidden_dim=size,
+                num_layers=config.num_layers,
                 context=config.context,
             )
-            self.places = nn.Linear(size, config.tokens * token)
-            self.around = nn.Conv2d(config.code_size, token, 3, 1, 1)
+            self.places = nn.Linear(size, config.num_tokens * token)
+            self.around = nn.Conv2d(config.code_dim, token, 3, 1, 1)
             self.heads = nn.Linear(size, 2)  # reward and termination
             self.refine = nn.Sequential(
-                *[_Mix(config.grid, token) for _ in range(config.refinements)]
+                *[_Mix(config.grid, token) for _ in range(config.num_refinements)]
             )
             self.classify = nn.Sequential(
-                nn.LayerNorm(token), nn.GELU(), nn.Linear(token, config.codes)
+                nn.LayerNorm(token), nn.GELU(), nn.Linear(token, config.codebook_size)
             )
             if config.decoding == "sequential":
-                self.embed = nn.Embedding(config.codes + 1, token)  # and what precedes the first
+                self.embed = nn.Embedding(
+                    config.codebook_size + 1, token
+                )  # and what precedes the first
                 self.within = nn.GRU(2 * token, token, batch_first=True)
-        self.register_buffer("codebook", torch.zeros(config.codes, config.code_size))
-        self.register_buffer("start_codes", torch.zeros(0, 1, config.tokens, dtype=torch.int16))
-        self.register_buffer("start_actions", torch.zeros(0, 0, config.action_size))
+        self.register_buffer("codebook", torch.zeros(config.codebook_size, config.code_dim))
+        self.register_buffer("start_codes", torch.zeros(0, 1, config.num_tokens, dtype=torch.int16))
+        self.register_buffer("start_actions", torch.zeros(0, 0, config.action_dim))
 
     @property
-    def code_count(self) -> int:
+    def codebook_size(self) -> int:
         """K."""
-        return self.config.codes
+        return self.config.codebook_size
 
     @property
-    def feature_size(self) -> int:
+    def feature_dim(self) -> int:
         """H."""
-        return self.config.hidden_size
+        return self.config.hidden_dim
 
     def set_codebook(self, codebook: Tensor) -> None:
         """Takes over the vectors ``(K, D)`` of the vision's codes.
@@ -239,8 +241,8 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
 
     def codes_of(self, latents: Tensor) -> Tensor:
         """Nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
-        vectors = latents.reshape(-1, self.config.code_size)
-        return nearest(vectors, self.codebook).view(*latents.shape[:-1], self.config.tokens)
+        vectors = latents.reshape(-1, self.config.code_dim)
+        return nearest(vectors, self.codebook).view(*latents.shape[:-1], self.config.num_tokens)
 
     def latents_of(self, codes: Tensor) -> Tensor:
         """Latents ``(..., Z) float32`` of codes ``(..., T)``."""
@@ -248,8 +250,8 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
 
     def initial_state(self, batch_size: int) -> MemoryState:
         """Features, zeros ``(B, H)``, and the core's first state."""
-        features = torch.zeros(batch_size, self.config.hidden_size, device=self.device)
-        return (features, *self.core.initial_state(batch_size))
+        features = torch.zeros(batch_size, self.config.hidden_dim, device=self.device)
+        return (features, *self.sequence_model.initial_state(batch_size))
 
     def features(self, state: MemoryState) -> Tensor:
         """The core's last output, ``(B, H)``."""
@@ -273,9 +275,9 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
         for start, stop in segments(first, latents.shape[1]):
             if first is not None:
                 state = pick_rows(first[:, start], fresh, state)
-            features, core = self.core(inputs[:, start:stop], state[1:])
+            features, sequence_model = self.sequence_model(inputs[:, start:stop], state[1:])
             parts.append(features)
-            state = (features[:, -1], *core)
+            state = (features[:, -1], *sequence_model)
         return self._predict(torch.cat(parts, 1), latents, dropout), state
 
     def step(
@@ -287,8 +289,10 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
         dropout: torch.Generator | None = None,
     ) -> tuple[CodePrediction, MemoryState]:
         """One step; see :meth:`wmrl.memory.base.Memory.step`."""
-        features, core = self.core.step(torch.cat((latent, action), -1), state[1:])
-        return self._predict(features, latent, dropout), (features, *core)
+        features, sequence_model = self.sequence_model.step(
+            torch.cat((latent, action), -1), state[1:]
+        )
+        return self._predict(features, latent, dropout), (features, *sequence_model)
 
     def sample(
         self,
@@ -345,15 +349,15 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
         if dropout is not None:
             h = drop(h, rate=config.dropout, generator=dropout)
         leading = h.shape[:-1]
-        now = latents.reshape(-1, *config.grid, config.code_size).permute(0, 3, 1, 2)
-        around = self.around(now).permute(0, 2, 3, 1).reshape(*leading, config.tokens, -1)
-        places = self.places(h).view(*leading, config.tokens, config.token_size) + around
+        now = latents.reshape(-1, *config.grid, config.code_dim).permute(0, 3, 1, 2)
+        around = self.around(now).permute(0, 2, 3, 1).reshape(*leading, config.num_tokens, -1)
+        places = self.places(h).view(*leading, config.num_tokens, config.token_dim) + around
         reward, termination = judged.unbind(-1)
         return CodePrediction(places, reward * (1.0 / config.reward_scale), termination)
 
     def _teach(self, places: Tensor, codes: Tensor) -> Tensor:
         """Logits ``(B, T, K)`` of each code, given the true ones ``(B, T)`` before it."""
-        before = F.pad(codes[:, :-1], (1, 0), value=self.config.codes)
+        before = F.pad(codes[:, :-1], (1, 0), value=self.config.codebook_size)
         hidden, _ = self.within(torch.cat((places, self.embed(before)), -1))
         logits: Tensor = self.classify(hidden + places)
         return logits
@@ -361,7 +365,7 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
     def _draw_in_order(
         self, places: Tensor, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
-        before = torch.full((len(places),), self.config.codes, device=places.device)
+        before = torch.full((len(places),), self.config.codebook_size, device=places.device)
         hidden, codes = None, []
         for place in places.unbind(1):
             inputs = torch.cat((place, self.embed(before)), -1)[:, None]
@@ -373,7 +377,7 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
 
 
 class _Mix(nn.Module):
-    """x + f(x) over places ``(B, T, E)``, f: normalise, GELU, 3×3 convolution over the grid."""
+    """x + f(x) over places ``(B, T, E)``, f: normalize, GELU, 3×3 convolution over the grid."""
 
     def __init__(self, grid: tuple[int, int], size: int) -> None:
         super().__init__()

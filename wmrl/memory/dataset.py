@@ -20,14 +20,14 @@ from wmrl.vision.base import Vision
 
 @dataclass(frozen=True)
 class LatentEpisode:
-    """An episode of T decisions as a vision saw it.
+    """An episode of T agent steps as a vision saw it.
 
     Attributes:
         mean: ``(T + 1, Z) float16``, of the posteriors of its frames.
         std: ``(T + 1, Z) float16``.
         actions: ``(T, A) float32``.
         rewards: ``(T,) float32``.
-        terminated: whether its last decision ended the game.
+        terminated: whether its last agent step ended the game.
     """
 
     mean: torch.Tensor
@@ -91,7 +91,7 @@ class LatentDataset:
     anew from (μ, σ) for each batch.
 
     Args:
-        episodes: encoded episodes, each of one decision or more.
+        episodes: encoded episodes, each of one agent step or more.
         length: L, transitions in a window.
         batch_size: B.
         seed: root of the windows and the noise.
@@ -124,7 +124,7 @@ class LatentDataset:
         self._offsets = np.concatenate(([0], np.cumsum(self._lengths + 1)[:-1]))
         self._mean = torch.cat([episode.mean for episode in episodes]).to(device)
         self._std = torch.cat([episode.std for episode in episodes]).to(device)
-        # One row more than decisions, so that latents and decisions share their row numbers.
+        # One row more than agent steps, so that latents and agent steps share their row numbers.
         blank = torch.zeros(1, episodes[0].actions.shape[1])
         actions = [part for episode in episodes for part in (episode.actions, blank)]
         rewards = [part for episode in episodes for part in (episode.rewards, blank[:, 0])]
@@ -144,7 +144,7 @@ class LatentDataset:
         return self._windows(*self._draw(generator), step)
 
     def _draw(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Episodes and first decisions of B windows, each ``(B,)``."""
+        """Episodes and first agent steps of B windows, each ``(B,)``."""
         places = generator.integers(self._ends[-1], size=self.batch_size)
         episode = np.searchsorted(self._ends, places, side="right")
         length = self._lengths[episode]
@@ -212,7 +212,7 @@ def _posteriors(
 
 def _load(episode: StoredEpisode, vision: Vision) -> LatentEpisode:
     file = _file(episode, vision)
-    length, size = episode.summary.length, vision.latent_size
+    length, size = episode.summary.length, vision.latent_dim
     try:
         tensors = load_file(file)
         shapes = tuple(tensors["mean"].shape), tuple(tensors["std"].shape)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from wmrl.core.config import build_config
 from wmrl.memory.base import Memory, MemoryState, Transition
-from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig, CodeStarts
+from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig, CodeStartStates
 from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig, MixturePrediction
 from wmrl.nn.sampling import draw_endings
 
@@ -22,7 +22,7 @@ class MemoryEnsembleConfig:
     """Members and caution of a :class:`MemoryEnsemble`.
 
     Attributes:
-        members: M, how many.
+        num_members: M, how many.
         pessimism: standard deviations over members that are taken off the mean reward.
         noise_floor: floor under every Gaussian's σ in the dream; 0 to leave the members' own.
         member: configuration that all members share, fields of
@@ -31,14 +31,14 @@ class MemoryEnsembleConfig:
 
     member_config_class: ClassVar[type] = MDNRNNConfig
 
-    members: int = 2
+    num_members: int = 2
     pessimism: float = 1.0
     noise_floor: float = 0.0
     member: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.members <= _MOST_MEMBERS:
-            raise ValueError(f"members: expected 1 to {_MOST_MEMBERS}, got {self.members}")
+        if not 1 <= self.num_members <= _MOST_MEMBERS:
+            raise ValueError(f"num_members: expected 1 to {_MOST_MEMBERS}, got {self.num_members}")
         for name in ("pessimism", "noise_floor"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
@@ -50,14 +50,14 @@ class MemoryEnsembleConfig:
         return build_config(self.member_config_class, self.member)
 
     @property
-    def latent_size(self) -> int:
+    def latent_dim(self) -> int:
         """Z."""
-        return int(self.member_config.latent_size)
+        return int(self.member_config.latent_dim)
 
     @property
-    def action_size(self) -> int:
+    def action_dim(self) -> int:
         """A."""
-        return int(self.member_config.action_size)
+        return int(self.member_config.action_dim)
 
     @property
     def task(self) -> str:
@@ -115,10 +115,10 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         generator = generator or torch.Generator().manual_seed(0)
         shared = config.member_config
         self.members = nn.ModuleList(
-            type(self).member_class(shared, generator=generator) for _ in range(config.members)
+            type(self).member_class(shared, generator=generator) for _ in range(config.num_members)
         )
-        none = torch.zeros(0, 1, config.latent_size)
-        self._register_starts(none, none.clone(), torch.zeros(0, 0, config.action_size))
+        none = torch.zeros(0, 1, config.latent_dim)
+        self._register_start_states(none, none.clone(), torch.zeros(0, 0, config.action_dim))
 
     @classmethod
     def of(
@@ -141,7 +141,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
                 f"members: expected memories of one configuration and one vision, got {configs}"
             )
         config = cls.config_class(
-            members=len(members),
+            num_members=len(members),
             pessimism=pessimism,
             noise_floor=noise_floor,
             member=asdict(configs[0]),
@@ -154,9 +154,9 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         return ensemble.train(members[0].training)
 
     @property
-    def feature_size(self) -> int:
+    def feature_dim(self) -> int:
         """H of one member."""
-        return self._members()[0].feature_size
+        return self._members()[0].feature_dim
 
     def initial_state(self, batch_size: int) -> MemoryState:
         """``(h, c)`` of each member in turn, zeros ``(B, H)``."""
@@ -208,7 +208,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         """Draws the next latent of each row from a member chosen at random."""
         rows = len(prediction.reward)
         device = prediction.reward.device
-        member = torch.randint(self.config.members, (rows,), generator=generator, device=device)
+        member = torch.randint(self.config.num_members, (rows,), generator=generator, device=device)
         row = torch.arange(rows, device=device)
         logits, means, log_stds = (
             torch.stack(parts)[member, row]
@@ -226,13 +226,13 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         return (torch.logsumexp(each, 0) - math.log(len(each))).unsqueeze(-1)
 
     def _take_starts(self, member: Memory[Any]) -> None:
-        self.set_starts(member.start_mean, member.start_std, member.start_actions)
+        self.set_start_states(member.start_mean, member.start_std, member.start_actions)
 
     def _members(self) -> list[Memory[Any]]:
         return list(self.members)  # type: ignore[arg-type]  # a ModuleList forgets its type
 
     def _split(self, state: MemoryState) -> list[MemoryState]:
-        size = len(state) // self.config.members
+        size = len(state) // self.config.num_members
         return [state[i : i + size] for i in range(0, len(state), size)]
 
     def _soften(self, prediction: Any) -> Any:
@@ -255,7 +255,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
 
 @dataclass(frozen=True, kw_only=True)
 class CodeMemoryEnsembleConfig(MemoryEnsembleConfig):
-    """As :class:`~wmrl.memory.ensemble.MemoryEnsembleConfig`, of memories in symbols.
+    """As :class:`~wmrl.memory.ensemble.MemoryEnsembleConfig`, of memories with discrete latents.
 
     There are no Gaussians that ``noise_floor`` could widen; the temperature is what does so here.
     """
@@ -266,21 +266,21 @@ class CodeMemoryEnsembleConfig(MemoryEnsembleConfig):
         super().__post_init__()
         if self.noise_floor:
             raise ValueError(
-                f"noise_floor: expected 0 with memories in symbols, got {self.noise_floor}; raise "
+                f"noise_floor: expected 0 with memories with discrete latents, got {self.noise_floor}; raise "
                 "the dream's temperature instead"
             )
 
 
-class CodeMemoryEnsemble(CodeStarts[EnsemblePrediction], MemoryEnsemble):
-    """M memories in symbols; see :class:`~wmrl.memory.ensemble.MemoryEnsemble`."""
+class CodeMemoryEnsemble(CodeStartStates[EnsemblePrediction], MemoryEnsemble):
+    """M memories with discrete latents; see :class:`~wmrl.memory.ensemble.MemoryEnsemble`."""
 
     config_class: ClassVar[type] = CodeMemoryEnsembleConfig
     member_class: ClassVar[type[Memory[Any]]] = CodeMemory
 
     @property
-    def code_count(self) -> int:
+    def codebook_size(self) -> int:
         """K."""
-        return self._codes()[0].code_count
+        return self._codes()[0].codebook_size
 
     def codes_of(self, latents: Tensor) -> Tensor:
         """Nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
@@ -302,7 +302,7 @@ class CodeMemoryEnsemble(CodeStarts[EnsemblePrediction], MemoryEnsemble):
         The rows are dealt out in equal hands, so that each member draws its own rows only, and
         how many they are is known without waiting for the device. What no row fills is a blank.
         """
-        count, members = len(prediction.reward), self.config.members
+        count, members = len(prediction.reward), self.config.num_members
         device = prediction.reward.device
         hand = -(-count // members)
         dealt = torch.randperm(members * hand, generator=generator, device=device)

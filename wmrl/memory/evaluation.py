@@ -32,7 +32,7 @@ def prediction_report(
         batches: how many.
 
     Returns:
-        ``log_likelihood_per_dimension`` in nats (of a memory in symbols, per code);
+        ``log_likelihood_per_dimension`` in nats (of a memory with discrete latents, per code);
         ``reward_r2``, the share of the reward's variance that is explained (None where it does
         not vary); ``termination_log_loss`` in nats a step; ``termination_auc``, the probability
         that a step which ended the game was given a higher chance of that than one which did not
@@ -68,7 +68,7 @@ def prediction_report(
 def code_report(
     memory: CodeMemory, train: Sequence[LatentEpisode], held_out: Sequence[LatentEpisode]
 ) -> dict[str, Any]:
-    """A memory in symbols against what counting foretells.
+    """A memory with discrete latents against what counting predicts.
 
     Args:
         memory: the memory.
@@ -76,7 +76,7 @@ def code_report(
         held_out: episodes to judge them on, whole.
 
     Returns:
-        ``nats_per_frame``: of the next frame's codes, mean over decisions, under ``memory``,
+        ``nats_per_frame``: of the next frame's codes, mean over agent steps, under ``memory``,
         ``copy_last`` (codes stay, with a probability for each place) and ``bigram`` (by the code
         that was at the same place). And ``accuracy``, the share of codes that the likeliest ones
         (chosen one after the other, where the memory decodes so) get right, of ``memory`` and of
@@ -88,7 +88,7 @@ def code_report(
         return torch.cat([c[:-1] for c in seen]), torch.cat([c[1:] for c in seen])
 
     known, judged = pairs(train), pairs(held_out)
-    count = memory.config.codes
+    count = memory.config.codebook_size
     nats = {
         name: -float(model.log_likelihood(*judged).sum(-1).mean())
         for name, model in (
@@ -181,7 +181,7 @@ def open_loop_report(
         standing; ``reconstruction``, that of the recorded latent, below which no dream gets but
         by chance; and ``dreams``, over how many.
     """
-    starts = _draw_starts(latents, burn_in, count, seed)
+    starts = _sample_start_states(latents, burn_in, count, seed)
     reached: dict[int, list[int]] = {horizon: [] for horizon in HORIZONS}
     for row, start in enumerate(starts):
         for horizon in HORIZONS:
@@ -206,7 +206,7 @@ def open_loop_report(
     }
 
 
-def _draw_starts(
+def _sample_start_states(
     latents: Sequence[LatentEpisode], burn_in: int, count: int, seed: int
 ) -> list[_Start]:
     every = [

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from wmrl.core.seeding import seeded_weights
-from wmrl.memory.base import LearningMemory, LearningMemoryConfig, MemoryState, Transition
+from wmrl.memory.base import TrainableMemory, TrainableMemoryConfig, MemoryState, Transition
 from wmrl.memory.sequences import segments
-from wmrl.nn.linear import row_linear
+from wmrl.nn.linear import linear
 from wmrl.nn.losses import mixture_log_likelihood
 from wmrl.nn.sampling import draw_endings, sample_mixture
 from wmrl.nn.sampling import dropout as drop
@@ -20,24 +20,24 @@ _MANY_ROWS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class MDNRNNConfig(LearningMemoryConfig):
+class MDNRNNConfig(TrainableMemoryConfig):
     """Sizes, loss and origin of an :class:`MDNRNN`.
 
     Attributes:
-        latent_size: Z of the vision that it was trained on.
-        hidden_size: H.
-        mixtures: K, Gaussians for each latent dimension.
+        latent_dim: Z of the vision that it was trained on.
+        hidden_dim: H.
+        num_mixtures: K, Gaussians for each latent dimension.
         min_std: floor under every Gaussian's σ; without one the likelihood has no upper bound.
     """
 
-    latent_size: int = 32
-    hidden_size: int = 256
-    mixtures: int = 5
+    latent_dim: int = 32
+    hidden_dim: int = 256
+    num_mixtures: int = 5
     min_std: float = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("latent_size", "hidden_size", "mixtures"):
+        for name in ("latent_dim", "hidden_dim", "num_mixtures"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if self.min_std <= 0:
@@ -48,7 +48,7 @@ class MixturePrediction(NamedTuple):
     """What is expected of the next step; leading axes as in the call that made it.
 
     Attributes:
-        logits: ``(..., K, Z)`` unnormalised log-weights of the mixtures.
+        logits: ``(..., K, Z)`` unnormalized log-weights of the num_mixtures.
         means: ``(..., K, Z)``.
         log_stds: ``(..., K, Z)``.
         reward: ``(...)`` in the task's units.
@@ -66,7 +66,7 @@ class MixturePrediction(NamedTuple):
         return mixture_log_likelihood(self.logits, self.means, self.log_stds, latents)
 
 
-class MDNRNN(LearningMemory[MixturePrediction]):
+class MDNRNN(TrainableMemory[MixturePrediction]):
     """An LSTM with a mixture of Gaussians for every latent dimension, a reward and an ending.
 
     World Models, Ha and Schmidhuber 2018 (https://arxiv.org/abs/1803.10122), appendix A.2, plus
@@ -87,23 +87,23 @@ class MDNRNN(LearningMemory[MixturePrediction]):
     def __init__(self, config: MDNRNNConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        inputs = config.latent_size + config.action_size + 1
+        inputs = config.latent_dim + config.action_dim + 1
         with seeded_weights(generator):
-            self.lstm = nn.LSTM(inputs, config.hidden_size, bias=False, batch_first=True)
+            self.lstm = nn.LSTM(inputs, config.hidden_dim, bias=False, batch_first=True)
             self.heads = nn.Linear(
-                config.hidden_size, 3 * config.mixtures * config.latent_size + 2
-            )  # mixtures (3, K, Z), then reward and termination
-        none = torch.zeros(0, 1, config.latent_size)
-        self._register_starts(none, none.clone(), torch.zeros(0, 0, config.action_size))
+                config.hidden_dim, 3 * config.num_mixtures * config.latent_dim + 2
+            )  # num_mixtures (3, K, Z), then reward and termination
+        none = torch.zeros(0, 1, config.latent_dim)
+        self._register_start_states(none, none.clone(), torch.zeros(0, 0, config.action_dim))
 
     @property
-    def feature_size(self) -> int:
+    def feature_dim(self) -> int:
         """H."""
-        return self.config.hidden_size
+        return self.config.hidden_dim
 
     def initial_state(self, batch_size: int) -> MemoryState:
         """``(h, c)``, zeros ``(B, H)``."""
-        h = torch.zeros(batch_size, self.config.hidden_size, device=self.device)
+        h = torch.zeros(batch_size, self.config.hidden_dim, device=self.device)
         return h, torch.zeros_like(h)
 
     def features(self, state: MemoryState) -> Tensor:
@@ -190,16 +190,16 @@ class MDNRNN(LearningMemory[MixturePrediction]):
     def _predict(self, h: Tensor, dropout: torch.Generator | None) -> MixturePrediction:
         config = self.config
         leading, weight, bias = h.shape[:-1], self.heads.weight, self.heads.bias
-        rows = h.reshape(-1, config.hidden_size)
+        rows = h.reshape(-1, config.hidden_dim)
         if dropout is None:
-            out = row_linear(rows, weight, bias)
-            mixtures, judged = out[:, :-2], out[:, -2:]
+            out = linear(rows, weight, bias)
+            num_mixtures, judged = out[:, :-2], out[:, -2:]
         else:
             dropped = drop(rows, rate=config.dropout, generator=dropout)
-            mixtures = row_linear(dropped, weight[:-2], bias[:-2])
+            num_mixtures = linear(dropped, weight[:-2], bias[:-2])
             judged = torch.addmm(bias[-2:], rows, weight[-2:].t())
-        mixtures = mixtures.reshape(*leading, 3, config.mixtures, config.latent_size)
-        logits, means, log_stds = mixtures.unbind(-3)
+        num_mixtures = num_mixtures.reshape(*leading, 3, config.num_mixtures, config.latent_dim)
+        logits, means, log_stds = num_mixtures.unbind(-3)
         log_stds = log_stds.clamp(min=math.log(config.min_std))
         reward, termination = judged.view(*leading, 2).unbind(-1)
         return MixturePrediction(

@@ -12,14 +12,14 @@ from wmrl.memory.dataset import LatentEpisode
 
 
 @dataclass(frozen=True, kw_only=True)
-class DreamStartsConfig:
+class StartStatesConfig:
     """Which recorded states are kept as starts.
 
     Attributes:
         count: at most so many.
-        burn_in: recorded decisions before the start, which fill the memory's state. Too few
+        burn_in: recorded agent steps before the start, which fill the memory's state. Too few
             leave h other than what the game would show there: on CarRacing 5 are 31 % off.
-        window: decisions within which the state must have scored a positive reward. A driver that
+        window: agent steps within which the state must have scored a positive reward. A driver that
             starts on the road learns to drive; from any recorded state, it mostly learns that
             grass is bad.
         warmup_frames: base frames at an episode's beginning in which no dream starts; None for
@@ -38,8 +38,8 @@ class DreamStartsConfig:
                 raise ValueError(f"{name}: expected at least {least}, got {value}")
 
 
-class DreamStarts(NamedTuple):
-    """Encoded sequences, as :meth:`wmrl.memory.base.Memory.set_starts` takes them.
+class StartStates(NamedTuple):
+    """Encoded sequences, as :meth:`wmrl.memory.base.Memory.set_start_states` takes them.
 
     Attributes:
         mean: ``(S, burn_in + 1, Z) float32``.
@@ -55,15 +55,15 @@ class DreamStarts(NamedTuple):
     rule: str
 
 
-def choose_starts(
-    episodes: Sequence[LatentEpisode], config: DreamStartsConfig, *, frame_skip: int, seed: int
-) -> DreamStarts:
+def choose_start_states(
+    episodes: Sequence[LatentEpisode], config: StartStatesConfig, *, frame_skip: int, seed: int
+) -> StartStates:
     """Draws starts from all states that qualify, without replacement.
 
     Args:
         episodes: encoded episodes.
         config: which states qualify, and how many are kept.
-        frame_skip: base frames that a decision lasts.
+        frame_skip: base frames that a agent step lasts.
         seed: root of the draw.
 
     Raises:
@@ -72,7 +72,7 @@ def choose_starts(
     usable = [pair for pair in _candidates(episodes, config, frame_skip) if len(pair[1])]
     if not usable:
         raise ValueError(
-            f"burn_in: no episode is longer than {config.burn_in} decisions; choose a smaller "
+            f"burn_in: no episode is longer than {config.burn_in} agent steps; choose a smaller "
             "burn_in or collect longer episodes"
         )
     rule, candidates = usable[0]
@@ -81,7 +81,7 @@ def choose_starts(
     chosen = np.sort(generator.choice(len(candidates), count, replace=False))
     steps = config.burn_in
     picked = [(episodes[i], slice(t - steps, t + 1)) for i, t in candidates[chosen].tolist()]
-    return DreamStarts(
+    return StartStates(
         mean=torch.stack([episode.mean[part] for episode, part in picked]).float(),
         std=torch.stack([episode.std[part] for episode, part in picked]).float(),
         actions=torch.stack(
@@ -92,9 +92,9 @@ def choose_starts(
 
 
 def _candidates(
-    episodes: Sequence[LatentEpisode], config: DreamStartsConfig, frame_skip: int
+    episodes: Sequence[LatentEpisode], config: StartStatesConfig, frame_skip: int
 ) -> list[tuple[str, np.ndarray]]:
-    """States ``(N, 2)``, pairs of episode and decision, by ever weaker rules."""
+    """States ``(N, 2)``, pairs of episode and agent step, by ever weaker rules."""
     after_warmup = max(-(-(config.warmup_frames or 0) // frame_skip), config.burn_in)
     scored, late, early = [], [], []
     for i, episode in enumerate(episodes):

@@ -17,7 +17,7 @@ from wmrl.memory.dataset import LatentDataset, LatentEpisode, encode_store, load
 from wmrl.memory.ensemble import CodeMemoryEnsemble, MemoryEnsemble
 from wmrl.memory.evaluation import code_report, open_loop_report, prediction_report
 from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
-from wmrl.memory.start_states import DreamStartsConfig, choose_starts
+from wmrl.memory.start_states import StartStatesConfig, choose_start_states
 from wmrl.storage.artifact import ArtifactError, load_artifact
 from wmrl.storage.files import write_report
 from wmrl.storage.run import Run
@@ -34,18 +34,18 @@ class MemoryTrainingConfig(TrainingConfig):
         batch_size: sequences in a batch.
         gradient_clip: bound on the gradient's norm.
         sequence_length: L, transitions in a sequence.
-        starts: which recorded states the memory keeps for dreams to start in.
+        start_states: which recorded states the memory keeps for dreams to start in.
     """
 
     steps: int = 2500
     batch_size: int = 48
     gradient_clip: float | None = 1.0
     sequence_length: int = 48
-    starts: DreamStartsConfig = field(default_factory=DreamStartsConfig)
+    start_states: StartStatesConfig = field(default_factory=StartStatesConfig)
 
     @classmethod
-    def symbols(cls, **options: Any) -> Self:
-        """What suits a memory in symbols, whose loss has many small parts; with other options."""
+    def discrete(cls, **options: Any) -> Self:
+        """What suits a memory with discrete latents, whose loss has many small parts; with other options."""
         return cls(**{"batch_size": 16, "learning_rate": 3e-3} | options)
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ def train_memory(
         stores: rollouts of one task.
         path: folder of the run.
         vision: the eye, saved or loaded.
-        config: sizes and loss of an MDN-RNN (the default's if None) or of a memory in symbols;
+        config: sizes and loss of an MDN-RNN (the default's if None) or of a memory with discrete latents;
             what the stores and the vision know better is taken from them.
         training: how long and how fast; what suits the memory's kind if None.
         init: artifact (name or path) of a memory of the same kind whose weights to start from.
@@ -87,15 +87,15 @@ def train_memory(
 
     Raises:
         ValueError: the stores are empty or of different tasks, the vision was never saved, or
-            it sees no codes where the memory is to foretell them.
+            it sees no codes where the memory is to predict them.
         RunError: the folder is in use, or belongs to another run.
         ArtifactError: ``init`` can't be opened, or is of another configuration's shapes.
     """
     path, resolved = Path(path), resolve_device(device)
     config = _fit(config or MDNRNNConfig(), stores, vision)
     if training is None:
-        symbols = isinstance(config, CodeMemoryConfig)
-        training = MemoryTrainingConfig.symbols() if symbols else MemoryTrainingConfig()
+        discrete = isinstance(config, CodeMemoryConfig)
+        training = MemoryTrainingConfig.discrete() if discrete else MemoryTrainingConfig()
     training = _with_warmup(training, stores[0])
     split = split_episodes(stores, held_out=training.held_out)
     provenance = {
@@ -113,13 +113,13 @@ def train_memory(
         for store in stores:
             encode_store(store, vision, progress=progress)
         train, held_out = (load_latents(episodes, vision) for episodes in split)
-        starts = choose_starts(
-            train, training.starts, frame_skip=config.frame_skip, seed=training.seed
+        starts = choose_start_states(
+            train, training.start_states, frame_skip=config.frame_skip, seed=training.seed
         )
         memory = _initial(config, vision, training, init).to(resolved)
         trainer = Trainer(memory, run, training, label="memory", progress=progress)
         _train(memory, trainer, train, training)
-        memory.set_starts(starts.mean, starts.std, starts.actions)
+        memory.set_start_states(starts.mean, starts.std, starts.actions)
         memory.eval()
         digest = memory.save(path / "artifact", provenance={**provenance, "steps": trainer.step})
         report = {
@@ -143,27 +143,27 @@ def _fit(
         raise ValueError("stores: expected at least one, got none")
     metadata = stores[0].metadata
     origin: dict[str, Any] = {
-        "action_size": metadata.action_size,
+        "action_dim": metadata.action_dim,
         "task": metadata.task,
         "frame_skip": metadata.frame_skip,
         "vision_digest": vision.digest,
     }
     if isinstance(config, MDNRNNConfig):
-        return replace(config, latent_size=vision.latent_size, **origin)
+        return replace(config, latent_dim=vision.latent_dim, **origin)
     if not isinstance(vision, VQVAE):
         raise ValueError(
-            f"vision: a memory in symbols needs a VQ-VAE, got a {type(vision).__name__}; train one "
+            f"vision: a memory with discrete latents needs a VQ-VAE, got a {type(vision).__name__}; train one "
             "with 'wmrl train-vision --kind vqvae', or choose an MDN-RNN"
         )
-    origin |= {"codes": vision.code_count, "code_size": vision.quantiser.size}
+    origin |= {"codes": vision.codebook_size, "code_dim": vision.quantizer.code_dim}
     return replace(config, grid=vision.config.grid, **origin)
 
 
 def _with_warmup(training: MemoryTrainingConfig, store: RolloutStore) -> MemoryTrainingConfig:
-    if training.starts.warmup_frames is not None:
+    if training.start_states.warmup_frames is not None:
         return training
-    starts = replace(training.starts, warmup_frames=store.metadata.warmup_frames)
-    return replace(training, starts=starts)
+    starts = replace(training.start_states, warmup_frames=store.metadata.warmup_frames)
+    return replace(training, start_states=starts)
 
 
 def _initial(
@@ -179,7 +179,7 @@ def _initial(
     else:
         assert isinstance(vision, VQVAE), "checked with the configuration"
         memory = CodeMemory(config, generator=generator)
-        memory.set_codebook(vision.quantiser.codebook().detach().cpu())
+        memory.set_codebook(vision.quantizer.codebook().detach().cpu())
     if init is None:
         return memory
     artifact = load_artifact(init, kind="memory")
@@ -241,7 +241,7 @@ def _judge(
             vision,
             split.held_out or split.train,
             latents,
-            burn_in=training.starts.burn_in,
+            burn_in=training.start_states.burn_in,
             seed=training.seed,
         ),
     }
@@ -252,7 +252,7 @@ def train_ensemble(
     path: str | Path,
     *,
     vision: Vision,
-    members: int = 2,
+    num_members: int = 2,
     pessimism: float = 1.0,
     noise_floor: float = 0.0,
     config: MDNRNNConfig | CodeMemoryConfig | None = None,
@@ -270,7 +270,7 @@ def train_ensemble(
         stores: rollouts of one task.
         path: folder of the run.
         vision: the eye, saved or loaded.
-        members: M, how many.
+        num_members: M, how many.
         pessimism: standard deviations over members that are taken off the mean reward.
         noise_floor: floor under every Gaussian's σ in the dream.
         config: sizes and loss of a member.
@@ -286,16 +286,18 @@ def train_ensemble(
         ValueError: ``init`` does not name one artifact a member; and whatever
             :func:`~wmrl.memory.training.train_memory` raises.
     """
-    path, symbols = Path(path), isinstance(config, CodeMemoryConfig)
+    path, discrete = Path(path), isinstance(config, CodeMemoryConfig)
     if training is None:
-        training = MemoryTrainingConfig.symbols() if symbols else MemoryTrainingConfig()
-    kind = CodeMemoryEnsemble if symbols else MemoryEnsemble
-    kind.config_class(members=members, pessimism=pessimism, noise_floor=noise_floor)  # complains
-    if init is not None and len(init) != members:
-        raise ValueError(f"init: expected {members} artifacts, one a member, got {len(init)}")
+        training = MemoryTrainingConfig.discrete() if discrete else MemoryTrainingConfig()
+    kind = CodeMemoryEnsemble if discrete else MemoryEnsemble
+    kind.config_class(
+        num_members=num_members, pessimism=pessimism, noise_floor=noise_floor
+    )  # complains
+    if init is not None and len(init) != num_members:
+        raise ValueError(f"init: expected {num_members} artifacts, one a member, got {len(init)}")
     provenance = {
         "command": "train-memory",
-        "members": members,
+        "num_members": num_members,
         "pessimism": pessimism,
         "noise_floor": noise_floor,
     }
@@ -311,7 +313,7 @@ def train_ensemble(
                 device=device,
                 progress=progress,
             )
-            for number in range(members)
+            for number in range(num_members)
         ]
         if (path / "report.json").exists():
             artifact = load_artifact(path / "artifact", kind="memory")

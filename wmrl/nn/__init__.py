@@ -6,15 +6,15 @@
 - :mod:`~wmrl.nn.sampling`: draws from predictions, at a temperature (``draw_codes``,
   ``draw_endings``, ``dropout``, ``sample_mixture``).
 - :mod:`~wmrl.nn.linear`: linear layers whose results do not depend on the batch's size.
-- :mod:`~wmrl.nn.sequence_models`: LSTM and Transformer behind one interface (``Core``,
-  ``LSTMCore``, ``TransformerCore``, ``make_core``).
+- :mod:`~wmrl.nn.sequence_models`: LSTM and Transformer behind one interface (``SequenceModel``,
+  ``LSTMModel``, ``TransformerModel``, ``make_sequence_model``).
 - :mod:`~wmrl.nn.quantizers`: vector quantization: moving averages, gradients, finite scalars
-  (``EMAConfig``, ``EMAQuantiser``, ``FSQuantiser``, ``GradientQuantiser``, ``Quantised``,
-  ``Quantiser``, ``kmeans``).
+  (``EMAConfig``, ``EMAQuantizer``, ``FSQuantizer``, ``GradientQuantizer``, ``Quantized``,
+  ``Quantizer``, ``kmeans``).
 - :mod:`~wmrl.nn.vq_autoencoder`: what all VQ-VAEs share, whatever their encoders
-  (``QuantisedAutoencoder``, ``QuantiserConfig``, ``make_quantiser``).
+  (``QuantizedAutoencoder``, ``QuantizerConfig``, ``make_quantizer``).
 - :mod:`~wmrl.nn.codebook_metrics`: perplexity, utilization, effective rank, alignment
-  (``alignment``, ``code_counts``, ``effective_rank``, ``perplexity``, ``utilisation``).
+  (``alignment``, ``code_counts``, ``effective_rank``, ``perplexity``, ``utilization``).
 """
 
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         code_counts,
         effective_rank,
         perplexity,
-        utilisation,
+        utilization,
     )
     from wmrl.nn.losses import (
         floored_kl,
@@ -39,31 +39,36 @@ if TYPE_CHECKING:
     )
     from wmrl.nn.quantizers import (
         EMAConfig,
-        EMAQuantiser,
-        FSQuantiser,
-        GradientQuantiser,
-        Quantised,
-        Quantiser,
+        EMAQuantizer,
+        FSQuantizer,
+        GradientQuantizer,
+        Quantized,
+        Quantizer,
         kmeans,
     )
     from wmrl.nn.sampling import draw_codes, draw_endings, dropout, sample_mixture
-    from wmrl.nn.sequence_models import Core, LSTMCore, TransformerCore, make_core
-    from wmrl.nn.vq_autoencoder import QuantisedAutoencoder, QuantiserConfig, make_quantiser
+    from wmrl.nn.sequence_models import (
+        SequenceModel,
+        LSTMModel,
+        TransformerModel,
+        make_sequence_model,
+    )
+    from wmrl.nn.vq_autoencoder import QuantizedAutoencoder, QuantizerConfig, make_quantizer
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "Core",
+    "SequenceModel",
     "EMAConfig",
-    "EMAQuantiser",
-    "FSQuantiser",
-    "GradientQuantiser",
-    "LSTMCore",
-    "Quantised",
-    "QuantisedAutoencoder",
-    "Quantiser",
-    "QuantiserConfig",
-    "TransformerCore",
+    "EMAQuantizer",
+    "FSQuantizer",
+    "GradientQuantizer",
+    "LSTMModel",
+    "Quantized",
+    "QuantizedAutoencoder",
+    "Quantizer",
+    "QuantizerConfig",
+    "TransformerModel",
     "alignment",
     "code_counts",
     "draw_codes",
@@ -73,13 +78,13 @@ __all__ = [
     "floored_kl",
     "gaussian_kl",
     "kmeans",
-    "make_core",
-    "make_quantiser",
+    "make_sequence_model",
+    "make_quantizer",
     "masked_mean",
     "mixture_log_likelihood",
     "perplexity",
     "sample_mixture",
     "squared_error",
     "termination_loss",
-    "utilisation",
+    "utilization",
 ]

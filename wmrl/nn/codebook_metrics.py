@@ -1,4 +1,4 @@
-"""How a codebook is used, and how it is spread: perplexity, utilisation, rank, alignment."""
+"""How a codebook is used, and how it is spread: perplexity, utilization, rank, alignment."""
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ def perplexity(counts: Tensor) -> float:
     return float(torch.exp(-torch.xlogy(share, share).sum()))
 
 
-def utilisation(counts: Tensor) -> float:
+def utilization(counts: Tensor) -> float:
     """Share of the K codes that occur at all."""
     return float((counts > 0).double().mean())
 

@@ -10,7 +10,7 @@ _FEW_ROWS = 128
 _HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
-def row_linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``rows @ weight.T + bias``, about twice as fast as ``F.linear`` on some CPUs.
 
     Torch hands matrix products in float32 to MKL and convolutions to oneDNN. MKL leaves half of a

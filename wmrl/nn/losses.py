@@ -88,7 +88,7 @@ def mixture_log_likelihood(
     every latent dimension.
 
     Args:
-        logits: ``(..., K, Z)`` unnormalised log π.
+        logits: ``(..., K, Z)`` unnormalized log π.
         means: ``(..., K, Z)`` μ.
         log_stds: ``(..., K, Z)`` log σ.
         target: ``(..., Z)``.
@@ -107,7 +107,7 @@ def mixture_log_likelihood(
     _check_shape("target", target, (*shape[:-2], shape[-1]))
     deviation = (target.unsqueeze(-2) - means) * torch.exp(-log_stds)  # (..., K, Z)
     joint = logits - log_stds - 0.5 * deviation.square()
-    # Both sums in one pass each; the constant and the softmax's normaliser are left out above.
+    # Both sums in one pass each; the constant and the softmax's normalizer are left out above.
     return torch.logsumexp(joint, -2) - torch.logsumexp(logits, -2) - 0.5 * _LOG_2PI
 
 

@@ -1,8 +1,8 @@
 """Quantisers: from vectors to codes and back, behind one interface.
 
-A codebook that is learned by gradients, as in the first VQ-VAE (:class:`GradientQuantiser`), one
-that follows its vectors by moving averages (:class:`EMAQuantiser`), and finite scalar quantisation,
-which has none to learn (:class:`FSQuantiser`).
+A codebook that is learned by gradients, as in the first VQ-VAE (:class:`GradientQuantizer`), one
+that follows its vectors by moving averages (:class:`EMAQuantizer`), and finite scalar quantization,
+which has none to learn (:class:`FSQuantizer`).
 """
 
 import itertools
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 _PAIRS = 2**24
 
 
-class Quantised(NamedTuple):
+class Quantized(NamedTuple):
     """What became of N vectors.
 
     Attributes:
@@ -35,25 +35,25 @@ class Quantised(NamedTuple):
     codebook: Tensor
 
 
-class Quantiser(nn.Module, ABC):
+class Quantizer(nn.Module, ABC):
     """Maps vectors ``(N, D)`` to the nearest of K codes.
 
     Attributes:
-        count: K, number of codes.
-        size: D, size of a vector.
-        starts: whether there is a codebook that :meth:`start` puts in place.
+        codebook_size: K, number of codes.
+        code_dim: D, size of a vector.
+        learned: whether there is a codebook that :meth:`start` puts in place.
     """
 
-    count: int
-    size: int
-    starts: bool = True
+    codebook_size: int
+    code_dim: int
+    learned: bool = True
 
     @abstractmethod
-    def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantised:
-        """Quantises vectors ``(N, D) float32``; in training mode, learns from them.
+    def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
+        """Quantizes vectors ``(N, D) float32``; in training mode, learns from them.
 
         Args:
-            vectors: what to quantise.
+            vectors: what to quantize.
             generator: source of what is random in learning, on any device.
         """
 
@@ -88,9 +88,9 @@ class Quantiser(nn.Module, ABC):
     def codebook(self) -> Tensor:
         """All codes' vectors, ``(K, D)``."""
         device = next(itertools.chain(self.parameters(), self.buffers())).device
-        return self.lookup(torch.arange(self.count, device=device))
+        return self.lookup(torch.arange(self.codebook_size, device=device))
 
-    def start(self, vectors: Tensor, *, generator: torch.Generator) -> None:
+    def init_codebook(self, vectors: Tensor, *, generator: torch.Generator) -> None:
         """Sets the codebook, where there is one, to suit vectors ``(N, D)``.
 
         Raises:
@@ -99,60 +99,60 @@ class Quantiser(nn.Module, ABC):
 
     def check_codes(self, codes: Tensor) -> None:
         """Raises :class:`ValueError` unless all codes are in 0 … K − 1."""
-        if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < self.count):
+        if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < self.codebook_size):
             raise ValueError(
-                f"codes: expected 0 to {self.count - 1}, got {int(codes.min())} to "
+                f"codes: expected 0 to {self.codebook_size - 1}, got {int(codes.min())} to "
                 f"{int(codes.max())}"
             )
 
 
-class GradientQuantiser(Quantiser):
+class GradientQuantizer(Quantizer):
     """A codebook that a loss moves (van den Oord et al. 2017, https://arxiv.org/abs/1711.00937).
 
     Args:
-        count: K.
-        size: D.
+        codebook_size: K.
+        code_dim: D.
         spread: codes start uniform in ±spread; ±1/K if None.
         generator: source of the start; seed 0 if None.
     """
 
     def __init__(
         self,
-        count: int,
-        size: int,
+        codebook_size: int,
+        code_dim: int,
         *,
         spread: float | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        _check_sizes(count, size)
-        self.count, self.size = count, size
+        _check_sizes(codebook_size, code_dim)
+        self.codebook_size, self.code_dim = codebook_size, code_dim
         generator = generator or torch.Generator().manual_seed(0)
-        uniform = 2.0 * torch.rand(count, size, generator=generator) - 1.0
-        self.vectors = nn.Parameter(uniform * (1.0 / count if spread is None else spread))
+        uniform = 2.0 * torch.rand(codebook_size, code_dim, generator=generator) - 1.0
+        self.vectors = nn.Parameter(uniform * (1.0 / codebook_size if spread is None else spread))
 
-    def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantised:
-        """See :meth:`Quantiser.forward`."""
+    def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
+        """See :meth:`Quantizer.forward`."""
         codes = self.encode(vectors)
         # An embedding's gradient is summed in one order, whatever the number of threads.
         chosen = nn.functional.embedding(codes, self.vectors)
         commitment = (vectors - chosen.detach()).square().sum(1)
         codebook = (vectors.detach() - chosen).square().sum(1)
-        return Quantised(_pass_through(vectors, chosen.detach()), codes, commitment, codebook)
+        return Quantized(_pass_through(vectors, chosen.detach()), codes, commitment, codebook)
 
     @torch.no_grad()
     def encode(self, vectors: Tensor) -> Tensor:
-        """See :meth:`Quantiser.encode`."""
+        """See :meth:`Quantizer.encode`."""
         return nearest(vectors, self.vectors)
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """See :meth:`Quantiser.lookup`."""
+        """See :meth:`Quantizer.lookup`."""
         return self.vectors.detach()[codes]
 
     @torch.no_grad()
-    def start(self, vectors: Tensor, *, generator: torch.Generator) -> None:
-        """Puts the codes at the centres that k-means finds among vectors ``(N, D)``."""
-        self.vectors.copy_(kmeans(vectors, self.count, generator=generator))
+    def init_codebook(self, vectors: Tensor, *, generator: torch.Generator) -> None:
+        """Puts the codes at the centers that k-means finds among vectors ``(N, D)``."""
+        self.vectors.copy_(kmeans(vectors, self.codebook_size, generator=generator))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +187,7 @@ class EMAConfig:
             )
 
 
-class EMAQuantiser(Quantiser):
+class EMAQuantizer(Quantizer):
     """A codebook of moving averages.
 
     Van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937), appendix A.1. For each code,
@@ -195,8 +195,8 @@ class EMAQuantiser(Quantiser):
     is m / N, with N smoothed.
 
     Args:
-        count: K.
-        size: D.
+        codebook_size: K.
+        code_dim: D.
         config: how it follows.
     """
 
@@ -204,53 +204,57 @@ class EMAQuantiser(Quantiser):
     sums: Tensor
     vectors: Tensor
 
-    def __init__(self, count: int, size: int, config: EMAConfig | None = None) -> None:
+    def __init__(self, codebook_size: int, code_dim: int, config: EMAConfig | None = None) -> None:
         super().__init__()
-        _check_sizes(count, size)
-        self.count, self.size, self.config = count, size, config or EMAConfig()
-        self.register_buffer("sizes", torch.zeros(count))  # N
-        self.register_buffer("sums", torch.zeros(count, size))  # m
-        self.register_buffer("vectors", torch.zeros(count, size))
+        _check_sizes(codebook_size, code_dim)
+        self.codebook_size, self.code_dim, self.config = (
+            codebook_size,
+            code_dim,
+            config or EMAConfig(),
+        )
+        self.register_buffer("sizes", torch.zeros(codebook_size))  # N
+        self.register_buffer("sums", torch.zeros(codebook_size, code_dim))  # m
+        self.register_buffer("vectors", torch.zeros(codebook_size, code_dim))
 
-    def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantised:
-        """See :meth:`Quantiser.forward`."""
+    def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
+        """See :meth:`Quantizer.forward`."""
         codes = self.encode(vectors)
         chosen = self.vectors[codes]
         commitment = (vectors - chosen).square().sum(1)
         turn = _rotate if self.config.gradient == "rotation" else _pass_through
         none = torch.zeros_like(commitment)
-        quantised = Quantised(turn(vectors, chosen), codes, commitment, none)
+        quantized = Quantized(turn(vectors, chosen), codes, commitment, none)
         if self.training:
             self._follow(vectors.detach(), codes, generator)
-        return quantised
+        return quantized
 
     @torch.no_grad()
     def encode(self, vectors: Tensor) -> Tensor:
-        """See :meth:`Quantiser.encode`."""
+        """See :meth:`Quantizer.encode`."""
         return nearest(vectors, self.vectors)
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """See :meth:`Quantiser.lookup`."""
+        """See :meth:`Quantizer.lookup`."""
         return self.vectors[codes]
 
     @torch.no_grad()
-    def start(self, vectors: Tensor, *, generator: torch.Generator) -> None:
-        """Puts the codes at the centres that k-means finds among vectors ``(N, D)``."""
+    def init_codebook(self, vectors: Tensor, *, generator: torch.Generator) -> None:
+        """Puts the codes at the centers that k-means finds among vectors ``(N, D)``."""
         steps = self.config.kmeans_steps
-        centres = kmeans(vectors, self.count, steps=steps, generator=generator)
-        sizes, _ = _gather(vectors, nearest(vectors, centres), self.count)
+        centers = kmeans(vectors, self.codebook_size, steps=steps, generator=generator)
+        sizes, _ = _gather(vectors, nearest(vectors, centers), self.codebook_size)
         self.sizes.copy_(sizes.clamp(min=1.0))
-        self.vectors.copy_(centres)
-        self.sums.copy_(centres * self.sizes[:, None])
+        self.vectors.copy_(centers)
+        self.sums.copy_(centers * self.sizes[:, None])
 
     @torch.no_grad()
     def _follow(self, vectors: Tensor, codes: Tensor, generator: torch.Generator | None) -> None:
         decay = self.config.decay
-        sizes, sums = _gather(vectors, codes, self.count)
+        sizes, sums = _gather(vectors, codes, self.codebook_size)
         self.sizes.lerp_(sizes, 1.0 - decay)
         self.sums.lerp_(sums, 1.0 - decay)
         total, epsilon = self.sizes.sum(), self.config.epsilon
-        smoothed = (self.sizes + epsilon) / (total + self.count * epsilon) * total
+        smoothed = (self.sizes + epsilon) / (total + self.codebook_size * epsilon) * total
         self.vectors.copy_(self.sums / smoothed[:, None])
         if self.config.expiry > 0:
             self._expire(vectors, generator)
@@ -258,7 +262,9 @@ class EMAQuantiser(Quantiser):
     def _expire(self, vectors: Tensor, generator: torch.Generator | None) -> None:
         """Moves codes that are hardly used to vectors of the batch, drawn with replacement."""
         device = vectors.device if generator is None else generator.device
-        rows = torch.randint(len(vectors), (self.count,), generator=generator, device=device)
+        rows = torch.randint(
+            len(vectors), (self.codebook_size,), generator=generator, device=device
+        )
         drawn = vectors[rows.to(vectors.device)]
         dead = (self.sizes < self.config.expiry)[:, None]
         self.vectors.copy_(torch.where(dead, drawn, self.vectors))
@@ -267,8 +273,8 @@ class EMAQuantiser(Quantiser):
         self.sizes.copy_(torch.where(dead[:, 0], fresh, self.sizes))
 
 
-class FSQuantiser(Quantiser):
-    """Finite scalar quantisation (Mentzer et al. 2023, https://arxiv.org/abs/2309.15505).
+class FSQuantizer(Quantizer):
+    """Finite scalar quantization (Mentzer et al. 2023, https://arxiv.org/abs/2309.15505).
 
     Each of the D numbers is bounded and rounded to one of L_d values; a code is their mixed-radix
     number, and its vector the values, scaled to [−1, 1]. There is no codebook to learn or to die.
@@ -277,7 +283,7 @@ class FSQuantiser(Quantiser):
         levels: L_d ≥ 3 for each of the D numbers; K is their product.
     """
 
-    starts = False
+    learned = False
     bases: Tensor
     strides: Tensor
     halves: Tensor
@@ -287,38 +293,38 @@ class FSQuantiser(Quantiser):
         if not levels or min(levels) < 3:
             raise ValueError(f"levels: expected numbers of at least 3, got {levels}")
         self.levels = tuple(levels)
-        self.count, self.size = math.prod(levels), len(levels)
+        self.codebook_size, self.code_dim = math.prod(levels), len(levels)
         strides = [math.prod(levels[:d]) for d in range(len(levels))]
         self.register_buffer("strides", torch.tensor(strides), persistent=False)
         self.register_buffer("bases", torch.tensor(self.levels), persistent=False)
         half = torch.tensor([level // 2 for level in levels], dtype=torch.float32)
         self.register_buffer("halves", half, persistent=False)
 
-    def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantised:
-        """See :meth:`Quantiser.forward`; nothing is learned and the commitment is 0."""
+    def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
+        """See :meth:`Quantizer.forward`; nothing is learned and the commitment is 0."""
         bounded = self._bound(vectors)
         rounded = bounded + (bounded.round() - bounded).detach()
         codes = self._number(rounded.detach())
         none = vectors.new_zeros(len(vectors))
-        return Quantised(rounded / self.halves, codes, none, none)
+        return Quantized(rounded / self.halves, codes, none, none)
 
     @torch.no_grad()
     def encode(self, vectors: Tensor) -> Tensor:
-        """See :meth:`Quantiser.encode`."""
+        """See :meth:`Quantizer.encode`."""
         return self._number(self._bound(vectors).round())
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """See :meth:`Quantiser.lookup`."""
+        """See :meth:`Quantizer.lookup`."""
         digits = codes[..., None] // self.strides % self.bases
         return (digits - self.halves) / self.halves
 
     @torch.no_grad()
     def code_of(self, vectors: Tensor) -> Tensor:
-        """See :meth:`Quantiser.code_of`; vectors are bounded already."""
+        """See :meth:`Quantizer.code_of`; vectors are bounded already."""
         return self._number((vectors * self.halves).round())
 
     def bound(self, vectors: Tensor) -> Tensor:
-        """See :meth:`Quantiser.bound`."""
+        """See :meth:`Quantizer.bound`."""
         return self._bound(vectors) / self.halves
 
     def _bound(self, vectors: Tensor) -> Tensor:
@@ -332,29 +338,31 @@ class FSQuantiser(Quantiser):
         return ((rounded + self.halves).round().long() * self.strides).sum(-1)
 
 
-def kmeans(vectors: Tensor, count: int, *, steps: int = 10, generator: torch.Generator) -> Tensor:
+def kmeans(
+    vectors: Tensor, codebook_size: int, *, steps: int = 10, generator: torch.Generator
+) -> Tensor:
     """Centres ``(K, D)`` of K clusters of vectors ``(N, D)``, by Lloyd's iterations.
 
     Args:
         vectors: what to cluster.
-        count: K.
+        codebook_size: K.
         steps: iterations.
         generator: draws the vectors that it begins with.
 
     Raises:
         ValueError: there are fewer vectors than clusters.
     """
-    if len(vectors) < count:
+    if len(vectors) < codebook_size:
         raise ValueError(
-            f"vectors: expected at least as many as the {count} codes, got {len(vectors)}; give "
+            f"vectors: expected at least as many as the {codebook_size} codes, got {len(vectors)}; give "
             "more data or a smaller codebook"
         )
     order = torch.randperm(len(vectors), generator=generator, device=generator.device)
-    centres = vectors[order[:count].to(vectors.device)].clone()
+    centers = vectors[order[:codebook_size].to(vectors.device)].clone()
     for _ in range(steps):
-        sizes, sums = _gather(vectors, nearest(vectors, centres), count)
-        centres = torch.where(sizes[:, None] > 0, sums / sizes.clamp(min=1.0)[:, None], centres)
-    return centres
+        sizes, sums = _gather(vectors, nearest(vectors, centers), codebook_size)
+        centers = torch.where(sizes[:, None] > 0, sums / sizes.clamp(min=1.0)[:, None], centers)
+    return centers
 
 
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
@@ -365,17 +373,17 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def _check_sizes(count: int, size: int) -> None:
-    for name, value in (("count", count), ("size", size)):
+def _check_sizes(codebook_size: int, code_dim: int) -> None:
+    for name, value in (("codebook_size", codebook_size), ("code_dim", code_dim)):
         if value < 1:
             raise ValueError(f"{name}: expected at least 1, got {value}")
 
 
-def _gather(vectors: Tensor, codes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def _gather(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Tensor, Tensor]:
     """Number and sum of the vectors of each code: ``(K,)`` and ``(K, D)``, both float32."""
     # Not bincount, which looks at the codes and so waits for the device.
-    sizes = vectors.new_zeros(count).index_add_(0, codes, vectors.new_ones(len(codes)))
-    sums = vectors.new_zeros(count, vectors.shape[1]).index_add_(0, codes, vectors)
+    sizes = vectors.new_zeros(codebook_size).index_add_(0, codes, vectors.new_ones(len(codes)))
+    sums = vectors.new_zeros(codebook_size, vectors.shape[1]).index_add_(0, codes, vectors)
     return sizes, sums
 
 

@@ -1,4 +1,4 @@
-"""Draws that the dream's inner loop makes: from mixtures, of codes, endings and dropout masks.
+"""Draws that the dream's inner loop makes: from num_mixtures, of codes, endings and dropout masks.
 
 Each takes its randomness from the given generator and copies nothing to the host.
 """
@@ -23,7 +23,7 @@ def sample_mixture(
     division by the softmax's sum; only the chosen component's scale is exponentiated.
 
     Args:
-        logits: ``(B, K, Z)`` unnormalised log-weights.
+        logits: ``(B, K, Z)`` unnormalized log-weights.
         means: ``(B, K, Z)``.
         log_stds: ``(B, K, Z)``.
         temperature: τ > 0.
@@ -58,7 +58,7 @@ def draw_codes(
     """Draws from categorical distributions, by inverting each distribution function.
 
     Args:
-        logits: ``(..., K)`` unnormalised log-probabilities, divided by τ.
+        logits: ``(..., K)`` unnormalized log-probabilities, divided by τ.
         temperature: τ > 0.
         generator: source of all randomness.
 

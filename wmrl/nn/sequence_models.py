@@ -11,34 +11,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CoreState = tuple[Tensor, ...]
+SequenceState = tuple[Tensor, ...]
 """Tensors whose first axis is the batch, so that rows can be picked or reset."""
 
 HEADS = 4
 """Attention heads of a Transformer, if not said otherwise."""
 
-CoreName = Literal["lstm", "transformer"]
+SequenceModelName = Literal["lstm", "transformer"]
 
 
-class Core(nn.Module, ABC):
+class SequenceModel(nn.Module, ABC):
     """From inputs ``(B, T, I)`` to features ``(B, T, H)``; features of step t know inputs ≤ t.
 
     Attributes:
-        feature_size: H.
+        feature_dim: H.
     """
 
-    feature_size: int
+    feature_dim: int
 
     @abstractmethod
-    def initial_state(self, batch_size: int) -> CoreState:
+    def initial_state(self, batch_size: int) -> SequenceState:
         """The state before the first input."""
 
     @abstractmethod
-    def forward(self, inputs: Tensor, state: CoreState) -> tuple[Tensor, CoreState]:
+    def forward(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
         """Features ``(B, T, H)`` of inputs ``(B, T, I)`` that follow a state, and the next one."""
 
     @abstractmethod
-    def step(self, inputs: Tensor, state: CoreState) -> tuple[Tensor, CoreState]:
+    def step(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
         """Features ``(B, H)`` of one input ``(B, I)``, and the next state."""
 
     @property
@@ -47,110 +47,124 @@ class Core(nn.Module, ABC):
         return next(self.parameters()).device
 
 
-def make_core(
-    name: CoreName, inputs: int, *, size: int, layers: int, context: int, heads: int = HEADS
-) -> Core:
-    """A core by its name; weights are drawn from torch's global generator.
+def make_sequence_model(
+    name: SequenceModelName,
+    input_dim: int,
+    *,
+    hidden_dim: int,
+    num_layers: int,
+    context: int,
+    num_heads: int = HEADS,
+) -> SequenceModel:
+    """A sequence model by its name; weights are drawn from torch's global generator.
 
     Args:
         name: ``"lstm"`` or ``"transformer"``.
-        inputs: I.
-        size: H.
-        layers: how many.
+        input_dim: I.
+        hidden_dim: H.
+        num_layers: how many.
         context: a Transformer's: how many inputs a step knows of, its own included.
-        heads: a Transformer's.
+        num_heads: a Transformer's.
     """
     if name == "lstm":
-        return LSTMCore(inputs, size, layers)
+        return LSTMModel(input_dim, hidden_dim, num_layers)
     if name == "transformer":
-        return TransformerCore(inputs, size, layers=layers, heads=heads, context=context)
-    raise ValueError(f"core: expected 'lstm' or 'transformer', got {name!r}")
+        return TransformerModel(
+            input_dim, hidden_dim, num_layers=num_layers, num_heads=num_heads, context=context
+        )
+    raise ValueError(f"sequence_model: expected 'lstm' or 'transformer', got {name!r}")
 
 
-def check_heads(size: int, heads: int = HEADS, *, name: str = "size") -> None:
+def check_heads(hidden_dim: int, num_heads: int = HEADS, *, name: str = "hidden_dim") -> None:
     """Raises ``ValueError`` unless features can be shared out evenly to a Transformer's heads."""
-    if size % heads:
-        raise ValueError(f"{name}: expected a multiple of the {heads} heads, got {size}")
+    if hidden_dim % num_heads:
+        raise ValueError(f"{name}: expected a multiple of the {num_heads} heads, got {hidden_dim}")
 
 
-class LSTMCore(Core):
+class LSTMModel(SequenceModel):
     """Layers of LSTM whose first state is learned.
 
     Args:
-        inputs: I.
-        size: H.
-        layers: how many.
+        input_dim: I.
+        hidden_dim: H.
+        num_layers: how many.
     """
 
-    def __init__(self, inputs: int, size: int, layers: int = 1) -> None:
+    def __init__(self, input_dim: int, hidden_dim: int, num_layers: int = 1) -> None:
         super().__init__()
-        self.feature_size, self._layers = size, layers
-        self.lstm = nn.LSTM(inputs, size, layers, batch_first=True)
-        self.first_hidden = nn.Parameter(torch.zeros(layers, size))
-        self.first_cell = nn.Parameter(torch.zeros(layers, size))
+        self.feature_dim, self._layers = hidden_dim, num_layers
+        self.lstm = nn.LSTM(input_dim, hidden_dim, num_layers, batch_first=True)
+        self.first_hidden = nn.Parameter(torch.zeros(num_layers, hidden_dim))
+        self.first_cell = nn.Parameter(torch.zeros(num_layers, hidden_dim))
 
-    def initial_state(self, batch_size: int) -> CoreState:
+    def initial_state(self, batch_size: int) -> SequenceState:
         """The learned ``(h, c)``, each ``(B, layers, H)``."""
         parts = self.first_hidden, self.first_cell
         return tuple(part.expand(batch_size, -1, -1) for part in parts)
 
-    def forward(self, inputs: Tensor, state: CoreState) -> tuple[Tensor, CoreState]:
-        """See :meth:`Core.forward`."""
+    def forward(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
+        """See :meth:`SequenceModel.forward`."""
         before = tuple(part.transpose(0, 1).contiguous() for part in state)
         features, after = self.lstm(inputs, before)
         return features, tuple(part.transpose(0, 1) for part in after)
 
-    def step(self, inputs: Tensor, state: CoreState) -> tuple[Tensor, CoreState]:
-        """See :meth:`Core.step`."""
+    def step(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
+        """See :meth:`SequenceModel.step`."""
         features, state = self(inputs[:, None], state)
         return features[:, 0], state
 
 
-class TransformerCore(Core):
+class TransformerModel(SequenceModel):
     """A causal Transformer over a sliding window, with a cache of keys and values.
 
-    Layer normalisation comes first in each block (Xiong et al. 2020,
+    Layer normalization comes first in each block (Xiong et al. 2020,
     https://arxiv.org/abs/2002.04745). Positions are known by age alone: scores fall linearly with
     it, at a slope for each head (ALiBi, Press et al. 2021, https://arxiv.org/abs/2108.12409). So a
     row of the cache may begin at any time, and the oldest entry is written over by the newest.
 
     Args:
-        inputs: I.
-        size: H, a multiple of ``heads``.
-        layers: how many blocks.
-        heads: attention heads.
+        input_dim: I.
+        hidden_dim: H, a multiple of ``num_heads``.
+        num_layers: how many blocks.
+        num_heads: attention heads.
         context: W, how many inputs a step knows of, its own included.
     """
 
     slopes: Tensor
 
     def __init__(
-        self, inputs: int, size: int, *, layers: int = 2, heads: int = HEADS, context: int = 32
+        self,
+        input_dim: int,
+        hidden_dim: int,
+        *,
+        num_layers: int = 2,
+        num_heads: int = HEADS,
+        context: int = 32,
     ) -> None:
         super().__init__()
-        check_heads(size, heads)
+        check_heads(hidden_dim, num_heads)
         if context < 1:
             raise ValueError(f"context: expected at least 1, got {context}")
-        self.feature_size, self._heads, self.context = size, heads, context
-        self.project = nn.Linear(inputs, size)
-        self.blocks = nn.ModuleList(_Block(size, heads) for _ in range(layers))
-        self.norm = nn.LayerNorm(size)
-        slopes = torch.tensor([2.0 ** (-8.0 * (head + 1) / heads) for head in range(heads)])
+        self.feature_dim, self._heads, self.context = hidden_dim, num_heads, context
+        self.project = nn.Linear(input_dim, hidden_dim)
+        self.blocks = nn.ModuleList(_Block(hidden_dim, num_heads) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(hidden_dim)
+        slopes = torch.tensor([2.0 ** (-8.0 * (head + 1) / num_heads) for head in range(num_heads)])
         self.register_buffer("slopes", slopes, persistent=False)
 
-    def initial_state(self, batch_size: int) -> CoreState:
+    def initial_state(self, batch_size: int) -> SequenceState:
         """An empty cache.
 
         Returns:
             Time ``(B, 1) int64``, the number of inputs so far, and for each block keys and values
             ``(B, W, H)``; the input of time t lies in row t mod W.
         """
-        cache = torch.zeros(batch_size, self.context, self.feature_size, device=self.device)
+        cache = torch.zeros(batch_size, self.context, self.feature_dim, device=self.device)
         time = torch.zeros(batch_size, 1, dtype=torch.int64, device=self.device)
         return (time, *[cache] * (2 * len(self.blocks)))
 
-    def forward(self, inputs: Tensor, state: CoreState) -> tuple[Tensor, CoreState]:
-        """See :meth:`Core.forward`."""
+    def forward(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
+        """See :meth:`SequenceModel.forward`."""
         time, *cache = state
         length = inputs.shape[1]
         x = self.project(inputs)
@@ -168,8 +182,8 @@ class TransformerCore(Core):
             after += [self._write(old_keys, keys, time), self._write(old_values, values, time)]
         return self.norm(x), (time + length, *after)
 
-    def step(self, inputs: Tensor, state: CoreState) -> tuple[Tensor, CoreState]:
-        """See :meth:`Core.step`."""
+    def step(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
+        """See :meth:`SequenceModel.step`."""
         features, state = self(inputs[:, None], state)
         return features[:, 0], state
 
@@ -198,14 +212,17 @@ class TransformerCore(Core):
 
 
 class _Block(nn.Module):
-    def __init__(self, size: int, heads: int) -> None:
+    def __init__(self, hidden_dim: int, num_heads: int) -> None:
         super().__init__()
-        self._heads = heads
-        self.attention_norm = nn.LayerNorm(size)
-        self.qkv = nn.Linear(size, 3 * size)
-        self.out = nn.Linear(size, size)
+        self._heads = num_heads
+        self.attention_norm = nn.LayerNorm(hidden_dim)
+        self.qkv = nn.Linear(hidden_dim, 3 * hidden_dim)
+        self.out = nn.Linear(hidden_dim, hidden_dim)
         self.mlp = nn.Sequential(
-            nn.LayerNorm(size), nn.Linear(size, 4 * size), nn.GELU(), nn.Linear(4 * size, size)
+            nn.LayerNorm(hidden_dim),
+            nn.Linear(hidden_dim, 4 * hidden_dim),
+            nn.GELU(),
+            nn.Linear(4 * hidden_dim, hidden_dim),
         )
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What codes can be foretold by counting alone: baselines for memories and priors."""
+"""What codes can be predicted by counting alone: baselines for memories and priors."""
 
 import math
 
@@ -18,7 +18,7 @@ class Unigram:
         codes: ``(N, T) int64``.
         count: K.
         alpha: observations that the even distribution over codes weighs as much as; if None, that
-            of :data:`ALPHAS` by which the last tenth of the codes is foretold best.
+            of :data:`ALPHAS` by which the last tenth of the codes is predicted best.
     """
 
     def __init__(self, codes: Tensor, count: int, *, alpha: float | None = None) -> None:
@@ -72,10 +72,10 @@ class Bigram:
 
     Args:
         before: ``(N, T) int64``, the codes that are given, 0 … K; K may stand for none.
-        after: ``(N, T) int64``, those to foretell.
+        after: ``(N, T) int64``, those to predict.
         count: K.
         pooled: count pairs over all places together rather than for each.
-        alpha: α; if None, that of :data:`ALPHAS` by which the last tenth of the codes is foretold
+        alpha: α; if None, that of :data:`ALPHAS` by which the last tenth of the codes is predicted
             best.
     """
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from wmrl.core.seeding import seeded_weights
 from wmrl.nn.sampling import draw_codes
 from wmrl.nn.sampling import dropout as drop
-from wmrl.nn.sequence_models import CoreName, check_heads, make_core
+from wmrl.nn.sequence_models import SequenceModelName, check_heads, make_sequence_model
 from wmrl.storage.artifact import Artifact, restore_config, restore_module, save_artifact
 
 
@@ -21,36 +21,38 @@ class CodePriorConfig:
     """Sizes of a :class:`CodePrior`.
 
     Attributes:
-        tokens: T, codes of a picture, in raster order.
-        codes: K.
-        classes: of pictures, whose prior is conditioned on them; 0 for none.
-        core: ``"lstm"`` or ``"transformer"``.
-        size: features of the core, and of what codes and places are embedded in.
-        layers: of the core.
+        num_tokens: T, codes of a picture, in raster order.
+        codebook_size: K.
+        num_classes: of pictures, whose prior is conditioned on them; 0 for none.
+        sequence_model: ``"lstm"`` or ``"transformer"``.
+        hidden_dim: features of the core, and of what codes and places are embedded in.
+        num_layers: of the core.
         dropout: share of the core's features that is dropped in training.
         one_hot: as the earlier experiment did: the core sees the codes as they are, without their
             places, and K units with a ReLU stand between its features and the logits.
     """
 
-    tokens: int = 49
-    codes: int = 512
-    classes: int = 0
-    core: CoreName = "transformer"
-    size: int = 128
-    layers: int = 3
+    num_tokens: int = 49
+    codebook_size: int = 512
+    num_classes: int = 0
+    sequence_model: SequenceModelName = "transformer"
+    hidden_dim: int = 128
+    num_layers: int = 3
     dropout: float = 0.1
     one_hot: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "codes", "size", "layers"):
+        for name in ("num_tokens", "codebook_size", "hidden_dim", "num_layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.classes < 0:
-            raise ValueError(f"classes: expected at least 0, got {self.classes}")
-        if self.core not in ("lstm", "transformer"):
-            raise ValueError(f"core: expected 'lstm' or 'transformer', got {self.core!r}")
-        if self.core == "transformer":
-            check_heads(self.size)
+        if self.num_classes < 0:
+            raise ValueError(f"num_classes: expected at least 0, got {self.num_classes}")
+        if self.sequence_model not in ("lstm", "transformer"):
+            raise ValueError(
+                f"sequence_model: expected 'lstm' or 'transformer', got {self.sequence_model!r}"
+            )
+        if self.sequence_model == "transformer":
+            check_heads(self.hidden_dim)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: expected in [0, 1), got {self.dropout}")
 
@@ -59,14 +61,16 @@ class CodePriorConfig:
 
         Their values are looked at on a CPU only: elsewhere that would wait for the device.
         """
-        if codes.ndim != 2 or codes.shape[1] != self.tokens:
-            raise ValueError(f"codes: expected shape (B, {self.tokens}), got {tuple(codes.shape)}")
-        _check_range("codes", codes, self.codes)
+        if codes.ndim != 2 or codes.shape[1] != self.num_tokens:
+            raise ValueError(
+                f"codebook_size: expected shape (B, {self.num_tokens}), got {tuple(codes.shape)}"
+            )
+        _check_range("codebook_size", codes, self.codebook_size)
         self.check_labels(labels, len(codes))
 
     def check_labels(self, labels: Tensor | None, count: int) -> None:
         """Raises ``ValueError`` unless labels ``(B,)``, or their absence, fit B pictures."""
-        classes = self.classes
+        classes = self.num_classes
         if (labels is None) == (classes > 0):
             expected = f"({count},) of {classes} classes" if classes else "None"
             raise ValueError(f"labels: expected {expected}, got {labels}")
@@ -93,24 +97,30 @@ class CodePrior(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        size = config.size
-        inputs = config.codes + 1 + config.classes if config.one_hot else size
+        size = config.hidden_dim
+        inputs = config.codebook_size + 1 + config.num_classes if config.one_hot else size
         with seeded_weights(generator):
             if not config.one_hot:
-                self.embed = nn.Embedding(config.codes + 1, size)  # and what precedes the first
-                self.place = nn.Parameter(0.02 * torch.randn(config.tokens, size))
-                self.label = nn.Embedding(config.classes, size) if config.classes else None
-            self.core = make_core(
-                config.core, inputs, size=size, layers=config.layers, context=config.tokens
+                self.embed = nn.Embedding(
+                    config.codebook_size + 1, size
+                )  # and what precedes the first
+                self.place = nn.Parameter(0.02 * torch.randn(config.num_tokens, size))
+                self.label = nn.Embedding(config.num_classes, size) if config.num_classes else None
+            self.sequence_model = make_sequence_model(
+                config.sequence_model,
+                inputs,
+                hidden_dim=size,
+                num_layers=config.num_layers,
+                context=config.num_tokens,
             )
-            between = [nn.Linear(size, config.codes), nn.ReLU()] if config.one_hot else []
-            width = config.codes if config.one_hot else size
-            self.head = nn.Sequential(*between, nn.Linear(width, config.codes))
+            between = [nn.Linear(size, config.codebook_size), nn.ReLU()] if config.one_hot else []
+            width = config.codebook_size if config.one_hot else size
+            self.head = nn.Sequential(*between, nn.Linear(width, config.codebook_size))
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.core.device
+        return self.sequence_model.device
 
     def log_likelihood(
         self,
@@ -131,10 +141,10 @@ class CodePrior(nn.Module):
                 does not wait for a device) codes or labels are out of range.
         """
         self.config.check(codes, labels)
-        before = F.pad(codes[:, :-1], (1, 0), value=self.config.codes)
+        before = F.pad(codes[:, :-1], (1, 0), value=self.config.codebook_size)
         label = None if labels is None else labels[:, None].expand_as(codes)
         inputs = self._inputs(before, torch.arange(codes.shape[1], device=self.device), label)
-        features, _ = self.core(inputs, self.core.initial_state(len(codes)))
+        features, _ = self.sequence_model(inputs, self.sequence_model.initial_state(len(codes)))
         if dropout is not None:
             features = drop(features, rate=self.config.dropout, generator=dropout)
         logits = self.head(features)
@@ -160,10 +170,10 @@ class CodePrior(nn.Module):
             generator: source of all randomness, on the prior's device.
         """
         self.config.check_labels(labels, count)
-        code = torch.full((count,), self.config.codes, device=self.device)
-        state, codes = self.core.initial_state(count), []
-        for place in range(self.config.tokens):
-            features, state = self.core.step(self._inputs(code, place, labels), state)
+        code = torch.full((count,), self.config.codebook_size, device=self.device)
+        state, codes = self.sequence_model.initial_state(count), []
+        for place in range(self.config.num_tokens):
+            features, state = self.sequence_model.step(self._inputs(code, place, labels), state)
             code = draw_codes(self.head(features), temperature=temperature, generator=generator)
             codes.append(code)
         return torch.stack(codes, 1)
@@ -189,8 +199,8 @@ class CodePrior(nn.Module):
         """What the core sees ``(..., I)``: the codes before ``(...)``, places and classes."""
         config = self.config
         if config.one_hot:
-            parts = [F.one_hot(before, config.codes + 1)]
-            parts += [] if labels is None else [F.one_hot(labels, config.classes)]
+            parts = [F.one_hot(before, config.codebook_size + 1)]
+            parts += [] if labels is None else [F.one_hot(labels, config.num_classes)]
             return torch.cat(parts, -1).to(torch.get_default_dtype())
         seen: Tensor = self.embed(before) + self.place[place]
         return seen if self.label is None else seen + self.label(labels)

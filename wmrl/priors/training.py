@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wmrl.core.device import resolve_device
 from wmrl.core.seeding import torch_generator
-from wmrl.data.array_sampler import ImageFeed, digest_of
+from wmrl.data.array_sampler import ArraySampler, digest_of
 from wmrl.priors.code_prior import CodePrior, CodePriorConfig
 from wmrl.storage.artifact import load_artifact
 from wmrl.storage.run import Run
@@ -58,7 +58,7 @@ def train_prior(
             f"codes: expected at least a batch of {training.batch_size}, got {len(codes)}"
         )
     codes, labels = codes.cpu(), None if labels is None else labels.cpu()
-    feed = ImageFeed(codes.numpy(), batch_size=training.batch_size, seed=training.seed)
+    sampler = ArraySampler(codes.numpy(), batch_size=training.batch_size, seed=training.seed)
     provenance: dict[str, Any] = {
         "command": "train_prior",
         "data": [digest_of(part.numpy()) for part in (codes, labels) if part is not None],
@@ -73,7 +73,7 @@ def train_prior(
         trainer = Trainer(prior, run, training, label=path.name, progress=progress)
 
         def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-            rows = torch.from_numpy(feed.rows(step))
+            rows = torch.from_numpy(sampler.rows(step))
             label = None if labels is None else labels[rows].to(resolved)
             generator = torch_generator(training.seed, "prior dropout", step, device=resolved)
             given = codes[rows].to(resolved)

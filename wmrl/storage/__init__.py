@@ -4,7 +4,7 @@
   ``ArtifactError``, ``find_artifact``, ``load_artifact``, ``package_versions``,
   ``save_artifact``, ``shipped_artifacts``).
 - :mod:`~wmrl.storage.saved_module`: networks that are saved as artifacts and restored from them
-  (``Learned``, ``load_learned``).
+  (``SavedModule``, ``load_saved_module``).
 - :mod:`~wmrl.storage.run`: the locked folder of a training run, with its checkpoints
   (``Checkpoint``, ``Run``, ``RunError``).
 - :mod:`~wmrl.storage.files`: files and folders that are replaced as a whole or not at all
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from wmrl.storage.files import replace_folder, write_picture, write_report, write_text
     from wmrl.storage.run import Checkpoint, Run, RunError
-    from wmrl.storage.saved_module import Learned, load_learned
+    from wmrl.storage.saved_module import SavedModule, load_saved_module
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
@@ -35,12 +35,12 @@ __all__ = [
     "Artifact",
     "ArtifactError",
     "Checkpoint",
-    "Learned",
+    "SavedModule",
     "Run",
     "RunError",
     "find_artifact",
     "load_artifact",
-    "load_learned",
+    "load_saved_module",
     "package_versions",
     "replace_folder",
     "save_artifact",

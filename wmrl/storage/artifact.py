@@ -27,7 +27,15 @@ from safetensors.torch import save as save_safetensors
 from wmrl.core.config import build_config
 from wmrl.storage.files import replace_folder
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Which wmrl reads the formats before this one.
+_READERS = {1: "wmrl 0.1"}
+
+# Submodules are called otherwise in weight files than in code: files outlive names, and the digest
+# of a file is what memories and agents refer to.
+_KEYS = {"quantizer": "quantiser", "sequence_model": "core"}
+_ATTRIBUTES = {key: attribute for attribute, key in _KEYS.items()}
+
 _LARGEST_HALF = torch.finfo(torch.float16).max
 KINDS = ("vision", "memory", "prior", "encoding", "elites", "agent")
 SHIPPED = Path(__file__).parents[1] / "artifacts"
@@ -130,7 +138,9 @@ def save_artifact(
     """
     if kind not in KINDS:
         raise ValueError(f"kind: expected one of {KINDS}, got {kind!r}")
-    stored = {name: _stored(name, tensor, half) for name, tensor in tensors.items()}
+    stored = {
+        _renamed(name, _KEYS): _stored(name, tensor, half) for name, tensor in tensors.items()
+    }
     header = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
@@ -177,8 +187,8 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
             )
     if version != FORMAT_VERSION:
         raise ArtifactError(
-            f"{path}: format version {version}, this wmrl reads {FORMAT_VERSION}; upgrade wmrl "
-            "or train the artifact again"
+            f"{path}: expected format version {FORMAT_VERSION}, got {version!r}, which "
+            f"{_READERS.get(version, 'a newer wmrl')} reads; use that one, or train the artifact again"
         )
     if kind is not None and found != kind:
         raise ArtifactError(f"{path}: expected an artifact of kind {kind!r}, got {found!r}")
@@ -193,7 +203,9 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
         config=config,
         provenance=header.get("provenance", {}),
         tensors={
-            name: tensor.float() if tensor.dtype == torch.float16 else tensor
+            _renamed(name, _ATTRIBUTES): (
+                tensor.float() if tensor.dtype == torch.float16 else tensor
+            )
             for name, tensor in tensors.items()
         },
         digest=hashlib.sha256(files[_MODEL]).hexdigest(),
@@ -294,6 +306,11 @@ def _verified_files(path: Path) -> dict[str, bytes]:
     if missing:
         raise ArtifactError(f"{path / _SUMS}: lacks {', '.join(sorted(missing))}")
     return files
+
+
+def _renamed(name: str, table: Mapping[str, str]) -> str:
+    """A tensor's dotted name with some of its parts called otherwise."""
+    return ".".join(table.get(part, part) for part in name.split("."))
 
 
 def _read_sums(path: Path) -> dict[str, str]:

@@ -33,7 +33,7 @@ class Checkpoint:
     """What :meth:`Run.save_checkpoint` was given.
 
     Attributes:
-        tensors: weights, optimiser moments, states of torch generators.
+        tensors: weights, optimizer moments, states of torch generators.
         state: everything else, as JSON keeps it (tuples come back as lists).
     """
 

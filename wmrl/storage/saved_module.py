@@ -21,10 +21,10 @@ from wmrl.storage.artifact import (
     save_artifact,
 )
 
-L = TypeVar("L", bound="Learned")
+L = TypeVar("L", bound="SavedModule")
 
 
-class Learned(nn.Module, ABC):
+class SavedModule(nn.Module, ABC):
     """A network that is saved as an artifact and restored from it.
 
     A subclass sets ``config`` (a frozen dataclass) and ``config_class``, and is made from a
@@ -87,7 +87,7 @@ class Learned(nn.Module, ABC):
         return cls(config)
 
 
-def load_learned(
+def load_saved_module(
     base: type[L],
     classes: Mapping[str, str],
     name_or_path: str | Path,

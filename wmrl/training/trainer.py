@@ -69,7 +69,7 @@ class TrainingConfig:
 
 
 class Trainer:
-    """Minimises a loss by Adam inside a run's folder, from its last checkpoint on.
+    """Minimizes a loss by Adam inside a run's folder, from its last checkpoint on.
 
     Args:
         module: what is trained, on its device.

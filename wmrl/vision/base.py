@@ -10,13 +10,13 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from wmrl.storage.saved_module import Learned, load_learned
+from wmrl.storage.saved_module import SavedModule, load_saved_module
 
 # Where each class of vision lives; a new one is added here.
 _CLASSES = {"VAE": "wmrl.vision.vae", "VQVAE": "wmrl.vision.vqvae"}
 
 
-class Vision(Learned):
+class Vision(SavedModule):
     """A learned eye: frames to latents and back.
 
     Frames are ``(B, H, W, 3) uint8`` everywhere outside the network. A subclass sets ``config``
@@ -33,11 +33,11 @@ class Vision(Learned):
     @property
     @abstractmethod
     def latent_space(self) -> spaces.Space[Any]:
-        """Space of one latent: ``Box(Z,)`` float32, for a quantised vision its codes' vectors."""
+        """Space of one latent: ``Box(Z,)`` float32, for a quantized vision its codes' vectors."""
 
     @property
     @abstractmethod
-    def latent_size(self) -> int:
+    def latent_dim(self) -> int:
         """Z, the number of latent dimensions."""
 
     @abstractmethod
@@ -54,7 +54,7 @@ class Vision(Learned):
 
     @abstractmethod
     def loss(self, frames: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is minimised over frames ``(B, H, W, 3) uint8``, ``()``, and its parts by name."""
+        """What is minimized over frames ``(B, H, W, 3) uint8``, ``()``, and its parts by name."""
 
     @abstractmethod
     def figures(self, batches: Iterable[Tensor]) -> dict[str, float]:
@@ -98,4 +98,4 @@ def load_vision(name_or_path: str | Path, *, device: str | torch.device = "auto"
     Raises:
         ArtifactError: it is missing, damaged, no vision, or of a class that is not known.
     """
-    return load_learned(Vision, _CLASSES, name_or_path, device=device)  # type: ignore[type-abstract]
+    return load_saved_module(Vision, _CLASSES, name_or_path, device=device)  # type: ignore[type-abstract]

@@ -36,7 +36,7 @@ def code_use(vision: VQVAE, frames: np.ndarray) -> CodeUse:
         size // part for size, part in zip(vision.config.frame_size, (rows, columns), strict=True)
     )
     shape = (height, width, vision.config.channels)
-    count = vision.code_count
+    count = vision.codebook_size
 
     def patches_of(codes: Tensor) -> Tensor:
         """Decoded patches ``(B · T, h, w, C)`` of codes ``(B, T)``."""

@@ -42,7 +42,7 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
 
     Returns:
         ``frames`` N; ``squared_error``, summed over a frame's pixels in [0, 1], of what is decoded
-        from its latent; ``latent_size`` Z; and the vision's own
+        from its latent; ``latent_dim`` Z; and the vision's own
         :meth:`~wmrl.vision.base.Vision.figures`.
     """
     errors = []
@@ -52,7 +52,7 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
     return {
         "frames": len(frames),
         "squared_error": float(torch.cat(errors).mean()),
-        "latent_size": vision.latent_size,
+        "latent_dim": vision.latent_dim,
         **vision.figures(_batches(vision, frames)),
     }
 

@@ -1,4 +1,4 @@
-"""Training a VQ-VAE on labelled images, and what is to be said of it."""
+"""Training a VQ-VAE on labeled images, and what is to be said of it."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wmrl.core.device import resolve_device
 from wmrl.core.seeding import torch_generator
-from wmrl.data.array_sampler import ImageFeed, digest_of
+from wmrl.data.array_sampler import ArraySampler, digest_of
 from wmrl.data.images import ImageSet
 from wmrl.storage.artifact import load_artifact
 from wmrl.storage.files import write_report
@@ -58,7 +58,7 @@ def train_on_images(
             )
     vectors = len(images) * config.grid[0] * config.grid[1]
     config.check_training(vectors=vectors, steps=training.steps)
-    feed = ImageFeed(images.images, batch_size=training.batch_size, seed=training.seed)
+    sampler = ArraySampler(images.images, batch_size=training.batch_size, seed=training.seed)
     provenance: dict[str, Any] = {
         "command": "train_on_images",
         "data": [digest_of(images.images), digest_of(held_out.images)],
@@ -81,14 +81,14 @@ def train_on_images(
 
         def draw(step: int) -> Iterator[Tensor]:
             while True:
-                yield feed.batch(step).to(resolved)
+                yield sampler.batch(step).to(resolved)
                 step += 1
 
         def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
             start = torch_generator(training.seed, "vision start", step, device=resolved)
             vision.prepare(step, lambda: draw(step), start)
             noise = torch_generator(training.seed, "vision noise", step, device=resolved)
-            return vision.loss(feed.batch(step).to(resolved), noise)
+            return vision.loss(sampler.batch(step).to(resolved), noise)
 
         trainer.train(loss_at)
         vision.eval()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from wmrl.core.device import resolve_device
 from wmrl.core.seeding import torch_generator
-from wmrl.data.frame_sampler import FrameFeed
+from wmrl.data.frame_sampler import FrameSampler
 from wmrl.data.split import DataSplit, split_episodes
 from wmrl.data.store import RolloutStore
 from wmrl.storage.artifact import load_artifact, load_weights
@@ -107,10 +107,10 @@ def _train(
     *,
     afresh: bool,
 ) -> None:
-    feed = FrameFeed(split.train, batch_size=training.batch_size, seed=training.seed)
+    sampler = FrameSampler(split.train, batch_size=training.batch_size, seed=training.seed)
 
     def frames_of(step: int) -> Tensor:
-        return torch.from_numpy(feed.batch(step)).to(vision.device, non_blocking=True)
+        return torch.from_numpy(sampler.batch(step)).to(vision.device, non_blocking=True)
 
     def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         frames = frames_of(step)
@@ -126,7 +126,7 @@ def _train(
     try:
         trainer.train(loss_at)
     finally:
-        feed.close()
+        sampler.close()
 
 
 def _finish(vision: Vision, path: Path, split: DataSplit, provenance: Mapping[str, Any]) -> Vision:

@@ -21,24 +21,24 @@ class VAEConfig:
     """Sizes and loss of a :class:`VAE`.
 
     Attributes:
-        width: channels of the first convolution; the others have 2, 4 and 8 times as many. The
+        base_channels: channels of the first convolution; the others have 2, 4 and 8 times as many. The
             paper's 32 makes 4,348,547 parameters with 32 latents; 16 is a quarter of that.
-        latent_size: Z.
+        latent_dim: Z.
         kl_floor: nats a dimension that the divergence may cost for free.
         frame_size: height and width of the frames; the paper's layers fit 64×64 only.
         log_variance_bias: where log σ² of the posterior starts. At 0 the latents are mere noise
             at first, and some never recover; −2 lets the decoder hear them from the start.
     """
 
-    width: int = 16
-    latent_size: int = 32
+    base_channels: int = 16
+    latent_dim: int = 32
     kl_floor: float = 0.5
     frame_size: tuple[int, int] = (64, 64)
     log_variance_bias: float = -2.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frame_size", tuple(self.frame_size))  # a list in JSON
-        for name in ("width", "latent_size"):
+        for name in ("base_channels", "latent_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if self.kl_floor < 0:
@@ -67,7 +67,7 @@ class VAE(Vision):
     def __init__(self, config: VAEConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        width, latent_size = config.width, config.latent_size
+        width, latent_dim = config.base_channels, config.latent_dim
         with seeded_weights(generator):
             self.encoder = nn.Sequential(
                 *(nn.Conv2d(3, width, 4, 2), nn.ReLU(inplace=True)),  # (B, w, 31, 31)
@@ -76,8 +76,8 @@ class VAE(Vision):
                 *(nn.Conv2d(4 * width, 8 * width, 4, 2), nn.ReLU(inplace=True)),  # (B, 8w, 2, 2)
                 nn.Flatten(),
             )
-            self.posterior_head = nn.Linear(32 * width, 2 * latent_size)  # (B, mean and log σ²)
-            self.decoder_head = nn.Linear(latent_size, 32 * width)
+            self.posterior_head = nn.Linear(32 * width, 2 * latent_dim)  # (B, mean and log σ²)
+            self.decoder_head = nn.Linear(latent_dim, 32 * width)
             self.decoder = nn.Sequential(
                 nn.Unflatten(1, (32 * width, 1, 1)),
                 *(nn.ConvTranspose2d(32 * width, 4 * width, 5, 2), nn.ReLU(inplace=True)),  # 5×5
@@ -86,7 +86,7 @@ class VAE(Vision):
                 *(nn.ConvTranspose2d(width, 3, 6, 2), nn.Sigmoid()),  # (B, 3, 64, 64)
             )
         with torch.no_grad():
-            self.posterior_head.bias[latent_size:] += config.log_variance_bias
+            self.posterior_head.bias[latent_dim:] += config.log_variance_bias
         # Frames come with the channels last; convolutions that match are far faster on CPUs.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -98,12 +98,12 @@ class VAE(Vision):
     @property
     def latent_space(self) -> spaces.Space[Any]:
         """``Box(Z,) float32``, unbounded."""
-        return spaces.Box(-np.inf, np.inf, (self.latent_size,), np.float32)
+        return spaces.Box(-np.inf, np.inf, (self.latent_dim,), np.float32)
 
     @property
-    def latent_size(self) -> int:
+    def latent_dim(self) -> int:
         """Z."""
-        return self.config.latent_size
+        return self.config.latent_dim
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames ``(B, 64, 64, 3) uint8`` to posterior means ``(B, Z) float32``."""
@@ -120,9 +120,9 @@ class VAE(Vision):
         Raises:
             ValueError: latents are not ``(B, Z)``.
         """
-        if latents.ndim != 2 or latents.shape[1] != self.latent_size:
+        if latents.ndim != 2 or latents.shape[1] != self.latent_dim:
             raise ValueError(
-                f"latents: expected shape (B, {self.latent_size}), got {tuple(latents.shape)}"
+                f"latents: expected shape (B, {self.latent_dim}), got {tuple(latents.shape)}"
             )
         pixels = self._decode(latents).permute(0, 2, 3, 1)
         return pixels.mul(255.0).round_().to(torch.uint8).contiguous()

@@ -1,4 +1,4 @@
-"""VQ-VAE: an eye that sees in symbols."""
+"""VQ-VAE: an eye that sees with discrete latents."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,42 +11,44 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from wmrl.core.seeding import seeded_weights
-from wmrl.nn.vq_autoencoder import QuantisedAutoencoder, QuantiserConfig, make_quantiser
+from wmrl.nn.vq_autoencoder import QuantizedAutoencoder, QuantizerConfig, make_quantizer
 from wmrl.vision.base import Vision
 
 
 @dataclass(frozen=True, kw_only=True)
-class VQVAEConfig(QuantiserConfig):
-    """Sizes of a :class:`VQVAE`, and what any :class:`QuantiserConfig` has.
+class VQVAEConfig(QuantizerConfig):
+    """Sizes of a :class:`VQVAE`, and what any :class:`QuantizerConfig` has.
 
     Attributes:
-        frame_size: height and width of the frames, multiples of 2 to the ``downsamplings``.
+        frame_size: height and width of the frames, multiples of 2 to the ``num_downsamplings``.
         channels: of a frame; 3 for environments.
-        width: channels after the first halving; they double with each other one.
-        residual_width: channels inside a residual block.
-        residual_blocks: of encoder and decoder each.
+        base_channels: channels after the first halving; they double with each other one.
+        residual_channels: channels inside a residual block.
+        num_residual_blocks: of encoder and decoder each.
         rezero: scale each block by a number that starts at 0 (Bachlechner et al. 2020,
             https://arxiv.org/abs/2003.04887).
-        downsamplings: how often height and width are halved.
+        num_downsamplings: how often height and width are halved.
     """
 
     frame_size: tuple[int, int] = (64, 64)
     channels: int = 3
-    width: int = 16
-    residual_width: int = 32
-    residual_blocks: int = 2
+    base_channels: int = 16
+    residual_channels: int = 32
+    num_residual_blocks: int = 2
     rezero: bool = False
-    downsamplings: int = 4
+    num_downsamplings: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "frame_size", tuple(self.frame_size))
-        for name in ("channels", "width", "residual_width", "downsamplings"):
+        for name in ("channels", "base_channels", "residual_channels", "num_downsamplings"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.residual_blocks < 0:
-            raise ValueError(f"residual_blocks: expected at least 0, got {self.residual_blocks}")
-        step = 2**self.downsamplings
+        if self.num_residual_blocks < 0:
+            raise ValueError(
+                f"num_residual_blocks: expected at least 0, got {self.num_residual_blocks}"
+            )
+        step = 2**self.num_downsamplings
         if len(self.frame_size) != 2 or any(size < 1 or size % step for size in self.frame_size):
             raise ValueError(
                 f"frame_size: expected two multiples of {step} (2 to the downsamplings), got "
@@ -56,20 +58,20 @@ class VQVAEConfig(QuantiserConfig):
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of a frame's codes."""
-        step = 2**self.downsamplings
+        step = 2**self.num_downsamplings
         return self.frame_size[0] // step, self.frame_size[1] // step
 
 
-class VQVAE(QuantisedAutoencoder, Vision):
+class VQVAE(QuantizedAutoencoder, Vision):
     """A convolutional VQ-VAE (van den Oord et al. 2017, https://arxiv.org/abs/1711.00937).
 
     The encoder halves height and width some times, the residual blocks follow, and each place of
     what is left becomes the nearest of K codes. The latent of a frame is the codes' vectors in
     raster order, ``Z = rows · columns · D`` numbers: so it fits wherever a VAE's latent does, and
-    :meth:`codes_of` tells the symbols that it stands for.
+    :meth:`codes_of` tells the discrete latents that it stands for.
 
     Args:
-        config: sizes, quantiser and loss.
+        config: sizes, quantizer and loss.
         generator: source of the initial weights; a fixed seed's if None.
     """
 
@@ -79,11 +81,11 @@ class VQVAE(QuantisedAutoencoder, Vision):
     def __init__(self, config: VQVAEConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        widths = [config.width * 2**level for level in range(config.downsamplings)]
+        widths = [config.base_channels * 2**level for level in range(config.num_downsamplings)]
         bottom, outer = widths[-1], [config.channels, *widths]
         with seeded_weights(generator):
-            self.quantiser = make_quantiser(config, generator=generator)
-            size = self.quantiser.size
+            self.quantizer = make_quantizer(config, generator=generator)
+            size = self.quantizer.code_dim
             encoder: list[nn.Module] = []
             for into, out in pairwise(outer):
                 encoder += [nn.Conv2d(into, out, 4, 2, 1), nn.ReLU(inplace=True)]
@@ -104,7 +106,7 @@ class VQVAE(QuantisedAutoencoder, Vision):
         return (*self.config.frame_size, self.config.channels)
 
     @property
-    def tokens(self) -> int:
+    def num_tokens(self) -> int:
         """T, the number of codes of a frame."""
         rows, columns = self.config.grid
         return rows * columns
@@ -112,26 +114,26 @@ class VQVAE(QuantisedAutoencoder, Vision):
     @property
     def latent_space(self) -> spaces.Space[Any]:
         """``Box(Z,) float32``, unbounded."""
-        return spaces.Box(-np.inf, np.inf, (self.latent_size,), np.float32)
+        return spaces.Box(-np.inf, np.inf, (self.latent_dim,), np.float32)
 
     @property
     def code_space(self) -> spaces.MultiDiscrete:
         """``MultiDiscrete`` of T codes."""
-        return spaces.MultiDiscrete([self.code_count] * self.tokens)
+        return spaces.MultiDiscrete([self.codebook_size] * self.num_tokens)
 
     def encode(self, frames: Tensor) -> Tensor:
         """Frames ``(B, H, W, C) uint8`` to the vectors of their codes, ``(B, Z) float32``."""
-        return self.quantiser.lookup(self.codes(frames)).flatten(1)
+        return self.quantizer.lookup(self.codes(frames)).flatten(1)
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """The latents of frames, and zeros: a quantised latent has no spread."""
+        """The latents of frames, and zeros: a quantized latent has no spread."""
         latents = self.encode(frames)
         return latents, torch.zeros_like(latents)
 
     def codes(self, frames: Tensor) -> Tensor:
         """Frames ``(B, H, W, C) uint8`` to codes ``(B, T) int64`` in raster order."""
         vectors = self._encode(self._pixels(frames))
-        return self.quantiser.encode(vectors).view(len(frames), self.tokens)
+        return self.quantizer.encode(vectors).view(len(frames), self.num_tokens)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents ``(B, Z) float32`` to frames ``(B, H, W, C) uint8``.
@@ -151,7 +153,7 @@ class VQVAE(QuantisedAutoencoder, Vision):
             ValueError: latents are not ``(B, Z)``.
         """
         self._check_latents(latents)
-        pixels = self._decode(latents.reshape(-1, self.quantiser.size), len(latents))
+        pixels = self._decode(latents.reshape(-1, self.quantizer.code_dim), len(latents))
         return pixels.permute(0, 2, 3, 1)
 
     def loss(self, frames: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -178,21 +180,21 @@ class VQVAE(QuantisedAutoencoder, Vision):
         """How the codebook is used.
 
         Returns:
-            ``perplexity`` and ``utilisation`` of the codes; ``codebook_rank`` and ``encoder_rank``,
+            ``perplexity`` and ``utilization`` of the codes; ``codebook_rank`` and ``encoder_rank``,
             the effective ranks of the K codes and of the encoder's vectors; ``commitment``, the
             squared distance of a frame's vectors to their codes.
         """
         return self._figures_of(map(self.vectors, batches))
 
     def vectors(self, frames: Tensor) -> Tensor:
-        """What the encoder makes of frames before it is quantised, ``(B · T, D) float32``."""
+        """What the encoder makes of frames before it is quantized, ``(B · T, D) float32``."""
         return self._encode(self._pixels(frames))
 
     def _blocks(self, width: int) -> list[nn.Module]:
         config = self.config
         return [
-            _Residual(width, config.residual_width, rezero=config.rezero)
-            for _ in range(config.residual_blocks)
+            _Residual(width, config.residual_channels, rezero=config.rezero)
+            for _ in range(config.num_residual_blocks)
         ]
 
     def _pixels(self, frames: Tensor) -> Tensor:
@@ -200,12 +202,14 @@ class VQVAE(QuantisedAutoencoder, Vision):
         return frames.permute(0, 3, 1, 2).to(torch.float32).mul_(1.0 / 255.0)
 
     def _encode(self, pixels: Tensor) -> Tensor:
-        """Vectors ``(B · T, D)`` in raster order, of pixels in [0, 1], which are centred first."""
+        """Vectors ``(B · T, D)`` in raster order, of pixels in [0, 1], which are centered first."""
         vectors: Tensor = self.encoder(pixels - 0.5)
-        return vectors.permute(0, 2, 3, 1).reshape(-1, self.quantiser.size)
+        return vectors.permute(0, 2, 3, 1).reshape(-1, self.quantizer.code_dim)
 
     def _decode(self, vectors: Tensor, count: int) -> Tensor:
-        picture = vectors.view(count, *self.config.grid, self.quantiser.size).permute(0, 3, 1, 2)
+        picture = vectors.view(count, *self.config.grid, self.quantizer.code_dim).permute(
+            0, 3, 1, 2
+        )
         pixels: Tensor = self.decoder(picture) + 0.5
         return pixels
 

@@ -17,25 +17,23 @@ class BinaryVAEConfig:
     """Sizes of a :class:`BinaryVAE`.
 
     Attributes:
-        size: X, bits of a vector.
-        latent_size: Z.
-        hidden_sizes: widths of the encoder's layers; the decoder's are theirs in reverse, but for
+        input_dim: X, bits of a vector.
+        latent_dim: Z.
+        hidden_dims: widths of the encoder's layers; the decoder's are theirs in reverse, but for
             the last, which only the encoder has.
     """
 
-    size: int = 100
-    latent_size: int = 2
-    hidden_sizes: tuple[int, ...] = (64, 32, 16)
+    input_dim: int = 100
+    latent_dim: int = 2
+    hidden_dims: tuple[int, ...] = (64, 32, 16)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
-        for name in ("size", "latent_size"):
+        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
+        for name in ("input_dim", "latent_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise ValueError(
-                f"hidden_sizes: expected widths of at least 1, got {self.hidden_sizes}"
-            )
+        if not self.hidden_dims or min(self.hidden_dims) < 1:
+            raise ValueError(f"hidden_dims: expected widths of at least 1, got {self.hidden_dims}")
 
 
 class Posterior(NamedTuple):
@@ -55,9 +53,9 @@ class Posterior(NamedTuple):
 
     def log_density(self, latents: Tensor) -> Tensor:
         """The logarithm of q(z|x) at latents ``(..., B, Z)``: ``(..., B)``."""
-        centred = (latents - self.mean).unsqueeze(-1)
-        factor = self.factor.expand(*centred.shape[:-2], *self.factor.shape[-2:])
-        whitened: Tensor = torch.linalg.solve_triangular(factor, centred, upper=False).squeeze(-1)
+        centered = (latents - self.mean).unsqueeze(-1)
+        factor = self.factor.expand(*centered.shape[:-2], *self.factor.shape[-2:])
+        whitened: Tensor = torch.linalg.solve_triangular(factor, centered, upper=False).squeeze(-1)
         size = latents.shape[-1]
         return -0.5 * (whitened.square().sum(-1) + size * _LOG_2PI) - self._log_scale()
 
@@ -86,19 +84,19 @@ class BinaryVAE(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        z, hidden = config.latent_size, config.hidden_sizes
+        z, hidden = config.latent_dim, config.hidden_dims
         with seeded_weights(generator):
-            self.encoder = _layers((config.size, *hidden))
+            self.encoder = _layers((config.input_dim, *hidden))
             # Mean, log-variances, and what is below the diagonal.
             self.posterior_head = nn.Linear(hidden[-1], 2 * z + z * (z - 1) // 2)
             inner = hidden[-2::-1] or hidden
             self.decoder = _layers((z, *inner))
-            self.likelihood_head = nn.Linear(inner[-1], config.size)
+            self.likelihood_head = nn.Linear(inner[-1], config.input_dim)
 
     def posterior(self, vectors: Tensor) -> Posterior:
         """q(z|x) of binary vectors ``(B, X) float32``."""
         self._check(vectors)
-        z = self.config.latent_size
+        z = self.config.latent_dim
         out = self.posterior_head(self.encoder(vectors))
         mean, log_variance, below = out.split([z, z, out.shape[1] - 2 * z], 1)
         factor = torch.diag_embed(torch.exp(0.5 * log_variance))
@@ -129,7 +127,7 @@ class BinaryVAE(nn.Module):
         posterior = self.posterior(vectors)
         shape = (draws, *posterior.mean.shape)
         latents = posterior.draw(torch.randn(shape, generator=generator, device=vectors.device))
-        size = self.config.latent_size
+        size = self.config.latent_dim
         prior = -0.5 * (latents.square().sum(-1) + size * _LOG_2PI)
         weights = self._log_likelihood(vectors, latents) + prior - posterior.log_density(latents)
         return torch.logsumexp(weights, 0) - math.log(draws)
@@ -140,9 +138,9 @@ class BinaryVAE(nn.Module):
         return -F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(-1)
 
     def _check(self, vectors: Tensor) -> None:
-        if vectors.ndim != 2 or vectors.shape[1] != self.config.size:
+        if vectors.ndim != 2 or vectors.shape[1] != self.config.input_dim:
             raise ValueError(
-                f"vectors: expected shape (B, {self.config.size}), got {tuple(vectors.shape)}"
+                f"vectors: expected shape (B, {self.config.input_dim}), got {tuple(vectors.shape)}"
             )
 
 
@@ -212,7 +210,7 @@ def train_binary_vae(
     if vectors.ndim != 2 or len(vectors) == 0:
         raise ValueError(f"vectors: expected shape (N, X), N > 0, got {tuple(vectors.shape)}")
     training = training or BinaryTrainingConfig()
-    config = config or BinaryVAEConfig(size=vectors.shape[1])
+    config = config or BinaryVAEConfig(input_dim=vectors.shape[1])
     device = vectors.device
     vae = BinaryVAE(config, generator=torch_generator(seed, "binary vae", "weights")).to(device)
     optimizer = torch.optim.Adam(vae.parameters(), training.learning_rate)

@@ -71,7 +71,7 @@ def main(args: Args) -> None:
         for name in names:
             variant = VARIANTS[name]
             model, figures = learn_codebook(variant, poses, args.work / f"{name}-{seed}", seed=seed)
-            sizes = {"codes": model.code_count, "code_size": model.quantiser.size}
+            sizes = {"codes": model.codebook_size, "code_dim": model.quantizer.code_dim}
             rows.append({"variant": name, "seed": seed, **sizes, **figures})
             print(json.dumps(rows[-1]))
             if seed == args.seeds[0]:
@@ -96,7 +96,7 @@ def _caption(row: dict[str, Any]) -> str:
     found = row["raw"]
     if found is None:
         return "one code is used"
-    return f"rank {found['rank']:.2f} of {row['code_size']}, |cos| {found['mean_cosine']:.2f}"
+    return f"rank {found['rank']:.2f} of {row['code_dim']}, |cos| {found['mean_cosine']:.2f}"
 
 
 def write_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -117,7 +117,7 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
         own = [row for row in rows if row["variant"].startswith(group)]
         if not own:
             continue
-        size = own[0]["code_size"]
+        size = own[0]["code_dim"]
         lines += [
             "",
             f"## {heading}: {own[0]['codes']} codes of {size} numbers",
@@ -126,14 +126,14 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
             "",
         ]
         titles = [title for title, _ in COLUMNS.values()]
-        centred = [f"{title}, centred" for title in titles[2:]]
-        heads = ["codebook", *titles, *centred]
+        centered = [f"{title}, centered" for title in titles[2:]]
+        heads = ["codebook", *titles, *centered]
         heads = [head.replace("|", "\\|") for head in heads]  # else it would end a cell
         lines += [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
         for name in dict.fromkeys(row["variant"] for row in own):
             found = [row for row in own if row["variant"] == name]
             cells = [_cell(found, key) for key in COLUMNS]
-            cells += [_cell(found, key, "centred") for key in list(COLUMNS)[2:]]
+            cells += [_cell(found, key, "centered") for key in list(COLUMNS)[2:]]
             lines.append(f"| {' | '.join([VARIANTS[name].title, *cells])} |")
     return "\n".join([*lines, ""])
 

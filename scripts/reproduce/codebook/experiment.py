@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from wmrl.agents.quality_diversity.archive import ArchiveConfig
-from wmrl.agents.quality_diversity.presets import EliteTask
+from wmrl.agents.quality_diversity.presets import SearchPreset
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.core.seeding import numpy_generator
 from wmrl.encodings.trainer import EncodingTrainingConfig
@@ -22,10 +22,10 @@ from wmrl.nn.codebook_metrics import alignment, code_counts, effective_rank
 from wmrl.scripts.reproduce.dde.experiment import run_search
 from wmrl.scripts.reproduce.reuse.encodings import TRAINING, learn_encoding, reuse_config
 
-TASK = EliteTask(
+TASK = SearchPreset(
     problem=ArmProblem(
-        arm=Arm(joints=20),
-        archive=ArchiveConfig(shape="grid", dims=(45, 45), worst=-np.pi / 2),
+        arm=Arm(num_joints=20),
+        archive=ArchiveConfig(shape="grid", dims=(45, 45), qd_score_offset=-np.pi / 2),
     ),
     evaluations=30_000,
 )
@@ -33,12 +33,12 @@ TASK = EliteTask(
 puts poses in the same order."""
 
 EARLIER = VectorVQVAEConfig(
-    size=20,
-    tokens=3,
-    codes=32,
-    code_size=3,
-    quantiser="gradient",
-    hidden_sizes=(512,) * 6,
+    input_dim=20,
+    num_tokens=3,
+    codebook_size=32,
+    code_dim=3,
+    quantizer="gradient",
+    hidden_dims=(512,) * 6,
     rezero=True,
     warmup_steps=0,
 )
@@ -81,7 +81,7 @@ def _earlier(title: str, *, data: Data = "elites", **changes: Any) -> CodebookVa
 
 
 def _ours(title: str, *, data: Data = "elites", **changes: Any) -> CodebookVariant:
-    config = reuse_config("vqvae", EARLIER.size)
+    config = reuse_config("vqvae", EARLIER.input_dim)
     assert isinstance(config, VectorVQVAEConfig)
     config = replace(config, **changes)
     return CodebookVariant(title=title, config=config, training=TRAINING, data=data)
@@ -91,14 +91,14 @@ VARIANTS: dict[str, CodebookVariant] = {
     "earlier": _earlier("as earlier"),
     "earlier-dense": _earlier("without ReZero", rezero=False),
     "earlier-warmup": _earlier("with a warm-up", warmup_steps=2000),
-    "earlier-ema": _earlier("codes as moving averages, from k-means", quantiser="ema"),
+    "earlier-ema": _earlier("codes as moving averages, from k-means", quantizer="ema"),
     "earlier-fsq": _earlier(
-        "finite scalar quantisation, 4 · 3 · 3 codes", quantiser="fsq", levels=(4, 3, 3)
+        "finite scalar quantization, 4 · 3 · 3 codes", quantizer="fsq", levels=(4, 3, 3)
     ),
     "earlier-random": _earlier("from random arms", data="random"),
     "ours": _ours("ours"),
     "ours-cold": _ours("without the warm-up", warmup_steps=0),
-    "ours-gradient": _ours("without it, codes by gradients", warmup_steps=0, quantiser="gradient"),
+    "ours-gradient": _ours("without it, codes by gradients", warmup_steps=0, quantizer="gradient"),
     "ours-random": _ours("from random arms", data="random"),
 }
 """The earlier experiment's codebook and this project's, each with a few things changed."""
@@ -134,7 +134,7 @@ def learn_codebook(
 
     Returns:
         The VQ-VAE; and what :func:`~wmrl.scripts.reproduce.reuse.encodings.judge_encoding` says of poses held
-        out, with ``raw`` and ``centred``: see :func:`spread`.
+        out, with ``raw`` and ``centered``: see :func:`spread`.
     """
     vectors = poses[variant.data]
     encoding, figures = learn_encoding(
@@ -146,7 +146,7 @@ def learn_codebook(
         **figures,
         "used": len(codes),
         "raw": spread(codes),
-        "centred": spread(codes - codes.mean(0)),
+        "centered": spread(codes - codes.mean(0)),
     }
 
 
@@ -156,8 +156,8 @@ def used_codes(encoding: VectorVQVAE, vectors: np.ndarray) -> torch.Tensor:
 
     Codes that nothing is near stay where they were put at the start, and say nothing.
     """
-    counts = code_counts(encoding.codes(torch.from_numpy(vectors)), encoding.code_count)
-    return encoding.quantiser.codebook()[counts > 0]
+    counts = code_counts(encoding.codes(torch.from_numpy(vectors)), encoding.codebook_size)
+    return encoding.quantizer.codebook()[counts > 0]
 
 
 def spread(codes: torch.Tensor) -> dict[str, float] | None:

@@ -4,7 +4,7 @@ Three arms: 20 and 200 joints (−std of the angles, a disc of 1950 cells) and 1
 (100 (1 − variance), a grid of 100 × 100). Each search begins with random arms, has the same
 archive and the same budget. Killed at any moment, the same command goes on. The folder ends up
 with table.md, a report for each arm and method (so that several calls may share the work), and for
-the first seed a map of each search and a film of DDE's.
+the first seed a map of each search and a video of DDE's.
 """
 
 import json
@@ -19,7 +19,7 @@ from wmrl.scripts.tables import check_counts, check_names, check_seeds, mean_and
 
 if TYPE_CHECKING:
     from wmrl.agents.quality_diversity.archive import Elites
-    from wmrl.agents.quality_diversity.presets import EliteTask
+    from wmrl.agents.quality_diversity.presets import SearchPreset
 
 COLUMNS = {
     "coverage": ("coverage", ".1%"),
@@ -38,7 +38,7 @@ class Args:
     """Options of ``wmrl reproduce dde``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/dde")
-    """Where tables, maps and films go."""
+    """Where tables, maps and videos go."""
     work: Path = Path("runs/reproduce-dde")
     """Where the searches are made; what is there is not made again."""
     tasks: tuple[str, ...] = ("20-joints", "200-joints", "1000-joints")
@@ -59,7 +59,7 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Makes the searches that are not made yet, and writes tables, maps and films."""
+    """Makes the searches that are not made yet, and writes tables, maps and videos."""
     from wmrl.scripts.reproduce.dde.experiment import METHODS, TASKS
     from wmrl.storage.artifact import package_versions
     from wmrl.storage.files import write_report, write_text
@@ -153,18 +153,18 @@ def _race(args: Args, method: str) -> list[dict[str, Any]]:
 
 
 def _draw(
-    task: "EliteTask", method: str, elites: "Elites", path: Path, out: Path, name: str
+    task: "SearchPreset", method: str, elites: "Elites", path: Path, out: Path, name: str
 ) -> None:
-    """The map of a search, and the film of DDE's."""
+    """The map of a search, and the video of DDE's."""
     import numpy as np
 
-    from wmrl.agents.quality_diversity.heatmap import film_map, write_map
+    from wmrl.agents.quality_diversity.heatmap import write_map_video, write_map
     from wmrl.scripts.reproduce.dde.experiment import METHODS, SNAPSHOTS
 
     archive, title = task.problem.archive, f"{name}, {METHODS[method]}"  # type: ignore[index]
     write_map(out / f"{name}-{method}.png", archive, elites, title=title)
     if method == "dde":
-        film_map(out / f"{name}-{method}.mp4", archive, np.load(path / SNAPSHOTS))
+        write_map_video(out / f"{name}-{method}.mp4", archive, np.load(path / SNAPSHOTS))
 
 
 def write_table(rows: Sequence[dict[str, Any]], races: Sequence[dict[str, Any]]) -> str:
@@ -179,7 +179,7 @@ def write_table(rows: Sequence[dict[str, Any]], races: Sequence[dict[str, Any]])
         "same archive; mean ± standard deviation over seeds, where there are several. Budgets",
         "are up to a batch; what DDE begins with, 100 to 300 arms, comes on top of its own.",
         "Stds are in radians, on the cells that the oracle, which knows the arm's gradients,",
-        "reaches the centre of; an elite is anywhere in its cell, so that a gap may be",
+        "reaches the center of; an elite is anywhere in its cell, so that a gap may be",
         "negative. Seconds are wall time on one core, which may have had other work. Made by",
         "`wmrl reproduce dde`; every run is in the JSON files of this folder.",
     ]

@@ -9,20 +9,20 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites, load_elites
-from wmrl.agents.quality_diversity.bandit import BelowWorstWarning
+from wmrl.agents.quality_diversity.bandit import BelowOffsetWarning
 from wmrl.agents.quality_diversity.baselines import RibsMethod, search_with_ribs
 from wmrl.agents.quality_diversity.dde import DDE, DDEConfig
 from wmrl.agents.quality_diversity.emitters import Mutation
 from wmrl.agents.quality_diversity.presets import (
-    EliteTask,
+    SearchPreset,
     EncodingKind,
     encoding_config,
-    usual_fill,
+    default_initial_coverage,
 )
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.oracle import solve_targets
-from wmrl.scripts.reproduce.cached_result import KeptReport
+from wmrl.scripts.reproduce.cached_result import CachedResult
 from wmrl.training.metrics import read_metrics
 
 Method = Literal[
@@ -48,7 +48,7 @@ METHODS: dict[Method, str] = {
     "dde": "DDE: VAE",
     "dde-fine": "DDE: VAE, and a finer mutation",
     "dde-vqvae": "DDE: VQ-VAE",
-    "dde-fsq": "DDE: finite scalar quantisation",
+    "dde-fsq": "DDE: finite scalar quantization",
 }
 """Searches and their titles; the first four are those of ``ribs``. DDE without an encoding is its
 mutations and its bandit, and so tells what the encoding is worth. The finer mutation is one more
@@ -63,19 +63,21 @@ _ENCODINGS: dict[Method, EncodingKind] = {"dde-vqvae": "vqvae", "dde-fsq": "fsq"
 SNAPSHOTS = "snapshots.npy"
 """File with the map of DDE's search over time, ``(S, cells)``."""
 
-_DISC = ArchiveConfig(worst=-np.pi / 2)
+_DISC = ArchiveConfig(qd_score_offset=-np.pi / 2)
 
 TASKS = {
-    "20-joints": EliteTask(problem=ArmProblem(arm=Arm(joints=20), archive=_DISC), latent_size=10),
-    "200-joints": EliteTask(problem=ArmProblem(arm=Arm(joints=200), archive=_DISC)),
-    "1000-joints": EliteTask(
+    "20-joints": SearchPreset(
+        problem=ArmProblem(arm=Arm(num_joints=20), archive=_DISC), latent_dim=10
+    ),
+    "200-joints": SearchPreset(problem=ArmProblem(arm=Arm(num_joints=200), archive=_DISC)),
+    "1000-joints": SearchPreset(
         problem=ArmProblem(
-            arm=Arm(joints=1000),
+            arm=Arm(num_joints=1000),
             objective="variance",
-            archive=ArchiveConfig(shape="grid", dims=(100, 100), worst=0.0),
+            archive=ArchiveConfig(shape="grid", dims=(100, 100), qd_score_offset=0.0),
         ),
         evaluations=360_000,
-        fill=usual_fill(1000),
+        initial_coverage=default_initial_coverage(1000),
     ),
 }
 """Those of Data-Driven Encodings (https://arxiv.org/abs/2003.04389), and the long arm of Fontaine
@@ -84,7 +86,7 @@ arms are below it."""
 
 
 def run_search(
-    task: EliteTask,
+    task: SearchPreset,
     method: Method,
     path: Path,
     *,
@@ -106,30 +108,30 @@ def run_search(
 
     Returns:
         ``rows`` over the evaluations, ``seconds`` and, of those, ``training_seconds``, and what was
-        ``asked``; and the elites.
+        ``key``; and the elites.
 
     Raises:
         ValueError: the folder holds a search of other settings.
     """
     kept = path / "elites"
     config = None if method in _RIBS else _dde_config(task, method, evaluations)
-    asked = {
+    key = {
         "problem": task.problem.describe(),
         "method": method,
         "config": None if config is None else asdict(config),
         "evaluations": evaluations,
-        "fill": task.fill,
+        "fill": task.initial_coverage,
         "seed": seed,
     }
-    report = KeptReport(path / "result.json", asked, what="search")
-    if report.found is not None:
-        return report.found, load_elites(kept)[0]
+    cached = CachedResult(path / "result.json", key, what="search")
+    if cached.value is not None:
+        return cached.value, load_elites(kept)[0]
     if config is None:
         found = search_with_ribs(
             task.problem,
             method,  # type: ignore[arg-type]
             evaluations=evaluations,
-            fill=task.fill,
+            initial_coverage=task.initial_coverage,
             seed=seed,
             until=until,
             progress=progress,
@@ -141,7 +143,7 @@ def run_search(
             warnings.catch_warnings(),
         ):
             # Tasks count from where the papers do, see TASKS.
-            warnings.simplefilter("ignore", BelowWorstWarning)
+            warnings.simplefilter("ignore", BelowOffsetWarning)
             search.learn(
                 progress=progress, until=None if until is None else lambda row: until(_short(row))
             )
@@ -151,17 +153,17 @@ def run_search(
         rows = [_short(row) for row in read_metrics(path / "run" / "metrics.csv")]
     elites.save(kept, task.problem.archive)
     times = {"seconds": seconds, "training_seconds": training}
-    return report.keep({"rows": rows, **times}), elites
+    return cached.store({"rows": rows, **times}), elites
 
 
-def _dde_config(task: EliteTask, method: Method, evaluations: int) -> DDEConfig:
+def _dde_config(task: SearchPreset, method: Method, evaluations: int) -> DDEConfig:
     make = DDEConfig.as_published if method == "dde-published" else DDEConfig
     options: dict[str, Any] = {"encoding": encoding_config(_ENCODINGS.get(method, "vae"), task)}
     if method == "dde-none":
         options = {"encoding": None, "crossovers": (0.0,)}
     if method == "dde-fine":
         options["mutations"] = (*DDEConfig().mutations, _FINE)
-    return make(generations=evaluations // 100, fill=task.fill, **options)
+    return make(generations=evaluations // 100, initial_coverage=task.initial_coverage, **options)
 
 
 def is_reached(row: Mapping[str, float]) -> bool:
@@ -174,8 +176,8 @@ def evaluations_until(rows: Sequence[Mapping[str, float]]) -> float | None:
     return next((row["evaluations"] for row in rows if is_reached(row)), None)
 
 
-def least_stds(task: EliteTask, path: Path) -> np.ndarray:
-    """What the oracle reaches each cell's centre with: ``(cells,)``, NaN where it can not.
+def least_stds(task: SearchPreset, path: Path) -> np.ndarray:
+    """What the oracle reaches each cell's center with: ``(cells,)``, NaN where it can not.
 
     Args:
         task: whose cells.
@@ -185,13 +187,13 @@ def least_stds(task: EliteTask, path: Path) -> np.ndarray:
         ValueError: the folder holds that of another problem.
     """
     problem = task.problem
-    report = KeptReport(path / "oracle.json", problem.describe(), what="oracle")
-    if report.found is not None:
-        return np.array(report.found["stds"], float)  # where there is none, JSON has null
-    points = (2.0 * problem.archive.centres() - 1.0) * problem.arm.reach
+    cached = CachedResult(path / "oracle.json", problem.describe(), what="oracle")
+    if cached.value is not None:
+        return np.array(cached.value["stds"], float)  # where there is none, JSON has null
+    points = (2.0 * problem.archive.centers() - 1.0) * problem.arm.reach
     solved = solve_targets(points, problem.arm)
     stds = np.where(solved.solved, solved.std, np.nan)
-    report.keep({"stds": [None if np.isnan(std) else float(std) for std in stds]})
+    cached.store({"stds": [None if np.isnan(std) else float(std) for std in stds]})
     return stds
 
 

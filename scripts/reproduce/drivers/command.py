@@ -4,7 +4,7 @@ Linear controllers compete in the dream for cells of how much they steer and how
 pedals; the elites then drive the real game. A VQ-VAE learns from what they see, and is compared
 with one of the same size and budget that saw random driving: how well each reconstructs both kinds
 of frames, and what drivers score that learn in its dream. Killed at any moment, the same command
-goes on. The folder ends up with map.html (each cell leads to a film of its driver), maps as
+goes on. The folder ends up with map.html (each cell leads to a video of its driver), maps as
 pictures, table.md and results.json.
 """
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from wmrl.agents.controller import ControllerAgent
     from wmrl.data.store import RolloutStore
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
     from wmrl.scripts.reproduce.drivers.experiment import EliteDrivers
-    from wmrl.scripts.reproduce.drivers.vision_trial import EyeTrialConfig
+    from wmrl.scripts.reproduce.drivers.vision_trial import VisionTrialConfig
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Args:
     """Options of ``wmrl reproduce drivers``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/drivers")
-    """Where the map, the films and the table go."""
+    """Where the map, the videos and the table go."""
     work: Path = Path("runs/reproduce-drivers")
     """Where everything is made; what is there is not made again."""
     vision: str = "car-racing-vae"
@@ -50,7 +50,7 @@ class Args:
     """Generations of CMA-ES for that, 64 drivers each."""
     generations: int = 200
     """Generations of MAP-Elites, 100 drivers each."""
-    rollouts: int = 16
+    num_rollouts: int = 16
     """Dreams for each driver."""
     confirm: int = 4
     """Real episodes for each elite."""
@@ -58,14 +58,14 @@ class Args:
     """Real episodes of each elite that its frames are taken from."""
     least: float = 200.0
     """Mean return in the real game from which on an elite's frames are taken."""
-    films: int = 150
-    """Decisions of each elite's film; 0 for no films."""
+    videos: int = 150
+    """Decisions of each elite's video; 0 for no videos."""
     vision_steps: int = 2500
     """Gradient steps of each eye."""
     memory_steps: int = 3000
     """Gradient steps of each memory."""
     dream_steps: int = 1_000_000
-    """Dreamed decisions of each driver."""
+    """Dreamed agent steps of each driver."""
     score_episodes: int = 100
     """Episodes of each driver's score."""
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -81,7 +81,7 @@ class Args:
 HELD_OUT = 0.1
 """Share of the episodes that eyes are judged on."""
 
-EYES = {"elite": "elites' frames", "random": "random driving"}
+VISIONS = {"elite": "elites' frames", "random": "random driving"}
 """Eyes that are compared, by what they have seen."""
 
 
@@ -96,7 +96,7 @@ def main(args: Args) -> None:
     check_counts(
         evolution=args.evolution,
         generations=args.generations,
-        rollouts=args.rollouts,
+        num_rollouts=args.num_rollouts,
         confirm=args.confirm,
         episodes=args.episodes,
         vision_steps=args.vision_steps,
@@ -104,8 +104,8 @@ def main(args: Args) -> None:
         dream_steps=args.dream_steps,
         score_episodes=args.score_episodes,
     )
-    if args.films < 0:
-        raise ValueError(f"films: expected at least 0, got {args.films}")
+    if args.videos < 0:
+        raise ValueError(f"videos: expected at least 0, got {args.videos}")
     drivers = _find(args)
     args.out.mkdir(parents=True, exist_ok=True)
     _show(args, drivers)
@@ -130,56 +130,56 @@ def _find(args: Args) -> "EliteDrivers":
     from dataclasses import replace
 
     from wmrl.agents.controller import ControllerAgent
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
     from wmrl.scripts.reproduce.drivers.experiment import DriverSearchConfig, find_drivers
 
-    eye = Eye.open(args.task, args.vision, args.memory, device=args.device)
-    init = _evolve(args, eye) if args.init is None else ControllerAgent.load(args.init)
+    world_model = WorldModel.open(args.task, args.vision, args.memory, device=args.device)
+    init = _evolve(args, world_model) if args.init is None else ControllerAgent.load(args.init)
     config = DriverSearchConfig()
     return find_drivers(
         args.work / "elites",
-        eye=eye,
+        world_model=world_model,
         config=replace(
             config,
-            dream=replace(config.dream, rollouts=args.rollouts),
+            dream=replace(config.dream, num_rollouts=args.num_rollouts),
             search=replace(config.search, generations=args.generations),
-            real=replace(config.real, rollouts=args.confirm),
+            real=replace(config.real, num_rollouts=args.confirm),
         ),
         init=init,
         workers=args.workers,
     )
 
 
-def _evolve(args: Args, eye: "Eye") -> "ControllerAgent":
+def _evolve(args: Args, world_model: "WorldModel") -> "ControllerAgent":
     """A driver that CMA-ES makes in the dream."""
     from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
     from wmrl.agents.policy_search.fitness import DreamFitness, DreamFitnessConfig
 
     # Noise on the actions keeps it from exploiting what the dream gets wrong.
-    tried = DreamFitnessConfig(rollouts=16, decisions=50, dropout=True, action_noise=0.2)
-    config = CMAESConfig(generations=args.evolution, population=64)
-    with CMAES(DreamFitness(eye, tried), config, path=args.work / "evolution") as learner:
+    tried = DreamFitnessConfig(num_rollouts=16, agent_steps=50, dropout=True, action_noise=0.2)
+    config = CMAESConfig(generations=args.evolution, population_size=64)
+    with CMAES(DreamFitness(world_model, tried), config, path=args.work / "evolution") as learner:
         return learner.learn().agent
 
 
 def _show(args: Args, drivers: "EliteDrivers") -> None:
-    """Maps of the dream and of the game, and the page with a film in each cell."""
+    """Maps of the dream and of the game, and the page with a video in each cell."""
     import numpy as np
 
-    from wmrl.agents.quality_diversity.heatmap import film_map, write_map
+    from wmrl.agents.quality_diversity.heatmap import write_map_video, write_map
     from wmrl.scripts.reproduce.drivers.experiment import SNAPSHOTS
     from wmrl.scripts.reproduce.drivers.web_page import write_page
 
     archive, measures = drivers.problem.archive, drivers.problem.config.measures
     write_map(args.out / "dream.png", archive, drivers.dreamed, title="return in the dream")
     write_map(args.out / "real.png", archive, drivers.real, title="return in the real game")
-    film_map(args.out / "dream.mp4", archive, np.load(args.work / "elites" / SNAPSHOTS))
-    films = _film(args, drivers) if args.films else {}
+    write_map_video(args.out / "dream.mp4", archive, np.load(args.work / "elites" / SNAPSHOTS))
+    videos = _video(args, drivers) if args.videos else {}
     write_page(
         args.out / "map.html",
         archive,
         drivers.real,
-        films,
+        videos,
         title="Elites that drive",
         measures=measures,
         text=(
@@ -188,34 +188,34 @@ def _show(args: Args, drivers: "EliteDrivers") -> None:
             f"more gas. The brighter, the higher the mean return of {args.confirm} episodes, which "
             "also chose the best of each cell."
         )
-        + (" A click shows how one drives." if films else ""),
+        + (" A click shows how one drives." if videos else ""),
     )
 
 
-def _film(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
-    """A film of each elite in the real game: by its cell, where it is below ``args.out``."""
+def _video(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
+    """A video of each elite in the real game: by its cell, where it is below ``args.out``."""
     from wmrl.core.device import torch_threads
-    from wmrl.scripts.reproduce.driver_videos import DriveFilmConfig, film_drive
+    from wmrl.scripts.reproduce.driver_videos import DriverVideoConfig, write_driver_video
 
-    config = DriveFilmConfig(decisions=args.films)
+    config = DriverVideoConfig(agent_steps=args.videos)
     kept: dict[str, Path] = {}
     with torch_threads(1):  # frames come one by one: threads would only wait for each other
         for row, cell in enumerate(drivers.real.cells):
             # By what they show: those of other drivers are not taken for these.
             agent = drivers.agent(row)
             digest = sha256(agent.parameters.tobytes()).hexdigest()[:12]
-            film = args.work / "films" / f"{digest}-{args.films}.mp4"
-            if not film.exists():
-                film_drive(agent, film, eye=drivers.eye, config=config)
-            kept[f"cell-{cell}.mp4"] = film
-    shown = args.out / "films"
+            video = args.work / "videos" / f"{digest}-{args.videos}.mp4"
+            if not video.exists():
+                write_driver_video(agent, video, world_model=drivers.world_model, config=config)
+            kept[f"cell-{cell}.mp4"] = video
+    shown = args.out / "videos"
     shown.mkdir(exist_ok=True)
-    for name, film in kept.items():
-        shutil.copyfile(film, shown / name)
-    for film in shown.iterdir():
-        if film.name not in kept:  # of a cell that is empty now
-            film.unlink()
-    return {int(cell): f"films/cell-{cell}.mp4" for cell in drivers.real.cells}
+    for name, video in kept.items():
+        shutil.copyfile(video, shown / name)
+    for video in shown.iterdir():
+        if video.name not in kept:  # of a cell that is empty now
+            video.unlink()
+    return {int(cell): f"videos/cell-{cell}.mp4" for cell in drivers.real.cells}
 
 
 def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -223,10 +223,10 @@ def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]],
     from wmrl.agents.rollouts.collection import collect
     from wmrl.data.split import split_episodes
     from wmrl.scripts.reproduce.drivers.experiment import drive
-    from wmrl.scripts.reproduce.drivers.vision_trial import try_eye
+    from wmrl.scripts.reproduce.drivers.vision_trial import try_vision
     from wmrl.vision.evaluation import pick_frames
 
-    data, task = args.work / "data", drivers.eye.task
+    data, task = args.work / "data", drivers.world_model.task
     driven = {"episodes": args.episodes, "least": args.least, "workers": args.workers}
     elite = drive(drivers, data / "elite", seed=0, **driven)  # type: ignore[arg-type]
     frames = sum(s.length for store in elite for s in store.summaries) * task.frame_skip
@@ -241,8 +241,8 @@ def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]],
     }
     rows = []
     for seed in args.seeds:
-        for name in EYES:
-            row = try_eye(
+        for name in VISIONS:
+            row = try_vision(
                 args.work / f"eye-{name}-{seed}",
                 task=task,
                 seen=stores[name],
@@ -254,7 +254,7 @@ def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]],
                 device=args.device,
             )
             rows.append({"data": name, **{k: v for k, v in row.items() if k != "asked"}})
-            print(json.dumps(rows[-1]["eye"]), f"{row['mean']:.1f} ± {row['std']:.1f}")
+            print(json.dumps(rows[-1]["world_model"]), f"{row['mean']:.1f} ± {row['std']:.1f}")
     about = {
         name: {
             "episodes": sum(len(store.summaries) for store in own),
@@ -283,12 +283,12 @@ def _again(
     }
 
 
-def _trial(args: Args) -> "EyeTrialConfig":
+def _trial(args: Args) -> "VisionTrialConfig":
     from dataclasses import replace
 
-    from wmrl.scripts.reproduce.drivers.vision_trial import EyeTrialConfig
+    from wmrl.scripts.reproduce.drivers.vision_trial import VisionTrialConfig
 
-    config = EyeTrialConfig()
+    config = VisionTrialConfig()
     return replace(
         config,
         vision_training=replace(config.vision_training, steps=args.vision_steps, held_out=HELD_OUT),
@@ -322,7 +322,7 @@ def _about_search(args: Args, drivers: "EliteDrivers") -> dict[str, Any]:
     cells = drivers.problem.archive.cell_count
     return {
         "cells": cells,
-        "decisions": drivers.problem.fitness.config.decisions,
+        "agent_steps": drivers.problem.fitness.config.agent_steps,
         "episodes": args.confirm,
         "dreamed": _figures(dreamed.objectives, cells),
         "real": _figures(real.objectives, cells),
@@ -344,12 +344,12 @@ def write_table(search: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
         "# Elites that drive",
         "",
         "Linear controllers, by how much they steer and how they use the pedals, searched for in",
-        "the dream and confirmed in the real game ([map with films](map.html)).",
+        "the dream and confirmed in the real game ([map with videos](map.html)).",
         "",
         "| map | cells filled | mean return | best |",
         "| --- | --- | --- | --- |",
     ]
-    titles = {"dreamed": f"the dream, {search['decisions']} decisions", "real": "the real game"}
+    titles = {"dreamed": f"the dream, {search['agent steps']} agent steps", "real": "the real game"}
     for name, title in titles.items():
         own = search[name]
         lines.append(f"| {title} | {own['coverage']:.1%} | {own['mean']:.1f} | {own['best']:.1f} |")
@@ -383,16 +383,16 @@ def write_table(search: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
         "| effective rank there | and there | score |",
         "| --- " * 8 + "|",
     ]
-    for name, title in EYES.items():
+    for name, title in VISIONS.items():
         own = [row for row in rows if row["data"] == name]
         cells = [
-            mean_and_spread([row["eye"][kind][key] for row in own], form)
+            mean_and_spread([row["world_model"][kind][key] for row in own], form)
             for key, form in (
                 ("squared_error", ".2f"),
-                ("utilisation", ".1%"),
+                ("utilization", ".1%"),
                 ("encoder_rank", ".1f"),
             )
-            for kind in EYES
+            for kind in VISIONS
         ]
         score = mean_and_spread([row["mean"] for row in own], ".1f")
         lines.append(f"| {' | '.join([title, *cells, score])} |")

@@ -20,10 +20,10 @@ from wmrl.agents.quality_diversity.dde import DDE, DDEConfig
 from wmrl.agents.quality_diversity.emitters import Mutation
 from wmrl.agents.quality_diversity.problems import ControllerProblem, ControllerProblemConfig
 from wmrl.agents.rollouts.collection import collect
-from wmrl.agents.rollouts.exploration import NoisyBehaviour
+from wmrl.agents.rollouts.exploration import NoisyAgent
 from wmrl.core.seeding import integer_seed
 from wmrl.data.store import RolloutStore
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.storage.files import write_report
 
 SNAPSHOTS = "snapshots.npy"
@@ -47,7 +47,7 @@ class DriverSearchConfig:
     problem: ControllerProblemConfig = field(default_factory=ControllerProblemConfig)
     dream: DreamFitnessConfig = field(
         default_factory=lambda: DreamFitnessConfig(
-            rollouts=16, decisions=50, dropout=True, max_batch=1600
+            num_rollouts=16, agent_steps=50, dropout=True, max_batch=1600
         )
     )
     search: DDEConfig = field(
@@ -78,27 +78,27 @@ class EliteDrivers:
     """Drivers that were the best of their kind in the dream, and what they are in the real game.
 
     Attributes:
-        eye: what they look through.
+        world_model: what they look through.
         problem: the dream's.
         dreamed: elites by what the dream says of them.
         real: the same drivers by what the game says: those that are the best of their cell there.
     """
 
-    eye: Eye
+    world_model: WorldModel
     problem: ControllerProblem
     dreamed: Elites
     real: Elites
 
-    def agent(self, row: int, *, eye: Mapping[str, Any] | None = None) -> ControllerAgent:
+    def agent(self, row: int, *, world_model: Mapping[str, Any] | None = None) -> ControllerAgent:
         """The driver of a row of ``real``."""
         parameters = self.problem.parameters(self.real.solutions[row])
-        return ControllerAgent(self.problem.fitness.controller, parameters, eye=eye)
+        return ControllerAgent(self.problem.fitness.controller, parameters, world_model=world_model)
 
 
 def find_drivers(
     path: str | Path,
     *,
-    eye: Eye,
+    world_model: WorldModel,
     config: DriverSearchConfig | None = None,
     init: ControllerAgent | None = None,
     workers: int | None = None,
@@ -111,7 +111,7 @@ def find_drivers(
 
     Args:
         path: folder of the search.
-        eye: vision and memory.
+        world_model: vision and memory.
         config: how.
         init: a driver to begin with.
         workers: processes that play.
@@ -122,13 +122,13 @@ def find_drivers(
         RunError: the folder is in use, or belongs to another search.
     """
     path, config = Path(path), config or DriverSearchConfig()
-    problem = ControllerProblem(DreamFitness(eye, config.dream), config.problem)
+    problem = ControllerProblem(DreamFitness(world_model, config.dream), config.problem)
     dreamed, digest = _search(path, problem, config, init, progress=progress)
-    with RealFitness(eye, config.real, workers=workers) as fitness:
+    with RealFitness(world_model, config.real, workers=workers) as fitness:
         # Seeds of its own: what was lucky in the dream is not to be lucky again.
         own = replace(config.problem, seed=integer_seed(config.seed, "confirm"))
         real = _confirm(path, ControllerProblem(fitness, own), dreamed, digest)
-    return EliteDrivers(eye, problem, dreamed, real)
+    return EliteDrivers(world_model, problem, dreamed, real)
 
 
 def drive(
@@ -163,13 +163,13 @@ def drive(
         )
     return [
         collect(
-            drivers.eye.task,
+            drivers.world_model.task,
             Path(path) / f"cell-{drivers.real.cells[row]}",
             policy=drivers.agent(row),
             episodes=episodes,
             seed=integer_seed(seed, "drive", int(drivers.real.cells[row])),
-            noise=NoisyBehaviour(largest=0.0),
-            eye=drivers.eye,
+            noise=NoisyAgent(largest=0.0),
+            world_model=drivers.world_model,
             num_envs=episodes,
             workers=workers,
             progress=progress,
@@ -211,7 +211,7 @@ def _confirm(path: Path, problem: ControllerProblem, dreamed: Elites, digest: st
     if about.exists() and json.loads(about.read_text()) == described:
         return load_elites(path / "real")[0]
     objectives, measures = problem.evaluate(dreamed.solutions)
-    archive = problem.archive.make(problem.size, seed=problem.config.seed)
+    archive = problem.archive.make(problem.solution_dim, seed=problem.config.seed)
     archive.add(dreamed.solutions, objectives, measures)
     real = Elites.of(archive)
     about.unlink(missing_ok=True)  # it would say what is not so, if a kill came before the new one

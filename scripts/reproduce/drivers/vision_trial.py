@@ -19,10 +19,10 @@ from wmrl.core.seeding import integer_seed
 from wmrl.data.store import RolloutStore
 from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.envs.tasks.task import Task
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.code_memory import CodeMemoryConfig
 from wmrl.memory.training import MemoryTrainingConfig, train_ensemble
-from wmrl.scripts.reproduce.cached_result import KeptReport
+from wmrl.scripts.reproduce.cached_result import CachedResult
 from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.evaluation import vision_report
 from wmrl.vision.training import train_vision
@@ -30,7 +30,7 @@ from wmrl.vision.vqvae import VQVAEConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class EyeTrialConfig:
+class VisionTrialConfig:
     """How an eye is made and tried; the same for all that are compared.
 
     Attributes:
@@ -38,11 +38,11 @@ class EyeTrialConfig:
         vision_training: how it learns.
         memory: sizes of a memory in its codes.
         memory_training: how each memory learns.
-        members: memories that dream as one; what they disagree on lowers the dreamed reward, which
+        num_members: memories that dream as one; what they disagree on lowers the dreamed reward, which
             keeps the driver from living on what one of them gets wrong.
         dream: how PPO learns in their dream.
         dreams: dreams at once.
-        decisions: that a dream lasts.
+        agent_steps: that a dream lasts.
         episodes: of the driver's score in the unmodified game.
     """
 
@@ -50,23 +50,23 @@ class EyeTrialConfig:
     vision_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=2500))
     memory: CodeMemoryConfig = field(default_factory=CodeMemoryConfig)
     memory_training: MemoryTrainingConfig = field(
-        default_factory=lambda: MemoryTrainingConfig.symbols(steps=3000)
+        default_factory=lambda: MemoryTrainingConfig.discrete(steps=3000)
     )
-    members: int = 2
+    num_members: int = 2
     dream: PPOConfig = field(default_factory=lambda: PPOConfig.dream(steps=1_000_000))
     dreams: int = 256
-    decisions: int = 50
+    agent_steps: int = 50
     episodes: int = 100
 
 
-def try_eye(
+def try_vision(
     path: str | Path,
     *,
     task: Task,
     seen: Sequence[RolloutStore],
     world: Sequence[RolloutStore],
     judged: Mapping[str, np.ndarray],
-    config: EyeTrialConfig | None = None,
+    config: VisionTrialConfig | None = None,
     seed: int = 0,
     workers: int | None = None,
     device: str = "auto",
@@ -90,15 +90,15 @@ def try_eye(
         progress: show progress bars.
 
     Returns:
-        ``seed``; ``eye``, figures by the names of ``judged``; ``memory``, held-out figures of its
+        ``seed``; ``world_model``, figures by the names of ``judged``; ``memory``, held-out figures of its
         first member; ``mean``, ``std`` and ``returns`` of the driver's episodes.
 
     Raises:
         ValueError: the folder holds the result of another trial.
         RunError: a stage's folder is in use, or belongs to another trial.
     """
-    path, config = Path(path), config or EyeTrialConfig()
-    asked = {
+    path, config = Path(path), config or VisionTrialConfig()
+    key = {
         "task": task.name,
         "config": asdict(config),
         "seed": seed,
@@ -106,9 +106,9 @@ def try_eye(
         "world": [store.content_hash() for store in world],
         "judged": {name: _digest(frames) for name, frames in judged.items()},
     }
-    report = KeptReport(path / "result.json", asked, what="trial")
-    if report.found is not None:
-        return report.found
+    cached = CachedResult(path / "result.json", key, what="trial")
+    if cached.value is not None:
+        return cached.value
     vision = train_vision(
         seen,
         path / "vision",
@@ -122,22 +122,26 @@ def try_eye(
         world,
         path / "memory",
         vision=vision,
-        members=config.members,
+        num_members=config.num_members,
         config=config.memory,
         training=replace(config.memory_training, seed=integer_seed(seed, "memory")),
         device=device,
         progress=progress,
     )
-    eye = Eye.open(task, vision, memory)
-    _learn_to_drive(path, eye, config, seed, progress=progress)
+    world_model = WorldModel.open(task, vision, memory)
+    _learn_to_drive(path, world_model, config, seed, progress=progress)
     score = evaluate(
-        path / "driver", episodes=config.episodes, eye=eye, workers=workers, progress=progress
+        path / "driver",
+        episodes=config.episodes,
+        world_model=world_model,
+        workers=workers,
+        progress=progress,
     )
     member = json.loads((path / "memory/member-0/report.json").read_text())
-    return report.keep(
+    return cached.store(
         {
             "seed": seed,
-            "eye": figures,
+            "world_model": figures,
             "memory": member["held_out"],
             "mean": score.mean,
             "std": score.std,
@@ -152,16 +156,16 @@ def _digest(frames: np.ndarray) -> str:
 
 
 def _learn_to_drive(
-    path: Path, eye: Eye, config: EyeTrialConfig, seed: int, *, progress: bool
+    path: Path, world_model: WorldModel, config: VisionTrialConfig, seed: int, *, progress: bool
 ) -> None:
     """PPO in the dream; leaves ``driver/``."""
     env = DreamVectorEnv(
         config.dreams,
-        task=eye.task,
-        vision=eye.vision,
-        memory=eye.memory,  # type: ignore[arg-type]  # there is one
+        task=world_model.task,
+        vision=world_model.vision,
+        memory=world_model.memory,  # type: ignore[arg-type]  # there is one
         dropout=True,
-        max_episode_steps=config.decisions,
+        max_episode_steps=config.agent_steps,
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
     parts = (
@@ -175,7 +179,7 @@ def _learn_to_drive(
             config.dream,
             path=path / "learner",
             seed=integer_seed(seed, "driver"),
-            eye=eye_entry(eye, vision=vision, memory=memory),
+            world_model=eye_entry(world_model, vision=vision, memory=memory),
         ) as learner,
     ):
         learner.learn(progress=progress)

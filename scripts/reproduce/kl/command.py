@@ -1,8 +1,8 @@
-"""Repeats the earliest experiment: a Gaussian learns to be another by minimising KL(q‖p).
+"""Repeats the earliest experiment: a Gaussian learns to be another by minimizing KL(q‖p).
 
 q starts as N(5, 0.8²) and p is N(1, 0.3²). KL(q‖p) is a Riemann sum over q's span, p's or both, or
-is estimated from draws, reparameterised or by their scores. The folder ends up with table.md,
-results.json, curves.png, densities.png, and a film of the densities for each run.
+is estimated from draws, reparameterized or by their scores. The folder ends up with table.md,
+results.json, curves.png, densities.png, and a video of the densities for each run.
 """
 
 import json
@@ -27,9 +27,9 @@ class Args:
     """Options of ``wmrl reproduce kl``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/kl")
-    """Where tables, pictures and films go."""
+    """Where tables, pictures and videos go."""
     runs: tuple[str, ...] = ()
-    """Runs to make, of span-q, span-q-moving, span-p, span-both, reparameterised, score,
+    """Runs to make, of span-q, span-q-moving, span-p, span-both, reparameterized, score,
     score-slow, score-plain and score-plain-slow; all of them if none."""
     seeds: tuple[int, ...] = tuple(range(20))
     """Of the runs with draws; those without are made once."""
@@ -38,11 +38,11 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Makes the runs, and writes tables, pictures and films."""
+    """Makes the runs, and writes tables, pictures and videos."""
     from dataclasses import replace
 
     from wmrl.scripts.reproduce.kl.experiment import RUNS, descend
-    from wmrl.scripts.reproduce.kl.figures import draw_curves, draw_densities, film
+    from wmrl.scripts.reproduce.kl.figures import draw_curves, draw_densities, video
     from wmrl.storage.artifact import package_versions
     from wmrl.storage.files import write_report, write_text
 
@@ -68,7 +68,7 @@ def main(args: Args) -> None:
     draw_curves(traces, args.out / "curves.png")
     draw_densities(first, args.out / "densities.png")
     for name, trace in first.items():
-        film(name, trace, args.out / f"{name}.mp4")
+        video(name, trace, args.out / f"{name}.mp4")
     about = {
         "args": {**asdict(args), "out": str(args.out)},
         "versions": package_versions("matplotlib"),
@@ -132,17 +132,17 @@ def write_table(rows: Sequence[dict[str, Any]], gradients: dict[str, Any]) -> st
     lines = [
         "# A Gaussian learns to be another",
         "",
-        "q starts as N(5, 0.8²) and is to become p = N(1, 0.3²) by minimising KL(q‖p) over its",
+        "q starts as N(5, 0.8²) and is to become p = N(1, 0.3²) by minimizing KL(q‖p) over its",
         "mean and its standard deviation themselves: SGD with momentum 0.9. KL is exact, in nats;",
         f"a run has converged where it ends below {CONVERGED}, and has stopped where a step would",
         "take the standard deviation below 0. Runs with draws, 10 a step: mean ± standard",
-        "deviation over those seeds that did not stop; Rao-Blackwellisation changes nothing, as",
+        "deviation over those seeds that did not stop; Rao-Blackwellization changes nothing, as",
         f"there is one variable only. Shares are of few runs: half of {seeds} has a standard error",
         f"of {0.5 / seeds**0.5:.0%}. Made by `wmrl reproduce kl`; every run is in",
         "[results.json](results.json) and [curves.png](curves.png), the first seed's in",
-        "[densities.png](densities.png) and the films.",
+        "[densities.png](densities.png) and the videos.",
         "",
-        "| run | minimised | rate | steps | mean | std | KL at the end | converged | stopped |",
+        "| run | minimized | rate | steps | mean | std | KL at the end | converged | stopped |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in names:
@@ -165,7 +165,7 @@ def _why(own: dict[str, list[dict[str, Any]]], gradients: dict[str, Any]) -> lis
         f"KL is {next(iter(own.values()))[0]['start']['kl']:.2f} at the start, and its gradient",
         f"({exact[0]:.2f}, {exact[1]:.2f}) by mean and standard deviation; of draws the table has",
         f"mean ± spread of {_ESTIMATES} estimates of it. Then the norm of the gradient that the",
-        "last step was taken by, and of sums what is minimised, which is no KL where it is below",
+        "last step was taken by, and of sums what is minimized, which is no KL where it is below",
         "0, and q's mass on the interval that the points span, at the start → at the end.",
         "",
         "| run | gradient by mean | gradient by std | last gradient's norm | sum | mass |",

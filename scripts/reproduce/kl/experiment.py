@@ -1,4 +1,4 @@
-"""Runs in which a Gaussian learns to be another, by minimising KL(q‖p) in several ways.
+"""Runs in which a Gaussian learns to be another, by minimizing KL(q‖p) in several ways.
 
 Some of them can't work, and show why: a sum over points that do not span both densities is no
 KL(q‖p).
@@ -22,7 +22,7 @@ from wmrl.inference.log_joint import LogJoint
 from wmrl.scripts.reproduce.kl.gaussian import (
     Gaussian,
     gaussian_kl,
-    reparameterised_gradient,
+    reparameterized_gradient,
     riemann_kl,
     riemann_kl_gradient,
 )
@@ -62,7 +62,7 @@ class KLRun:
     """
 
     title: str
-    gradient: Literal["riemann", "reparameterised", "score"]
+    gradient: Literal["riemann", "reparameterized", "score"]
     span: Literal["q", "moving-q", "p", "both"] | None = None
     width: float | None = None
     points: int = 500
@@ -113,7 +113,7 @@ class KLRun:
         return low, max(each.mean + _REACH * each.std for each in spanned)
 
     def objective(self, q: Gaussian) -> float | None:
-        """The Riemann sum that is minimised; None where there is none."""
+        """The Riemann sum that is minimized; None where there is none."""
         interval = self.interval(q)
         return None if interval is None else riemann_kl(q, self.target, *self._grid(*interval))
 
@@ -121,9 +121,9 @@ class KLRun:
         """A function from q to its gradient, or to an estimate, another one at each call."""
         if self.gradient == "score":
             return _score_estimator(self, seed)
-        if self.gradient == "reparameterised":
+        if self.gradient == "reparameterized":
             rng = numpy_generator(seed, "kl")
-            return lambda q: reparameterised_gradient(
+            return lambda q: reparameterized_gradient(
                 q, self.target, rng.standard_normal(self.draws)
             )
         return self._riemann_estimator()
@@ -161,7 +161,7 @@ RUNS = {
     ),
     "span-p": KLRun(title="sum over p's span", gradient="riemann", span="p", steps=50_000),
     "span-both": KLRun(title="sum over both spans", gradient="riemann", span="both", width=6 / 500),
-    "reparameterised": KLRun(title="reparameterised draws", gradient="reparameterised"),
+    "reparameterized": KLRun(title="reparameterized draws", gradient="reparameterized"),
     "score": KLRun(title="scores, control variates", gradient="score"),
     "score-plain": KLRun(
         title="scores, no variance reduction", gradient="score", control_variates=False
@@ -279,7 +279,7 @@ def spread_steps(last: int, most: int) -> list[int]:
 class _Q(Factor):
     """A Gaussian whose std is a parameter itself."""
 
-    reparameterised: ClassVar[bool] = True
+    reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
 
     def __init__(self, q: Gaussian) -> None:
@@ -301,7 +301,7 @@ class _Q(Factor):
 def _score_estimator(run: KLRun, seed: int) -> Gradient:
     """By the gradient of the ELBO, which is −KL(q‖p) since p is a density.
 
-    With one variable there is nothing to leave out of its gradient, and so Rao-Blackwellisation
+    With one variable there is nothing to leave out of its gradient, and so Rao-Blackwellization
     changes nothing.
     """
     mean, std = run.target

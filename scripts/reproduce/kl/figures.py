@@ -1,4 +1,4 @@
-"""Pictures and films of ``wmrl reproduce kl``."""
+"""Pictures and videos of ``wmrl reproduce kl``."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -88,7 +88,7 @@ def frames(name: str, trace: "KLTrace", *, most: int = _FRAMES) -> "Iterator[np.
         yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def film(name: str, trace: "KLTrace", path: Path) -> None:
+def video(name: str, trace: "KLTrace", path: Path) -> None:
     """Writes the frames of a run as an MP4; the last is held for a second."""
     from itertools import repeat
 

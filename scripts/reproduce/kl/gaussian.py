@@ -68,7 +68,7 @@ def riemann_kl_gradient(
     return scale * float(weights @ z), scale * float(weights @ (z * z - 1.0))
 
 
-def reparameterised_gradient(q: Gaussian, p: Gaussian, noise: np.ndarray) -> tuple[float, float]:
+def reparameterized_gradient(q: Gaussian, p: Gaussian, noise: np.ndarray) -> tuple[float, float]:
     """Gradient of the mean of −log σ_q + ½((x − μ_p)/σ_p)² over draws x = μ_q + σ_q · noise.
 
     That mean is KL(q‖p) up to a constant, in expectation.

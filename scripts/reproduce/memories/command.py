@@ -1,6 +1,6 @@
-"""Compares memories that learned from the same recordings: what each foretells.
+"""Compares memories that learned from the same recordings: what each predicts.
 
-In symbols: an LSTM and a Transformer, a frame's codes all at once and one after the other, beside
+In discrete latents: an LSTM and a Transformer, a frame's codes all at once and one after the other, beside
 counting; and an MDN-RNN over a VAE's latents. Each learns for as many steps. Killed at any moment,
 the same command goes on. The folder ends up with table.md and results.json.
 """
@@ -31,9 +31,9 @@ class Args:
 
     stores: tyro.conf.Positional[tuple[Path, ...]]
     """Rollout stores of one task (made by wmrl collect)."""
-    codes: str = "car-racing-vqvae"
+    vqvae: str = "car-racing-vqvae"
     """A VQ-VAE: a shipped name, or the path of an artifact."""
-    gaussian: str = "car-racing-vae"
+    vae: str = "car-racing-vae"
     """A VAE, likewise."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/memories")
     """Where the table goes."""
@@ -67,19 +67,24 @@ def main(args: Args) -> None:
     stores = [RolloutStore(path) for path in args.stores]
     if not stores:
         raise ValueError("stores: expected at least one rollout store; make one by wmrl collect")
-    eyes = {eye: load_vision(eye, device=args.device) for eye in (args.codes, args.gaussian)}
-    if not isinstance(eyes[args.codes], VQVAE):
-        raise ValueError(f"codes: expected a VQ-VAE, got a {type(eyes[args.codes]).__name__}")
+    world_models = {
+        world_model: load_vision(world_model, device=args.device)
+        for world_model in (args.vqvae, args.vae)
+    }
+    if not isinstance(world_models[args.vqvae], VQVAE):
+        raise ValueError(
+            f"codes: expected a VQ-VAE, got a {type(world_models[args.vqvae]).__name__}"
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for seed in args.seeds:
-        for name, eye, config in _memories(args):
+        for name, world_model, config in _memories(args):
             run = args.work / f"{name.replace(', ', '-')}-{seed}"
-            training = _training(args, seed, symbols=name != MDN)
+            training = _training(args, seed, discrete=name != MDN)
             memory = train_memory(
                 stores,
                 run,
-                vision=eyes[eye],
+                vision=world_models[world_model],
                 config=config,
                 training=training,
                 device=args.device,
@@ -87,9 +92,9 @@ def main(args: Args) -> None:
             report = json.loads((run / "report.json").read_text())
             split = split_episodes(stores, held_out=training.held_out)
             judged = split.held_out or split.train
-            latents = load_latents(judged, eyes[eye])
+            latents = load_latents(judged, world_models[world_model])
             report["held_out"]["open_loop"] = open_loop_report(
-                memory, eyes[eye], judged, latents, count=args.dreams
+                memory, world_models[world_model], judged, latents, count=args.dreams
             )
             size = sum(weight.numel() for weight in memory.parameters())
             rows.append({"memory": name, "seed": seed, "parameters": size, **report})
@@ -110,17 +115,17 @@ def _memories(args: Args) -> "Iterator[tuple[str, str, CodeMemoryConfig | MDNRNN
     from wmrl.memory.code_memory import CodeMemoryConfig
     from wmrl.memory.mdn_rnn import MDNRNNConfig
 
-    yield MDN, args.gaussian, MDNRNNConfig()
-    for core in ("lstm", "transformer"):
+    yield MDN, args.vae, MDNRNNConfig()
+    for sequence_model in ("lstm", "transformer"):
         for decoding in ("parallel", "sequential"):
-            config = CodeMemoryConfig(core=core, decoding=decoding)
-            yield f"{core}, {decoding}", args.codes, config
+            config = CodeMemoryConfig(sequence_model=sequence_model, decoding=decoding)
+            yield f"{sequence_model}, {decoding}", args.vqvae, config
 
 
-def _training(args: Args, seed: int, *, symbols: bool) -> "MemoryTrainingConfig":
+def _training(args: Args, seed: int, *, discrete: bool) -> "MemoryTrainingConfig":
     from wmrl.memory.training import MemoryTrainingConfig
 
-    make = MemoryTrainingConfig.symbols if symbols else MemoryTrainingConfig
+    make = MemoryTrainingConfig.discrete if discrete else MemoryTrainingConfig
     return make(steps=args.steps, sequence_length=args.sequence_length, seed=seed)
 
 
@@ -151,16 +156,16 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
     for name in dict.fromkeys(row["memory"] for row in rows):
         own = [row for row in rows if row["memory"] == name]
         judged = [row["held_out"] for row in own]
-        symbols = "accuracy" in judged[0]
+        discrete = "accuracy" in judged[0]
         known = [j["reward_r2"] for j in judged if j["reward_r2"] is not None]
         cells = [
             name,
             f"{own[0]['parameters']:,}",
             f"{np.mean([row['steps'] for row in own]):.0f}",
             mean_and_spread([j["nats_per_frame"]["memory"] for j in judged], ".1f")
-            if symbols
+            if discrete
             else "–",
-            mean_and_spread([j["accuracy"]["memory"] for j in judged], ".1%") if symbols else "–",
+            mean_and_spread([j["accuracy"]["memory"] for j in judged], ".1%") if discrete else "–",
             mean_and_spread(known, ".2f") if known else "–",  # where rewards never vary
             *(error(judged, h, name) for h in HORIZONS for name in ("dream", "likeliest")),
             error(judged, HORIZONS[0], "reconstruction"),

@@ -1,6 +1,6 @@
 """Ways to train controllers in the same dream: CMA-ES, variational search and PPO.
 
-Each has as many dreamed decisions, and its drivers are scored in that dream and in the unmodified
+Each has as many dreamed agent steps, and its drivers are scored in that dream and in the unmodified
 game. Drivers drawn from the posterior, nearer to its mean and further from it, then show what its
 spread is worth. Killed at any moment, the same command goes on. The folder ends up with table.md,
 results.json, and drawn.mp4: drivers of one posterior on the same track.
@@ -18,7 +18,7 @@ from wmrl.scripts.tables import check_names, check_seeds, mean_and_spread
 
 if TYPE_CHECKING:
     from wmrl.agents.policy_search.posterior_agent import PosteriorAgent
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
     from wmrl.scripts.reproduce.policies.experiment import Method, PolicyTrialConfig, SpreadConfig
 
 
@@ -27,7 +27,7 @@ class Args:
     """Options of ``wmrl reproduce policies``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/policies")
-    """Where the table and the film go."""
+    """Where the table and the video go."""
     work: Path = Path("runs/reproduce-policies")
     """Where everything is made; what is there is not made again."""
     vision: str = "car-racing-vae"
@@ -40,19 +40,19 @@ class Args:
     """Ways to train, of cma-es, variational, variational-raw, variational-low-rank and ppo; all of
     them if none."""
     generations: int = 60
-    """Generations of the searches, 64 controllers each; PPO has as many decisions."""
-    rollouts: int = 16
+    """Generations of the searches, 64 controllers each; PPO has as many agent steps."""
+    num_rollouts: int = 16
     """Dreams for each controller."""
     score_episodes: int = 100
     """Episodes of each driver's score."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One training of everything for each."""
-    draws: int = 25
+    num_samples: int = 25
     """Drivers drawn from each posterior at each multiple of its standard deviations."""
-    draw_episodes: int = 4
+    sample_episodes: int = 4
     """Real episodes of each."""
-    film_decisions: int = 250
-    """Decisions of the film; 0 for none."""
+    video_agent_steps: int = 250
+    """Decisions of the video; 0 for none."""
     workers: int | None = None
     """Processes that play; one a core if not given."""
     device: str = "auto"
@@ -60,9 +60,9 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Trains what is not trained yet, and writes table and film."""
+    """Trains what is not trained yet, and writes table and video."""
     from wmrl.agents.world_model_ref import eye_entry, lasting_name
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
     from wmrl.scripts.reproduce.policies.experiment import METHODS, try_policy, try_spread
     from wmrl.storage.artifact import package_versions
     from wmrl.storage.files import write_report, write_text
@@ -70,11 +70,13 @@ def main(args: Args) -> None:
     methods: Sequence[Method] = args.methods or tuple(METHODS)  # type: ignore[assignment]
     check_names("methods", methods, METHODS)
     check_seeds(args.seeds)
-    if args.film_decisions < 0:
-        raise ValueError(f"film_decisions: expected at least 0, got {args.film_decisions}")
+    if args.video_agent_steps < 0:
+        raise ValueError(f"video_agent_steps: expected at least 0, got {args.video_agent_steps}")
     trial, spread = _trial(args), _spread_config(args)
-    eye = Eye.open(args.task, args.vision, args.memory, device=args.device)
-    entry = eye_entry(eye, vision=lasting_name(args.vision), memory=lasting_name(args.memory))
+    world_model = WorldModel.open(args.task, args.vision, args.memory, device=args.device)
+    entry = eye_entry(
+        world_model, vision=lasting_name(args.vision), memory=lasting_name(args.memory)
+    )
     args.out.mkdir(parents=True, exist_ok=True)
     rows, spreads = [], []
     for seed in args.seeds:
@@ -83,7 +85,7 @@ def main(args: Args) -> None:
             row = try_policy(
                 method,
                 path,
-                eye=eye,
+                world_model=world_model,
                 config=trial,
                 seed=seed,
                 entry=entry,
@@ -96,17 +98,17 @@ def main(args: Args) -> None:
                 found = try_spread(
                     _posterior(path),
                     path,
-                    eye=eye,
+                    world_model=world_model,
                     trials=trial.trials,
                     config=spread,
                     seed=seed,
                     workers=args.workers,
                 )
                 spreads += [{"method": method, "seed": seed, **each} for each in found]
-    filmed = [name for name in methods if name.startswith("variational")]
-    if filmed and args.film_decisions:
-        posterior = _posterior(args.work / f"{filmed[0]}-{args.seeds[0]}")
-        _film(args, eye, posterior, args.out / "drawn.mp4")
+    recorded = [name for name in methods if name.startswith("variational")]
+    if recorded and args.video_agent_steps:
+        posterior = _posterior(args.work / f"{recorded[0]}-{args.seeds[0]}")
+        _video(args, world_model, posterior, args.out / "drawn.mp4")
     report = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
         "trial": asdict(trial),
@@ -115,8 +117,8 @@ def main(args: Args) -> None:
         "spreads": spreads,
     }
     write_report(args.out / "results.json", report)
-    film = "drawn.mp4" if args.film_decisions else None
-    table = write_table(rows, spreads, args.draws, args.draw_episodes, film=film)
+    video = "drawn.mp4" if args.video_agent_steps else None
+    table = write_table(rows, spreads, args.num_samples, args.sample_episodes, video=video)
     write_text(args.out / "table.md", table)
     print(table)
 
@@ -130,7 +132,7 @@ def _trial(args: Args) -> "PolicyTrialConfig":
     return replace(
         config,
         generations=args.generations,
-        trials=replace(config.trials, rollouts=args.rollouts),
+        trials=replace(config.trials, num_rollouts=args.num_rollouts),
         episodes=args.score_episodes,
     )
 
@@ -144,23 +146,25 @@ def _posterior(path: Path) -> "PosteriorAgent":
 def _spread_config(args: Args) -> "SpreadConfig":
     from wmrl.scripts.reproduce.policies.experiment import SpreadConfig
 
-    return SpreadConfig(draws=args.draws, dreams=args.rollouts, episodes=args.draw_episodes)
+    return SpreadConfig(
+        draws=args.num_samples, dreams=args.num_rollouts, episodes=args.sample_episodes
+    )
 
 
-def _film(args: Args, eye: "Eye", posterior: "PosteriorAgent", path: Path) -> None:
+def _video(args: Args, world_model: "WorldModel", posterior: "PosteriorAgent", path: Path) -> None:
     """The posterior's mean and drivers drawn around it, in the same episode."""
     from wmrl.agents.agent import Agent
     from wmrl.core.device import torch_threads
-    from wmrl.scripts.reproduce.driver_videos import DriveFilmConfig, film_drivers
+    from wmrl.scripts.reproduce.driver_videos import DriverVideoConfig, write_drivers_video
 
     agents: dict[str, Agent] = {"mean": posterior}
     for scale, count in ((0.5, 2), (1.0, 3), (2.0, 2)):
         for number in range(count):
             label = f"{scale:g} std, {'abc'[number]}"
             agents[label] = posterior.sample(number, scale=scale)
-    config = DriveFilmConfig(decisions=args.film_decisions, width=200, speed=2.0)
+    config = DriverVideoConfig(agent_steps=args.video_agent_steps, width=200, speed=2.0)
     with torch_threads(1):  # frames come one by one: threads would only wait for each other
-        film_drivers(agents, path, eye=eye, config=config)
+        write_drivers_video(agents, path, world_model=world_model, config=config)
 
 
 def write_table(
@@ -169,7 +173,7 @@ def write_table(
     draws: int,
     episodes: int,
     *,
-    film: str | None = None,
+    video: str | None = None,
 ) -> str:
     """What came out, as Markdown.
 
@@ -178,7 +182,7 @@ def write_table(
         spreads: those of drawn drivers, see :func:`~wmrl.scripts.reproduce.policies.experiment.try_spread`.
         draws: drivers at each multiple.
         episodes: of each of them.
-        film: file that shows some of them, beside the table.
+        video: file that shows some of them, beside the table.
     """
     import numpy as np
 
@@ -188,7 +192,7 @@ def write_table(
     lines = [
         "# Ways to train in the same dream",
         "",
-        f"Each has {rows[0]['steps'] / 1e6:.1f} million dreamed decisions; mean ± standard "
+        f"Each has {rows[0]['steps'] / 1e6:.1f} million dreamed agent steps; mean ± standard "
         f"deviation over {seeds}",
         "seeds of training. The dream score is that of deterministic drives in dreams of their",
         f"own, the real one that of {len(rows[0]['returns'])} episodes of {rows[0]['base']}. "
@@ -225,8 +229,8 @@ def write_table(
         "dream their actions have noise, as in training, which the scores above have not. The",
         "correlation (Spearman) is that of drivers' returns in the dream with those in the game:",
         "whether the dream knows which of them is the better one."
-        + (f" [{film}]({film}) shows" if film else ""),
-        *(["some on the same track."] if film else []),
+        + (f" [{video}]({video}) shows" if video else ""),
+        *(["some on the same track."] if video else []),
         "",
         "| way | multiple | in the dream | in the game | spread of drivers there | correlation |",
         "| --- " * 6 + "|",

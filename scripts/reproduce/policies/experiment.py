@@ -1,4 +1,4 @@
-"""Ways to train controllers side by side: in the same dream, for as many of its decisions."""
+"""Ways to train controllers side by side: in the same dream, for as many of its agent steps."""
 
 from collections.abc import Mapping
 from contextlib import closing
@@ -26,8 +26,8 @@ from wmrl.agents.ppo.learner import PPOConfig, PPOLearner
 from wmrl.agents.seeds import EVALUATION_SEEDS
 from wmrl.core.seeding import integer_seed
 from wmrl.envs.dream.vector import DreamVectorEnv
-from wmrl.envs.world_model import Eye
-from wmrl.scripts.reproduce.cached_result import KeptReport
+from wmrl.envs.world_model import WorldModel
+from wmrl.scripts.reproduce.cached_result import CachedResult
 
 Method = Literal["cma-es", "variational", "variational-raw", "variational-low-rank", "ppo"]
 
@@ -51,14 +51,14 @@ class PolicyTrialConfig:
 
     Attributes:
         generations: of the searches over parameters.
-        population: controllers in each.
-        trials: how each controller is tried in the dream. ``generations`` × ``population`` ×
-            ``trials.rollouts`` × ``trials.decisions`` is the number of dreamed decisions, which PPO
+        population_size: controllers in each.
+        trials: how each controller is tried in the dream. ``generations`` × ``population_size`` ×
+            ``trials.num_rollouts`` × ``trials.agent_steps`` is the number of dreamed agent steps, which PPO
             has as well.
         evolution: how CMA-ES searches; the numbers above replace its own, as they do below.
         variational: how posteriors are searched for. It begins as wide as CMA-ES does.
         rank: directions of the posterior whose parameters are correlated.
-        raw_temperature: α where returns are taken as they are.
+        raw_alpha: α where returns are taken as they are.
         ppo: how PPO learns.
         dreams: dreams at once for PPO.
         scored_dreams: dreams of a driver's dream score.
@@ -66,20 +66,20 @@ class PolicyTrialConfig:
     """
 
     generations: int = 60
-    population: int = 64
+    population_size: int = 64
     trials: DreamFitnessConfig = field(
         default_factory=lambda: DreamFitnessConfig(
-            rollouts=16, decisions=50, dropout=True, action_noise=0.2
+            num_rollouts=16, agent_steps=50, dropout=True, action_noise=0.2
         )
     )
     evolution: CMAESConfig = field(default_factory=lambda: CMAESConfig(sigma=0.05))
     variational: VariationalSearchConfig = field(
         default_factory=lambda: VariationalSearchConfig(
-            returns="ranks", temperature=0.01, std=0.05, learning_rate=2.0
+            returns="ranks", alpha=0.01, std=0.05, learning_rate=2.0
         )
     )
     rank: int = 8
-    raw_temperature: float = 0.1
+    raw_alpha: float = 0.1
     ppo: PPOConfig = field(default_factory=PPOConfig.dream)
     dreams: int = 256
     scored_dreams: int = 1024
@@ -92,8 +92,13 @@ class PolicyTrialConfig:
 
     @property
     def steps(self) -> int:
-        """Dreamed decisions that each way has."""
-        return self.generations * self.population * self.trials.rollouts * self.trials.decisions
+        """Dreamed agent steps that each way has."""
+        return (
+            self.generations
+            * self.population_size
+            * self.trials.num_rollouts
+            * self.trials.agent_steps
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +130,7 @@ def try_policy(
     method: Method,
     path: str | Path,
     *,
-    eye: Eye,
+    world_model: WorldModel,
     config: PolicyTrialConfig | None = None,
     seed: int = 0,
     entry: Mapping[str, Any] | None = None,
@@ -140,7 +145,7 @@ def try_policy(
     Args:
         method: how it learns.
         path: folder of the trial.
-        eye: vision and memory.
+        world_model: vision and memory.
         config: how much of everything.
         seed: root of all randomness.
         entry: what the driver's artifact says of the eye, see
@@ -159,28 +164,30 @@ def try_policy(
     if method not in get_args(Method):
         raise ValueError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
     path, config = Path(path), config or PolicyTrialConfig()
-    asked = {
+    key = {
         "method": method,
         "config": asdict(config),
         "seed": seed,
-        "memory": eye.memory.digest if eye.memory is not None else None,
+        "memory": world_model.memory.digest if world_model.memory is not None else None,
     }
-    report = KeptReport(path / "result.json", asked, what="trial")
-    if report.found is not None:
-        return report.found
-    agent, steps, seconds = _train(method, path, eye, config, seed, entry, progress)
+    cached = CachedResult(path / "result.json", key, what="trial")
+    if cached.value is not None:
+        return cached.value
+    agent, steps, seconds = _train(method, path, world_model, config, seed, entry, progress)
     trials = config.trials
     dream = evaluate_dream(
         agent,
         episodes=config.scored_dreams,
-        decisions=trials.decisions,
+        agent_steps=trials.agent_steps,
         temperature=trials.temperature,
         dropout=trials.dropout,
         seed=_DREAM_SEED,
-        eye=eye,
+        world_model=world_model,
     )
-    score = evaluate(agent, episodes=config.episodes, eye=eye, workers=workers, progress=progress)
-    return report.keep(
+    score = evaluate(
+        agent, episodes=config.episodes, world_model=world_model, workers=workers, progress=progress
+    )
+    return cached.store(
         {
             "method": method,
             "seed": seed,
@@ -198,45 +205,45 @@ def try_policy(
 def _train(
     method: Method,
     path: Path,
-    eye: Eye,
+    world_model: WorldModel,
     config: PolicyTrialConfig,
     seed: int,
     entry: Mapping[str, Any] | None,
     progress: bool,
 ) -> tuple[Agent, int, float]:
-    """Leaves ``driver/``; returns it, the dreamed decisions and the seconds that it took."""
+    """Leaves ``driver/``; returns it, the dreamed agent steps and the seconds that it took."""
     own: dict[str, Any] = {
         "path": path / "learner",
         "seed": integer_seed(seed, "policy", method),
-        "eye": entry,
+        "world_model": entry,
     }
     provenance = {"command": "reproduce policies", "method": method, "seed": seed}
     learner: CMAES | VariationalSearch | PPOLearner
     if method == "ppo":
         env = DreamVectorEnv(
             config.dreams,
-            task=eye.task,
-            vision=eye.vision,
-            memory=eye.memory,  # type: ignore[arg-type]  # None is refused there, with a message
+            task=world_model.task,
+            vision=world_model.vision,
+            memory=world_model.memory,  # type: ignore[arg-type]  # None is refused there, with a message
             temperature=config.trials.temperature,
             dropout=config.trials.dropout,
-            max_episode_steps=config.trials.decisions,
+            max_episode_steps=config.trials.agent_steps,
             autoreset_mode=AutoresetMode.SAME_STEP,
         )
         with closing(env), PPOLearner(env, replace(config.ppo, steps=config.steps), **own) as ppo:
             ppo.learn(progress=progress).save(path / "driver", provenance=provenance)
             return load_agent(path / "driver"), ppo.steps, ppo.seconds
-    fitness = DreamFitness(eye, config.trials)
+    fitness = DreamFitness(world_model, config.trials)
     size: dict[str, Any] = {
         "generations": config.generations,
-        "population": config.population,
+        "population": config.population_size,
     }
     if method == "cma-es":
         learner = CMAES(fitness, replace(config.evolution, **size), **own)
     else:
         changes: dict[str, dict[str, Any]] = {
             "variational": {},
-            "variational-raw": {"returns": "raw", "temperature": config.raw_temperature},
+            "variational-raw": {"returns": "raw", "temperature": config.raw_alpha},
             "variational-low-rank": {"rank": config.rank},
         }
         posterior = replace(config.variational, **size, **changes[method])
@@ -250,7 +257,7 @@ def try_spread(
     agent: PosteriorAgent,
     path: str | Path,
     *,
-    eye: Eye,
+    world_model: WorldModel,
     trials: DreamFitnessConfig,
     config: SpreadConfig | None = None,
     seed: int = 0,
@@ -261,7 +268,7 @@ def try_spread(
     Args:
         agent: the posterior.
         path: folder of the result, ``spread.json``.
-        eye: what it looks through.
+        world_model: what it looks through.
         trials: how draws are tried in the dream, with its noise on actions; the number of dreams is
             ``config.dreams``.
         config: how many of everything.
@@ -277,21 +284,21 @@ def try_spread(
         ValueError: the folder holds a result of other settings.
     """
     path, config = Path(path), config or SpreadConfig()
-    asked = {
+    key = {
         "agent": _digest(agent),
-        "memory": eye.memory.digest if eye.memory is not None else None,
+        "memory": world_model.memory.digest if world_model.memory is not None else None,
         "config": asdict(config),
         "trials": asdict(trials),
         "seed": seed,
     }
-    report = KeptReport(path / "spread.json", asked, what="posterior's trial")
-    if report.found is not None:
-        rows: list[dict[str, Any]] = report.found["rows"]
+    cached = CachedResult(path / "spread.json", key, what="posterior's trial")
+    if cached.value is not None:
+        rows: list[dict[str, Any]] = cached.value["rows"]
         return rows
-    dreamed = DreamFitness(eye, replace(trials, rollouts=config.dreams))
-    played = RealFitnessConfig(rollouts=config.episodes)
+    dreamed = DreamFitness(world_model, replace(trials, num_rollouts=config.dreams))
+    played = RealFitnessConfig(num_rollouts=config.episodes)
     rows = []
-    with RealFitness(eye, played, workers=workers) as real:
+    with RealFitness(world_model, played, workers=workers) as real:
         for scale in (0.0, *config.scales):
             drawn = [
                 agent.sample(integer_seed(seed, "draw", draw), scale=scale).parameters
@@ -306,7 +313,7 @@ def try_spread(
             alike = float(spearmanr(found["dream"], found["real"]).statistic) if differ else None
             figures = {name: values.tolist() for name, values in found.items()}
             rows.append({"scale": scale, **figures, "correlation": alike})
-    report.keep({"rows": rows})
+    cached.store({"rows": rows})
     return rows
 
 

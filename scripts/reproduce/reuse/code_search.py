@@ -14,20 +14,20 @@ class CodeSearchConfig:
     """How codes are searched.
 
     Attributes:
-        population: P, candidates a generation.
+        population_size: P, candidates a generation.
         selected: share of them that the distribution is moved towards.
         learning_rate: α, how far; with 1 it is forgotten at once, which is UMDA.
         smoothing: ε: a code's probability is at least ε / K, so that none is lost for good.
     """
 
-    population: int = 50
+    population_size: int = 50
     selected: float = 0.2
     learning_rate: float = 0.2
     smoothing: float = 0.02
 
     def __post_init__(self) -> None:
-        if self.population < 2:
-            raise ValueError(f"population: expected at least 2, got {self.population}")
+        if self.population_size < 2:
+            raise ValueError(f"population_size: expected at least 2, got {self.population_size}")
         for name in ("selected", "learning_rate"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise ValueError(f"{name}: expected within (0, 1], got {getattr(self, name)}")
@@ -37,11 +37,11 @@ class CodeSearchConfig:
     @property
     def parents(self) -> int:
         """How many candidates are selected, at least 1."""
-        return max(1, math.floor(self.selected * self.population))
+        return max(1, math.floor(self.selected * self.population_size))
 
 
 class CodeSearch:
-    """Maximises a function of T codes, by the estimation of a distribution.
+    """Maximizes a function of T codes, by the estimation of a distribution.
 
     Each code has a distribution of its own, which starts uniform. In each generation it moves to
     the share q that each value has among the best candidates: p ← (1 − α) p + α q, and then
@@ -57,7 +57,7 @@ class CodeSearch:
 
     Attributes:
         probabilities: ``(T, K) float64``, of each value of each code.
-        population: P.
+        population_size: P.
 
     Raises:
         ValueError: there is no code, or less than two values.
@@ -71,7 +71,7 @@ class CodeSearch:
                 raise ValueError(f"{name}: expected at least {least}, got {given}")
         self.config = config or CodeSearchConfig()
         self.probabilities = np.full((tokens, codes), 1.0 / codes)
-        self.population = self.config.population
+        self.population_size = self.config.population_size
         self._seed = seed
         self._generation = 0
         self._asked: np.ndarray | None = None
@@ -80,7 +80,7 @@ class CodeSearch:
         """The candidates of this generation, ``(P, T) int64`` in 0 … K − 1."""
         generator = numpy_generator(self._seed, "code-search", self._generation)
         tokens, codes = self.probabilities.shape
-        drawn = generator.random((self.population, tokens, 1))
+        drawn = generator.random((self.population_size, tokens, 1))
         # Where a uniform number falls among the sums; rounding must not lead beyond the last code.
         bounds = self.probabilities.cumsum(axis=1)[:, :-1]  # (T, K − 1)
         found: np.ndarray = (drawn >= bounds).sum(axis=2)
@@ -97,7 +97,7 @@ class CodeSearch:
         """
         if self._asked is None:
             raise RuntimeError("tell: expected candidates that were asked for; call ask() first")
-        values = checked_values(values, self.population)
+        values = checked_values(values, self.population_size)
         best = np.argsort(-values, kind="stable")[: self.config.parents]
         codes = self.probabilities.shape[1]
         shares = (self._asked[best, :, None] == np.arange(codes)).mean(axis=0)  # (T, K)

@@ -65,13 +65,13 @@ def main(args: Args) -> None:
         evaluations=args.evaluations,
     )
     args.out.mkdir(parents=True, exist_ok=True)
-    joints = TASKS["200-joints"].problem.arm.joints
+    num_joints = TASKS["200-joints"].problem.arm.num_joints
     learned: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     oracle: dict[str, float | None] = {}
     for seed in args.seeds:
         elites, encodings = _learn(args, seed, learned)
-        for name, arm in problems(joints).items():
+        for name, arm in problems(num_joints).items():
             targets = targets_for(arm, args.targets)
             if name not in oracle:
                 oracle[name] = _median(least_stds(arm, targets))
@@ -84,7 +84,7 @@ def main(args: Args) -> None:
         "oracle": oracle,
     }
     write_report(args.out / "results.json", {**about, "encodings": learned, "searches": rows})
-    table = write_table(learned, rows, oracle, elites=args.elites, joints=joints)
+    table = write_table(learned, rows, oracle, elites=args.elites, num_joints=num_joints)
     write_text(args.out / "table.md", table)
     _draw(args)
     if args.ship is not None:
@@ -147,7 +147,7 @@ def _search(
         targets_for,
     )
 
-    way, arm = METHODS[method], problems(TASKS["200-joints"].problem.arm.joints)[problem]
+    way, arm = METHODS[method], problems(TASKS["200-joints"].problem.arm.num_joints)[problem]
     targets, on_angles = targets_for(arm, args.targets), way.space == "angles"
     found = search_targets(
         way,
@@ -175,7 +175,7 @@ def write_table(
     oracle: dict[str, float | None],
     *,
     elites: int,
-    joints: int,
+    num_joints: int,
 ) -> str:
     """Means and standard deviations over seeds, as Markdown."""
     from wmrl.scripts.reproduce.reuse.experiment import METHODS
@@ -185,7 +185,7 @@ def write_table(
     lines = [
         "# What elites teach, used again",
         "",
-        f"An arm of {joints} joints reaches targets, {rows[0]['targets'][0]['evaluations']:,}",
+        f"An arm of {num_joints} joints reaches targets, {rows[0]['targets'][0]['evaluations']:,}",
         f"evaluations each; medians over the targets, mean ± standard deviation over {seeds} seeds",
         "(each with elites, encodings and searches of its own). Distances are in units of the",
         "arm's length, stds of the angles in radians. At equal distance: the least std of all",
@@ -257,7 +257,7 @@ def _draw(args: Args) -> None:
     from wmrl.scripts.reproduce.reuse.experiment import POSES, problems, targets_for
 
     shown = (("plain", 1), ("plain", -2), ("obstacles", 2), ("locked", 5), ("lengths", 8))
-    arms = problems(TASKS["200-joints"].problem.arm.joints)
+    arms = problems(TASKS["200-joints"].problem.arm.num_joints)
     rows = []
     for method in ("direct", "direct-0.005", "elite", "vae", "vqvae", "vae-random", "vqvae-random"):
         pictures = []

@@ -16,7 +16,7 @@ from wmrl.encodings.trainer import EncodingTrainer, EncodingTrainingConfig
 from wmrl.encodings.vector_vae import VectorVAE, VectorVAEConfig
 from wmrl.encodings.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
 from wmrl.envs.planar_arm.arm import Arm
-from wmrl.scripts.reproduce.cached_result import KeptReport
+from wmrl.scripts.reproduce.cached_result import CachedResult
 
 # A latent dimension is in use if its mean varies by so much over vectors (Burda et al. 2015,
 # https://arxiv.org/abs/1509.00519).
@@ -39,10 +39,10 @@ def reuse_config(kind: str, size: int) -> EncodingConfig:
         ValueError: the kind is neither ``"vae"`` nor ``"vqvae"``.
     """
     if kind == "vae":
-        return VectorVAEConfig(size=size, latent_size=32, hidden_sizes=(128,), kl_weight=1e-4)
+        return VectorVAEConfig(input_dim=size, latent_dim=32, hidden_dims=(128,), kl_weight=1e-4)
     if kind == "vqvae":
-        sizes: dict[str, Any] = {"tokens": 8, "codes": 64, "code_size": 8, "hidden_sizes": (128,)}
-        return VectorVQVAEConfig(size=size, commitment=0.01, **sizes)
+        sizes: dict[str, Any] = {"tokens": 8, "codes": 64, "code_dim": 8, "hidden_dims": (128,)}
+        return VectorVQVAEConfig(input_dim=size, commitment=0.01, **sizes)
     raise ValueError(f"kind: expected 'vae' or 'vqvae', got {kind!r}")
 
 
@@ -71,15 +71,15 @@ def learn_encoding(
         ValueError: the folder holds an encoding of other settings, or there are too few poses.
     """
     given = torch.from_numpy(np.asarray(vectors, np.float32))
-    asked = {
+    key = {
         "config": asdict(config),
         "training": asdict(training),
         "seed": seed,
         "vectors": sha256(given.numpy().tobytes()).hexdigest(),
     }
-    report = KeptReport(path / "report.json", asked, what="encoding")
-    if report.found is not None:
-        return load_encoding(path / "artifact", device="cpu"), report.found["held_out"]
+    cached = CachedResult(path / "report.json", key, what="encoding")
+    if cached.value is not None:
+        return load_encoding(path / "artifact", device="cpu"), cached.value["held_out"]
     if len(given) < 20:
         raise ValueError(f"vectors: expected at least 20 to learn from, got {len(given)}")
     order = torch.randperm(len(given), generator=torch_generator(seed, "reuse", "held-out"))
@@ -87,9 +87,9 @@ def learn_encoding(
     weights = torch_generator(seed, "reuse", "encoding-weights")
     trainer = EncodingTrainer(make_encoding(config, generator=weights), training, seed=seed)
     trainer.fit(learned)
-    trainer.encoding.save(path / "artifact", provenance=asked)
+    trainer.encoding.save(path / "artifact", provenance=key)
     figures = judge_encoding(trainer.encoding, judged)
-    report.keep({"held_out": figures})
+    cached.store({"held_out": figures})
     return trainer.encoding, figures
 
 
@@ -105,7 +105,7 @@ def judge_encoding(encoding: Encoding, vectors: Tensor) -> dict[str, float]:
     """
     again = encoding.reconstruct(vectors).clamp(-1.0, 1.0)
     error = float((again - vectors).square().sum(1).mean())
-    arm = Arm(joints=encoding.size)
+    arm = Arm(num_joints=encoding.input_dim)
     before, after = arm.evaluate(vectors.numpy()), arm.evaluate(again.numpy())
     figures = {
         "squared_error": error,

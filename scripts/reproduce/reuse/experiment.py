@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from wmrl.agents.policy_search.cma import CMASearch
-from wmrl.agents.quality_diversity.archive import Elites, disc_centres
+from wmrl.agents.quality_diversity.archive import Elites, disc_centers
 from wmrl.core.seeding import integer_seed
 from wmrl.encodings.base import Encoding
 from wmrl.encodings.vector_vqvae import VectorVQVAE
@@ -17,7 +17,7 @@ from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.latent_actions import ArmLatents
 from wmrl.envs.planar_arm.oracle import solve_targets
 from wmrl.envs.planar_arm.reward import ReachObjective
-from wmrl.scripts.reproduce.cached_result import KeptReport
+from wmrl.scripts.reproduce.cached_result import CachedResult
 from wmrl.scripts.reproduce.reuse.code_search import CodeSearch, CodeSearchConfig
 from wmrl.scripts.reproduce.reuse.pose_search import PoseSearchResult, search_pose
 
@@ -67,7 +67,7 @@ is 0, so that a search on angles which hardly dares to leave it stays even; henc
 The one that begins with an elite tells what an encoding adds to what it was learned from."""
 
 
-def problems(joints: int = 200) -> dict[str, Arm]:
+def problems(num_joints: int = 200) -> dict[str, Arm]:
     """The problem of the elites, and changed ones; all arms have a reach of 1.
 
     - ``plain``: links of one length.
@@ -78,12 +78,12 @@ def problems(joints: int = 200) -> dict[str, Arm]:
     """
     turns = np.deg2rad([40.0, 160.0, 280.0])
     circles = [(0.45 * float(np.cos(turn)), 0.45 * float(np.sin(turn)), 0.15) for turn in turns]
-    lengths = np.linspace(1.5, 0.5, joints) / joints
+    lengths = np.linspace(1.5, 0.5, num_joints) / num_joints
     return {
-        "plain": Arm(joints=joints),
-        "obstacles": Arm(joints=joints, obstacles=circles),
-        "locked": Arm(joints=joints, locks={joints // 2: 0.5}),
-        "lengths": Arm(joints=joints, link_lengths=tuple(lengths / lengths.sum())),
+        "plain": Arm(num_joints=num_joints),
+        "obstacles": Arm(num_joints=num_joints, obstacles=circles),
+        "locked": Arm(num_joints=num_joints, locks={num_joints // 2: 0.5}),
+        "lengths": Arm(num_joints=num_joints, link_lengths=tuple(lengths / lengths.sum())),
     }
 
 
@@ -91,9 +91,9 @@ def targets_for(arm: Arm, count: int = 18) -> np.ndarray:
     """Targets spread evenly over the disc of the arm's reach, ``(T, 2) float64``.
 
     Centres of a tessellation of the disc into so many cells, see
-    :func:`~wmrl.agents.quality_diversity.archive.disc_centres`, but for those that an obstacle covers.
+    :func:`~wmrl.agents.quality_diversity.archive.disc_centers`, but for those that an obstacle covers.
     """
-    points = arm.reach * (2.0 * disc_centres(count) - 1.0)
+    points = arm.reach * (2.0 * disc_centers(count) - 1.0)
     within: np.ndarray = points[arm.within_reach(points)]
     return within
 
@@ -136,7 +136,7 @@ def search_targets(
         raise ValueError(
             "starts: expected poses for searches that begin with elites, and for none else"
         )
-    asked = {
+    key = {
         "method": asdict(method),
         "arm": asdict(arm),
         "targets": targets.tolist(),
@@ -146,13 +146,13 @@ def search_targets(
         "code_search": asdict(CodeSearchConfig()) if method.space == "vqvae" else None,
     }
     if starts is not None:
-        asked["starts"] = sha256(np.asarray(starts, np.float32).tobytes()).hexdigest()
-    report = KeptReport(path / "result.json", asked, what="search")
-    if report.found is not None:
-        rows: list[dict[str, Any]] = report.found["rows"]
+        key["starts"] = sha256(np.asarray(starts, np.float32).tobytes()).hexdigest()
+    cached = CachedResult(path / "result.json", key, what="search")
+    if cached.value is not None:
+        rows: list[dict[str, Any]] = cached.value["rows"]
         return rows
     if starts is None:
-        starts = np.zeros((len(targets), arm.joints))
+        starts = np.zeros((len(targets), arm.num_joints))
     found = [
         _search(method, arm, target, encoding, start, evaluations, integer_seed(seed, "reuse", row))
         for row, (target, start) in enumerate(zip(targets, starts, strict=True))
@@ -163,7 +163,7 @@ def search_targets(
         {"target": target.tolist(), **{k: v for k, v in vars(each).items() if k != "pose"}}
         for target, each in zip(targets, found, strict=True)
     ]
-    report.keep({"rows": rows})
+    cached.store({"rows": rows})
     return rows
 
 
@@ -184,10 +184,10 @@ def _search(
         return search_pose(direct, lambda poses: poses, objective, **budget)
     latents = ArmLatents(encoding, device="cpu")  # networks this small gain nothing elsewhere
     if isinstance(encoding, VectorVQVAE):
-        codes = CodeSearch(encoding.tokens, encoding.code_count, seed=seed)
+        codes = CodeSearch(encoding.num_tokens, encoding.codebook_size, seed=seed)
         return search_pose(codes, latents.poses, objective, **budget)
     assert method.sigma is not None
-    search = CMASearch(np.zeros(encoding.latent_size), sigma=method.sigma, seed=seed)
+    search = CMASearch(np.zeros(encoding.latent_dim), sigma=method.sigma, seed=seed)
 
     def decoded(actions: np.ndarray) -> np.ndarray:
         return latents.poses(latents.checked(actions, actions.shape))
@@ -211,7 +211,7 @@ def least_stds(arm: Arm, targets: np.ndarray) -> np.ndarray:
 
     It doesn't see obstacles: with these it is a bound.
     """
-    free = Arm(joints=arm.joints, link_lengths=arm.link_lengths, locks=arm.locks)
+    free = Arm(num_joints=arm.num_joints, link_lengths=arm.link_lengths, locks=arm.locks)
     found = solve_targets(targets, free, device="cpu")
     return np.where(found.solved, found.std, np.nan)
 

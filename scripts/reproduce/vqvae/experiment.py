@@ -18,7 +18,7 @@ from wmrl.nn.codebook_metrics import code_counts, effective_rank
 from wmrl.priors.baselines import Bigram, Unigram, bits_per_dimension
 from wmrl.priors.code_prior import CodePrior, CodePriorConfig
 from wmrl.priors.training import PriorTrainingConfig, nats_per_image, train_prior
-from wmrl.scripts.reproduce.vqvae.likelihood import DiscretisedLogistic
+from wmrl.scripts.reproduce.vqvae.likelihood import DiscretizedLogistic
 from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.evaluation import vision_report
 from wmrl.vision.image_training import decode_codes, encode_images, train_on_images
@@ -30,8 +30,8 @@ class ExperimentConfig:
     """How much of everything.
 
     Attributes:
-        codes: K, of each codebook.
-        code_size: D, of a learned codebook.
+        codebook_size: K, of each codebook.
+        code_dim: D, of a learned codebook.
         epochs: passes over the images, of each vision; the last batch of each is dropped.
         warmup: share of the steps without a codebook, where there is a warm-up.
         batch_size: images in a batch of a vision.
@@ -40,8 +40,8 @@ class ExperimentConfig:
         lstm_epochs: passes of the earlier experiment's LSTM.
     """
 
-    codes: int = 512
-    code_size: int = 64
+    codebook_size: int = 512
+    code_dim: int = 64
     epochs: int = 10
     warmup: float = 0.3
     batch_size: int = 256
@@ -75,13 +75,13 @@ class Variant:
 VARIANTS = {
     "baseline": Variant(
         "as it was: codebook by gradients, ReLU output, uniform start",
-        {"quantiser": "gradient", "relu_output": True},
+        {"quantizer": "gradient", "relu_output": True},
     ),
-    "ema": Variant("moving averages, k-means start, expiry", {"quantiser": "ema"}),
+    "ema": Variant("moving averages, k-means start, expiry", {"quantizer": "ema"}),
     "ema-warmup": Variant(
-        "the same after a warm-up as an autoencoder", {"quantiser": "ema"}, warmup=True
+        "the same after a warm-up as an autoencoder", {"quantizer": "ema"}, warmup=True
     ),
-    "fsq": Variant("finite scalar quantisation, 8 × 8 × 8", {"quantiser": "fsq"}),
+    "fsq": Variant("finite scalar quantization, 8 × 8 × 8", {"quantizer": "fsq"}),
 }
 """Codebooks that are compared, the earlier experiment's first."""
 
@@ -125,10 +125,10 @@ class Experiment:
         model = VQVAEConfig(
             frame_size=(height, width),
             channels=channels,
-            width=32,
-            downsamplings=2,
-            codes=config.codes,
-            code_size=config.code_size,
+            base_channels=32,
+            num_downsamplings=2,
+            codebook_size=config.codebook_size,
+            code_dim=config.code_dim,
             warmup_steps=round(config.warmup * steps) if variant.warmup else 0,
         )
         training = TrainingConfig(
@@ -157,8 +157,8 @@ class Experiment:
         """
         vision = self.vision(name)
         figures = vision_report(vision, self.held_out.images)
-        used = code_counts(encode_images(vision, self.held_out.images), vision.code_count) > 0
-        codebook = vision.quantiser.codebook().detach().cpu()
+        used = code_counts(encode_images(vision, self.held_out.images), vision.codebook_size) > 0
+        codebook = vision.quantizer.codebook().detach().cpu()
         return {**figures, "used_rank": effective_rank(codebook[used])}
 
     def prior_figures(self, name: str) -> dict[str, dict[str, float]]:
@@ -166,7 +166,7 @@ class Experiment:
 
         Returns:
             By prior: ``nats``, −log p(z), and ``bits_per_dimension``, of −log p(x|z) − log p(z)
-            with a :class:`~wmrl.scripts.reproduce.vqvae.likelihood.DiscretisedLogistic`.
+            with a :class:`~wmrl.scripts.reproduce.vqvae.likelihood.DiscretizedLogistic`.
         """
         vision = self.vision(name)
         count = min(self.config.prior_images, len(self.images))
@@ -186,20 +186,24 @@ class Experiment:
         """A prior over a variant's codes ``known: (N, T)``, trained: see :data:`PRIORS`."""
         config, labels = self.config, torch.from_numpy(self.images.labels[: len(known)])
         model, training = prior_recipe(
-            prior, config, images=len(known), tokens=known.shape[1], classes=int(labels.max()) + 1
+            prior,
+            config,
+            images=len(known),
+            tokens=known.shape[1],
+            num_classes=int(labels.max()) + 1,
         )
         return train_prior(
             known,
             self.path / f"{name}-{prior}",
             config=model,
             training=replace(training, seed=self.seed),
-            labels=labels if model.classes else None,
+            labels=labels if model.num_classes else None,
             **self._options,
         )
 
     def _prior_nats(self, name: str, known: Tensor, judged: Tensor) -> dict[str, Tensor]:
         """Nats ``(N,)`` of each held-out image."""
-        codes = self.config.codes
+        codes = self.config.codebook_size
         before, asked = (F.pad(part[:, :-1], (1, 0), value=codes) for part in (known, judged))
         # Pairs are pooled over places: one place alone sees too few.
         bigram = Bigram(before, known, codes, pooled=True)
@@ -211,14 +215,14 @@ class Experiment:
         for prior in PRIORS:
             trained = self.prior(name, prior, known)
             nats[prior] = nats_per_image(
-                trained, judged, labels if trained.config.classes else None
+                trained, judged, labels if trained.config.num_classes else None
             ).double()
         return nats
 
     def _pixel_nats(self, vision: VQVAE, known: Tensor, judged: Tensor) -> Tensor:
         """−log p(x|z) ``(N,)`` of held-out images in nats."""
         images, held_out = (torch.from_numpy(part.images) for part in (self.images, self.held_out))
-        likelihood = DiscretisedLogistic(images[: len(known)], decode_codes(vision, known))
+        likelihood = DiscretizedLogistic(images[: len(known)], decode_codes(vision, known))
         parts = zip(torch.split(held_out, 500), torch.split(judged, 500), strict=True)
         return torch.cat(
             [-likelihood.log_likelihood(x, decode_codes(vision, z)) for x, z in parts]
@@ -235,18 +239,24 @@ PRIORS = {
 
 
 def prior_recipe(
-    prior: str, config: ExperimentConfig, *, images: int, tokens: int, classes: int
+    prior: str, config: ExperimentConfig, *, images: int, tokens: int, num_classes: int
 ) -> tuple[CodePriorConfig, PriorTrainingConfig]:
     """Sizes and training of one of :data:`PRIORS`."""
-    model: dict[str, Any] = {"tokens": tokens, "codes": config.codes}
+    model: dict[str, Any] = {"tokens": tokens, "codes": config.codebook_size}
     if prior == "lstm":
         batch, epochs, final = config.batch_size, config.lstm_epochs, 1e-3
-        model |= {"core": "lstm", "size": 256, "layers": 2, "dropout": 0.0, "one_hot": True}
+        model |= {
+            "sequence_model": "lstm",
+            "size": 256,
+            "layers": 2,
+            "dropout": 0.0,
+            "one_hot": True,
+        }
     else:
         batch, epochs, final = 64, config.prior_epochs, 1e-5
-        core = "lstm" if prior == "lstm-mended" else "transformer"
-        model |= {"core": core, "size": 128, "layers": 2, "dropout": 0.2}
-        model |= {"classes": classes if prior == "transformer-classes" else 0}
+        sequence_model = "lstm" if prior == "lstm-mended" else "transformer"
+        model |= {"sequence_model": sequence_model, "size": 128, "layers": 2, "dropout": 0.2}
+        model |= {"num_classes": num_classes if prior == "transformer-classes" else 0}
     batch = min(batch, images)
     training = PriorTrainingConfig(
         steps=epochs * (images // batch),

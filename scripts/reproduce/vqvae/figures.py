@@ -59,7 +59,7 @@ def samples(experiment: "Experiment") -> "np.ndarray":
         known = encode_images(vision, experiment.images.images[:count])
         for prior in PRIORS:
             trained = experiment.prior(variant, prior, known)
-            classes = trained.config.classes
+            classes = trained.config.num_classes
             labels = torch.arange(_SHOWN, device=trained.device) % classes if classes else None
             generator = torch_generator(experiment.seed, "samples", device=trained.device)
             codes = trained.sample(_SHOWN, labels=labels, generator=generator).cpu()

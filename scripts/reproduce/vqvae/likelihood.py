@@ -9,7 +9,7 @@ _FITTED_PIXELS = 2**20
 
 
 def log_probability(targets: Tensor, means: Tensor, scales: Tensor) -> Tensor:
-    """Log-probability of each pixel under a discretised logistic, in nats.
+    """Log-probability of each pixel under a discretized logistic, in nats.
 
     The logistic's mass between half a level below and half a level above, where the lowest and the
     highest level have all that is beyond them (Salimans et al. 2017,
@@ -29,10 +29,10 @@ def log_probability(targets: Tensor, means: Tensor, scales: Tensor) -> Tensor:
     return torch.where(targets == _LEVELS - 1, F.logsigmoid(-below), inside)
 
 
-class DiscretisedLogistic:
+class DiscretizedLogistic:
     """p(pixel | decoded brightness), its scale fitted for each range of decoded brightness.
 
-    A dark pixel that is decoded as dark is almost surely black, one that is decoded as grey may be
+    A dark pixel that is decoded as dark is almost surely black, one that is decoded as gray may be
     anything; one scale for all of them would describe neither.
 
     Args:

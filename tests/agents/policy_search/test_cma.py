@@ -22,10 +22,10 @@ def rosenbrock(x: np.ndarray) -> float:
     return float((100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum())
 
 
-def reference(mean, sigma: float, population: int, **options):
+def reference(mean, sigma: float, population_size: int, **options):
     """The package ``cma``, by the author of the tutorial."""
     settings = {
-        "popsize": population,
+        "popsize": population_size,
         "seed": 1,
         "verbose": -9,
         "verb_log": 0,
@@ -49,10 +49,10 @@ def evaluations(function, dimension: int, *, diagonal: bool = False, seed: int =
     raise AssertionError("not solved")
 
 
-@pytest.mark.parametrize(("dimension", "population"), [(5, 8), (12, 10), (100, 32)])
-def test_strategy_parameters_are_those_of_cma(dimension, population):
-    ours = cma_constants(dimension, population)
-    es = reference(np.zeros(dimension), 0.3, population)
+@pytest.mark.parametrize(("dimension", "population_size"), [(5, 8), (12, 10), (100, 32)])
+def test_strategy_parameters_are_those_of_cma(dimension, population_size):
+    ours = cma_constants(dimension, population_size)
+    es = reference(np.zeros(dimension), 0.3, population_size)
     np.testing.assert_allclose(ours.weights, es.sp.weights, rtol=1e-12)
     assert ours.mu == es.sp.weights.mu
     assert ours.mu_eff == pytest.approx(es.sp.weights.mueff, rel=1e-12)

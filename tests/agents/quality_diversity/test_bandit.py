@@ -65,7 +65,7 @@ def test_its_window_is_kept_as_json() -> None:
 
 
 def scheduler(reward="entered"):
-    archive = ArchiveConfig(cells=100, worst=-10.0).make(2, seed=0)
+    archive = ArchiveConfig(cells=100, qd_score_offset=-10.0).make(2, seed=0)
     emitters = [
         IsoLineEmitter(archive, x0=[0.0, 0.0], iso_sigma=sigma, batch_size=10, seed=k)
         for k, sigma in enumerate((0.01, 0.3))

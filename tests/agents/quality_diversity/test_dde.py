@@ -16,17 +16,19 @@ from wmrl.envs.planar_arm.arm import Arm
 from wmrl.storage.run import RunError
 from wmrl.training.metrics import read_metrics
 
-CELLS = ArchiveConfig(cells=100, worst=-np.pi / 2)
-PROBLEM = ArmProblem(arm=Arm(joints=8), archive=CELLS)
+CELLS = ArchiveConfig(cells=100, qd_score_offset=-np.pi / 2)
+PROBLEM = ArmProblem(arm=Arm(num_joints=8), archive=CELLS)
 ENCODINGS = {
     "none": None,
-    "vae": VectorVAEConfig(size=8, latent_size=4),
-    "autoencoder": VectorVAEConfig(size=8, latent_size=4, kl_weight=0.0),
+    "vae": VectorVAEConfig(input_dim=8, latent_dim=4),
+    "autoencoder": VectorVAEConfig(input_dim=8, latent_dim=4, kl_weight=0.0),
     # Is still without a codebook at the first checkpoint.
     "vqvae": VectorVQVAEConfig(
-        size=8, tokens=2, codes=16, code_size=4, hidden_sizes=(16,), warmup_steps=15
+        input_dim=8, num_tokens=2, codebook_size=16, code_dim=4, hidden_dims=(16,), warmup_steps=15
     ),
-    "fsq": VectorVQVAEConfig(size=8, tokens=2, quantiser="fsq", warmup_steps=0, levels=(4, 4)),
+    "fsq": VectorVQVAEConfig(
+        input_dim=8, num_tokens=2, quantizer="fsq", warmup_steps=0, levels=(4, 4)
+    ),
 }
 
 
@@ -84,10 +86,10 @@ def test_what_it_keeps_is_what_was_evaluated(tmp_path) -> None:
 
 def test_it_fills_the_map_with_even_arms(tmp_path) -> None:
     """And its encoding helps, on long arms."""
-    problem = ArmProblem(arm=Arm(joints=60), archive=CELLS)
+    problem = ArmProblem(arm=Arm(num_joints=60), archive=CELLS)
     scores = []
     for kind in ("none", "vae"):
-        encoding = VectorVAEConfig(size=60) if kind == "vae" else None
+        encoding = VectorVAEConfig(input_dim=60) if kind == "vae" else None
         own = config(kind, generations=160, encoding=encoding)
         if kind == "none":
             own = replace(own, mutations=(Mutation(line=0.0),))
@@ -234,13 +236,13 @@ def test_the_published_settings() -> None:
 
 def test_variance_is_the_other_objective() -> None:
     solutions = np.random.default_rng(0).uniform(-1, 1, (5, 8)).astype(np.float32)
-    fitness, _ = ArmProblem(arm=Arm(joints=8), objective="variance").evaluate(solutions)
+    fitness, _ = ArmProblem(arm=Arm(num_joints=8), objective="variance").evaluate(solutions)
     angles = solutions.astype(np.float64) * np.pi / 2
     np.testing.assert_allclose(fitness, 100 * (1 - angles.var(1)), rtol=1e-5)
 
 
 def test_arms_that_collide_are_worth_less_than_any_other() -> None:
-    blocked = ArmProblem(arm=Arm(joints=8, obstacles=[(0.5, 0.0, 0.2)]))
+    blocked = ArmProblem(arm=Arm(num_joints=8, obstacles=[(0.5, 0.0, 0.2)]))
     straight, bent = np.zeros((1, 8), np.float32), np.full((1, 8), 0.3, np.float32)
     bent[0, ::2] = 1.0
     (stopped,), _ = blocked.evaluate(straight)
@@ -308,7 +310,7 @@ def test_clear_errors(tmp_path) -> None:
     with pytest.raises(TypeError, match=r"encoding: expected the configuration .* got 'vae'"):
         DDEConfig(encoding="vae")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="encoding: expected one of vectors of 9 numbers"):
-        DDE(ArmProblem(arm=Arm(joints=9)), config("vae"), path=tmp_path / "size")
+        DDE(ArmProblem(arm=Arm(num_joints=9)), config("vae"), path=tmp_path / "size")
     with pytest.raises(ValueError, match="objective: expected 'std' or 'variance'"):
         ArmProblem(objective="beauty")  # type: ignore[arg-type]
     with DDE(PROBLEM, config("none", fill=0.5, batch_size=1), path=tmp_path / "fill") as search:

@@ -11,7 +11,7 @@ from wmrl.agents.quality_diversity.bandit import BanditScheduler
 from wmrl.agents.quality_diversity.emitters import Mutation, ReconstructionEmitter
 from wmrl.encodings.vector_vae import VectorVAE, VectorVAEConfig
 
-ENCODING = VectorVAE(VectorVAEConfig(size=4, latent_size=2)).eval()
+ENCODING = VectorVAE(VectorVAEConfig(input_dim=4, latent_dim=2)).eval()
 
 
 def archive_of(solutions: np.ndarray, seed: int = 0):
@@ -117,7 +117,7 @@ def test_parents_at_the_frontier_are_beside_empty_cells() -> None:
         None,
         crossover=0.0,
         mutation=Mutation(iso=0.0, line=0.0, frontier=True),
-        neighbours=row.neighbours(),
+        neighbors=row.neighbors(),
         seed=0,
     )
     np.testing.assert_allclose(emitter.ask(), 0.65)
@@ -143,10 +143,10 @@ def test_clear_errors() -> None:
     for wrong, message in (
         ({"crossover": 1.5}, "crossover: expected a share"),
         ({"crossover": 0.5, "encoding": None}, "encoding: expected one for a crossover"),
-        ({"crossover": 0.0, "mutation": Mutation(frontier=True)}, "neighbours: expected"),
+        ({"crossover": 0.0, "mutation": Mutation(frontier=True)}, "neighbors: expected"),
         ({"crossover": 0.0, "batch_size": 0}, "batch_size"),
         (
-            {"crossover": 0.0, "encoding": VectorVAE(VectorVAEConfig(size=5))},
+            {"crossover": 0.0, "encoding": VectorVAE(VectorVAEConfig(input_dim=5))},
             "expected one of vectors of 4 numbers, as the archive's solutions, got 5",
         ),
     ):

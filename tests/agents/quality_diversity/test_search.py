@@ -16,22 +16,22 @@ from wmrl.encodings.vector_vae import VectorVAEConfig
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.storage.run import Run, RunError
 
-CELLS = ArchiveConfig(shape="grid", dims=(3, 5), worst=-2.0)
-PROBLEM = ArmProblem(arm=Arm(joints=4), archive=CELLS)
+CELLS = ArchiveConfig(shape="grid", dims=(3, 5), qd_score_offset=-2.0)
+PROBLEM = ArmProblem(arm=Arm(num_joints=4), archive=CELLS)
 
 
-def settings(joints: int = 4, **changes) -> DDEConfig:
-    return EliteSearchConfig(problem=ArmProblem(arm=Arm(joints=joints)), **changes).dde()
+def settings(num_joints: int = 4, **changes) -> DDEConfig:
+    return EliteSearchConfig(problem=ArmProblem(arm=Arm(num_joints=num_joints)), **changes).dde()
 
 
 def test_whole_batches_are_evaluated() -> None:
     assert [settings(evaluations=n).generations for n in (1, 100, 101)] == [1, 1, 2]
 
 
-@pytest.mark.parametrize(("joints", "latents"), [(1, 1), (20, 10), (200, 32)])
-def test_the_vae_grows_with_the_arm(joints: int, latents: int) -> None:
-    encoding = settings(joints).encoding
-    assert encoding == VectorVAEConfig(size=joints, latent_size=latents)
+@pytest.mark.parametrize(("num_joints", "latents"), [(1, 1), (20, 10), (200, 32)])
+def test_the_vae_grows_with_the_arm(num_joints: int, latents: int) -> None:
+    encoding = settings(num_joints).encoding
+    assert encoding == VectorVAEConfig(input_dim=num_joints, latent_dim=latents)
 
 
 def test_the_published_settings_are_another_algorithm_s() -> None:
@@ -39,10 +39,10 @@ def test_the_published_settings_are_another_algorithm_s() -> None:
     assert settings().reward == "qd_score"
     published = settings(algorithm="dde-published", encoding="none")
     assert (published.encoding, published.crossovers) == (None, (0.0,))
-    for joints, fill in ((500, 0.05), (1000, 0.002)):
-        problem = ArmProblem(arm=Arm(joints=joints))
+    for num_joints, fill in ((500, 0.05), (1000, 0.002)):
+        problem = ArmProblem(arm=Arm(num_joints=num_joints))
         assert EliteSearchConfig(problem=problem).dde().fill == fill
-        assert EliteSearchConfig(problem=problem, fill=0.01).dde().fill == 0.01
+        assert EliteSearchConfig(problem=problem, initial_coverage=0.01).dde().fill == 0.01
 
 
 def test_auto_is_settled() -> None:
@@ -52,12 +52,12 @@ def test_auto_is_settled() -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["dde", "line"])
-def test_a_film_ends_with_the_end(algorithm: str, tmp_path: Path) -> None:
+def test_a_video_ends_with_the_end(algorithm: str, tmp_path: Path) -> None:
     """Also where generations are no multiple of what is between two snapshots."""
     # So many cells and joints that each batch finds something new.
-    archive = ArchiveConfig(shape="grid", dims=(20, 15), worst=-2.0)
+    archive = ArchiveConfig(shape="grid", dims=(20, 15), qd_score_offset=-2.0)
     config = EliteSearchConfig(
-        problem=ArmProblem(arm=Arm(joints=12), archive=archive),
+        problem=ArmProblem(arm=Arm(num_joints=12), archive=archive),
         algorithm=algorithm,  # type: ignore[arg-type]
         encoding="none",
         evaluations=20_300,
@@ -93,8 +93,8 @@ def test_a_folder_that_another_was_quicker_to_take_is_left(tmp_path: Path, monke
 def test_options_that_fail_are_not_in_the_way(tmp_path: Path) -> None:
     """Random arms are in the disc, so that they can not fill half of so fine a grid."""
     fine = ArmProblem(arm=PROBLEM.arm, archive=ArchiveConfig(shape="grid", dims=(800, 800)))
-    config = EliteSearchConfig(problem=fine, algorithm="iso", fill=0.5, evaluations=300)
-    with pytest.raises(ValueError, match="fill: expected random solutions to fill 50"):
+    config = EliteSearchConfig(problem=fine, algorithm="iso", initial_coverage=0.5, evaluations=300)
+    with pytest.raises(ValueError, match="initial_coverage: expected random solutions to fill 50"):
         search_elites(tmp_path / "out", config, progress=False)
     assert not (tmp_path / "out").exists()
     mended = search_elites(tmp_path / "out", replace(config, fill=1e-5), progress=False)

@@ -51,9 +51,9 @@ def stop_and_go(env: Any, rng: np.random.Generator, step: int) -> np.ndarray:
 
 def follow_road(env: Any, rng: np.random.Generator, step: int) -> np.ndarray:
     hull = env.car.hull
-    centres = np.array([(x, y) for _, _, x, y in env.track])
-    nearest = int(np.square(centres - hull.position).sum(axis=1).argmin())
-    dx, dy = centres[(nearest + 4) % len(centres)] - hull.position
+    centers = np.array([(x, y) for _, _, x, y in env.track])
+    nearest = int(np.square(centers - hull.position).sum(axis=1).argmin())
+    dx, dy = centers[(nearest + 4) % len(centers)] - hull.position
     sideways = dx * np.cos(hull.angle) + dy * np.sin(hull.angle)
     ahead = dy * np.cos(hull.angle) - dx * np.sin(hull.angle)
     slow = np.hypot(*hull.linearVelocity) < 45
@@ -122,7 +122,7 @@ def test_equals_gymnasium_in_physics_exactly_and_in_pixels_closely(flags: dict[s
     assert bar.max() <= 8
 
 
-def test_a_touched_tile_changes_its_colour() -> None:
+def test_a_touched_tile_changes_its_color() -> None:
     original, fast = Original(), CarRacing()
     original.drawing = False
     original.reset(seed=3)
@@ -135,8 +135,8 @@ def test_a_touched_tile_changes_its_colour() -> None:
     assert 5 < sum(touched) < len(touched)
     for tile, original_tile in zip(fast.road, original.road, strict=True):
         assert tile.color.tolist() == original_tile.color.tolist()
-    colours = [np.asarray(colour).tolist() for _, colour in fast.road_poly]
-    assert colours == [np.asarray(colour).tolist() for _, colour in original.road_poly]
+    colors = [np.asarray(color).tolist() for _, color in fast.road_poly]
+    assert colors == [np.asarray(color).tolist() for _, color in original.road_poly]
 
 
 @pytest.mark.parametrize("flags", FLAGS, ids=str)

@@ -100,7 +100,7 @@ def test_renders_the_decoded_latent(make):
     env.reset(seed=0)
     frame = env.render()
     assert frame.shape == (384, 384, 3)
-    small = env.eye.vision.decode_numpy(env.state.latent.numpy())[0]
+    small = env.world_model.vision.decode_numpy(env.state.latent.numpy())[0]
     assert np.abs(frame[3::6, 3::6].astype(int) - small).mean() < 2
     assert make().render() is None
 
@@ -121,15 +121,15 @@ def test_human_mode_opens_and_closes_a_window(make):
 
 def test_record_video_works(tiny, tmp_path):
     env = gym.make(ID, render_mode="rgb_array", max_episode_steps=4, **tiny.kwargs)
-    env = RecordVideo(env, str(tmp_path / "films"), episode_trigger=lambda episode: True)
+    env = RecordVideo(env, str(tmp_path / "videos"), episode_trigger=lambda episode: True)
     env.reset(seed=0)
     done = False
     while not done:
         _, _, terminated, truncated, _ = env.step(env.action_space.sample())
         done = terminated or truncated
     env.close()
-    (film,) = tmp_path.glob("films/*.mp4")
-    assert film.stat().st_size > 1000
+    (video,) = tmp_path.glob("videos/*.mp4")
+    assert video.stat().st_size > 1000
 
 
 def test_bad_calls_are_refused(make):

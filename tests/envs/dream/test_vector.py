@@ -6,7 +6,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
 import wmrl  # noqa: F401 -- registers the environments
-from wmrl.dream import dream_observation, dream_start, dream_step
+from wmrl.dream import dream_observation, dream_reset, dream_step
 from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.memory.base import load_memory
 from wmrl.memory.ensemble import MemoryEnsemble
@@ -72,7 +72,7 @@ def test_make_vec_takes_modes_by_value_and_round_trips_its_spec(tiny):
 def test_steps_are_dream_steps(endless, actions):
     env = endless(temperature=1.3, dropout=True)
     env.reset(seed=7)
-    memory = env.eye.memory
+    memory = env.world_model.memory
     state, generator = env.state, torch.Generator()
     generator.set_state(env._generator.get_state())
     for a in actions[:3]:
@@ -203,7 +203,9 @@ def test_dreams_go_on_from_a_given_state(make, actions):
 def test_temperature_spreads_and_dropout_changes_the_dream(make, actions):
     def spread(**kwargs):
         env = make(50, **kwargs)
-        state = dream_start(env.eye.memory, rows=torch.zeros(50).long(), generator=_generator())
+        state = dream_reset(
+            env.world_model.memory, rows=torch.zeros(50).long(), generator=_generator()
+        )
         state = state._replace(
             latent=state.latent[:1].expand(50, -1),
             memory=tuple(tensor[:1].expand(50, *tensor.shape[1:]) for tensor in state.memory),
@@ -213,7 +215,9 @@ def test_temperature_spreads_and_dropout_changes_the_dream(make, actions):
         return observation[:, :8].std(0).mean()
 
     assert spread(temperature=0.01) < 0.6 * spread(temperature=1.0)
-    if isinstance(make().eye.memory, MDNRNN):  # codes of an untrained memory are as even as can be
+    if isinstance(
+        make().world_model.memory, MDNRNN
+    ):  # codes of an untrained memory are as even as can be
         assert spread(temperature=1.0) < 0.9 * spread(temperature=2.0)
     with_dropout = rollout(make(dropout=True), actions[:3])
     assert not np.array_equal(with_dropout[1], rollout(make(), actions[:3])[1])

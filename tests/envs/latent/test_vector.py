@@ -15,7 +15,7 @@ N = 3
 
 @pytest.fixture
 def make(pixel_task, pixel_tiny):
-    """Mountain cars, in this process: an episode is 6 decisions."""
+    """Mountain cars, in this process: an episode is 6 agent steps."""
     made = []
 
     def make(**kwargs):
@@ -149,7 +149,9 @@ def test_without_a_memory_observations_are_latents(make, actions):
     env = make(memory=None)
     observation, *_ = rollout(env, actions[:2])
     assert observation.shape == (3, N, 8)
-    np.testing.assert_allclose(observation[2], env.eye.vision.encode_numpy(env.frames), atol=1e-6)
+    np.testing.assert_allclose(
+        observation[2], env.world_model.vision.encode_numpy(env.frames), atol=1e-6
+    )
 
 
 def test_states_can_be_dreamt_on_from(make, pixel_task, pixel_tiny, actions):

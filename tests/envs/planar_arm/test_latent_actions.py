@@ -13,22 +13,24 @@ from wmrl.storage.artifact import ArtifactError
 
 @pytest.fixture
 def vae():
-    return VectorVAE(VectorVAEConfig(size=5, latent_size=3))
+    return VectorVAE(VectorVAEConfig(input_dim=5, latent_dim=3))
 
 
 @pytest.fixture
 def vqvae():
-    config = VectorVQVAEConfig(size=5, tokens=4, codes=7, code_size=2, hidden_sizes=(8,))
+    config = VectorVQVAEConfig(
+        input_dim=5, num_tokens=4, codebook_size=7, code_dim=2, hidden_dims=(8,)
+    )
     encoding = VectorVQVAE(config)
     generator = torch.Generator().manual_seed(0)
-    encoding.quantiser.start(torch.randn(60, 2, generator=generator), generator=generator)
+    encoding.quantizer.init_codebook(torch.randn(60, 2, generator=generator), generator=generator)
     return encoding
 
 
 def test_latents_are_scaled_and_decoded(vae):
     latents = ArmLatents(vae, latent_limit=2.0, device="cpu")
     assert latents.space == spaces.Box(-1.0, 1.0, (3,), np.float32)
-    assert (latents.joints, latents.in_codes) == (5, False)
+    assert (latents.num_joints, latents.in_codes) == (5, False)
     actions = np.float32([[0.5, -1.0, 0.0], [1.0, 0.25, -0.5]])
     with torch.no_grad():
         expected = vae.decode(torch.tensor([[1.0, -2.0, 0.0], [2.0, 0.5, -1.0]]))
@@ -38,9 +40,9 @@ def test_latents_are_scaled_and_decoded(vae):
 def test_codes_are_looked_up_and_decoded(vqvae):
     latents = ArmLatents(vqvae, device="cpu")
     assert latents.space == spaces.MultiDiscrete([7] * 4)
-    assert (latents.joints, latents.in_codes) == (5, True)
+    assert (latents.num_joints, latents.in_codes) == (5, True)
     codes = np.array([[0, 6, 2, 2], [1, 0, 5, 3]])
-    book = vqvae.quantiser.codebook().numpy()
+    book = vqvae.quantizer.codebook().numpy()
     with torch.no_grad():
         expected = vqvae.decoder(torch.from_numpy(book[codes].reshape(2, 8)))
     np.testing.assert_array_equal(latents.poses(codes), expected.numpy())

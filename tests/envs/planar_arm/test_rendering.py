@@ -23,7 +23,7 @@ def differs(one, two):
 
 
 def test_every_link_and_joint_is_where_it_should_be():
-    arm = Arm(joints=4, link_lengths=(1, 2, 1, 2))
+    arm = Arm(num_joints=4, link_lengths=(1, 2, 1, 2))
     actions = (0.3, 0.4, -0.9, 0.2)
     image = picture(arm, actions)
     assert image.shape == (480, 480, 3)
@@ -39,26 +39,28 @@ def test_every_link_and_joint_is_where_it_should_be():
 
 
 def test_up_is_up():
-    image = picture(Arm(joints=1), [1.0])
+    image = picture(Arm(num_joints=1), [1.0])
     assert (image[place(0, 0.5)] != image[place(0, -0.5)]).any()
     np.testing.assert_array_equal(image[place(0.5, 0)], image[place(0, -0.5)])
 
 
-@pytest.mark.parametrize("joints", [1, 200, 1000])
-def test_any_number_of_joints_can_be_drawn(joints):
-    image = picture(Arm(joints=joints), np.full(joints, 0.3 / joints))
-    drawn = differs(image, picture(Arm(joints=joints), np.full(joints, -0.3 / joints)))
+@pytest.mark.parametrize("num_joints", [1, 200, 1000])
+def test_any_number_of_joints_can_be_drawn(num_joints):
+    image = picture(Arm(num_joints=num_joints), np.full(num_joints, 0.3 / num_joints))
+    drawn = differs(
+        image, picture(Arm(num_joints=num_joints), np.full(num_joints, -0.3 / num_joints))
+    )
     assert 100 < np.count_nonzero(drawn) < 10_000
 
 
 def test_obstacles_locks_targets_collisions_and_captions_show():
-    bare = Arm(joints=5)
+    bare = Arm(num_joints=5)
     plain = picture(bare, np.zeros(5))
-    blocked = Arm(joints=5, obstacles=[(0.0, 0.5, 0.2)])
+    blocked = Arm(num_joints=5, obstacles=[(0.0, 0.5, 0.2)])
     disc = differs(picture(blocked, np.zeros(5)), plain)
     assert abs(disc.sum() - np.pi * (0.2 * UNIT) ** 2) < 500
     assert disc[place(0, 0.5)]
-    locked = differs(picture(Arm(joints=5, locks={2: 0.0}), np.zeros(5)), plain)
+    locked = differs(picture(Arm(num_joints=5, locks={2: 0.0}), np.zeros(5)), plain)
     assert locked[place(0.4, 0.0)]
     aimed = differs(
         draw_arm(bare, bare.joint_positions(np.zeros((1, 5)))[0], target=(0, -0.5)), plain
@@ -72,6 +74,6 @@ def test_obstacles_locks_targets_collisions_and_captions_show():
 
 
 def test_an_unequal_arm_shows_what_it_can_not_reach():
-    hole = picture(Arm(joints=2, link_lengths=(3, 1)), (0.0, 0.0))
+    hole = picture(Arm(num_joints=2, link_lengths=(3, 1)), (0.0, 0.0))
     np.testing.assert_array_equal(hole[place(-0.3, 0.0)], hole[2, 2])
     assert (hole[place(-0.8, 0.0)] != hole[2, 2]).any()

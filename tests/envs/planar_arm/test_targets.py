@@ -19,7 +19,7 @@ def test_without_a_target_observations_say_nothing():
 
 
 def test_a_fixed_target_and_one_for_an_episode():
-    targets = ArmTargets(Arm(joints=3, link_lengths=(1, 1, 1)), (1.5, -2))
+    targets = ArmTargets(Arm(num_joints=3, link_lengths=(1, 1, 1)), (1.5, -2))
     assert targets.space.shape == (2,)
     assert targets.space.high.tolist() == [3, 3]
     assert draw(targets, rows=np.array([1])).tolist() == [[1.5, -2]]
@@ -30,7 +30,7 @@ def test_a_fixed_target_and_one_for_an_episode():
 
 
 def test_random_targets_are_even_over_what_can_be_reached():
-    arm = Arm(joints=3, link_lengths=(5, 1, 2), obstacles=[(5, 0, 2)])
+    arm = Arm(num_joints=3, link_lengths=(5, 1, 2), obstacles=[(5, 0, 2)])
     points = draw(ArmTargets(arm, "random"), 40_000)
     assert arm.within_reach(points).all()
     radius = np.hypot(*points.T)
@@ -65,12 +65,12 @@ def test_bad_targets_are_refused():
 
 def test_one_target_is_one_point():
     with pytest.raises(ValueError, match=r"target: expected one point \(x, y\), got .* \(2, 2\)"):
-        ArmTargets(Arm(joints=3), [[0.1, 0.2], [0.3, 0.4]])
+        ArmTargets(Arm(num_joints=3), [[0.1, 0.2], [0.3, 0.4]])
 
 
 def test_obstacles_that_leave_no_room_are_refused():
     turn = np.linspace(0, 2 * np.pi, 13)[:-1]
     ring = [(10 * np.cos(t), 10 * np.sin(t), 9.7) for t in turn]
-    targets = ArmTargets(Arm(joints=2, link_lengths=(8, 1), obstacles=ring), "random")
+    targets = ArmTargets(Arm(num_joints=2, link_lengths=(8, 1), obstacles=ring), "random")
     with pytest.raises(ValueError, match="obstacles: expected them to leave room"):
         draw(targets)

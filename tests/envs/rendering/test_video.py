@@ -20,12 +20,12 @@ def squares(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
 
 def read_mp4(path: Path) -> tuple[float, list[np.ndarray]]:
     """Frames a second, and the frames."""
-    film = cv2.VideoCapture(str(path))
+    video = cv2.VideoCapture(str(path))
     frames = []
-    while (got := film.read())[0]:
+    while (got := video.read())[0]:
         frames.append(got[1][:, :, ::-1])
-    fps = film.get(cv2.CAP_PROP_FPS)
-    film.release()
+    fps = video.get(cv2.CAP_PROP_FPS)
+    video.release()
     return fps, frames
 
 
@@ -44,13 +44,13 @@ def test_mp4_shows_the_frames(tmp_path: Path) -> None:
 def test_moving_pictures_show_the_frames(suffix: str, tmp_path: Path) -> None:
     frames = squares(6)
     path = write_video(tmp_path / f"film{suffix}", frames, fps=10)
-    with Image.open(path) as film:
-        assert film.n_frames == 6
-        assert film.info["loop"] == 0
+    with Image.open(path) as video:
+        assert video.n_frames == 6
+        assert video.info["loop"] == 0
         for index, expected in enumerate(frames):
-            film.seek(index)
-            got = np.asarray(film.convert("RGB"), int)
-            assert film.info["duration"] == 100
+            video.seek(index)
+            got = np.asarray(video.convert("RGB"), int)
+            assert video.info["duration"] == 100
             assert np.abs(expected - got).mean() < 6
 
 
@@ -61,7 +61,7 @@ def test_odd_sizes_are_padded_by_their_edge(tmp_path: Path) -> None:
     assert np.abs(got[0].astype(int) - 200).max() < 6
 
 
-def test_a_film_replaces_the_one_before(tmp_path: Path) -> None:
+def test_a_video_replaces_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     write_video(path, squares(3))
     write_video(path, squares(7))

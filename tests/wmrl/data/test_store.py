@@ -19,7 +19,7 @@ import wmrl.data._store_files
 from wmrl.data.store import Episode, RolloutStore, StoreError, StoreMetadata
 
 METADATA = StoreMetadata(
-    task="toy", frame_shape=(4, 6, 3), action_size=2, frame_skip=3, policy={"seed": 1}
+    task="toy", frame_shape=(4, 6, 3), action_dim=2, frame_skip=3, policy={"seed": 1}
 )
 
 
@@ -287,7 +287,7 @@ def test_damaged_attributes_are_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("task", "other"), ("frame_shape", (8, 8, 3)), ("action_size", 1), ("policy", {"seed": 2})],
+    [("task", "other"), ("frame_shape", (8, 8, 3)), ("action_dim", 1), ("policy", {"seed": 2})],
 )
 def test_a_store_of_something_else_is_refused(tmp_path: Path, field: str, value: Any) -> None:
     make_store(tmp_path, 1)

@@ -13,12 +13,12 @@ from wmrl.encodings.vector_vae import VectorVAE, VectorVAEConfig
 from wmrl.encodings.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
 from wmrl.storage.artifact import ArtifactError, save_artifact
 
-CODES: dict[str, Any] = {"size": 6, "tokens": 3, "hidden_sizes": (32,), "codes": 16, "code_size": 4}
+CODES: dict[str, Any] = {"size": 6, "tokens": 3, "hidden_dims": (32,), "codes": 16, "code_dim": 4}
 CONFIGS = {
-    "vae": VectorVAEConfig(size=6, latent_size=3, kl_weight=0.01, hidden_sizes=(32,)),
-    "autoencoder": VectorVAEConfig(size=6, latent_size=3, kl_weight=0, hidden_sizes=(32,)),
+    "vae": VectorVAEConfig(input_dim=6, latent_dim=3, kl_weight=0.01, hidden_dims=(32,)),
+    "autoencoder": VectorVAEConfig(input_dim=6, latent_dim=3, kl_weight=0, hidden_dims=(32,)),
     "vqvae": VectorVQVAEConfig(warmup_steps=20, **CODES),
-    "fsq": VectorVQVAEConfig(quantiser="fsq", warmup_steps=0, levels=(4, 4), **CODES),
+    "fsq": VectorVQVAEConfig(quantizer="fsq", warmup_steps=0, levels=(4, 4), **CODES),
 }
 
 
@@ -82,7 +82,7 @@ def test_an_artifact_gives_the_same_encoding(kind: str, tmp_path) -> None:
 
 def test_the_loss_of_a_vae_is_what_its_paper_says() -> None:
     """By hand: μ = 0.5, log σ² = 0, so KL = 0.125; the decoder gives zeros."""
-    vae = VectorVAE(VectorVAEConfig(size=2, latent_size=1, kl_weight=0.1, hidden_sizes=(1,)))
+    vae = VectorVAE(VectorVAEConfig(input_dim=2, latent_dim=1, kl_weight=0.1, hidden_dims=(1,)))
     with torch.no_grad():
         for weights in vae.parameters():
             weights.zero_()
@@ -121,20 +121,20 @@ def test_a_warm_up_reconstructs_without_codes() -> None:
     trainer.fit(vectors(0, 100))  # 10 of 20 steps of the warm-up
     encoding, judged = trainer.encoding, vectors(1)
     assert isinstance(encoding, VectorVQVAE)
-    assert not encoding.quantising
+    assert not encoding.quantizing
     with torch.no_grad():
         assert torch.equal(encoding.encode(judged), encoding.encoder(judged))
         assert len(encoding.reconstruct(judged).unique(dim=0)) == len(judged)
     resumed = EncodingTrainer(make("vqvae", seed=9), seed=3)
     resumed.restore(*trainer.state())
-    assert not resumed.encoding.quantising
+    assert not resumed.encoding.quantizing
     for _ in range(2):
         trainer.fit(vectors(0, 100))
-    assert encoding.quantising
+    assert encoding.quantizing
     with torch.no_grad():
         assert torch.equal(encoding.encode(judged), encoding.latents_of(encoding.codes(judged)))
     resumed.restore(*trainer.state())
-    assert resumed.encoding.quantising
+    assert resumed.encoding.quantizing
 
 
 def test_the_learning_rate_drops_within_a_training() -> None:
@@ -164,7 +164,7 @@ def test_clear_errors(tmp_path) -> None:
     for wrong in ({"epochs": 0}, {"learning_rate": 0.0}, {"weight_penalty": -1.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             EncodingTrainingConfig(**wrong)
-    for wrong in ({"size": 0}, {"hidden_sizes": (0,)}, {"kl_weight": -1}):
+    for wrong in ({"size": 0}, {"hidden_dims": (0,)}, {"kl_weight": -1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             VectorVAEConfig(**wrong)
     save_artifact(

@@ -16,7 +16,7 @@ from wmrl.inference.log_joint import LogJoint, Term
 
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
 def test_the_shape_of_a_known_tail(k: float) -> None:
-    """Weights that are generalised Pareto: (U^−k − 1) / k."""
+    """Weights that are generalized Pareto: (U^−k − 1) / k."""
     uniform = np.random.default_rng(0).uniform(size=50_000)
     weights = (uniform**-k - 1) / k + 1
     assert pareto_k(np.log(weights)) == pytest.approx(k, abs=0.1)
@@ -195,7 +195,7 @@ def test_many_rows_are_weighed_by_few_draws_at_a_time() -> None:
 
     y = torch.zeros(2**21)
     check = importance_check(
-        LogJoint({"y": Term(data, {"y": y}, rows=("y",))}),
+        LogJoint({"y": Term(data, {"y": y}, minibatched=("y",))}),
         VariationalFamily({"z": NormalFactor(std=2.0**-10)}),
         samples=30,
         generator=torch.Generator().manual_seed(0),

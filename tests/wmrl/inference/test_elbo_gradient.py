@@ -98,9 +98,9 @@ CASES = [
     for estimator, rao_blackwell, control in (
         ("score", True, True),
         ("score", False, False),
-        ("reparameterised", True, True),
+        ("reparameterized", True, True),
     )
-    if not (model == "coins" and estimator == "reparameterised")
+    if not (model == "coins" and estimator == "reparameterized")
 ]
 
 
@@ -142,7 +142,7 @@ def test_minibatches_are_unbiased() -> None:
     generator = torch.Generator().manual_seed(1)
     found = [
         elbo_gradient(
-            joint, family, generator=generator, rows=torch.randint(5, (2,), generator=generator)
+            joint, family, generator=generator, indices=torch.randint(5, (2,), generator=generator)
         ).gradients
         for _ in range(2000)
     ]
@@ -232,7 +232,7 @@ def test_where_q_is_the_posterior_nothing_is_left_to_chance() -> None:
     family = VariationalFamily(
         {"mu": NormalFactor(mean=variance * float(DATA.sum()), std=variance**0.5)}
     )
-    for estimator in ("score", "reparameterised"):
+    for estimator in ("score", "reparameterized"):
         found = elbo_gradient(
             joint,
             family,
@@ -262,10 +262,10 @@ def test_the_estimator_is_chosen_for_each_variable() -> None:
     )
     found = choose_estimators(joint, family, torch.Generator().manual_seed(0))
     assert found == {
-        "a": "reparameterised",
+        "a": "reparameterized",
         "b": "score",
         "coin": "score",
-        "g": "reparameterised",
+        "g": "reparameterized",
     }
 
 
@@ -277,7 +277,7 @@ def test_both_estimators_mix() -> None:
         joint,
         family,
         2000,
-        estimators={"a": "reparameterised", "coin": "score"},
+        estimators={"a": "reparameterized", "coin": "score"},
         config=GradientConfig(samples=5),
     )
     loc, log_scale, logits = (p.detach().clone().requires_grad_() for p in family.parameters())
@@ -305,7 +305,7 @@ def test_a_full_covariance_is_unbiased_both_ways() -> None:
     covariance = q.covariance_matrix
     elbo = -0.5 * (precision * (covariance + torch.outer(q.mean, q.mean))).sum() + q.entropy()
     exact = torch.autograd.grad(elbo, list(family.parameters()))
-    for estimator in ("score", "reparameterised"):
+    for estimator in ("score", "reparameterized"):
         found = estimates(joint, family, 1000, estimators={"z": estimator})
         for (name, _), expected in zip(family.named_parameters(), exact, strict=True):
             error = found[name].std(0) / math.sqrt(1000)
@@ -316,9 +316,9 @@ def test_estimators_that_can_not_be_are_refused() -> None:
     family = VariationalFamily({"z": NormalFactor(), "b": BernoulliFactor()})
     joint = LogJoint({"p": lambda z, b: -(z**2) - b})
     for estimators, said in (
-        ({"z": "score"}, "expected 'score' or 'reparameterised' for 'b', got None"),
+        ({"z": "score"}, "expected 'score' or 'reparameterized' for 'b', got None"),
         ({"z": "reparameterized", "b": "score"}, "for 'z', got 'reparameterized'"),
-        (dict.fromkeys("zb", "reparameterised"), "expected 'score' for 'b', whose draws carry no"),
+        (dict.fromkeys("zb", "reparameterized"), "expected 'score' for 'b', whose draws carry no"),
     ):
         with pytest.raises(ValueError, match=f"estimators: .*{said}"):
             elbo_gradient(joint, family, generator=torch.Generator(), estimators=estimators)

@@ -195,7 +195,7 @@ def test_conjugate_models_end_in_their_posterior(name: str, estimator: str) -> N
     factor = next(iter(dict(found.family.items()).values()))
     assert torch.allclose(factor.mean.double(), model.mean.double(), rtol=0.01, atol=1e-3)
     assert torch.allclose(factor.std.double(), model.std.double(), rtol=0.01)
-    expected = "score" if estimator == "score" else "reparameterised"
+    expected = "score" if estimator == "score" else "reparameterized"
     assert set(found.estimators.values()) == {expected}
 
 
@@ -276,13 +276,13 @@ def test_the_reference_of_eight_schools() -> None:
     assert theta == pytest.approx(expected, abs=0.15)
 
 
-def eight_schools(*, centred: bool) -> tuple[LogJoint, VariationalFamily]:
+def eight_schools(*, centered: bool) -> tuple[LogJoint, VariationalFamily]:
     data = {"y": SCHOOLS_Y, "s": SCHOOLS_S}
     terms: dict[str, Any] = {
         "mu": lambda mu: Normal(0.0, 5.0).log_prob(mu),
         "tau": lambda tau: HalfCauchy(5.0).log_prob(tau),
     }
-    if centred:
+    if centered:
         terms["theta"] = lambda mu, tau, theta: (
             Normal(mu[:, None], tau[:, None]).log_prob(theta).sum(1)
         )
@@ -301,13 +301,13 @@ def eight_schools(*, centred: bool) -> tuple[LogJoint, VariationalFamily]:
 
 
 @cache
-def fitted_schools(*, centred: bool) -> Posterior:
+def fitted_schools(*, centered: bool) -> Posterior:
     """Fitted once: two tests look at it."""
-    return fit(*eight_schools(centred=centred))
+    return fit(*eight_schools(centered=centered))
 
 
 def test_eight_schools_without_centring() -> None:
-    found = fitted_schools(centred=False)
+    found = fitted_schools(centered=False)
     mu, tau, theta = schools_reference()
     q = found.family
     assert q["mu"].mean.item() == pytest.approx(mu, abs=0.3)
@@ -320,7 +320,7 @@ def test_eight_schools_without_centring() -> None:
 
 def test_eight_schools_centred_is_worse_and_says_so() -> None:
     """The funnel of θ and τ is no product: the ELBO is lower, and k̂ higher."""
-    ends = {centred: fitted_schools(centred=centred) for centred in (True, False)}
+    ends = {centered: fitted_schools(centered=centered) for centered in (True, False)}
     assert ends[True].elbo < ends[False].elbo - 0.2
     assert ends[True].pareto_k > 0.7
     assert ends[True].pareto_k > ends[False].pareto_k
@@ -460,7 +460,7 @@ def test_draws_are_counted_and_not_their_numbers() -> None:
 def test_a_mistake_in_a_term_is_no_fault_of_the_family() -> None:
     """Data whose rows nothing was said of, and an error that comes only later."""
     data = {"y": torch.zeros(20), "w": torch.ones(20)}
-    term = Term(lambda x, y, w: (w * -((x[:, None] - y) ** 2)).sum(1), data, rows=("y",))
+    term = Term(lambda x, y, w: (w * -((x[:, None] - y) ** 2)).sum(1), data, minibatched=("y",))
     with pytest.raises(ValueError, match="term 'd', of x: The size of tensor a") as raised:
         fit(LogJoint({"d": term}), VariationalFamily({"x": NormalFactor()}), batch_size=5)
     assert "learning_rate" not in str(raised.value)
@@ -551,7 +551,7 @@ def test_a_caller_s_settings_do_not_matter() -> None:
     joint = LogJoint({"p": lambda z: Normal(1.0, 1.0).log_prob(z).sum(1)})
     with torch.no_grad():
         found = fit(joint, VariationalFamily({"z": NormalFactor(2)}), steps=300)
-        assert found.estimators == {"z": "reparameterised"}
+        assert found.estimators == {"z": "reparameterized"}
         assert found.elbo == pytest.approx(0.0, abs=0.01)
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
@@ -624,7 +624,7 @@ def test_clear_errors() -> None:
         for wrong in (0, 2.5, 3.0, math.nan):
             with pytest.raises(ValueError, match=f"{name}: expected a whole number of at least 1"):
                 FitConfig(**{name: wrong})
-    for name in ("falls", "importance_samples"):
+    for name in ("max_lr_decays", "importance_samples"):
         with pytest.raises(ValueError, match=f"{name}: expected a whole number"):
             FitConfig(**{name: 100.5})
     with pytest.raises(ValueError, match="optimizer: expected one of"):

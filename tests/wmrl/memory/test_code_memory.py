@@ -1,4 +1,4 @@
-"""A memory in symbols."""
+"""A memory with discrete latents."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from wmrl.memory.sequences import SequenceBatch
 SIZES: dict[str, Any] = {
     "grid": (2, 3),
     "codes": 7,
-    "code_size": 2,
-    "hidden_size": 12,
+    "code_dim": 2,
+    "hidden_dim": 12,
     "context": 4,
-    "token_size": 8,
+    "token_dim": 8,
 }
 
 
@@ -188,17 +188,17 @@ def test_dropout_leaves_reward_and_termination_alone() -> None:
     assert torch.equal(masked.termination, plain.termination)
 
 
-@pytest.mark.parametrize("core", ["lstm", "transformer"])
+@pytest.mark.parametrize("sequence_model", ["lstm", "transformer"])
 @pytest.mark.parametrize("decoding", ["parallel", "sequential"])
-def test_it_learns_a_known_process(core: str, decoding: str) -> None:
+def test_it_learns_a_known_process(sequence_model: str, decoding: str) -> None:
     """Each code moves on by the sign of the action, modulo 7; rewards are paid for code 0."""
     memory = make(
-        core=core,
+        sequence_model=sequence_model,
         decoding=decoding,
         grid=(1, 2),
-        hidden_size=32,
+        hidden_dim=32,
         dropout=0.0,
-        token_size=16,
+        token_dim=16,
         loss_share=1.0,  # these batches are small
     )
     optimizer = torch.optim.Adam(memory.parameters(), 5e-3)
@@ -230,9 +230,9 @@ def test_starts_are_kept_as_codes() -> None:
     memory = make()
     codes = torch.randint(7, (4, 3, 6), generator=torch.Generator().manual_seed(1))
     latents = memory.latents_of(codes)
-    memory.set_starts(latents, torch.zeros_like(latents), torch.zeros(4, 2, 2))
+    memory.set_start_states(latents, torch.zeros_like(latents), torch.zeros(4, 2, 2))
     assert memory.start_codes.dtype == torch.int16
-    assert memory.start_count == 4
+    assert memory.num_start_states == 4
     rows = torch.tensor([2, 0])
     assert torch.equal(memory.start_latents(rows, torch.Generator()), latents[rows])
 
@@ -242,7 +242,7 @@ def test_starts_are_kept_as_codes() -> None:
     [
         ({"grid": (0, 2)}, "grid: expected two numbers of at least 1"),
         ({"codes": 0}, "codes: expected at least 1"),
-        ({"core": "gru"}, r"core: expected one of .*, got 'gru'"),
+        ({"sequence_model": "gru"}, r"core: expected one of .*, got 'gru'"),
         ({"decoding": "random"}, r"decoding: expected one of .*, got 'random'"),
         ({"dropout": 1.0}, "dropout: expected in"),
         ({"reward_scale": 0.0}, "reward_scale: expected above 0"),

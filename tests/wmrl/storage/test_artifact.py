@@ -30,9 +30,14 @@ def tensors() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def saved(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> Path:
-    path = tmp_path / "eye"
+    path = tmp_path / "world_model"
     save_artifact(
-        path, kind="vision", class_name="VAE", config={"width": 4}, tensors=tensors, card="# Eye\n"
+        path,
+        kind="vision",
+        class_name="VAE",
+        config={"width": 4},
+        tensors=tensors,
+        card="# WorldModel\n",
     )
     return path
 
@@ -65,11 +70,16 @@ def test_half_is_widened_again(tmp_path: Path, tensors: dict[str, torch.Tensor])
 def test_saving_replaces_the_old_one(saved: Path) -> None:
     save_artifact(saved, kind="agent", class_name="B", config={}, tensors={"x": torch.ones(1)})
     assert load_artifact(saved).class_name == "B"
-    assert [path.name for path in saved.parent.iterdir()] == ["eye"]
+    assert [path.name for path in saved.parent.iterdir()] == ["world_model"]
 
 
 def test_the_same_is_not_written_again(saved: Path, tensors: dict[str, torch.Tensor]) -> None:
-    options = {"kind": "vision", "class_name": "VAE", "config": {"width": 4}, "card": "# Eye\n"}
+    options = {
+        "kind": "vision",
+        "class_name": "VAE",
+        "config": {"width": 4},
+        "card": "# WorldModel\n",
+    }
     before = {path.name: path.stat().st_mtime_ns for path in saved.iterdir()}
     save_artifact(saved, tensors=tensors, **options)
     assert {path.name: path.stat().st_mtime_ns for path in saved.iterdir()} == before

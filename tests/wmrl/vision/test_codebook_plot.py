@@ -7,13 +7,18 @@ from wmrl.vision.codebook_plot import CodeUse, code_use, draw_codebook
 from wmrl.vision.vqvae import VQVAE, VQVAEConfig
 
 CONFIG = VQVAEConfig(
-    frame_size=(16, 24), width=2, residual_width=2, downsamplings=3, codes=6, code_size=2
+    frame_size=(16, 24),
+    base_channels=2,
+    residual_channels=2,
+    num_downsamplings=3,
+    codebook_size=6,
+    code_dim=2,
 )
 
 
 def test_codes_are_counted_and_their_patches_averaged() -> None:
     vision = VQVAE(CONFIG).eval()
-    vision.quantiser.vectors.copy_(torch.randn(6, 2, generator=torch.Generator().manual_seed(0)))
+    vision.quantizer.vectors.copy_(torch.randn(6, 2, generator=torch.Generator().manual_seed(0)))
     frames = np.random.default_rng(0).integers(0, 256, (150, 16, 24, 3), dtype=np.uint8)
     use = code_use(vision, frames)
     with torch.no_grad():
@@ -33,7 +38,7 @@ def test_codes_are_counted_and_their_patches_averaged() -> None:
 
 def test_unused_codes_are_decoded_alone() -> None:
     vision = VQVAE(CONFIG).eval()
-    vision.quantiser.vectors.copy_(torch.arange(12.0).view(6, 2) * 100)  # all but 0 are far away
+    vision.quantizer.vectors.copy_(torch.arange(12.0).view(6, 2) * 100)  # all but 0 are far away
     frames = np.zeros((2, 16, 24, 3), np.uint8)
     use = code_use(vision, frames)
     assert use.counts.tolist() == [12, 0, 0, 0, 0, 0]
@@ -47,7 +52,7 @@ def test_a_codebook_of_which_all_is_used() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (1, 16, 24, 3), dtype=np.uint8)
     with torch.no_grad():
         vectors = vision.vectors(torch.from_numpy(frames))
-    vision.quantiser.vectors.copy_(vectors)  # six places, six codes
+    vision.quantizer.vectors.copy_(vectors)  # six places, six codes
     assert code_use(vision, frames).counts.tolist() == [1] * 6
 
 
@@ -55,5 +60,5 @@ def test_the_sheet_goes_from_the_most_frequent_to_the_rarest() -> None:
     patches = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1).expand(3, 2, 2, 1)
     sheet = draw_codebook(CodeUse(torch.tensor([0, 3, 7]), patches), columns=3, size=10)
     assert sheet.dtype == np.uint8
-    centre = 24 + 5
-    assert [int(sheet[centre, 4 + 14 * i + 5, 0]) for i in range(3)] == [255, 127, 0]
+    center = 24 + 5
+    assert [int(sheet[center, 4 + 14 * i + 5, 0]) for i in range(3)] == [255, 127, 0]

@@ -15,7 +15,7 @@ MakeRollouts = Callable[..., RolloutStore]
 
 @pytest.fixture
 def vision() -> VAE:
-    return VAE(VAEConfig(width=4, latent_size=6)).eval()
+    return VAE(VAEConfig(base_channels=4, latent_dim=6)).eval()
 
 
 def test_frames_are_spread_over_all_episodes(make_rollouts: MakeRollouts) -> None:
@@ -38,7 +38,7 @@ def test_figures_are_those_of_the_formulas(vision: VAE) -> None:
     assert report["squared_error"] == pytest.approx(error.mean().item(), rel=1e-5)
     kl = gaussian_kl(mean, 2 * std.log()).sum(1).mean().item()
     assert report["kl"] == pytest.approx(kl, rel=1e-4)
-    assert (report["frames"], report["latent_size"]) == (150, 6)
+    assert (report["frames"], report["latent_dim"]) == (150, 6)
 
 
 def test_a_dimension_that_never_moves_is_not_active(vision: VAE) -> None:

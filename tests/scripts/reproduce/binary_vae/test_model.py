@@ -6,7 +6,7 @@ from torch.distributions import Bernoulli, MultivariateNormal, kl_divergence
 
 from wmrl.scripts.reproduce.binary_vae.model import BinaryVAE, BinaryVAEConfig
 
-SMALL = BinaryVAEConfig(size=6, latent_size=2, hidden_sizes=(12, 8, 5))
+SMALL = BinaryVAEConfig(input_dim=6, latent_dim=2, hidden_dims=(12, 8, 5))
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_it_learns() -> None:
 def test_wrong_sizes_are_named(vae: BinaryVAE) -> None:
     with pytest.raises(ValueError, match=r"vectors: expected shape \(B, 6\), got \(2, 5\)"):
         vae.posterior(torch.zeros(2, 5))
-    with pytest.raises(ValueError, match="latent_size: expected at least 1"):
-        BinaryVAEConfig(latent_size=0)
-    with pytest.raises(ValueError, match="hidden_sizes: expected widths of at least 1"):
-        BinaryVAEConfig(hidden_sizes=())
+    with pytest.raises(ValueError, match="latent_dim: expected at least 1"):
+        BinaryVAEConfig(latent_dim=0)
+    with pytest.raises(ValueError, match="hidden_dims: expected widths of at least 1"):
+        BinaryVAEConfig(hidden_dims=())

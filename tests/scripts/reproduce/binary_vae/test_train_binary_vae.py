@@ -72,6 +72,6 @@ def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match=r"vectors: expected shape \(N, X\), N > 0, got \(0, 4\)"):
         train_binary_vae(torch.zeros(0, 4))
     with pytest.raises(ValueError, match=r"vectors: expected shape \(B, 5\), got"):
-        train_binary_vae(torch.zeros(3, 4), config=BinaryVAEConfig(size=5), training=SHORT)
+        train_binary_vae(torch.zeros(3, 4), config=BinaryVAEConfig(input_dim=5), training=SHORT)
     with pytest.raises(ValueError, match="learning_rate: expected above 0"):
         BinaryTrainingConfig(learning_rate=0.0)

@@ -5,7 +5,7 @@ import imageio.v3 as iio
 import pytest
 
 from wmrl.agents.quality_diversity.archive import ArchiveConfig
-from wmrl.agents.quality_diversity.presets import EliteTask
+from wmrl.agents.quality_diversity.presets import SearchPreset
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.scripts import cli
@@ -16,10 +16,12 @@ from wmrl.scripts.reproduce.dde.command import write_table
 def test_a_glance_and_nothing_is_searched_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = EliteTask(
-        problem=ArmProblem(arm=Arm(joints=6), archive=ArchiveConfig(cells=40, worst=-1.6)),
+    small = SearchPreset(
+        problem=ArmProblem(
+            arm=Arm(num_joints=6), archive=ArchiveConfig(cells=40, qd_score_offset=-1.6)
+        ),
         evaluations=3000,
-        latent_size=3,
+        latent_dim=3,
     )
     monkeypatch.setitem(experiment_module.TASKS, "200-joints", small)
     words = ["reproduce", "dde", "--tasks", "200-joints", "--methods", "line", "dde"]
@@ -51,9 +53,11 @@ def test_a_glance_and_nothing_is_searched_twice(
 
 
 def test_several_calls_may_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = ArmProblem(arm=Arm(joints=4), archive=ArchiveConfig(cells=20, worst=-1.6))
+    tiny = ArmProblem(arm=Arm(num_joints=4), archive=ArchiveConfig(cells=20, qd_score_offset=-1.6))
     for name, method in (("1000-joints", "line"), ("20-joints", "iso"), ("20-joints", "line")):
-        monkeypatch.setitem(experiment_module.TASKS, name, EliteTask(problem=tiny, evaluations=500))
+        monkeypatch.setitem(
+            experiment_module.TASKS, name, SearchPreset(problem=tiny, evaluations=500)
+        )
         words = ["reproduce", "dde", "--tasks", name, "--methods", method, "--seeds", "0"]
         words += ["--reduced", "200", "--work", str(tmp_path / "work"), "--out", str(tmp_path)]
         assert cli.run(words) == 0

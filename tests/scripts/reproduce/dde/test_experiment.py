@@ -9,7 +9,7 @@ import pytest
 from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites
 from wmrl.agents.quality_diversity.baselines import search_with_ribs
 from wmrl.agents.quality_diversity.emitters import Mutation
-from wmrl.agents.quality_diversity.presets import EliteTask, encoding_config
+from wmrl.agents.quality_diversity.presets import SearchPreset, encoding_config
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.oracle import solve_targets
@@ -22,9 +22,11 @@ from wmrl.scripts.reproduce.dde.experiment import (
     run_search,
 )
 
-TASK = EliteTask(
-    problem=ArmProblem(arm=Arm(joints=8), archive=ArchiveConfig(cells=60, worst=-np.pi / 2)),
-    latent_size=4,
+TASK = SearchPreset(
+    problem=ArmProblem(
+        arm=Arm(num_joints=8), archive=ArchiveConfig(cells=60, qd_score_offset=-np.pi / 2)
+    ),
+    latent_dim=4,
 )
 
 
@@ -51,7 +53,7 @@ def test_each_search_finds_elites_and_is_made_once(method, tmp_path) -> None:
 def test_ribs_searches_are_the_same_for_a_seed(method) -> None:
     runs = [
         search_with_ribs(
-            TASK.problem, method, evaluations=3000, fill=0.05, seed=seed, progress=False
+            TASK.problem, method, evaluations=3000, initial_coverage=0.05, seed=seed, progress=False
         )
         for seed in (1, 1, 2)
     ]
@@ -79,9 +81,13 @@ def test_snapshots_end_with_what_was_found(method) -> None:
 
 def test_a_start_that_takes_the_whole_budget_is_refused() -> None:
     with pytest.raises(ValueError, match=r"evaluations: expected more than the 100 random .*, got"):
-        search_with_ribs(TASK.problem, "iso", evaluations=100, fill=0.05, seed=0, progress=False)
+        search_with_ribs(
+            TASK.problem, "iso", evaluations=100, initial_coverage=0.05, seed=0, progress=False
+        )
     with pytest.raises(ValueError, match="snapshots: expected at least 1, got 0"):
-        search_with_ribs(TASK.problem, "iso", evaluations=1000, fill=0.05, seed=0, snapshots=0)
+        search_with_ribs(
+            TASK.problem, "iso", evaluations=1000, initial_coverage=0.05, seed=0, snapshots=0
+        )
 
 
 def test_a_search_stops_when_it_is_there(tmp_path) -> None:
@@ -114,7 +120,7 @@ def test_when_a_goal_was_reached() -> None:
 def test_the_gap_to_the_oracle(tmp_path) -> None:
     least = least_stds(TASK, tmp_path)
     assert np.array_equal(least, least_stds(TASK, tmp_path), equal_nan=True)
-    points = 2.0 * TASK.problem.archive.centres() - 1.0
+    points = 2.0 * TASK.problem.archive.centers() - 1.0
     found = solve_targets(points, TASK.problem.arm)
     assert np.array_equal(np.isfinite(least), found.solved)
     own = np.array([-least[3] - 0.1, -least[5] - 0.3])
@@ -137,10 +143,10 @@ def test_a_finer_mutation_is_one_more(tmp_path) -> None:
 
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(ValueError, match=r"method: expected one of .*'cma-mae'"):
-        search_with_ribs(TASK.problem, "luck", evaluations=1, fill=0.05, seed=0)  # type: ignore[arg-type]
+        search_with_ribs(TASK.problem, "luck", evaluations=1, initial_coverage=0.05, seed=0)  # type: ignore[arg-type]
 
 
 def test_each_variant_has_its_model() -> None:
-    assert encoding_config("vae", TASK).latent_size == 4
-    assert encoding_config("fsq", TASK).quantiser == "fsq"
+    assert encoding_config("vae", TASK).latent_dim == 4
+    assert encoding_config("fsq", TASK).quantizer == "fsq"
     assert encoding_config("vqvae", TASK).size == 8

@@ -13,14 +13,14 @@ from toy_game import STEERED
 from wmrl.agents.evaluation import evaluate
 from wmrl.agents.ppo.learner import PPOConfig
 from wmrl.agents.rollouts.collection import collect
-from wmrl.agents.world_model_ref import open_driver
+from wmrl.agents.world_model_ref import open_agent
 from wmrl.data.split import split_episodes
 from wmrl.data.store import RolloutStore
 from wmrl.envs.tasks import registry
 from wmrl.memory.code_memory import CodeMemoryConfig
 from wmrl.memory.training import MemoryTrainingConfig
 from wmrl.scripts.reproduce.drivers import vision_trial as vision_trial_module
-from wmrl.scripts.reproduce.drivers.vision_trial import EyeTrialConfig, try_eye
+from wmrl.scripts.reproduce.drivers.vision_trial import VisionTrialConfig, try_vision
 from wmrl.storage.artifact import load_artifact
 from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.base import load_vision
@@ -28,16 +28,16 @@ from wmrl.vision.evaluation import pick_frames, vision_report
 from wmrl.vision.vqvae import VQVAEConfig
 
 STEPS: dict[str, Any] = {"steps": 6, "batch_size": 4, "checkpoint_every": 2, "log_every": 2}
-CONFIG = EyeTrialConfig(
-    vision=VQVAEConfig(width=2, codes=8, code_size=2, warmup_steps=2),
+CONFIG = VisionTrialConfig(
+    vision=VQVAEConfig(base_channels=2, codebook_size=8, code_dim=2, warmup_steps=2),
     vision_training=TrainingConfig(**STEPS),
-    memory=CodeMemoryConfig(hidden_size=8, token_size=4),
+    memory=CodeMemoryConfig(hidden_dim=8, token_dim=4),
     memory_training=MemoryTrainingConfig(**STEPS, sequence_length=8),
     dream=PPOConfig.dream(
-        steps=4 * 8 * 2, rollout_steps=8, chunk_rollouts=1, minibatch=16, epochs=1
+        steps=4 * 8 * 2, rollout_steps=8, chunk_rollouts=1, batch_size=16, n_epochs=1
     ),
     dreams=4,
-    decisions=10,
+    agent_steps=10,
     episodes=2,
 )
 STAGES = ("train_vision", "train_ensemble", "PPOLearner", "evaluate")
@@ -77,7 +77,7 @@ def attempt(stores: list[RolloutStore], judged: dict[str, np.ndarray]) -> Attemp
             "device": "cpu",
             "progress": False,
         }
-        return try_eye(path, **{**given, **options})
+        return try_vision(path, **{**given, **options})
 
     return attempt
 
@@ -92,7 +92,9 @@ def tried(
 
 def figures(report: dict[str, Any]) -> dict[str, Any]:
     """All that has to be the same for the same seed."""
-    return {name: report[name] for name in ("eye", "memory", "returns", "mean", "std", "base")}
+    return {
+        name: report[name] for name in ("world_model", "memory", "returns", "mean", "std", "base")
+    }
 
 
 def test_its_figures_are_those_of_what_it_leaves(
@@ -102,12 +104,14 @@ def test_its_figures_are_those_of_what_it_leaves(
 ) -> None:
     path, report = tried
     vision = load_vision(path / "vision" / "artifact", device="cpu")
-    assert set(report["eye"]) == {"0", "1"}
+    assert set(report["world_model"]) == {"0", "1"}
     for name, frames in judged.items():
         own = vision_report(vision, frames)
-        assert report["eye"][name]["squared_error"] == pytest.approx(own["squared_error"], rel=1e-4)
-        assert report["eye"][name]["frames"] == len(frames)
-    assert report["eye"]["0"] != report["eye"]["1"]
+        assert report["world_model"][name]["squared_error"] == pytest.approx(
+            own["squared_error"], rel=1e-4
+        )
+        assert report["world_model"][name]["frames"] == len(frames)
+    assert report["world_model"]["0"] != report["world_model"]["1"]
     hashes = [store.content_hash() for store in stores]
     assert load_artifact(path / "vision" / "artifact").provenance["data"] == hashes[:1]
     member = path / "memory" / "member-0"
@@ -129,9 +133,9 @@ def test_its_driver_drives_again_as_it_was_scored(
     moved = tmp_path / "moved"
     moved.symlink_to(path)
     monkeypatch.setitem(registry._TASKS, STEERED.name, STEERED)
-    _, eye = open_driver(moved / "driver", device="cpu")
-    assert eye.vision.digest == load_artifact(path / "vision" / "artifact").digest
-    assert eye.memory is not None
+    _, world_model = open_agent(moved / "driver", device="cpu")
+    assert world_model.vision.digest == load_artifact(path / "vision" / "artifact").digest
+    assert world_model.memory is not None
     again = evaluate(moved / "driver", episodes=2, workers=0, device="cpu")
     np.testing.assert_allclose(again.returns, report["returns"], atol=1e-5)
 
@@ -191,5 +195,5 @@ def test_another_seed_is_another_trial(
 ) -> None:
     _, report = tried
     other = attempt(tmp_path, seed=4)
-    for name in ("eye", "memory", "returns"):
+    for name in ("world_model", "memory", "returns"):
         assert other[name] != report[name]

@@ -21,18 +21,18 @@ START, SIZE = 44, 480  # the map's corner and side, in pixels
 def some_elites(archive: ArchiveConfig) -> Elites:
     made = archive.make(3, seed=0)
     generator = np.random.default_rng(0)
-    measures = archive.centres()[::4] + 0.01
+    measures = archive.centers()[::4] + 0.01
     solutions = np.zeros((len(measures), 3), np.float32)
     made.add(solutions, generator.uniform(0, 900, len(measures)), measures)
     return Elites.of(made)
 
 
 def written(
-    path: Path, archive: ArchiveConfig, films: dict[int, str] | None = None, **words: Any
+    path: Path, archive: ArchiveConfig, videos: dict[int, str] | None = None, **words: Any
 ) -> str:
     words = {"title": "Drivers", "measures": ("|steer|", "pedal"), **words}
     file = write_page(
-        path / "deep" / "map.html", archive, some_elites(archive), films or {}, **words
+        path / "deep" / "map.html", archive, some_elites(archive), videos or {}, **words
     )
     assert file == path / "deep" / "map.html"
     return file.read_text("utf-8")
@@ -80,7 +80,7 @@ def test_each_point_of_a_disc_is_nearest_to_its_cell(tmp_path: Path) -> None:
     drawn = cells(drawing(written(tmp_path, DISC)))
     places = np.array([numbers(shape, "cx", "cy") for shape in drawn])
     assert len(places) == DISC.cell_count == 30
-    measures = DISC.centres() + np.random.default_rng(1).uniform(-0.03, 0.03, (30, 2))
+    measures = DISC.centers() + np.random.default_rng(1).uniform(-0.03, 0.03, (30, 2))
     found = DISC.make(3, seed=0).index_of(measures)
     gaps = np.linalg.norm(pixels(DISC, measures)[:, None] - places, axis=2)
     np.testing.assert_array_equal(gaps.argmin(1), found)
@@ -111,15 +111,15 @@ def test_elites_say_what_they_are_and_the_best_is_the_brightest(
 
 
 @pytest.mark.parametrize("archive", [GRID, DISC], ids=["grid", "disc"])
-def test_films_are_led_to_from_their_cells_alone(archive: ArchiveConfig, tmp_path: Path) -> None:
+def test_videos_are_led_to_from_their_cells_alone(archive: ArchiveConfig, tmp_path: Path) -> None:
     first, *_, last = some_elites(archive).cells.tolist()
-    films = {last: "films/a&b.mp4", first: 'films/"1".mp4'}
-    picture = drawing(written(tmp_path, archive, films))
+    videos = {last: "videos/a&b.mp4", first: 'videos/"1".mp4'}
+    picture = drawing(written(tmp_path, archive, videos))
     drawn = cells(picture)
     links = {link.get("href"): link for link in picture.iter("a")}
-    assert set(links) == set(films.values())
-    for cell, film in films.items():
-        assert list(links[film]) == [drawn[cell]]
+    assert set(links) == set(videos.values())
+    for cell, video in videos.items():
+        assert list(links[video]) == [drawn[cell]]
 
 
 class Reader(HTMLParser):
@@ -130,7 +130,7 @@ class Reader(HTMLParser):
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str | None]] = []
         self.text: list[str] = []
-        self.feed(text)
+        self.sampler(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
@@ -170,11 +170,11 @@ def test_axes_are_named_with_their_limits(tmp_path: Path) -> None:
 
 def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
     cell = int(some_elites(GRID).cells[0])
-    text = written(tmp_path, GRID, {cell: "films/a.mp4"})
+    text = written(tmp_path, GRID, {cell: "videos/a.mp4"})
     reader = Reader(text)
     assert not {"link", "img", "iframe", "base", "object", "embed"} & set(reader.tags)
     loads = [value for name, value in reader.attributes if name in ("src", "href", "srcset")]
-    assert loads == ["films/a.mp4"]
+    assert loads == ["videos/a.mp4"]
     assert not re.search(r"://|@import|url\(|\bimport\b|fetch\(", text)
     assert [child.name for child in (tmp_path / "deep").iterdir()] == ["map.html"]
 
@@ -185,6 +185,6 @@ def test_errors(tmp_path: Path) -> None:
         written(tmp_path, GRID, measures=("one",))
     empty = next(cell for cell in range(12) if cell not in elites.cells)
     for cell in (empty, 12, -1):
-        with pytest.raises(ValueError, match=rf"films: .*elites' cells, got one of cell {cell}"):
+        with pytest.raises(ValueError, match=rf"videos: .*elites' cells, got one of cell {cell}"):
             written(tmp_path, GRID, {int(elites.cells[0]): "a.mp4", cell: "b.mp4"})
     assert not (tmp_path / "deep").exists()

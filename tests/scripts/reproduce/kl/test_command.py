@@ -15,7 +15,7 @@ from wmrl.scripts.reproduce.kl.experiment import RUNS, descend
 from wmrl.scripts.reproduce.kl.figures import frames
 
 
-def read_film(path: Path) -> np.ndarray:
+def read_video(path: Path) -> np.ndarray:
     video, frames = cv2.VideoCapture(str(path)), []
     while (found := video.read())[0]:
         frames.append(found[1].astype(int))
@@ -46,9 +46,9 @@ def test_a_glance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("curves", "densities"):
         assert iio.imread(tmp_path / f"{name}.png").std() > 10
     for name, row in (("span-q", report["rows"][0]), ("score", report["rows"][1])):
-        film = read_film(tmp_path / f"{name}.mp4")
-        assert film.shape == (row["steps"] + 1 + 20, 270, 480, 3)  # the last is held for a second
-        assert np.abs(film[0] - film[row["steps"]]).max() > 100
+        video = read_video(tmp_path / f"{name}.mp4")
+        assert video.shape == (row["steps"] + 1 + 20, 270, 480, 3)  # the last is held for a second
+        assert np.abs(video[0] - video[row["steps"]]).max() > 100
     assert sorted(path.suffix for path in tmp_path.iterdir()) == sorted(
         [".png", ".png", ".mp4", ".mp4", ".json", ".md"]
     )
@@ -76,7 +76,7 @@ def test_figures() -> None:
     assert found["end"]["mean"] < 5.0
     assert (found["steps"], found["left"]) == (3, None)
     assert found["last_gradient"] == pytest.approx(0.00656, abs=2e-5)
-    drawn = figures(descend(replace(RUNS["reparameterised"], steps=3)))
+    drawn = figures(descend(replace(RUNS["reparameterized"], steps=3)))
     assert drawn["start"]["sum"] is None
     assert drawn["end"]["mass"] is None
 

@@ -94,7 +94,7 @@ def test_over_both_it_converges() -> None:
 
 
 def test_draws_converge() -> None:
-    ends = [descend(RUNS["reparameterised"], seed=seed) for seed in range(5)]
+    ends = [descend(RUNS["reparameterized"], seed=seed) for seed in range(5)]
     assert [trace.verdict for trace in ends] == ["converged"] * 5
     assert np.mean([trace.kl[-1] for trace in ends]) < 0.02
     # Draws never agree on where the optimum is: it wanders around it.
@@ -127,14 +127,14 @@ def test_what_is_not_finite_stops_a_run() -> None:
 def test_control_variates_lower_the_noise_and_draws_have_the_least() -> None:
     spread = {
         name: gradient_spread(replace(RUNS[name], draws=20), count=300)[1]
-        for name in ("reparameterised", "score", "score-plain")
+        for name in ("reparameterized", "score", "score-plain")
     }
-    assert (spread["reparameterised"] < 0.5 * spread["score"]).all()
+    assert (spread["reparameterized"] < 0.5 * spread["score"]).all()
     assert (spread["score"] < 0.8 * spread["score-plain"]).all()
 
 
 def test_estimates_are_unbiased() -> None:
-    for name in ("reparameterised", "score", "score-plain"):
+    for name in ("reparameterized", "score", "score-plain"):
         run = replace(RUNS[name], draws=200, start=Gaussian(1.2, 0.4))
         mean, spread = gradient_spread(run, count=400)
         exact = gaussian_kl_gradient(run.start, run.target)
@@ -143,7 +143,7 @@ def test_estimates_are_unbiased() -> None:
         assert (error < 0.1 * np.abs(exact)).all()
 
 
-@pytest.mark.parametrize("name", ["span-q", "reparameterised", "score"])
+@pytest.mark.parametrize("name", ["span-q", "reparameterized", "score"])
 def test_same_seed_same_run(name: str) -> None:
     run = replace(RUNS[name], steps=20, learning_rate=1e-4)
     one, two, other = (descend(run, seed=seed) for seed in (3, 3, 4))

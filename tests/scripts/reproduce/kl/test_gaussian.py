@@ -10,7 +10,7 @@ from wmrl.scripts.reproduce.kl.gaussian import (
     Gaussian,
     gaussian_kl,
     gaussian_kl_gradient,
-    reparameterised_gradient,
+    reparameterized_gradient,
     riemann_kl,
     riemann_kl_gradient,
 )
@@ -87,11 +87,11 @@ def test_gradient_through_draws() -> None:
         x = q.mean + q.std * noise
         return float(np.mean(-math.log(q.std) + 0.5 * ((x - P.mean) / P.std) ** 2))
 
-    assert reparameterised_gradient(Q, P, noise) == pytest.approx(slopes(objective, Q), rel=1e-6)
+    assert reparameterized_gradient(Q, P, noise) == pytest.approx(slopes(objective, Q), rel=1e-6)
 
 
 def test_gradient_through_many_draws_is_exact() -> None:
     half = np.random.default_rng(1).standard_normal(100_000)
     noise = np.concatenate([half, -half]) / half.std()
-    found = reparameterised_gradient(Q, P, noise)
+    found = reparameterized_gradient(Q, P, noise)
     assert found == pytest.approx(gaussian_kl_gradient(Q, P), rel=1e-3)

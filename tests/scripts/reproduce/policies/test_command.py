@@ -22,8 +22,8 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     trial = partial(
         experiment_module.PolicyTrialConfig,
         population=4,
-        trials=DreamFitnessConfig(decisions=8),
-        ppo=PPOConfig(rollout_steps=8, chunk_rollouts=1, minibatch=16, epochs=1),
+        trials=DreamFitnessConfig(agent_steps=8),
+        ppo=PPOConfig(rollout_steps=8, chunk_rollouts=1, batch_size=16, n_epochs=1),
         dreams=4,
         scored_dreams=2,
     )
@@ -40,13 +40,13 @@ def test_a_glance_and_nothing_is_made_twice(
     words += ["--vision", str(tiny.vision), "--memory", str(tiny.memory), "--device", "cpu"]
     words += ["--methods", "cma-es", "variational", "ppo", "--generations", "2", "--rollouts", "2"]
     words += ["--score-episodes", "2", "--seeds", "3", "--draws", "3", "--draw-episodes", "1"]
-    words += ["--film-decisions", "4", "--out", str(out), "--work", str(work)]
+    words += ["--film-agent_steps", "4", "--out", str(out), "--work", str(work)]
     assert cli.run(words) == 0
     assert (out / "table.md").read_text() in capsys.readouterr().out
-    film = cv2.VideoCapture(str(out / "drawn.mp4"))
-    assert film.get(cv2.CAP_PROP_FRAME_COUNT) >= 1
-    assert film.get(cv2.CAP_PROP_FRAME_WIDTH) > 8 * 200
-    film.release()
+    video = cv2.VideoCapture(str(out / "drawn.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) >= 1
+    assert video.get(cv2.CAP_PROP_FRAME_WIDTH) > 8 * 200
+    video.release()
     report = json.loads((out / "results.json").read_text())
     assert [row["method"] for row in report["rows"]] == ["cma-es", "variational", "ppo"]
     assert {row["steps"] for row in report["rows"]} == {2 * 4 * 2 * 8}
@@ -69,7 +69,7 @@ def test_a_glance_and_nothing_is_made_twice(
         (["--draws", "1"], "draws: expected at least 2, got 1"),
         (["--draw-episodes", "0"], "episodes: expected at least 1, got 0"),
         (["--score-episodes", "0"], "episodes: expected at least 1, got 0"),
-        (["--film-decisions", "-1"], "film_decisions: expected at least 0, got -1"),
+        (["--film-agent_steps", "-1"], "video_agent_steps: expected at least 0, got -1"),
     ],
 )
 def test_what_is_asked_wrongly(
@@ -92,7 +92,7 @@ def test_the_table() -> None:
         "| CMA-ES | 11.0 ± 1.4 | 100% | 110 ± 14 | 1.5 ± 0.0 |",
         "| PPO (Stable-Baselines3) | 22.0 | 200% | 220 | 1.5 |",
     ]
-    assert "Each has 3.0 million dreamed decisions" in lines[2]
+    assert "Each has 3.0 million dreamed agent steps" in lines[2]
     spreads = [
         {"method": "variational", "seed": 0, "scale": 0.0, "dream": [1.0], "real": [5.0]},
         {"method": "variational", "seed": 0, "scale": 2.0, "dream": [1.0, 2.0], "real": [4.0, 8.0]},
@@ -102,7 +102,7 @@ def test_the_table() -> None:
     assert "| PPO (Stable-Baselines3) | -4.0 | – | -40 | 1.5 |" in write_table(losing, [], 3, 2)
     assert "some on the same track" not in write_table(rows, spreads, 3, 2)
     assert "drawn.mp4" not in write_table(rows, spreads, 3, 2)
-    lines = write_table([row("variational", 0, 1.0)], spreads, 3, 2, film="drawn.mp4").splitlines()
+    lines = write_table([row("variational", 0, 1.0)], spreads, 3, 2, video="drawn.mp4").splitlines()
     assert "better one. [drawn.mp4](drawn.mp4) shows" in "\n".join(lines)
     assert "| variational search, on ranks | 1.0 | – | 10 | 1.5 |" in lines
     assert lines[-2:] == [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wmrl.agents.quality_diversity.archive import ArchiveConfig
-from wmrl.agents.quality_diversity.presets import EliteTask
+from wmrl.agents.quality_diversity.presets import SearchPreset
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.encodings.base import load_encoding
 from wmrl.envs.planar_arm.arm import Arm
@@ -38,9 +38,11 @@ def quick_stds(arm: Arm, targets: np.ndarray) -> np.ndarray:
 def test_a_glance_and_nothing_is_made_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = EliteTask(
-        problem=ArmProblem(arm=Arm(joints=6), archive=ArchiveConfig(cells=40, worst=-1.6)),
-        latent_size=3,
+    small = SearchPreset(
+        problem=ArmProblem(
+            arm=Arm(num_joints=6), archive=ArchiveConfig(cells=40, qd_score_offset=-1.6)
+        ),
+        latent_dim=3,
     )
     monkeypatch.setitem(dde_experiment.TASKS, "200-joints", small)
     monkeypatch.setattr(reuse_experiment, "least_stds", quick_stds)
@@ -96,7 +98,9 @@ def test_the_table_has_a_row_for_each_encoding_and_search() -> None:
         for seed in (0, 1)
     ]
     rows[1]["evaluations_until"] = None  # of the first search's second seed
-    text = write_table(learned, rows, {"plain": 0.0123, "locked": None}, elites=10**6, joints=200)
+    text = write_table(
+        learned, rows, {"plain": 0.0123, "locked": None}, elites=10**6, num_joints=200
+    )
     assert "An arm of 200 joints reaches targets, 5,000\nevaluations each;" in text
     assert "± standard deviation over 2 seeds\n" in text
     lines = text.splitlines()

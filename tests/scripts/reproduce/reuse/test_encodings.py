@@ -13,9 +13,9 @@ from wmrl.scripts.reproduce.reuse.encodings import (
 )
 
 CONFIGS = {
-    "vae": VectorVAEConfig(size=8, latent_size=4, hidden_sizes=(32,), kl_weight=1e-4),
+    "vae": VectorVAEConfig(input_dim=8, latent_dim=4, hidden_dims=(32,), kl_weight=1e-4),
     "vqvae": VectorVQVAEConfig(
-        size=8, tokens=4, codes=16, code_size=3, hidden_sizes=(32,), commitment=0.01
+        input_dim=8, num_tokens=4, codebook_size=16, code_dim=3, hidden_dims=(32,), commitment=0.01
     ),
 }
 SHORT = EncodingTrainingConfig(epochs=60, weight_penalty=0.0, learning_rate=3e-3)
@@ -36,7 +36,7 @@ def test_it_learns_what_elites_differ_by(kind, tmp_path) -> None:
     if kind == "vae":
         assert 2 <= figures["active"] <= 4
     else:
-        assert figures["utilisation"] > 0.3
+        assert figures["utilization"] > 0.3
     again, same = learn_encoding(CONFIGS[kind], even_arms(), tmp_path, seed=0, training=SHORT)
     assert same == figures
     assert again.digest == encoding.digest
@@ -45,7 +45,7 @@ def test_it_learns_what_elites_differ_by(kind, tmp_path) -> None:
 
 
 def test_the_weight_of_the_papers_divergence_leaves_no_latents(tmp_path) -> None:
-    config = VectorVAEConfig(size=8, latent_size=4, hidden_sizes=(32,), kl_weight=0.5)
+    config = VectorVAEConfig(input_dim=8, latent_dim=4, hidden_dims=(32,), kl_weight=0.5)
     _, figures = learn_encoding(config, even_arms(), tmp_path, seed=0, training=SHORT)
     assert figures["active"] == 0
     assert figures["explained"] < 0.1
@@ -53,7 +53,7 @@ def test_the_weight_of_the_papers_divergence_leaves_no_latents(tmp_path) -> None
 
 def test_the_figures_by_hand() -> None:
     """A decoder that gives zeros: all arms become the straight one."""
-    vae = VectorVAE(VectorVAEConfig(size=2, latent_size=1))
+    vae = VectorVAE(VectorVAEConfig(input_dim=2, latent_dim=1))
     with torch.no_grad():
         for weights in vae.decoder.parameters():
             weights.zero_()

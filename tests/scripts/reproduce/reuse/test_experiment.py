@@ -25,10 +25,12 @@ from wmrl.scripts.reproduce.reuse.experiment import (
 def encodings():
     """Of arms of six joints, not trained; with weights of some size."""
     generator = torch.Generator().manual_seed(0)
-    vae = VectorVAE(VectorVAEConfig(size=6, latent_size=3), generator=generator)
-    config = VectorVQVAEConfig(size=6, tokens=3, codes=5, code_size=2, hidden_sizes=(8,))
+    vae = VectorVAE(VectorVAEConfig(input_dim=6, latent_dim=3), generator=generator)
+    config = VectorVQVAEConfig(
+        input_dim=6, num_tokens=3, codebook_size=5, code_dim=2, hidden_dims=(8,)
+    )
     vqvae = VectorVQVAE(config, generator=generator)
-    vqvae.quantiser.start(torch.randn(60, 2, generator=generator), generator=generator)
+    vqvae.quantizer.init_codebook(torch.randn(60, 2, generator=generator), generator=generator)
     return {"angles": None, "vae": vae.eval(), "vqvae": vqvae.eval()}
 
 
@@ -112,7 +114,7 @@ def test_the_same_seed_is_the_same_and_another_differs(encodings, tmp_path) -> N
 def test_problems_are_what_they_are_said_to_be() -> None:
     arms = problems(200)
     assert all(arm.reach == pytest.approx(1.0) for arm in arms.values())
-    assert arms["plain"] == Arm(joints=200)
+    assert arms["plain"] == Arm(num_joints=200)
     assert arms["locked"].locks == ((100, 0.5),)
     lengths = arms["lengths"].link_lengths
     assert lengths[0] == pytest.approx(3 * lengths[-1])
@@ -132,7 +134,7 @@ def test_the_oracle_bounds_what_may_be_found() -> None:
     targets = np.array([[0.3, 0.5], [-0.2, -0.6]])
     least = least_stds(arm, targets)
     assert np.isfinite(least).all()
-    free = Arm(joints=8)
+    free = Arm(num_joints=8)
     poses = np.random.default_rng(0).uniform(-0.6, 0.6, (200_000, 8))
     found = free.evaluate(poses)
     for target, std in zip(targets, least, strict=True):

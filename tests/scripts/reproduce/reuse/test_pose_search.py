@@ -10,7 +10,7 @@ from wmrl.scripts.reproduce.reuse.pose_search import search_pose
 class Scripted:
     """Asks for what it was given, two at a time, and keeps what it is told."""
 
-    population = 2
+    population_size = 2
 
     def __init__(self, poses):
         self._poses, self.told = list(poses), []
@@ -57,7 +57,7 @@ def test_a_target_that_is_not_reached() -> None:
 
 def test_a_small_arm_reaches_evenly() -> None:
     """The whole of it: angles, by CMA-ES. Two joints leave one free number to bend evenly."""
-    objective = ReachObjective(arm=Arm(joints=8), target=(0.2, 0.6))
+    objective = ReachObjective(arm=Arm(num_joints=8), target=(0.2, 0.6))
     search = CMASearch(np.zeros(8), sigma=0.1)
     found = search_pose(search, lambda x: x, objective, evaluations=4000)
     assert found.distance < 1e-3

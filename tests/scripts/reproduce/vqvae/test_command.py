@@ -75,7 +75,7 @@ def test_table() -> None:
         "images": 1280,
         "codebook": "fsq",
         "squared_error": 3.0,
-        "utilisation": 0.5,
+        "utilization": 0.5,
         "perplexity": 12.0,
         "codebook_rank": 2.0,
         "used_rank": 1.5,
@@ -87,7 +87,7 @@ def test_table() -> None:
     lines = write_table(visions, [prior | {"nats": 10.0, "bits_per_dimension": 0.5}]).splitlines()
     assert "## squares: 1,280 images to learn from, 2 seeds" in lines
     assert (
-        "| finite scalar quantisation, 8 × 8 × 8 | 4.00 ± 1.41 | 50.0% ± 0.0% | 12 ± 0 | "
+        "| finite scalar quantization, 8 × 8 × 8 | 4.00 ± 1.41 | 50.0% ± 0.0% | 12 ± 0 | "
         "2.0 ± 0.0 | 1.5 ± 0.0 | 1.2 ± 0.0 | 0.12 ± 0.00 |"
     ) in lines
     assert "Priors learned from the codes of 64 of them:" in lines

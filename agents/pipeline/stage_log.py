@@ -1,4 +1,4 @@
-"""Journal: the times of a run's stages, and its curve of real score over minutes."""
+"""StageLog: the times of a run's stages, and its curve of real score over minutes."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from wmrl.agents.evaluation import EvaluationResult
 from wmrl.data.store import RolloutStore
 from wmrl.storage.run import Run
 
-_CHECKPOINT, _UNDER_WAY = "journal", "stage"
+_CHECKPOINT, _UNDER_WAY = "stage_log", "stage"
 _BEAT = 10.0  # seconds of a stage that a kill loses at most
 _COLUMNS = (
     "point",
@@ -23,8 +23,8 @@ _COLUMNS = (
     "std",
     "standard_error",
     "episodes",
-    "per_decision",
-    "promised_per_decision",
+    "per_agent_step",
+    "promised_per_agent_step",
 )
 
 
@@ -52,7 +52,7 @@ class _Stopwatch:
             self._state = self._state[0], time.monotonic()
 
 
-class Journal:
+class StageLog:
     """Kept in a run's folder through all interruptions.
 
     Minutes are those of the work alone: what is spent between stages, or while :meth:`paused`,
@@ -122,8 +122,10 @@ class Journal:
             "std": round(score.std, 2),
             "standard_error": round(score.standard_error, 2),
             "episodes": score.episodes,
-            "per_decision": round(score.per_decision, 3),
-            "promised_per_decision": None if promise is None else round(promise.per_decision, 3),
+            "per_agent_step": round(score.per_agent_step, 3),
+            "promised_per_agent_step": None
+            if promise is None
+            else round(promise.per_agent_step, 3),
         }
         self._points = [old for old in self._points if old["point"] != label] + [point]
         self._save()
@@ -154,7 +156,7 @@ class Journal:
                 with suppress(OSError):  # a full disk is for those to tell whose data is lost
                     save()
 
-        thread = threading.Thread(target=beat, name="journal", daemon=True)
+        thread = threading.Thread(target=beat, name="stage_log", daemon=True)
         thread.start()
         try:
             yield
