@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from wmrl.agents.pipeline.stage_log import StageLog
     from wmrl.agents.pipeline.loop import TrainResult, train
     from wmrl.agents.pipeline.plan import TrainingPlan
+    from wmrl.agents.pipeline.stage_log import StageLog
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 

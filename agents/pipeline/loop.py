@@ -19,13 +19,13 @@ from rich.console import Console
 from wmrl.agents.agent import Agent
 from wmrl.agents.controller import ControllerAgent
 from wmrl.agents.evaluation import EvaluationResult, evaluate, evaluate_dream
-from wmrl.agents.pipeline.stage_log import StageLog, store_frames
 from wmrl.agents.pipeline.plan import TrainingPlan
+from wmrl.agents.pipeline.stage_log import StageLog, store_frames
 from wmrl.agents.policy_search.cma_es import CMAES
 from wmrl.agents.policy_search.fitness import DreamFitness
 from wmrl.agents.ppo.learner import PPOConfig, PPOLearner
 from wmrl.agents.rollouts.collection import collect
-from wmrl.agents.rollouts.exploration import NoisyAgent, AutoregressiveNoise
+from wmrl.agents.rollouts.exploration import AutoregressiveNoise, NoisyAgent
 from wmrl.agents.sb3.agent import SB3Agent
 from wmrl.agents.seeds import EVALUATION_SEEDS
 from wmrl.agents.world_model_ref import eye_entry

@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from wmrl.agents.quality_diversity.baselines import RibsResult, search_with_ribs
     from wmrl.agents.quality_diversity.dde import DDE, DDEConfig
     from wmrl.agents.quality_diversity.emitters import Mutation, ReconstructionEmitter
-    from wmrl.agents.quality_diversity.heatmap import draw_map, write_map_video, write_map
+    from wmrl.agents.quality_diversity.heatmap import draw_map, write_map, write_map_video
     from wmrl.agents.quality_diversity.initial_fill import fill_archive
     from wmrl.agents.quality_diversity.presets import (
         SearchPreset,
-        encoding_config,
         default_initial_coverage,
+        encoding_config,
     )
     from wmrl.agents.quality_diversity.problems import (
         ArmProblem,
@@ -57,30 +57,30 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "DDE",
     "ArchiveConfig",
     "ArmProblem",
     "BanditScheduler",
     "BelowOffsetWarning",
     "ControllerProblem",
     "ControllerProblemConfig",
-    "DDE",
     "DDEConfig",
     "EliteSearchConfig",
     "EliteSearchResult",
-    "SearchPreset",
     "Elites",
     "Mutation",
     "Problem",
     "ReconstructionEmitter",
     "RibsResult",
+    "SearchPreset",
     "SlidingWindowUCB",
+    "default_initial_coverage",
     "draw_map",
     "encoding_config",
     "fill_archive",
-    "write_map_video",
     "load_elites",
     "search_elites",
     "search_with_ribs",
-    "default_initial_coverage",
     "write_map",
+    "write_map_video",
 ]

@@ -12,11 +12,11 @@ import torch
 from wmrl.agents.quality_diversity.archive import Elites, load_elites
 from wmrl.agents.quality_diversity.baselines import RibsMethod, archive_row, search_with_ribs
 from wmrl.agents.quality_diversity.dde import DDE, DDEConfig, EncodingConfig
-from wmrl.agents.quality_diversity.heatmap import write_map_video, write_map
+from wmrl.agents.quality_diversity.heatmap import write_map, write_map_video
 from wmrl.agents.quality_diversity.presets import (
     SearchPreset,
-    encoding_config,
     default_initial_coverage,
+    encoding_config,
 )
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.storage.artifact import load_artifact, package_versions

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from wmrl.agents.rollouts.collection import collect
     from wmrl.agents.rollouts.episodes import EpisodeScores, run_episodes
     from wmrl.agents.rollouts.exploration import (
-        ExplorationPolicy,
-        RepeatedRandom,
-        NoisyAgent,
         AutoregressiveNoise,
+        ExplorationPolicy,
+        NoisyAgent,
+        RepeatedRandom,
     )
     from wmrl.agents.rollouts.frame_agent import FrameAgent
     from wmrl.agents.rollouts.recorder import Collector
@@ -32,14 +32,14 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "ExplorationPolicy",
+    "AutoregressiveNoise",
     "Collector",
     "EpisodeScores",
-    "RepeatedRandom",
-    "NoisyAgent",
+    "ExplorationPolicy",
     "FrameAgent",
+    "NoisyAgent",
+    "RepeatedRandom",
     "Schedule",
-    "AutoregressiveNoise",
     "collect",
     "run_episodes",
 ]

@@ -10,10 +10,10 @@ from gymnasium.vector import AutoresetMode
 
 from wmrl.agents.agent import Agent, load_agent
 from wmrl.agents.rollouts.exploration import (
-    ExplorationPolicy,
-    RepeatedRandom,
-    NoisyAgent,
     AutoregressiveNoise,
+    ExplorationPolicy,
+    NoisyAgent,
+    RepeatedRandom,
 )
 from wmrl.agents.rollouts.frame_agent import FrameAgent
 from wmrl.agents.rollouts.recorder import Collector

@@ -18,7 +18,7 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "LatentTracker",
     "LatentEnv",
+    "LatentTracker",
     "LatentVectorEnv",
 ]

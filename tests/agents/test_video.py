@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
-from wmrl.agents.video import VideoWriter, VideoConfig, record
+from wmrl.agents.video import VideoConfig, VideoWriter, record
 from wmrl.envs.latent.env import LatentEnv
 from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import load_memory

@@ -7,7 +7,9 @@
   (``resolve_device``, ``torch_threads``).
 - :mod:`~wmrl.core.config`: configurations built from JSON, checked against their dataclasses
   (``build_config``).
-- :mod:`~wmrl.core.lazy`: the loader behind every package's ``__init__`` (``lazy_exports``).
+- :mod:`~wmrl.core.validation`: argument checks (``check_choice``, ``check_float``, ``check_int``,
+  ``check_shape``).
+- :mod:`~wmrl.core.lazy`: the loader behind every package's ``__init__``.
 """
 
 from typing import TYPE_CHECKING
@@ -17,7 +19,6 @@ from wmrl.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from wmrl.core.config import build_config
     from wmrl.core.device import resolve_device, torch_threads
-    from wmrl.core.lazy import lazy_exports
     from wmrl.core.seeding import (
         integer_seed,
         numpy_generator,
@@ -25,13 +26,17 @@ if TYPE_CHECKING:
         seeded_weights,
         torch_generator,
     )
+    from wmrl.core.validation import check_choice, check_float, check_int, check_shape
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
     "build_config",
+    "check_choice",
+    "check_float",
+    "check_int",
+    "check_shape",
     "integer_seed",
-    "lazy_exports",
     "numpy_generator",
     "resolve_device",
     "seed_sequence",

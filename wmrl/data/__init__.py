@@ -30,11 +30,11 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "ArraySampler",
     "DataSplit",
     "Episode",
     "EpisodeSummary",
     "FrameSampler",
-    "ArraySampler",
     "ImageSet",
     "ImageSetError",
     "RolloutStore",

@@ -41,15 +41,13 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "MDNRNN",
     "CodeMemory",
     "CodeMemoryConfig",
     "CodeMemoryEnsemble",
     "CodeMemoryEnsembleConfig",
-    "StartStates",
-    "StartStatesConfig",
     "LatentDataset",
     "LatentEpisode",
-    "MDNRNN",
     "MDNRNNConfig",
     "Memory",
     "MemoryEnsemble",
@@ -57,6 +55,8 @@ __all__ = [
     "MemoryState",
     "MemoryTrainingConfig",
     "SequenceBatch",
+    "StartStates",
+    "StartStatesConfig",
     "Transition",
     "choose_start_states",
     "code_report",

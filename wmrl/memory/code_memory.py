@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from wmrl.core.seeding import seeded_weights
 from wmrl.memory.base import (
-    TrainableMemory,
-    TrainableMemoryConfig,
     Memory,
     MemoryState,
     P,
+    TrainableMemory,
+    TrainableMemoryConfig,
     Transition,
 )
 from wmrl.memory.sequences import SequenceBatch, pick_rows, segments

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from wmrl.core.seeding import seeded_weights
-from wmrl.memory.base import TrainableMemory, TrainableMemoryConfig, MemoryState, Transition
+from wmrl.memory.base import MemoryState, TrainableMemory, TrainableMemoryConfig, Transition
 from wmrl.memory.sequences import segments
 from wmrl.nn.linear import linear
 from wmrl.nn.losses import mixture_log_likelihood

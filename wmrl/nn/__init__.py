@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     )
     from wmrl.nn.sampling import draw_codes, draw_endings, dropout, sample_mixture
     from wmrl.nn.sequence_models import (
-        SequenceModel,
         LSTMModel,
+        SequenceModel,
         TransformerModel,
         make_sequence_model,
     )
@@ -58,7 +58,6 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "SequenceModel",
     "EMAConfig",
     "EMAQuantizer",
     "FSQuantizer",
@@ -68,6 +67,7 @@ __all__ = [
     "QuantizedAutoencoder",
     "Quantizer",
     "QuantizerConfig",
+    "SequenceModel",
     "TransformerModel",
     "alignment",
     "code_counts",
@@ -78,8 +78,8 @@ __all__ = [
     "floored_kl",
     "gaussian_kl",
     "kmeans",
-    "make_sequence_model",
     "make_quantizer",
+    "make_sequence_model",
     "masked_mean",
     "mixture_log_likelihood",
     "perplexity",

@@ -28,10 +28,10 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "CodeUse",
     "VAE",
-    "VAEConfig",
     "VQVAE",
+    "CodeUse",
+    "VAEConfig",
     "VQVAEConfig",
     "Vision",
     "code_use",

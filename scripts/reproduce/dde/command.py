@@ -158,7 +158,7 @@ def _draw(
     """The map of a search, and the video of DDE's."""
     import numpy as np
 
-    from wmrl.agents.quality_diversity.heatmap import write_map_video, write_map
+    from wmrl.agents.quality_diversity.heatmap import write_map, write_map_video
     from wmrl.scripts.reproduce.dde.experiment import METHODS, SNAPSHOTS
 
     archive, title = task.problem.archive, f"{name}, {METHODS[method]}"  # type: ignore[index]

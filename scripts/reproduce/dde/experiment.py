@@ -14,10 +14,10 @@ from wmrl.agents.quality_diversity.baselines import RibsMethod, search_with_ribs
 from wmrl.agents.quality_diversity.dde import DDE, DDEConfig
 from wmrl.agents.quality_diversity.emitters import Mutation
 from wmrl.agents.quality_diversity.presets import (
-    SearchPreset,
     EncodingKind,
-    encoding_config,
+    SearchPreset,
     default_initial_coverage,
+    encoding_config,
 )
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.envs.planar_arm.arm import Arm

@@ -166,7 +166,7 @@ def _show(args: Args, drivers: "EliteDrivers") -> None:
     """Maps of the dream and of the game, and the page with a video in each cell."""
     import numpy as np
 
-    from wmrl.agents.quality_diversity.heatmap import write_map_video, write_map
+    from wmrl.agents.quality_diversity.heatmap import write_map, write_map_video
     from wmrl.scripts.reproduce.drivers.experiment import SNAPSHOTS
     from wmrl.scripts.reproduce.drivers.web_page import write_page
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites
-from wmrl.agents.quality_diversity.heatmap import draw_map, write_map_video, write_map
+from wmrl.agents.quality_diversity.heatmap import draw_map, write_map, write_map_video
 
 GRID = ArchiveConfig(shape="grid", dims=(4, 2))
 DISC = ArchiveConfig(cells=30)

@@ -16,7 +16,7 @@ from toy_game import TOY, break_at_once
 from wmrl.agents.agent import Agent
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
 from wmrl.agents.rollouts.collection import collect
-from wmrl.agents.rollouts.exploration import RepeatedRandom, NoisyAgent, AutoregressiveNoise
+from wmrl.agents.rollouts.exploration import AutoregressiveNoise, NoisyAgent, RepeatedRandom
 from wmrl.agents.seeds import EVALUATION_SEEDS
 from wmrl.core.seeding import numpy_generator
 from wmrl.data.store import RolloutStore, StoreError

@@ -9,10 +9,10 @@ import pytest
 from gymnasium import spaces
 
 from wmrl.agents.rollouts.exploration import (
-    ExplorationPolicy,
-    RepeatedRandom,
-    NoisyAgent,
     AutoregressiveNoise,
+    ExplorationPolicy,
+    NoisyAgent,
+    RepeatedRandom,
     autoregressive_noise,
 )
 from wmrl.envs.tasks.car_racing import CAR_RACING

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wmrl.nn.sequence_models import SequenceModel, LSTMModel, TransformerModel, make_sequence_model
+from wmrl.nn.sequence_models import LSTMModel, SequenceModel, TransformerModel, make_sequence_model
 
 SEQUENCE_MODELS = {
     "lstm": lambda: LSTMModel(3, 8, 2),
