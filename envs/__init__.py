@@ -1,20 +1,22 @@
 """Gymnasium environments, registered under ``vsg/`` when :mod:`wmrl` is imported.
 
-- :mod:`~wmrl.envs.tasks`: all that is particular to a game (``CAR_RACING``, ``Task``,
+- :mod:`~wmrl.envs.tasks`: descriptions of games (``CAR_RACING``, ``Task``,
   ``find_task``, ``register_task``, ``rendered_frame``).
-- :mod:`~wmrl.envs.world_model`: a vision and a memory, opened and checked against a task
+- :mod:`~wmrl.envs.world_model`: a vision and a memory, checked against each other and a task
   (``WorldModel``).
-- :mod:`~wmrl.envs.observations`: what a latent or dream environment shows (``ObservationFormat``).
+- :mod:`~wmrl.envs.observations`: formats of the observations of latent and dream environments
+  (``ObservationFormat``).
 - :mod:`~wmrl.envs.car_racing`: ``vsg/CarRacing-v3`` (``CarRacing``).
-- :mod:`~wmrl.envs.frames`: a task's game as agent steps and frames (``FrameEnv``,
+- :mod:`~wmrl.envs.frames`: a task's game in agent steps and frames (``FrameEnv``,
   ``FrameVectorEnv``).
 - :mod:`~wmrl.envs.latent`: ``vsg/CarRacingLatent-v0`` (``LatentEnv``, ``LatentVectorEnv``).
 - :mod:`~wmrl.envs.dream`: ``vsg/CarRacingDream-v0`` (``DreamEnv``, ``DreamVectorEnv``).
 - :mod:`~wmrl.envs.planar_arm`: ``vsg/PlanarArm-v0``, ``vsg/PlanarArmLatent-v0`` (``Arm``,
   ``PlanarArmEnv``, ``PlanarArmLatentEnv``, ``PlanarArmLatentVectorEnv``, ``PlanarArmVectorEnv``,
   ``ReachObjective``, ``solve_targets``).
-- :mod:`~wmrl.envs.rendering`: windows, videos, pictures (``write_video``).
-- :mod:`~wmrl.envs.autoreset`: Gymnasium's three autoreset modes.
+- :mod:`~wmrl.envs.rendering`: windows, videos, images (``write_video``).
+- :mod:`~wmrl.envs.single_env`: single environments that are views of a vector environment of one.
+- :mod:`~wmrl.envs.autoreset`: resets, step limits and Gymnasium's three autoreset modes.
 """
 
 if __name__ != "wmrl.envs":  # pragma: no cover

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
+from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.data.store import Episode, RolloutStore, StoreMetadata
 from wmrl.envs.tasks.car_racing import CAR_RACING
 from wmrl.envs.tasks.task import Task, rendered_frame
@@ -29,7 +30,7 @@ torch.set_num_threads(1)
 
 @dataclass(frozen=True)
 class TinyArtifacts:
-    """An untrained vision (Z = 8) and memory (H = 16, six dream starts of 5 actions) on disk."""
+    """An untrained vision (Z = 8) and memory (H = 16, six start states of 5 actions) on disk."""
 
     vision: Path
     memory: Path
@@ -40,6 +41,17 @@ class TinyArtifacts:
     def kwargs(self) -> dict[str, str]:
         """As keyword arguments of an environment, JSON-able."""
         return {"vision": str(self.vision), "memory": str(self.memory), "device": "cpu"}
+
+    def ref(self, frame_skip: int = 4) -> WorldModelRef:
+        """As the reference of an agent for CarRacing."""
+        return WorldModelRef(
+            task="car-racing",
+            vision=str(self.vision),
+            memory=str(self.memory),
+            vision_digest=self.vision_digest,
+            memory_digest=self.memory_digest,
+            frame_skip=frame_skip,
+        )
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +117,7 @@ def _discrete_vision(generator: torch.Generator) -> VQVAE:
 def tiny(request: pytest.FixtureRequest, make_tiny: Callable[..., TinyArtifacts]) -> TinyArtifacts:
     """Tiny artifacts for CarRacing: VAE and MDN-RNN, or VQ-VAE and memory with discrete latents.
 
-    Whatever takes an eye by name or path is so tested with either kind.
+    What takes a world model by name or path is thus tested with both kinds.
     """
     return make_tiny(discrete=request.param == "discrete")
 
@@ -139,7 +151,7 @@ def _one_thread() -> Iterator[None]:
 
 
 class MatchVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """Say what you see: reward 1 − |a − o|², where o is drawn anew each step.
+    """Game of repeating the observation: reward 1 − |a − o|², where o is drawn anew each step.
 
     An episode is truncated after ``horizon`` steps, so the best return is ``horizon``. Where
     ``o[0] > deadly`` the next step also terminates. Every slot has a stream of its own.
@@ -268,27 +280,32 @@ def make_rollouts(tmp_path_factory: pytest.TempPathFactory) -> MakeRollouts:
 
 
 @pytest.fixture
-def make_driver(tmp_path: Path) -> Callable[..., Path]:
-    """Saves a controller with random weights that looks through a tiny eye."""
+def ref() -> WorldModelRef:
+    """A reference to a world model that does not exist."""
+    return WorldModelRef(
+        task="car-racing",
+        vision="v",
+        memory=None,
+        vision_digest=None,
+        memory_digest=None,
+        frame_skip=4,
+    )
+
+
+@pytest.fixture
+def make_agent(tmp_path: Path) -> Callable[..., Path]:
+    """Saves a controller with random weights that refers to a tiny world model."""
 
     def make(tiny: Any) -> Path:
         config = ControllerConfig(observation_dim=24, action_dim=2)
-        world_model = {
-            "task": "car-racing",
-            "vision": str(tiny.vision),
-            "memory": str(tiny.memory),
-            "vision_digest": tiny.vision_digest,
-            "memory_digest": tiny.memory_digest,
-            "frame_skip": 4,
-        }
         weights = np.random.default_rng(0).normal(size=config.parameter_count)
-        ControllerAgent(config, weights, world_model=world_model).save(tmp_path / "driver")
-        return tmp_path / "driver"
+        ControllerAgent(config, weights, world_model=tiny.ref()).save(tmp_path / "agent")
+        return tmp_path / "agent"
 
     return make
 
 
 @pytest.fixture
-def driver_path(make_driver: Callable[..., Path], tiny: Any) -> Path:
-    """A saved controller that looks through the tiny eye."""
-    return make_driver(tiny)
+def agent_path(make_agent: Callable[..., Path], tiny: Any) -> Path:
+    """A saved controller that refers to the tiny world model."""
+    return make_agent(tiny)

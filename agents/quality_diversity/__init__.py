@@ -1,23 +1,24 @@
-"""MAP-Elites and Data-Driven Encodings on the archives of ``ribs``.
+"""Quality-diversity search: MAP-Elites and Data-Driven Encodings, on the archives of ``ribs``.
 
-- :mod:`~wmrl.agents.quality_diversity.dde`: Data-Driven Encodings (``DDE``, ``DDEConfig``).
-- :mod:`~wmrl.agents.quality_diversity.archive`: archives, and the elites in them
+- :mod:`~wmrl.agents.quality_diversity.dde`: Data-Driven Encodings (``DDE``).
+- :mod:`~wmrl.agents.quality_diversity.dde_config`: their configuration (``DDEConfig``).
+- :mod:`~wmrl.agents.quality_diversity.archive`: configuration of archives, and elites
   (``ArchiveConfig``, ``Elites``, ``load_elites``).
-- :mod:`~wmrl.agents.quality_diversity.problems`: what is searched: poses of an arm, controllers
+- :mod:`~wmrl.agents.quality_diversity.problems`: problems: poses of planar arms, and controllers
   (``ArmProblem``, ``ControllerProblem``, ``ControllerProblemConfig``, ``Problem``).
 - :mod:`~wmrl.agents.quality_diversity.emitters`: the reconstruction emitter (``Mutation``,
   ``ReconstructionEmitter``).
-- :mod:`~wmrl.agents.quality_diversity.bandit`: the bandit that schedules emitters
+- :mod:`~wmrl.agents.quality_diversity.bandit`: the scheduler, and its bandit
   (``BanditScheduler``, ``BelowOffsetWarning``, ``SlidingWindowUCB``).
-- :mod:`~wmrl.agents.quality_diversity.initial_fill`: random solutions to start from
+- :mod:`~wmrl.agents.quality_diversity.initialization`: random initialization of archives
   (``fill_archive``).
-- :mod:`~wmrl.agents.quality_diversity.baselines`: the searches of ``ribs`` (``RibsResult``,
-  ``search_with_ribs``).
-- :mod:`~wmrl.agents.quality_diversity.search`: one call for any of them (``EliteSearchConfig``,
-  ``EliteSearchResult``, ``search_elites``).
-- :mod:`~wmrl.agents.quality_diversity.presets`: settings that suit a problem (``SearchPreset``,
+- :mod:`~wmrl.agents.quality_diversity.baselines`: searches with the emitters of ``ribs``
+  (``RibsResult``, ``search_with_ribs``).
+- :mod:`~wmrl.agents.quality_diversity.search`: a search with any algorithm, in a folder
+  (``EliteSearchConfig``, ``EliteSearchResult``, ``search_elites``).
+- :mod:`~wmrl.agents.quality_diversity.presets`: settings that suit a planar arm (``SearchPreset``,
   ``encoding_config``, ``default_initial_coverage``).
-- :mod:`~wmrl.agents.quality_diversity.heatmap`: pictures and videos of archives (``draw_map``,
+- :mod:`~wmrl.agents.quality_diversity.heatmap`: images and videos of archives (``draw_map``,
   ``write_map_video``, ``write_map``).
 """
 
@@ -33,10 +34,11 @@ if TYPE_CHECKING:
         SlidingWindowUCB,
     )
     from wmrl.agents.quality_diversity.baselines import RibsResult, search_with_ribs
-    from wmrl.agents.quality_diversity.dde import DDE, DDEConfig
+    from wmrl.agents.quality_diversity.dde import DDE
+    from wmrl.agents.quality_diversity.dde_config import DDEConfig
     from wmrl.agents.quality_diversity.emitters import Mutation, ReconstructionEmitter
     from wmrl.agents.quality_diversity.heatmap import draw_map, write_map, write_map_video
-    from wmrl.agents.quality_diversity.initial_fill import fill_archive
+    from wmrl.agents.quality_diversity.initialization import fill_archive
     from wmrl.agents.quality_diversity.presets import (
         SearchPreset,
         default_initial_coverage,

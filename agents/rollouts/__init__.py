@@ -1,14 +1,13 @@
-"""Playing the real game: exploration, collection of episodes, their recording.
+"""Collection of rollouts in the real game.
 
-- :mod:`~wmrl.agents.rollouts.collection`: episodes into a rollout store (``collect``).
-- :mod:`~wmrl.agents.rollouts.exploration`: random and noisy policies that collect data
+- :mod:`~wmrl.agents.rollouts.collection`: collection of episodes into a rollout store
+  (``collect``).
+- :mod:`~wmrl.agents.rollouts.exploration`: random and noisy policies
   (``ExplorationPolicy``, ``RepeatedRandom``, ``NoisyAgent``, ``AutoregressiveNoise``).
-- :mod:`~wmrl.agents.rollouts.frame_agent`: an agent with its world model: from frames to actions
-  (``FrameAgent``).
-- :mod:`~wmrl.agents.rollouts.recorder`: games in progress, and the episodes they become
-  (``Collector``).
-- :mod:`~wmrl.agents.rollouts.scheduler`: which episode is played where (``Schedule``).
-- :mod:`~wmrl.agents.rollouts.episodes`: whole episodes on fixed seeds, scored (``EpisodeScores``,
+- :mod:`~wmrl.agents.rollouts.frame_agent`: agents that act on frames (``FrameAgent``).
+- :mod:`~wmrl.agents.rollouts.recorder`: recording of episodes (``Collector``).
+- :mod:`~wmrl.agents.rollouts.scheduler`: assignment of episodes to environments (``Schedule``).
+- :mod:`~wmrl.agents.rollouts.episodes`: scores of seeded episodes (``EpisodeScores``,
   ``run_episodes``).
 """
 

@@ -1,7 +1,5 @@
-"""A pilot: an agent that drives several games at once through one eye."""
+"""Agents that act on the frames of several games."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,34 +10,33 @@ from wmrl.envs.world_model import WorldModel
 
 
 class FrameAgent:
-    """Proposes actions for N games from their frames.
+    """Agent with its world model, which acts on the frames of N games.
 
     Args:
-        agent: who acts.
-        world_model: what it looks through.
-        count: N. All rows are encoded as one batch, whether or not a game is under way.
+        agent: the agent.
+        world_model: its world model.
+        num_envs: N. All N frames are encoded as one batch, whether or not a game is in progress.
     """
 
-    def __init__(self, agent: Agent, world_model: WorldModel, count: int) -> None:
+    def __init__(self, agent: Agent, world_model: WorldModel, num_envs: int) -> None:
         self.agent = agent
         self.world_model = world_model
-        self._tracker = LatentTracker(world_model, count)
+        self._num_envs = num_envs
+        self._tracker = LatentTracker(world_model, num_envs)
         self._state: State | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Who drives, by digests, and how many games are seen at once."""
+        """Returns a JSON-able description: digests of the models, and the number of games."""
         memory = self.world_model.memory
-        with tempfile.TemporaryDirectory() as folder:
-            agent = self.agent.save(Path(folder) / "agent")
         return {
-            "agent": agent,
+            "agent": self.agent.digest,
             "vision": self.world_model.vision.digest,
             "memory": None if memory is None else memory.digest,
-            "num_envs": len(self._tracker.latents),
+            "num_envs": self._num_envs,
         }
 
     def propose(self, frames: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        """Looks at the games and proposes actions, without exploration noise.
+        """Observes the games and chooses actions, without exploration noise.
 
         Args:
             frames: ``(N, H, W, 3) uint8``.
@@ -55,6 +52,6 @@ class FrameAgent:
         )
         return actions
 
-    def remember(self, actions: np.ndarray) -> None:
-        """Notes the actions ``(N, A) float32`` that were taken in fact."""
+    def advance(self, actions: np.ndarray) -> None:
+        """Advances the memory states by the actions ``(N, A) float32`` that were taken."""
         self._tracker.advance(actions)

@@ -1,9 +1,9 @@
 """``vsg/CarRacingLatent-v0``: the real game, observed through a world model.
 
 - :mod:`~wmrl.envs.latent.env`: one game (``LatentEnv``).
-- :mod:`~wmrl.envs.latent.vector`: many games (``LatentVectorEnv``).
-- :mod:`~wmrl.envs.latent.tracker`: latents and the memory's state, kept along with a batch of
-  games (``LatentTracker``).
+- :mod:`~wmrl.envs.latent.vector`: N games (``LatentVectorEnv``).
+- :mod:`~wmrl.envs.latent.tracker`: latents and memory states of N running games
+  (``LatentTracker``).
 """
 
 from typing import TYPE_CHECKING

@@ -108,16 +108,15 @@ def test_predict_keeps_the_batch_axis():
     np.testing.assert_allclose(one, many[2], atol=1e-6)
 
 
-def test_save_and_load_are_exact(tmp_path):
+def test_save_and_load_are_exact(tmp_path, ref):
     parameters = np.random.default_rng(1).normal(size=config(hidden_dims=(4,)).parameter_count)
-    agent = ControllerAgent(
-        config(hidden_dims=(4,)), parameters, world_model={"task": "car-racing"}
-    )
+    agent = ControllerAgent(config(hidden_dims=(4,)), parameters, world_model=ref)
     digest = agent.save(tmp_path / "agent", provenance={"seed": 1}, card="# Card\n")
     loaded = ControllerAgent.load(tmp_path / "agent")
     assert len(digest) == 64
+    assert digest == agent.digest
     assert loaded.config == agent.config
-    assert loaded.world_model == {"task": "car-racing"}
+    assert loaded.world_model == ref
     np.testing.assert_array_equal(loaded.parameters, agent.parameters)
 
 
@@ -143,5 +142,5 @@ def test_load_refuses_what_does_not_fit(tmp_path):
             config=broken,
             tensors={"parameters": torch.zeros(8)},
         )
-        with pytest.raises(ArtifactError, match="not a controller"):
+        with pytest.raises(ArtifactError, match="expected the artifact of a controller"):
             ControllerAgent.load(tmp_path / name)

@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
-from wmrl.agents.evaluation import EvaluationResult, evaluate, evaluate_dream, original_id
-from wmrl.agents.world_model_ref import eye_entry
+from wmrl.agents.evaluation.result import EvaluationResult
+from wmrl.agents.evaluation.scoring import evaluate, evaluate_dream, original_id
 from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.envs.latent.env import LatentEnv
 from wmrl.envs.tasks.car_racing import CAR_RACING
@@ -26,8 +27,7 @@ def agent(tiny, world_model) -> ControllerAgent:
     config = ControllerConfig.for_spaces(world_model.observation_space, world_model.action_space)
     parameters = np.random.default_rng(0).normal(scale=0.05, size=config.parameter_count)
     parameters[-2:] = 0.3, 2.0
-    entry = eye_entry(world_model, vision=tiny.vision, memory=tiny.memory)
-    return ControllerAgent(config, parameters, world_model=entry)
+    return ControllerAgent(config, parameters, world_model=tiny.ref())
 
 
 def result(**options) -> EvaluationResult:
@@ -62,20 +62,20 @@ def test_result_lasts(tmp_path):
 
 
 def test_broken_results_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="seeds: expected 2 values, one a return, got 1"):
+    with pytest.raises(ValueError, match="seeds: expected 2 values, as many as returns, got 1"):
         result(seeds=(1,))
     with pytest.raises(ValueError, match="returns: expected at least one"):
         result(seeds=(), returns=(), lengths=(), terminated=())
     for text in ("{}", "[", '{"mean": 1, "std": 1, "episodes": 1, "surprise": 2}'):
         (tmp_path / "x.json").write_text(text)
-        with pytest.raises(ValueError, match=r"x\.json: not the JSON of an evaluation"):
+        with pytest.raises(ValueError, match=r"x\.json: expected the JSON of an evaluation"):
             EvaluationResult.load(tmp_path / "x.json")
 
 
 def test_scores_equal_those_of_single_episodes(agent, tiny, tmp_path):
     """The oracle: each seed in a fresh environment of its own; the agent opened by its path."""
-    agent.save(tmp_path / "driver")
-    scores = evaluate(tmp_path / "driver", episodes=3, base=FAST, num_envs=2, workers=2)
+    agent.save(tmp_path / "agent")
+    scores = evaluate(tmp_path / "agent", episodes=3, base=FAST, num_envs=2, workers=2)
     for seed, expected, length in zip(scores.seeds, scores.returns, scores.lengths, strict=True):
         env = LatentEnv(vision=tiny.vision, memory=tiny.memory, base=FAST, device="cpu")
         observation, _ = env.reset(seed=seed)
@@ -88,9 +88,10 @@ def test_scores_equal_those_of_single_episodes(agent, tiny, tmp_path):
         env.close()
         assert total == pytest.approx(expected, abs=1e-6)
         assert agent_steps == length
-    assert scores.agent == "driver"
+    assert scores.agent == "agent"
     assert scores.seeds == (1_000_000, 1_000_001, 1_000_002)
     assert scores.base == FAST
+    assert scores.digest == agent.digest
     assert set(scores.versions) == {"wmrl", "gymnasium", "numpy", "torch"}
 
 
@@ -109,6 +110,7 @@ def test_random_actions():
     options = {"episodes": 2, "base": FAST, "workers": 0}
     first = evaluate("random", num_envs=2, **options)
     assert first.agent == "random"
+    assert first.digest == ""
     assert not first.deterministic
     assert len(set(first.returns)) == 2
     assert first.mean < 60
@@ -120,15 +122,17 @@ def test_the_original_is_gymnasium_s_own():
 
 
 def test_seeds_of_training_are_refused(agent):
-    with pytest.raises(ValueError, match="other seeds belong to training"):
+    with pytest.raises(ValueError, match="other seeds are for training"):
         evaluate(agent, seed=0)
-    with pytest.raises(ValueError, match="other seeds belong to training"):
+    with pytest.raises(ValueError, match="other seeds are for training"):
         evaluate_dream(agent, seed=0)
 
 
 def test_another_world_model_than_the_agent_s_is_refused(agent, world_model):
     agent = ControllerAgent(
-        agent.config, agent.parameters, world_model={**agent.world_model, "vision_digest": "0" * 64}
+        agent.config,
+        agent.parameters,
+        world_model=replace(agent.world_model, vision_digest="0" * 64),
     )
     with pytest.raises(ArtifactError, match=r"vision: .*trained with 000000000000"):
         evaluate(agent, episodes=1)
@@ -138,9 +142,9 @@ def test_another_world_model_than_the_agent_s_is_refused(agent, world_model):
 
 def test_dream_scores_are_first_episodes(agent, world_model):
     scores = evaluate_dream(
-        agent, episodes=6, agent_steps=15, world_model=world_model, name="driver"
+        agent, episodes=6, agent_steps=15, world_model=world_model, name="agent"
     )
-    assert scores == evaluate_dream(agent, episodes=6, agent_steps=15, name="driver")
+    assert scores == evaluate_dream(agent, episodes=6, agent_steps=15, name="agent")
     env = DreamVectorEnv(
         6,
         vision=world_model.vision,
@@ -159,7 +163,9 @@ def test_dream_scores_are_first_episodes(agent, world_model):
     np.testing.assert_allclose(scores.returns, returns)
     np.testing.assert_array_equal(scores.lengths, lengths)
     assert scores.base == "dream"
-    assert scores.agent == "driver"
+    assert scores.seeds == (1_000_000,) * 6
+    assert scores.digest == agent.digest
+    assert scores.agent == "agent"
     assert any(scores.terminated)
     assert max(scores.lengths) <= 15
 
@@ -172,7 +178,7 @@ def test_no_dream_without_a_memory(tiny):
         evaluate_dream(agent, episodes=1, world_model=blind)
     scores = evaluate(
         agent, episodes=1, world_model=blind, base=FAST, workers=0
-    )  # z alone drives, though
+    )  # z alone is enough to act
     assert scores.lengths == (250,)
 
 

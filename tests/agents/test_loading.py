@@ -39,5 +39,5 @@ def test_errors(saved, tmp_path, tiny):
     save_artifact(
         tmp_path / "new", kind="agent", class_name="Later", config={}, tensors={"w": torch.ones(1)}
     )
-    with pytest.raises(ArtifactError, match=r"unknown agent class 'Later'; expected one of \['Con"):
+    with pytest.raises(ArtifactError, match=r"unknown agent class 'Later': expected one of 'Con"):
         load_agent(tmp_path / "new")

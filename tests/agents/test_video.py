@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
-from wmrl.agents.video import VideoConfig, VideoWriter, record
+from wmrl.agents.video.config import VideoConfig
+from wmrl.agents.video.recording import EpisodeVideo, record
 from wmrl.envs.latent.env import LatentEnv
 from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import load_memory
@@ -18,7 +19,7 @@ SMALL: dict[str, Any] = {"width": 80, "height": 60, "sharp": False, "code_map": 
 
 @pytest.fixture(scope="module")
 def world_model(tiny: Any) -> WorldModel:
-    """An eye whose dreams don't end."""
+    """A world model whose dreams do not end."""
     memory = load_memory(tiny.memory, device="cpu")
     plain = memory.sample
 
@@ -30,7 +31,7 @@ def world_model(tiny: Any) -> WorldModel:
     return WorldModel.open("car-racing", tiny.vision, memory, device="cpu")
 
 
-def driver(world_model: WorldModel) -> ControllerAgent:
+def controller(world_model: WorldModel) -> ControllerAgent:
     config = ControllerConfig.for_spaces(world_model.observation_space, world_model.action_space)
     weights = np.random.default_rng(1).normal(0, 0.3, config.parameter_count)
     return ControllerAgent(config, weights)
@@ -40,7 +41,7 @@ class Scripted(ControllerAgent):
     """Steers by how often it was asked, and remembers what it was shown."""
 
     def __init__(self, world_model: WorldModel) -> None:
-        super().__init__(driver(world_model).config, driver(world_model).parameters)
+        super().__init__(controller(world_model).config, controller(world_model).parameters)
         self.shown: list[np.ndarray] = []
 
     def predict(self, observation: np.ndarray, *args: Any, **kwargs: Any) -> Any:
@@ -49,15 +50,15 @@ class Scripted(ControllerAgent):
 
 
 def panels(frame: np.ndarray) -> list[np.ndarray]:
-    """The three pictures in a video frame of SMALL panels."""
+    """The three images in a video frame of SMALL panels."""
     top, gap = 15, 16
     lefts = [gap + i * (80 + gap) for i in range(3)]
     return [frame[top : top + 60, left : left + 80] for left in lefts]
 
 
 def test_the_episode_is_that_of_the_latent_environment(world_model: WorldModel) -> None:
-    agent = driver(world_model)
-    video = VideoWriter(agent, world_model, VideoConfig(seed=3, agent_steps=30, **SMALL))
+    agent = controller(world_model)
+    video = EpisodeVideo(agent, world_model, VideoConfig(seed=3, agent_steps=30, **SMALL))
     frames = list(video)
     env = LatentEnv(vision=world_model.vision, memory=world_model.memory)
     observation, _ = env.reset(seed=3)
@@ -74,8 +75,8 @@ def test_the_episode_is_that_of_the_latent_environment(world_model: WorldModel) 
 
 
 def test_the_dream_starts_where_the_game_is_and_goes_its_own_way(world_model: WorldModel) -> None:
-    video = VideoWriter(
-        driver(world_model), world_model, VideoConfig(agent_steps=WARMUP + 3, **SMALL)
+    video = EpisodeVideo(
+        controller(world_model), world_model, VideoConfig(agent_steps=WARMUP + 3, **SMALL)
     )
     frames = list(video)
     before, start, after = (panels(frames[i]) for i in (WARMUP - 1, WARMUP, WARMUP + 1))
@@ -85,8 +86,8 @@ def test_the_dream_starts_where_the_game_is_and_goes_its_own_way(world_model: Wo
 
 
 def test_the_dream_starts_anew(world_model: WorldModel) -> None:
-    video = VideoWriter(
-        driver(world_model),
+    video = EpisodeVideo(
+        controller(world_model),
         world_model,
         VideoConfig(agent_steps=WARMUP + 9, dream_agent_steps=4, **SMALL),
     )
@@ -100,9 +101,9 @@ def test_the_dream_starts_anew(world_model: WorldModel) -> None:
 
 def test_the_dream_asks_the_agent_or_takes_its_actions(world_model: WorldModel) -> None:
     own, same = Scripted(world_model), Scripted(world_model)
-    list(VideoWriter(own, world_model, VideoConfig(agent_steps=WARMUP + 3, **SMALL)))
+    list(EpisodeVideo(own, world_model, VideoConfig(agent_steps=WARMUP + 3, **SMALL)))
     list(
-        VideoWriter(
+        EpisodeVideo(
             same, world_model, VideoConfig(agent_steps=WARMUP + 3, same_actions=True, **SMALL)
         )
     )
@@ -113,11 +114,15 @@ def test_the_dream_asks_the_agent_or_takes_its_actions(world_model: WorldModel) 
 
 def test_videos_are_reproducible(world_model: WorldModel) -> None:
     config = VideoConfig(agent_steps=WARMUP + 5, **SMALL)
-    first, second = (list(VideoWriter(driver(world_model), world_model, config)) for _ in range(2))
+    first, second = (
+        list(EpisodeVideo(controller(world_model), world_model, config)) for _ in range(2)
+    )
     np.testing.assert_array_equal(first, second)
     again = list(
-        VideoWriter(
-            driver(world_model), world_model, VideoConfig(seed=1, agent_steps=WARMUP + 5, **SMALL)
+        EpisodeVideo(
+            controller(world_model),
+            world_model,
+            VideoConfig(seed=1, agent_steps=WARMUP + 5, **SMALL),
         )
     )
     assert (first[0] != again[0]).any()
@@ -127,10 +132,10 @@ def test_without_a_memory_there_is_no_dream(tiny: Any, tmp_path: Path) -> None:
     world_model = WorldModel.open("car-racing", tiny.vision, None, device="cpu")
     config = VideoConfig(agent_steps=2, **SMALL)
     recording = record(
-        driver(world_model), tmp_path / "film.gif", world_model=world_model, config=config
+        controller(world_model), tmp_path / "video.gif", world_model=world_model, config=config
     )
     assert recording.dreams == ()
-    (frame, *_) = list(VideoWriter(driver(world_model), world_model, config))
+    (frame, *_) = list(EpisodeVideo(controller(world_model), world_model, config))
     assert frame.shape[1] == 2 * (80 + 16) + 16
 
 
@@ -138,8 +143,10 @@ def test_a_sharp_video_shows_the_rows_that_the_world_model_sees(world_model: Wor
     size = {"width": 80, "height": 60}
     (blurred, *_), (sharp, *_) = (
         list(
-            VideoWriter(
-                driver(world_model), world_model, VideoConfig(agent_steps=1, sharp=sharp, **size)
+            EpisodeVideo(
+                controller(world_model),
+                world_model,
+                VideoConfig(agent_steps=1, sharp=sharp, **size),
             )
         )
         for sharp in (False, True)
@@ -152,7 +159,7 @@ def test_a_sharp_video_shows_the_rows_that_the_world_model_sees(world_model: Wor
 def test_record_writes_a_video(world_model: WorldModel, tmp_path: Path) -> None:
     config = VideoConfig(agent_steps=10, speed=2.0, **SMALL)
     recording = record(
-        driver(world_model), tmp_path / "film.mp4", world_model=world_model, config=config
+        controller(world_model), tmp_path / "video.mp4", world_model=world_model, config=config
     )
     video = cv2.VideoCapture(str(recording.path))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 11
@@ -164,10 +171,10 @@ def test_record_writes_a_video(world_model: WorldModel, tmp_path: Path) -> None:
 def test_codes_have_a_panel_of_their_own(make_tiny: Any, tmp_path: Path) -> None:
     tiny = make_tiny(discrete=True)
     world_model = WorldModel.open("car-racing", tiny.vision, tiny.memory, device="cpu")
-    agent = driver(world_model)
+    agent = controller(world_model)
     shown = VideoConfig(**SMALL | {"seed": 3, "agent_steps": 3, "code_map": True})
-    frames = list(VideoWriter(agent, world_model, shown))
-    plain = list(VideoWriter(agent, world_model, VideoConfig(seed=3, agent_steps=3, **SMALL)))
+    frames = list(EpisodeVideo(agent, world_model, shown))
+    plain = list(EpisodeVideo(agent, world_model, VideoConfig(seed=3, agent_steps=3, **SMALL)))
     assert frames[0].shape[1] == plain[0].shape[1] + 96
     codes = [frame[38:98, 208:288] for frame in frames]  # the third panel
     assert codes[0].std() > 1
@@ -177,12 +184,14 @@ def test_codes_have_a_panel_of_their_own(make_tiny: Any, tmp_path: Path) -> None
 
 def test_errors(world_model: WorldModel, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"path: expected a name ending in \.mp4, \.gif or \.webp"):
-        record(driver(world_model), tmp_path / "film.mov", world_model=world_model)
+        record(controller(world_model), tmp_path / "video.mov", world_model=world_model)
     small = ControllerAgent(ControllerConfig(observation_dim=3, action_dim=2), np.zeros(8))
-    with pytest.raises(ValueError, match=r"its observation_space has shape \(3,\), the eye's"):
-        record(small, tmp_path / "film.mp4", world_model=world_model)
+    with pytest.raises(
+        ValueError, match=r"agent: expected observation_space of shape .*, got \(3,\)"
+    ):
+        record(small, tmp_path / "video.mp4", world_model=world_model)
     with pytest.raises(ValueError, match="dream_agent_steps: expected at least 1, got 0"):
         VideoConfig(dream_agent_steps=0)
-    with pytest.raises(ValueError, match="speed: expected a positive number, got 0"):
+    with pytest.raises(ValueError, match="speed: expected above 0, got 0"):
         VideoConfig(speed=0)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Codes instead of numbers, in every environment."""
+"""Observations as codes, in every environment."""
 
 from typing import Any
 
@@ -90,8 +90,8 @@ def test_sb3_learns_from_codes(discrete: dict[str, Any]) -> None:
 
 
 def test_what_can_not_be_shown_is_named(make_tiny: Any, discrete: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="observation: codes need a VQ-VAE, the vision is a VAE"):
+    with pytest.raises(ValueError, match=r"observation: expected a VQ-VAE as vision .* got a VAE"):
         gym.make(LATENT, observation="codes", **make_tiny().kwargs)
     world_model = WorldModel.open("car-racing", discrete["vision"], None)
-    with pytest.raises(ValueError, match="observation: expected 'embeddings' or 'codes', got 'x'"):
+    with pytest.raises(ValueError, match="observation: expected one of 'embeddings', 'codes'"):
         ObservationFormat(world_model, "x")  # type: ignore[arg-type]

@@ -59,10 +59,10 @@ def test_objects_are_put_in_evaluation_mode(tiny):
     ("change", "error", "message"),
     [
         ({"task": "pong"}, ValueError, "task: expected one of .*car-racing.*got 'pong'"),
-        ({"vision": "no-such-eye"}, ArtifactError, "no artifact 'no-such-eye': expected a shipped"),
+        ({"vision": "no-such-vision"}, ArtifactError, "no artifact 'no-such-vision': expected"),
         ({"memory": "no-such-memory"}, ArtifactError, "no artifact 'no-such-memory'"),
         ({"device": "abacus"}, ValueError, "device: expected .* got 'abacus'"),
-        ({"device": "cuda:99"}, ValueError, "device: 'cuda:99' was asked for but this machine"),
+        ({"device": "cuda:99"}, ValueError, "device: expected a device of this machine"),
         ({"frame_skip": 0}, ValueError, "frame_skip: expected at least 1, got 0"),
         (
             {"task": replace(CAR_RACING, name="other")},
@@ -72,9 +72,9 @@ def test_objects_are_put_in_evaluation_mode(tiny):
         (
             {"task": replace(CAR_RACING, frame_size=(32, 32))},
             ArtifactError,
-            r"vision: takes frames of \(64, 64\), the task 'car-racing' gives \(32, 32\)",
+            r"vision: expected frames of size \(32, 32\), .* 'car-racing', got \(64, 64\)",
         ),
-        ({"task": THREE_PEDALS}, ArtifactError, "memory: expected action size 3, got 2"),
+        ({"task": THREE_PEDALS}, ArtifactError, "memory: expected action_dim 3, got 2"),
     ],
 )
 def test_what_does_not_fit_is_refused(tiny, change, error, message):

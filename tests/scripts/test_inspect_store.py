@@ -24,7 +24,7 @@ def read_video(path: Path) -> np.ndarray:
 @pytest.fixture
 def store(tmp_path: Path) -> RolloutStore:
     metadata = StoreMetadata(
-        task="toy", frame_shape=(8, 10, 3), action_dim=2, frame_skip=3, policy={"name": "held"}
+        task="toy", frame_shape=(8, 10, 3), action_dim=2, frame_skip=3, policy={"name": "repeated"}
     )
     store = RolloutStore(tmp_path / "store", "a", metadata=metadata)
     for index in range(3):
@@ -41,21 +41,19 @@ def store(tmp_path: Path) -> RolloutStore:
     return store
 
 
-def test_prints_what_the_store_holds(
-    store: RolloutStore, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_prints_the_contents(store: RolloutStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect", str(store.path), "--verify"]) == 0
     said = capsys.readouterr().out
     for fact in (
-        "8 × 10 × 3, one each 3",
-        "name held",
+        "8 × 10 × 3, frame_skip 3",
+        "name repeated",
         "3 (33% ended by the game)",
         "12 (36 base frames)",
         "4.0 agent steps (4 to 4)",
         "4.0 ± 3.3",
         "66.7% of agent steps",
         "mean (0.50, 0.50), std (0.00, 0.00)",
-        "every episode is what was written",
+        "checksums: all episodes are intact",
     ):
         assert fact in said
     assert not list(store.path.parent.glob("*.png"))

@@ -1,4 +1,4 @@
-"""Argument checks that name the argument, what was expected, and what came."""
+"""Argument checks, whose errors give the argument's name, the expectation and the value."""
 
 import math
 from collections.abc import Iterable
@@ -16,17 +16,18 @@ def check_int(
 
     Args:
         name: the argument's name, as the error gives it.
-        value: an ``int`` or an integer of NumPy's; ``True`` is none.
-        at_least: lower bound, itself allowed.
-        at_most: upper bound, itself allowed.
+        value: an ``int`` or a NumPy integer; booleans are refused.
+        at_least: inclusive lower bound.
+        at_most: inclusive upper bound.
 
     Returns:
         The value as an ``int``.
 
     Raises:
-        ValueError: it is no integer, or out of bounds.
+        ValueError: the value is not an integer, or out of bounds.
 
     Example:
+        >>> from wmrl.core import check_int
         >>> check_int("num_envs", 4, at_least=1)
         4
         >>> check_int("num_envs", 0, at_least=1)
@@ -49,15 +50,24 @@ def check_float(
     at_most: float | None = None,
     below: float | None = None,
 ) -> float:
-    """Checks a finite real argument; bounds are as their names say, and as in :func:`check_int`.
+    """Checks a finite real argument.
+
+    Args:
+        name: the argument's name, as the error gives it.
+        value: a Python or NumPy number; booleans are refused.
+        at_least: inclusive lower bound.
+        above: exclusive lower bound.
+        at_most: inclusive upper bound.
+        below: exclusive upper bound.
 
     Returns:
         The value as a ``float``.
 
     Raises:
-        ValueError: it is no number, not finite, or out of bounds.
+        ValueError: the value is not a number, not finite, or out of bounds.
 
     Example:
+        >>> from wmrl.core import check_float
         >>> check_float("temperature", 1.15, above=0)
         1.15
         >>> check_float("temperature", 0.0, above=0)
@@ -77,10 +87,14 @@ def check_float(
 def check_choice(name: str, value: T, choices: Iterable[T]) -> T:
     """Checks that an argument is one of several choices.
 
+    Returns:
+        The value.
+
     Raises:
-        ValueError: it is none of them.
+        ValueError: the value is none of the choices.
 
     Example:
+        >>> from wmrl.core import check_choice
         >>> check_choice("algorithm", "sarsa", ("ppo", "cma-es"))
         Traceback (most recent call last):
         ValueError: algorithm: expected one of 'ppo', 'cma-es', got 'sarsa'
@@ -97,13 +111,15 @@ def check_shape(name: str, array: Any, shape: tuple[int | str, ...]) -> None:
 
     Args:
         name: the argument's name, as the error gives it.
-        array: anything with a ``shape``.
-        shape: a length for each axis; a name (such as ``"B"``) for one that may have any.
+        array: any object with a ``shape``.
+        shape: length of each axis, or a name such as ``"B"`` for an axis of any length.
 
     Raises:
-        ValueError: it has another shape.
+        ValueError: the array has another shape.
 
     Example:
+        >>> import numpy as np
+        >>> from wmrl.core import check_shape
         >>> check_shape("z", np.zeros((5, 31)), ("B", 32))
         Traceback (most recent call last):
         ValueError: z: expected shape (B, 32), got (5, 31)

@@ -1,14 +1,13 @@
-"""Data to learn from: rollout stores, splits, samplers of batches, image sets.
+"""Training data: rollout stores, splits, samplers of batches, image sets.
 
-- :mod:`~wmrl.data.store`: episodes on disk, appended one by one (``RolloutStore``,
-  ``StoreError``).
-- :mod:`~wmrl.data.episode`: one episode, and what a store says of it (``Episode``,
+- :mod:`~wmrl.data.store`: episodes on disk (``RolloutStore``, ``StoreError``).
+- :mod:`~wmrl.data.episode`: episodes, and the metadata of a store (``Episode``,
   ``EpisodeSummary``, ``StoreMetadata``).
 - :mod:`~wmrl.data.split`: training and held-out episodes (``DataSplit``, ``StoredEpisode``,
   ``split_episodes``).
-- :mod:`~wmrl.data.statistics`: what a store holds (``StoreReport``, ``report_store``).
+- :mod:`~wmrl.data.statistics`: statistics of a store (``StoreReport``, ``report_store``).
 - :mod:`~wmrl.data.frame_sampler`: batches of frames from rollout stores (``FrameSampler``).
-- :mod:`~wmrl.data.array_sampler`: batches of rows of an array (``ArraySampler``).
+- :mod:`~wmrl.data.array_sampler`: batches of images in memory (``ArraySampler``).
 - :mod:`~wmrl.data.images`: image data sets (``ImageSet``, ``ImageSetError``,
   ``load_image_folder``, ``mnist_5000``, ``read_idx``).
 """

@@ -1,4 +1,4 @@
-"""What a rollout store holds, in numbers."""
+"""Statistics of rollout stores."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,14 @@ class StoreReport:
     Attributes:
         episodes: number of episodes, E.
         agent_steps: number of agent steps, D, in all.
-        base_frames: base frames that the agent steps lasted at most.
+        base_frames: upper bound on the base frames of these agent steps.
         bytes: size on disk.
-        returns: ``(E,) float64`` sum of rewards of each episode, in order of their numbers.
-        lengths: ``(E,) int64`` agent steps of each.
+        returns: ``(E,) float64``, sum of the rewards of each episode, in order of their numbers.
+        lengths: ``(E,) int64``, agent steps of each episode.
         terminated: share of episodes that the game ended.
         rewarded: share of agent steps with a positive reward.
-        action_mean, action_std: ``(A,) float64`` over all agent steps.
-        content_hash: identity of the data.
+        action_mean, action_std: ``(A,) float64``, over all agent steps.
+        content_hash: :meth:`~wmrl.data.store.RolloutStore.content_hash`.
     """
 
     episodes: int
@@ -38,19 +38,21 @@ class StoreReport:
 
 
 def report_store(store: RolloutStore) -> StoreReport:
-    """Reads the index, and every episode's actions and rewards, one after the other.
+    """Computes the statistics of a store, one episode after another.
 
     Raises:
         StoreError: the store is empty, or an episode can't be read.
     """
     if len(store) == 0:
-        raise StoreError(f"{store.path}: holds no episodes yet; collect some first")
+        raise StoreError(
+            f"{store.path}: expected episodes, got none; record some with wmrl collect"
+        )
     count, rewarded = 0, 0
     mean = np.zeros(store.metadata.action_dim)
     scatter = np.zeros_like(mean)
     for index in store.indices:
         actions = store.actions(index).astype(np.float64)
-        # Means and sums of squares of parts, combined as in Chan, Golub & LeVeque 1983.
+        # Combines means and sums of squares of parts (Chan, Golub & LeVeque 1983).
         gap = actions.mean(axis=0) - mean
         total = count + len(actions)
         scatter += actions.var(axis=0) * len(actions) + gap**2 * count * len(actions) / total

@@ -1,18 +1,23 @@
-"""Losses, samplers and layers that the models are built from.
+"""Losses, samplers, layers and autoencoder bases that the models are built from.
 
-- :mod:`~wmrl.nn.losses`: losses as pure functions, among them the MDN's (``floored_kl``,
+- :mod:`~wmrl.nn.losses`: losses as pure functions, including the MDN's (``floored_kl``,
   ``gaussian_kl``, ``masked_mean``, ``mixture_log_likelihood``, ``squared_error``,
   ``termination_loss``).
-- :mod:`~wmrl.nn.sampling`: draws from predictions, at a temperature (``draw_codes``,
+- :mod:`~wmrl.nn.sampling`: random draws from predictions at a temperature (``draw_codes``,
   ``draw_endings``, ``dropout``, ``sample_mixture``).
-- :mod:`~wmrl.nn.linear`: linear layers whose results do not depend on the batch's size.
+- :mod:`~wmrl.nn.linear`: a fast matrix product of many rows on CPUs.
+- :mod:`~wmrl.nn.dense`: dense layers, optionally with gated residuals (``ReZero``,
+  ``dense_layers``).
 - :mod:`~wmrl.nn.sequence_models`: LSTM and Transformer behind one interface (``SequenceModel``,
   ``LSTMModel``, ``TransformerModel``, ``make_sequence_model``).
-- :mod:`~wmrl.nn.quantizers`: vector quantization: moving averages, gradients, finite scalars
-  (``EMAConfig``, ``EMAQuantizer``, ``FSQuantizer``, ``GradientQuantizer``, ``Quantized``,
-  ``Quantizer``, ``kmeans``).
-- :mod:`~wmrl.nn.vq_autoencoder`: what all VQ-VAEs share, whatever their encoders
-  (``QuantizedAutoencoder``, ``QuantizerConfig``, ``make_quantizer``).
+- :mod:`~wmrl.nn.autoencoder`: the interface of autoencoders, and variational ones
+  (``Autoencoder``, ``GaussianAutoencoder``).
+- :mod:`~wmrl.nn.vq_autoencoder`: VQ-VAEs of any kind of input (``QuantizedAutoencoder``,
+  ``QuantizerConfig``, ``make_quantizer``).
+- :mod:`~wmrl.nn.quantizers`: vector quantizers with a learned codebook (``EMAConfig``,
+  ``EMAQuantizer``, ``GradientQuantizer``, ``Quantized``, ``Quantizer``).
+- :mod:`~wmrl.nn.fsq`: finite scalar quantization (``FSQuantizer``).
+- :mod:`~wmrl.nn.clustering`: k-means and nearest codes (``kmeans``, ``nearest``).
 - :mod:`~wmrl.nn.codebook_metrics`: perplexity, utilization, effective rank, alignment
   (``alignment``, ``code_counts``, ``effective_rank``, ``perplexity``, ``utilization``).
 """
@@ -22,6 +27,8 @@ from typing import TYPE_CHECKING
 from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from wmrl.nn.autoencoder import Autoencoder, GaussianAutoencoder
+    from wmrl.nn.clustering import kmeans, nearest
     from wmrl.nn.codebook_metrics import (
         alignment,
         code_counts,
@@ -29,6 +36,8 @@ if TYPE_CHECKING:
         perplexity,
         utilization,
     )
+    from wmrl.nn.dense import ReZero, dense_layers
+    from wmrl.nn.fsq import FSQuantizer
     from wmrl.nn.losses import (
         floored_kl,
         gaussian_kl,
@@ -40,11 +49,9 @@ if TYPE_CHECKING:
     from wmrl.nn.quantizers import (
         EMAConfig,
         EMAQuantizer,
-        FSQuantizer,
         GradientQuantizer,
         Quantized,
         Quantizer,
-        kmeans,
     )
     from wmrl.nn.sampling import draw_codes, draw_endings, dropout, sample_mixture
     from wmrl.nn.sequence_models import (
@@ -58,19 +65,23 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "Autoencoder",
     "EMAConfig",
     "EMAQuantizer",
     "FSQuantizer",
+    "GaussianAutoencoder",
     "GradientQuantizer",
     "LSTMModel",
     "Quantized",
     "QuantizedAutoencoder",
     "Quantizer",
     "QuantizerConfig",
+    "ReZero",
     "SequenceModel",
     "TransformerModel",
     "alignment",
     "code_counts",
+    "dense_layers",
     "draw_codes",
     "draw_endings",
     "dropout",
@@ -82,6 +93,7 @@ __all__ = [
     "make_sequence_model",
     "masked_mean",
     "mixture_log_likelihood",
+    "nearest",
     "perplexity",
     "sample_mixture",
     "squared_error",

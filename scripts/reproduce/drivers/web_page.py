@@ -1,4 +1,4 @@
-"""The illuminated map as a web page: each elite's cell leads to a video of it."""
+"""Heatmap of elites as a web page, with a link to a video in each cell."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -38,19 +38,19 @@ figure {{ margin: 0; }}
 {labels}
 </svg>
 <figure>
-<video id="film" controls muted loop playsinline></video>
-<figcaption id="said">Choose a cell.</figcaption>
+<video id="video" controls muted loop playsinline></video>
+<figcaption id="caption">Choose a cell.</figcaption>
 </figure>
 </main>
 <script>
-const video = document.getElementById("film"), said = document.getElementById("said");
+const video = document.getElementById("video"), caption = document.getElementById("caption");
 for (const link of document.querySelectorAll("svg a")) {{
   link.addEventListener("click", (event) => {{
     event.preventDefault();
     document.querySelectorAll("svg a.shown").forEach((other) => other.classList.remove("shown"));
     link.classList.add("shown");
     video.src = link.getAttribute("href");
-    said.textContent = link.querySelector("title").textContent;
+    caption.textContent = link.querySelector("title").textContent;
     video.play();
   }});
 }}
@@ -70,22 +70,22 @@ def write_page(
     measures: Sequence[str],
     text: str = "",
 ) -> Path:
-    """Writes one HTML file, which needs nothing but the videos beside it.
+    """Writes an HTML file that loads nothing but the videos.
 
     Args:
         path: the file.
-        archive: the cells.
-        elites: who is in them.
-        videos: of each cell that has one, its path relative to the page.
-        title: of the page.
-        measures: names of both axes.
-        text: what is said below the title, as plain text.
+        archive: configuration of the archive.
+        elites: the elites.
+        videos: paths of the videos relative to the page, by the indices of their cells.
+        title: title of the page.
+        measures: names of the measures, the labels of the axes.
+        text: plain text below the title.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: there are not two measures, or a video is of an empty cell.
+        ValueError: there are not two measures, or there is a video of an empty cell.
     """
     if len(measures) != 2:
         raise ValueError(f"measures: expected two names, got {list(measures)}")
@@ -111,7 +111,7 @@ def write_page(
 def _cells(
     archive: ArchiveConfig, elites: Elites, videos: Mapping[int, str], measures: Sequence[str]
 ) -> list[str]:
-    """A shape for each cell; a link around those that have a video."""
+    """Returns a shape for each cell, within a link if the cell has a video."""
     low, high = color_limits(elites.objectives)
     shades = np.clip((elites.objectives - low) / max(high - low, 1e-12), 0.0, 1.0)
     colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in map_colors(shades)]
@@ -124,16 +124,16 @@ def _cells(
             drawn.append(shape)
             continue
         values = zip(measures, elites.measures[row], strict=True)
-        said = ", ".join(f"{name} {value:.2f}" for name, value in values)
-        said = escape(f"score {elites.objectives[row]:.1f}; {said}")
-        shape = f"{shape[:-2]}><title>{said}</title></{shape[1:].split()[0]}>"
+        measured = ", ".join(f"{name} {value:.2f}" for name, value in values)
+        tooltip = escape(f"score {elites.objectives[row]:.1f}; {measured}")
+        shape = f"{shape[:-2]}><title>{tooltip}</title></{shape[1:].split()[0]}>"
         href = videos.get(cell)
         drawn.append(shape if href is None else f'<a href="{escape(href)}">{shape}</a>')
     return drawn
 
 
 def _places(archive: ArchiveConfig) -> np.ndarray:
-    """Pixels of the cells' centers, ``(cells, 2)``; the second measure goes upwards."""
+    """Returns the centers of the cells in pixels, ``(cells, 2)``; the y axis points upwards."""
     low, high = np.array(archive.low), np.array(archive.high)
     share = (archive.centers() - low) / (high - low)
     places: np.ndarray = _MARGIN + _SIZE * np.stack((share[:, 0], 1.0 - share[:, 1]), axis=1)
@@ -152,7 +152,7 @@ def _shape(archive: ArchiveConfig, x: float, y: float, color: str) -> str:
 
 
 def _labels(archive: ArchiveConfig, measures: Sequence[str]) -> str:
-    """Names and limits of both axes."""
+    """Returns the names and the limits of both axes."""
     start, end, middle = _MARGIN, _MARGIN + _SIZE, _MARGIN + _SIZE / 2
     left, below = start - 6, end + 18
     across, up = (escape(name) for name in measures)

@@ -39,14 +39,14 @@ def test_plans_scale_and_are_json() -> None:
     [
         ({"rounds": 0}, "rounds: expected at least 1, got 0"),
         ({"real_envs": -1}, "real_envs: expected at least 0, got -1"),
-        ({"algorithm": "sarsa"}, "algorithm: expected 'ppo' or 'cma-es', got 'sarsa'"),
+        ({"algorithm": "sarsa"}, "algorithm: expected one of 'ppo', 'cma-es', got 'sarsa'"),
         (
             {"memory": CodeMemoryConfig()},
             "vision: expected a VQVAEConfig with a memory with discrete latents",
         ),
         (
             {"vision": VQVAEConfig(), "memory": CodeMemoryConfig(), "noise_floor": 0.2},
-            "noise_floor: expected 0 with memories with discrete latents, got 0.2",
+            "noise_floor: expected 0 for a memory with discrete latents, got 0.2",
         ),
         ({"algorithm": "cma-es"}, "real_envs: expected 0 with CMA-ES"),
     ],

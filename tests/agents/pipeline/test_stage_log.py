@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from wmrl.agents.evaluation import EvaluationResult
+from wmrl.agents.evaluation.result import EvaluationResult
 from wmrl.agents.pipeline import stage_log as stage_log_module
 from wmrl.agents.pipeline.stage_log import StageLog
 from wmrl.storage.run import Run
@@ -91,7 +91,7 @@ def test_a_stage_is_timed_over_interruptions_and_without_pauses(
 def test_a_killed_stage_keeps_its_last_beat(
     tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage_log_module, "_BEAT", 0.001)
+    monkeypatch.setattr(stage_log_module, "_SAVE_INTERVAL", 0.001)
     with Run(tmp_path, config={}) as run, StageLog(run).timed("stage"):
         clock[0] += 7
         for _ in range(10_000):
@@ -106,7 +106,7 @@ def test_a_killed_stage_keeps_its_last_beat(
 def test_a_beat_that_fails_is_not_the_last(
     tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage_log_module, "_BEAT", 0.001)
+    monkeypatch.setattr(stage_log_module, "_SAVE_INTERVAL", 0.001)
     beats, save = [0], Run.save_checkpoint
 
     def failing(self: Run, *args: Any) -> None:

@@ -141,9 +141,10 @@ def test_killed_process_resumes(tiny, tmp_path):
         vision, memory, path, killed = sys.argv[1:]
         torch.set_num_threads(1)
         fitness = DreamFitness(
-            WorldModel.open("car-racing", vision, memory), DreamFitnessConfig(rollouts=2, agent_steps=5)
+            WorldModel.open("car-racing", vision, memory),
+            DreamFitnessConfig(num_rollouts=2, agent_steps=5),
         )
-        config = CMAESConfig(generations=5, population=6, checkpoint_every=2)
+        config = CMAESConfig(generations=5, population_size=6, checkpoint_every=2)
         search = CMAES(fitness, config, path=path)
         rollouts, calls = fitness._rollouts, []
         def dying(*args):
@@ -250,13 +251,13 @@ def test_evaluator_fills_the_curve(tmp_path):
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-def test_save_and_load(tmp_path):
-    with CMAES(Sphere(), TINY, path=tmp_path / "a", world_model={"task": "car-racing"}) as search:
+def test_save_and_load(tmp_path, ref):
+    with CMAES(Sphere(), TINY, path=tmp_path / "a", world_model=ref) as search:
         search.learn(progress=False)
         search.save(tmp_path / "agent", provenance={"note": "x"})
     loaded = load_agent(tmp_path / "agent")
     np.testing.assert_array_equal(loaded.parameters, search.state.mean.astype(np.float32))
-    assert loaded.world_model == {"task": "car-racing"}
+    assert loaded.world_model == ref
     provenance = load_artifact(tmp_path / "agent").provenance
     assert provenance["generations"] == 7
     assert provenance["fitness"] == {"target": 0.5, "noise": 0.0}
@@ -279,7 +280,7 @@ def test_a_bad_start_is_refused(tmp_path):
 
 def test_a_large_controller_needs_a_diagonal(tmp_path):
     large = Sphere(hidden=(1000,))
-    with pytest.raises(ValueError, match=r"full one of 7002 .* 0\.4 GB; use covariance='diagonal'"):
+    with pytest.raises(ValueError, match=r"'diagonal' for 7002 parameters, .* 0\.4 GB; use"):
         CMAES(large, path=tmp_path)
     config = CMAESConfig(generations=1, population_size=4, covariance="diagonal")
     with CMAES(large, config, path=tmp_path) as search:
@@ -288,7 +289,7 @@ def test_a_large_controller_needs_a_diagonal(tmp_path):
 
 def test_a_run_is_for_one_configuration(tmp_path):
     CMAES(Sphere(), TINY, path=tmp_path).close()
-    with pytest.raises(RunError, match=r"fitness\.target: expected 0\.7, found 0\.5"):
+    with pytest.raises(RunError, match=r"fitness\.target: expected 0\.7, got 0\.5"):
         CMAES(Sphere(0.7), TINY, path=tmp_path)
     with pytest.raises(RunError, match="init"):
         CMAES(Sphere(), TINY, path=tmp_path, init=np.ones(10))
@@ -298,8 +299,8 @@ def test_a_run_is_for_one_configuration(tmp_path):
     ("options", "message"),
     [
         ({"generations": 0}, "generations: expected at least 1, got 0"),
-        ({"population": 3}, "population: expected at least 4, got 3"),
-        ({"sigma": 0.0}, r"sigma: expected more than 0, got 0\.0"),
+        ({"population_size": 3}, "population_size: expected at least 4, got 3"),
+        ({"sigma": 0.0}, r"sigma: expected above 0, got 0\.0"),
         ({"covariance": "some"}, "covariance: expected one of"),
         ({"not_finite": "ignore"}, "not_finite: expected one of"),
     ],

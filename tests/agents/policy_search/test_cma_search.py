@@ -41,7 +41,7 @@ def test_asking_twice_is_asking_once() -> None:
     search.tell(np.arange(float(search.population_size)))
     other = CMASearch(np.zeros(3), sigma=0.3)
     other.ask()
-    other.tell(np.arange(float(other.population)))
+    other.tell(np.arange(float(other.population_size)))
     np.testing.assert_array_equal(search.mean, other.mean)
 
 
@@ -50,8 +50,8 @@ def test_clear_errors() -> None:
         ({"mean": np.zeros((2, 2))}, r"mean: expected finite numbers of shape \(n,\)"),
         ({"mean": np.zeros(0)}, "mean: expected finite numbers"),
         ({"mean": np.array([np.nan])}, "mean: expected finite numbers"),
-        ({"sigma": 0.0}, "sigma: expected a finite number above 0, got 0"),
-        ({"population": 3}, "population: expected at least 4, got 3"),
+        ({"sigma": 0.0}, r"sigma: expected above 0, got 0\.0"),
+        ({"population_size": 3}, "population_size: expected at least 4, got 3"),
     ):
         with pytest.raises(ValueError, match=message):
             CMASearch(**{"mean": np.zeros(2), "sigma": 1.0} | kwargs)

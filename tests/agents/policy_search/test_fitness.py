@@ -28,16 +28,16 @@ def population(fitness, count: int = 5, scale: float = 0.3) -> np.ndarray:
 
 def dream_fitness(world_model, **options) -> DreamFitness:
     return DreamFitness(
-        world_model, DreamFitnessConfig(**{"rollouts": 3, "agent_steps": 6} | options)
+        world_model, DreamFitnessConfig(**{"num_rollouts": 3, "agent_steps": 6} | options)
     )
 
 
 def test_equals_a_loop_over_the_dream(world_model):
     """The oracle: one controller in the pure dream, return summed until termination."""
-    fitness = dream_fitness(world_model, rollouts=4, agent_steps=20)
+    fitness = dream_fitness(world_model, num_rollouts=4, agent_steps=20)
     parameters, seed = population(fitness, 1), 7
     weights, memory = torch.from_numpy(parameters), world_model.memory
-    state = dream_reset(memory, count=4, generator=torch_generator(seed, "starts"))
+    state = dream_reset(memory, batch_size=4, generator=torch_generator(seed, "starts"))
     generator = torch_generator(seed, "dream", 0)
     returns, over = np.zeros(4), np.zeros(4, bool)
     for _ in range(20):
@@ -52,10 +52,10 @@ def test_equals_a_loop_over_the_dream(world_model):
 
 def test_actions_are_means_over_the_agent_steps_lived(world_model):
     """The oracle: the same loop, for two controllers whose outputs are noisy."""
-    fitness = dream_fitness(world_model, rollouts=4, agent_steps=40, action_noise=0.5)
+    fitness = dream_fitness(world_model, num_rollouts=4, agent_steps=40, action_noise=0.5)
     parameters, seed, config = population(fitness, 2), 7, fitness.controller
     weights, memory = torch.from_numpy(parameters), world_model.memory
-    state = dream_reset(memory, count=4, generator=torch_generator(seed, "starts"))
+    state = dream_reset(memory, batch_size=4, generator=torch_generator(seed, "starts"))
     state = DreamState(
         torch.cat([state.latent] * 2), tuple(torch.cat([part] * 2, 0) for part in state.memory)
     )
@@ -115,9 +115,9 @@ def test_chunks_bound_the_batch(world_model):
     np.testing.assert_allclose(apart.magnitudes, chunked.magnitudes[:2], atol=1e-5)
 
 
-def test_controllers_wake_up_in_the_same_states(world_model):
-    fitness = dream_fitness(world_model, rollouts=6)
-    latent = fitness._starts(3, seed=0).latent.view(3, 6, -1)
+def test_controllers_start_in_the_same_states(world_model):
+    fitness = dream_fitness(world_model, num_rollouts=6)
+    latent = fitness._start_states(3, seed=0).latent.view(3, 6, -1)
     assert torch.equal(latent[0], latent[1])
     assert torch.equal(latent[0], latent[2])
     assert len(latent[0].unique(dim=0)) > 1  # rollouts differ
@@ -151,7 +151,7 @@ def test_action_noise_changes_what_happens(world_model):
 def test_dreams_need_a_memory_and_room(world_model):
     with pytest.raises(ValueError, match="world_model: expected one with a memory"):
         DreamFitness(WorldModel.open("car-racing", world_model.vision, None))
-    with pytest.raises(ValueError, match=r"max_batch: expected at least rollouts \(3\), got 2"):
+    with pytest.raises(ValueError, match=r"max_batch: expected at least num_rollouts \(3\), got 2"):
         dream_fitness(world_model, max_batch=2)
 
 
@@ -201,8 +201,8 @@ def test_hidden_layers_and_description(world_model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rollouts": 0}, "rollouts: expected at least 1, got 0"),
-        ({"temperature": 0.0}, r"temperature: expected more than 0, got 0\.0"),
+        ({"num_rollouts": 0}, "num_rollouts: expected at least 1, got 0"),
+        ({"temperature": 0.0}, r"temperature: expected above 0, got 0\.0"),
         ({"action_noise": -1.0}, "action_noise: expected at least 0"),
     ],
 )

@@ -17,10 +17,10 @@ from wmrl.agents.policy_search.variational import (
     make_posterior,
     natural_step,
     prior_divergence,
-    transformed,
+    transform_returns,
 )
 from wmrl.agents.sb3.vec_env import SB3VecEnv
-from wmrl.inference.elbo_gradient import control_variate_mean, scores
+from wmrl.inference.elbo_gradient import control_variate_mean, score_function
 from wmrl.storage.artifact import ArtifactError
 from wmrl.storage.run import RunError
 from wmrl.training.metrics import read_metrics
@@ -169,7 +169,7 @@ def test_the_natural_step_of_a_correlated_mean_is_the_covariance_times_the_gradi
             drawn = posterior.draw(64, generator)
         utilities = drawn @ towards
         steps.append(natural_step(posterior, drawn, utilities, prior_std=2.0))
-        score = scores(posterior, drawn)["directions"]
+        score = score_function(posterior, drawn)["directions"]
         divergence = prior_divergence(posterior, 2.0)
         own = torch.autograd.grad(divergence, parameters["directions"])[0]
         plain.append(control_variate_mean(utilities[:, None, None] * score, score) - own)
@@ -191,7 +191,7 @@ def test_how_far_a_step_goes(tmp_path) -> None:
         ones = {name: torch.ones_like(value) for name, value in before.items()}
         size = len(ones["loc"])
         ones["log_scale"][0] = 100.0
-        learner._move(ones, longest=3.0, share=0.5)
+        learner._move(ones, max_length=3.0, std_scale=0.5)
         moved = {name: parameters[name].detach() - before[name] for name in before}
     # Its own length is √N / 0.5 standard deviations, of which it goes 3, times the rate of 2.
     length = math.sqrt(size) / 0.5
@@ -218,20 +218,20 @@ def test_the_divergence_is_torch_s(rank: int) -> None:
 
 def test_returns_that_are_not_raw() -> None:
     returns = np.array([3.0, 1.0, 2.0, 1.0])
-    np.testing.assert_array_equal(transformed(returns, "raw"), returns)
-    ranks = transformed(returns, "ranks")
+    np.testing.assert_array_equal(transform_returns(returns, "raw"), returns)
+    ranks = transform_returns(returns, "ranks")
     assert ranks[1] == ranks[3] < ranks[2] < ranks[0]
     for kind in ("ranks", "standardized"):
-        found = transformed(returns, kind)
+        found = transform_returns(returns, kind)
         assert found.mean() == pytest.approx(0.0)
         assert found.std() == pytest.approx(1.0)
-        np.testing.assert_array_equal(transformed(np.ones(4), kind), np.zeros(4))
+        np.testing.assert_array_equal(transform_returns(np.ones(4), kind), np.zeros(4))
     np.testing.assert_allclose(
-        transformed(np.array([0.0, 1e6, 1.0]), "ranks"), [-(1.5**0.5), 1.5**0.5, 0]
+        transform_returns(np.array([0.0, 1e6, 1.0]), "ranks"), [-(1.5**0.5), 1.5**0.5, 0]
     )
 
 
-def test_the_temperature_falls_geometrically() -> None:
+def test_alpha_falls_geometrically() -> None:
     config = VariationalSearchConfig(generations=5, alpha=16.0, alpha_final=1.0)
     assert [config.alpha_at(g) for g in range(5)] == pytest.approx([16, 8, 4, 2, 1])
     assert VariationalSearchConfig(alpha=3.0).alpha_at(7) == 3.0
@@ -267,9 +267,9 @@ def test_a_killed_search_goes_on_to_the_same_bits(rank: int, tmp_path) -> None:
         search(Bowl(), config, tmp_path / "k", seed=1)
 
 
-def test_the_posterior_is_an_agent(tmp_path) -> None:
+def test_the_posterior_is_an_agent(tmp_path, ref) -> None:
     config = VariationalSearchConfig(generations=2, population_size=8, rank=2)
-    with search(Bowl(), config, tmp_path / "run", world_model={"task": "toy"}) as learner:
+    with search(Bowl(), config, tmp_path / "run", world_model=ref) as learner:
         learner.learn(progress=False).save(tmp_path / "agent")
         agent = learner.agent
     loaded = load_agent(tmp_path / "agent")
@@ -372,10 +372,10 @@ def test_returns_that_are_not_finite(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"population": 3}, "population: expected at least 4, got 3"),
-        ({"temperature": 0.0}, "temperature: expected a finite number above 0"),
-        ({"final_temperature": -1.0}, "final_temperature: expected a finite number above 0"),
-        ({"std": math.nan}, "std: expected a finite number above 0, got nan"),
+        ({"population_size": 3}, "population_size: expected at least 4, got 3"),
+        ({"alpha": 0.0}, "alpha: expected above 0, got 0.0"),
+        ({"alpha_final": -1.0}, "alpha_final: expected above 0, got -1.0"),
+        ({"std": math.nan}, "std: expected above 0, got nan"),
         ({"returns": "luck"}, "returns: expected one of"),
         ({"rank": -1}, "rank: expected at least 0"),
     ],

@@ -1,4 +1,4 @@
-"""Controllers as solutions, and what their rollouts are measured by."""
+"""Controllers as a problem."""
 
 import json
 from dataclasses import replace
@@ -36,7 +36,7 @@ def dream(world_model: WorldModel) -> DreamFitness:
     return DreamFitness(world_model, DreamFitnessConfig(num_rollouts=3, agent_steps=6))
 
 
-def solutions(problem: ControllerProblem, count: int = 3, *, seed: int = 0) -> np.ndarray:
+def random_solutions(problem: ControllerProblem, count: int = 3, *, seed: int = 0) -> np.ndarray:
     drawn = np.random.default_rng(seed).uniform(-1.0, 1.0, (count, problem.solution_dim))
     return drawn.astype(np.float32)
 
@@ -57,13 +57,11 @@ def played(world_model: WorldModel, agent: ControllerAgent, seed: int) -> tuple[
 @pytest.mark.parametrize(
     "measures", [("|steer|", "pedal"), ("pedal", "steer"), ("steer", "|pedal|")]
 )
-def test_measures_are_means_of_what_is_done(
-    world_model: WorldModel, measures: tuple[str, str]
-) -> None:
+def test_measures_are_means_of_actions(world_model: WorldModel, measures: tuple[str, str]) -> None:
     config = ControllerProblemConfig(measures=measures, scale=0.7, seed=5)
     with RealFitness(world_model, TRIALS, workers=0) as fitness:
         problem = ControllerProblem(fitness, config)
-        given = solutions(problem)
+        given = random_solutions(problem)
         scores, measured = problem.evaluate(given)
     assert (scores.shape, measured.shape) == ((3,), (3, 2))
     assert scores.dtype == measured.dtype == np.float64
@@ -80,8 +78,8 @@ def test_measures_are_means_of_what_is_done(
         np.testing.assert_allclose(measured[row], [means[name] for name in measures], atol=1e-5)
 
 
-def test_magnitudes_are_no_sizes_of_means(dream: DreamFitness) -> None:
-    """Golden numbers: a driver that turns left as often as right steers much, but nowhere."""
+def test_magnitudes_are_means_of_absolute_values(dream: DreamFitness) -> None:
+    """Turning left as often as right has a mean of zero, but a large mean magnitude."""
 
     class Scripted(DreamFitness):
         def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
@@ -98,7 +96,7 @@ def test_magnitudes_are_no_sizes_of_means(dream: DreamFitness) -> None:
         (("|pedal|", "steer"), (0.75, 0.25)),
     ):
         problem = ControllerProblem(fitness, ControllerProblemConfig(measures=measures, seed=9))
-        scores, measured = problem.evaluate(solutions(problem, 1))
+        scores, measured = problem.evaluate(random_solutions(problem, 1))
         assert (scores.tolist(), measured.tolist()) == ([3.0], [list(expected)])
 
 
@@ -106,7 +104,7 @@ def test_it_is_a_function_of_solutions_and_seed(dream: DreamFitness) -> None:
     first, same, other = (
         ControllerProblem(dream, ControllerProblemConfig(seed=seed)) for seed in (1, 1, 2)
     )
-    given = solutions(first)
+    given = random_solutions(first)
     for one, two in zip(first.evaluate(given), same.evaluate(given), strict=True):
         np.testing.assert_array_equal(one, two)
     assert not np.allclose(first.evaluate(given)[0], other.evaluate(given)[0])
@@ -116,7 +114,7 @@ def test_it_is_a_function_of_solutions_and_seed(dream: DreamFitness) -> None:
 def test_solutions_are_parameters_on_another_scale(dream: DreamFitness) -> None:
     problem = ControllerProblem(dream, ControllerProblemConfig(scale=4.0))
     assert problem.solution_dim == dream.controller.parameter_count == 24 * 2 + 2
-    given = solutions(problem)
+    given = random_solutions(problem)
     parameters = problem.parameters(given)
     assert parameters.dtype == np.float32
     np.testing.assert_allclose(parameters, 4.0 * given)
@@ -126,7 +124,7 @@ def test_solutions_are_parameters_on_another_scale(dream: DreamFitness) -> None:
     assert clipped.dtype == np.float32
 
 
-def test_it_says_all_that_evaluations_depend_on(
+def test_the_description_has_all_that_evaluations_depend_on(
     world_model: WorldModel, dream: DreamFitness
 ) -> None:
     cells = ArchiveConfig(shape="grid", dims=(2, 3))

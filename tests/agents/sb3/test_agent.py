@@ -34,14 +34,14 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_saved_policies_act_the_same(name, tmp_path):
+def test_saved_policies_act_the_same(name, tmp_path, ref):
     model = MODELS[name]()
-    agent = SB3Agent.from_model(model, world_model={"task": "car-racing"})
+    agent = SB3Agent.from_model(model, world_model=ref)
     digest = agent.save(tmp_path / "agent", provenance={"seed": 0})
     loaded = load_agent(tmp_path / "agent")
     assert isinstance(loaded, SB3Agent)
-    assert load_artifact(tmp_path / "agent").digest == digest
-    assert loaded.world_model == {"task": "car-racing"}
+    assert load_artifact(tmp_path / "agent").digest == digest == agent.digest == loaded.digest
+    assert loaded.world_model == ref
     assert loaded.action_space == model.action_space
     rows = np.random.default_rng(0).uniform(-1, 1, (6, 3)).astype(np.float32)
     expected, _ = model.predict(rows, deterministic=True)
@@ -78,7 +78,7 @@ def test_unknown_policies_are_refused():
 
     with pytest.raises(ValueError, match="policy: expected"):
         SB3Agent(DQN("MlpPolicy", Discrete(), buffer_size=1).policy)
-    with pytest.raises(ValueError, match="expected Box spaces of one axis"):
+    with pytest.raises(ValueError, match="expected Box spaces of one dimension"):
         SB3Agent(PPO("MlpPolicy", Discrete()).policy)
 
 
@@ -93,8 +93,8 @@ def test_unknown_policies_are_refused():
             {"policy_kwargs": {"activation_fn": "Tanh", "net_arch": [5]}},
             "weights do not fit",
         ),
-        ({"action_low": ["x"]}, "not a policy's artifact"),
-        ({"action_low": None}, "not a policy's artifact"),
+        ({"action_low": ["x"]}, "expected the artifact of a policy"),
+        ({"action_low": None}, "expected the artifact of a policy"),
     ],
 )
 def test_hostile_artifacts_are_refused(tmp_path, change, message):

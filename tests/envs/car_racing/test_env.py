@@ -26,7 +26,7 @@ DRAWN_STEPS = {1, 12, 30, 49, 100, 160, 239}
 
 
 class Original(gymnasium_car_racing.CarRacing):
-    """Gymnasium's environment, which draws only when asked: it is slow at that."""
+    """Gymnasium's environment, which renders only when asked, because rendering is slow."""
 
     drawing = True
 
@@ -34,7 +34,7 @@ class Original(gymnasium_car_racing.CarRacing):
         return super()._render(mode) if self.drawing else None
 
 
-def held(env: Any, rng: np.random.Generator, step: int) -> np.ndarray:
+def hold_actions(env: Any, rng: np.random.Generator, step: int) -> np.ndarray:
     if step % 20 == 0:
         env.held_action = rng.uniform([-0.5, 0.0, -0.5], [0.5, 1.0, 0.3]).clip([-1, 0, 0], 1)
     return np.asarray(env.held_action, np.float32)
@@ -61,7 +61,7 @@ def follow_road(env: Any, rng: np.random.Generator, step: int) -> np.ndarray:
 
 
 STYLES: list[Callable[[Any, np.random.Generator, int], np.ndarray]] = [
-    held,
+    hold_actions,
     full_gas,
     stop_and_go,
     follow_road,
@@ -266,7 +266,7 @@ def test_rejects_bad_arguments() -> None:
     with pytest.raises(ValueError, match="frame_skip: expected at least 1, got 0"):
         CarRacing(frame_skip=0)
     env = CarRacing()
-    with pytest.raises(ResetNeeded, match="before the first reset"):
+    with pytest.raises(ResetNeeded, match="call reset"):
         env.observe()
     env.reset(seed=0)
     with pytest.raises(ValueError, match="frames: expected at least 1, got 0"):

@@ -1,4 +1,4 @@
-"""Gymnasium's own CarRacing, drawn only where somebody looks."""
+"""Gymnasium's own CarRacing, of which only observed frames are drawn."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def plain(env: Any, action: np.ndarray, frames: int) -> tuple[Any, float, bool, 
 
 
 def throw_out(env: Any) -> None:
-    """Puts the car near the field's edge, and so fast that it is over it within a agent step."""
+    """Puts the car near the field's edge, and so fast that it is over it within an agent step."""
     x, y = env.car.hull.position
     for body in (env.car.hull, *env.car.wheels):
         body.position = (body.position[0] - x + PLAYFIELD - 1.5, body.position[1] - y)
@@ -35,7 +35,7 @@ def throw_out(env: Any) -> None:
 
 @pytest.mark.parametrize("render_mode", [None, "rgb_array"])
 def test_it_is_plain_stepping_to_the_bit(render_mode: str | None) -> None:
-    """Also where an episode ends within a agent step."""
+    """Also where an episode ends within an agent step."""
     games: list[Any] = [
         gym.make("CarRacing-v3", render_mode=render_mode).unwrapped for _ in range(2)
     ]
@@ -89,9 +89,9 @@ def test_an_error_leaves_the_game_as_it_was() -> None:
     env.close()
 
 
-@pytest.mark.parametrize(("base", "sparse"), [("CarRacing-v3", True), ("vsg/CarRacing-v3", False)])
-def test_frame_env_uses_it_for_gymnasium_s_own(base: str, sparse: bool) -> None:
+@pytest.mark.parametrize(("base", "lazy"), [("CarRacing-v3", True), ("vsg/CarRacing-v3", False)])
+def test_frame_env_uses_it_for_gymnasium_s_own(base: str, lazy: bool) -> None:
     env = FrameEnv("car-racing", base=base)
-    assert isinstance(env._advancing, LazyRendering) == sparse
-    assert isinstance(env.base.unwrapped, CarRacing) != sparse
+    assert isinstance(env._advancing, LazyRendering) == lazy
+    assert isinstance(env.base.unwrapped, CarRacing) != lazy
     env.close()

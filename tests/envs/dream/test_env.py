@@ -50,7 +50,7 @@ def test_made_by_its_id_from_either_name(tiny):
     assert [truncated for *_, truncated, _ in results] == [False, False, True]
 
 
-def test_is_a_view_of_one_batched_dream(make, tiny):
+def test_equals_a_batch_of_one_dream(make, tiny):
     env = make()
     batch = DreamVectorEnv(1, autoreset_mode="Disabled", **tiny.kwargs)
     observation, _ = env.reset(seed=3)
@@ -141,5 +141,5 @@ def test_bad_calls_are_refused(make):
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"action: expected shape \(2,\), got \(1, 2\)"):
         env.step(np.zeros((1, 2)))
-    with pytest.raises(ValueError, match="temperature: expected more than 0, got -1"):
+    with pytest.raises(ValueError, match="temperature: expected above 0, got -1"):
         make(temperature=-1)

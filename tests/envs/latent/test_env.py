@@ -56,7 +56,7 @@ def test_observations_are_what_vision_and_memory_make_of_the_frames(make):
     assert not seen[0][8:].any()
 
 
-def test_a_reset_forgets(make):
+def test_a_reset_clears_the_state(make):
     env = make()
     first, _ = env.reset(seed=3)
     env.step(np.ones(2))
@@ -136,7 +136,7 @@ def test_record_video_works(tiny, tmp_path):
 
 def test_bad_arguments_and_calls_are_refused(make, make_tiny):
     for change, error, message in (
-        ({"vision": "no-such-eye"}, ArtifactError, "no artifact 'no-such-eye'"),
+        ({"vision": "no-such-vision"}, ArtifactError, "no artifact 'no-such-vision'"),
         ({"memory": str(make_tiny(seed=1).memory)}, ArtifactError, "trained on the vision"),
         ({"device": "abacus"}, ValueError, "device: expected"),
         ({"base": "vsg/NoSuchGame-v0"}, gym.error.NameNotFound, "NoSuchGame"),

@@ -55,7 +55,7 @@ def test_without_a_memory_observations_are_latents(tiny, video):
     assert seen.shape == (6, 3, 8)
 
 
-def test_a_forgotten_row_starts_anew_and_others_go_on(world_model, video):
+def test_a_reset_game_starts_anew_and_others_go_on(world_model, video):
     frames, actions = video
     tracker = LatentTracker(world_model, 3)
     watch(tracker, frames[:3], actions[:3])
@@ -68,7 +68,7 @@ def test_a_forgotten_row_starts_anew_and_others_go_on(world_model, video):
     np.testing.assert_allclose(anew[:, 0], whole[3:], atol=1e-5)
 
 
-def test_idle_rows_remember_nothing_new(world_model, video):
+def test_idle_games_keep_their_state(world_model, video):
     frames, actions = video
     tracker = LatentTracker(world_model, 3)
     before = watch(tracker, frames[:3], actions[:3])[-1]
@@ -78,13 +78,13 @@ def test_idle_rows_remember_nothing_new(world_model, video):
     assert not np.array_equal(after[1], before[1])
 
 
-def test_a_glance_sees_and_changes_nothing(world_model, video):
+def test_a_peek_changes_nothing(world_model, video):
     frames, actions = video
     tracker = LatentTracker(world_model, 3)
     watch(tracker, frames[:3], actions[:3])
     tracker.advance(actions[2])
     rows = np.array([0, 2])
-    glance = tracker.peek(frames[3][rows], rows)
-    np.testing.assert_allclose(tracker.observe(frames[3])[rows], glance, atol=1e-6)
+    peeked = tracker.peek(frames[3][rows], rows)
+    np.testing.assert_allclose(tracker.observe(frames[3])[rows], peeked, atol=1e-6)
     assert tracker.state.latent.shape == (3, 8)
     assert {len(tensor) for tensor in tracker.state.memory} == {3}

@@ -54,7 +54,7 @@ def test_rows_do_not_depend_on_their_batch(actions, dtype, obstacles):
             np.testing.assert_array_equal(part, all_of_it[rows])
 
 
-def test_single_precision_is_as_good_as_said(actions):
+def test_single_precision_is_as_accurate_as_documented(actions):
     for num_joints, tolerance in ((20, 1e-6), (1000, 1e-4)):
         poses = np.random.default_rng(1).uniform(-1, 1, (300, num_joints)).astype(np.float32)
         arm = Arm(num_joints=num_joints)
@@ -97,10 +97,10 @@ def test_arms_compare_and_hash_by_what_they_are_made_of():
     assert len({arm, Arm(num_joints=2), Arm(num_joints=2, link_lengths=(0.5, 0.5))}) == 2
 
 
-def test_reach_and_hole():
-    assert Arm(num_joints=4).hole == 0.0
+def test_maximum_and_minimum_reach():
+    assert Arm(num_joints=4).min_reach == 0.0
     arm = Arm(num_joints=3, link_lengths=(5, 1, 2), obstacles=[(6, 0, 0.5)])
-    assert (arm.reach, arm.hole) == (8, 2)
+    assert (arm.reach, arm.min_reach) == (8, 2)
     points = np.array([(8, 0), (0, 8.1), (0, 2), (1.9, 0), (6, 0), (0, 6)], float)
     assert arm.within_reach(points).tolist() == [True, False, True, False, False, True]
 
@@ -108,16 +108,19 @@ def test_reach_and_hole():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_joints": 0}, "num_joints: expected a whole number of at least 1, got 0"),
-        ({"num_joints": 2.5}, "num_joints: expected a whole number of at least 1, got 2.5"),
-        ({"num_joints": None}, "num_joints: expected a whole number of at least 1, got None"),
-        ({"num_joints": math.nan}, "num_joints: expected a whole number of at least 1, got nan"),
+        ({"num_joints": 0}, "num_joints: expected at least 1, got 0"),
+        ({"num_joints": 2.5}, "num_joints: expected an integer, got 2.5"),
+        ({"num_joints": None}, "num_joints: expected an integer, got None"),
+        ({"num_joints": math.nan}, "num_joints: expected an integer, got nan"),
         ({"num_joints": 2, "locks": [(0.7, 0.1)]}, "locks: expected pairs of a joint's index"),
-        ({"obstacles": (0.5, 0.3, 0.1)}, r"obstacles: expected circles .* got 0.5 as number 0"),
-        ({"num_joints": 3, "link_lengths": (1, 2)}, "link_lengths: expected 3 lengths.*joints=2"),
+        ({"obstacles": (0.5, 0.3, 0.1)}, r"obstacles: expected circles .* got 0.5 at index 0"),
+        (
+            {"num_joints": 3, "link_lengths": (1, 2)},
+            "link_lengths: expected 3 lengths.*num_joints=2",
+        ),
         (
             {"num_joints": 2, "link_lengths": (1, -2)},
-            "more than 0, got -2 for link 1; leave a link",
+            "above 0, got -2 for link 1; to leave out a link",
         ),
         ({"num_joints": 2, "link_lengths": (0, 1)}, "link_lengths: expected .* got 0 for link 0"),
         ({"num_joints": 1, "link_lengths": (math.nan,)}, "link_lengths: expected .* got nan"),
@@ -134,11 +137,11 @@ def test_reach_and_hole():
             "locks: expected at least one joint that moves, got all 1",
         ),
         ({"locks": [3]}, "locks: expected pairs"),
-        ({"link_lengths": 3}, r"link_lengths: expected numbers, one a joint, or \(\), got 3"),
+        ({"link_lengths": 3}, r"link_lengths: expected numbers, one per joint, or \(\), got 3"),
         ({"num_joints": 1, "link_lengths": ["long"]}, "link_lengths: expected numbers"),
         ({"obstacles": 0.5}, r"obstacles: expected circles \(x, y, radius\), or \(\), got 0.5"),
-        ({"obstacles": [(0.5, 0.5)]}, r"obstacles: expected circles \(x, y, radius\).*number 0"),
-        ({"obstacles": [(1, 1, 0.1), (1, 1, 0)]}, "obstacles: .*number 1"),
+        ({"obstacles": [(0.5, 0.5)]}, r"obstacles: expected circles \(x, y, radius\).*index 0"),
+        ({"obstacles": [(1, 1, 0.1), (1, 1, 0)]}, "obstacles: .*index 1"),
         ({"obstacles": [(1, math.inf, 0.1)]}, "obstacles: expected circles .*finite"),
         ({"obstacles": [(0.1, 0, 0.2)]}, r"obstacles: expected the base \(0, 0\) to be free"),
     ],
@@ -171,9 +174,12 @@ def test_bad_actions_are_refused():
 
 def test_targets_out_of_reach_are_refused():
     arm = Arm(num_joints=2, link_lengths=(3, 1), obstacles=[(3, 0, 0.5)])
-    assert arm.checked_targets([0, 3.5], "target").tolist() == [[0, 3.5]]
+    assert arm.check_targets([0, 3.5], "target").tolist() == [[0, 3.5]]
     for target, message in (
-        ((0, 5), r"target: expected a point between 2 and 4 .* got \[0.0, 5.0\], which is 5 away"),
+        (
+            (0, 5),
+            r"target: expected a point between 2 and 4 .* got \[0.0, 5.0\], at a distance of 5",
+        ),
         ((1, 1), "target: expected a point between 2 and 4"),
         ((3, 0.1), "in no obstacle"),
         ((0, math.nan), "target: expected x and y, finite numbers"),
@@ -181,7 +187,7 @@ def test_targets_out_of_reach_are_refused():
         (("left", 1), "target: expected x and y, finite numbers"),
     ):
         with pytest.raises(ValueError, match=message):
-            arm.checked_targets(target, "target")
+            arm.check_targets(target, "target")
 
 
 def test_links_of_nearly_no_length_do_not_hide_a_collision():

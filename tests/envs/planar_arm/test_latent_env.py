@@ -74,7 +74,7 @@ def test_the_decoded_pose_earns_what_it_does_in_the_planar_arm(encoding, kwargs)
             np.testing.assert_array_equal(info[name], value)
 
 
-def test_is_a_view_of_one_batched_arm(encoding):
+def test_equals_a_batch_of_one_arm(encoding):
     env = PlanarArmLatentEnv(encoding=encoding, target="random", device="cpu")
     batch = PlanarArmLatentVectorEnv(1, encoding=encoding, target="random", device="cpu")
     np.testing.assert_array_equal(env.reset(seed=3)[0], batch.reset(seed=3)[0][0])
@@ -140,23 +140,23 @@ def test_bad_calls_are_refused(encoding):
     for bad, message in (
         (action[None], "action: expected shape"),
         (action[:2], "action: expected shape"),
-        (np.full(action.shape, np.nan), "action: expected (finite|whole) numbers"),
+        (np.full(action.shape, np.nan), "action: expected (finite numbers|integer codes)"),
     ):
         with pytest.raises(ValueError, match=message):
             env.step(bad)
     env.step(action)  # what was refused did not end the episode
-    with pytest.raises(ResetNeeded, match=r"one pose an episode; call reset\(\) first"):
+    with pytest.raises(ResetNeeded, match=r"one pose per episode; call reset\(\) first"):
         env.step(action)
 
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"num_joints": 20}, "num_joints: expected 6 joints, which the encoding .* got 20"),
+        ({"num_joints": 20}, "num_joints: expected 6 joints, as of the encoding, got 20"),
         ({"link_lengths": [1, 1]}, "link_lengths: expected 6 joints, .* got 2; give as many"),
-        ({"link_lengths": 3}, "link_lengths: expected numbers, one a joint"),
+        ({"link_lengths": 3}, "link_lengths: expected numbers, one per joint"),
         ({"target": (2, 0)}, "target: expected a point between 0 and 1"),
-        ({"latent_limit": 0}, "latent_limit: expected a number above 0, got 0"),
+        ({"latent_limit": 0}, "latent_limit: expected above 0, got 0"),
         ({"device": "abacus"}, "device: expected"),
         ({"locks": {6: 0.0}}, "locks: expected joints from 0 to 5"),
     ],

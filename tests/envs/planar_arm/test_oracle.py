@@ -111,7 +111,9 @@ def test_the_same_call_finds_the_same_and_company_does_not_matter():
 def test_more_starts_are_never_worse():
     targets = np.random.default_rng(1).uniform(-0.6, 0.6, (30, 2))
     few, many = (
-        solve_targets(targets, Arm(num_joints=8), ArmOracleConfig(starts=starts, survivors=starts))
+        solve_targets(
+            targets, Arm(num_joints=8), ArmOracleConfig(num_starts=starts, num_survivors=starts)
+        )
         for starts in (1, 16)
     )
     assert many.solved.sum() > few.solved.sum()
@@ -125,14 +127,21 @@ def test_bad_input_is_refused():
         with pytest.raises(ValueError, match=r"targets: expected finite numbers of shape \(T, 2\)"):
             solve_targets(targets, arm)
     blocked = Arm(num_joints=4, obstacles=[(0.5, 0.5, 0.1)])
-    with pytest.raises(ValueError, match=r"arm: expected no obstacles.*make the Arm without them"):
+    with pytest.raises(
+        ValueError, match=r"arm: expected no obstacles.*create the Arm without them"
+    ):
         solve_targets(np.zeros((1, 2)), blocked)
     with pytest.raises(ValueError, match="device: expected"):
         solve_targets(np.zeros((1, 2)), arm, device="quantum")
-    for name, value in (("starts", 0), ("survivors", 0), ("search_steps", 0), ("refine_steps", 0)):
+    for name, value in (
+        ("num_starts", 0),
+        ("num_survivors", 0),
+        ("search_steps", 0),
+        ("refine_steps", 0),
+    ):
         with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
             ArmOracleConfig(**{name: value})
-    with pytest.raises(ValueError, match="tolerance: expected between 0 and 1, got 0"):
+    with pytest.raises(ValueError, match="tolerance: expected above 0, got 0"):
         ArmOracleConfig(tolerance=0)
 
 

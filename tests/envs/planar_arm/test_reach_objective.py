@@ -26,14 +26,14 @@ def test_it_is_the_reward_of_the_environment() -> None:
         assert found.stds[row] == pytest.approx(std, abs=1e-6)
 
 
-def test_there_is_near_and_free() -> None:
+def test_poses_on_target_are_near_and_free() -> None:
     objective = ReachObjective(
         arm=Arm(num_joints=1, obstacles=[(0.5, 0.0, 0.1)]), target=(0.0, 1.0)
     )
     found = objective(np.array([[1.0], [0.999], [0.0], [-1.0]]))
-    assert found.there(0.01).tolist() == [True, True, False, False]
-    assert found.there(1e-4).tolist() == [True, False, False, False]
-    assert found.there(10.0).tolist() == [True, True, False, True]
+    assert found.on_target(0.01).tolist() == [True, True, False, False]
+    assert found.on_target(1e-4).tolist() == [True, False, False, False]
+    assert found.on_target(10.0).tolist() == [True, True, False, True]
 
 
 def test_clear_errors() -> None:

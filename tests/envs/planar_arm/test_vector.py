@@ -185,9 +185,9 @@ def test_bad_arguments_and_calls_are_refused():
     for kwargs, message in (
         ({"num_envs": 0}, "num_envs: expected at least 1, got 0"),
         ({"autoreset_mode": "Never"}, "Never"),
-        ({"render_mode": "human"}, "render_mode: expected 'rgb_array', or None, got 'human'"),
+        ({"render_mode": "human"}, "render_mode: expected one of 'rgb_array', None, got 'human'"),
         ({"target": "here"}, "target: expected a point"),
-        ({"collision_cost": -1}, "collision_cost: expected a finite number of at least 0"),
+        ({"collision_cost": -1}, "collision_cost: expected at least 0, got -1"),
     ):
         with pytest.raises(ValueError, match=message):
             PlanarArmVectorEnv(**kwargs)
@@ -199,7 +199,10 @@ def test_bad_arguments_and_calls_are_refused():
     env.reset(seed=0)
     for actions, message in (
         (np.zeros(20), r"action: expected shape \(5, 20\), .* got \(20,\)"),
-        (np.zeros((N, 3)), r"expected shape \(5, 20\), .* joints sets their number"),
+        (
+            np.zeros((N, 3)),
+            r"expected shape \(5, 20\), .* argument num_joints determines the shape",
+        ),
         (np.full((N, 20), np.nan), "action: expected finite numbers, got nan"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""Short videos of drivers in the real game."""
+"""Small videos of agents in the real game."""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def world_model(request: pytest.FixtureRequest, make_tiny: Any) -> WorldModel:
 
 
 def driver(world_model: WorldModel, push: float = 0.0) -> ControllerAgent:
-    """Random weights; ``push`` is what it adds to the first action."""
+    """Random weights; ``push`` is added to the first action."""
     config = ControllerConfig.for_spaces(world_model.observation_space, world_model.action_space)
     weights = np.random.default_rng(1).normal(0, 0.3, config.parameter_count)
     weights[-2] += push
@@ -37,7 +37,7 @@ def driver(world_model: WorldModel, push: float = 0.0) -> ControllerAgent:
 def played(
     world_model: WorldModel, seed: int, agent: ControllerAgent
 ) -> tuple[list[float], list[np.ndarray]]:
-    """The oracle: rewards of a whole episode, and what the game shows after each agent step."""
+    """The oracle: rewards of an episode, and the rendered game after each agent step."""
     env = LatentEnv(
         task=world_model.task,
         vision=world_model.vision,
@@ -45,14 +45,14 @@ def played(
         render_mode="rgb_array",
     )
     observation, _ = env.reset(seed=seed)
-    rewards, pictures, over = [], [], False
+    rewards, images, over = [], [], False
     while not over:
         observation, reward, terminated, truncated, _ = env.step(agent.predict(observation)[0])
         rewards.append(float(reward))
-        pictures.append(env.render())
+        images.append(env.render())
         over = terminated or truncated
     env.close()
-    return rewards, pictures
+    return rewards, images
 
 
 def frames(path: Path) -> tuple[float, list[np.ndarray]]:
@@ -72,29 +72,29 @@ def test_each_agent_step_is_a_frame_of_the_game(
 ) -> None:
     config = DriverVideoConfig(seed=3, agent_steps=agent_steps, width=40, crf=0)
     agent = driver(world_model)
-    earned = write_driver_video(
-        agent, tmp_path / "deep" / "film.mp4", world_model=world_model, config=config
+    returned = write_driver_video(
+        agent, tmp_path / "deep" / "video.mp4", world_model=world_model, config=config
     )
-    rewards, pictures = played(world_model, 3, agent)
+    rewards, images = played(world_model, 3, agent)
     count = min(agent_steps, len(rewards))
-    assert earned == pytest.approx(sum(rewards[:count]))
-    fps, shown = frames(tmp_path / "deep" / "film.mp4")
+    assert returned == pytest.approx(sum(rewards[:count]))
+    fps, shown = frames(tmp_path / "deep" / "video.mp4")
     assert len(shown) == count
     assert fps == pytest.approx(2 * STEERED.fps / STEERED.frame_skip, rel=1e-3)
-    for frame, picture in zip(shown, pictures, strict=False):
-        assert frame.shape == (48, 40, 3)  # the game's pictures are 24 × 20
-        expected = cv2.resize(picture, (40, 48), interpolation=cv2.INTER_AREA)
+    for frame, image in zip(shown, images, strict=False):
+        assert frame.shape == (48, 40, 3)  # the game's images are 24 × 20
+        expected = cv2.resize(image, (40, 48), interpolation=cv2.INTER_AREA)
         assert np.abs(frame.astype(int) - expected).mean() < 12
 
 
 def test_an_episode_that_ends_early_ends_its_video(world_model: WorldModel, tmp_path: Path) -> None:
-    agent = driver(world_model, push=9.0)  # out of the picture as fast as can be
+    agent = driver(world_model, push=9.0)  # leaves the track at once
     rewards, _ = played(world_model, 0, agent)
     assert len(rewards) < STEERED.max_frames // STEERED.frame_skip
     write_driver_video(
-        agent, tmp_path / "film.mp4", world_model=world_model, config=DriverVideoConfig(width=20)
+        agent, tmp_path / "video.mp4", world_model=world_model, config=DriverVideoConfig(width=20)
     )
-    assert len(frames(tmp_path / "film.mp4")[1]) == len(rewards)
+    assert len(frames(tmp_path / "video.mp4")[1]) == len(rewards)
 
 
 def test_videos_are_the_same_for_a_seed(world_model: WorldModel, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_errors(world_model: WorldModel, tmp_path: Path) -> None:
             DriverVideoConfig(**{name: 0})
     with pytest.raises(ValueError, match=r"speed: expected above 0, got 0\.0"):
         DriverVideoConfig(speed=0.0)
-    with pytest.raises(ValueError, match="crf: expected 0 to 51, got 52"):
+    with pytest.raises(ValueError, match="crf: expected at most 51, got 52"):
         write_driver_video(
             driver(world_model),
             tmp_path / "a.mp4",
@@ -132,15 +132,15 @@ def test_errors(world_model: WorldModel, tmp_path: Path) -> None:
             config=DriverVideoConfig(crf=52),
         )
     with pytest.raises(ValueError, match=r"path: expected a name ending in \.mp4, \.gif or \.webp"):
-        write_driver_video(driver(world_model), tmp_path / "film.mov", world_model=world_model)
+        write_driver_video(driver(world_model), tmp_path / "video.mov", world_model=world_model)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_drivers_side_by_side(world_model: WorldModel, tmp_path: Path) -> None:
-    """Each panel is the video of its driver; one that is over is dimmed, and keeps its return."""
+    """Each panel shows its agent's video; one whose episode is over is dimmed."""
     config = DriverVideoConfig(seed=3, agent_steps=12, width=80, crf=0)
     agents = {"calm": driver(world_model), "other": driver(world_model, push=0.5)}
-    earned = write_drivers_video(
+    returned = write_drivers_video(
         agents, tmp_path / "both.mp4", world_model=world_model, config=config
     )
     alone = {
@@ -149,13 +149,13 @@ def test_drivers_side_by_side(world_model: WorldModel, tmp_path: Path) -> None:
         )
         for name, agent in agents.items()
     }
-    assert earned == alone
-    assert earned["calm"] != earned["other"]
+    assert returned == alone
+    assert returned["calm"] != returned["other"]
     _, both = frames(tmp_path / "both.mp4")
     singles = {name: frames(tmp_path / f"{name}.mp4")[1] for name in agents}
     assert len(both) == max(len(each) for each in singles.values())
     drawer = PanelDrawer(width=80, height=60, text_size=14, gap=8)
-    blank = [Panel(label="", picture=np.zeros((1, 1, 3), np.uint8))] * 2
+    blank = [Panel(label="", image=np.zeros((1, 1, 3), np.uint8))] * 2
     height, width = drawer.draw(blank).shape[:2]
     assert both[0].shape == (height, width, 3)
     last = both[-1][: height // 2].astype(float)
@@ -165,18 +165,18 @@ def test_drivers_side_by_side(world_model: WorldModel, tmp_path: Path) -> None:
         write_drivers_video({}, tmp_path / "none.mp4", world_model=world_model)
 
 
-def test_a_drive_that_is_over_is_dimmed(make_tiny: Any, tmp_path: Path) -> None:
+def test_a_panel_whose_episode_is_over_is_dimmed(make_tiny: Any, tmp_path: Path) -> None:
     tiny = make_tiny(STEERED)
     world_model = WorldModel.open(STEERED, tiny.vision, tiny.memory, device="cpu")
     lengths = {
         push: len(played(world_model, 3, driver(world_model, push))[0]) for push in (-2.0, 0.0, 2.0)
     }
     if len(set(lengths.values())) == 1:
-        pytest.fail(f"no drive ends before another: {lengths}")
+        pytest.fail(f"no episode ends before another: {lengths}")
     agents = {str(push): driver(world_model, push) for push in lengths}
     config = DriverVideoConfig(seed=3, agent_steps=1000, width=80, crf=0)
-    write_drivers_video(agents, tmp_path / "film.mp4", world_model=world_model, config=config)
-    _, shown = frames(tmp_path / "film.mp4")
+    write_drivers_video(agents, tmp_path / "video.mp4", world_model=world_model, config=config)
+    _, shown = frames(tmp_path / "video.mp4")
     assert len(shown) == max(lengths.values())
     first = min(lengths, key=lambda push: lengths[push])
     left = 8 + 88 * list(lengths).index(first)

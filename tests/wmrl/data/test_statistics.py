@@ -12,7 +12,7 @@ from wmrl.data.store import Episode, RolloutStore, StoreError, StoreMetadata
 def test_equals_statistics_of_all_at_once(tmp_path: Path) -> None:
     metadata = StoreMetadata(task="toy", frame_shape=(2, 2, 3), action_dim=2, frame_skip=4)
     store = RolloutStore(tmp_path, "a", metadata=metadata)
-    with pytest.raises(StoreError, match="holds no episodes yet"):
+    with pytest.raises(StoreError, match="expected episodes, got none"):
         report_store(store)
     generator = np.random.default_rng(0)
     episodes = [

@@ -8,20 +8,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from wmrl.encodings.vector_vqvae import ReZero, VectorVQVAE, VectorVQVAEConfig
+from wmrl.encodings.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
+from wmrl.nn.dense import ReZero
 
 SMALL: dict[str, Any] = {
-    "size": 6,
-    "tokens": 3,
+    "input_dim": 6,
+    "num_tokens": 3,
     "hidden_dims": (32,),
-    "codes": 16,
+    "codebook_size": 16,
     "code_dim": 4,
     "levels": (4, 4),
 }
 
 
 def data(seed: int) -> Tensor:
-    """Vectors ``(256, 6)`` that lie on a curve: two numbers decide all six."""
+    """Vectors ``(256, 6)`` that lie on a curve: all six numbers are functions of two."""
     generator = torch.Generator().manual_seed(seed)
     angles = 2 * torch.pi * torch.rand(256, 2, generator=generator)
     return torch.cat((angles.sin(), angles.cos(), 0.5 * angles.sin()), 1)
@@ -52,7 +53,7 @@ def test_it_learns_a_curve(quantizer: str) -> None:
     with torch.no_grad():
         error = (model.decode(model.encode(judged)) - judged).square().sum(1).mean()
     assert error < 0.15 * judged.var(0).sum()
-    assert model.figures([judged])["utilization"] > 0.5
+    assert model.metrics([judged])["utilization"] > 0.5
 
 
 @torch.no_grad()
@@ -112,7 +113,7 @@ def test_what_does_not_fit_is_named() -> None:
         model.decode(torch.zeros(2, 11))
     with pytest.raises(ValueError, match="codes: expected 0 to 15, got 16 to 16"):
         model.latents_of(torch.full((1, 3), 16))
-    with pytest.raises(ValueError, match="tokens: expected at least 1, got 0"):
-        VectorVQVAEConfig(**SMALL | {"tokens": 0})
-    with pytest.raises(ValueError, match="hidden_dims: expected widths of at least 1"):
+    with pytest.raises(ValueError, match="num_tokens: expected at least 1, got 0"):
+        VectorVQVAEConfig(**SMALL | {"num_tokens": 0})
+    with pytest.raises(ValueError, match="hidden_dims: expected at least 1, got 0"):
         VectorVQVAEConfig(**SMALL | {"hidden_dims": (4, 0)})

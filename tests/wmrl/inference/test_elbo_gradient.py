@@ -117,7 +117,7 @@ def estimates(
 
 @pytest.mark.parametrize(("model", "estimator", "rao_blackwell", "control"), CASES)
 def test_it_is_unbiased(model: str, estimator: str, rao_blackwell: bool, control: bool) -> None:
-    """A z-test of each number at 1 %, over 10,000 draws."""
+    """A z-test of each number at 1 %, over 10,000 samples."""
     joint, family, elbo = MODELS[model]()
     copies = [parameter.detach().clone().requires_grad_() for parameter in family.parameters()]
     exact = torch.autograd.grad(elbo(*copies), copies)
@@ -193,7 +193,7 @@ def total_variance(named: bool, **options: bool) -> float:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_variance_is_lower_with_each_device(named: bool) -> None:
+def test_variance_is_lower_with_each_technique(named: bool) -> None:
     """The paper's own claim; both together tenfold at least."""
     plain = total_variance(named, rao_blackwell=False, control_variates=False)
     blackwell = total_variance(named, rao_blackwell=True, control_variates=False)
@@ -213,15 +213,15 @@ def test_elementwise_terms_are_as_good_as_variables_by_name() -> None:
 def test_the_control_variate_is_what_a_loop_over_all_others_says() -> None:
     generator = torch.Generator().manual_seed(0)
     products = torch.randn(6, 4, generator=generator).double()
-    scores = torch.randn(6, 4, generator=generator).double() + 0.5 * products
+    score = torch.randn(6, 4, generator=generator).double() + 0.5 * products
     expected = torch.zeros(4).double()
     for row in range(6):
         others = [other for other in range(6) if other != row]
         for column in range(4):
-            f, h = products[others, column], scores[others, column]
+            f, h = products[others, column], score[others, column]
             factor = ((f - f.mean()) * (h - h.mean())).sum() / (h - h.mean()).square().sum()
-            expected[column] += (products[row, column] - factor * scores[row, column]) / 6
-    assert torch.allclose(control_variate_mean(products, scores), expected)
+            expected[column] += (products[row, column] - factor * score[row, column]) / 6
+    assert torch.allclose(control_variate_mean(products, score), expected)
     same = torch.ones(6, 4).double()
     assert torch.allclose(control_variate_mean(products, same), products.mean(0))
 
@@ -270,7 +270,7 @@ def test_the_estimator_is_chosen_for_each_variable() -> None:
 
 
 def test_both_estimators_mix() -> None:
-    """A Gaussian by its draws beside a coin by its scores: exact gradients by summing over it."""
+    """A Gaussian by its samples beside a coin by its scores: exact gradients by summing over it."""
     joint = LogJoint({"both": lambda a, coin: -0.5 * (a - 2 * coin).square() + 0.3 * coin})
     family = VariationalFamily({"a": NormalFactor(mean=0.4, std=0.7), "coin": BernoulliFactor()})
     found = estimates(
@@ -317,8 +317,8 @@ def test_estimators_that_can_not_be_are_refused() -> None:
     joint = LogJoint({"p": lambda z, b: -(z**2) - b})
     for estimators, said in (
         ({"z": "score"}, "expected 'score' or 'reparameterized' for 'b', got None"),
-        ({"z": "reparameterized", "b": "score"}, "for 'z', got 'reparameterized'"),
-        (dict.fromkeys("zb", "reparameterized"), "expected 'score' for 'b', whose draws carry no"),
+        ({"z": "pathwise", "b": "score"}, "for 'z', got 'pathwise'"),
+        (dict.fromkeys("zb", "reparameterized"), "expected 'score' for 'b', whose samples have no"),
     ):
         with pytest.raises(ValueError, match=f"estimators: .*{said}"):
             elbo_gradient(joint, family, generator=torch.Generator(), estimators=estimators)

@@ -21,7 +21,7 @@ def test_terms_get_what_they_name() -> None:
     assert found["both"].tolist() == [8.0, 14.0]
 
 
-def test_minibatches_are_scaled_to_all_rows() -> None:
+def test_minibatches_are_scaled_to_all_observations() -> None:
     data = torch.arange(6.0)
     term = Term(lambda a, y: (a[:, None] * y).sum(1), {"y": data}, minibatched=("y",))
     joint = LogJoint({"data": term, "prior": lambda a: a})
@@ -51,7 +51,7 @@ def test_defaults_are_the_function_s_own() -> None:
     assert joint.variables == ("a",)
     found = joint.evaluate({"a": torch.tensor([5.0])})
     assert [value.item() for value in found.values()] == [10.0, 15.0]
-    with pytest.raises(ValueError, match="data: expected what the function names"):
+    with pytest.raises(ValueError, match="data: expected names of the function's parameters"):
         Term(lambda a, y=0.0: a + y, {"y": torch.zeros(3)})
 
 
@@ -74,21 +74,26 @@ def test_clear_errors() -> None:
     y = torch.zeros(3)
     with pytest.raises(ValueError, match="terms: expected at least one, got none"):
         LogJoint({})
-    with pytest.raises(ValueError, match=r"data: expected what the function names, \('a',\), got"):
+    with pytest.raises(
+        ValueError, match=r"data: expected names of the function's parameters, \('a',\), got"
+    ):
         Term(lambda a: a, {"y": y})
-    with pytest.raises(ValueError, match=r"rows: expected names of data \['y'\], got \('x',\)"):
+    with pytest.raises(
+        ValueError, match=r"minibatched: expected names of data \['y'\], got \('x',\)"
+    ):
         Term(lambda a, y: a, {"y": y}, minibatched=("x",))
     with pytest.raises(ValueError, match="minibatched: expected data of one length"):
         Term(lambda a, x, y: a, {"x": torch.zeros(2), "y": y}, minibatched=("x", "y"))
     with pytest.raises(
-        ValueError, match="minibatched: expected data with rows, got a single number for 'c'"
+        ValueError,
+        match="minibatched: expected data with an axis of observations, got a scalar for 'c'",
     ):
         Term(lambda a, c: a, {"c": torch.tensor(3.0)}, minibatched=("c",))
     two = {
         name: Term(lambda a, y: a, {"y": torch.zeros(length)}, minibatched=("y",))
         for name, length in (("first", 3), ("second", 4))
     }
-    with pytest.raises(ValueError, match="terms: expected rows of one number"):
+    with pytest.raises(ValueError, match="terms: expected the same number of observations"):
         LogJoint(two)
     broken = LogJoint({"bad": lambda a: a @ torch.zeros(7)})
     with pytest.raises(ValueError, match="term 'bad', of a: "):

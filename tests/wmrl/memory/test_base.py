@@ -1,4 +1,4 @@
-"""What every memory has to keep to; add yours to MEMORIES."""
+"""Tests that every memory has to pass; add yours to MEMORIES."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -27,12 +27,12 @@ MEMORIES: dict[str, Callable[[], Memory[Any]]] = {
 
 
 def _discrete(*, seed: int = 0, **options: Any) -> CodeMemory:
-    sizes = {"codes": 9, "code_dim": 2, "hidden_dim": 8, "context": 5, "token_dim": 6}
+    sizes = {"codebook_size": 9, "code_dim": 2, "hidden_dim": 8, "context": 5, "token_dim": 6}
     config = CodeMemoryConfig(grid=(1, 2), vision_digest="5" * 64, dropout=0.4, **sizes, **options)
     memory = CodeMemory(config, generator=torch.Generator().manual_seed(seed))
     memory.set_codebook(torch.randn(9, 2, generator=torch.Generator().manual_seed(2)))
     for layer in (memory.places, memory.classify[-1]):
-        layer.weight.data *= 8  # decided enough for temperature and dropout to tell
+        layer.weight.data *= 8  # certain enough for temperature and dropout to matter
     return memory
 
 
@@ -67,7 +67,9 @@ def test_steps_are_the_sequence(memory: Memory[Any], sequence: tuple[torch.Tenso
 
 
 @torch.inference_mode()
-def test_a_first_step_forgets(memory: Memory[Any], sequence: tuple[torch.Tensor, ...]) -> None:
+def test_a_first_step_resets_the_state(
+    memory: Memory[Any], sequence: tuple[torch.Tensor, ...]
+) -> None:
     latents, actions = sequence
     first = torch.zeros(3, 7, dtype=torch.bool)
     first[1, 4] = True
@@ -83,7 +85,7 @@ def test_a_first_step_forgets(memory: Memory[Any], sequence: tuple[torch.Tensor,
 def dream(memory: Memory[Any], seed: int, **options: Any) -> torch.Tensor:
     """Observations of ten steps, ``(10, 8, Z + H)``."""
     generator = torch.Generator().manual_seed(seed)
-    state = dream_reset(memory, count=8, generator=generator)
+    state = dream_reset(memory, batch_size=8, generator=generator)
     seen = []
     for _ in range(10):
         action = torch.full((8, 2), 0.5)
@@ -105,9 +107,9 @@ def test_dreams_are_functions_of_their_seed(memory: Memory[Any]) -> None:
 
 def test_temperature_spreads(memory: Memory[Any]) -> None:
     def spread(temperature: float) -> float:
-        """Of a step from one state, over 200 draws."""
+        """Standard deviation of one step from one state, over 200 draws."""
         generator = torch.Generator().manual_seed(0)
-        state = dream_reset(memory, rows=torch.zeros(200).long(), generator=generator)
+        state = dream_reset(memory, indices=torch.zeros(200).long(), generator=generator)
         state = state._replace(latent=state.latent[:1].expand(200, -1))
         action = torch.full((200, 2), 0.5)
         after, _, _ = dream_step(
@@ -145,11 +147,11 @@ def test_starts_of_another_shape(memory: Memory[Any]) -> None:
 
 def test_unknown_class(tmp_path: Path) -> None:
     save_artifact(tmp_path / "a", kind="memory", class_name="Oracle", config={}, tensors={})
-    with pytest.raises(ArtifactError, match="unknown memory class 'Oracle'; expected one of"):
+    with pytest.raises(ArtifactError, match="unknown memory class 'Oracle': expected one of"):
         load_memory(tmp_path / "a")
 
 
 def test_the_shipped_memory_of_a_vision_is_found() -> None:
     assert matching_memory(load_artifact("car-racing-vae").digest) == "car-racing-mdnrnn"
-    with pytest.raises(ArtifactError, match="none that is shipped was trained on the vision 555"):
+    with pytest.raises(ArtifactError, match="no shipped memory was trained on the vision 555"):
         matching_memory("5" * 64)

@@ -25,7 +25,7 @@ def sequences() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(5, 6, 4, generator=generator), torch.randn(5, 6, 2, generator=generator)
 
 
-def test_rewards_are_pessimistic_and_endings_feared(
+def test_rewards_and_terminations_are_pessimistic(
     members: list[MDNRNN], sequences: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     merged, _ = MemoryEnsemble.of(members, pessimism=1.5)(*sequences)
@@ -54,21 +54,21 @@ def test_steps_equal_the_sequence(
     torch.testing.assert_close(members[0](latents, actions)[1][0], state[0])
 
 
-def test_each_row_dreams_by_a_random_member(members: list[MDNRNN]) -> None:
+def test_each_dream_is_drawn_from_a_random_member(members: list[MDNRNN]) -> None:
     with torch.no_grad():
         for number, member in enumerate(members):
             member.heads.weight.zero_()
             member.heads.bias.zero_()
-            num_mixtures = member.heads.bias[:-2].view(3, 3, 4)
-            num_mixtures[1] = 10.0 * number  # means
-            num_mixtures[2] = -20.0  # as narrow as can be
+            mixtures = member.heads.bias[:-2].view(3, 3, 4)
+            mixtures[1] = 10.0 * number  # means
+            mixtures[2] = -20.0  # as narrow as can be
     ensemble = MemoryEnsemble.of(members)
     prediction, _ = ensemble.step(
         torch.zeros(3000, 4), torch.zeros(3000, 2), ensemble.initial_state(3000)
     )
     drawn = ensemble.sample(prediction, generator=torch.Generator().manual_seed(0)).latent
     number = (drawn / 10).round()
-    assert bool((number == number[:, :1]).all())  # one member for all dimensions of a row
+    assert bool((number == number[:, :1]).all())  # one member for all dimensions of a dream
     for member in range(3):
         assert (number[:, 0] == member).float().mean().item() == pytest.approx(1 / 3, abs=0.03)
 
@@ -96,7 +96,7 @@ def test_it_is_one_artifact(
     assert torch.equal(loaded(*sequences)[0].reward, ensemble(*sequences)[0].reward)
 
 
-def test_the_configuration_speaks_for_the_members(members: list[MDNRNN]) -> None:
+def test_the_configuration_has_the_members_values(members: list[MDNRNN]) -> None:
     ensemble = MemoryEnsemble.of(members)
     config = ensemble.config
     assert (config.latent_dim, config.action_dim, config.frame_skip) == (4, 2, 7)
@@ -126,7 +126,7 @@ def test_wrong_members_are_named(members: list[MDNRNN]) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"members": 0}, "members: expected 1 to 100, got 0"),
+        ({"num_members": 0}, "num_members: expected at least 1, got 0"),
         ({"pessimism": -1.0}, "pessimism: expected at least 0"),
         ({"noise_floor": -1.0}, "noise_floor: expected at least 0"),
         ({"member": {"num_mixtures": 0}}, "num_mixtures: expected at least 1"),

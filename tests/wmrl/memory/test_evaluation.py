@@ -60,7 +60,7 @@ def test_predictions_are_judged_on_real_steps_only() -> None:
     memory = MDNRNN(MDNRNNConfig(latent_dim=6, hidden_dim=8, num_mixtures=2))
     episode = _episode(5)
     data = LatentDataset([episode], length=9, batch_size=2, seed=0)  # padded by four
-    report = prediction_report(memory, data, batches=3)
+    report = prediction_report(memory, data, num_batches=3)
     latents = episode.mean.float()[None]
     with torch.no_grad():
         predicted, _ = memory(latents[:, :-1], episode.actions[None])
@@ -101,7 +101,7 @@ def test_a_perfect_dream_is_as_good_as_the_reconstruction(make_rollouts: MakeRol
         for each in load_latents(episodes, vision)
     ]
     memory = _Clairvoyant(MDNRNNConfig(latent_dim=2, hidden_dim=8, num_mixtures=2))
-    report = open_loop_report(memory, vision, episodes, latents, burn_in=5, count=1000)
+    report = open_loop_report(memory, vision, episodes, latents, burn_in=5, num_dreams=1000)
     # 30 − 5 and 22 − 5 states have a next one; an episode of four has none after the burn-in.
     assert {horizon: row["dreams"] for horizon, row in report.items()} == {
         "1": 25 + 17,
@@ -133,7 +133,7 @@ def test_episodes_too_short_to_dream_give_an_empty_table(make_rollouts: MakeRoll
 @pytest.mark.parametrize("decoding", ["parallel", "sequential"])
 @torch.no_grad()
 def test_codes_are_judged_whole_episodes_long(decoding: Any) -> None:
-    sizes: dict[str, Any] = {"codes": 5, "code_dim": 2, "hidden_dim": 8, "token_dim": 8}
+    sizes: dict[str, Any] = {"codebook_size": 5, "code_dim": 2, "hidden_dim": 8, "token_dim": 8}
     memory = CodeMemory(CodeMemoryConfig(grid=(1, 2), decoding=decoding, **sizes)).eval()
     memory.set_codebook(torch.randn(5, 2, generator=torch.Generator().manual_seed(0)))
     generator = torch.Generator().manual_seed(1)

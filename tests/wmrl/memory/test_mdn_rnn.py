@@ -19,10 +19,10 @@ def memory() -> MDNRNN:
     return MDNRNN(_SMALL, generator=torch.Generator().manual_seed(0))
 
 
-def _sequences(rows: int, steps: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def _sequences(size: int, steps: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    latents = torch.randn(rows, steps, 4, generator=generator)
-    return latents, 2 * torch.rand(rows, steps, 2, generator=generator) - 1
+    latents = torch.randn(size, steps, 4, generator=generator)
+    return latents, 2 * torch.rand(size, steps, 2, generator=generator) - 1
 
 
 def _assert_same(one: MixturePrediction, other: MixturePrediction) -> None:
@@ -61,19 +61,19 @@ def test_the_cell_is_the_textbook_one(memory: MDNRNN) -> None:
     torch.testing.assert_close(state, (h_next, c_next))
 
 
-# 40 and 150 rows take other code on a CPU than a few do.
-@pytest.mark.parametrize("rows", [1, 3, 40, 150])
-def test_steps_equal_the_sequence(memory: MDNRNN, rows: int) -> None:
-    latents, actions = _sequences(rows, 6)
+# Batches of 40 and 150 take another path on a CPU than small ones.
+@pytest.mark.parametrize("size", [1, 3, 40, 150])
+def test_steps_equal_the_sequence(memory: MDNRNN, size: int) -> None:
+    latents, actions = _sequences(size, 6)
     whole, last = memory(latents, actions)
-    state = memory.initial_state(rows)
+    state = memory.initial_state(size)
     for t in range(6):
         predicted, state = memory.step(latents[:, t], actions[:, t], state)
         _assert_same(predicted, MixturePrediction(*(part[:, t] for part in whole)))
     torch.testing.assert_close(state, last)
 
 
-def test_features_know_nothing_of_the_present(memory: MDNRNN) -> None:
+def test_features_are_those_before_the_step(memory: MDNRNN) -> None:
     latents, actions = _sequences(2, 1)
     before = memory.initial_state(2)
     assert bool((memory.features(before) == 0).all())
@@ -280,7 +280,7 @@ def test_wrong_shapes_are_named(memory: MDNRNN) -> None:
     [
         ({"hidden_dim": 0}, "hidden_dim: expected at least 1, got 0"),
         ({"num_mixtures": 0}, "num_mixtures: expected at least 1"),
-        ({"dropout": 1.0}, r"dropout: expected in \[0, 1\), got 1"),
+        ({"dropout": 1.0}, "dropout: expected below 1, got 1.0"),
         ({"min_std": 0.0}, "min_std: expected above 0"),
         ({"reward_scale": -1.0}, "reward_scale: expected above 0"),
         ({"reward_weight": -1.0}, "reward_weight: expected at least 0"),

@@ -62,11 +62,11 @@ def test_weaker_rules_step_in() -> None:
 
 def test_starts_are_drawn_over_all_episodes_without_repetition() -> None:
     episodes = [_episode(number, [1.0] * 30) for number in range(10)]
-    starts = _choose(episodes, burn_in=0, count=50)
+    starts = _choose(episodes, burn_in=0, max_states=50)
     assert starts.actions.shape == (50, 0, 2)
     assert len(_ends(starts)) == 50
     assert len({number for number, _ in _ends(starts)}) >= 8
-    again = _choose(episodes, burn_in=0, count=50)
+    again = _choose(episodes, burn_in=0, max_states=50)
     assert torch.equal(starts.mean, again.mean)
 
 
@@ -78,7 +78,7 @@ def test_too_long_a_burn_in_is_named() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"count": 0}, "count: expected at least 1, got 0"),
+        ({"max_states": 0}, "max_states: expected at least 1, got 0"),
         ({"burn_in": -1}, "burn_in: expected at least 0"),
         ({"window": 0}, "window: expected at least 1"),
         ({"warmup_frames": -1}, "warmup_frames: expected at least 0"),

@@ -1,4 +1,4 @@
-"""Quantisers, against brute force and against vector-quantize-pytorch."""
+"""Quantizers, against brute force and against vector-quantize-pytorch."""
 
 from itertools import product
 
@@ -6,23 +6,19 @@ import pytest
 import torch
 from vector_quantize_pytorch import FSQ, VectorQuantize
 
-from wmrl.nn.quantizers import (
-    EMAConfig,
-    EMAQuantizer,
-    FSQuantizer,
-    GradientQuantizer,
-    Quantizer,
-    nearest,
-)
+from wmrl.nn.fsq import FSQuantizer
+from wmrl.nn.quantizers import EMAConfig, EMAQuantizer, GradientQuantizer, Quantizer
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def started(count: int = 8, size: int = 3, **options: object) -> EMAQuantizer:
-    quantizer = EMAQuantizer(count, size, EMAConfig(**options))  # type: ignore[arg-type]
-    quantizer.init_codebook(random(200, size, seed=9), generator=torch.Generator().manual_seed(1))
+def initialized(codebook_size: int = 8, code_dim: int = 3, **options: object) -> EMAQuantizer:
+    quantizer = EMAQuantizer(codebook_size, code_dim, EMAConfig(**options))  # type: ignore[arg-type]
+    quantizer.init_codebook(
+        random(200, code_dim, seed=9), generator=torch.Generator().manual_seed(1)
+    )
     return quantizer
 
 
@@ -30,14 +26,7 @@ def started(count: int = 8, size: int = 3, **options: object) -> EMAQuantizer:
 def quantizer(request: pytest.FixtureRequest) -> Quantizer:
     if request.param == "fsq":
         return FSQuantizer((4, 3, 5))
-    return started() if request.param == "ema" else GradientQuantizer(8, 3, spread=2.0)
-
-
-def test_nearest_is_the_brute_force_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wmrl.nn.quantizers._PAIRS", 50)  # several parts
-    vectors, codebook = random(40, 5), random(12, 5, seed=1)
-    brute = [min(range(12), key=lambda k: float((v - codebook[k]).square().sum())) for v in vectors]
-    assert nearest(vectors, codebook).tolist() == brute
+    return initialized() if request.param == "ema" else GradientQuantizer(8, 3, spread=2.0)
 
 
 def test_codes_and_vectors_agree(quantizer: Quantizer) -> None:
@@ -62,7 +51,7 @@ def test_codes_out_of_range_are_named(quantizer: Quantizer) -> None:
 
 
 def test_ema_is_the_reference_s() -> None:
-    ours = started(count=16, size=4, decay=0.8)
+    ours = initialized(codebook_size=16, code_dim=4, decay=0.8)
     theirs = VectorQuantize(dim=4, codebook_size=16, decay=0.8, kmeans_init=False)
     book = theirs._codebook
     book.embed.data.copy_(ours.vectors[None])
@@ -96,7 +85,7 @@ def test_ema_by_hand() -> None:
 
 @pytest.mark.parametrize("gradient", ["straight-through", "rotation"])
 def test_gradients(gradient: str) -> None:
-    quantizer = started(gradient=gradient).eval()
+    quantizer = initialized(gradient=gradient).eval()
     vectors = random(20, 3).requires_grad_()
     quantized = quantizer(vectors)
     toward = random(20, 3, seed=5)
@@ -117,7 +106,7 @@ def test_gradients(gradient: str) -> None:
 
 
 def test_commitment_moves_the_inputs_alone() -> None:
-    quantizer = started()
+    quantizer = initialized()
     vectors = random(20, 3).requires_grad_()
     quantized = quantizer(vectors)
     quantized.commitment.sum().backward()
@@ -182,7 +171,7 @@ def test_learning_is_a_function_of_the_seed() -> None:
     books = []
     for _ in range(2):
         torch.rand(3)
-        quantizer = started(expiry=2.0)
+        quantizer = initialized(expiry=2.0)
         quantizer(random(50, 3), generator=torch.Generator().manual_seed(4))
         books.append(quantizer.vectors.clone())
     assert torch.equal(*books)
@@ -216,12 +205,15 @@ def test_fsq_gradient_is_that_of_the_bound() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: EMAQuantizer(0, 2), "count: expected at least 1, got 0"),
+        (lambda: EMAQuantizer(0, 2), "codebook_size: expected at least 1, got 0"),
         (lambda: FSQuantizer((2, 3)), "levels: expected numbers of at least 3"),
         (lambda: FSQuantizer(()), "levels: expected numbers of at least 3"),
-        (lambda: EMAConfig(decay=1.0), "decay: expected in"),
+        (lambda: EMAConfig(decay=1.0), "decay: expected below 1"),
         (lambda: EMAConfig(expiry=-1.0), "expiry: expected at least 0"),
-        (lambda: EMAConfig(gradient="none"), "gradient: expected 'straight-through'"),
+        (
+            lambda: EMAConfig(gradient="none"),
+            "gradient: expected one of 'straight-through', 'rotation'",
+        ),
     ],
 )
 def test_wrong_options_are_named(make, message: str) -> None:  # type: ignore[no-untyped-def]

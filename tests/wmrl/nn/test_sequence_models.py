@@ -1,4 +1,4 @@
-"""Causal cores: steps equal sequences, and nothing looks ahead."""
+"""Causal sequence models: steps equal sequences, and nothing looks ahead."""
 
 import pytest
 import torch
@@ -100,12 +100,12 @@ def test_the_first_state_of_an_lstm_is_learned() -> None:
 
 
 def test_wrong_options_are_named() -> None:
-    with pytest.raises(ValueError, match="size: expected a multiple of the 4 heads, got 6"):
+    with pytest.raises(ValueError, match="hidden_dim: expected a multiple of the 4 heads, got 6"):
         TransformerModel(3, 6, num_heads=4)
     with pytest.raises(ValueError, match="context: expected at least 1"):
         TransformerModel(3, 8, context=0)
     with pytest.raises(
-        ValueError, match="sequence_model: expected 'lstm' or 'transformer', got 'gru'"
+        ValueError, match="sequence_model: expected one of 'lstm', 'transformer', got 'gru'"
     ):
         make_sequence_model("gru", 3, hidden_dim=8, num_layers=1, context=4)  # type: ignore[arg-type]
 

@@ -8,7 +8,13 @@ import torch
 
 from wmrl.priors.code_prior import CodePrior, CodePriorConfig
 
-SMALL: dict[str, Any] = {"tokens": 3, "codes": 4, "size": 16, "layers": 1, "dropout": 0.0}
+SMALL: dict[str, Any] = {
+    "num_tokens": 3,
+    "codebook_size": 4,
+    "hidden_dim": 16,
+    "num_layers": 1,
+    "dropout": 0.0,
+}
 
 
 @pytest.fixture(params=["lstm", "transformer"])
@@ -18,7 +24,7 @@ def sequence_model(request: pytest.FixtureRequest) -> str:
 
 
 @torch.no_grad()
-def test_probabilities_of_all_pictures_sum_to_one(sequence_model: str) -> None:
+def test_probabilities_of_all_images_sum_to_one(sequence_model: str) -> None:
     prior = CodePrior(CodePriorConfig(sequence_model=sequence_model, **SMALL)).eval()
     every = torch.cartesian_prod(*[torch.arange(4)] * 3)
     total = prior.log_likelihood(every).sum(1).exp().sum()
@@ -55,9 +61,9 @@ def test_a_low_temperature_takes_the_likeliest(sequence_model: str) -> None:
 
 
 def test_it_learns_a_language(sequence_model: str) -> None:
-    """Pictures are a, a + b, a + 2b modulo 4, and the class is b; so two codes are certain."""
+    """Images are a, a + b, a + 2b modulo 4, and the class is b; so two codes are certain."""
     prior = CodePrior(
-        CodePriorConfig(sequence_model=sequence_model, num_classes=4, **SMALL | {"size": 32})
+        CodePriorConfig(sequence_model=sequence_model, num_classes=4, **SMALL | {"hidden_dim": 32})
     )
     optimizer = torch.optim.Adam(prior.parameters(), 5e-3)
     generator = torch.Generator().manual_seed(0)
@@ -106,10 +112,10 @@ def test_what_does_not_fit_is_named() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tokens": 0}, "tokens: expected at least 1"),
-        ({"classes": -1}, "classes: expected at least 0"),
-        ({"sequence_model": "gru"}, "sequence_model: expected 'lstm' or 'transformer'"),
-        ({"dropout": 1.0}, "dropout: expected in"),
+        ({"num_tokens": 0}, "num_tokens: expected at least 1"),
+        ({"num_classes": -1}, "num_classes: expected at least 0"),
+        ({"sequence_model": "gru"}, "sequence_model: expected one of 'lstm', 'transformer'"),
+        ({"dropout": 1.0}, "dropout: expected below 1"),
     ],
 )
 def test_wrong_configurations_are_named(options: dict[str, Any], message: str) -> None:

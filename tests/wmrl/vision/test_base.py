@@ -1,4 +1,4 @@
-"""What every vision has to keep to; add yours to VISIONS."""
+"""The contract of every vision model; a new one is added to VISIONS."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -78,11 +78,11 @@ def test_numpy_in_and_out(vision: Vision, frames: torch.Tensor) -> None:
 
 
 def test_saved_and_loaded(vision: Vision, frames: torch.Tensor, tmp_path: Path) -> None:
-    digest = vision.save(tmp_path / "world_model", provenance={"seed": 0}, card="# WorldModel")
-    loaded = load_vision(tmp_path / "world_model", device="cpu")
+    digest = vision.save(tmp_path / "vision", provenance={"seed": 0}, card="# Vision")
+    loaded = load_vision(tmp_path / "vision", device="cpu")
     assert loaded.digest == vision.digest == digest
     assert loaded.config == vision.config
-    # Also the object that was saved sees by what was written, float16 and all.
+    # Also the saved object uses the written weights, which are float16.
     with torch.inference_mode():
         assert torch.equal(loaded.encode(frames), vision.encode(frames))
     assert loaded.save(tmp_path / "again") == digest
@@ -105,7 +105,7 @@ def test_other_frames_are_refused(
 
 def test_unknown_class(tmp_path: Path) -> None:
     save_artifact(tmp_path / "a", kind="vision", class_name="GAN", config={}, tensors={})
-    with pytest.raises(ArtifactError, match="unknown vision class 'GAN'; expected one of"):
+    with pytest.raises(ArtifactError, match="unknown vision class 'GAN': expected one of"):
         load_vision(tmp_path / "a")
 
 

@@ -1,4 +1,4 @@
-"""Training a VQ-VAE on images, and priors over its codes: runs, resuming, figures."""
+"""Training a VQ-VAE on images, and priors over its codes: runs, resuming, metrics."""
 
 import json
 from dataclasses import replace
@@ -129,12 +129,14 @@ def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
             config=replace(CONFIG, frame_size=(16, 16)),
             training=TRAINING,
         )
-    with pytest.raises(ValueError, match="codes: expected at most the 256 vectors that there are"):
+    with pytest.raises(
+        ValueError, match="codebook_size: expected at most the 256 vectors of the training data"
+    ):
         train_on_images(
             images(64, 0),
             images(32, 1),
             tmp_path,
-            config=replace(CONFIG, codes=257),
+            config=replace(CONFIG, codebook_size=257),
             training=TRAINING,
         )
     with pytest.raises(ValueError, match="images: expected at least a batch of 100, got 64"):

@@ -52,12 +52,12 @@ def test_rows_do_not_depend_on_each_other(vae: VAE, frames: torch.Tensor) -> Non
 
 
 def test_frames_are_read_as_rows_columns_and_colors(vae: VAE) -> None:
-    picture = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
-    picture[0, :32, :, 0] = 255  # upper half red
+    image = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
+    image[0, :32, :, 0] = 255  # upper half red
     pixels = torch.zeros(1, 3, 64, 64)
     pixels[0, 0, :32] = 1.0
     expected = vae.posterior_head(vae.encoder(pixels))[:, :6]
-    torch.testing.assert_close(vae.encode(picture), expected)
+    torch.testing.assert_close(vae.encode(image), expected)
 
 
 def test_the_loss_is_error_plus_floored_divergence(frames: torch.Tensor) -> None:
@@ -111,8 +111,8 @@ def test_it_learns() -> None:
 def test_a_saved_vae_is_the_same_when_loaded(
     vae: VAE, frames: torch.Tensor, tmp_path: Path
 ) -> None:
-    digest = vae.save(tmp_path / "world_model")
-    loaded = load_vision(tmp_path / "world_model", device="cpu")
+    digest = vae.save(tmp_path / "vision")
+    loaded = load_vision(tmp_path / "vision", device="cpu")
     assert isinstance(loaded, VAE)
     assert loaded.config == vae.config
     assert loaded.digest == vae.digest == digest
@@ -122,10 +122,10 @@ def test_a_saved_vae_is_the_same_when_loaded(
 def test_weights_of_another_size_are_refused(vae: VAE, tmp_path: Path) -> None:
     from wmrl.storage.artifact import load_artifact, load_weights
 
-    vae.save(tmp_path / "world_model")
+    vae.save(tmp_path / "vision")
     with pytest.raises(ArtifactError, match="expected shape"):
         load_weights(
-            VAE(VAEConfig(base_channels=8, latent_dim=6)), load_artifact(tmp_path / "world_model")
+            VAE(VAEConfig(base_channels=8, latent_dim=6)), load_artifact(tmp_path / "vision")
         )
 
 
@@ -141,7 +141,7 @@ def test_wrong_frames_and_latents_are_named(vae: VAE, frames: torch.Tensor) -> N
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"width": 0}, "width: expected at least 1, got 0"),
+        ({"base_channels": 0}, "base_channels: expected at least 1, got 0"),
         ({"latent_dim": 0}, "latent_dim: expected at least 1"),
         ({"kl_floor": -0.1}, "kl_floor: expected at least 0"),
         ({"frame_size": (96, 96)}, r"frame_size: expected \(64, 64\).*let the task resize"),

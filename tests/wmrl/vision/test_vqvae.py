@@ -37,7 +37,7 @@ def test_sizes(vision: VQVAE) -> None:
     assert SMALL.grid == (2, 3)
     assert (vision.num_tokens, vision.codebook_size, vision.latent_dim) == (6, 5, 18)
     assert vision.code_space.nvec.tolist() == [5] * 6
-    assert VQVAE(VQVAEConfig()).tokens == 16
+    assert VQVAE(VQVAEConfig()).num_tokens == 16
 
 
 @torch.inference_mode()
@@ -56,7 +56,7 @@ def test_latents_are_codes(vision: VQVAE) -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("levels", [(3, 4), (8, 8, 8), (5, 5, 5, 7)])
-def test_codes_of_scalar_quantised_latents(levels: tuple[int, ...]) -> None:
+def test_codes_of_scalar_quantized_latents(levels: tuple[int, ...]) -> None:
     vision = VQVAE(
         VQVAEConfig(base_channels=4, residual_channels=2, quantizer="fsq", levels=levels)
     ).eval()
@@ -69,16 +69,16 @@ def test_codes_of_scalar_quantised_latents(levels: tuple[int, ...]) -> None:
 
 @torch.no_grad()
 def test_places_keep_to_raster_order() -> None:
-    """What changes in a corner of the picture changes codes near that corner."""
+    """What changes in a corner of the image changes codes near that corner."""
     config = VQVAEConfig(
         frame_size=(64, 96), base_channels=4, residual_channels=2, num_downsamplings=2
     )
     vision = VQVAE(config).eval()  # 16 rows of 24 codes
     for row, column in ((0, 0), (0, 95), (63, 0), (63, 95)):
         seen = torch.zeros(1, 64, 96, 3, dtype=torch.uint8)
-        plain = vision.vectors(seen)
+        plain = vision.unquantized(seen)
         seen[:, row, column] = 255
-        moved = (vision.vectors(seen) - plain).norm(dim=1).view(16, 24).nonzero()
+        moved = (vision.unquantized(seen) - plain).norm(dim=1).view(16, 24).nonzero()
         assert len(moved) > 0
         assert bool(((moved - torch.tensor([row // 4, column // 4])).abs() <= 4).all())
 
@@ -87,7 +87,7 @@ def test_the_loss_is_made_of_its_parts(vision: VQVAE) -> None:
     seen = frames(3)
     loss, parts = vision.loss(seen, torch.Generator())
     with torch.no_grad():
-        vectors = vision.vectors(seen)
+        vectors = vision.unquantized(seen)
         codes = vision.quantizer.encode(vectors)
         chosen = vision.quantizer.decode(codes)
         decoded = vision._decode(chosen, 3)
@@ -123,15 +123,15 @@ def test_warm_up_is_without_a_codebook_and_ends_in_kmeans() -> None:
     assert bool((vision.quantizer.vectors.norm(dim=1) > 0).all())
 
 
-def test_figures(vision: VQVAE) -> None:
+def test_metrics(vision: VQVAE) -> None:
     with torch.no_grad():
-        figures = vision.figures([frames(6), frames(6, seed=1)])
+        metrics = vision.metrics([frames(6), frames(6, seed=1)])
         codes = torch.cat([vision.codes(frames(6)), vision.codes(frames(6, seed=1))])
-    assert figures["utilization"] == len(codes.unique()) / 5
-    assert 1 <= figures["perplexity"] <= 5
-    assert 1 <= figures["codebook_rank"] <= 3
-    assert 1 <= figures["encoder_rank"] <= 3
-    assert figures["commitment"] > 0
+    assert metrics["utilization"] == len(codes.unique()) / 5
+    assert 1 <= metrics["perplexity"] <= 5
+    assert 1 <= metrics["codebook_rank"] <= 3
+    assert 1 <= metrics["encoder_rank"] <= 3
+    assert metrics["commitment"] > 0
 
 
 def test_gray_frames_of_another_size() -> None:
@@ -153,10 +153,10 @@ def test_rezero_blocks_begin_as_nothing(rezero: bool) -> None:
     ("options", "message"),
     [
         ({"frame_size": (60, 64)}, "frame_size: expected two multiples of 16"),
-        ({"codes": 0}, "codes: expected at least 1"),
-        ({"quantizer": "pq"}, "quantizer: expected 'ema', 'gradient' or 'fsq', got 'pq'"),
+        ({"codebook_size": 0}, "codebook_size: expected at least 1"),
+        ({"quantizer": "pq"}, "quantizer: expected one of 'ema', 'gradient', 'fsq', got 'pq'"),
         ({"quantizer": "fsq", "levels": (2, 3)}, "levels: expected numbers of at least 3"),
-        ({"decay": 1.0}, "decay: expected in"),
+        ({"decay": 1.0}, "decay: expected below 1"),
         ({"commitment": -1.0}, "commitment: expected at least 0"),
     ],
 )

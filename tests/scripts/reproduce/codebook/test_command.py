@@ -21,7 +21,7 @@ from wmrl.scripts.reproduce.codebook.experiment import (
 )
 
 
-def test_a_glance_and_nothing_is_learned_twice(
+def test_a_small_run_whose_codebooks_are_reused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("earlier-warmup", "ours-random"):
@@ -43,25 +43,24 @@ def test_a_glance_and_nothing_is_learned_twice(
     ]
     assert iio.imread(out / "codes.png").std() > 1
     assert (out / "table.md").read_text() in capsys.readouterr().out
-    monkeypatch.setattr(
-        "wmrl.scripts.reproduce.reuse.encodings.EncodingTrainer", None
-    )  # would fail if made
+    # Calls of these would fail.
+    monkeypatch.setattr("wmrl.scripts.reproduce.reuse.encodings.EncodingTrainer", None)
     monkeypatch.setattr("wmrl.scripts.reproduce.dde.experiment.search_with_ribs", None)
     assert cli.run(words) == 0
     assert json.loads((out / "results.json").read_text()) == report
 
 
-def test_elites_and_as_many_random_arms(tmp_path: Path) -> None:
+def test_elites_and_as_many_random_poses(tmp_path: Path) -> None:
     poses = find_poses(tmp_path / "poses", seed=1, evaluations=3000)
     assert poses["elites"].shape == poses["random"].shape
     assert poses["elites"].shape[1] == 20
-    assert poses["elites"].std() < 0.8 * poses["random"].std()  # they bend evenly
+    assert poses["elites"].std() < 0.8 * poses["random"].std()  # elites have even angles
     again = find_poses(tmp_path / "again", seed=1, evaluations=3000)
     for name, value in poses.items():
         np.testing.assert_array_equal(value, again[name])
 
 
-def test_codes_that_do_not_occur_say_nothing() -> None:
+def test_codes_that_are_not_in_use_are_left_out() -> None:
     model = VectorVQVAE(replace(EARLIER, hidden_dims=(8,)))
     vectors = np.random.default_rng(0).uniform(-1, 1, (50, 20)).astype(np.float32)
     codes = model.codes(torch.from_numpy(vectors)).unique()
@@ -77,16 +76,21 @@ def test_random_directions(size: int, expected: float) -> None:
 
 
 def test_the_table_has_a_row_for_each_codebook() -> None:
-    figures = {"rank": 2.0, "mean_cosine": 0.8, "median_cosine": 0.9, "first_share": 0.95}
+    raw = {"rank": 2.0, "mean_cosine": 0.8, "median_cosine": 0.9, "first_share": 0.95}
     other = {"rank": 1.5, "mean_cosine": 0.7, "median_cosine": 0.6, "first_share": 0.5}
-    row: dict[str, Any] = {"variant": "earlier", "codes": 32, "code_dim": 3, "explained": 0.5}
-    row |= {"used": 32, "raw": figures, "centered": other}
+    row: dict[str, Any] = {
+        "variant": "earlier",
+        "codebook_size": 32,
+        "code_dim": 3,
+        "explained": 0.5,
+    }
+    row |= {"used": 32, "raw": raw, "centered": other}
     rows = [{**row, "seed": 0}, {**row, "seed": 1, "used": 30}]
     rows += [
         {**row, "seed": 0, "variant": "earlier-dense", "used": 1, "raw": None, "centered": None}
     ]
     table = write_table(rows)
-    assert "Directions that are random would have a mean |cos| of 0.50." in table
+    assert "Random directions have a mean |cos| of 0.50." in table
     shown = "50.0% ± 0.0% | 31 ± 1 | 2.00 ± 0.00 | 0.80 ± 0.00 | 0.90 ± 0.00 | 95% ± 0%"
     centered = "1.50 ± 0.00 | 0.70 ± 0.00 | 0.60 ± 0.00 | 50% ± 0%"
     assert f"| as earlier | {shown} | {centered} |" in table

@@ -1,4 +1,4 @@
-"""Elites that drive: dreamed of, confirmed in the real game, and let drive."""
+"""Elite drivers: the search in the dream, and the evaluation in the real game."""
 
 import json
 from dataclasses import replace
@@ -17,9 +17,10 @@ from wmrl.agents.policy_search.fitness import (
     RealFitnessConfig,
 )
 from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites, load_elites
-from wmrl.agents.quality_diversity.dde import DDEConfig
+from wmrl.agents.quality_diversity.dde_config import DDEConfig
 from wmrl.agents.quality_diversity.emitters import Mutation
 from wmrl.agents.quality_diversity.problems import ControllerProblem, ControllerProblemConfig
+from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.seeding import integer_seed
 from wmrl.envs.latent.env import LatentEnv
 from wmrl.envs.world_model import WorldModel
@@ -28,7 +29,7 @@ from wmrl.scripts.reproduce.drivers.experiment import (
     SNAPSHOTS,
     DriverSearchConfig,
     EliteDrivers,
-    drive,
+    evaluate_elites,
     find_drivers,
 )
 from wmrl.storage.run import RunError
@@ -44,7 +45,7 @@ CONFIG = DriverSearchConfig(
         batch_size=8,
         crossovers=(0.0,),
         encoding=None,
-        mutations=(Mutation(iso=0.1),),
+        mutations=(Mutation(iso_sigma=0.1),),
         log_every=1,
         checkpoint_every=2,
         snapshots=4,
@@ -86,7 +87,7 @@ def assert_same(one: Elites, other: Elites) -> None:
         np.testing.assert_array_equal(value, getattr(other, name), err_msg=name)
 
 
-def test_what_the_dream_says_of_them(found: tuple[Path, EliteDrivers]) -> None:
+def test_elites_of_the_dream(found: tuple[Path, EliteDrivers]) -> None:
     path, drivers = found
     assert len(drivers.dreamed) >= 4
     assert (drivers.dreamed.cells == CELLS.make(1, seed=0).index_of(drivers.dreamed.measures)).all()
@@ -101,7 +102,7 @@ def test_what_the_dream_says_of_them(found: tuple[Path, EliteDrivers]) -> None:
 def test_real_elites_are_the_best_of_the_dreamed_in_each_cell(
     found: tuple[Path, EliteDrivers], world_model: WorldModel
 ) -> None:
-    """The oracle: all of them tried again, and a dictionary of the best."""
+    """The oracle: all of them evaluated again, and a dictionary of the best."""
     path, drivers = found
     own = replace(CONFIG.problem, seed=integer_seed(CONFIG.seed, "confirm"))
     with RealFitness(world_model, CONFIG.real, workers=0) as fitness:
@@ -120,13 +121,15 @@ def test_real_elites_are_the_best_of_the_dreamed_in_each_cell(
     assert_same(load_elites(path / "real")[0], drivers.real)
 
 
-def test_a_driver_is_what_its_row_says(found: tuple[Path, EliteDrivers]) -> None:
+def test_a_driver_has_the_parameters_of_its_row(
+    found: tuple[Path, EliteDrivers], ref: WorldModelRef
+) -> None:
     _, drivers = found
-    agent = drivers.agent(1, world_model={"task": "t"})
+    agent = drivers.agent(1, world_model=ref)
     scaled = np.float32(CONFIG.problem.scale) * drivers.real.solutions[1]
     np.testing.assert_array_equal(agent.parameters, scaled)
-    assert agent.world_model == {"task": "t"}
-    assert drivers.agent(0).world_model == {}
+    assert agent.world_model == ref
+    assert drivers.agent(0).world_model is None
 
 
 def test_the_search_begins_with_weakened_copies_of_a_driver(
@@ -175,7 +178,7 @@ def test_a_killed_search_goes_on_to_the_same_elites(
     assert_same(resumed.real, whole.real)
 
 
-def test_what_is_found_is_not_searched_for_again(
+def test_finished_searches_are_read(
     found: tuple[Path, EliteDrivers],
     world_model: WorldModel,
     init: ControllerAgent,
@@ -212,32 +215,32 @@ def test_a_folder_of_another_search_is_refused(
     assert_same(load_elites(path / "dreamed")[0], drivers.dreamed)
 
 
-def test_other_trials_in_the_real_game_confirm_anew(
+def test_other_real_rollouts_evaluate_again(
     found: tuple[Path, EliteDrivers], world_model: WorldModel, init: ControllerAgent
 ) -> None:
     path, drivers = found
     other = replace(CONFIG, real=replace(CONFIG.real, num_rollouts=3))
     changed = find(path, world_model, init=init, config=other)
     assert_same(changed.dreamed, drivers.dreamed)
-    assert json.loads((path / "real.json").read_text())["fitness"]["config"]["rollouts"] == 3
+    assert json.loads((path / "real.json").read_text())["fitness"]["config"]["num_rollouts"] == 3
     assert set(changed.real.objectives.tolist()) != set(drivers.real.objectives.tolist())
     assert_same(find(path, world_model, init=init).real, drivers.real)
 
 
-def test_what_was_half_confirmed_is_not_taken_for_another(
+def test_an_interrupted_evaluation_is_not_mistaken_for_another(
     found: tuple[Path, EliteDrivers],
     world_model: WorldModel,
     init: ControllerAgent,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Elites of other trials are there, but what says so was not written any more."""
+    """Elites of other rollouts were written, but not their description."""
     path, drivers = found
-    plain = experiment_module.write_report
+    plain = experiment_module.write_json
 
     def kill(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment_module, "write_report", kill)
+    monkeypatch.setattr(experiment_module, "write_json", kill)
     with pytest.raises(KeyboardInterrupt):
         find(
             path,
@@ -245,19 +248,24 @@ def test_what_was_half_confirmed_is_not_taken_for_another(
             init=init,
             config=replace(CONFIG, real=replace(CONFIG.real, num_rollouts=3)),
         )
-    monkeypatch.setattr(experiment_module, "write_report", plain)
+    monkeypatch.setattr(experiment_module, "write_json", plain)
     assert_same(find(path, world_model, init=init).real, drivers.real)
 
 
-def test_elites_that_are_good_enough_drive_as_they_do(
+def test_episodes_of_elites_are_those_of_their_agents(
     found: tuple[Path, EliteDrivers], world_model: WorldModel, tmp_path: Path
 ) -> None:
     """The oracle: each in the single environment, without noise."""
     _, drivers = found
-    least = float(np.sort(drivers.real.objectives)[-2])
-    options: dict[str, Any] = {"episodes": 2, "least": least, "workers": 0, "progress": False}
-    stores = drive(drivers, tmp_path, **options)
-    rows = [row for row, score in enumerate(drivers.real.objectives) if score >= least]
+    min_return = float(np.sort(drivers.real.objectives)[-2])
+    options: dict[str, Any] = {
+        "episodes": 2,
+        "min_return": min_return,
+        "workers": 0,
+        "progress": False,
+    }
+    stores = evaluate_elites(drivers, tmp_path, **options)
+    rows = [row for row, score in enumerate(drivers.real.objectives) if score >= min_return]
     assert len(rows) == 2
     names = [f"cell-{drivers.real.cells[row]}" for row in rows]
     assert [store.path.name for store in stores] == names
@@ -281,20 +289,20 @@ def test_elites_that_are_good_enough_drive_as_they_do(
             env.close()
     assert len(seeds) == 4
     hashes = [store.content_hash() for store in stores]
-    again = drive(drivers, tmp_path, **options)
+    again = evaluate_elites(drivers, tmp_path, **options)
     assert [store.content_hash() for store in again] == hashes
-    anew = drive(drivers, tmp_path / "anew", **options, seed=1)
+    anew = evaluate_elites(drivers, tmp_path / "anew", **options, seed=1)
     assert not set(hashes) & {store.content_hash() for store in anew}
 
 
-def test_what_was_driven_is_not_driven_again(
+def test_complete_stores_are_read(
     found: tuple[Path, EliteDrivers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, drivers = found
     options: dict[str, Any] = {"episodes": 1, "workers": 0, "progress": False}
-    assert len(drive(drivers, tmp_path, **options)) == len(drivers.real)
+    assert len(evaluate_elites(drivers, tmp_path, **options)) == len(drivers.real)
     monkeypatch.setattr("wmrl.agents.rollouts.collection.FrameVectorEnv", None)
-    assert len(drive(drivers, tmp_path, **options)) == len(drivers.real)
+    assert len(evaluate_elites(drivers, tmp_path, **options)) == len(drivers.real)
 
 
 def test_errors(
@@ -302,8 +310,8 @@ def test_errors(
 ) -> None:
     _, drivers = found
     best = f"{drivers.real.objectives.max():.1f}"
-    with pytest.raises(ValueError, match=rf"least: expected at most {best}, .*got 1000\.0"):
-        drive(drivers, tmp_path, episodes=1, least=1000.0)
+    with pytest.raises(ValueError, match=rf"min_return: expected at most {best}, .*got 1000\.0"):
+        evaluate_elites(drivers, tmp_path, episodes=1, min_return=1000.0)
     small = ControllerAgent(ControllerConfig(observation_dim=3, action_dim=2), np.zeros(8))
     with pytest.raises(ValueError, match="init: expected a controller of ControllerConfig"):
         find(tmp_path / "init", world_model, init=small)

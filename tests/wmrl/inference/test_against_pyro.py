@@ -19,7 +19,7 @@ S = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
 
 @pytest.fixture(autouse=True)
 def _own_generator():
-    """Pyro draws from torch's global generator, and keeps parameters globally."""
+    """Pyro samples from torch's global generator, and keeps parameters globally."""
     before = torch.get_rng_state()
     pyro.set_rng_seed(0)
     pyro.clear_param_store()
