@@ -13,10 +13,10 @@ import tyro
 
 import wmrl  # noqa: F401 - registers the environment
 from benchmarks.report import write_report
-from wmrl.envs.car_racing.lazy_rendering import LazyRendering
+from wmrl.envs.car_racing.lazy_rendering import SparseDrawing
 
 SCENE_ROWS = 84
-AGENT_STEP = 4  # frames, of which one is looked at
+DECISION = 4  # frames, of which one is looked at
 BLOCK = 100  # steps of one environment, then of the other: both see the same load of the machine
 
 
@@ -39,9 +39,9 @@ def _actions(env: Any, steps: int, seed: int) -> list[np.ndarray]:
         if step % 25 == 0:
             drift = rng.uniform(-0.3, 0.3)
         hull = env.car.hull
-        centers = np.array([(x, y) for _, _, x, y in env.track])
-        nearest = int(np.square(centers - hull.position).sum(axis=1).argmin())
-        dx, dy = centers[(nearest + 4) % len(centers)] - hull.position
+        centres = np.array([(x, y) for _, _, x, y in env.track])
+        nearest = int(np.square(centres - hull.position).sum(axis=1).argmin())
+        dx, dy = centres[(nearest + 4) % len(centres)] - hull.position
         sideways = dx * np.cos(hull.angle) + dy * np.sin(hull.angle)
         ahead = dy * np.cos(hull.angle) - dx * np.sin(hull.angle)
         steer = np.clip(1.5 * np.arctan2(sideways, ahead) + drift, -1, 1)
@@ -71,7 +71,7 @@ def measure(args: Args) -> dict[str, Any]:
     first_reset = perf_counter() - start
     seconds = np.zeros(2)
     physics_seconds, sparse_seconds, steps, sparse_frames = 0.0, 0.0, 0, 0
-    sparse = LazyRendering(original)
+    sparse = SparseDrawing(original)
     differences = []
     for seed in range(args.tracks):
         actions = _actions(scout, args.steps, seed)
@@ -94,10 +94,10 @@ def measure(args: Args) -> dict[str, Any]:
         physics_seconds += perf_counter() - start
         original.reset(seed=seed)
         start = perf_counter()
-        for action in actions[::AGENT_STEP]:
-            sparse.advance(action, AGENT_STEP)
+        for action in actions[::DECISION]:
+            sparse.advance(action, DECISION)
             sparse.observe()
-            sparse_frames += AGENT_STEP
+            sparse_frames += DECISION
         sparse_seconds += perf_counter() - start
     scene, bar = np.split(np.concatenate(differences), [SCENE_ROWS], axis=1)
     return {

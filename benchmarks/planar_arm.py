@@ -27,7 +27,7 @@ def rate(work: Callable[[], Any], arms: int, seconds: float = 2.0) -> float:
 
 def evaluating(arm: Arm, count: int, dtype: type[np.floating[Any]]) -> float:
     """Arms a second of the pure function."""
-    poses = np.random.default_rng(0).uniform(-1, 1, (count, arm.num_joints)).astype(dtype)
+    poses = np.random.default_rng(0).uniform(-1, 1, (count, arm.joints)).astype(dtype)
     return rate(lambda: arm.evaluate(poses), count)
 
 
@@ -45,13 +45,13 @@ def stepping(count: int) -> float:
 def main() -> None:
     """Measures and writes."""
     results: dict[str, Any] = {}
-    for num_joints in (20, 200, 1000):
-        arm, count = Arm(num_joints=num_joints), NUMBERS // num_joints
-        results[f"arms_per_s_{num_joints}_joints"] = evaluating(arm, count, np.float32)
-        results[f"arms_per_s_{num_joints}_joints_float64"] = evaluating(arm, count, np.float64)
-    arm = Arm(num_joints=20)
+    for joints in (20, 200, 1000):
+        arm, count = Arm(joints=joints), NUMBERS // joints
+        results[f"arms_per_s_{joints}_joints"] = evaluating(arm, count, np.float32)
+        results[f"arms_per_s_{joints}_joints_float64"] = evaluating(arm, count, np.float64)
+    arm = Arm(joints=20)
     results[f"arms_per_s_20_joints_batch_{SMALL}"] = evaluating(arm, SMALL, np.float32)
-    blocked = Arm(num_joints=20, obstacles=[(0.3, 0.3, 0.1), (-0.4, 0.1, 0.2)])
+    blocked = Arm(joints=20, obstacles=[(0.3, 0.3, 0.1), (-0.4, 0.1, 0.2)])
     results["arms_per_s_20_joints_2_obstacles"] = evaluating(blocked, NUMBERS // 20, np.float32)
     results["steps_per_s_1024_envs"] = stepping(1024)
     write_report("planar_arm", results)

@@ -1,4 +1,4 @@
-"""Records episodes of a task into a rollout store; an interrupted collection can be resumed."""
+"""Records episodes of a task into a rollout store; a killed collection goes on where it was."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,50 +12,49 @@ class Args:
     """Options of ``wmrl collect``."""
 
     store: Annotated[Path, tyro.conf.Positional]
-    """Folder of the store; created if it does not exist."""
+    """Folder of the store; made if it isn't there."""
     task: str = "car-racing"
-    """The task: its name, or module:ATTRIBUTE of your own."""
-    policy: str = "autoregressive"
-    """The policy that acts: random actions, "autoregressive" or "repeated", or the name or path of
-    an agent."""
+    """What to play: a task's name, or module:ATTRIBUTE of your own."""
+    policy: str = "smoothed"
+    """Who drives: smoothed or held (random actions), or an agent's name or path."""
     frames: int | None = None
-    """Total number of base frames in the store (slightly more, because episodes that have begun
-    are finished); 256,000 if neither this nor --episodes is given."""
+    """Base frames to have (somewhat more, since begun episodes are finished); 256,000 if neither
+    this nor --episodes is given."""
     episodes: int | None = None
-    """Total number of episodes in the store, instead of frames."""
+    """Episodes to have, instead of frames."""
     seed: int = 0
-    """Root seed; equal seeds give bit-identical episodes."""
+    """Root seed; the same one gives the same episodes, bit for bit."""
     noise: float = 0.6
-    """Upper bound of the scale of the noise added to an agent's actions, which is drawn for each
-    episode; 1 is half of the action space's range."""
+    """Largest scale of the noise added to an agent's actions, drawn for each episode; 1 is half of
+    the action space's range."""
     vision: str | None = None
-    """Name or path of the agent's vision model, if not the one recorded in its artifact."""
+    """Where the agent's vision is; where its artifact says if not given."""
     memory: str | None = None
-    """Name or path of the agent's memory model, if not the one recorded in its artifact."""
+    """Where the agent's memory is; where its artifact says if not given."""
     num_envs: int = 16
-    """Number of games that run in parallel."""
+    """Games at once."""
     workers: int | None = None
-    """Number of worker processes; one per core if not given. Affects speed only."""
+    """Processes that play; one for each core if not given. Changes nothing but the speed."""
     base: str | None = None
-    """Id of the base environment, if not the task's own."""
+    """Id of another base environment than the task's."""
     frame_skip: int | None = None
-    """Base frames per agent step; the agent's own, or else the task's, if not given."""
+    """Base frames that a decision lasts; the agent's own, or the task's, if not given."""
     device: str = "auto"
-    """Device of an agent and its world model: auto, cpu, cuda …"""
+    """Where an agent and its eye compute."""
 
 
 def main(args: Args) -> None:
-    """Collects episodes and prints a summary of the store."""
-    from wmrl.agents.agent import Agent, load_agent
-    from wmrl.agents.rollouts.collection import EXPLORATION_POLICIES, collect
-    from wmrl.agents.rollouts.exploration import NoisyAgent
+    """Collects, and says what the store holds then."""
+    from wmrl.agents.agent import Agent
+    from wmrl.agents.rollouts.collection import BEHAVIOURS, collect
+    from wmrl.agents.rollouts.exploration import NoisyBehaviour
+    from wmrl.agents.world_model_ref import open_driver
 
     policy: Agent | str = args.policy
-    world_model = None
-    if args.policy not in EXPLORATION_POLICIES:
-        policy = load_agent(args.policy, device=args.device)
-        world_model = policy.open_world_model(
-            vision=args.vision, memory=args.memory, device=args.device
+    eye = None
+    if args.policy not in BEHAVIOURS:
+        policy, eye = open_driver(
+            args.policy, vision=args.vision, memory=args.memory, device=args.device
         )
     frames = args.frames
     if frames is None and args.episodes is None:
@@ -67,15 +66,13 @@ def main(args: Args) -> None:
         episodes=args.episodes,
         frames=frames,
         seed=args.seed,
-        noise=NoisyAgent(max_scale=args.noise),
-        world_model=world_model,
+        noise=NoisyBehaviour(largest=args.noise),
+        eye=eye,
         num_envs=args.num_envs,
         workers=args.workers,
         base=args.base,
         frame_skip=args.frame_skip,
         device=args.device,
     )
-    agent_steps = sum(summary.length for summary in store.summaries)
-    print(
-        f"{store.path}: {len(store)} episodes, {agent_steps:,} agent steps, {store.content_hash()}"
-    )
+    decisions = sum(summary.length for summary in store.summaries)
+    print(f"{store.path}: {len(store)} episodes, {decisions:,} decisions, {store.content_hash()}")

@@ -1,10 +1,10 @@
-"""Scores an agent by the evaluation protocol: fixed held-out seeds, with every return recorded.
+"""Scores an agent by the protocol: fixed seeds that no training used, every return kept.
 
-The game is Gymnasium's own environment unless --base is given. A score that is reported is the
-mean of at least 100 episodes.
+The game is drawn by Gymnasium's own code unless --base says otherwise; a score is the mean of at
+least 100 episodes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,63 +19,61 @@ class Args:
     """Options of ``wmrl evaluate``."""
 
     agent: tyro.conf.Positional[str]
-    """Agent to score: a shipped name, a path, or "random" for uniformly random actions."""
+    """Who is scored: a shipped name, a path, or "random" for uniformly random actions."""
     episodes: int = 100
-    """Number of episodes, each with its own seed."""
+    """How many, each on a seed of its own."""
     out: Path | None = None
-    """JSON file for the result; if not given, <agent>-<environment>.json beside the artifact if the
+    """JSON file for the result; if not given <agent>-<environment>.json, beside the artifact if the
     agent is a path, else in runs/results."""
     dream: bool = False
-    """Score the agent in its dream instead of the real game."""
-    agent_steps: int = 250
-    """Length of a dream, in agent steps."""
+    """Score it in its dream instead of the real game."""
+    decisions: int = 250
+    """Length of a dream."""
     temperature: float = 1.0
-    """Temperature τ of the dream."""
+    """How uncertain the dream is."""
     base: str | None = None
-    """Id of the environment, if not the original game; for example "vsg/CarRacing-v3"."""
+    """Another environment than the game's original, for instance "vsg/CarRacing-v3"."""
     seed: int = 1_000_000
-    """First seed; from 1,000,000 to 1,999,999, the range that training never uses."""
+    """The first of the seeds; only those from 1,000,000 to 1,999,999 are kept from training."""
     deterministic: bool = True
     """Act without exploration noise."""
     vision: str | None = None
-    """Name or path of the agent's vision model, if not the one recorded in its artifact."""
+    """Where the agent's eye is, if it is not where the agent says."""
     memory: str | None = None
-    """Name or path of the agent's memory model, if not the one recorded in its artifact."""
+    """Where the agent's memory is, if it is not where the agent says."""
     num_envs: int = 20
-    """Number of games that run in parallel."""
+    """Games played at once."""
     workers: int | None = None
-    """Number of worker processes; one per core if not given. Affects speed only."""
+    """Processes that play; one a core if not given. They change nothing but the speed."""
     device: str = "auto"
-    """Device of the models: auto, cpu, cuda …"""
+    """Where the models run: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
-    """Evaluates the agent, prints its score and writes the returns."""
-    from wmrl.agents.agent import load_agent
-    from wmrl.agents.evaluation.scoring import RANDOM, evaluate, evaluate_dream
-    from wmrl.storage.artifact import SHIPPED, find_artifact
+    """Scores, prints the score and writes the returns."""
+    from wmrl.agents.evaluation import RANDOM, evaluate, evaluate_dream
+    from wmrl.agents.world_model_ref import open_driver
+    from wmrl.storage.artifact import SHIPPED, load_artifact
 
     agent: Agent | str = RANDOM
-    world_model, path = None, Path(RANDOM)
+    eye, digest, path = None, "", Path(RANDOM)
     if args.agent != RANDOM:
-        agent = load_agent(args.agent, device=args.device)
-        world_model = agent.open_world_model(
-            vision=args.vision, memory=args.memory, device=args.device
+        agent, eye = open_driver(
+            args.agent, vision=args.vision, memory=args.memory, device=args.device
         )
-        path = find_artifact(args.agent).resolve()
+        artifact = load_artifact(args.agent)
+        digest, path = artifact.digest, artifact.path.resolve()
     elif args.dream:
-        raise ValueError(
-            "agent: expected an agent with a world model, got 'random'; leave --dream out"
-        )
+        raise ValueError("agent: 'random' has no dream of its own; score it in the real game")
     if args.dream:
         result = evaluate_dream(
             agent,
             episodes=args.episodes,
-            agent_steps=args.agent_steps,
+            decisions=args.decisions,
             temperature=args.temperature,
             seed=args.seed,
             deterministic=args.deterministic,
-            world_model=world_model,
+            eye=eye,
             name=args.agent,
         )
     else:
@@ -85,7 +83,7 @@ def main(args: Args) -> None:
             base=args.base,
             seed=args.seed,
             deterministic=args.deterministic,
-            world_model=world_model,
+            eye=eye,
             num_envs=args.num_envs,
             workers=args.workers,
             device=args.device,
@@ -95,6 +93,6 @@ def main(args: Args) -> None:
     by_name = args.agent == RANDOM or path.parent == SHIPPED.resolve()
     folder = Path("runs/results") if by_name else path.parent
     out = args.out or folder / f"{path.name}-{result.base.rpartition('/')[2]}.json"
-    result.save(out)
+    replace(result, digest=digest).save(out)
     print(f"{args.agent}: {result} from {min(result.returns):.1f} to {max(result.returns):.1f}")
-    print(f"returns: {out}")
+    print(f"every return is in {out}")

@@ -1,7 +1,7 @@
 """Drive yourself, in the real game or in the dream.
 
-Arrow keys (or W, A, S, D) steer, accelerate and brake; R restarts; Escape or Q quits. The real
-game is shown beside its reconstruction by the vision model.
+Arrow keys (or W, A, S, D) steer, accelerate and brake; R starts anew; Escape or Q quits. The real
+game is shown beside what the eye keeps of it.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wmrl.envs.rendering.panels import Panel
     from wmrl.scripts.keyboard import Keyboard
 
-# Real games are shown at this rate at least, however long an agent step is.
+# Real games are shown at least this often a second, whatever a decision of the agents lasts.
 _FPS = 25.0
 
 
@@ -29,22 +29,21 @@ class Args:
     world: tyro.conf.Positional[Literal["real", "dream"]] = "real"
     """Where to drive."""
     vision: str = "car-racing-vae"
-    """Vision model: a shipped name or a path."""
+    """The eye: a shipped name or a path."""
     memory: str = "auto"
-    """Memory model: a shipped name or a path, or "auto" for the shipped one of that vision
-    model."""
+    """What dreams: a shipped name or a path, or "auto" for the shipped one of that eye."""
     task: str = "car-racing"
-    """The task: its name, or module:ATTRIBUTE of your own."""
+    """The game: a task's name, or "module:ATTRIBUTE"."""
     temperature: float = 1.0
-    """Temperature τ of the dream."""
+    """How uncertain the dream is."""
     seed: int | None = None
-    """Seed of the first episode; random if not given."""
+    """Seed of the first episode; another one each time if not given."""
     out: Path | None = None
-    """Also write what was played as a video, .mp4, .gif or .webp."""
+    """Also keep what was played as a film, .mp4, .gif or .webp."""
     width: int = 560
-    """Width of an image in pixels."""
+    """Pixels of a picture's width."""
     device: str = "auto"
-    """Device of the models: auto, cpu, cuda …"""
+    """Where the models run: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
@@ -53,7 +52,7 @@ def main(args: Args) -> None:
 
     from wmrl.envs.rendering.video import check_video_path, write_video
 
-    torch.set_num_threads(1)  # single frames gain nothing from threads
+    torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
     if args.out is not None:
         check_video_path(args.out)
     game = _open_real(args) if args.world == "real" else _open_dream(args)
@@ -63,7 +62,7 @@ def main(args: Args) -> None:
             for _ in frames:
                 pass
         else:
-            print(f"video: {write_video(args.out, frames, fps=game.fps)}")
+            print(f"film: {write_video(args.out, frames, fps=game.fps)}")
 
 
 @dataclass(frozen=True)
@@ -71,14 +70,14 @@ class _Game:
     """A game to play.
 
     Attributes:
-        env: the environment; one step is one frame on the screen.
-        panels_of: maps the last observation to keyword arguments of the panels.
-        fps: steps per second.
-        action_names: names of the action's dimensions.
+        env: it; one step is one frame on the screen.
+        look: from what it returned last to labels, notes and pictures of panels.
+        fps: steps a second.
+        action_names: what the action's numbers are.
     """
 
     env: gym.Env[np.ndarray, np.ndarray]
-    panels_of: Callable[[np.ndarray], list[dict[str, Any]]]
+    look: Callable[[np.ndarray], list[dict[str, Any]]]
     fps: float
     action_names: tuple[str, ...]
 
@@ -94,14 +93,14 @@ def _open_real(args: Args) -> _Game:
     skip = max(1, int(task.fps // _FPS))
     env = FrameEnv(task, frame_skip=skip, render_mode="rgb_array")
 
-    def panels_of(frame: np.ndarray) -> list[dict[str, Any]]:
-        reconstruction = vision.decode_numpy(vision.encode_numpy(frame[None]))[0]
+    def look(frame: np.ndarray) -> list[dict[str, Any]]:
+        seen = vision.decode_numpy(vision.encode_numpy(frame[None]))[0]
         return [
-            {"label": "real", "image": env.render(), "color": BLUE},
-            {"label": "reconstruction", "image": reconstruction, "color": AMBER},
+            {"label": "real", "picture": env.render(), "color": BLUE},
+            {"label": "reconstruction", "picture": seen, "color": AMBER},
         ]
 
-    return _Game(env, panels_of, task.fps / skip, task.action_names)
+    return _Game(env, look, task.fps / skip, task.action_names)
 
 
 def _open_dream(args: Args) -> _Game:
@@ -116,12 +115,12 @@ def _open_dream(args: Args) -> _Game:
         device=args.device,
     )
 
-    def panels_of(observation: np.ndarray) -> list[dict[str, Any]]:
+    def look(observation: np.ndarray) -> list[dict[str, Any]]:
         latent = env.state.latent.cpu().numpy()
-        image = env.world_model.vision.decode_numpy(latent)[0]
-        return [{"label": "dream", "image": image, "color": VIOLET}]
+        picture = env.eye.vision.decode_numpy(latent)[0]
+        return [{"label": "dream", "picture": picture, "color": VIOLET}]
 
-    return _Game(env, panels_of, env.world_model.fps, env.world_model.task.action_names)
+    return _Game(env, look, env.eye.fps, env.eye.task.action_names)
 
 
 def _play(game: _Game, args: Args) -> Iterator[np.ndarray]:
@@ -130,12 +129,12 @@ def _play(game: _Game, args: Args) -> Iterator[np.ndarray]:
     from wmrl.envs.rendering.window import Window
     from wmrl.scripts.keyboard import Keyboard
 
-    action_dim = game.env.action_space.sample().size
-    names = game.action_names or tuple(f"a{i}" for i in range(action_dim))
+    size = game.env.action_space.sample().size
+    names = game.action_names or tuple(f"a{i}" for i in range(size))
     drawer = PanelDrawer(
         width=args.width, height=round(0.75 * args.width), action_names=names, text_size=24
     )
-    keyboard, seed = Keyboard(action_dim), args.seed
+    keyboard, seed = Keyboard(size), args.seed
     with closing(Window(f"wmrl play {args.world}", fps=game.fps)) as window:
         while not keyboard.quits:
             for panels in _episode(game, keyboard, seed):
@@ -143,22 +142,22 @@ def _play(game: _Game, args: Args) -> Iterator[np.ndarray]:
                 window.show(frame)
                 yield frame
                 keyboard.read()
-            seed = None  # later episodes have random seeds
+            seed = None  # the next episodes are new ones
 
 
 def _episode(game: _Game, keyboard: "Keyboard", seed: int | None) -> "Iterator[list[Panel]]":
-    """Plays one episode and shows its last frame until the player restarts or quits."""
+    """Drives one episode, and shows its end until the player wants another."""
     from wmrl.envs.rendering.panels import Panel
 
     observation, _ = game.env.reset(seed=seed)
     score, steps, reward, over = 0.0, 0, 0.0, False
     action = keyboard.act(0.0)
     while not (keyboard.quits or keyboard.take_restart()):
-        metrics = [("reward", f"{reward:+.1f}"), ("return", f"{score:.1f}")]
+        figures = [("reward", f"{reward:+.1f}"), ("return", f"{score:.1f}")]
         note = "over: press R" if over else f"{steps / game.fps:.1f} s"
-        first, *others = game.panels_of(observation)
+        first, *others = game.look(observation)
         yield [
-            Panel(**first, note=note, action=action, metrics=metrics, dimmed=over),
+            Panel(**first, note=note, action=action, figures=figures, dimmed=over),
             *(Panel(**other) for other in others),
         ]
         if not over:

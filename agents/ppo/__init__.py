@@ -1,9 +1,8 @@
-"""Proximal policy optimization, which resumes bit by bit.
+"""Proximal policy optimization that resumes to the same bits.
 
 - :mod:`~wmrl.agents.ppo.learner`: the learner (``PPOLearner``).
 - :mod:`~wmrl.agents.ppo.config`: its configuration (``PPOConfig``).
-- :mod:`~wmrl.agents.ppo.batched`: Stable-Baselines3's PPO, with faster collection
-  (``BatchedPPO``).
+- :mod:`~wmrl.agents.ppo.batched`: Stable-Baselines3's PPO, a rollout at a time (``BatchedPPO``).
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Complete searches for elites of a planar arm, each in a folder of its own."""
+"""One search for elites of a planar arm, in a folder of its own: what ``search-elites`` does."""
 
 import json
 import shutil
@@ -10,118 +10,117 @@ import numpy as np
 import torch
 
 from wmrl.agents.quality_diversity.archive import Elites, load_elites
-from wmrl.agents.quality_diversity.baselines import RibsMethod, archive_metrics, search_with_ribs
-from wmrl.agents.quality_diversity.dde import DDE
-from wmrl.agents.quality_diversity.dde_config import DDEConfig
-from wmrl.agents.quality_diversity.heatmap import write_map, write_map_video
-from wmrl.agents.quality_diversity.presets import (
-    EncodingKind,
-    SearchPreset,
-    default_initial_coverage,
-    encoding_config,
-)
+from wmrl.agents.quality_diversity.baselines import RibsMethod, archive_row, search_with_ribs
+from wmrl.agents.quality_diversity.dde import DDE, DDEConfig, EncodingConfig
+from wmrl.agents.quality_diversity.heatmap import film_map, write_map
+from wmrl.agents.quality_diversity.presets import EliteTask, encoding_config, usual_fill
 from wmrl.agents.quality_diversity.problems import ArmProblem
-from wmrl.core.validation import check_choice, check_float, check_int
 from wmrl.storage.artifact import load_artifact, package_versions
 from wmrl.storage.run import Run, RunError
 
 Algorithm = Literal["dde", "dde-published", "iso", "line", "cma-me", "cma-mae"]
-"""DDE with the settings of wmrl or with the published ones, and the searches of ``ribs``."""
+"""DDE with wmrl's settings or with those of its paper, and the searches of ``ribs``."""
 
-_BATCH_SIZE = 100  # of DDE, as published
+EncodingName = Literal["auto", "vae", "vqvae", "fsq", "none"]
+"""What DDE learns of its elites; "auto" is a VAE with DDE and nothing with others."""
+
+_BATCH = 100  # DDE's, as in its paper
 _CHECKPOINT = "ribs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EliteSearchConfig:
-    """Configuration of :func:`search_elites`.
+    """What is searched, and how.
 
     Attributes:
-        problem: the planar arm and its archive.
-        algorithm: search algorithm.
-        encoding: kind of the encoding that DDE learns; None for no encoding, and ``"auto"``, which
-            is replaced by ``"vae"`` with DDE and by None with other algorithms.
-        evaluations: budget. Whole batches are evaluated, so that the last one may exceed it; the
-            initialization of DDE is not included.
-        initial_coverage: share of the cells that random poses fill at the start; if not given, that
-            of :func:`~wmrl.agents.quality_diversity.presets.default_initial_coverage`.
-        seed: root seed.
+        problem: an arm and the cells of its archive.
+        algorithm: how it is searched.
+        encoding: what DDE learns.
+        evaluations: the budget. Whole batches are evaluated, so that the last one may go beyond
+            it; what DDE begins with comes on top of it.
+        fill: share of the cells that random arms fill at the start; if None as
+            :func:`~wmrl.agents.quality_diversity.presets.usual_fill` has it.
+        seed: root of all that is random.
     """
 
     problem: ArmProblem = field(default_factory=ArmProblem)
     algorithm: Algorithm = "dde"
-    encoding: EncodingKind | Literal["auto"] | None = "auto"
+    encoding: EncodingName = "auto"
     evaluations: int = 100_000
-    initial_coverage: float = None  # type: ignore[assignment]  # is set in __post_init__
+    fill: float = None  # type: ignore[assignment]  # is set at once
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_choice("algorithm", self.algorithm, get_args(Algorithm))
-        check_choice("encoding", self.encoding, ("auto", *get_args(EncodingKind), None))
+        for name, known in (("algorithm", Algorithm), ("encoding", EncodingName)):
+            if getattr(self, name) not in get_args(known):
+                raise ValueError(
+                    f"{name}: expected one of {', '.join(get_args(known))}, got "
+                    f"{getattr(self, name)!r}"
+                )
         if self.encoding == "auto":
-            object.__setattr__(self, "encoding", "vae" if self.is_dde else None)
-        if self.encoding is not None and not self.is_dde:
+            object.__setattr__(self, "encoding", "vae" if self.learns else "none")
+        if self.encoding != "none" and not self.learns:
             raise ValueError(
-                f"encoding: expected none with {self.algorithm!r}, which learns none, got "
+                f"encoding: expected 'none' with {self.algorithm!r}, which learns none, got "
                 f"{self.encoding!r}; leave it out, or search with 'dde'"
             )
-        check_int("evaluations", self.evaluations, at_least=1)
-        if self.initial_coverage is None:
-            coverage = default_initial_coverage(  # type: ignore[unreachable]
-                self.problem.solution_dim
-            )
-            object.__setattr__(self, "initial_coverage", coverage)
-        check_float("initial_coverage", self.initial_coverage, above=0, at_most=0.5)
-        check_int("seed", self.seed, at_least=0)
+        if self.evaluations < 1:
+            raise ValueError(f"evaluations: expected at least 1, got {self.evaluations}")
+        if self.fill is None:
+            share = usual_fill(self.problem.size)  # type: ignore[unreachable]
+            object.__setattr__(self, "fill", share)
+        if not 0.0 < self.fill <= 0.5:
+            raise ValueError(f"fill: expected a share in (0, 0.5], got {self.fill}")
+        if self.seed < 0:
+            raise ValueError(f"seed: expected a non-negative integer, got {self.seed}")
 
     @property
-    def is_dde(self) -> bool:
+    def learns(self) -> bool:
         """Whether the algorithm is DDE, which may learn an encoding."""
         return self.algorithm in ("dde", "dde-published")
 
     def describe(self) -> dict[str, Any]:
-        """Returns a JSON-able description of all that the result depends on."""
+        """What a run of it depends on, JSON-able."""
         own = {name: getattr(self, name) for name in vars(self) if name != "problem"}
         described: dict[str, Any] = json.loads(json.dumps(self.problem.describe() | own))
         return described
 
     def dde(self) -> DDEConfig:
-        """Returns the configuration of DDE.
+        """The settings of DDE.
 
         Raises:
-            ValueError: the algorithm is not DDE.
+            ValueError: another algorithm searches.
         """
-        if not self.is_dde:
-            raise ValueError(
-                f"algorithm: expected 'dde' or 'dde-published', got {self.algorithm!r}"
-            )
+        if not self.learns:
+            raise ValueError(f"algorithm: expected one of DDE's, got {self.algorithm!r}")
         make = DDEConfig if self.algorithm == "dde" else DDEConfig.as_published
-        settings: dict[str, Any] = {"encoding": None, "crossovers": (0.0,)}
-        if self.encoding is not None and self.encoding != "auto":
-            # This line goes through the 10 latents of Data-Driven Encodings at 20 joints and the
-            # 32 at 200.
-            latent_dim = min(32, max(1, self.problem.solution_dim // 2))
-            preset = SearchPreset(problem=self.problem, latent_dim=latent_dim)
-            settings = {"encoding": encoding_config(self.encoding, preset)}
-        return make(
-            generations=-(-self.evaluations // _BATCH_SIZE),
-            batch_size=_BATCH_SIZE,
-            initial_coverage=self.initial_coverage,
-            **settings,
-        )
+        settings: dict[str, Any] = {"encoding": self._encoding()}
+        if self.encoding == "none":
+            settings["crossovers"] = (0.0,)
+        generations = -(-self.evaluations // _BATCH)
+        return make(generations=generations, batch_size=_BATCH, fill=self.fill, **settings)
+
+    def _encoding(self) -> EncodingConfig | None:
+        kind = self.encoding
+        if kind == "none" or kind == "auto":
+            return None
+        # Data-Driven Encodings' 10 latents at 20 joints and 32 at 200 are on this line.
+        latents = min(32, max(1, self.problem.size // 2))
+        task = EliteTask(problem=self.problem, latent_size=latents)
+        return encoding_config(kind, task)
 
 
 class EliteSearchResult(NamedTuple):
-    """Result of :func:`search_elites`.
+    """What a search found.
 
     Attributes:
-        elites: final elites.
-        metrics: ``evaluations``, ``coverage``, ``mean_fitness``, ``best_fitness``, ``qd_score``.
-        snapshots: ``(S, cells) float32``, objectives over time, NaN for empty cells.
+        elites: at its end.
+        figures: ``evaluations``, ``coverage``, ``mean_fitness``, ``best_fitness``, ``qd_score``.
+        snapshots: ``(S, cells) float32``, objectives over time, NaN where a cell was empty.
     """
 
     elites: Elites
-    metrics: dict[str, float]
+    figures: dict[str, float]
     snapshots: np.ndarray
 
 
@@ -133,82 +132,71 @@ def search_elites(
     device: str | torch.device = "auto",
     progress: bool = True,
 ) -> EliteSearchResult:
-    """Searches for elites and writes them into a folder.
+    """Searches for elites in a run's folder, and writes what it found there.
 
-    The folder contains the artifact ``elites/``, the heatmap ``map.png`` and its video ``map.mp4``.
-    An interrupted search of DDE, whose run is in ``run/``, continues bit by bit when it is called
-    again; the other algorithms start again. A finished search is read from the folder.
+    That is the artifact ``elites/``, the map ``map.png``, and its film ``map.mp4``. DDE's search,
+    in ``run/``, goes on to the same bits after it was killed; the others begin anew. A search that
+    is done is not made again.
 
     Args:
         path: the folder.
-        config: configuration of the search.
-        init: an artifact of elites whose solutions DDE evaluates first.
-        device: device of DDE's encoding.
+        config: what is searched, and how.
+        init: an artifact of elites whose solutions are evaluated first, for DDE.
+        device: where an encoding learns.
         progress: show a progress bar.
 
     Raises:
-        RunError: the folder is in use, or belongs to a search with another configuration.
-        ArtifactError: ``init`` is not an artifact of elites, or something else is at the
-            artifact's path.
+        RunError: the folder is in use, or belongs to a search of another configuration.
+        ArtifactError: ``init`` is no artifact of elites, or something else has the artifact's name.
         ValueError: ``path`` is a file, ``init`` does not fit the arm or the algorithm, or random
-            poses fill too few cells or take the whole budget.
-
-    Example:
-        >>> from wmrl.agents.quality_diversity import ArmProblem, EliteSearchConfig, search_elites
-        >>> from wmrl.envs import Arm
-        >>> config = EliteSearchConfig(
-        ...     problem=ArmProblem(arm=Arm(num_joints=6)), algorithm="line", evaluations=500
-        ... )
-        >>> result = search_elites("runs/arm", config, progress=False)
-        >>> result.metrics["evaluations"], len(result.elites) > 50
-        (500, True)
+            arms fill too few cells or take the whole budget.
     """
     path = Path(path)
-    solutions, digest = (None, None) if init is None else _load_init(init, config)
+    solutions, digest = (None, None) if init is None else _opened(init, config)
     new = not path.exists()
     if not new and not path.is_dir():
-        raise ValueError(f"path: expected a folder or nothing, got the file {path}")
+        raise ValueError(f"path: expected a folder, or nothing yet, got the file {path}")
     try:
         with Run(path, config={"search": "elites", **config.describe(), "init": digest}) as run:
-            if config.is_dde:
-                result = _search_with_dde(path / "run", config, solutions, device, progress)
+            if config.learns:
+                found = _learn(path / "run", config, solutions, device, progress)
             else:
-                result = _search_with_ribs(run, config, progress)
-            _write(path, config, result, digest)
+                found = _search(run, config, progress)
+            _write(path, config, found, digest)
     except RunError:  # the folder may be another's
         raise
     except ValueError:
-        # A folder of invalid options would refuse the corrected ones.
+        # Options that nothing can be begun with must not be in the way of those that mend them.
         if new and not list(path.rglob("*.checkpoint")):
             shutil.rmtree(path, ignore_errors=True)
         raise
-    return result
+    return found
 
 
-def _load_init(init: str | Path, config: EliteSearchConfig) -> tuple[np.ndarray, str]:
-    """Returns the initial solutions, and the digest of their artifact."""
-    if not config.is_dde:
+def _opened(init: str | Path, config: EliteSearchConfig) -> tuple[np.ndarray, str]:
+    """Solutions to begin with, and the digest of their artifact."""
+    if not config.learns:
         raise ValueError(
-            f"init: expected none with {config.algorithm!r}, which starts from random poses, got "
+            f"init: expected none with {config.algorithm!r}, which begins with random arms, got "
             f"{str(init)!r}; leave it out, or search with 'dde'"
         )
-    solutions, solution_dim = load_elites(init)[0].solutions, config.problem.solution_dim
-    if solutions.ndim != 2 or solutions.shape[1] != solution_dim:
+    solutions, size = load_elites(init)[0].solutions, config.problem.size
+    if solutions.ndim != 2 or solutions.shape[1] != size:
         raise ValueError(
-            f"init: expected elites of {solution_dim} numbers, one a joint, got an array of shape "
-            f"{solutions.shape} in {str(init)!r}; give other elites, or an arm of as many joints"
+            f"init: expected elites of {size} numbers, one a joint, got an array of shape "
+            f"{solutions.shape} in {str(init)!r}; give others, or an arm of as many joints"
         )
     return solutions, load_artifact(init).digest
 
 
-def _search_with_dde(
+def _learn(
     path: Path,
     config: EliteSearchConfig,
     init: np.ndarray | None,
     device: str | torch.device,
     progress: bool,
 ) -> EliteSearchResult:
-    """Searches with DDE, continuing from the last checkpoint."""
+    """DDE, from its last checkpoint on."""
     settings = config.dde()
     with DDE(
         config.problem, settings, path=path, seed=config.seed, init=init, device=device
@@ -216,15 +204,14 @@ def _search_with_dde(
         search.learn(progress=progress)
         assert search.elites is not None
         archive, snapshots = search.archive(), search.snapshots
-        if settings.generations % settings.snapshot_every:  # the video includes the final archive
+        if settings.generations % settings.snapshot_every:  # a film ends with the end
             last = config.problem.archive.snapshot(archive)
             snapshots = np.concatenate((snapshots, last[None]))
-        metrics = archive_metrics(archive, search.evaluations)
-        return EliteSearchResult(search.elites, metrics, snapshots)
+        return EliteSearchResult(search.elites, archive_row(archive, search.evaluations), snapshots)
 
 
-def _search_with_ribs(run: Run, config: EliteSearchConfig, progress: bool) -> EliteSearchResult:
-    """Searches with ribs, or reads the result of a finished search."""
+def _search(run: Run, config: EliteSearchConfig, progress: bool) -> EliteSearchResult:
+    """A search of ``ribs``, unless it is there already."""
     checkpoint = run.load_checkpoint(_CHECKPOINT)
     if checkpoint is not None:
         tensors = dict(checkpoint.tensors)
@@ -235,7 +222,7 @@ def _search_with_ribs(run: Run, config: EliteSearchConfig, progress: bool) -> El
         config.problem,
         config.algorithm,  # type: ignore[arg-type]
         evaluations=config.evaluations,
-        initial_coverage=config.initial_coverage,
+        fill=config.fill,
         seed=config.seed,
         progress=progress,
     )
@@ -245,27 +232,27 @@ def _search_with_ribs(run: Run, config: EliteSearchConfig, progress: bool) -> El
 
 
 def _write(
-    path: Path, config: EliteSearchConfig, result: EliteSearchResult, init: str | None
+    path: Path, config: EliteSearchConfig, found: EliteSearchResult, init: str | None
 ) -> None:
-    """Writes the heatmap, its video and the artifact."""
+    """The map, its film, and the artifact."""
     archive = config.problem.archive
-    title = f"{config.problem.solution_dim} joints, {config.algorithm}"
-    write_map(path / "map.png", archive, result.elites, title=title)
-    write_map_video(path / "map.mp4", archive, result.snapshots)
-    result.elites.save(path / "elites", archive, provenance=_provenance(config, result, init))
+    title = f"{config.problem.size} joints, {config.algorithm}"
+    write_map(path / "map.png", archive, found.elites, title=title)
+    film_map(path / "map.mp4", archive, found.snapshots)
+    found.elites.save(path / "elites", archive, provenance=_provenance(config, found, init))
 
 
 def _provenance(
-    config: EliteSearchConfig, result: EliteSearchResult, init: str | None
+    config: EliteSearchConfig, found: EliteSearchResult, init: str | None
 ) -> dict[str, Any]:
     settings = {**config.describe(), "init": init}
-    if config.is_dde:
+    if config.learns:
         settings["dde"] = asdict(config.dde())
     return {
         "command": "search-elites",
         "settings": settings,
         "seed": config.seed,
-        "evaluations": int(result.metrics["evaluations"]),
-        "metrics": result.metrics,
+        "evaluations": int(found.figures["evaluations"]),
+        "figures": found.figures,
         "versions": package_versions("ribs"),
     }

@@ -1,12 +1,12 @@
-"""Recording of the episodes that are played in a vector environment."""
+"""Playing and recording episodes in the slots of a vector environment."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from wmrl.agents.rollouts.exploration import ActionStream, ExplorationPolicy
-from wmrl.agents.rollouts.frame_agent import FrameAgent
+from wmrl.agents.rollouts.exploration import ActionStream, Behaviour
+from wmrl.agents.rollouts.frame_agent import Pilot
 from wmrl.agents.seeds import training_seed
 from wmrl.core.seeding import numpy_generator
 from wmrl.data.store import Episode
@@ -15,8 +15,8 @@ from wmrl.envs.tasks.task import completed_slots
 
 
 @dataclass
-class _PartialEpisode:
-    """An episode in progress."""
+class _Recording:
+    """An episode under way."""
 
     index: int
     seed: int
@@ -37,34 +37,34 @@ class _PartialEpisode:
 
 
 class Collector:
-    """Plays and records episodes in the slots of a vector environment.
+    """Plays and records in all slots of a vector environment.
 
     Args:
-        env: the environment, with autoreset mode ``DISABLED``.
-        exploration: policy, which is started anew for each episode.
-        frame_agent: agent whose actions the policy perturbs, if any.
+        env: where, with autoreset mode ``DISABLED``.
+        behaviour: what acts, for each episode anew.
+        pilot: whose proposals it follows, if any.
         seed: root seed of the collection.
-        write: called with the index and the content of each episode that has ended.
+        write: is given each episode that is over, with its number.
     """
 
     def __init__(
         self,
         env: FrameVectorEnv,
-        exploration: ExplorationPolicy,
-        frame_agent: FrameAgent | None,
+        behaviour: Behaviour,
+        pilot: Pilot | None,
         seed: int,
         write: Callable[[int, Episode], None],
     ) -> None:
         self._env = env
-        self._exploration = exploration
-        self._frame_agent = frame_agent
+        self._behaviour = behaviour
+        self._pilot = pilot
         self._seed = seed
         self._write = write
-        self._episodes: dict[int, _PartialEpisode] = {}
+        self._recordings: dict[int, _Recording] = {}
         self._frames = np.zeros(env.observation_space.shape or (), dtype=np.uint8)
 
     def begin(self, episodes: np.ndarray, fresh: np.ndarray) -> None:
-        """Begins ``episodes: (N,) int`` in the slots in ``fresh: (N,) bool``."""
+        """Starts ``episodes: (N,) int`` in the slots in ``fresh: (N,) bool``."""
         if not fresh.any():
             return
         indices = {int(slot): int(episodes[slot]) for slot in np.flatnonzero(fresh)}
@@ -75,45 +75,35 @@ class Collector:
         )
         for slot, index in indices.items():
             generator = numpy_generator(self._seed, "behaviour", index)
-            self._episodes[slot] = _PartialEpisode(
+            self._recordings[slot] = _Recording(
                 index=index,
                 seed=seeds[slot],
-                act=self._exploration.start(self._env.task, generator),
+                act=self._behaviour.start(self._env.task, generator),
                 frames=[self._frames[slot]],
             )
 
     def step(self, live: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        """Takes and records an agent step in the live slots.
-
-        Args:
-            live: ``(N,) bool``, slots with an episode.
-            fresh: ``(N,) bool``, slots whose episode has just begun.
-
-        Returns:
-            ``(N,) bool``, slots whose episode ended.
-        """
+        """Takes and records a decision in the live slots; returns which ended, ``(N,) bool``."""
         actions = np.zeros(self._env.action_space.shape or (), dtype=np.float32)
-        proposals = (
-            None if self._frame_agent is None else self._frame_agent.propose(self._frames, fresh)
-        )
-        for slot, partial in self._episodes.items():
-            actions[slot] = partial.act(None if proposals is None else proposals[slot])
-        if self._frame_agent is not None:
-            self._frame_agent.advance(actions)
+        proposals = None if self._pilot is None else self._pilot.propose(self._frames, fresh)
+        for slot, recording in self._recordings.items():
+            actions[slot] = recording.act(None if proposals is None else proposals[slot])
+        if self._pilot is not None:
+            self._pilot.remember(actions)
         self._frames, rewards, terminated, truncated, infos = self._env.step(actions)
-        for slot, partial in self._episodes.items():
-            partial.frames.append(self._frames[slot])
-            partial.actions.append(actions[slot])
-            partial.rewards.append(float(rewards[slot]))
+        for slot, recording in self._recordings.items():
+            recording.frames.append(self._frames[slot])
+            recording.actions.append(actions[slot])
+            recording.rewards.append(float(rewards[slot]))
         over: np.ndarray = live & (terminated | truncated)
-        # A memory model must not learn that completing a task is the same as failing.
+        # What a memory learns from must not say that finishing is like dying.
         completed = completed_slots(infos, self._env.task.completed_key, self._env.num_envs)
         for slot in np.flatnonzero(over).tolist():
-            partial = self._episodes.pop(slot)
-            episode = partial.episode(
+            recording = self._recordings.pop(slot)
+            episode = recording.episode(
                 terminated=bool(terminated[slot] and not completed[slot]),
                 truncated=bool(truncated[slot] or completed[slot]),
                 base_frames=int(infos["frames"][slot]),
             )
-            self._write(partial.index, episode)
+            self._write(recording.index, episode)
         return over

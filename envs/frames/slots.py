@@ -1,4 +1,4 @@
-"""Sub-environments of a frame vector environment and the arrays they share with it."""
+"""Slots of frame environments: what a vector environment steps, in this process or another."""
 
 import mmap
 from collections.abc import Mapping, Sequence
@@ -10,25 +10,17 @@ from gymnasium.vector import AutoresetMode
 from wmrl.envs.frames.env import FrameEnv
 
 Layout = dict[str, tuple[tuple[int, ...], str]]
-"""Shape and dtype of each shared array, by name."""
+"""Shape and dtype of each array that slots read and write."""
 
 _ALIGNMENT = 64
 
 
-def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) -> Layout:
-    """Returns the layout of the arrays of N sub-environments.
-
-    ``finals`` are the last frames of episodes that were reset within the same step.
-
-    Args:
-        num_envs: number N of sub-environments.
-        frame_shape: ``(H, W, 3)``.
-        action_dim: number A of action dimensions.
-    """
+def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_size: int) -> Layout:
+    """The arrays of ``num_envs`` slots; ``finals`` are last frames of episodes that were reset."""
     return {
         "frames": ((num_envs, *frame_shape), "uint8"),
         "finals": ((num_envs, *frame_shape), "uint8"),
-        "actions": ((num_envs, action_dim), "float32"),
+        "actions": ((num_envs, action_size), "float32"),
         "rewards": ((num_envs,), "float64"),
         "terminated": ((num_envs,), "bool"),
         "truncated": ((num_envs,), "bool"),
@@ -36,17 +28,12 @@ def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) ->
 
 
 def layout_bytes(layout: Layout) -> int:
-    """Returns the size in bytes of a file that holds the arrays."""
+    """Size of a file that holds the arrays."""
     return sum(_padded_bytes(shape, dtype) for shape, dtype in layout.values())
 
 
 def map_arrays(layout: Layout, descriptor: int) -> dict[str, np.ndarray]:
-    """Maps the arrays into memory that is shared through a file.
-
-    Args:
-        layout: the arrays.
-        descriptor: file descriptor of a file of :func:`layout_bytes` bytes.
-    """
+    """The arrays as views of a shared file of :func:`layout_bytes` bytes."""
     shared = mmap.mmap(descriptor, layout_bytes(layout))
     arrays: dict[str, np.ndarray] = {}
     offset = 0
@@ -62,28 +49,28 @@ def _padded_bytes(shape: tuple[int, ...], dtype: str) -> int:
 
 
 class FrameSlots:
-    """Consecutive sub-environments ("slots") of a vector environment, stepped sequentially.
+    """Consecutive slots of a vector environment, stepped one after the other.
 
     Args:
-        num_slots: number of slots.
+        count: number of slots.
         env_kwargs: keyword arguments of :class:`~wmrl.envs.frames.env.FrameEnv`.
-        autoreset_mode: treatment of a slot whose episode is over. With ``DISABLED`` it idles
+        autoreset_mode: what happens to a slot whose episode is over. With ``DISABLED`` it idles
             (same frame, reward 0, same flags) until it is reset.
-        arrays: the part of the arrays of :func:`slot_layout` that belongs to the slots.
+        arrays: the slots' rows of the arrays of :func:`slot_layout`.
     """
 
     def __init__(
         self,
-        num_slots: int,
+        count: int,
         *,
         env_kwargs: Mapping[str, Any],
         autoreset_mode: AutoresetMode,
         arrays: Mapping[str, np.ndarray],
     ) -> None:
-        self.envs = [FrameEnv(**env_kwargs) for _ in range(num_slots)]
+        self.envs = [FrameEnv(**env_kwargs) for _ in range(count)]
         self._mode = autoreset_mode
         self._arrays = arrays
-        self._ready = [False] * num_slots
+        self._ready = [False] * count
 
     def reset(
         self,
@@ -91,27 +78,18 @@ class FrameSlots:
         mask: Sequence[bool],
         options: dict[str, Any] | None,
     ) -> list[dict[str, Any]]:
-        """Resets some slots.
-
-        Args:
-            seeds: one seed per slot, or None for slots that are not seeded.
-            mask: whether to reset each slot.
-            options: options of the reset.
-
-        Returns:
-            The info of each slot; empty for slots that are not reset.
-        """
+        """Resets the slots in ``mask``; returns each slot's info, empty where not reset."""
         return [
             self._reset(slot, seed, options) if chosen else {}
             for slot, (seed, chosen) in enumerate(zip(seeds, mask, strict=True))
         ]
 
     def step(self) -> list[dict[str, Any]]:
-        """Steps each slot with its action in the shared arrays; returns each slot's info."""
+        """Steps each slot by its row of ``actions``; returns each slot's info."""
         return [self._step(slot) for slot in range(len(self.envs))]
 
     def render(self) -> list[Any]:
-        """Renders each environment."""
+        """What each environment renders."""
         return [env.render() for env in self.envs]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Planar arms with locked joints and obstacles, and the evaluation of batches of poses."""
+"""A planar arm: what it is made of, what is in its way, and how batches of poses do."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmrl.core.validation import check_int
 from wmrl.envs.planar_arm.kinematics import (
     ANGLE_LIMIT,
     descriptors,
@@ -19,24 +18,24 @@ from wmrl.envs.planar_arm.kinematics import (
 )
 from wmrl.envs.planar_arm.validation import (
     Locks,
-    check_link_lengths,
-    check_locks,
-    check_obstacles,
+    checked_joints,
+    checked_lengths,
+    checked_locks,
+    checked_obstacles,
 )
 
-# Numbers per chunk: about 64 KB in float32, so that intermediate results stay in the CPU cache.
+# Numbers a chunk: in float32 some 64 KB, so that what one step writes the next finds in the cache.
 _CHUNK = 2**14
 
 
 class ArmEvaluation(NamedTuple):
-    """Evaluation of B poses of an arm, in the dtype of their actions.
+    """What B poses of an arm are worth, in the dtype of their actions.
 
     Attributes:
-        fitness: ``(B,)``, −std of the angles in radians, with or without collisions.
-        end_points: ``(B, 2)``, x and y in units of length.
-        descriptors: ``(B, 2)``, the end points scaled to [0, 1]².
-        penetration: ``(B,)``, depth to which an arm enters an obstacle, in units of length; 0 if
-            it enters none.
+        fitness: ``(B,)``, −std of the angles in radians, whether they collide or not.
+        end_points: ``(B, 2)``.
+        descriptors: ``(B, 2)``, the end points in [0, 1]².
+        penetration: ``(B,)``, how deep an arm reaches into an obstacle, in units of length.
     """
 
     fitness: np.ndarray
@@ -46,7 +45,7 @@ class ArmEvaluation(NamedTuple):
 
     @property
     def feasible(self) -> np.ndarray:
-        """Whether poses enter no obstacle, ``(B,) bool``."""
+        """Which arms enter no obstacle, ``(B,) bool``."""
         free: np.ndarray = self.penetration <= 0.0
         return free
 
@@ -55,70 +54,59 @@ class ArmEvaluation(NamedTuple):
 class Arm:
     """A planar arm of n joints with its base at the origin.
 
-    The arm of Data-Driven Encodings (https://arxiv.org/abs/2003.04389), with variations of the
-    problem in which a learned encoding can be reused. An action has n numbers in [−1, 1]; times π/2
-    they are joint angles in radians, each relative to the previous link.
+    Data-Driven Encodings (https://arxiv.org/abs/2003.04389), with the changes to the problem that
+    an encoding may be reused for. An action is n numbers in [−1, 1]; times π/2 they are angles,
+    each relative to the link before.
 
-    An arm collides if the center line of a link enters an obstacle; links may cross each other. A
-    pose that collides is infeasible, by the amount of its penetration.
+    An arm collides if the centre line of a link enters an obstacle. Such an arm is infeasible, and
+    its penetration says by how much; links may cross each other.
 
     Attributes:
-        num_joints: number n of joints.
-        link_lengths: n lengths greater than 0; 1/n each if empty.
-        locks: pairs of a joint's index (0 is at the base) and the angle in radians, within ±π/2, at
-            which it is locked; or a mapping of these. Actions have no effect on locked joints, but
-            their angles count in the fitness.
+        joints: n.
+        link_lengths: n lengths, more than 0; 1/n each if empty.
+        locks: pairs of a joint's index (0 at the base) and the angle in radians that it is stuck
+            at, within ±π/2, or a mapping of these. What an action says of such a joint is without
+            effect; its angle counts in the fitness.
         obstacles: circles ``(x, y, radius)``.
 
     Raises:
         ValueError: an attribute is not as described, all joints are locked, or an obstacle covers
             the base.
-
-    Example:
-        >>> import numpy as np
-        >>> from wmrl.envs import Arm
-        >>> arm = Arm(num_joints=2, obstacles=[(0.0, 0.5, 0.1)])
-        >>> evaluation = arm.evaluate(np.array([[0.0, 0.0], [1.0, 0.0]]))
-        >>> evaluation.end_points.round(3) + 0.0
-        array([[1., 0.],
-               [0., 1.]])
-        >>> evaluation.feasible
-        array([ True, False])
     """
 
-    num_joints: int = 20
+    joints: int = 20
     link_lengths: Sequence[float] = ()
     locks: Locks = ()
     obstacles: Sequence[tuple[float, float, float]] = ()
 
     def __post_init__(self) -> None:
-        num_joints = check_int("num_joints", self.num_joints, at_least=1)
-        # Tuples make the arm hashable; specifications in JSON contain lists.
+        joints = checked_joints(self.joints)
+        # Tuples, so that an arm may be hashed; lists come from specifications in JSON.
         for name, value in (
-            ("num_joints", num_joints),
-            ("link_lengths", check_link_lengths(self.link_lengths, num_joints)),
-            ("locks", check_locks(self.locks, num_joints)),
-            ("obstacles", check_obstacles(self.obstacles)),
+            ("joints", joints),
+            ("link_lengths", checked_lengths(self.link_lengths, joints)),
+            ("locks", checked_locks(self.locks, joints)),
+            ("obstacles", checked_obstacles(self.obstacles)),
         ):
             object.__setattr__(self, name, value)
 
     @cached_property
     def reach(self) -> float:
-        """Length of the whole arm, which is the maximum distance of its end from the base."""
+        """Length of the whole arm: no end point is farther from the base."""
         return math.fsum(self.link_lengths)
 
     @cached_property
-    def min_reach(self) -> float:
-        """Lower bound on the end's distance from the base; above 0 if one link is too long."""
+    def hole(self) -> float:
+        """No end point is nearer to the base, for one link is longer than all others together."""
         return max(0.0, 2.0 * max(self.link_lengths) - self.reach)
 
     @property
     def locked_joints(self) -> tuple[int, ...]:
-        """Indices of the locked joints, in ascending order."""
-        return self._locked[0]
+        """Indices of the joints that are stuck, in order."""
+        return self._stuck[0]
 
     def angles(self, actions: np.ndarray) -> np.ndarray:
-        """Converts actions to joint angles in radians; locked joints keep their angles.
+        """Joint angles in radians that actions stand for, with locked joints where they are.
 
         Args:
             actions: ``(B, n)`` in [−1, 1].
@@ -127,69 +115,65 @@ class Arm:
             ``(B, n)``, float32 if the actions are, else float64.
 
         Raises:
-            ValueError: the number of joints is wrong, or a number is out of range or not finite.
+            ValueError: another number of joints, a number out of range or not finite.
         """
-        actions = self._check_shape(actions)
-        self._check_range(actions, first_row=0)
+        actions = self._checked(actions)
+        self._refuse_outside(actions, first_row=0)
         return self._angles(actions)
 
     def joint_positions(self, actions: np.ndarray) -> np.ndarray:
-        """Computes the positions of all joints and of the end point.
+        """Where the joints of poses are, and last the end points: ``(B, n + 1, 2)``.
 
         Args:
             actions: ``(B, n)`` in [−1, 1].
 
-        Returns:
-            ``(B, n + 1, 2)``, from the base to the end point.
-
         Raises:
-            ValueError: as for :meth:`angles`.
+            ValueError: as :meth:`angles`.
         """
         angles = self.angles(actions)
         return joint_positions(angles, self._lengths.astype(angles.dtype))
 
     def evaluate(self, actions: np.ndarray) -> ArmEvaluation:
-        """Evaluates poses, each independently of the others.
+        """What poses are worth: a pure function, whose rows do not depend on one another.
 
-        Actions are not clipped, so that an archive of actions always matches its fitness.
+        Nothing is clipped here: what is evaluated is what was given, so that an archive can not
+        hold other angles than those that its fitness belongs to.
 
         Args:
-            actions: ``(B, n)`` in [−1, 1]. The computation is in float32 if they are float32
-                (several times as fast; end points are accurate to 10⁻⁶ with 20 joints and to 10⁻⁴
-                with 1000), else in float64.
+            actions: ``(B, n)`` in [−1, 1]. Computed in float32 if they are float32 (several times
+                as fast; end points are good to 10⁻⁶ at 20 joints, 10⁻⁴ at 1000), else in float64.
 
         Raises:
-            ValueError: the number of joints is wrong, or a number is out of range or not finite.
+            ValueError: another number of joints, a number out of range or not finite.
         """
-        actions = self._check_shape(actions)
+        actions = self._checked(actions)
         batch, dtype = len(actions), actions.dtype
-        evaluation = ArmEvaluation(
+        found = ArmEvaluation(
             fitness=np.empty(batch, dtype),
             end_points=np.empty((batch, 2), dtype),
             descriptors=np.empty((batch, 2), dtype),
             penetration=np.zeros(batch, dtype),
         )
         lengths, obstacles = self._lengths.astype(dtype), np.array(self.obstacles)
-        chunk_size = max(1, _CHUNK // self.num_joints)
-        for first in range(0, batch, chunk_size):
-            chunk = slice(first, first + chunk_size)
-            self._check_range(actions[chunk], first_row=first)
+        rows = max(1, _CHUNK // self.joints)
+        for first in range(0, batch, rows):
+            chunk = slice(first, first + rows)
+            self._refuse_outside(actions[chunk], first_row=first)
             angles = self._angles(actions[chunk])
-            evaluation.fitness[chunk] = regularity(angles)
+            found.fitness[chunk] = regularity(angles)
             if self.obstacles:
                 positions = joint_positions(angles, lengths)
-                evaluation.end_points[chunk] = positions[:, -1]
-                evaluation.penetration[chunk] = penetration(positions, obstacles)
+                found.end_points[chunk] = positions[:, -1]
+                found.penetration[chunk] = penetration(positions, obstacles)
             else:
-                evaluation.end_points[chunk] = end_points(angles, lengths)
-        return evaluation._replace(descriptors=descriptors(evaluation.end_points, self.reach))
+                found.end_points[chunk] = end_points(angles, lengths)
+        return found._replace(descriptors=descriptors(found.end_points, self.reach))
 
     def within_reach(self, points: np.ndarray) -> np.ndarray:
-        """Returns whether points are neither too far nor too near, and in no obstacle.
+        """Which points an end may be at: not too far, not too near, in no obstacle.
 
-        This is necessary for a point to be reachable, but not sufficient: the range of the joints
-        and obstacles in between may rule out more points, above all with few joints. See
-        :func:`wmrl.envs.planar_arm.oracle.solve_targets`.
+        This much is necessary. The joints' range and obstacles in the way may rule out more, above
+        all with few joints; :func:`wmrl.envs.planar_arm.oracle.solve_targets` tells.
 
         Args:
             points: ``(B, 2)``.
@@ -198,26 +182,24 @@ class Arm:
             ``(B,) bool``.
         """
         distance = np.hypot(points[:, 0], points[:, 1])
-        slack = 1e-9 * self.reach  # rounding must not rule out the stretched arm
-        possible: np.ndarray = (distance <= self.reach + slack) & (
-            distance >= self.min_reach - slack
-        )
+        slack = 1e-9 * self.reach  # rounding must not rule out the straight arm
+        possible: np.ndarray = (distance <= self.reach + slack) & (distance >= self.hole - slack)
         for x, y, radius in self.obstacles:
             possible &= np.hypot(points[:, 0] - x, points[:, 1] - y) >= radius
         return possible
 
-    def check_targets(self, targets: Iterable[float] | np.ndarray, name: str) -> np.ndarray:
-        """Returns targets if all of them are :meth:`within_reach`.
+    def checked_targets(self, targets: Iterable[float] | np.ndarray, name: str) -> np.ndarray:
+        """Targets, if an end may be at all of them.
 
         Args:
-            targets: ``(T, 2)``, or ``(2,)`` for a single one.
-            name: name of the argument, for error messages.
+            targets: ``(T, 2)``, or ``(2,)`` for one.
+            name: what an error calls them.
 
         Returns:
             ``(T, 2) float64``.
 
         Raises:
-            ValueError: the shape is wrong, a number is not finite, or a target is out of reach.
+            ValueError: another shape, a number that is not finite, or a target out of reach.
         """
         try:
             points = np.atleast_2d(np.asarray(targets, np.float64))
@@ -229,9 +211,9 @@ class Arm:
         if not possible.all():
             worst = points[np.argmin(possible)]
             raise ValueError(
-                f"{name}: expected a point between {self.min_reach:g} and {self.reach:g} from the "
-                f"base and in no obstacle, got {worst.tolist()}, at a distance of "
-                f"{np.hypot(*worst):g}; choose a point within reach"
+                f"{name}: expected a point between {self.hole:g} and {self.reach:g} from the base "
+                f"and in no obstacle, got {worst.tolist()}, which is {np.hypot(*worst):g} away; "
+                "choose one that the arm can reach"
             )
         return points
 
@@ -240,38 +222,37 @@ class Arm:
         return np.array(self.link_lengths)
 
     @cached_property
-    def _locked(self) -> tuple[tuple[int, ...], np.ndarray]:
-        """Indices of the locked joints, and their angles in radians."""
-        pairs = check_locks(self.locks, self.num_joints)
+    def _stuck(self) -> tuple[tuple[int, ...], np.ndarray]:
+        pairs = checked_locks(self.locks, self.joints)
         return tuple(joint for joint, _ in pairs), np.array([angle for _, angle in pairs])
 
     def _angles(self, actions: np.ndarray) -> np.ndarray:
         angles: np.ndarray = actions * actions.dtype.type(ANGLE_LIMIT)
-        locked_joints, locked_angles = self._locked
-        if locked_joints:
-            angles[:, list(locked_joints)] = locked_angles
+        joints, stuck = self._stuck
+        if joints:
+            angles[:, list(joints)] = stuck
         return angles
 
-    def _check_shape(self, actions: np.ndarray) -> np.ndarray:
+    def _checked(self, actions: np.ndarray) -> np.ndarray:
         actions = np.asarray(actions)
         if actions.dtype != np.float32:
             actions = actions.astype(np.float64)
-        if actions.ndim != 2 or actions.shape[1] != self.num_joints:
+        if actions.ndim != 2 or actions.shape[1] != self.joints:
             raise ValueError(
-                f"actions: expected shape (B, {self.num_joints}), one number per joint, got "
+                f"actions: expected shape (B, {self.joints}), one number a joint, got "
                 f"{actions.shape}; give a single arm as actions[None], or make an Arm with as many "
-                "num_joints"
+                "joints"
             )
         return actions
 
-    def _check_range(self, actions: np.ndarray, *, first_row: int) -> None:
+    def _refuse_outside(self, actions: np.ndarray, *, first_row: int) -> None:
         within = np.abs(actions) <= 1.0  # False for NaN too
         if within.all():
             return
         row, joint = np.unravel_index(int(np.argmin(within)), within.shape)
         value = float(actions[row, joint])
-        advice = "clip them: np.clip(actions, -1, 1)" if math.isfinite(value) else "drop that row"
+        mend = "clip them: np.clip(actions, -1, 1)" if math.isfinite(value) else "drop that row"
         raise ValueError(
             f"actions: expected numbers in [-1, 1] (times pi/2 they are angles), got {value:g} in "
-            f"row {first_row + int(row)}, joint {int(joint)}; {advice}"
+            f"row {first_row + int(row)}, joint {int(joint)}; {mend}"
         )

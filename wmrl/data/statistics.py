@@ -1,4 +1,4 @@
-"""Statistics of rollout stores."""
+"""What a rollout store holds, in numbers."""
 
 from dataclasses import dataclass
 
@@ -13,19 +13,19 @@ class StoreReport:
 
     Attributes:
         episodes: number of episodes, E.
-        agent_steps: number of agent steps, D, in all.
-        base_frames: upper bound on the base frames of these agent steps.
+        decisions: number of decisions, D, in all.
+        base_frames: base frames that the decisions lasted at most.
         bytes: size on disk.
-        returns: ``(E,) float64``, sum of the rewards of each episode, in order of their numbers.
-        lengths: ``(E,) int64``, agent steps of each episode.
+        returns: ``(E,) float64`` sum of rewards of each episode, in order of their numbers.
+        lengths: ``(E,) int64`` decisions of each.
         terminated: share of episodes that the game ended.
-        rewarded: share of agent steps with a positive reward.
-        action_mean, action_std: ``(A,) float64``, over all agent steps.
-        content_hash: :meth:`~wmrl.data.store.RolloutStore.content_hash`.
+        rewarded: share of decisions with a positive reward.
+        action_mean, action_std: ``(A,) float64`` over all decisions.
+        content_hash: identity of the data.
     """
 
     episodes: int
-    agent_steps: int
+    decisions: int
     base_frames: int
     bytes: int
     returns: np.ndarray
@@ -38,21 +38,19 @@ class StoreReport:
 
 
 def report_store(store: RolloutStore) -> StoreReport:
-    """Computes the statistics of a store, one episode after another.
+    """Reads the index, and every episode's actions and rewards, one after the other.
 
     Raises:
         StoreError: the store is empty, or an episode can't be read.
     """
     if len(store) == 0:
-        raise StoreError(
-            f"{store.path}: expected episodes, got none; record some with wmrl collect"
-        )
+        raise StoreError(f"{store.path}: holds no episodes yet; collect some first")
     count, rewarded = 0, 0
-    mean = np.zeros(store.metadata.action_dim)
+    mean = np.zeros(store.metadata.action_size)
     scatter = np.zeros_like(mean)
     for index in store.indices:
         actions = store.actions(index).astype(np.float64)
-        # Combines means and sums of squares of parts (Chan, Golub & LeVeque 1983).
+        # Means and sums of squares of parts, combined as in Chan, Golub & LeVeque 1983.
         gap = actions.mean(axis=0) - mean
         total = count + len(actions)
         scatter += actions.var(axis=0) * len(actions) + gap**2 * count * len(actions) / total
@@ -62,7 +60,7 @@ def report_store(store: RolloutStore) -> StoreReport:
     summaries = store.summaries
     return StoreReport(
         episodes=len(summaries),
-        agent_steps=count,
+        decisions=count,
         base_frames=count * store.metadata.frame_skip,
         bytes=sum(path.stat().st_size for path in store.path.rglob("*") if path.is_file()),
         returns=np.array([summary.reward for summary in summaries]),

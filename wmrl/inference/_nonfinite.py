@@ -1,4 +1,4 @@
-"""Detection of terms and gradients that are not finite during a fit."""
+"""A watch over a fit's numbers, which tells the first step where not all were finite."""
 
 from collections.abc import Mapping
 
@@ -9,18 +9,18 @@ from wmrl.inference.family import VariationalFamily
 from wmrl.inference.log_joint import LogJoint
 
 
-class NonFiniteTracker:
-    """Tracks which terms and parameters were not finite at the first step with such values.
+class FiniteWatch:
+    """What was not finite at the first step where not all was.
 
-    Counts stay on the device: reading them at each step would force a synchronization.
+    It is counted on the device: to look at each step would be to wait for it.
 
     Args:
-        log_joint: log joint whose terms are tracked.
-        family: family whose trainable parameters are tracked.
+        log_joint: whose terms are watched.
+        family: whose parameters are, where they are learned.
 
     Attributes:
-        all_finite: ``()``, 1 while all values have been finite, else 0.
-        finite_steps: ``()``, number of steps before the first non-finite one.
+        fine: ``()``, 1 while all was finite, else 0.
+        steps: ``()``, how many there were before the first that was not.
     """
 
     def __init__(self, log_joint: LogJoint, family: VariationalFamily) -> None:
@@ -28,46 +28,44 @@ class NonFiniteTracker:
         zero = torch.zeros((), device=family.device)
         self._terms = dict.fromkeys(log_joint.terms, zero)
         self._factors = dict.fromkeys(family.names, zero)
-        self.finite_steps = zero
-        self.all_finite = zero + 1.0
+        self.steps = zero
+        self.fine = zero + 1.0
 
-    def update(self, terms: Mapping[str, Tensor]) -> None:
-        """Adds a step: its values of the terms, ``(S,)`` or ``(S, *E)``, and the new parameters."""
-        finite = []
+    def note(self, terms: Mapping[str, Tensor]) -> None:
+        """A step's values of the terms, ``(S,)`` or ``(S, *E)``, and the parameters after it."""
+        sound = []
         for name, value in terms.items():
-            finite.append(self._count(self._terms, name, count_nonfinite(value)))
+            sound.append(self._count(self._terms, name, bad_draws(value)))
         for name, factor in self._family.items():
-            counts = [
-                count_nonfinite(each[None]) for each in factor.parameters() if each.requires_grad
-            ]
-            if counts:
-                finite.append(self._count(self._factors, name, torch.stack(counts).sum()))
-        self.all_finite = self.all_finite * torch.stack(finite).all()
-        self.finite_steps = self.finite_steps + self.all_finite
+            wild = [bad_draws(each[None]) for each in factor.parameters() if each.requires_grad]
+            if wild:
+                sound.append(self._count(self._factors, name, torch.stack(wild).sum()))
+        self.fine = self.fine * torch.stack(sound).all()
+        self.steps = self.steps + self.fine
 
-    def describe(self) -> str:
-        """Names the terms that were not finite, or else the factors whose gradients were not."""
+    def blame(self) -> str:
+        """Which terms were not finite, or else which factors' gradients."""
         terms = self._log_joint.terms
-        parts = [
+        said = [
             f"term {name!r}, of {', '.join(terms[name].variables)}, was not finite at {int(count)} "
-            "samples"
+            "draws"
             for name, count in self._terms.items()
             if int(count)
         ]
-        for variable, count in self._factors.items() if not parts else ():
+        for variable, count in self._factors.items() if not said else ():
             if int(count):
                 named = [repr(name) for name, each in terms.items() if variable in each.variables]
-                parts.append(
+                said.append(
                     f"the gradient of factor {variable!r}, by term {' or '.join(named)}, was not "
                     "finite"
                 )
-        return "; ".join(parts)
+        return "; ".join(said)
 
     def _count(self, counts: dict[str, Tensor], name: str, bad: Tensor) -> Tensor:
-        counts[name] = counts[name] + self.all_finite * bad
+        counts[name] = counts[name] + self.fine * bad
         return bad == 0
 
 
-def count_nonfinite(values: Tensor) -> Tensor:
-    """Counts the samples among ``(S, …)`` with an element that is not finite, ``()``."""
+def bad_draws(values: Tensor) -> Tensor:
+    """How many of S values ``(S, …)`` have a number that is not finite, ``()``."""
     return (~torch.isfinite(values)).reshape(len(values), -1).any(1).sum()

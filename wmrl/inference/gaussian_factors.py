@@ -1,4 +1,4 @@
-"""Gaussian factors: normal, log-normal, multivariate normal and low-rank normal."""
+"""Gaussian factors: of independent numbers, of positive ones, and of numbers drawn together."""
 
 import math
 from collections.abc import Sequence
@@ -14,29 +14,21 @@ from torch.distributions import (
     Normal,
 )
 
-from wmrl.core.validation import check_int
-from wmrl.inference.factor import Factor, Numbers, checked_shape, initial_values
+from wmrl.inference.factor import Factor, checked_shape, start
+
+Numbers = float | Sequence[float] | Tensor
 
 
 class NormalFactor(Factor):
-    """Independent normal distributions: N(μ, σ²) for each element of z.
+    """Independent Gaussians: N(μ, σ²) for each number of z.
 
     Args:
-        shape: shape of z; ``()`` for a scalar.
-        mean: initial μ.
-        std: initial σ.
-
-    Example:
-        >>> import torch
-        >>> from wmrl.inference import NormalFactor
-        >>> factor = NormalFactor(2, mean=[0.0, 5.0], std=0.1)
-        >>> factor.mean.tolist()
-        [0.0, 5.0]
-        >>> factor.draw(1000, torch.Generator().manual_seed(0)).shape
-        torch.Size([1000, 2])
+        shape: of z; ``()`` for one number.
+        mean: where μ starts.
+        std: where σ starts.
     """
 
-    reparameterized: ClassVar[bool] = True
+    reparameterised: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
 
     def __init__(
@@ -44,8 +36,8 @@ class NormalFactor(Factor):
     ) -> None:
         super().__init__()
         self.shape = checked_shape(shape)
-        self.loc = nn.Parameter(initial_values("mean", mean, self.shape, above=-math.inf))
-        self.log_scale = nn.Parameter(initial_values("std", std, self.shape, above=0.0).log())
+        self.loc = nn.Parameter(start("mean", mean, self.shape, least=-math.inf))
+        self.log_scale = nn.Parameter(start("std", std, self.shape, least=0.0).log())
 
     def distribution(self) -> Distribution:
         """See :meth:`Factor.distribution`."""
@@ -58,12 +50,12 @@ class NormalFactor(Factor):
 
 
 class LogNormalFactor(NormalFactor):
-    """Independent log-normal distributions: log z is N(μ, σ²).
+    """Independent log-normals: log z is N(μ, σ²).
 
     Args:
-        shape: shape of z.
-        mean: initial μ, the mean of log z.
-        std: initial σ, the standard deviation of log z.
+        shape: of z.
+        mean: where μ, the mean of log z, starts.
+        std: where σ, the std of log z, starts.
     """
 
     support: ClassVar[str] = "numbers above 0"
@@ -78,23 +70,23 @@ class LogNormalFactor(NormalFactor):
 
 
 class MultivariateNormalFactor(Factor):
-    """Multivariate normal distribution N(μ, LLᵀ), where the diagonal of L is exp of a parameter.
+    """A Gaussian with any covariance: N(μ, LLᵀ), with the diagonal of L through exp.
 
     Args:
-        dim: D, length of z.
-        mean: initial μ, ``(D,)``.
-        std: initial standard deviations, ``(D,)``; there is no correlation initially.
+        size: D, numbers of z.
+        mean: where μ starts, ``(D,)``.
+        std: where the standard deviations start, with no correlation, ``(D,)``.
     """
 
-    reparameterized: ClassVar[bool] = True
+    reparameterised: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
 
-    def __init__(self, dim: int, *, mean: Numbers = 0.0, std: Numbers = 1.0) -> None:
+    def __init__(self, size: int, *, mean: Numbers = 0.0, std: Numbers = 1.0) -> None:
         super().__init__()
-        self.shape = _one_axis(dim)
-        self.loc = nn.Parameter(initial_values("mean", mean, self.shape, above=-math.inf))
-        self.log_scale = nn.Parameter(initial_values("std", std, self.shape, above=0.0).log())
-        # Only the part below the diagonal is used.
+        self.shape = _one_axis(size)
+        self.loc = nn.Parameter(start("mean", mean, self.shape, least=-math.inf))
+        self.log_scale = nn.Parameter(start("std", std, self.shape, least=0.0).log())
+        # Below its diagonal: that of L.
         self.lower = nn.Parameter(torch.zeros(*self.shape, *self.shape, dtype=torch.float32))
 
     def distribution(self) -> Distribution:
@@ -110,22 +102,22 @@ class MultivariateNormalFactor(Factor):
 
 
 class LowRankNormalFactor(Factor):
-    """Normal distribution with a low-rank plus diagonal covariance: N(μ, WWᵀ + diag(σ²)).
+    """A Gaussian with few directions of correlation: N(μ, WWᵀ + diag(σ²)).
 
     Args:
-        dim: D, length of z.
+        size: D, numbers of z.
         rank: R, columns of W.
-        mean: initial μ, ``(D,)``.
-        std: initial σ, ``(D,)``.
-        generator: random generator of the initial W, whose scale is σ / 10; seed 0 if None.
+        mean: where μ starts, ``(D,)``.
+        std: where σ starts, ``(D,)``.
+        generator: of W's start, a tenth of σ's size; seed 0 if None.
     """
 
-    reparameterized: ClassVar[bool] = True
+    reparameterised: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
 
     def __init__(
         self,
-        dim: int,
+        size: int,
         rank: int,
         *,
         mean: Numbers = 0.0,
@@ -133,10 +125,11 @@ class LowRankNormalFactor(Factor):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        check_int("rank", rank, at_least=1)
-        self.shape = _one_axis(dim)
-        self.loc = nn.Parameter(initial_values("mean", mean, self.shape, above=-math.inf))
-        self.log_scale = nn.Parameter(initial_values("std", std, self.shape, above=0.0).log())
+        if rank < 1:
+            raise ValueError(f"rank: expected at least 1, got {rank}")
+        self.shape = _one_axis(size)
+        self.loc = nn.Parameter(start("mean", mean, self.shape, least=-math.inf))
+        self.log_scale = nn.Parameter(start("std", std, self.shape, least=0.0).log())
         generator = generator or torch.Generator().manual_seed(0)
         noise = torch.randn(*self.shape, rank, generator=generator, dtype=torch.float32)
         spread = 0.1 * self.log_scale.detach().exp()[:, None]
@@ -155,11 +148,10 @@ class LowRankNormalFactor(Factor):
         return self.loc + self.log_scale.exp() * own + shared @ self.directions.mT
 
 
-def _one_axis(dim: int) -> tuple[int]:
-    """Returns the shape of a vector, ``(D,)``."""
-    shape = checked_shape(dim)
+def _one_axis(size: int) -> tuple[int]:
+    shape = checked_shape(size)
     if len(shape) != 1:
-        raise ValueError(f"dim: expected one integer, got {dim!r}; flatten the variable")
+        raise ValueError(f"size: expected one number, got {size!r}; make the variable one vector")
     return shape
 
 

@@ -1,25 +1,20 @@
-"""Losses, samplers, layers and autoencoder bases that the models are built from.
+"""Losses, samplers and layers that the models are built from.
 
-- :mod:`~wmrl.nn.losses`: losses as pure functions, including the MDN's (``floored_kl``,
+- :mod:`~wmrl.nn.losses`: losses as pure functions, among them the MDN's (``floored_kl``,
   ``gaussian_kl``, ``masked_mean``, ``mixture_log_likelihood``, ``squared_error``,
   ``termination_loss``).
-- :mod:`~wmrl.nn.sampling`: random draws from predictions at a temperature (``draw_codes``,
+- :mod:`~wmrl.nn.sampling`: draws from predictions, at a temperature (``draw_codes``,
   ``draw_endings``, ``dropout``, ``sample_mixture``).
-- :mod:`~wmrl.nn.linear`: a fast matrix product of many rows on CPUs.
-- :mod:`~wmrl.nn.dense`: dense layers, optionally with gated residuals (``ReZero``,
-  ``dense_layers``).
-- :mod:`~wmrl.nn.sequence_models`: LSTM and Transformer behind one interface (``SequenceModel``,
-  ``LSTMModel``, ``TransformerModel``, ``make_sequence_model``).
-- :mod:`~wmrl.nn.autoencoder`: the interface of autoencoders, and variational ones
-  (``Autoencoder``, ``GaussianAutoencoder``).
-- :mod:`~wmrl.nn.vq_autoencoder`: VQ-VAEs of any kind of input (``QuantizedAutoencoder``,
-  ``QuantizerConfig``, ``make_quantizer``).
-- :mod:`~wmrl.nn.quantizers`: vector quantizers with a learned codebook (``EMAConfig``,
-  ``EMAQuantizer``, ``GradientQuantizer``, ``Quantized``, ``Quantizer``).
-- :mod:`~wmrl.nn.fsq`: finite scalar quantization (``FSQuantizer``).
-- :mod:`~wmrl.nn.clustering`: k-means and nearest codes (``kmeans``, ``nearest``).
+- :mod:`~wmrl.nn.linear`: linear layers whose results do not depend on the batch's size.
+- :mod:`~wmrl.nn.sequence_models`: LSTM and Transformer behind one interface (``Core``,
+  ``LSTMCore``, ``TransformerCore``, ``make_core``).
+- :mod:`~wmrl.nn.quantizers`: vector quantization: moving averages, gradients, finite scalars
+  (``EMAConfig``, ``EMAQuantiser``, ``FSQuantiser``, ``GradientQuantiser``, ``Quantised``,
+  ``Quantiser``, ``kmeans``).
+- :mod:`~wmrl.nn.vq_autoencoder`: what all VQ-VAEs share, whatever their encoders
+  (``QuantisedAutoencoder``, ``QuantiserConfig``, ``make_quantiser``).
 - :mod:`~wmrl.nn.codebook_metrics`: perplexity, utilization, effective rank, alignment
-  (``alignment``, ``code_counts``, ``effective_rank``, ``perplexity``, ``utilization``).
+  (``alignment``, ``code_counts``, ``effective_rank``, ``perplexity``, ``utilisation``).
 """
 
 from typing import TYPE_CHECKING
@@ -27,17 +22,13 @@ from typing import TYPE_CHECKING
 from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from wmrl.nn.autoencoder import Autoencoder, GaussianAutoencoder
-    from wmrl.nn.clustering import kmeans, nearest
     from wmrl.nn.codebook_metrics import (
         alignment,
         code_counts,
         effective_rank,
         perplexity,
-        utilization,
+        utilisation,
     )
-    from wmrl.nn.dense import ReZero, dense_layers
-    from wmrl.nn.fsq import FSQuantizer
     from wmrl.nn.losses import (
         floored_kl,
         gaussian_kl,
@@ -48,40 +39,33 @@ if TYPE_CHECKING:
     )
     from wmrl.nn.quantizers import (
         EMAConfig,
-        EMAQuantizer,
-        GradientQuantizer,
-        Quantized,
-        Quantizer,
+        EMAQuantiser,
+        FSQuantiser,
+        GradientQuantiser,
+        Quantised,
+        Quantiser,
+        kmeans,
     )
     from wmrl.nn.sampling import draw_codes, draw_endings, dropout, sample_mixture
-    from wmrl.nn.sequence_models import (
-        LSTMModel,
-        SequenceModel,
-        TransformerModel,
-        make_sequence_model,
-    )
-    from wmrl.nn.vq_autoencoder import QuantizedAutoencoder, QuantizerConfig, make_quantizer
+    from wmrl.nn.sequence_models import Core, LSTMCore, TransformerCore, make_core
+    from wmrl.nn.vq_autoencoder import QuantisedAutoencoder, QuantiserConfig, make_quantiser
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "Autoencoder",
+    "Core",
     "EMAConfig",
-    "EMAQuantizer",
-    "FSQuantizer",
-    "GaussianAutoencoder",
-    "GradientQuantizer",
-    "LSTMModel",
-    "Quantized",
-    "QuantizedAutoencoder",
-    "Quantizer",
-    "QuantizerConfig",
-    "ReZero",
-    "SequenceModel",
-    "TransformerModel",
+    "EMAQuantiser",
+    "FSQuantiser",
+    "GradientQuantiser",
+    "LSTMCore",
+    "Quantised",
+    "QuantisedAutoencoder",
+    "Quantiser",
+    "QuantiserConfig",
+    "TransformerCore",
     "alignment",
     "code_counts",
-    "dense_layers",
     "draw_codes",
     "draw_endings",
     "dropout",
@@ -89,14 +73,13 @@ __all__ = [
     "floored_kl",
     "gaussian_kl",
     "kmeans",
-    "make_quantizer",
-    "make_sequence_model",
+    "make_core",
+    "make_quantiser",
     "masked_mean",
     "mixture_log_likelihood",
-    "nearest",
     "perplexity",
     "sample_mixture",
     "squared_error",
     "termination_loss",
-    "utilization",
+    "utilisation",
 ]

@@ -1,8 +1,9 @@
-"""Networks that are saved as artifacts."""
+"""What is learned and kept: networks that are artifacts of a kind."""
 
 from abc import ABC
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -19,22 +20,19 @@ from wmrl.storage.artifact import (
     restore_module,
     save_artifact,
 )
-from wmrl.storage.registry import Registry
 
-M = TypeVar("M", bound="SavedModule")
+L = TypeVar("L", bound="Learned")
 
 
-class SavedModule(nn.Module, ABC):
+class Learned(nn.Module, ABC):
     """A network that is saved as an artifact and restored from it.
 
-    A subclass sets ``config`` (a frozen dataclass) and ``config_class``, and can be created from a
+    A subclass sets ``config`` (a frozen dataclass) and ``config_class``, and is made from a
     configuration alone.
 
     Attributes:
-        kind: kind of artifact.
-        config: configuration of the network.
-        config_class: class of the configuration.
-        digest: SHA-256 of the file that the weights were loaded from or last saved to, or None.
+        kind: of artifact.
+        digest: SHA-256 of the weights' file that this was loaded from or last saved to, else None.
     """
 
     kind: ClassVar[str]
@@ -44,7 +42,7 @@ class SavedModule(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Device of the weights."""
+        """Where the weights are."""
         return next(self.parameters()).device
 
     def save(
@@ -55,16 +53,10 @@ class SavedModule(nn.Module, ABC):
         card: str | None = None,
         half: bool = True,
     ) -> str:
-        """Writes an artifact and returns its digest.
+        """Writes an artifact (float16 by default) and returns its digest.
 
-        The weights in memory are replaced by those of the file, which may be rounded. So a model
-        that is trained on this network's outputs uses exactly the weights that others will load.
-
-        Args:
-            path: folder to write.
-            provenance: JSON-able description of its origin.
-            card: model card in Markdown.
-            half: store the weights as float16.
+        The weights in memory are replaced by what was written, so that whatever is trained on
+        what this object says has heard the very network that others will load.
         """
         save_artifact(
             path,
@@ -83,34 +75,41 @@ class SavedModule(nn.Module, ABC):
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
-        """Restores a network from an artifact's content, in evaluation mode."""
+        """Restores from an artifact that was read."""
         config: Any = restore_config(cls.config_class, artifact)
-        module = restore_module(lambda: cls._shaped_as(config, artifact), artifact)
-        module.digest = artifact.digest
-        return module.eval()
+        learned = restore_module(lambda: cls._shaped_as(config, artifact), artifact)
+        learned.digest = artifact.digest
+        return learned.eval()
 
     @classmethod
     def _shaped_as(cls, config: Any, artifact: Artifact) -> Self:
-        """Creates a network whose tensors have the shapes of the artifact's."""
+        """One whose tensors have the shapes of the artifact's."""
         return cls(config)
 
 
-def load_saved_module(
-    registry: Registry[M], name_or_path: str | Path, *, device: str | torch.device
-) -> M:
-    """Loads a network from an artifact, in evaluation mode.
+def load_learned(
+    base: type[L],
+    classes: Mapping[str, str],
+    name_or_path: str | Path,
+    *,
+    device: str | torch.device,
+) -> L:
+    """Opens an artifact by shipped name or path.
 
     Args:
-        registry: known classes of its kind.
-        name_or_path: name of a shipped artifact, or path of an artifact's folder.
-        device: device of the weights.
+        base: what kind of network is expected.
+        classes: module of each class that is known.
+        name_or_path: of the artifact.
+        device: where the weights go.
 
     Raises:
-        ArtifactError: the artifact is missing, damaged, of another kind, or of an unknown class.
+        ArtifactError: it is missing, damaged, of another kind, or of a class that is not known.
     """
-    artifact = load_artifact(name_or_path, kind=registry.kind)
-    try:
-        cls = registry.find(artifact.class_name)
-    except ValueError as error:
-        raise ArtifactError(f"{artifact.path}: {error}") from error
+    artifact = load_artifact(name_or_path, kind=base.kind)
+    if artifact.class_name not in classes:
+        raise ArtifactError(
+            f"{artifact.path}: unknown {base.kind} class {artifact.class_name!r}; "
+            f"expected one of {sorted(classes)}"
+        )
+    cls: type[L] = getattr(import_module(classes[artifact.class_name]), artifact.class_name)
     return cls.from_artifact(artifact).to(resolve_device(device))

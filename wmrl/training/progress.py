@@ -1,8 +1,7 @@
-"""Progress bars in the terminal."""
+"""A progress bar for learners."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.progress import (
     BarColumn,
@@ -14,31 +13,19 @@ from rich.progress import (
 )
 
 
-class Advance(Protocol):
-    """Moves a progress bar."""
-
-    def __call__(self, done: int, note: str = "", *, total: int | None = None) -> None:
-        """Shows how much is done.
-
-        Args:
-            done: number of units that are done.
-            note: text beside the bar, such as a score.
-            total: number of units in all, where it has changed.
-        """
-
-
 @contextmanager
-def progress_bar(title: str, *, total: int, done: int = 0, show: bool = True) -> Iterator[Advance]:
-    """Shows a progress bar with the time elapsed and the time remaining.
+def learning_progress(
+    title: str, *, total: int, show: bool = True
+) -> Iterator[Callable[[int, str], None]]:
+    """Shows how far a learner is.
 
     Args:
-        title: text before the bar.
-        total: number of units of work.
-        done: number of units that are done already.
-        show: False shows nothing.
+        title: what learns.
+        total: how many units there are.
+        show: show nothing if False.
 
     Yields:
-        A function to call with the number of units done and a note to show beside the bar.
+        A function that is told how many units are done, and what to say beside the bar.
     """
     columns = (
         TextColumn("[bold]{task.description}"),
@@ -49,9 +36,9 @@ def progress_bar(title: str, *, total: int, done: int = 0, show: bool = True) ->
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, disable=not show) as bar:
-        task = bar.add_task(title, total=total, completed=done, note="")
+        task = bar.add_task(title, total=total, note="")
 
-        def advance(done: int, note: str = "", *, total: int | None = None) -> None:
-            bar.update(task, completed=done, total=total, note=note)
+        def advance(done: int, note: str) -> None:
+            bar.update(task, completed=done, note=note)
 
         yield advance

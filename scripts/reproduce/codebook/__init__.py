@@ -1,1 +1,1 @@
-"""Alignment of the codes that VQ-VAEs learn from elites."""
+"""The directions of codes that are learned from elites."""

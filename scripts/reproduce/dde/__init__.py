@@ -1,1 +1,1 @@
-"""Comparison of Data-Driven Encodings with other searches, on planar arms."""
+"""Data-Driven Encodings beside other MAP-Elites, on planar arms."""

@@ -1,1 +1,1 @@
-"""Comparison of memory models trained on the same rollouts."""
+"""Memory models compared on the same rollouts."""

@@ -1,1 +1,1 @@
-"""Comparison of CMA-ES, variational search and PPO in the same dream."""
+"""CMA-ES, variational search and PPO in one dream."""

@@ -1,1 +1,1 @@
-"""Reuse of encodings learned from elites, for other problems of a planar arm."""
+"""Encodings of elites reused for other problems of a planar arm."""

@@ -30,14 +30,9 @@ def tensors() -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def saved(tmp_path: Path, tensors: dict[str, torch.Tensor]) -> Path:
-    path = tmp_path / "world_model"
+    path = tmp_path / "eye"
     save_artifact(
-        path,
-        kind="vision",
-        class_name="VAE",
-        config={"width": 4},
-        tensors=tensors,
-        card="# WorldModel\n",
+        path, kind="vision", class_name="VAE", config={"width": 4}, tensors=tensors, card="# Eye\n"
     )
     return path
 
@@ -70,16 +65,11 @@ def test_half_is_widened_again(tmp_path: Path, tensors: dict[str, torch.Tensor])
 def test_saving_replaces_the_old_one(saved: Path) -> None:
     save_artifact(saved, kind="agent", class_name="B", config={}, tensors={"x": torch.ones(1)})
     assert load_artifact(saved).class_name == "B"
-    assert [path.name for path in saved.parent.iterdir()] == ["world_model"]
+    assert [path.name for path in saved.parent.iterdir()] == ["eye"]
 
 
 def test_the_same_is_not_written_again(saved: Path, tensors: dict[str, torch.Tensor]) -> None:
-    options = {
-        "kind": "vision",
-        "class_name": "VAE",
-        "config": {"width": 4},
-        "card": "# WorldModel\n",
-    }
+    options = {"kind": "vision", "class_name": "VAE", "config": {"width": 4}, "card": "# Eye\n"}
     before = {path.name: path.stat().st_mtime_ns for path in saved.iterdir()}
     save_artifact(saved, tensors=tensors, **options)
     assert {path.name: path.stat().st_mtime_ns for path in saved.iterdir()} == before
@@ -136,7 +126,7 @@ def test_unknown_name_lists_the_shipped_ones(tmp_path: Path) -> None:
         find_artifact(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["~nobody/vision", "x" * 5000, "a\0b"])
+@pytest.mark.parametrize("name", ["~nobody/eye", "x" * 5000, "a\0b"])
 def test_what_is_no_path(name: str) -> None:
     with pytest.raises(ArtifactError, match="no artifact"):
         find_artifact(name)
@@ -212,7 +202,7 @@ def test_header_larger_than_the_file(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 99}, "expected format version 2, got 99"),
+        ({"format_version": 99}, "format version 99"),
         ({"config": [1]}, "expected 'config' to be an object"),
         ({"class": ["VAE"]}, "expected 'class' to be text"),
     ],

@@ -1,4 +1,4 @@
-"""Times of a run's stages, and the curve of the real score over minutes."""
+"""Journal: the times of a run's stages, and its curve of real score over minutes."""
 
 import csv
 import io
@@ -9,13 +9,12 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from wmrl.agents.evaluation.result import EvaluationResult
+from wmrl.agents.evaluation import EvaluationResult
 from wmrl.data.store import RolloutStore
-from wmrl.storage.files import write_text
 from wmrl.storage.run import Run
 
-_CHECKPOINT, _CURRENT = "stage_log", "stage"
-_SAVE_INTERVAL = 10.0  # seconds; upper bound of what is lost when the process is killed
+_CHECKPOINT, _UNDER_WAY = "journal", "stage"
+_BEAT = 10.0  # seconds of a stage that a kill loses at most
 _COLUMNS = (
     "point",
     "minutes",
@@ -24,16 +23,16 @@ _COLUMNS = (
     "std",
     "standard_error",
     "episodes",
-    "per_agent_step",
-    "promised_per_agent_step",
+    "per_decision",
+    "promised_per_decision",
 )
 
 
 class _Stopwatch:
-    """Stopwatch that can be paused."""
+    """Seconds spent, but for those in pauses."""
 
     def __init__(self, before: float = 0.0) -> None:
-        # Seconds before the last start, and its time; one tuple, as another thread reads it.
+        # Seconds until it last began to run, and when that was; one pair, for another thread reads.
         self._state: tuple[float, float | None] = before, time.monotonic()
 
     @property
@@ -43,7 +42,7 @@ class _Stopwatch:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        if self._state[1] is None:  # paused already
+        if self._state[1] is None:  # already
             yield
             return
         self._state = self.seconds, None
@@ -53,14 +52,14 @@ class _Stopwatch:
             self._state = self._state[0], time.monotonic()
 
 
-class StageLog:
-    """Log of the stages of a run, which persists in the run's folder.
+class Journal:
+    """Kept in a run's folder through all interruptions.
 
-    Only the time of stages counts, including the time before an interruption, but not the time
-    between stages or while :meth:`paused`, as for evaluation.
+    Minutes are those of the work alone: what is spent between stages, or while :meth:`paused`,
+    as for taking scores, does not count; a stage's seconds before it was killed do.
 
     Args:
-        run: the run.
+        run: the run that it belongs to.
     """
 
     def __init__(self, run: Run) -> None:
@@ -72,20 +71,20 @@ class StageLog:
         self._watch: _Stopwatch | None = None
 
     def seconds(self, stage: str) -> float | None:
-        """Returns the duration of a stage, None if it is not done."""
+        """How long a stage took; None while it isn't done."""
         return self._seconds.get(stage)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Measures the duration of a stage, over all interruptions."""
+        """Times a stage until it comes to its end, over all interruptions."""
         if stage in self._seconds:
             yield
             return
-        before = self._run.load_checkpoint(_CURRENT)
+        before = self._run.load_checkpoint(_UNDER_WAY)
         known = before is not None and before.state["stage"] == stage
         self._watch = _Stopwatch(before.state["seconds"] if before and known else 0.0)
         try:
-            with self._saving(stage, self._watch):
+            with self._beating(stage, self._watch):
                 yield
             self._seconds[stage] = self._watch.seconds
             self._save()
@@ -94,7 +93,7 @@ class StageLog:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Pauses the clock of the current stage, if there is one."""
+        """Stops the clock of the stage under way, if there is one."""
         with nullcontext() if self._watch is None else self._watch.paused():
             yield
 
@@ -106,27 +105,25 @@ class StageLog:
         frames: int,
         promise: EvaluationResult | None = None,
     ) -> None:
-        """Adds a point to the curve, replacing one with the same label.
+        """Adds to the curve, in place of a point of the same name.
 
         Args:
-            label: name of the point.
-            score: score in the real game.
-            frames: base frames of the real game that were used for training.
-            promise: score in the dream, if there is one.
+            label: the point's name.
+            score: what was measured.
+            frames: real base frames behind it.
+            promise: what the dream had promised.
         """
-        current = 0.0 if self._watch is None else self._watch.seconds
+        under_way = 0.0 if self._watch is None else self._watch.seconds
         point = {
             "point": label,
-            "minutes": round((sum(self._seconds.values()) + current) / 60, 2),
+            "minutes": round((sum(self._seconds.values()) + under_way) / 60, 2),
             "real_frames": frames,
             "mean": round(score.mean, 2),
             "std": round(score.std, 2),
             "standard_error": round(score.standard_error, 2),
             "episodes": score.episodes,
-            "per_agent_step": round(score.per_agent_step, 3),
-            "promised_per_agent_step": None
-            if promise is None
-            else round(promise.per_agent_step, 3),
+            "per_decision": round(score.per_decision, 3),
+            "promised_per_decision": None if promise is None else round(promise.per_decision, 3),
         }
         self._points = [old for old in self._points if old["point"] != label] + [point]
         self._save()
@@ -138,22 +135,26 @@ class StageLog:
         writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self._points)
-        return write_text(self._run.path / "curve.csv", text.getvalue())
+        path = self._run.path / "curve.csv"
+        aside = path.with_name(".curve.csv.new")
+        aside.write_text(text.getvalue())
+        aside.replace(path)
+        return path
 
     @contextmanager
-    def _saving(self, stage: str, watch: _Stopwatch) -> Iterator[None]:
-        """Saves the duration of a stage at intervals, and when it ends or fails."""
+    def _beating(self, stage: str, watch: _Stopwatch) -> Iterator[None]:
+        """Keeps the stage's seconds on disk from time to time, and at its end, however it ends."""
         over = threading.Event()
 
         def save() -> None:
-            self._run.save_checkpoint(_CURRENT, {}, {"stage": stage, "seconds": watch.seconds})
+            self._run.save_checkpoint(_UNDER_WAY, {}, {"stage": stage, "seconds": watch.seconds})
 
-        def save_repeatedly() -> None:
-            while not over.wait(_SAVE_INTERVAL):
-                with suppress(OSError):  # the stage itself reports a full disk
+        def beat() -> None:
+            while not over.wait(_BEAT):
+                with suppress(OSError):  # a full disk is for those to tell whose data is lost
                     save()
 
-        thread = threading.Thread(target=save_repeatedly, name="stage_log", daemon=True)
+        thread = threading.Thread(target=beat, name="journal", daemon=True)
         thread.start()
         try:
             yield
@@ -169,6 +170,6 @@ class StageLog:
 
 
 def store_frames(store: RolloutStore) -> int:
-    """Counts the base frames of a store's episodes."""
+    """Base frames that a store's episodes took."""
     skip = store.metadata.frame_skip
     return skip * sum(summary.length for summary in store.summaries)
