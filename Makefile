@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "OpenCV lacks system libraries (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0)"; exit 1; }
 	@touch $@
 
-demo: $(STAMP) ## Train a driver in a dream, drive the real game with it, film it (5 minutes)
+demo: $(STAMP) ## Train an agent in a dream, run it in the real game, record videos (5 minutes)
 	$(BIN)/wmrl demo
 
 test: $(STAMP) check ## Lint, types, floors and all quick tests
@@ -43,7 +43,7 @@ lint: $(STAMP) ## Format and mend what ruff can
 check: $(STAMP) ## Format, lint, types, floors
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	rm -rf build/check
+	rm -rf build/check build/lib # where setuptools keeps modules that are gone
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --target build/check .
 	cd build/check && $(abspath $(BIN))/lint-imports --config ../../pyproject.toml --no-cache
 	$(BIN)/mypy build/check/wmrl

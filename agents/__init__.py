@@ -1,25 +1,27 @@
-"""Agents: what acts, and what learns to act.
+"""Agents, and the algorithms that train them.
 
-- :mod:`~wmrl.agents.agent`: the interface, and :func:`load_agent` (``Agent``, ``load_agent``).
-- :mod:`~wmrl.agents.controller`: the linear controller of World Models, or a small network
-  (``ControllerAgent``, ``ControllerConfig``).
-- :mod:`~wmrl.agents.world_model_ref`: which world model an agent was trained with (``eye_entry``,
-  ``open_driver``, ``open_eye``).
-- :mod:`~wmrl.agents.evaluation`: the protocol behind every score (``EvaluationResult``,
-  ``evaluate``, ``evaluate_dream``).
-- :mod:`~wmrl.agents.video`: videos of agents at work (``FilmConfig``, ``record``).
-- :mod:`~wmrl.agents.seeds`: seeds kept for evaluation, seeds for training.
-- :mod:`~wmrl.agents.rollouts`: exploration and collection (``collect``).
+- :mod:`~wmrl.agents.agent`: interface of agents, loading, and registration of further classes
+  (``Agent``, ``load_agent``, ``register_agent``).
+- :mod:`~wmrl.agents.controller`: small networks with a flat weight vector (``ControllerAgent``,
+  ``ControllerConfig``).
+- :mod:`~wmrl.agents.world_model_ref`: references from agents to their world models
+  (``WorldModelRef``).
+- :mod:`~wmrl.agents.learner`: interface of interruptible learners (``Learner``).
+- :mod:`~wmrl.agents.seeds`: seeds that are reserved for evaluation.
+- :mod:`~wmrl.agents.evaluation`: evaluation protocol (``EvaluationResult``, ``evaluate``,
+  ``evaluate_dream``).
+- :mod:`~wmrl.agents.video`: videos of agents (``VideoConfig``, ``record``).
+- :mod:`~wmrl.agents.rollouts`: exploration policies and data collection (``collect``).
 - :mod:`~wmrl.agents.policy_search`: CMA-ES and variational search (``CMAES``, ``CMAESConfig``,
   ``CMASearch``, ``DreamFitness``, ``DreamFitnessConfig``, ``Fitness``, ``PosteriorAgent``,
   ``RealFitness``, ``RealFitnessConfig``, ``VariationalSearch``, ``VariationalSearchConfig``).
 - :mod:`~wmrl.agents.ppo`: PPO (``PPOConfig``, ``PPOLearner``).
-- :mod:`~wmrl.agents.sb3`: Stable-Baselines3 (``SB3Agent``, ``dream_vec_env``,
+- :mod:`~wmrl.agents.sb3`: adapters to Stable-Baselines3 (``SB3Agent``, ``dream_vec_env``,
   ``latent_vec_env``).
 - :mod:`~wmrl.agents.quality_diversity`: MAP-Elites and DDE (``DDE``, ``ArchiveConfig``,
   ``ArmProblem``, ``BanditScheduler``, ``DDEConfig``, ``Elites``, ``Mutation``, ``Problem``,
   ``ReconstructionEmitter``, ``SlidingWindowUCB``, ``load_elites``, ``write_map``).
-- :mod:`~wmrl.agents.pipeline`: the whole loop (``TrainingPlan``, ``train``).
+- :mod:`~wmrl.agents.pipeline`: the whole training loop (``TrainingPlan``, ``train``).
 """
 
 if __name__ != "wmrl.agents":  # pragma: no cover
@@ -30,9 +32,11 @@ from typing import TYPE_CHECKING
 from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from wmrl.agents.agent import Agent, load_agent
+    from wmrl.agents.agent import Agent, load_agent, register_agent
     from wmrl.agents.controller import ControllerAgent, ControllerConfig
-    from wmrl.agents.evaluation import EvaluationResult, evaluate, evaluate_dream
+    from wmrl.agents.evaluation.result import EvaluationResult
+    from wmrl.agents.evaluation.scoring import evaluate, evaluate_dream
+    from wmrl.agents.learner import Learner
     from wmrl.agents.pipeline.loop import train
     from wmrl.agents.pipeline.plan import TrainingPlan
     from wmrl.agents.policy_search.cma import CMASearch
@@ -50,15 +54,17 @@ if TYPE_CHECKING:
     from wmrl.agents.ppo.learner import PPOLearner
     from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites, load_elites
     from wmrl.agents.quality_diversity.bandit import BanditScheduler, SlidingWindowUCB
-    from wmrl.agents.quality_diversity.dde import DDE, DDEConfig
+    from wmrl.agents.quality_diversity.dde import DDE
+    from wmrl.agents.quality_diversity.dde_config import DDEConfig
     from wmrl.agents.quality_diversity.emitters import Mutation, ReconstructionEmitter
     from wmrl.agents.quality_diversity.heatmap import write_map
     from wmrl.agents.quality_diversity.problems import ArmProblem, Problem
     from wmrl.agents.rollouts.collection import collect
     from wmrl.agents.sb3.agent import SB3Agent
     from wmrl.agents.sb3.vec_env import dream_vec_env, latent_vec_env
-    from wmrl.agents.video import FilmConfig, record
-    from wmrl.agents.world_model_ref import eye_entry, open_driver, open_eye
+    from wmrl.agents.video.config import VideoConfig
+    from wmrl.agents.video.recording import record
+    from wmrl.agents.world_model_ref import WorldModelRef
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
@@ -78,8 +84,8 @@ __all__ = [
     "DreamFitnessConfig",
     "Elites",
     "EvaluationResult",
-    "FilmConfig",
     "Fitness",
+    "Learner",
     "Mutation",
     "PPOConfig",
     "PPOLearner",
@@ -93,17 +99,17 @@ __all__ = [
     "TrainingPlan",
     "VariationalSearch",
     "VariationalSearchConfig",
+    "VideoConfig",
+    "WorldModelRef",
     "collect",
     "dream_vec_env",
     "evaluate",
     "evaluate_dream",
-    "eye_entry",
     "latent_vec_env",
     "load_agent",
     "load_elites",
-    "open_driver",
-    "open_eye",
     "record",
+    "register_agent",
     "train",
     "write_map",
 ]

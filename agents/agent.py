@@ -1,36 +1,43 @@
-"""Agent: the seam between observations and actions."""
+"""Interface of agents, and loading of saved ones."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from importlib import import_module
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
 from gymnasium import spaces
 
+from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.device import resolve_device
-from wmrl.storage.artifact import Artifact, ArtifactError, load_artifact
+from wmrl.envs.world_model import WorldModel
+from wmrl.storage.artifact import (
+    Artifact,
+    ArtifactError,
+    artifact_digest,
+    load_artifact,
+    save_artifact,
+)
+from wmrl.storage.registry import Registry
 
 State = tuple[np.ndarray, ...]
 
 
 class Agent(ABC):
-    """Anything that acts, with the signature of Stable-Baselines3's ``predict``.
+    """A policy from observations to actions, with the ``predict`` of Stable-Baselines3.
 
     Attributes:
-        observation_space: space of one observation.
-        action_space: space of one action.
-        eye: which eye it looks through, or empty: ``{"task": str, "vision": str, "memory": str |
-            None, "vision_digest": str, "memory_digest": str | None, "frame_skip": int}``, where
-            vision and memory are shipped names or paths.
+        observation_space: space of a single observation.
+        action_space: space of a single action.
+        world_model: reference to the world model that it was trained with, or None.
     """
 
     class_name: ClassVar[str]
     observation_space: spaces.Box
     action_space: spaces.Box
-    eye: Mapping[str, Any]
+    world_model: WorldModelRef | None
 
     @abstractmethod
     def predict(
@@ -44,8 +51,8 @@ class Agent(ABC):
 
         Args:
             observation: ``(O,)`` or ``(N, O) float32``.
-            state: state of a recurrent agent; None at first, and for agents without one.
-            episode_start: ``(N,) bool``, which rows begin an episode.
+            state: state of a recurrent agent; None at first, and for agents without a state.
+            episode_start: ``(N,) bool``, batch entries at the start of an episode.
             deterministic: act without exploration noise.
 
         Returns:
@@ -53,6 +60,31 @@ class Agent(ABC):
         """
 
     @abstractmethod
+    def artifact_config(self) -> dict[str, Any]:
+        """Returns the JSON-able configuration that :meth:`from_artifact` restores it from."""
+
+    @abstractmethod
+    def artifact_tensors(self) -> dict[str, torch.Tensor]:
+        """Returns the weights that :meth:`from_artifact` restores it from."""
+
+    @classmethod
+    @abstractmethod
+    def from_artifact(cls, artifact: Artifact) -> Self:
+        """Restores an agent from an artifact.
+
+        Raises:
+            ArtifactError: the artifact is not one of this class.
+        """
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Self:
+        """Loads an agent of this class by shipped name or path.
+
+        Raises:
+            ArtifactError: the artifact is missing, damaged, or not one of this class.
+        """
+        return cls.from_artifact(load_artifact(name_or_path, kind="agent"))
+
     def save(
         self,
         path: str | Path,
@@ -60,69 +92,149 @@ class Agent(ABC):
         provenance: Mapping[str, Any] | None = None,
         card: str | None = None,
     ) -> str:
-        """Writes an artifact of kind ``"agent"`` and returns its digest."""
+        """Saves the agent as an artifact of kind ``"agent"``.
 
-    @classmethod
-    @abstractmethod
-    def from_artifact(cls, artifact: Artifact) -> Self:
-        """Restores from an artifact that was read."""
+        Args:
+            path: folder to write.
+            provenance: JSON-able description of how it was made.
+            card: text of its model card, Markdown.
 
-    @classmethod
-    def load(cls, name_or_path: str | Path) -> Self:
-        """Opens a saved agent of this class."""
-        return cls.from_artifact(load_artifact(name_or_path, kind="agent"))
+        Returns:
+            The artifact's digest.
+        """
+        ref = self.world_model
+        return save_artifact(
+            path,
+            kind="agent",
+            class_name=self.class_name,
+            config={
+                **self.artifact_config(),
+                "world_model": None if ref is None else asdict(ref),
+            },
+            tensors=self.artifact_tensors(),
+            provenance=provenance,
+            card=card,
+        )
 
-    def to(self, device: str | torch.device) -> Self:
-        """Moves what it computes with to a device; observations and actions stay NumPy arrays."""
-        return self
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights, as :meth:`save` returns it."""
+        return artifact_digest(self.artifact_tensors())
 
-    def observation_rows(self, observation: np.ndarray) -> np.ndarray:
-        """An observation ``(O,)`` or ``(N, O)`` as rows ``(N, O) float32``, contiguous.
+    def open_world_model(
+        self,
+        *,
+        vision: str | Path | None = None,
+        memory: str | Path | None = None,
+        device: str | torch.device = "auto",
+    ) -> WorldModel:
+        """Opens the world model that the agent was trained with.
+
+        Args:
+            vision: present name or path of its vision model, if not the recorded one.
+            memory: present name or path of its memory model, if not the recorded one.
+            device: device of the models.
 
         Raises:
-            ValueError: it has another shape.
+            ArtifactError: the agent has no reference to a world model, or an artifact is missing,
+                damaged, or not the one that the agent was trained with.
+            ValueError: there is no such device.
         """
-        rows = np.ascontiguousarray(observation, np.float32)
-        size = self.observation_space.shape[0]
-        if rows.ndim not in (1, 2) or rows.shape[-1] != size:
-            raise ValueError(
-                f"observation: expected shape ({size},) or (N, {size}), got {rows.shape}; is the "
-                "environment's memory the one that this agent was trained with?"
+        if self.world_model is None:
+            raise ArtifactError(
+                "agent: expected a reference to its world model, got none; set its world_model "
+                "(WorldModelRef.of), or create the environment yourself"
             )
-        return rows.reshape(-1, size)
+        return self.world_model.open(vision=vision, memory=memory, device=device)
+
+    def to(self, device: str | torch.device) -> Self:
+        """Moves the agent's computation to a device; inputs and outputs stay NumPy arrays."""
+        return self
+
+    def batch_observations(self, observation: np.ndarray) -> np.ndarray:
+        """Returns observations ``(O,)`` or ``(N, O)`` as a contiguous ``(N, O) float32``.
+
+        Raises:
+            ValueError: the shape is another.
+        """
+        batch = np.ascontiguousarray(observation, np.float32)
+        dim = self.observation_space.shape[0]
+        if batch.ndim not in (1, 2) or batch.shape[-1] != dim:
+            raise ValueError(
+                f"observation: expected shape ({dim},) or (N, {dim}), got {batch.shape}; use the "
+                "world model that the agent was trained with"
+            )
+        return batch.reshape(-1, dim)
 
 
-# Where each class of agent lives; a new one is added here.
-_CLASSES = {
-    "ControllerAgent": "wmrl.agents.controller",
-    "PosteriorAgent": "wmrl.agents.policy_search.posterior_agent",
-    "SB3Agent": "wmrl.agents.sb3.agent",
-}
+AGENTS: Registry[Agent] = Registry(
+    Agent,  # type: ignore[type-abstract]
+    "agent",
+    (
+        "wmrl.agents.controller:ControllerAgent",
+        "wmrl.agents.policy_search.posterior_agent:PosteriorAgent",
+        "wmrl.agents.sb3.agent:SB3Agent",
+    ),
+    register="wmrl.agents.register_agent",
+)
+"""Known agents."""
+
+A = TypeVar("A", bound=Agent)
+
+
+def register_agent(cls: type[A]) -> type[A]:
+    """Registers an agent that is defined outside this library; usable as a decorator.
+
+    Its artifacts can then be loaded wherever an agent is expected.
+
+    Args:
+        cls: subclass of :class:`Agent`. Artifacts store its ``class_name``, which is set to its
+            name where it has none.
+
+    Returns:
+        The same class.
+
+    Raises:
+        ValueError: another class has that name.
+        TypeError: it does not derive from :class:`Agent`.
+    """
+    if issubclass(cls, Agent) and not hasattr(cls, "class_name"):
+        cls.class_name = cls.__name__
+    return AGENTS.register(cls)
 
 
 def load_agent(name_or_path: str | Path, device: str | torch.device = "auto") -> Agent:
-    """Opens an agent by shipped name or path.
+    """Loads an agent of any class by shipped name or path.
 
     Args:
-        name_or_path: a shipped agent's name, or the folder that ``Agent.save`` wrote.
-        device: where it computes. ``"auto"`` is the CPU: controllers and small policies are
-            faster there, since a step's work is less than the way to an accelerator.
+        name_or_path: name of a shipped agent, or a folder that ``Agent.save`` wrote.
+        device: device of its computation. ``"auto"`` is the CPU: controllers and small policies
+            are faster there, because a step takes less time than a transfer to an accelerator.
 
     Raises:
-        ArtifactError: it is missing, damaged, no agent, or of a class that is not known.
+        ArtifactError: the artifact is missing, damaged, not an agent, or of an unknown class.
         ValueError: there is no such device.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> import wmrl
+        >>> from wmrl.agents import load_agent
+        >>> agent = load_agent("car-racing-dream")
+        >>> env = gym.make("vsg/CarRacingLatent-v0", device="cpu")
+        >>> observation, info = env.reset(seed=1)
+        >>> action, _ = agent.predict(observation, deterministic=True)
+        >>> action.shape
+        (2,)
+        >>> env.close()
     """
     target = torch.device("cpu") if device == "auto" else resolve_device(device)
     artifact = load_artifact(name_or_path, kind="agent")
-    if artifact.class_name not in _CLASSES:
-        raise ArtifactError(
-            f"{artifact.path}: unknown agent class {artifact.class_name!r}; "
-            f"expected one of {sorted(_CLASSES)}"
-        )
-    cls = getattr(import_module(_CLASSES[artifact.class_name]), artifact.class_name)
-    agent: Agent = cls.from_artifact(artifact)
-    return agent.to(target)
+    try:
+        cls = AGENTS.find(artifact.class_name)
+    except ValueError as error:
+        raise ArtifactError(f"{artifact.path}: {error}") from error
+    return cls.from_artifact(artifact).to(target)
 
 
 Evaluator = Callable[[Agent], Mapping[str, float]]
-"""From an agent to named scores, for curves; its seeds take no part in training."""
+"""Function from an agent to named metrics, for curves; it must not use training seeds."""

@@ -1,13 +1,12 @@
-"""Controller: a small network whose weights are one flat vector, as evolution wants them.
+"""Controllers: small networks whose weights are one flat vector.
 
 World Models (https://arxiv.org/abs/1803.10122), eq. 1: a_t = tanh(W [z_t h_t] + b), here with
-optional hidden layers of tanh units, scaled into the task's action space.
+optional hidden layers of tanh units, scaled to the task's action space.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,40 +15,44 @@ from gymnasium import spaces
 from torch import Tensor
 
 from wmrl.agents.agent import Agent, State
-from wmrl.agents.world_model_ref import located_eye
+from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.config import build_config
-from wmrl.storage.artifact import Artifact, ArtifactError, save_artifact
+from wmrl.core.validation import check_int, check_shape
+from wmrl.storage.artifact import Artifact, ArtifactError
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControllerConfig:
-    """Sizes of a controller.
+    """Configuration of a controller.
 
     Attributes:
-        observation_size: O, the number of inputs (Z + H where there is a memory).
-        action_size: A, the number of action dimensions.
-        hidden_sizes: widths of hidden layers; none for the paper's linear controller.
-        action_low, action_high: bounds ``(A,)`` of the action space; −1 and 1 if empty.
+        observation_dim: O, number of inputs (Z + H with a memory model).
+        action_dim: A, number of action dimensions.
+        hidden_dims: widths of the hidden layers; none for the paper's linear controller.
+        action_low: lower bounds ``(A,)`` of the action space; −1 if empty.
+        action_high: upper bounds ``(A,)`` of the action space; 1 if empty.
+
+    Raises:
+        ValueError: a dimension is less than 1, or the bounds are not finite with low < high.
     """
 
-    observation_size: int
-    action_size: int
-    hidden_sizes: tuple[int, ...] = ()
+    observation_dim: int
+    action_dim: int
+    hidden_dims: tuple[int, ...] = ()
     action_low: tuple[float, ...] = ()
     action_high: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("hidden_sizes", "action_low", "action_high"):  # JSON gives lists
+        for name in ("hidden_dims", "action_low", "action_high"):  # JSON gives lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("observation_size", "action_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if any(size < 1 for size in self.hidden_sizes):
-            raise ValueError(f"hidden_sizes: expected at least 1 each, got {self.hidden_sizes}")
+        for name in ("observation_dim", "action_dim"):
+            check_int(name, getattr(self, name), at_least=1)
+        for dim in self.hidden_dims:
+            check_int("hidden_dims", dim, at_least=1)
         for name in ("action_low", "action_high"):
-            if len(getattr(self, name)) not in (0, self.action_size):
+            if len(getattr(self, name)) not in (0, self.action_dim):
                 raise ValueError(
-                    f"{name}: expected {self.action_size} numbers, got {getattr(self, name)}"
+                    f"{name}: expected {self.action_dim} numbers, got {getattr(self, name)}"
                 )
         space = self.action_space
         if not (space.is_bounded() and np.all(space.low < space.high)):
@@ -62,10 +65,16 @@ class ControllerConfig:
     def for_spaces(
         cls, observation_space: spaces.Box, action_space: spaces.Box, **options: Any
     ) -> Self:
-        """The configuration for an environment's (single) spaces."""
+        """Creates the configuration for an environment's spaces.
+
+        Args:
+            observation_space: space of a single observation.
+            action_space: space of a single action.
+            options: other attributes.
+        """
         return cls(
-            observation_size=observation_space.shape[0],
-            action_size=action_space.shape[0],
+            observation_dim=observation_space.shape[0],
+            action_dim=action_space.shape[0],
             action_low=tuple(action_space.low.tolist()),
             action_high=tuple(action_space.high.tolist()),
             **options,
@@ -73,52 +82,44 @@ class ControllerConfig:
 
     @property
     def action_space(self) -> spaces.Box:
-        """``Box(A,) float32`` between the bounds."""
-        low = np.array(self.action_low or (-1.0,) * self.action_size, np.float32)
-        high = np.array(self.action_high or (1.0,) * self.action_size, np.float32)
+        """Action space ``Box(A,) float32`` between the bounds."""
+        low = np.array(self.action_low or (-1.0,) * self.action_dim, np.float32)
+        high = np.array(self.action_high or (1.0,) * self.action_dim, np.float32)
         return spaces.Box(low, high, dtype=np.float32)
 
     @property
-    def layer_sizes(self) -> tuple[int, ...]:
-        """Widths from input to output."""
-        return (self.observation_size, *self.hidden_sizes, self.action_size)
+    def layer_dims(self) -> tuple[int, ...]:
+        """Widths of the layers from input to output."""
+        return (self.observation_dim, *self.hidden_dims, self.action_dim)
 
     @property
     def parameter_count(self) -> int:
-        """N, the length of the flat parameter vector."""
-        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.layer_sizes))
+        """N, length of the flat parameter vector."""
+        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.layer_dims))
 
 
 def batched_outputs(
     parameters: Tensor, observations: Tensor, *, config: ControllerConfig
 ) -> Tensor:
-    """Outputs of P controllers on R observations each, in [−1, 1].
+    """Computes outputs in [−1, 1] of P controllers on R observations each.
 
     Args:
-        parameters: ``(P, N) float32``, per layer a matrix (outputs × inputs, row by row) and then
-            a bias.
+        parameters: ``(P, N) float32``; for each layer a matrix (outputs × inputs, in row-major
+            order) followed by a bias.
         observations: ``(P, R, O) float32``.
-        config: sizes.
+        config: configuration of the controllers.
 
     Returns:
         ``(P, R, A) float32``.
 
     Raises:
-        ValueError: a shape does not fit the configuration.
+        ValueError: a shape does not match the configuration.
     """
     count = len(parameters)
-    if parameters.shape != (count, config.parameter_count):
-        raise ValueError(
-            f"parameters: expected shape (P, {config.parameter_count}), "
-            f"got {tuple(parameters.shape)}"
-        )
-    if observations.ndim != 3 or observations.shape[::2] != (count, config.observation_size):
-        raise ValueError(
-            f"observations: expected shape ({count}, R, {config.observation_size}), "
-            f"got {tuple(observations.shape)}"
-        )
+    check_shape("parameters", parameters, ("P", config.parameter_count))
+    check_shape("observations", observations, (count, "R", config.observation_dim))
     hidden, start = observations, 0
-    for inputs, outputs in pairwise(config.layer_sizes):
+    for inputs, outputs in pairwise(config.layer_dims):
         middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
         weight = parameters[:, start:middle].view(count, outputs, inputs)
         bias = parameters[:, None, middle:end]
@@ -128,7 +129,7 @@ def batched_outputs(
 
 
 def scale_outputs(outputs: Tensor, *, config: ControllerConfig) -> Tensor:
-    """Outputs ``(..., A)`` in [−1, 1] to actions between the bounds."""
+    """Scales outputs ``(..., A)`` in [−1, 1] to actions between the bounds."""
     if not (config.action_low or config.action_high):
         return outputs
     space = config.action_space
@@ -139,18 +140,32 @@ def scale_outputs(outputs: Tensor, *, config: ControllerConfig) -> Tensor:
 def batched_actions(
     parameters: Tensor, observations: Tensor, *, config: ControllerConfig
 ) -> Tensor:
-    """Actions ``(P, R, A)`` of P controllers; arguments as in :func:`batched_outputs`."""
+    """Computes actions ``(P, R, A)`` of P controllers, as :func:`batched_outputs` does outputs."""
     outputs = batched_outputs(parameters, observations, config=config)
     return scale_outputs(outputs, config=config)
 
 
 class ControllerAgent(Agent):
-    """An agent that acts by one controller; it has no noise of its own and no state.
+    """Agent that acts by a controller, without state and exploration noise.
 
     Args:
-        config: sizes.
-        parameters: ``(N,) float``, its weights.
-        eye: which eye it looks through (see :class:`~wmrl.agents.agent.Agent`).
+        config: configuration of the controller.
+        parameters: its weights ``(N,) float``.
+        world_model: reference to the world model that it was trained with.
+
+    Raises:
+        ValueError: the parameters have another shape.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.agents import ControllerAgent, ControllerConfig
+        >>> config = ControllerConfig(observation_dim=3, action_dim=2)
+        >>> agent = ControllerAgent(config, np.zeros(config.parameter_count))
+        >>> actions, _ = agent.predict(np.ones((5, 3), np.float32))
+        >>> actions.shape
+        (5, 2)
+        >>> agent.save("runs/controller") == agent.digest
+        True
     """
 
     class_name: ClassVar[str] = "ControllerAgent"
@@ -160,17 +175,13 @@ class ControllerAgent(Agent):
         config: ControllerConfig,
         parameters: np.ndarray,
         *,
-        eye: Mapping[str, Any] | None = None,
+        world_model: WorldModelRef | None = None,
     ) -> None:
         self.config = config
         self.parameters = np.asarray(parameters, np.float32).copy()
-        if self.parameters.shape != (config.parameter_count,):
-            raise ValueError(
-                f"parameters: expected shape ({config.parameter_count},), "
-                f"got {self.parameters.shape}"
-            )
-        self.eye = dict(eye or {})
-        self.observation_space = spaces.Box(-np.inf, np.inf, (config.observation_size,), np.float32)
+        check_shape("parameters", self.parameters, (config.parameter_count,))
+        self.world_model = world_model
+        self.observation_space = spaces.Box(-np.inf, np.inf, (config.observation_dim,), np.float32)
         self.action_space = config.action_space
         self._weights = torch.from_numpy(self.parameters)[None]
 
@@ -183,8 +194,8 @@ class ControllerAgent(Agent):
         deterministic: bool = False,
     ) -> tuple[np.ndarray, State | None]:
         """See :meth:`~wmrl.agents.agent.Agent.predict`."""
-        rows = self.observation_rows(observation)
-        observations = torch.from_numpy(rows).to(self._weights.device)[None]
+        batch = self.batch_observations(observation)
+        observations = torch.from_numpy(batch).to(self._weights.device)[None]
         actions = batched_actions(self._weights, observations, config=self.config)
         return actions[0].cpu().numpy().reshape(*np.shape(observation)[:-1], -1), state
 
@@ -193,27 +204,17 @@ class ControllerAgent(Agent):
         self._weights = self._weights.to(device)
         return self
 
-    def save(
-        self,
-        path: str | Path,
-        *,
-        provenance: Mapping[str, Any] | None = None,
-        card: str | None = None,
-    ) -> str:
-        """See :meth:`~wmrl.agents.agent.Agent.save`."""
-        return save_artifact(
-            path,
-            kind="agent",
-            class_name=self.class_name,
-            config={"controller": asdict(self.config), "eye": dict(self.eye)},
-            tensors={"parameters": torch.from_numpy(self.parameters)},
-            provenance=provenance,
-            card=card,
-        )
+    def artifact_config(self) -> dict[str, Any]:
+        """See :meth:`~wmrl.agents.agent.Agent.artifact_config`."""
+        return {"controller": asdict(self.config)}
+
+    def artifact_tensors(self) -> dict[str, Tensor]:
+        """See :meth:`~wmrl.agents.agent.Agent.artifact_tensors`."""
+        return {"parameters": torch.from_numpy(self.parameters)}
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
-        """Restores from an artifact that was read."""
+        """See :meth:`~wmrl.agents.agent.Agent.from_artifact`."""
         if artifact.class_name != cls.class_name or set(artifact.tensors) != {"parameters"}:
             raise ArtifactError(
                 f"{artifact.path}: expected a {cls.class_name}, got a {artifact.class_name} with "
@@ -222,15 +223,24 @@ class ControllerAgent(Agent):
         try:
             check_sizes(artifact.config["controller"], len(artifact.tensors["parameters"]))
             config = build_config(ControllerConfig, artifact.config["controller"])
-            return cls(config, artifact.tensors["parameters"].numpy(), eye=located_eye(artifact))
+            return cls(
+                config,
+                artifact.tensors["parameters"].numpy(),
+                world_model=WorldModelRef.from_artifact(artifact),
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
-                f"{artifact.path}: not a controller's artifact ({error})"
+                f"{artifact.path}: expected the artifact of a controller, got another ({error})"
             ) from error
 
 
-def check_sizes(values: Mapping[str, Any], held: int) -> None:
-    """Raises :class:`ValueError` for a size beyond the number of weights: bounds are made of it."""
-    for name in ("observation_size", "action_size"):
-        if type(values[name]) is not int or not 1 <= values[name] <= held:
-            raise ValueError(f"{name}: expected 1 to {held}, got {values[name]!r}")
+def check_sizes(values: Mapping[str, Any], num_weights: int) -> None:
+    """Checks that a saved configuration has no dimension beyond the number of weights.
+
+    Its bounds are allocated from the dimensions, so this comes first.
+
+    Raises:
+        ValueError: a dimension is not an integer from 1 to ``num_weights``.
+    """
+    for name in ("observation_dim", "action_dim"):
+        check_int(name, values[name], at_least=1, at_most=num_weights)

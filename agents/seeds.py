@@ -1,37 +1,41 @@
-"""Keeping the seeds of evaluation apart from those of training."""
+"""Seeds for evaluation, and seeds for training that never coincide with them."""
 
 from wmrl.core.seeding import integer_seed
+from wmrl.core.validation import check_int
 
 EVALUATION_SEEDS = range(1_000_000, 2_000_000)
-"""Integer seeds that scores are measured on, and that nothing is ever trained or selected on."""
+"""Integer seeds reserved for scores, on which nothing is trained or selected."""
 
 
 def evaluation_seeds(count: int, *, first: int = EVALUATION_SEEDS.start) -> tuple[int, ...]:
-    """``count`` consecutive seeds from ``first`` on.
+    """Returns consecutive evaluation seeds.
+
+    Args:
+        count: number of seeds.
+        first: first seed.
 
     Raises:
-        ValueError: ``count`` is less than 1, or a seed lies outside of :data:`EVALUATION_SEEDS`.
+        ValueError: ``count`` is less than 1, or a seed is outside of :data:`EVALUATION_SEEDS`.
     """
-    if count < 1:
-        raise ValueError(f"count: expected at least 1, got {count}")
+    check_int("count", count, at_least=1)
     if first not in EVALUATION_SEEDS or first + count - 1 not in EVALUATION_SEEDS:
         raise ValueError(
-            f"seed: expected {EVALUATION_SEEDS.start} ≤ seed ≤ {EVALUATION_SEEDS.stop - count} for "
-            f"{count} episodes, got {first}; other seeds belong to training"
+            f"seed: expected {EVALUATION_SEEDS.start} to {EVALUATION_SEEDS.stop - count} for "
+            f"{count} episodes, got {first}; other seeds are for training"
         )
     return tuple(range(first, first + count))
 
 
 def training_seed(seed: int, *path: int | str, span: int = 1) -> int:
-    """An integer seed at ``path`` below the root ``seed``, for an environment to train in.
+    """Derives an integer seed for a training environment.
 
     Args:
         seed: root seed.
-        path: keys, as in :func:`wmrl.core.seeding.integer_seed`.
-        span: how many consecutive seeds from it on will be used.
+        path: keys below the root seed, as in :func:`wmrl.core.seeding.integer_seed`.
+        span: number of consecutive seeds, from the returned one on, that will be used.
 
     Returns:
-        A seed whose span has none of :data:`EVALUATION_SEEDS`.
+        A seed whose span contains none of :data:`EVALUATION_SEEDS`.
     """
     drawn = integer_seed(seed, *path)
     clash = EVALUATION_SEEDS.start - span < drawn < EVALUATION_SEEDS.stop

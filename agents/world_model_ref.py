@@ -1,155 +1,177 @@
-"""What an agent's artifact says of the eye that it looks through."""
+"""References from agents to the world models that they were trained with."""
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from wmrl.agents.agent import Agent, load_agent
+import torch
+
+from wmrl.core.config import build_config
+from wmrl.core.validation import check_int
 from wmrl.envs.tasks.registry import registered_task
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import matching_memory
 from wmrl.storage.artifact import Artifact, ArtifactError, find_artifact, shipped_artifacts
 
 
-def eye_entry(eye: Eye, *, vision: str | Path, memory: str | Path | None = None) -> dict[str, Any]:
-    """The value of :attr:`Agent.eye <wmrl.agents.agent.Agent>`, JSON-able.
+@dataclass(frozen=True, kw_only=True)
+class WorldModelRef:
+    """Reference to the world model that an agent was trained with.
 
-    Args:
-        eye: what the agent is trained with.
-        vision: the shipped name or the path under which others will find its vision.
-        memory: the same for its memory; ``"auto"`` for the shipped one of that vision, None
-            where it has none.
+    The ``config.json`` of an agent's artifact holds it under ``"world_model"``, with the attributes
+    below as keys.
+
+    Attributes:
+        task: name of the registered task.
+        vision: shipped name or path of the vision model.
+        memory: shipped name or path of the memory model, None if there is none.
+        vision_digest: digest of the vision model, None if it was not saved.
+        memory_digest: digest of the memory model, None if there is none or it was not saved.
+        frame_skip: base frames per agent step.
 
     Raises:
-        ValueError: the eye has a memory and no name for it was given, or the other way round.
+        ValueError: ``frame_skip`` is less than 1.
+
+    Example:
+        >>> from wmrl.agents import WorldModelRef, load_agent
+        >>> ref = load_agent("car-racing-dream").world_model
+        >>> ref.vision, ref.memory, ref.frame_skip
+        ('car-racing-vae', 'car-racing-mdnrnn', 4)
+        >>> world_model = ref.open(device="cpu")
+        >>> WorldModelRef.of(world_model, vision="car-racing-vae", memory="auto") == ref
+        True
     """
-    if (eye.memory is None) != (memory is None):
-        raise ValueError(
-            f"memory: expected {'None' if eye.memory is None else 'a name or path'}, got {memory!r}"
+
+    task: str
+    vision: str
+    memory: str | None
+    vision_digest: str | None
+    memory_digest: str | None
+    frame_skip: int
+
+    def __post_init__(self) -> None:
+        check_int("frame_skip", self.frame_skip, at_least=1)
+
+    @classmethod
+    def of(
+        cls,
+        world_model: WorldModel,
+        *,
+        vision: str | Path,
+        memory: str | Path | None = None,
+        relative_to: str | Path | None = None,
+    ) -> Self:
+        """Creates the reference to an open world model.
+
+        Args:
+            world_model: the world model that the agent is trained with.
+            vision: shipped name or path of its vision model.
+            memory: shipped name or path of its memory model; ``"auto"`` for the shipped one of
+                that vision model, None if it has none.
+            relative_to: folder in which the agent will be saved, to make paths relative to it, so
+                that a folder which contains all of them can be moved. Paths are absolute if None.
+
+        Raises:
+            ArtifactError: there is no such artifact.
+            ValueError: the world model has a memory model and ``memory`` is None, or vice versa.
+        """
+        if (world_model.memory is None) != (memory is None):
+            expected = "None" if world_model.memory is None else "a name or path"
+            raise ValueError(f"memory: expected {expected}, got {memory!r}")
+        if memory == "auto":
+            memory = matching_memory(world_model.vision.digest)
+        return cls(
+            task=world_model.task.name,
+            vision=_portable(vision, relative_to),
+            memory=None if memory is None else _portable(memory, relative_to),
+            vision_digest=world_model.vision.digest,
+            memory_digest=None if world_model.memory is None else world_model.memory.digest,
+            frame_skip=world_model.frame_skip,
         )
-    if memory == "auto":
-        memory = matching_memory(eye.vision.digest)
-    return {
-        "task": eye.task.name,
-        "vision": str(vision),
-        "memory": None if memory is None else str(memory),
-        "vision_digest": eye.vision.digest,
-        "memory_digest": None if eye.memory is None else eye.memory.digest,
-        "frame_skip": eye.frame_skip,
-    }
 
+    @classmethod
+    def from_artifact(cls, artifact: Artifact) -> Self | None:
+        """Reads the reference from an agent's artifact; None if the agent has none.
 
-def lasting_name(name_or_path: str) -> str:
-    """A shipped name as it is, and a path in full: the agent may be opened from elsewhere.
+        Paths that begin with a dot are relative to the artifact's folder.
 
-    Raises:
-        ArtifactError: there is no such artifact.
-    """
-    if name_or_path in ("auto", *shipped_artifacts()):
-        return name_or_path
-    return str(find_artifact(name_or_path).resolve())
-
-
-def _names_an_eye(eye: dict[str, Any]) -> bool:
-    texts = [eye.get(name, "") for name in ("task", "vision")]
-    choices = [eye.get(name) for name in ("memory", "vision_digest", "memory_digest")]
-    skip = eye.get("frame_skip", 1)
-    return (
-        all(isinstance(text, str) for text in texts)
-        and all(isinstance(text, str | None) for text in choices)
-        and type(skip) is int
-        and skip >= 1
-    )
-
-
-def located_eye(artifact: Artifact) -> dict[str, Any]:
-    """The eye entry of an agent's artifact, with paths that can be opened from anywhere.
-
-    Paths that begin with a dot are relative to the artifact's folder, so that a run's folder can
-    be moved as a whole.
-
-    Raises:
-        ArtifactError: the artifact has no eye entry, or one that names no such thing.
-    """
-    eye = artifact.config.get("eye")
-    if not isinstance(eye, dict) or not _names_an_eye(eye):
-        raise ArtifactError(f"{artifact.path}: its eye is {eye!r:.200}, which names none")
-    eye = dict(eye)
-    for part in ("vision", "memory"):
-        if str(eye.get(part, "")).startswith("."):
-            try:
-                eye[part] = str((artifact.path / eye[part]).resolve())
-            except (OSError, ValueError, RuntimeError) as error:
-                raise ArtifactError(f"{artifact.path}: its {part} is no path ({error})") from error
-    return eye
-
-
-def open_driver(
-    name_or_path: str | Path,
-    *,
-    vision: str | Path | None = None,
-    memory: str | Path | None = None,
-    device: str = "auto",
-) -> tuple[Agent, Eye]:
-    """Opens a saved agent and its eye; arguments as in :func:`open_eye`.
-
-    Raises:
-        ArtifactError: an artifact is missing, damaged, or not the one that the agent was trained
-            with.
-        ValueError: there is no such device.
-    """
-    agent = load_agent(name_or_path, device=device)
-    return agent, open_eye(agent, vision=vision, memory=memory, device=device)
-
-
-def open_eye(
-    agent: Agent,
-    *,
-    vision: str | Path | None = None,
-    memory: str | Path | None = None,
-    device: str = "auto",
-) -> Eye:
-    """Opens the eye that an agent looks through.
-
-    Args:
-        agent: who looks.
-        vision: where its vision is now; where the agent's artifact says if None.
-        memory: the same for its memory.
-        device: where they run.
-
-    Raises:
-        ArtifactError: the agent doesn't say what it looks through, or an artifact is missing,
-            damaged, or not the one that the agent was trained with.
-        ValueError: there is no such device.
-    """
-    known = agent.eye
-    if not known:
-        raise ArtifactError(
-            "agent: it doesn't say which eye it looks through; save it with its eye, or build the "
-            "environment yourself"
-        )
-    try:
-        task, own_vision = registered_task(str(known["task"])), str(known["vision"])
-    except (KeyError, ValueError) as error:
-        raise ArtifactError(f"agent: its eye can't be opened ({error})") from error
-    eye = Eye.open(
-        task,
-        vision or own_vision,
-        memory or known.get("memory"),
-        frame_skip=known.get("frame_skip"),
-        device=device,
-    )
-    check_eye(agent, eye)
-    return eye
-
-
-def check_eye(agent: Agent, eye: Eye) -> None:
-    """Raises :class:`ArtifactError` unless the eye is the one that an agent names, if it does."""
-    known = agent.eye
-    for name, part in (("vision", eye.vision), ("memory", eye.memory)):
-        expected = known.get(f"{name}_digest")
-        got = part.digest if part is not None else None
-        if expected is not None and got != expected:
+        Raises:
+            ArtifactError: the artifact's configuration does not contain a valid reference.
+        """
+        values = artifact.config.get("world_model", {})
+        if values is None:
+            return None
+        try:
+            values = dict(values)
+            for name in ("vision", "memory"):
+                if str(values.get(name)).startswith("."):
+                    values[name] = str((artifact.path / values[name]).resolve())
+            return build_config(cls, values)
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
             raise ArtifactError(
-                f"{name}: the agent was trained with {expected[:12]}…, got {str(got)[:12]}…; say "
-                f"where the right one is, or train the agent again"
-            )
+                f"{artifact.path}: config['world_model']: expected a reference to a world model, "
+                f"got {values!r:.200} ({error})"
+            ) from error
+
+    def open(
+        self,
+        *,
+        vision: str | Path | None = None,
+        memory: str | Path | None = None,
+        device: str | torch.device = "auto",
+    ) -> WorldModel:
+        """Opens the world model.
+
+        Args:
+            vision: present name or path of the vision model, if not the recorded one.
+            memory: present name or path of the memory model, if not the recorded one.
+            device: device of the models.
+
+        Raises:
+            ArtifactError: the task is not registered, or an artifact is missing, damaged, or not
+                the one that the agent was trained with.
+            ValueError: there is no such device.
+        """
+        try:
+            task = registered_task(self.task)
+        except ValueError as error:
+            raise ArtifactError(f"agent: its world model cannot be opened ({error})") from error
+        world_model = WorldModel.open(
+            task,
+            vision or self.vision,
+            memory or self.memory,
+            frame_skip=self.frame_skip,
+            device=device,
+        )
+        self.check(world_model)
+        return world_model
+
+    def check(self, world_model: WorldModel) -> None:
+        """Checks that a world model consists of the recorded models.
+
+        Raises:
+            ArtifactError: the digest of a model differs.
+        """
+        for name, part, expected in (
+            ("vision", world_model.vision, self.vision_digest),
+            ("memory", world_model.memory, self.memory_digest),
+        ):
+            got: Any = None if part is None else part.digest
+            if expected is not None and got != expected:
+                raise ArtifactError(
+                    f"{name}: the agent was trained with {expected[:12]}…, got {str(got)[:12]}…; "
+                    "give the path of the right one, or train the agent again"
+                )
+
+
+def _portable(name_or_path: str | Path, relative_to: str | Path | None) -> str:
+    """Returns a shipped name as it is, a path as an absolute or relative one."""
+    name = str(name_or_path)
+    if name in shipped_artifacts():
+        return name
+    path = find_artifact(name_or_path)
+    if relative_to is None:
+        return str(path.resolve())
+    relative = os.path.relpath(path, relative_to)
+    return relative if relative.startswith(".") else f"./{relative}"

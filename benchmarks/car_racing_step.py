@@ -1,4 +1,4 @@
-"""Speed and pixels of vsg/CarRacing-v3 beside Gymnasium's CarRacing-v3, in one process.
+"""Speed and pixels of vsg/CarRacing-v3 and Gymnasium's CarRacing-v3, in one process.
 
 Prints a table and writes it, with machine and versions, to ``benchmarks/car_racing.json``.
 """
@@ -13,25 +13,25 @@ import tyro
 
 import wmrl  # noqa: F401 - registers the environment
 from benchmarks.report import write_report
-from wmrl.envs.car_racing.lazy_rendering import SparseDrawing
+from wmrl.envs.car_racing.lazy_rendering import LazyRendering
 
 SCENE_ROWS = 84
-DECISION = 4  # frames, of which one is looked at
-BLOCK = 100  # steps of one environment, then of the other: both see the same load of the machine
+AGENT_STEP = 4  # frames, of which one is observed
+BLOCK = 100  # steps of one environment, then of the other, so that both run under the same load
 
 
 @dataclass
 class Args:
-    """What to measure."""
+    """Size of the benchmark."""
 
     tracks: int = 20
-    """episodes, each on a track of its own"""
+    """number of episodes, each on another track"""
     steps: int = 250
-    """steps of each; the first 50 zoom in and cost more"""
+    """steps per episode; the first 50 zoom in and take longer"""
 
 
 def _actions(env: Any, steps: int, seed: int) -> list[np.ndarray]:
-    """A drive along the road with some waywardness, found with one environment for both."""
+    """Returns actions that follow the road with random drift, the same for both environments."""
     rng = np.random.default_rng(seed)
     env.reset(seed=seed)
     actions = []
@@ -39,9 +39,9 @@ def _actions(env: Any, steps: int, seed: int) -> list[np.ndarray]:
         if step % 25 == 0:
             drift = rng.uniform(-0.3, 0.3)
         hull = env.car.hull
-        centres = np.array([(x, y) for _, _, x, y in env.track])
-        nearest = int(np.square(centres - hull.position).sum(axis=1).argmin())
-        dx, dy = centres[(nearest + 4) % len(centres)] - hull.position
+        centers = np.array([(x, y) for _, _, x, y in env.track])
+        nearest = int(np.square(centers - hull.position).sum(axis=1).argmin())
+        dx, dy = centers[(nearest + 4) % len(centers)] - hull.position
         sideways = dx * np.cos(hull.angle) + dy * np.sin(hull.angle)
         ahead = dy * np.cos(hull.angle) - dx * np.sin(hull.angle)
         steer = np.clip(1.5 * np.arctan2(sideways, ahead) + drift, -1, 1)
@@ -53,7 +53,7 @@ def _actions(env: Any, steps: int, seed: int) -> list[np.ndarray]:
 
 
 def _drive(env: Any, actions: list[np.ndarray]) -> tuple[float, list[np.ndarray], list[float]]:
-    """Seconds, states and rewards of some steps."""
+    """Takes some steps; returns the seconds, states and rewards."""
     results = []
     start = perf_counter()
     for action in actions:
@@ -63,15 +63,15 @@ def _drive(env: Any, actions: list[np.ndarray]) -> tuple[float, list[np.ndarray]
 
 
 def measure(args: Args) -> dict[str, Any]:
-    """Drive both environments over the same tracks with the same actions."""
+    """Steps both environments on the same tracks with the same actions."""
     original, fast = (gym.make(name).unwrapped for name in ("CarRacing-v3", "vsg/CarRacing-v3"))
     scout: Any = gym.make("vsg/CarRacing-v3").unwrapped
     start = perf_counter()
     fast.reset(seed=0)
     first_reset = perf_counter() - start
     seconds = np.zeros(2)
-    physics_seconds, sparse_seconds, steps, sparse_frames = 0.0, 0.0, 0, 0
-    sparse = SparseDrawing(original)
+    physics_seconds, lazy_seconds, steps, lazy_frames = 0.0, 0.0, 0, 0
+    lazy = LazyRendering(original)
     differences = []
     for seed in range(args.tracks):
         actions = _actions(scout, args.steps, seed)
@@ -94,11 +94,11 @@ def measure(args: Args) -> dict[str, Any]:
         physics_seconds += perf_counter() - start
         original.reset(seed=seed)
         start = perf_counter()
-        for action in actions[::DECISION]:
-            sparse.advance(action, DECISION)
-            sparse.observe()
-            sparse_frames += DECISION
-        sparse_seconds += perf_counter() - start
+        for action in actions[::AGENT_STEP]:
+            lazy.advance(action, AGENT_STEP)
+            lazy.observe()
+            lazy_frames += AGENT_STEP
+        lazy_seconds += perf_counter() - start
     scene, bar = np.split(np.concatenate(differences), [SCENE_ROWS], axis=1)
     return {
         "steps": steps,
@@ -106,8 +106,8 @@ def measure(args: Args) -> dict[str, Any]:
         "vsg_steps_per_s": steps / seconds[1],
         "ratio": seconds[0] / seconds[1],
         "undrawn_steps_per_s": steps / physics_seconds,
-        "gymnasium_sparse_frames_per_s": sparse_frames / sparse_seconds,
-        "sparse_ratio": (sparse_frames / sparse_seconds) / (steps / seconds[0]),
+        "gymnasium_lazy_frames_per_s": lazy_frames / lazy_seconds,
+        "lazy_ratio": (lazy_frames / lazy_seconds) / (steps / seconds[0]),
         "first_reset_s": first_reset,
         "scene_mean_difference": float(scene.mean()),
         "scene_within_4": float((scene <= 4).mean()),
@@ -119,7 +119,7 @@ def measure(args: Args) -> dict[str, Any]:
 
 
 def main(args: Args) -> None:
-    """Measure, print, write."""
+    """Measures, prints and writes."""
     write_report("car_racing", measure(args))
 
 

@@ -1,4 +1,4 @@
-"""Frames a second of collecting: random actions, and an agent that acts on what it sees."""
+"""Throughput of collection, with random actions and with an agent and its world model."""
 
 import tempfile
 import time
@@ -13,7 +13,7 @@ RANDOM_FRAMES, AGENT_FRAMES = 48_000, 24_000
 
 
 def frames_per_second(policy: str, frames: int) -> float:
-    """Base frames a second, starting and stopping the workers included."""
+    """Measures base frames per second, including the start and end of the workers."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         store = collect(
@@ -25,12 +25,12 @@ def frames_per_second(policy: str, frames: int) -> float:
 
 
 if __name__ == "__main__":
-    frames_per_second("smoothed", 4_000)  # fills the compiler's cache
+    frames_per_second("autoregressive", 4_000)  # fills the cache of the compiler
     write_report(
         "collecting",
         {
             "threads": torch.get_num_threads(),
-            "frames_per_s_random": frames_per_second("smoothed", RANDOM_FRAMES),
+            "frames_per_s_random": frames_per_second("autoregressive", RANDOM_FRAMES),
             "frames_per_s_agent": frames_per_second("car-racing-dream", AGENT_FRAMES),
         },
     )

@@ -1,7 +1,7 @@
-"""Dream steps a second, and their share of the rate at which the same matrix products alone run.
+"""Measures dream steps per second, and the ratio to the rate of their matrix products alone.
 
-Dreams in symbols stand beside them: as many codes as the shipped VQ-VAE's, decoded all at once. So
-do the shipped ensembles, as users step them: ``DreamVectorEnv``, NumPy arrays in and out.
+Also measures dreams with discrete latents, with as many codes as the shipped VQ-VAE and parallel
+decoding, and the shipped ensembles as users step them: ``DreamVectorEnv`` with NumPy arrays.
 """
 
 import time
@@ -14,18 +14,18 @@ import torch
 import wmrl  # noqa: F401 - registers the environment
 from benchmarks.report import write_report
 from wmrl.core.device import resolve_device
-from wmrl.dream import dream_observation, dream_start, dream_step
+from wmrl.dream import dream_observation, dream_reset, dream_step
 from wmrl.memory.base import Memory
 from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig
 from wmrl.memory.ensemble import CodeMemoryEnsemble
 from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
-from wmrl.nn.linear import row_linear
+from wmrl.nn.linear import linear
 
 Z, A, H, BATCHES = 32, 2, 256, (1, 64, 256, 1024)
 
 
 def rate(step: Callable[[], Any], batch: int, device: torch.device, seconds: float = 3.0) -> float:
-    """Rows a second."""
+    """Returns dreams times steps per second."""
 
     def wait() -> None:
         if device.type == "cuda":
@@ -44,12 +44,12 @@ def rate(step: Callable[[], Any], batch: int, device: torch.device, seconds: flo
 
 
 def dreaming(memory: Memory[Any], batch: int) -> Callable[[], Any]:
-    """A dream step with reward, termination and a linear controller."""
+    """Returns a function that makes a dream step, with a linear controller."""
     generator = torch.Generator(memory.device).manual_seed(0)
-    size = memory.latent_size + memory.feature_size
-    weight = 0.1 * torch.randn(size, A, generator=generator, device=memory.device)
+    observation_dim = memory.latent_dim + memory.feature_dim
+    weight = 0.1 * torch.randn(observation_dim, A, generator=generator, device=memory.device)
     bias = torch.zeros(A, device=memory.device)
-    state = dream_start(memory, count=batch, generator=generator)
+    state = dream_reset(memory, batch_size=batch, generator=generator)
 
     def step() -> None:
         nonlocal state
@@ -59,15 +59,21 @@ def dreaming(memory: Memory[Any], batch: int) -> Callable[[], Any]:
     return step
 
 
-def multiplying(memory: MDNRNN, batch: int, *, rows: bool) -> Callable[[], Any]:
-    """The matrix products of a dream step and nothing else, by either of torch's libraries."""
+def multiplying(memory: MDNRNN, batch: int, *, by_linear: bool) -> Callable[[], Any]:
+    """Returns a function that makes only the matrix products of a dream step.
+
+    Args:
+        memory: memory whose products are made.
+        batch: number of dreams.
+        by_linear: by :func:`wmrl.nn.linear.linear` instead of ``torch.mm``.
+    """
     heads = memory.heads.out_features
     shapes = ((Z + A + 1, 4 * H), (H, 4 * H), (H, heads), (Z + H, A))
     device = memory.device
     pairs = [
         (torch.randn(batch, n, device=device), torch.randn(n, m, device=device)) for n, m in shapes
     ]
-    turned = [
+    transposed = [
         (left, right.t().contiguous(), right.new_zeros(right.shape[1])) for left, right in pairs
     ]
 
@@ -75,20 +81,20 @@ def multiplying(memory: MDNRNN, batch: int, *, rows: bool) -> Callable[[], Any]:
         for left, right in pairs:
             torch.mm(left, right)
 
-    def multiply_rows() -> None:
-        for left, right, bias in turned:
-            row_linear(left, right, bias)
+    def multiply_by_linear() -> None:
+        for left, right, bias in transposed:
+            linear(left, right, bias)
 
-    return multiply_rows if rows else multiply
+    return multiply_by_linear if by_linear else multiply
 
 
 @torch.inference_mode()
 def main() -> None:
-    """Measures and writes."""
+    """Measures all rates and writes the report."""
     device = resolve_device("auto")
-    memory = MDNRNN(MDNRNNConfig(latent_size=Z, action_size=A, hidden_size=H)).eval()
+    memory = MDNRNN(MDNRNNConfig(latent_dim=Z, action_dim=A, hidden_dim=H)).eval()
     generator = torch.Generator().manual_seed(0)
-    memory.set_starts(
+    memory.set_start_states(
         torch.randn(64, 6, Z, generator=generator),
         torch.full((64, 6, Z), 0.1),
         torch.zeros(64, 5, A),
@@ -98,15 +104,16 @@ def main() -> None:
     for batch in BATCHES:
         dream = rate(dreaming(memory, batch), batch, device)
         products = max(
-            rate(multiplying(memory, batch, rows=rows), batch, device) for rows in (False, True)
+            rate(multiplying(memory, batch, by_linear=choice), batch, device)
+            for choice in (False, True)
         )
         results[f"steps_per_s_batch_{batch}"] = dream
         results[f"share_of_matrix_rate_batch_{batch}"] = dream / products
-    symbols = {
-        "symbols": symbolic_memory(),
-        "symbols_ensemble": CodeMemoryEnsemble.of([symbolic_memory(), symbolic_memory()]),
+    discrete = {
+        "discrete": discrete_memory(),
+        "discrete_ensemble": CodeMemoryEnsemble.of([discrete_memory(), discrete_memory()]),
     }
-    for name, other in symbols.items():
+    for name, other in discrete.items():
         other.eval().to(device)
         for batch in BATCHES:
             results[f"{name}_steps_per_s_batch_{batch}"] = rate(
@@ -114,7 +121,7 @@ def main() -> None:
             )
     for name, vision in {
         "shipped": "car-racing-vae",
-        "shipped_symbols": "car-racing-vqvae",
+        "shipped_discrete": "car-racing-vqvae",
     }.items():
         for batch in (64, 1024):
             results[f"{name}_env_steps_per_s_batch_{batch}"] = environment_rate(vision, batch)
@@ -122,7 +129,7 @@ def main() -> None:
 
 
 def environment_rate(vision: str, batch: int) -> float:
-    """Steps a second of the vector environment over a shipped world model."""
+    """Returns steps per second of the vector environment with a shipped world model."""
     env = gym.make_vec(
         "vsg/CarRacingDream-v0", num_envs=batch, vision=vision, autoreset_mode="SameStep"
     )
@@ -134,13 +141,13 @@ def environment_rate(vision: str, batch: int) -> float:
     return steps
 
 
-def symbolic_memory() -> CodeMemory:
-    """A memory in symbols with random weights and starts."""
-    memory = CodeMemory(CodeMemoryConfig(action_size=A, hidden_size=H))
+def discrete_memory() -> CodeMemory:
+    """Returns a memory over discrete latents with random weights and start states."""
+    memory = CodeMemory(CodeMemoryConfig(action_dim=A, hidden_dim=H))
     generator = torch.Generator().manual_seed(0)
     memory.set_codebook(torch.randn(memory.codebook.shape, generator=generator))
-    latents = torch.randn(64, 6, memory.latent_size, generator=generator)
-    memory.set_starts(latents, torch.zeros_like(latents), torch.zeros(64, 5, A))
+    latents = torch.randn(64, 6, memory.latent_dim, generator=generator)
+    memory.set_start_states(latents, torch.zeros_like(latents), torch.zeros(64, 5, A))
     return memory
 
 

@@ -1,7 +1,7 @@
-"""Evaluations a second of searches for elites: 20 joints, batches of 100, DDE's beside ribs' own.
+"""Evaluations per second of DDE and of ribs: an arm of 20 joints, batches of 100.
 
-Nothing is trained here but where it is said; both searches go on from the same filled archive, in
-turns, so that a machine that is slow for a while is slow for both.
+The encoding is only trained where its training is measured. The searches start from the same
+archive and take turns, so that a slow phase of the machine affects all of them.
 """
 
 import time
@@ -16,8 +16,9 @@ from ribs.schedulers import Scheduler
 from benchmarks.report import write_report
 from wmrl.agents.quality_diversity.archive import Elites
 from wmrl.agents.quality_diversity.bandit import BanditScheduler, SlidingWindowUCB
-from wmrl.agents.quality_diversity.dde import DDEConfig, fill_archive, make_encoding
+from wmrl.agents.quality_diversity.dde_config import DDEConfig, make_encoding
 from wmrl.agents.quality_diversity.emitters import ReconstructionEmitter
+from wmrl.agents.quality_diversity.initialization import fill_archive
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.encodings.trainer import EncodingTrainer
 from wmrl.encodings.vector_vae import VectorVAEConfig
@@ -26,27 +27,27 @@ from wmrl.envs.planar_arm.arm import Arm
 BATCH, GENERATIONS, ROUNDS = 100, 1000, 5
 
 
-class Asked(Protocol):
-    """What both schedulers are."""
+class AskTell(Protocol):
+    """Interface of the schedulers."""
 
     def ask(self) -> np.ndarray:
-        """Solutions ``(B, X)``."""
+        """Returns solutions ``(B, X)``."""
 
     def tell(self, objective: np.ndarray, measures: np.ndarray) -> Any:
-        """What they are worth."""
+        """Adds their evaluations."""
 
 
-def generations(scheduler: Asked, problem: ArmProblem) -> float:
-    """Evaluations a second over some generations."""
+def generations(scheduler: AskTell, problem: ArmProblem) -> float:
+    """Returns the evaluations per second over some generations."""
     started = time.perf_counter()
     for _ in range(GENERATIONS):
         scheduler.tell(*problem.evaluate(np.asarray(scheduler.ask(), np.float32)))
     return BATCH * GENERATIONS / (time.perf_counter() - started)
 
 
-def dde(problem: ArmProblem, start: Elites, config: DDEConfig) -> BanditScheduler:
-    """DDE's scheduler, with an encoding that stays as it is."""
-    archive = problem.archive.make(problem.size, seed=0, elites=start)
+def dde(problem: ArmProblem, initial: Elites, config: DDEConfig) -> BanditScheduler:
+    """Returns the scheduler of DDE, with an encoding that is not trained."""
+    archive = problem.archive.make(problem.solution_dim, seed=0, elites=initial)
     assert config.encoding is not None
     encoding = make_encoding(config.encoding).eval()
     emitters = [
@@ -55,11 +56,11 @@ def dde(problem: ArmProblem, start: Elites, config: DDEConfig) -> BanditSchedule
             encoding,
             crossover=share,
             mutation=mutation,
-            neighbours=problem.archive.neighbours(),
+            neighbors=problem.archive.neighbors(),
             batch_size=BATCH,
             seed=number,
         )
-        for number, (share, mutation) in enumerate(config.arms)
+        for number, (share, mutation) in enumerate(config.bandit_arms)
     ]
     bandit = SlidingWindowUCB(
         len(emitters),
@@ -70,15 +71,15 @@ def dde(problem: ArmProblem, start: Elites, config: DDEConfig) -> BanditSchedule
     return BanditScheduler(archive, emitters, bandit, reward=config.reward)
 
 
-def ribs(problem: ArmProblem, start: Elites) -> Scheduler:
-    """MAP-Elites with line mutation, all of ribs."""
-    archive = problem.archive.make(problem.size, seed=0, elites=start)
-    limit = np.ones(problem.size)
+def ribs(problem: ArmProblem, initial: Elites) -> Scheduler:
+    """Returns a scheduler of ribs: MAP-Elites with line mutation."""
+    archive = problem.archive.make(problem.solution_dim, seed=0, elites=initial)
+    limit = np.ones(problem.solution_dim)
     emitter = IsoLineEmitter(
         archive,
         iso_sigma=0.006,
         line_sigma=0.2,
-        x0=np.zeros(problem.size),
+        x0=np.zeros(problem.solution_dim),
         lower_bounds=-limit,
         upper_bounds=limit,
         batch_size=BATCH,
@@ -88,7 +89,7 @@ def ribs(problem: ArmProblem, start: Elites) -> Scheduler:
 
 
 def seconds(work: Callable[[], Any], rounds: int = 5) -> float:
-    """Of one call, at the median."""
+    """Returns the median duration of a call."""
     taken = []
     for _ in range(rounds):
         started = time.perf_counter()
@@ -98,16 +99,16 @@ def seconds(work: Callable[[], Any], rounds: int = 5) -> float:
 
 
 def main() -> None:
-    """Measures and writes."""
-    problem = ArmProblem(arm=Arm(joints=20))
-    archive = problem.archive.make(problem.size, seed=0)
-    fill_archive(archive, problem, share=0.05, batch_size=BATCH, seed=0)
-    start = Elites.of(archive)
-    encoding = VectorVAEConfig(size=problem.size, latent_size=10)
-    searches: dict[str, Asked] = {
-        "dde": dde(problem, start, DDEConfig(encoding=encoding)),
-        "dde_as_published": dde(problem, start, DDEConfig.as_published(encoding=encoding)),
-        "ribs_line": ribs(problem, start),
+    """Runs the benchmarks and writes the report."""
+    problem = ArmProblem(arm=Arm(num_joints=20))
+    archive = problem.archive.make(problem.solution_dim, seed=0)
+    fill_archive(archive, problem, initial_coverage=0.05, batch_size=BATCH, seed=0)
+    initial = Elites.from_archive(archive)
+    encoding = VectorVAEConfig(input_dim=problem.solution_dim, latent_dim=10)
+    searches: dict[str, AskTell] = {
+        "dde": dde(problem, initial, DDEConfig(encoding=encoding)),
+        "dde_as_published": dde(problem, initial, DDEConfig.as_published(encoding=encoding)),
+        "ribs_line": ribs(problem, initial),
     }
     rates: dict[str, list[float]] = {name: [] for name in searches}
     for _ in range(ROUNDS):
@@ -120,8 +121,10 @@ def main() -> None:
         results["evaluations_per_s_dde"] / (results["evaluations_per_s_ribs_line"])
     )
     trainer = EncodingTrainer(make_encoding(encoding))
-    elites = torch.rand(1950, problem.size, generator=torch.Generator().manual_seed(0)) - 0.5
-    # 5 passes over as many elites as there are cells.
+    elites = (
+        torch.rand(1950, problem.solution_dim, generator=torch.Generator().manual_seed(0)) - 0.5
+    )
+    # 5 epochs over as many elites as there are cells.
     results["seconds_of_one_training"] = seconds(lambda: trainer.fit(elites))
     write_report("elites", results)
 

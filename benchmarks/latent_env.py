@@ -1,4 +1,4 @@
-"""Decisions and frames a second of 16 latent environments with the shipped eye."""
+"""Measures agent steps and frames per second of 16 latent environments with shipped models."""
 
 import time
 
@@ -12,7 +12,7 @@ ENVS, STEPS = 16, 300
 
 
 def steps_per_second(frame_skip: int) -> float:
-    """Environment steps a second, resets included."""
+    """Returns agent steps per second, resets included."""
     env = gym.make_vec("vsg/CarRacingLatent-v0", num_envs=ENVS, frame_skip=frame_skip)
     generator = np.random.default_rng(0)
     env.reset(seed=0)

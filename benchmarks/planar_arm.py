@@ -1,4 +1,4 @@
-"""Planar arms evaluated a second, on one thread: the pure function, and the batched environment."""
+"""Planar arms evaluated per second on one thread: the pure function and the vector environment."""
 
 import time
 from collections.abc import Callable
@@ -11,12 +11,12 @@ import wmrl  # noqa: F401 - registers the environment
 from benchmarks.report import write_report
 from wmrl.envs.planar_arm.arm import Arm
 
-NUMBERS = 4_000_000  # angles in a large batch, whatever the number of joints
-SMALL = 100  # arms in a small batch: a generation of the paper
+NUMBERS = 4_000_000  # angles in a large batch, for any number of joints
+SMALL = 100  # arms in a small batch, as in a generation of the paper
 
 
 def rate(work: Callable[[], Any], arms: int, seconds: float = 2.0) -> float:
-    """Arms a second."""
+    """Returns arms per second."""
     work()
     started, rounds = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
@@ -26,13 +26,13 @@ def rate(work: Callable[[], Any], arms: int, seconds: float = 2.0) -> float:
 
 
 def evaluating(arm: Arm, count: int, dtype: type[np.floating[Any]]) -> float:
-    """Arms a second of the pure function."""
-    poses = np.random.default_rng(0).uniform(-1, 1, (count, arm.joints)).astype(dtype)
+    """Returns arms per second of the pure function."""
+    poses = np.random.default_rng(0).uniform(-1, 1, (count, arm.num_joints)).astype(dtype)
     return rate(lambda: arm.evaluate(poses), count)
 
 
 def stepping(count: int) -> float:
-    """Arms a second of the batched environment, with a new target for each."""
+    """Returns arms per second of the vector environment, with a new target for each arm."""
     env = gym.make_vec(
         "vsg/PlanarArm-v0", num_envs=count, target="random", autoreset_mode="SameStep"
     )
@@ -45,13 +45,13 @@ def stepping(count: int) -> float:
 def main() -> None:
     """Measures and writes."""
     results: dict[str, Any] = {}
-    for joints in (20, 200, 1000):
-        arm, count = Arm(joints=joints), NUMBERS // joints
-        results[f"arms_per_s_{joints}_joints"] = evaluating(arm, count, np.float32)
-        results[f"arms_per_s_{joints}_joints_float64"] = evaluating(arm, count, np.float64)
-    arm = Arm(joints=20)
+    for num_joints in (20, 200, 1000):
+        arm, count = Arm(num_joints=num_joints), NUMBERS // num_joints
+        results[f"arms_per_s_{num_joints}_joints"] = evaluating(arm, count, np.float32)
+        results[f"arms_per_s_{num_joints}_joints_float64"] = evaluating(arm, count, np.float64)
+    arm = Arm(num_joints=20)
     results[f"arms_per_s_20_joints_batch_{SMALL}"] = evaluating(arm, SMALL, np.float32)
-    blocked = Arm(joints=20, obstacles=[(0.3, 0.3, 0.1), (-0.4, 0.1, 0.2)])
+    blocked = Arm(num_joints=20, obstacles=[(0.3, 0.3, 0.1), (-0.4, 0.1, 0.2)])
     results["arms_per_s_20_joints_2_obstacles"] = evaluating(blocked, NUMBERS // 20, np.float32)
     results["steps_per_s_1024_envs"] = stepping(1024)
     write_report("planar_arm", results)

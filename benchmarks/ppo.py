@@ -1,4 +1,4 @@
-"""Agent steps a second of PPO in the shipped dream, learning included."""
+"""Throughput of PPO in the shipped dream, including learning."""
 
 import tempfile
 from pathlib import Path
@@ -14,7 +14,7 @@ ROLLOUT, ROUNDS = 32, 16
 
 
 def steps_per_second(num_envs: int, **world: Any) -> float:
-    """Steps learned from a second, once everything is warm."""
+    """Measures agent steps per second after a warm-up."""
     dreams = gym.make_vec(
         "vsg/CarRacingDream-v0",
         num_envs=num_envs,
@@ -28,7 +28,7 @@ def steps_per_second(num_envs: int, **world: Any) -> float:
         tempfile.TemporaryDirectory() as folder,
         PPOLearner(dreams, config, path=Path(folder) / "run") as learner,
     ):
-        learner.learn(max_seconds=1e-9, progress=False)  # a single rollout, which warms up
+        learner.learn(max_seconds=1e-9, progress=False)  # a single rollout, as warm-up
         done, seconds = learner.steps, learner.seconds
         learner.learn(progress=False)
         rate = (learner.steps - done) / (learner.seconds - seconds)

@@ -1,7 +1,7 @@
-"""Speeds of training: vision in frames a second, memories in transitions a second.
+"""Throughput of training: frames per second of vision models, transitions of memory models.
 
-The commands' own functions do the work. What they do besides (opening stores, the report at the
-end) is taken off by timing a short and a long run.
+The measured functions are those of the commands. The time of their other work (opening stores, the
+final report) is subtracted by timing a short and a long run.
 """
 
 import tempfile
@@ -25,9 +25,9 @@ FRAMES, SHORT = 24_000, 20
 
 
 def steps_per_second(train: Callable[[int, Path], Any], steps: int, folder: Path) -> float:
-    """Gradient steps a second of ``train(steps, run_folder)``."""
+    """Measures gradient steps per second of ``train(steps, run_folder)``."""
     taken = []
-    for count in (SHORT, SHORT, SHORT + steps):  # the first warms caches
+    for count in (SHORT, SHORT, SHORT + steps):  # the first one fills caches
         started = time.perf_counter()
         train(count, folder / f"run-{len(taken)}")
         taken.append(time.perf_counter() - started)
@@ -35,7 +35,7 @@ def steps_per_second(train: Callable[[int, Path], Any], steps: int, folder: Path
 
 
 def vision_rate(store: RolloutStore, config: VAEConfig | VQVAEConfig, steps: int) -> float:
-    """Frames a second of training a vision model."""
+    """Measures frames per second of training a vision model."""
     batch = 100
 
     def train(count: int, path: Path) -> None:
@@ -49,12 +49,12 @@ def vision_rate(store: RolloutStore, config: VAEConfig | VQVAEConfig, steps: int
 def memory_rate(
     store: RolloutStore, vision: str, training: MemoryTrainingConfig, config: Any, steps: int
 ) -> float:
-    """Transitions a second of training a memory."""
-    seen = load_vision(vision)
+    """Measures transitions per second of training a memory model."""
+    model = load_vision(vision)
 
     def train(count: int, path: Path) -> None:
         now = type(training)(steps=count, batch_size=training.batch_size)
-        train_memory([store], path, vision=seen, config=config, training=now, progress=False)
+        train_memory([store], path, vision=model, config=config, training=now, progress=False)
 
     with tempfile.TemporaryDirectory() as folder:
         rate = steps_per_second(train, steps, Path(folder))
@@ -62,7 +62,7 @@ def memory_rate(
 
 
 def main() -> None:
-    """Measures and writes."""
+    """Measures all rates and writes the report."""
     with tempfile.TemporaryDirectory() as folder:
         store = collect("car-racing", Path(folder) / "store", frames=FRAMES, progress=False)
         results = {
@@ -72,7 +72,7 @@ def main() -> None:
                 store, "car-racing-vae", MemoryTrainingConfig(), None, 500
             ),
             "code_memory_transitions_per_s": memory_rate(
-                store, "car-racing-vqvae", MemoryTrainingConfig.symbols(), CodeMemoryConfig(), 100
+                store, "car-racing-vqvae", MemoryTrainingConfig.discrete(), CodeMemoryConfig(), 100
             ),
         }
     write_report("training", results)

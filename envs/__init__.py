@@ -1,20 +1,22 @@
 """Gymnasium environments, registered under ``vsg/`` when :mod:`wmrl` is imported.
 
-- :mod:`~wmrl.envs.tasks`: all that is particular to a game (``CAR_RACING``, ``Task``,
+- :mod:`~wmrl.envs.tasks`: descriptions of games (``CAR_RACING``, ``Task``,
   ``find_task``, ``register_task``, ``rendered_frame``).
-- :mod:`~wmrl.envs.world_model`: a vision and a memory, opened and checked against a task
-  (``Eye``).
-- :mod:`~wmrl.envs.observations`: what a latent or dream environment shows (``View``).
+- :mod:`~wmrl.envs.world_model`: a vision and a memory, checked against each other and a task
+  (``WorldModel``).
+- :mod:`~wmrl.envs.observations`: formats of the observations of latent and dream environments
+  (``ObservationFormat``).
 - :mod:`~wmrl.envs.car_racing`: ``vsg/CarRacing-v3`` (``CarRacing``).
-- :mod:`~wmrl.envs.frames`: a task's game as agent steps and frames (``FrameEnv``,
+- :mod:`~wmrl.envs.frames`: a task's game in agent steps and frames (``FrameEnv``,
   ``FrameVectorEnv``).
 - :mod:`~wmrl.envs.latent`: ``vsg/CarRacingLatent-v0`` (``LatentEnv``, ``LatentVectorEnv``).
 - :mod:`~wmrl.envs.dream`: ``vsg/CarRacingDream-v0`` (``DreamEnv``, ``DreamVectorEnv``).
 - :mod:`~wmrl.envs.planar_arm`: ``vsg/PlanarArm-v0``, ``vsg/PlanarArmLatent-v0`` (``Arm``,
   ``PlanarArmEnv``, ``PlanarArmLatentEnv``, ``PlanarArmLatentVectorEnv``, ``PlanarArmVectorEnv``,
   ``ReachObjective``, ``solve_targets``).
-- :mod:`~wmrl.envs.rendering`: windows, videos, pictures (``write_video``).
-- :mod:`~wmrl.envs.autoreset`: Gymnasium's three autoreset modes.
+- :mod:`~wmrl.envs.rendering`: windows, videos, images (``write_video``).
+- :mod:`~wmrl.envs.single_env`: single environments that are views of a vector environment of one.
+- :mod:`~wmrl.envs.autoreset`: resets, step limits and Gymnasium's three autoreset modes.
 """
 
 if __name__ != "wmrl.envs":  # pragma: no cover
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from wmrl.envs.frames.vector import FrameVectorEnv
     from wmrl.envs.latent.env import LatentEnv
     from wmrl.envs.latent.vector import LatentVectorEnv
-    from wmrl.envs.observations import View
+    from wmrl.envs.observations import ObservationFormat
     from wmrl.envs.planar_arm.arm import Arm
     from wmrl.envs.planar_arm.env import PlanarArmEnv
     from wmrl.envs.planar_arm.latent_env import PlanarArmLatentEnv
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from wmrl.envs.tasks.car_racing import CAR_RACING
     from wmrl.envs.tasks.registry import find_task, register_task
     from wmrl.envs.tasks.task import Task, rendered_frame
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
@@ -54,18 +56,18 @@ __all__ = [
     "CarRacing",
     "DreamEnv",
     "DreamVectorEnv",
-    "Eye",
     "FrameEnv",
     "FrameVectorEnv",
     "LatentEnv",
     "LatentVectorEnv",
+    "ObservationFormat",
     "PlanarArmEnv",
     "PlanarArmLatentEnv",
     "PlanarArmLatentVectorEnv",
     "PlanarArmVectorEnv",
     "ReachObjective",
     "Task",
-    "View",
+    "WorldModel",
     "find_task",
     "register_task",
     "rendered_frame",

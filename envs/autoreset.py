@@ -1,17 +1,19 @@
-"""What batched environments share of Gymnasium's three autoreset modes."""
+"""Helpers of vector environments for resets, step limits and Gymnasium's autoreset modes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from wmrl.core.validation import check_int
+
 
 def reset_mask(options: Mapping[str, Any] | None, num_envs: int) -> np.ndarray:
-    """The rows that a reset is for, ``(N,) bool``: ``options["reset_mask"]``, or all.
+    """Returns the environments to reset, ``(N,) bool``: ``options["reset_mask"]``, or all.
 
     Raises:
-        TypeError: it is no array of bool.
-        ValueError: it has another shape, or no True.
+        TypeError: the mask is no array of bool.
+        ValueError: it has another shape, or contains no True.
     """
     mask = (options or {}).get("reset_mask")
     if mask is None:
@@ -27,33 +29,31 @@ def reset_mask(options: Mapping[str, Any] | None, num_envs: int) -> np.ndarray:
 
 
 def step_limit(max_episode_steps: int | None) -> float:
-    """A limit as a number: infinite for None and for −1, Gymnasium's word for none.
+    """Returns a step limit, infinite for None and for −1, Gymnasium's value for no limit.
 
     Raises:
-        ValueError: it is neither of these nor at least 1.
+        ValueError: the limit is something else that is below 1.
     """
     if max_episode_steps is None or max_episode_steps == -1:
         return np.inf
-    if max_episode_steps < 1:
-        raise ValueError(f"max_episode_steps: expected at least 1, got {max_episode_steps}")
-    return max_episode_steps
+    return check_int("max_episode_steps", max_episode_steps, at_least=1)
 
 
 def final_observations(observations: Iterable[Any], ended: np.ndarray) -> np.ndarray:
-    """Last observations as Gymnasium's ``final_obs``: an object array with None elsewhere.
+    """Returns Gymnasium's ``final_obs``: an object array of final observations, or None.
 
     Args:
-        observations: of the K rows that ended.
-        ended: ``(N,) bool``.
+        observations: final observations of the K episodes that ended.
+        ended: ``(N,) bool``, environments whose episodes ended.
     """
     final = np.full(len(ended), None, dtype=object)
-    for row, observation in zip(np.flatnonzero(ended), observations, strict=True):
-        final[row] = observation
+    for index, observation in zip(np.flatnonzero(ended), observations, strict=True):
+        final[index] = observation
     return final
 
 
 def joint_seed(seed: int | Sequence[int | None] | None) -> int | None:
-    """One seed for a batch that shares one stream: several are hashed together."""
+    """Returns one seed for a batch with one random stream; several seeds are hashed together."""
     if not isinstance(seed, Sequence):
         return seed
     given = [value for value in seed if value is not None]

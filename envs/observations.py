@@ -1,77 +1,83 @@
-"""Views: whether an agent is shown an eye's latents as numbers or as codes."""
+"""Formats of the observations of latent and dream environments: embeddings or codes."""
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from gymnasium import spaces
 
-from wmrl.envs.world_model import Eye
+from wmrl.core.validation import check_choice
+from wmrl.envs.single_env import select_observation
+from wmrl.envs.world_model import BOUND, WorldModel
 from wmrl.vision.vqvae import VQVAE
 
-ViewName = Literal["embeddings", "codes"]
+ObservationName = Literal["embeddings", "codes"]
 
 
-class View:
-    """What is shown of observations [z] or [z, h], which the models deal in.
+class ObservationFormat:
+    """Formats observations [z] or [z, h] as an environment returns them.
 
-    ``"embeddings"`` shows them as they are. ``"codes"`` shows the symbols that z stands for, alone
-    or in a dictionary beside h: ``{"codes": (T,) int64, "memory": (H,) float32}``.
+    ``"embeddings"`` leaves them as they are. ``"codes"`` replaces z by its codes, alone or in a
+    dictionary with h: ``{"codes": (T,) int64, "memory": (H,) float32}``.
 
     Args:
-        eye: what is looked through.
-        name: which view.
+        world_model: world model whose observations are formatted.
+        name: ``"embeddings"`` or ``"codes"``.
 
     Attributes:
         space: space of one observation.
 
     Raises:
-        ValueError: there is no such view, or the eye sees no codes.
+        ValueError: there is no such format, or the vision has no codes.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.envs import ObservationFormat, WorldModel
+        >>> world_model = WorldModel.open("car-racing", "car-racing-vqvae", None, device="cpu")
+        >>> codes = ObservationFormat(world_model, "codes")
+        >>> codes.space.shape
+        (16,)
+        >>> latents = world_model.vision.encode_numpy(np.zeros((5, 64, 64, 3), np.uint8))
+        >>> codes.format_batch(latents).shape
+        (5, 16)
     """
 
-    def __init__(self, eye: Eye, name: ViewName) -> None:
-        if name not in ("embeddings", "codes"):
-            raise ValueError(f"observation: expected 'embeddings' or 'codes', got {name!r}")
-        self.space: spaces.Space[Any] = eye.observation_space
+    def __init__(self, world_model: WorldModel, name: ObservationName) -> None:
+        check_choice("observation", name, get_args(ObservationName))
+        self.space: spaces.Space[Any] = world_model.observation_space
         self._vision: VQVAE | None = None
-        self._remembers = eye.memory is not None
+        self._has_memory = world_model.memory is not None
         if name == "embeddings":
             return
-        if not isinstance(eye.vision, VQVAE):
+        if not isinstance(world_model.vision, VQVAE):
             raise ValueError(
-                f"observation: codes need a VQ-VAE, the vision is a {type(eye.vision).__name__}; "
-                "choose another vision, or 'embeddings'"
+                f"observation: expected a VQ-VAE as vision for 'codes', got a "
+                f"{type(world_model.vision).__name__}; choose another vision, or 'embeddings'"
             )
-        self._vision = eye.vision
-        self.space = eye.vision.code_space
-        if eye.memory is not None:
-            bound = float(np.finfo(np.float32).max)
-            remembered = spaces.Box(-bound, bound, (eye.memory.feature_size,), np.float32)
-            self.space = spaces.Dict({"codes": self.space, "memory": remembered})
+        self._vision = world_model.vision
+        self.space = world_model.vision.code_space
+        if world_model.memory is not None:
+            features = spaces.Box(-BOUND, BOUND, (world_model.memory.feature_dim,), np.float32)
+            self.space = spaces.Dict({"codes": self.space, "memory": features})
 
     @torch.inference_mode()
-    def many(self, observations: np.ndarray) -> Any:
-        """Observations ``(N, O) float32`` as a vector environment shows them."""
+    def format_batch(self, observations: np.ndarray) -> Any:
+        """Formats observations ``(N, O) float32`` for a vector environment."""
         if self._vision is None:
             return observations
-        size = self._vision.latent_size
-        latents = torch.from_numpy(np.ascontiguousarray(observations[:, :size]))
+        latent_dim = self._vision.latent_dim
+        latents = torch.from_numpy(np.ascontiguousarray(observations[:, :latent_dim]))
         codes = self._vision.codes_of(latents.to(self._vision.device)).cpu().numpy()
-        return {"codes": codes, "memory": observations[:, size:]} if self._remembers else codes
+        if not self._has_memory:
+            return codes
+        return {"codes": codes, "memory": observations[:, latent_dim:]}
 
-    def rows(self, observations: np.ndarray) -> Iterable[Any]:
-        """The same, one by one."""
-        shown = self.many(observations)
-        return [row_of(shown, row) for row in range(len(observations))]
+    def format_each(self, observations: np.ndarray) -> Iterable[Any]:
+        """Formats observations ``(N, O) float32`` one by one, as single environments do."""
+        formatted = self.format_batch(observations)
+        return [select_observation(formatted, index) for index in range(len(observations))]
 
-    def one(self, observations: np.ndarray) -> Any:
-        """An observation ``(1, O)`` as an environment shows it."""
-        return row_of(self.many(observations), 0)
-
-
-def row_of(shown: Any, row: int) -> Any:
-    """One observation out of what :meth:`View.many` gave."""
-    if isinstance(shown, dict):
-        return {key: value[row] for key, value in shown.items()}
-    return shown[row]
+    def format(self, observations: np.ndarray) -> Any:
+        """Formats a batch of one observation, ``(1, O) float32``, for a single environment."""
+        return select_observation(self.format_batch(observations), 0)

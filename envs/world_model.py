@@ -1,4 +1,4 @@
-"""The eye: a vision and a memory, opened and checked against each other and against a task."""
+"""World model: a vision and a memory, checked against each other and against a task."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,25 +10,30 @@ import torch
 from gymnasium import spaces
 
 from wmrl.core.device import resolve_device
+from wmrl.core.validation import check_int
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
 from wmrl.memory.base import Memory, load_memory, matching_memory
 from wmrl.storage.artifact import ArtifactError
 from wmrl.vision.base import Vision, load_vision
 
-# Latents and hidden states have no bounds of their own, but checkers warn of infinite ones.
-_BOUND = float(np.finfo(np.float32).max)
+# Latents and hidden states have no bounds, but environment checkers warn of infinite ones.
+BOUND = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
-class Eye:
-    """What an agent sees a game through; the latent environment and the dream share it.
+class WorldModel:
+    """Task, vision and memory, through which an agent observes a game or dreams it.
 
     Attributes:
-        task: the game.
-        vision: turns frames into latents.
-        memory: what is known of the past and foreseen, or None.
-        frame_skip: base frames that a decision lasts.
+        task: task whose frames the vision encodes.
+        vision: encodes frames to latents.
+        memory: summarizes the past and predicts the next latents, or None.
+        frame_skip: base frames of one agent step.
+
+    Raises:
+        ArtifactError: vision, memory and task don't fit together.
+        ValueError: ``frame_skip`` is below 1.
     """
 
     task: Task
@@ -37,12 +42,12 @@ class Eye:
     frame_skip: int
 
     def __post_init__(self) -> None:
-        if self.frame_skip < 1:
-            raise ValueError(f"frame_skip: expected at least 1, got {self.frame_skip}")
+        check_int("frame_skip", self.frame_skip, at_least=1)
         if self.vision.frame_shape[:2] != self.task.frame_size:
             raise ArtifactError(
-                f"vision: takes frames of {self.vision.frame_shape[:2]}, the task "
-                f"{self.task.name!r} gives {self.task.frame_size}; use a vision trained on it"
+                f"vision: expected frames of size {self.task.frame_size}, those of the task "
+                f"{self.task.name!r}, got {self.vision.frame_shape[:2]}; use a vision that was "
+                "trained on this task"
             )
         if self.memory is not None:
             self._check_memory(self.memory)
@@ -51,8 +56,8 @@ class Eye:
         memory.check_vision(self.vision.digest)
         for name, expected, got in (
             ("task", self.task.name, memory.config.task),
-            ("action size", self.task.action_size, memory.action_size),
-            ("latent size", self.vision.latent_size, memory.latent_size),
+            ("action_dim", self.task.action_dim, memory.action_dim),
+            ("latent_dim", self.vision.latent_dim, memory.latent_dim),
         ):
             if expected != got:
                 raise ArtifactError(
@@ -70,19 +75,27 @@ class Eye:
         frame_skip: int | None = None,
         device: str | torch.device = "auto",
     ) -> Self:
-        """Opens an eye.
+        """Opens a world model from names, paths or objects.
 
         Args:
-            task: a task, or its name.
-            vision: a shipped name, an artifact's path, or an object (put in evaluation mode).
-            memory: the same, or None; ``"auto"`` for the shipped one that belongs to the vision.
-            frame_skip: base frames a decision lasts; None for what the memory was trained with,
-                and without a memory for the task's own.
-            device: where the models go; with ``"auto"``, objects stay where they are.
+            task: task or its name.
+            vision: name of a shipped artifact, path, or object (which is put in evaluation mode).
+            memory: the same, or None; ``"auto"`` for the shipped memory of the vision.
+            frame_skip: base frames of one agent step; None for the memory's, or the task's own
+                without a memory.
+            device: device of the models; with ``"auto"``, objects stay where they are.
 
         Raises:
             ArtifactError: an artifact is missing, damaged, or does not fit the others.
-            ValueError: there is no such task or device, or ``frame_skip`` is less than 1.
+            ValueError: there is no such task or device, or ``frame_skip`` is below 1.
+
+        Example:
+            >>> from wmrl.envs import WorldModel
+            >>> world_model = WorldModel.open("car-racing", "car-racing-vae", "auto", device="cpu")
+            >>> world_model.observation_space.shape  # latent and hidden state
+            (288,)
+            >>> world_model.frame_skip, world_model.fps
+            (4, 12.5)
         """
         task = find_task(task)
         if isinstance(vision, str | Path):
@@ -101,31 +114,31 @@ class Eye:
 
     @property
     def device(self) -> torch.device:
-        """Where the models are."""
+        """Device of the models."""
         return self.vision.device
 
     @property
     def action_space(self) -> spaces.Box:
-        """Space of one action: the task's."""
+        """Space of one action, the task's."""
         return self.task.action_space
 
     @cached_property
     def observation_space(self) -> spaces.Box:
         """Space of one observation: ``(Z,)``, or ``(Z + H,)`` with a memory, float32."""
-        size = self.vision.latent_size + (self.memory.feature_size if self.memory else 0)
-        return spaces.Box(-_BOUND, _BOUND, (size,), np.float32)
+        size = self.vision.latent_dim + (self.memory.feature_dim if self.memory else 0)
+        return spaces.Box(-BOUND, BOUND, (size,), np.float32)
 
     @property
     def fps(self) -> float:
-        """Decisions a second at the game's own speed, for videos and windows."""
+        """Agent steps per second of game time, for videos and windows."""
         return self.task.fps / self.frame_skip
 
     def clip(self, actions: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:
-        """Checks actions and clips them to the action space, as game and memory both take them.
+        """Checks actions and clips them to the action space, for both game and memory.
 
         Args:
             actions: ``(*batch, A)`` numbers.
-            batch: leading axes expected.
+            batch: expected leading axes.
 
         Returns:
             ``(*batch, A) float32``.

@@ -1,4 +1,4 @@
-"""The ``wmrl`` command: finds the subcommand, and loads that one module only.
+"""The ``wmrl`` command, which imports only the module of the subcommand that is run.
 
 Every subcommand is a module of this package with a frozen dataclass ``Args``, whose fields become
 options, and a function ``main(args)``.
@@ -17,10 +17,10 @@ import wmrl
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand.
+    """One subcommand.
 
     Attributes:
-        module: module of this package that holds its ``Args`` and ``main``.
+        module: module of this package that defines its ``Args`` and ``main``.
         summary: its line in ``wmrl --help``.
     """
 
@@ -29,84 +29,91 @@ class Command:
 
 
 COMMANDS = {
-    "demo": Command("demo", "five minutes: learn to drive in a dream, then drive the real game"),
-    "doctor": Command("doctor", "check this installation, and say how to mend what is wrong"),
-    "play": Command("play", "drive yourself with the arrow keys, in the real game or in the dream"),
-    "train": Command("train", "the whole loop, from nothing to a driver; resumable"),
+    "demo": Command(
+        "demo", "a five-minute tour: train an agent in a dream, then run it in the real game"
+    ),
+    "doctor": Command("doctor", "check this installation and report how to fix problems"),
+    "play": Command("play", "drive with the arrow keys, in the real game or in the dream"),
+    "train": Command(
+        "train", "run the whole training loop, from no data to a trained agent; resumable"
+    ),
     "collect": Command("collect", "record episodes of a task into a rollout store"),
-    "inspect": Command("inspect_store", "show what a rollout store holds"),
-    "train-vision": Command("train_vision", "train the eye: frames to latents and back"),
+    "inspect": Command("inspect_store", "show the contents of a rollout store"),
+    "train-vision": Command("train_vision", "train the vision model: frames to latents and back"),
     "train-memory": Command(
-        "train_memory", "train the memory: what comes next, which is the dream"
+        "train_memory", "train the memory model, which predicts the next step: the dream"
     ),
     "compare-memories": Command(
         "reproduce.memories.command",
-        "memories side by side: in symbols or not, LSTM or Transformer",
+        "compare memory models: continuous or discrete latents, LSTM or Transformer",
     ),
-    "train-controller": Command("train_controller", "train a controller, in a dream or for real"),
-    "search-elites": Command(
-        "search_elites", "search for elites among the poses of a planar arm; resumable"
+    "train-controller": Command(
+        "train_controller", "train a controller, in a dream or in the real game"
     ),
-    "curves": Command("curves", "draw the training curves of runs"),
+    "search-elites": Command("search_elites", "search for elite poses of a planar arm; resumable"),
+    "curves": Command("curves", "plot the training curves of runs"),
     "evaluate": Command("evaluate", "score an agent on fixed seeds in the unmodified game"),
-    "record": Command("record", "film an agent: real frame, reconstruction and dream side by side"),
+    "record": Command("record", "record a video of an agent: real frame, reconstruction and dream"),
     "reproduce kl": Command(
         "reproduce.kl.command",
-        "a Gaussian that learns to be another by KL(q‖p): what works, what can't",
+        "fit one Gaussian to another by minimizing KL(q‖p): which estimators work",
     ),
     "reproduce vqvae": Command(
-        "reproduce.vqvae.command", "VQ-VAEs and priors over their codes, on digits and clothes"
+        "reproduce.vqvae.command", "VQ-VAEs and priors over their codes, on MNIST and Fashion-MNIST"
     ),
     "reproduce dde": Command(
         "reproduce.dde.command",
-        "elites of planar arms: MAP-Elites with a learned encoding, and others",
+        "elites of planar arms: MAP-Elites with a learned encoding, and baselines",
     ),
     "reproduce reuse": Command(
         "reproduce.reuse.command",
-        "targets for a planar arm, searched for in what its elites taught",
+        "reach targets with a planar arm by searching an encoding of its elites",
     ),
     "reproduce codebook": Command(
-        "reproduce.codebook.command", "whether codes of elites align, and what keeps them apart"
+        "reproduce.codebook.command",
+        "alignment of the code vectors of elites, and how to prevent it",
     ),
     "reproduce drivers": Command(
-        "reproduce.drivers.command", "elites that drive, and an eye that learns from what they see"
+        "reproduce.drivers.command",
+        "elite drivers, and a vision model trained on the frames they see",
     ),
     "reproduce policies": Command(
         "reproduce.policies.command",
-        "CMA-ES, variational search and PPO in one dream, and a posterior's drivers",
+        "CMA-ES, variational search and PPO in one dream, and posterior samples",
     ),
     "reproduce binary-vae": Command(
         "reproduce.binary_vae.command",
-        "a VAE for binary vectors, in two regimes of its learning rate",
+        "a VAE for binary vectors, at two learning rates",
     ),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the command and exits: 0 when it did its work, 2 when it was asked for the impossible.
+    """Runs the command and exits: 0 on success, 2 if the request cannot be carried out.
 
     Args:
-        argv: arguments after the program's name; those of the process if None.
+        argv: arguments after the program name; those of the process if None.
     """
     try:
         status = run(sys.argv[1:] if argv is None else argv)
-        if sys.stdout is not None:  # as it is where it was closed before
+        if sys.stdout is not None:  # it is None where the caller closed it
             sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads has read enough, as head does
+    except BrokenPipeError:  # the reader has closed the pipe, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1  # what was to be done may not be
+        status = 1  # the work may be incomplete
     sys.exit(status)
 
 
 def run(argv: Sequence[str]) -> int:
     """Runs the command and returns its exit status."""
-    debug = "--debug" in argv
-    words = [word for word in argv if word != "--debug"]
+    words, plugins = _split_plugins(argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage())
         return 0
     name, *rest = words
-    if f"{name} {' '.join(rest[:1])}" in COMMANDS:  # of two words
+    if f"{name} {' '.join(rest[:1])}" in COMMANDS:  # a name of two words
         name, rest = f"{name} {rest[0]}", rest[1:]
     if name in ("-V", "--version"):
         print(f"wmrl {wmrl.__version__}")
@@ -120,8 +127,12 @@ def run(argv: Sequence[str]) -> int:
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}{_suggestion(name)}; see wmrl --help")
     try:
+        if plugins:
+            from wmrl.storage.registry import load_plugins
+
+            load_plugins(plugins)
         return _run_command(name, rest)
-    except BrokenPipeError:  # no fault of the command's
+    except BrokenPipeError:  # main handles it
         raise
     except KeyboardInterrupt:
         return _fail("interrupted", status=130)
@@ -133,21 +144,36 @@ def run(argv: Sequence[str]) -> int:
 
 
 def usage(names: Iterable[str] = COMMANDS) -> str:
-    """The text of ``wmrl --help``, or of some commands' part of it."""
+    """Returns the text of ``wmrl --help``, optionally for some commands only."""
     commands = {name: COMMANDS[name] for name in names}
     width = max(map(len, commands))
     return "\n".join(
         [
-            "usage: wmrl [--debug] COMMAND [OPTIONS]",
+            "usage: wmrl [--debug] [--plugins NAME] COMMAND [OPTIONS]",
             "",
             "World models for reinforcement learning: agents that learn in their own dreams.",
             "",
             *(f"  {name:{width}}  {command.summary}" for name, command in commands.items()),
             "",
-            "wmrl COMMAND --help lists a command's options; --debug shows the traceback of an",
-            "error; --version prints the version.",
+            "wmrl COMMAND --help lists the options of a command; --debug shows the traceback of",
+            "an error; --plugins NAME imports the plugins of an installed package, which register",
+            "further models and agents (repeat it for several); --version prints the version.",
         ]
     )
+
+
+def _split_plugins(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the words without ``--plugins NAME`` and ``--plugins=NAME``, and the names."""
+    words: list[str] = []
+    names: list[str] = []
+    given = iter(argv)
+    for word in given:
+        option, equals, name = word.partition("=")
+        if option != "--plugins":
+            words.append(word)
+        else:
+            names.append(name if equals else next(given, ""))
+    return words, names
 
 
 def _run_command(name: str, words: Sequence[str]) -> int:
@@ -156,7 +182,7 @@ def _run_command(name: str, words: Sequence[str]) -> int:
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     module = import_module(f"wmrl.scripts.{COMMANDS[name].module}")
     args = tyro.cli(module.Args, prog=f"wmrl {name}", description=module.__doc__, args=words)
-    # A command may return an exit status; most return nothing, which is success.
+    # A command may return an exit status; most return None, which means success.
     return module.main(args) or 0
 
 

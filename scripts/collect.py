@@ -1,4 +1,4 @@
-"""Records episodes of a task into a rollout store; a killed collection goes on where it was."""
+"""Records episodes of a task into a rollout store; an interrupted collection can be resumed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,49 +12,50 @@ class Args:
     """Options of ``wmrl collect``."""
 
     store: Annotated[Path, tyro.conf.Positional]
-    """Folder of the store; made if it isn't there."""
+    """Folder of the store; created if it does not exist."""
     task: str = "car-racing"
-    """What to play: a task's name, or module:ATTRIBUTE of your own."""
-    policy: str = "smoothed"
-    """Who drives: smoothed or held (random actions), or an agent's name or path."""
+    """The task: its name, or module:ATTRIBUTE of your own."""
+    policy: str = "autoregressive"
+    """The policy that acts: random actions, "autoregressive" or "repeated", or the name or path of
+    an agent."""
     frames: int | None = None
-    """Base frames to have (somewhat more, since begun episodes are finished); 256,000 if neither
-    this nor --episodes is given."""
+    """Total number of base frames in the store (slightly more, because episodes that have begun
+    are finished); 256,000 if neither this nor --episodes is given."""
     episodes: int | None = None
-    """Episodes to have, instead of frames."""
+    """Total number of episodes in the store, instead of frames."""
     seed: int = 0
-    """Root seed; the same one gives the same episodes, bit for bit."""
+    """Root seed; equal seeds give bit-identical episodes."""
     noise: float = 0.6
-    """Largest scale of the noise added to an agent's actions, drawn for each episode; 1 is half of
-    the action space's range."""
+    """Upper bound of the scale of the noise added to an agent's actions, which is drawn for each
+    episode; 1 is half of the action space's range."""
     vision: str | None = None
-    """Where the agent's vision is; where its artifact says if not given."""
+    """Name or path of the agent's vision model, if not the one recorded in its artifact."""
     memory: str | None = None
-    """Where the agent's memory is; where its artifact says if not given."""
+    """Name or path of the agent's memory model, if not the one recorded in its artifact."""
     num_envs: int = 16
-    """Games at once."""
+    """Number of games that run in parallel."""
     workers: int | None = None
-    """Processes that play; one for each core if not given. Changes nothing but the speed."""
+    """Number of worker processes; one per core if not given. Affects speed only."""
     base: str | None = None
-    """Id of another base environment than the task's."""
+    """Id of the base environment, if not the task's own."""
     frame_skip: int | None = None
-    """Base frames that a decision lasts; the agent's own, or the task's, if not given."""
+    """Base frames per agent step; the agent's own, or else the task's, if not given."""
     device: str = "auto"
-    """Where an agent and its eye compute."""
+    """Device of an agent and its world model: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
-    """Collects, and says what the store holds then."""
-    from wmrl.agents.agent import Agent
-    from wmrl.agents.rollouts.collection import BEHAVIOURS, collect
-    from wmrl.agents.rollouts.exploration import NoisyBehaviour
-    from wmrl.agents.world_model_ref import open_driver
+    """Collects episodes and prints a summary of the store."""
+    from wmrl.agents.agent import Agent, load_agent
+    from wmrl.agents.rollouts.collection import EXPLORATION_POLICIES, collect
+    from wmrl.agents.rollouts.exploration import NoisyAgent
 
     policy: Agent | str = args.policy
-    eye = None
-    if args.policy not in BEHAVIOURS:
-        policy, eye = open_driver(
-            args.policy, vision=args.vision, memory=args.memory, device=args.device
+    world_model = None
+    if args.policy not in EXPLORATION_POLICIES:
+        policy = load_agent(args.policy, device=args.device)
+        world_model = policy.open_world_model(
+            vision=args.vision, memory=args.memory, device=args.device
         )
     frames = args.frames
     if frames is None and args.episodes is None:
@@ -66,13 +67,15 @@ def main(args: Args) -> None:
         episodes=args.episodes,
         frames=frames,
         seed=args.seed,
-        noise=NoisyBehaviour(largest=args.noise),
-        eye=eye,
+        noise=NoisyAgent(max_scale=args.noise),
+        world_model=world_model,
         num_envs=args.num_envs,
         workers=args.workers,
         base=args.base,
         frame_skip=args.frame_skip,
         device=args.device,
     )
-    decisions = sum(summary.length for summary in store.summaries)
-    print(f"{store.path}: {len(store)} episodes, {decisions:,} decisions, {store.content_hash()}")
+    agent_steps = sum(summary.length for summary in store.summaries)
+    print(
+        f"{store.path}: {len(store)} episodes, {agent_steps:,} agent steps, {store.content_hash()}"
+    )

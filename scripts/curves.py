@@ -1,4 +1,4 @@
-"""Draws training curves of one or several runs: a panel for each column of their metrics.csv."""
+"""Plots training curves of one or more runs, one panel per column of their metrics.csv."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +17,17 @@ class Args:
     """Options of ``wmrl curves``."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of runs, or folders that hold them."""
+    """Folders of runs, or folders that contain them."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("curves.png")
-    """The picture, .png, .svg or .pdf."""
+    """Image file to write, .png, .svg or .pdf."""
     columns: tuple[str, ...] = ()
-    """Which columns; all if none are given."""
+    """Columns to plot; all if none are given."""
     log: bool = False
-    """Draw values on a logarithmic axis."""
+    """Use a logarithmic axis for the values."""
 
 
 def main(args: Args) -> None:
-    """Writes the picture and says where it is."""
+    """Writes the plot and prints its path."""
     from wmrl.training.metrics import read_metrics
 
     need("matplotlib")
@@ -50,7 +50,7 @@ def main(args: Args) -> None:
             draw_curve(panel, run, column, str(run))
         panel.set(title=column, xlabel="step", yscale="log" if args.log else "linear")
         panel.grid(alpha=0.3)
-        if panel.lines:  # runs of a few steps have no curve
+        if panel.lines:  # a run of very few steps has no curve
             panel.legend(fontsize="small")
     args.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out, dpi=100)
@@ -58,7 +58,7 @@ def main(args: Args) -> None:
 
 
 def draw_curve(panel: "Axes", run: Path, column: str, label: str, style: str = "-") -> None:
-    """Draws one column of a run over its steps, where it has that column."""
+    """Plots one column of a run over its steps, if the run has that column."""
     from wmrl.training.metrics import read_metrics
 
     rows = [row for row in read_metrics(run / "metrics.csv") if column in row]

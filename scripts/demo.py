@@ -1,7 +1,7 @@
-"""Five minutes, start to end: learn to drive in a dream, then drive the real game.
+"""Five-minute tour: trains an agent in a dream, then runs it in the real game.
 
-Opens CarRacing through the shipped eye, evolves a fresh controller in the dream, drives the real
-game with it and with the shipped drivers, prints what came of it, and writes films.
+Opens CarRacing with the shipped world model, trains a new controller in the dream by CMA-ES, scores
+it and the shipped agents in the real game, prints a table, and writes videos.
 """
 
 import tempfile
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wmrl.agents.agent import Agent
-    from wmrl.agents.evaluation import EvaluationResult
-    from wmrl.envs.world_model import Eye
+    from wmrl.agents.evaluation.result import EvaluationResult
+    from wmrl.envs.world_model import WorldModel
 
-_FRESH, _RANDOM = "fresh", "random"
+_NEW, _RANDOM = "new", "random"
 
 
 @dataclass(frozen=True)
@@ -25,34 +25,35 @@ class Args:
     """Options of ``wmrl demo``."""
 
     out: Path = Path("videos")
-    """Folder for the films and the fresh controller."""
+    """Folder for the videos and the new controller."""
     generations: int = 150
     """Generations of CMA-ES in the dream."""
     seconds: float = 75.0
-    """Time after which it stops learning earlier than that."""
+    """Time limit of the training, in seconds."""
     episodes: int = 10
-    """Episodes that each driver drives in the real game."""
-    film_decisions: int | None = None
-    """Longest film, in decisions; the whole episode if not given."""
-    drivers: tuple[str, ...] = ("car-racing-dream", "car-racing-real")
-    """Trained drivers to compare with: shipped names or paths."""
+    """Episodes per agent in the real game."""
+    video_agent_steps: int | None = None
+    """Maximum length of a video, in agent steps; the whole episode if not given."""
+    agents: tuple[str, ...] = ("car-racing-dream", "car-racing-real")
+    """Trained agents to compare with: shipped names or paths."""
     vision: str = "car-racing-vae"
-    """The eye: a shipped name or a path."""
+    """Vision model: a shipped name or a path."""
     memory: str = "auto"
-    """What dreams: a shipped name or a path, or "auto" for the shipped one of that eye."""
+    """Memory model: a shipped name or a path, or "auto" for the shipped one of that vision
+    model."""
     seed: int = 0
-    """Root of all that is random in the learning."""
+    """Root seed of the training."""
     device: str = "auto"
-    """Where the models run: auto, cpu, cuda …"""
+    """Device of the models: auto, cpu, cuda …"""
 
 
 @dataclass(frozen=True)
-class _Driver:
-    """Who drives, through which eye, and what came of it (None where there is no such score)."""
+class _Result:
+    """An agent, its world model, and its scores (None where there is none)."""
 
     name: str
     agent: "Agent | None"
-    eye: "Eye | None"
+    world_model: "WorldModel | None"
     dream: "EvaluationResult | None"
     real: "EvaluationResult"
 
@@ -61,126 +62,140 @@ def main(args: Args) -> None:
     """Runs the demonstration."""
     from rich.console import Console
 
-    from wmrl.agents.world_model_ref import open_driver
+    from wmrl.agents.agent import load_agent
 
     console, started = Console(), time.perf_counter()
-    # The trained drivers come first, so that a missing one is known before any work is done.
-    trained = {Path(name).name: open_driver(name, device=args.device) for name in args.drivers}
-    eye = _open_eye(args, console)
-    fresh = _learn(args, eye, console)
-    console.rule(f"3  Driving the real game, {args.episodes} episodes each")
-    drivers = [_score_random(args)]
-    for name, (agent, its_eye) in {_FRESH: (fresh, eye), **trained}.items():
-        drivers.append(_score(args, name, agent, its_eye))
-    _print_table(drivers, console)
-    _film(args, drivers, console)
-    console.print(f"\nAll of it took {time.perf_counter() - started:.0f} s.")
+    # Opens the trained agents first, so that a missing one is reported before any work is done.
+    loaded = {Path(name).name: load_agent(name, device=args.device) for name in args.agents}
+    trained = {
+        name: (agent, agent.open_world_model(device=args.device)) for name, agent in loaded.items()
+    }
+    world_model = _open_world_model(args, console)
+    new = _train(args, world_model, console)
+    console.rule(f"3  Playing the real game, {args.episodes} episodes each")
+    results = [_score_random(args)]
+    for name, (agent, its_world_model) in {_NEW: (new, world_model), **trained}.items():
+        results.append(_score(args, name, agent, its_world_model))
+    _print_table(results, console)
+    _record(args, results, console)
+    console.print(f"\nTotal time: {time.perf_counter() - started:.0f} s.")
 
 
-def _open_eye(args: Args, console: "Console") -> "Eye":
+def _open_world_model(args: Args, console: "Console") -> "WorldModel":
     import gymnasium as gym
 
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
 
-    console.rule("1  Opening CarRacing through a learned eye")
-    eye = Eye.open("car-racing", args.vision, args.memory, device=args.device)
-    env = gym.make("vsg/CarRacingLatent-v0", vision=eye.vision, memory=eye.memory)
+    console.rule("1  Opening CarRacing with a learned world model")
+    world_model = WorldModel.open("car-racing", args.vision, args.memory, device=args.device)
+    env = gym.make("vsg/CarRacingLatent-v0", vision=world_model.vision, memory=world_model.memory)
     observation, _ = env.reset(seed=args.seed)
     env.close()
-    height, width, _ = eye.vision.frame_shape
+    height, width, _ = world_model.vision.frame_shape
     console.print(
-        f"A frame of {height}×{width} pixels becomes {eye.vision.latent_size} numbers; with what "
-        f"the memory knows of the past, a driver sees {observation.size}."
+        f"The vision model encodes a frame of {height}×{width} pixels as "
+        f"{world_model.vision.latent_dim} numbers; with the state of the memory model, an "
+        f"observation has {observation.size}."
     )
-    return eye
+    return world_model
 
 
-def _learn(args: Args, eye: "Eye", console: "Console") -> "Agent":
+def _train(args: Args, world_model: "WorldModel", console: "Console") -> "Agent":
     from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
     from wmrl.agents.policy_search.fitness import DreamFitness, DreamFitnessConfig
-    from wmrl.agents.world_model_ref import eye_entry
+    from wmrl.agents.world_model_ref import WorldModelRef
 
-    console.rule("2  Learning to drive in a dream (CMA-ES)")
-    # Noise on the actions keeps a deterministic controller from living on the dream's mistakes.
-    config = DreamFitnessConfig(rollouts=16, action_noise=0.3, saturation_penalty=0.5)
-    entry = eye_entry(eye, vision=args.vision, memory=args.memory)
+    console.rule("2  Training in a dream (CMA-ES)")
+    # Action noise keeps a deterministic controller from exploiting errors of the dream.
+    config = DreamFitnessConfig(num_rollouts=16, action_noise=0.3, saturation_penalty=0.5)
+    ref = WorldModelRef.of(world_model, vision=args.vision, memory=args.memory)
     with (
         tempfile.TemporaryDirectory() as folder,
         CMAES(
-            DreamFitness(eye, config),
-            CMAESConfig(generations=args.generations, population=32),
+            DreamFitness(world_model, config),
+            CMAESConfig(generations=args.generations, population_size=32),
             path=Path(folder) / "run",
             seed=args.seed,
-            eye=entry,
+            world_model=ref,
         ) as learner,
     ):
         learner.learn(max_seconds=args.seconds)
-        learner.save(args.out / _FRESH)
+        learner.save(args.out / _NEW)
         console.print(
             f"{learner.generation} generations of 32 controllers, 16 dreams each, in "
-            f"{learner.seconds:.0f} s; no real reward was seen."
+            f"{learner.seconds:.0f} s, without any real reward."
         )
         return learner.agent
 
 
-def _score(args: Args, name: str, agent: "Agent", eye: "Eye") -> _Driver:
-    from wmrl.agents.evaluation import evaluate, evaluate_dream
+def _score(args: Args, name: str, agent: "Agent", world_model: "WorldModel") -> _Result:
+    from wmrl.agents.evaluation.scoring import evaluate, evaluate_dream
 
-    # The game's own time, so that both scores are of as many decisions.
-    decisions = eye.task.max_frames // eye.frame_skip
-    dream = evaluate_dream(agent, episodes=64, decisions=decisions, eye=eye, name=name)
-    real = evaluate(
-        agent, episodes=args.episodes, base=eye.task.env_id, eye=eye, name=name, progress=True
+    # The time limit of the game, so that both scores are over the same number of agent steps.
+    agent_steps = world_model.task.max_frames // world_model.frame_skip
+    dream = evaluate_dream(
+        agent, episodes=64, agent_steps=agent_steps, world_model=world_model, name=name
     )
-    return _Driver(name, agent, eye, dream, real)
+    real = evaluate(
+        agent,
+        episodes=args.episodes,
+        base=world_model.task.env_id,
+        world_model=world_model,
+        name=name,
+        progress=True,
+    )
+    return _Result(name, agent, world_model, dream, real)
 
 
-def _score_random(args: Args) -> _Driver:
-    from wmrl.agents.evaluation import RANDOM, evaluate
+def _score_random(args: Args) -> _Result:
+    from wmrl.agents.evaluation.scoring import RANDOM, evaluate
     from wmrl.envs.tasks.registry import find_task
 
     base = find_task("car-racing").env_id
     real = evaluate(RANDOM, episodes=args.episodes, base=base, progress=True)
-    return _Driver(_RANDOM, None, None, None, real)
+    return _Result(_RANDOM, None, None, None, real)
 
 
-def _print_table(drivers: list[_Driver], console: "Console") -> None:
+def _print_table(results: list[_Result], console: "Console") -> None:
     from rich.table import Table
 
-    console.rule("4  What the dream promised, and what the game gave")
+    console.rule("4  Scores in the dream and in the real game")
     table = Table(caption="mean ± standard deviation of the return; 900 counts as solved")
-    table.add_column("driver")
+    table.add_column("agent")
     for column in ("dream score", "real score", "best", "worst"):
         table.add_column(column, justify="right")
-    notes = {_FRESH: "fresh, just learned in the dream", _RANDOM: "random actions"}
-    for driver in drivers:
-        real = driver.real
-        cells = [_written(driver.dream), _written(real)]
+    notes = {_NEW: "new, just trained in the dream", _RANDOM: "random actions"}
+    for result in results:
+        real = result.real
+        cells = [_format(result.dream), _format(real)]
         cells += [f"{extreme(real.returns):.0f}" for extreme in (max, min)]
-        table.add_row(notes.get(driver.name, driver.name), *cells)
+        table.add_row(notes.get(result.name, result.name), *cells)
     console.print(table)
-    console.print("A few episodes say little: wmrl evaluate scores a driver by the full protocol.")
+    console.print(
+        "A few episodes are a rough estimate: wmrl evaluate scores an agent by the full protocol."
+    )
 
 
-def _written(result: "EvaluationResult | None") -> str:
+def _format(result: "EvaluationResult | None") -> str:
     return "–" if result is None else f"{result.mean:.0f} ± {result.std:.0f}"
 
 
-def _film(args: Args, drivers: list[_Driver], console: "Console") -> None:
+def _record(args: Args, results: list[_Result], console: "Console") -> None:
     import torch
 
     from wmrl.agents.seeds import EVALUATION_SEEDS
-    from wmrl.agents.video import FilmConfig, record
+    from wmrl.agents.video.config import VideoConfig
+    from wmrl.agents.video.recording import record
 
-    torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
-    console.rule("5  Films: the game, what the eye keeps of it, and the dream")
-    # One track for all, to compare them by.
-    config = FilmConfig(seed=EVALUATION_SEEDS.start, decisions=args.film_decisions)
-    for driver in drivers:
-        if driver.agent is None or driver.eye is None:
+    torch.set_num_threads(1)  # single frames gain nothing from threads
+    console.rule("5  Videos: the game, its reconstruction, and the dream")
+    # The same track for all agents.
+    config = VideoConfig(seed=EVALUATION_SEEDS.start, agent_steps=args.video_agent_steps)
+    for result in results:
+        if result.agent is None or result.world_model is None:
             continue
-        path = args.out / f"{driver.name}.mp4"
-        with console.status(f"filming {driver.name} …"):
-            film = record(driver.agent, path, eye=driver.eye, config=config)
-        console.print(f"{path.resolve()}  (return {film.score:.0f})", soft_wrap=True)
-    console.print(f"The fresh controller: {(args.out / _FRESH).resolve()}", soft_wrap=True)
+        path = args.out / f"{result.name}.mp4"
+        with console.status(f"recording {result.name} …"):
+            video = record(result.agent, path, world_model=result.world_model, config=config)
+        console.print(f"{path.resolve()}  (return {video.score:.0f})", soft_wrap=True)
+    console.print(f"The new controller: {(args.out / _NEW).resolve()}", soft_wrap=True)

@@ -1,6 +1,6 @@
 """Checks this installation: versions, devices, extras, the game, videos and shipped artifacts.
 
-Each problem comes with its mend. The exit status is 1 when there is a problem.
+Each problem is reported with a fix. The exit status is 1 if there is a problem.
 """
 
 import dataclasses
@@ -43,31 +43,31 @@ class Args:
 
 @dataclass(frozen=True)
 class Check:
-    """What one check found.
+    """Result of one check.
 
     Attributes:
-        subject: what was looked at.
-        state: ``"ok"``; ``"note"``, something optional is missing; or ``"problem"``.
-        found: what is there.
-        mend: what to do about it; empty where nothing need be done.
+        subject: what was checked.
+        state: ``"ok"``; ``"note"`` if something optional is missing; or ``"problem"``.
+        found: what was found.
+        fix: how to fix it; empty if there is nothing to fix.
     """
 
     subject: str
     state: Literal["ok", "note", "problem"]
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def main(args: Args) -> int:
     """Runs the checks, prints them, and returns the exit status."""
     checks: list[Check] = []
-    for examine in EXAMINATIONS:
+    for run_check in CHECKS:
         try:
-            checks.extend(examine())
-        except Exception as error:  # a broken part must not keep the others from being looked at
+            checks.extend(run_check())
+        except Exception as error:  # the other checks still run
             found = f"{type(error).__name__}: {error}"
-            mend = 'reinstall: pip install --force-reinstall "wmrl"'
-            checks.append(Check(examine.__name__.removeprefix("check_"), "problem", found, mend))
+            fix = 'reinstall: pip install --force-reinstall "wmrl"'
+            checks.append(Check(run_check.__name__.removeprefix("check_"), "problem", found, fix))
     if args.json:
         print(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
     else:
@@ -76,21 +76,21 @@ def main(args: Args) -> int:
 
 
 def check_machine() -> Iterator[Check]:
-    """Python, the machine, and the shared memory that worker processes pass frames through."""
+    """Checks Python, the machine, and the shared memory through which workers pass frames."""
     version = platform.python_version()
     old = sys.version_info < (3, 11)
-    mend = "install Python 3.11 or newer" if old else ""
-    yield Check("Python", "problem" if old else "ok", version, mend)
+    fix = "install Python 3.11 or newer" if old else ""
+    yield Check("Python", "problem" if old else "ok", version, fix)
     yield Check("machine", "ok", f"{platform.platform()}, {os.cpu_count()} cores")
     if _SHARED_MEMORY.is_dir():
         free = shutil.disk_usage(_SHARED_MEMORY).free / 2**20
         found = f"{free:,.0f} MiB free in {_SHARED_MEMORY}"
-        mend = "in a container, run it with --shm-size=1g; or use workers=1" if free < 64 else ""
-        yield Check("shared memory", "problem" if mend else "ok", found, mend)
+        fix = "in a container, run it with --shm-size=1g; or use workers=1" if free < 64 else ""
+        yield Check("shared memory", "problem" if fix else "ok", found, fix)
 
 
 def check_packages() -> Iterator[Check]:
-    """The requirements of wmrl, those of its extras, and packages that shadow each other."""
+    """Checks the requirements of wmrl and its extras, and packages that shadow each other."""
     from packaging.requirements import Requirement
 
     yield Check("wmrl", "ok", f"{wmrl.__version__} in {Path(wmrl.__file__).parent}")
@@ -104,12 +104,12 @@ def check_packages() -> Iterator[Check]:
     for rivals in _RIVALS:
         there = [name for name in rivals if _version(name)]
         if len(there) > 1:
-            mend = f"pip uninstall {' '.join(there)}, then pip install {there[0]}"
-            yield Check(" and ".join(there), "problem", "both are the same module", mend)
+            fix = f"pip uninstall {' '.join(there)}, then pip install {there[0]}"
+            yield Check(" and ".join(there), "problem", "they provide the same module", fix)
 
 
 def check_devices() -> Iterator[Check]:
-    """What torch can compute on."""
+    """Reports the devices that torch can use."""
     import torch
 
     from wmrl.core.device import resolve_device
@@ -124,14 +124,16 @@ def check_devices() -> Iterator[Check]:
     elif torch.backends.mps.is_available():
         yield Check("MPS", "ok", "available")
     elif shutil.which("nvidia-smi"):
-        mend = "install a CUDA build of torch that fits the driver: https://pytorch.org"
-        yield Check("CUDA", "note", f"a driver, but torch {torch.__version__} sees no GPU", mend)
+        fix = "install a CUDA build of torch that fits the driver: https://pytorch.org"
+        yield Check(
+            "CUDA", "note", f"driver found, but torch {torch.__version__} finds no GPU", fix
+        )
     else:
-        yield Check("CUDA", "note", "none; everything runs on the CPU")
+        yield Check("CUDA", "note", "none; models run on the CPU")
 
 
 def check_game() -> Iterator[Check]:
-    """Whether the game runs and is drawn."""
+    """Checks that the game runs and renders."""
     import gymnasium as gym
 
     env = gym.make("vsg/CarRacing-v3")
@@ -141,29 +143,29 @@ def check_game() -> Iterator[Check]:
     finally:
         env.close()
     shape, blank = np.shape(frame), bool(np.ptp(frame) == 0)
-    mend = 'reinstall it: pip install --force-reinstall "gymnasium[box2d]"' if blank else ""
-    yield Check("vsg/CarRacing-v3", "problem" if blank else "ok", f"draws frames {shape}", mend)
+    fix = 'reinstall it: pip install --force-reinstall "gymnasium[box2d]"' if blank else ""
+    yield Check("vsg/CarRacing-v3", "problem" if blank else "ok", f"renders frames {shape}", fix)
     if sys.platform == "linux" and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
-        mend = "wmrl play and render_mode='human' need one; wmrl record and demo don't"
-        yield Check("display", "note", "none", mend)
+        fix = "wmrl play and render_mode='human' need one; wmrl record and demo don't"
+        yield Check("display", "note", "none", fix)
 
 
 def check_videos() -> Iterator[Check]:
-    """Whether films can be written."""
+    """Checks that videos can be written."""
     import imageio_ffmpeg
 
     from wmrl.envs.rendering.video import write_video
 
     frames = [np.full((64, 64, 3), value, np.uint8) for value in (0, 255)]
     with tempfile.TemporaryDirectory() as folder:
-        size = write_video(Path(folder) / "film.mp4", frames).stat().st_size
+        size = write_video(Path(folder) / "check.mp4", frames).stat().st_size
     yield Check("MP4", "ok", f"ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}, {size} bytes written")
 
 
 def check_artifacts() -> Iterator[Check]:
-    """Whether the shipped artifacts are there, whole, and fit each other."""
+    """Checks that the shipped artifacts exist, are intact, and match each other."""
     from wmrl.storage.artifact import Artifact, ArtifactError, load_artifact, shipped_artifacts
 
     loaded: dict[str, Artifact] = {}
@@ -174,15 +176,15 @@ def check_artifacts() -> Iterator[Check]:
             yield Check(name, "problem", str(error), "reinstall wmrl, or train it again")
     digests = {artifact.digest: name for name, artifact in loaded.items()}
     for name, artifact in loaded.items():
-        strangers = [key for key, digest in _references(artifact) if digest not in digests]
-        found = f"{artifact.class_name} {artifact.digest[:12]}, sums are right"
-        if strangers:
-            found = f"made for another {' and '.join(strangers)} than the shipped one"
-        mend = "reinstall wmrl: its artifacts are of different versions" if strangers else ""
-        yield Check(name, "problem" if strangers else "ok", found, mend)
+        missing = [key for key, digest in _references(artifact) if digest not in digests]
+        found = f"{artifact.class_name} {artifact.digest[:12]}, checksums match"
+        if missing:
+            found = f"trained with another {' and '.join(missing)} than the shipped one"
+        fix = "reinstall wmrl: its artifacts come from different versions" if missing else ""
+        yield Check(name, "problem" if missing else "ok", found, fix)
 
 
-EXAMINATIONS: tuple[Callable[[], Iterator[Check]], ...] = (
+CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     check_machine,
     check_packages,
     check_devices,
@@ -193,10 +195,10 @@ EXAMINATIONS: tuple[Callable[[], Iterator[Check]], ...] = (
 
 
 def _references(artifact: Any) -> Iterator[tuple[str, str]]:
-    """The artifacts that this one was trained on: what they are, and their digests."""
+    """Yields the kind and digest of each artifact that this one was trained with."""
     config = {
         **artifact.config,
-        **artifact.config.get("eye", {}),
+        **artifact.config.get("world_model", {}),
         **artifact.config.get("member", {}),
     }
     for kind in ("vision", "memory"):
@@ -205,7 +207,7 @@ def _references(artifact: Any) -> Iterator[tuple[str, str]]:
 
 
 def _extra(requirement: Any) -> str:
-    """The extra that a requirement belongs to, or an empty string."""
+    """Returns the extra that a requirement belongs to, or an empty string."""
     for extra in metadata.metadata("wmrl").get_all("Provides-Extra") or ():
         marker = requirement.marker
         if marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}):
@@ -236,13 +238,15 @@ def _print(checks: list[Check]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "subject", "found", "what to do"):
+    for column in ("", "subject", "found", "fix"):
         table.add_column(column, overflow="fold")
     signs = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[bold red]problem[/]"}
     for check in checks:
-        words = map(escape, (check.subject, check.found, check.mend))
+        words = map(escape, (check.subject, check.found, check.fix))
         table.add_row(signs[check.state], *words)
     console = Console()
     console.print(table)
-    count = sum(check.state == "problem" for check in checks)
-    console.print(f"\n[bold red]{count} problems[/]" if count else "\n[bold green]all is well[/]")
+    problems = sum(check.state == "problem" for check in checks)
+    console.print(
+        f"\n[bold red]{problems} problems[/]" if problems else "\n[bold green]no problems[/]"
+    )

@@ -1,10 +1,10 @@
-"""Scores an agent by the protocol: fixed seeds that no training used, every return kept.
+"""Scores an agent by the evaluation protocol: fixed held-out seeds, with every return recorded.
 
-The game is drawn by Gymnasium's own code unless --base says otherwise; a score is the mean of at
-least 100 episodes.
+The game is Gymnasium's own environment unless --base is given. A score that is reported is the
+mean of at least 100 episodes.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,61 +19,63 @@ class Args:
     """Options of ``wmrl evaluate``."""
 
     agent: tyro.conf.Positional[str]
-    """Who is scored: a shipped name, a path, or "random" for uniformly random actions."""
+    """Agent to score: a shipped name, a path, or "random" for uniformly random actions."""
     episodes: int = 100
-    """How many, each on a seed of its own."""
+    """Number of episodes, each with its own seed."""
     out: Path | None = None
-    """JSON file for the result; if not given <agent>-<environment>.json, beside the artifact if the
+    """JSON file for the result; if not given, <agent>-<environment>.json beside the artifact if the
     agent is a path, else in runs/results."""
     dream: bool = False
-    """Score it in its dream instead of the real game."""
-    decisions: int = 250
-    """Length of a dream."""
+    """Score the agent in its dream instead of the real game."""
+    agent_steps: int = 250
+    """Length of a dream, in agent steps."""
     temperature: float = 1.0
-    """How uncertain the dream is."""
+    """Temperature τ of the dream."""
     base: str | None = None
-    """Another environment than the game's original, for instance "vsg/CarRacing-v3"."""
+    """Id of the environment, if not the original game; for example "vsg/CarRacing-v3"."""
     seed: int = 1_000_000
-    """The first of the seeds; only those from 1,000,000 to 1,999,999 are kept from training."""
+    """First seed; from 1,000,000 to 1,999,999, the range that training never uses."""
     deterministic: bool = True
     """Act without exploration noise."""
     vision: str | None = None
-    """Where the agent's eye is, if it is not where the agent says."""
+    """Name or path of the agent's vision model, if not the one recorded in its artifact."""
     memory: str | None = None
-    """Where the agent's memory is, if it is not where the agent says."""
+    """Name or path of the agent's memory model, if not the one recorded in its artifact."""
     num_envs: int = 20
-    """Games played at once."""
+    """Number of games that run in parallel."""
     workers: int | None = None
-    """Processes that play; one a core if not given. They change nothing but the speed."""
+    """Number of worker processes; one per core if not given. Affects speed only."""
     device: str = "auto"
-    """Where the models run: auto, cpu, cuda …"""
+    """Device of the models: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
-    """Scores, prints the score and writes the returns."""
-    from wmrl.agents.evaluation import RANDOM, evaluate, evaluate_dream
-    from wmrl.agents.world_model_ref import open_driver
-    from wmrl.storage.artifact import SHIPPED, load_artifact
+    """Evaluates the agent, prints its score and writes the returns."""
+    from wmrl.agents.agent import load_agent
+    from wmrl.agents.evaluation.scoring import RANDOM, evaluate, evaluate_dream
+    from wmrl.storage.artifact import SHIPPED, find_artifact
 
     agent: Agent | str = RANDOM
-    eye, digest, path = None, "", Path(RANDOM)
+    world_model, path = None, Path(RANDOM)
     if args.agent != RANDOM:
-        agent, eye = open_driver(
-            args.agent, vision=args.vision, memory=args.memory, device=args.device
+        agent = load_agent(args.agent, device=args.device)
+        world_model = agent.open_world_model(
+            vision=args.vision, memory=args.memory, device=args.device
         )
-        artifact = load_artifact(args.agent)
-        digest, path = artifact.digest, artifact.path.resolve()
+        path = find_artifact(args.agent).resolve()
     elif args.dream:
-        raise ValueError("agent: 'random' has no dream of its own; score it in the real game")
+        raise ValueError(
+            "agent: expected an agent with a world model, got 'random'; leave --dream out"
+        )
     if args.dream:
         result = evaluate_dream(
             agent,
             episodes=args.episodes,
-            decisions=args.decisions,
+            agent_steps=args.agent_steps,
             temperature=args.temperature,
             seed=args.seed,
             deterministic=args.deterministic,
-            eye=eye,
+            world_model=world_model,
             name=args.agent,
         )
     else:
@@ -83,7 +85,7 @@ def main(args: Args) -> None:
             base=args.base,
             seed=args.seed,
             deterministic=args.deterministic,
-            eye=eye,
+            world_model=world_model,
             num_envs=args.num_envs,
             workers=args.workers,
             device=args.device,
@@ -93,6 +95,6 @@ def main(args: Args) -> None:
     by_name = args.agent == RANDOM or path.parent == SHIPPED.resolve()
     folder = Path("runs/results") if by_name else path.parent
     out = args.out or folder / f"{path.name}-{result.base.rpartition('/')[2]}.json"
-    replace(result, digest=digest).save(out)
+    result.save(out)
     print(f"{args.agent}: {result} from {min(result.returns):.1f} to {max(result.returns):.1f}")
-    print(f"every return is in {out}")
+    print(f"returns: {out}")

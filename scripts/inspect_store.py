@@ -1,4 +1,4 @@
-"""Shows what a rollout store holds: its numbers, and a contact sheet and a video on request."""
+"""Prints statistics of a rollout store; on request writes a contact sheet and a video."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ class Args:
     store: Annotated[Path, tyro.conf.Positional]
     """Folder of the store."""
     out: Path | None = None
-    """Folder to write contact-sheet.png and episodes.mp4 to; none are written if not given."""
+    """Folder for contact-sheet.png and episodes.mp4; nothing is written if not given."""
     episodes: int = 6
-    """How many episodes to show: evenly spaced by return, from the worst to the best."""
+    """Number of episodes to show, evenly spaced by return from lowest to highest."""
     columns: int = 12
-    """Frames of each episode on the contact sheet."""
+    """Frames per episode on the contact sheet."""
     scale: int = 4
-    """Size of a frame's pixel in the video; on the contact sheet it is 2."""
+    """Enlargement of frames in the video; on the contact sheet it is 2."""
     fps: float = 12.5
-    """Frames a second in the video."""
+    """Frames per second of the video."""
     verify: bool = False
-    """Also read everything and compare it with its checksums."""
+    """Also read all data and compare it with its checksums."""
 
 
 def main(args: Args) -> None:
-    """Prints the report, and writes the pictures that were asked for."""
+    """Prints the report and writes the images that were requested."""
     from wmrl.data.statistics import report_store
     from wmrl.data.store import RolloutStore
 
@@ -43,12 +43,12 @@ def main(args: Args) -> None:
     _print(store, report)
     if args.verify:
         store.verify()
-        print("every episode is what was written")
+        print("checksums: all episodes are intact")
     if args.out is not None:
         order = np.argsort(report.returns, kind="stable")
         picks = np.linspace(0, len(order) - 1, min(args.episodes, len(order))).round().astype(int)
         shown = [store.indices[position] for position in order[picks]]
-        for path in _write_pictures(store, shown, args.out, args):
+        for path in _write_images(store, shown, args.out, args):
             print(path)
 
 
@@ -61,14 +61,14 @@ def _print(store: "RolloutStore", report: "StoreReport") -> None:
     meta = store.metadata
     for name, value in (
         ("task", meta.task),
-        ("frames", f"{' × '.join(map(str, meta.frame_shape))}, one each {meta.frame_skip}"),
+        ("frames", f"{' × '.join(map(str, meta.frame_shape))}, frame_skip {meta.frame_skip}"),
         ("policy", ", ".join(f"{key} {value}" for key, value in meta.policy.items())),
         ("episodes", f"{report.episodes:,} ({report.terminated:.0%} ended by the game)"),
-        ("decisions", f"{report.decisions:,} ({report.base_frames:,} base frames)"),
-        ("length", f"{report.lengths.mean():.1f} decisions ({_range(report.lengths)})"),
+        ("agent steps", f"{report.agent_steps:,} ({report.base_frames:,} base frames)"),
+        ("length", f"{report.lengths.mean():.1f} agent steps ({_range(report.lengths)})"),
         ("return", f"{report.returns.mean():.1f} ± {report.returns.std():.1f}"),
-        ("", f"10 % below {low:.1f}, half below {middle:.1f}, 90 % below {high:.1f}"),
-        ("rewarded", f"{report.rewarded:.1%} of decisions"),
+        ("", f"quantiles: 10% {low:.1f}, median {middle:.1f}, 90% {high:.1f}"),
+        ("rewarded", f"{report.rewarded:.1%} of agent steps"),
         ("actions", f"mean {_numbers(report.action_mean)}, std {_numbers(report.action_std)}"),
         ("on disk", f"{report.bytes / 2**20:.1f} MiB"),
         ("hash", report.content_hash),
@@ -77,24 +77,23 @@ def _print(store: "RolloutStore", report: "StoreReport") -> None:
     Console().print(table)
 
 
-def _write_pictures(
-    store: "RolloutStore", shown: list[int], out: Path, args: Args
-) -> Iterator[Path]:
-    from wmrl.envs.rendering.contact_sheet import draw_contact_sheet, write_picture
+def _write_images(store: "RolloutStore", shown: list[int], out: Path, args: Args) -> Iterator[Path]:
+    from wmrl.envs.rendering.contact_sheet import draw_contact_sheet
     from wmrl.envs.rendering.video import write_video
+    from wmrl.storage.files import write_image
 
     rows = []
     for index in shown:
         frames = store.frames(index)
         columns = np.linspace(0, len(frames) - 1, args.columns).round().astype(int)
         rows.append(frames[np.unique(columns)])
-    yield write_picture(out / "contact-sheet.png", draw_contact_sheet(rows, scale=2))
-    film = (
+    yield write_image(out / "contact-sheet.png", draw_contact_sheet(rows, scale=2))
+    video = (
         frame.repeat(args.scale, axis=0).repeat(args.scale, axis=1)
         for index in shown
         for frame in store.frames(index)
     )
-    yield write_video(out / "episodes.mp4", film, fps=args.fps)
+    yield write_video(out / "episodes.mp4", video, fps=args.fps)
 
 
 def _numbers(values: np.ndarray) -> str:

@@ -1,10 +1,12 @@
-"""A keyboard as a driver: held arrow keys become smooth actions."""
+"""Keyboard input: converts held arrow keys into smooth actions."""
 
 from typing import Any
 
 import numpy as np
 
-# Key names as pygame has them: which action dimension they move, and where to.
+from wmrl.core.validation import check_float, check_int
+
+# Action dimension and direction of each key, by its pygame name.
 _KEYS = {
     "left": (0, -1.0),
     "a": (0, -1.0),
@@ -19,54 +21,54 @@ _QUIT, _RESTART = ("escape", "q"), ("r", "return")
 
 
 class Keyboard:
-    """Reads pygame's events, for as long as there is a pygame window.
+    """Turns the key events of an open pygame window into actions.
 
     Left and right (or A and D) move the first action dimension between −1 and 1, up and down (or W
-    and S) the second; R starts anew; Escape, Q or closing the window quits.
+    and S) the second; R restarts; Escape, Q or closing the window quits.
 
     Args:
-        action_size: A, the number of action dimensions; those beyond the second stay at 0.
-        rate: how far an action moves in a second towards where the keys ask it to go, so that a
-            tap steers a little and a held key steers fully.
+        action_dim: number of action dimensions, A; those beyond the second stay at 0.
+        rate: speed at which an action approaches the value of the held keys, per second: a tap
+            steers slightly, a held key steers fully.
 
     Attributes:
-        quits: whether the player has asked to quit.
+        quits: True once the player has asked to quit.
     """
 
-    def __init__(self, action_size: int, *, rate: float = 5.0) -> None:
-        if action_size < 1 or not rate > 0:
-            raise ValueError(f"action_size, rate: expected more than 0, got {action_size}, {rate}")
+    def __init__(self, action_dim: int, *, rate: float = 5.0) -> None:
+        check_int("action_dim", action_dim, at_least=1)
+        check_float("rate", rate, above=0)
         self.quits = False
         self._restarts = False
         self._rate = rate
         self._held: set[str] = set()
-        self._action = np.zeros(action_size, np.float32)
+        self._action = np.zeros(action_dim, np.float32)
 
     def read(self) -> None:
-        """Takes in what happened since it last did."""
+        """Processes the events since the last call."""
         import pygame
 
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
                 self.quits = True
             elif event.type == pygame.WINDOWFOCUSLOST:
-                self._held.clear()  # keys released elsewhere are never reported
+                self._held.clear()  # no event reports keys released in another window
             elif event.type in (pygame.KEYDOWN, pygame.KEYUP):
                 self._take_key(event, down=event.type == pygame.KEYDOWN)
 
     def take_restart(self) -> bool:
-        """Whether the player has asked to start anew since this was last asked."""
-        asked, self._restarts = self._restarts, False
-        return asked
+        """Returns whether a restart was requested since the last call, and clears the request."""
+        requested, self._restarts = self._restarts, False
+        return requested
 
     def act(self, seconds: float) -> np.ndarray:
-        """The action ``(A,) float32`` after ``seconds`` more of the keys that are held."""
+        """Returns the action ``(A,) float32`` after the keys were held for ``seconds`` more."""
         target = np.zeros_like(self._action)
         for name in self._held & _KEYS.keys():
             dimension, value = _KEYS[name]
             if dimension < len(target):
                 target[dimension] += value
-        target = np.clip(target, -1.0, 1.0)  # an arrow and its letter may both be held
+        target = np.clip(target, -1.0, 1.0)  # an arrow key and its letter may both be held
         step = self._rate * seconds
         self._action = self._action + np.clip(target - self._action, -step, step)
         return self._action.copy()

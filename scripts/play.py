@@ -1,7 +1,7 @@
 """Drive yourself, in the real game or in the dream.
 
-Arrow keys (or W, A, S, D) steer, accelerate and brake; R starts anew; Escape or Q quits. The real
-game is shown beside what the eye keeps of it.
+Arrow keys (or W, A, S, D) steer, accelerate and brake; R restarts; Escape or Q quits. The real
+game is shown beside its reconstruction by the vision model.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wmrl.envs.rendering.panels import Panel
     from wmrl.scripts.keyboard import Keyboard
 
-# Real games are shown at least this often a second, whatever a decision of the agents lasts.
+# Real games are shown at this rate at least, however long an agent step is.
 _FPS = 25.0
 
 
@@ -29,21 +29,22 @@ class Args:
     world: tyro.conf.Positional[Literal["real", "dream"]] = "real"
     """Where to drive."""
     vision: str = "car-racing-vae"
-    """The eye: a shipped name or a path."""
+    """Vision model: a shipped name or a path."""
     memory: str = "auto"
-    """What dreams: a shipped name or a path, or "auto" for the shipped one of that eye."""
+    """Memory model: a shipped name or a path, or "auto" for the shipped one of that vision
+    model."""
     task: str = "car-racing"
-    """The game: a task's name, or "module:ATTRIBUTE"."""
+    """The task: its name, or module:ATTRIBUTE of your own."""
     temperature: float = 1.0
-    """How uncertain the dream is."""
+    """Temperature τ of the dream."""
     seed: int | None = None
-    """Seed of the first episode; another one each time if not given."""
+    """Seed of the first episode; random if not given."""
     out: Path | None = None
-    """Also keep what was played as a film, .mp4, .gif or .webp."""
+    """Also write what was played as a video, .mp4, .gif or .webp."""
     width: int = 560
-    """Pixels of a picture's width."""
+    """Width of an image in pixels."""
     device: str = "auto"
-    """Where the models run: auto, cpu, cuda …"""
+    """Device of the models: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
@@ -52,7 +53,7 @@ def main(args: Args) -> None:
 
     from wmrl.envs.rendering.video import check_video_path, write_video
 
-    torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
+    torch.set_num_threads(1)  # single frames gain nothing from threads
     if args.out is not None:
         check_video_path(args.out)
     game = _open_real(args) if args.world == "real" else _open_dream(args)
@@ -62,7 +63,7 @@ def main(args: Args) -> None:
             for _ in frames:
                 pass
         else:
-            print(f"film: {write_video(args.out, frames, fps=game.fps)}")
+            print(f"video: {write_video(args.out, frames, fps=game.fps)}")
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,14 @@ class _Game:
     """A game to play.
 
     Attributes:
-        env: it; one step is one frame on the screen.
-        look: from what it returned last to labels, notes and pictures of panels.
-        fps: steps a second.
-        action_names: what the action's numbers are.
+        env: the environment; one step is one frame on the screen.
+        panels_of: maps the last observation to keyword arguments of the panels.
+        fps: steps per second.
+        action_names: names of the action's dimensions.
     """
 
     env: gym.Env[np.ndarray, np.ndarray]
-    look: Callable[[np.ndarray], list[dict[str, Any]]]
+    panels_of: Callable[[np.ndarray], list[dict[str, Any]]]
     fps: float
     action_names: tuple[str, ...]
 
@@ -93,14 +94,14 @@ def _open_real(args: Args) -> _Game:
     skip = max(1, int(task.fps // _FPS))
     env = FrameEnv(task, frame_skip=skip, render_mode="rgb_array")
 
-    def look(frame: np.ndarray) -> list[dict[str, Any]]:
-        seen = vision.decode_numpy(vision.encode_numpy(frame[None]))[0]
+    def panels_of(frame: np.ndarray) -> list[dict[str, Any]]:
+        reconstruction = vision.decode_numpy(vision.encode_numpy(frame[None]))[0]
         return [
-            {"label": "real", "picture": env.render(), "color": BLUE},
-            {"label": "reconstruction", "picture": seen, "color": AMBER},
+            {"label": "real", "image": env.render(), "color": BLUE},
+            {"label": "reconstruction", "image": reconstruction, "color": AMBER},
         ]
 
-    return _Game(env, look, task.fps / skip, task.action_names)
+    return _Game(env, panels_of, task.fps / skip, task.action_names)
 
 
 def _open_dream(args: Args) -> _Game:
@@ -115,12 +116,12 @@ def _open_dream(args: Args) -> _Game:
         device=args.device,
     )
 
-    def look(observation: np.ndarray) -> list[dict[str, Any]]:
+    def panels_of(observation: np.ndarray) -> list[dict[str, Any]]:
         latent = env.state.latent.cpu().numpy()
-        picture = env.eye.vision.decode_numpy(latent)[0]
-        return [{"label": "dream", "picture": picture, "color": VIOLET}]
+        image = env.world_model.vision.decode_numpy(latent)[0]
+        return [{"label": "dream", "image": image, "color": VIOLET}]
 
-    return _Game(env, look, env.eye.fps, env.eye.task.action_names)
+    return _Game(env, panels_of, env.world_model.fps, env.world_model.task.action_names)
 
 
 def _play(game: _Game, args: Args) -> Iterator[np.ndarray]:
@@ -129,12 +130,12 @@ def _play(game: _Game, args: Args) -> Iterator[np.ndarray]:
     from wmrl.envs.rendering.window import Window
     from wmrl.scripts.keyboard import Keyboard
 
-    size = game.env.action_space.sample().size
-    names = game.action_names or tuple(f"a{i}" for i in range(size))
+    action_dim = game.env.action_space.sample().size
+    names = game.action_names or tuple(f"a{i}" for i in range(action_dim))
     drawer = PanelDrawer(
         width=args.width, height=round(0.75 * args.width), action_names=names, text_size=24
     )
-    keyboard, seed = Keyboard(size), args.seed
+    keyboard, seed = Keyboard(action_dim), args.seed
     with closing(Window(f"wmrl play {args.world}", fps=game.fps)) as window:
         while not keyboard.quits:
             for panels in _episode(game, keyboard, seed):
@@ -142,22 +143,22 @@ def _play(game: _Game, args: Args) -> Iterator[np.ndarray]:
                 window.show(frame)
                 yield frame
                 keyboard.read()
-            seed = None  # the next episodes are new ones
+            seed = None  # later episodes have random seeds
 
 
 def _episode(game: _Game, keyboard: "Keyboard", seed: int | None) -> "Iterator[list[Panel]]":
-    """Drives one episode, and shows its end until the player wants another."""
+    """Plays one episode and shows its last frame until the player restarts or quits."""
     from wmrl.envs.rendering.panels import Panel
 
     observation, _ = game.env.reset(seed=seed)
     score, steps, reward, over = 0.0, 0, 0.0, False
     action = keyboard.act(0.0)
     while not (keyboard.quits or keyboard.take_restart()):
-        figures = [("reward", f"{reward:+.1f}"), ("return", f"{score:.1f}")]
+        metrics = [("reward", f"{reward:+.1f}"), ("return", f"{score:.1f}")]
         note = "over: press R" if over else f"{steps / game.fps:.1f} s"
-        first, *others = game.look(observation)
+        first, *others = game.panels_of(observation)
         yield [
-            Panel(**first, note=note, action=action, figures=figures, dimmed=over),
+            Panel(**first, note=note, action=action, metrics=metrics, dimmed=over),
             *(Panel(**other) for other in others),
         ]
         if not over:

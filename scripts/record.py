@@ -1,7 +1,7 @@
-"""Films an agent: the real game, what the eye keeps of it, and the dream from the same start.
+"""Records a video of an agent: the real game, its reconstruction, and the dream.
 
-The dream starts in the encoded state that the game is in, with the memory filled by the episode so
-far, and then goes its own way; after some decisions it starts anew from what is real then.
+The dream starts in the encoded state of the game, with the memory state of the episode so far, and
+then runs by itself; after some agent steps it restarts from the real state.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from wmrl.agents.video import FilmConfig
+from wmrl.agents.video.config import VideoConfig
 
 
 @dataclass(frozen=True)
@@ -17,30 +17,31 @@ class Args:
     """Options of ``wmrl record``."""
 
     agent: tyro.conf.Positional[str]
-    """Who drives: a shipped name, or a path."""
+    """Agent to record: a shipped name or a path."""
     out: Path = Path("videos/record.mp4")
-    """The film, .mp4, .gif or .webp."""
+    """Video file to write, .mp4, .gif or .webp."""
     vision: str | None = None
-    """Another eye than the one that the agent says it was trained with."""
+    """Name or path of the agent's vision model, if not the one recorded in its artifact."""
     memory: str | None = None
-    """Another memory than the one that the agent says it was trained with."""
+    """Name or path of the agent's memory model, if not the one recorded in its artifact."""
     device: str = "auto"
-    """Where the models run: auto, cpu, cuda …"""
-    film: tyro.conf.OmitArgPrefixes[FilmConfig] = field(default_factory=FilmConfig)
-    """What is filmed."""
+    """Device of the models: auto, cpu, cuda …"""
+    video: tyro.conf.OmitArgPrefixes[VideoConfig] = field(default_factory=VideoConfig)
+    """Contents of the video."""
 
 
 def main(args: Args) -> None:
-    """Writes the film and prints what it shows."""
+    """Writes the video and prints a summary of it."""
     import torch
 
-    from wmrl.agents.video import record
-    from wmrl.agents.world_model_ref import open_driver
+    from wmrl.agents.agent import load_agent
+    from wmrl.agents.video.recording import record
 
-    torch.set_num_threads(1)  # frames come one by one: threads would only wait for each other
-    agent, eye = open_driver(args.agent, vision=args.vision, memory=args.memory, device=args.device)
-    recording = record(agent, args.out, eye=eye, config=args.film)
-    print(f"{recording.path}: seed {recording.seed}, {recording.decisions} decisions")
+    torch.set_num_threads(1)  # single frames gain nothing from threads
+    agent = load_agent(args.agent, device=args.device)
+    world_model = agent.open_world_model(vision=args.vision, memory=args.memory, device=args.device)
+    recording = record(agent, args.out, world_model=world_model, config=args.video)
+    print(f"{recording.path}: seed {recording.seed}, {recording.agent_steps} agent steps")
     print(f"return {recording.score:.1f}")
     for dream, real in recording.dreams:
-        print(f"dreamed {dream:+.1f} where the game gave {real:+.1f}")
+        print(f"dreamed return {dream:+.1f}, real return {real:+.1f}")

@@ -1,15 +1,17 @@
-"""What the scripts that write tables of results have in common."""
+"""Shared helpers of the scripts that write tables of results."""
 
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 
+from wmrl.core.validation import check_int
+
 
 def mean_and_spread(values: Sequence[float], form: str) -> str:
-    """``mean ± standard deviation`` of some seeds' figures (n − 1 below it), or the only one.
+    """Formats values as ``mean ± standard deviation``, or a single value by itself.
 
     Args:
-        values: one for each seed.
-        form: format of both numbers.
+        values: one value per seed; the standard deviation divides by n − 1.
+        form: format specification of both numbers.
     """
     import numpy as np
 
@@ -19,14 +21,14 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
 
 
 def check_counts(**counts: int | None) -> None:
-    """Raises ``ValueError`` unless options, by their names, are at least 1, or None."""
+    """Raises ``ValueError`` unless each option, given by its name, is at least 1 or None."""
     for name, value in counts.items():
-        if value is not None and value < 1:
-            raise ValueError(f"{name}: expected at least 1, got {value}")
+        if value is not None:
+            check_int(name, value, at_least=1)
 
 
 def check_names(option: str, given: Sequence[str], known: Iterable[str]) -> None:
-    """Raises ``ValueError`` unless an option's names are known, and none is there twice."""
+    """Raises ``ValueError`` if a name given for an option is unknown or repeated."""
     for name in given:
         if name not in known:
             raise ValueError(f"{option}: expected some of {', '.join(known)}, got {name!r}")
@@ -34,21 +36,21 @@ def check_names(option: str, given: Sequence[str], known: Iterable[str]) -> None
 
 
 def check_seeds(seeds: Sequence[int], option: str = "seeds", *, optional: bool = False) -> None:
-    """Raises ``ValueError`` unless seeds are given, of 0 or more, and none twice."""
+    """Raises ``ValueError`` if seeds are missing (unless optional), negative or repeated."""
     if not seeds and not optional:
         raise ValueError(f"{option}: expected at least one, got none")
     if min(seeds, default=0) < 0:
-        raise ValueError(f"{option}: expected 0 or more, got {', '.join(map(str, seeds))}")
+        raise ValueError(f"{option}: expected at least 0, got {', '.join(map(str, seeds))}")
     _check_once(option, seeds)
 
 
 def _check_once(option: str, given: Sequence[object]) -> None:
     if len(set(given)) < len(given):
-        raise ValueError(f"{option}: expected each once, got {', '.join(map(str, given))}")
+        raise ValueError(f"{option}: expected distinct values, got {', '.join(map(str, given))}")
 
 
 def need(*packages: str) -> None:
-    """Raises ``ImportError`` unless packages of the ``reproduce`` extra are installed."""
+    """Raises ``ImportError`` if packages of the ``reproduce`` extra are not installed."""
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
         raise ImportError(f'{", ".join(missing)} missing: pip install "wmrl[reproduce]"')

@@ -1,14 +1,15 @@
-"""Runs the whole loop, from nothing to a driver; the same command resumes it after any stop.
+"""Runs the whole training loop; the same command resumes it after an interruption.
 
-Round by round: collect rollouts, train the vision, train the memory, train a driver in the dream,
-drive with it and collect what it sees. At the end the driver goes on learning in the real game.
-The folder ends up with a folder for each round (data/, vision/, memory/, driver/), real/driver/,
-and curve.csv: the real score over minutes and real frames, and what the dream had promised.
+Each round collects rollouts, trains the vision model and the memory model, and trains an agent in
+the dream; the next round collects rollouts with that agent. Finally the agent is fine-tuned in the
+real game. The run's folder contains a folder for each round (data/, vision/, memory/, agent/),
+real/agent/, and curve.csv: the real score over minutes and real frames, and the score that the
+dream predicted.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -18,33 +19,34 @@ class Args:
     """Options of ``wmrl train``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/car-racing")
-    """Folder of the run; made if it isn't there, resumed if it is."""
+    """Folder of the run; created if it does not exist, resumed if it does."""
     task: str = "car-racing"
-    """What to learn: a task's name, or module:ATTRIBUTE of your own."""
+    """The task: its name, or module:ATTRIBUTE of your own."""
     hours: float = 1.0
-    """Time to spend on two cores; every stage has its share, and learns what fits into it."""
+    """Total time on two cores. Each stage gets a share of it as its time limit."""
     rounds: int = 5
-    """Rounds of collecting, learning the world, and learning to act in the dream."""
-    symbols: bool = False
-    """See by a VQ-VAE and dream in its codes, in place of a VAE and an MDN-RNN."""
+    """Rounds of collecting, training the world model, and training the agent in the dream."""
+    latents: Literal["continuous", "discrete"] = "continuous"
+    """Kind of latents. Continuous: a VAE and an MDN-RNN. Discrete: a VQ-VAE and a memory model over
+    its codes."""
     real: bool = True
-    """Go on in the real game at the end; otherwise end with the driver that saw only dreams."""
+    """Fine-tune in the real game at the end; otherwise stop with the agent trained in dreams."""
     seed: int = 0
-    """Root of all randomness."""
+    """Root seed."""
     workers: int | None = None
-    """Processes that play; one for each core if not given. Changes nothing but the speed."""
+    """Number of worker processes; one per core if not given. Affects speed only."""
     device: str = "auto"
-    """Where models are trained and run: auto, cpu, cuda …"""
+    """Device of the models: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
-    """Trains, and says where things are."""
+    """Runs the loop and prints where its results are."""
     from dataclasses import replace
 
     from wmrl.agents.pipeline.loop import train
     from wmrl.agents.pipeline.plan import TrainingPlan
 
-    plan = TrainingPlan.for_hours(args.hours, symbols=args.symbols)
+    plan = TrainingPlan.for_hours(args.hours, latents=args.latents)
     plan = replace(plan, rounds=args.rounds)
     if not args.real:
         plan = replace(plan, real_envs=0)

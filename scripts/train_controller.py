@@ -1,12 +1,12 @@
-"""Trains a controller by evolution, by policy gradients, or as a posterior over controllers.
+"""Trains a controller by CMA-ES, PPO or variational search, in a dream or in the real game.
 
-In a dream or in the real game. Killed at any moment, the same command resumes it. The folder ends
-up with artifact/ and metrics.csv. Columns of CMA-ES, by generation: fitness/mean, /best and /std
-(of the candidates' mean returns), /not_finite (candidates without a score), search/sigma,
-/axis_ratio and /mean_norm; of the variational search the same of its draws, posterior/temperature,
-/divergence (from the prior, nats), /std and /mean_norm. Those of PPO, by decision:
-rollout/ep_rew_mean and /ep_len_mean (last 100 episodes), and train/…, as Stable-Baselines3 defines
-them. All: seconds of learning, and with --score-every score/mean and score/std in the game.
+The same command resumes it after an interruption. The run's folder contains artifact/ and
+metrics.csv. Columns of CMA-ES, by generation: fitness/mean, /best and /std (of the candidates' mean
+returns), /not_finite (candidates without a finite score), search/sigma, /axis_ratio and /mean_norm;
+of variational search: the same fitness columns of its samples, posterior/alpha, /divergence (from
+the prior, in nats), /std and /mean_norm. Columns of PPO, by agent step: rollout/ep_rew_mean and
+/ep_len_mean (last 100 episodes), and train/…, as defined by Stable-Baselines3. Columns of all: the
+seconds of training, and with --score-every score/mean and score/std in the game.
 """
 
 from contextlib import ExitStack
@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from wmrl.core.validation import check_int
+
 if TYPE_CHECKING:
     from wmrl.agents.agent import Agent, Evaluator
     from wmrl.agents.policy_search.cma_es import CMAES
     from wmrl.agents.policy_search.variational import VariationalSearch
     from wmrl.agents.ppo.learner import PPOLearner
-    from wmrl.envs.world_model import Eye
+    from wmrl.agents.world_model_ref import WorldModelRef
+    from wmrl.envs.world_model import WorldModel
 
 
 T = TypeVar("T")
@@ -34,91 +37,93 @@ class Args:
     out: Annotated[Path, tyro.conf.Positional]
     """Folder of the run."""
     algorithm: Literal["cma-es", "ppo", "variational"] = "ppo"
-    """How it learns."""
+    """Training algorithm."""
     env: Literal["dream", "real"] = "dream"
-    """Where it learns."""
+    """Environment to train in."""
     vision: str = "car-racing-vae"
-    """The eye: a shipped name, or the path of an artifact."""
+    """Vision model: a shipped name or a path."""
     memory: str = "auto"
-    """The memory, likewise; "auto" for the shipped one of that eye, "none" to look at the latents
-    alone (real game only)."""
+    """Memory model: a shipped name or a path; "auto" for the shipped one of that vision model,
+    "none" to observe the latents alone (real game only)."""
     task: str = "car-racing"
-    """What to play: a task's name, or module:ATTRIBUTE of your own."""
+    """The task: its name, or module:ATTRIBUTE of your own."""
     init: str | None = None
-    """An agent to start from, by name or path."""
-    hidden_sizes: tuple[int, ...] | None = None
-    """Widths of hidden layers; if not given 64 64 for PPO, and none for others: a linear
-    controller."""
+    """Agent, by name or path, to initialize from."""
+    hidden_dims: tuple[int, ...] | None = None
+    """Dimensions of the hidden layers; if not given, 64 64 for PPO, and none for the others (a
+    linear controller)."""
     num_envs: int | None = None
-    """Dreams or games at once: 256 and 32 for PPO; others have 16 games, and dreams as they fit."""
-    decisions: int | None = None
-    """Most decisions of an episode: 60 in dreams; the task's own limit in the game."""
+    """Number of parallel environments; if not given, 256 dreams or 32 games for PPO, and 16 games
+    for the others."""
+    agent_steps: int | None = None
+    """Maximum length of an episode in agent steps; if not given, 60 in dreams and the task's own
+    limit in the game."""
     temperature: float | None = None
-    """Dream: how uncertain it is; 1 if not given."""
+    """Dream: its temperature τ; 1 if not given."""
     dropout: bool = False
-    """Dream: keep the memory's dropout on."""
+    """Dream: keep the dropout of the memory model on."""
     base: str | None = None
-    """Id of another environment than the task's own."""
+    """Id of the base environment, if not the task's own."""
     workers: int | None = None
-    """Processes that play; one a core if not given. They change nothing but the speed."""
+    """Number of worker processes; one per core if not given. Affects speed only."""
     steps: int | None = None
-    """PPO: decisions in all; the recipe's if not given, as all that follows."""
+    """PPO: total number of agent steps; the PPO options default to the values of the recipe."""
     learning_rate: float | None = None
-    """PPO: Adam's at the start; variational: of the mean, 1 if not given."""
+    """PPO: initial learning rate of Adam; variational: that of the mean, 1 if not given."""
     learning_rate_final: float | None = None
-    """PPO: Adam's at the end."""
+    """PPO: final learning rate of Adam."""
     log_std: float | None = None
-    """PPO: log of the action noise's standard deviation at the start."""
+    """PPO: initial log standard deviation of the action noise."""
     log_std_final: float | None = None
-    """PPO: the same at the end."""
+    """PPO: final log standard deviation of the action noise."""
     generations: int | None = None
-    """CMA-ES, variational: how many; 300 if not given."""
-    population: int | None = None
-    """CMA-ES, variational: controllers a generation, 32 and 64 if not given."""
-    rollouts: int | None = None
-    """CMA-ES, variational: episodes for each controller; 16 if not given."""
+    """CMA-ES, variational: number of generations; 300 if not given."""
+    population_size: int | None = None
+    """CMA-ES, variational: controllers per generation; if not given, 32 and 64 respectively."""
+    num_rollouts: int | None = None
+    """CMA-ES, variational: episodes per controller; 16 if not given."""
     sigma: float | None = None
-    """CMA-ES: the first step size; 0.1 if not given."""
+    """CMA-ES: initial step size; 0.1 if not given."""
     rank: int | None = None
-    """Variational: directions in which parameters may be correlated; none if not given."""
+    """Variational: rank of the correlation between parameters; 0 (independent) if not given."""
     std: float | None = None
-    """Variational: standard deviations of the posterior at the start; 0.1 if not given."""
+    """Variational: initial standard deviation of the posterior; 0.1 if not given."""
     prior_std: float | None = None
     """Variational: standard deviation of the prior; 1 if not given."""
     alpha: float | None = None
-    """Variational: temperature α at the start, in units of the returns; 0.1 if not given."""
+    """Variational: initial α, in units of the returns; 0.1 if not given."""
     alpha_final: float | None = None
-    """Variational: the same at the end; that of the start if not given."""
-    returns: Literal["raw", "standardised", "ranks"] | None = None
-    """Variational: returns as they are, which are taken if not given, or what replaces them and so
-    changes the objective."""
+    """Variational: final α; equal to the initial one if not given."""
+    returns: Literal["raw", "standardized", "ranks"] | None = None
+    """Variational: use raw returns (if not given), standardized returns or ranks; the latter two
+    change the objective."""
     action_noise: float | None = None
-    """CMA-ES, variational, in a dream: noise on actions, against exploiting what is wrong in it;
-    0.1 if not given."""
+    """CMA-ES, variational, in a dream: standard deviation of noise on the actions, which keeps the
+    search from exploiting errors of the dream; 0.1 if not given."""
     saturation_penalty: float | None = None
-    """CMA-ES, variational, in a dream: cost of a decision whose outputs are at their limits; 0 if
-    not given."""
+    """CMA-ES, variational, in a dream: penalty per agent step whose actions are at their limits; 0
+    if not given."""
     score_every: int | None = None
-    """Measure in the game after so many generations or chunks, for a curve."""
+    """Number of generations or chunks between scores in the game, for a learning curve."""
     score_episodes: int = 20
-    """Episodes of such a measurement, on seeds of their own."""
+    """Episodes per such score, on separate seeds."""
     minutes: float | None = None
-    """End early after so many minutes of learning."""
+    """Time limit of training, in minutes."""
     seed: int = 0
-    """Root of all randomness."""
+    """Root seed."""
     device: str = "auto"
-    """Where the models run: auto, cpu, cuda …"""
+    """Device of the models: auto, cpu, cuda …"""
 
 
-_OWN = {
+_ALGORITHMS_OF = {
     "steps": ("ppo",),
     "learning_rate": ("ppo", "variational"),
     "learning_rate_final": ("ppo",),
     "log_std": ("ppo",),
     "log_std_final": ("ppo",),
     "generations": ("cma-es", "variational"),
-    "population": ("cma-es", "variational"),
-    "rollouts": ("cma-es", "variational"),
+    "population_size": ("cma-es", "variational"),
+    "num_rollouts": ("cma-es", "variational"),
     "sigma": ("cma-es",),
     "rank": ("variational",),
     "std": ("variational",),
@@ -129,40 +134,44 @@ _OWN = {
     "action_noise": ("cma-es", "variational"),
     "saturation_penalty": ("cma-es", "variational"),
 }
-"""Options that not every algorithm has."""
+"""Algorithms of each option that not every algorithm has."""
 
-_OF_DREAMS = ("temperature", "dropout", "action_noise", "saturation_penalty")
+_FITNESS_OPTIONS = ("num_rollouts", "action_noise", "saturation_penalty")
+
+_DREAM_OPTIONS = ("temperature", "dropout", "action_noise", "saturation_penalty")
 
 
 def main(args: Args) -> None:
-    """Trains, writes the agent and says where it is."""
+    """Trains the controller, writes its artifact and prints the path."""
     from wmrl.agents.agent import load_agent
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
 
-    _check_own(args)
-    if args.score_every is not None and args.score_every < 1:
-        raise ValueError(f"score_every: expected at least 1, got {args.score_every}")
+    _check_options(args)
+    if args.score_every is not None:
+        check_int("score_every", args.score_every, at_least=1)
     if args.memory == "none" and args.env == "dream":
-        raise ValueError("memory: there is no dream without one; name one, or use --env real")
+        raise ValueError(
+            "memory: expected a memory model for a dream, got 'none'; give one, or use --env real"
+        )
     memory = None if args.memory == "none" else args.memory
-    eye = Eye.open(args.task, args.vision, memory, device=args.device)
+    world_model = WorldModel.open(args.task, args.vision, memory, device=args.device)
     init = None if args.init is None else load_agent(args.init)
     with ExitStack() as stack:
-        make = _gradients if args.algorithm == "ppo" else _evolution
-        learner = make(args, eye, init, stack)
+        make = _ppo if args.algorithm == "ppo" else _policy_search
+        learner = make(args, world_model, init, stack)
         learner.learn(
             max_seconds=None if args.minutes is None else 60 * args.minutes,
-            evaluator=None if args.score_every is None else _evaluator(args, eye),
+            evaluator=None if args.score_every is None else _evaluator(args, world_model),
             evaluate_every=args.score_every or 1,
         )
         learner.save(args.out / "artifact", provenance={"command": "train-controller"})
     print(f"agent: {args.out / 'artifact'} (wmrl evaluate {args.out / 'artifact'} scores it)")
 
 
-def _evolution(
-    args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack
+def _policy_search(
+    args: Args, world_model: "WorldModel", init: "Agent | None", stack: ExitStack
 ) -> "CMAES | VariationalSearch":
-    """What tries whole controllers."""
+    """Makes the learner of CMA-ES or variational search."""
     from wmrl.agents.controller import ControllerAgent
     from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
     from wmrl.agents.policy_search.fitness import (
@@ -175,77 +184,74 @@ def _evolution(
 
     if init is not None and not isinstance(init, ControllerAgent):
         raise ValueError(
-            f"init: {args.algorithm} goes on from a ControllerAgent, got {type(init).__name__}"
+            f"init: expected a ControllerAgent for {args.algorithm!r}, got {type(init).__name__}"
         )
-    hidden = args.hidden_sizes or (init.config.hidden_sizes if init else ())
+    hidden = args.hidden_dims or (init.config.hidden_dims if init else ())
     fitness: DreamFitness | RealFitness
     if args.env == "dream":
-        trials = DreamFitnessConfig(
-            rollouts=_given(args.rollouts, 16),
-            decisions=_given(args.decisions, 60),
-            temperature=_given(args.temperature, 1.0),
+        in_dreams = DreamFitnessConfig(
+            num_rollouts=_or_default(args.num_rollouts, 16),
+            agent_steps=_or_default(args.agent_steps, 60),
+            temperature=_or_default(args.temperature, 1.0),
             dropout=args.dropout,
-            action_noise=_given(args.action_noise, 0.1),
-            saturation_penalty=_given(args.saturation_penalty, 0.0),
+            action_noise=_or_default(args.action_noise, 0.1),
+            saturation_penalty=_or_default(args.saturation_penalty, 0.0),
         )
-        fitness = DreamFitness(eye, trials, hidden_sizes=hidden)
+        fitness = DreamFitness(world_model, in_dreams, hidden_dims=hidden)
     else:
-        episodes = RealFitnessConfig(
-            rollouts=_given(args.rollouts, 16),
-            decisions=args.decisions,
-            num_envs=_given(args.num_envs, 16),
+        in_game = RealFitnessConfig(
+            num_rollouts=_or_default(args.num_rollouts, 16),
+            agent_steps=args.agent_steps,
+            num_envs=_or_default(args.num_envs, 16),
         )
         fitness = stack.enter_context(
-            RealFitness(eye, episodes, hidden_sizes=hidden, base=args.base, workers=args.workers)
+            RealFitness(
+                world_model, in_game, hidden_dims=hidden, base=args.base, workers=args.workers
+            )
         )
     shared: dict[str, Any] = {"path": args.out, "seed": args.seed, "init": init}
-    shared["eye"] = _entry(args, eye)
+    shared["world_model"] = _world_model_ref(args, world_model)
     if args.algorithm == "variational":
-        names = {"alpha": "temperature", "alpha_final": "final_temperature"}
-        own = ("learning_rate", "generations", "population", "rank", "std", "prior_std", "returns")
-        options = _options(args, *own) | {
-            names[name]: value for name, value in _options(args, *names).items()
-        }
-        posterior = VariationalSearchConfig(**options)
+        names = [name for name, algorithms in _ALGORITHMS_OF.items() if "variational" in algorithms]
+        own = [name for name in names if name not in _FITNESS_OPTIONS]
+        posterior = VariationalSearchConfig(**_options(args, *own))
         return stack.enter_context(VariationalSearch(fitness, posterior, **shared))
-    config = CMAESConfig(**_options(args, "generations", "population", "sigma"))
+    config = CMAESConfig(**_options(args, "generations", "population_size", "sigma"))
     return stack.enter_context(CMAES(fitness, config, **shared))
 
 
-def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -> "PPOLearner":
+def _ppo(
+    args: Args, world_model: "WorldModel", init: "Agent | None", stack: ExitStack
+) -> "PPOLearner":
     from gymnasium.vector import AutoresetMode, VectorEnv
 
-    from wmrl.agents.ppo.learner import PPOConfig, PPOLearner
+    from wmrl.agents.ppo.config import PPOConfig
+    from wmrl.agents.ppo.learner import PPOLearner
     from wmrl.envs.dream.vector import DreamVectorEnv
     from wmrl.envs.latent.vector import LatentVectorEnv
 
     names = ("steps", "learning_rate", "learning_rate_final", "log_std", "log_std_final")
-    options = _options(args, *names, "hidden_sizes")
-    shared: dict[str, Any] = {
-        "task": eye.task,
-        "vision": eye.vision,
-        "memory": eye.memory,
-        "autoreset_mode": AutoresetMode.SAME_STEP,
-    }
+    options = _options(args, *names, "hidden_dims")
     env: VectorEnv[Any, Any, Any]
     if args.env == "dream":
         config = PPOConfig.dream(**options)
-        env = DreamVectorEnv(
-            _given(args.num_envs, 256),
-            max_episode_steps=_given(args.decisions, 60),
-            temperature=_given(args.temperature, 1.0),
+        env = DreamVectorEnv.from_world_model(
+            world_model,
+            _or_default(args.num_envs, 256),
+            max_episode_steps=_or_default(args.agent_steps, 60),
+            temperature=_or_default(args.temperature, 1.0),
             dropout=args.dropout,
-            **shared,
+            autoreset_mode=AutoresetMode.SAME_STEP,
         )
     else:
         config = PPOConfig.real(**options)
-        env = LatentVectorEnv(
-            _given(args.num_envs, 32),
-            max_episode_steps=args.decisions,
+        env = LatentVectorEnv.from_world_model(
+            world_model,
+            _or_default(args.num_envs, 32),
+            max_episode_steps=args.agent_steps,
             base=args.base,
             workers=args.workers,
-            frame_skip=eye.frame_skip,
-            **shared,
+            autoreset_mode=AutoresetMode.SAME_STEP,
         )
     stack.callback(env.close)
     return stack.enter_context(
@@ -254,69 +260,66 @@ def _gradients(args: Args, eye: "Eye", init: "Agent | None", stack: ExitStack) -
             config,
             path=args.out,
             seed=args.seed,
-            eye=_entry(args, eye),
+            world_model=_world_model_ref(args, world_model),
             init=init,
             threads=None if args.env == "dream" else 1,
         )
     )
 
 
-def _check_own(args: Args) -> None:
-    """Raises ``ValueError`` where an option is given that would change nothing."""
+def _check_options(args: Args) -> None:
+    """Raises ``ValueError`` if an option is given that would have no effect."""
     if args.num_envs is not None and args.env == "dream" and args.algorithm != "ppo":
         raise ValueError(
-            f"num_envs: expected none with {args.algorithm!r} in the dream, where all of a "
-            f"generation's dreams are made at once, got {args.num_envs}; leave it out"
+            f"num_envs: expected none with {args.algorithm!r} in the dream, where a generation is "
+            f"one batch, got {args.num_envs}; leave it out"
         )
-    for name, algorithms in _OWN.items():
+    for name, algorithms in _ALGORITHMS_OF.items():
         value = getattr(args, name)
         if value is not None and args.algorithm not in algorithms:
             raise ValueError(
                 f"{name}: expected none with {args.algorithm!r}, got {value!r}; leave it out, or "
-                f"learn by {' or '.join(map(repr, algorithms))}"
+                f"use --algorithm {' or '.join(algorithms)}"
             )
-    for name in _OF_DREAMS if args.env == "real" else ():
+    for name in _DREAM_OPTIONS if args.env == "real" else ():
         value = getattr(args, name)
         if value is not None and value is not False:
             raise ValueError(
-                f"{name}: expected none in the real game, got {value!r}; leave it out, or learn in "
-                "the dream"
+                f"{name}: expected none in the real game, got {value!r}; leave it out, or use "
+                "--env dream"
             )
 
 
 def _options(args: Args, *names: str) -> dict[str, Any]:
-    """Those that are given; what is not has the learner's own default."""
+    """Returns the options that are given; the others keep the default of the learner."""
     options = {name: getattr(args, name) for name in names}
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _given(value: T | None, otherwise: T) -> T:
-    """0 counts as given, and is then refused by what it is given to."""
-    return otherwise if value is None else value
+def _or_default(value: T | None, default: T) -> T:
+    """Returns an option, or its default only if it is None; the callee rejects a 0."""
+    return default if value is None else value
 
 
-def _entry(args: Args, eye: "Eye") -> dict[str, Any]:
-    from wmrl.agents.world_model_ref import eye_entry, lasting_name
+def _world_model_ref(args: Args, world_model: "WorldModel") -> "WorldModelRef":
+    from wmrl.agents.world_model_ref import WorldModelRef
 
-    return eye_entry(
-        eye,
-        vision=lasting_name(args.vision),
-        memory=None if eye.memory is None else lasting_name(args.memory),
-    )
+    memory = None if world_model.memory is None else args.memory
+    return WorldModelRef.of(world_model, vision=args.vision, memory=memory)
 
 
-def _evaluator(args: Args, eye: "Eye") -> "Evaluator":
+def _evaluator(args: Args, world_model: "WorldModel") -> "Evaluator":
     from wmrl.agents.agent import Agent
-    from wmrl.agents.evaluation import evaluate
+    from wmrl.agents.evaluation.scoring import evaluate
     from wmrl.agents.seeds import EVALUATION_SEEDS
 
     def score(agent: Agent) -> dict[str, float]:
         result = evaluate(
             agent,
             episodes=args.score_episodes,
-            base=args.base or eye.task.env_id,
-            seed=EVALUATION_SEEDS.start + 500_000,  # scores that are reported use the first ones
-            eye=eye,
+            base=args.base or world_model.task.env_id,
+            seed=EVALUATION_SEEDS.start + 500_000,  # reported scores use the first ones
+            world_model=world_model,
             workers=args.workers,
         )
         return {"score/mean": result.mean, "score/std": result.std}

@@ -1,9 +1,9 @@
-"""Trains the memory: what comes next after a latent and an action, which is the dream.
+"""Trains a memory model, which predicts the next latent, reward and termination: the dream.
 
-Killed at any moment, the same command resumes it. The folder ends up with artifact/, report.json
-(held-out likelihood, reward R², termination quality, and dreams against recordings) and
+The same command resumes it after an interruption. The run's folder contains artifact/, report.json
+(held-out likelihood, reward R², termination quality, and dreams compared with recordings) and
 metrics.csv, whose columns are means over the last steps: loss, nll (nats per latent dimension, or
-per code), reward_error (squared, of scaled rewards) and termination_loss (nats a step).
+per code), reward_error (squared, of scaled rewards) and termination_loss (nats per step).
 """
 
 from dataclasses import dataclass
@@ -23,74 +23,81 @@ class Args:
     """Options of ``wmrl train-memory``."""
 
     stores: tyro.conf.Positional[tuple[Path, ...]]
-    """Rollout stores of one task (made by wmrl collect)."""
+    """Rollout stores of one task (written by wmrl collect)."""
     vision: Annotated[str, tyro.conf.arg(aliases=["-v"])]
-    """The eye: a shipped name, or the path of an artifact."""
+    """Vision model: a shipped name or a path."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder of the run."""
     kind: Literal["mdn", "codes"] = "mdn"
-    """An MDN-RNN, or a memory in symbols, which needs a VQ-VAE."""
-    hidden_size: int | None = None
-    """H, units of the core; 256 if not given."""
-    mixtures: int = 5
-    """MDN-RNN: Gaussians for each latent dimension."""
-    core: Literal["lstm", "transformer"] = "lstm"
-    """In symbols: what remembers."""
+    """An MDN-RNN, or a memory model over codes, which needs a VQ-VAE."""
+    hidden_dim: int | None = None
+    """Hidden units of the sequence model, H; 256 if not given."""
+    num_mixtures: int = 5
+    """MDN-RNN: Gaussians per latent dimension."""
+    sequence_model: Literal["lstm", "transformer"] = "lstm"
+    """Codes: the sequence model."""
     decoding: Literal["parallel", "sequential"] = "parallel"
-    """In symbols: a frame's codes all at once, or one after the other."""
+    """Codes: whether the codes of a frame are predicted all at once or one after another."""
     dropout: float = 0.1
-    """Share of h that is dropped in training, and in dreams that ask for it."""
+    """Dropout rate of h in training, and in dreams that enable dropout."""
     reward_weight: float = 2.0
-    """Weight of the reward's squared error beside the likelihood per dimension."""
+    """Weight of the squared reward error relative to the log-likelihood per dimension."""
     positive_weight: float = 1.0
     """Weight of terminations among all steps; above 1 the dream ends too often."""
-    members: int = 1
-    """Above 1, an ensemble of so many memories."""
+    num_members: int = 1
+    """Number of memory models; above 1 they form an ensemble."""
     pessimism: float = 1.0
-    """Of an ensemble: standard deviations over members taken off the mean reward."""
+    """Ensemble: standard deviations over its members that are subtracted from the mean reward."""
     noise_floor: float = 0.0
-    """Of an ensemble: floor under every Gaussian's scale in the dream."""
+    """Ensemble: lower bound of every Gaussian's scale in the dream."""
     steps: int = 2500
-    """Gradient steps, of each member."""
+    """Gradient steps per member."""
     batch_size: int | None = None
-    """Sequences in a batch; 48, and in symbols 16."""
+    """Sequences per batch; if not given, 48, or 16 for codes."""
     sequence_length: int = 48
-    """Transitions in a sequence."""
+    """Transitions per sequence."""
     learning_rate: float | None = None
-    """Adam's at the start, from which it falls along half a cosine; 1e-3, and in symbols 3e-3."""
+    """Initial learning rate of Adam, which decays along half a cosine; if not given, 1e-3, or 3e-3
+    for codes."""
     minutes: float | None = None
-    """End early after so many minutes of training, each member."""
+    """Time limit of training, in minutes per member."""
     burn_in: int = 12
-    """Recorded decisions before a dream's start, which fill h."""
+    """Recorded agent steps before the start of a dream, from which h is computed."""
     start_window: int = 6
-    """Dreams start in states that scored within so many decisions."""
+    """Dreams start in states whose last so many agent steps include a positive reward."""
     init: str | None = None
-    """Artifact, by name or path, to start from (not for ensembles)."""
+    """Artifact, by name or path, to initialize from (not for ensembles)."""
     seed: int = 0
-    """Root of all randomness."""
+    """Root seed."""
     device: str = "auto"
-    """Where to train: auto, cpu, cuda …"""
+    """Device to train on: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
-    """Trains, and prints the held-out figures."""
+    """Trains the model and prints its held-out metrics."""
     from wmrl.data.store import RolloutStore
-    from wmrl.memory.training import train_ensemble, train_memory
+    from wmrl.memory.ensemble_training import train_ensemble
+    from wmrl.memory.training import train_memory
     from wmrl.vision.base import load_vision
 
-    if args.members > 1 and args.init is not None:
-        raise ValueError("init: an ensemble's members start afresh; leave --init or --members out")
+    if args.num_members > 1 and args.init is not None:
+        raise ValueError(
+            "init: expected none for an ensemble, whose members are trained from scratch; leave "
+            "--init or --num-members out"
+        )
     stores = [RolloutStore(path) for path in args.stores]
     if not stores:
-        raise ValueError("stores: expected at least one rollout store; make one by wmrl collect")
+        raise ValueError(
+            "stores: expected at least one rollout store; record one with wmrl collect"
+        )
     vision = load_vision(args.vision, device=args.device)
     config, training = _model(args), _training(args)
-    if args.members > 1:
+    if args.num_members > 1:
         train_ensemble(
             stores,
             args.out,
             vision=vision,
-            members=args.members,
+            num_members=args.num_members,
             pessimism=args.pessimism,
             noise_floor=args.noise_floor,
             config=config,
@@ -120,24 +127,24 @@ def _model(args: Args) -> "MDNRNNConfig | CodeMemoryConfig":
         "reward_weight": args.reward_weight,
         "positive_weight": args.positive_weight,
     }
-    if args.hidden_size is not None:
-        shared["hidden_size"] = args.hidden_size
+    if args.hidden_dim is not None:
+        shared["hidden_dim"] = args.hidden_dim
     if args.kind == "mdn":
-        return MDNRNNConfig(mixtures=args.mixtures, **shared)
-    return CodeMemoryConfig(core=args.core, decoding=args.decoding, **shared)
+        return MDNRNNConfig(num_mixtures=args.num_mixtures, **shared)
+    return CodeMemoryConfig(sequence_model=args.sequence_model, decoding=args.decoding, **shared)
 
 
 def _training(args: Args) -> "MemoryTrainingConfig":
-    from wmrl.memory.start_states import DreamStartsConfig
+    from wmrl.memory.start_states import StartStatesConfig
     from wmrl.memory.training import MemoryTrainingConfig
 
     given: dict[str, Any] = {"batch_size": args.batch_size, "learning_rate": args.learning_rate}
-    make = MemoryTrainingConfig if args.kind == "mdn" else MemoryTrainingConfig.symbols
+    make = MemoryTrainingConfig if args.kind == "mdn" else MemoryTrainingConfig.discrete
     return make(
         **{name: value for name, value in given.items() if value is not None},
         steps=args.steps,
         sequence_length=args.sequence_length,
         max_seconds=None if args.minutes is None else 60.0 * args.minutes,
-        starts=DreamStartsConfig(burn_in=args.burn_in, window=args.start_window),
+        start_states=StartStatesConfig(burn_in=args.burn_in, window=args.start_window),
         seed=args.seed,
     )

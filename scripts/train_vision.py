@@ -1,11 +1,11 @@
-"""Trains the eye, which turns frames into latents and back: a VAE, or a VQ-VAE that sees in codes.
+"""Trains a vision model, which maps frames to latents and back: a VAE or a VQ-VAE.
 
-Killed at any moment, the same command resumes it. The folder ends up with artifact/, report.json
-(held-out squared error; KL and active dimensions, or perplexity, utilisation and effective ranks),
-reconstructions.png, of a VQ-VAE codebook.png (each code's mean decoded patch, from the most
-frequent to the rarest), and metrics.csv, whose columns are means over the last steps: loss,
-squared_error (summed over a frame's pixels in [0, 1]), and kl (nats a frame) or commitment (squared
-distance of a frame's vectors to their codes).
+The same command resumes it after an interruption. The run's folder contains artifact/, report.json
+(held-out squared error; KL and active dimensions, or perplexity, utilization and effective ranks),
+reconstructions.png, for a VQ-VAE codebook.png (the mean decoded patch of each code, from the most
+to the least frequent), and metrics.csv, whose columns are means over the last steps: loss,
+squared_error (summed over a frame's pixels in [0, 1]), and kl (nats per frame) or commitment
+(squared distance of a frame's vectors to their codes).
 """
 
 from dataclasses import dataclass
@@ -24,47 +24,47 @@ class Args:
     """Options of ``wmrl train-vision``."""
 
     stores: tyro.conf.Positional[tuple[Path, ...]]
-    """Rollout stores of one task (made by wmrl collect)."""
+    """Rollout stores of one task (written by wmrl collect)."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder of the run."""
     kind: Literal["vae", "vqvae"] = "vae"
-    """What it is."""
-    width: int = 16
-    """Channels of the first convolution; the paper's VAE has 32."""
-    latent_size: int = 32
-    """VAE: Z, the number of latent dimensions."""
+    """Kind of model."""
+    base_channels: int = 16
+    """Channels of the first convolution; the VAE of the World Models paper has 32."""
+    latent_dim: int = 32
+    """VAE: number of latent dimensions, Z."""
     kl_floor: float = 0.5
-    """VAE: nats a dimension that the divergence from the prior may cost for free."""
-    quantiser: Literal["ema", "gradient", "fsq"] = "ema"
-    """VQ-VAE: moving averages, a codebook learned by gradients, or finite scalar quantisation."""
-    codes: int = 512
-    """VQ-VAE: K, the size of a learned codebook."""
-    code_size: int = 16
-    """VQ-VAE: D, numbers of a code's vector."""
+    """VAE: KL divergence from the prior, in nats per dimension, that is not penalized."""
+    quantizer: Literal["ema", "gradient", "fsq"] = "ema"
+    """VQ-VAE: a codebook learned by moving averages or gradients, or finite scalar quantization."""
+    codebook_size: int = 512
+    """VQ-VAE: number of codes of a learned codebook, K."""
+    code_dim: int = 16
+    """VQ-VAE: dimension of a code's vector, D."""
     levels: tuple[int, ...] = (8, 8, 8)
-    """VQ-VAE: levels of each number, of finite scalar quantisation."""
-    downsamplings: int = 4
-    """VQ-VAE: how often height and width are halved; a code is left for each place."""
+    """VQ-VAE: levels per dimension of finite scalar quantization."""
+    num_downsamplings: int = 4
+    """VQ-VAE: number of times that height and width are halved; each cell left has one code."""
     warmup_steps: int = 500
-    """VQ-VAE: first steps without a codebook."""
+    """VQ-VAE: number of first steps trained as an autoencoder, without quantization."""
     steps: int = 5000
     """Gradient steps."""
     batch_size: int = 100
-    """Frames in a batch."""
+    """Frames per batch."""
     learning_rate: float = 1e-3
-    """Adam's at the start; it falls along half a cosine."""
+    """Initial learning rate of Adam; it decays along half a cosine."""
     minutes: float | None = None
-    """End early after so many minutes of training."""
+    """Time limit of training, in minutes."""
     init: str | None = None
-    """Artifact, by name or path, to start from."""
+    """Artifact, by name or path, to initialize from."""
     seed: int = 0
-    """Root of all randomness."""
+    """Root seed."""
     device: str = "auto"
-    """Where to train: auto, cpu, cuda …"""
+    """Device to train on: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
-    """Trains, and prints the held-out figures."""
+    """Trains the model and prints its held-out metrics."""
     from wmrl.data.store import RolloutStore
     from wmrl.training.trainer import TrainingConfig
     from wmrl.vision.training import train_vision
@@ -92,13 +92,15 @@ def _model(args: Args) -> "VAEConfig | VQVAEConfig":
     from wmrl.vision.vqvae import VQVAEConfig
 
     if args.kind == "vae":
-        return VAEConfig(width=args.width, latent_size=args.latent_size, kl_floor=args.kl_floor)
+        return VAEConfig(
+            base_channels=args.base_channels, latent_dim=args.latent_dim, kl_floor=args.kl_floor
+        )
     return VQVAEConfig(
-        width=args.width,
-        quantiser=args.quantiser,
-        codes=args.codes,
-        code_size=args.code_size,
+        base_channels=args.base_channels,
+        quantizer=args.quantizer,
+        codebook_size=args.codebook_size,
+        code_dim=args.code_dim,
         levels=args.levels,
-        downsamplings=args.downsamplings,
+        num_downsamplings=args.num_downsamplings,
         warmup_steps=args.warmup_steps,
     )

@@ -14,6 +14,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
+from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.data.store import Episode, RolloutStore, StoreMetadata
 from wmrl.envs.tasks.car_racing import CAR_RACING
 from wmrl.envs.tasks.task import Task, rendered_frame
@@ -29,7 +30,7 @@ torch.set_num_threads(1)
 
 @dataclass(frozen=True)
 class TinyArtifacts:
-    """An untrained vision (Z = 8) and memory (H = 16, six dream starts of 5 actions) on disk."""
+    """An untrained vision (Z = 8) and memory (H = 16, six start states of 5 actions) on disk."""
 
     vision: Path
     memory: Path
@@ -41,40 +42,55 @@ class TinyArtifacts:
         """As keyword arguments of an environment, JSON-able."""
         return {"vision": str(self.vision), "memory": str(self.memory), "device": "cpu"}
 
+    def ref(self, frame_skip: int = 4) -> WorldModelRef:
+        """As the reference of an agent for CarRacing."""
+        return WorldModelRef(
+            task="car-racing",
+            vision=str(self.vision),
+            memory=str(self.memory),
+            vision_digest=self.vision_digest,
+            memory_digest=self.memory_digest,
+            frame_skip=frame_skip,
+        )
+
 
 @pytest.fixture(scope="session")
 def make_tiny(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., TinyArtifacts]:
-    """Writes tiny artifacts for a task: ``make_tiny(task, seed=0, starts=6, symbols=False)``."""
+    """Writes tiny artifacts for a task: ``make_tiny(task, seed=0, starts=6, discrete=False)``."""
 
     def make(
-        task: Task = CAR_RACING, *, seed: int = 0, starts: int = 6, symbols: bool = False
+        task: Task = CAR_RACING, *, seed: int = 0, starts: int = 6, discrete: bool = False
     ) -> TinyArtifacts:
         folder = tmp_path_factory.mktemp("tiny")
         generator = torch.Generator().manual_seed(seed)
-        vision = (_symbol_vision if symbols else _vision)(generator)
+        vision = (_discrete_vision if discrete else _vision)(generator)
         vision_digest = vision.save(folder / "vision")
         shared = {
-            "action_size": task.action_size,
-            "hidden_size": 16,
+            "action_dim": task.action_dim,
+            "hidden_dim": 16,
             "task": task.name,
             "frame_skip": task.frame_skip,
             "vision_digest": vision_digest,
         }
         memory: Any
         if isinstance(vision, VQVAE):
-            config = CodeMemoryConfig(grid=(2, 2), codes=6, code_size=2, token_size=4, **shared)
+            config = CodeMemoryConfig(
+                grid=(2, 2), codebook_size=6, code_dim=2, token_dim=4, **shared
+            )
             memory = CodeMemory(config, generator=generator)
-            memory.set_codebook(vision.quantiser.codebook())
+            memory.set_codebook(vision.quantizer.codebook())
         else:
-            memory = MDNRNN(MDNRNNConfig(latent_size=8, mixtures=2, **shared), generator=generator)
+            memory = MDNRNN(
+                MDNRNNConfig(latent_dim=8, num_mixtures=2, **shared), generator=generator
+            )
         with torch.no_grad():
             memory.heads.bias[-1] = -4.0  # an ending in about fifty steps
-        memory.set_starts(
+        memory.set_start_states(
             mean=torch.randn(starts, 6, 8, generator=generator),
             std=0.1 * torch.rand(starts, 6, 8, generator=generator),
-            actions=2 * torch.rand(starts, 5, task.action_size, generator=generator) - 1,
+            actions=2 * torch.rand(starts, 5, task.action_dim, generator=generator) - 1,
         )
         return TinyArtifacts(
             folder / "vision", folder / "memory", vision_digest, memory.save(folder / "memory")
@@ -84,24 +100,26 @@ def make_tiny(
 
 
 def _vision(generator: torch.Generator) -> VAE:
-    return VAE(VAEConfig(width=4, latent_size=8), generator=generator)
+    return VAE(VAEConfig(base_channels=4, latent_dim=8), generator=generator)
 
 
-def _symbol_vision(generator: torch.Generator) -> VQVAE:
-    config = VQVAEConfig(width=4, residual_width=2, codes=6, code_size=2, downsamplings=5)
+def _discrete_vision(generator: torch.Generator) -> VQVAE:
+    config = VQVAEConfig(
+        base_channels=4, residual_channels=2, codebook_size=6, code_dim=2, num_downsamplings=5
+    )
     vision = VQVAE(config, generator=generator)
     vectors = 0.05 * torch.randn(60, 2, generator=generator)
-    vision.quantiser.start(vectors, generator=generator)
+    vision.quantizer.init_codebook(vectors, generator=generator)
     return vision
 
 
-@pytest.fixture(scope="session", params=["gaussian", "symbols"])
+@pytest.fixture(scope="session", params=["gaussian", "discrete"])
 def tiny(request: pytest.FixtureRequest, make_tiny: Callable[..., TinyArtifacts]) -> TinyArtifacts:
-    """Tiny artifacts for CarRacing: VAE and MDN-RNN, or VQ-VAE and memory in symbols.
+    """Tiny artifacts for CarRacing: VAE and MDN-RNN, or VQ-VAE and memory with discrete latents.
 
-    Whatever takes an eye by name or path is so tested with either kind.
+    What takes a world model by name or path is thus tested with both kinds.
     """
-    return make_tiny(symbols=request.param == "symbols")
+    return make_tiny(discrete=request.param == "discrete")
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +151,7 @@ def _one_thread() -> Iterator[None]:
 
 
 class MatchVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """Say what you see: reward 1 − |a − o|², where o is drawn anew each step.
+    """Game of repeating the observation: reward 1 − |a − o|², where o is drawn anew each step.
 
     An episode is truncated after ``horizon`` steps, so the best return is ``horizon``. Where
     ``o[0] > deadly`` the next step also terminates. Every slot has a stream of its own.
@@ -248,7 +266,7 @@ def make_rollouts(tmp_path_factory: pytest.TempPathFactory) -> MakeRollouts:
         metadata = StoreMetadata(
             task=task,
             frame_shape=(64, 64, 3),
-            action_size=2,
+            action_dim=2,
             frame_skip=4,
             warmup_frames=warmup_frames,
             policy={"name": "test"},
@@ -262,27 +280,32 @@ def make_rollouts(tmp_path_factory: pytest.TempPathFactory) -> MakeRollouts:
 
 
 @pytest.fixture
-def make_driver(tmp_path: Path) -> Callable[..., Path]:
-    """Saves a controller with random weights that looks through a tiny eye."""
+def ref() -> WorldModelRef:
+    """A reference to a world model that does not exist."""
+    return WorldModelRef(
+        task="car-racing",
+        vision="v",
+        memory=None,
+        vision_digest=None,
+        memory_digest=None,
+        frame_skip=4,
+    )
+
+
+@pytest.fixture
+def make_agent(tmp_path: Path) -> Callable[..., Path]:
+    """Saves a controller with random weights that refers to a tiny world model."""
 
     def make(tiny: Any) -> Path:
-        config = ControllerConfig(observation_size=24, action_size=2)
-        eye = {
-            "task": "car-racing",
-            "vision": str(tiny.vision),
-            "memory": str(tiny.memory),
-            "vision_digest": tiny.vision_digest,
-            "memory_digest": tiny.memory_digest,
-            "frame_skip": 4,
-        }
+        config = ControllerConfig(observation_dim=24, action_dim=2)
         weights = np.random.default_rng(0).normal(size=config.parameter_count)
-        ControllerAgent(config, weights, eye=eye).save(tmp_path / "driver")
-        return tmp_path / "driver"
+        ControllerAgent(config, weights, world_model=tiny.ref()).save(tmp_path / "agent")
+        return tmp_path / "agent"
 
     return make
 
 
 @pytest.fixture
-def driver_path(make_driver: Callable[..., Path], tiny: Any) -> Path:
-    """A saved controller that looks through the tiny eye."""
-    return make_driver(tiny)
+def agent_path(make_agent: Callable[..., Path], tiny: Any) -> Path:
+    """A saved controller that refers to the tiny world model."""
+    return make_agent(tiny)

@@ -1,22 +1,72 @@
-"""The README's Python runs as it stands."""
+"""The README's Python runs as it stands, and the commands of pages have valid options."""
 
+import os
 import re
+import subprocess
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import tyro
 
-BLOCKS = re.findall(
-    r"^```python\n(.*?)^```", (Path(__file__).parents[1] / "README.md").read_text(), re.S | re.M
-)
+from wmrl.scripts.cli import COMMANDS, run
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.S | re.M)
+
+
+PYTHON = blocks("python")
+SCRIPTS = {f"block {number}": block for number, block in enumerate(blocks("bash"))}
+SCRIPTS["commands.sh"] = (ROOT / "results" / "commands.sh").read_text()
+
+
+@pytest.mark.parametrize("number", range(len(PYTHON)))
 def test_block_runs(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {"__name__": f"readme_{number}"}
-    exec(compile(BLOCKS[number], f"README.md, block {number}", "exec"), scope)
+    exec(compile(PYTHON[number], f"README.md, block {number}", "exec"), scope)
     assert len(scope) > 3
 
 
 def test_there_are_blocks() -> None:
-    assert len(BLOCKS) >= 5
+    assert len(PYTHON) >= 5
+    assert len(SCRIPTS) >= 4
+
+
+def commands(script: str, folder: Path) -> list[list[str]]:
+    """Words of each command that a shell script would run, which are only written down."""
+    log = folder / "log"
+    log.touch()
+    for name in ("wmrl", "python", "make", "pip", "cp"):
+        stand_in = folder / name
+        stand_in.write_text(
+            f"#!/bin/sh\nprintf '%s\\037' {name} \"$@\" >>'{log}'\necho >>'{log}'\n"
+        )
+        stand_in.chmod(0o755)
+    path = f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin"
+    subprocess.run(
+        ["bash", "-eu", "-c", script], check=True, cwd=folder, env={"PATH": path}, timeout=60
+    )
+    return [line.split("\x1f")[:-1] for line in log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_options_are_valid(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = commands(SCRIPTS[name], tmp_path)
+    assert found
+    for command in COMMANDS.values():
+        module = f"wmrl.scripts.{command.module}"
+        monkeypatch.setattr(import_module(module), "main", lambda args: 0)
+    for program, *words in found:
+        if program == "python":
+            assert words[0] == "-m"
+            tyro.cli(import_module(words[1]).Args, args=words[2:])
+        elif program == "wmrl" and "--help" in words:
+            with pytest.raises(SystemExit, match="0"):
+                run(words)
+        elif program == "wmrl":
+            assert run(words) == 0, words

@@ -1,23 +1,36 @@
-"""wmrl: agents that learn in their own dreams.
+"""World models for reinforcement learning: agents that learn in their own dreams.
 
 Importing this package registers the environments of the namespace ``vsg/`` (visual semantic
-grounding) with Gymnasium. It imports neither torch nor Box2D: those are loaded when used.
+grounding) with Gymnasium. It imports neither torch nor Box2D, which are loaded when used.
 
-Floors, each of which imports only those below it:
+Packages, each of which imports only those below it in this list:
 
-- :mod:`wmrl` -- what is learned and how it lasts: vision (:mod:`wmrl.vision.base`,
-  :mod:`wmrl.vision.vae`), memory (:mod:`wmrl.memory.base`, :mod:`wmrl.memory.mdn_rnn`), the pure
-  dream step (:mod:`wmrl.dream`), the rollout store (:mod:`wmrl.data.store`), artifacts
-  (:mod:`wmrl.storage.artifact`).
-- :mod:`wmrl.envs` -- Gymnasium environments, tasks, videos.
-- :mod:`wmrl.agents` -- controllers, learners, collection, evaluation.
-- :mod:`wmrl.scripts` -- the ``wmrl`` command.
+- :mod:`wmrl.scripts`: the ``wmrl`` command.
+- :mod:`wmrl.agents`: controllers, learners, collection, evaluation.
+- :mod:`wmrl.envs`: Gymnasium environments, tasks, rendering.
+- :mod:`wmrl.dream`: the dream as pure functions.
+- :mod:`wmrl.memory`: models of the next latent, reward and termination.
+- :mod:`wmrl.vision`, :mod:`wmrl.priors`, :mod:`wmrl.encodings`: models of frames, of codes, and of
+  solutions.
+- :mod:`wmrl.nn`, :mod:`wmrl.inference`, :mod:`wmrl.data`: networks and losses, variational
+  inference, rollout stores and samplers.
+- :mod:`wmrl.training`: the training loop.
+- :mod:`wmrl.storage`: artifacts, runs, files.
+- :mod:`wmrl.core`: seeds, devices, configurations, argument checks.
+
+Example:
+    >>> import gymnasium as gym
+    >>> import wmrl
+    >>> env = gym.make("vsg/CarRacingDream-v0", device="cpu")
+    >>> observation, info = env.reset(seed=1)
+    >>> observation.shape
+    (288,)
 """
 
 from gymnasium.envs.registration import register as _register
 from gymnasium.envs.registration import registry as _registry
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__"]
 
 

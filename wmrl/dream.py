@@ -1,4 +1,4 @@
-"""The dream: a memory run on its own guesses, as a pure batched step.
+"""Dreams: a memory run on its own predictions, as pure batched functions.
 
 Nothing here keeps state or waits for the device; all randomness comes from the given generator.
 """
@@ -12,11 +12,11 @@ from wmrl.memory.base import Memory, MemoryState
 
 
 class DreamState(NamedTuple):
-    """Where B dreams are.
+    """State of a batch of B dreams.
 
     Attributes:
-        latent: ``(B, Z) float32`` z_t.
-        memory: the memory's state, which knows all (z_s, a_s) with s < t.
+        latent: ``(B, Z) float32``, the current latents z_t.
+        memory: state of the memory, which depends on all (z_s, a_s) with s < t.
     """
 
     latent: Tensor
@@ -24,43 +24,59 @@ class DreamState(NamedTuple):
 
 
 @torch.inference_mode()
-def dream_start(
+def dream_reset(
     memory: Memory[Any],
     *,
-    count: int | None = None,
-    rows: Tensor | None = None,
+    batch_size: int | None = None,
+    indices: Tensor | None = None,
     generator: torch.Generator,
 ) -> DreamState:
-    """Starts dreams in real, encoded states that the memory keeps.
+    """Starts dreams in start states of a memory, which are real, encoded sequences.
 
-    Latents are drawn anew from their posteriors (μ, σ), and the recorded actions between them
-    fill the recurrent state, so that the dream begins with a memory of how it got there.
+    Latents are drawn from their posteriors (μ, σ), and the recorded actions between them warm up
+    the recurrent state, so that a dream begins with a memory of how it got there.
 
     Args:
-        memory: what dreams.
-        count: B, for starts chosen uniformly at random.
-        rows: ``(B,) int64``, which of the kept starts; instead of ``count``.
-        generator: source of the choice and of the posterior's noise, on the memory's device.
+        memory: memory that simulates the game.
+        batch_size: B, to choose start states uniformly at random.
+        indices: ``(B,) int64``, indices of start states; instead of ``batch_size``.
+        generator: source of the choice and of the posteriors' noise, on the memory's device.
 
     Returns:
         The state of B dreams.
 
     Raises:
-        ValueError: not exactly one of ``count`` and ``rows`` was given, or the memory keeps no
-            starts.
+        ValueError: not exactly one of ``batch_size`` and ``indices`` is given, or the memory has no
+            start states.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.dream import dream_reset, dream_step
+        >>> from wmrl.memory import load_memory
+        >>> memory = load_memory("car-racing-mdnrnn", device="cpu")
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> state = dream_reset(memory, batch_size=3, generator=generator)
+        >>> full_throttle = torch.tensor([[0.0, 1.0]]).expand(3, 2)
+        >>> state, reward, terminated = dream_step(
+        ...     memory, state, full_throttle, temperature=1.15, generator=generator
+        ... )
+        >>> state.latent.shape, reward.shape
+        (torch.Size([3, 32]), torch.Size([3]))
     """
-    if (count is None) == (rows is None):
-        raise ValueError("expected either count or rows")
-    available = memory.start_count
+    if (batch_size is None) == (indices is None):
+        raise ValueError("expected either batch_size or indices, got both or neither")
+    available = memory.num_start_states
     if available == 0:
         raise ValueError(
-            "memory: it keeps no starts; train it by train_memory, or call memory.set_starts"
+            "memory: expected start states, got none; train it with train_memory, or set some with "
+            "memory.set_start_states"
         )
-    if rows is None:
-        rows = torch.randint(available, (count or 0,), generator=generator, device=memory.device)
-    latents = memory.start_latents(rows, generator)
-    state = memory.initial_state(len(rows))
-    for t, action in enumerate(memory.start_actions[rows].unbind(1)):
+    if indices is None:
+        shape = (batch_size or 0,)
+        indices = torch.randint(available, shape, generator=generator, device=memory.device)
+    latents = memory.start_latents(indices, generator)
+    state = memory.initial_state(len(indices))
+    for t, action in enumerate(memory.start_actions[indices].unbind(1)):
         _, state = memory.step(latents[:, t], action, state)
     return DreamState(latents[:, -1].contiguous(), state)
 
@@ -75,14 +91,14 @@ def dream_step(
     dropout: bool = False,
     generator: torch.Generator,
 ) -> tuple[DreamState, Tensor, Tensor]:
-    """Dreams one step on.
+    """Advances dreams by one step; see :func:`dream_reset` for an example.
 
     Args:
-        memory: what dreams.
-        state: where the dreams are.
+        memory: memory that simulates the game.
+        state: current state of B dreams.
         action: ``(B, A) float32``.
-        temperature: τ > 0, how uncertain the dream is made.
-        dropout: keep the memory's dropout on, so that no two steps ask the same network.
+        temperature: τ > 0, uncertainty of the dream.
+        dropout: keep the memory's dropout on, so that each step uses another network.
         generator: source of all randomness, on the memory's device.
 
     Returns:
@@ -96,5 +112,5 @@ def dream_step(
 
 
 def dream_observation(memory: Memory[Any], state: DreamState) -> Tensor:
-    """What a controller sees of the dreams: [z, h], ``(B, Z + H) float32``."""
+    """Returns the observations [z, h] of a controller in the dreams, ``(B, Z + H) float32``."""
     return torch.cat((state.latent, memory.features(state.memory)), 1)

@@ -1,9 +1,10 @@
-"""The whole loop, from nothing to a trained agent: ``wmrl train``.
+"""Whole training loop, from an untrained model to a trained agent (``wmrl train``).
 
-- :mod:`~wmrl.agents.pipeline.loop`: collect, vision, memory, controller, and again
-  (``TrainResult``, ``train``).
-- :mod:`~wmrl.agents.pipeline.plan`: how much time and data each stage gets (``TrainingPlan``).
-- :mod:`~wmrl.agents.pipeline.journal`: which stages are done (``Journal``).
+- :mod:`~wmrl.agents.pipeline.loop`: rounds of collection and training (``TrainResult``,
+  ``train``).
+- :mod:`~wmrl.agents.pipeline.plan`: amounts of data and training (``TrainingPlan``).
+- :mod:`~wmrl.agents.pipeline.layout`: folders of a run (``RunLayout``).
+- :mod:`~wmrl.agents.pipeline.stage_log`: times of the stages, and the score curve (``StageLog``).
 """
 
 from typing import TYPE_CHECKING
@@ -11,14 +12,16 @@ from typing import TYPE_CHECKING
 from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from wmrl.agents.pipeline.journal import Journal
+    from wmrl.agents.pipeline.layout import RunLayout
     from wmrl.agents.pipeline.loop import TrainResult, train
     from wmrl.agents.pipeline.plan import TrainingPlan
+    from wmrl.agents.pipeline.stage_log import StageLog
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "Journal",
+    "RunLayout",
+    "StageLog",
     "TrainResult",
     "TrainingPlan",
     "train",

@@ -1,11 +1,11 @@
-"""The loop: from nothing to a driver that learned in its own dream, and then in the real game.
+"""Training of a world model and of agents in it, in rounds.
 
-World Models' iterative procedure (https://arxiv.org/abs/1803.10122, section 5): drive, learn what
-the world looks like and does, learn to drive in the dream of it, drive with that, and again.
+World Models' iterative procedure (https://arxiv.org/abs/1803.10122, section 5): collect rollouts,
+train the vision and memory models on them, train an agent in the dream, collect rollouts with that
+agent, and repeat. Finally the agent is fine-tuned in the real game.
 """
 
 import json
-import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -18,43 +18,46 @@ from rich.console import Console
 
 from wmrl.agents.agent import Agent
 from wmrl.agents.controller import ControllerAgent
-from wmrl.agents.evaluation import EvaluationResult, evaluate, evaluate_dream
-from wmrl.agents.pipeline.journal import Journal, store_frames
+from wmrl.agents.evaluation.result import EvaluationResult
+from wmrl.agents.evaluation.scoring import evaluate, evaluate_dream
+from wmrl.agents.pipeline.layout import RunLayout
 from wmrl.agents.pipeline.plan import TrainingPlan
+from wmrl.agents.pipeline.stage_log import StageLog, store_frames
 from wmrl.agents.policy_search.cma_es import CMAES
 from wmrl.agents.policy_search.fitness import DreamFitness
-from wmrl.agents.ppo.learner import PPOConfig, PPOLearner
+from wmrl.agents.ppo.config import PPOConfig
+from wmrl.agents.ppo.learner import PPOLearner
 from wmrl.agents.rollouts.collection import collect
-from wmrl.agents.rollouts.exploration import NoisyBehaviour, SmoothedBehaviour
+from wmrl.agents.rollouts.exploration import AutoregressiveNoise, NoisyAgent
 from wmrl.agents.sb3.agent import SB3Agent
 from wmrl.agents.seeds import EVALUATION_SEEDS
-from wmrl.agents.world_model_ref import eye_entry
 from wmrl.core.seeding import integer_seed
 from wmrl.data.store import RolloutStore
 from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.envs.latent.vector import LatentVectorEnv
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
-from wmrl.envs.world_model import Eye
-from wmrl.memory.training import train_ensemble
+from wmrl.envs.world_model import WorldModel
+from wmrl.memory.ensemble_training import train_ensemble
 from wmrl.storage.run import Run
 from wmrl.vision.base import load_vision
 from wmrl.vision.training import train_vision
 
-# The curve is measured on seeds of its own: scores that are reported use the first ones.
+# The curve has its own seeds: reported scores use the first ones.
 _CURVE_SEED = EVALUATION_SEEDS.start + 500_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """What the loop made.
+    """Results of a training run.
 
     Attributes:
-        vision: folder of the vision's artifact.
-        memory: folder of the memory's artifact.
-        dream: folder of the driver that saw only dreams.
-        real: folder of the driver that went on in the real game; None where the plan has none.
-        curve: file with the real score over minutes, CSV.
+        vision: artifact of the vision model.
+        memory: artifact of the memory model.
+        dream: artifact of the agent that was trained in dreams only.
+        real: artifact of the agent that was fine-tuned in the real game; None if the plan has no
+            fine-tuning.
+        curve: CSV file of the real score over minutes.
     """
 
     vision: Path
@@ -74,22 +77,22 @@ def train(
     device: str = "auto",
     progress: bool = True,
 ) -> TrainResult:
-    """Runs the whole loop in a folder, from wherever an earlier call in it was stopped.
+    """Runs the whole training loop in a folder, continuing an interrupted call.
 
-    Every stage is a run of its own below ``path`` and is skipped where it is done; killed at any
-    moment, the same call goes on, and (with a plan without time limits) ends with the same bits.
+    Each stage is a run of its own below ``path`` and is skipped if it is done. Interrupted at any
+    time, the same call continues and, given a plan without time limits, ends with the same bits.
 
     Args:
-        task: the game, or its name.
+        task: the task, or its name.
         path: folder of the run.
-        plan: how much of everything.
-        seed: root of all randomness.
-        workers: processes that play; their number changes nothing but the time.
-        device: where models are trained and run.
+        plan: amounts of data and training.
+        seed: root seed.
+        workers: worker processes of the games; their number changes only the time.
+        device: device of the vision and memory models.
         progress: show progress bars.
 
     Raises:
-        RunError: the folder is in use, or belongs to another plan, task or seed.
+        RunError: the folder is in use, or belongs to a run with another plan, task or seed.
     """
     task = find_task(task)
     config = {"command": "train", "task": task.name, "plan": asdict(plan), "seed": seed}
@@ -103,7 +106,7 @@ def train(
 
 
 class _Loop:
-    """The stages, each of which is idempotent; the files that they leave are all the state."""
+    """Stages of the loop, each of which is idempotent; their files are all of its state."""
 
     def __init__(
         self,
@@ -115,184 +118,188 @@ class _Loop:
         device: str,
         progress: bool,
     ) -> None:
-        self._path, self._task, self._plan, self._seed = run.path, task, plan, seed
+        self._task, self._plan, self._seed = task, plan, seed
+        self._layout = RunLayout(run.path, plan.vision_rounds)
         self._workers, self._device, self._progress = workers, device, progress
-        self._journal = Journal(run)
+        self._stage_log = StageLog(run)
         self._console = Console(quiet=not progress)
         self._stores: list[RolloutStore] = []
-        self._eye: Eye | None = None
-        self._driver: Agent | None = None
+        self._world_model: WorldModel | None = None
+        self._agent: Agent | None = None
         self._fine_tuning_frames = 0
 
     def round(self, number: int) -> None:
-        """Collects, learns the world, learns to act in the dream of it, and takes the score."""
-        stages = [("collect", self._collect), ("memory", self._remember), ("dream", self._dream)]
+        """Collects rollouts, trains the world model, trains an agent in it, and evaluates it."""
+        stages = [
+            ("collect", self._collect),
+            ("memory", self._train_memory),
+            ("dream", self._train_in_dream),
+        ]
         if number < self._plan.vision_rounds:
-            stages.insert(1, ("vision", self._see))
+            stages.insert(1, ("vision", self._train_vision))
         for name, stage in stages:
             self._stage(f"round {number}: {name}", partial(stage, number))
-        self._score(f"round {number}", self._folder(number))
+        self._score(f"round {number}", self._layout.round(number))
 
     def real(self) -> None:
-        """Goes on in the real game from the driver that the last dream made."""
-        self._stage("real game", self._drive)
-        self._score("real game", self._path / "real")
+        """Fine-tunes the agent of the last dream in the real game."""
+        self._stage("real game", self._train_in_game)
+        self._score("real game", self._layout.real)
 
     def result(self) -> TrainResult:
-        """Where things are."""
-        last = self._plan.rounds - 1
+        """Returns the files of the run."""
+        last, layout = self._plan.rounds - 1, self._layout
         return TrainResult(
-            vision=self._vision_path(last),
-            memory=self._folder(last) / "memory" / "artifact",
-            dream=self._folder(last) / "driver",
-            real=self._path / "real" / "driver" if self._plan.real_envs else None,
-            curve=self._journal.write_curve(),
+            vision=layout.vision(last),
+            memory=layout.memory(last),
+            dream=layout.agent(layout.round(last)),
+            real=layout.agent(layout.real) if self._plan.real_envs else None,
+            curve=self._stage_log.write_curve(),
         )
 
     def _collect(self, number: int) -> None:
         plan = self._plan
         store = collect(
             self._task,
-            self._folder(number) / "data",
-            policy=SmoothedBehaviour() if self._driver is None else self._driver,
-            frames=plan.first_frames if self._driver is None else plan.round_frames,
+            self._layout.round(number) / "data",
+            policy=AutoregressiveNoise() if self._agent is None else self._agent,
+            frames=plan.first_frames if self._agent is None else plan.round_frames,
             seed=self._seed_of("collect", number),
-            noise=None if self._driver is None else NoisyBehaviour(largest=plan.noise),
-            eye=self._eye,
+            noise=None if self._agent is None else NoisyAgent(max_scale=plan.noise),
+            world_model=self._world_model,
             workers=self._workers,
             device=self._device,
             progress=self._progress,
         )
         self._stores.append(store)
 
-    def _see(self, number: int) -> None:
+    def _train_vision(self, number: int) -> None:
         plan = self._plan
         training = plan.vision_training if number == 0 else plan.vision_retraining
         train_vision(
             self._stores,
-            self._folder(number) / "vision",
+            self._layout.round(number) / "vision",
             config=plan.vision,
             training=replace(training, seed=self._seed_of("vision", number)),
-            init=None if number == 0 else self._vision_path(number - 1),
+            init=None if number == 0 else self._layout.vision(number - 1),
             device=self._device,
             progress=self._progress,
         )
 
-    def _remember(self, number: int) -> None:
+    def _train_memory(self, number: int) -> None:
         plan, anew = self._plan, self._anew(number)
-        vision = load_vision(self._vision_path(number), device=self._device)
-        before = self._folder(number - 1) / "memory"
+        vision = load_vision(self._layout.vision(number), device=self._device)
         training = plan.memory_training if anew else plan.memory_retraining
+        members = range(plan.num_members)
         memory = train_ensemble(
             self._stores,
-            self._folder(number) / "memory",
+            self._layout.round(number) / "memory",
             vision=vision,
-            members=plan.members,
+            num_members=plan.num_members,
             pessimism=plan.pessimism,
             noise_floor=plan.noise_floor,
             config=plan.memory,
             training=replace(training, seed=self._seed_of("memory", number)),
-            init=None if anew else [before / f"member-{i}/artifact" for i in range(plan.members)],
+            init=None if anew else [self._layout.memory_member(number - 1, i) for i in members],
             device=self._device,
             progress=self._progress,
         )
-        self._eye = Eye.open(self._task, vision, memory)
+        self._world_model = WorldModel.open(self._task, vision, memory)
 
-    def _dream(self, number: int) -> None:
-        learn = self._dream_by_ppo if self._plan.algorithm == "ppo" else self._dream_by_evolution
-        self._driver = learn(number)
+    def _train_in_dream(self, number: int) -> None:
+        ppo = self._plan.algorithm == "ppo"
+        self._agent = (self._dream_by_ppo if ppo else self._dream_by_evolution)(number)
 
     def _dream_by_evolution(self, number: int) -> Agent:
-        plan, folder = self._plan, self._folder(number)
+        plan, world_model = self._plan, self._opened_world_model()
+        stage = self._layout.round(number)
         trials = replace(
             plan.trials,
-            decisions=plan.dream_decisions,
+            agent_steps=plan.dream_agent_steps,
             temperature=plan.temperature,
             dropout=plan.dropout,
         )
-        before = None if self._anew(number) else self._driver
+        init = None if self._anew(number) else self._agent
         with CMAES(
-            DreamFitness(self._opened_eye(), trials),
+            DreamFitness(world_model, trials),
             plan.evolution,
-            path=folder / "learner",
+            path=stage / "learner",
             seed=self._seed_of("dream", number),
-            init=before if isinstance(before, ControllerAgent) else None,
-            eye=self._eye_entry(number, folder),
+            init=init if isinstance(init, ControllerAgent) else None,
+            world_model=self._layout.world_model_ref(world_model, number, stage),
         ) as learner:
             learner.learn(max_seconds=plan.dream_seconds, progress=self._progress)
-            learner.save(folder / "driver", provenance=self._provenance())
+            learner.save(self._layout.agent(stage), provenance=self._provenance())
             return learner.agent
 
     def _dream_by_ppo(self, number: int) -> Agent:
-        plan, eye, anew = self._plan, self._opened_eye(), self._anew(number)
-        env = DreamVectorEnv(
+        plan, anew = self._plan, self._anew(number)
+        env = DreamVectorEnv.from_world_model(
+            self._opened_world_model(),
             plan.dreams,
-            task=self._task,
-            vision=eye.vision,
-            memory=eye.memory,  # type: ignore[arg-type]  # there is one
             temperature=plan.temperature,
             dropout=plan.dropout,
-            max_episode_steps=plan.dream_decisions,
+            max_episode_steps=plan.dream_agent_steps,
             autoreset_mode=AutoresetMode.SAME_STEP,
         )
-        return self._learn(
+        return self._learn_by_ppo(
             env,
             plan.dream if anew else plan.dream_again,
-            self._folder(number),
+            self._layout.round(number),
             seed=self._seed_of("dream", number),
-            init=None if anew else self._driver,
+            init=None if anew else self._agent,
             max_seconds=plan.dream_seconds if anew else plan.dream_again_seconds,
         )
 
-    def _drive(self) -> None:
-        plan, eye = self._plan, self._opened_eye()
-        env = LatentVectorEnv(
+    def _train_in_game(self) -> None:
+        plan = self._plan
+        env = LatentVectorEnv.from_world_model(
+            self._opened_world_model(),
             plan.real_envs,
-            task=self._task,
-            vision=eye.vision,
-            memory=eye.memory,
             workers=self._workers,
             autoreset_mode=AutoresetMode.SAME_STEP,
         )
-        self._driver = self._learn(
+        self._agent = self._learn_by_ppo(
             env,
             plan.real,
-            self._path / "real",
+            self._layout.real,
             seed=self._seed_of("real"),
-            init=self._driver,
+            init=self._agent,
             max_seconds=plan.real_seconds,
             curve=True,
         )
 
-    def _learn(
+    def _learn_by_ppo(
         self,
         env: VectorEnv[Any, Any, Any],
         config: PPOConfig,
-        folder: Path,
+        stage: Path,
         *,
         seed: int,
         init: Agent | None,
         max_seconds: float | None,
         curve: bool = False,
     ) -> Agent:
-        eye = self._eye_entry(self._plan.rounds - 1 if curve else len(self._stores) - 1, folder)
+        """Trains an agent; with ``curve`` (the real game) adds points to the curve on the way."""
+        number = self._plan.rounds - 1 if curve else len(self._stores) - 1
+        world_model = self._opened_world_model()
         with (
             closing(env),
             PPOLearner(
                 env,
                 config,
-                path=folder / "learner",
+                path=stage / "learner",
                 seed=seed,
-                eye=eye,
+                world_model=self._layout.world_model_ref(world_model, number, stage),
                 init=init if isinstance(init, SB3Agent) else None,
-                threads=1 if curve else None,  # of a small policy, beside worker processes
+                threads=1 if curve else None,  # the worker processes need the other cores
             ) as learner,
         ):
 
-            def point(agent: Agent) -> dict[str, float]:
-                self._fine_tuning_frames = learner.steps * self._opened_eye().frame_skip
+            def add_point(agent: Agent) -> dict[str, float]:
+                self._fine_tuning_frames = learner.steps * world_model.frame_skip
                 score = self._evaluate(agent)
-                self._journal.add_point(
+                self._stage_log.add_point(
                     f"real game, {self._fine_tuning_frames} frames",
                     score,
                     frames=self._real_frames(),
@@ -301,78 +308,66 @@ class _Loop:
 
             learner.learn(
                 max_seconds=max_seconds,
-                evaluator=point if curve else None,
+                evaluator=add_point if curve else None,
                 evaluate_every=self._plan.score_every,
                 progress=self._progress,
             )
             if curve:
-                self._fine_tuning_frames = learner.steps * self._opened_eye().frame_skip
-            learner.save(folder / "driver", provenance=self._provenance())
+                self._fine_tuning_frames = learner.steps * world_model.frame_skip
+            learner.save(self._layout.agent(stage), provenance=self._provenance())
             return learner.agent
 
     def _real_frames(self) -> int:
-        """Base frames of the real game that the driver and its eye have learned from."""
+        """Base frames of the real game that the world model and the agent were trained on."""
         return sum(store_frames(store) for store in self._stores) + self._fine_tuning_frames
 
-    def _score(self, label: str, folder: Path) -> None:
-        """What the driver gets in the game, and what its dream promised it."""
-        if (folder / "score.json").exists() or self._driver is None:
+    def _score(self, label: str, stage: Path) -> None:
+        """Evaluates the agent in the game and in the dream, and adds a point to the curve."""
+        if (stage / "score.json").exists() or self._agent is None:
             return
         promise = evaluate_dream(
-            self._driver,
+            self._agent,
             episodes=100,
-            decisions=self._plan.dream_decisions,
+            agent_steps=self._plan.dream_agent_steps,
             temperature=self._plan.temperature,
             dropout=self._plan.dropout,
             seed=_CURVE_SEED,
-            eye=self._eye,
+            world_model=self._world_model,
         )
-        score = self._evaluate(self._driver)
-        self._journal.add_point(label, score, promise=promise, frames=self._real_frames())
-        promise.save(folder / "promise.json")
-        score.save(folder / "score.json")
+        score = self._evaluate(self._agent)
+        self._stage_log.add_point(label, score, promise=promise, frames=self._real_frames())
+        promise.save(stage / "promise.json")
+        score.save(stage / "score.json")
         self._console.print(
-            f"[bold]{label}[/]: {score}; a decision brings {score.per_decision:.2f} in the game "
-            f"where the dream promised {promise.per_decision:.2f}"
+            f"[bold]{label}[/]: {score}; mean reward per agent step {score.per_agent_step:.2f} in "
+            f"the game, {promise.per_agent_step:.2f} in the dream"
         )
 
-    def _evaluate(self, driver: Agent) -> EvaluationResult:
-        """A point of the curve, in the redrawn game, which is as good and much faster."""
-        with self._journal.paused():
+    def _evaluate(self, agent: Agent) -> EvaluationResult:
+        """Scores an agent in the task's own environment, which is faster than the original."""
+        with self._stage_log.paused():
             return evaluate(
-                driver,
+                agent,
                 episodes=self._plan.score_episodes,
                 base=self._task.env_id,
                 seed=_CURVE_SEED,
-                eye=self._eye,
+                world_model=self._world_model,
                 workers=self._workers,
             )
 
     def _stage(self, name: str, work: Callable[[], None]) -> None:
-        if self._journal.seconds(name) is None:
+        if self._stage_log.seconds(name) is None:
             self._console.print(f"[bold]{name}[/]")
-        with self._journal.timed(name):
+        with self._stage_log.timed(name):
             work()
 
     def _anew(self, number: int) -> bool:
-        """Whether memory and driver of a round start anew, since the eye is another one."""
+        """Whether memory model and agent of a round start anew, as the vision model is new."""
         return number < self._plan.vision_rounds
 
-    def _folder(self, number: int) -> Path:
-        return self._path / f"round-{number}"
-
-    def _vision_path(self, number: int) -> Path:
-        return self._folder(min(number, self._plan.vision_rounds - 1)) / "vision" / "artifact"
-
-    def _eye_entry(self, number: int, folder: Path) -> dict[str, Any]:
-        """Relative to the driver's folder, so that the run can be moved as a whole."""
-        parts = self._vision_path(number), self._folder(number) / "memory" / "artifact"
-        vision, memory = (os.path.relpath(part, folder / "driver") for part in parts)
-        return eye_entry(self._opened_eye(), vision=vision, memory=memory)
-
-    def _opened_eye(self) -> Eye:
-        assert self._eye is not None, "a round begins with a memory"
-        return self._eye
+    def _opened_world_model(self) -> WorldModel:
+        assert self._world_model is not None, "each round opens it before it is used"
+        return self._world_model
 
     def _seed_of(self, *path: int | str) -> int:
         return integer_seed(self._seed, "train", *path)

@@ -1,15 +1,16 @@
-"""Controllers found by search over their parameters: CMA-ES and variational search.
+"""Search over the parameters of controllers: CMA-ES and variational policy search.
 
-- :mod:`~wmrl.agents.policy_search.cma_es`: CMA-ES, resumable (``CMAES``, ``CMAESConfig``).
-- :mod:`~wmrl.agents.policy_search.cma`: the CMA-ES update as pure functions (``CMASearch``).
+- :mod:`~wmrl.agents.policy_search.cma_es`: CMA-ES for controllers, resumable (``CMAES``,
+  ``CMAESConfig``).
+- :mod:`~wmrl.agents.policy_search.cma`: CMA-ES as pure functions (``CMASearch``).
 - :mod:`~wmrl.agents.policy_search.variational`: a posterior over controllers
   (``VariationalSearch``, ``VariationalSearchConfig``).
-- :mod:`~wmrl.agents.policy_search.posterior_agent`: an agent drawn from that posterior
+- :mod:`~wmrl.agents.policy_search.posterior_agent`: an agent with that posterior
   (``PosteriorAgent``).
 - :mod:`~wmrl.agents.policy_search.fitness`: returns of controllers in dreams and in the real
-  game, as pure functions (``DreamFitness``, ``DreamFitnessConfig``, ``Fitness``, ``RealFitness``,
+  game (``DreamFitness``, ``DreamFitnessConfig``, ``Fitness``, ``RealFitness``,
   ``RealFitnessConfig``).
-- :mod:`~wmrl.agents.policy_search.base`: what both searches share (``ControllerSearch``).
+- :mod:`~wmrl.agents.policy_search.base`: base of both searches (``ControllerSearch``).
 """
 
 from typing import TYPE_CHECKING

@@ -1,42 +1,47 @@
-"""What searches over a controller's parameters have in common, whatever they search by."""
+"""Base of searches over the parameters of controllers."""
 
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from wmrl.agents.agent import Evaluator, State
+from wmrl.agents.agent import Evaluator
 from wmrl.agents.controller import ControllerAgent
+from wmrl.agents.learner import AgentLearner
 from wmrl.agents.policy_search.fitness import Fitness
-from wmrl.storage.run import Run
+from wmrl.agents.world_model_ref import WorldModelRef
+from wmrl.core.hashing import array_digest
 from wmrl.training.metrics import MetricsLogger
-from wmrl.training.progress import learning_progress
+from wmrl.training.progress import progress_bar
 
 
-class ControllerSearch(ABC):
-    """A search that tries a generation of controllers after the other, and can be killed.
+class ControllerSearch(AgentLearner):
+    """Base of searches that evaluate one generation of controllers after the other.
 
-    A subclass makes a generation, and writes and reads its checkpoint. What is random in it must be
-    a function of the root seed and the generation's number.
+    A subclass implements a generation, and saves and restores its checkpoint. All randomness of a
+    generation must be a function of the root seed and the generation's number, so that a search
+    that was killed resumes to the same bits.
 
     Args:
-        fitness: what controllers are worth.
-        config: how: a dataclass with ``generations``, ``checkpoint_every`` and ``not_finite``.
-        start: parameters ``(N,) float64`` that it begins with.
-        path: the run's folder, which this object owns until :meth:`close`.
-        seed: root of all that is random.
-        eye: kept with the agent (see :class:`~wmrl.agents.agent.Agent`).
+        fitness: objective to maximize.
+        config: settings: a dataclass with ``generations``, ``checkpoint_every`` and ``not_finite``.
+        start: initial parameters ``(N,) float64``.
+        path: folder of the run, which the search owns until :meth:`close`.
+        seed: root seed.
+        world_model: reference that is saved with the agent (see
+            :class:`~wmrl.agents.agent.Agent`).
 
     Attributes:
-        seconds: time spent searching so far, over all sessions.
+        algorithm: name of the algorithm, in the provenance of saved agents.
+        title: title of the progress bar.
+        seconds: time spent searching, over all processes of this run.
 
     Raises:
-        RunError: the folder is in use, or belongs to a run of another configuration.
+        RunError: the folder is in use, or belongs to a run with another configuration.
     """
 
     algorithm: ClassVar[str]
@@ -50,54 +55,44 @@ class ControllerSearch(ABC):
         *,
         path: str | Path,
         seed: int,
-        eye: Mapping[str, Any] | None,
+        world_model: WorldModelRef | None,
     ) -> None:
         self.fitness, self._config = fitness, config
-        self.eye = dict(eye or {})
+        self.world_model = world_model
         self.seconds = 0.0
         self._seed = seed
-        self._run = Run(
+        self._open_run(
             path,
-            config={
-                "learner": type(self).__name__,
+            {
                 "config": asdict(config),
                 "fitness": fitness.describe(),
                 "seed": seed,
-                "eye": self.eye,
-                "init": sha256(start.tobytes()).hexdigest(),
+                "world_model": None if world_model is None else asdict(world_model),
+                "init": array_digest(start),
             },
         )
-        try:
-            self._restore()
-        except BaseException:
-            self._run.close()
-            raise
 
     @property
     @abstractmethod
     def generation(self) -> int:
-        """How many generations are done."""
+        """Number of finished generations."""
 
     @property
     @abstractmethod
     def agent(self) -> ControllerAgent:
-        """What it has come to."""
+        """Agent that represents the current search distribution."""
 
     @abstractmethod
     def _generate(self) -> dict[str, float]:
-        """One generation; returns its metrics, ``fitness/mean`` among them."""
+        """Runs a generation and returns its metrics, which include ``fitness/mean``."""
 
     @abstractmethod
     def _checkpoint(self) -> None:
-        """Writes all that :meth:`_restore` needs, ``seconds`` included."""
-
-    @abstractmethod
-    def _restore(self) -> None:
-        """Goes to the last checkpoint, if there is one."""
+        """Writes a checkpoint that :meth:`_restore` reads, including ``seconds``."""
 
     @property
     def done(self) -> bool:
-        """Whether all generations are done."""
+        """True if all generations are finished."""
         return bool(self.generation >= self._config.generations)
 
     def learn(
@@ -108,27 +103,27 @@ class ControllerSearch(ABC):
         evaluate_every: int = 25,
         progress: bool = True,
     ) -> Self:
-        """Searches until ``config.generations``, from where the run's last checkpoint is.
+        """Searches until ``config.generations``, starting from the run's last checkpoint.
 
         Args:
-            max_seconds: stop after the generation in which so many seconds are over, counted
-                over all sessions of this run.
-            evaluator: measures the agent for curves; its time does not count.
-            evaluate_every: generations between measurements.
+            max_seconds: stop after the first generation that ends later than this; the time counts
+                over all processes of this run.
+            evaluator: evaluates the agent for learning curves; its time does not count.
+            evaluate_every: generations between evaluations.
             progress: show a progress bar.
 
         Returns:
-            Itself.
+            The search itself.
 
         Raises:
-            FloatingPointError: scores are not finite, and ``config.not_finite`` says to stop.
+            FloatingPointError: more scores are not finite than ``config.not_finite`` allows.
         """
         limit = np.inf if max_seconds is None else max_seconds
         with (
             MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
-            learning_progress(self.title, total=self._config.generations, show=progress) as advance,
+            progress_bar(self.title, total=self._config.generations, show=progress) as advance,
         ):
-            advance(self.generation, "")  # an earlier session's are done
+            advance(self.generation, "")  # generations of earlier processes
             while not self.done and self.seconds < limit:
                 started = time.perf_counter()
                 row = self._generate()
@@ -143,18 +138,8 @@ class ControllerSearch(ABC):
                 advance(self.generation, f"mean {row['fitness/mean']:.1f}")
         return self
 
-    def predict(
-        self,
-        observation: np.ndarray,
-        state: State | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, State | None]:
-        """The agent's :meth:`~wmrl.agents.agent.Agent.predict`."""
-        return self.agent.predict(observation, state, episode_start, deterministic)
-
     def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
-        """Writes the agent as an artifact and returns its digest."""
+        """Saves the agent as an artifact and returns its digest."""
         own = {
             "algorithm": self.algorithm,
             "config": asdict(self._config),
@@ -164,21 +149,14 @@ class ControllerSearch(ABC):
         }
         return self.agent.save(path, provenance=own | dict(provenance or {}))
 
-    def close(self) -> None:
-        """Gives the run's folder free. The fitness is the caller's to close."""
-        self._run.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def _returns(self, candidates: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Mean scores ``(P,) float64`` of candidates ``(P, N)``, and which of them are finite.
+        """Evaluates candidates ``(P, N)``.
+
+        Returns:
+            Mean scores ``(P,) float64``, and a mask ``(P,) bool`` of those that are finite.
 
         Raises:
-            FloatingPointError: too many are not.
+            FloatingPointError: more scores are not finite than ``config.not_finite`` allows.
         """
         scores = self.fitness(candidates.astype(np.float32), seed)
         returns = np.asarray(scores, np.float64).reshape(len(candidates), -1).mean(1)
@@ -188,14 +166,14 @@ class ControllerSearch(ABC):
         if bad > allowed:
             raise FloatingPointError(
                 f"fitness: {bad} of {len(finite)} candidates of generation {self.generation} have "
-                f"a score that is not finite (at most {allowed} are allowed); check the memory's "
-                "predictions, or begin with smaller steps"
+                f"a score that is not finite (at most {allowed} are allowed); check the memory "
+                "model's predictions, or use a smaller initial step size"
             )
         return returns, finite
 
 
-def fitness_figures(returns: np.ndarray, finite: np.ndarray) -> dict[str, float]:
-    """Metrics of a generation's mean scores ``(P,)``, of those that are finite."""
+def fitness_metrics(returns: np.ndarray, finite: np.ndarray) -> dict[str, float]:
+    """Computes metrics of a generation's finite mean scores ``(P,)``."""
     known = returns[finite]
     return {
         "fitness/mean": float(known.mean()),
@@ -206,10 +184,14 @@ def fitness_figures(returns: np.ndarray, finite: np.ndarray) -> dict[str, float]
 
 
 def initial_mean(fitness: Fitness, init: ControllerAgent | np.ndarray | None) -> np.ndarray:
-    """Where a search begins, ``(N,) float64``: an agent, parameters, or zeros.
+    """Returns the initial mean of a search, ``(N,) float64``.
+
+    Args:
+        fitness: objective, whose controller the parameters are for.
+        init: an agent, parameters ``(N,)``, or None for zeros.
 
     Raises:
-        ValueError: ``init`` is of another controller, or not finite.
+        ValueError: ``init`` is for another controller, or not finite.
     """
     size = fitness.controller.parameter_count
     if init is None:

@@ -1,9 +1,9 @@
-"""The CMA-ES as pure functions on arrays.
+"""CMA-ES as pure functions on arrays.
 
 Nikolaus Hansen, The CMA Evolution Strategy: A Tutorial (https://arxiv.org/abs/1604.00772); equation
-numbers are those of its Appendix A. It is written out here, rather than taken from a package, so
-that a search's whole state is a handful of arrays that can be kept without pickle and gone on from
-to the same bits.
+numbers refer to its Appendix A. It is implemented here, rather than taken from a package, so that a
+search's whole state is a few arrays, which can be saved without pickle and resumed to the same
+bits.
 """
 
 import math
@@ -13,26 +13,31 @@ from typing import NamedTuple
 import numpy as np
 
 from wmrl.core.seeding import numpy_generator
+from wmrl.core.validation import check_float, check_int
 
 
 @dataclass(frozen=True, kw_only=True)
 class CMAConstants:
-    """Strategy parameters, the tutorial's defaults (Table 1) for a dimension and population size.
+    """Strategy parameters: the tutorial's defaults (Table 1).
 
     Attributes:
-        dimension: n.
-        population: λ.
-        diagonal: keep variances only (sep-CMA-ES, Ros and Hansen 2008), for n in the thousands.
-        weights: ``(λ,) float64`` w_i of the ranked candidates; the second half is negative.
-        mu: μ, how many of them are positive.
+        dimension: n, number of parameters.
+        population_size: λ, candidates per generation.
+        diagonal: adapt variances only (sep-CMA-ES, Ros and Hansen 2008), for n in the thousands.
+        weights: recombination weights w_i of the ranked candidates, ``(λ,) float64``; those of the
+            second half are negative.
+        mu: μ, number of positive weights.
         mu_eff: μ_eff, variance-effective selection mass.
-        c_sigma, d_sigma: learning rate and damping of the step size.
-        c_c, c_1, c_mu: learning rates of the evolution path and of the covariance's two updates.
+        c_sigma: learning rate of the step size's evolution path.
+        d_sigma: damping of the step size.
+        c_c: learning rate of the covariance's evolution path.
+        c_1: learning rate of the covariance's rank-one update.
+        c_mu: learning rate of the covariance's rank-μ update.
         chi: E‖N(0, I)‖.
     """
 
     dimension: int
-    population: int
+    population_size: int
     diagonal: bool
     weights: np.ndarray
     mu: int
@@ -46,23 +51,23 @@ class CMAConstants:
 
     @property
     def decompose_every(self) -> int:
-        """Generations between decompositions of C, so that they cost O(n²) each."""
+        """Generations between decompositions of C, so that a generation costs O(n²)."""
         n = self.dimension
         return max(1, int(1.0 / (10.0 * n * (self.c_1 + self.c_mu))))
 
 
 class CMAState(NamedTuple):
-    """Where a search is: all float64.
+    """State of a search; all arrays are float64.
 
     Attributes:
-        mean: ``(n,)`` m.
-        sigma: ``()`` σ.
-        path_sigma: ``(n,)`` p_σ.
-        path_c: ``(n,)`` p_c.
-        covariance: ``(n, n)`` C; ``(n,)`` variances if diagonal.
-        basis: ``(n, n)`` B, eigenvectors of C in columns; ``(0, 0)`` if diagonal.
-        scales: ``(n,)`` D, square roots of C's eigenvalues.
-        generation: ``()`` g, how many updates there were.
+        mean: ``(n,)``, mean m.
+        sigma: ``()``, step size σ.
+        path_sigma: ``(n,)``, evolution path p_σ of the step size.
+        path_c: ``(n,)``, evolution path p_c of the covariance.
+        covariance: ``(n, n)``, covariance C; ``(n,)`` variances if diagonal.
+        basis: ``(n, n)``, eigenvectors B of C in columns; ``(0, 0)`` if diagonal.
+        scales: ``(n,)``, D, square roots of C's eigenvalues.
+        generation: ``()``, number g of updates.
     """
 
     mean: np.ndarray
@@ -75,22 +80,22 @@ class CMAState(NamedTuple):
     generation: np.ndarray
 
 
-def cma_constants(dimension: int, population: int, *, diagonal: bool = False) -> CMAConstants:
-    """The default strategy parameters.
+def cma_constants(dimension: int, population_size: int, *, diagonal: bool = False) -> CMAConstants:
+    """Computes the default strategy parameters.
 
     Args:
         dimension: n ≥ 1.
-        population: λ ≥ 4.
-        diagonal: keep variances only.
+        population_size: λ ≥ 4.
+        diagonal: adapt variances only.
     """
-    n, lam = dimension, population
+    n, lam = dimension, population_size
     raw = np.log((lam + 1) / 2) - np.log(np.arange(1, lam + 1))  # eq. 49
     mu = lam // 2
     mu_eff = raw[:mu].sum() ** 2 / (raw[:mu] ** 2).sum()  # eq. 8
     mu_eff_negative = raw[mu:].sum() ** 2 / (raw[mu:] ** 2).sum()
     c_1 = 2 / ((n + 1.3) ** 2 + mu_eff)  # eq. 57
     c_mu = min(1 - c_1, 2 * (0.25 + mu_eff + 1 / mu_eff - 2) / ((n + 2) ** 2 + mu_eff))  # eq. 58
-    if diagonal:  # n parameters in place of n²/2 are learned faster
+    if diagonal:  # n variances, rather than n²/2 covariances, can be learned faster
         faster = (n + 2) / 3
         c_1 = min(1.0, c_1 * faster)
         c_mu = min(1 - c_1, c_mu * faster)
@@ -103,7 +108,7 @@ def cma_constants(dimension: int, population: int, *, diagonal: bool = False) ->
     c_sigma = (mu_eff + 2) / (n + mu_eff + 5)  # eq. 55
     return CMAConstants(
         dimension=n,
-        population=lam,
+        population_size=lam,
         diagonal=diagonal,
         weights=np.where(raw >= 0, raw / gains, negative * raw / losses),  # eq. 53
         mu=mu,
@@ -117,8 +122,8 @@ def cma_constants(dimension: int, population: int, *, diagonal: bool = False) ->
     )
 
 
-def cma_start(mean: np.ndarray, sigma: float, *, diagonal: bool = False) -> CMAState:
-    """A search that begins at ``mean``, ``(n,)``, with step size ``sigma``."""
+def cma_init(mean: np.ndarray, sigma: float, *, diagonal: bool = False) -> CMAState:
+    """Creates the state of a search with an initial mean ``(n,)`` and step size ``sigma``."""
     n = len(mean)
     return CMAState(
         mean=np.array(mean, np.float64),
@@ -136,7 +141,7 @@ def cma_sample(
     state: CMAState, constants: CMAConstants, generator: np.random.Generator
 ) -> np.ndarray:
     """Draws candidates ``(λ, n) float64`` from N(m, σ²C) (eqs. 38–40)."""
-    z = generator.standard_normal((constants.population, constants.dimension))
+    z = generator.standard_normal((constants.population_size, constants.dimension))
     y = z * state.scales
     if not constants.diagonal:
         y = y @ state.basis.T
@@ -147,16 +152,16 @@ def cma_sample(
 def cma_update(
     state: CMAState, candidates: np.ndarray, order: np.ndarray, constants: CMAConstants
 ) -> CMAState:
-    """One generation's update.
+    """Updates the search distribution by a generation's candidates.
 
     Args:
-        state: the search, from which the candidates were drawn.
+        state: state from which the candidates were drawn.
         candidates: ``(λ, n) float64``.
         order: ``(λ,) int``, indices of the candidates from best to worst.
         constants: strategy parameters.
 
     Returns:
-        The search after the update.
+        The state after the update.
     """
     k, n = constants, constants.dimension
     y = (candidates[order] - state.mean) / state.sigma  # (λ, n), ranked
@@ -204,7 +209,7 @@ def cma_update(
 
 
 def _whiten(state: CMAState, y: np.ndarray) -> np.ndarray:
-    """C^(−1/2) y = B D⁻¹ Bᵀ y, for ``y: (n,)`` or rows ``(…, n)``."""
+    """Computes C^(−1/2) y = B D⁻¹ Bᵀ y for vectors ``(…, n)``."""
     if state.basis.size == 0:
         diagonal: np.ndarray = y / state.scales
         return diagonal
@@ -213,93 +218,105 @@ def _whiten(state: CMAState, y: np.ndarray) -> np.ndarray:
 
 
 def _decompose(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """C made symmetric, with its B and D; eigenvalues are kept positive against rounding."""
+    """Symmetrizes C and computes its B and D.
+
+    Eigenvalues are clipped to be positive: rounding may make them negative.
+    """
     if covariance.ndim == 1:
         covariance = np.maximum(covariance, 1e-20)
         return covariance, np.zeros((0, 0)), np.sqrt(covariance)
     covariance = (covariance + covariance.T) / 2
     values, basis = np.linalg.eigh(covariance)
-    # One memory layout whether computed or read back: products of another round differently.
+    # The layout is that of a restored checkpoint: products with another one round differently.
     return covariance, np.ascontiguousarray(basis), np.sqrt(np.maximum(values, 1e-20))
 
 
 class CMASearch:
-    """Maximises a function of n numbers (https://arxiv.org/abs/1604.00772), without a run's folder.
+    """Maximizes a function of n variables by CMA-ES (https://arxiv.org/abs/1604.00772).
 
-    For short searches that are made anew if they are interrupted; :class:`~wmrl.agents.CMAES` keeps
-    its state. Generations are functions of the seed and their number.
+    It keeps its state in memory, for short searches that start anew if they are interrupted;
+    :class:`~wmrl.agents.CMAES` searches for controllers and saves checkpoints. A generation's
+    candidates depend only on the seed, its number and the values told before.
 
     Args:
-        mean: ``(n,)``, where it begins.
-        sigma: σ₀, the first step size.
-        population: λ, candidates a generation; 4 + ⌊3 ln n⌋ if None, the tutorial's default.
-        seed: root of all that is random.
+        mean: initial mean, ``(n,)``.
+        sigma: σ₀, initial step size.
+        population_size: λ, candidates per generation; 4 + ⌊3 ln n⌋ if None, the tutorial's default.
+        seed: root seed.
 
     Attributes:
-        population: λ.
+        population_size: λ.
 
     Raises:
-        ValueError: an argument is not as described.
+        ValueError: the mean is not a vector of finite numbers, or another argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.agents import CMASearch
+        >>> search = CMASearch(np.zeros(2), sigma=0.5)
+        >>> for _ in range(60):
+        ...     candidates = search.ask()
+        ...     search.tell(-((candidates - 3.0) ** 2).sum(1))
+        >>> search.mean.round(3)
+        array([3., 3.])
     """
 
     def __init__(
-        self, mean: np.ndarray, *, sigma: float, population: int | None = None, seed: int = 0
+        self, mean: np.ndarray, *, sigma: float, population_size: int | None = None, seed: int = 0
     ) -> None:
         mean = np.asarray(mean, np.float64)
         if mean.ndim != 1 or not mean.size or not np.isfinite(mean).all():
             raise ValueError(f"mean: expected finite numbers of shape (n,), got {mean.shape}")
-        if not 0.0 < sigma < math.inf:
-            raise ValueError(f"sigma: expected a finite number above 0, got {sigma}")
+        check_float("sigma", sigma, above=0)
         default = 4 + math.floor(3 * math.log(len(mean)))  # Table 1
-        self.population = default if population is None else population
-        if self.population < 4:
-            raise ValueError(f"population: expected at least 4, got {self.population}")
-        self._constants = cma_constants(len(mean), self.population)
-        self._state = cma_start(mean, sigma)
+        self.population_size = default if population_size is None else population_size
+        check_int("population_size", self.population_size, at_least=4)
+        self._constants = cma_constants(len(mean), self.population_size)
+        self._state = cma_init(mean, sigma)
         self._seed = seed
         self._asked: np.ndarray | None = None
 
     @property
     def mean(self) -> np.ndarray:
-        """The distribution's mean, ``(n,) float64``."""
+        """Mean of the search distribution, ``(n,) float64``."""
         return self._state.mean
 
     @property
     def sigma(self) -> float:
-        """The step size."""
+        """Step size σ."""
         return float(self._state.sigma)
 
     def ask(self) -> np.ndarray:
-        """The candidates of this generation, ``(λ, n) float64``."""
+        """Returns the candidates of this generation, ``(λ, n) float64``."""
         generator = numpy_generator(self._seed, "cma-search", int(self._state.generation))
         self._asked = cma_sample(self._state, self._constants, generator)
         return self._asked.copy()
 
     def tell(self, values: np.ndarray) -> None:
-        """Takes what the candidates are worth, ``(λ,)``, more being better.
+        """Updates the search by the candidates' values ``(λ,)``; larger is better.
 
         Raises:
-            RuntimeError: nothing was asked since it was last told.
-            ValueError: the values are not finite numbers, one a candidate.
+            RuntimeError: :meth:`ask` was not called since the last call.
+            ValueError: the values are not one finite number per candidate.
         """
         if self._asked is None:
-            raise RuntimeError("tell: expected candidates that were asked for; call ask() first")
-        values = checked_values(values, self.population)
+            raise RuntimeError("tell: expected candidates, got none; call ask() first")
+        values = checked_values(values, self.population_size)
         order = np.argsort(-values, kind="stable")
         self._state = cma_update(self._state, self._asked, order, self._constants)
         self._asked = None
 
 
 def checked_values(values: np.ndarray, count: int) -> np.ndarray:
-    """Values of candidates as ``(count,) float64``.
+    """Converts values of candidates to ``(count,) float64``.
 
     Raises:
-        ValueError: there are others, or one is not finite.
+        ValueError: the shape is another, or a value is not finite.
     """
     values = np.asarray(values, np.float64)
     if values.shape != (count,) or not np.isfinite(values).all():
         raise ValueError(
-            f"values: expected finite numbers of shape ({count},), one a candidate, got shape "
-            f"{values.shape} with {np.count_nonzero(~np.isfinite(values))} that are not finite"
+            f"values: expected finite numbers of shape ({count},), one per candidate, got shape "
+            f"{values.shape} with {np.count_nonzero(~np.isfinite(values))} non-finite"
         )
     return values

@@ -1,25 +1,26 @@
-"""CMA-ES: evolution of a controller, in dreams or in the real game."""
+"""CMA-ES over the parameters of a controller, in dreams or in the real game."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
 
 from wmrl.agents.controller import ControllerAgent
-from wmrl.agents.policy_search.base import ControllerSearch, fitness_figures, initial_mean
+from wmrl.agents.policy_search.base import ControllerSearch, fitness_metrics, initial_mean
 from wmrl.agents.policy_search.cma import (
     CMAState,
     cma_constants,
+    cma_init,
     cma_sample,
-    cma_start,
     cma_update,
 )
 from wmrl.agents.policy_search.fitness import Fitness
 from wmrl.agents.seeds import training_seed
+from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.seeding import numpy_generator
+from wmrl.core.validation import check_choice, check_float, check_int
 
 _CHECKPOINT = "cma-es"
 _FULL_LIMIT = 4000
@@ -27,63 +28,72 @@ _FULL_LIMIT = 4000
 
 @dataclass(frozen=True, kw_only=True)
 class CMAESConfig:
-    """How CMA-ES searches; the defaults are those of World Models but for the population.
+    """Settings of :class:`CMAES`; defaults are those of World Models except for the population.
 
     Attributes:
-        generations: how many in all.
-        population: λ, candidates a generation (64 in the paper).
-        sigma: σ₀, the first step size.
-        covariance: ``"full"``; ``"diagonal"`` keeps variances only, which is the way above some
+        generations: total number of generations.
+        population_size: λ, candidates per generation (64 in the paper).
+        sigma: σ₀, initial step size.
+        covariance: ``"full"``, or ``"diagonal"`` to adapt variances only, as needed above some
             thousand parameters.
-        not_finite: what to do about a score that is NaN or infinite: ``"worst"`` ranks its
-            candidate last and counts it, and stops only if more than half of a generation has
-            none; ``"raise"`` stops at the first.
+        not_finite: treatment of scores that are NaN or infinite. ``"worst"`` ranks their candidates
+            last and counts them; it stops only if more than half of a generation's scores are not
+            finite. ``"raise"`` stops at the first.
         checkpoint_every: generations between checkpoints.
     """
 
     generations: int = 300
-    population: int = 32
+    population_size: int = 32
     sigma: float = 0.1
     covariance: Literal["full", "diagonal"] = "full"
     not_finite: Literal["worst", "raise"] = "worst"
     checkpoint_every: int = 5
 
     def __post_init__(self) -> None:
-        for name, least in (("generations", 1), ("population", 4), ("checkpoint_every", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
-        if not self.sigma > 0:
-            raise ValueError(f"sigma: expected more than 0, got {self.sigma}")
-        for name, known in (
-            ("covariance", ("full", "diagonal")),
-            ("not_finite", ("worst", "raise")),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
+        for name, least in (("generations", 1), ("population_size", 4), ("checkpoint_every", 1)):
+            check_int(name, getattr(self, name), at_least=least)
+        check_float("sigma", self.sigma, above=0)
+        check_choice("covariance", self.covariance, ("full", "diagonal"))
+        check_choice("not_finite", self.not_finite, ("worst", "raise"))
 
 
 class CMAES(ControllerSearch):
-    """Evolves a controller's parameters (https://arxiv.org/abs/1604.00772).
+    """Optimizes a controller's parameters by CMA-ES (https://arxiv.org/abs/1604.00772).
 
-    Its agent is the mean of the search distribution: unlike the best candidate ever seen, it was
-    not picked for having been lucky. A generation's candidates and seeds are functions of the root
-    seed and the generation's number, so a run that was killed goes on to the same bits.
+    Its agent is the mean of the search distribution, which is not biased by lucky evaluations as
+    the best candidate ever seen would be. A generation's candidates and seeds are functions of the
+    root seed and the generation's number, so a run that was killed resumes to the same bits.
 
     Args:
-        fitness: what to maximise.
-        config: how to search.
-        path: the run's folder, which this object owns until :meth:`close`.
-        seed: root of all that is random.
-        init: where to start: an agent, or parameters ``(N,)``; zeros if None.
-        eye: kept with the agent (see :class:`~wmrl.agents.agent.Agent`).
+        fitness: objective to maximize.
+        config: settings.
+        path: folder of the run, which the search owns until :meth:`close`.
+        seed: root seed.
+        init: initial mean: an agent, or parameters ``(N,)``; zeros if None.
+        world_model: reference that is saved with the agent (see
+            :class:`~wmrl.agents.agent.Agent`).
 
     Attributes:
-        state: the search distribution.
-        seconds: time spent searching so far, over all sessions.
+        state: search distribution.
+        seconds: time spent searching, over all processes of this run.
 
     Raises:
-        RunError: the folder is in use, or belongs to a run of another configuration.
-        ValueError: ``init`` does not fit, or the controller is too large for a full covariance.
+        RunError: the folder is in use, or belongs to a run with another configuration.
+        ValueError: ``init`` is for another controller, or the controller is too large for a full
+            covariance.
+
+    Example:
+        >>> from wmrl.agents import CMAES, CMAESConfig, DreamFitness, DreamFitnessConfig
+        >>> from wmrl.envs import WorldModel
+        >>> world_model = WorldModel.open(
+        ...     "car-racing", "car-racing-vae", "car-racing-mdnrnn", device="cpu"
+        ... )
+        >>> fitness = DreamFitness(world_model, DreamFitnessConfig(num_rollouts=2, agent_steps=3))
+        >>> config = CMAESConfig(generations=1, population_size=4, sigma=0.05)
+        >>> with CMAES(fitness, config, path="runs/cma-es") as search:
+        ...     agent = search.learn(progress=False).agent
+        >>> agent.parameters.shape == (fitness.controller.parameter_count,)
+        True
     """
 
     algorithm: ClassVar[str] = "cma-es"
@@ -97,30 +107,32 @@ class CMAES(ControllerSearch):
         path: str | Path,
         seed: int = 0,
         init: ControllerAgent | np.ndarray | None = None,
-        eye: Mapping[str, Any] | None = None,
+        world_model: WorldModelRef | None = None,
     ) -> None:
         self.config = config or CMAESConfig()
         size = fitness.controller.parameter_count
         diagonal = self.config.covariance == "diagonal"
         if size > _FULL_LIMIT and not diagonal:
             raise ValueError(
-                f"covariance: a full one of {size} parameters needs {8 * size**2 / 1e9:.1f} GB; "
-                "use covariance='diagonal' or a smaller controller"
+                f"covariance: expected 'diagonal' for {size} parameters, got 'full', which needs "
+                f"{8 * size**2 / 1e9:.1f} GB; use 'diagonal' or a smaller controller"
             )
         start = initial_mean(fitness, init)
-        self._constants = cma_constants(size, self.config.population, diagonal=diagonal)
-        self.state = cma_start(start, self.config.sigma, diagonal=diagonal)
-        super().__init__(fitness, self.config, start, path=path, seed=seed, eye=eye)
+        self._constants = cma_constants(size, self.config.population_size, diagonal=diagonal)
+        self.state = cma_init(start, self.config.sigma, diagonal=diagonal)
+        super().__init__(fitness, self.config, start, path=path, seed=seed, world_model=world_model)
 
     @property
     def generation(self) -> int:
-        """How many generations are done."""
+        """Number of finished generations."""
         return int(self.state.generation)
 
     @property
     def agent(self) -> ControllerAgent:
-        """The mean of the search distribution, as an agent."""
-        return ControllerAgent(self.fitness.controller, self.state.mean, eye=self.eye)
+        """Agent with the mean of the search distribution."""
+        return ControllerAgent(
+            self.fitness.controller, self.state.mean, world_model=self.world_model
+        )
 
     @classmethod
     def load(
@@ -132,12 +144,15 @@ class CMAES(ControllerSearch):
         path: str | Path,
         seed: int = 0,
     ) -> Self:
-        """A new search from a saved agent; an interrupted one is resumed by making it again."""
+        """Starts a new search from a saved agent.
+
+        To resume an interrupted search, create it again with the same arguments.
+        """
         init = ControllerAgent.load(name_or_path)
-        return cls(fitness, config, path=path, seed=seed, init=init, eye=init.eye)
+        return cls(fitness, config, path=path, seed=seed, init=init, world_model=init.world_model)
 
     def _generate(self) -> dict[str, float]:
-        """One generation; returns its metrics."""
+        """See :meth:`ControllerSearch._generate`."""
         generation = self.generation
         generator = numpy_generator(self._seed, "cma-es", generation)
         candidates = cma_sample(self.state, self._constants, generator)
@@ -146,7 +161,7 @@ class CMAES(ControllerSearch):
         order = np.argsort(-np.where(finite, fitness, -np.inf), kind="stable")
         self.state = cma_update(self.state, candidates, order, self._constants)
         return {
-            **fitness_figures(fitness, finite),
+            **fitness_metrics(fitness, finite),
             "search/sigma": float(self.state.sigma),
             "search/axis_ratio": float(self.state.scales.max() / self.state.scales.min()),
             "search/mean_norm": float(np.linalg.norm(self.state.mean)),

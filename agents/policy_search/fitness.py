@@ -1,4 +1,4 @@
-"""Fitness: what evolution maximises, as pure functions of parameters and a seed."""
+"""Fitness of controllers, as pure functions of their parameters and a seed."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,21 +18,22 @@ from wmrl.agents.controller import (
 from wmrl.agents.rollouts.episodes import run_episodes
 from wmrl.agents.seeds import training_seed
 from wmrl.core.seeding import torch_generator
-from wmrl.dream import DreamState, dream_observation, dream_start, dream_step
+from wmrl.core.validation import check_float, check_int
+from wmrl.dream import DreamState, dream_observation, dream_reset, dream_step
 from wmrl.envs.latent.vector import LatentVectorEnv
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 
-_SATURATED = 0.95
-_LOOK_EVERY = 50  # decisions between looks whether any dream still runs: each look waits for a GPU
+_SATURATED = 0.95  # absolute output above which an output counts as saturated
+_CHECK_EVERY = 50  # agent steps between checks for running dreams, which synchronize with the GPU
 
 
 class Rollouts(NamedTuple):
-    """What P controllers did in R rollouts each, A numbers an action.
+    """Rollouts of P controllers, R each, with actions of A dimensions.
 
     Attributes:
-        scores: ``(P, R) float64``.
-        actions: ``(P, R, A) float64``, means of the actions taken.
-        magnitudes: ``(P, R, A) float64``, means of their absolute values.
+        scores: scores, ``(P, R) float64``.
+        actions: means of the actions taken, ``(P, R, A) float64``.
+        magnitudes: means of their absolute values, ``(P, R, A) float64``.
     """
 
     scores: np.ndarray
@@ -41,44 +42,43 @@ class Rollouts(NamedTuple):
 
 
 class Fitness(Protocol):
-    """Scores controllers; the same parameters and seed always give the same scores.
+    """Interface of objectives of controllers, which are functions of parameters and a seed.
 
     Attributes:
-        controller: sizes of the controllers that it scores.
+        controller: configuration of the controllers that it evaluates.
     """
 
     controller: ControllerConfig
 
     def __call__(self, parameters: np.ndarray, seed: int) -> np.ndarray:
-        """Scores parameters ``(P, N) float32`` over R rollouts: ``(P, R) float64``."""
+        """Computes scores ``(P, R) float64`` of parameters ``(P, N) float32`` in R rollouts."""
 
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
-        """The same scores, and what was done for them."""
+        """Computes the scores as :meth:`__call__` does, and mean actions."""
 
     def describe(self) -> dict[str, Any]:
-        """What it is, JSON-able: all that scores depend on besides parameters and seed."""
+        """Returns all that scores depend on besides parameters and seed, JSON-able."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DreamFitnessConfig:
-    """How controllers are tried in dreams.
+    """Settings of :class:`DreamFitness`.
 
     Attributes:
-        rollouts: R, dreams for each controller.
-        decisions: most decisions of a dream.
-        temperature: τ of the dream.
-        dropout: keep the memory's dropout on.
-        action_noise: standard deviation of Gaussian noise on the outputs in [−1, 1]. Without it
-            a deterministic controller finds and exploits what the dream gets wrong.
-        saturation_penalty: what a decision costs if all its outputs are beyond ±0.95 (and in
-            proportion if some are).
-        reward_limit: rewards of a decision beyond it count as it; None for no limit. Where the
-            dream promises more than the game can give, it is wrong.
-        max_batch: dreams that run at once, which bounds the memory that is used.
+        num_rollouts: R, dreams per controller.
+        agent_steps: maximum agent steps of a dream.
+        temperature: temperature τ of the dream.
+        dropout: apply the memory model's dropout.
+        action_noise: standard deviation of normal noise on the controller's outputs, which are in
+            [−1, 1]. Without it, deterministic controllers exploit errors of the dream.
+        saturation_penalty: penalty of an agent step times the share of its outputs beyond ±0.95.
+        reward_limit: upper limit to which rewards of an agent step are clipped; None for no limit.
+            Rewards above what the game can give are errors of the dream.
+        max_batch: maximum number of dreams that run at once, which bounds the memory use.
     """
 
-    rollouts: int = 16
-    decisions: int = 60
+    num_rollouts: int = 16
+    agent_steps: int = 60
     temperature: float = 1.0
     dropout: bool = False
     action_noise: float = 0.0
@@ -87,48 +87,60 @@ class DreamFitnessConfig:
     max_batch: int = 1024
 
     def __post_init__(self) -> None:
-        for name in ("rollouts", "decisions", "max_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature: expected more than 0, got {self.temperature}")
+        for name in ("num_rollouts", "agent_steps", "max_batch"):
+            check_int(name, getattr(self, name), at_least=1)
+        check_float("temperature", self.temperature, above=0)
         for name in ("action_noise", "saturation_penalty"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+            check_float(name, getattr(self, name), at_least=0)
 
 
 class DreamFitness:
-    """Returns in dreams, a whole population's rollouts as one batch.
+    """Returns of controllers in dreams, with a population's rollouts in one batch.
 
-    Rollout r of every controller starts in the same state, so that controllers are compared by
-    what they do rather than by where they woke up.
+    Rollout r starts in the same state for all controllers, so that scores differ by their actions
+    rather than by their start states.
 
     Args:
-        eye: vision and memory; the dreams run where they are.
-        config: how controllers are tried.
-        hidden_sizes: of the controllers' hidden layers.
+        world_model: vision and memory models; the dreams run on their device.
+        config: settings.
+        hidden_dims: widths of the controllers' hidden layers.
 
     Raises:
-        ValueError: the eye has no memory, or a batch is too small for one controller's rollouts.
+        ValueError: the world model has no memory model, or ``max_batch`` is too small for one
+            controller's rollouts.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.agents import DreamFitness, DreamFitnessConfig
+        >>> from wmrl.envs import WorldModel
+        >>> world_model = WorldModel.open(
+        ...     "car-racing", "car-racing-vae", "car-racing-mdnrnn", device="cpu"
+        ... )
+        >>> fitness = DreamFitness(world_model, DreamFitnessConfig(num_rollouts=4, agent_steps=5))
+        >>> population = np.zeros((3, fitness.controller.parameter_count), np.float32)
+        >>> fitness(population, seed=0).shape
+        (3, 4)
     """
 
     def __init__(
         self,
-        eye: Eye,
+        world_model: WorldModel,
         config: DreamFitnessConfig | None = None,
         *,
-        hidden_sizes: tuple[int, ...] = (),
+        hidden_dims: tuple[int, ...] = (),
     ) -> None:
-        if eye.memory is None:
-            raise ValueError("eye: expected one with a memory to dream with, got one without")
-        self.eye, self.config = eye, config or DreamFitnessConfig()
-        if self.config.rollouts > self.config.max_batch:
+        if world_model.memory is None:
             raise ValueError(
-                f"max_batch: expected at least rollouts ({self.config.rollouts}), "
+                "world_model: expected one with a memory model, got one without; open it with one"
+            )
+        self.world_model, self.config = world_model, config or DreamFitnessConfig()
+        if self.config.num_rollouts > self.config.max_batch:
+            raise ValueError(
+                f"max_batch: expected at least num_rollouts ({self.config.num_rollouts}), "
                 f"got {self.config.max_batch}"
             )
-        self.memory = eye.memory
-        self.controller = _controller(eye, hidden_sizes)
+        self.memory = world_model.memory
+        self.controller = _controller(world_model, hidden_dims)
 
     def describe(self) -> dict[str, Any]:
         """See :class:`Fitness`."""
@@ -140,14 +152,14 @@ class DreamFitness:
         }
 
     def __call__(self, parameters: np.ndarray, seed: int) -> np.ndarray:
-        """See :class:`Fitness`; scores are the dreams' returns less the penalty."""
+        """See :class:`Fitness`; scores are the dreams' returns minus the penalty."""
         return self.rollouts(parameters, seed).scores
 
     @torch.inference_mode()
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
         """See :class:`Fitness`."""
         weights = torch.from_numpy(np.asarray(parameters, np.float32)).to(self.memory.device)
-        at_once = self.config.max_batch // self.config.rollouts
+        at_once = self.config.max_batch // self.config.num_rollouts
         chunks = [
             self._rollouts(chunk, seed, index)
             for index, chunk in enumerate(torch.split(weights, at_once))
@@ -156,20 +168,20 @@ class DreamFitness:
         return Rollouts(*parts)
 
     def _rollouts(self, weights: Tensor, seed: int, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores ``(C, R)`` of C controllers, and means ``(C, R, A)`` as in :class:`Rollouts`."""
+        """Computes the tensors of :class:`Rollouts` of C controllers, in one batch."""
         config, memory, count = self.config, self.memory, len(weights)
         device = memory.device
         generator = torch_generator(seed, "dream", chunk, device=device)
-        state = self._starts(count, seed)
-        score = torch.zeros(count, config.rollouts, device=device)
-        alive = torch.ones(count * config.rollouts, device=device)
-        lived = torch.zeros_like(alive)
-        actions = torch.zeros(len(alive), memory.action_size, device=device)
+        state = self._start_states(count, seed)
+        score = torch.zeros(count, config.num_rollouts, device=device)
+        alive = torch.ones(count * config.num_rollouts, device=device)
+        lengths = torch.zeros_like(alive)
+        actions = torch.zeros(len(alive), memory.action_dim, device=device)
         magnitudes = torch.zeros_like(actions)
-        for step in range(config.decisions):
-            seen = dream_observation(memory, state).view(count, config.rollouts, -1)
-            outputs = batched_outputs(weights, seen, config=self.controller)  # (C, R, A)
-            cost = self._cost(outputs)
+        for step in range(config.agent_steps):
+            observations = dream_observation(memory, state).view(count, config.num_rollouts, -1)
+            outputs = batched_outputs(weights, observations, config=self.controller)  # (C, R, A)
+            penalty = self._penalty(outputs)
             if config.action_noise > 0:
                 noise = torch.randn(outputs.shape, generator=generator, device=device)
                 outputs = (outputs + config.action_noise * noise).clamp(-1.0, 1.0)
@@ -184,27 +196,28 @@ class DreamFitness:
             )
             if config.reward_limit is not None:
                 reward = reward.clamp(max=config.reward_limit)
-            score += (reward * alive).view_as(score) - cost * alive.view_as(score)
-            lived += alive
+            score += (reward * alive).view_as(score) - penalty * alive.view_as(score)
+            lengths += alive
             actions += action * alive[:, None]
             magnitudes += action.abs() * alive[:, None]
             alive = alive * (~terminated)
-            if step % _LOOK_EVERY == _LOOK_EVERY - 1 and not bool(alive.any()):
+            if step % _CHECK_EVERY == _CHECK_EVERY - 1 and not bool(alive.any()):
                 break
         sums = (actions, magnitudes)
-        actions, magnitudes = ((each / lived[:, None]).view(*score.shape, -1) for each in sums)
+        actions, magnitudes = ((each / lengths[:, None]).view(*score.shape, -1) for each in sums)
         return score, actions, magnitudes
 
-    def _starts(self, count: int, seed: int) -> DreamState:
-        """R starts, repeated for each of ``count`` controllers: rows in the controllers' order."""
+    def _start_states(self, count: int, seed: int) -> DreamState:
+        """Draws R start states, and repeats them for each of ``count`` controllers."""
         generator = torch_generator(seed, "starts", device=self.memory.device)
-        state = dream_start(self.memory, count=self.config.rollouts, generator=generator)
+        state = dream_reset(self.memory, batch_size=self.config.num_rollouts, generator=generator)
         return DreamState(
             state.latent.repeat(count, 1),
             tuple(part.repeat(count, *[1] * (part.ndim - 1)) for part in state.memory),
         )
 
-    def _cost(self, outputs: Tensor) -> Tensor | float:
+    def _penalty(self, outputs: Tensor) -> Tensor | float:
+        """Computes the saturation penalty ``(C, R)`` of outputs ``(C, R, A)``."""
         if self.config.saturation_penalty == 0:
             return 0.0
         saturated = (outputs.abs() > _SATURATED).float().mean(-1)  # (C, R)
@@ -213,54 +226,52 @@ class DreamFitness:
 
 @dataclass(frozen=True, kw_only=True)
 class RealFitnessConfig:
-    """How controllers are tried in the real game.
+    """Settings of :class:`RealFitness`.
 
     Attributes:
-        rollouts: R, episodes for each controller, on the same seeds for all of them.
-        decisions: most decisions of an episode; the task's limit if None.
-        num_envs: games at once. It is part of the result, workers are not.
+        num_rollouts: R, episodes per controller, on the same seeds for all of them.
+        agent_steps: maximum agent steps of an episode; the task's limit if None.
+        num_envs: environments that run at once. Scores depend on it, but not on the workers.
     """
 
-    rollouts: int = 4
-    decisions: int | None = None
+    num_rollouts: int = 4
+    agent_steps: int | None = None
     num_envs: int = 16
 
     def __post_init__(self) -> None:
-        for name in ("rollouts", "num_envs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("num_rollouts", "num_envs"):
+            check_int(name, getattr(self, name), at_least=1)
 
 
 class RealFitness:
-    """Returns in the real game, over worker processes; close it when done.
+    """Returns of controllers in the real game, played by worker processes.
+
+    Close it to end the workers, or use it as a context manager.
 
     Args:
-        eye: what the controllers look through.
-        config: how they are tried.
-        hidden_sizes: of the controllers' hidden layers.
+        world_model: vision and memory models that compute the controllers' observations.
+        config: settings.
+        hidden_dims: widths of the controllers' hidden layers.
         base: id of the environment; the task's own if None.
-        workers: processes that play; one a core if None. Scores are the same for any number.
+        workers: number of worker processes; one per core if None. Scores do not depend on it.
     """
 
     def __init__(
         self,
-        eye: Eye,
+        world_model: WorldModel,
         config: RealFitnessConfig | None = None,
         *,
-        hidden_sizes: tuple[int, ...] = (),
+        hidden_dims: tuple[int, ...] = (),
         base: str | None = None,
         workers: int | None = None,
     ) -> None:
-        self.eye, self.config, self._base = eye, config or RealFitnessConfig(), base
-        self.controller = _controller(eye, hidden_sizes)
-        self._env = LatentVectorEnv(
+        self.world_model, self.config, self._base = world_model, config or RealFitnessConfig(), base
+        self.controller = _controller(world_model, hidden_dims)
+        self._env = LatentVectorEnv.from_world_model(
+            world_model,
             self.config.num_envs,
-            task=eye.task,
-            vision=eye.vision,
-            memory=eye.memory,
             base=base,
-            frame_skip=eye.frame_skip,
-            max_episode_steps=self.config.decisions,
+            max_episode_steps=self.config.agent_steps,
             workers=workers,
             autoreset_mode=AutoresetMode.DISABLED,
         )
@@ -271,10 +282,12 @@ class RealFitness:
             "class": "RealFitness",
             "config": asdict(self.config),
             "controller": asdict(self.controller),
-            "base": self._base or self.eye.task.env_id,
-            "frame_skip": self.eye.frame_skip,
-            "vision": self.eye.vision.digest,
-            "memory": self.eye.memory.digest if self.eye.memory is not None else None,
+            "base": self._base or self.world_model.task.env_id,
+            "frame_skip": self.world_model.frame_skip,
+            "vision": self.world_model.vision.digest,
+            "memory": self.world_model.memory.digest
+            if self.world_model.memory is not None
+            else None,
         }
 
     def __call__(self, parameters: np.ndarray, seed: int) -> np.ndarray:
@@ -284,14 +297,14 @@ class RealFitness:
     @torch.inference_mode()
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
         """See :class:`Fitness`."""
-        rollouts = self.config.rollouts
+        rollouts = self.config.num_rollouts
         weights = torch.from_numpy(np.asarray(parameters, np.float32))
         seeds = [training_seed(seed, "real", rollout) for rollout in range(rollouts)]
 
         def act(observations: np.ndarray, episodes: np.ndarray, starts: np.ndarray) -> np.ndarray:
-            chosen = weights[torch.from_numpy(episodes // rollouts)]  # (slots, N)
-            seen = torch.from_numpy(observations)[:, None]
-            return batched_actions(chosen, seen, config=self.controller)[:, 0].numpy()
+            chosen = weights[torch.from_numpy(episodes // rollouts)]  # (environments, N)
+            inputs = torch.from_numpy(observations)[:, None]
+            return batched_actions(chosen, inputs, config=self.controller)[:, 0].numpy()
 
         found = run_episodes(self._env, act, seeds * len(weights))
         shape = (len(weights), rollouts)
@@ -302,7 +315,7 @@ class RealFitness:
         )
 
     def close(self) -> None:
-        """Ends the workers."""
+        """Ends the worker processes."""
         self._env.close()
 
     def __enter__(self) -> Self:
@@ -312,6 +325,9 @@ class RealFitness:
         self.close()
 
 
-def _controller(eye: Eye, hidden_sizes: tuple[int, ...]) -> ControllerConfig:
-    options: Mapping[str, Any] = {"hidden_sizes": hidden_sizes}
-    return ControllerConfig.for_spaces(eye.observation_space, eye.action_space, **options)
+def _controller(world_model: WorldModel, hidden_dims: tuple[int, ...]) -> ControllerConfig:
+    """Returns the configuration of controllers for a world model's spaces."""
+    options: Mapping[str, Any] = {"hidden_dims": hidden_dims}
+    return ControllerConfig.for_spaces(
+        world_model.observation_space, world_model.action_space, **options
+    )

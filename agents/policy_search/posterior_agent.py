@@ -1,32 +1,32 @@
-"""A posterior over controllers, as an agent: it acts by their mean, and others can be drawn."""
+"""Agent with a posterior over controllers."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig, check_sizes
-from wmrl.agents.world_model_ref import located_eye
+from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.config import build_config
 from wmrl.core.seeding import numpy_generator
-from wmrl.storage.artifact import Artifact, ArtifactError, save_artifact
+from wmrl.core.validation import check_float
+from wmrl.storage.artifact import Artifact, ArtifactError
 
 
 class PosteriorAgent(ControllerAgent):
-    """A Gaussian over a controller's parameters: N(μ, WWᵀ + diag(σ²)).
+    """Agent with a normal posterior over a controller's parameters: N(μ, WWᵀ + diag(σ²)).
+
+    It acts by the posterior's mean; :meth:`sample` draws other controllers.
 
     Args:
-        config: sizes of the controllers.
-        parameters: μ, ``(N,)``; what :meth:`predict` acts by.
+        config: configuration of the controllers.
+        parameters: μ, ``(N,)``, the parameters that :meth:`predict` uses.
         std: σ, ``(N,)``.
-        directions: W, ``(N, R)``; none if the parameters are independent.
-        eye: see :class:`~wmrl.agents.agent.Agent`.
+        directions: W, ``(N, R)``; None for independent parameters.
+        world_model: reference to the world model that it was trained with.
 
     Raises:
-        ValueError: a shape does not fit, or a standard deviation is not above 0.
+        ValueError: a shape is wrong, a standard deviation is not above 0, or a number not finite.
     """
 
     class_name: ClassVar[str] = "PosteriorAgent"
@@ -38,9 +38,9 @@ class PosteriorAgent(ControllerAgent):
         std: np.ndarray,
         directions: np.ndarray | None = None,
         *,
-        eye: Mapping[str, Any] | None = None,
+        world_model: WorldModelRef | None = None,
     ) -> None:
-        super().__init__(config, parameters, eye=eye)
+        super().__init__(config, parameters, world_model=world_model)
         size = config.parameter_count
         self.std = np.asarray(std, np.float32).copy()
         if directions is None:
@@ -54,44 +54,31 @@ class PosteriorAgent(ControllerAgent):
         if self.directions.ndim != 2 or len(self.directions) != size:
             raise ValueError(f"directions: expected shape ({size}, R), got {self.directions.shape}")
         if not np.isfinite(self.directions).all():
-            raise ValueError("directions: expected finite numbers, got some that are not")
+            raise ValueError("directions: expected finite numbers, got NaN or infinity")
 
     def sample(self, seed: int, *, scale: float = 1.0) -> ControllerAgent:
-        """A controller drawn from the posterior, as Thompson sampling does.
+        """Draws a controller from the posterior, as Thompson sampling does.
 
         Args:
-            seed: which.
-            scale: multiple of the posterior's standard deviations.
+            seed: seed of the sample.
+            scale: factor of the posterior's standard deviations.
         """
-        if not np.isfinite(scale):
-            raise ValueError(f"scale: expected a finite number, got {scale}")
+        check_float("scale", scale)
         generator = numpy_generator(seed, "posterior-sample")
         own = self.std * generator.standard_normal(len(self.std))
         shared = self.directions @ generator.standard_normal(self.directions.shape[1])
-        return ControllerAgent(self.config, self.parameters + scale * (own + shared), eye=self.eye)
-
-    def save(
-        self,
-        path: str | Path,
-        *,
-        provenance: Mapping[str, Any] | None = None,
-        card: str | None = None,
-    ) -> str:
-        """See :meth:`~wmrl.agents.agent.Agent.save`."""
-        arrays = {"parameters": self.parameters, "std": self.std, "directions": self.directions}
-        return save_artifact(
-            path,
-            kind="agent",
-            class_name=self.class_name,
-            config={"controller": asdict(self.config), "eye": dict(self.eye)},
-            tensors={name: torch.from_numpy(value) for name, value in arrays.items()},
-            provenance=provenance,
-            card=card,
+        return ControllerAgent(
+            self.config, self.parameters + scale * (own + shared), world_model=self.world_model
         )
+
+    def artifact_tensors(self) -> dict[str, torch.Tensor]:
+        """See :meth:`~wmrl.agents.agent.Agent.artifact_tensors`."""
+        arrays = {"parameters": self.parameters, "std": self.std, "directions": self.directions}
+        return {name: torch.from_numpy(value) for name, value in arrays.items()}
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
-        """Restores from an artifact that was read."""
+        """See :meth:`~wmrl.agents.agent.Agent.from_artifact`."""
         expected = {"parameters", "std", "directions"}
         if artifact.class_name != cls.class_name or set(artifact.tensors) != expected:
             raise ArtifactError(
@@ -102,6 +89,8 @@ class PosteriorAgent(ControllerAgent):
         try:
             check_sizes(artifact.config["controller"], len(arrays["parameters"]))
             config = build_config(ControllerConfig, artifact.config["controller"])
-            return cls(config, **arrays, eye=located_eye(artifact))
+            return cls(config, **arrays, world_model=WorldModelRef.from_artifact(artifact))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ArtifactError(f"{artifact.path}: not a posterior's artifact ({error})") from error
+            raise ArtifactError(
+                f"{artifact.path}: expected the artifact of a posterior, got another ({error})"
+            ) from error

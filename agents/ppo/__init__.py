@@ -1,8 +1,9 @@
-"""Proximal policy optimization that resumes to the same bits.
+"""Proximal policy optimization, which resumes bit by bit.
 
 - :mod:`~wmrl.agents.ppo.learner`: the learner (``PPOLearner``).
 - :mod:`~wmrl.agents.ppo.config`: its configuration (``PPOConfig``).
-- :mod:`~wmrl.agents.ppo.batched`: Stable-Baselines3's PPO, a rollout at a time (``BatchedPPO``).
+- :mod:`~wmrl.agents.ppo.batched`: Stable-Baselines3's PPO, with faster collection
+  (``BatchedPPO``).
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""BatchedPPO: PPO of Stable-Baselines3, without its loops over environments."""
+"""PPO of Stable-Baselines3 without loops over environments."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -16,7 +16,7 @@ from wmrl.agents.sb3.vec_env import SB3VecEnv
 
 
 class _Capture(KVWriter):  # type: ignore[misc]
-    """Keeps what SB3 logs, in place of printing it."""
+    """Stores the values that SB3 logs instead of printing them."""
 
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
@@ -33,19 +33,20 @@ class _Capture(KVWriter):  # type: ignore[misc]
 
 
 class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
-    """PPO (https://arxiv.org/abs/1707.06347) that learns as SB3's own, collecting faster.
+    """PPO (https://arxiv.org/abs/1707.06347) of SB3 with a faster collection of rollouts.
 
-    With hundreds of environments SB3's collection spends its time on a dictionary for each
-    environment and on a value of its own for each time-out. Here time-outs are bootstrapped in one
+    With hundreds of environments, SB3's collection spends its time on a dictionary for each
+    environment and on a separate value for each time-out. Here time-outs are bootstrapped as one
     batch. Losses, returns and updates are SB3's.
 
     Args:
-        args, kwargs: those of SB3's ``PPO``; the environment must be an
+        args: positional arguments of SB3's ``PPO``; the environment must be an
             :class:`~wmrl.agents.sb3.vec_env.SB3VecEnv`.
-        reward_scale: what rewards are multiplied by before they are learned from.
+        reward_scale: factor of the rewards.
+        kwargs: keyword arguments of SB3's ``PPO``.
     """
 
-    # SB3's own, which it fills when it learns.
+    # SB3's attributes, which it sets when it learns.
     _last_obs: Any
     _last_episode_starts: Any
     ep_info_buffer: Any
@@ -57,36 +58,39 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         self.set_logger(Logger(folder=None, output_formats=[self._capture]))
 
     def learn_rollout(self, *, critic_only: bool = False) -> dict[str, float]:
-        """Learns from one rollout; returns what SB3 logs of it and of the update.
+        """Collects one rollout and learns from it.
 
         Args:
-            critic_only: leave the policy as it is, and fit only the value network.
+            critic_only: train only the value network, not the policy.
+
+        Returns:
+            The metrics that SB3 logs.
         """
         self._capture.values = {}
         with self._frozen_actor() if critic_only else nullcontext():
             self.learn(self.n_steps * self.n_envs, reset_num_timesteps=False)
-        self.logger.dump(self.num_timesteps)  # SB3 writes before it updates
+        self.logger.dump(self.num_timesteps)  # SB3 dumps before the update
         return self._capture.values
 
     def training_tensors(self) -> dict[str, Tensor]:
-        """All that learning goes on from, but for counters: the policy and its optimiser."""
+        """Returns the state of learning except for counters: the policy and its optimizer."""
         tensors = {f"policy.{name}": t for name, t in self.policy.state_dict().items()}
         for index, values in self.policy.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
         return tensors
 
     def load_training_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restores what :meth:`training_tensors` gave."""
+        """Restores the tensors of :meth:`training_tensors`."""
         self.policy.load_state_dict(_below("policy.", tensors))
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _below("optimizer.", tensors).items():
             index, _, key = name.partition(".")
-            moments.setdefault(int(index), {})[key] = tensor.clone()  # or Adam writes into it
+            moments.setdefault(int(index), {})[key] = tensor.clone()  # as Adam writes to it
         groups = self.policy.optimizer.state_dict()["param_groups"]
         self.policy.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
-    def start_anew(self) -> None:
-        """Makes the next rollout begin with a reset, and forgets the statistics of episodes."""
+    def restart(self) -> None:
+        """Makes the next rollout begin with a reset, and clears the episode statistics."""
         self._last_obs = None
         self.ep_info_buffer = None
 
@@ -97,7 +101,7 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         rollout_buffer: RolloutBuffer,
         n_rollout_steps: int,
     ) -> bool:
-        """Fills the buffer with ``n_rollout_steps`` steps of every environment."""
+        """Fills the buffer with ``n_rollout_steps`` steps of each environment."""
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
         callback.on_rollout_start()
@@ -105,16 +109,16 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         observations, starts = self._last_obs, self._last_episode_starts
         with torch.no_grad():
             for _ in range(n_rollout_steps):
-                seen = torch.as_tensor(observations, device=self.device)
-                drawn, values, log_probs = self.policy(seen)
-                actions = drawn.cpu().numpy()
-                following, rewards, dones = env.step_arrays(np.clip(actions, low, high))
+                o = torch.as_tensor(observations, device=self.device)
+                sampled, values, log_probs = self.policy(o)
+                actions = sampled.cpu().numpy()
+                next_observations, rewards, dones = env.step_arrays(np.clip(actions, low, high))
                 rewards *= self.reward_scale
                 self._bootstrap(env, rewards, dones)
                 rollout_buffer.add(observations, actions, rewards, starts, values, log_probs)
                 self.ep_info_buffer.extend(env.whole_episodes)
                 self.num_timesteps += env.num_envs
-                observations, starts = following, dones
+                observations, starts = next_observations, dones
                 if not callback.on_step():
                     return False
             last = self.policy.predict_values(torch.as_tensor(observations, device=self.device))
@@ -137,7 +141,7 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
                 parameter.requires_grad_(True)
 
     def _bootstrap(self, env: SB3VecEnv, rewards: np.ndarray, dones: np.ndarray) -> None:
-        """Adds γ V(s') to the rewards ``(N,)`` of slots that ran out of time, in place."""
+        """Adds γ V(s') to the rewards ``(N,)`` of truncated episodes, in place."""
         timeouts = env.truncated & ~env.terminated
         if timeouts.any():
             final = env.final_observations[timeouts[dones]]

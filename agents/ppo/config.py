@@ -1,9 +1,11 @@
-"""PPOConfig: how PPO learns, and the recipes for CarRacing."""
+"""Configuration of PPO."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from torch import nn
+
+from wmrl.core.validation import check_choice, check_float, check_int
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
 """Activations by name."""
@@ -11,44 +13,49 @@ ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
 
 @dataclass(frozen=True, kw_only=True)
 class PPOConfig:
-    """How PPO learns; :meth:`dream` and :meth:`real` are the recipes for CarRacing.
+    """Configuration of PPO, by the names of Stable-Baselines3 where it has them.
+
+    :meth:`dream` and :meth:`real` are the presets for CarRacing.
 
     Attributes:
-        steps: decisions to learn from in all, over all environments.
-        rollout_steps: T, decisions of every environment between updates.
+        steps: total number of agent steps, over all environments.
+        rollout_steps: T, agent steps of each environment between updates.
         chunk_rollouts: rollouts between checkpoints; environments are reset after each chunk.
-        epochs: passes over a rollout.
-        minibatch: decisions in a gradient step.
-        learning_rate: Adam's at the start.
-        learning_rate_final: and at the end, linear in between.
-        log_std: logarithm of the action noise's standard deviation at the start; None to keep a
-            warm start's own (0 without one).
-        log_std_final: and after the share ``log_std_share`` of the run, linear in between; None
-            to learn it by gradient.
-        log_std_share: see there.
-        anneal_by: what counts as the end: ``"steps"``, or ``"time"`` for whichever of steps and
-            time limit is nearer its end. By time, no two runs are alike.
-        gamma: discount γ of a decision.
-        gae_lambda: λ of generalised advantage estimation.
+        n_epochs: passes over a rollout.
+        batch_size: agent steps per gradient step.
+        learning_rate: Adam's learning rate at the start.
+        learning_rate_final: learning rate at the end, linearly interpolated in between.
+        log_std: logarithm of the action noise's standard deviation at the start; None to keep that
+            of the initial agent (0 without one).
+        log_std_final: log_std from the fraction ``log_std_share`` of the run on, linearly
+            interpolated before; None to learn it by gradient.
+        log_std_share: see ``log_std_final``.
+        anneal_by: progress of the interpolations: ``"steps"``, or ``"time"`` for the larger of the
+            fractions of steps and of time. With ``"time"``, no two runs are identical.
+        gamma: discount factor γ per agent step.
+        gae_lambda: λ of generalized advantage estimation.
         clip_range: ε of the clipped objective.
-        entropy: weight of the entropy bonus.
-        value: weight of the value loss.
-        max_grad_norm: gradients are clipped to it.
-        target_kl: stop the passes over a rollout beyond this divergence; None not to.
-        reward_scale: what rewards are multiplied by.
-        critic_rollouts: first rollouts from which only the value network learns. A value learned
-            in a dream is off in the real game, and would lead a good policy astray until it fits.
-        stagger: in a chunk, cut each environment's first episode at a random one of so many
-            decisions, so that episodes do not all start at once; 0 not to.
-        hidden_sizes: widths of the policy's and of the value's network.
+        ent_coef: weight of the entropy bonus.
+        vf_coef: weight of the value loss.
+        max_grad_norm: bound to which the gradient's norm is clipped.
+        target_kl: divergence beyond which the passes over a rollout stop; None for no limit.
+        reward_scale: factor of the rewards.
+        critic_rollouts: number of first rollouts that train only the value network. Values learned
+            in a dream are wrong in the real game, and would spoil a good policy until they fit.
+        stagger: truncates each environment's first episode of a chunk after a random number of
+            agent steps up to this one, so that episodes do not all start at once; 0 for none.
+        hidden_dims: widths of the hidden layers of the policy and of the value network.
         activation: ``"tanh"``, ``"relu"`` or ``"elu"``.
+
+    Raises:
+        ValueError: an attribute is out of range.
     """
 
     steps: int = 1_000_000
     rollout_steps: int = 32
     chunk_rollouts: int = 16
-    epochs: int = 4
-    minibatch: int = 1024
+    n_epochs: int = 4
+    batch_size: int = 1024
     learning_rate: float = 3e-4
     learning_rate_final: float = 3e-4
     log_std: float | None = None
@@ -58,58 +65,58 @@ class PPOConfig:
     gamma: float = 0.99
     gae_lambda: float = 0.95
     clip_range: float = 0.2
-    entropy: float = 0.0
-    value: float = 0.5
+    ent_coef: float = 0.0
+    vf_coef: float = 0.5
     max_grad_norm: float = 0.5
     target_kl: float | None = None
     reward_scale: float = 0.05
     critic_rollouts: int = 0
     stagger: int = 0
-    hidden_sizes: tuple[int, ...] = (64, 64)
+    hidden_dims: tuple[int, ...] = (64, 64)
     activation: str = "tanh"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))  # JSON gives lists
-        for name in ("steps", "rollout_steps", "chunk_rollouts", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.minibatch < 2:
-            raise ValueError(f"minibatch: expected at least 2, got {self.minibatch}")
+        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))  # JSON gives lists
+        for name in ("steps", "rollout_steps", "chunk_rollouts", "n_epochs"):
+            check_int(name, getattr(self, name), at_least=1)
+        check_int("batch_size", self.batch_size, at_least=2)
+        for name in ("critic_rollouts", "stagger"):
+            check_int(name, getattr(self, name), at_least=0)
         for name in ("learning_rate", "reward_scale", "clip_range", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
-        if not 0 < self.log_std_share <= 1:
-            raise ValueError(f"log_std_share: expected above 0 to 1, got {self.log_std_share}")
-        for name in ("learning_rate_final", "entropy", "value", "stagger", "critic_rollouts"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+            check_float(name, getattr(self, name), above=0)
+        check_float("log_std_share", self.log_std_share, above=0, at_most=1)
+        for name in ("learning_rate_final", "ent_coef", "vf_coef"):
+            check_float(name, getattr(self, name), at_least=0)
         for name in ("gamma", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
-        if self.anneal_by not in ("steps", "time"):
-            raise ValueError(f"anneal_by: expected 'steps' or 'time', got {self.anneal_by!r}")
+            check_float(name, getattr(self, name), at_least=0, at_most=1)
+        check_choice("anneal_by", self.anneal_by, ("steps", "time"))
         if self.log_std is None and self.log_std_final is not None:
-            raise ValueError("log_std: expected a number where log_std_final is one, got None")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation: expected one of {sorted(ACTIVATIONS)}, got {self.activation!r}"
-            )
+            raise ValueError("log_std: expected a number, as log_std_final is one, got None")
+        check_choice("activation", self.activation, ACTIVATIONS)
 
     @classmethod
     def dream(cls, **options: Any) -> Self:
-        """For 256 dreams of 60 decisions each."""
-        recipe: dict[str, Any] = {"steps": 2_000_000, "entropy": 0.003, "log_std": -0.5}
-        return cls(**recipe | options)
+        """Creates the preset for 256 dreams of 60 agent steps each.
+
+        Args:
+            options: attributes that differ from it.
+        """
+        preset: dict[str, Any] = {"steps": 2_000_000, "ent_coef": 0.003, "log_std": -0.5}
+        return cls(**preset | options)
 
     @classmethod
     def real(cls, **options: Any) -> Self:
-        """For 32 real games, from a policy that was trained in a dream."""
-        recipe: dict[str, Any] = {
+        """Creates the preset for 32 real games, starting from a policy trained in a dream.
+
+        Args:
+            options: attributes that differ from it.
+        """
+        preset: dict[str, Any] = {
             "steps": 350_000,
             "rollout_steps": 64,
             "chunk_rollouts": 40,
-            "epochs": 8,
-            "minibatch": 256,
+            "n_epochs": 8,
+            "batch_size": 256,
             "learning_rate": 2e-4,
             "learning_rate_final": 2e-5,
             "log_std": -1.6,
@@ -118,4 +125,4 @@ class PPOConfig:
             "critic_rollouts": 6,
             "stagger": 250,
         }
-        return cls(**recipe | options)
+        return cls(**preset | options)

@@ -1,6 +1,5 @@
-"""PPOLearner: proximal policy optimisation in a dream or in the real game, killed and resumed."""
+"""PPO in dreams and in the real game, as an interruptible run."""
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -10,54 +9,66 @@ from typing import Any, Self
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
-from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from wmrl.agents.agent import Agent, Evaluator, State
+from wmrl.agents.agent import Agent, Evaluator
+from wmrl.agents.learner import AgentLearner
 from wmrl.agents.ppo.batched import BatchedPPO
 from wmrl.agents.ppo.config import ACTIVATIONS, PPOConfig
 from wmrl.agents.sb3.agent import SB3Agent
 from wmrl.agents.sb3.global_rng import isolated_randomness
 from wmrl.agents.sb3.vec_env import SB3VecEnv
 from wmrl.agents.seeds import training_seed
+from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.device import torch_threads
+from wmrl.core.hashing import tensors_digest
 from wmrl.core.seeding import integer_seed
-from wmrl.storage.run import Run
 from wmrl.training.metrics import MetricsLogger
-from wmrl.training.progress import learning_progress
-
-__all__ = ["PPOConfig", "PPOLearner"]
+from wmrl.training.progress import progress_bar
 
 _CHECKPOINT = "ppo"
 
 
-class PPOLearner:
-    """Trains a policy with PPO (https://arxiv.org/abs/1707.06347), a chunk at a time.
+class PPOLearner(AgentLearner):
+    """Trains a policy with PPO (https://arxiv.org/abs/1707.06347), in chunks of rollouts.
 
-    A chunk of rollouts is a pure function of the checkpoint before it (policy, optimiser,
-    position) and of the chunk's own seed: environments are reset, and every generator is seeded
-    from it. So a run that was killed goes on from its last checkpoint to the same bits as one
-    that was not.
+    A chunk is a function of the checkpoint before it (policy, optimizer, position) and of the
+    chunk's own seed, from which the environments and all generators are seeded. An interrupted run
+    therefore continues from its last checkpoint bit by bit.
 
     Args:
-        env: batched environments that reset in the same step, the same way for the same seed.
-        config: how to learn.
-        path: the run's folder, which this object owns until :meth:`close`.
-        seed: root of all that is random.
-        eye: kept with the agent (see :class:`~wmrl.agents.agent.Agent`).
-        init: an agent to start from, of the same architecture.
-        device: where the policy learns; small ones are fastest on the CPU.
-        threads: of torch while learning, as they are if None. One is fastest where worker
+        env: batched environments with autoreset mode ``SAME_STEP``, whose reset is a function of
+            the seed.
+        config: configuration of PPO.
+        path: folder of the run, which is locked until :meth:`close`.
+        seed: root seed.
+        world_model: reference to the world model, which is saved with the agent.
+        init: agent to start from, with the same architecture.
+        device: device of the policy; small ones are fastest on the CPU.
+        threads: threads of PyTorch while learning, unchanged if None. One is fastest if worker
             processes need the cores. It may change the last bits.
 
     Attributes:
-        agent: the policy as an agent; it goes on learning with this object.
-        steps: decisions learned from so far.
-        seconds: time spent learning so far, over all sessions.
+        env: the environments.
+        config: configuration of PPO.
+        steps: number of agent steps so far.
+        seconds: time spent on learning so far, over all sessions.
 
     Raises:
-        RunError: the folder is in use, or belongs to a run of another configuration.
+        RunError: the folder is in use, or belongs to a run with another configuration.
         ValueError: ``init`` does not fit.
+
+    Example:
+        >>> from wmrl.agents import PPOConfig, PPOLearner
+        >>> from wmrl.envs import DreamVectorEnv
+        >>> env = DreamVectorEnv(
+        ...     4, max_episode_steps=10, autoreset_mode="SameStep", device="cpu"
+        ... )
+        >>> config = PPOConfig(steps=64, rollout_steps=8, chunk_rollouts=1, batch_size=16)
+        >>> with PPOLearner(env, config, path="runs/ppo") as learner:
+        ...     digest = learner.learn(progress=False).save("runs/agent")
+        >>> learner.steps, learner.done
+        (64, True)
     """
 
     def __init__(
@@ -67,7 +78,7 @@ class PPOLearner:
         *,
         path: str | Path,
         seed: int = 0,
-        eye: Mapping[str, Any] | None = None,
+        world_model: WorldModelRef | None = None,
         init: Agent | None = None,
         device: str | torch.device = "cpu",
         threads: int | None = None,
@@ -79,30 +90,29 @@ class PPOLearner:
         self._chunk, self._fraction = 0, 0.0
         self._seed = seed
         self._model = self._build(device)
-        self.agent = SB3Agent.from_model(self._model, eye=eye)
+        self._agent = SB3Agent.from_model(self._model, world_model=world_model)
         start = None if init is None else _warm_start(self._model.policy, init)
         if config.log_std is not None:
             self._model.policy.log_std.data.fill_(config.log_std)
-        self._run = Run(
+        self._open_run(
             path,
-            config={
-                "learner": "PPOLearner",
+            {
                 "config": asdict(config),
                 "seed": seed,
                 "num_envs": self.env.num_envs,
-                "eye": dict(eye or {}),
+                "world_model": None if world_model is None else asdict(world_model),
                 "init": start,
             },
         )
-        try:
-            self._restore()
-        except BaseException:
-            self._run.close()
-            raise
+
+    @property
+    def agent(self) -> SB3Agent:
+        """The policy as an agent, which continues to learn with this object."""
+        return self._agent
 
     @property
     def done(self) -> bool:
-        """Whether all steps are learned."""
+        """Whether all steps are done."""
         return self.steps >= self.config.steps
 
     def learn(
@@ -113,25 +123,25 @@ class PPOLearner:
         evaluate_every: int = 1,
         progress: bool = True,
     ) -> Self:
-        """Learns until ``config.steps``, from where the run's last checkpoint is.
+        """Learns up to ``config.steps`` in total, continuing from the last checkpoint.
 
         Args:
-            max_seconds: stop after so many seconds of learning, counted over all sessions of this
-                run. A run that this stops is not repeatable to the bit.
-            evaluator: measures the agent for curves; its time does not count.
-            evaluate_every: chunks between measurements.
+            max_seconds: time limit on learning, over all sessions of this run. A run that it stops
+                does not repeat to the bit.
+            evaluator: evaluates the agent for curves; its time does not count.
+            evaluate_every: chunks between evaluations.
             progress: show a progress bar.
 
         Returns:
-            Itself.
+            The learner itself.
         """
         limit = np.inf if max_seconds is None else max_seconds
         with (
             torch_threads(self.threads),
             MetricsLogger(self._run.path, resume_step=self.steps or None) as logger,
-            learning_progress("PPO", total=self.config.steps, show=progress) as advance,
+            progress_bar("PPO", total=self.config.steps, show=progress) as advance,
         ):
-            advance(self.steps, "")  # an earlier session's are done
+            advance(self.steps)  # those of earlier sessions
             while not self.done and self.seconds < limit:
                 rows = self._learn_chunk(limit, advance)
                 if evaluator is not None and self._chunk % evaluate_every == 0:
@@ -141,18 +151,16 @@ class PPOLearner:
                 self._checkpoint()
         return self
 
-    def predict(
-        self,
-        observation: np.ndarray,
-        state: State | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, State | None]:
-        """The agent's :meth:`~wmrl.agents.agent.Agent.predict`."""
-        return self.agent.predict(observation, state, episode_start, deterministic)
-
     def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
-        """Writes the agent as an artifact and returns its digest."""
+        """Saves the agent.
+
+        Args:
+            path: folder to write.
+            provenance: JSON-able description of how it was made, in addition to the learner's own.
+
+        Returns:
+            The artifact's digest.
+        """
         own = {
             "algorithm": "ppo",
             "config": asdict(self.config),
@@ -161,38 +169,28 @@ class PPOLearner:
         }
         return self.agent.save(path, provenance=own | dict(provenance or {}))
 
-    def close(self) -> None:
-        """Gives the run's folder free. The environments are the caller's to close."""
-        self._run.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
     def _build(self, device: str | torch.device) -> BatchedPPO:
         config = self.config
         with isolated_randomness(integer_seed(self._seed, "ppo", "policy")):
             model = BatchedPPO(
                 "MlpPolicy",
                 self.env,
-                learning_rate=lambda _: _blend(
+                learning_rate=lambda _: _interpolate(
                     config.learning_rate, config.learning_rate_final, self._fraction
                 ),
                 n_steps=config.rollout_steps,
-                batch_size=min(config.minibatch, config.rollout_steps * self.env.num_envs),
-                n_epochs=config.epochs,
+                batch_size=min(config.batch_size, config.rollout_steps * self.env.num_envs),
+                n_epochs=config.n_epochs,
                 gamma=config.gamma,
                 gae_lambda=config.gae_lambda,
                 clip_range=config.clip_range,
-                ent_coef=config.entropy,
-                vf_coef=config.value,
+                ent_coef=config.ent_coef,
+                vf_coef=config.vf_coef,
                 max_grad_norm=config.max_grad_norm,
                 target_kl=config.target_kl,
                 reward_scale=config.reward_scale,
                 policy_kwargs={
-                    "net_arch": list(config.hidden_sizes),
+                    "net_arch": list(config.hidden_dims),
                     "activation_fn": ACTIVATIONS[config.activation],
                     "optimizer_kwargs": {"eps": 1e-5, "fused": True},
                 },
@@ -205,13 +203,13 @@ class PPOLearner:
         config = self.config
         if config.log_std is not None and config.log_std_final is not None:
             fraction = self._fraction / config.log_std_share
-            noise = _blend(config.log_std, config.log_std_final, fraction)
+            noise = _interpolate(config.log_std, config.log_std_final, fraction)
             self._model.policy.log_std.data.fill_(noise)
 
     def _learn_chunk(
         self, limit: float, advance: Callable[[int, str], None]
     ) -> dict[int, dict[str, float]]:
-        """One chunk; returns metrics by step."""
+        """Learns one chunk; returns metrics by step."""
         config, model = self.config, self._model
         rows: dict[int, dict[str, float]] = {}
         with isolated_randomness(integer_seed(self._seed, "ppo", self._chunk)):
@@ -232,14 +230,14 @@ class PPOLearner:
         return rows
 
     def _reset_env(self) -> None:
-        """Makes the model begin with a reset of the environments from the chunk's seed."""
+        """Seeds the environments for the chunk, and makes the model begin with a reset."""
         count = self.env.num_envs
         self.env.seed(training_seed(self._seed, "ppo", self._chunk, "env", span=count))
         if self.config.stagger:
             generator = np.random.default_rng(integer_seed(self._seed, "ppo", self._chunk, "cut"))
             lengths = generator.integers(1, self.config.stagger + 1, (count,))
             self.env.cut_first_episodes(lengths)
-        self._model.start_anew()
+        self._model.restart()
 
     def _progress(self, limit: float) -> float:
         fraction = self.steps / self.config.steps
@@ -261,12 +259,13 @@ class PPOLearner:
         self._model.num_timesteps = self.steps
 
 
-def _blend(start: float, end: float, fraction: float) -> float:
+def _interpolate(start: float, end: float, fraction: float) -> float:
+    """Interpolates linearly."""
     return start + (end - start) * min(fraction, 1.0)
 
 
 def _warm_start(policy: nn.Module, init: Agent) -> str:
-    """Copies an agent's weights into the policy; returns their SHA-256."""
+    """Copies an agent's weights to the policy; returns their SHA-256."""
     if not isinstance(init, SB3Agent):
         raise ValueError(f"init: expected a SB3Agent, got a {type(init).__name__}")
     weights = init.policy.state_dict()
@@ -279,5 +278,4 @@ def _warm_start(policy: nn.Module, init: Agent) -> str:
             f"{name!r} expected shape {expected.get(name)}, got {got.get(name)}"
         )
     policy.load_state_dict(weights)
-    data = save_safetensors({name: tensor.cpu().contiguous() for name, tensor in weights.items()})
-    return hashlib.sha256(data).hexdigest()
+    return tensors_digest(weights)

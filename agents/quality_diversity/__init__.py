@@ -1,24 +1,25 @@
-"""MAP-Elites and Data-Driven Encodings on the archives of ``ribs``.
+"""Quality-diversity search: MAP-Elites and Data-Driven Encodings, on the archives of ``ribs``.
 
-- :mod:`~wmrl.agents.quality_diversity.dde`: Data-Driven Encodings (``DDE``, ``DDEConfig``).
-- :mod:`~wmrl.agents.quality_diversity.archive`: archives, and the elites in them
+- :mod:`~wmrl.agents.quality_diversity.dde`: Data-Driven Encodings (``DDE``).
+- :mod:`~wmrl.agents.quality_diversity.dde_config`: their configuration (``DDEConfig``).
+- :mod:`~wmrl.agents.quality_diversity.archive`: configuration of archives, and elites
   (``ArchiveConfig``, ``Elites``, ``load_elites``).
-- :mod:`~wmrl.agents.quality_diversity.problems`: what is searched: poses of an arm, controllers
+- :mod:`~wmrl.agents.quality_diversity.problems`: problems: poses of planar arms, and controllers
   (``ArmProblem``, ``ControllerProblem``, ``ControllerProblemConfig``, ``Problem``).
 - :mod:`~wmrl.agents.quality_diversity.emitters`: the reconstruction emitter (``Mutation``,
   ``ReconstructionEmitter``).
-- :mod:`~wmrl.agents.quality_diversity.bandit`: the bandit that schedules emitters
-  (``BanditScheduler``, ``BelowWorstWarning``, ``SlidingWindowUCB``).
-- :mod:`~wmrl.agents.quality_diversity.initial_fill`: random solutions to start from
+- :mod:`~wmrl.agents.quality_diversity.bandit`: the scheduler, and its bandit
+  (``BanditScheduler``, ``BelowOffsetWarning``, ``SlidingWindowUCB``).
+- :mod:`~wmrl.agents.quality_diversity.initialization`: random initialization of archives
   (``fill_archive``).
-- :mod:`~wmrl.agents.quality_diversity.baselines`: the searches of ``ribs`` (``RibsResult``,
-  ``search_with_ribs``).
-- :mod:`~wmrl.agents.quality_diversity.search`: one call for any of them (``EliteSearchConfig``,
-  ``EliteSearchResult``, ``search_elites``).
-- :mod:`~wmrl.agents.quality_diversity.presets`: settings that suit a problem (``EliteTask``,
-  ``encoding_config``, ``usual_fill``).
-- :mod:`~wmrl.agents.quality_diversity.heatmap`: pictures and videos of archives (``draw_map``,
-  ``film_map``, ``write_map``).
+- :mod:`~wmrl.agents.quality_diversity.baselines`: searches with the emitters of ``ribs``
+  (``RibsResult``, ``search_with_ribs``).
+- :mod:`~wmrl.agents.quality_diversity.search`: a search with any algorithm, in a folder
+  (``EliteSearchConfig``, ``EliteSearchResult``, ``search_elites``).
+- :mod:`~wmrl.agents.quality_diversity.presets`: settings that suit a planar arm (``SearchPreset``,
+  ``encoding_config``, ``default_initial_coverage``).
+- :mod:`~wmrl.agents.quality_diversity.heatmap`: images and videos of archives (``draw_map``,
+  ``write_map_video``, ``write_map``).
 """
 
 from typing import TYPE_CHECKING
@@ -29,15 +30,20 @@ if TYPE_CHECKING:
     from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites, load_elites
     from wmrl.agents.quality_diversity.bandit import (
         BanditScheduler,
-        BelowWorstWarning,
+        BelowOffsetWarning,
         SlidingWindowUCB,
     )
     from wmrl.agents.quality_diversity.baselines import RibsResult, search_with_ribs
-    from wmrl.agents.quality_diversity.dde import DDE, DDEConfig
+    from wmrl.agents.quality_diversity.dde import DDE
+    from wmrl.agents.quality_diversity.dde_config import DDEConfig
     from wmrl.agents.quality_diversity.emitters import Mutation, ReconstructionEmitter
-    from wmrl.agents.quality_diversity.heatmap import draw_map, film_map, write_map
-    from wmrl.agents.quality_diversity.initial_fill import fill_archive
-    from wmrl.agents.quality_diversity.presets import EliteTask, encoding_config, usual_fill
+    from wmrl.agents.quality_diversity.heatmap import draw_map, write_map, write_map_video
+    from wmrl.agents.quality_diversity.initialization import fill_archive
+    from wmrl.agents.quality_diversity.presets import (
+        SearchPreset,
+        default_initial_coverage,
+        encoding_config,
+    )
     from wmrl.agents.quality_diversity.problems import (
         ArmProblem,
         ControllerProblem,
@@ -57,26 +63,26 @@ __all__ = [
     "ArchiveConfig",
     "ArmProblem",
     "BanditScheduler",
-    "BelowWorstWarning",
+    "BelowOffsetWarning",
     "ControllerProblem",
     "ControllerProblemConfig",
     "DDEConfig",
     "EliteSearchConfig",
     "EliteSearchResult",
-    "EliteTask",
     "Elites",
     "Mutation",
     "Problem",
     "ReconstructionEmitter",
     "RibsResult",
+    "SearchPreset",
     "SlidingWindowUCB",
+    "default_initial_coverage",
     "draw_map",
     "encoding_config",
     "fill_archive",
-    "film_map",
     "load_elites",
     "search_elites",
     "search_with_ribs",
-    "usual_fill",
     "write_map",
+    "write_map_video",
 ]

@@ -1,14 +1,12 @@
-"""Elites: archives of the best solution of each kind, how they are made, and how they last.
+"""Archive configuration, elites, and their artifacts.
 
-The archives are those of ``ribs`` (https://docs.pyribs.org). Here is what it lacks: equal cells
-over a disc, snapshots that an archive can be made from again, and artifacts.
+The archives themselves are those of ``ribs`` (https://docs.pyribs.org). This module adds cells of
+equal size over a disc, snapshots of an archive, archives restored from their elites, and artifacts.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,26 +15,37 @@ import torch
 from ribs.archives import ArchiveBase, CVTArchive, GridArchive
 from scipy.spatial import KDTree
 
+from wmrl.core.validation import check_choice, check_float, check_int
 from wmrl.storage.artifact import ArtifactError, load_artifact, restore_config, save_artifact
 
 _SAMPLES_PER_CELL = 64
 _LLOYD_STEPS = 20
-_TOUCHING = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y]
+_ADJACENT = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y]
 _GOLDEN_ANGLE = np.pi * (3.0 - np.sqrt(5.0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveConfig:
-    """The cells of an archive over two measures.
+    """Configuration of an archive over two measures.
 
     Attributes:
-        shape: ``"disc"``, for measures in a disc, or ``"grid"``, for a rectangle.
-        cells: of a disc, which are all of about the same size.
-        dims: of a grid, how many cells along each measure.
-        low: least value of each measure; a disc touches all four sides.
-        high: greatest value of each measure.
-        worst: a finite objective that no solution is below: the QD score is the sum over cells of
-            what their elites have more.
+        shape: ``"disc"`` for measures within a disc, or ``"grid"`` for measures within a rectangle.
+        cells: number of cells of a disc, all of about the same size.
+        dims: number of cells of a grid along each measure.
+        low: lower bound of each measure; a disc touches all four bounds.
+        high: upper bound of each measure.
+        qd_score_offset: finite lower bound of the objective. The QD score is the sum over all
+            elites of their objective minus this offset.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.agents.quality_diversity import ArchiveConfig
+        >>> config = ArchiveConfig(shape="grid", dims=(2, 2), qd_score_offset=-1.0)
+        >>> archive = config.make(3, seed=0)  # an archive of ribs, for solutions of 3 numbers
+        >>> solutions = np.zeros((2, 3), np.float32)
+        >>> info = archive.add(solutions, [-0.5, -0.25], [[0.1, 0.1], [0.9, 0.1]])
+        >>> len(archive), float(archive.stats.qd_score)
+        (2, 1.25)
     """
 
     shape: Literal["disc", "grid"] = "disc"
@@ -44,7 +53,7 @@ class ArchiveConfig:
     dims: tuple[int, int] = (100, 100)
     low: tuple[float, float] = (0.0, 0.0)
     high: tuple[float, float] = (1.0, 1.0)
-    worst: float = 0.0
+    qd_score_offset: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("dims", "low", "high"):
@@ -52,80 +61,72 @@ class ArchiveConfig:
             if not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
                 raise ValueError(f"{name}: expected two numbers, one a measure, got {value!r}")
             object.__setattr__(self, name, tuple(value))
-        if self.shape not in ("disc", "grid"):
-            raise ValueError(f"shape: expected 'disc' or 'grid', got {self.shape!r}")
-        counts: dict[str, tuple[Any, ...]] = {"cells": (self.cells,), "dims": self.dims}
-        for name, values in counts.items():
-            if not all(value >= 1 and isinstance(value, Integral) for value in values):
-                raise ValueError(
-                    f"{name}: expected whole numbers of at least 1, got {getattr(self, name)}"
-                )
-        if not all(map(math.isfinite, (*self.low, *self.high))):
-            raise ValueError(f"low, high: expected finite numbers, got {self.low}, {self.high}")
-        if not all(low < high for low, high in zip(self.low, self.high, strict=True)):
-            raise ValueError(f"high: expected more than low ({self.low}), got {self.high}")
-        if not math.isfinite(self.worst):
-            raise ValueError(
-                "worst: expected a finite number that no objective is below, for the QD score "
-                f"counts from it, got {self.worst}"
-            )
+        check_choice("shape", self.shape, ("disc", "grid"))
+        check_int("cells", self.cells, at_least=1)
+        for dim in self.dims:
+            check_int("dims", dim, at_least=1)
+        for low, high in zip(self.low, self.high, strict=True):
+            check_float("low", low)
+            check_float("high", high, above=low)
+        # An infinite offset would make every QD score infinite.
+        check_float("qd_score_offset", self.qd_score_offset)
 
     @property
-    def cell_count(self) -> int:
-        """How many cells there are."""
+    def num_cells(self) -> int:
+        """Total number of cells."""
         return self.cells if self.shape == "disc" else self.dims[0] * self.dims[1]
 
-    def centres(self) -> np.ndarray:
-        """The cells' centres in the order of their indices, ``(cells, 2)``."""
+    def centers(self) -> np.ndarray:
+        """Returns the centers of the cells in the order of their indices, ``(cells, 2)``."""
         low, high = np.array(self.low), np.array(self.high)
         if self.shape == "disc":
-            inside: np.ndarray = low + disc_centres(self.cells) * (high - low)
+            inside: np.ndarray = low + disc_centers(self.cells) * (high - low)
             return inside
         steps = np.meshgrid(*((np.arange(dim) + 0.5) / dim for dim in self.dims), indexing="ij")
-        centres: np.ndarray = low + np.stack(steps, -1).reshape(-1, 2) * (high - low)
-        return centres
+        centers: np.ndarray = low + np.stack(steps, -1).reshape(-1, 2) * (high - low)
+        return centers
 
-    def neighbours(self) -> np.ndarray:
-        """The cells around each cell, ``(cells, K)``.
+    def neighbors(self) -> np.ndarray:
+        """Returns the indices of the cells around each cell, ``(cells, K)``.
 
-        On a disc the six nearest; on a grid the eight that touch it, of which those beyond its
-        border are the cell itself.
+        These are the six nearest cells on a disc, and the eight adjacent cells on a grid, where
+        neighbors beyond the border are replaced by the cell itself.
         """
         if self.shape == "grid":
-            indices = np.pad(np.arange(self.cell_count).reshape(self.dims), 1, constant_values=-1)
-            around = [np.roll(indices, step, (0, 1))[1:-1, 1:-1].ravel() for step in _TOUCHING]
-            own = np.arange(self.cell_count)[:, None]
+            indices = np.pad(np.arange(self.num_cells).reshape(self.dims), 1, constant_values=-1)
+            around = [np.roll(indices, step, (0, 1))[1:-1, 1:-1].ravel() for step in _ADJACENT]
+            own = np.arange(self.num_cells)[:, None]
             beside = np.stack(around, axis=1)
             return np.where(beside < 0, own, beside)
-        centres = (self.centres() - self.low) / (np.array(self.high) - self.low)
-        ranks = list(range(1, min(7, self.cell_count) + 1))  # the first is the cell itself
-        _, nearest = KDTree(centres).query(centres, ranks)
+        centers = (self.centers() - self.low) / (np.array(self.high) - self.low)
+        ranks = list(range(1, min(7, self.num_cells) + 1))  # the first is the cell itself
+        _, nearest = KDTree(centers).query(centers, ranks)
         cells: np.ndarray = nearest[:, 1:]
         return cells
 
     def make(
         self,
-        size: int,
+        solution_dim: int,
         *,
         seed: int,
         elites: "Elites | None" = None,
         **options: Any,
     ) -> ArchiveBase:
-        """An archive for solutions of ``size`` numbers.
+        """Creates an archive of ``ribs``.
 
         Args:
-            size: X.
-            seed: of what the archive draws.
-            elites: what it begins with.
-            options: further ones of the archive's class, such as ``learning_rate``.
+            solution_dim: X, numbers of a solution.
+            seed: seed of the archive's random number generator.
+            elites: initial elites; an empty archive if None.
+            options: further arguments of the archive's class, such as ``learning_rate``.
 
         Raises:
-            ValueError: the elites are of another size.
+            ValueError: the elites' solutions have another dimension.
         """
         common: dict[str, Any] = {
-            "solution_dim": size,
+            "solution_dim": solution_dim,
             "ranges": list(zip(self.low, self.high, strict=True)),
-            "qd_score_offset": self.worst,
+            "qd_score_offset": self.qd_score_offset,
             "seed": seed,
             "solution_dtype": np.float32,
             "objective_dtype": np.float64,
@@ -134,20 +135,25 @@ class ArchiveConfig:
         }
         archive: ArchiveBase
         if self.shape == "disc":
-            archive = CVTArchive(centroids=self.centres(), **common)
+            archive = CVTArchive(centroids=self.centers(), **common)
         else:
             archive = GridArchive(dims=self.dims, **common)
         if elites is not None and len(elites):
-            if elites.solutions.shape[1] != size:
+            if elites.solutions.shape[1] != solution_dim:
                 raise ValueError(
-                    f"elites: expected solutions of {size} numbers, got {elites.solutions.shape[1]}"
+                    f"elites: expected solutions of {solution_dim} numbers, got "
+                    f"{elites.solutions.shape[1]}"
                 )
             archive.add(elites.solutions, elites.objectives, elites.measures)
         return archive
 
     def snapshot(self, archive: ArchiveBase) -> np.ndarray:
-        """Objectives ``(cells,) float32`` of an archive of :meth:`make`, NaN where it is empty."""
-        objectives = np.full(self.cell_count, np.nan, np.float32)
+        """Returns the objectives of an archive of :meth:`make`, NaN for empty cells.
+
+        Returns:
+            ``(cells,) float32``.
+        """
+        objectives = np.full(self.num_cells, np.nan, np.float32)
         found = archive.data(["index", "objective"])
         objectives[found["index"]] = found["objective"]
         return objectives
@@ -155,13 +161,13 @@ class ArchiveConfig:
 
 @dataclass(frozen=True, eq=False)
 class Elites:
-    """What an archive holds at one time: N elites in the order of their cells.
+    """Contents of an archive: N elites, ordered by their cells.
 
     Attributes:
         solutions: ``(N, X) float32``.
         objectives: ``(N,) float64``.
         measures: ``(N, 2) float64``.
-        cells: ``(N,) int64``, indices of the cells that they are in.
+        cells: ``(N,) int64``, indices of the elites' cells.
     """
 
     solutions: np.ndarray
@@ -173,8 +179,8 @@ class Elites:
         return len(self.solutions)
 
     @classmethod
-    def of(cls, archive: ArchiveBase) -> "Elites":
-        """The elites of an archive."""
+    def from_archive(cls, archive: ArchiveBase) -> "Elites":
+        """Returns the elites of an archive."""
         data = archive.data(["solution", "objective", "measures", "index"])
         order = np.argsort(data["index"])
         return cls(
@@ -185,12 +191,12 @@ class Elites:
         )
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Arrays by name, as tensors."""
+        """Returns the arrays as tensors, by name."""
         return {name: torch.from_numpy(value) for name, value in vars(self).items()}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> "Elites":
-        """Of what :meth:`tensors` gave."""
+        """Restores elites from the result of :meth:`tensors`."""
         names = ("solutions", "objectives", "measures", "cells")
         return cls(*(tensors[name].numpy() for name in names))
 
@@ -201,7 +207,16 @@ class Elites:
         *,
         provenance: Mapping[str, Any] | None = None,
     ) -> str:
-        """Writes an artifact that says which archive they are of, and returns its digest."""
+        """Writes an artifact of the elites and their archive's configuration.
+
+        Args:
+            path: the artifact's folder.
+            archive: configuration of the archive that the elites are from.
+            provenance: JSON-able description of how they were found.
+
+        Returns:
+            The artifact's digest.
+        """
         return save_artifact(
             path,
             kind="elites",
@@ -213,10 +228,10 @@ class Elites:
 
 
 def load_elites(name_or_path: str | Path) -> tuple[Elites, ArchiveConfig]:
-    """Opens elites that :meth:`Elites.save` wrote.
+    """Loads an artifact of :meth:`Elites.save`.
 
     Raises:
-        ArtifactError: they are missing, damaged, empty, or no elites.
+        ArtifactError: the artifact is missing, damaged, of another kind, or has no elites.
     """
     artifact = load_artifact(name_or_path, kind="elites")
     elites = Elites.from_tensors(artifact.tensors)
@@ -228,27 +243,33 @@ def load_elites(name_or_path: str | Path) -> tuple[Elites, ArchiveConfig]:
 @lru_cache(maxsize=8)
 def _unit_disc(cells: int) -> np.ndarray:
     samples = _sunflower(_SAMPLES_PER_CELL * cells)
-    centres = _sunflower(cells)
+    centers = _sunflower(cells)
     for _ in range(_LLOYD_STEPS):
-        _, nearest = KDTree(centres).query(samples)
+        _, nearest = KDTree(centers).query(samples)
         sizes = np.maximum(np.bincount(nearest, minlength=cells), 1)
         sums = [np.bincount(nearest, weights=axis, minlength=cells) for axis in samples.T]
-        centres = np.stack(sums, axis=1) / sizes[:, None]
-    centres.setflags(write=False)
-    return centres
+        centers = np.stack(sums, axis=1) / sizes[:, None]
+    centers.setflags(write=False)
+    return centers
 
 
-def disc_centres(cells: int) -> np.ndarray:
-    """Centres of a centroidal Voronoi tessellation of the disc in [0, 1]², ``(cells, 2)``.
+def disc_centers(cells: int) -> np.ndarray:
+    """Returns the centers of a centroidal Voronoi tessellation of the disc in [0, 1]².
 
-    Lloyd's iterations from a sunflower's seeds (Vogel 1979), which are spread evenly: the same
-    cells each time, with nothing random about them.
+    Lloyd's algorithm, initialized with the evenly spread seeds of a sunflower (Vogel 1979). The
+    result is deterministic.
+
+    Args:
+        cells: number of cells.
+
+    Returns:
+        ``(cells, 2) float64``.
     """
     return 0.5 * _unit_disc(cells) + 0.5
 
 
 def _sunflower(count: int) -> np.ndarray:
-    """Evenly spread points of the unit disc, ``(count, 2)``."""
+    """Returns evenly spread points of the unit disc, ``(count, 2)``."""
     index = np.arange(count) + 0.5
     radius, turn = np.sqrt(index / count), index * _GOLDEN_ANGLE
     return np.stack((radius * np.cos(turn), radius * np.sin(turn)), axis=1)

@@ -1,4 +1,4 @@
-"""A bandit with a short memory, and a scheduler of emitters that follows it."""
+"""A sliding-window bandit, and a scheduler that selects emitters with it."""
 
 import math
 import warnings
@@ -10,50 +10,58 @@ import numpy as np
 from ribs.archives import ArchiveBase
 from ribs.emitters import EmitterBase
 
-from wmrl.agents.quality_diversity.initial_fill import checked_evaluations
+from wmrl.agents.quality_diversity.initialization import checked_evaluations
+from wmrl.core.validation import check_choice, check_float, check_int
 
 
 class SlidingWindowUCB:
-    """UCB1 (Auer et al. 2002) over the last W pulls: what worked once need not work now.
+    """UCB1 (Auer et al. 2002) over a sliding window of the last W pulls.
 
-    A pull of an arm is a number of trials that earn a reward. The arm is chosen that maximises its
-    reward a trial in the window + c √(ln N / n), where n of the window's N trials were its own; one
-    without trials there comes first.
+    A pull consists of one or more trials of a choice and the reward that they earned. The bandit
+    selects the choice that maximizes the reward per trial within the window + c √(ln N / n), where
+    n of the window's N trials are of that choice; choices without trials in the window come first.
+    The window lets the bandit adapt as the best choice changes during a search.
 
     Args:
-        arms: how many there are.
-        window: W, pulls.
+        num_choices: number of choices, the arms of the bandit.
+        window: W, in pulls; at least ``num_choices``.
         exploration: c; √2 in UCB1.
-        relative: measure rewards by the best arm's, for those that are not between 0 and 1.
+        relative: divide rewards by those of the best choice; for rewards not within [0, 1].
+
+    Example:
+        >>> from wmrl.agents.quality_diversity import SlidingWindowUCB
+        >>> bandit = SlidingWindowUCB(2, window=20, exploration=0.3)
+        >>> choices = []
+        >>> for _ in range(10):
+        ...     choices.append(bandit.choose())
+        ...     bandit.update(choices[-1], reward=float(choices[-1] == 1))
+        >>> choices
+        [0, 1, 1, 1, 1, 1, 1, 1, 1, 1]
     """
 
     def __init__(
         self,
-        arms: int,
+        num_choices: int,
         *,
         window: int = 1000,
         exploration: float = math.sqrt(2),
         relative: bool = False,
     ) -> None:
-        if arms < 1 or window < arms:
-            raise ValueError(
-                f"window: expected arms ≥ 1 and a window of at least as many pulls, got {arms} "
-                f"arms and {window}"
-            )
-        if not exploration >= 0:
-            raise ValueError(f"exploration: expected at least 0, got {exploration}")
-        self.arms, self.window, self.exploration = arms, window, exploration
+        check_int("num_choices", num_choices, at_least=1)
+        check_int("window", window, at_least=num_choices)
+        check_float("exploration", exploration, at_least=0)
+        self.num_choices, self.window, self.exploration = num_choices, window, exploration
         self.relative = relative
         self._pulls: deque[tuple[int, float, int]] = deque(maxlen=window)
 
     def choose(self) -> int:
-        """The arm to pull; the first of equals."""
-        rewards, trials = np.zeros(self.arms), np.zeros(self.arms)
-        # Summed anew, for running sums of floats would depend on what has left the window.
+        """Returns the choice to try next; the first one of equals."""
+        rewards, trials = np.zeros(self.num_choices), np.zeros(self.num_choices)
+        # Sums are computed anew: running sums of floats would depend on pulls outside the window.
         if self._pulls:
-            arms, earned, tried = zip(*self._pulls, strict=True)
-            np.add.at(rewards, list(arms), earned)
-            np.add.at(trials, list(arms), tried)
+            choices, earned, tried = zip(*self._pulls, strict=True)
+            np.add.at(rewards, list(choices), earned)
+            np.add.at(trials, list(choices), tried)
         if not trials.all():
             return int(np.argmin(trials))
         rate = rewards / trials
@@ -62,48 +70,68 @@ class SlidingWindowUCB:
         bonus = np.sqrt(math.log(trials.sum()) / trials)
         return int(np.argmax(rate + self.exploration * bonus))
 
-    def update(self, arm: int, reward: float, *, trials: int = 1) -> None:
-        """Takes in a pull of an arm.
+    def update(self, choice: int, reward: float, *, trials: int = 1) -> None:
+        """Adds a pull to the window.
+
+        Args:
+            choice: index of the choice, as returned by :meth:`choose`.
+            reward: total reward of the trials, finite and at least 0.
+            trials: number of trials.
 
         Raises:
-            ValueError: there is no such arm, no trial, or the reward is negative or not finite.
+            ValueError: an argument is out of range.
         """
-        if not 0 <= arm < self.arms:
-            raise ValueError(f"arm: expected 0 to {self.arms - 1}, got {arm}")
-        if not 0 <= reward < math.inf:
-            raise ValueError(f"reward: expected a finite number of at least 0, got {reward}")
-        if trials < 1:
-            raise ValueError(f"trials: expected at least 1, got {trials}")
-        self._pulls.append((arm, float(reward), trials))
+        check_int("choice", choice, at_least=0, at_most=self.num_choices - 1)
+        check_float("reward", reward, at_least=0)
+        check_int("trials", trials, at_least=1)
+        self._pulls.append((choice, float(reward), trials))
 
     def state(self) -> list[tuple[int, float, int]]:
-        """The window, JSON-able: arm, reward and trials of each pull."""
+        """Returns the window, JSON-able: choice, reward and trials of each pull."""
         return list(self._pulls)
 
     def restore(self, state: Sequence[Sequence[Any]]) -> None:
-        """Takes on a window of :meth:`state`."""
+        """Replaces the window by one from :meth:`state`."""
         self._pulls.clear()
-        for arm, reward, trials in state:
-            self.update(arm, reward, trials=trials)
+        for choice, reward, trials in state:
+            self.update(choice, reward, trials=trials)
 
 
 class BanditScheduler:
-    """Lets one emitter a batch speak, the one that a bandit chooses.
+    """Schedules emitters by a bandit, one emitter per batch.
 
-    The interface is that of ribs' schedulers, whose own bandit counts over a whole life.
+    The interface is that of the schedulers of ``ribs``, whose own ``BanditScheduler`` counts
+    rewards over the whole search instead of over a window.
 
     Args:
-        archive: where children compete.
-        emitters: one for each arm.
-        bandit: chooses; a :class:`SlidingWindowUCB` of 1000 batches that suits the reward if None.
-        reward: ``"entered"``, one for each child that enters the archive, as in Data-Driven
-            Encodings; or ``"qd_score"``, what the batch adds to the archive's QD score, by which a
-            new cell is worth more than a slightly better elite. It has no fixed scale: give it a
-            bandit whose rewards are ``relative``, and the archive a ``qd_score_offset`` that no
-            objective is below: what is below it takes from the score.
+        archive: the archive that solutions are added to.
+        emitters: one for each choice of the bandit.
+        bandit: selects the emitter; a :class:`SlidingWindowUCB` over 1000 batches if None.
+        reward: ``"entered"``, the number of solutions that entered the archive, as in Data-Driven
+            Encodings; or ``"qd_score"``, the increase of the archive's QD score, in which a new
+            cell counts more than a slightly better elite. An increase has no fixed scale: use a
+            bandit with ``relative=True``, and an archive with a ``qd_score_offset`` that is a
+            lower bound of the objective (objectives below it decrease the score).
 
     Attributes:
-        arm: index of the emitter that was asked last.
+        emitter_index: index of the emitter that was asked last.
+
+    Example:
+        >>> from ribs.emitters import IsoLineEmitter
+        >>> from wmrl.agents.quality_diversity import ArmProblem, BanditScheduler
+        >>> from wmrl.envs import Arm
+        >>> problem = ArmProblem(arm=Arm(num_joints=4))
+        >>> archive = problem.archive.make(4, seed=0)
+        >>> emitters = [
+        ...     IsoLineEmitter(archive, x0=[0.0] * 4, iso_sigma=sigma, batch_size=20, seed=0)
+        ...     for sigma in (0.01, 0.1)
+        ... ]
+        >>> scheduler = BanditScheduler(archive, emitters, reward="qd_score")
+        >>> for _ in range(5):
+        ...     solutions = scheduler.ask()
+        ...     info = scheduler.tell(*problem.evaluate(solutions.clip(-1, 1)))
+        >>> len(archive) > 30
+        True
     """
 
     def __init__(
@@ -114,40 +142,45 @@ class BanditScheduler:
         *,
         reward: Literal["entered", "qd_score"] = "entered",
     ) -> None:
-        if reward not in ("entered", "qd_score"):
-            raise ValueError(f"reward: expected 'entered' or 'qd_score', got {reward!r}")
+        check_choice("reward", reward, ("entered", "qd_score"))
         self.archive, self.emitters, self.reward = archive, list(emitters), reward
         relative = reward == "qd_score"
         self.bandit = bandit or SlidingWindowUCB(len(self.emitters), relative=relative)
-        if self.bandit.arms != len(self.emitters):
+        if self.bandit.num_choices != len(self.emitters):
             raise ValueError(
-                f"emitters: expected {self.bandit.arms}, one for each arm, got {len(self.emitters)}"
+                f"emitters: expected {self.bandit.num_choices}, one for each choice of the "
+                f"bandit, got {len(self.emitters)}"
             )
-        self.arm = 0
+        self.emitter_index = 0
         self._asked: np.ndarray | None = None
 
     def ask(self) -> np.ndarray:
-        """Solutions ``(B, X)`` to evaluate."""
+        """Returns solutions ``(B, X)`` to evaluate.
+
+        Raises:
+            RuntimeError: the solutions asked for before were not told yet.
+        """
         if self._asked is not None:
             raise RuntimeError("ask: expected tell() first, for the solutions asked for before")
-        self.arm = self.bandit.choose()
-        self._asked = self.emitters[self.arm].ask()
+        self.emitter_index = self.bandit.choose()
+        self._asked = self.emitters[self.emitter_index].ask()
         return self._asked
 
     def tell(self, objective: np.ndarray, measures: np.ndarray) -> dict[str, np.ndarray]:
-        """Takes in what the solutions asked for are worth.
+        """Adds the evaluated solutions to the archive and updates the bandit and the emitter.
 
         Args:
-            objective: ``(B,)``.
-            measures: ``(B, M)``.
+            objective: ``(B,)``, objectives of the solutions asked for.
+            measures: ``(B, M)``, their measures.
 
         Returns:
-            The archive's ``status`` (0 not added, 1 better than an elite, 2 of a new cell) and
-            ``value`` of each solution.
+            The archive's ``status`` (0 not added, 1 improved a cell, 2 new cell) and ``value`` of
+            each solution.
 
         Raises:
-            ValueError: another shape, or a number that is not finite; nothing is added then, and
-                they may be told again.
+            RuntimeError: no solutions were asked for.
+            ValueError: a shape differs, or a number is not finite. Nothing is added then, and the
+                solutions may be told again.
         """
         if self._asked is None:
             raise RuntimeError("tell: expected ask() first")
@@ -156,32 +189,32 @@ class BanditScheduler:
         )
         solutions, self._asked = self._asked, None
         if self.reward == "qd_score":
-            _warn_below(objective, self.archive)
+            _warn_below_offset(objective, self.archive)
         before = float(self.archive.stats.qd_score)
         info: dict[str, Any] = self.archive.add(solutions, objective, measures)
         if self.reward == "entered":
             entered = int(np.count_nonzero(info["status"]))
-            self.bandit.update(self.arm, entered, trials=len(solutions))
+            self.bandit.update(self.emitter_index, entered, trials=len(solutions))
         else:
             gain = float(self.archive.stats.qd_score) - before
-            self.bandit.update(self.arm, max(0.0, gain))
-        self.emitters[self.arm].tell(solutions, objective, measures, info)
+            self.bandit.update(self.emitter_index, max(0.0, gain))
+        self.emitters[self.emitter_index].tell(solutions, objective, measures, info)
         return info
 
 
-class BelowWorstWarning(UserWarning):
-    """Objectives are below what an archive's QD score counts from."""
+class BelowOffsetWarning(UserWarning):
+    """Warning about objectives below an archive's ``qd_score_offset``."""
 
 
-def _warn_below(objective: np.ndarray, archive: ArchiveBase) -> None:
-    # Not every archive has one.
+def _warn_below_offset(objective: np.ndarray, archive: ArchiveBase) -> None:
+    # Not every archive has an offset.
     least, offset = float(objective.min()), float(getattr(archive, "qd_score_offset", -np.inf))
-    if least < offset - 1e-6 * abs(offset):  # more than the rounding of single precision
+    if least < offset - 1e-6 * abs(offset):  # by more than the rounding of single precision
         warnings.warn(
-            # The same each time, so that it is said once.
-            f"objective: some are below {offset:g}, from which the archive's QD score counts, so "
-            "that new cells may count against those who find them; make it with a lower worst "
-            "(ArchiveConfig) or qd_score_offset (ribs)",
-            BelowWorstWarning,
+            # The text is the same each time, so that Python shows the warning once.
+            f"objective: some are below the archive's qd_score_offset of {offset:g}, so that new "
+            "cells may decrease the QD score and count against the emitter that found them; make "
+            "the archive with a lower qd_score_offset",
+            BelowOffsetWarning,
             stacklevel=3,
         )

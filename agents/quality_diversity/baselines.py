@@ -1,4 +1,4 @@
-"""Searches made of ``ribs`` alone, to measure others by."""
+"""Baselines: MAP-Elites and CMA-ES searches made of the emitters of ``ribs`` alone."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,31 +10,32 @@ from ribs.emitters import EmitterBase, EvolutionStrategyEmitter, IsoLineEmitter
 from ribs.schedulers import Scheduler
 
 from wmrl.agents.quality_diversity.archive import Elites
-from wmrl.agents.quality_diversity.initial_fill import fill_archive
+from wmrl.agents.quality_diversity.initialization import fill_archive
 from wmrl.agents.quality_diversity.problems import Problem
 from wmrl.core.seeding import integer_seed
-from wmrl.training.progress import learning_progress
+from wmrl.core.validation import check_choice, check_int
+from wmrl.training.progress import progress_bar
 
 RibsMethod = Literal["iso", "line", "cma-me", "cma-mae"]
-"""MAP-Elites by isotropic mutation (Mouret and Clune 2015, https://arxiv.org/abs/1504.04909) and by
-line mutation (Vassiliades and Mouret 2018, https://arxiv.org/abs/1804.03906), CMA-ME (Fontaine et
-al. 2020, https://arxiv.org/abs/1912.02400) and CMA-MAE (Fontaine and Nikolaidis 2023,
+"""MAP-Elites with isotropic mutation (Mouret and Clune 2015, https://arxiv.org/abs/1504.04909) and
+with line mutation (Vassiliades and Mouret 2018, https://arxiv.org/abs/1804.03906), CMA-ME (Fontaine
+et al. 2020, https://arxiv.org/abs/1912.02400) and CMA-MAE (Fontaine and Nikolaidis 2023,
 https://arxiv.org/abs/2205.10752)."""
 
-_ISO, _LINE, _BATCH = 0.006, 0.2, 100  # as in Data-Driven Encodings
-_EMITTERS, _CMA_BATCH, _SIGMA = 15, 36, 0.2  # as in ribs' own examples, but for σ₀
-_LARGE = 500  # numbers of a solution above which covariances are diagonal
+_ISO_SIGMA, _LINE_SIGMA, _BATCH_SIZE = 0.006, 0.2, 100  # as in Data-Driven Encodings
+_NUM_EMITTERS, _CMA_BATCH_SIZE, _SIGMA0 = 15, 36, 0.2  # as in the examples of ribs, except for σ₀
+_MAX_FULL_DIM = 500  # solutions of more numbers have diagonal covariances
 
 
 class RibsResult(NamedTuple):
-    """What a search found.
+    """Result of :func:`search_with_ribs`.
 
     Attributes:
-        elites: at its end, as they were evaluated.
-        rows: from time to time: ``evaluations``, ``coverage``, ``mean_fitness``, ``best_fitness``,
-            ``qd_score``.
-        seconds: that it took.
-        snapshots: ``(S, cells) float32``, objectives over time, NaN where a cell was empty.
+        elites: final elites, with the solutions that were evaluated.
+        rows: metrics over time: ``evaluations``, ``coverage``, ``mean_fitness``,
+            ``best_fitness``, ``qd_score``.
+        seconds: wall time.
+        snapshots: ``(S, cells) float32``, objectives over time, NaN for empty cells.
     """
 
     elites: Elites
@@ -48,70 +49,79 @@ def search_with_ribs(
     method: RibsMethod,
     *,
     evaluations: int,
-    fill: float,
+    initial_coverage: float,
     seed: int,
-    row_every: int = 5000,
+    log_every: int = 5000,
     snapshots: int = 100,
     until: Callable[[Mapping[str, float]], bool] | None = None,
     progress: bool = True,
 ) -> RibsResult:
-    """Searches for elites from the same start and with the same archive as DDE.
+    """Searches for elites with emitters of ``ribs``.
 
-    CMA-ES knows no bounds here: what it draws is clipped to [−1, 1] before it is evaluated and
-    before it enters the archive that is reported.
+    The initial archive is the same as that of :class:`~wmrl.agents.quality_diversity.dde.DDE` with
+    the same seed. CMA-ES is not bounded: its solutions are clipped to [−1, 1] before they are
+    evaluated and added to the result archive.
 
     Args:
-        problem: what to search.
-        method: by which algorithm.
-        evaluations: the budget, the start's included; the last batch may go beyond it.
-        fill: share of the cells that random solutions fill at the start.
-        seed: root of all that is random.
-        row_every: evaluations between rows.
-        snapshots: how often, evenly over the budget, the map is kept for its film.
-        until: stop where it says so of a row.
+        problem: the problem to search.
+        method: the algorithm.
+        evaluations: budget, including those of the initialization; the last batch may exceed it.
+        initial_coverage: share of the cells that random solutions fill at the start.
+        seed: root seed.
+        log_every: evaluations between two rows of metrics.
+        snapshots: number of snapshots, evenly over the budget, for a video of the archive.
+        until: stops the search when true of a row of metrics.
         progress: show a progress bar.
 
     Raises:
-        ValueError: the method is unknown, or the start takes the whole budget.
+        ValueError: the method is unknown, or the initialization takes the whole budget.
     """
-    if method not in get_args(RibsMethod):
-        raise ValueError(f"method: expected one of {get_args(RibsMethod)}, got {method!r}")
-    if snapshots < 1:
-        raise ValueError(f"snapshots: expected at least 1, got {snapshots}")
+    check_choice("method", method, get_args(RibsMethod))
+    check_int("snapshots", snapshots, at_least=1)
     began = time.monotonic()
-    result = problem.archive.make(problem.size, seed=integer_seed(seed, "ribs", "result"))
-    used = fill_archive(result, problem, share=fill, batch_size=_BATCH, seed=seed)
+    result_archive = problem.archive.make(
+        problem.solution_dim, seed=integer_seed(seed, "ribs", "result")
+    )
+    used = fill_archive(
+        result_archive,
+        problem,
+        initial_coverage=initial_coverage,
+        batch_size=_BATCH_SIZE,
+        seed=seed,
+    )
     if used >= evaluations:
         raise ValueError(
-            f"evaluations: expected more than the {used:,} random solutions that fill {fill:.1%} "
-            f"of the cells at the start, got {evaluations:,}; give more, or fill less"
+            f"evaluations: expected more than the {used:,} random solutions that fill "
+            f"{initial_coverage:.1%} of the cells at the start, got {evaluations:,}; raise it, or "
+            "lower initial_coverage"
         )
-    start = Elites.of(result)
-    working = _working_archive(problem, method, start, seed)
-    scheduler = Scheduler(working, _emitters(working, problem, method, seed))
+    initial = Elites.from_archive(result_archive)
+    archive = _emitters_archive(problem, method, initial, seed)
+    scheduler = Scheduler(archive, _emitters(archive, problem, method, seed))
     rows: list[dict[str, float]] = []
     maps: list[np.ndarray] = []
     map_every = max(1, evaluations // snapshots)
-    with learning_progress(method, total=evaluations, show=progress) as advance:
+    with progress_bar(method, total=evaluations, show=progress) as advance:
         done = False
         while not done:
             solutions = np.clip(scheduler.ask(), -1.0, 1.0).astype(np.float32)
             objective, measures = problem.evaluate(solutions)
             scheduler.tell(objective, measures)
-            result.add(solutions, objective, measures)
+            result_archive.add(solutions, objective, measures)
             before, used = used, used + len(solutions)
             done = used >= evaluations
-            if used // row_every > before // row_every or done:
-                rows.append(archive_row(result, used))
+            if used // log_every > before // log_every or done:
+                rows.append(archive_metrics(result_archive, used))
                 advance(used, f"{rows[-1]['coverage']:.1%} at {rows[-1]['mean_fitness']:.4f}")
                 done = done or (until is not None and until(rows[-1]))
             if used // map_every > before // map_every or done:
-                maps.append(problem.archive.snapshot(result))
-    return RibsResult(Elites.of(result), rows, time.monotonic() - began, np.stack(maps))
+                maps.append(problem.archive.snapshot(result_archive))
+    elites = Elites.from_archive(result_archive)
+    return RibsResult(elites, rows, time.monotonic() - began, np.stack(maps))
 
 
-def archive_row(archive: ArchiveBase, evaluations: int) -> dict[str, float]:
-    """Figures of an archive."""
+def archive_metrics(archive: ArchiveBase, evaluations: int) -> dict[str, float]:
+    """Returns the metrics of an archive after a number of evaluations."""
     stats = archive.stats
     return {
         "evaluations": evaluations,
@@ -122,30 +132,32 @@ def archive_row(archive: ArchiveBase, evaluations: int) -> dict[str, float]:
     }
 
 
-def _working_archive(problem: Problem, method: RibsMethod, start: Elites, seed: int) -> ArchiveBase:
-    """What emitters are told of; CMA-MAE's has thresholds that rise slowly."""
+def _emitters_archive(
+    problem: Problem, method: RibsMethod, initial: Elites, seed: int
+) -> ArchiveBase:
+    """Returns the emitters' archive; that of CMA-MAE has slowly rising thresholds."""
     options: dict[str, float] = {}
     if method == "cma-mae":
-        options = {"learning_rate": 0.01, "threshold_min": problem.archive.worst}
+        options = {"learning_rate": 0.01, "threshold_min": problem.archive.qd_score_offset}
     archive_seed = integer_seed(seed, "ribs", method)
-    return problem.archive.make(problem.size, seed=archive_seed, elites=start, **options)
+    return problem.archive.make(problem.solution_dim, seed=archive_seed, elites=initial, **options)
 
 
 def _emitters(
     archive: ArchiveBase, problem: Problem, method: RibsMethod, seed: int
 ) -> list[EmitterBase]:
-    seeds = [integer_seed(seed, "ribs", method, number) for number in range(_EMITTERS)]
+    seeds = [integer_seed(seed, "ribs", method, number) for number in range(_NUM_EMITTERS)]
     if method in ("iso", "line"):
-        limit = np.ones(problem.size)
+        limit = np.ones(problem.solution_dim)
         return [
             IsoLineEmitter(
                 archive,
-                iso_sigma=_ISO,
-                line_sigma=_LINE if method == "line" else 0.0,
-                x0=np.zeros(problem.size),
+                iso_sigma=_ISO_SIGMA,
+                line_sigma=_LINE_SIGMA if method == "line" else 0.0,
+                x0=np.zeros(problem.solution_dim),
                 lower_bounds=-limit,
                 upper_bounds=limit,
-                batch_size=_BATCH,
+                batch_size=_BATCH_SIZE,
                 seed=seeds[0],
             )
         ]
@@ -155,10 +167,10 @@ def _emitters(
     return [
         EvolutionStrategyEmitter(
             archive,
-            x0=np.zeros(problem.size),
-            sigma0=_SIGMA,
-            es="sep_cma_es" if problem.size > _LARGE else "cma_es",
-            batch_size=_CMA_BATCH,
+            x0=np.zeros(problem.solution_dim),
+            sigma0=_SIGMA0,
+            es="sep_cma_es" if problem.solution_dim > _MAX_FULL_DIM else "cma_es",
+            batch_size=_CMA_BATCH_SIZE,
             seed=each,
             **rules,
         )

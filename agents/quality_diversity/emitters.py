@@ -1,6 +1,5 @@
-"""The reconstruction emitter of Data-Driven Encodings."""
+"""Reconstruction emitter of Data-Driven Encodings."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,58 +7,75 @@ import torch
 from ribs.archives import ArchiveBase
 from ribs.emitters import EmitterBase
 
+from wmrl.core.validation import check_float, check_int
 from wmrl.encodings.base import Encoding
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mutation:
-    """How children differ from their parents.
+    """Isotropic and line mutation of solutions in [−1, 1].
 
-    x + σ_iso m N(0, I) + σ_line (y − x) N(0, 1), for another elite y (Vassiliades and Mouret 2018,
-    https://arxiv.org/abs/1804.03906).
+    A parent x becomes x + σ_iso m N(0, I) + σ_line (y − x) N(0, 1), where y is another elite and m
+    a binary mask (Vassiliades and Mouret 2018, https://arxiv.org/abs/1804.03906).
 
     Attributes:
-        iso: σ_iso, for solutions in [−1, 1].
-        line: σ_line.
-        density: share of a child's numbers that isotropic noise reaches, chosen anew for each (the
-            mask m); at least one of them on average.
-        frontier: whether parents are elites beside empty cells, as long as there are any.
+        iso_sigma: σ_iso.
+        line_sigma: σ_line.
+        density: expected share of ones in the mask m, which is drawn for each solution. At least
+            one number per solution is mutated on average.
+        frontier: select parents among the elites next to empty cells, while there are any.
     """
 
-    iso: float = 0.006
-    line: float = 0.2
+    iso_sigma: float = 0.006
+    line_sigma: float = 0.2
     density: float = 1.0
     frontier: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("iso", "line"):
-            value = getattr(self, name)
-            if not 0.0 <= value < math.inf:
-                raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
-        if not 0.0 < self.density <= 1.0:
-            raise ValueError(f"density: expected a share in (0, 1], got {self.density}")
+        check_float("iso_sigma", self.iso_sigma, at_least=0)
+        check_float("line_sigma", self.line_sigma, at_least=0)
+        check_float("density", self.density, above=0, at_most=1)
 
 
 class ReconstructionEmitter(EmitterBase):
-    """Children by reconstruction and by mutation, in a fixed ratio.
+    """Emits reconstructions and mutations of elites in a fixed ratio.
 
-    Gaier, Asteroth and Mouret 2020 (https://arxiv.org/abs/2003.04389). A reconstructive child is
-    (x + D(E(x))) / 2, halfway to what the encoding makes of its parent. All children are clipped
-    to [−1, 1].
+    Reconstructions are those of Gaier, Asteroth and Mouret 2020 (https://arxiv.org/abs/2003.04389):
+    (x + D(E(x))) / 2 for a parent x, with the encoder E and the decoder D. All solutions are
+    clipped to [−1, 1].
 
     Args:
-        archive: where parents come from; must not be empty when it is asked.
-        encoding: E and D; None if no child is reconstructed.
-        crossover: share of the children that are reconstructions, rounded to whole children.
-        mutation: how the others are made.
-        neighbours: ``(cells, K)``, indices of the cells around each cell, where the mutation asks
-            for a frontier.
-        batch_size: children a batch.
-        seed: of the noise, and of parents at the frontier; others are drawn by the archive.
+        archive: the archive that parents are selected from.
+        encoding: E and D; may be None if ``crossover`` is 0.
+        crossover: share of reconstructions in a batch, rounded to whole solutions.
+        mutation: mutation of the other solutions; ``Mutation()`` if None.
+        neighbors: ``(cells, K)``, indices of the cells around each cell, as from
+            :meth:`~wmrl.agents.quality_diversity.archive.ArchiveConfig.neighbors`; needed for a
+            mutation with ``frontier``.
+        batch_size: solutions per batch.
+        seed: seed of the noise and of the selection at the frontier. Other parents are drawn by
+            the archive.
 
     Raises:
-        ValueError: an argument is out of range, or the encoding is missing or of another size, or
-            neighbours are missing.
+        ValueError: an argument is out of range, the encoding is missing or has another dimension,
+            or the neighbors are missing.
+
+    Example:
+        >>> from wmrl.agents.quality_diversity import ArmProblem, Mutation, ReconstructionEmitter
+        >>> from wmrl.agents.quality_diversity import fill_archive
+        >>> from wmrl.encodings import VectorVAE, VectorVAEConfig
+        >>> from wmrl.envs import Arm
+        >>> problem = ArmProblem(arm=Arm(num_joints=6))
+        >>> archive = problem.archive.make(6, seed=0)
+        >>> fill_archive(archive, problem, initial_coverage=0.02, batch_size=50, seed=0)
+        50
+        >>> encoding = VectorVAE(VectorVAEConfig(input_dim=6, latent_dim=3)).eval()
+        >>> emitter = ReconstructionEmitter(archive, encoding, crossover=0.5, seed=0)
+        >>> solutions = emitter.ask()
+        >>> solutions.shape
+        (100, 6)
+        >>> objective, measures = problem.evaluate(solutions)
+        >>> info = archive.add(solutions, objective, measures)
     """
 
     def __init__(
@@ -69,35 +85,37 @@ class ReconstructionEmitter(EmitterBase):
         *,
         crossover: float,
         mutation: Mutation | None = None,
-        neighbours: np.ndarray | None = None,
+        neighbors: np.ndarray | None = None,
         batch_size: int = 100,
         seed: int | np.random.SeedSequence | None = None,
     ) -> None:
-        size, mutation = archive.solution_dim, mutation or Mutation()
-        if not 0.0 <= crossover <= 1.0:
-            raise ValueError(f"crossover: expected a share from 0 to 1, got {crossover}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+        solution_dim, mutation = archive.solution_dim, mutation or Mutation()
+        check_float("crossover", crossover, at_least=0, at_most=1)
+        check_int("batch_size", batch_size, at_least=1)
         if crossover and encoding is None:
             raise ValueError(f"encoding: expected one for a crossover of {crossover}, got None")
-        if encoding is not None and encoding.size != size:
+        if encoding is not None and encoding.input_dim != solution_dim:
             raise ValueError(
-                f"encoding: expected one of vectors of {size} numbers, as the archive's solutions, "
-                f"got {encoding.size}"
+                f"encoding: expected input_dim {solution_dim}, as the archive's solution_dim, got "
+                f"{encoding.input_dim}"
             )
-        if mutation.frontier and neighbours is None:
-            raise ValueError("neighbours: expected the archive's for a mutation at the frontier")
-        limit = np.ones(size)
+        if mutation.frontier and neighbors is None:
+            raise ValueError("neighbors: expected an array for a mutation with frontier, got None")
+        limit = np.ones(solution_dim)
         super().__init__(
-            archive, solution_dim=size, bounds=None, lower_bounds=-limit, upper_bounds=limit
+            archive,
+            solution_dim=solution_dim,
+            bounds=None,
+            lower_bounds=-limit,
+            upper_bounds=limit,
         )
         self.encoding, self.crossover, self.mutation = encoding, crossover, mutation
         self.batch_size = batch_size
-        self._neighbours = neighbours
+        self._neighbors = neighbors
         self._rng = np.random.default_rng(seed)
 
     def ask(self) -> np.ndarray:
-        """Children ``(batch_size, X)``, reconstructions first.
+        """Returns solutions ``(batch_size, X)`` to evaluate, reconstructions first.
 
         Raises:
             ValueError: the archive is empty.
@@ -108,42 +126,42 @@ class ReconstructionEmitter(EmitterBase):
             )
         parents = self.archive.sample_elites(self.batch_size)["solution"]
         count = round(self.crossover * self.batch_size)
-        children = np.empty_like(parents)
+        solutions = np.empty_like(parents)
         if count:
-            children[:count] = 0.5 * (parents[:count] + self._reconstruct(parents[:count]))
+            solutions[:count] = 0.5 * (parents[:count] + self._reconstruct(parents[:count]))
         if count < len(parents):
             if self.mutation.frontier:
-                parents[count:] = self._at_the_frontier(len(parents) - count)
-            children[count:] = self._mutate(parents[count:])
-        return np.clip(children, self.lower_bounds, self.upper_bounds)
+                parents[count:] = self._frontier_elites(len(parents) - count)
+            solutions[count:] = self._mutate(parents[count:])
+        return np.clip(solutions, self.lower_bounds, self.upper_bounds)
 
     @torch.inference_mode()
     def _reconstruct(self, parents: np.ndarray) -> np.ndarray:
         assert self.encoding is not None
-        # The archives of ribs are float64 unless they are told otherwise.
+        # Archives of ribs are float64 by default.
         vectors = torch.from_numpy(parents.astype(np.float32, copy=False)).to(self.encoding.device)
         return self.encoding.reconstruct(vectors).cpu().numpy().astype(parents.dtype, copy=False)
 
-    def _at_the_frontier(self, count: int) -> np.ndarray:
-        """Elites ``(count, X)`` beside empty cells; any, where there are none."""
-        assert self._neighbours is not None
-        found = self.archive.data(["index", "solution"])
-        occupied = np.zeros(len(self._neighbours), bool)
-        occupied[found["index"]] = True
-        beside = np.flatnonzero(~occupied[self._neighbours[found["index"]]].all(1))
-        rows = beside if len(beside) else np.arange(len(found["index"]))
-        chosen: np.ndarray = found["solution"][self._rng.choice(rows, count)]
+    def _frontier_elites(self, count: int) -> np.ndarray:
+        """Draws elites ``(count, X)`` next to empty cells, or any if no cell is empty."""
+        assert self._neighbors is not None
+        elites = self.archive.data(["index", "solution"])
+        occupied = np.zeros(len(self._neighbors), bool)
+        occupied[elites["index"]] = True
+        frontier = np.flatnonzero(~occupied[self._neighbors[elites["index"]]].all(1))
+        rows = frontier if len(frontier) else np.arange(len(elites["index"]))
+        chosen: np.ndarray = elites["solution"][self._rng.choice(rows, count)]
         return chosen
 
     def _mutate(self, parents: np.ndarray) -> np.ndarray:
         mutation, real = self.mutation, parents.dtype.type
         noise = self._rng.standard_normal(parents.shape, dtype=parents.dtype)
         if mutation.density < 1.0:
-            share = max(mutation.density, 1.0 / parents.shape[1])
-            noise *= self._rng.random(parents.shape, dtype=parents.dtype) < share
-        children: np.ndarray = parents + real(mutation.iso) * noise
-        if mutation.line:
+            density = max(mutation.density, 1.0 / parents.shape[1])
+            noise *= self._rng.random(parents.shape, dtype=parents.dtype) < density
+        solutions: np.ndarray = parents + real(mutation.iso_sigma) * noise
+        if mutation.line_sigma:
             others = self.archive.sample_elites(len(parents))["solution"]
             steps = self._rng.standard_normal((len(parents), 1), dtype=parents.dtype)
-            children += real(mutation.line) * steps * (others - parents)
-        return children
+            solutions += real(mutation.line_sigma) * steps * (others - parents)
+        return solutions

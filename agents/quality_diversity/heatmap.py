@@ -1,4 +1,4 @@
-"""The illuminated map: how good the elite of each cell is, as a picture and as a film."""
+"""Heatmaps of archives as images and videos."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.spatial import KDTree
 
 from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites
+from wmrl.core.validation import check_shape
 from wmrl.envs.rendering.video import write_video
-from wmrl.storage.files import write_picture
+from wmrl.storage.files import write_image
 
 _BACKGROUND, _EMPTY, _TEXT, _MUTED = (18, 20, 26), (40, 44, 54), (238, 240, 244), (150, 156, 168)
 _MARGIN, _HEAD, _BAR = 16, 40, 12
@@ -25,60 +26,72 @@ def draw_map(
     title: str = "",
     size: int = 480,
 ) -> np.ndarray:
-    """Draws a map of cells, the brighter the better.
+    """Draws the objectives of an archive as a heatmap, brighter colors for higher objectives.
 
     Args:
-        archive: the cells.
-        objectives: ``(cells,)``, NaN where a cell is empty.
-        limits: objectives of the darkest and the brightest colour; those of the elites, but for
-            the lowest 2 %, if None.
-        title: written above.
-        size: pixels of the map's longer side.
+        archive: configuration of the archive.
+        objectives: ``(cells,)``, NaN for empty cells.
+        limits: objectives of the darkest and the brightest color; those of
+            :func:`color_limits` if None.
+        title: text above the map.
+        size: length of the map's longer side, in pixels.
 
     Returns:
-        ``(H, W, 3) uint8``; the first measure goes to the right and the second upwards.
+        ``(H, W, 3) uint8``; the first measure increases to the right, the second upwards.
 
     Raises:
-        ValueError: there are more or fewer objectives than cells.
+        ValueError: there is not one objective for each cell.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.agents.quality_diversity import ArchiveConfig, draw_map
+        >>> archive = ArchiveConfig(shape="grid", dims=(4, 2))
+        >>> objectives = np.array([0.1, 0.9, np.nan, 0.4, 0.3, np.nan, 0.2, 0.8])
+        >>> image = draw_map(archive, objectives, title="8 cells, two of them empty", size=200)
+        >>> image.shape, image.dtype
+        ((196, 232, 3), dtype('uint8'))
     """
-    if objectives.shape != (archive.cell_count,):
-        raise ValueError(
-            f"objectives: expected one for each of {archive.cell_count} cells, got shape "
-            f"{objectives.shape}"
-        )
-    low, high = limits or colour_limits(objectives)
-    cells = _cells(archive, size)
+    check_shape("objectives", objectives, (archive.num_cells,))
+    low, high = limits or color_limits(objectives)
+    cells = _cell_of_pixels(archive, size)
     shades = np.nan_to_num((objectives - low) / max(high - low, 1e-12))
-    colours = map_colours(np.clip(shades, 0.0, 1.0))
-    colours[np.isnan(objectives)] = _EMPTY
-    drawn = np.where((cells < 0)[..., None], np.array(_BACKGROUND, np.uint8), colours[cells])
+    colors = map_colors(np.clip(shades, 0.0, 1.0))
+    colors[np.isnan(objectives)] = _EMPTY
+    drawn = np.where((cells < 0)[..., None], np.array(_BACKGROUND, np.uint8), colors[cells])
     height, width = drawn.shape[:2]
-    picture = Image.new(
+    image = Image.new(
         "RGB", (width + 2 * _MARGIN, height + 2 * _MARGIN + _HEAD + 2 * _BAR), _BACKGROUND
     )
-    picture.paste(Image.fromarray(drawn), (_MARGIN, _HEAD))
-    ramp = np.broadcast_to(map_colours(np.linspace(0, 1, width)), (_BAR, width, 3))
+    image.paste(Image.fromarray(drawn), (_MARGIN, _HEAD))
+    ramp = np.broadcast_to(map_colors(np.linspace(0, 1, width)), (_BAR, width, 3))
     bottom = _HEAD + height + _MARGIN
-    picture.paste(Image.fromarray(np.ascontiguousarray(ramp)), (_MARGIN, bottom))
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=13)
+    image.paste(Image.fromarray(np.ascontiguousarray(ramp)), (_MARGIN, bottom))
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=13)
     pen.text((_MARGIN, 12), title, fill=_TEXT, font=font)
     place = bottom + _BAR + 2
     pen.text((_MARGIN, place), f"{low:.3g}", fill=_MUTED, font=font)
     pen.text((_MARGIN + width, place), f"{high:.3g}", fill=_MUTED, font=font, anchor="ra")
-    return np.asarray(picture)
+    return np.asarray(image)
 
 
 def write_map(path: str | Path, archive: ArchiveConfig, elites: Elites, *, title: str = "") -> Path:
-    """Writes the map of elites as a PNG, whole or not at all, and returns its path."""
-    objectives = np.full(archive.cell_count, np.nan)
+    """Writes a heatmap of elites as a PNG file, atomically.
+
+    Args:
+        path: the file.
+        archive: configuration of the archive.
+        elites: elites of that archive.
+        title: text above the map.
+
+    Returns:
+        The path.
+    """
+    objectives = np.full(archive.num_cells, np.nan)
     objectives[elites.cells] = elites.objectives
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_picture(path, draw_map(archive, objectives, title=title))
-    return path
+    return write_image(path, draw_map(archive, objectives, title=title))
 
 
-def film_map(
+def write_map_video(
     path: str | Path,
     archive: ArchiveConfig,
     snapshots: np.ndarray,
@@ -87,43 +100,43 @@ def film_map(
     fps: float = 12.0,
     size: int = 360,
 ) -> Path:
-    """Films a map as it fills.
+    """Writes a video of an archive's heatmap over time.
 
     Args:
-        path: ``.mp4``, ``.gif`` or ``.webp``.
-        archive: the cells.
-        snapshots: ``(S, cells)``, objectives over time, NaN where a cell is empty.
-        titles: one for each snapshot, before how many cells are filled and how well.
-        fps: snapshots a second.
-        size: pixels of the map's longer side.
+        path: ``.mp4``, ``.gif`` or ``.webp`` file.
+        archive: configuration of the archive.
+        snapshots: ``(S, cells)``, objectives over time, NaN for empty cells.
+        titles: one for each snapshot, shown before the coverage and the mean objective.
+        fps: snapshots per second.
+        size: length of the map's longer side, in pixels.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: there are no snapshots, or another number of titles.
+        ValueError: there are no snapshots, or not one title for each.
     """
     if titles and len(titles) != len(snapshots):
         raise ValueError(f"titles: expected {len(snapshots)}, as snapshots, got {len(titles)}")
     if not len(snapshots):
         raise ValueError("snapshots: expected at least one, got none")
-    limits = colour_limits(snapshots[-1])
+    limits = color_limits(snapshots[-1])
 
     def frames() -> Iterator[np.ndarray]:
         for index, objectives in enumerate(snapshots):
             filled = np.isfinite(objectives)
             mean = float(objectives[filled].mean()) if filled.any() else float("nan")
-            said = f"{filled.mean():.1%} filled, mean {mean:.3g}"
-            title = f"{titles[index]}: {said}" if titles else said
+            metrics = f"{filled.mean():.1%} filled, mean {mean:.3g}"
+            title = f"{titles[index]}: {metrics}" if titles else metrics
             yield draw_map(archive, objectives, limits=limits, title=title, size=size)
 
     return write_video(path, frames(), fps=fps)
 
 
-def colour_limits(objectives: np.ndarray) -> tuple[float, float]:
-    """Objectives of the darkest and the brightest colour.
+def color_limits(objectives: np.ndarray) -> tuple[float, float]:
+    """Returns the objectives of the darkest and the brightest color.
 
-    Without the lowest 2 %, for a few poor elites would take all the colours.
+    The lowest 2 % are ignored, as a few poor elites would leave no contrast to the others.
     """
     found = objectives[np.isfinite(objectives)]
     if not len(found):
@@ -131,16 +144,16 @@ def colour_limits(objectives: np.ndarray) -> tuple[float, float]:
     return float(np.quantile(found, 0.02)), float(found.max())
 
 
-def map_colours(shades: np.ndarray) -> np.ndarray:
-    """RGB ``(N, 3) uint8`` of shades ``(N,)`` in [0, 1]."""
+def map_colors(shades: np.ndarray) -> np.ndarray:
+    """Returns RGB colors ``(N, 3) uint8`` of shades ``(N,)`` in [0, 1]."""
     levels = np.round(255 * shades).astype(np.uint8)[:, None]
-    colours: np.ndarray = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
-    return colours.copy()
+    colors: np.ndarray = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
+    return colors.copy()
 
 
 @lru_cache(maxsize=8)
-def _cells(archive: ArchiveConfig, size: int) -> np.ndarray:
-    """Index of the cell at each pixel, ``(H, W)``; −1 outside."""
+def _cell_of_pixels(archive: ArchiveConfig, size: int) -> np.ndarray:
+    """Returns the index of the cell at each pixel, ``(H, W)``; −1 outside of the archive."""
     low, high = np.array(archive.low), np.array(archive.high)
     if archive.shape == "grid":
         columns, rows = archive.dims
@@ -152,12 +165,12 @@ def _cells(archive: ArchiveConfig, size: int) -> np.ndarray:
     share = (np.arange(size) + 0.5) / size
     x, y = np.meshgrid(share, share[::-1])
     points = np.stack((x, y), axis=-1)
-    _, nearest = KDTree(archive.centres()).query(low + points * (high - low))
+    _, nearest = KDTree(archive.centers()).query(low + points * (high - low))
     outside = np.hypot(x - 0.5, y - 0.5) > 0.5
     return np.where(outside, -1, nearest)
 
 
 def _pixels(columns: int, rows: int, size: int) -> tuple[int, int]:
-    """Width and height of a grid whose cells are square."""
+    """Returns the width and the height of a grid of square cells."""
     longer = max(columns, rows)
     return max(1, size * columns // longer), max(1, size * rows // longer)

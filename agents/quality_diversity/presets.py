@@ -1,51 +1,52 @@
-"""Settings that suit a problem: its first fill, and the model that learns its elites."""
+"""Settings that suit a planar arm: initial coverage, and encodings of its elites."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from wmrl.agents.quality_diversity.dde import EncodingConfig
+from wmrl.agents.quality_diversity.dde_config import EncodingConfig
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.encodings.vector_vae import VectorVAEConfig
 from wmrl.encodings.vector_vqvae import VectorVQVAEConfig
 
+EncodingKind = Literal["vae", "vqvae", "fsq"]
+"""Kinds of encodings that DDE may learn."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class EliteTask:
-    """What is searched, and with how much.
+class SearchPreset:
+    """Problem and budget of a search.
 
     Attributes:
-        problem: an arm.
-        evaluations: the full budget.
-        fill: share of the cells that random arms fill at the start.
-        latent_size: Z of the VAEs.
+        problem: the problem.
+        evaluations: full budget.
+        initial_coverage: share of the cells that random poses fill at the start.
+        latent_dim: Z of a VAE.
     """
 
     problem: ArmProblem
     evaluations: int = 1_000_000
-    fill: float = 0.05
-    latent_size: int = 32
+    initial_coverage: float = 0.05
+    latent_dim: int = 32
 
 
-def usual_fill(joints: int) -> float:
-    """Share of the cells that random arms fill at the start.
+def default_initial_coverage(num_joints: int) -> float:
+    """Returns the share of the cells that random poses fill at the start.
 
-    Those of many joints all end near the base: with 1000, 100,000 of them fill less than 0.05.
+    Random poses of many joints all end near the base: with 1000 joints, 100,000 of them fill less
+    than 5 % of the cells.
     """
-    return 0.05 if joints <= 500 else 0.002
+    return 0.05 if num_joints <= 500 else 0.002
 
 
-EncodingKind = Literal["vae", "vqvae", "fsq"]
-"""Models that learn what elites have in common."""
-
-
-def encoding_config(kind: EncodingKind, task: EliteTask) -> EncodingConfig:
-    """The configuration of an encoding that suits a task."""
-    size = task.problem.size
+def encoding_config(kind: EncodingKind, preset: SearchPreset) -> EncodingConfig:
+    """Returns the configuration of an encoding that suits a preset."""
+    input_dim = preset.problem.solution_dim
     if kind == "vqvae":
-        sizes: dict[str, Any] = {"tokens": 8, "codes": 64, "code_size": 8, "hidden_sizes": (64,)}
-        return VectorVQVAEConfig(size=size, **sizes)
+        return VectorVQVAEConfig(
+            input_dim=input_dim, num_tokens=8, codebook_size=64, code_dim=8, hidden_dims=(64,)
+        )
     if kind == "fsq":
         return VectorVQVAEConfig(
-            size=size, quantiser="fsq", tokens=4, warmup_steps=0, hidden_sizes=(64,)
+            input_dim=input_dim, quantizer="fsq", num_tokens=4, warmup_steps=0, hidden_dims=(64,)
         )
-    return VectorVAEConfig(size=size, latent_size=task.latent_size)
+    return VectorVAEConfig(input_dim=input_dim, latent_dim=preset.latent_dim)

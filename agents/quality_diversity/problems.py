@@ -1,4 +1,4 @@
-"""Problems: what a search for elites is given, and the planar arm as one."""
+"""Quality-diversity problems: poses of planar arms, and controllers."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
@@ -7,73 +7,96 @@ import numpy as np
 
 from wmrl.agents.policy_search.fitness import DreamFitness, RealFitness
 from wmrl.agents.quality_diversity.archive import ArchiveConfig
+from wmrl.core.validation import check_choice, check_float
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.kinematics import ANGLE_LIMIT
 
 ArmObjective = Literal["std", "variance"]
-"""What an arm is worth, see :class:`ArmProblem`."""
+"""Objective of :class:`ArmProblem`."""
 
 _COLLISION = np.pi / 2
-"""Fitness that a collision costs at least: as much as the greatest std of angles."""
+"""Least penalty of a collision: the greatest possible std of angles."""
 
 _ROUNDING = 1e-6
-"""Of float32's sums over thousands of joints, relative to what is summed."""
+"""Relative error of float32 sums over thousands of joints."""
 
 
 class Problem(Protocol):
-    """What elites are searched for: a pure function of solutions in [−1, 1].
+    """Interface of quality-diversity problems.
 
-    Attributes:
-        archive: the cells that elites compete in.
+    Evaluations are a pure function of the solutions, which are within [−1, 1].
     """
 
     @property
     def archive(self) -> ArchiveConfig:
-        """The cells that elites compete in."""
+        """Configuration of the archive."""
 
     @property
-    def size(self) -> int:
+    def solution_dim(self) -> int:
         """X, numbers of a solution."""
 
     def evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Objectives ``(B,)`` and measures ``(B, 2)`` of solutions ``(B, X) float32``."""
+        """Evaluates solutions.
+
+        Args:
+            solutions: ``(B, X) float32``.
+
+        Returns:
+            Objectives ``(B,)`` and measures ``(B, 2)``.
+        """
 
     def describe(self) -> dict[str, Any]:
-        """What it is, JSON-able: all that evaluations depend on besides solutions."""
+        """Returns a JSON-able description of all that evaluations depend on except solutions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmProblem:
-    """Where a planar arm ends, and how evenly it bends.
+    """Poses of a planar arm; the measures are the position of its end.
 
-    Arms that collide with an obstacle are worth less than any that do not.
+    The objective rewards even angles. Poses that collide with an obstacle have a lower objective
+    than all poses that do not.
 
     Attributes:
         arm: the arm.
         objective: ``"std"``, −std of the angles as in Data-Driven Encodings, or ``"variance"``,
             100 (1 − variance) as in Fontaine and Nikolaidis 2021
             (https://arxiv.org/abs/2106.03894).
-        archive: the cells; if not given a disc of 1950, with a ``worst`` that no pose is below.
+        archive: configuration of the archive; if not given, a disc of 1950 cells whose
+            ``qd_score_offset`` is :func:`objective_lower_bound`.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.agents.quality_diversity import ArmProblem
+        >>> from wmrl.envs import Arm
+        >>> problem = ArmProblem(arm=Arm(num_joints=2))
+        >>> objectives, measures = problem.evaluate(np.array([[0.0, 0.0], [1.0, -1.0]]))
+        >>> objectives.round(4).tolist()  # radians
+        [-0.0, -1.5708]
+        >>> measures.round(4).tolist()  # the position of the end, scaled to [0, 1]²
+        [[1.0, 0.5], [0.75, 0.75]]
     """
 
     arm: Arm = field(default_factory=Arm)
     objective: ArmObjective = "std"
-    archive: ArchiveConfig = None  # type: ignore[assignment]  # is set at once
+    archive: ArchiveConfig = None  # type: ignore[assignment]  # is set in __post_init__
 
     def __post_init__(self) -> None:
-        if self.objective not in ("std", "variance"):
-            raise ValueError(f"objective: expected 'std' or 'variance', got {self.objective!r}")
+        check_choice("objective", self.objective, ("std", "variance"))
         if self.archive is None:
-            least = least_objective(self.arm, self.objective)  # type: ignore[unreachable]
-            object.__setattr__(self, "archive", ArchiveConfig(worst=least))
+            bound = objective_lower_bound(self.arm, self.objective)  # type: ignore[unreachable]
+            object.__setattr__(self, "archive", ArchiveConfig(qd_score_offset=bound))
 
     @property
-    def size(self) -> int:
-        """X, the arm's joints."""
-        return self.arm.joints
+    def solution_dim(self) -> int:
+        """X, the number of joints."""
+        return self.arm.num_joints
 
     def evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See :class:`Problem`; solutions out of [−1, 1] raise ``ValueError``."""
+        """Evaluates poses, see :meth:`Problem.evaluate`.
+
+        Raises:
+            ValueError: a number is not within [−1, 1].
+        """
         found = self.arm.evaluate(solutions)
         fitness = found.fitness.astype(np.float64)
         if self.arm.obstacles:
@@ -81,7 +104,7 @@ class ArmProblem:
         return _objective_of(fitness, self.objective), found.descriptors
 
     def describe(self) -> dict[str, Any]:
-        """See :class:`Problem`."""
+        """Returns a JSON-able description of the arm, the objective and the archive."""
         return {
             "problem": "planar-arm",
             "arm": asdict(self.arm),
@@ -90,11 +113,11 @@ class ArmProblem:
         }
 
 
-def least_objective(arm: Arm, objective: ArmObjective) -> float:
-    """An objective that no pose of an arm is below, for an archive's ``worst``.
+def objective_lower_bound(arm: Arm, objective: ArmObjective) -> float:
+    """Returns a lower bound of the objective over all poses, for ``qd_score_offset``.
 
-    The std of angles is greatest where half of them are at each end of their range, and no link
-    reaches deeper into an obstacle than to its centre.
+    The std of the angles is greatest if half of them are at each end of their range, and no link
+    reaches deeper into an obstacle than its center.
     """
     fitness = -ANGLE_LIMIT * (1.0 + _ROUNDING)
     if arm.obstacles:
@@ -104,26 +127,26 @@ def least_objective(arm: Arm, objective: ArmObjective) -> float:
 
 
 def _objective_of(fitness: Any, objective: ArmObjective) -> Any:
-    """Of −std, or what collisions leave of it."""
+    """Converts −std, with the penalties of collisions, to an objective."""
     return 100.0 * (1.0 - fitness**2) if objective == "variance" else fitness
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControllerProblemConfig:
-    """How controllers become solutions, and what tells them apart.
+    """Configuration of :class:`ControllerProblem`.
 
     Attributes:
-        measures: two means over a rollout's decisions, each the name of one of the task's actions,
-            between bars for its absolute value.
-        archive: the cells; what is measured outside of its limits counts as being at them.
-        scale: the parameter that a solution's 1 is; parameters are in [−scale, scale].
-        seed: of the rollouts, which are the same for all controllers.
+        measures: two means over the agent steps of the rollouts: names of actions of the task,
+            between bars for absolute values.
+        archive: configuration of the archive; measures beyond its bounds count as at the bounds.
+        scale: parameters are ``scale`` times a solution, and so within [−scale, scale].
+        seed: root seed of the rollouts, which are the same for all controllers.
     """
 
     measures: tuple[str, str] = ("|steer|", "pedal")
     archive: ArchiveConfig = field(
         default_factory=lambda: ArchiveConfig(
-            shape="grid", dims=(12, 12), low=(0.0, -0.2), high=(0.9, 0.8), worst=-100.0
+            shape="grid", dims=(12, 12), low=(0.0, -0.2), high=(0.9, 0.8), qd_score_offset=-100.0
         )
     )
     scale: float = 3.0
@@ -133,16 +156,15 @@ class ControllerProblemConfig:
         object.__setattr__(self, "measures", tuple(self.measures))
         if len(self.measures) != 2:
             raise ValueError(f"measures: expected two names, got {self.measures}")
-        if not self.scale > 0:
-            raise ValueError(f"scale: expected above 0, got {self.scale}")
+        check_float("scale", self.scale, above=0)
 
 
 class ControllerProblem:
-    """Controllers by their mean score and by how they act; a :class:`~.problems.Problem`.
+    """Controllers; the objective is their mean score, the measures are means of their actions.
 
     Args:
-        fitness: where controllers are tried, dreams or the real game.
-        config: how they become solutions.
+        fitness: runs controllers, in dreams or in the real game.
+        config: configuration of the problem.
 
     Raises:
         ValueError: the task has no action of a measure's name.
@@ -152,7 +174,7 @@ class ControllerProblem:
         self, fitness: DreamFitness | RealFitness, config: ControllerProblemConfig | None = None
     ) -> None:
         self.fitness, self.config = fitness, config or ControllerProblemConfig()
-        names = fitness.eye.task.action_names
+        names = fitness.world_model.task.action_names
         for measure in self.config.measures:
             if measure not in (*names, *map("|{}|".format, names)):
                 raise ValueError(
@@ -162,30 +184,37 @@ class ControllerProblem:
 
     @property
     def archive(self) -> ArchiveConfig:
-        """The cells that elites compete in."""
+        """Configuration of the archive."""
         return self.config.archive
 
     @property
-    def size(self) -> int:
-        """X, a controller's parameters."""
+    def solution_dim(self) -> int:
+        """X, the number of parameters of a controller."""
         return self.fitness.controller.parameter_count
 
     def parameters(self, solutions: np.ndarray) -> np.ndarray:
-        """Solutions ``(B, X)`` in [−1, 1] as controllers' parameters ``(B, X) float32``."""
+        """Converts solutions ``(B, X)`` to parameters of controllers ``(B, X) float32``."""
         parameters: np.ndarray = np.float32(self.config.scale) * np.asarray(solutions, np.float32)
         return parameters
 
     def solutions(self, parameters: np.ndarray) -> np.ndarray:
-        """Parameters ``(B, X)`` as solutions ``(B, X) float32``, clipped to [−1, 1]."""
+        """Converts parameters ``(B, X)`` to solutions ``(B, X) float32``, clipped to [−1, 1]."""
         scaled = np.asarray(parameters, np.float32) / np.float32(self.config.scale)
         solutions: np.ndarray = np.clip(scaled, -1.0, 1.0)
         return solutions
 
     def evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean scores ``(B,) float64`` and measures ``(B, 2) float64`` of ``(B, X) float32``."""
+        """Evaluates controllers.
+
+        Args:
+            solutions: ``(B, X) float32``.
+
+        Returns:
+            Mean scores ``(B,) float64`` and measures ``(B, 2) float64``.
+        """
         found = self.fitness.rollouts(self.parameters(solutions), self.config.seed)
         means, magnitudes = found.actions.mean(1), found.magnitudes.mean(1)  # (B, A)
-        names = self.fitness.eye.task.action_names
+        names = self.fitness.world_model.task.action_names
         measures = [
             (magnitudes if name.startswith("|") else means)[:, names.index(name.strip("|"))]
             for name in self.config.measures
@@ -193,5 +222,5 @@ class ControllerProblem:
         return found.scores.mean(1), np.stack(measures, axis=1)
 
     def describe(self) -> dict[str, Any]:
-        """What it is, JSON-able: all that evaluations depend on besides solutions."""
+        """Returns a JSON-able description of the rollouts, the measures and the archive."""
         return {"problem": "controllers", **asdict(self.config), "fitness": self.fitness.describe()}

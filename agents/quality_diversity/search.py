@@ -1,4 +1,4 @@
-"""One search for elites of a planar arm, in a folder of its own: what ``search-elites`` does."""
+"""Complete searches for elites of a planar arm, each in a folder of its own."""
 
 import json
 import shutil
@@ -10,117 +10,118 @@ import numpy as np
 import torch
 
 from wmrl.agents.quality_diversity.archive import Elites, load_elites
-from wmrl.agents.quality_diversity.baselines import RibsMethod, archive_row, search_with_ribs
-from wmrl.agents.quality_diversity.dde import DDE, DDEConfig, EncodingConfig
-from wmrl.agents.quality_diversity.heatmap import film_map, write_map
-from wmrl.agents.quality_diversity.presets import EliteTask, encoding_config, usual_fill
+from wmrl.agents.quality_diversity.baselines import RibsMethod, archive_metrics, search_with_ribs
+from wmrl.agents.quality_diversity.dde import DDE
+from wmrl.agents.quality_diversity.dde_config import DDEConfig
+from wmrl.agents.quality_diversity.heatmap import write_map, write_map_video
+from wmrl.agents.quality_diversity.presets import (
+    EncodingKind,
+    SearchPreset,
+    default_initial_coverage,
+    encoding_config,
+)
 from wmrl.agents.quality_diversity.problems import ArmProblem
+from wmrl.core.validation import check_choice, check_float, check_int
 from wmrl.storage.artifact import load_artifact, package_versions
 from wmrl.storage.run import Run, RunError
 
 Algorithm = Literal["dde", "dde-published", "iso", "line", "cma-me", "cma-mae"]
-"""DDE with wmrl's settings or with those of its paper, and the searches of ``ribs``."""
+"""DDE with the settings of wmrl or with the published ones, and the searches of ``ribs``."""
 
-EncodingName = Literal["auto", "vae", "vqvae", "fsq", "none"]
-"""What DDE learns of its elites; "auto" is a VAE with DDE and nothing with others."""
-
-_BATCH = 100  # DDE's, as in its paper
+_BATCH_SIZE = 100  # of DDE, as published
 _CHECKPOINT = "ribs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EliteSearchConfig:
-    """What is searched, and how.
+    """Configuration of :func:`search_elites`.
 
     Attributes:
-        problem: an arm and the cells of its archive.
-        algorithm: how it is searched.
-        encoding: what DDE learns.
-        evaluations: the budget. Whole batches are evaluated, so that the last one may go beyond
-            it; what DDE begins with comes on top of it.
-        fill: share of the cells that random arms fill at the start; if None as
-            :func:`~wmrl.agents.quality_diversity.presets.usual_fill` has it.
-        seed: root of all that is random.
+        problem: the planar arm and its archive.
+        algorithm: search algorithm.
+        encoding: kind of the encoding that DDE learns; None for no encoding, and ``"auto"``, which
+            is replaced by ``"vae"`` with DDE and by None with other algorithms.
+        evaluations: budget. Whole batches are evaluated, so that the last one may exceed it; the
+            initialization of DDE is not included.
+        initial_coverage: share of the cells that random poses fill at the start; if not given, that
+            of :func:`~wmrl.agents.quality_diversity.presets.default_initial_coverage`.
+        seed: root seed.
     """
 
     problem: ArmProblem = field(default_factory=ArmProblem)
     algorithm: Algorithm = "dde"
-    encoding: EncodingName = "auto"
+    encoding: EncodingKind | Literal["auto"] | None = "auto"
     evaluations: int = 100_000
-    fill: float = None  # type: ignore[assignment]  # is set at once
+    initial_coverage: float = None  # type: ignore[assignment]  # is set in __post_init__
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, known in (("algorithm", Algorithm), ("encoding", EncodingName)):
-            if getattr(self, name) not in get_args(known):
-                raise ValueError(
-                    f"{name}: expected one of {', '.join(get_args(known))}, got "
-                    f"{getattr(self, name)!r}"
-                )
+        check_choice("algorithm", self.algorithm, get_args(Algorithm))
+        check_choice("encoding", self.encoding, ("auto", *get_args(EncodingKind), None))
         if self.encoding == "auto":
-            object.__setattr__(self, "encoding", "vae" if self.learns else "none")
-        if self.encoding != "none" and not self.learns:
+            object.__setattr__(self, "encoding", "vae" if self.is_dde else None)
+        if self.encoding is not None and not self.is_dde:
             raise ValueError(
-                f"encoding: expected 'none' with {self.algorithm!r}, which learns none, got "
+                f"encoding: expected none with {self.algorithm!r}, which learns none, got "
                 f"{self.encoding!r}; leave it out, or search with 'dde'"
             )
-        if self.evaluations < 1:
-            raise ValueError(f"evaluations: expected at least 1, got {self.evaluations}")
-        if self.fill is None:
-            share = usual_fill(self.problem.size)  # type: ignore[unreachable]
-            object.__setattr__(self, "fill", share)
-        if not 0.0 < self.fill <= 0.5:
-            raise ValueError(f"fill: expected a share in (0, 0.5], got {self.fill}")
-        if self.seed < 0:
-            raise ValueError(f"seed: expected a non-negative integer, got {self.seed}")
+        check_int("evaluations", self.evaluations, at_least=1)
+        if self.initial_coverage is None:
+            coverage = default_initial_coverage(  # type: ignore[unreachable]
+                self.problem.solution_dim
+            )
+            object.__setattr__(self, "initial_coverage", coverage)
+        check_float("initial_coverage", self.initial_coverage, above=0, at_most=0.5)
+        check_int("seed", self.seed, at_least=0)
 
     @property
-    def learns(self) -> bool:
+    def is_dde(self) -> bool:
         """Whether the algorithm is DDE, which may learn an encoding."""
         return self.algorithm in ("dde", "dde-published")
 
     def describe(self) -> dict[str, Any]:
-        """What a run of it depends on, JSON-able."""
+        """Returns a JSON-able description of all that the result depends on."""
         own = {name: getattr(self, name) for name in vars(self) if name != "problem"}
         described: dict[str, Any] = json.loads(json.dumps(self.problem.describe() | own))
         return described
 
     def dde(self) -> DDEConfig:
-        """The settings of DDE.
+        """Returns the configuration of DDE.
 
         Raises:
-            ValueError: another algorithm searches.
+            ValueError: the algorithm is not DDE.
         """
-        if not self.learns:
-            raise ValueError(f"algorithm: expected one of DDE's, got {self.algorithm!r}")
+        if not self.is_dde:
+            raise ValueError(
+                f"algorithm: expected 'dde' or 'dde-published', got {self.algorithm!r}"
+            )
         make = DDEConfig if self.algorithm == "dde" else DDEConfig.as_published
-        settings: dict[str, Any] = {"encoding": self._encoding()}
-        if self.encoding == "none":
-            settings["crossovers"] = (0.0,)
-        generations = -(-self.evaluations // _BATCH)
-        return make(generations=generations, batch_size=_BATCH, fill=self.fill, **settings)
-
-    def _encoding(self) -> EncodingConfig | None:
-        kind = self.encoding
-        if kind == "none" or kind == "auto":
-            return None
-        # Data-Driven Encodings' 10 latents at 20 joints and 32 at 200 are on this line.
-        latents = min(32, max(1, self.problem.size // 2))
-        task = EliteTask(problem=self.problem, latent_size=latents)
-        return encoding_config(kind, task)
+        settings: dict[str, Any] = {"encoding": None, "crossovers": (0.0,)}
+        if self.encoding is not None and self.encoding != "auto":
+            # This line goes through the 10 latents of Data-Driven Encodings at 20 joints and the
+            # 32 at 200.
+            latent_dim = min(32, max(1, self.problem.solution_dim // 2))
+            preset = SearchPreset(problem=self.problem, latent_dim=latent_dim)
+            settings = {"encoding": encoding_config(self.encoding, preset)}
+        return make(
+            generations=-(-self.evaluations // _BATCH_SIZE),
+            batch_size=_BATCH_SIZE,
+            initial_coverage=self.initial_coverage,
+            **settings,
+        )
 
 
 class EliteSearchResult(NamedTuple):
-    """What a search found.
+    """Result of :func:`search_elites`.
 
     Attributes:
-        elites: at its end.
-        figures: ``evaluations``, ``coverage``, ``mean_fitness``, ``best_fitness``, ``qd_score``.
-        snapshots: ``(S, cells) float32``, objectives over time, NaN where a cell was empty.
+        elites: final elites.
+        metrics: ``evaluations``, ``coverage``, ``mean_fitness``, ``best_fitness``, ``qd_score``.
+        snapshots: ``(S, cells) float32``, objectives over time, NaN for empty cells.
     """
 
     elites: Elites
-    figures: dict[str, float]
+    metrics: dict[str, float]
     snapshots: np.ndarray
 
 
@@ -132,71 +133,82 @@ def search_elites(
     device: str | torch.device = "auto",
     progress: bool = True,
 ) -> EliteSearchResult:
-    """Searches for elites in a run's folder, and writes what it found there.
+    """Searches for elites and writes them into a folder.
 
-    That is the artifact ``elites/``, the map ``map.png``, and its film ``map.mp4``. DDE's search,
-    in ``run/``, goes on to the same bits after it was killed; the others begin anew. A search that
-    is done is not made again.
+    The folder contains the artifact ``elites/``, the heatmap ``map.png`` and its video ``map.mp4``.
+    An interrupted search of DDE, whose run is in ``run/``, continues bit by bit when it is called
+    again; the other algorithms start again. A finished search is read from the folder.
 
     Args:
         path: the folder.
-        config: what is searched, and how.
-        init: an artifact of elites whose solutions are evaluated first, for DDE.
-        device: where an encoding learns.
+        config: configuration of the search.
+        init: an artifact of elites whose solutions DDE evaluates first.
+        device: device of DDE's encoding.
         progress: show a progress bar.
 
     Raises:
-        RunError: the folder is in use, or belongs to a search of another configuration.
-        ArtifactError: ``init`` is no artifact of elites, or something else has the artifact's name.
+        RunError: the folder is in use, or belongs to a search with another configuration.
+        ArtifactError: ``init`` is not an artifact of elites, or something else is at the
+            artifact's path.
         ValueError: ``path`` is a file, ``init`` does not fit the arm or the algorithm, or random
-            arms fill too few cells or take the whole budget.
+            poses fill too few cells or take the whole budget.
+
+    Example:
+        >>> from wmrl.agents.quality_diversity import ArmProblem, EliteSearchConfig, search_elites
+        >>> from wmrl.envs import Arm
+        >>> config = EliteSearchConfig(
+        ...     problem=ArmProblem(arm=Arm(num_joints=6)), algorithm="line", evaluations=500
+        ... )
+        >>> result = search_elites("runs/arm", config, progress=False)
+        >>> result.metrics["evaluations"], len(result.elites) > 50
+        (500, True)
     """
     path = Path(path)
-    solutions, digest = (None, None) if init is None else _opened(init, config)
+    solutions, digest = (None, None) if init is None else _load_init(init, config)
     new = not path.exists()
     if not new and not path.is_dir():
-        raise ValueError(f"path: expected a folder, or nothing yet, got the file {path}")
+        raise ValueError(f"path: expected a folder or nothing, got the file {path}")
     try:
         with Run(path, config={"search": "elites", **config.describe(), "init": digest}) as run:
-            if config.learns:
-                found = _learn(path / "run", config, solutions, device, progress)
+            if config.is_dde:
+                result = _search_with_dde(path / "run", config, solutions, device, progress)
             else:
-                found = _search(run, config, progress)
-            _write(path, config, found, digest)
+                result = _search_with_ribs(run, config, progress)
+            _write(path, config, result, digest)
     except RunError:  # the folder may be another's
         raise
     except ValueError:
-        # Options that nothing can be begun with must not be in the way of those that mend them.
+        # A folder of invalid options would refuse the corrected ones.
         if new and not list(path.rglob("*.checkpoint")):
             shutil.rmtree(path, ignore_errors=True)
         raise
-    return found
+    return result
 
 
-def _opened(init: str | Path, config: EliteSearchConfig) -> tuple[np.ndarray, str]:
-    """Solutions to begin with, and the digest of their artifact."""
-    if not config.learns:
+def _load_init(init: str | Path, config: EliteSearchConfig) -> tuple[np.ndarray, str]:
+    """Returns the initial solutions, and the digest of their artifact."""
+    if not config.is_dde:
         raise ValueError(
-            f"init: expected none with {config.algorithm!r}, which begins with random arms, got "
+            f"init: expected none with {config.algorithm!r}, which starts from random poses, got "
             f"{str(init)!r}; leave it out, or search with 'dde'"
         )
-    solutions, size = load_elites(init)[0].solutions, config.problem.size
-    if solutions.ndim != 2 or solutions.shape[1] != size:
+    solutions, solution_dim = load_elites(init)[0].solutions, config.problem.solution_dim
+    if solutions.ndim != 2 or solutions.shape[1] != solution_dim:
         raise ValueError(
-            f"init: expected elites of {size} numbers, one a joint, got an array of shape "
-            f"{solutions.shape} in {str(init)!r}; give others, or an arm of as many joints"
+            f"init: expected elites of {solution_dim} numbers, one a joint, got an array of shape "
+            f"{solutions.shape} in {str(init)!r}; give other elites, or an arm of as many joints"
         )
     return solutions, load_artifact(init).digest
 
 
-def _learn(
+def _search_with_dde(
     path: Path,
     config: EliteSearchConfig,
     init: np.ndarray | None,
     device: str | torch.device,
     progress: bool,
 ) -> EliteSearchResult:
-    """DDE, from its last checkpoint on."""
+    """Searches with DDE, continuing from the last checkpoint."""
     settings = config.dde()
     with DDE(
         config.problem, settings, path=path, seed=config.seed, init=init, device=device
@@ -204,14 +216,15 @@ def _learn(
         search.learn(progress=progress)
         assert search.elites is not None
         archive, snapshots = search.archive(), search.snapshots
-        if settings.generations % settings.snapshot_every:  # a film ends with the end
+        if settings.generations % settings.snapshot_every:  # the video includes the final archive
             last = config.problem.archive.snapshot(archive)
             snapshots = np.concatenate((snapshots, last[None]))
-        return EliteSearchResult(search.elites, archive_row(archive, search.evaluations), snapshots)
+        metrics = archive_metrics(archive, search.evaluations)
+        return EliteSearchResult(search.elites, metrics, snapshots)
 
 
-def _search(run: Run, config: EliteSearchConfig, progress: bool) -> EliteSearchResult:
-    """A search of ``ribs``, unless it is there already."""
+def _search_with_ribs(run: Run, config: EliteSearchConfig, progress: bool) -> EliteSearchResult:
+    """Searches with ribs, or reads the result of a finished search."""
     checkpoint = run.load_checkpoint(_CHECKPOINT)
     if checkpoint is not None:
         tensors = dict(checkpoint.tensors)
@@ -222,7 +235,7 @@ def _search(run: Run, config: EliteSearchConfig, progress: bool) -> EliteSearchR
         config.problem,
         config.algorithm,  # type: ignore[arg-type]
         evaluations=config.evaluations,
-        fill=config.fill,
+        initial_coverage=config.initial_coverage,
         seed=config.seed,
         progress=progress,
     )
@@ -232,27 +245,27 @@ def _search(run: Run, config: EliteSearchConfig, progress: bool) -> EliteSearchR
 
 
 def _write(
-    path: Path, config: EliteSearchConfig, found: EliteSearchResult, init: str | None
+    path: Path, config: EliteSearchConfig, result: EliteSearchResult, init: str | None
 ) -> None:
-    """The map, its film, and the artifact."""
+    """Writes the heatmap, its video and the artifact."""
     archive = config.problem.archive
-    title = f"{config.problem.size} joints, {config.algorithm}"
-    write_map(path / "map.png", archive, found.elites, title=title)
-    film_map(path / "map.mp4", archive, found.snapshots)
-    found.elites.save(path / "elites", archive, provenance=_provenance(config, found, init))
+    title = f"{config.problem.solution_dim} joints, {config.algorithm}"
+    write_map(path / "map.png", archive, result.elites, title=title)
+    write_map_video(path / "map.mp4", archive, result.snapshots)
+    result.elites.save(path / "elites", archive, provenance=_provenance(config, result, init))
 
 
 def _provenance(
-    config: EliteSearchConfig, found: EliteSearchResult, init: str | None
+    config: EliteSearchConfig, result: EliteSearchResult, init: str | None
 ) -> dict[str, Any]:
     settings = {**config.describe(), "init": init}
-    if config.learns:
+    if config.is_dde:
         settings["dde"] = asdict(config.dde())
     return {
         "command": "search-elites",
         "settings": settings,
         "seed": config.seed,
-        "evaluations": int(found.figures["evaluations"]),
-        "figures": found.figures,
+        "evaluations": int(result.metrics["evaluations"]),
+        "metrics": result.metrics,
         "versions": package_versions("ribs"),
     }

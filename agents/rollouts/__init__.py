@@ -1,14 +1,13 @@
-"""Playing the real game: exploration, collection of episodes, their recording.
+"""Collection of rollouts in the real game.
 
-- :mod:`~wmrl.agents.rollouts.collection`: episodes into a rollout store (``collect``).
-- :mod:`~wmrl.agents.rollouts.exploration`: random and noisy policies that collect data
-  (``Behaviour``, ``HeldBehaviour``, ``NoisyBehaviour``, ``SmoothedBehaviour``).
-- :mod:`~wmrl.agents.rollouts.frame_agent`: an agent with its world model: from frames to actions
-  (``Pilot``).
-- :mod:`~wmrl.agents.rollouts.recorder`: games in progress, and the episodes they become
-  (``Collector``).
-- :mod:`~wmrl.agents.rollouts.scheduler`: which episode is played where (``Schedule``).
-- :mod:`~wmrl.agents.rollouts.episodes`: whole episodes on fixed seeds, scored (``EpisodeScores``,
+- :mod:`~wmrl.agents.rollouts.collection`: collection of episodes into a rollout store
+  (``collect``).
+- :mod:`~wmrl.agents.rollouts.exploration`: random and noisy policies
+  (``ExplorationPolicy``, ``RepeatedRandom``, ``NoisyAgent``, ``AutoregressiveNoise``).
+- :mod:`~wmrl.agents.rollouts.frame_agent`: agents that act on frames (``FrameAgent``).
+- :mod:`~wmrl.agents.rollouts.recorder`: recording of episodes (``Collector``).
+- :mod:`~wmrl.agents.rollouts.scheduler`: assignment of episodes to environments (``Schedule``).
+- :mod:`~wmrl.agents.rollouts.episodes`: scores of seeded episodes (``EpisodeScores``,
   ``run_episodes``).
 """
 
@@ -20,26 +19,26 @@ if TYPE_CHECKING:
     from wmrl.agents.rollouts.collection import collect
     from wmrl.agents.rollouts.episodes import EpisodeScores, run_episodes
     from wmrl.agents.rollouts.exploration import (
-        Behaviour,
-        HeldBehaviour,
-        NoisyBehaviour,
-        SmoothedBehaviour,
+        AutoregressiveNoise,
+        ExplorationPolicy,
+        NoisyAgent,
+        RepeatedRandom,
     )
-    from wmrl.agents.rollouts.frame_agent import Pilot
+    from wmrl.agents.rollouts.frame_agent import FrameAgent
     from wmrl.agents.rollouts.recorder import Collector
     from wmrl.agents.rollouts.scheduler import Schedule
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "Behaviour",
+    "AutoregressiveNoise",
     "Collector",
     "EpisodeScores",
-    "HeldBehaviour",
-    "NoisyBehaviour",
-    "Pilot",
+    "ExplorationPolicy",
+    "FrameAgent",
+    "NoisyAgent",
+    "RepeatedRandom",
     "Schedule",
-    "SmoothedBehaviour",
     "collect",
     "run_episodes",
 ]

@@ -1,4 +1,4 @@
-"""Collecting rollouts: many games at once, each episode a function of its number alone."""
+"""Collection of rollouts from many games in parallel."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -10,39 +10,42 @@ from gymnasium.vector import AutoresetMode
 
 from wmrl.agents.agent import Agent, load_agent
 from wmrl.agents.rollouts.exploration import (
-    Behaviour,
-    HeldBehaviour,
-    NoisyBehaviour,
-    SmoothedBehaviour,
+    AutoregressiveNoise,
+    ExplorationPolicy,
+    NoisyAgent,
+    RepeatedRandom,
 )
-from wmrl.agents.rollouts.frame_agent import Pilot
+from wmrl.agents.rollouts.frame_agent import FrameAgent
 from wmrl.agents.rollouts.recorder import Collector
 from wmrl.agents.rollouts.scheduler import Schedule
-from wmrl.agents.world_model_ref import open_eye
+from wmrl.core.validation import check_int
 from wmrl.data.store import Episode, RolloutStore, StoreMetadata
 from wmrl.envs.frames.vector import FrameVectorEnv
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
-from wmrl.envs.world_model import Eye
-from wmrl.training.progress import learning_progress
+from wmrl.envs.world_model import WorldModel
+from wmrl.training.progress import progress_bar
 
-BEHAVIOURS: dict[str, type[Behaviour]] = {"held": HeldBehaviour, "smoothed": SmoothedBehaviour}
-"""Behaviours that need no agent, by name."""
+EXPLORATION_POLICIES: dict[str, type[ExplorationPolicy]] = {
+    "repeated": RepeatedRandom,
+    "autoregressive": AutoregressiveNoise,
+}
+"""Exploration policies that need no agent, by name."""
 
-# Writing mostly waits for the disk, so some threads of it keep up with the games.
-_WRITERS, _WAITING = 4, 8
+# Writing mostly waits for the disk, so that a few threads keep up with the games.
+_WRITERS, _MAX_PENDING = 4, 8
 
 
 def collect(
     task: Task | str,
     path: str | Path,
     *,
-    policy: Behaviour | Agent | str = "smoothed",
+    policy: ExplorationPolicy | Agent | str = "autoregressive",
     episodes: int | None = None,
     frames: int | None = None,
     seed: int = 0,
-    noise: NoisyBehaviour | None = None,
-    eye: Eye | None = None,
+    noise: NoisyAgent | None = None,
+    world_model: WorldModel | None = None,
     num_envs: int = 16,
     workers: int | None = None,
     base: str | None = None,
@@ -50,61 +53,74 @@ def collect(
     device: str = "auto",
     progress: bool = True,
 ) -> RolloutStore:
-    """Records episodes into a rollout store; ends at once where they are all there.
+    """Records episodes into a rollout store, up to a total number of episodes or frames.
 
-    Each episode is a function of (task, policy, seed, its number): the store's hash is the same
-    for any number of workers, and for a collection that was killed and started again. A larger
-    ``episodes`` or ``frames`` goes on from a smaller one. Only the ``num_envs`` episodes under
-    way, and a few that wait to be written, are in memory.
+    Each episode is a function of task, policy, seed and its index: the store's hash is the same for
+    any number of workers, and for a collection that was interrupted and resumed. A larger
+    ``episodes`` or ``frames`` continues from a smaller one. Only the ``num_envs`` episodes in
+    progress, and a few that wait to be written, are in memory.
 
     Args:
-        task: what to play, or its name; its ``patience`` cuts hopeless episodes short.
-        path: folder of the store; made if it isn't there.
-        policy: a behaviour, ``"held"``, ``"smoothed"``, an agent, or an agent's name or path.
-        episodes: how many episodes to have; give this or ``frames``.
-        frames: base frames to have: no episode is begun once those begun have taken so many.
-            Those under way are finished, so there will be somewhat more.
+        task: task, or its name; its ``patience`` ends hopeless episodes early.
+        path: folder of the store, created if it does not exist.
+        policy: an exploration policy, ``"autoregressive"``, ``"repeated"``, an agent, or an agent's
+            shipped name or path.
+        episodes: total number of episodes; give either this or ``frames``.
+        frames: total number of base frames: no episode is begun once those begun have taken this
+            many. Those in progress are finished, so there are somewhat more.
         seed: root seed.
-        noise: the noise added to an agent's actions; the default one if None.
-        eye: what an agent looks through; the one that it names if None.
-        num_envs: games at once. Where an agent drives, it also is the size of the batches that
-            are encoded, on which bits may depend.
-        workers: processes that play; see :class:`~wmrl.envs.frames.vector.FrameVectorEnv`.
-        base: id of another base environment than the task's.
-        frame_skip: base frames a decision lasts; with an agent the eye's, else the task's if None.
-        device: where an agent and its eye compute.
+        noise: noise added to an agent's actions; the default if None.
+        world_model: an agent's world model; opened by the agent's reference if None.
+        num_envs: number of games that run in parallel. With an agent it is also the size of the
+            batches that are encoded, on which bits may depend.
+        workers: worker processes; see :class:`~wmrl.envs.frames.vector.FrameVectorEnv`.
+        base: id of the base environment; the task's own if None.
+        frame_skip: base frames per agent step; with an agent its world model's, otherwise the
+            task's if None.
+        device: device of an agent and its world model, if they are loaded here.
         progress: show a progress bar.
 
     Returns:
-        The store, open to write.
+        The store, open for writing.
 
     Raises:
         ValueError: neither or both of ``episodes`` and ``frames`` are given, or one is below 1.
-        StoreError: the store holds episodes of something else.
-        ArtifactError: the agent, or its eye, can't be opened.
+        StoreError: the store contains episodes of another collection.
+        ArtifactError: the agent or its world model cannot be loaded.
+
+    Example:
+        >>> from wmrl.agents import collect
+        >>> store = collect(
+        ...     "car-racing", "runs/rollouts", policy="repeated", episodes=1, num_envs=1,
+        ...     workers=0, progress=False,
+        ... )
+        >>> len(store), store.metadata.policy["name"]
+        (1, 'repeated')
+        >>> store.episode(0).frames.shape[1:]
+        (64, 64, 3)
     """
     task = find_task(task)
     total = _check_goal(episodes, frames)
-    behaviour, pilot = _who_drives(policy, noise, eye, num_envs, device)
-    if pilot is not None:
-        frame_skip = pilot.eye.frame_skip
+    exploration, frame_agent = _policies(policy, noise, world_model, num_envs, device)
+    if frame_agent is not None:
+        frame_skip = frame_agent.world_model.frame_skip
     elif frame_skip is None:
         frame_skip = task.frame_skip
-    about = {**behaviour.describe(), "seed": seed, "base": base or task.env_id}
-    if pilot is not None:
-        about |= pilot.describe()
+    about = {**exploration.describe(), "seed": seed, "base": base or task.env_id}
+    if frame_agent is not None:
+        about |= frame_agent.describe()
     store = _open_store(path, task, frame_skip, about)
     schedule = Schedule(
         num_envs,
         known={summary.index: summary.length for summary in store.summaries},
         episodes=episodes,
-        decisions=None if frames is None else -(-frames // frame_skip),
+        agent_steps=None if frames is None else -(-frames // frame_skip),
     )
     fresh = schedule.begin()
     if not schedule.live.any():
-        return store  # without making any game
+        return store  # without creating any game
     with (
-        learning_progress("collect", total=total, show=progress) as advance,
+        progress_bar("collect", total=total, show=progress) as advance,
         _writing(store) as write,
         closing(
             FrameVectorEnv(
@@ -118,7 +134,7 @@ def collect(
             )
         ) as env,
     ):
-        collector = Collector(env, behaviour, pilot, seed, write)
+        collector = Collector(env, exploration, frame_agent, seed, write)
         while schedule.live.any():
             collector.begin(schedule.episodes, fresh)
             schedule.tick(collector.step(schedule.live, fresh))
@@ -132,9 +148,7 @@ def _check_goal(episodes: int | None, frames: int | None) -> int:
     if (episodes is None) == (frames is None):
         raise ValueError(f"episodes, frames: expected one of the two, got {episodes} and {frames}")
     name, value = ("frames", frames) if episodes is None else ("episodes", episodes)
-    if value is None or value < 1:
-        raise ValueError(f"{name}: expected at least 1, got {value}")
-    return value
+    return check_int(name, value or 0, at_least=1)
 
 
 def _open_store(
@@ -143,7 +157,7 @@ def _open_store(
     metadata = StoreMetadata(
         task=task.name,
         frame_shape=(*task.frame_size, 3),
-        action_size=task.action_size,
+        action_dim=task.action_dim,
         frame_skip=frame_skip,
         warmup_frames=task.warmup_frames,
         policy=policy,
@@ -151,30 +165,38 @@ def _open_store(
     return RolloutStore(path, "a", metadata=metadata)
 
 
-def _who_drives(
-    policy: Behaviour | Agent | str,
-    noise: NoisyBehaviour | None,
-    eye: Eye | None,
+def _policies(
+    policy: ExplorationPolicy | Agent | str,
+    noise: NoisyAgent | None,
+    world_model: WorldModel | None,
     num_envs: int,
     device: str,
-) -> tuple[Behaviour, Pilot | None]:
+) -> tuple[ExplorationPolicy, FrameAgent | None]:
+    """Returns the exploration policy, and the agent that it perturbs, if any."""
     if isinstance(policy, str):
-        policy = BEHAVIOURS[policy]() if policy in BEHAVIOURS else load_agent(policy, device)
-    if isinstance(policy, Behaviour):
+        policy = (
+            EXPLORATION_POLICIES[policy]()
+            if policy in EXPLORATION_POLICIES
+            else load_agent(policy, device)
+        )
+    if isinstance(policy, ExplorationPolicy):
         return policy, None
-    eye = eye or open_eye(policy, device=device)
-    return noise or NoisyBehaviour(), Pilot(policy, eye, num_envs)
+    world_model = world_model or policy.open_world_model(device=device)
+    return noise or NoisyAgent(), FrameAgent(policy, world_model, num_envs)
 
 
 @contextmanager
 def _writing(store: RolloutStore) -> Iterator[Callable[[int, Episode], None]]:
-    """Writes episodes on threads; at the end all are written. Raises what a write raised."""
+    """Provides a function that writes episodes on threads, and waits for them at the end.
+
+    Errors of the threads are raised here.
+    """
     pending: set[Future[Any]] = set()
     with ThreadPoolExecutor(_WRITERS) as threads:
 
         def write(index: int, episode: Episode) -> None:
             nonlocal pending
-            if len(pending) >= _WAITING:
+            if len(pending) >= _MAX_PENDING:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()

@@ -1,7 +1,7 @@
-"""Behaviour policies: what drives while rollouts are collected.
+"""Exploration policies, which act while rollouts are collected.
 
-A behaviour keeps nothing between episodes: what it does in one is a function of that episode's
-generator and, where an agent is followed, of what the agent proposes.
+A policy keeps nothing between episodes: its actions in an episode are a function of the episode's
+random generator and, if it perturbs an agent, of the agent's actions.
 """
 
 from abc import ABC, abstractmethod
@@ -11,52 +11,76 @@ from typing import Any
 
 import numpy as np
 
+from wmrl.core.validation import check_float, check_int
 from wmrl.envs.tasks.task import Task
 
 ActionStream = Callable[[np.ndarray | None], np.ndarray]
-"""One episode's actions: from the agent's proposal ``(A,) float32`` (None where there is no agent)
-to the action taken, ``(A,) float32`` inside the task's action space."""
+"""Actions of one episode: function from the agent's action ``(A,) float32`` (None without an agent)
+to the action to take, ``(A,) float32`` in the task's action space."""
 
 
-class Behaviour(ABC):
-    """Makes a stream of actions for each episode."""
+class ExplorationPolicy(ABC):
+    """Base of exploration policies."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """What it is, JSON-able: all that its actions depend on besides the seed."""
+        """Returns a JSON-able description of all that the actions depend on besides the seed."""
 
     @abstractmethod
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
-        """The actions of an episode that draws from ``generator`` alone."""
+        """Starts an episode.
+
+        Args:
+            task: the task.
+            generator: the only source of randomness.
+
+        Returns:
+            The actions of the episode.
+        """
 
 
 @dataclass(frozen=True)
-class HeldBehaviour(Behaviour):
-    """Uniformly random actions, each held for a random number of decisions.
+class RepeatedRandom(ExplorationPolicy):
+    """Uniformly random actions, each repeated for a random number of agent steps.
 
-    World Models (https://arxiv.org/abs/1803.10122), appendix A.2: actions held for 1 to 10 steps.
+    Source: World Models (https://arxiv.org/abs/1803.10122), appendix A.2, where actions are
+    repeated 1 to 10 times.
 
     Attributes:
-        shortest: fewest decisions that an action is held.
-        longest: most decisions that an action is held.
+        min_repeats: lower bound of the number of agent steps with the same action.
+        max_repeats: upper bound of it.
+
+    Raises:
+        ValueError: it is not the case that 1 ≤ min_repeats ≤ max_repeats.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.agents.rollouts import RepeatedRandom
+        >>> from wmrl.envs import find_task
+        >>> policy = RepeatedRandom(min_repeats=2, max_repeats=2)
+        >>> act = policy.start(find_task("car-racing"), np.random.default_rng(0))
+        >>> actions = [act(None) for _ in range(4)]
+        >>> bool((actions[0] == actions[1]).all()), bool((actions[1] == actions[2]).all())
+        (True, False)
     """
 
-    shortest: int = 1
-    longest: int = 10
+    min_repeats: int = 1
+    max_repeats: int = 10
 
     def __post_init__(self) -> None:
-        if not 1 <= self.shortest <= self.longest:
-            raise ValueError(
-                f"shortest, longest: expected 1 ≤ shortest ≤ longest, got {self.shortest} and "
-                f"{self.longest}"
-            )
+        check_int("min_repeats", self.min_repeats, at_least=1)
+        check_int("max_repeats", self.max_repeats, at_least=self.min_repeats)
 
     def describe(self) -> dict[str, Any]:
-        """Name and numbers."""
-        return {"name": "held", "shortest": self.shortest, "longest": self.longest}
+        """See :meth:`ExplorationPolicy.describe`."""
+        return {
+            "name": "repeated",
+            "min_repeats": self.min_repeats,
+            "max_repeats": self.max_repeats,
+        }
 
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
-        """Draws an action, then how long to hold it, and again."""
+        """See :meth:`ExplorationPolicy.start`."""
         low, high = task.action_space.low, task.action_space.high
         action, left = low, 0
 
@@ -64,7 +88,7 @@ class HeldBehaviour(Behaviour):
             nonlocal action, left
             if left == 0:
                 action = generator.uniform(low, high).astype(np.float32)
-                left = int(generator.integers(self.shortest, self.longest + 1))
+                left = int(generator.integers(self.min_repeats, self.max_repeats + 1))
             left -= 1
             return action
 
@@ -72,45 +96,50 @@ class HeldBehaviour(Behaviour):
 
 
 @dataclass(frozen=True)
-class SmoothedBehaviour(Behaviour):
-    """Smoothed random actions around a mean that is drawn for each episode.
+class AutoregressiveNoise(ExplorationPolicy):
+    """Autocorrelated random actions around a mean that is drawn for each episode.
 
-    The mean is uniform in the task's ``explore_low`` to ``explore_high``; around it swings
-    :func:`autoregressive_noise`, whose scale is drawn for each episode too: calm episodes get
-    farther, wild ones show what goes wrong.
+    The mean is uniform between the task's ``explore_low`` and ``explore_high``. The deviation from
+    it is :func:`autoregressive_noise`, whose scale is drawn for each episode as well: episodes of
+    small noise get farther, those of large noise show failures.
 
     Attributes:
-        smoothing: ρ in [0, 1), the correlation of one decision's noise with the next one's.
-        smallest: the noise's scale is uniform in [smallest, largest]; 1 is half of the action
-            space's range.
-        largest: see ``smallest``.
+        smoothing: ρ in [0, 1), the correlation of the noise at successive agent steps.
+        min_scale: lower bound of the scale, which is uniform; 1 is half of the action space's
+            range.
+        max_scale: upper bound of it.
+
+    Raises:
+        ValueError: an attribute is out of range.
     """
 
     smoothing: float = 0.8
-    smallest: float = 0.2
-    largest: float = 0.6
+    min_scale: float = 0.2
+    max_scale: float = 0.6
 
     def __post_init__(self) -> None:
-        _check_noise(self.smoothing, self.smallest, self.largest)
+        check_float("smoothing", self.smoothing, at_least=0, below=1)
+        check_float("min_scale", self.min_scale, at_least=0)
+        check_float("max_scale", self.max_scale, at_least=self.min_scale)
 
     def describe(self) -> dict[str, Any]:
-        """Name and numbers."""
+        """See :meth:`ExplorationPolicy.describe`."""
         return {
-            "name": "smoothed",
+            "name": "autoregressive",
             "smoothing": self.smoothing,
-            "smallest": self.smallest,
-            "largest": self.largest,
+            "min_scale": self.min_scale,
+            "max_scale": self.max_scale,
         }
 
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
-        """Draws the episode's mean action and scale, then the noise as it goes."""
+        """See :meth:`ExplorationPolicy.start`."""
         low, high = task.action_space.low, task.action_space.high
-        size = task.action_size
+        dim = task.action_dim
         mean = generator.uniform(
-            task.explore_low or np.zeros(size), task.explore_high or np.zeros(size)
+            task.explore_low or np.zeros(dim), task.explore_high or np.zeros(dim)
         )
-        scale = generator.uniform(self.smallest, self.largest) * (high - low) / 2
-        noise = autoregressive_noise(generator, size=size, smoothing=self.smoothing)
+        scale = generator.uniform(self.min_scale, self.max_scale) * (high - low) / 2
+        noise = autoregressive_noise(generator, dim=dim, smoothing=self.smoothing)
 
         def act(proposal: np.ndarray | None) -> np.ndarray:
             action: np.ndarray = np.clip(mean + scale * noise(), low, high).astype(np.float32)
@@ -120,33 +149,38 @@ class SmoothedBehaviour(Behaviour):
 
 
 @dataclass(frozen=True)
-class NoisyBehaviour(Behaviour):
-    """An agent's proposals with smoothed noise, whose scale is drawn for each episode.
+class NoisyAgent(ExplorationPolicy):
+    """An agent's actions with autocorrelated noise, whose scale is drawn for each episode.
 
     Attributes:
-        smoothing: ρ in [0, 1), the correlation of one decision's noise with the next one's.
-        largest: the scale is uniform in [0, largest]; 1 is half of the action space's range.
+        smoothing: ρ in [0, 1), the correlation of the noise at successive agent steps.
+        max_scale: upper bound of the scale, which is uniform from 0; 1 is half of the action
+            space's range.
+
+    Raises:
+        ValueError: an attribute is out of range.
     """
 
     smoothing: float = 0.8
-    largest: float = 0.6
+    max_scale: float = 0.6
 
     def __post_init__(self) -> None:
-        _check_noise(self.smoothing, 0.0, self.largest)
+        check_float("smoothing", self.smoothing, at_least=0, below=1)
+        check_float("max_scale", self.max_scale, at_least=0)
 
     def describe(self) -> dict[str, Any]:
-        """Name and numbers."""
-        return {"name": "noisy", "smoothing": self.smoothing, "largest": self.largest}
+        """See :meth:`ExplorationPolicy.describe`."""
+        return {"name": "noisy", "smoothing": self.smoothing, "max_scale": self.max_scale}
 
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
-        """Draws the episode's scale, then the noise as it goes."""
+        """See :meth:`ExplorationPolicy.start`."""
         low, high = task.action_space.low, task.action_space.high
-        scale = generator.uniform(0.0, self.largest) * (high - low) / 2
-        noise = autoregressive_noise(generator, size=task.action_size, smoothing=self.smoothing)
+        scale = generator.uniform(0.0, self.max_scale) * (high - low) / 2
+        noise = autoregressive_noise(generator, dim=task.action_dim, smoothing=self.smoothing)
 
         def act(proposal: np.ndarray | None) -> np.ndarray:
             if proposal is None:
-                raise ValueError("proposal: this behaviour follows an agent; give it one")
+                raise ValueError("proposal: expected an agent's action, got None; give an agent")
             action: np.ndarray = np.clip(proposal + scale * noise(), low, high).astype(np.float32)
             return action
 
@@ -154,38 +188,29 @@ class NoisyBehaviour(Behaviour):
 
 
 def autoregressive_noise(
-    generator: np.random.Generator, *, size: int, smoothing: float
+    generator: np.random.Generator, *, dim: int, smoothing: float
 ) -> Callable[[], np.ndarray]:
-    """Gaussian noise of unit variance whose values at successive calls are correlated.
+    """Creates a stationary AR(1) process with standard normal marginals.
 
-    The AR(1) process x_t = ρ x_{t−1} + √(1 − ρ²) ε_t with x_0 ~ N(0, 1), which is stationary.
+    x_t = ρ x_{t−1} + √(1 − ρ²) ε_t with x_0 ~ N(0, I) and ε_t ~ N(0, I).
 
     Args:
-        generator: what it draws from.
-        size: number of independent components.
+        generator: source of x_0 and ε.
+        dim: number of independent components.
         smoothing: ρ in [0, 1).
 
     Returns:
-        A function that gives the next x_t, ``(size,) float64``.
+        A function that returns the next x_t, ``(dim,) float64``.
     """
-    x = generator.standard_normal(size)
-    fresh = np.sqrt(1.0 - smoothing**2)
+    x = generator.standard_normal(dim)
+    innovation = np.sqrt(1.0 - smoothing**2)
     first = True
 
     def step() -> np.ndarray:
         nonlocal x, first
         if not first:
-            x = smoothing * x + fresh * generator.standard_normal(size)
+            x = smoothing * x + innovation * generator.standard_normal(dim)
         first = False
         return x
 
     return step
-
-
-def _check_noise(smoothing: float, smallest: float, largest: float) -> None:
-    if not 0.0 <= smoothing < 1.0:
-        raise ValueError(f"smoothing: expected 0 ≤ smoothing < 1, got {smoothing}")
-    if not 0.0 <= smallest <= largest < np.inf:
-        raise ValueError(
-            f"smallest, largest: expected 0 ≤ smallest ≤ largest < ∞, got {smallest} and {largest}"
-        )

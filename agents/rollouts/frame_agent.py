@@ -1,45 +1,42 @@
-"""A pilot: an agent that drives several games at once through one eye."""
+"""Agents that act on the frames of several games."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wmrl.agents.agent import Agent, State
-from wmrl.envs.latent.tracker import Gaze
-from wmrl.envs.world_model import Eye
+from wmrl.envs.latent.tracker import LatentTracker
+from wmrl.envs.world_model import WorldModel
 
 
-class Pilot:
-    """Proposes actions for N games from their frames.
+class FrameAgent:
+    """Agent with its world model, which acts on the frames of N games.
 
     Args:
-        agent: who acts.
-        eye: what it looks through.
-        count: N. All rows are encoded as one batch, whether or not a game is under way.
+        agent: the agent.
+        world_model: its world model.
+        num_envs: N. All N frames are encoded as one batch, whether or not a game is in progress.
     """
 
-    def __init__(self, agent: Agent, eye: Eye, count: int) -> None:
+    def __init__(self, agent: Agent, world_model: WorldModel, num_envs: int) -> None:
         self.agent = agent
-        self.eye = eye
-        self._gaze = Gaze(eye, count)
+        self.world_model = world_model
+        self._num_envs = num_envs
+        self._tracker = LatentTracker(world_model, num_envs)
         self._state: State | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Who drives, by digests, and how many games are seen at once."""
-        memory = self.eye.memory
-        with tempfile.TemporaryDirectory() as folder:
-            agent = self.agent.save(Path(folder) / "agent")
+        """Returns a JSON-able description: digests of the models, and the number of games."""
+        memory = self.world_model.memory
         return {
-            "agent": agent,
-            "vision": self.eye.vision.digest,
+            "agent": self.agent.digest,
+            "vision": self.world_model.vision.digest,
             "memory": None if memory is None else memory.digest,
-            "num_envs": len(self._gaze.latents),
+            "num_envs": self._num_envs,
         }
 
     def propose(self, frames: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        """Looks at the games and proposes actions, without exploration noise.
+        """Observes the games and chooses actions, without exploration noise.
 
         Args:
             frames: ``(N, H, W, 3) uint8``.
@@ -49,12 +46,12 @@ class Pilot:
             Actions ``(N, A) float32``.
         """
         if fresh.any():
-            self._gaze.forget(fresh)
+            self._tracker.reset(fresh)
         actions, self._state = self.agent.predict(
-            self._gaze.see(frames), self._state, fresh, deterministic=True
+            self._tracker.observe(frames), self._state, fresh, deterministic=True
         )
         return actions
 
-    def remember(self, actions: np.ndarray) -> None:
-        """Notes the actions ``(N, A) float32`` that were taken in fact."""
-        self._gaze.act(actions)
+    def advance(self, actions: np.ndarray) -> None:
+        """Advances the memory states by the actions ``(N, A) float32`` that were taken."""
+        self._tracker.advance(actions)

@@ -1,12 +1,12 @@
-"""Playing and recording episodes in the slots of a vector environment."""
+"""Recording of the episodes that are played in a vector environment."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from wmrl.agents.rollouts.exploration import ActionStream, Behaviour
-from wmrl.agents.rollouts.frame_agent import Pilot
+from wmrl.agents.rollouts.exploration import ActionStream, ExplorationPolicy
+from wmrl.agents.rollouts.frame_agent import FrameAgent
 from wmrl.agents.seeds import training_seed
 from wmrl.core.seeding import numpy_generator
 from wmrl.data.store import Episode
@@ -15,8 +15,8 @@ from wmrl.envs.tasks.task import completed_slots
 
 
 @dataclass
-class _Recording:
-    """An episode under way."""
+class _PartialEpisode:
+    """An episode in progress."""
 
     index: int
     seed: int
@@ -37,34 +37,34 @@ class _Recording:
 
 
 class Collector:
-    """Plays and records in all slots of a vector environment.
+    """Plays and records episodes in the slots of a vector environment.
 
     Args:
-        env: where, with autoreset mode ``DISABLED``.
-        behaviour: what acts, for each episode anew.
-        pilot: whose proposals it follows, if any.
+        env: the environment, with autoreset mode ``DISABLED``.
+        exploration: policy, which is started anew for each episode.
+        frame_agent: agent whose actions the policy perturbs, if any.
         seed: root seed of the collection.
-        write: is given each episode that is over, with its number.
+        write: called with the index and the content of each episode that has ended.
     """
 
     def __init__(
         self,
         env: FrameVectorEnv,
-        behaviour: Behaviour,
-        pilot: Pilot | None,
+        exploration: ExplorationPolicy,
+        frame_agent: FrameAgent | None,
         seed: int,
         write: Callable[[int, Episode], None],
     ) -> None:
         self._env = env
-        self._behaviour = behaviour
-        self._pilot = pilot
+        self._exploration = exploration
+        self._frame_agent = frame_agent
         self._seed = seed
         self._write = write
-        self._recordings: dict[int, _Recording] = {}
+        self._episodes: dict[int, _PartialEpisode] = {}
         self._frames = np.zeros(env.observation_space.shape or (), dtype=np.uint8)
 
     def begin(self, episodes: np.ndarray, fresh: np.ndarray) -> None:
-        """Starts ``episodes: (N,) int`` in the slots in ``fresh: (N,) bool``."""
+        """Begins ``episodes: (N,) int`` in the slots in ``fresh: (N,) bool``."""
         if not fresh.any():
             return
         indices = {int(slot): int(episodes[slot]) for slot in np.flatnonzero(fresh)}
@@ -75,35 +75,45 @@ class Collector:
         )
         for slot, index in indices.items():
             generator = numpy_generator(self._seed, "behaviour", index)
-            self._recordings[slot] = _Recording(
+            self._episodes[slot] = _PartialEpisode(
                 index=index,
                 seed=seeds[slot],
-                act=self._behaviour.start(self._env.task, generator),
+                act=self._exploration.start(self._env.task, generator),
                 frames=[self._frames[slot]],
             )
 
     def step(self, live: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        """Takes and records a decision in the live slots; returns which ended, ``(N,) bool``."""
+        """Takes and records an agent step in the live slots.
+
+        Args:
+            live: ``(N,) bool``, slots with an episode.
+            fresh: ``(N,) bool``, slots whose episode has just begun.
+
+        Returns:
+            ``(N,) bool``, slots whose episode ended.
+        """
         actions = np.zeros(self._env.action_space.shape or (), dtype=np.float32)
-        proposals = None if self._pilot is None else self._pilot.propose(self._frames, fresh)
-        for slot, recording in self._recordings.items():
-            actions[slot] = recording.act(None if proposals is None else proposals[slot])
-        if self._pilot is not None:
-            self._pilot.remember(actions)
+        proposals = (
+            None if self._frame_agent is None else self._frame_agent.propose(self._frames, fresh)
+        )
+        for slot, partial in self._episodes.items():
+            actions[slot] = partial.act(None if proposals is None else proposals[slot])
+        if self._frame_agent is not None:
+            self._frame_agent.advance(actions)
         self._frames, rewards, terminated, truncated, infos = self._env.step(actions)
-        for slot, recording in self._recordings.items():
-            recording.frames.append(self._frames[slot])
-            recording.actions.append(actions[slot])
-            recording.rewards.append(float(rewards[slot]))
+        for slot, partial in self._episodes.items():
+            partial.frames.append(self._frames[slot])
+            partial.actions.append(actions[slot])
+            partial.rewards.append(float(rewards[slot]))
         over: np.ndarray = live & (terminated | truncated)
-        # What a memory learns from must not say that finishing is like dying.
+        # A memory model must not learn that completing a task is the same as failing.
         completed = completed_slots(infos, self._env.task.completed_key, self._env.num_envs)
         for slot in np.flatnonzero(over).tolist():
-            recording = self._recordings.pop(slot)
-            episode = recording.episode(
+            partial = self._episodes.pop(slot)
+            episode = partial.episode(
                 terminated=bool(terminated[slot] and not completed[slot]),
                 truncated=bool(truncated[slot] or completed[slot]),
                 base_frames=int(infos["frames"][slot]),
             )
-            self._write(recording.index, episode)
+            self._write(partial.index, episode)
         return over

@@ -1,33 +1,36 @@
-"""Which slot plays which episode, the same whatever was played already."""
+"""Assignment of episodes to slots, independent of interruptions."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
+from wmrl.core.validation import check_int
+
 
 class Schedule:
-    """Gives episodes to slots in the order of their numbers, whenever a slot is free.
+    """Assigns episodes to slots in the order of their indices, whenever a slot is free.
 
-    Slots play in lock step. Episodes that are known already take their slot for as long as they
-    lasted, without being played: so each of the others gets the slot, and with it the row of the
-    batch, that it would have had in one go. That makes an interrupted collection end with the
-    same bits even where what is computed for a row depends on which row it is.
+    Slots play in lockstep. Episodes that are already recorded occupy their slot for their length
+    without being played, so that each of the others gets the same slot, and with it the same batch
+    entry, as in an uninterrupted collection. An interrupted collection thus ends with the same bits
+    even if the results of a computation depend on the position in the batch.
 
     Args:
-        slots: N, the number of slots.
-        known: lengths, in decisions, of the episodes that are known, by number.
-        episodes: how many episodes to begin; no limit if None.
-        decisions: begin no episode once those begun have taken so many; no limit if None.
+        slots: N, number of slots.
+        known: lengths, in agent steps, of the recorded episodes by index.
+        episodes: number of episodes to begin; no limit if None.
+        agent_steps: begin no further episode once those begun have taken this many; no limit if
+            None.
 
     Raises:
         ValueError: there are no slots.
 
     Attributes:
-        episodes: ``(N,) int64``, the episode that each slot has, −1 for none.
-        live: ``(N,) bool``, slots whose episode is to be played.
-        begun: episodes that were begun.
-        over: episodes that are over.
-        taken: decisions that all of them took.
+        episodes: ``(N,) int64``, the episode of each slot, −1 for none.
+        live: ``(N,) bool``, slots whose episode is played.
+        begun: number of episodes begun.
+        over: number of episodes that have ended.
+        taken: total number of agent steps.
     """
 
     def __init__(
@@ -36,24 +39,23 @@ class Schedule:
         *,
         known: Mapping[int, int],
         episodes: int | None = None,
-        decisions: int | None = None,
+        agent_steps: int | None = None,
     ) -> None:
-        if slots < 1:
-            raise ValueError(f"num_envs: expected at least 1, got {slots}")
+        check_int("num_envs", slots, at_least=1)
         self._known = known
         self._limit = np.inf if episodes is None else episodes
-        self._budget = np.inf if decisions is None else decisions
+        self._budget = np.inf if agent_steps is None else agent_steps
         self.episodes = np.full(slots, -1, dtype=np.int64)
         self.live = np.zeros(slots, dtype=np.bool_)
-        self._left = np.zeros(slots, dtype=np.int64)  # decisions of known episodes
+        self._left = np.zeros(slots, dtype=np.int64)  # remaining agent steps of known episodes
         self.begun = self.over = self.taken = 0
 
     def begin(self) -> np.ndarray:
-        """Fills free slots, and skips the time in which only known episodes are under way.
+        """Fills free slots, and skips periods in which all episodes are known.
 
         Returns:
-            ``(N,) bool``, the slots that must begin an episode; where :attr:`live` has no True,
-            all is done.
+            ``(N,) bool``, slots that have to begin an episode. The schedule is complete when
+            :attr:`live` is all False.
         """
         while True:
             fresh = self._fill()
@@ -63,7 +65,7 @@ class Schedule:
             self._pass(int(self._left[known].min()), np.zeros_like(known))
 
     def tick(self, over: np.ndarray) -> None:
-        """A decision was taken in every live slot; those in ``over: (N,) bool`` ended by it."""
+        """Counts an agent step in each live slot; episodes in ``over: (N,) bool`` ended with it."""
         self._pass(1, over & self.live)
 
     def _fill(self) -> np.ndarray:
@@ -77,10 +79,10 @@ class Schedule:
             self.begun += 1
         return fresh
 
-    def _pass(self, decisions: int, over: np.ndarray) -> None:
+    def _pass(self, agent_steps: int, over: np.ndarray) -> None:
         known = (self.episodes >= 0) & ~self.live
-        self.taken += decisions * int(np.count_nonzero(self.episodes >= 0))
-        self._left[known] -= decisions
+        self.taken += agent_steps * int(np.count_nonzero(self.episodes >= 0))
+        self._left[known] -= agent_steps
         over = over | (known & (self._left == 0))
         self.over += int(np.count_nonzero(over))
         self.episodes[over] = -1

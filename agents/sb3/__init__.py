@@ -1,9 +1,9 @@
 """Adapters to Stable-Baselines3.
 
-- :mod:`~wmrl.agents.sb3.agent`: a policy of Stable-Baselines3 as an agent (``SB3Agent``).
-- :mod:`~wmrl.agents.sb3.vec_env`: dreams and latent environments as a ``VecEnv`` (``SB3VecEnv``,
+- :mod:`~wmrl.agents.sb3.agent`: policies as agents (``SB3Agent``).
+- :mod:`~wmrl.agents.sb3.vec_env`: batched environments as a ``VecEnv`` (``SB3VecEnv``,
   ``dream_vec_env``, ``latent_vec_env``).
-- :mod:`~wmrl.agents.sb3.global_rng`: global random state, lent and given back
+- :mod:`~wmrl.agents.sb3.global_rng`: seeded global random generators, restored afterwards
   (``isolated_randomness``).
 """
 

@@ -1,4 +1,4 @@
-"""Keeping libraries that draw from global random states away from the user's."""
+"""Isolation of libraries that use global random generators."""
 
 import random
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ import torch
 
 @contextmanager
 def isolated_randomness(seed: int) -> Iterator[None]:
-    """Seeds the global generators of Python, NumPy and torch, and restores them afterwards.
+    """Seeds the global generators of Python, NumPy and PyTorch, and restores them afterwards.
 
-    Stable-Baselines3 draws its actions, minibatches and initial weights from the global
-    generators. Inside this context those draws are a function of ``seed`` alone, and the caller's
-    own streams go on afterwards as if nothing had been drawn.
+    Stable-Baselines3 draws actions, minibatches and initial weights from the global generators.
+    Within this context they are a function of ``seed``, and the caller's own random numbers are
+    the same as without it.
 
     Args:
-        seed: a seed in [0, 2³²).
+        seed: seed in [0, 2³²).
     """
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     torch_state = torch.get_rng_state()

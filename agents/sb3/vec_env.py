@@ -1,4 +1,4 @@
-"""SB3VecEnv: a Gymnasium vector environment, as Stable-Baselines3 wants to see it."""
+"""Gymnasium's vector environments as a ``VecEnv`` of Stable-Baselines3."""
 
 import time
 from collections.abc import Sequence
@@ -17,48 +17,52 @@ _NEVER = np.iinfo(np.int64).max
 
 
 class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
-    """Adapts a batched environment without looping over its slots.
+    """Adapts a vector environment without loops over its slots.
 
-    As in Stable-Baselines3, ``infos`` of a slot that ended has ``terminal_observation``,
-    ``TimeLimit.truncated`` and the environment's own final info; it also has ``episode`` (return
+    As in Stable-Baselines3, the info of a slot whose episode ended has ``terminal_observation``,
+    ``TimeLimit.truncated`` and the environment's own final info. It also has ``episode`` (return
     ``r``, length ``l`` in steps, seconds since the start ``t``), so that no ``VecMonitor`` is
-    needed. Infos of other slots are empty dictionaries.
+    needed. The infos of other slots are empty.
 
-    An episode that ends because its goal was reached counts as truncated here: nothing in what
-    the agent sees tells that the lap is nearly over, so a value of zero after it would teach the
-    agent that finishing is like dying.
+    An episode that ends because its goal was reached counts as truncated: no observation shows that
+    the goal is near, so that a value of zero after it would teach the agent that completing the
+    task is the same as failing.
 
     Args:
-        env: the environment, which resets a slot in the step that ends it.
-        completed_key: key of the final info that is true where the goal was reached; that of the
+        env: environment with autoreset mode ``SAME_STEP``.
+        completed_key: key of the final info that is true if the goal was reached; that of the
             environment's task if None.
 
     Attributes:
         env: the environment.
-        terminated, truncated: ``(N,) bool`` of the last step, ``terminated`` where both.
-        final_observations: ``(K, O)``, the last observations of the K slots that ended in the
-            last step that ended any, in order of their slots.
-        episodes: the K ``episode`` entries of the last step, in order of their slots.
-        whole_episodes: those of them that were not cut by :meth:`cut_first_episodes`.
+        terminated: ``(N,) bool`` of the last step.
+        truncated: ``(N,) bool`` of the last step.
+        final_observations: ``(K, O)``, last observations of the K episodes that ended in the most
+            recent step in which any ended, in the order of their slots.
+        episodes: the K ``episode`` entries of the last step, in the order of their slots.
+        whole_episodes: those that were not truncated by :meth:`cut_first_episodes`.
 
     Raises:
-        ValueError: the environment's autoreset mode is not ``SAME_STEP``.
+        ValueError: the environment's autoreset mode is not ``SAME_STEP``, or its observations are
+            not a ``Box``.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], *, completed_key: str | None = None) -> None:
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
             raise ValueError(
-                f"env: expected autoreset mode {AutoresetMode.SAME_STEP}, got {mode}; make it with "
-                "autoreset_mode=AutoresetMode.SAME_STEP"
+                f"env: expected autoreset mode {AutoresetMode.SAME_STEP}, got {mode}; create it "
+                "with autoreset_mode=AutoresetMode.SAME_STEP"
             )
         if not isinstance(env.single_observation_space, spaces.Box):
             raise ValueError(
                 f"env: expected a Box of observations, got {env.single_observation_space}"
             )
         self.env = env
-        eye = getattr(env, "eye", None)
-        self._completed_key = completed_key or (eye.task.completed_key if eye else None)
+        world_model = getattr(env, "world_model", None)
+        self._completed_key = completed_key or (
+            world_model.task.completed_key if world_model else None
+        )
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self.terminated = np.zeros(self.num_envs, bool)
         self.truncated = np.zeros(self.num_envs, bool)
@@ -75,7 +79,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         self._started = time.perf_counter()
 
     def seed(self, seed: int | None = None) -> list[int | None]:
-        """Sets the seed of the next :meth:`reset`; without one, the generators go on."""
+        """Sets the seed of the next :meth:`reset`; None leaves the generators as they are."""
         self._next_seed = seed
         return [None if seed is None else seed + slot for slot in range(self.num_envs)]
 
@@ -92,7 +96,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         return np.array(observations)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Keeps the actions ``(N, A)`` for :meth:`step_wait`."""
+        """Stores the actions ``(N, A)`` for :meth:`step_wait`."""
         self._actions = actions
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
@@ -112,7 +116,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         return observations, rewards, dones, infos
 
     def step_arrays(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """:meth:`step` without dictionaries: what is known of ended slots is in the attributes.
+        """Steps all slots without info dictionaries; the attributes describe ended episodes.
 
         Returns:
             Observations ``(N, O)``, rewards ``(N,) float32`` and dones ``(N,) bool``.
@@ -122,7 +126,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         completed = terminated & completed_slots(final_info, self._completed_key, self.num_envs)
         self.terminated, self.truncated = terminated & ~completed, truncated | completed
         dones = self.terminated | self.truncated
-        observations = np.array(observations)  # an environment may reuse its own
+        observations = np.array(observations)  # the environment may reuse its array
         self._returns += rewards
         self._lengths += 1
         self.episodes, self.whole_episodes = [], []
@@ -144,16 +148,16 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
                 for total, length in zip(self._returns[dones], self._lengths[dones], strict=True)
             ]
             whole = ~cut[dones]
-            self.whole_episodes = [e for e, kept in zip(self.episodes, whole, strict=True) if kept]
+            self.whole_episodes = [e for e, keep in zip(self.episodes, whole, strict=True) if keep]
             self._returns[dones] = 0.0
             self._lengths[dones] = 0
         return observations, np.array(rewards, np.float32), dones
 
     def cut_first_episodes(self, lengths: np.ndarray) -> None:
-        """Truncates each slot's next episode after so many steps, once.
+        """Truncates each slot's next episode once, after a given number of steps.
 
-        Without it, slots that are reset together come to their time limits together, and a
-        rollout sees all of them at the same stage of an episode.
+        Otherwise slots that are reset together reach their time limits together, and all of a
+        rollout is at the same stage of an episode.
 
         Args:
             lengths: ``(N,) int``, at least 1.
@@ -161,7 +165,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         self._pending_cuts = np.array(lengths, np.int64)
 
     def _cut(self, slots: np.ndarray) -> np.ndarray:
-        """Ends the slots' episodes; returns the first observations ``(K, O)`` of the next ones."""
+        """Truncates episodes; returns the first observations ``(K, O)`` of the next ones."""
         self.truncated = self.truncated | slots
         fresh, _ = self.env.reset(options={"reset_mask": slots})
         first: np.ndarray = fresh[slots]
@@ -172,30 +176,34 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """An attribute of the batched environment, once for each slot asked for."""
+        """Returns an attribute of the vector environment, once for each requested slot."""
         return [getattr(self.env, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """Sets an attribute of the batched environment (slots have none of their own)."""
+        """Sets an attribute of the vector environment, as slots have none of their own."""
         setattr(self.env, attr_name, value)
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Not there: slots of a batched environment have no methods of their own."""
+        """Raises an error, as slots of a vector environment have no methods of their own.
+
+        Raises:
+            AttributeError: always.
+        """
         raise AttributeError(
             f"env_method({method_name!r}): the slots of {type(self.env).__name__} have no methods "
-            "of their own; call the batched environment's (.env)"
+            "of their own; call that of the vector environment (.env)"
         )
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None
     ) -> list[bool]:
-        """Never: slots of a batched environment are not wrapped."""
+        """Returns False for each requested slot, as slots are not wrapped."""
         return [False] * len(list(self._get_indices(indices)))
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """Pictures of the slots, where the environment renders any."""
+        """Returns the rendered image of each slot, or None."""
         frames: Any = self.env.render()
         return list(frames) if frames is not None else [None] * self.num_envs
 
@@ -205,16 +213,24 @@ def dream_vec_env(
     num_envs: int = 64,
     **kwargs: Any,
 ) -> SB3VecEnv:
-    """Dreams as a ``VecEnv`` of Stable-Baselines3.
+    """Creates dreams as a ``VecEnv`` of Stable-Baselines3.
 
     Args:
-        id_or_env: an environment's id, or a batched environment that resets in the same step.
-        num_envs: how many dreams are stepped as one batch (with an id).
-        kwargs: keyword arguments of the environment (with an id), such as ``temperature``.
+        id_or_env: id of an environment, or a vector environment with autoreset mode ``SAME_STEP``.
+        num_envs: number of dreams, which are stepped as one batch (only with an id).
+        kwargs: keyword arguments of the environment (only with an id), such as ``temperature``.
 
     Raises:
-        ValueError: an environment was given along with keyword arguments, or its autoreset mode
-            is another.
+        ValueError: keyword arguments are given with an environment, or its autoreset mode is not
+            ``SAME_STEP``.
+
+    Example:
+        >>> from stable_baselines3 import PPO
+        >>> from wmrl.agents import dream_vec_env
+        >>> dreams = dream_vec_env("vsg/CarRacingDream-v0", num_envs=4, device="cpu")
+        >>> model = PPO("MlpPolicy", dreams, n_steps=8, batch_size=32, n_epochs=1)
+        >>> model.learn(total_timesteps=32).num_timesteps
+        32
     """
     return _vec_env(id_or_env, num_envs, kwargs)
 
@@ -224,7 +240,17 @@ def latent_vec_env(
     num_envs: int = 16,
     **kwargs: Any,
 ) -> SB3VecEnv:
-    """The real game, seen through an eye, as a ``VecEnv``; as :func:`dream_vec_env`."""
+    """Creates real games observed through a world model as a ``VecEnv``.
+
+    Args:
+        id_or_env: id of an environment, or a vector environment with autoreset mode ``SAME_STEP``.
+        num_envs: number of games (only with an id).
+        kwargs: keyword arguments of the environment (only with an id).
+
+    Raises:
+        ValueError: keyword arguments are given with an environment, or its autoreset mode is not
+            ``SAME_STEP``.
+    """
     return _vec_env(id_or_env, num_envs, kwargs)
 
 
@@ -234,8 +260,8 @@ def _vec_env(
     if not isinstance(id_or_env, str):
         if kwargs:
             raise ValueError(
-                f"kwargs: {sorted(kwargs)} have no effect on an environment that is already made; "
-                "make it with them"
+                f"kwargs: {sorted(kwargs)} have no effect on an existing environment; create it "
+                "with them"
             )
         return SB3VecEnv(id_or_env)
     mode = {"autoreset_mode": AutoresetMode.SAME_STEP}

@@ -1,10 +1,10 @@
-"""``vsg/CarRacing-v3``: Gymnasium's CarRacing-v3 bit for bit, drawn some thirty times as fast.
+"""``vsg/CarRacing-v3``: Gymnasium's CarRacing-v3 with a renderer that is thirty times faster.
 
 - :mod:`~wmrl.envs.car_racing.env`: the environment (``CarRacing``).
-- :mod:`~wmrl.envs.car_racing.renderer`: draws the state (``StatePainter``).
-- :mod:`~wmrl.envs.car_racing.rasterizer`: fills polygons; compiled.
+- :mod:`~wmrl.envs.car_racing.renderer`: renders observations (``StatePainter``).
+- :mod:`~wmrl.envs.car_racing.rasterizer`: fills polygons, in compiled code.
 - :mod:`~wmrl.envs.car_racing.lazy_rendering`: Gymnasium's own CarRacing, of which only observed
-  frames are drawn (``SparseDrawing``).
+  frames are rendered (``LazyRendering``).
 """
 
 from typing import TYPE_CHECKING
@@ -13,13 +13,13 @@ from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from wmrl.envs.car_racing.env import CarRacing
-    from wmrl.envs.car_racing.lazy_rendering import SparseDrawing
+    from wmrl.envs.car_racing.lazy_rendering import LazyRendering
     from wmrl.envs.car_racing.renderer import StatePainter
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
     "CarRacing",
-    "SparseDrawing",
+    "LazyRendering",
     "StatePainter",
 ]

@@ -1,4 +1,4 @@
-"""Gymnasium's CarRacing with a fast drawing of the state."""
+"""Gymnasium's CarRacing with a fast renderer of observations."""
 
 import math
 from typing import Any
@@ -8,21 +8,22 @@ from gymnasium.envs.box2d import car_racing
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 
+from wmrl.core.validation import check_int
 from wmrl.envs.car_racing.renderer import StatePainter
 
 
 class CarRacing(car_racing.CarRacing):
-    """Gymnasium's ``CarRacing-v3``, some thirty times as fast.
+    """Gymnasium's ``CarRacing-v3`` with a renderer that is about thirty times faster.
 
     ## Description
-    Physics, tracks, rewards and endings are Gymnasium's own code, equal bit for bit under the same
-    calls. Only the state is drawn anew, by a compiled scan-line fill with exact coverage along
-    rows; its pixels differ from Gymnasium's by 0.05 of 255 levels on average. ``render()`` is
-    Gymnasium's own.
+    Physics, tracks, rewards and episode ends come from Gymnasium's own code and are equal, bit for
+    bit, under the same calls. Only observations are rendered differently, by a compiled scan-line
+    rasterizer with exact coverage along rows; their pixels differ from Gymnasium's by 0.05 of 255
+    levels on average. ``render()`` is Gymnasium's own.
 
-    Drawing is compiled when an environment is first reset (some seconds), and kept on disk by
-    numba: beside the package or, if that is read-only, in the user's cache folder or the folder
-    that the environment variable ``NUMBA_CACHE_DIR`` names.
+    The rasterizer is compiled when an environment is first reset, which takes some seconds. numba
+    caches the result on disk: beside the package or, if that is read-only, in the user's cache
+    folder or the folder given by the environment variable ``NUMBA_CACHE_DIR``.
 
     ## Action Space
     ``Box([-1, 0, 0], [1, 1, 1], float32)``: steering (-1 is left), gas, brake. With
@@ -30,15 +31,15 @@ class CarRacing(car_racing.CarRacing):
 
     ## Observation Space
     ``Box(0, 255, (96, 96, 3), uint8)``: the car and the road from above; the bottom 12 rows show
-    score, speed, spin of the four wheels, steering and gyroscope.
+    the score, the speed, the spin of the four wheels, the steering angle and the gyroscope.
 
     ## Rewards
-    -0.1 a frame and +1000/N for each of the track's N tiles when first touched; -100 for leaving
+    -0.1 per frame and +1000/N for each of the track's N tiles when first touched; -100 for leaving
     the playfield. With ``frame_skip`` a step returns the sum over its frames.
 
     ## Starting State
-    At rest on the first tile of a new random track. The camera zooms in during 50 frames.
-    ``reset(seed=s)`` starts the same episode in a fresh environment and after other episodes.
+    The car is at rest on the first tile of a new random track. The camera zooms in during the first
+    50 frames. ``reset(seed=s)`` starts the same episode whether or not others came before.
 
     ## Episode End
     Terminates when the last tile is touched or the car leaves the playfield. As registered,
@@ -49,14 +50,28 @@ class CarRacing(car_racing.CarRacing):
     Those of Gymnasium: ``render_mode``, ``verbose``, ``lap_complete_percent``,
     ``domain_randomize``, ``continuous``; also ``reset(options={"randomize": bool})``. And:
 
-    * ``frame_skip=1``: frames that a step repeats its action for. It stops at the episode's end,
-      and draws the last frame only. ``reset`` advances one frame, whatever ``frame_skip`` is.
+    - ``frame_skip=1``: frames for which a step repeats its action. The step ends early if the
+      episode does, and renders only the last frame. ``reset`` advances one frame, whatever
+      ``frame_skip`` is.
 
     ## Version History
-    - v3: drawing of Gymnasium's v3.
+    - v3: rendering of Gymnasium's v3.
 
     Raises:
         ValueError: ``frame_skip`` is less than 1.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> import numpy as np
+        >>> import wmrl  # registers the environment
+        >>> env = gym.make("vsg/CarRacing-v3", frame_skip=4)
+        >>> observation, info = env.reset(seed=0)
+        >>> observation.shape, observation.dtype
+        ((96, 96, 3), dtype('uint8'))
+        >>> gas = np.array([0.0, 1.0, 0.0], np.float32)
+        >>> observation, reward, terminated, truncated, info = env.step(gas)
+        >>> round(reward, 1)
+        5.9
     """
 
     road: Any  # Box2D bodies, whose types are unknown
@@ -72,8 +87,7 @@ class CarRacing(car_racing.CarRacing):
         *,
         frame_skip: int = 1,
     ):
-        if frame_skip < 1:
-            raise ValueError(f"frame_skip: expected at least 1, got {frame_skip}")
+        check_int("frame_skip", frame_skip, at_least=1)
         gymnasium_arguments = (
             render_mode,
             verbose,
@@ -88,27 +102,26 @@ class CarRacing(car_racing.CarRacing):
         self._shown_score = 0.0
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Advance ``frame_skip`` frames and draw the last one."""
-        frames = 1 if action is None else self.frame_skip  # None comes from reset
+        """Repeats an action for ``frame_skip`` frames and renders the last one."""
+        frames = 1 if action is None else self.frame_skip  # Gymnasium's reset passes None
         reward, terminated, truncated, info = self.advance(action, frames)
         self.state = self.observe()
         return self.state, reward, terminated, truncated, info
 
     def advance(self, action: Any, frames: int = 1) -> tuple[float, bool, bool, dict[str, Any]]:
-        """Repeat an action for some frames or until the episode ends, and draw no state.
+        """Repeats an action for some frames or until the episode ends, without rendering.
 
         Args:
             action: an element of the action space.
-            frames: how many frames, at least 1.
+            frames: number of frames, at least 1.
 
         Returns:
-            The sum of rewards, and terminated, truncated and info of the last frame.
+            The sum of the rewards, and terminated, truncated and info of the last frame.
 
         Raises:
             ValueError: ``frames`` is less than 1.
         """
-        if frames < 1:
-            raise ValueError(f"frames: expected at least 1, got {frames}")
+        check_int("frames", frames, at_least=1)
         total = 0.0
         self._advancing = True
         try:
@@ -122,10 +135,13 @@ class CarRacing(car_racing.CarRacing):
         return total, terminated, truncated, info
 
     def observe(self) -> np.ndarray:
-        """The current state as a new array ``(96, 96, 3) uint8``, as ``step`` returns it.
+        """Renders the current state, as ``step`` does.
+
+        Returns:
+            A new array ``(96, 96, 3) uint8``.
 
         Raises:
-            ResetNeeded: there is no episode yet.
+            ResetNeeded: the environment was not reset yet.
         """
         return self._draw_state(self._shown_score)
 
@@ -133,7 +149,7 @@ class CarRacing(car_racing.CarRacing):
         if mode != "state_pixels":
             return super()._render(mode)
         if self._advancing:
-            # Gymnasium draws before it takes off a frame's 0.1, so this is the score to show.
+            # Gymnasium renders before it subtracts a frame's 0.1, so this score must be shown.
             self._shown_score = self.reward
             return None
         return self._draw_state(self.reward)
@@ -141,7 +157,7 @@ class CarRacing(car_racing.CarRacing):
     def _draw_state(self, score: float) -> np.ndarray:
         car = self.car
         if car is None:
-            raise ResetNeeded("observe: there is nothing to see before the first reset()")
+            raise ResetNeeded("observe: no episode is running; call reset() first")
         hull = car.hull
         x, y = hull.position
         poses = [(*wheel.position, wheel.angle, wheel.phase) for wheel in car.wheels]
@@ -149,14 +165,14 @@ class CarRacing(car_racing.CarRacing):
         gauges = [math.hypot(*hull.linearVelocity), *(wheel.omega for wheel in car.wheels)]
         gauges += [car.wheels[0].joint.angle, hull.angularVelocity]
         return self._painter.paint(
-            view=self._view(x, y, hull.angle),
+            camera=self._camera(x, y, hull.angle),
             poses=np.array(poses),
             gauges=np.array(gauges),
             score=f"{score:04.0f}",
         )
 
-    def _view(self, x: float, y: float, angle: float) -> np.ndarray:
-        """The camera that follows a hull in this place: see :meth:`StatePainter.paint`."""
+    def _camera(self, x: float, y: float, angle: float) -> np.ndarray:
+        """Returns the camera that follows the hull: see :meth:`StatePainter.paint`."""
         far, near = 0.1 * car_racing.SCALE, car_racing.ZOOM * car_racing.SCALE
         zoom = far * max(1 - self.t, 0) + near * min(self.t, 1)
         cosine, sine = zoom * math.cos(angle), -zoom * math.sin(angle)
@@ -169,14 +185,14 @@ class CarRacing(car_racing.CarRacing):
             return False
         self._painter = StatePainter(
             np.array([corners for corners, _ in self.road_poly]),
-            road_rgb=np.array([colour for _, colour in self.road_poly]),
+            road_rgb=np.array([color for _, color in self.road_poly]),
             ground_rgb=self.bg_color,
             grass_rgb=self.grass_color,
         )
-        # Touching a tile changes its colour in place: let that happen in the painter's array.
+        # Gymnasium changes a touched tile's color in place: share the painter's array with it.
         tiles = iter(self.road)
-        for k, (corners, colour) in enumerate(self.road_poly):
-            if isinstance(colour, np.ndarray):
+        for k, (corners, color) in enumerate(self.road_poly):
+            if isinstance(color, np.ndarray):
                 next(tiles).color = self._painter.road_rgb[k]
                 self.road_poly[k] = corners, self._painter.road_rgb[k]
         return True

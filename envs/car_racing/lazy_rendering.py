@@ -1,4 +1,4 @@
-"""Gymnasium's own CarRacing, drawn only where somebody looks."""
+"""Gymnasium's own CarRacing, of which only observed frames are rendered."""
 
 from typing import Any
 
@@ -6,16 +6,16 @@ import numpy as np
 from gymnasium.envs.box2d.car_racing import CarRacing
 
 
-class SparseDrawing:
-    """Steps Gymnasium's ``CarRacing-v3`` and draws no frame but the one that is looked at.
+class LazyRendering:
+    """Steps Gymnasium's ``CarRacing-v3`` and renders only those frames that are observed.
 
-    It draws in every ``step``, which is nearly all that a step costs, and a decision of several
-    frames shows one of them. Physics, rewards, endings and the frames that are looked at are those
-    of plain stepping, bit for bit: drawing reads the game's state and changes none of it.
+    Rendering takes most of the time of Gymnasium's ``step``, but of the frames of an agent step
+    only the last one is observed. Physics, rewards, episode ends and observed frames equal those of
+    plain stepping, bit for bit, because rendering only reads the game's state.
 
     Args:
-        env: the game, between whose calls of :meth:`advance` and :meth:`observe` its own methods
-            may be called as usual.
+        env: the environment. Its own methods may be called as usual between calls of
+            :meth:`advance` and :meth:`observe`.
     """
 
     def __init__(self, env: CarRacing) -> None:
@@ -27,10 +27,10 @@ class SparseDrawing:
 
         Args:
             action: an element of the action space.
-            frames: how many frames, at least 1.
+            frames: number of frames, at least 1.
 
         Returns:
-            The sum of rewards, and terminated, truncated and info of the last frame.
+            The sum of the rewards, and terminated, truncated and info of the last frame.
         """
         total = 0.0
         self._env._render = self._remember
@@ -41,11 +41,11 @@ class SparseDrawing:
                 if terminated or truncated:
                     break
         finally:
-            del self._env._render  # the class's own again
+            del self._env._render  # restores the method of the class
         return total, terminated, truncated, info
 
     def observe(self) -> np.ndarray:
-        """The frame ``(96, 96, 3) uint8`` that the last step would have returned."""
+        """Renders the frame ``(96, 96, 3) uint8`` that the last step would have returned."""
         env = self._env
         now, env.reward = env.reward, self._shown_score
         try:
@@ -56,7 +56,7 @@ class SparseDrawing:
         return frame
 
     def _remember(self, mode: str) -> Any:
-        """In place of the game's drawing, which comes before a frame's 0.1 is taken off."""
+        """Replaces the rendering; records the score, from which a frame's 0.1 is yet to go."""
         if mode != "state_pixels":
             return CarRacing._render(self._env, mode)
         self._shown_score = self._env.reward

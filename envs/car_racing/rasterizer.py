@@ -1,12 +1,13 @@
-"""A compiled drawing of CarRacing's 96x96 state.
+"""Compiled rasterizer of CarRacing's 96x96 observations.
 
-Gymnasium fills some hundreds of polygons on a 1000x800 surface, turns it upside down and shrinks it
-with a box filter. Here a line across that surface is no row of pixels but a short list of runs of
-one colour, and painting a polygon overwrites runs. Run boundaries are real numbers, so that the
-soft edges of anti-aliased polygons cost nothing extra, and the box filter only visits boundaries.
+Gymnasium fills several hundred polygons on a 1000x800 surface, flips it vertically and shrinks it
+with a box filter. Here each line across that surface is a short list of runs of one color instead
+of a row of pixels, and filling a polygon overwrites runs. Run boundaries are real numbers, so
+anti-aliased edges cost nothing extra, and the box filter only visits boundaries.
 
-All compiled functions live in this one module, since numba's disk cache notices a change only in
-the file of the function that it compiled.
+All compiled functions and their constants must stay in this module: numba's disk cache is keyed by
+the source file of a compiled function, so it would miss changes of functions and constants that are
+imported from other files.
 """
 
 import math
@@ -16,51 +17,51 @@ from typing import NamedTuple, TypeVar
 import numba
 import numpy as np
 
-WIDTH, HEIGHT = 1000, 800  # the surface that Gymnasium draws on
-SIZE = 96  # rows and columns of the state
-BAR_TOP = 700  # the status bar's first row on the surface
-BAR_SIZE = 12  # rows of the state that show the status bar
+WIDTH, HEIGHT = 1000, 800  # Gymnasium's surface, in pixels
+SIZE = 96  # rows and columns of an observation
+BAR_TOP = 700  # first row of the status bar on the surface
+BAR_SIZE = 12  # rows of an observation that show the status bar
 
-# The scene is sampled along few lines per pixel row: its slanted edges average out. The status
-# bar's edges are level, so it has a line for each row of the surface.
+# The scene is sampled along few lines per row of pixels, because errors average out along slanted
+# edges. Edges of the status bar are horizontal, so it needs a line for each row of the surface.
 LINES_PER_PIXEL = 4
 SCENE_LINES = LINES_PER_PIXEL * (SIZE - BAR_SIZE)
 LINES = SCENE_LINES + HEIGHT - BAR_TOP
 PITCH = HEIGHT / SIZE / LINES_PER_PIXEL  # surface rows from one line of the scene to the next
-FIRST_LINE = 0.5 * PITCH - 0.5  # where the first line runs; 0 is the middle of the top row
+FIRST_LINE = 0.5 * PITCH - 0.5  # row of the first line; 0 is the center of the top row
 LINE_ROWS = FIRST_LINE + PITCH * np.arange(SCENE_LINES)
-MAX_RUNS = 500  # far above what a line of the widest view needs; no power of two, for the cache
+MAX_RUNS = 500  # far more than a line of the widest view needs; not a power of two, for the cache
 
-# pygame's box filter truncates after each of its two passes: a plain colour c becomes c - 2, a mix
-# is lowered by 1.25 on average.
+# pygame's box filter truncates after each of its two passes: a uniform color c becomes c - 2, and a
+# mix of colors decreases by 1.25 on average.
 FILTER_LOSS = 1.02
-# The filter adds up red, green and blue at once, as fixed-point numbers in one integer. Steps may
-# be negative and borrow from the next colour, but each sum is a mix of colours again.
-ONE_BITS, COLOUR_BITS = 12, 21
-ONE, COLOUR_MASK = 1 << ONE_BITS, (1 << COLOUR_BITS) - 1
+# The filter sums red, green and blue at once, as fixed-point numbers in one integer. Differences
+# may be negative and borrow from the next channel, but each sum is a valid mix of colors again.
+ONE_BITS, COLOR_BITS = 12, 21
+ONE, COLOR_MASK = 1 << ONE_BITS, (1 << COLOR_BITS) - 1
 LOSS = int(FILTER_LOSS * ONE)
 
-# Palette entries. The road's polygons follow, one entry each.
+# Palette indices ("inks"). The polygons of the road follow, with one index each.
 BLACK, GROUND, GRASS, STRIPE_INK, HULL_INK = range(5)
 GAUGE_INK = (5, 6, 6, 7, 7, 8, 9)
 FIRST_ROAD_INK = 10
 
-STRIPE = 1.2  # radians of a wheel's turn that its stripe covers
+STRIPE = 1.2  # radians of a wheel's rotation that its stripe covers
 GAUGE_LEFT = (125.0, 175.0, 200.0, 225.0, 250.0, 500.0, 750.0)
 GAUGE_UNIT = (0.02, 0.01, 0.01, 0.01, 0.01, -10.0, -0.8)
 GAUGE_LEAST = 1e-4  # smaller values are not shown
 GAUGE_WIDTH, GAUGE_HEIGHT, GAUGE_FOOT = 25.0, 20.0, 780.0
 LEVEL_GAUGE_TOP, LEVEL_GAUGE_FOOT = 720.0, 760.0
-UPRIGHT_GAUGES = 5  # the first ones; the others are level
+UPRIGHT_GAUGES = 5  # vertical bars, the first ones; the others are horizontal
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
 def _compiled(function: _Function) -> _Function:
-    """Compile with numba on first call, and keep the machine code on disk where that is possible.
+    """Compiles a function with numba on its first call, and caches it on disk if possible.
 
-    numba writes beside this file or, if it can't, below the user's cache folder or
-    ``NUMBA_CACHE_DIR``. Where none of these is writable, every process compiles anew.
+    numba writes beside this file or, if it cannot, to the user's cache folder or to
+    ``NUMBA_CACHE_DIR``. If none of these is writable, every process compiles the function again.
     """
     try:
         compiled: _Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
@@ -70,13 +71,14 @@ def _compiled(function: _Function) -> _Function:
 
 
 class Canvas(NamedTuple):
-    """The surface's lines from the top, as runs of one colour.
+    """Lines of the surface, from the top, as runs of one color.
 
     Attributes:
-        edges: (LINES, MAX_RUNS) float32, columns where a line's runs start; the first at 0.
-        inks: (LINES, MAX_RUNS) int32, the palette entry of each run.
-        runs: (LINES,) int64, how many runs a line has.
-        left, right: (LINES,) float64, where the polygon under work starts and ends.
+        edges: ``(LINES, MAX_RUNS) float32``, column at which each run starts; 0 for the first one.
+        inks: ``(LINES, MAX_RUNS) int32``, palette index of each run.
+        runs: ``(LINES,) int64``, number of runs of each line.
+        left: ``(LINES,) float64``, column at which the current polygon starts.
+        right: ``(LINES,) float64``, column at which the current polygon ends.
     """
 
     edges: np.ndarray
@@ -87,11 +89,15 @@ class Canvas(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """A slanted edge of a polygon: in row y it is in column ``x + y * slope``.
+    """An edge of a polygon that is not horizontal.
 
     Attributes:
-        top, bottom: rows of its ends.
-        low, high: columns of its ends.
+        x: column at row 0; at row y it is ``x + y * slope``.
+        slope: columns per row.
+        top: row of the upper end.
+        bottom: row of the lower end.
+        low: smaller column of the two ends.
+        high: larger column of the two ends.
     """
 
     x: float
@@ -103,14 +109,14 @@ class Edge(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """What looks the same in every episode, in world units.
+    """Shapes that are the same in every episode, in world units.
 
     Attributes:
-        field: (1, 4, 2) float64, the playfield.
-        grass: (N, 4, 2) float64, the lighter squares on it.
-        reach: no corner of a square or of a road polygon is farther than this from another.
-        wheel: (4, 2) float64, a wheel in its own coordinates, front edge first.
-        hull: (4, 8, 2) float64, the hull's parts in its own coordinates.
+        field: ``(1, 4, 2) float64``, the playfield.
+        grass: ``(N, 4, 2) float64``, the lighter squares on the playfield.
+        reach: upper bound on the diameter of a square or of a polygon of the road.
+        wheel: ``(4, 2) float64``, a wheel in its own coordinates, front edge first.
+        hull: ``(4, 8, 2) float64``, the parts of the hull in its own coordinates.
     """
 
     field: np.ndarray
@@ -121,7 +127,7 @@ class Scene(NamedTuple):
 
 
 def new_canvas() -> Canvas:
-    """An unpainted canvas; drawing wipes it first."""
+    """Returns an uninitialized canvas; :func:`draw` clears it first."""
     return Canvas(
         edges=np.empty((LINES, MAX_RUNS), np.float32),
         inks=np.empty((LINES, MAX_RUNS), np.int32),
@@ -141,7 +147,7 @@ def _wipe(canvas: Canvas) -> None:
 
 @_compiled
 def _paint_lines(canvas: Canvas, first: int, stop: int, ink: int) -> None:
-    """Overwrite columns ``[left, right)`` of lines ``[first, stop)``."""
+    """Fills columns ``[left, right)`` of lines ``[first, stop)`` with a color."""
     edges, inks, runs_of = canvas.edges, canvas.inks, canvas.runs
     for line in range(first, stop):
         left = max(canvas.left[line], 0.0)
@@ -177,9 +183,13 @@ def _paint_lines(canvas: Canvas, first: int, stop: int, ink: int) -> None:
 
 @_compiled
 def _widen_hard(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
-    """Make the polygon under work reach an edge and the pixels that it falls in.
+    """Extends the current polygon to the pixels that an edge crosses.
 
-    The arrays are of the lines that cross the edge.
+    Args:
+        left: left ends of the polygon, on the lines that the edge crosses; extended in place.
+        right: right ends of the polygon on the same lines; extended in place.
+        rows: rows of these lines.
+        edge: the edge.
     """
     for k in range(len(rows)):
         x = edge.x + min(max(rows[k], edge.top), edge.bottom) * edge.slope
@@ -189,7 +199,7 @@ def _widen_hard(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edg
 
 @_compiled
 def _widen_steep(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
-    """The same for an anti-aliased edge, which fades out over one more pixel."""
+    """Does the same for a steep anti-aliased edge, which fades out over one more pixel."""
     for k in range(len(rows)):
         x = edge.x + min(max(rows[k], edge.top), edge.bottom) * edge.slope
         fraction = x - np.floor(x)
@@ -199,7 +209,7 @@ def _widen_steep(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Ed
 
 @_compiled
 def _widen_flat(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
-    """The same where the edge crosses many pixels of a row and fades out over as many."""
+    """Does the same for a flat anti-aliased edge, which fades out over several pixels of a row."""
     run = abs(edge.slope)
     for k in range(len(rows)):
         x = edge.x + min(max(rows[k], edge.top), edge.bottom) * edge.slope
@@ -214,7 +224,7 @@ def _widen_flat(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edg
 def _widen(
     canvas: Canvas, first: int, stop: int, ends: tuple[int, int, int, int], soft: bool
 ) -> None:
-    """The same for any edge from (x1, y1) to (x2, y2), in lines ``[first, stop)``."""
+    """Does the same for any edge from (x1, y1) to (x2, y2), on lines ``[first, stop)``."""
     x1, y1, x2, y2 = ends
     slope = (x2 - x1) / (y2 - y1)
     edge = Edge(
@@ -236,15 +246,20 @@ def _widen(
 
 @_compiled
 def _line_below(y: float) -> int:
-    """The first line of the scene at or below row ``y``."""
+    """Returns the first line of the scene at or below row ``y``."""
     return min(max(math.ceil((y - FIRST_LINE) / PITCH), 0), SCENE_LINES)
 
 
 @_compiled
 def _paint_polygon(canvas: Canvas, corners: np.ndarray, ink: int, soft: bool) -> None:
-    """Fill a convex polygon with corners ``(N, 2) int64``, columns and rows.
+    """Fills a convex polygon.
 
-    ``soft`` adds the anti-aliased outline that Gymnasium draws around all but the car.
+    Args:
+        canvas: the lines.
+        corners: ``(N, 2) int64``, columns and rows.
+        ink: palette index of the color.
+        soft: whether to add the anti-aliased outline that Gymnasium draws around all polygons
+            except those of the car.
     """
     count = len(corners)
     top = bottom = corners[0, 1]
@@ -266,13 +281,22 @@ def _paint_polygon(canvas: Canvas, corners: np.ndarray, ink: int, soft: bool) ->
 
 
 @_compiled
-def _project(points: np.ndarray, view: np.ndarray, corners: np.ndarray) -> bool:
-    """From world ``(N, 2)`` to surface columns and rows; whether any of it may be in sight."""
-    cosine, sine, x0, y0 = view[0], view[1], view[2], view[3]
+def _project(points: np.ndarray, camera: np.ndarray, corners: np.ndarray) -> bool:
+    """Projects points of the world ``(N, 2)`` to the surface.
+
+    Args:
+        points: ``(N, 2) float64``, in world units.
+        camera: the camera, as in :func:`draw`.
+        corners: ``(N, 2) int64``, to which columns and rows are written.
+
+    Returns:
+        Whether the polygon may be visible.
+    """
+    cosine, sine, x0, y0 = camera[0], camera[1], camera[2], camera[3]
     left, right, top, bottom = WIDTH, -1, HEIGHT, -1
     for k in range(len(points)):
         x, y = points[k, 0], points[k, 1]
-        # Gymnasium truncates toward zero before it turns the surface upside down.
+        # Gymnasium truncates toward zero before it flips the surface vertically.
         column = int(cosine * x - sine * y + x0)
         row = HEIGHT - 1 - int(sine * x + cosine * y + y0)
         corners[k, 0], corners[k, 1] = column, row
@@ -283,11 +307,11 @@ def _project(points: np.ndarray, view: np.ndarray, corners: np.ndarray) -> bool:
 
 @_compiled
 def _paint_all(
-    canvas: Canvas, polygons: np.ndarray, reach: float, ink: int, ink_step: int, view: np.ndarray
+    canvas: Canvas, polygons: np.ndarray, reach: float, ink: int, ink_step: int, camera: np.ndarray
 ) -> None:
-    """Fill polygons ``(N, 4, 2)`` of the world that reach no farther than ``reach``."""
+    """Fills polygons ``(N, 4, 2)`` of the world whose diameters are at most ``reach``."""
     corners = np.empty((4, 2), np.int64)
-    cosine, sine, x0, y0 = view[0], view[1], view[2], view[3]
+    cosine, sine, x0, y0 = camera[0], camera[1], camera[2], camera[3]
     margin = reach * math.hypot(cosine, sine)
     for k in range(len(polygons)):
         x, y = polygons[k, 0, 0], polygons[k, 0, 1]
@@ -295,30 +319,30 @@ def _paint_all(
         if (
             -margin < column < WIDTH + margin
             and HEIGHT - BAR_TOP - margin < height < HEIGHT + margin
-            and _project(polygons[k], view, corners)
+            and _project(polygons[k], camera, corners)
         ):
             _paint_polygon(canvas, corners, ink + k * ink_step, True)
 
 
 @_compiled
 def _paint_part(
-    canvas: Canvas, part: np.ndarray, pose: np.ndarray, ink: int, view: np.ndarray
+    canvas: Canvas, part: np.ndarray, pose: np.ndarray, ink: int, camera: np.ndarray
 ) -> None:
-    """Fill a part of the car, given in its body's coordinates ``(N, 2)``."""
+    """Fills a part of the car, given in the coordinates ``(N, 2)`` of its body."""
     cosine, sine = math.cos(pose[2]), math.sin(pose[2])
     placed = np.empty_like(part)
     for k in range(len(part)):
         placed[k, 0] = cosine * part[k, 0] - sine * part[k, 1] + pose[0]
         placed[k, 1] = sine * part[k, 0] + cosine * part[k, 1] + pose[1]
     corners = np.empty((len(part), 2), np.int64)
-    if _project(placed, view, corners):
+    if _project(placed, camera, corners):
         _paint_polygon(canvas, corners, ink, False)
 
 
 @_compiled
-def _paint_wheel(canvas: Canvas, wheel: np.ndarray, pose: np.ndarray, view: np.ndarray) -> None:
-    """Fill a wheel ``(4, 2)`` and the pale stripe that shows how far it has turned."""
-    _paint_part(canvas, wheel, pose, BLACK, view)
+def _paint_wheel(canvas: Canvas, wheel: np.ndarray, pose: np.ndarray, camera: np.ndarray) -> None:
+    """Fills a wheel ``(4, 2)`` and the pale stripe that shows its rotation."""
+    _paint_part(canvas, wheel, pose, BLACK, camera)
     sine1, sine2 = math.sin(pose[3]), math.sin(pose[3] + STRIPE)
     if sine1 > 0.0 and sine2 > 0.0:
         return
@@ -330,20 +354,20 @@ def _paint_wheel(canvas: Canvas, wheel: np.ndarray, pose: np.ndarray, view: np.n
     stripe = wheel.copy()
     stripe[:2, 1] = wheel[0, 1] * cosine1
     stripe[2:, 1] = wheel[0, 1] * cosine2
-    _paint_part(canvas, stripe, pose, STRIPE_INK, view)
+    _paint_part(canvas, stripe, pose, STRIPE_INK, camera)
 
 
 @_compiled
-def _paint_car(canvas: Canvas, scene: Scene, poses: np.ndarray, view: np.ndarray) -> None:
+def _paint_car(canvas: Canvas, scene: Scene, poses: np.ndarray, camera: np.ndarray) -> None:
     for k in range(4):
-        _paint_wheel(canvas, scene.wheel, poses[k], view)
+        _paint_wheel(canvas, scene.wheel, poses[k], camera)
     for k in range(4):
-        _paint_part(canvas, scene.hull[k], poses[4], HULL_INK, view)
+        _paint_part(canvas, scene.hull[k], poses[4], HULL_INK, camera)
 
 
 @_compiled
 def _paint_bar(canvas: Canvas, x1: float, y1: float, x2: float, y2: float, ink: int) -> None:
-    """Fill a rectangle of the status bar, both ends included."""
+    """Fills a rectangle of the status bar, both ends included."""
     top, bottom = int(min(y1, y2)), int(max(y1, y2))
     first = SCENE_LINES + max(top - BAR_TOP, 0)
     stop = SCENE_LINES + min(bottom + 1, HEIGHT) - BAR_TOP
@@ -367,12 +391,12 @@ def _paint_gauges(canvas: Canvas, gauges: np.ndarray) -> None:
 
 
 @_compiled
-def _pack(colours: np.ndarray) -> np.ndarray:
-    """Colours ``(N, 3)`` as integers ``(N,)``; fractions are cut off, as Gymnasium does."""
-    packed = np.empty(len(colours), np.int64)
-    for k in range(len(colours)):
-        red, green, blue = int(colours[k, 0]), int(colours[k, 1]), int(colours[k, 2])
-        packed[k] = (((red << COLOUR_BITS) + green) << COLOUR_BITS) + blue
+def _pack(colors: np.ndarray) -> np.ndarray:
+    """Packs colors ``(N, 3)`` into integers ``(N,)``; truncates fractions, as Gymnasium does."""
+    packed = np.empty(len(colors), np.int64)
+    for k in range(len(colors)):
+        red, green, blue = int(colors[k, 0]), int(colors[k, 1]), int(colors[k, 2])
+        packed[k] = (((red << COLOR_BITS) + green) << COLOR_BITS) + blue
     return packed
 
 
@@ -380,29 +404,29 @@ def _pack(colours: np.ndarray) -> np.ndarray:
 def _add_line(
     canvas: Canvas, line: int, share: int, palette: np.ndarray, steps: np.ndarray
 ) -> None:
-    """Add a line's colour steps, each spread over the pixel that it falls in and the next."""
+    """Adds the color differences between a line's runs, each spread over two adjacent pixels."""
     edges, inks = canvas.edges, canvas.inks
     scale = np.float32(SIZE / WIDTH)
     before = palette[BLACK]
     for k in range(canvas.runs[line]):
-        colour = palette[inks[line, k]]
+        color = palette[inks[line, k]]
         x = edges[line, k] * scale
         pixel = int(x)
         late = int((x - pixel) * share)
-        steps[pixel] += (colour - before) * (share - late)
-        steps[pixel + 1] += (colour - before) * late
-        before = colour
+        steps[pixel] += (color - before) * (share - late)
+        steps[pixel + 1] += (color - before) * late
+        before = color
 
 
 @_compiled
 def _finish_row(steps: np.ndarray, row: np.ndarray) -> None:
-    """Sum the colour steps up into a row of pixels ``(SIZE, 3) uint8``, and clear them."""
-    colour = 0
+    """Sums color differences up to a row of pixels ``(SIZE, 3) uint8``, and resets them to 0."""
+    color = 0
     for column in range(SIZE):
-        colour += steps[column]
-        row[column, 0] = max((colour >> 2 * COLOUR_BITS) - LOSS, 0) >> ONE_BITS
-        row[column, 1] = max(((colour >> COLOUR_BITS) & COLOUR_MASK) - LOSS, 0) >> ONE_BITS
-        row[column, 2] = max((colour & COLOUR_MASK) - LOSS, 0) >> ONE_BITS
+        color += steps[column]
+        row[column, 0] = max((color >> 2 * COLOR_BITS) - LOSS, 0) >> ONE_BITS
+        row[column, 1] = max(((color >> COLOR_BITS) & COLOR_MASK) - LOSS, 0) >> ONE_BITS
+        row[column, 2] = max((color & COLOR_MASK) - LOSS, 0) >> ONE_BITS
     steps[:] = 0
 
 
@@ -410,7 +434,7 @@ def _finish_row(steps: np.ndarray, row: np.ndarray) -> None:
 def _shrink(
     canvas: Canvas, first: int, lines_per_pixel: float, palette: np.ndarray, pixels: np.ndarray
 ) -> None:
-    """Box-filter lines from ``first`` on into ``pixels`` ``(R, SIZE, 3) uint8``."""
+    """Applies the box filter to lines from ``first`` on; writes ``pixels (R, SIZE, 3) uint8``."""
     steps = np.zeros(SIZE + 1, np.int64)
     for row in range(len(pixels)):
         top, bottom = row * lines_per_pixel, (row + 1) * lines_per_pixel
@@ -423,33 +447,35 @@ def _shrink(
 @_compiled
 def draw(
     canvas: Canvas,
-    colours: np.ndarray,
+    colors: np.ndarray,
     scene: Scene,
     road: np.ndarray,
-    view: np.ndarray,
+    camera: np.ndarray,
     poses: np.ndarray,
     gauges: np.ndarray,
     state: np.ndarray,
 ) -> None:
-    """Draw a state, less the score.
+    """Draws a state without the score.
 
     Args:
         canvas: scratch space.
-        colours: (FIRST_ROAD_INK + P, 3) float64, red, green and blue of each ink.
-        scene: the scenery and the car's shape.
-        road: (P, 4, 2) float64, the road's polygons in world units, in the order of painting.
-        view: (4,) float64: cosine and sine of the camera's turn times its zoom, and column and
-            row, counted from the bottom, of the world's origin on the surface.
-        poses: (5, 4) float64: x, y, angle and phase of the four wheels; of the hull, without phase.
-        gauges: (7,) float64: speed, spin of the four wheels, front wheels' angle, turn rate.
-        state: (SIZE, SIZE, 3) uint8, drawn on.
+        colors: ``(FIRST_ROAD_INK + P, 3) float64``, red, green and blue of each palette index.
+        scene: the scenery, and the shape of the car.
+        road: ``(P, 4, 2) float64``, polygons of the road in world units, in drawing order.
+        camera: ``(4,) float64``: cosine and sine of the camera's rotation times its zoom, and
+            column and row (counted from the bottom) of the world's origin on the surface.
+        poses: ``(5, 4) float64``: x, y, angle and phase of the four wheels and of the hull, whose
+            phase is unused.
+        gauges: ``(7,) float64``: speed, spin of the four wheels, angle of the front wheels, turn
+            rate of the hull.
+        state: ``(SIZE, SIZE, 3) uint8``, to which the state is drawn.
     """
-    palette = _pack(colours)
+    palette = _pack(colors)
     _wipe(canvas)
-    _paint_all(canvas, scene.field, np.inf, GROUND, 0, view)
-    _paint_all(canvas, scene.grass, scene.reach, GRASS, 0, view)
-    _paint_all(canvas, road, scene.reach, FIRST_ROAD_INK, 1, view)
-    _paint_car(canvas, scene, poses, view)
+    _paint_all(canvas, scene.field, np.inf, GROUND, 0, camera)
+    _paint_all(canvas, scene.grass, scene.reach, GRASS, 0, camera)
+    _paint_all(canvas, road, scene.reach, FIRST_ROAD_INK, 1, camera)
+    _paint_car(canvas, scene, poses, camera)
     _paint_gauges(canvas, gauges)
     scene_rows = SIZE - BAR_SIZE
     _shrink(canvas, 0, float(LINES_PER_PIXEL), palette, state[:scene_rows])

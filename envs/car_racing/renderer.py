@@ -1,4 +1,4 @@
-"""The 96x96 state of one CarRacing episode, drawn from its geometry."""
+"""Renderer of the 96x96 observations of CarRacing."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -9,33 +9,33 @@ from gymnasium.envs.box2d import car_dynamics, car_racing
 
 from wmrl.envs.car_racing import rasterizer
 
-_FIXED_COLOURS = [
+_FIXED_COLORS = [
     (0, 0, 0),
-    (0, 0, 0),  # the ground's, an episode's own
-    (0, 0, 0),  # the grass's, an episode's own
+    (0, 0, 0),  # ground; replaced by the episode's color
+    (0, 0, 0),  # grass; replaced by the episode's color
     car_dynamics.WHEEL_WHITE,
-    (204, 0, 0),  # the hull
+    (204, 0, 0),  # hull
     (255, 255, 255),  # speed
     (0, 0, 255),  # front wheels' spin
     (51, 0, 255),  # rear wheels' spin
     (0, 255, 0),  # steering
     (255, 0, 0),  # gyroscope
 ]
-_SCORE_COLUMNS = 12  # columns of the state that the score may take; the indicators are beyond
-_SCORE_SIZE, _SCORE_CENTRE = 42, (60, 50)  # on the status bar of Gymnasium's surface
+_SCORE_COLUMNS = 12  # columns reserved for the score; the gauges are to the right of them
+_SCORE_SIZE, _SCORE_CENTER = 42, (60, 50)  # in pixels of the status bar on Gymnasium's surface
 
 
 class StatePainter:
-    """Draws the state of an episode on one track.
+    """Renders the states of an episode on one track.
 
     Args:
-        road: (P, 4, 2) float64, the road's polygons in world units, in the order of painting.
-        road_rgb: (P, 3), their colours; copied to :attr:`road_rgb`.
-        ground_rgb: (3,), the colour of the playfield.
-        grass_rgb: (3,), the colour of the squares on it.
+        road: ``(P, 4, 2) float64``, polygons of the road in world units, in drawing order.
+        road_rgb: ``(P, 3)``, their colors; copied to :attr:`road_rgb`.
+        ground_rgb: ``(3,)``, color of the playfield.
+        grass_rgb: ``(3,)``, color of the squares on the playfield.
 
     Attributes:
-        road_rgb: (P, 3) float64: write here to repaint parts of the road.
+        road_rgb: ``(P, 3) float64``, colors of the road's polygons; write to it to recolor them.
     """
 
     def __init__(
@@ -47,27 +47,33 @@ class StatePainter:
         grass_rgb: np.ndarray,
     ):
         self._road = np.ascontiguousarray(road, np.float64)
-        self._colours = np.concatenate([_FIXED_COLOURS, road_rgb]).astype(np.float64)
-        self._colours[rasterizer.GROUND] = ground_rgb
-        self._colours[rasterizer.GRASS] = grass_rgb
-        self.road_rgb = self._colours[len(_FIXED_COLOURS) :]
+        self._colors = np.concatenate([_FIXED_COLORS, road_rgb]).astype(np.float64)
+        self._colors[rasterizer.GROUND] = ground_rgb
+        self._colors[rasterizer.GRASS] = grass_rgb
+        self.road_rgb = self._colors[len(_FIXED_COLORS) :]
         self._canvas = rasterizer.new_canvas()
 
     def paint(
-        self, *, view: np.ndarray, poses: np.ndarray, gauges: np.ndarray, score: str
+        self, *, camera: np.ndarray, poses: np.ndarray, gauges: np.ndarray, score: str
     ) -> np.ndarray:
-        """The state as a new array ``(96, 96, 3) uint8``.
+        """Renders a state.
 
         Args:
-            view: (4,) float64: cosine and sine of the camera's turn times its zoom, and column and
-                row, counted from the bottom, of the world's origin on Gymnasium's surface.
-            poses: (5, 4) float64: x, y, angle and phase of the wheels; of the hull, phase unused.
-            gauges: (7,) float64: speed, spin of the wheels, front wheels' angle, turn rate.
-            score: the text of the score.
+            camera: ``(4,) float64``: cosine and sine of the camera's rotation times its zoom, and
+                column and row (counted from the bottom) of the world's origin on Gymnasium's
+                surface.
+            poses: ``(5, 4) float64``: x, y, angle and phase of the four wheels and of the hull,
+                whose phase is unused.
+            gauges: ``(7,) float64``: speed, spin of the four wheels, angle of the front wheels,
+                turn rate of the hull.
+            score: text of the score.
+
+        Returns:
+            A new array ``(96, 96, 3) uint8``.
         """
         state = np.empty((rasterizer.SIZE, rasterizer.SIZE, 3), np.uint8)
         rasterizer.draw(
-            self._canvas, self._colours, _scene(), self._road, view, poses, gauges, state
+            self._canvas, self._colors, _scene(), self._road, camera, poses, gauges, state
         )
         state[-rasterizer.BAR_SIZE :, :_SCORE_COLUMNS] = _score_pixels(score)
         return state
@@ -96,22 +102,22 @@ def _scene() -> rasterizer.Scene:
 
 
 def _with_eight_corners(part: Sequence[tuple[int, int]]) -> np.ndarray:
-    """A part of the hull with its last corner repeated, so that all fit one array."""
+    """Repeats the last corner of a part of the hull, so that all parts fit into one array."""
     return np.array([*part, *[part[-1]] * (8 - len(part))])
 
 
 @lru_cache(maxsize=4096)
 def _score_pixels(score: str) -> np.ndarray:
-    """The status bar's left end with the score in it, ``(12, 12, 3) uint8``."""
+    """Renders the left end of the status bar with the score, ``(12, 12, 3) uint8``."""
     try:
         text = _render_score(score)
     except pygame.error:  # closing a window quits pygame, which invalidates the font
         _font.cache_clear()
         text = _render_score(score)
-    # All of the bar would do as well: its columns beyond these do not change the first ones.
+    # A part of the bar suffices: the columns beyond it do not affect these after the filter.
     columns = _SCORE_COLUMNS * rasterizer.WIDTH // rasterizer.SIZE
     bar = pygame.Surface((columns, rasterizer.HEIGHT - rasterizer.BAR_TOP), depth=32)
-    bar.blit(text, text.get_rect(center=_SCORE_CENTRE))
+    bar.blit(text, text.get_rect(center=_SCORE_CENTER))
     small = pygame.transform.smoothscale(bar, (_SCORE_COLUMNS, rasterizer.BAR_SIZE))
     pixels: np.ndarray = pygame.surfarray.array3d(small).transpose(1, 0, 2)
     return pixels

@@ -1,7 +1,7 @@
-"""``vsg/CarRacingDream-v0``: the game as a world model dreams it.
+"""``vsg/CarRacingDream-v0``: the game as simulated by a world model.
 
 - :mod:`~wmrl.envs.dream.env`: one dream (``DreamEnv``).
-- :mod:`~wmrl.envs.dream.vector`: many dreams, stepped as one batch (``DreamVectorEnv``).
+- :mod:`~wmrl.envs.dream.vector`: N dreams, stepped as one batch (``DreamVectorEnv``).
 """
 
 from typing import TYPE_CHECKING

@@ -1,32 +1,30 @@
-"""A dream: a game that a memory makes up."""
+"""Environment of a dream: a game that is simulated by a memory."""
 
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 from gymnasium.vector import AutoresetMode
 
 from wmrl.dream import DreamState
 from wmrl.envs.dream.vector import DreamVectorEnv
-from wmrl.envs.observations import ViewName, row_of
-from wmrl.envs.rendering.window import Window, checked_render_mode
+from wmrl.envs.observations import ObservationName
+from wmrl.envs.single_env import SingleEnv
 from wmrl.envs.tasks.task import Task
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import Memory
 from wmrl.vision.base import Vision
 
 
-class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
-    """A game that a memory makes up.
+class DreamEnv(SingleEnv[Any], EzPickle):
+    """Game that is simulated by a memory.
 
     ## Description
-    World Models (https://arxiv.org/abs/1803.10122): the memory foresees the next latent, the
-    reward and the end from a latent and an action, and each is drawn from what it foresees. There
-    is no game behind it. What was trained here can be driven in
+    World Models (https://arxiv.org/abs/1803.10122): from a latent and an action the memory predicts
+    distributions of the next latent, the reward and termination, and each is drawn from its
+    distribution. There is no game behind it. An agent that was trained here can act in
     :class:`~wmrl.envs.latent.env.LatentEnv`, which has the same spaces.
 
     ## Action Space
@@ -37,37 +35,53 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
     ``Box(Z + H,)`` float32: the latent z and the memory's hidden state h.
 
     ## Rewards
-    What the memory predicts, in the task's own units, for one decision.
+    The memory's prediction for one agent step, in the task's own units.
 
     ## Starting State
-    One of the real, encoded sequences that the memory's artifact keeps, drawn at random; h is
-    filled by the sequence's recorded actions. Options of ``reset``: ``"start"``, the index of a
-    kept sequence; ``"state"``, a :class:`~wmrl.dream.DreamState` of one row to go on from, for
-    instance a latent environment's.
+    One of the memory's start states, drawn at random: real, encoded sequences whose recorded
+    actions warm up h. Options of ``reset``: ``"start"``, the index of a start state; ``"state"``, a
+    :class:`~wmrl.dream.DreamState` with a batch of one to continue from, for instance a latent
+    environment's.
 
     ## Episode End
-    Terminated when the memory says so, truncated after ``max_episode_steps`` decisions
+    Terminated when the memory predicts it, truncated after ``max_episode_steps`` agent steps
     (``vsg/CarRacingDream-v0``: 250).
 
     ## Arguments
     - ``task``: a :class:`~wmrl.envs.tasks.task.Task` or its name.
     - ``vision``, ``memory``: the name of a shipped artifact, a path, or an object; a memory may be
-      ``"auto"``, the shipped one of that vision.
+      ``"auto"``, the shipped memory of that vision.
     - ``temperature``: τ > 0, the dream's uncertainty: mixture logits are divided by τ, and the
       noise is multiplied by √τ.
-    - ``dropout``: whether the memory's dropout stays on, so that every step asks another network.
-    - ``max_episode_steps``: decisions until truncation; no limit if None. ``gymnasium.make`` takes
-      it for its own ``TimeLimit``, to the same effect.
-    - ``observation``: ``"embeddings"``, or ``"codes"`` of a quantised vision: a dictionary of the
+    - ``dropout``: whether the memory's dropout stays on, so that every step uses another network.
+    - ``max_episode_steps``: agent steps until truncation; no limit if None. ``gymnasium.make``
+      takes it for its own ``TimeLimit``, to the same effect.
+    - ``observation``: ``"embeddings"``, or ``"codes"`` of a quantized vision: a dictionary of the
       codes, ``MultiDiscrete(T,)``, and of h as ``"memory"``.
     - ``device``: ``"auto"``, ``"cpu"``, ``"cuda"`` …
     - ``render_mode``: ``"rgb_array"`` (the decoded latent, enlarged), ``"human"`` (in a window).
 
     ## Version History
     - v0: first version.
+
+    Raises:
+        ArtifactError: an artifact is missing or damaged, does not fit the others, or the memory has
+            no start states.
+        ValueError: an argument is not as described.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> import wmrl
+        >>> env = gym.make("vsg/CarRacingDream-v0", temperature=1.15, device="cpu")
+        >>> observation, info = env.reset(seed=0)
+        >>> observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        >>> observation.shape, truncated
+        ((288,), False)
+        >>> env.close()
     """
 
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"]}  # noqa: RUF012
+    reset_needed = "step: no dream is running; call reset() first"
 
     def __init__(
         self,
@@ -78,11 +92,10 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
         temperature: float = 1.0,
         dropout: bool = False,
         max_episode_steps: int | None = None,
-        observation: ViewName = "embeddings",
+        observation: ObservationName = "embeddings",
         device: str | torch.device = "auto",
         render_mode: str | None = None,
     ) -> None:
-        self.render_mode = checked_render_mode(render_mode, self.metadata)
         EzPickle.__init__(
             self,
             task=task,
@@ -108,63 +121,26 @@ class DreamEnv(gym.Env[Any, np.ndarray], EzPickle):
             device=device,
             render_mode="rgb_array",
         )
-        self.observation_space = self._dreams.single_observation_space
-        self.action_space = self._dreams.single_action_space
-        self.metadata = {**self.metadata, "render_fps": self.eye.fps}
-        self._running = False
-        self._window = Window("wmrl: dream", fps=self.eye.fps)
+        SingleEnv.__init__(self, self._dreams, render_mode=render_mode, title="wmrl: dream")
 
     @property
-    def eye(self) -> Eye:
+    def world_model(self) -> WorldModel:
         """Task, vision and memory."""
-        return self._dreams.eye
+        return self._dreams.world_model
 
     @property
     def state(self) -> DreamState:
-        """Where the dream is, one row."""
-        return self._dreams.state
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Starts a dream."""
-        super().reset(seed=seed)
-        observations, info = self._dreams.reset(seed=seed, options=options)
-        self._running = True
-        self._show()
-        return row_of(observations, 0), info
-
-    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """One decision.
+        """Current state of the dream, a batch of one.
 
         Raises:
-            ResetNeeded: no dream is running.
-            ValueError: ``action`` is not ``(A,)``.
+            ResetNeeded: there was no reset yet.
         """
-        if not self._running:
-            raise ResetNeeded("step: no dream is running; call reset() first")
-        a = self.eye.clip(action, ())[None]
-        observations, rewards, terminated, truncated, info = self._dreams.step(a)
-        self._running = not (terminated[0] or truncated[0])
-        self._show()
-        ended = bool(terminated[0]), bool(truncated[0])
-        return row_of(observations, 0), float(rewards[0]), *ended, info
+        return self._dreams.state
 
-    def render(self) -> np.ndarray | None:
-        """The decoded latent, enlarged, with ``render_mode="rgb_array"``."""
-        if self.render_mode != "rgb_array":
-            return None
-        return self._frame()
+    def check_action(self, action: np.ndarray) -> np.ndarray:
+        """Returns an action ``(A,) float32`` clipped to the action space.
 
-    def close(self) -> None:
-        """Closes the window, if there is one."""
-        self._window.close()
-
-    def _frame(self) -> np.ndarray:
-        frames = self._dreams.render()
-        assert frames is not None
-        return frames[0]
-
-    def _show(self) -> None:
-        if self.render_mode == "human":
-            self._window.show(self._frame())
+        Raises:
+            ValueError: the shape is another, or a number is NaN.
+        """
+        return self.world_model.clip(action, ())

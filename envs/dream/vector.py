@@ -1,8 +1,8 @@
-"""Dreams: games that a memory makes up, as one batched environment."""
+"""Vector environment of dreams: games simulated by a memory, stepped as one batch."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,12 +11,13 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from wmrl.core.seeding import torch_generator
-from wmrl.dream import DreamState, dream_observation, dream_start, dream_step
+from wmrl.core.validation import check_float, check_int
+from wmrl.dream import DreamState, dream_observation, dream_reset, dream_step
 from wmrl.envs.autoreset import final_observations, joint_seed, reset_mask, step_limit
-from wmrl.envs.observations import View, ViewName
-from wmrl.envs.rendering.window import checked_render_mode, enlarge
+from wmrl.envs.observations import ObservationFormat, ObservationName
+from wmrl.envs.rendering.window import check_render_mode, enlarge
 from wmrl.envs.tasks.task import Task
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import Memory
 from wmrl.storage.artifact import ArtifactError
 from wmrl.vision.base import Vision
@@ -26,8 +27,8 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     """N dreams, stepped as one batch.
 
     ## Description
-    What :class:`~wmrl.envs.dream.env.DreamEnv` is, N times: all dreams go through the memory
-    together, and NumPy arrays cross the boundary once a step.
+    N times :class:`~wmrl.envs.dream.env.DreamEnv`: the memory predicts the next step of all dreams
+    as one batch, and NumPy arrays are converted once a step.
 
     ## Action Space
     ``Box(N, A)`` float32, N actions of the task.
@@ -37,18 +38,18 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     hidden state.
 
     ## Rewards
-    What the memory predicts, in the task's own units, for one decision.
+    The memory's prediction for one agent step, in the task's own units.
 
     ## Starting State
-    A row of the real, encoded sequences that the memory's artifact keeps, drawn at random; h is
-    filled by the sequence's recorded actions. ``reset(seed=...)`` takes one seed for the batch, or
-    N seeds that are hashed together: the dreams share one stream of noise. Options: ``"start"``, an
-    index or N indices of kept sequences; ``"state"``, a :class:`~wmrl.dream.DreamState` of N rows
-    to go on from; ``"reset_mask"``, ``(N,) bool``, the rows to reset.
+    One of the memory's start states for each dream, drawn at random: real, encoded sequences whose
+    recorded actions warm up h. ``reset(seed=...)`` takes one seed for the batch, or N seeds that
+    are hashed together: the dreams share one stream of noise. Options: ``"start"``, an index or N
+    indices of start states; ``"state"``, a :class:`~wmrl.dream.DreamState` of N dreams to continue
+    from; ``"reset_mask"``, ``(N,) bool``, the dreams to reset.
 
     ## Episode End
-    Terminated when the memory says so, truncated after ``max_episode_steps`` decisions. With
-    ``autoreset_mode`` DISABLED a dream that is over idles until a reset names it.
+    Terminated when the memory predicts it, truncated after ``max_episode_steps`` agent steps. With
+    ``autoreset_mode`` DISABLED a dream that has ended idles until it is reset.
 
     ## Arguments
     - ``num_envs``: N.
@@ -57,6 +58,21 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
     ## Version History
     - v0: first version.
+
+    Raises:
+        ArtifactError: an artifact is missing or damaged, does not fit the others, or the memory has
+            no start states.
+        ValueError: an argument is not as described.
+
+    Example:
+        >>> from wmrl.envs import DreamVectorEnv
+        >>> env = DreamVectorEnv(4, temperature=1.15, max_episode_steps=250, device="cpu")
+        >>> observations, info = env.reset(seed=0)
+        >>> observations.shape
+        (4, 288)
+        >>> observations, rewards, *_ = env.step(env.action_space.sample())
+        >>> rewards.shape
+        (4,)
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 -- Gymnasium's own attribute
@@ -74,31 +90,27 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         temperature: float = 1.0,
         dropout: bool = False,
         max_episode_steps: int | None = None,
-        observation: ViewName = "embeddings",
+        observation: ObservationName = "embeddings",
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         device: str | torch.device = "auto",
         render_mode: str | None = None,
     ) -> None:
-        self.render_mode = checked_render_mode(render_mode, self.metadata)
-        if num_envs < 1:
-            raise ValueError(f"num_envs: expected at least 1, got {num_envs}")
-        if not temperature > 0:
-            raise ValueError(f"temperature: expected more than 0, got {temperature}")
-        self.num_envs = num_envs
-        self.eye = Eye.open(task, vision, memory, device=device)
-        self._memory = _with_starts(self.eye)
-        self._temperature = temperature
+        self.render_mode = check_render_mode(render_mode, self.metadata)
+        self.num_envs = check_int("num_envs", num_envs, at_least=1)
+        self._temperature = check_float("temperature", temperature, above=0)
+        self.world_model = WorldModel.open(task, vision, memory, device=device)
+        self._memory = _dreaming_memory(self.world_model)
         self._dropout = dropout
         self._limit = step_limit(max_episode_steps)
         self._mode = AutoresetMode(autoreset_mode)
         self.metadata = {
             **self.metadata,
             "autoreset_mode": self._mode,
-            "render_fps": self.eye.fps,
+            "render_fps": self.world_model.fps,
         }
-        self._view = View(self.eye, observation)
-        self.single_observation_space = self._view.space
-        self.single_action_space = self.eye.action_space
+        self._format = ObservationFormat(self.world_model, observation)
+        self.single_observation_space = self._format.space
+        self.single_action_space = self.world_model.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._steps = np.zeros(num_envs, dtype=np.int64)
@@ -107,9 +119,30 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self._state: DreamState | None = None
         self._generator: torch.Generator | None = None
 
+    @classmethod
+    def from_world_model(cls, world_model: WorldModel, num_envs: int = 1, **options: Any) -> Self:
+        """Makes the dreams of a world model that is open already.
+
+        Args:
+            world_model: task, vision and memory.
+            num_envs: N.
+            **options: other arguments of the environment.
+
+        Raises:
+            ValueError: the world model has no memory, or an argument is not as described.
+            ArtifactError: the memory has no start states.
+        """
+        return cls(
+            num_envs,
+            task=world_model.task,
+            vision=world_model.vision,
+            memory=_dreaming_memory(world_model),
+            **options,
+        )
+
     @property
     def state(self) -> DreamState:
-        """The dreams' states, N rows.
+        """Current states of the N dreams.
 
         Raises:
             ResetNeeded: there was no reset yet.
@@ -125,7 +158,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Starts all dreams, or those of ``options["reset_mask"]``."""
+        """Starts all dreams, or those in ``options["reset_mask"]``."""
         options = options or {}
         mask = reset_mask(options, self.num_envs)
         self._reseed(seed)
@@ -136,18 +169,18 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             self._restart(mask, options)
         self._terminated[mask] = self._truncated[mask] = False
         observations = dream_observation(self._memory, self.state).cpu().numpy()
-        return self._view.many(observations), {}
+        return self._format.format_batch(observations), {}
 
     @torch.inference_mode()
     def step(
         self, actions: np.ndarray
     ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One decision in every dream."""
+        """Advances every dream by one agent step."""
         before = self.state
         observations, rewards, terminated = self._advance(actions)
         self._steps += 1
         truncated = (self._steps >= self._limit) & ~terminated
-        over = self._terminated | self._truncated  # ended in an earlier step
+        over = self._terminated | self._truncated  # in an earlier step
         if over.any():
             rewards[over] = 0.0
             if self._mode is AutoresetMode.NEXT_STEP:
@@ -159,19 +192,21 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         infos: dict[str, Any] = {}
         ended = terminated | truncated
         if self._mode is AutoresetMode.SAME_STEP and ended.any():
-            infos["final_obs"] = final_observations(self._view.rows(observations[ended]), ended)
+            infos["final_obs"] = final_observations(
+                self._format.format_each(observations[ended]), ended
+            )
             infos["final_info"] = {}
             infos["_final_obs"] = infos["_final_info"] = ended
             observations[ended] = self._restart(ended, {})
         else:
             self._terminated, self._truncated = terminated.copy(), truncated.copy()
-        return self._view.many(observations), rewards, terminated, truncated, infos
+        return self._format.format_batch(observations), rewards, terminated, truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """The decoded latents, enlarged: N frames, or None without a render mode."""
+        """Returns the N decoded latents, enlarged, or None without a render mode."""
         if self.render_mode is None:
             return None
-        frames = self.eye.vision.decode_numpy(self.state.latent.cpu().numpy())
+        frames = self.world_model.vision.decode_numpy(self.state.latent.cpu().numpy())
         return tuple(enlarge(frame) for frame in frames)
 
     def _reseed(self, seed: int | Sequence[int | None] | None) -> None:
@@ -179,44 +214,46 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         super().reset(seed=seed)
         if seed is not None or self._generator is None:
             root = int(self.np_random.integers(2**62))
-            self._generator = torch_generator(root, "dream", device=self.eye.device)
+            self._generator = torch_generator(root, "dream", device=self.world_model.device)
 
     def _start(self, count: int, options: dict[str, Any]) -> DreamState:
-        """States to start ``count`` dreams in, as the options of a reset say."""
+        """Returns the initial states of ``count`` dreams, given the options of a reset."""
         state = options.get("state")
         if state is not None:
             return self._given_state(count, state)
         assert self._generator is not None
         if options.get("start") is None:
-            return dream_start(self._memory, count=count, generator=self._generator)
-        rows = np.broadcast_to(np.asarray(options["start"], dtype=np.int64), (count,))
-        available = self._memory.start_count
-        if rows.min() < 0 or rows.max() >= available:
+            return dream_reset(self._memory, batch_size=count, generator=self._generator)
+        indices = np.broadcast_to(np.asarray(options["start"], dtype=np.int64), (count,))
+        available = self._memory.num_start_states
+        if indices.min() < 0 or indices.max() >= available:
             raise ValueError(
-                f"options['start']: expected 0 to {available - 1}, got {rows.tolist()}"
+                f"options['start']: expected 0 to {available - 1}, got {indices.tolist()}"
             )
-        index = torch.from_numpy(rows.copy()).to(self.eye.device)
-        return dream_start(self._memory, rows=index, generator=self._generator)
+        on_device = torch.from_numpy(indices.copy()).to(self.world_model.device)
+        return dream_reset(self._memory, indices=on_device, generator=self._generator)
 
     def _given_state(self, count: int, state: DreamState) -> DreamState:
-        expected = (count, self._memory.latent_size)
+        expected = (count, self._memory.latent_dim)
         if tuple(state.latent.shape) != expected:
             raise ValueError(
                 f"options['state']: expected latents of shape {expected}, got "
                 f"{tuple(state.latent.shape)}"
             )
-        device = self.eye.device
+        device = self.world_model.device
         return DreamState(
             state.latent.to(device), tuple(tensor.to(device) for tensor in state.memory)
         )
 
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Dreams one step on; returns observations, rewards and terminations.
+        """Advances all dreams by one step; returns observations, rewards and terminations.
 
-        They come to the host in one transfer, which is one wait on a GPU.
+        They are copied to the host in one transfer, so that a GPU is waited for only once.
         """
         assert self._generator is not None
-        a = torch.from_numpy(self.eye.clip(actions, (self.num_envs,))).to(self.eye.device)
+        a = torch.from_numpy(self.world_model.clip(actions, (self.num_envs,))).to(
+            self.world_model.device
+        )
         self._state, reward, terminated = dream_step(
             self._memory,
             self.state,
@@ -232,37 +269,38 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         return observations, flat[n * size : -n].astype(np.float64), flat[-n:] > 0
 
     def _restart(self, mask: np.ndarray, options: dict[str, Any]) -> np.ndarray:
-        """Starts the dreams in the mask anew; returns their observations ``(K, O) float32``."""
-        index = torch.from_numpy(np.flatnonzero(mask)).to(self.eye.device)
+        """Restarts the K dreams in the mask; returns their observations ``(K, O) float32``."""
+        index = torch.from_numpy(np.flatnonzero(mask)).to(self.world_model.device)
         observations = self._replace(index, self._start(len(index), options))
         self._steps[mask] = 0
         return observations
 
     def _hold(self, mask: np.ndarray, before: DreamState) -> np.ndarray:
-        """Keeps the dreams in the mask where they were; returns their observations."""
-        index = torch.from_numpy(np.flatnonzero(mask)).to(self.eye.device)
+        """Puts the dreams in the mask back into an earlier state; returns their observations."""
+        index = torch.from_numpy(np.flatnonzero(mask)).to(self.world_model.device)
         memory = tuple(tensor[index] for tensor in before.memory)
         return self._replace(index, DreamState(before.latent[index], memory))
 
-    def _replace(self, index: torch.Tensor, rows: DreamState) -> np.ndarray:
+    def _replace(self, index: torch.Tensor, states: DreamState) -> np.ndarray:
+        """Replaces the states of some dreams; returns their observations."""
         now = self.state
         self._state = DreamState(
-            now.latent.index_copy(0, index, rows.latent),
+            now.latent.index_copy(0, index, states.latent),
             tuple(
                 old.index_copy(0, index, new)
-                for old, new in zip(now.memory, rows.memory, strict=True)
+                for old, new in zip(now.memory, states.memory, strict=True)
             ),
         )
-        return dream_observation(self._memory, rows).cpu().numpy()
+        return dream_observation(self._memory, states).cpu().numpy()
 
 
-def _with_starts(eye: Eye) -> Memory[Any]:
-    """The eye's memory, which has places to start dreams from."""
-    if eye.memory is None:
+def _dreaming_memory(world_model: WorldModel) -> Memory[Any]:
+    """Returns the memory of a world model, which has to have start states."""
+    if world_model.memory is None:
         raise ValueError("memory: expected a memory to dream with, got None")
-    if eye.memory.start_count == 0:
+    if world_model.memory.num_start_states == 0:
         raise ArtifactError(
-            "memory: it has no sequences for dreams to start in; train it with "
-            "'wmrl train-memory', or give it some with Memory.set_starts"
+            "memory: expected start states for its dreams, got none; train it with "
+            "'wmrl train-memory', or set some with Memory.set_start_states"
         )
-    return eye.memory
+    return world_model.memory

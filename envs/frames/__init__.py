@@ -1,9 +1,9 @@
-"""A task's game as agent steps and resized frames; batched over worker processes.
+"""Environments of raw frames: games played in agent steps, with one or many processes.
 
-- :mod:`~wmrl.envs.frames.env`: one game (``FrameEnv``).
-- :mod:`~wmrl.envs.frames.vector`: many games (``FrameVectorEnv``).
-- :mod:`~wmrl.envs.frames.worker`: the process that plays some of them.
-- :mod:`~wmrl.envs.frames.slots`: the memory that workers share with their parent.
+- :mod:`~wmrl.envs.frames.env`: a single environment (``FrameEnv``).
+- :mod:`~wmrl.envs.frames.vector`: the vector environment (``FrameVectorEnv``).
+- :mod:`~wmrl.envs.frames.worker`: worker processes, each with some of the environments.
+- :mod:`~wmrl.envs.frames.slots`: environments that read and write shared arrays.
 """
 
 from typing import TYPE_CHECKING

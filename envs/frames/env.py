@@ -1,4 +1,4 @@
-"""A task's base environment as decisions and frames, before any eye looks at it."""
+"""Environment of raw frames: the base environment of a task, one step per agent step."""
 
 from typing import Any
 
@@ -9,48 +9,67 @@ from gymnasium.envs.box2d.car_racing import CarRacing
 from gymnasium.error import ResetNeeded
 from gymnasium.wrappers import OrderEnforcing
 
-from wmrl.envs.car_racing.lazy_rendering import SparseDrawing
+from wmrl.core.validation import check_int, check_shape
+from wmrl.envs.car_racing.lazy_rendering import LazyRendering
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
 
 
 class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
-    """The base environment of a :class:`~wmrl.envs.tasks.task.Task`, one step per decision.
+    """The base environment of a :class:`~wmrl.envs.tasks.task.Task`, one step per agent step.
+
+    ## Description
+    Observations are the task's frames, before any vision model encodes them. A base environment
+    that offers ``advance(action, frames) -> (reward, terminated, truncated, info)`` and
+    ``observe() -> frame`` renders only once per agent step. Gymnasium's own CarRacing does too: see
+    :class:`~wmrl.envs.car_racing.lazy_rendering.LazyRendering`.
 
     ## Action Space
-    The task's ``action_space``, ``Box(A,) float32``; the task turns it into a base action, which
-    is held for ``frame_skip`` base frames.
+    The task's ``action_space``, ``Box(A,) float32``. The task converts the action to one of the
+    base environment, which is repeated for ``frame_skip`` base frames.
 
     ## Observation Space
     ``Box(0, 255, (H, W, 3), uint8)``: the task's cropped and resized frame.
 
     ## Rewards
-    The base's rewards, summed over the frames of the decision.
+    The sum of the base environment's rewards over the frames of the agent step.
+
+    ## Starting State
+    That of the base environment, to which ``reset`` passes its seed and options.
 
     ## Episode End
-    Terminated when the base is. Truncated when the base is, after ``max_frames`` base frames
-    (a last decision may be shorter for that), and after ``patience`` base frames without a
-    positive reward. The base's registered time limit has no say.
+    Terminates when the base environment does. Truncates when the base environment does, after
+    ``max_frames`` base frames (which may shorten the last agent step), and after ``patience`` base
+    frames without a positive reward. The time limit with which the base environment is registered
+    has no effect.
 
-    ``info["frames"]`` counts the base frames since the reset; those of a decision in whose midst
-    the episode terminates count in full.
+    ## Information
+    The base environment's, and ``"frames"``, the number of base frames since the reset. An agent
+    step during which the episode terminates counts in full.
 
-    A base that offers ``advance(action, frames) -> (reward, terminated, truncated, info)`` and
-    ``observe() -> frame`` is drawn only once a decision, and so is Gymnasium's own CarRacing (see
-    :class:`~wmrl.envs.car_racing.lazy_rendering.SparseDrawing`).
-
-    Args:
-        task: a task, its name, or ``"module:ATTRIBUTE"``.
-        base: id of another base environment than the task's.
-        frame_skip: base frames that a decision lasts; the task's if None.
-        max_frames: base frames of an episode; the task's if None.
-        patience: base frames without a positive reward after which an episode is truncated;
-            None to never do so.
-        render_mode: what ``render()`` shows, as the base has it.
+    ## Arguments
+    - ``task``: a task, its name, or ``"module:ATTRIBUTE"``.
+    - ``base``: id of a base environment to use instead of the task's.
+    - ``frame_skip``: base frames per agent step; the task's if None.
+    - ``max_frames``: base frames per episode; the task's if None.
+    - ``patience``: base frames without a positive reward after which an episode is truncated;
+      no such limit if None.
+    - ``render_mode``: a render mode of the base environment.
 
     Raises:
-        ValueError: there is no such task, a number is below 1, or the task takes its frames from
-            another render mode than the one asked for.
+        ValueError: there is no such task, a number is less than 1, or the task takes its frames
+            from a render mode other than ``render_mode``.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.envs import FrameEnv
+        >>> env = FrameEnv("car-racing")
+        >>> frame, info = env.reset(seed=0)
+        >>> frame.shape, frame.dtype, info["frames"]
+        ((64, 64, 3), dtype('uint8'), 0)
+        >>> frame, reward, terminated, truncated, info = env.step(np.array([0.0, 1.0]))
+        >>> info["frames"]
+        4
     """
 
     def __init__(
@@ -67,22 +86,22 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         self.frame_skip = self.task.frame_skip if frame_skip is None else frame_skip
         self.max_frames = self.task.max_frames if max_frames is None else max_frames
         self.patience = patience
-        for name in ("frame_skip", "max_frames", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
+        check_int("frame_skip", self.frame_skip, at_least=1)
+        check_int("max_frames", self.max_frames, at_least=1)
+        if patience is not None:
+            check_int("patience", patience, at_least=1)
         self.render_mode = render_mode
         self.base = self._make_base(base or self.task.env_id)
         self.action_space = self.task.action_space
         self.observation_space = frame_space(self.task)
         fps = self.base.metadata.get("render_fps") or 30
         self.metadata = {**self.base.metadata, "render_fps": fps / self.frame_skip}
-        # A wrapper that does something of its own must see every frame, and so must a window.
+        # Frames may only be skipped if neither a window nor a wrapper needs every one of them.
         inner = self.base.env if isinstance(self.base, OrderEnforcing) else self.base
         self._advancing: Any = None
         if inner is self.base.unwrapped and render_mode != "human":
             if type(inner) is CarRacing:
-                self._advancing = SparseDrawing(inner)
+                self._advancing = LazyRendering(inner)
             elif hasattr(inner, "advance") and hasattr(inner, "observe"):
                 self._advancing = inner
         self._frames = 0
@@ -92,7 +111,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts an episode; ``seed`` and ``options`` go to the base."""
+        """Starts an episode; ``seed`` and ``options`` are passed to the base environment."""
         super().reset(seed=seed)
         observation, info = self.base.reset(seed=seed, options=options)
         self._frames = self._last_gain = 0
@@ -100,36 +119,36 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         return self.task.observe(self.base, observation), {**info, "frames": 0}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Holds ``action``, ``(A,) float32``, for a decision.
+        """Repeats an action for one agent step.
+
+        Args:
+            action: ``(A,) float32``.
 
         Raises:
             ResetNeeded: no episode is running.
-            ValueError: ``action`` has another shape.
+            ValueError: ``action`` has the wrong shape.
         """
         if not self._running:
             raise ResetNeeded("step: no episode is running; call reset() first")
         action = np.asarray(action, dtype=np.float32)
-        if action.shape != self.action_space.shape:
-            raise ValueError(
-                f"action: expected shape {self.action_space.shape}, got {action.shape}"
-            )
-        count = min(self.frame_skip, self.max_frames - self._frames)
+        check_shape("action", action, self.task.action_space.shape)
+        num_frames = min(self.frame_skip, self.max_frames - self._frames)
         advance = self._step_frames if self._advancing is None else self._advance
         observation, reward, terminated, truncated, info = advance(
-            self.task.to_env_action(action), count
+            self.task.to_env_action(action), num_frames
         )
-        self._frames += count
+        self._frames += num_frames
         truncated = not terminated and (truncated or self._out_of_time(reward))
         self._running = not (terminated or truncated)
         frame = self.task.observe(self.base, observation)
         return frame, reward, terminated, truncated, {**info, "frames": self._frames}
 
     def render(self) -> Any:
-        """What the base renders."""
+        """Renders the base environment."""
         return self.base.render()
 
     def close(self) -> None:
-        """Closes the base."""
+        """Closes the base environment."""
         self.base.close()
 
     def _make_base(self, env_id: str) -> gym.Env[Any, Any]:
@@ -137,21 +156,23 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         fixed = kwargs.get("render_mode")
         if self.render_mode is not None and fixed not in (None, self.render_mode):
             raise ValueError(
-                f"render_mode: task {self.task.name!r} takes its frames from render_mode="
-                f"{fixed!r}, so expected that or None, got {self.render_mode!r}"
+                f"render_mode: expected {fixed!r} or None, because task {self.task.name!r} takes "
+                f"its frames from that mode, got {self.render_mode!r}"
             )
         kwargs["render_mode"] = fixed or self.render_mode
         return gym.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)
 
-    def _advance(self, action: Any, count: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        reward, terminated, truncated, info = self._advancing.advance(action, count)
+    def _advance(
+        self, action: Any, num_frames: int
+    ) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        reward, terminated, truncated, info = self._advancing.advance(action, num_frames)
         return self._advancing.observe(), float(reward), bool(terminated), bool(truncated), info
 
     def _step_frames(
-        self, action: Any, count: int
+        self, action: Any, num_frames: int
     ) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         total = 0.0
-        for _ in range(count):
+        for _ in range(num_frames):
             observation, reward, terminated, truncated, info = self.base.step(action)
             total += float(reward)
             if terminated or truncated:
@@ -168,5 +189,5 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
 
 
 def frame_space(task: Task) -> spaces.Box:
-    """Space of the frames that a task shows."""
+    """Returns the space of a task's frames."""
     return spaces.Box(0, 255, (*task.frame_size, 3), np.uint8)

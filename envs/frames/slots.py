@@ -1,4 +1,4 @@
-"""Slots of frame environments: what a vector environment steps, in this process or another."""
+"""Sub-environments of a frame vector environment and the arrays they share with it."""
 
 import mmap
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,25 @@ from gymnasium.vector import AutoresetMode
 from wmrl.envs.frames.env import FrameEnv
 
 Layout = dict[str, tuple[tuple[int, ...], str]]
-"""Shape and dtype of each array that slots read and write."""
+"""Shape and dtype of each shared array, by name."""
 
 _ALIGNMENT = 64
 
 
-def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_size: int) -> Layout:
-    """The arrays of ``num_envs`` slots; ``finals`` are last frames of episodes that were reset."""
+def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) -> Layout:
+    """Returns the layout of the arrays of N sub-environments.
+
+    ``finals`` are the last frames of episodes that were reset within the same step.
+
+    Args:
+        num_envs: number N of sub-environments.
+        frame_shape: ``(H, W, 3)``.
+        action_dim: number A of action dimensions.
+    """
     return {
         "frames": ((num_envs, *frame_shape), "uint8"),
         "finals": ((num_envs, *frame_shape), "uint8"),
-        "actions": ((num_envs, action_size), "float32"),
+        "actions": ((num_envs, action_dim), "float32"),
         "rewards": ((num_envs,), "float64"),
         "terminated": ((num_envs,), "bool"),
         "truncated": ((num_envs,), "bool"),
@@ -28,12 +36,17 @@ def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_size: int) -
 
 
 def layout_bytes(layout: Layout) -> int:
-    """Size of a file that holds the arrays."""
+    """Returns the size in bytes of a file that holds the arrays."""
     return sum(_padded_bytes(shape, dtype) for shape, dtype in layout.values())
 
 
 def map_arrays(layout: Layout, descriptor: int) -> dict[str, np.ndarray]:
-    """The arrays as views of a shared file of :func:`layout_bytes` bytes."""
+    """Maps the arrays into memory that is shared through a file.
+
+    Args:
+        layout: the arrays.
+        descriptor: file descriptor of a file of :func:`layout_bytes` bytes.
+    """
     shared = mmap.mmap(descriptor, layout_bytes(layout))
     arrays: dict[str, np.ndarray] = {}
     offset = 0
@@ -49,28 +62,28 @@ def _padded_bytes(shape: tuple[int, ...], dtype: str) -> int:
 
 
 class FrameSlots:
-    """Consecutive slots of a vector environment, stepped one after the other.
+    """Consecutive sub-environments ("slots") of a vector environment, stepped sequentially.
 
     Args:
-        count: number of slots.
+        num_slots: number of slots.
         env_kwargs: keyword arguments of :class:`~wmrl.envs.frames.env.FrameEnv`.
-        autoreset_mode: what happens to a slot whose episode is over. With ``DISABLED`` it idles
+        autoreset_mode: treatment of a slot whose episode is over. With ``DISABLED`` it idles
             (same frame, reward 0, same flags) until it is reset.
-        arrays: the slots' rows of the arrays of :func:`slot_layout`.
+        arrays: the part of the arrays of :func:`slot_layout` that belongs to the slots.
     """
 
     def __init__(
         self,
-        count: int,
+        num_slots: int,
         *,
         env_kwargs: Mapping[str, Any],
         autoreset_mode: AutoresetMode,
         arrays: Mapping[str, np.ndarray],
     ) -> None:
-        self.envs = [FrameEnv(**env_kwargs) for _ in range(count)]
+        self.envs = [FrameEnv(**env_kwargs) for _ in range(num_slots)]
         self._mode = autoreset_mode
         self._arrays = arrays
-        self._ready = [False] * count
+        self._ready = [False] * num_slots
 
     def reset(
         self,
@@ -78,18 +91,27 @@ class FrameSlots:
         mask: Sequence[bool],
         options: dict[str, Any] | None,
     ) -> list[dict[str, Any]]:
-        """Resets the slots in ``mask``; returns each slot's info, empty where not reset."""
+        """Resets some slots.
+
+        Args:
+            seeds: one seed per slot, or None for slots that are not seeded.
+            mask: whether to reset each slot.
+            options: options of the reset.
+
+        Returns:
+            The info of each slot; empty for slots that are not reset.
+        """
         return [
             self._reset(slot, seed, options) if chosen else {}
             for slot, (seed, chosen) in enumerate(zip(seeds, mask, strict=True))
         ]
 
     def step(self) -> list[dict[str, Any]]:
-        """Steps each slot by its row of ``actions``; returns each slot's info."""
+        """Steps each slot with its action in the shared arrays; returns each slot's info."""
         return [self._step(slot) for slot in range(len(self.envs))]
 
     def render(self) -> list[Any]:
-        """What each environment renders."""
+        """Renders each environment."""
         return [env.render() for env in self.envs]
 
     def close(self) -> None:

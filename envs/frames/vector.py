@@ -1,4 +1,4 @@
-"""Many frame environments over worker processes, as one vector environment."""
+"""Vector environment of raw frames, over worker processes."""
 
 import itertools
 import os
@@ -12,6 +12,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from wmrl.core.validation import check_int, check_shape
 from wmrl.envs.autoreset import reset_mask
 from wmrl.envs.frames.env import frame_space
 from wmrl.envs.frames.slots import FrameSlots, Layout, layout_bytes, map_arrays, slot_layout
@@ -21,35 +22,56 @@ from wmrl.envs.tasks.task import Task
 
 
 class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """``num_envs`` :class:`~wmrl.envs.frames.env.FrameEnv` over worker processes.
+    """Vector environment of :class:`~wmrl.envs.frames.env.FrameEnv` over worker processes.
 
-    Results are the same bits for any number of workers.
+    ## Description
+    Sub-environments are also called slots. Results are the same, bit for bit, for any number of
+    workers.
 
     ## Action Space
-    ``Box((N, A)) float32``: a row for each slot.
+    ``Box(N, A) float32``.
 
     ## Observation Space
     ``Box(0, 255, (N, H, W, 3), uint8)``.
 
+    ## Rewards
+    ``(N,) float64``: as :class:`~wmrl.envs.frames.env.FrameEnv`.
+
+    ## Starting State
+    As :class:`~wmrl.envs.frames.env.FrameEnv`. ``reset(seed=s)`` seeds the slots with s, s + 1, …
+
     ## Episode End
     As ``autoreset_mode`` says (https://farama.org/Vector-Autoreset-Mode). With ``DISABLED`` a
     slot whose episode is over idles (same frame, reward 0, same flags, no info) until
-    ``reset(options={"reset_mask": …})`` names it; a slot that was never reset idles too.
+    ``reset(options={"reset_mask": …})`` selects it; so does a slot that was never reset.
 
-    Args:
-        num_envs: N, the number of slots.
-        task: a task, its name, or ``"module:ATTRIBUTE"``.
-        base: id of another base environment than the task's.
-        frame_skip: base frames that a decision lasts; the task's if None.
-        max_frames: base frames of an episode; the task's if None.
-        patience: base frames without a positive reward after which an episode is truncated.
-        workers: number of processes, each with a contiguous slice of the slots; 0 steps them in
-            this process; None takes one for each core (0 where there is one slot).
-        autoreset_mode: one of ``gymnasium.vector.AutoresetMode``, or its value.
-        render_mode: ``"rgb_array"`` or None.
+    ## Arguments
+    - ``num_envs``: number N of slots.
+    - ``task``: a task, its name, or ``"module:ATTRIBUTE"``.
+    - ``base``: id of a base environment to use instead of the task's.
+    - ``frame_skip``: base frames per agent step; the task's if None.
+    - ``max_frames``: base frames per episode; the task's if None.
+    - ``patience``: base frames without a positive reward after which an episode is truncated;
+      no such limit if None.
+    - ``workers``: number of worker processes, which share out the slots; 0 steps all slots in this
+      process; None starts one worker per CPU core (0 if there is only one slot).
+    - ``autoreset_mode``: one of ``gymnasium.vector.AutoresetMode``, or its value.
+    - ``render_mode``: ``"rgb_array"`` or None.
 
     Raises:
         ValueError: there is no such task or mode, or a number is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.envs import FrameVectorEnv
+        >>> envs = FrameVectorEnv(2, task="car-racing", workers=0)
+        >>> frames, infos = envs.reset(seed=0)
+        >>> frames.shape
+        (2, 64, 64, 3)
+        >>> frames, rewards, terminated, truncated, infos = envs.step(np.zeros((2, 2)))
+        >>> infos["frames"]
+        array([4, 4])
+        >>> envs.close()
     """
 
     def __init__(
@@ -66,8 +88,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         render_mode: str | None = None,
     ) -> None:
         self.closed = True  # until there is something to close
-        if num_envs < 1:
-            raise ValueError(f"num_envs: expected at least 1, got {num_envs}")
+        check_int("num_envs", num_envs, at_least=1)
         self.task = find_task(task)
         self.num_envs = num_envs
         self.workers = _worker_count(workers, num_envs)
@@ -85,7 +106,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "patience": patience,
             "render_mode": render_mode,
         }
-        layout = slot_layout(num_envs, (*self.task.frame_size, 3), self.task.action_size)
+        layout = slot_layout(num_envs, (*self.task.frame_size, 3), self.task.action_dim)
         self._workers: list[FrameWorker] = []
         self._slots: FrameSlots | None = None
         self.closed = False
@@ -106,16 +127,17 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Starts episodes.
 
         Args:
-            seed: ``s`` for s, s + 1, … in the slots, or one for each slot (None: not seeded).
-            options: ``"reset_mask"``, ``(N,) bool``: the slots to reset, all if it is missing.
-                Anything else goes to the base environments.
+            seed: an integer s, which seeds the slots with s, s + 1, …; or one seed per slot, or
+                None for slots that are not seeded.
+            options: ``"reset_mask"``, ``(N,) bool``, selects the slots to reset (default: all).
+                All other options are passed to the base environments.
 
         Returns:
             Frames ``(N, H, W, 3) uint8`` (a copy), and infos.
 
         Raises:
-            TypeError: the mask is no array of bool.
-            ValueError: seeds or the mask have another length, or no slot is chosen.
+            TypeError: the mask is not an array of bool.
+            ValueError: the seeds or the mask have the wrong length, or no slot is selected.
         """
         options = dict(options or {})
         mask = reset_mask(options, self.num_envs)
@@ -133,7 +155,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Takes a decision in every slot.
+        """Takes an agent step in every slot.
 
         Args:
             actions: ``(N, A) float32``.
@@ -143,16 +165,13 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             ``(N,) bool`` (all copies), and infos.
 
         Raises:
-            ResetNeeded: there was no reset yet.
-            ValueError: ``actions`` has another shape.
+            ResetNeeded: the environment was not reset yet.
+            ValueError: ``actions`` has the wrong shape.
         """
         if not self._started:
             raise ResetNeeded("step: no episode is running; call reset() first")
         actions = np.asarray(actions, dtype=np.float32)
-        if actions.shape != self.action_space.shape:
-            raise ValueError(
-                f"actions: expected shape {self.action_space.shape}, got {actions.shape}"
-            )
+        check_shape("actions", actions, (self.num_envs, self.task.action_dim))
         arrays = self._arrays
         arrays["actions"][:] = actions
         infos = self._merge(self._ask("step"))
@@ -165,11 +184,11 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         )
 
     def render(self) -> tuple[Any, ...]:
-        """What each slot's base renders."""
+        """Renders the base environment of each slot."""
         return tuple(self._ask("render"))
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Ends the workers, or closes the games that run here."""
+        """Stops the workers, or closes the environments of this process."""
         for worker in self._workers:
             worker.close()
         if self._slots is not None:
@@ -177,7 +196,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._workers, self._slots = [], None
 
     def _start(self, layout: Layout, env_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Makes the slots; returns the metadata of their environments."""
+        """Creates the slots; returns the metadata of their environments."""
         if self.workers == 0:
             self._arrays: Mapping[str, np.ndarray] = {
                 name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()
@@ -205,23 +224,34 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 )
             metadata: dict[str, Any] = self._receive()[0]
         finally:
-            os.close(shared)  # the maps stay
+            os.close(shared)  # the memory maps stay valid
         return metadata
 
     def _ask(self, method: str, *per_slot: Sequence[Any], **shared: Any) -> list[Any]:
-        """Calls a method of every slice of slots; returns one answer a slot, in order."""
+        """Calls a method of :class:`FrameSlots` in every worker.
+
+        Args:
+            method: name of the method.
+            *per_slot: arguments with one item per slot, of which each worker gets its part.
+            **shared: arguments that all workers get.
+
+        Returns:
+            One result per slot, in order.
+        """
         if self.closed:
-            raise ValueError(f"{method}: the environment is closed; make a new one")
+            raise ValueError(
+                f"{method}: expected an open environment, got a closed one; make a new one"
+            )
         if self._slots is not None:
             answers: list[Any] = getattr(self._slots, method)(*per_slot, *shared.values())
             return answers
         for worker in self._workers:
-            rows = (argument[slice(*worker.slots)] for argument in per_slot)
-            worker.send(method, *rows, *shared.values())
+            parts = (argument[slice(*worker.slots)] for argument in per_slot)
+            worker.send(method, *parts, *shared.values())
         return [answer for answers in self._receive() for answer in answers]
 
     def _receive(self) -> list[Any]:
-        """Every worker's answer; all are read before the first error is raised."""
+        """Returns every worker's answer; reads all of them before it raises the first error."""
         answers, errors = [], []
         for worker in self._workers:
             try:
@@ -246,13 +276,11 @@ def _worker_count(workers: int | None, num_envs: int) -> int:
     if workers is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         return 0 if num_envs == 1 else min(num_envs, cores or 1)
-    if workers < 0:
-        raise ValueError(f"workers: expected at least 0, got {workers}")
-    return min(workers, num_envs)
+    return min(check_int("workers", workers, at_least=0), num_envs)
 
 
 def _shared_file(size: int) -> int:
-    """Descriptor of zeros in a file without a name: it ends with the last process that has it."""
+    """Returns the descriptor of an unnamed file of zeros, deleted with its last user."""
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("wmrl", os.MFD_CLOEXEC)
     else:  # pragma: no cover - systems other than Linux

@@ -1,10 +1,10 @@
-"""Worker processes that step slots of a vector environment.
+"""Worker processes that step the slots of a vector environment.
 
-A worker is a fresh interpreter that talks over its standard input and output. Unlike a forked
-one it inherits no threads or locks of torch, and unlike a spawned one it doesn't import the
-user's main script again, so scripts and notebooks need no guard. Frames and actions go through
-a shared file, so that a message is only a few bytes. It needs an operating system with POSIX
-pipes; elsewhere take ``workers=0``.
+A worker is a fresh interpreter that communicates over its standard input and output. Unlike a
+forked process it inherits no threads or locks of torch, and unlike a spawned one it does not
+import the user's main script again, so scripts and notebooks need no guard. Frames and actions
+pass through a shared file, so that messages are only a few bytes long. Workers need an operating
+system with POSIX pipes; on others, use ``workers=0``.
 """
 
 import contextlib
@@ -27,19 +27,19 @@ _BOOTSTRAP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from wmrl.envs.frames.worker import serve; serve()"
 )
-# The workers share out the cores: none may start threads of its own.
+# Workers share the CPU cores, so none may start threads of its own.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class FrameWorker:
-    """A process that steps some consecutive slots; it answers once made and after each request.
+    """A process that steps consecutive slots; it answers after its start and after each request.
 
     Args:
-        slots: first slot and the one after the last.
-        shared: descriptor of the shared file of the arrays.
-        layout: the arrays in it.
+        slots: index of the first slot, and of the first one after the last.
+        shared: file descriptor of the shared arrays.
+        layout: layout of the shared arrays.
         env_kwargs: keyword arguments of :class:`~wmrl.envs.frames.env.FrameEnv`.
-        autoreset_mode: what happens to a slot whose episode is over.
+        autoreset_mode: treatment of a slot whose episode is over.
     """
 
     def __init__(
@@ -64,22 +64,22 @@ class FrameWorker:
                 env={**os.environ, **_ONE_THREAD},
             )
         finally:
-            # Only its own copies may stay open, or its death would not close the pipes.
+            # Only the worker may hold these ends, or its death would not close the pipes.
             os.close(its_input)
             os.close(its_output)
-        # By value where a task's functions live in a script or notebook.
+        # cloudpickle sends functions of a script or notebook by value.
         self._write(cloudpickle.dumps((slots, shared, layout, env_kwargs, autoreset_mode)))
 
     def send(self, method: str, *arguments: Any) -> None:
-        """Asks for a method of :class:`~wmrl.envs.frames.slots.FrameSlots`."""
+        """Requests a call of a method of :class:`~wmrl.envs.frames.slots.FrameSlots`."""
         self._write(ForkingPickler.dumps((method, arguments)))
 
     def receive(self) -> Any:
-        """The answer to what was sent last.
+        """Waits for the answer to the last request, and returns it.
 
         Raises:
-            RuntimeError: the process is dead, or raised what can't be sent.
-            Exception: whatever the method raised, with the worker's traceback as a note.
+            RuntimeError: the process died, or raised an exception that cannot be pickled.
+            Exception: the exception that the method raised, with the worker's traceback as a note.
         """
         try:
             succeeded, value = self._answers.recv()
@@ -94,7 +94,11 @@ class FrameWorker:
         raise raised
 
     def close(self, timeout: float = 5.0) -> None:
-        """Ends the process, by force where it doesn't end itself."""
+        """Stops the process.
+
+        Args:
+            timeout: seconds to wait before the process is killed.
+        """
         with contextlib.suppress(RuntimeError):
             self.send("close")
         self._requests.close()
@@ -118,7 +122,7 @@ class FrameWorker:
             status = "its pipe was closed"
         return RuntimeError(
             f"{self._name()} died ({status}); a negative status is the signal that ended it, and "
-            "-9 often means that memory ran out; make the environment anew to go on"
+            "-9 often means that memory ran out; create the environment again to go on"
         )
 
     def _name(self) -> str:
@@ -126,12 +130,12 @@ class FrameWorker:
 
 
 def serve() -> None:
-    """Answers a parent's requests until it closes the pipe (or dies, which closes it too)."""
-    # A terminal's Ctrl-C reaches the whole group: the parent decides what becomes of workers.
+    """Answers the parent's requests until the parent closes the pipe, or dies."""
+    # Ctrl-C in a terminal reaches the whole process group; only the parent may stop workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests = Connection(os.dup(0), writable=False)
     answers = Connection(os.dup(1), readable=False)
-    # What a game prints must not be read as an answer, nor may it read requests.
+    # Text that a game prints must not be taken for an answer, nor may a game read requests.
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with contextlib.suppress(EOFError, BrokenPipeError):
@@ -143,7 +147,7 @@ def serve() -> None:
             _send_error(answers, error)
         while slots is not None:
             _serve_one(slots, requests, answers)
-    # Not the interpreter's own end, which would take its time over what isn't needed any more.
+    # Skips the slow shutdown of the interpreter, which has nothing left to do.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -168,7 +172,7 @@ def _send_error(answers: Connection, error: Exception) -> None:
     try:
         ForkingPickler.loads(ForkingPickler.dumps(error))
     except Exception:
-        sent = None  # one that can't be sent, or that the parent couldn't make again
+        sent = None  # it cannot be pickled, or the parent could not unpickle it
     answers.send((False, (sent, text)))
 
 

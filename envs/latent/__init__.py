@@ -1,9 +1,9 @@
 """``vsg/CarRacingLatent-v0``: the real game, observed through a world model.
 
 - :mod:`~wmrl.envs.latent.env`: one game (``LatentEnv``).
-- :mod:`~wmrl.envs.latent.vector`: many games (``LatentVectorEnv``).
-- :mod:`~wmrl.envs.latent.tracker`: latents and the memory's state, kept along with a batch of
-  games (``Gaze``).
+- :mod:`~wmrl.envs.latent.vector`: N games (``LatentVectorEnv``).
+- :mod:`~wmrl.envs.latent.tracker`: latents and memory states of N running games
+  (``LatentTracker``).
 """
 
 from typing import TYPE_CHECKING
@@ -12,13 +12,13 @@ from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from wmrl.envs.latent.env import LatentEnv
-    from wmrl.envs.latent.tracker import Gaze
+    from wmrl.envs.latent.tracker import LatentTracker
     from wmrl.envs.latent.vector import LatentVectorEnv
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "Gaze",
     "LatentEnv",
+    "LatentTracker",
     "LatentVectorEnv",
 ]

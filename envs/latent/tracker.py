@@ -1,91 +1,108 @@
-"""The gaze: an eye that rests on several running games and keeps what it remembers of each."""
+"""Latents and memory states of several running games."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from wmrl.dream import DreamState, dream_observation
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import MemoryState
+from wmrl.memory.sequences import select_states
 
 
-class Gaze:
-    """Observations of N games, step by step, batched.
+class LatentTracker:
+    """Tracks the latents and the memory's state of N games, batched, step by step.
 
-    The observation at time t is z_t, or [z_t, h_t] where h_t is the memory's view of all
-    (z_s, a_s) with s < t (https://arxiv.org/abs/1803.10122, appendix A.1: initially zeros).
+    The observation at time t is z_t, or [z_t, h_t] with a memory, where h_t depends on all
+    (z_s, a_s) with s < t (https://arxiv.org/abs/1803.10122, appendix A.1: zeros at first).
+
+    Args:
+        world_model: vision and memory.
+        num_envs: N.
 
     Attributes:
-        eye: the models.
-        latents: ``(N, Z) float32``, what was seen last.
+        world_model: vision and memory.
+        latents: ``(N, Z) float32``, the latest latents.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.envs import WorldModel
+        >>> from wmrl.envs.latent import LatentTracker
+        >>> world_model = WorldModel.open("car-racing", "car-racing-vae", "auto", device="cpu")
+        >>> tracker = LatentTracker(world_model, num_envs=2)
+        >>> frames = np.zeros((2, 64, 64, 3), np.uint8)
+        >>> tracker.observe(frames).shape
+        (2, 288)
+        >>> tracker.advance(np.zeros((2, 2), np.float32))
+        >>> bool(tracker.observe(frames)[:, 32:].any())  # the hidden state is no longer zero
+        True
     """
 
-    def __init__(self, eye: Eye, count: int) -> None:
-        self.eye = eye
-        self.latents = torch.zeros(count, eye.vision.latent_size, device=eye.device)
-        self._blank: MemoryState = eye.memory.initial_state(count) if eye.memory else ()
+    def __init__(self, world_model: WorldModel, num_envs: int) -> None:
+        self.world_model = world_model
+        device = world_model.device
+        self.latents = torch.zeros(num_envs, world_model.vision.latent_dim, device=device)
+        self._blank: MemoryState = (
+            world_model.memory.initial_state(num_envs) if world_model.memory else ()
+        )
         self._state: MemoryState = self._blank
 
     @torch.inference_mode()
-    def forget(self, rows: np.ndarray) -> None:
-        """Empties the memory of the games in the mask ``rows: (N,) bool``, which start anew."""
-        self._state = self._where(rows, self._blank)
+    def reset(self, mask: np.ndarray) -> None:
+        """Resets the memory's state of the games in the mask ``(N,) bool``, which start anew."""
+        self._state = self._select(mask, self._blank)
 
     @torch.inference_mode()
-    def act(self, actions: np.ndarray, *, idle: np.ndarray | None = None) -> None:
-        """Remembers the actions that were taken on what was seen last.
+    def advance(self, actions: np.ndarray, *, idle: np.ndarray | None = None) -> None:
+        """Advances the memory's state by the latest latents and the actions taken on them.
 
         Args:
             actions: ``(N, A) float32``.
-            idle: ``(N,) bool``, games in which nothing was done.
+            idle: ``(N,) bool``, games that did not step, whose state stays.
         """
-        memory = self.eye.memory
+        memory = self.world_model.memory
         if memory is None:
             return
-        a = torch.from_numpy(actions).to(self.eye.device)
+        a = torch.from_numpy(actions).to(self.world_model.device)
         before = self._state
         _, self._state = memory.step(self.latents, a, before)
         if idle is not None and idle.any():
-            self._state = self._where(idle, before)
+            self._state = self._select(idle, before)
 
     @torch.inference_mode()
-    def see(self, frames: np.ndarray) -> np.ndarray:
-        """Looks at the frames ``(N, H, W, 3) uint8``; returns observations ``(N, O) float32``."""
+    def observe(self, frames: np.ndarray) -> np.ndarray:
+        """Encodes new frames ``(N, H, W, 3) uint8``; returns observations ``(N, O) float32``."""
         self.latents = self._encode(frames)
         return self._observations(self.state)
 
     @torch.inference_mode()
-    def glance(self, frames: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Looks at the last frames of some games, and changes nothing.
+    def peek(self, frames: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Returns observations of some games without changing any state.
 
         Args:
             frames: ``(K, H, W, 3) uint8``.
-            rows: ``(K,) int``, the games that they are of.
+            indices: ``(K,) int``, the games of these frames.
 
         Returns:
             Observations ``(K, O) float32``.
         """
-        index = torch.from_numpy(rows).to(self.eye.device)
+        index = torch.from_numpy(indices).to(self.world_model.device)
         memory = tuple(tensor[index] for tensor in self._state)
         return self._observations(DreamState(self._encode(frames), memory))
 
     @property
     def state(self) -> DreamState:
-        """What was seen last and what is remembered: where a dream could go on from here."""
+        """Latest latents and state of the memory, from which N dreams can continue."""
         return DreamState(self.latents, self._state)
 
-    def _where(self, rows: np.ndarray, state: MemoryState) -> MemoryState:
-        """What is remembered, with the rows of the mask taken from ``state``."""
-        mask = torch.from_numpy(rows).to(self.eye.device)
-        return tuple(
-            torch.where(mask.view(-1, *[1] * (now.ndim - 1)), other, now)
-            for other, now in zip(state, self._state, strict=True)
-        )
+    def _select(self, mask: np.ndarray, state: MemoryState) -> MemoryState:
+        """Returns the memory's state, with the games in the mask taken from ``state``."""
+        return select_states(torch.from_numpy(mask).to(self.world_model.device), state, self._state)
 
     def _encode(self, frames: np.ndarray) -> Tensor:
-        return self.eye.vision.encode(torch.from_numpy(frames).to(self.eye.device))
+        return self.world_model.vision.encode(torch.from_numpy(frames).to(self.world_model.device))
 
     def _observations(self, state: DreamState) -> np.ndarray:
-        memory = self.eye.memory
-        seen = state.latent if memory is None else dream_observation(memory, state)
-        return seen.cpu().numpy()
+        memory = self.world_model.memory
+        observations = state.latent if memory is None else dream_observation(memory, state)
+        return observations.cpu().numpy()

@@ -1,20 +1,23 @@
-"""``vsg/PlanarArm-v0`` and ``vsg/PlanarArmLatent-v0``: a planar arm that takes one pose an episode.
+"""``vsg/PlanarArm-v0`` and ``vsg/PlanarArmLatent-v0``: planar arms with one pose per episode.
 
-- :mod:`~wmrl.envs.planar_arm.arm`: batches of poses, evaluated (``Arm``, ``ArmEvaluation``).
-- :mod:`~wmrl.envs.planar_arm.kinematics`: end points, penetration of obstacles; compiled.
-- :mod:`~wmrl.envs.planar_arm.reward`: rewards, and reaching a target as an objective
-  (``ArmReward``, ``Reached``, ``ReachObjective``).
-- :mod:`~wmrl.envs.planar_arm.targets`: where targets may be (``ArmTargets``).
-- :mod:`~wmrl.envs.planar_arm.validation`: argument checks.
-- :mod:`~wmrl.envs.planar_arm.rendering`: pictures of arms (``draw_arm``).
-- :mod:`~wmrl.envs.planar_arm.env`: one arm (``PlanarArmEnv``).
-- :mod:`~wmrl.envs.planar_arm.vector`: many arms (``PlanarArmVectorEnv``).
-- :mod:`~wmrl.envs.planar_arm.latent_actions`: poses from a learned encoding's latents or codes
+- :mod:`~wmrl.envs.planar_arm.arm`: the arm, which evaluates batches of poses (``Arm``,
+  ``ArmEvaluation``).
+- :mod:`~wmrl.envs.planar_arm.kinematics`: end points and penetration of obstacles, as pure
+  functions.
+- :mod:`~wmrl.envs.planar_arm.reward`: rewards, and the objective of reaching a target
+  (``ArmReward``, ``ReachEvaluation``, ``ReachObjective``).
+- :mod:`~wmrl.envs.planar_arm.targets`: fixed and random targets (``ArmTargets``).
+- :mod:`~wmrl.envs.planar_arm.validation`: checks of arguments.
+- :mod:`~wmrl.envs.planar_arm.rendering`: images of arms (``draw_arm``).
+- :mod:`~wmrl.envs.planar_arm.env`: the environment (``PlanarArmEnv``).
+- :mod:`~wmrl.envs.planar_arm.vector`: the vector environment (``PlanarArmVectorEnv``).
+- :mod:`~wmrl.envs.planar_arm.latent_actions`: poses decoded from latents or codes
   (``ArmLatents``).
-- :mod:`~wmrl.envs.planar_arm.latent_env`: one arm, posed in latents (``PlanarArmLatentEnv``).
-- :mod:`~wmrl.envs.planar_arm.latent_vector`: many arms, posed in latents
+- :mod:`~wmrl.envs.planar_arm.latent_env`: the environment with latent actions
+  (``PlanarArmLatentEnv``).
+- :mod:`~wmrl.envs.planar_arm.latent_vector`: the vector environment with latent actions
   (``PlanarArmLatentVectorEnv``).
-- :mod:`~wmrl.envs.planar_arm.oracle`: the least std of angles that reaches a target
+- :mod:`~wmrl.envs.planar_arm.oracle`: the smallest std of angles that reaches a target
   (``ArmOracleConfig``, ``ArmOracleResult``, ``solve_targets``).
 """
 
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from wmrl.envs.planar_arm.latent_vector import PlanarArmLatentVectorEnv
     from wmrl.envs.planar_arm.oracle import ArmOracleConfig, ArmOracleResult, solve_targets
     from wmrl.envs.planar_arm.rendering import draw_arm
-    from wmrl.envs.planar_arm.reward import ArmReward, Reached, ReachObjective
+    from wmrl.envs.planar_arm.reward import ArmReward, ReachEvaluation, ReachObjective
     from wmrl.envs.planar_arm.targets import ArmTargets
     from wmrl.envs.planar_arm.vector import PlanarArmVectorEnv
 else:
@@ -48,8 +51,8 @@ __all__ = [
     "PlanarArmLatentEnv",
     "PlanarArmLatentVectorEnv",
     "PlanarArmVectorEnv",
+    "ReachEvaluation",
     "ReachObjective",
-    "Reached",
     "draw_arm",
     "solve_targets",
 ]

@@ -1,4 +1,4 @@
-"""What an encoding knows of a planar arm, as actions: latents or codes that stand for poses."""
+"""Latents or codes of an encoding as actions, which decode to poses of a planar arm."""
 
 from pathlib import Path
 
@@ -7,31 +7,33 @@ import torch
 from gymnasium import spaces
 
 from wmrl.core.device import resolve_device
+from wmrl.core.validation import check_float
 from wmrl.encodings.base import Encoding, load_encoding
-from wmrl.envs.planar_arm.validation import clipped_action
-from wmrl.nn.vq_autoencoder import QuantisedAutoencoder
+from wmrl.envs.planar_arm.validation import clip_action
+from wmrl.nn.vq_autoencoder import QuantizedAutoencoder
 
 LATENT_LIMIT = 3.0
-"""Latents of a VAE are about N(0, I): 99.7 % of a dimension's are within it."""
+"""Latents of a VAE are about N(0, I); 99.7 % of them are within ±3 in each dimension."""
 
 
 class ArmLatents:
-    """Actions that an encoding turns into poses.
+    """Actions that an encoding decodes to poses.
 
     Args:
-        encoding: the name of a shipped artifact, a path, or an object, which goes to the device.
-        latent_limit: what an action of 1 is as a latent; without effect on codes.
-        device: where poses are decoded.
+        encoding: name of a shipped artifact, a path, or an encoding, which is moved to the device.
+        latent_limit: latent that corresponds to an action of 1; has no effect on codes.
+        device: device on which poses are decoded.
 
     Attributes:
         encoding: the encoding.
-        in_codes: whether actions are codes.
-        space: of one action: ``MultiDiscrete([K] * T)`` of codes, else ``Box(Z,)`` in [−1, 1].
+        discrete: whether actions are codes.
+        space: space of one action: ``MultiDiscrete([K] * T)`` of codes, else ``Box(Z,)`` in
+            [−1, 1].
 
     Raises:
         ArtifactError: there is no such encoding.
-        ValueError: the limit is not above 0.
-        TypeError: the encoding is neither a name, a path nor an encoding.
+        ValueError: the limit is not a finite number above 0.
+        TypeError: the encoding is neither a name nor a path nor an encoding.
     """
 
     space: spaces.MultiDiscrete | spaces.Box
@@ -43,74 +45,76 @@ class ArmLatents:
         latent_limit: float = LATENT_LIMIT,
         device: str | torch.device = "auto",
     ) -> None:
-        if not 0.0 < latent_limit < np.inf:
-            raise ValueError(f"latent_limit: expected a number above 0, got {latent_limit}")
+        check_float("latent_limit", latent_limit, above=0)
         if isinstance(encoding, str | Path):
             encoding = load_encoding(encoding, device=device)
         elif not isinstance(encoding, Encoding):
             raise TypeError(
-                "encoding: expected a shipped name, the path of an artifact or an Encoding, got "
+                "encoding: expected the name of a shipped artifact, a path or an Encoding, got "
                 f"{type(encoding).__name__}"
             )
         self.encoding = encoding.to(resolve_device(device)).eval()
-        self.in_codes = isinstance(encoding, QuantisedAutoencoder)
+        self.discrete = isinstance(encoding, QuantizedAutoencoder)
         self._limit = latent_limit
-        if isinstance(encoding, QuantisedAutoencoder):
-            self.space = spaces.MultiDiscrete([encoding.code_count] * encoding.tokens)
+        if isinstance(encoding, QuantizedAutoencoder):
+            self.space = spaces.MultiDiscrete([encoding.codebook_size] * encoding.num_tokens)
         else:
-            self.space = spaces.Box(-1.0, 1.0, (encoding.latent_size,), np.float32)
+            self.space = spaces.Box(-1.0, 1.0, (encoding.latent_dim,), np.float32)
 
     @property
-    def joints(self) -> int:
-        """n, of the arm that the encoding is of."""
-        return self.encoding.size
+    def num_joints(self) -> int:
+        """Number n of joints of the arms that the encoding was trained on."""
+        return self.encoding.input_dim
 
-    def checked(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
-        """Actions as they are taken: ``float32`` clipped to [−1, 1], or ``int64`` codes.
+    def check_actions(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
+        """Returns latents as ``float32``, clipped to [−1, 1], or codes as ``int64``.
 
         Args:
-            actions: numbers of that shape.
-            shape: the shape expected.
+            actions: actions of one arm or of many.
+            shape: the expected shape.
 
         Raises:
-            ValueError: the shape is another, a number is not finite, or a code is none.
+            ValueError: the shape is wrong, a number is not finite, or a code is out of range.
         """
-        if not self.in_codes:
-            return clipped_action(
-                actions, shape, each="one number a latent dimension", argument="encoding"
+        if not self.discrete:
+            return clip_action(
+                actions, shape, each="one number per latent dimension", argument="encoding"
             )
         codes = np.asarray(actions)
         if codes.shape != shape:
             raise ValueError(
-                f"action: expected shape {shape}, one code a token, got {codes.shape}; the "
-                "environment's argument encoding sets their number"
+                f"action: expected shape {shape}, one code per token, got {codes.shape}; the "
+                "environment's argument encoding determines the shape"
             )
-        return self._codes(codes)
+        return self._check_codes(codes)
 
     @torch.no_grad()
     def poses(self, actions: np.ndarray) -> np.ndarray:
-        """Decodes actions ``(B, Z)`` or ``(B, T)`` that were checked.
+        """Decodes actions to poses.
+
+        Args:
+            actions: ``(B, Z)`` or ``(B, T)``, from :meth:`check_actions`.
 
         Returns:
-            ``(B, n) float32`` in [−1, 1], what a :class:`~wmrl.envs.planar_arm.arm.Arm` takes.
+            ``(B, n) float32`` in [−1, 1], the actions of :class:`~wmrl.envs.planar_arm.arm.Arm`.
         """
         device = self.encoding.device
         given = torch.from_numpy(np.ascontiguousarray(actions)).to(device)
-        if isinstance(self.encoding, QuantisedAutoencoder):
+        if isinstance(self.encoding, QuantizedAutoencoder):
             latents = self.encoding.latents_of(given)
         else:
             latents = self._limit * given
         poses: np.ndarray = self.encoding.decode(latents).clamp(-1.0, 1.0).cpu().numpy()
         return poses
 
-    def _codes(self, actions: np.ndarray) -> np.ndarray:
+    def _check_codes(self, actions: np.ndarray) -> np.ndarray:
         assert isinstance(self.space, spaces.MultiDiscrete)
-        count = int(self.space.nvec[0])
+        codebook_size = int(self.space.nvec[0])
         if not np.issubdtype(actions.dtype, np.integer):
-            raise ValueError(f"action: expected whole numbers, codes, got {actions.dtype}")
-        outside = (actions < 0) | (actions >= count)
+            raise ValueError(f"action: expected integer codes, got {actions.dtype}")
+        outside = (actions < 0) | (actions >= codebook_size)
         if outside.any():
             raise ValueError(
-                f"action: expected codes from 0 to {count - 1}, got {actions[outside][0]}"
+                f"action: expected codes from 0 to {codebook_size - 1}, got {actions[outside][0]}"
             )
         return actions.astype(np.int64)

@@ -1,4 +1,4 @@
-"""N planar arms, posed by what an encoding has learned, as one batched environment."""
+"""Vector environment of planar arms with latent actions."""
 
 from collections.abc import Sequence, Sized
 from pathlib import Path
@@ -17,11 +17,11 @@ from wmrl.envs.planar_arm.vector import PlanarArmVectorEnv
 
 
 class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
-    """N planar arms, posed by what an encoding has learned, and evaluated as one batch.
+    """N planar arms with latent actions, evaluated as one batch.
 
     ## Description
-    What :class:`~wmrl.envs.planar_arm.latent_env.PlanarArmLatentEnv` is, N times; all poses of a
-    step are decoded at once.
+    The vector environment of :class:`~wmrl.envs.planar_arm.latent_env.PlanarArmLatentEnv`; all
+    actions of a step are decoded at once.
 
     ## Action Space
     ``Box(N, Z)`` float32 in [−1, 1], or ``MultiDiscrete(N, T)``.
@@ -30,7 +30,7 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
     ``Box(N, 2)`` float32, the targets; without a target ``Box(N, 1)``, zeros.
 
     ## Rewards
-    As :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`; 0 for an arm that is reset or idle instead.
+    As :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`; 0 for arms that are reset or idle.
 
     ## Starting State
     As :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`.
@@ -42,10 +42,10 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
     As :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`, and ``"pose"`` ``(N, n)`` float32.
 
     ## Arguments
-    - ``num_envs``: N.
-    - ``autoreset_mode``: one of Gymnasium's three.
+    - ``num_envs``: number N of arms.
+    - ``autoreset_mode``: one of Gymnasium's three modes.
     - ``render_mode``: ``"rgb_array"`` or None.
-    - The others are those of :class:`~wmrl.envs.planar_arm.latent_env.PlanarArmLatentEnv`.
+    - Others: as of :class:`~wmrl.envs.planar_arm.latent_env.PlanarArmLatentEnv`.
 
     ## Version History
     - v0: first version.
@@ -57,7 +57,7 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
         *,
         encoding: Encoding | str | Path = "planar-arm-vae",
         latent_limit: float = LATENT_LIMIT,
-        joints: int | None = None,
+        num_joints: int | None = None,
         link_lengths: Sequence[float] = (),
         locks: Locks = (),
         obstacles: Sequence[tuple[float, float, float]] = (),
@@ -69,12 +69,12 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
         render_mode: str | None = None,
     ) -> None:
         self._latents = ArmLatents(encoding, latent_limit=latent_limit, device=device)
-        _check_size("joints", joints, self._latents.joints)
-        if isinstance(link_lengths, Sized):  # what is no sequence at all is refused below
-            _check_size("link_lengths", len(link_lengths) or None, self._latents.joints)
+        _check_joints("num_joints", num_joints, self._latents.num_joints)
+        if isinstance(link_lengths, Sized):  # anything else is refused by Arm
+            _check_joints("link_lengths", len(link_lengths) or None, self._latents.num_joints)
         super().__init__(
             num_envs,
-            joints=self._latents.joints,
+            num_joints=self._latents.num_joints,
             link_lengths=link_lengths,
             locks=locks,
             obstacles=obstacles,
@@ -89,33 +89,33 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
 
     @property
     def encoding(self) -> Encoding:
-        """What decodes actions."""
+        """The encoding that decodes actions."""
         return self._latents.encoding
 
-    def checked(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
-        """Actions as they are taken: clipped to [−1, 1], or codes.
+    def check_actions(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
+        """Returns latents clipped to [−1, 1], or codes.
 
         Args:
-            actions: of one arm or of all.
-            shape: the shape expected.
+            actions: actions of one arm or of all arms.
+            shape: the expected shape.
 
         Raises:
-            ValueError: the shape is another, a number is not finite, or a code is none.
+            ValueError: the shape is wrong, a number is not finite, or a code is out of range.
         """
-        return self._latents.checked(actions, shape)
+        return self._latents.check_actions(actions, shape)
 
     def _poses(self, actions: np.ndarray) -> np.ndarray:
         return self._latents.poses(actions)
 
-    def _known(
-        self, poses: np.ndarray, found: ArmEvaluation, distances: np.ndarray | None
+    def _info_arrays(
+        self, poses: np.ndarray, evaluation: ArmEvaluation, distances: np.ndarray | None
     ) -> dict[str, np.ndarray]:
-        return super()._known(poses, found, distances) | {"pose": poses}
+        return super()._info_arrays(poses, evaluation, distances) | {"pose": poses}
 
 
-def _check_size(name: str, given: int | None, size: int) -> None:
-    if given not in (None, size):
+def _check_joints(name: str, given: int | None, num_joints: int) -> None:
+    if given not in (None, num_joints):
         raise ValueError(
-            f"{name}: expected {size} joints, which the encoding was learned from, got {given}; "
-            "give as many, or an encoding of arms of that size"
+            f"{name}: expected {num_joints} joints, as of the encoding, got {given}; give as many, "
+            "or an encoding of arms with that number of joints"
         )

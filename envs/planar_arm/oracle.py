@@ -1,7 +1,7 @@
-"""An oracle for the planar arm: the least std of angles that reaches each target.
+"""Oracle for planar arms: the smallest std of angles with which the arm reaches a target.
 
-It knows the arm's equations and follows their gradients, which no search that only evaluates arms
-can: the gap between the two is what such a search leaves undone.
+The oracle uses the gradients of the arm's equations, unlike searches that only evaluate poses, so
+that its result is a reference for theirs.
 """
 
 import math
@@ -14,53 +14,56 @@ from torch import Tensor
 
 from wmrl.core.device import resolve_device
 from wmrl.core.seeding import torch_generator
+from wmrl.core.validation import check_float, check_int
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.kinematics import ANGLE_LIMIT
 
-# Doubles that one batch of arms holds: what its steps write stays in the cache.
+# Numbers (float64) per batch, so that intermediate results stay in the CPU cache.
 _BATCH = 2**17
-_RIDGE = 1e-10  # keeps systems of equations solvable where an arm is straight
+_RIDGE = 1e-10  # keeps systems of equations solvable if an arm is straight
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmOracleConfig:
-    """How hard the oracle tries.
+    """Configuration of the oracle.
 
     Attributes:
-        starts: arms that each target is tried from; the problem has many local optima.
-        survivors: how many of them are followed to the end.
-        search_steps: steps of all starts.
-        refine_steps: most steps of the survivors; those that stand still stop before.
-        tolerance: a target is solved if the end is within this share of the arm's reach.
-        seed: of the starts, which are the same for all targets: a target's result does not depend
-            on what it is solved together with, up to rounding.
+        num_starts: number of initial poses per target; the problem has many local optima.
+        num_survivors: number of the most promising ones that are optimized until convergence.
+        search_steps: steps from all initial poses.
+        refine_steps: maximum steps of the survivors, which stop early once they converge.
+        tolerance: distance from the target, relative to the arm's reach, within which the target
+            counts as solved.
+        seed: seed of the initial poses. They are the same for all targets, so the result for a
+            target does not depend on the other targets, up to rounding.
+
+    Raises:
+        ValueError: a number is less than 1, or the tolerance is not between 0 and 1.
     """
 
-    starts: int = 24
-    survivors: int = 4
+    num_starts: int = 24
+    num_survivors: int = 4
     search_steps: int = 60
     refine_steps: int = 1000
     tolerance: float = 1e-6
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("starts", "survivors", "search_steps", "refine_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not 0.0 < self.tolerance < 1.0:
-            raise ValueError(f"tolerance: expected between 0 and 1, got {self.tolerance}")
+        for name in ("num_starts", "num_survivors", "search_steps", "refine_steps"):
+            check_int(name, getattr(self, name), at_least=1)
+        check_float("tolerance", self.tolerance, above=0, below=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmOracleResult:
-    """What the oracle found for T targets.
+    """Solutions for T targets.
 
     Attributes:
-        angles: ``(T, n) float64``, radians; where a target was not solved, of the start that
-            came nearest.
-        std: ``(T,) float64`` of these angles, radians.
-        distance: ``(T,) float64`` of the end from the target, in units of length.
-        solved: ``(T,) bool``, whether that is within the tolerance.
+        angles: ``(T, n) float64``, joint angles in radians; those nearest to the target if it was
+            not solved.
+        std: ``(T,) float64``, std of these angles in radians.
+        distance: ``(T,) float64``, distance of the end from the target, in units of length.
+        solved: ``(T,) bool``, whether the distance is within the tolerance.
     """
 
     angles: np.ndarray
@@ -82,30 +85,42 @@ def solve_targets(
     *,
     device: str | torch.device = "auto",
 ) -> ArmOracleResult:
-    """Finds, for each target, the least std of angles in range whose end is there.
+    """Finds the joint angles of smallest std with which an arm reaches each target.
 
-    Minimises ½ Σ_i (θ_i − m)² over θ and m subject to p(θ) = target and |θ_i| ≤ π/2, which has the
+    Minimizes ½ Σ_i (θ_i − m)² over θ and m subject to p(θ) = target and |θ_i| ≤ π/2, which has the
     same minima, by sequential quadratic programming: each step solves the problem with p replaced
-    by its linearisation in closed form (three unknowns: m and the two multipliers of the target),
-    with angles at a bound that they would leave held there, and is shortened until an exact penalty
-    function falls (Nocedal and Wright, Numerical Optimization, 2006, chapter 18). At last Newton's
-    method without the objective closes what is left of the distance. Local optima are the many
-    ways an arm may wind: hence several starts. Targets that only an arm at the very edge of its
-    reach comes to (within some thousandths of it) may be left unsolved.
+    by its linearization in closed form (three unknowns: m and the two multipliers of the target),
+    fixes angles at a bound that they would otherwise cross, and is shortened until an exact penalty
+    function decreases (Nocedal and Wright, Numerical Optimization, 2006, chapter 18). Finally,
+    Newton's method without the objective removes the remaining distance. An arm can wind in many
+    ways, each of which is a local optimum, hence several initial poses. Targets at the very edge of
+    the reach (within some thousandths of it) may remain unsolved.
 
     Args:
-        targets: ``(T, 2)`` or ``(2,)``, in units of length. They may be out of reach: such a target
-            is not solved.
-        arm: with its link lengths and locks. Locked angles count in the std, as in the fitness.
-        config: how hard to try.
+        targets: ``(T, 2)`` or ``(2,)``, in units of length. Targets out of reach are allowed but
+            not solved.
+        arm: the arm. Angles of locked joints count in the std, as in the fitness.
+        config: configuration; the default if None.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
 
     Returns:
-        Angles, stds, distances, and which targets were solved.
+        Angles, stds, distances, and whether targets were solved.
 
     Raises:
-        ValueError: the targets have another shape or are not finite, the arm has obstacles, or the
-            device has no float64.
+        ValueError: the targets have the wrong shape or are not finite, the arm has obstacles, or
+            the device does not support float64.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.envs import Arm, solve_targets
+        >>> from wmrl.envs.planar_arm import ArmOracleConfig
+        >>> arm = Arm(num_joints=5)
+        >>> config = ArmOracleConfig(num_starts=8, refine_steps=50)  # enough for a few joints
+        >>> result = solve_targets(np.array([0.5, 0.5]), arm, config, device="cpu")
+        >>> bool(result.solved.all())
+        True
+        >>> arm.evaluate(result.actions).end_points.round(3)
+        array([[0.5, 0.5]])
     """
     config = config or ArmOracleConfig()
     points = np.atleast_2d(np.asarray(targets, np.float64))
@@ -116,8 +131,8 @@ def solve_targets(
         )
     if arm.obstacles:
         raise ValueError(
-            f"arm: expected no obstacles, which this oracle can't evade, got {len(arm.obstacles)}; "
-            "make the Arm without them, whose least std is a bound for the other"
+            f"arm: expected no obstacles, which the oracle cannot avoid, got {len(arm.obstacles)}; "
+            "create the Arm without them to get a lower bound on the std"
         )
     solver = _Solver(arm, config, _float64_device(device))
     return solver.solve(points)
@@ -129,43 +144,47 @@ def _float64_device(device: str | torch.device) -> torch.device:
         return resolved
     if device == "auto":
         return torch.device("cpu")
-    raise ValueError("device: expected one with float64, got 'mps'; use device='cpu'")
+    raise ValueError("device: expected one that supports float64, got 'mps'; use device='cpu'")
 
 
 class _Solver:
-    """One arm's equations and the starts that all its targets share."""
+    """Solver for one arm, with initial poses that all targets share."""
 
     def __init__(self, arm: Arm, config: ArmOracleConfig, device: torch.device) -> None:
         self._config = config
-        self._joints = arm.joints
+        self._joints = arm.num_joints
         self._reach = arm.reach
         self._real: dict[str, Any] = {"dtype": torch.float64, "device": device}
-        # In units of the reach, so that tolerances and step lengths fit any arm.
+        # In units of the reach, so that tolerances and step lengths suit any arm.
         self._lengths = torch.tensor(arm.link_lengths, **self._real) / arm.reach
-        rest = np.zeros((1, arm.joints))
-        self._moves = torch.ones(arm.joints, dtype=torch.bool, device=device)
-        self._moves[list(arm.locked_joints)] = False
-        self._stuck = torch.tensor(arm.angles(rest)[0], **self._real)
-        # The same on any device: whole turns of the arm, how many joints it takes to face the
-        # target, and what breaks the symmetry.
+        rest = np.zeros((1, arm.num_joints))
+        self._movable = torch.ones(arm.num_joints, dtype=torch.bool, device=device)
+        self._movable[list(arm.locked_joints)] = False
+        self._locked_angles = torch.tensor(arm.angles(rest)[0], **self._real)
+        # Drawn on the CPU, so that they are the same for any device: turns of the whole arm, the
+        # number of joints that turn it to the target, and noise that breaks symmetries.
         generator = torch_generator(config.seed, "arm-oracle")
         column: dict[str, Any] = {"generator": generator, "dtype": torch.float64}
-        turns = 1.2 * torch.randn(config.starts, 1, **column)
-        bends = torch.ceil(arm.joints ** torch.rand(config.starts, 1, **column))
-        noise = torch.randn(config.starts, arm.joints, **column) * 0.3 / math.sqrt(arm.joints)
+        turns = 1.2 * torch.randn(config.num_starts, 1, **column)
+        bends = torch.ceil(arm.num_joints ** torch.rand(config.num_starts, 1, **column))
+        noise = (
+            torch.randn(config.num_starts, arm.num_joints, **column)
+            * 0.3
+            / math.sqrt(arm.num_joints)
+        )
         self._turns, self._bends, self._noise = (part.to(device) for part in (turns, bends, noise))
 
     def solve(self, points: np.ndarray) -> ArmOracleResult:
-        """All targets, a batch at a time."""
-        rows = max(1, _BATCH // (self._joints * self._config.starts))
+        """Solves all targets, in batches."""
+        batch_size = max(1, _BATCH // (self._joints * self._config.num_starts))
         count = len(points)
         angles = np.zeros((count, self._joints))
         distance = np.zeros(count)
-        for first in range(0, count, rows):
-            batch = slice(first, first + rows)
+        for first in range(0, count, batch_size):
+            batch = slice(first, first + batch_size)
             targets = torch.tensor(points[batch], **self._real) / self._reach
-            found, gap = self._solve(targets)
-            angles[batch], distance[batch] = found.cpu().numpy(), gap.cpu().numpy()
+            solution, gap = self._solve(targets)
+            angles[batch], distance[batch] = solution.cpu().numpy(), gap.cpu().numpy()
         return ArmOracleResult(
             angles=angles,
             std=angles.std(axis=1),
@@ -175,50 +194,50 @@ class _Solver:
 
     @torch.inference_mode()
     def _solve(self, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Angles ``(T, n)`` and distances ``(T,)`` of a batch of targets."""
+        """Returns angles ``(T, n)`` and distances ``(T,)`` for a batch of targets."""
         config = self._config
         count = len(targets)
-        each = targets.repeat_interleave(config.starts, dim=0)  # (T·S, 2)
+        each = targets.repeat_interleave(config.num_starts, dim=0)  # (T·S, 2)
         angles = self._descend(self._starts(targets), each, config.search_steps)
-        kept = min(config.survivors, config.starts)
+        kept = min(config.num_survivors, config.num_starts)
         best = self._rank(angles, each).view(count, -1).topk(kept, largest=False).indices
-        first = config.starts * torch.arange(count, device=best.device)[:, None]
+        first = config.num_starts * torch.arange(count, device=best.device)[:, None]
         rows = (first + best).flatten()
         angles, each = angles[rows], each[rows]
         angles = self._descend(angles, each, config.refine_steps)
         angles = self._close_in(angles, each)
         gaps = self._gaps(angles, each).norm(dim=1).view(count, kept)
         stds = angles.std(dim=1, correction=0).view(count, kept)
-        # Of those that arrive the most even one, else the one that comes nearest.
+        # Prefers the smallest std within the tolerance, else the smallest distance.
         order = torch.where(gaps <= config.tolerance, stds, 10.0 + gaps)
         chosen = kept * torch.arange(count, device=best.device) + order.argmin(dim=1)
         return angles[chosen], gaps.flatten()[chosen]
 
     def _starts(self, targets: Tensor) -> Tensor:
-        """Arms to start from, ``(T·S, n)``.
+        """Returns initial angles, ``(T·S, n)``.
 
-        Every second one winds in even circles. The others turn towards the target within a few
-        joints and go on straight, which is the way to what only a stretched arm reaches.
+        Every other pose winds in a circle. The rest turn to the target within a few joints and are
+        straight from there on, which leads to solutions for targets near the edge of the reach.
         """
         facing = torch.atan2(targets[:, 1], targets[:, 0]).view(-1, 1, 1)
         joint = torch.arange(self._joints, device=targets.device)
         winding = 2.0 * math.pi / self._joints * self._turns  # (S, 1)
         turning = torch.where(joint < self._bends, facing / self._bends, 0.0)  # (T, S, n)
-        even = (torch.arange(self._config.starts, device=targets.device) % 2 == 0)[:, None]
+        even = (torch.arange(self._config.num_starts, device=targets.device) % 2 == 0)[:, None]
         starts = torch.where(even, winding, turning) + self._noise
         return self._in_range(starts.flatten(0, 1))
 
     def _descend(self, angles: Tensor, targets: Tensor, steps: int) -> Tensor:
-        """Steps until rows stand still; ``angles`` ``(R, n)``, ``targets`` ``(R, 2)``."""
+        """Optimizes angles ``(R, n)`` for targets ``(R, 2)`` until they converge."""
         result = angles.clone()
         rows = torch.arange(len(angles), device=angles.device)
         length = torch.full_like(targets[:, 0], 0.5)
         weight = torch.zeros_like(length)
         for _ in range(steps):
             step, multipliers = self._step(angles, targets)
-            # The multipliers bound the weight above which the penalty function is exact.
+            # The penalty function is exact if its weight exceeds the multipliers.
             weight = torch.maximum(0.9 * weight, 2.0 * multipliers.norm(dim=1) + 0.1)
-            # No link turns by more than a radian, for p is far from linear beyond.
+            # No link may turn by more than a radian, beyond which p is far from linear.
             turn = step.cumsum(dim=1).abs().amax(dim=1)
             scale = torch.minimum(length, 1.0 / turn.clamp(min=1e-30))
             tried = self._in_range(angles + scale[:, None] * step)
@@ -236,13 +255,13 @@ class _Solver:
         return result
 
     def _step(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The way ``(R, n)`` to the linearised problem's solution, and its multipliers ``(R, 2)``.
+        """Returns the step ``(R, n)`` to the linearized problem's solution and its multipliers.
 
-        With free angles F and others fixed, d = m − θ + Jᵀλ on F, where J_F d = e, and m is the
-        mean of all angles, θ + d.
+        With free angles F and the others fixed, d = m − θ + Jᵀλ on F, where J_F d = e, and m is the
+        mean of all angles, θ + d. The multipliers λ are ``(R, 2)``.
         """
-        gaps, jacobian = self._linearised(angles, targets)
-        free = self._moves.expand_as(angles)
+        gaps, jacobian = self._linearized(angles, targets)
+        free = self._movable.expand_as(angles)
         while True:
             mask = free.to(angles.dtype)
             slopes = jacobian * mask[:, None]  # (R, 2, n)
@@ -262,12 +281,12 @@ class _Solver:
             free = free & ~leaving
 
     def _close_in(self, angles: Tensor, targets: Tensor) -> Tensor:
-        """Shortest steps that take ends to their targets, with angles kept in range."""
+        """Moves ends to their targets by shortest steps, with angles kept in range."""
         for _ in range(30):
-            gaps, jacobian = self._linearised(angles, targets)
+            gaps, jacobian = self._linearized(angles, targets)
             if (gaps.norm(dim=1) < 0.01 * self._config.tolerance).all():
                 break
-            inside = self._moves & (angles.abs() < ANGLE_LIMIT)
+            inside = self._movable & (angles.abs() < ANGLE_LIMIT)
             slopes = jacobian * inside[:, None]
             square = slopes @ slopes.mT + 1e-14 * torch.eye(2, **self._real)
             step = (slopes.mT @ torch.linalg.solve(square, gaps[:, :, None]))[:, :, 0]
@@ -275,11 +294,11 @@ class _Solver:
             angles = self._in_range(angles + step)
         return angles
 
-    def _linearised(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """What is missing to the targets, ``(R, 2)``, and ∂p/∂θ, ``(R, 2, n)``.
+    def _linearized(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the gaps to the targets, ``(R, 2)``, and the Jacobian ∂p/∂θ, ``(R, 2, n)``.
 
-        A joint turns all that comes after it: ∂p/∂θ_i is the way from joint i to the end, turned
-        by a right angle.
+        A joint rotates all links after it, so ∂p/∂θ_i is the vector from joint i to the end,
+        rotated by a right angle.
         """
         heading = angles.cumsum(dim=1)
         links = self._lengths * torch.stack((heading.cos(), heading.sin()), dim=1)
@@ -298,10 +317,12 @@ class _Solver:
         return penalty
 
     def _rank(self, angles: Tensor, targets: Tensor) -> Tensor:
-        """Lowest for the starts that promise most, ``(R,)``."""
+        """Returns ranks ``(R,)`` of poses; lower is more promising."""
         missing = self._gaps(angles, targets).norm(dim=1)
         rank: Tensor = angles.std(dim=1, correction=0) + 10.0 * missing
         return rank
 
     def _in_range(self, angles: Tensor) -> Tensor:
-        return torch.where(self._moves, angles.clamp(-ANGLE_LIMIT, ANGLE_LIMIT), self._stuck)
+        return torch.where(
+            self._movable, angles.clamp(-ANGLE_LIMIT, ANGLE_LIMIT), self._locked_angles
+        )

@@ -1,69 +1,68 @@
-"""What a pose of a planar arm earns: even bending, a target met, obstacles kept clear of."""
+"""Rewards of planar arms for even bending, reaching a target, and avoiding obstacles."""
 
-import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+from wmrl.core.validation import check_float
 from wmrl.envs.planar_arm.arm import Arm, ArmEvaluation
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmReward:
-    """Reward = fitness − w_d · distance / reach − c · (1 + penetration / reach) [if it collides].
+    """Fitness − w_d · distance / reach, minus c · (1 + penetration / reach) for collisions.
 
-    The distance is not squared: with a weight above the rate at which std falls with it, the best
-    pose is one that is at the target, and of all these the one of least std.
+    The distance is not squared. If its weight exceeds the rate at which the std decreases with the
+    distance, then the optimal pose is at the target and has the smallest std of all such poses.
 
     Attributes:
-        distance_weight: w_d, at least 0, in radians of std; without a target it has no effect.
-        collision_cost: c, at least 0. Above π/2, a pose that collides earns less than any at the
-            same distance that does not, and the less the deeper.
+        distance_weight: w_d, at least 0, in radians of std; has no effect without a target.
+        collision_cost: c, at least 0, in radians of std. Above π/2, a pose that collides earns less
+            than any pose at the same distance that does not.
 
     Raises:
-        ValueError: one of them is negative or not finite.
+        ValueError: an attribute is negative or not finite.
     """
 
     distance_weight: float = 5.0
     collision_cost: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("distance_weight", "collision_cost"):
-            value = getattr(self, name)
-            if not 0.0 <= value < math.inf:
-                raise ValueError(f"{name}: expected a finite number of at least 0, got {value}")
+        check_float("distance_weight", self.distance_weight, at_least=0)
+        check_float("collision_cost", self.collision_cost, at_least=0)
 
     def rewards(
-        self, found: ArmEvaluation, *, reach: float, distances: np.ndarray | None = None
+        self, evaluation: ArmEvaluation, *, reach: float, distances: np.ndarray | None = None
     ) -> np.ndarray:
-        """Rewards of B poses.
+        """Computes the rewards of B poses.
 
         Args:
-            found: what the poses are worth.
+            evaluation: evaluation of the poses.
             reach: length of the whole arm.
-            distances: ``(B,)`` of the end points from their targets; None without targets.
+            distances: ``(B,)``, distances of the end points from their targets; None without
+                targets.
 
         Returns:
             ``(B,) float64``.
         """
-        rewards: np.ndarray = found.fitness.astype(np.float64)
+        rewards: np.ndarray = evaluation.fitness.astype(np.float64)
         if distances is not None:
             rewards -= self.distance_weight * distances / reach
         rewards -= np.where(
-            found.feasible, 0.0, self.collision_cost * (1.0 + found.penetration / reach)
+            evaluation.feasible, 0.0, self.collision_cost * (1.0 + evaluation.penetration / reach)
         )
         return rewards
 
 
-class Reached(NamedTuple):
-    """What B poses are worth at a target.
+class ReachEvaluation(NamedTuple):
+    """Evaluation of B poses at a target.
 
     Attributes:
-        rewards: ``(B,) float64``, those of ``vsg/PlanarArm-v0``.
-        stds: ``(B,) float64`` of the angles, radians.
-        distances: ``(B,) float64`` of the ends from the target, in units of length.
-        feasible: ``(B,) bool``, which enter no obstacle.
+        rewards: ``(B,) float64``, as of ``vsg/PlanarArm-v0``.
+        stds: ``(B,) float64``, std of the angles in radians.
+        distances: ``(B,) float64``, distance of the end from the target, in units of length.
+        feasible: ``(B,) bool``, whether the pose enters no obstacle.
     """
 
     rewards: np.ndarray
@@ -71,23 +70,42 @@ class Reached(NamedTuple):
     distances: np.ndarray
     feasible: np.ndarray
 
-    def there(self, distance: float) -> np.ndarray:
-        """Which poses are within a distance of the target and enter no obstacle, ``(B,) bool``."""
+    def on_target(self, distance: float) -> np.ndarray:
+        """Returns whether poses are within a distance of the target and enter no obstacle.
+
+        Args:
+            distance: maximum distance from the target, in units of length.
+
+        Returns:
+            ``(B,) bool``.
+        """
         near: np.ndarray = (self.distances <= distance) & self.feasible
         return near
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReachObjective:
-    """The reward of ``vsg/PlanarArm-v0`` with a fixed target.
+    """The reward of ``vsg/PlanarArm-v0`` with a fixed target, as a function of poses.
 
     Attributes:
         arm: the arm.
-        target: its x and y.
-        reward: how std, distance and collisions are weighed.
+        target: x and y of the target.
+        reward: weights of std, distance and collisions.
 
     Raises:
-        ValueError: the arm can't reach the target.
+        ValueError: the target is out of the arm's reach.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.envs import Arm, ReachObjective
+        >>> objective = ReachObjective(arm=Arm(num_joints=2), target=(0.5, 0.5))
+        >>> result = objective(np.array([[0.0, 0.0], [0.0, 1.0]]))
+        >>> result.distances.round(3)
+        array([0.707, 0.   ])
+        >>> result.rewards.round(3)
+        array([-3.536, -0.785])
+        >>> result.on_target(0.01)
+        array([False,  True])
     """
 
     arm: Arm
@@ -95,16 +113,20 @@ class ReachObjective:
     reward: ArmReward = field(default_factory=ArmReward)
 
     def __post_init__(self) -> None:
-        (point,) = self.arm.checked_targets(self.target, "target")
+        (point,) = self.arm.check_targets(self.target, "target")
         object.__setattr__(self, "target", (float(point[0]), float(point[1])))
 
-    def __call__(self, poses: np.ndarray) -> Reached:
-        """What poses ``(B, n)`` are worth; they are clipped to [−1, 1], as in the environment.
+    def __call__(self, poses: np.ndarray) -> ReachEvaluation:
+        """Evaluates poses.
+
+        Args:
+            poses: ``(B, n)``, clipped to [−1, 1] as in the environment.
 
         Raises:
-            ValueError: another number of joints, or a number that is not finite.
+            ValueError: the number of joints is wrong, or a number is not finite.
         """
-        found = self.arm.evaluate(np.clip(np.asarray(poses, np.float32), -1.0, 1.0))
-        distances = np.linalg.norm(found.end_points - np.array(self.target), axis=1)
-        rewards = self.reward.rewards(found, reach=self.arm.reach, distances=distances)
-        return Reached(rewards, -found.fitness.astype(np.float64), distances, found.feasible)
+        evaluation = self.arm.evaluate(np.clip(np.asarray(poses, np.float32), -1.0, 1.0))
+        distances = np.linalg.norm(evaluation.end_points - np.array(self.target), axis=1)
+        rewards = self.reward.rewards(evaluation, reach=self.arm.reach, distances=distances)
+        stds = -evaluation.fitness.astype(np.float64)
+        return ReachEvaluation(rewards, stds, distances, evaluation.feasible)

@@ -1,4 +1,4 @@
-"""Where a planar arm is to reach, as its environments are told."""
+"""Fixed and random targets of planar arms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,21 +9,21 @@ from gymnasium import spaces
 
 from wmrl.envs.planar_arm.arm import Arm
 
-#: A point, ``"random"`` for one that is drawn at each reset, or None for none.
+#: A point, ``"random"`` for one that is drawn at each reset, or None for no target.
 Target = Sequence[float] | Literal["random"] | None
 _ROUNDS = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class ArmTargets:
-    """Targets for batches of one arm.
+    """Source of targets for a batch of equal arms.
 
     Attributes:
         arm: the arm.
         target: a point, ``"random"`` or None.
 
     Raises:
-        ValueError: it is none of these, or the arm can't reach it.
+        ValueError: the target is none of these, or out of the arm's reach.
     """
 
     arm: Arm
@@ -41,68 +41,76 @@ class ArmTargets:
                     f"target: expected one point (x, y), got {self.target!r} of shape "
                     f"{np.shape(self.target)}"
                 )
-            self.arm.checked_targets(self.target, "target")
+            self.arm.check_targets(self.target, "target")
 
     @property
     def space(self) -> spaces.Box:
-        """Space of one observation: the target, or one number that says nothing."""
+        """Space of one observation: the target, or a constant 0 without targets."""
         if self.target is None:
             return spaces.Box(-1.0, 1.0, (1,), np.float32)
         return spaces.Box(-self.arm.reach, self.arm.reach, (2,), np.float32)
 
     def next(
-        self, count: int, options: dict[str, Any], *, rows: np.ndarray, rng: np.random.Generator
+        self,
+        num_envs: int,
+        options: dict[str, Any],
+        *,
+        indices: np.ndarray,
+        rng: np.random.Generator,
     ) -> np.ndarray:
-        """Targets for the rows that are reset.
+        """Returns the targets of arms that are reset.
 
         Args:
-            count: N, how many arms there are.
-            options: of a reset; its ``"target"``, ``(2,)`` or ``(N, 2)``, goes before the arm's.
-            rows: ``(K,) int``, the arms that are reset.
-            rng: what random targets are drawn from.
+            num_envs: number N of arms.
+            options: options of the reset; ``"target"``, ``(2,)`` or ``(N, 2)``, takes precedence
+                over :attr:`target`.
+            indices: ``(K,) int``, the arms that are reset.
+            rng: random number generator for random targets.
 
         Returns:
-            ``(K, 2) float64``; ``(K, 1)`` of zeros where there are no targets.
+            ``(K, 2) float64``; zeros ``(K, 1)`` without targets.
 
         Raises:
-            ValueError: the option's target has another shape or is out of reach, or there is one
-                where the observation has no room for it.
+            ValueError: the option's target has the wrong shape or is out of reach, or is given
+                although :attr:`target` is None.
         """
         given = options.get("target")
         if given is not None:
-            targets: np.ndarray = self._given(count, given)[rows]
+            targets: np.ndarray = self._given(num_envs, given)[indices]
             return targets
         if self.target is None:
-            return np.zeros((len(rows), 1))
+            return np.zeros((len(indices), 1))
         if self.target == "random":
-            return self._draw(len(rows), rng)
-        return np.tile(np.asarray(self.target, np.float64), (len(rows), 1))
+            return self._draw(len(indices), rng)
+        return np.tile(np.asarray(self.target, np.float64), (len(indices), 1))
 
-    def _given(self, count: int, target: Any) -> np.ndarray:
+    def _given(self, num_envs: int, target: Any) -> np.ndarray:
         if self.target is None:
             raise ValueError(
-                f"options['target']: expected none, for this arm was made without a target, got "
-                f"{target!r}; make it with target='random' or a point"
+                f"options['target']: expected none, because the environment has no target, got "
+                f"{target!r}; create it with target='random' or a point"
             )
         shape = np.shape(target)
-        if shape not in ((2,), (count, 2)):
-            raise ValueError(f"options['target']: expected shape (2,) or ({count}, 2), got {shape}")
-        return np.broadcast_to(self.arm.checked_targets(target, "options['target']"), (count, 2))
+        if shape not in ((2,), (num_envs, 2)):
+            raise ValueError(
+                f"options['target']: expected shape (2,) or ({num_envs}, 2), got {shape}"
+            )
+        return np.broadcast_to(self.arm.check_targets(target, "options['target']"), (num_envs, 2))
 
     def _draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Points that are spread evenly over where an end may be, ``(count, 2)``."""
+        """Draws points ``(count, 2)`` uniformly from those within reach, by rejection."""
         points = np.zeros((count, 2))
         missing = np.arange(count)
         for _ in range(_ROUNDS):
             if not len(missing):
                 return points
-            low, high = self.arm.hole**2, self.arm.reach**2
+            low, high = self.arm.min_reach**2, self.arm.reach**2
             radius = np.sqrt(rng.uniform(low, high, len(missing)))
-            turn = rng.uniform(0.0, 2.0 * np.pi, len(missing))
-            drawn = np.stack((radius * np.cos(turn), radius * np.sin(turn)), axis=1)
+            angle = rng.uniform(0.0, 2.0 * np.pi, len(missing))
+            drawn = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
             points[missing] = drawn
             missing = missing[~self.arm.within_reach(drawn)]
         raise ValueError(
-            "obstacles: expected them to leave room for random targets, found almost none within "
+            "obstacles: expected room for random targets, got obstacles that cover almost all of "
             "the arm's reach; give fewer or smaller ones, or a fixed target"
         )

@@ -1,7 +1,4 @@
-"""What a planar arm can not be made of: checks that say what was wrong and how to mend it.
-
-All raise ``ValueError``.
-"""
+"""Argument validation for planar arms. All functions raise ``ValueError``."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,68 +11,61 @@ from wmrl.envs.planar_arm.kinematics import ANGLE_LIMIT
 Locks = Sequence[tuple[int, float]] | Mapping[int, float]
 
 
-def checked_joints(joints: int) -> int:
-    """A number of joints, at least 1."""
+def check_link_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[float, ...]:
+    """Returns n link lengths greater than 0; 1/n each if none are given."""
     try:
-        number = _whole(joints)
-    except (TypeError, ValueError, OverflowError):
-        number = 0
-    if number < 1:
-        raise ValueError(f"joints: expected a whole number of at least 1, got {joints!r}")
-    return number
-
-
-def checked_lengths(link_lengths: Sequence[float], joints: int) -> tuple[float, ...]:
-    """One length of more than 0 for each link; 1/n each if there are none."""
-    try:
-        lengths = tuple(map(float, link_lengths)) or (1.0 / joints,) * joints
+        lengths = tuple(map(float, link_lengths)) or (1.0 / num_joints,) * num_joints
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
-            f"link_lengths: expected numbers, one a joint, or (), got {link_lengths!r}"
+            f"link_lengths: expected numbers, one per joint, or (), got {link_lengths!r}"
         ) from error
-    if len(lengths) != joints:
+    if len(lengths) != num_joints:
         raise ValueError(
-            f"link_lengths: expected {joints} lengths, one a joint, got {len(lengths)}; "
-            f"give as many, or joints={len(lengths)}"
+            f"link_lengths: expected {num_joints} lengths, one per joint, got {len(lengths)}; "
+            f"give as many, or num_joints={len(lengths)}"
         )
     for index, length in enumerate(lengths):
         if not 0.0 < length < math.inf:
             raise ValueError(
-                f"link_lengths: expected finite lengths of more than 0, got {length:g} for "
-                f"link {index}; leave a link out by making an arm with fewer joints"
+                f"link_lengths: expected finite lengths above 0, got {length:g} for link {index}; "
+                "to leave out a link, create an arm with fewer joints"
             )
     return lengths
 
 
-def checked_locks(locks: Locks, joints: int) -> tuple[tuple[int, float], ...]:
-    """Pairs of joint and angle in order of the joints, not all of which are locked."""
+def check_locks(locks: Locks, num_joints: int) -> tuple[tuple[int, float], ...]:
+    """Returns pairs of joint and angle, sorted by joint, if at least one joint can move."""
     given = locks.items() if isinstance(locks, Mapping) else locks
     try:
-        # A mapping's keys are strings once a specification has been through JSON.
-        pairs = sorted((_whole(joint), float(angle)) for joint, angle in given)
+        # JSON turns the keys of a mapping into strings.
+        pairs = sorted((_to_int(joint), float(angle)) for joint, angle in given)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"locks: expected pairs of a joint's index and its angle, got {locks!r}"
         ) from error
     for joint, angle in pairs:
-        if not 0 <= joint < joints:
-            raise ValueError(f"locks: expected joints from 0 to {joints - 1}, got joint {joint}")
+        if not 0 <= joint < num_joints:
+            raise ValueError(
+                f"locks: expected joints from 0 to {num_joints - 1}, got joint {joint}"
+            )
         if not abs(angle) <= ANGLE_LIMIT:
             raise ValueError(
                 "locks: expected angles in radians within ±pi/2 (±1.5708), got "
-                f"{angle:g} for joint {joint}; np.deg2rad turns degrees into radians"
+                f"{angle:g} for joint {joint}; np.deg2rad converts degrees to radians"
             )
     if len({joint for joint, _ in pairs}) != len(pairs):
         raise ValueError(f"locks: expected each joint at most once, got {pairs}")
-    if len(pairs) == joints:
-        raise ValueError(f"locks: expected at least one joint that moves, got all {joints} locked")
+    if len(pairs) == num_joints:
+        raise ValueError(
+            f"locks: expected at least one joint that moves, got all {num_joints} locked"
+        )
     return tuple(pairs)
 
 
-def checked_obstacles(
+def check_obstacles(
     obstacles: Sequence[tuple[float, float, float]],
 ) -> tuple[tuple[float, float, float], ...]:
-    """Circles ``(x, y, radius)``, none of which covers the base."""
+    """Returns circles ``(x, y, radius)`` if none of them covers the base."""
     try:
         given = list(obstacles)
     except TypeError as error:
@@ -86,57 +76,63 @@ def checked_obstacles(
     for index, obstacle in enumerate(given):
         try:
             numbers = tuple(map(float, obstacle))
-        except (TypeError, ValueError, OverflowError):  # such as one circle that is not in a list
+        except (
+            TypeError,
+            ValueError,
+            OverflowError,
+        ):  # for example a single circle instead of a list
             numbers = ()
         if len(numbers) != 3 or not all(map(math.isfinite, numbers)) or numbers[2] <= 0.0:
             raise ValueError(
-                "obstacles: expected circles (x, y, radius), finite and with a radius of more "
-                f"than 0, got {obstacle!r} as number {index}"
+                "obstacles: expected circles (x, y, radius), finite and with a radius above 0, got "
+                f"{obstacle!r} at index {index}"
             )
         x, y, radius = numbers
         if math.hypot(x, y) <= radius:
             raise ValueError(
-                f"obstacles: expected the base (0, 0) to be free, got {obstacle!r} as number "
-                f"{index}, which covers it, so that every arm collides; move it away or make "
-                "it smaller"
+                f"obstacles: expected the base (0, 0) to be free, got {obstacle!r} at index "
+                f"{index}, which covers it, so that every pose collides; move it away or make it "
+                "smaller"
             )
         circles.append((x, y, radius))
     return tuple(circles)
 
 
-def clipped_action(
+def clip_action(
     action: Any, shape: tuple[int, ...] | None, *, each: str, argument: str
 ) -> np.ndarray:
-    """An action ``float32`` of some shape, clipped to [−1, 1].
+    """Returns an action as ``float32``, clipped to [−1, 1].
 
     Args:
-        action: numbers, of one arm or of many.
-        shape: the shape expected.
-        each: what the numbers are, such as "one number a joint".
-        argument: of the environment, which sets how many they are.
+        action: the numbers, of one arm or of many.
+        shape: the expected shape.
+        each: meaning of the numbers, such as "one number per joint".
+        argument: argument of the environment that determines the shape.
     """
     try:
-        numbers = np.asarray(action, np.float64)  # in which great numbers are still finite
+        numbers = np.asarray(
+            action, np.float64
+        )  # large numbers, which overflow float32, are still finite here
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"action: expected {each}, got {action!r:.100}") from error
     if numbers.shape != shape:
         raise ValueError(
             f"action: expected shape {shape}, {each}, got {numbers.shape}; the environment's "
-            f"argument {argument} sets their number"
+            f"argument {argument} determines the shape"
         )
     if not np.isfinite(numbers).all():
         raise ValueError(
-            f"action: expected finite numbers, got {numbers[~np.isfinite(numbers)][0]}; look at "
-            "what computed it"
+            f"action: expected finite numbers, got {numbers[~np.isfinite(numbers)][0]}; check "
+            "how the action was computed"
         )
     return np.clip(numbers, -1.0, 1.0).astype(np.float32)
 
 
-def _whole(number: object) -> int:
-    """An integer, which a JSON's key may also say; no part of a number is dropped."""
+def _to_int(number: object) -> int:
+    """Converts a number or a key in JSON to an integer; refuses fractions."""
     if isinstance(number, bool):
-        raise TypeError("expected a number, got a truth value")
-    whole = int(number)  # type: ignore[call-overload]
-    if not isinstance(number, str) and whole != number:
-        raise ValueError(f"expected a whole number, got {number}")
-    return int(whole)
+        raise TypeError(f"expected a number, got {number}")
+    integer = int(number)  # type: ignore[call-overload]
+    if not isinstance(number, str) and integer != number:
+        raise ValueError(f"expected an integer, got {number}")
+    return int(integer)

@@ -1,4 +1,4 @@
-"""N planar arms as one batched environment."""
+"""Vector environment of planar arms."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,20 +9,22 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from wmrl.core.validation import check_int
 from wmrl.envs.autoreset import final_observations, joint_seed, reset_mask
 from wmrl.envs.planar_arm.arm import Arm, ArmEvaluation
 from wmrl.envs.planar_arm.reward import ArmReward
 from wmrl.envs.planar_arm.targets import ArmTargets, Target
-from wmrl.envs.planar_arm.validation import Locks, clipped_action
-from wmrl.envs.rendering.window import checked_render_mode
+from wmrl.envs.planar_arm.validation import Locks, clip_action
+from wmrl.envs.rendering.window import check_render_mode
 
 
 class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """N planar arms, evaluated as one batch.
 
     ## Description
-    What :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv` is, N times. Every step ends all episodes
-    that run, so that SAME_STEP evaluates N arms in each step, and NEXT_STEP in every other.
+    The vector environment of :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. Every step ends all
+    running episodes, so arms are evaluated in every step with SAME_STEP, and in every other step
+    with NEXT_STEP.
 
     ## Action Space
     ``Box(N, n)`` float32 in [−1, 1].
@@ -31,16 +33,16 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ``Box(N, 2)`` float32, the targets; without a target ``Box(N, 1)``, zeros.
 
     ## Rewards
-    As :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`; 0 for an arm that is reset or idle instead.
+    As :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`; 0 for arms that are reset or idle.
 
     ## Starting State
-    ``reset(seed=...)`` takes one seed for the batch, or N seeds that are hashed together: random
-    targets come from one stream. Options: ``"target"``, ``(2,)`` or ``(N, 2)``; ``"reset_mask"``,
-    ``(N,) bool``, the arms to reset.
+    ``reset(seed=...)`` takes one seed for the batch, or N seeds that are hashed together, because
+    random targets come from a single stream. Options: ``"target"``, ``(2,)`` or ``(N, 2)``;
+    ``"reset_mask"``, ``(N,) bool``, the arms to reset.
 
     ## Episode End
-    Terminated after one step. With ``autoreset_mode`` DISABLED an arm that is over idles until a
-    reset names it.
+    Terminates after one step. With ``autoreset_mode`` DISABLED an arm whose episode is over idles
+    until a reset selects it.
 
     ## Information
     ``"end_point"`` and ``"descriptor"`` ``(N, 2)``, and where they apply ``"distance"``,
@@ -48,10 +50,10 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     With SAME_STEP they are in ``"final_info"``.
 
     ## Arguments
-    - ``num_envs``: N.
-    - ``autoreset_mode``: one of Gymnasium's three.
+    - ``num_envs``: number N of arms.
+    - ``autoreset_mode``: one of Gymnasium's three modes.
     - ``render_mode``: ``"rgb_array"`` or None.
-    - The others are those of :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`.
+    - Others: as of :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`.
 
     ## Version History
     - v0: first version.
@@ -67,7 +69,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self,
         num_envs: int = 1,
         *,
-        joints: int = 20,
+        num_joints: int = 20,
         link_lengths: Sequence[float] = (),
         locks: Locks = (),
         obstacles: Sequence[tuple[float, float, float]] = (),
@@ -77,24 +79,25 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs: expected at least 1, got {num_envs}")
-        self.arm = Arm(joints=joints, link_lengths=link_lengths, locks=locks, obstacles=obstacles)
+        check_int("num_envs", num_envs, at_least=1)
+        self.arm = Arm(
+            num_joints=num_joints, link_lengths=link_lengths, locks=locks, obstacles=obstacles
+        )
         self.num_envs = num_envs
-        self.render_mode = checked_render_mode(render_mode, self.metadata)
+        self.render_mode = check_render_mode(render_mode, self.metadata)
         self._source = ArmTargets(self.arm, target)
         self._reward = ArmReward(distance_weight=distance_weight, collision_cost=collision_cost)
         self._mode = AutoresetMode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self._mode}
-        self.single_action_space = spaces.Box(-1.0, 1.0, (self.arm.joints,), np.float32)
+        self.single_action_space = spaces.Box(-1.0, 1.0, (self.arm.num_joints,), np.float32)
         self.single_observation_space = self._source.space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._targets = np.zeros((num_envs, *self.single_observation_space.shape))
         self._over: np.ndarray | None = None  # until the first reset
-        # What is drawn: it outlasts a reset in the step that ended the episode.
-        self._posed = np.zeros((num_envs, self.arm.joints), np.float32)
-        self._aims = self._targets.copy()
+        # State to render, which must outlast a reset in the step that ends the episode.
+        self._rendered_poses = np.zeros((num_envs, self.arm.num_joints), np.float32)
+        self._rendered_targets = self._targets.copy()
 
     def reset(
         self,
@@ -102,11 +105,12 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Stretches out all arms, or those of ``options["reset_mask"]``, and sets their targets.
+        """Stretches all arms, or those of ``options["reset_mask"]``, and sets their targets.
 
         Raises:
-            ResetNeeded: some arms are to be reset before all were.
-            TypeError, ValueError: an option is not as it should be.
+            ResetNeeded: only some arms are to be reset, but not all arms were reset before.
+            TypeError: an option has the wrong type.
+            ValueError: an option has the wrong shape, or a target is out of reach.
         """
         options = options or {}
         mask = reset_mask(options, self.num_envs)
@@ -119,28 +123,28 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Takes on a pose with every arm, which ends its episode.
+        """Moves every arm to a pose, which ends its episode.
 
         Raises:
-            ResetNeeded: there was no reset yet.
-            ValueError: ``actions`` is not ``(N, n)``, or has a number that is not finite.
+            ResetNeeded: the environment was not reset yet.
+            ValueError: ``actions`` is not ``(N, n)``, or a number is not finite.
         """
         idle = self._idle()
         ran = ~idle
-        poses = self._poses(self.checked(actions, self.action_space.shape))
-        found = self.arm.evaluate(poses)
-        distances = self._distances(found, self._targets)
-        rewards = self._reward.rewards(found, reach=self.arm.reach, distances=distances)
+        poses = self._poses(self.check_actions(actions, self.action_space.shape))
+        evaluation = self.arm.evaluate(poses)
+        distances = self._distances(evaluation, self._targets)
+        rewards = self._reward.rewards(evaluation, reach=self.arm.reach, distances=distances)
         rewards[idle] = 0.0
-        infos = _masked(self._known(poses, found, distances), ran)
-        self._posed[ran], self._aims[ran] = poses[ran], self._targets[ran]
+        infos = _masked(self._info_arrays(poses, evaluation, distances), ran)
+        self._rendered_poses[ran], self._rendered_targets[ran] = poses[ran], self._targets[ran]
         terminated = ran
         if self._mode is AutoresetMode.SAME_STEP:
             final = final_observations(self._observations(), ran)
             infos = {"final_obs": final, "final_info": infos}
             infos |= {"_final_obs": ran, "_final_info": ran.copy()}
             self._targets = self._source.next(
-                self.num_envs, {}, rows=np.flatnonzero(ran), rng=self.np_random
+                self.num_envs, {}, indices=np.flatnonzero(ran), rng=self.np_random
             )
         elif self._mode is AutoresetMode.NEXT_STEP:
             if idle.any():
@@ -152,87 +156,92 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         truncated = np.zeros_like(ran)
         return self._observations(), rewards, terminated.copy(), truncated, infos
 
-    def checked(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
-        """Actions as they are taken: clipped into the action space's range.
+    def check_actions(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
+        """Returns actions clipped to the range of the action space.
 
         Args:
-            actions: of one arm or of all.
-            shape: the shape expected.
+            actions: actions of one arm or of all arms.
+            shape: the expected shape.
 
         Raises:
-            ValueError: the shape is another, or a number is not finite.
+            ValueError: the shape is wrong, or a number is not finite.
         """
-        return clipped_action(actions, shape, each="one number a joint", argument="joints")
+        return clip_action(actions, shape, each="one number per joint", argument="num_joints")
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """The arms as they were last posed: N pictures, or None without a render mode.
+        """Draws the arms in their latest poses.
+
+        Returns:
+            N images ``(480, 480, 3) uint8``, or None without a render mode.
 
         Raises:
-            ResetNeeded: there was no reset yet.
+            ResetNeeded: the environment was not reset yet.
         """
         if self.render_mode is None:
             return None
         self._idle()
         from wmrl.envs.planar_arm.rendering import draw_arm
 
-        found = self.arm.evaluate(self._posed)
-        distances = self._distances(found, self._aims)
-        positions = self.arm.joint_positions(self._posed)
+        evaluation = self.arm.evaluate(self._rendered_poses)
+        distances = self._distances(evaluation, self._rendered_targets)
+        positions = self.arm.joint_positions(self._rendered_poses)
         return tuple(
             draw_arm(
                 self.arm,
-                positions[row],
-                target=None if distances is None else self._aims[row],
-                collides=not found.feasible[row],
-                caption=_caption(found, distances, row),
+                positions[index],
+                target=None if distances is None else self._rendered_targets[index],
+                collides=not evaluation.feasible[index],
+                caption=_caption(evaluation, distances, index),
             )
-            for row in range(self.num_envs)
+            for index in range(self.num_envs)
         )
 
     def _idle(self) -> np.ndarray:
-        """Which arms wait for a reset, ``(N,) bool``."""
+        """Returns whether arms wait for a reset, ``(N,) bool``."""
         if self._over is None:
-            raise ResetNeeded("no arm has been set up; call reset() first")
+            raise ResetNeeded("step: no episode is running; call reset() first")
         return self._over
 
     def _start(self, mask: np.ndarray, options: dict[str, Any]) -> None:
-        rows = np.flatnonzero(mask)
+        indices = np.flatnonzero(mask)
         targets = self._targets.copy()
-        targets[rows] = self._source.next(self.num_envs, options, rows=rows, rng=self.np_random)
+        targets[indices] = self._source.next(
+            self.num_envs, options, indices=indices, rng=self.np_random
+        )
         self._targets = targets
-        self._posed[rows], self._aims[rows] = 0.0, targets[rows]
+        self._rendered_poses[indices], self._rendered_targets[indices] = 0.0, targets[indices]
         self._over = np.zeros_like(mask) if self._over is None else self._over & ~mask
 
     def _observations(self) -> np.ndarray:
         observations: np.ndarray = self._targets.astype(np.float32)
         return observations
 
-    def _distances(self, found: ArmEvaluation, targets: np.ndarray) -> np.ndarray | None:
-        """How far the ends are from their targets, ``(N,) float64``."""
+    def _distances(self, evaluation: ArmEvaluation, targets: np.ndarray) -> np.ndarray | None:
+        """Returns the distances of the ends from their targets, ``(N,) float64``, if any."""
         if self._source.target is None:
             return None
-        distances: np.ndarray = np.linalg.norm(found.end_points - targets, axis=1)
+        distances: np.ndarray = np.linalg.norm(evaluation.end_points - targets, axis=1)
         return distances
 
     def _poses(self, actions: np.ndarray) -> np.ndarray:
-        """Poses ``(N, n) float32`` of actions that were checked."""
+        """Converts actions that were checked to poses ``(N, n) float32``."""
         return actions
 
-    def _known(
-        self, poses: np.ndarray, found: ArmEvaluation, distances: np.ndarray | None
+    def _info_arrays(
+        self, poses: np.ndarray, evaluation: ArmEvaluation, distances: np.ndarray | None
     ) -> dict[str, np.ndarray]:
-        """What is told of the arms, by name: N rows each."""
-        known = {"end_point": found.end_points, "descriptor": found.descriptors}
+        """Returns the arrays of the info by name, with one entry per arm."""
+        arrays = {"end_point": evaluation.end_points, "descriptor": evaluation.descriptors}
         if distances is not None:
-            known["distance"] = distances
+            arrays["distance"] = distances
         if self.arm.obstacles:
-            known["collision"] = ~found.feasible
-            known["penetration"] = found.penetration.astype(np.float64)
-        return known
+            arrays["collision"] = ~evaluation.feasible
+            arrays["penetration"] = evaluation.penetration.astype(np.float64)
+        return arrays
 
 
 def _masked(values: Mapping[str, np.ndarray], ran: np.ndarray) -> dict[str, Any]:
-    """What is known of the arms that ran, ``(N,) bool``, in Gymnasium's form."""
+    """Converts arrays to Gymnasium's infos, masked by the arms that ran, ``(N,) bool``."""
     if not ran.any():
         return {}
     infos: dict[str, Any] = {}
@@ -242,10 +251,10 @@ def _masked(values: Mapping[str, np.ndarray], ran: np.ndarray) -> dict[str, Any]
     return infos
 
 
-def _caption(found: ArmEvaluation, distances: np.ndarray | None, row: int) -> str:
-    parts = [f"std {abs(found.fitness[row]):.4f}"]
+def _caption(evaluation: ArmEvaluation, distances: np.ndarray | None, index: int) -> str:
+    parts = [f"std {abs(evaluation.fitness[index]):.4f}"]
     if distances is not None:
-        parts.append(f"distance {distances[row]:.4f}")
-    if not found.feasible[row]:
-        parts.append(f"collides, {found.penetration[row]:.4f} deep")
+        parts.append(f"distance {distances[index]:.4f}")
+    if not evaluation.feasible[index]:
+        parts.append(f"collides, {evaluation.penetration[index]:.4f} deep")
     return "   ".join(parts)

@@ -1,12 +1,13 @@
-"""Windows, videos and pictures.
+"""Windows, videos and images of environments.
 
 - :mod:`~wmrl.envs.rendering.window`: a window on the screen (``Window``).
 - :mod:`~wmrl.envs.rendering.video`: MP4, GIF and WebP files (``write_video``).
-- :mod:`~wmrl.envs.rendering.panels`: pictures side by side, with titles and gauges (``Panel``,
-  ``PanelDrawer``).
-- :mod:`~wmrl.envs.rendering.contact_sheet`: frames of several episodes in one picture
+- :mod:`~wmrl.envs.rendering.panels`: labeled images side by side, with bars for actions
+  (``Panel``, ``PanelDrawer``).
+- :mod:`~wmrl.envs.rendering.contact_sheet`: frames of several episodes in one image
   (``draw_contact_sheet``).
-- :mod:`~wmrl.envs.rendering.code_map`: a frame's discrete codes as a picture (``draw_code_map``).
+- :mod:`~wmrl.envs.rendering.code_map`: the discrete codes of a frame, drawn over its reconstruction
+  (``draw_code_map``).
 """
 
 from typing import TYPE_CHECKING

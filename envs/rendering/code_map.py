@@ -1,4 +1,4 @@
-"""A code map: which code stands at each place of a frame, drawn over what it is decoded to."""
+"""Code maps: the discrete codes of a frame, drawn over its reconstruction."""
 
 import colorsys
 
@@ -11,39 +11,47 @@ _TINT = 0.4
 
 
 def code_color(code: int) -> tuple[int, int, int]:
-    """A colour of its own for each code; neighbouring numbers look least alike."""
+    """Returns the color of a code; consecutive codes have hues that are far apart."""
     red, green, blue = colorsys.hsv_to_rgb(code * _GOLDEN % 1.0, 0.75, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def draw_code_map(
-    picture: np.ndarray,
+    image: np.ndarray,
     codes: np.ndarray,
     *,
     width: int,
     height: int,
     previous: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Tints each place of a picture by its code and writes the code's number there.
+    """Tints each cell of an image by its code and writes the code's number there.
 
     Args:
-        picture: ``(H, W, 3) uint8``.
-        codes: ``(rows, columns) int``.
-        width: pixels of the result from left to right.
-        height: pixels of the result from top to bottom.
-        previous: codes of the frame before; those that changed since then are framed.
+        image: ``(H, W, 3) uint8``, usually the reconstruction from the codes.
+        codes: ``(rows, columns) int``, the code of each cell.
+        width: width of the result in pixels.
+        height: height of the result in pixels.
+        previous: codes of the previous frame; cells whose code changed get a white frame.
 
     Returns:
         ``(height, width, 3) uint8``.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.envs.rendering import draw_code_map
+        >>> image = np.zeros((64, 64, 3), np.uint8)
+        >>> codes = np.array([[17, 4], [250, 4]])
+        >>> draw_code_map(image, codes, width=320, height=240).shape
+        (240, 320, 3)
     """
     rows, columns = codes.shape
     colors = np.array([code_color(int(code)) for code in codes.flat], np.uint8)
     tint = cv2.resize(
         colors.reshape(rows, columns, 3), (width, height), interpolation=cv2.INTER_NEAREST
     )
-    enlarged = cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR)
-    image = Image.fromarray(((1 - _TINT) * enlarged + _TINT * tint).astype(np.uint8))
-    draw = ImageDraw.Draw(image)
+    enlarged = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    canvas = Image.fromarray(((1 - _TINT) * enlarged + _TINT * tint).astype(np.uint8))
+    draw = ImageDraw.Draw(canvas)
     size = max(8, round(min(height / rows, width / columns) / 4))
     font = ImageFont.load_default(size)
     for (row, column), code in np.ndenumerate(codes):
@@ -55,4 +63,4 @@ def draw_code_map(
         draw.text(
             middle, str(code), "white", font, anchor="mm", stroke_width=1, stroke_fill="black"
         )
-    return np.asarray(image)
+    return np.asarray(canvas)

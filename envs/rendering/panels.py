@@ -1,4 +1,4 @@
-"""Panels: pictures side by side, with what they are, what was done and what it earned."""
+"""Panels: labeled images side by side, with actions as bars and metrics below."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,6 +7,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from wmrl.core.validation import check_int
 
 Color = tuple[int, int, int]
 
@@ -17,41 +19,53 @@ _BACKGROUND, _TRACK, _TEXT, _MUTED = (18, 20, 26), (44, 48, 58), (238, 240, 244)
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One picture and what is written around it.
+    """One image and the text around it.
 
     Attributes:
-        label: what it is, written above on the left.
-        picture: ``(H, W, 3) uint8``, stretched to the panel's size.
-        note: written above on the right.
-        action: ``(A,) float32`` in [−1, 1], drawn as bars below; no bars if None.
-        figures: pairs of name and value, written below.
-        color: of the label and the bars.
-        dimmed: whether the picture is out of use, for instance a dream that has ended.
+        label: title, above the image on the left.
+        image: ``(H, W, 3) uint8``, stretched to the size of the panel.
+        note: text above the image on the right.
+        action: ``(A,) float32`` in [−1, 1], drawn as bars below the image; no bars if None.
+        metrics: pairs of name and value, written below the image.
+        color: color of the label and the bars.
+        dimmed: whether to darken the image, for example because the dream has ended.
     """
 
     label: str
-    picture: np.ndarray
+    image: np.ndarray
     note: str = ""
     action: np.ndarray | None = None
-    figures: Sequence[tuple[str, str]] = ()
+    metrics: Sequence[tuple[str, str]] = ()
     color: Color = BLUE
     dimmed: bool = False
 
     def __post_init__(self) -> None:
-        if self.picture.ndim != 3 or self.picture.shape[2] != 3 or self.picture.dtype != np.uint8:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
             raise ValueError(
-                f"picture: expected (H, W, 3) uint8, got {self.picture.shape} {self.picture.dtype}"
+                f"image: expected (H, W, 3) uint8, got {self.image.shape} {self.image.dtype}"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PanelDrawer:
-    """Draws panels of one size, so that the frames of a film match.
+    """Draws panels of a fixed size, so that all frames of a video have the same shape.
 
     Attributes:
-        width, height: pixels of a picture.
-        action_names: the bars' names; their number is the number of bars that there is room for.
-        text_size: pixels of the labels; a twentieth of the width, 8 to 20, if None.
+        width: width of an image in pixels, at least 80.
+        height: height of an image in pixels, at least 60.
+        action_names: names of the bars; space is reserved for as many bars as there are names.
+        text_size: size of the labels in pixels, at least 8; if None, a twentieth of the width,
+            limited to 8 to 20.
+        gap: width in pixels of the space around panels.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.envs.rendering import Panel, PanelDrawer
+        >>> drawer = PanelDrawer(width=160, height=120, action_names=("steer",))
+        >>> frame = np.zeros((64, 64, 3), np.uint8)
+        >>> real = Panel(label="real", image=frame, action=np.array([0.5], np.float32))
+        >>> drawer.draw([real, Panel(label="dream", image=frame, note="step 1")]).shape
+        (176, 368, 3)
     """
 
     width: int = 400
@@ -61,16 +75,24 @@ class PanelDrawer:
     gap: int = field(default=16, repr=False)
 
     def __post_init__(self) -> None:
-        for name, least in (("width", 80), ("height", 60), ("text_size", 8), ("gap", 0)):
-            given = getattr(self, name)
-            if given is not None and given < least:
-                raise ValueError(f"{name}: expected at least {least}, got {given}")
+        check_int("width", self.width, at_least=80)
+        check_int("height", self.height, at_least=60)
+        check_int("gap", self.gap, at_least=0)
+        if self.text_size is not None:
+            check_int("text_size", self.text_size, at_least=8)
 
     def draw(self, panels: Sequence[Panel]) -> np.ndarray:
-        """Draws panels from left to right: ``(H, W, 3) uint8`` with H and W even.
+        """Draws panels from left to right.
+
+        Args:
+            panels: the panels of one frame.
+
+        Returns:
+            ``(H, W, 3) uint8``; H and W are even, as video codecs require.
 
         Raises:
-            ValueError: there are no panels, or an action has more dimensions than there are bars.
+            ValueError: there are no panels, or an action has more dimensions than
+                ``action_names``.
         """
         if not panels:
             raise ValueError("panels: expected at least one, got none")
@@ -101,22 +123,23 @@ class PanelDrawer:
         draw.text((left, middle), panel.label, panel.color, _font(self._text), anchor="lm")
         small = _font(round(0.8 * self._text))
         draw.text((right, middle), panel.note, _MUTED, small, anchor="rm")
-        image.paste(Image.fromarray(self._picture(panel)), (left, self._strip))
+        image.paste(Image.fromarray(self._scaled_image(panel)), (left, self._strip))
         top = self._strip + self.height
         if panel.action is not None:
             self._draw_action(draw, panel.action, left=left, top=top, color=panel.color)
         top += self._row * len(self.action_names) + self._row // 2
-        self._draw_figures(draw, panel.figures, left=left, middle=top + self.gap // 2)
+        self._draw_metrics(draw, panel.metrics, left=left, middle=top + self.gap // 2)
 
-    def _picture(self, panel: Panel) -> np.ndarray:
-        """The picture, stretched: smoothly, but never ringing where it is enlarged."""
-        shrinks = panel.picture.shape[0] > self.height
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    def _scaled_image(self, panel: Panel) -> np.ndarray:
+        """Returns the image, stretched to the panel's size and dimmed if need be."""
+        # Neither interpolation rings: bicubic would, at the edges of enlarged frames.
+        shrinks = panel.image.shape[0] > self.height
+        interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         size = (self.width, self.height)
-        picture: np.ndarray = cv2.resize(panel.picture, size, interpolation=how)
+        image: np.ndarray = cv2.resize(panel.image, size, interpolation=interpolation)
         if panel.dimmed:
-            picture = (0.25 * picture + 0.75 * np.array(_BACKGROUND)).astype(np.uint8)
-        return picture
+            image = (0.25 * image + 0.75 * np.array(_BACKGROUND)).astype(np.uint8)
+        return image
 
     def _draw_action(
         self, draw: ImageDraw.ImageDraw, action: np.ndarray, *, left: int, top: int, color: Color
@@ -150,17 +173,17 @@ class PanelDrawer:
         draw.rectangle((min(zero, tip), middle - half, max(zero, tip), middle + half), color)
         draw.line((zero, middle - half - 2, zero, middle + half + 2), _MUTED)
 
-    def _draw_figures(
+    def _draw_metrics(
         self,
         draw: ImageDraw.ImageDraw,
-        figures: Sequence[tuple[str, str]],
+        metrics: Sequence[tuple[str, str]],
         *,
         left: int,
         middle: int,
     ) -> None:
         font = _font(round(0.8 * self._text))
-        for index, (name, value) in enumerate(figures):
-            x = left + round(index * self.width / len(figures))
+        for index, (name, value) in enumerate(metrics):
+            x = left + round(index * self.width / len(metrics))
             draw.text((x, middle), name, _MUTED, font, anchor="lm")
             x += round(font.getlength(name)) + self._text // 3
             draw.text((x, middle), value, _TEXT, font, anchor="lm")

@@ -1,7 +1,5 @@
-"""Videos: frames to an MP4, GIF or WebP file, whole or not at all."""
+"""Video files: MP4, GIF and WebP, written atomically."""
 
-import os
-import secrets
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -10,13 +8,16 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 
-# One palette for the whole film, and an ordered dither, which doesn't flicker between frames.
+from wmrl.core.validation import check_float
+from wmrl.storage.files import atomic_path
+
+# One palette for the whole video, and ordered dithering, which does not flicker between frames.
 _GIF_FILTER = "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer"
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     ".mp4": {
         "codec": "libx264",
-        "pix_fmt_out": "yuv420p",  # the one that every browser and player shows
+        "pix_fmt_out": "yuv420p",  # supported by every browser and player
         "output_params": ["-preset", "fast", "-movflags", "+faststart"],
     },
     ".gif": {
@@ -24,7 +25,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "pix_fmt_out": "pal8",
         "output_params": ["-filter_complex", _GIF_FILTER, "-loop", "0"],
     },
-    ".webp": {  # plays wherever pictures are shown, as a GIF does, at a sixth of its size
+    ".webp": {  # shown wherever GIFs are, at a sixth of the size
         "codec": "libwebp_anim",
         "pix_fmt_out": "yuv420p",
         "output_params": ["-quality", "60", "-compression_level", "4", "-loop", "0"],
@@ -35,46 +36,46 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 def write_video(
     path: str | Path, frames: Iterable[np.ndarray], *, fps: float = 25.0, crf: int = 20
 ) -> Path:
-    """Writes frames as they come, so that a film of any length needs little memory.
+    """Writes a video, frame by frame, so that memory does not grow with its length.
 
     Args:
-        path: where to; its suffix, ``.mp4``, ``.gif`` or ``.webp``, chooses the format. Missing
-            folders are made. The file appears when it is complete, in place of one that is there
-            already.
-        frames: ``(H, W, 3) uint8`` each, all of one shape. Where H or W is odd, an MP4 repeats
-            the last row or column, since its colours are kept for 2 × 2 pixels.
-        fps: frames a second.
-        crf: constant rate factor of an MP4, 0 to 51: the higher, the smaller and the coarser.
+        path: path of the file; the suffix ``.mp4``, ``.gif`` or ``.webp`` selects the format.
+            Missing folders are created. An existing file is replaced once the new one is complete.
+        frames: frames ``(H, W, 3) uint8``, all of the same shape. If H or W is odd, the last row or
+            column is repeated in an MP4, which stores one color per 2 × 2 pixels.
+        fps: frames per second.
+        crf: constant rate factor of an MP4, 0 to 51; larger values give smaller files and coarser
+            frames. Without effect on the other formats.
 
     Returns:
         The path.
 
     Raises:
         ValueError: the suffix is unknown, ``fps`` or ``crf`` is out of range, there are no frames,
-            or one has another shape or dtype than it should.
+            or a frame has the wrong shape or dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.envs.rendering import write_video
+        >>> frames = (np.full((64, 64, 3), 10 * t, np.uint8) for t in range(20))
+        >>> print(write_video("fade.mp4", frames, fps=10))
+        fade.mp4
     """
     path = Path(path)
     check_video_path(path)
-    if not fps > 0:
-        raise ValueError(f"fps: expected a positive number, got {fps}")
-    if not 0 <= crf <= 51:
-        raise ValueError(f"crf: expected 0 to 51, got {crf}")
+    check_float("fps", fps, above=0)
+    check_float("crf", crf, at_least=0, at_most=51)
     checked = _checked(frames)
     first = next(checked, None)
     if first is None:
         raise ValueError("frames: expected at least one frame, got none")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        _write(aside, chain([first], checked), fps=fps, crf=crf)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with atomic_path(path) as temporary:
+        _write(temporary, chain([first], checked), fps=fps, crf=crf)
     return path
 
 
 def check_video_path(path: str | Path) -> None:
-    """Raises ``ValueError`` unless the path's suffix is a format that can be written."""
+    """Raises ``ValueError`` unless the path's suffix is that of a supported format."""
     suffix = Path(path).suffix.lower()
     if suffix not in _OPTIONS:
         raise ValueError(f"path: expected a name ending in .mp4, .gif or .webp, got {path}")
@@ -89,7 +90,7 @@ def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
             )
         shape = shape or frame.shape
         if frame.shape != shape:
-            raise ValueError(f"frames: expected {shape} as the first, got {frame.shape} at {index}")
+            raise ValueError(f"frames: expected shape {shape}, got {frame.shape} at {index}")
         yield frame
 
 
@@ -115,8 +116,6 @@ def _write(path: Path, frames: Iterator[np.ndarray], *, fps: float, crf: int) ->
             writer.send(np.ascontiguousarray(frame))
     finally:
         writer.close()  # waits for the encoder
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _padded(frame: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A window that shows frames."""
+"""Windows that show frames, and checks of render modes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,34 +6,44 @@ from typing import Any
 import cv2
 import numpy as np
 
+from wmrl.core.validation import check_choice
+
 
 def enlarge(frame: np.ndarray, *, height: int = 384) -> np.ndarray:
-    """A small frame ``(H, W, 3) uint8`` by the largest whole factor that fits into ``height``."""
+    """Enlarges a frame by the largest integer factor that fits into a height.
+
+    Args:
+        frame: ``(H, W, 3) uint8``.
+        height: maximum height of the result in pixels; larger frames keep their size.
+
+    Returns:
+        ``(k · H, k · W, 3) uint8``.
+    """
     factor = max(1, height // frame.shape[0])
     large: np.ndarray = cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     return large
 
 
-def checked_render_mode(render_mode: str | None, metadata: Mapping[str, Any]) -> str | None:
-    """A render mode that an environment's metadata has, or None.
+def check_render_mode(render_mode: str | None, metadata: Mapping[str, Any]) -> str | None:
+    """Returns a render mode if an environment supports it.
+
+    Args:
+        render_mode: the render mode, or None.
+        metadata: the environment's metadata, which lists its ``"render_modes"``.
 
     Raises:
-        ValueError: it has no such mode.
+        ValueError: the environment does not support the mode.
     """
-    modes = metadata["render_modes"]
-    if render_mode is not None and render_mode not in modes:
-        raise ValueError(
-            f"render_mode: expected {' or '.join(map(repr, modes))}, or None, got {render_mode!r}"
-        )
-    return render_mode
+    modes: list[str | None] = [*metadata["render_modes"], None]
+    return check_choice("render_mode", render_mode, modes)
 
 
 class Window:
-    """A pygame window, opened with the first frame.
+    """A pygame window, opened when the first frame is shown.
 
     Args:
-        title: what its bar says.
-        fps: frames a second that :meth:`show` holds to.
+        title: text of the title bar.
+        fps: maximum frames per second; :meth:`show` waits accordingly.
     """
 
     def __init__(self, title: str, *, fps: float) -> None:
@@ -42,7 +52,7 @@ class Window:
         self._screen: Any = None
 
     def show(self, frame: np.ndarray) -> None:
-        """Shows a frame ``(H, W, 3) uint8``."""
+        """Shows a frame, ``(H, W, 3) uint8``."""
         import pygame
 
         if self._screen is None:
@@ -56,7 +66,7 @@ class Window:
         self._clock.tick(self._fps)
 
     def close(self) -> None:
-        """Closes the window, if it is open."""
+        """Closes the window if it is open."""
         if self._screen is not None:
             import pygame
 

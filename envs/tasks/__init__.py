@@ -1,6 +1,6 @@
-"""Tasks: all that is particular to a game, in one place.
+"""Tasks: descriptions of games, which hold all that is specific to a game.
 
-- :mod:`~wmrl.envs.tasks.task`: the dataclass, and where frames come from (``Task``,
+- :mod:`~wmrl.envs.tasks.task`: the description of a game, and sources of its frames (``Task``,
   ``observation_frame``, ``rendered_frame``).
 - :mod:`~wmrl.envs.tasks.registry`: tasks by name (``find_task``, ``register_task``,
   ``registered_task``).

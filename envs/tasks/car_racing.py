@@ -1,4 +1,4 @@
-"""CarRacing as in World Models: four frames an agent step, steering and one pedal."""
+"""CarRacing as in World Models, with a frame skip of 4 and one pedal for gas and brake."""
 
 import numpy as np
 from gymnasium import spaces
@@ -6,8 +6,16 @@ from gymnasium import spaces
 from wmrl.envs.tasks.task import Task
 
 
-def drive(action: np.ndarray) -> np.ndarray:
-    """CarRacing's steer, gas and brake from steer and pedal in [−1, 1]² (pedal: + gas, − brake)."""
+def steer_and_pedal_to_action(action: np.ndarray) -> np.ndarray:
+    """Converts steer and pedal to an action of CarRacing.
+
+    Args:
+        action: ``(2,)``, steer and pedal, clipped to [−1, 1]; a positive pedal is gas, a negative
+            one is brake.
+
+    Returns:
+        Steer, gas and brake, ``(3,) float32``.
+    """
     steer, pedal = np.clip(action, -1.0, 1.0)
     return np.array([steer, max(pedal, 0.0), max(-pedal, 0.0)], dtype=np.float32)
 
@@ -16,7 +24,7 @@ CAR_RACING = Task(
     name="car-racing",
     env_id="vsg/CarRacing-v3",
     action_space=spaces.Box(-1.0, 1.0, (2,), np.float32),
-    to_env_action=drive,
+    to_env_action=steer_and_pedal_to_action,
     crop_rows=(0, 84),
     frame_skip=4,
     warmup_frames=50,

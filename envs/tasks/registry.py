@@ -1,4 +1,4 @@
-"""Tasks by name."""
+"""Registry of tasks by name."""
 
 from importlib import import_module
 
@@ -9,34 +9,58 @@ _TASKS = {CAR_RACING.name: CAR_RACING}
 
 
 def register_task(task: Task) -> None:
-    """Makes a task known by its name, so that agents and stores that name it can be opened.
+    """Registers a task by its name, so that agents and frame stores that name it can be opened.
+
+    Registering an equal task again has no effect.
 
     Raises:
-        ValueError: another task has that name.
+        ValueError: a different task has the same name.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from wmrl.envs import CAR_RACING, find_task, register_task
+        >>> register_task(replace(CAR_RACING, name="car-racing-every-frame", frame_skip=1))
+        >>> find_task("car-racing-every-frame").frame_skip
+        1
     """
     if _TASKS.setdefault(task.name, task) != task:
-        raise ValueError(f"task: another one is called {task.name!r}; choose another name")
+        raise ValueError(
+            f"task: expected a name that is not taken, got {task.name!r}; choose another name"
+        )
 
 
 def registered_task(name: str) -> Task:
-    """A registered task. Names that come from files are looked up here: nothing is imported.
+    """Returns a registered task.
+
+    Nothing is imported, so this is safe for names that come from files.
 
     Raises:
-        ValueError: there is no such task.
+        ValueError: there is no registered task of that name.
     """
     if name not in _TASKS:
         raise ValueError(
-            f"task: expected one of {sorted(_TASKS)}, got {name!r}; if it is yours, call "
-            "wmrl.envs.register_task first, or give the command its --task module:ATTRIBUTE"
+            f"task: expected one of {sorted(_TASKS)}, got {name!r}; if it is a task of your "
+            "own, call wmrl.envs.register_task first or pass --task module:ATTRIBUTE"
         )
     return _TASKS[name]
 
 
 def find_task(task: Task | str) -> Task:
-    """A task by itself, by name, or by ``"module:ATTRIBUTE"``, which imports that module.
+    """Returns a task.
+
+    Args:
+        task: a task, which is returned as it is; the name of a registered task; or
+            ``"module:ATTRIBUTE"``, which imports the module.
 
     Raises:
         ValueError: there is no such task.
+
+    Example:
+        >>> from wmrl.envs import find_task
+        >>> find_task("car-racing").action_names
+        ('steer', 'pedal')
+        >>> find_task("wmrl.envs.tasks:CAR_RACING") is find_task("car-racing")
+        True
     """
     if isinstance(task, Task):
         return task

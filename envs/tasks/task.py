@@ -1,4 +1,4 @@
-"""Task descriptions: all that is particular to a game, in one place."""
+"""Descriptions of games."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,46 +9,72 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from wmrl.core.validation import check_int
+
 
 def observation_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
-    """The frame of a game whose observation is a picture ``(H, W, 3) uint8``."""
+    """Returns the observation, for games that observe an image ``(H, W, 3) uint8``."""
     frame: np.ndarray = observation
     return frame
 
 
 def rendered_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
-    """The frame of a game that shows itself by ``render()`` (with ``render_mode="rgb_array"``)."""
+    """Returns ``env.render()``, for games with ``render_mode="rgb_array"``."""
     frame: np.ndarray = env.render()  # type: ignore[assignment]
     return frame
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A game, as the whole pipeline needs to know it.
+    """Description of a game, from which environments and training derive all they need.
 
-    Functions are module-level ones, since a task travels to worker processes.
+    Callables must be functions of a module, since tasks are sent to worker processes.
 
     Attributes:
-        name: how artifacts, commands and seeds refer to it.
-        env_id: the base environment's id.
-        env_kwargs: keyword arguments for it.
-        action_space: what a controller puts out, ``Box(A,) float32``.
-        to_env_action: turns that ``(A,) float32`` into an action of the base environment.
-        frame: from ``(env, observation)`` to the raw frame ``(H, W, 3) uint8``.
-        crop_rows: rows of the raw frame to keep, ``(start, stop)``; all if None.
-        frame_size: height and width that the crop is resized to.
-        frame_skip: base frames that a decision lasts.
-        warmup_frames: base frames at an episode's start in which no dream may start.
+        name: name by which artifacts, commands and seeds refer to the task.
+        env_id: id of the base environment.
+        action_space: space of the agent's actions, ``Box(A,) float32``.
+        to_env_action: converts an agent's action, ``(A,) float32``, to an action of the base
+            environment.
+        env_kwargs: keyword arguments of the base environment.
+        frame: returns the raw frame ``(H, W, 3) uint8``, given ``(env, observation)``;
+            :func:`observation_frame` or :func:`rendered_frame` suit most games.
+        crop_rows: rows ``(start, stop)`` of the raw frame to keep; all if None.
+        frame_size: height and width to which frames are resized after the crop.
+        frame_skip: base frames per agent step.
+        warmup_frames: base frames at the beginning of an episode in which no dream may start.
         max_frames: base frames after which an episode is truncated.
-        fps: base frames a second at the game's own speed, for videos and windows.
-        patience: while collecting, base frames without a positive reward after which an episode
-            is cut short; None to never do so.
-        explore_low, explore_high: bounds ``(A,)`` of an episode's mean action under the smoothed
-            random policy; zeros if empty.
-        completed_key: key of the base environment's info that is true where an episode ended
-            because its goal was reached; learners don't take that for a death.
-        solved_at: mean return at which the task counts as solved, if there is such a number.
-        action_names: what the controller's numbers are, as films write it; none if empty.
+        fps: base frames per second at the game's own speed, for videos and windows.
+        patience: base frames without a positive reward after which data collection truncates an
+            episode; no such limit if None.
+        explore_low: lower bounds ``(A,)`` of the mean action with which an episode is explored at
+            random: autoregressive noise fluctuates around a mean that is drawn uniformly between
+            the two bounds. All 0 if empty.
+        explore_high: upper bounds ``(A,)`` of the same.
+        solved_at: mean return from which the task counts as solved; None if undefined.
+        completed_key: key of the base environment's info that is true at the end of an episode
+            whose goal was reached; learners do not treat such an end as a failure.
+        action_names: names of the action dimensions, shown in videos; none if empty.
+
+    Raises:
+        ValueError: the action space is not a ``Box`` of one axis, a number is less than 1, or a
+            sequence does not match the action space.
+
+    Example:
+        >>> import numpy as np
+        >>> from gymnasium import spaces
+        >>> from wmrl.envs import Task, rendered_frame
+        >>> task = Task(
+        ...     name="mountain-car",
+        ...     env_id="MountainCarContinuous-v0",
+        ...     env_kwargs={"render_mode": "rgb_array"},
+        ...     action_space=spaces.Box(-1.0, 1.0, (1,), np.float32),
+        ...     to_env_action=np.copy,
+        ...     frame=rendered_frame,
+        ...     frame_skip=2,
+        ... )
+        >>> task.action_dim
+        1
     """
 
     name: str
@@ -73,22 +99,29 @@ class Task:
     def __post_init__(self) -> None:
         if not isinstance(self.action_space, spaces.Box) or len(self.action_space.shape) != 1:
             raise ValueError(f"action_space: expected a Box of one axis, got {self.action_space}")
-        for name in ("frame_skip", "max_frames"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        check_int("frame_skip", self.frame_skip, at_least=1)
+        check_int("max_frames", self.max_frames, at_least=1)
         for name in ("explore_low", "explore_high", "action_names"):
-            if len(getattr(self, name)) not in (0, self.action_size):
+            if len(getattr(self, name)) not in (0, self.action_dim):
                 raise ValueError(
-                    f"{name}: expected {self.action_size} items, got {getattr(self, name)}"
+                    f"{name}: expected {self.action_dim} items, got {getattr(self, name)}"
                 )
 
     @property
-    def action_size(self) -> int:
-        """A, the number of action dimensions."""
+    def action_dim(self) -> int:
+        """Number A of action dimensions."""
         return int(self.action_space.shape[0])
 
     def observe(self, env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
-        """The frame that vision sees: cropped and resized, ``(*frame_size, 3) uint8``."""
+        """Returns the frame as vision models receive it: cropped and resized.
+
+        Args:
+            env: the base environment.
+            observation: its last observation.
+
+        Returns:
+            ``(*frame_size, 3) uint8``.
+        """
         frame = self.frame(env, observation)
         if self.crop_rows is not None:
             frame = frame[slice(*self.crop_rows)]
@@ -99,12 +132,15 @@ class Task:
 
 
 def completed_slots(info: Mapping[str, Any], key: str | None, num_envs: int) -> np.ndarray:
-    """Which slots have reached their goal, ``(N,) bool``.
+    """Returns which environments have reached their goal.
 
     Args:
-        info: of a vector environment's step, or its ``final_info``.
+        info: info of a vector environment's step, or its ``final_info``.
         key: the task's ``completed_key``.
-        num_envs: N.
+        num_envs: number N of environments.
+
+    Returns:
+        ``(N,) bool``.
     """
     if key is None or key not in info:
         return np.zeros(num_envs, np.bool_)

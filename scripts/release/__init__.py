@@ -1,1 +1,1 @@
-"""Scripts that train and ship the artifacts which come with the package."""
+"""Scripts that train, score and publish the artifacts shipped with the package."""

@@ -1,14 +1,13 @@
-"""Makes the artifacts that come with the package out of a finished run of ``wmrl train``.
+"""Makes the artifacts shipped with the package from a finished run of ``wmrl train``.
 
 Not a subcommand: maintainers run it as ``python -m wmrl.scripts.release.car_racing
-runs/car-racing``, after ``python -m wmrl.scripts.release.score_table`` has scored the run's
-drivers.
+runs/car-racing`` after ``python -m wmrl.scripts.release.score_table`` has scored the run's agents.
 """
 
 import json
 import textwrap
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ import tyro
 
 @dataclass(frozen=True)
 class Names:
-    """What the artifacts of a run are called."""
+    """Names of the artifacts of a run."""
 
     vision: str
     memory: str
@@ -26,41 +25,39 @@ class Names:
     real: str
 
 
-GAUSSIAN = Names("car-racing-vae", "car-racing-mdnrnn", "car-racing-dream", "car-racing-real")
-SYMBOLS = Names(
+CONTINUOUS = Names("car-racing-vae", "car-racing-mdnrnn", "car-racing-dream", "car-racing-real")
+DISCRETE = Names(
     "car-racing-vqvae", "car-racing-symbols", "car-racing-symbols-dream", "car-racing-symbols-real"
 )
 
 
 @dataclass(frozen=True)
 class Args:
-    """Options."""
+    """Command-line options."""
 
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of a finished ``wmrl train``."""
     command: str = "wmrl train"
-    """The command that made the run, for the model cards."""
+    """Command that made the run, for the model cards."""
     results: Path = Path("results")
-    """Folder of the drivers' scores."""
+    """Folder of the agents' scores."""
     out: Path = Path("wmrl/artifacts")
-    """Where the artifacts go."""
+    """Folder of the artifacts."""
 
 
 def main(args: Args) -> None:
-    """Writes the four artifacts with their model cards; what a run saw in decides their names."""
+    """Writes the four artifacts with their model cards, named by the kind of latents."""
     from wmrl.agents.agent import load_agent
     from wmrl.memory.base import load_memory
     from wmrl.storage.artifact import package_versions
     from wmrl.vision.base import load_vision
 
     config = json.loads((args.run / "config.json").read_text())
-    names = SYMBOLS if "codes" in config["plan"]["memory"] else GAUSSIAN
+    names = DISCRETE if "codebook_size" in config["plan"]["memory"] else CONTINUOUS
     last = config["plan"]["rounds"] - 1
-    eye_round = min(last, config["plan"]["vision_rounds"] - 1)
-    vision_run, memory_run = (
-        args.run / f"round-{eye_round}/vision",
-        args.run / f"round-{last}/memory",
-    )
+    vision_round = min(last, config["plan"]["vision_rounds"] - 1)
+    vision_run = args.run / f"round-{vision_round}/vision"
+    memory_run = args.run / f"round-{last}/memory"
     made = {
         "command": args.command,
         "seed": config["seed"],
@@ -69,7 +66,7 @@ def main(args: Args) -> None:
 
     vision = load_vision(vision_run / "artifact", device="cpu")
     report = json.loads((vision_run / "report.json").read_text())
-    # Everything is read and put into words before anything is written over.
+    # Reads everything before it overwrites anything.
     saves: list[Callable[[], str]] = [
         partial(
             vision.save,
@@ -81,7 +78,7 @@ def main(args: Args) -> None:
     memory = load_memory(memory_run / "artifact", device="cpu")
     members = [
         json.loads((memory_run / f"member-{i}/report.json").read_text())
-        for i in range(config["plan"]["members"])
+        for i in range(config["plan"]["num_members"])
     ]
     held_out = [member["held_out"] for member in members]
     saves.append(
@@ -92,10 +89,11 @@ def main(args: Args) -> None:
             card=memory_card(names, members, made),
         )
     )
-    drivers = {names.dream: args.run / f"round-{last}/driver", names.real: args.run / "real/driver"}
-    for name, path in drivers.items():
+    agents = {names.dream: args.run / f"round-{last}/agent", names.real: args.run / "real/agent"}
+    for name, path in agents.items():
         agent = load_agent(path)
-        agent.eye = {**agent.eye, "vision": names.vision, "memory": names.memory}
+        if agent.world_model is not None:
+            agent.world_model = replace(agent.world_model, vision=names.vision, memory=names.memory)
         score = json.loads((args.results / f"{name}.json").read_text())
         kept = {key: score[key] for key in ("mean", "std", "episodes", "base")}
         saves.append(
@@ -103,7 +101,7 @@ def main(args: Args) -> None:
                 agent.save,
                 args.out / name,
                 provenance=provenance(path, made | {"score": kept}),
-                card=driver_card(names, name, kept, made),
+                card=agent_card(names, name, kept, made),
             )
         )
     for save in saves:
@@ -111,7 +109,7 @@ def main(args: Args) -> None:
 
 
 def provenance(path: Path, more: dict[str, Any]) -> dict[str, Any]:
-    """What an artifact already says of its making, and more."""
+    """Returns the provenance of an artifact with more entries."""
     from wmrl.storage.artifact import load_artifact
 
     return {**load_artifact(path).provenance, **more}
@@ -120,47 +118,48 @@ def provenance(path: Path, more: dict[str, Any]) -> dict[str, Any]:
 def vision_card(
     names: Names, config: dict[str, Any], report: dict[str, Any], made: dict[str, Any]
 ) -> str:
-    """The model card of the vision."""
-    figures = report["held_out"]
-    if names is SYMBOLS:
-        rows, columns = (size // 2 ** config["downsamplings"] for size in config["frame_size"])
+    """Returns the model card of the vision model."""
+    metrics = report["held_out"]
+    if names is DISCRETE:
+        rows, columns = (side // 2 ** config["num_downsamplings"] for side in config["frame_size"])
         what = (
-            f"A VQ-VAE (van den Oord et al. 2017) with {config['width']} base channels: "
-            f"{rows}×{columns} codes of {config['codes']} possible ones, {config['code_size']} "
-            "numbers each; moving averages after a warm-up as an autoencoder"
+            f"A VQ-VAE (van den Oord et al. 2017) with {config['base_channels']} base channels: "
+            f"{rows}×{columns} codes from a codebook of {config['codebook_size']}, each of "
+            f"dimension {config['code_dim']}; trained by moving averages after a warm-up as an "
+            "autoencoder"
         )
         how = (
-            f"perplexity {figures['perplexity']:.0f}, {figures['utilisation']:.1%} of the codes "
-            f"in use, effective rank {figures['codebook_rank']:.1f} of the codebook and "
-            f"{figures['encoder_rank']:.1f} of the encoder's output"
+            f"perplexity {metrics['perplexity']:.0f}, {metrics['utilization']:.1%} of the codes "
+            f"used, effective rank {metrics['codebook_rank']:.1f} of the codebook and "
+            f"{metrics['encoder_rank']:.1f} of the encoder's output"
         )
     else:
         what = (
-            f"A convolutional VAE (World Models, appendix A.1) with {config['width']} base "
-            f"channels and {config['latent_size']} latents"
+            f"A convolutional VAE (World Models, appendix A.1) with {config['base_channels']} base "
+            f"channels and {config['latent_dim']} latents"
         )
         how = (
-            f"KL {figures['kl']:.1f} nats, {figures['active_dimensions']} of "
-            f"{figures['latent_size']} dimensions active"
+            f"KL {metrics['kl']:.1f} nats, {metrics['active_dimensions']} of "
+            f"{metrics['latent_dim']} dimensions active"
         )
     about = _paragraph(f"{what}, for frames of `vsg/CarRacing-v3` (upper 84 rows, 64×64).")
     judged = _paragraph(
-        f"Held-out frames: squared error {figures['squared_error']:.2f} (summed over a frame's "
-        f"pixels in [0, 1]), {how}. Made by `{made['command']}` (seed {made['seed']}) from frames "
-        "that random and dream-trained drivers saw."
+        f"Held-out frames: squared error {metrics['squared_error']:.2f} (summed over a frame's "
+        f"pixels in [0, 1]), {how}. Made by `{made['command']}` (seed {made['seed']}) on frames "
+        "recorded with random actions and with agents trained in dreams."
     )
     return f"# {names.vision}\n\n{about}\n\n{judged}\n"
 
 
 def memory_card(names: Names, members: list[dict[str, Any]], made: dict[str, Any]) -> str:
-    """The model card of the memory."""
+    """Returns the model card of the memory model."""
     judged = [member["held_out"] for member in members]
-    if names is SYMBOLS:
+    if names is DISCRETE:
         what = (
-            f"{len(members)} memories in symbols (LSTM 256, a frame's codes all at once, reward "
-            f"and termination heads) that dream as one, on the codes of `{names.vision}`"
+            f"An ensemble of {len(members)} memory models over codes (LSTM 256, all codes of a "
+            f"frame at once, reward and termination heads), on the codes of `{names.vision}`"
         )
-        heads = ["nats a frame, held out", "copy last", "bigram", "right codes", "copy last"]
+        heads = ["nats per frame, held out", "copy last", "bigram", "correct codes", "copy last"]
         cells = [
             [
                 *(f"{j['nats_per_frame'][name]:.1f}" for name in ("memory", "copy_last", "bigram")),
@@ -170,10 +169,10 @@ def memory_card(names: Names, members: list[dict[str, Any]], made: dict[str, Any
         ]
     else:
         what = (
-            f"{len(members)} MDN-RNNs (LSTM 256, five Gaussians a latent dimension, reward and "
-            f"termination heads) that dream as one, on the latents of `{names.vision}`"
+            f"An ensemble of {len(members)} MDN-RNNs (LSTM 256, five Gaussians per latent "
+            f"dimension, reward and termination heads), on the latents of `{names.vision}`"
         )
-        heads = ["log-likelihood a dimension, held out (nats)"]
+        heads = ["log-likelihood per dimension, held out (nats)"]
         cells = [[f"{j['log_likelihood_per_dimension']:.3f}"] for j in judged]
     table = [["member", *heads, "reward R²"], ["---"] * (len(heads) + 2)]
     table += [
@@ -192,30 +191,31 @@ def memory_card(names: Names, members: list[dict[str, Any]], made: dict[str, Any
 
 {rows}
 
-Open loop, first member: decoded squared error after so many steps, of a dream at temperature 1 and
-of what is always likeliest next, against the last frame seen and against the reconstruction of the
-true one.
+Open loop, first member: decoded squared error after a number of steps, of a dream at temperature 1
+and of the most likely next latents, compared with a copy of the last frame and with the
+reconstruction of the true one.
 
-| steps | dream | likeliest | copy last | reconstruction | dreams |
+| steps | dream | most likely | copy last | reconstruction | dreams |
 | --- | --- | --- | --- | --- | --- |
 {loops}
 """
 
 
-def driver_card(names: Names, name: str, score: dict[str, Any], made: dict[str, Any]) -> str:
-    """The model card of a driver."""
+def agent_card(names: Names, name: str, score: dict[str, Any], made: dict[str, Any]) -> str:
+    """Returns the model card of an agent."""
     how = {
-        names.dream: "trained by PPO inside the dream alone; it never saw a real reward. The dream "
-        "was learned from random driving and from what earlier dream-trained drivers saw.",
+        names.dream: "trained by PPO in the dream alone, without any real reward. The dream was "
+        "trained on rollouts of random actions and of earlier agents that were trained in dreams.",
         names.real: f"`{names.dream}`, fine-tuned by PPO in the real game (`vsg/CarRacing-v3`).",
     }[name]
     about = _paragraph(
-        f"A network of two layers of 64 on [z, h] of `{names.vision}` and `{names.memory}`: {how} "
+        f"A network with two hidden layers of 64 on [z, h] of `{names.vision}` and "
+        f"`{names.memory}`: {how} "
         f"{_made(made)}"
     )
     scored = _paragraph(
         f"Score: {score['mean']:.1f} ± {score['std']:.1f} ({score['episodes']} episodes of "
-        f"`{score['base']}` on seeds that took no part in training or selection)."
+        f"`{score['base']}` on seeds that were not used for training or selection)."
     )
     return f"# {name}\n\n{about}\n\n{scored}\n"
 

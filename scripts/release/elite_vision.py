@@ -1,6 +1,7 @@
-"""Makes the artifacts that come with the package out of a trial of an eye that saw elites."""
+"""Writes the shipped artifacts of a vision model that was trained on elites' frames."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,12 @@ VISION, MEMORY, DRIVER = "car-racing-elite-vqvae", "car-racing-elite-symbols", "
 
 
 def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]) -> None:
-    """Writes the eye, its memory, and the driver that learned in that dream.
+    """Writes the vision model, its memory, and the driver that was trained in their dream.
 
     Args:
-        trial: folder of :func:`~wmrl.scripts.reproduce.drivers.vision_trial.try_eye`.
-        out: where the three artifacts go.
-        row: what it returned.
+        trial: folder of :func:`~wmrl.scripts.reproduce.drivers.vision_trial.try_vision`.
+        out: folder of the three artifacts.
+        row: result of the trial.
         made: ``command``, ``seed`` and further provenance.
     """
     from wmrl.agents.agent import load_agent
@@ -25,14 +26,15 @@ def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]
     score = {key: row[key] for key in ("mean", "std", "base")} | {"episodes": len(row["returns"])}
     parts = {"vision": trial / "vision/artifact", "memory": trial / "memory/artifact"}
     agent = load_agent(trial / "driver")
-    agent.eye = {**agent.eye, "vision": VISION, "memory": MEMORY}
-    # Everything is read before anything is written over.
+    if agent.world_model is not None:
+        agent.world_model = replace(agent.world_model, vision=VISION, memory=MEMORY)
+    # Everything is read first, as the artifacts may be overwritten.
     saves: list[Callable[[], str]] = [
         partial(
             load_vision(parts["vision"], device="cpu").save,
             out / VISION,
             provenance=load_artifact(parts["vision"]).provenance
-            | {**made, "held_out": row["eye"], "score": score},
+            | {**made, "held_out": row["vision"], "score": score},
             card=vision_card(row, made),
         ),
         partial(
@@ -54,20 +56,20 @@ def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]
 
 
 def vision_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """The model card of the eye."""
+    """Returns the model card of the vision model."""
     lines = [
-        f"| {name} | {own['squared_error']:.2f} | {own['perplexity']:.0f} "
-        f"| {own['utilisation']:.1%} | {own['encoder_rank']:.1f} |"
-        for name, own in row["eye"].items()
+        f"| {name} | {metrics['squared_error']:.2f} | {metrics['perplexity']:.0f} "
+        f"| {metrics['utilization']:.1%} | {metrics['encoder_rank']:.1f} |"
+        for name, metrics in row["vision"].items()
     ]
     return "\n".join(
         [
             f"# {VISION}",
             "",
             "A VQ-VAE (van den Oord et al. 2017) for frames of `vsg/CarRacing-v3` (upper 84 rows,",
-            "64×64), of the size of `car-racing-vqvae`, that learned from nothing but what elites",
-            "saw: linear controllers that were the best of their kind within the dream, by",
-            f"MAP-Elites, and that drive the real game. {_made(made)}",
+            "64×64), of the size of `car-racing-vqvae`, trained on nothing but frames of elites in",
+            "the real game: linear controllers that MAP-Elites found in the dream.",
+            _made(made),
             "",
             "On held-out frames of elites and of random driving; squared errors are summed over a",
             "frame's pixels in [0, 1].",
@@ -81,13 +83,13 @@ def vision_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
 
 
 def memory_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """The model card of the memory."""
+    """Returns the model card of the memory."""
     nats = row["memory"]["nats_per_frame"]
     return f"""# {MEMORY}
 
-A memory in symbols (LSTM 256, a frame's codes all at once, reward and termination heads) on the
-codes of `{VISION}`; a step is four frames of the game. It learned from what elites and random
-drivers saw. {_made(made)}
+A memory with discrete latents (LSTM 256, all codes of a frame at once, reward and termination
+heads) on the codes of `{VISION}`; a step is four frames of the game. It was trained on rollouts of
+elites and of random driving. {_made(made)}
 
 Held-out frames need {nats["memory"]:.1f} nats, a copy of the last frame {nats["copy_last"]:.1f}.
 R² of its rewards: {row["memory"]["reward_r2"]:.3f}.
@@ -95,7 +97,7 @@ R² of its rewards: {row["memory"]["reward_r2"]:.3f}.
 
 
 def driver_card(score: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """The model card of the driver."""
+    """Returns the model card of the driver."""
     return f"""# {DRIVER}
 
 A network of two layers of 64 on [z, h] of `{VISION}` and `{MEMORY}`, trained by PPO inside that

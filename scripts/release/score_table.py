@@ -1,9 +1,9 @@
-"""Scores drivers by the full protocol and writes the table of results.
+"""Scores agents by the full evaluation protocol and writes the table of results.
 
 Not a subcommand: ``python -m wmrl.scripts.release.score_table name=path … --how name="by …"``
-evaluates each driver (or ``random``) and keeps its per-episode returns as ``results/<name>.json``;
-scores that are there already are kept. How a driver learned is kept in ``results/about.json``. The
-table of all that is there goes to ``results/README.md``.
+evaluates each agent (or ``random``) and writes its per-episode returns to ``results/<name>.json``;
+existing scores are kept. The descriptions of the agents' training are kept in
+``results/about.json``. The table of all scores is written to ``results/README.md``.
 """
 
 import json
@@ -17,26 +17,28 @@ _ABOUT = "about.json"
 
 @dataclass(frozen=True)
 class Args:
-    """Options."""
+    """Command-line options."""
 
-    drivers: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Each as name=path, a shipped driver's name, or ``random``."""
+    agents: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Agents, each as name=path, a shipped name, or ``random``."""
     how: tuple[str, ...] = ()
-    """How drivers learned, each as name=text."""
+    """Descriptions of the agents' training, each as name=text."""
     episodes: int = 100
-    """Episodes each; a score of fewer is none."""
-    dream_decisions: int = 250
-    """Decisions of the dreams whose promise stands beside the real score."""
+    """Episodes per agent; the protocol requires at least 100."""
+    dream_agent_steps: int = 250
+    """Length in agent steps of the dreams whose score is compared with the real one."""
     out: Path = Path("results")
-    """Where the scores and the table go."""
+    """Folder of the scores and the table."""
 
 
 def main(args: Args) -> None:
-    """Evaluates, and writes the table."""
-    for driver in args.drivers:
-        name, _, path = driver.partition("=")
+    """Evaluates the agents and writes the table."""
+    for agent in args.agents:
+        name, _, path = agent.partition("=")
         if f"{name}.json" == _ABOUT:
-            raise ValueError(f"drivers: {name!r} is taken for what describes them; choose another")
+            raise ValueError(
+                f"agents: expected another name than {name!r}, which holds the descriptions"
+            )
         score(name, path or name, args)
     for text in args.how:
         name, _, how = text.partition("=")
@@ -46,25 +48,30 @@ def main(args: Args) -> None:
 
 
 def score(name: str, path: str, args: Args) -> None:
-    """Evaluates one driver in the game and, where it has a memory, in its dream."""
-    from wmrl.agents.evaluation import RANDOM, evaluate, evaluate_dream
-    from wmrl.agents.world_model_ref import open_driver
+    """Evaluates one agent in the game and, if it has a memory model, in its dream."""
+    from wmrl.agents.agent import load_agent
+    from wmrl.agents.evaluation.scoring import RANDOM, evaluate, evaluate_dream
 
     if not (args.out / f"{name}.json").exists():
         result = evaluate(path, episodes=args.episodes, name=name, progress=True)
         result.save(args.out / f"{name}.json")
-    promise = args.out / "dreams" / f"{name}.json"
-    if path == RANDOM or promise.exists():
+    dream_score = args.out / "dreams" / f"{name}.json"
+    if path == RANDOM or dream_score.exists():
         return
-    agent, eye = open_driver(path)
-    if eye.memory is not None:
+    agent = load_agent(path)
+    world_model = agent.open_world_model()
+    if world_model.memory is not None:
         evaluate_dream(
-            agent, episodes=args.episodes, decisions=args.dream_decisions, eye=eye, name=name
-        ).save(promise)
+            agent,
+            episodes=args.episodes,
+            agent_steps=args.dream_agent_steps,
+            world_model=world_model,
+            name=name,
+        ).save(dream_score)
 
 
 def describe(name: str, how: str, folder: Path) -> None:
-    """Keeps how a driver learned."""
+    """Records the description of an agent's training."""
     about = _about(folder) | {name: how}
     (folder / _ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
 
@@ -76,19 +83,19 @@ def _about(folder: Path) -> dict[str, str]:
 
 
 def write_table(folder: Path) -> str:
-    """Writes ``README.md`` in the folder of results, and returns it."""
+    """Writes ``README.md`` in the folder of results and returns its text."""
     lines = [
         "# Results",
         "",
         "Each row: mean ± standard deviation over episodes of Gymnasium's own `CarRacing-v3`, on",
-        "seeds that took no part in training or selection; per-episode returns are in the JSON",
-        "files beside this table, which `python -m wmrl.scripts.release.score_table` writes. The "
-        "commands",
-        "are in [commands.sh](commands.sh), the score over the minutes of the main run in",
-        "[curve.csv](curve.csv).",
+        "seeds that were not used for training or selection. Per-episode returns are in the JSON",
+        "files beside this table, which `python -m wmrl.scripts.release.score_table` writes. The",
+        "commands are in [commands.sh](commands.sh), the score over the minutes of the main run in",
+        "[curve.csv](curve.csv). The last two columns compare the mean reward per agent step (four",
+        "game frames) in the game and in the agent's dream.",
         "",
-        "| driver | how it learned | real score | best | worst | episodes | a decision "
-        "| promised by its dream |",
+        "| agent | training | real score | best | worst | episodes | reward per step "
+        "| in its dream |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     about = _about(folder)
@@ -101,7 +108,7 @@ def write_table(folder: Path) -> str:
         key=lambda score: score["mean"],
     )
     for row in scores:
-        promise = folder / "dreams" / row["file"].name
+        dreamed = folder / "dreams" / row["file"].name
         cells = (
             f"[{row['agent']}]({row['file'].name})",
             about.get(row["agent"], "–").replace("|", "\\|"),
@@ -109,8 +116,8 @@ def write_table(folder: Path) -> str:
             f"{max(row['returns']):.0f}",
             f"{min(row['returns']):.0f}",
             str(row["episodes"]),
-            f"{per_decision(row):.2f}",
-            f"{per_decision(json.loads(promise.read_text())):.2f}" if promise.exists() else "–",
+            f"{per_agent_step(row):.2f}",
+            f"{per_agent_step(json.loads(dreamed.read_text())):.2f}" if dreamed.exists() else "–",
         )
         lines.append(f"| {' | '.join(cells)} |")
     text = "\n".join(lines) + "\n"
@@ -118,8 +125,8 @@ def write_table(folder: Path) -> str:
     return text
 
 
-def per_decision(score: dict[str, list[float]]) -> float:
-    """Reward of a decision, by which dream and game can be compared."""
+def per_agent_step(score: dict[str, list[float]]) -> float:
+    """Returns the mean reward per agent step, which is comparable between dream and game."""
     return sum(score["returns"]) / sum(score["lengths"])
 
 

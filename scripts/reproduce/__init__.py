@@ -1,1 +1,1 @@
-"""Experiments: one folder each, run by ``wmrl reproduce NAME``."""
+"""Experiments, a package each, run by ``wmrl reproduce NAME``."""

@@ -1,41 +1,47 @@
-"""Results that are made once: kept beside what they are the results of, and read again."""
+"""Results of experiments, cached in JSON files together with all that they depend on."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wmrl.storage.files import write_report
+from wmrl.storage.files import write_json
 
 
-class KeptReport:
-    """A JSON file with a result and with all that it depends on.
+class CachedResult:
+    """A JSON file with a result and its key, a description of all that the result depends on.
 
     Args:
-        path: the file, in the folder of the work.
-        asked: JSON-able description of what the result is of.
-        what: the work, in words, for errors.
+        path: the file.
+        key: JSON-able description of all that the result depends on.
+        name: what is cached, for error messages.
+
+    Attributes:
+        value: the content of the file, including ``key``; None if there is no file yet.
 
     Raises:
-        ValueError: the file holds a result of other settings.
+        ValueError: the file has another key.
     """
 
-    def __init__(self, path: Path, asked: Mapping[str, Any], *, what: str) -> None:
+    def __init__(self, path: Path, key: Mapping[str, Any], *, name: str) -> None:
         self._path = path
-        self._asked = json.loads(json.dumps(asked))  # as it will be read: tuples are lists there
-        self.found: dict[str, Any] | None = None
+        self._key = json.loads(json.dumps(key))  # as it is read from a file: tuples become lists
+        self.value: dict[str, Any] | None = None
         if path.exists():
             found: dict[str, Any] = json.loads(path.read_text())
-            if found["asked"] != self._asked:
+            if found["key"] != self._key:
                 raise ValueError(
-                    f"path: expected a folder of this {what}, {path} holds one of other "
-                    "settings; choose another folder, or delete that file"
+                    f"path: expected a folder of this {name}, {path} holds one of other settings; "
+                    "choose another folder, or delete that file"
                 )
-            self.found = found
+            self.value = found
 
-    def keep(self, result: Mapping[str, Any]) -> dict[str, Any]:
-        """Writes a result, and returns it with ``asked``, as :attr:`found` will be."""
-        whole = {"asked": self._asked, **result}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        write_report(self._path, whole)
+    def store(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Writes a result.
+
+        Returns:
+            The result and ``key``, as :attr:`value` will be when the file is read.
+        """
+        whole = {"key": self._key, **result}
+        write_json(self._path, whole)
         return whole

@@ -1,4 +1,4 @@
-"""Short films of drivers in the real game, and of nothing else: small enough to have many."""
+"""Small videos of agents in the real game, without panels of latents or codes."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -10,128 +10,138 @@ import cv2
 import numpy as np
 
 from wmrl.agents.agent import Agent, State
+from wmrl.core.validation import check_float, check_int
 from wmrl.envs.latent.env import LatentEnv
 from wmrl.envs.rendering.panels import Panel, PanelDrawer
 from wmrl.envs.rendering.video import write_video
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class DriveFilmConfig:
-    """What is filmed.
+class DriverVideoConfig:
+    """Configuration of a video.
 
     Attributes:
-        seed: of the episode.
-        decisions: most decisions to film.
-        width: pixels of the picture from left to right.
-        speed: how many times faster than the game's own speed the film plays.
+        seed: seed of the episode.
+        agent_steps: length of the video; shorter if the episode ends before.
+        width: width of the image in pixels.
+        speed: speed of the video relative to the game.
         crf: see :func:`~wmrl.envs.rendering.video.write_video`.
     """
 
     seed: int = 0
-    decisions: int = 150
+    agent_steps: int = 150
     width: int = 240
     speed: float = 2.0
     crf: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("decisions", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not self.speed > 0:
-            raise ValueError(f"speed: expected above 0, got {self.speed}")
+        check_int("agent_steps", self.agent_steps, at_least=1)
+        check_int("width", self.width, at_least=1)
+        check_float("speed", self.speed, above=0)
 
 
-def film_drive(
-    agent: Agent, path: str | Path, *, eye: Eye, config: DriveFilmConfig | None = None
+def write_driver_video(
+    agent: Agent,
+    path: str | Path,
+    *,
+    world_model: WorldModel,
+    config: DriverVideoConfig | None = None,
 ) -> float:
-    """Films an agent in the real game and returns the sum of what it earned.
+    """Writes a video of an agent in the real game.
 
     Args:
-        agent: who drives.
+        agent: the agent.
         path: an ``.mp4`` file.
-        eye: what it looks through.
-        config: what is filmed.
+        world_model: the agent's world model.
+        config: configuration of the video.
+
+    Returns:
+        The agent's return within the video.
     """
-    config = config or DriveFilmConfig()
-    earned = 0.0
+    config = config or DriverVideoConfig()
+    total = 0.0
 
     def frames() -> Iterator[np.ndarray]:
-        nonlocal earned
-        for picture, earned in _drive(agent, eye, config):  # noqa: B007  # its last value is kept
-            yield _shrunk(picture, config.width)
+        nonlocal total
+        for image, total in _play(agent, world_model, config):  # noqa: B007 - is returned below
+            yield _resized(image, config.width)
 
-    write_video(path, frames(), fps=eye.fps * config.speed, crf=config.crf)
-    return earned
+    write_video(path, frames(), fps=world_model.fps * config.speed, crf=config.crf)
+    return total
 
 
-def film_drivers(
+def write_drivers_video(
     agents: Mapping[str, Agent],
     path: str | Path,
     *,
-    eye: Eye,
-    config: DriveFilmConfig | None = None,
+    world_model: WorldModel,
+    config: DriverVideoConfig | None = None,
 ) -> dict[str, float]:
-    """Films agents side by side in the same episode, each until it ends for it.
+    """Writes a video of agents side by side, all in the same episode.
+
+    The panel of an agent whose episode has ended is dimmed.
 
     Args:
-        agents: who drives, by the labels of their panels.
+        agents: the agents, by the labels of their panels.
         path: an ``.mp4`` file.
-        eye: what they look through.
-        config: what is filmed; ``width`` is that of each panel.
+        world_model: the agents' world model.
+        config: configuration of the video; ``width`` is that of each panel.
 
     Returns:
-        What each earned.
+        The return of each agent within the video.
 
     Raises:
         ValueError: there are no agents.
     """
     if not agents:
         raise ValueError("agents: expected at least one, got none")
-    config = config or DriveFilmConfig()
+    config = config or DriverVideoConfig()
     drawer = PanelDrawer(width=config.width, height=round(0.75 * config.width), text_size=14, gap=8)
-    shown = dict.fromkeys(agents, Panel(label="", picture=np.zeros((1, 1, 3), np.uint8)))
-    earned = dict.fromkeys(agents, 0.0)
+    panels = dict.fromkeys(agents, Panel(label="", image=np.zeros((1, 1, 3), np.uint8)))
+    returns = dict.fromkeys(agents, 0.0)
 
     def frames() -> Iterator[np.ndarray]:
-        drives = [_drive(agent, eye, config) for agent in agents.values()]
-        for moments in zip_longest(*drives):
+        plays = [_play(agent, world_model, config) for agent in agents.values()]
+        for moments in zip_longest(*plays):
             for label, moment in zip(agents, moments, strict=True):
                 if moment is None:
-                    shown[label] = replace(shown[label], dimmed=True)
+                    panels[label] = replace(panels[label], dimmed=True)
                     continue
-                picture, earned[label] = moment
-                figures = [("return", f"{earned[label]:.0f}")]
-                shown[label] = Panel(label=label, picture=picture, figures=figures)
-            yield drawer.draw(list(shown.values()))
+                image, returns[label] = moment
+                metrics = [("return", f"{returns[label]:.0f}")]
+                panels[label] = Panel(label=label, image=image, metrics=metrics)
+            yield drawer.draw(list(panels.values()))
 
-    write_video(path, frames(), fps=eye.fps * config.speed, crf=config.crf)
-    return earned
+    write_video(path, frames(), fps=world_model.fps * config.speed, crf=config.crf)
+    return returns
 
 
-def _drive(agent: Agent, eye: Eye, config: DriveFilmConfig) -> Iterator[tuple[np.ndarray, float]]:
-    """What the game shows after each decision, and the return so far."""
+def _play(
+    agent: Agent, world_model: WorldModel, config: DriverVideoConfig
+) -> Iterator[tuple[np.ndarray, float]]:
+    """Yields the rendered game after each agent step, and the return so far."""
     env = LatentEnv(
-        task=eye.task,
-        vision=eye.vision,
-        memory=eye.memory,
-        frame_skip=eye.frame_skip,
+        task=world_model.task,
+        vision=world_model.vision,
+        memory=world_model.memory,
+        frame_skip=world_model.frame_skip,
         render_mode="rgb_array",
     )
-    earned = 0.0
+    total = 0.0
     with closing(env):
         observation, _ = env.reset(seed=config.seed)
         state: State | None = None
-        for _ in range(config.decisions):
+        for _ in range(config.agent_steps):
             action, state = agent.predict(observation, state, deterministic=True)
             observation, reward, terminated, truncated, _ = env.step(action)
-            earned += float(reward)
-            yield env.render(), earned
+            total += float(reward)
+            yield env.render(), total
             if terminated or truncated:
                 return
 
 
-def _shrunk(picture: np.ndarray, width: int) -> np.ndarray:
-    height = round(picture.shape[0] * width / picture.shape[1])
-    shrunk: np.ndarray = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    return shrunk
+def _resized(image: np.ndarray, width: int) -> np.ndarray:
+    height = round(image.shape[0] * width / image.shape[1])
+    resized: np.ndarray = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return resized

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 learns on the planar arm: on angles, on latents and on codes."""
+"""Training with Stable-Baselines3 on the planar arm: on angles, on latents and on codes."""
 
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,19 @@ from wmrl.encodings.trainer import EncodingTrainer, EncodingTrainingConfig
 from wmrl.encodings.vector_vae import VectorVAE, VectorVAEConfig
 from wmrl.encodings.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
 
-JOINTS = 6
+NUM_JOINTS = 6
 
 
 @pytest.fixture(scope="module")
 def encodings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Encodings of arms that bend evenly, each by an angle of its own."""
+    """Encodings of arms with even angles, each by another angle."""
     rng = np.random.default_rng(0)
-    poses = rng.uniform(-0.6, 0.6, (512, 1)) + rng.normal(0, 0.02, (512, JOINTS))
-    sizes: dict[str, Any] = {"size": JOINTS, "hidden_sizes": (32,)}
+    poses = rng.uniform(-0.6, 0.6, (512, 1)) + rng.normal(0, 0.02, (512, NUM_JOINTS))
+    sizes: dict[str, Any] = {"input_dim": NUM_JOINTS, "hidden_dims": (32,)}
     made = {
-        "vae": VectorVAE(VectorVAEConfig(latent_size=2, kl_weight=1e-3, **sizes)),
+        "vae": VectorVAE(VectorVAEConfig(latent_dim=2, kl_weight=1e-3, **sizes)),
         "vqvae": VectorVQVAE(
-            VectorVQVAEConfig(tokens=2, codes=16, code_size=4, warmup_steps=50, **sizes)
+            VectorVQVAEConfig(num_tokens=2, codebook_size=16, code_dim=4, warmup_steps=50, **sizes)
         ),
     }
     folder = tmp_path_factory.mktemp("encodings")
@@ -41,7 +41,7 @@ def encodings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def score(
     env_id: str, steps: int, *, policy: dict[str, Any], **options: Any
 ) -> tuple[float, float]:
-    """Mean reward of random actions, and of PPO when it has learned."""
+    """Mean reward of random actions, and of PPO after training."""
     envs = make_vec_env(env_id, n_envs=16, seed=0, env_kwargs=options)
     model = PPO(
         "MlpPolicy",
@@ -65,25 +65,25 @@ def score(
     return float(np.mean(random)), float(np.mean(after))
 
 
-def learned(
+def scores(
     kind: str, steps: int, encodings: dict[str, Path], target: tuple[float, float] | str
 ) -> tuple[float, float]:
-    """Scores on angles, or in a kind of encoding."""
+    """Scores on angles, or on the latents of an encoding."""
     policy = {} if kind == "vqvae" else {"log_std_init": -1.0}
     if kind == "angles":
-        return score("vsg/PlanarArm-v0", steps, policy=policy, joints=JOINTS, target=target)
+        return score("vsg/PlanarArm-v0", steps, policy=policy, num_joints=NUM_JOINTS, target=target)
     path = str(encodings[kind])
     return score("vsg/PlanarArmLatent-v0", steps, policy=policy, encoding=path, target=target)
 
 
 @pytest.mark.parametrize("kind", ["angles", "vae", "vqvae"])
 def test_ppo_reaches_a_target(kind: str, encodings: dict[str, Path]) -> None:
-    random, after = learned(kind, 6000, encodings, (0.3, 0.5))
+    random, after = scores(kind, 6000, encodings, (0.3, 0.5))
     assert after > 0.4 * random
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["angles", "vae", "vqvae"])
 def test_ppo_reaches_random_targets(kind: str, encodings: dict[str, Path]) -> None:
-    random, after = learned(kind, 60_000, encodings, "random")
+    random, after = scores(kind, 60_000, encodings, "random")
     assert after > 0.5 * random

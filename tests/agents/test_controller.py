@@ -15,7 +15,7 @@ from wmrl.storage.artifact import ArtifactError, save_artifact
 
 
 def config(**options) -> ControllerConfig:
-    return ControllerConfig(**{"observation_size": 3, "action_size": 2} | options)
+    return ControllerConfig(**{"observation_dim": 3, "action_dim": 2} | options)
 
 
 def forward(parameters: np.ndarray, x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
@@ -28,7 +28,7 @@ def forward(parameters: np.ndarray, x: np.ndarray, sizes: tuple[int, ...]) -> np
 
 
 def test_parameter_count_of_the_paper():
-    assert ControllerConfig(observation_size=288, action_size=3).parameter_count == 867
+    assert ControllerConfig(observation_dim=288, action_dim=3).parameter_count == 867
 
 
 def test_golden_linear_controller():
@@ -40,7 +40,7 @@ def test_golden_linear_controller():
 
 @pytest.mark.parametrize("hidden", [(), (5,), (4, 6)])
 def test_batch_equals_one_by_one(hidden):
-    sizes = config(hidden_sizes=hidden)
+    sizes = config(hidden_dims=hidden)
     generator = np.random.default_rng(0)
     parameters = generator.normal(size=(4, sizes.parameter_count)).astype(np.float32)
     observations = generator.normal(size=(4, 7, 3)).astype(np.float32)
@@ -50,7 +50,7 @@ def test_batch_equals_one_by_one(hidden):
     assert batch.shape == (4, 7, 2)
     for p in range(4):
         for r in range(7):
-            expected = forward(parameters[p], observations[p, r], sizes.layer_sizes)
+            expected = forward(parameters[p], observations[p, r], sizes.layer_dims)
             np.testing.assert_allclose(batch[p, r], expected, atol=1e-6)
 
 
@@ -64,16 +64,16 @@ def test_actions_fill_the_action_space():
 
 def test_for_spaces():
     built = ControllerConfig.for_spaces(
-        spaces.Box(-1, 1, (3,), np.float32), spaces.Box(0, 2, (2,), np.float32), hidden_sizes=(4,)
+        spaces.Box(-1, 1, (3,), np.float32), spaces.Box(0, 2, (2,), np.float32), hidden_dims=(4,)
     )
-    assert built == config(hidden_sizes=(4,), action_low=(0, 0), action_high=(2, 2))
+    assert built == config(hidden_dims=(4,), action_low=(0, 0), action_high=(2, 2))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"observation_size": 0}, "observation_size: expected at least 1, got 0"),
-        ({"hidden_sizes": (4, 0)}, "hidden_sizes"),
+        ({"observation_dim": 0}, "observation_dim: expected at least 1, got 0"),
+        ({"hidden_dims": (4, 0)}, "hidden_dims"),
         ({"action_low": (0.0,)}, "action_low: expected 2 numbers"),
         ({"action_low": (0.0, 0.0), "action_high": (1.0, 0.0)}, "low < high"),
         ({"action_high": (1.0, np.inf)}, "finite bounds"),
@@ -108,14 +108,15 @@ def test_predict_keeps_the_batch_axis():
     np.testing.assert_allclose(one, many[2], atol=1e-6)
 
 
-def test_save_and_load_are_exact(tmp_path):
-    parameters = np.random.default_rng(1).normal(size=config(hidden_sizes=(4,)).parameter_count)
-    agent = ControllerAgent(config(hidden_sizes=(4,)), parameters, eye={"task": "car-racing"})
+def test_save_and_load_are_exact(tmp_path, ref):
+    parameters = np.random.default_rng(1).normal(size=config(hidden_dims=(4,)).parameter_count)
+    agent = ControllerAgent(config(hidden_dims=(4,)), parameters, world_model=ref)
     digest = agent.save(tmp_path / "agent", provenance={"seed": 1}, card="# Card\n")
     loaded = ControllerAgent.load(tmp_path / "agent")
     assert len(digest) == 64
+    assert digest == agent.digest
     assert loaded.config == agent.config
-    assert loaded.eye == {"task": "car-racing"}
+    assert loaded.world_model == ref
     np.testing.assert_array_equal(loaded.parameters, agent.parameters)
 
 
@@ -131,8 +132,8 @@ def test_load_refuses_what_does_not_fit(tmp_path):
         ControllerAgent.load(tmp_path / "other")
     for name, broken in {
         "none": {},
-        "size": {"controller": {"observation_size": 9, "action_size": 2}, "eye": {}},
-        "field": {"controller": {"surprise": 1}, "eye": {}},
+        "size": {"controller": {"observation_dim": 9, "action_dim": 2}, "world_model": {}},
+        "field": {"controller": {"surprise": 1}, "world_model": {}},
     }.items():
         save_artifact(
             tmp_path / name,
@@ -141,5 +142,5 @@ def test_load_refuses_what_does_not_fit(tmp_path):
             config=broken,
             tensors={"parameters": torch.zeros(8)},
         )
-        with pytest.raises(ArtifactError, match="not a controller"):
+        with pytest.raises(ArtifactError, match="expected the artifact of a controller"):
             ControllerAgent.load(tmp_path / name)

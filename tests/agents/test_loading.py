@@ -9,7 +9,7 @@ from wmrl.storage.artifact import ArtifactError, save_artifact
 
 @pytest.fixture
 def saved(tmp_path):
-    config = ControllerConfig(observation_size=2, action_size=1)
+    config = ControllerConfig(observation_dim=2, action_dim=1)
     ControllerAgent(config, np.array([1.0, 2.0, 0.0])).save(tmp_path / "agent")
     return tmp_path / "agent"
 
@@ -39,5 +39,5 @@ def test_errors(saved, tmp_path, tiny):
     save_artifact(
         tmp_path / "new", kind="agent", class_name="Later", config={}, tensors={"w": torch.ones(1)}
     )
-    with pytest.raises(ArtifactError, match=r"unknown agent class 'Later'; expected one of \['Con"):
+    with pytest.raises(ArtifactError, match=r"unknown agent class 'Later': expected one of 'Con"):
         load_agent(tmp_path / "new")

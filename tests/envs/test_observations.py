@@ -1,4 +1,4 @@
-"""Codes instead of numbers, in every environment."""
+"""Observations as codes, in every environment."""
 
 from typing import Any
 
@@ -11,41 +11,43 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
-from wmrl.envs.observations import View
-from wmrl.envs.world_model import Eye
+from wmrl.envs.observations import ObservationFormat
+from wmrl.envs.world_model import WorldModel
 
 LATENT, DREAM = "vsg/CarRacingLatent-v0", "vsg/CarRacingDream-v0"
 
 
 @pytest.fixture(scope="module")
-def symbols(make_tiny: Any) -> dict[str, Any]:
-    kwargs: dict[str, Any] = make_tiny(symbols=True).kwargs
+def discrete(make_tiny: Any) -> dict[str, Any]:
+    kwargs: dict[str, Any] = make_tiny(discrete=True).kwargs
     return kwargs
 
 
 @pytest.mark.parametrize("name", [LATENT, DREAM])
-def test_both_checkers_pass(symbols: dict[str, Any], name: str) -> None:
-    env = gym.make(name, observation="codes", **symbols).unwrapped
+def test_both_checkers_pass(discrete: dict[str, Any], name: str) -> None:
+    env = gym.make(name, observation="codes", **discrete).unwrapped
     assert env.observation_space["codes"] == spaces.MultiDiscrete([6] * 4)
     assert env.observation_space["memory"].shape == (16,)
     check_env(env, skip_render_check=True)
     check_env_for_sb3(env, skip_render_check=True)
 
 
-def test_codes_alone(symbols: dict[str, Any]) -> None:
-    env = gym.make(LATENT, observation="codes", **symbols | {"memory": None}).unwrapped
+def test_codes_alone(discrete: dict[str, Any]) -> None:
+    env = gym.make(LATENT, observation="codes", **discrete | {"memory": None}).unwrapped
     assert env.observation_space == spaces.MultiDiscrete([6] * 4)
     check_env(env, skip_render_check=True)
 
 
 @pytest.mark.parametrize("name", [LATENT, DREAM])
-def test_codes_are_those_of_the_embeddings(symbols: dict[str, Any], name: str) -> None:
-    plain, coded = (gym.make(name, observation=view, **symbols) for view in ("embeddings", "codes"))
+def test_codes_are_those_of_the_embeddings(discrete: dict[str, Any], name: str) -> None:
+    plain, coded = (
+        gym.make(name, observation=formatting, **discrete) for formatting in ("embeddings", "codes")
+    )
     action = np.array([0.3, 0.5], np.float32)
     pairs = [(plain.reset(seed=4)[0], coded.reset(seed=4)[0])]
     for _ in range(5):
         pairs.append((plain.step(action)[0], coded.step(action)[0]))
-    vision = plain.unwrapped.eye.vision
+    vision = plain.unwrapped.world_model.vision
     for numbers, codes in pairs:
         expected = vision.latents_of(torch.from_numpy(codes["codes"])[None])[0]
         np.testing.assert_array_equal(numbers[:8], expected)
@@ -54,7 +56,7 @@ def test_codes_are_those_of_the_embeddings(symbols: dict[str, Any], name: str) -
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
 @pytest.mark.parametrize("name", [LATENT, DREAM])
-def test_batches_of_codes(symbols: dict[str, Any], name: str, mode: str) -> None:
+def test_batches_of_codes(discrete: dict[str, Any], name: str, mode: str) -> None:
     options = {"workers": 0} if name == LATENT else {}
     env = gym.make_vec(
         name,
@@ -63,7 +65,7 @@ def test_batches_of_codes(symbols: dict[str, Any], name: str, mode: str) -> None
         max_episode_steps=2,
         autoreset_mode=mode,
         **options,
-        **symbols,
+        **discrete,
     )
     observations, _ = env.reset(seed=0)
     assert observations["codes"].shape == (3, 4)
@@ -78,8 +80,8 @@ def test_batches_of_codes(symbols: dict[str, Any], name: str, mode: str) -> None
     env.close()
 
 
-def test_sb3_learns_from_codes(symbols: dict[str, Any]) -> None:
-    env = gym.make(DREAM, observation="codes", max_episode_steps=8, **symbols)
+def test_sb3_learns_from_codes(discrete: dict[str, Any]) -> None:
+    env = gym.make(DREAM, observation="codes", max_episode_steps=8, **discrete)
     model = PPO("MultiInputPolicy", env, n_steps=16, batch_size=8, n_epochs=1)
     before = [parameter.clone() for parameter in model.policy.parameters()]
     model.learn(32)
@@ -87,9 +89,9 @@ def test_sb3_learns_from_codes(symbols: dict[str, Any]) -> None:
     assert not any(torch.equal(old, new) for old, new in pairs)
 
 
-def test_what_can_not_be_shown_is_named(make_tiny: Any, symbols: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="observation: codes need a VQ-VAE, the vision is a VAE"):
+def test_what_can_not_be_shown_is_named(make_tiny: Any, discrete: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"observation: expected a VQ-VAE as vision .* got a VAE"):
         gym.make(LATENT, observation="codes", **make_tiny().kwargs)
-    eye = Eye.open("car-racing", symbols["vision"], None)
-    with pytest.raises(ValueError, match="observation: expected 'embeddings' or 'codes', got 'x'"):
-        View(eye, "x")  # type: ignore[arg-type]
+    world_model = WorldModel.open("car-racing", discrete["vision"], None)
+    with pytest.raises(ValueError, match="observation: expected one of 'embeddings', 'codes'"):
+        ObservationFormat(world_model, "x")  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 
 from wmrl.envs.tasks.car_racing import CAR_RACING
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import load_memory
 from wmrl.storage.artifact import ArtifactError
 from wmrl.vision.base import load_vision
@@ -21,9 +21,9 @@ THREE_PEDALS = replace(
 
 
 def test_opens_names_paths_and_objects_alike(tiny):
-    by_path = Eye.open("car-racing", tiny.vision, tiny.memory, device="cpu")
+    by_path = WorldModel.open("car-racing", tiny.vision, tiny.memory, device="cpu")
     vision, memory = load_vision(tiny.vision), load_memory(tiny.memory)
-    by_object = Eye.open(CAR_RACING, vision, memory)
+    by_object = WorldModel.open(CAR_RACING, vision, memory)
     assert by_object.vision is vision
     assert by_object.memory is memory
     assert by_path.vision.digest == tiny.vision_digest
@@ -32,8 +32,8 @@ def test_opens_names_paths_and_objects_alike(tiny):
 
 
 def test_spaces_are_finite_and_sized_by_vision_and_memory(tiny):
-    with_memory = Eye.open("car-racing", tiny.vision, tiny.memory)
-    alone = Eye.open("car-racing", tiny.vision, None)
+    with_memory = WorldModel.open("car-racing", tiny.vision, tiny.memory)
+    alone = WorldModel.open("car-racing", tiny.vision, None)
     assert with_memory.observation_space.shape == (8 + 16,)
     assert alone.observation_space.shape == (8,)
     assert np.isfinite(with_memory.observation_space.high).all()
@@ -42,15 +42,15 @@ def test_spaces_are_finite_and_sized_by_vision_and_memory(tiny):
 
 def test_frame_skip_is_the_memorys_then_the_tasks_unless_given(tiny):
     other = replace(CAR_RACING, frame_skip=3)
-    assert Eye.open(other, tiny.vision, tiny.memory).frame_skip == 4
-    assert Eye.open(other, tiny.vision, None).frame_skip == 3
-    assert Eye.open(other, tiny.vision, tiny.memory, frame_skip=1).frame_skip == 1
-    assert Eye.open(other, tiny.vision, tiny.memory).fps == 12.5
+    assert WorldModel.open(other, tiny.vision, tiny.memory).frame_skip == 4
+    assert WorldModel.open(other, tiny.vision, None).frame_skip == 3
+    assert WorldModel.open(other, tiny.vision, tiny.memory, frame_skip=1).frame_skip == 1
+    assert WorldModel.open(other, tiny.vision, tiny.memory).fps == 12.5
 
 
 def test_objects_are_put_in_evaluation_mode(tiny):
     vision, memory = load_vision(tiny.vision).train(), load_memory(tiny.memory).train()
-    Eye.open("car-racing", vision, memory)
+    WorldModel.open("car-racing", vision, memory)
     assert not vision.training
     assert not memory.training
 
@@ -59,10 +59,10 @@ def test_objects_are_put_in_evaluation_mode(tiny):
     ("change", "error", "message"),
     [
         ({"task": "pong"}, ValueError, "task: expected one of .*car-racing.*got 'pong'"),
-        ({"vision": "no-such-eye"}, ArtifactError, "no artifact 'no-such-eye': expected a shipped"),
+        ({"vision": "no-such-vision"}, ArtifactError, "no artifact 'no-such-vision': expected"),
         ({"memory": "no-such-memory"}, ArtifactError, "no artifact 'no-such-memory'"),
         ({"device": "abacus"}, ValueError, "device: expected .* got 'abacus'"),
-        ({"device": "cuda:99"}, ValueError, "device: 'cuda:99' was asked for but this machine"),
+        ({"device": "cuda:99"}, ValueError, "device: expected a device of this machine"),
         ({"frame_skip": 0}, ValueError, "frame_skip: expected at least 1, got 0"),
         (
             {"task": replace(CAR_RACING, name="other")},
@@ -72,26 +72,26 @@ def test_objects_are_put_in_evaluation_mode(tiny):
         (
             {"task": replace(CAR_RACING, frame_size=(32, 32))},
             ArtifactError,
-            r"vision: takes frames of \(64, 64\), the task 'car-racing' gives \(32, 32\)",
+            r"vision: expected frames of size \(32, 32\), .* 'car-racing', got \(64, 64\)",
         ),
-        ({"task": THREE_PEDALS}, ArtifactError, "memory: expected action size 3, got 2"),
+        ({"task": THREE_PEDALS}, ArtifactError, "memory: expected action_dim 3, got 2"),
     ],
 )
 def test_what_does_not_fit_is_refused(tiny, change, error, message):
     arguments = {"task": "car-racing", "vision": tiny.vision, "memory": tiny.memory} | change
     with pytest.raises(error, match=message):
-        Eye.open(**arguments)
+        WorldModel.open(**arguments)
 
 
 def test_a_memory_of_another_vision_is_refused(tiny, make_tiny):
     other = make_tiny(seed=1)
     with pytest.raises(ArtifactError, match=f"trained on the vision {other.vision_digest[:12]}…"):
-        Eye.open("car-racing", tiny.vision, other.memory)
+        WorldModel.open("car-racing", tiny.vision, other.memory)
 
 
 def test_a_vision_in_a_memorys_place_is_refused(tiny):
     with pytest.raises(ArtifactError, match="expected an artifact of kind 'memory', got 'vision'"):
-        Eye.open("car-racing", tiny.vision, tiny.vision)
+        WorldModel.open("car-racing", tiny.vision, tiny.vision)
 
 
 def test_a_damaged_artifact_is_refused(make_tiny):
@@ -101,22 +101,22 @@ def test_a_damaged_artifact_is_refused(make_tiny):
     data[-1] ^= 1
     weights.write_bytes(bytes(data))
     with pytest.raises(ArtifactError, match="damaged"):
-        Eye.open("car-racing", broken.vision, broken.memory)
+        WorldModel.open("car-racing", broken.vision, broken.memory)
 
 
 def test_clip_bounds_and_checks_actions(tiny):
-    eye = Eye.open("car-racing", tiny.vision, None)
-    clipped = eye.clip(np.array([[2.0, -3.0], [0.5, np.inf]]), (2,))
+    world_model = WorldModel.open("car-racing", tiny.vision, None)
+    clipped = world_model.clip(np.array([[2.0, -3.0], [0.5, np.inf]]), (2,))
     np.testing.assert_array_equal(clipped, np.float32([[1.0, -1.0], [0.5, 1.0]]))
     assert clipped.dtype == np.float32
     with pytest.raises(ValueError, match=r"action: expected shape \(2,\), got \(3,\)"):
-        eye.clip(np.zeros(3), ())
+        world_model.clip(np.zeros(3), ())
     with pytest.raises(ValueError, match=r"action: expected shape \(4, 2\), got \(2,\)"):
-        eye.clip(np.zeros(2), (4,))
+        world_model.clip(np.zeros(2), (4,))
     with pytest.raises(ValueError, match="action: expected numbers, got NaN"):
-        eye.clip(np.array([0.0, np.nan]), ())
+        world_model.clip(np.array([0.0, np.nan]), ())
 
 
 def test_an_explicit_device_moves_objects(tiny):
     vision = load_vision(tiny.vision, device="cpu")
-    assert Eye.open("car-racing", vision, None, device="cpu").device == torch.device("cpu")
+    assert WorldModel.open("car-racing", vision, None, device="cpu").device == torch.device("cpu")

@@ -49,11 +49,11 @@ def test_a_group_lists_its_commands(words: list[str], capsys: pytest.CaptureFixt
     assert COMMANDS["reproduce dde"].summary in out
     assert COMMANDS["evaluate"].summary not in out
     assert run(["reproduce", "dee"]) == 2
-    said = "there is no command 'reproduce dee' (did you mean 'reproduce dde'?)"
-    assert said in capsys.readouterr().err
+    message = "there is no command 'reproduce dee' (did you mean 'reproduce dde'?)"
+    assert message in capsys.readouterr().err
 
 
-def test_whoever_has_read_enough_may_go() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     code = "from wmrl.scripts.cli import main; main(['--help'])"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -9,7 +9,7 @@ from wmrl.scripts.cli import run
 from wmrl.scripts.collect import Args, main
 
 
-def test_collects_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_collects_and_prints_a_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = f"collect {tmp_path} --task toy_game:TOY --episodes 3 --num-envs 2 --workers 0 --seed 5"
     assert run(words.split()) == 0
     store = RolloutStore(tmp_path)
@@ -20,8 +20,8 @@ def test_collects_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert store.content_hash() in last
 
 
-def test_frames_are_the_budget_where_episodes_are_not(tmp_path: Path) -> None:
-    main(Args(tmp_path, task="toy_game:TOY", frames=100, num_envs=1, workers=0, policy="held"))
+def test_frames_are_the_budget_without_episodes(tmp_path: Path) -> None:
+    main(Args(tmp_path, task="toy_game:TOY", frames=100, num_envs=1, workers=0, policy="repeated"))
     taken = 3 * sum(summary.length for summary in RolloutStore(tmp_path).summaries)
     assert 100 <= taken < 150
 

@@ -17,8 +17,8 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_curves_of_all_runs_below_a_folder(runs: Path, tmp_path: Path) -> None:
-    assert cli.run(["curves", str(runs), "-o", str(tmp_path / "pictures" / "all.png")]) == 0
-    both = iio.imread(tmp_path / "pictures" / "all.png")
+    assert cli.run(["curves", str(runs), "-o", str(tmp_path / "plots" / "all.png")]) == 0
+    both = iio.imread(tmp_path / "plots" / "all.png")
     assert cli.run(["curves", str(runs), "-o", str(tmp_path / "one.png"), "--columns", "kl"]) == 0
     one = iio.imread(tmp_path / "one.png")
     assert both.std() > 1

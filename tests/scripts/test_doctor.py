@@ -11,16 +11,20 @@ from wmrl.scripts.doctor import Check
 
 
 @pytest.fixture
-def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: Any, driver_path: Path) -> Path:
-    """A folder of shipped artifacts: the tiny ones, under two of the four names."""
+def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny: Any, agent_path: Path) -> Path:
+    """A folder of shipped artifacts: the tiny ones, under three names."""
     folder = tmp_path / "shipped"
     folder.mkdir()
-    for name, path in (("eye", tiny.vision), ("dreams", tiny.memory), ("driver", driver_path)):
+    for name, path in (
+        ("vision", tiny.vision),
+        ("dreams", tiny.memory),
+        ("driver", agent_path),
+    ):
         (folder / name).mkdir()
         for file in Path(path).iterdir():
             (folder / name / file.name).write_bytes(file.read_bytes())
     monkeypatch.setattr(wmrl.storage.artifact, "SHIPPED", folder)
-    monkeypatch.setattr(doctor, "SHIPPED_NAMES", ("eye", "dreams", "driver"))
+    monkeypatch.setattr(doctor, "SHIPPED_NAMES", ("vision", "dreams", "driver"))
     return folder
 
 
@@ -28,30 +32,30 @@ def artifacts() -> dict[str, Check]:
     return {check.subject: check for check in doctor.check_artifacts()}
 
 
-def test_whole_artifacts_are_well(shipped: Path) -> None:
+def test_intact_artifacts_are_ok(shipped: Path) -> None:
     assert {name: check.state for name, check in artifacts().items()} == {
-        "eye": "ok",
+        "vision": "ok",
         "dreams": "ok",
         "driver": "ok",
     }
 
 
 def test_a_missing_artifact_is_a_problem(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "SHIPPED_NAMES", ("eye", "lost"))
+    monkeypatch.setattr(doctor, "SHIPPED_NAMES", ("vision", "lost"))
     check = artifacts()["lost"]
     assert check.state == "problem"
     assert "no artifact 'lost'" in check.found
-    assert check.mend
+    assert check.fix
 
 
 def test_a_damaged_artifact_is_a_problem_and_orphans_what_was_trained_on_it(shipped: Path) -> None:
-    model = shipped / "eye" / "model.safetensors"
+    model = shipped / "vision" / "model.safetensors"
     data = bytearray(model.read_bytes())
     data[-1] ^= 1
     model.write_bytes(data)
     found = artifacts()
-    assert "damaged" in found["eye"].found
-    assert found["dreams"].found == "made for another vision than the shipped one"
+    assert "damaged" in found["vision"].found
+    assert found["dreams"].found == "trained with another vision than the shipped one"
     assert found["driver"].state == "problem"
 
 
@@ -60,9 +64,9 @@ def test_a_package_that_is_too_old_is_a_problem(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(doctor.metadata, "requires", lambda name: lines)
     found = {check.subject: check for check in doctor.check_packages()}
     assert found["numpy"].state == "problem"
-    assert found["numpy"].mend == 'pip install "numpy>=999"'
+    assert found["numpy"].fix == 'pip install "numpy>=999"'
     assert found["surely-missing [hub]"].state == "note"
-    assert found["surely-missing [hub]"].mend == 'pip install "wmrl[hub]"'
+    assert found["surely-missing [hub]"].fix == 'pip install "wmrl[hub]"'
     assert found["rich"].state == "ok"
 
 
@@ -70,17 +74,17 @@ def test_packages_that_shadow_each_other_are_a_problem(monkeypatch: pytest.Monke
     monkeypatch.setattr(doctor, "_version", lambda name: "1.0")
     problems = [check for check in doctor.check_packages() if "same module" in check.found]
     assert problems[0].subject == "box2d and box2d-py"
-    assert problems[0].mend == "pip uninstall box2d box2d-py, then pip install box2d"
+    assert problems[0].fix == "pip uninstall box2d box2d-py, then pip install box2d"
 
 
-def test_the_rest_of_this_installation_is_well() -> None:
-    examinations = (
+def test_the_rest_of_this_installation_is_ok() -> None:
+    checks_to_run = (
         doctor.check_machine,
         doctor.check_devices,
         doctor.check_game,
         doctor.check_videos,
     )
-    checks = [check for examine in examinations for check in examine()]
+    checks = [check for run_check in checks_to_run for check in run_check()]
     assert [check for check in checks if check.state == "problem"] == []
     assert {"Python", "device", "CPU", "vsg/CarRacing-v3", "MP4"} <= {c.subject for c in checks}
 
@@ -95,13 +99,13 @@ def test_exit_status_and_output(
         raise RuntimeError("boom")
         yield
 
-    monkeypatch.setattr(doctor, "EXAMINATIONS", (check_fine,))
+    monkeypatch.setattr(doctor, "CHECKS", (check_fine,))
     assert run(["doctor"]) == 0
     printed = capsys.readouterr().out
     assert "there [1]" in printed
-    assert "all is well" in printed
+    assert "no problems" in printed
 
-    monkeypatch.setattr(doctor, "EXAMINATIONS", (check_fine, check_broken))
+    monkeypatch.setattr(doctor, "CHECKS", (check_fine, check_broken))
     assert run(["doctor", "--json"]) == 1
     fine, broken = json.loads(capsys.readouterr().out)
     assert fine["state"] == "ok"
@@ -109,5 +113,5 @@ def test_exit_status_and_output(
         "subject": "broken",
         "state": "problem",
         "found": "RuntimeError: boom",
-        "mend": 'reinstall: pip install --force-reinstall "wmrl"',
+        "fix": 'reinstall: pip install --force-reinstall "wmrl"',
     }

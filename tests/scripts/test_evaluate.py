@@ -3,28 +3,28 @@ from pathlib import Path
 
 import pytest
 
-from wmrl.agents.evaluation import EvaluationResult
+from wmrl.agents.evaluation.result import EvaluationResult
 from wmrl.scripts.cli import run
 from wmrl.storage.artifact import load_artifact
 
 
-def test_a_dream_score(driver_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_dream_score(agent_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "score.json"
-    words = ["evaluate", str(driver_path), "--dream", "--decisions", "5", "--episodes", "4"]
+    words = ["evaluate", str(agent_path), "--dream", "--agent-steps", "5", "--episodes", "4"]
     assert run([*words, "--out", str(out)]) == 0
     result = EvaluationResult.load(out)
-    assert (result.agent, result.base, result.episodes) == (str(driver_path), "dream", 4)
-    assert result.digest == load_artifact(driver_path).digest
+    assert (result.agent, result.base, result.episodes) == (str(agent_path), "dream", 4)
+    assert result.digest == load_artifact(agent_path).digest
     assert max(result.lengths) <= 5
     printed = capsys.readouterr().out
     assert f"{result.mean:.1f} ± {result.std:.1f}" in printed
     assert str(out) in printed
 
 
-def test_a_real_score(driver_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_score(agent_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for run_name in ("first", "second"):  # whose artifacts have the same name
-        shutil.copytree(driver_path, tmp_path / run_name / "artifact")
+        shutil.copytree(agent_path, tmp_path / run_name / "artifact")
     words = ["evaluate", "first/artifact", "--episodes", "1", "--base", "vsg/CarRacing-v3"]
     assert run([*words, "--workers", "1"]) == 0
     assert not (tmp_path / "second" / "artifact-CarRacing-v3.json").exists()
@@ -34,19 +34,19 @@ def test_a_real_score(driver_path: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_nothing_is_written_into_an_artifact(
-    driver_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    agent_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Which would not be one any more."""
+    """A changed folder would no longer pass its checksums."""
     artifact = tmp_path / "run" / "artifact"
-    shutil.copytree(driver_path, artifact)
+    shutil.copytree(agent_path, artifact)
     monkeypatch.chdir(artifact)
-    assert run(["evaluate", ".", "--dream", "--decisions", "2", "--episodes", "1"]) == 0
+    assert run(["evaluate", ".", "--dream", "--agent-steps", "2", "--episodes", "1"]) == 0
     assert (tmp_path / "run" / "artifact-dream.json").exists()
     load_artifact(artifact)
 
 
 def test_errors(capsys: pytest.CaptureFixture) -> None:
     assert run(["evaluate", "random", "--dream"]) == 2
-    assert "'random' has no dream of its own" in capsys.readouterr().err
+    assert "expected an agent with a world model, got 'random'" in capsys.readouterr().err
     assert run(["evaluate", "random", "--seed", "7"]) == 2
-    assert "other seeds belong to training" in capsys.readouterr().err
+    assert "other seeds are for training" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from wmrl.data.store import Episode, RolloutStore, StoreMetadata
 from wmrl.scripts.cli import run
 
 
-def read_film(path: Path) -> np.ndarray:
+def read_video(path: Path) -> np.ndarray:
     """Frames ``(N, H, W, 3)``; imageio's own reader leaves its pipes open."""
     reader = cv2.VideoCapture(str(path))
     frames = []
@@ -24,7 +24,7 @@ def read_film(path: Path) -> np.ndarray:
 @pytest.fixture
 def store(tmp_path: Path) -> RolloutStore:
     metadata = StoreMetadata(
-        task="toy", frame_shape=(8, 10, 3), action_size=2, frame_skip=3, policy={"name": "held"}
+        task="toy", frame_shape=(8, 10, 3), action_dim=2, frame_skip=3, policy={"name": "repeated"}
     )
     store = RolloutStore(tmp_path / "store", "a", metadata=metadata)
     for index in range(3):
@@ -41,21 +41,19 @@ def store(tmp_path: Path) -> RolloutStore:
     return store
 
 
-def test_prints_what_the_store_holds(
-    store: RolloutStore, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_prints_the_contents(store: RolloutStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect", str(store.path), "--verify"]) == 0
     said = capsys.readouterr().out
     for fact in (
-        "8 × 10 × 3, one each 3",
-        "name held",
+        "8 × 10 × 3, frame_skip 3",
+        "name repeated",
         "3 (33% ended by the game)",
         "12 (36 base frames)",
-        "4.0 decisions (4 to 4)",
+        "4.0 agent steps (4 to 4)",
         "4.0 ± 3.3",
-        "66.7% of decisions",
+        "66.7% of agent steps",
         "mean (0.50, 0.50), std (0.00, 0.00)",
-        "every episode is what was written",
+        "checksums: all episodes are intact",
     ):
         assert fact in said
     assert not list(store.path.parent.glob("*.png"))
@@ -68,9 +66,9 @@ def test_writes_a_contact_sheet_and_a_video(store: RolloutStore, tmp_path: Path)
     # The worst and the best, three frames each, twice as large, with gaps of two.
     assert sheet.shape == (2 * 18 + 2, 3 * 22 + 2, 3)
     assert [int(sheet[row, 30, 0]) for row in (0, 10, 30)] == [32, 200, 40]
-    film = read_film(tmp_path / "out/episodes.mp4")
-    assert film.shape == (2 * 5, 32, 40, 3)
-    np.testing.assert_allclose(film[:, 16, 20, 0], [200] * 5 + [40] * 5, atol=6)
+    video = read_video(tmp_path / "out/episodes.mp4")
+    assert video.shape == (2 * 5, 32, 40, 3)
+    np.testing.assert_allclose(video[:, 16, 20, 0], [200] * 5 + [40] * 5, atol=6)
 
 
 def test_damage_and_emptiness_are_one_line(

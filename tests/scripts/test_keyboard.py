@@ -49,7 +49,7 @@ def test_keys_move_the_action(keys: tuple[int, ...], action: tuple[float, float]
     np.testing.assert_array_equal(held(Keyboard(2), *keys), np.array(action, np.float32))
 
 
-def test_actions_move_smoothly_and_come_back() -> None:
+def test_actions_move_smoothly_and_return() -> None:
     keyboard = Keyboard(2, rate=4.0)
     press(pygame.K_RIGHT)
     keyboard.read()
@@ -60,12 +60,12 @@ def test_actions_move_smoothly_and_come_back() -> None:
     assert steers == pytest.approx([0.4, 0.8, 1.0, 1.0, 0.6, 0.2, 0.0])
 
 
-def test_sizes() -> None:
+def test_action_dims() -> None:
     assert held(Keyboard(1), pygame.K_RIGHT, pygame.K_UP) == pytest.approx([1])
     assert held(Keyboard(3), pygame.K_RIGHT, pygame.K_UP) == pytest.approx([1, 1, 0])
 
 
-def test_restart_is_asked_for_once() -> None:
+def test_a_restart_is_reported_once() -> None:
     keyboard = Keyboard(2)
     assert not keyboard.take_restart()
     press(pygame.K_r)
@@ -87,7 +87,7 @@ def test_quitting(key: int | None) -> None:
     assert keyboard.quits
 
 
-def test_keys_are_let_go_when_the_window_loses_the_focus() -> None:
+def test_keys_are_released_when_the_window_loses_the_focus() -> None:
     keyboard = Keyboard(2)
     press(pygame.K_UP)
     pygame.event.post(pygame.event.Event(pygame.WINDOWFOCUSLOST))
@@ -96,5 +96,7 @@ def test_keys_are_let_go_when_the_window_loses_the_focus() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match="action_size, rate: expected more than 0, got 0"):
+    with pytest.raises(ValueError, match="action_dim: expected at least 1, got 0"):
         Keyboard(0)
+    with pytest.raises(ValueError, match=r"rate: expected above 0, got 0\.0"):
+        Keyboard(1, rate=0.0)

@@ -53,19 +53,21 @@ def test_the_dream_is_driven_by_the_keys(play: Any) -> None:
     np.testing.assert_array_equal(frames, again)
 
 
-def test_r_starts_anew(play: Any, capsys: pytest.CaptureFixture) -> None:
+def test_r_restarts(play: Any, capsys: pytest.CaptureFixture) -> None:
     play("real", {4: (pygame.K_r, True), 9: (pygame.K_ESCAPE, True)}, seed=1)
     assert capsys.readouterr().out.count("return") == 2
 
 
-def test_what_was_played_is_kept(play: Any, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    out = tmp_path / "films" / "me.mp4"
+def test_what_was_played_is_recorded(
+    play: Any, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "videos" / "me.mp4"
     frames = play("real", {12: (pygame.K_ESCAPE, True)}, out=out)
-    film = cv2.VideoCapture(str(out))
-    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == len(frames) == 13
-    assert film.get(cv2.CAP_PROP_FPS) == 25
-    film.release()
-    assert f"film: {out}" in capsys.readouterr().out
+    video = cv2.VideoCapture(str(out))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == len(frames) == 13
+    assert video.get(cv2.CAP_PROP_FPS) == 25
+    video.release()
+    assert f"video: {out}" in capsys.readouterr().out
 
 
 def test_errors(play: Any, tmp_path: Path) -> None:

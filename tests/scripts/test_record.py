@@ -6,16 +6,16 @@ import pytest
 from wmrl.scripts.cli import run
 
 
-def test_record(driver_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    out = tmp_path / "film.mp4"
-    words = ["record", str(driver_path), "--out", str(out), "--decisions", "16", "--seed", "3"]
-    assert run([*words, "--width", "120", "--height", "80", "--dream-decisions", "2"]) == 0
-    film = cv2.VideoCapture(str(out))
-    assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 17
-    film.release()
+def test_record(agent_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "video.mp4"
+    words = ["record", str(agent_path), "--out", str(out), "--agent-steps", "16", "--seed", "3"]
+    assert run([*words, "--width", "120", "--height", "80", "--dream-agent-steps", "2"]) == 0
+    video = cv2.VideoCapture(str(out))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 17
+    video.release()
     printed = capsys.readouterr().out
-    assert f"{out}: seed 3, 16 decisions" in printed
-    assert "dreamed" in printed
+    assert f"{out}: seed 3, 16 agent steps" in printed
+    assert "dreamed return" in printed
 
 
 def test_an_unknown_agent_is_a_short_error(capsys: pytest.CaptureFixture) -> None:

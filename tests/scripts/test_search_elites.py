@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from wmrl.agents.quality_diversity.archive import load_elites
-from wmrl.agents.quality_diversity.problems import ArmProblem, least_objective
+from wmrl.agents.quality_diversity.problems import ArmProblem, objective_lower_bound
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.scripts.cli import run
 from wmrl.storage.artifact import load_artifact
 
 ALGORITHMS = ("dde", "dde-published", "iso", "line", "cma-me", "cma-mae")
-SMALL = ["--joints", "6", "--cells", "40", "--evaluations", "1500"]
+SMALL = ["--num-joints", "6", "--cells", "40", "--evaluations", "1500"]
 
 
 def words(out: Path, *more: str, small: list[str] = SMALL) -> list[str]:
@@ -23,13 +23,13 @@ def words(out: Path, *more: str, small: list[str] = SMALL) -> list[str]:
 
 
 def files(out: Path) -> dict[str, bytes]:
-    """What a search leaves for its reader, by name."""
+    """Contents of a search's files, by name."""
     paths = [out / "map.png", out / "map.mp4", *sorted((out / "elites").iterdir())]
     return {str(path.relative_to(out)): path.read_bytes() for path in paths}
 
 
-def film(path: Path) -> list[np.ndarray]:
-    """Its frames."""
+def video(path: Path) -> list[np.ndarray]:
+    """Frames of a video."""
     reader, frames = cv2.VideoCapture(str(path)), []
     while (got := reader.read())[0]:
         frames.append(got[1].astype(int))
@@ -38,7 +38,7 @@ def film(path: Path) -> list[np.ndarray]:
 
 
 class Count:
-    """Counts batches that arms evaluate, and interrupts at one of them."""
+    """Counts evaluated batches, and interrupts at one of them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls, self.end = 0, -1
@@ -64,37 +64,37 @@ def test_each_algorithm_finds_elites(
 ) -> None:
     own = words(tmp_path / "out", "--algorithm", algorithm, "--seed", "3")
     assert run(own) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     elites, archive = load_elites(tmp_path / "out" / "elites")
-    arm = Arm(joints=6)
+    arm = Arm(num_joints=6)
     objectives, measures = ArmProblem(arm=arm).evaluate(elites.solutions)
     np.testing.assert_allclose(elites.objectives, objectives, atol=1e-6)
     np.testing.assert_allclose(elites.measures, measures, atol=1e-6)
     assert (archive.shape, archive.cells) == ("disc", 40)
     assert len(elites) > 20
-    assert archive.worst == least_objective(arm, "std")
-    score = (elites.objectives - archive.worst).sum()
-    assert f"{len(elites) / 40:.1%} ({len(elites)} of 40 cells)" in said
-    assert f"mean fitness: {elites.objectives.mean():.4f}\n" in said
+    assert archive.qd_score_offset == objective_lower_bound(arm, "std")
+    score = (elites.objectives - archive.qd_score_offset).sum()
+    assert f"{len(elites) / 40:.1%} ({len(elites)} of 40 cells)" in printed
+    assert f"mean fitness: {elites.objectives.mean():.4f}\n" in printed
     best = elites.objectives.max() + 0.0  # a straight arm's is -0.0
-    assert f"best fitness: {best:.4f}\n" in said
-    assert f"QD score:     {score:.2f}, counted" in said
-    assert str(tmp_path / "out" / "elites") in said
+    assert f"best fitness: {best:.4f}\n" in printed
+    assert f"QD score:     {score:.2f}, counted" in printed
+    assert str(tmp_path / "out" / "elites") in printed
 
     made = load_artifact(tmp_path / "out" / "elites").provenance
     assert (made["command"], made["seed"]) == ("search-elites", 3)
     assert made["settings"]["algorithm"] == algorithm
-    assert made["settings"]["arm"]["joints"] == 6
+    assert made["settings"]["arm"]["num_joints"] == 6
     assert 1500 <= made["evaluations"] < 1500 + 15 * 36 + 200
-    assert f"{made['evaluations']:,} arms" in said
+    assert f"evaluations:  {made['evaluations']:,}\n" in printed
     assert {"ribs", "wmrl"} <= set(made["versions"])
 
     found = files(tmp_path / "out")
-    frames = film(tmp_path / "out" / "map.mp4")
+    frames = video(tmp_path / "out" / "map.mp4")
     assert len(frames) == (3 if algorithm.startswith("cma") else 15 if "dde" in algorithm else 14)
     assert np.abs(frames[0] - frames[-1]).max() > 50
     before = count.calls
-    assert run(own) == 0  # what is done is not done again
+    assert run(own) == 0  # a finished search is read
     assert count.calls == before
     assert files(tmp_path / "out") == found
     left = {path.name for path in (tmp_path / "out").iterdir()}
@@ -110,13 +110,13 @@ def test_each_encoding(encoding: str, tmp_path: Path) -> None:
     if encoding == "none":
         assert (made["encoding"], made["crossovers"]) == (None, [0.0])
     else:
-        assert (made["encoding"]["quantiser"] == "fsq") == (encoding == "fsq")
-        assert made["encoding"]["size"] == 6
+        assert (made["encoding"]["quantizer"] == "fsq") == (encoding == "fsq")
+        assert made["encoding"]["input_dim"] == 6
 
 
-def test_dde_goes_on_to_the_same_bits(tmp_path: Path, count: Count) -> None:
-    """Interrupted between two checkpoints, and after the search, before the artifact is there."""
-    options = ["--evaluations", "12000", "--joints", "5", "--cells", "30"]
+def test_dde_continues_bit_by_bit(tmp_path: Path, count: Count) -> None:
+    """Interrupted between two checkpoints, and after the search but before its artifact."""
+    options = ["--evaluations", "12000", "--num-joints", "5", "--cells", "30"]
     whole, killed = (words(tmp_path / name, small=options) for name in ("whole", "killed"))
     assert run(whole) == 0
     batches = count.calls
@@ -134,10 +134,10 @@ def test_dde_goes_on_to_the_same_bits(tmp_path: Path, count: Count) -> None:
     assert count.calls == 0
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
     for name in ("whole", "killed"):
-        assert not list((tmp_path / name).rglob("*.new"))
+        assert not list((tmp_path / name).rglob(".*"))
 
 
-def test_an_interrupted_search_of_ribs_begins_anew(tmp_path: Path, count: Count) -> None:
+def test_an_interrupted_search_of_ribs_starts_again(tmp_path: Path, count: Count) -> None:
     own, whole = (words(tmp_path / name, "--algorithm", "line") for name in ("killed", "whole"))
     count.end = 5
     assert run(own) == 130
@@ -147,20 +147,31 @@ def test_an_interrupted_search_of_ribs_begins_anew(tmp_path: Path, count: Count)
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
 
 
-def test_a_grid_an_arm_of_one_s_own_and_a_start(tmp_path: Path) -> None:
-    arm = ["--joints", "4", "--link-lengths", "0.4", "0.3", "0.2", "0.1", "--locks", "1", "-0.5"]
+def test_a_grid_a_custom_arm_and_initial_elites(tmp_path: Path) -> None:
+    arm = [
+        "--num-joints",
+        "4",
+        "--link-lengths",
+        "0.4",
+        "0.3",
+        "0.2",
+        "0.1",
+        "--locks",
+        "1",
+        "-0.5",
+    ]
     arm += ["--obstacles", "0.5", "-0.2", "0.1", "0.2", "0.6", "0.15", "--objective", "variance"]
     options = [*arm, "--dims", "9", "4", "--evaluations", "1000"]
     assert run(words(tmp_path / "first", "--algorithm", "iso", small=options)) == 0
     first, archive = load_elites(tmp_path / "first" / "elites")
-    assert (archive.shape, archive.dims, archive.cell_count) == ("grid", (9, 4), 36)
+    assert (archive.shape, archive.dims, archive.num_cells) == ("grid", (9, 4), 36)
     own = Arm(
-        joints=4,
+        num_joints=4,
         link_lengths=(0.4, 0.3, 0.2, 0.1),
         locks=((1, -0.5),),
         obstacles=((0.5, -0.2, 0.1), (0.2, 0.6, 0.15)),
     )
-    assert archive.worst == least_objective(own, "variance")
+    assert archive.qd_score_offset == objective_lower_bound(own, "variance")
     objectives, _ = ArmProblem(arm=own, objective="variance").evaluate(first.solutions)
     np.testing.assert_allclose(first.objectives, objectives, rtol=1e-5)
     height, width, _ = iio.imread(tmp_path / "first" / "map.png").shape
@@ -184,59 +195,59 @@ def test_a_folder_of_another_search_is_refused(
 ) -> None:
     assert run(words(tmp_path, "--algorithm", "line")) == 0
     found = files(tmp_path)
-    for more, said in (
-        (["--algorithm", "iso"], "algorithm: expected 'iso', found 'line'"),
-        (["--algorithm", "line", "--joints", "7"], "arm.joints: expected 7, found 6"),
-        (["--algorithm", "line", "--seed", "1"], "seed: expected 1, found 0"),
+    for more, message in (
+        (["--algorithm", "iso"], "algorithm: expected 'iso', got 'line'"),
+        (["--algorithm", "line", "--num-joints", "7"], "arm.link_lengths: expected "),
+        (["--algorithm", "line", "--seed", "1"], "seed: expected 1, got 0"),
     ):
         assert run(words(tmp_path, *more)) == 2
         err = capsys.readouterr().err
-        assert said in err
+        assert message in err
         assert "choose another folder" in err
     assert files(tmp_path) == found
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
-        (["--algorithm", "iso", "--encoding", "vae"], "encoding: expected 'none' with 'iso'"),
+        (["--algorithm", "iso", "--encoding", "vae"], "encoding: expected none with 'iso'"),
         (["--algorithm", "iso", "--init", "x"], "init: expected none with 'iso'"),
         (["--init", "nowhere"], "no artifact 'nowhere'"),
         (["--evaluations", "0"], "evaluations: expected at least 1, got 0"),
         (["--evaluations", "90", "--algorithm", "iso"], "evaluations: expected more than the 100"),
-        (["--dims", "3", "4"], "cells: expected none beside dims (3, 4), got 40"),
-        (["--cells", "0"], "cells: expected whole numbers of at least 1, got 0"),
-        (["--worst", "-1"], "worst: expected at most -1.570"),
-        (["--worst", "nan"], "worst: expected a finite number"),
-        (["--worst", "-inf"], "worst: expected a finite number"),
-        (["--fill", "0"], "fill: expected a share in (0, 0.5], got 0"),
-        (["--seed", "-1"], "seed: expected a non-negative integer, got -1"),
-        (["--joints", "0"], "joints: expected a whole number of at least 1, got 0"),
+        (["--dims", "3", "4"], "cells: expected none together with dims (3, 4), got 40"),
+        (["--cells", "0"], "cells: expected at least 1, got 0"),
+        (["--qd-score-offset", "-1"], "qd_score_offset: expected at most -1.570"),
+        (["--qd-score-offset", "nan"], "qd_score_offset: expected a finite number"),
+        (["--qd-score-offset", "-inf"], "qd_score_offset: expected a finite number"),
+        (["--initial-coverage", "0"], "initial_coverage: expected above 0, got 0"),
+        (["--seed", "-1"], "seed: expected at least 0, got -1"),
+        (["--num-joints", "0"], "num_joints: expected at least 1, got 0"),
         (["--link-lengths", "1", "2"], "link_lengths: expected 6 lengths"),
         (["--locks", "9", "0.1"], "locks: expected joints from 0 to 5, got joint 9"),
         (["--obstacles", "0", "0", "0.1"], "obstacles: expected the base (0, 0) to be free"),
         (["--device", "abacus"], "device: expected 'auto', 'cpu'"),
     ],
 )
-def test_what_cannot_be_searched_leaves_nothing(
-    more: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_invalid_options_leave_nothing(
+    more: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(words(tmp_path / "out", *more)) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_elites_of_another_arm_are_no_start(
+def test_elites_of_another_arm_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(words(tmp_path / "six", "--algorithm", "iso")) == 0
     init = str(tmp_path / "six" / "elites")
-    assert run(words(tmp_path / "out", "--joints", "5", "--init", init)) == 2
+    assert run(words(tmp_path / "out", "--num-joints", "5", "--init", init)) == 2
     assert "init: expected elites of 5 numbers, one a joint" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_was_there_is_left(tmp_path: Path) -> None:
+def test_an_existing_folder_is_left(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     assert run(words(tmp_path, "--device", "abacus")) == 2
     assert (tmp_path / "notes.txt").read_text() == "mine"

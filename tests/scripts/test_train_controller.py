@@ -8,7 +8,7 @@ from wmrl.agents.controller import ControllerAgent
 from wmrl.agents.policy_search.posterior_agent import PosteriorAgent
 from wmrl.agents.sb3.agent import SB3Agent
 from wmrl.scripts.cli import run
-from wmrl.scripts.train_controller import _OWN
+from wmrl.scripts.train_controller import _ALGORITHMS_OF
 from wmrl.storage.artifact import load_artifact
 from wmrl.training.metrics import read_metrics
 
@@ -17,11 +17,20 @@ from wmrl.training.metrics import read_metrics
 def words(tiny: Any, tmp_path: Path) -> list[str]:
     return [
         *("train-controller", str(tmp_path / "run"), "--device", "cpu", "--workers", "0"),
-        *("--vision", str(tiny.vision), "--memory", str(tiny.memory), "--decisions", "4"),
+        *("--vision", str(tiny.vision), "--memory", str(tiny.memory), "--agent-steps", "4"),
     ]
 
 
-EVOLUTION = ["--algorithm", "cma-es", "--generations", "2", "--population", "4", "--rollouts", "2"]
+EVOLUTION = [
+    "--algorithm",
+    "cma-es",
+    "--generations",
+    "2",
+    "--population-size",
+    "4",
+    "--num-rollouts",
+    "2",
+]
 
 
 def test_evolution_in_a_dream(words: list[str], tmp_path: Path, capsys: Any) -> None:
@@ -29,20 +38,20 @@ def test_evolution_in_a_dream(words: list[str], tmp_path: Path, capsys: Any) -> 
     assert str(tmp_path / "run" / "artifact") in capsys.readouterr().out
     agent = load_agent(tmp_path / "run" / "artifact")
     assert isinstance(agent, ControllerAgent)
-    assert Path(agent.eye["vision"]).is_absolute()
+    assert Path(agent.world_model.vision).is_absolute()
     rows = read_metrics(tmp_path / "run" / "metrics.csv")
     assert ["score/mean" in row for row in rows] == [False, True]
 
 
-def test_evolution_in_the_game_goes_on_from_an_agent(words: list[str], tmp_path: Path) -> None:
+def test_evolution_in_the_game_starts_from_an_agent(words: list[str], tmp_path: Path) -> None:
     real = [*words, *EVOLUTION, "--env", "real", "--num-envs", "3"]
-    assert run([*real, "--hidden-sizes", "3"]) == 0
+    assert run([*real, "--hidden-dims", "3"]) == 0
     first = tmp_path / "run" / "artifact"
     real[1] = str(tmp_path / "more")
     assert run([*real, "--init", str(first)]) == 0
     agent = load_agent(tmp_path / "more" / "artifact")
     assert isinstance(agent, ControllerAgent)
-    assert agent.config.hidden_sizes == (3,)
+    assert agent.config.hidden_dims == (3,)
 
 
 @pytest.mark.parametrize("rank", ["0", "2"])
@@ -54,7 +63,7 @@ def test_a_posterior_in_a_dream(words: list[str], tmp_path: Path, rank: str) -> 
     assert agent.directions.shape[1] == int(rank)
     assert load_artifact(tmp_path / "run" / "artifact").provenance["algorithm"] == "variational"
     rows = read_metrics(tmp_path / "run" / "metrics.csv")
-    assert [row["posterior/temperature"] for row in rows] == [0.1, 1.0]
+    assert [row["posterior/alpha"] for row in rows] == [0.1, 1.0]
     # Options reach the search.
     words[1] = str(tmp_path / "other")
     assert run([*words, *options, "--learning-rate", "3"]) == 0
@@ -65,8 +74,8 @@ def test_a_posterior_in_a_dream(words: list[str], tmp_path: Path, rank: str) -> 
 
 
 @pytest.mark.parametrize("env", ["dream", "real"])
-def test_gradients(words: list[str], tmp_path: Path, env: str) -> None:
-    options = ["--env", env, "--num-envs", "4", "--steps", "100", "--hidden-sizes", "4", "--seed"]
+def test_ppo(words: list[str], tmp_path: Path, env: str) -> None:
+    options = ["--env", env, "--num-envs", "4", "--steps", "100", "--hidden-dims", "4", "--seed"]
     assert run([*words, *options, "3"]) == 0
     agent = load_agent(tmp_path / "run" / "artifact")
     assert isinstance(agent, SB3Agent)
@@ -80,8 +89,8 @@ def test_gradients(words: list[str], tmp_path: Path, env: str) -> None:
 def test_options_of_other_algorithms_are_refused(
     words: list[str], tmp_path: Path, algorithm: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Or of dreams in the game: they would change nothing."""
-    for name, algorithms in _OWN.items():
+    """Also those of dreams in the game: they would have no effect."""
+    for name, algorithms in _ALGORITHMS_OF.items():
         if algorithm in algorithms:
             continue
         value = "ranks" if name == "returns" else "2"
@@ -98,8 +107,8 @@ def test_options_of_other_algorithms_are_refused(
     assert not (tmp_path / "run").exists()
 
 
-def test_errors(words: list[str], driver_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors(words: list[str], agent_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*words, "--memory", "none"]) == 2
-    assert "there is no dream without one" in capsys.readouterr().err
-    assert run([*words, "--init", str(driver_path)]) == 2
+    assert "memory: expected a memory model for a dream" in capsys.readouterr().err
+    assert run([*words, "--init", str(agent_path)]) == 2
     assert "init: expected a SB3Agent, got a ControllerAgent" in capsys.readouterr().err

@@ -22,7 +22,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
     def make(task: str = "car-racing") -> Path:
         path: Path = tmp_path_factory.mktemp("rollouts") / "store"
         metadata = StoreMetadata(
-            task=task, frame_shape=(64, 64, 3), action_size=2, frame_skip=4, warmup_frames=50
+            task=task, frame_shape=(64, 64, 3), action_dim=2, frame_skip=4, warmup_frames=50
         )
         store = RolloutStore(path, "a", metadata=metadata)
         generator = np.random.default_rng(0)
@@ -43,23 +43,23 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
 
 
 @pytest.fixture(scope="module")
-def eye(make_store: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out: Path = tmp_path_factory.mktemp("eye")
+def vae_run(make_store: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out: Path = tmp_path_factory.mktemp("vae")
     train_vision.main(
         train_vision.Args(
-            stores=(make_store(),), out=out, width=4, latent_size=6, steps=3, batch_size=4
+            stores=(make_store(),), out=out, base_channels=4, latent_dim=6, steps=3, batch_size=4
         )
     )
     return out
 
 
-def _memory_args(store: Path, eye: Path, out: Path, **options: int) -> train_memory.Args:
+def _memory_args(store: Path, vae_run: Path, out: Path, **options: int) -> train_memory.Args:
     return train_memory.Args(
         stores=(store,),
-        vision=str(eye / "artifact"),
+        vision=str(vae_run / "artifact"),
         out=out,
-        hidden_size=8,
-        mixtures=2,
+        hidden_dim=8,
+        num_mixtures=2,
         steps=3,
         batch_size=2,
         sequence_length=5,
@@ -67,78 +67,100 @@ def _memory_args(store: Path, eye: Path, out: Path, **options: int) -> train_mem
     )
 
 
-def test_the_eye_is_as_ordered(eye: Path) -> None:
-    vision = load_vision(eye / "artifact", device="cpu")
-    assert (vision.config.width, vision.latent_size) == (4, 6)
-    assert json.loads((eye / "report.json").read_text())["steps"] == 3
+def test_options_reach_the_vision_model(vae_run: Path) -> None:
+    vision = load_vision(vae_run / "artifact", device="cpu")
+    assert (vision.config.base_channels, vision.latent_dim) == (4, 6)
+    assert json.loads((vae_run / "report.json").read_text())["steps"] == 3
 
 
-def test_the_memory_is_as_ordered(
-    make_store: MakeStore, eye: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_options_reach_the_memory_model(
+    make_store: MakeStore, vae_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train_memory.main(_memory_args(make_store(), eye, tmp_path))
+    train_memory.main(_memory_args(make_store(), vae_run, tmp_path))
     memory = load_memory(tmp_path / "artifact", device="cpu")
-    memory.check_vision(load_vision(eye / "artifact", device="cpu").digest)
-    assert memory.feature_size == 8
-    # The store's warmup of 50 frames is 13 decisions: states 13 to 19 of two episodes.
+    memory.check_vision(load_vision(vae_run / "artifact", device="cpu").digest)
+    assert memory.feature_dim == 8
+    # The store's warmup of 50 frames lasts 13 agent steps: states 13 to 19 of two episodes.
     assert memory.start_mean.shape == (14, 13, 6)
     assert f"memory: {tmp_path / 'artifact'}" in capsys.readouterr().out
 
 
 def test_the_store_knows_enough_of_its_task(
-    make_store: MakeStore, eye: Path, tmp_path: Path
+    make_store: MakeStore, vae_run: Path, tmp_path: Path
 ) -> None:
-    train_memory.main(_memory_args(make_store("unheard"), eye, tmp_path))
-    assert load_memory(tmp_path / "artifact", device="cpu").config.task == "unheard"
+    train_memory.main(_memory_args(make_store("unknown"), vae_run, tmp_path))
+    assert load_memory(tmp_path / "artifact", device="cpu").config.task == "unknown"
 
 
 def test_members_above_one_make_an_ensemble(
-    make_store: MakeStore, eye: Path, tmp_path: Path
+    make_store: MakeStore, vae_run: Path, tmp_path: Path
 ) -> None:
-    train_memory.main(_memory_args(make_store(), eye, tmp_path, members=2))
+    train_memory.main(_memory_args(make_store(), vae_run, tmp_path, num_members=2))
     memory = load_memory(tmp_path / "artifact", device="cpu")
     assert type(memory).__name__ == "MemoryEnsemble"
-    assert memory.config.members == 2
+    assert memory.config.num_members == 2
 
 
-def test_what_can_not_be_trained_says_so(eye: Path, tmp_path: Path) -> None:
-    args = train_memory.Args(stores=(), vision=str(eye / "artifact"), out=tmp_path)
+def test_training_needs_stores(vae_run: Path, tmp_path: Path) -> None:
+    args = train_memory.Args(stores=(), vision=str(vae_run / "artifact"), out=tmp_path)
     with pytest.raises(ValueError, match="stores: expected at least one rollout store"):
         train_memory.main(args)
 
 
 @pytest.fixture(scope="module")
-def symbols(make_store: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out: Path = tmp_path_factory.mktemp("symbols")
-    words = ["train-vision", str(make_store()), "-o", str(out), "--kind", "vqvae", "--codes", "6"]
-    words += ["--code-size", "2", "--downsamplings", "5", "--width", "2", "--warmup-steps", "1"]
+def vqvae_run(make_store: MakeStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out: Path = tmp_path_factory.mktemp("vqvae")
+    words = [
+        "train-vision",
+        str(make_store()),
+        "-o",
+        str(out),
+        "--kind",
+        "vqvae",
+        "--codebook-size",
+    ]
+    words += ["6", "--code-dim", "2", "--num-downsamplings", "5", "--base-channels", "2"]
+    words += ["--warmup-steps", "1"]
     assert cli.run([*words, "--steps", "3", "--batch-size", "8"]) == 0
     return out
 
 
-def test_the_eye_that_sees_in_symbols(symbols: Path) -> None:
-    vision = load_vision(symbols / "artifact", device="cpu")
+def test_a_vqvae_is_trained(vqvae_run: Path) -> None:
+    vision = load_vision(vqvae_run / "artifact", device="cpu")
     assert isinstance(vision, VQVAE)
-    assert (vision.code_count, vision.tokens) == (6, 4)
-    assert iio.imread(symbols / "codebook.png").std() > 1
+    assert (vision.codebook_size, vision.num_tokens) == (6, 4)
+    assert iio.imread(vqvae_run / "codebook.png").std() > 1
 
 
-def test_the_memory_in_symbols(make_store: MakeStore, symbols: Path, tmp_path: Path) -> None:
-    words = ["train-memory", str(make_store()), "-v", str(symbols / "artifact"), "-o"]
-    words += [str(tmp_path), "--kind", "codes", "--hidden-size", "8", "--steps", "3"]
-    words += ["--core", "transformer", "--decoding", "sequential", "--sequence-length", "5"]
-    assert cli.run([*words, "--members", "2"]) == 0
+def test_an_ensemble_over_codes_is_trained(
+    make_store: MakeStore, vqvae_run: Path, tmp_path: Path
+) -> None:
+    words = ["train-memory", str(make_store()), "-v", str(vqvae_run / "artifact"), "-o"]
+    words += [str(tmp_path), "--kind", "codes", "--hidden-dim", "8", "--steps", "3"]
+    words += [
+        "--sequence-model",
+        "transformer",
+        "--decoding",
+        "sequential",
+        "--sequence-length",
+        "5",
+    ]
+    assert cli.run([*words, "--num-members", "2"]) == 0
     memory = load_memory(tmp_path / "artifact", device="cpu")
     assert type(memory).__name__ == "CodeMemoryEnsemble"
-    assert memory.config.member["core"] == "transformer"
+    assert memory.config.member["sequence_model"] == "transformer"
     assert memory.config.member["decoding"] == "sequential"
 
 
 def test_memories_are_compared(
-    make_store: MakeStore, eye: Path, symbols: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_store: MakeStore,
+    vae_run: Path,
+    vqvae_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = ["compare-memories", str(make_store()), "--codes", str(symbols / "artifact")]
-    words += ["--gaussian", str(eye / "artifact"), "--work", str(tmp_path / "work"), "--out"]
+    words = ["compare-memories", str(make_store()), "--vqvae", str(vqvae_run / "artifact")]
+    words += ["--vae", str(vae_run / "artifact"), "--work", str(tmp_path / "work"), "--out"]
     words += [str(tmp_path / "out"), "--steps", "2", "--seeds", "0"]
     words += ["--sequence-length", "4"]
     assert cli.run(words) == 0
@@ -148,7 +170,7 @@ def test_memories_are_compared(
     assert [row["memory"] for row in rows] == names
     table = (tmp_path / "out" / "table.md").read_text().splitlines()
     assert [line.split(" | ")[0] for line in table[-7:]] == [
-        f"| {name}" for name in (*names, "a copy of the last frame", "bigram, by place")
+        f"| {name}" for name in (*names, "a copy of the last frame", "bigram, by position")
     ]
-    monkeypatch.setattr("wmrl.training.trainer.Trainer.train", None)  # would fail if it were called
+    monkeypatch.setattr("wmrl.training.trainer.Trainer.train", None)  # fails if it is called
     assert cli.run(words) == 0

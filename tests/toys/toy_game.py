@@ -102,5 +102,5 @@ TOY = Task(
     explore_high=(0.5, 0.0),
 )
 
-# The same with numbers that have names, and frames of the size that tiny eyes take.
+# The same with numbers that have names, and frames of the size that tiny vision models take.
 STEERED = replace(TOY, name="steered-toy", frame_size=(64, 64), action_names=("steer", "pedal"))

@@ -3,17 +3,17 @@ from typing import Any
 import pytest
 import torch
 
-from wmrl.dream import DreamState, dream_observation, dream_start, dream_step
+from wmrl.dream import DreamState, dream_observation, dream_reset, dream_step
 from wmrl.memory.base import Memory
 from wmrl.memory.ensemble import MemoryEnsemble
 from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
 
 
 def _member(seed: int) -> MDNRNN:
-    config = MDNRNNConfig(latent_size=4, action_size=2, hidden_size=12, mixtures=3, dropout=0.5)
+    config = MDNRNNConfig(latent_dim=4, action_dim=2, hidden_dim=12, num_mixtures=3, dropout=0.5)
     memory = MDNRNN(config, generator=torch.Generator().manual_seed(seed)).eval()
     generator = torch.Generator().manual_seed(9)
-    memory.set_starts(
+    memory.set_start_states(
         torch.randn(5, 4, 4, generator=generator),
         torch.rand(5, 4, 4, generator=generator),
         torch.randn(5, 3, 2, generator=generator),
@@ -33,7 +33,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 
 def _run(memory: Memory[Any], seed: int, **options: Any) -> list[torch.Tensor]:
     generator = _generator(seed)
-    state = dream_start(memory, count=3, generator=generator)
+    state = dream_reset(memory, batch_size=3, generator=generator)
     seen = [dream_observation(memory, state)]
     for _ in range(4):
         action = torch.tanh(seen[-1][:, :2])
@@ -65,34 +65,34 @@ def test_dropout_and_temperature_change_the_dream(memory: Memory[Any]) -> None:
 
 
 def test_observations_are_latents_and_features(memory: Memory[Any]) -> None:
-    state = dream_start(memory, count=3, generator=_generator())
+    state = dream_reset(memory, batch_size=3, generator=_generator())
     observation = dream_observation(memory, state)
     assert observation.shape == (3, 4 + 12)
     assert torch.equal(observation[:, :4], state.latent)
     assert torch.equal(observation[:, 4:], memory.features(state.memory))
 
 
-def test_a_start_is_a_burnt_in_recording(memory: Memory[Any]) -> None:
-    rows = torch.tensor([4, 0])
-    state = dream_start(memory, rows=rows, generator=_generator())
+def test_a_start_state_is_a_burnt_in_recording(memory: Memory[Any]) -> None:
+    indices = torch.tensor([4, 0])
+    state = dream_reset(memory, indices=indices, generator=_generator())
     noise = torch.randn(2, 4, 4, generator=_generator())
-    latents = memory.start_mean[rows] + memory.start_std[rows] * noise
-    _, expected = memory(latents[:, :-1], memory.start_actions[rows])
+    latents = memory.start_mean[indices] + memory.start_std[indices] * noise
+    _, expected = memory(latents[:, :-1], memory.start_actions[indices])
     torch.testing.assert_close(state.latent, latents[:, -1])
     torch.testing.assert_close(state.memory, expected)
 
 
-def test_starts_are_drawn_from_all_that_are_kept(memory: Memory[Any]) -> None:
-    memory.set_starts(
+def test_start_states_are_drawn_from_all(memory: Memory[Any]) -> None:
+    memory.set_start_states(
         torch.arange(5.0).view(5, 1, 1).expand(5, 1, 4), torch.zeros(5, 1, 4), torch.zeros(5, 0, 2)
     )
-    state = dream_start(memory, count=200, generator=_generator())
+    state = dream_reset(memory, batch_size=200, generator=_generator())
     assert set(state.latent[:, 0].tolist()) == {0.0, 1.0, 2.0, 3.0, 4.0}
     assert all(bool((part == 0).all()) for part in state.memory)  # nothing to burn in
 
 
 def test_a_step_is_the_memorys_step_and_draw(memory: Memory[Any]) -> None:
-    state = dream_start(memory, count=6, generator=_generator())
+    state = dream_reset(memory, batch_size=6, generator=_generator())
     action = torch.zeros(6, 2)
     after, reward, terminated = dream_step(
         memory, state, action, temperature=0.7, generator=_generator(3)
@@ -107,17 +107,17 @@ def test_a_step_is_the_memorys_step_and_draw(memory: Memory[Any]) -> None:
 
 
 def test_a_step_changes_nothing_in_place(memory: Memory[Any]) -> None:
-    state = dream_start(memory, count=2, generator=_generator())
+    state = dream_reset(memory, batch_size=2, generator=_generator())
     copy = DreamState(state.latent.clone(), tuple(part.clone() for part in state.memory))
     dream_step(memory, state, torch.zeros(2, 2), generator=_generator())
     assert torch.equal(state.latent, copy.latent)
     assert all(torch.equal(a, b) for a, b in zip(state.memory, copy.memory, strict=True))
 
 
-def test_what_can_not_start_says_so(memory: Memory[Any]) -> None:
-    with pytest.raises(ValueError, match="either count or rows"):
-        dream_start(memory, generator=_generator())
-    with pytest.raises(ValueError, match="either count or rows"):
-        dream_start(memory, count=1, rows=torch.tensor([0]), generator=_generator())
-    with pytest.raises(ValueError, match=r"keeps no starts.*set_starts"):
-        dream_start(MDNRNN(MDNRNNConfig()), count=1, generator=_generator())
+def test_wrong_starts_are_named(memory: Memory[Any]) -> None:
+    with pytest.raises(ValueError, match="either batch_size or indices"):
+        dream_reset(memory, generator=_generator())
+    with pytest.raises(ValueError, match="either batch_size or indices"):
+        dream_reset(memory, batch_size=1, indices=torch.tensor([0]), generator=_generator())
+    with pytest.raises(ValueError, match=r"expected start states, got none.*set_start_states"):
+        dream_reset(MDNRNN(MDNRNNConfig()), batch_size=1, generator=_generator())

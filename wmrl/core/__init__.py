@@ -1,12 +1,16 @@
-"""Foundations that every other part stands on: seeds, devices, configurations, argument checks.
+"""Foundations: seeds, devices, configurations, argument checks, digests.
 
-- :mod:`~wmrl.core.seeding`: random generators, each found by a path of keys below a root seed
+- :mod:`~wmrl.core.seeding`: random generators, each derived from a root seed and a path of keys
   (``integer_seed``, ``numpy_generator``, ``seed_sequence``, ``seeded_weights``,
   ``torch_generator``).
-- :mod:`~wmrl.core.device`: the device that ``"auto"`` stands for, and torch's threads
+- :mod:`~wmrl.core.device`: choice of the device, and the number of torch's threads
   (``resolve_device``, ``torch_threads``).
-- :mod:`~wmrl.core.config`: configurations built from JSON, checked against their dataclasses
+- :mod:`~wmrl.core.config`: configurations built from JSON and checked against their dataclasses
   (``build_config``).
+- :mod:`~wmrl.core.hashing`: SHA-256 digests of arrays and tensors (``array_digest``,
+  ``tensors_digest``).
+- :mod:`~wmrl.core.validation`: argument checks (``check_choice``, ``check_float``, ``check_int``,
+  ``check_shape``).
 - :mod:`~wmrl.core.lazy`: the loader behind every package's ``__init__``.
 """
 
@@ -17,6 +21,7 @@ from wmrl.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from wmrl.core.config import build_config
     from wmrl.core.device import resolve_device, torch_threads
+    from wmrl.core.hashing import array_digest, tensors_digest
     from wmrl.core.seeding import (
         integer_seed,
         numpy_generator,
@@ -24,16 +29,23 @@ if TYPE_CHECKING:
         seeded_weights,
         torch_generator,
     )
+    from wmrl.core.validation import check_choice, check_float, check_int, check_shape
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "array_digest",
     "build_config",
+    "check_choice",
+    "check_float",
+    "check_int",
+    "check_shape",
     "integer_seed",
     "numpy_generator",
     "resolve_device",
     "seed_sequence",
     "seeded_weights",
+    "tensors_digest",
     "torch_generator",
     "torch_threads",
 ]

@@ -1,4 +1,4 @@
-"""Configurations from files: their values checked against the fields of a dataclass."""
+"""Configurations from JSON, checked against the fields of a dataclass."""
 
 import sys
 from collections.abc import Mapping
@@ -10,17 +10,27 @@ C = TypeVar("C")
 
 
 def build_config(config_class: type[C], values: Mapping[str, Any]) -> C:
-    """An instance of a configuration's dataclass, from what JSON gave.
+    """Builds a configuration from the values of a JSON object.
 
-    Python would take a size of 256.0 or "256" and fail much later, or not at all.
+    Values are checked against the fields' types: Python itself would accept a dimension of 256.0
+    or "256", and fail much later or not at all.
 
     Args:
-        config_class: a dataclass of plain fields.
-        values: by field; missing ones keep their defaults.
+        config_class: dataclass of plain fields.
+        values: values by field name; missing fields keep their defaults.
 
     Raises:
-        TypeError: a name is no field, or a value not of the field's type.
+        TypeError: a name is not a field, or a value has not the field's type.
         ValueError: the class refuses a value.
+
+    Example:
+        >>> from wmrl.core import build_config
+        >>> from wmrl.vision import VAEConfig
+        >>> build_config(VAEConfig, {"latent_dim": 16}).latent_dim
+        16
+        >>> build_config(VAEConfig, {"latent_dim": "16"})
+        Traceback (most recent call last):
+        TypeError: latent_dim: expected int, got '16'
     """
     hints = get_type_hints(config_class)
     known = {item.name for item in fields(config_class)}  # type: ignore[arg-type]
@@ -30,12 +40,13 @@ def build_config(config_class: type[C], values: Mapping[str, Any]) -> C:
         if not _fits(value, hints[name]):
             hint = getattr(hints[name], "__name__", None) or str(hints[name])
             raise TypeError(f"{name}: expected {hint}, got {value!r:.100}")
-    # JSON knows no tuples.
+    # JSON has no tuples.
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     return config_class(**values)
 
 
 def _fits(value: Any, hint: Any) -> bool:
+    """Returns whether a value from JSON has the type of a hint."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(_fits(value, option) for option in args)
@@ -49,5 +60,5 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is float:
         return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if hint in (int, str, bool, NoneType):
-        return type(value) is hint  # True is no size
+        return type(value) is hint  # True is not an integer here
     return origin is None or isinstance(value, origin)

@@ -1,4 +1,4 @@
-"""Choosing the device that models and dreams run on, and how many threads share the CPU."""
+"""Choice of the device of models and dreams, and of the number of CPU threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,17 +7,14 @@ import torch
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """Turns a device argument into a ``torch.device`` that exists on this machine.
+    """Returns the ``torch.device`` of a device argument, checked to exist on this machine.
 
     Args:
-        device: ``"auto"`` (CUDA if there is one, else Apple's MPS, else the CPU), or anything
-            that ``torch.device`` takes, such as ``"cpu"`` or ``"cuda:1"``.
-
-    Returns:
-        The device.
+        device: ``"auto"`` (CUDA if available, else Apple's MPS, else the CPU), or anything that
+            ``torch.device`` accepts, such as ``"cpu"`` or ``"cuda:1"``.
 
     Raises:
-        ValueError: ``device`` is not a device name, or names one that this machine lacks.
+        ValueError: ``device`` is not a device name, or this machine has no such device.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -35,21 +32,24 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         count = torch.cuda.device_count()
         if (resolved.index or 0) >= count:
             raise ValueError(
-                f"device: {device!r} was asked for but this machine has {count} CUDA devices; "
-                "use device='auto' or 'cpu'"
+                f"device: expected a device of this machine, which has {count} CUDA devices, got "
+                f"{device!r}; use 'auto' or 'cpu'"
             )
     elif resolved.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("device: 'mps' is not available here; use device='auto' or 'cpu'")
+        raise ValueError(
+            "device: expected a device of this machine, which has no MPS, got 'mps'; use 'auto' or "
+            "'cpu'"
+        )
     elif resolved.type not in ("cpu", "mps"):
         raise ValueError(f"device: expected 'auto', 'cpu', 'cuda' or 'mps', got {device!r}")
     return resolved
 
 
 @contextmanager
-def torch_threads(count: int | None) -> Iterator[None]:
-    """Gives torch so many threads for a while; as many as it has if None."""
+def torch_threads(num_threads: int | None) -> Iterator[None]:
+    """Sets the number of torch's CPU threads within a context; leaves it as it is if None."""
     before = torch.get_num_threads()
-    torch.set_num_threads(before if count is None else count)
+    torch.set_num_threads(before if num_threads is None else num_threads)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Lazy exports: the one loader behind the ``__init__`` of every package of this project."""
+"""Lazy exports of packages: public names are imported when they are first used."""
 
 import ast
 import sys
@@ -9,10 +9,9 @@ from typing import Any
 
 
 def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Makes a package import each of its public names when it is first used.
+    """Returns module functions by which a package imports its public names on first use.
 
-    The package lists its names once, as type checkers read them; this function reads the same
-    lines::
+    The package lists its imports once, for type checkers; this function parses the same lines::
 
         if TYPE_CHECKING:
             from wmrl.nn.losses import gaussian_kl as gaussian_kl
@@ -22,7 +21,7 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
         __all__ = ["gaussian_kl"]
 
     Args:
-        package: its ``__name__``.
+        package: the package's ``__name__``.
 
     Returns:
         The package's ``__getattr__`` and ``__dir__`` (PEP 562).
@@ -33,11 +32,11 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
         return _imports_for_type_checkers(package)
 
     def get(name: str) -> Any:
-        # A dunder is never exported; Python asks for some (__path__, __wrapped__) all the time.
+        # Dunders are never exported, and Python looks up some (__path__, __wrapped__) often.
         if name.startswith("__") or name not in homes():
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(homes()[name]), name)
-        setattr(sys.modules[package], name, value)  # found without this function from now on
+        setattr(sys.modules[package], name, value)  # later look-ups don't call this function
         return value
 
     def names() -> list[str]:
@@ -47,11 +46,11 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
 
 
 def _imports_for_type_checkers(package: str) -> dict[str, str]:
-    """Module of each name that a package imports under ``if TYPE_CHECKING``."""
+    """Returns the module of each name that a package imports under ``if TYPE_CHECKING``."""
     spec = sys.modules[package].__spec__
     source = None if spec is None or spec.loader is None else spec.loader.get_source(package)  # type: ignore[attr-defined]
     if source is None:
-        raise ImportError(f"{package}: its source is not there, which tells where its names live")
+        raise ImportError(f"{package}: expected its source, which lists its exports, got none")
     return {
         alias.asname or alias.name: node.module
         for block in ast.parse(source).body

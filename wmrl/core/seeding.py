@@ -1,7 +1,8 @@
-"""Seeds as a tree: every object draws from a generator of its own, found by a path of keys.
+"""A tree of random generators, each derived from a root seed and a path of keys.
 
-A stream is named by a root seed and a path (``("collect", round, episode)``), never by the order
-in which streams were made, so that one process or many, resumed or not, draw the same numbers.
+A stream is named by a root seed and a path such as ``("collect", round, episode)``, never by the
+order in which streams are created. So any number of processes, resumed or not, draws the same
+numbers.
 """
 
 import zlib
@@ -11,49 +12,64 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from wmrl.core.validation import check_int
+
 
 def seed_sequence(seed: int, *path: int | str) -> np.random.SeedSequence:
-    """The ``SeedSequence`` at ``path`` below the root ``seed``.
+    """Returns the ``SeedSequence`` at a path below a root seed.
 
     Args:
-        seed: root seed, a non-negative integer.
-        path: keys from the root down; strings are hashed (CRC-32) to integers.
+        seed: root seed, at least 0.
+        path: keys from the root down, at least 0; strings are hashed (CRC-32) to integers.
 
     Raises:
         ValueError: ``seed`` or an integer key is negative.
     """
-    if seed < 0:
-        raise ValueError(f"seed: expected a non-negative integer, got {seed}")
+    check_int("seed", seed, at_least=0)
     keys = tuple(zlib.crc32(key.encode()) if isinstance(key, str) else key for key in path)
     if any(key < 0 for key in keys):
-        raise ValueError(f"path: expected non-negative keys, got {path}")
+        raise ValueError(f"path: expected integer keys of at least 0, got {path}")
     return np.random.SeedSequence(seed, spawn_key=keys)
 
 
 def integer_seed(seed: int, *path: int | str) -> int:
-    """A 31-bit integer seed at ``path``, for interfaces that take integers (``Env.reset``)."""
+    """Returns a 31-bit integer seed, for interfaces that take integers such as ``Env.reset``."""
     return int(seed_sequence(seed, *path).generate_state(1)[0] >> 1)
 
 
 def numpy_generator(seed: int, *path: int | str) -> np.random.Generator:
-    """A NumPy generator at ``path``."""
+    """Returns the NumPy generator at a path below a root seed.
+
+    Example:
+        >>> from wmrl.core import numpy_generator
+        >>> generator = numpy_generator(7, "collect", 3)
+        >>> generator.integers(100, size=4)
+        array([68, 56, 76, 29])
+        >>> numpy_generator(7, "collect", 3).integers(100, size=4)
+        array([68, 56, 76, 29])
+        >>> numpy_generator(7, "collect", 4).integers(100, size=4)
+        array([93, 74, 18, 55])
+    """
     return np.random.default_rng(seed_sequence(seed, *path))
 
 
 def torch_generator(
     seed: int, *path: int | str, device: str | torch.device = "cpu"
 ) -> torch.Generator:
-    """A torch generator at ``path`` on ``device``."""
+    """Returns the torch generator at a path below a root seed, on a device."""
     state = seed_sequence(seed, *path).generate_state(1, np.uint64)[0]
     return torch.Generator(device=device).manual_seed(int(state >> 1))
 
 
 @contextmanager
 def seeded_weights(generator: torch.Generator | None) -> Iterator[None]:
-    """Lets layers made inside draw their weights from ``generator``; seed 0 if None.
+    """Initializes the layers that are created within a context from a generator.
 
-    Torch's layers draw from the global CPU generator, which is lent a state drawn from
-    ``generator`` and gets its own one back.
+    Layers draw their initial weights from torch's global CPU generator. Within the context it has
+    a state drawn from ``generator``; its own state is restored afterwards.
+
+    Args:
+        generator: source of the weights; one of seed 0 if None.
     """
     seed = 0
     if generator is not None:

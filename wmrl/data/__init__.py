@@ -1,14 +1,13 @@
-"""Data to learn from: rollout stores, splits, samplers of batches, image sets.
+"""Training data: rollout stores, splits, samplers of batches, image sets.
 
-- :mod:`~wmrl.data.store`: episodes on disk, appended one by one (``RolloutStore``,
-  ``StoreError``).
-- :mod:`~wmrl.data.episode`: one episode, and what a store says of it (``Episode``,
+- :mod:`~wmrl.data.store`: episodes on disk (``RolloutStore``, ``StoreError``).
+- :mod:`~wmrl.data.episode`: episodes, and the metadata of a store (``Episode``,
   ``EpisodeSummary``, ``StoreMetadata``).
 - :mod:`~wmrl.data.split`: training and held-out episodes (``DataSplit``, ``StoredEpisode``,
   ``split_episodes``).
-- :mod:`~wmrl.data.statistics`: what a store holds (``StoreReport``, ``report_store``).
-- :mod:`~wmrl.data.frame_sampler`: batches of frames from rollout stores (``FrameFeed``).
-- :mod:`~wmrl.data.array_sampler`: batches of rows of an array (``ImageFeed``).
+- :mod:`~wmrl.data.statistics`: statistics of a store (``StoreReport``, ``report_store``).
+- :mod:`~wmrl.data.frame_sampler`: batches of frames from rollout stores (``FrameSampler``).
+- :mod:`~wmrl.data.array_sampler`: batches of images in memory (``ArraySampler``).
 - :mod:`~wmrl.data.images`: image data sets (``ImageSet``, ``ImageSetError``,
   ``load_image_folder``, ``mnist_5000``, ``read_idx``).
 """
@@ -19,9 +18,9 @@ from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from wmrl.data._store_files import StoreError
-    from wmrl.data.array_sampler import ImageFeed
+    from wmrl.data.array_sampler import ArraySampler
     from wmrl.data.episode import Episode, EpisodeSummary, StoreMetadata
-    from wmrl.data.frame_sampler import FrameFeed
+    from wmrl.data.frame_sampler import FrameSampler
     from wmrl.data.images import ImageSet, ImageSetError, load_image_folder, mnist_5000, read_idx
     from wmrl.data.split import DataSplit, StoredEpisode, split_episodes
     from wmrl.data.statistics import StoreReport, report_store
@@ -30,11 +29,11 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "ArraySampler",
     "DataSplit",
     "Episode",
     "EpisodeSummary",
-    "FrameFeed",
-    "ImageFeed",
+    "FrameSampler",
     "ImageSet",
     "ImageSetError",
     "RolloutStore",

@@ -1,6 +1,4 @@
-"""Shuffled batches of the rows of an array."""
-
-import hashlib
+"""Shuffled batches of images in memory."""
 
 import numpy as np
 import torch
@@ -9,15 +7,18 @@ from torch import Tensor
 from wmrl.core.seeding import numpy_generator
 
 
-class ImageFeed:
-    """Shuffled batches; batch ``step`` is a pure function of (images, seed, step).
+class ArraySampler:
+    """Sampler of shuffled batches; each is a pure function of (images, seed, step).
 
-    Each epoch shows every image at most once, and drops those that do not fill a batch.
+    Each epoch contains every image at most once; a last incomplete batch is dropped.
 
     Args:
-        images: ``(N, ...)``.
-        batch_size: B.
-        seed: root of the order.
+        images: ``(N, ...)`` array.
+        batch_size: B, number of images in a batch.
+        seed: root seed of the order.
+
+    Attributes:
+        steps_per_epoch: number of batches in an epoch.
 
     Raises:
         ValueError: there are fewer than B images.
@@ -33,19 +34,13 @@ class ImageFeed:
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 
     def batch(self, step: int) -> Tensor:
-        """``(B, ...)`` of one step."""
+        """Returns the images ``(B, ...)`` of a step."""
         return torch.from_numpy(self._images[self.rows(step)])
 
     def rows(self, step: int) -> np.ndarray:
-        """Numbers ``(B,) int64`` of its images."""
+        """Returns the indices ``(B,) int64`` of a step's images."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             generator = numpy_generator(self._seed, "images", epoch)
             self._epoch, self._order = epoch, generator.permutation(len(self._images))
         return self._order[place * self._batch_size : (place + 1) * self._batch_size]
-
-
-def digest_of(array: np.ndarray) -> str:
-    """SHA-256 of an array's shape, type and bytes."""
-    head = f"{array.shape} {array.dtype.str}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()

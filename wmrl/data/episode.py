@@ -1,4 +1,4 @@
-"""Episodes, as a rollout store keeps them."""
+"""Episodes and their metadata, as a rollout store keeps them."""
 
 import hashlib
 import json
@@ -8,19 +8,38 @@ from typing import Any
 
 import numpy as np
 
+from wmrl.core.validation import check_int
+
 
 @dataclass(frozen=True, kw_only=True)
 class Episode:
-    """One episode, T decisions long.
+    """An episode of T agent steps.
 
     Attributes:
-        frames: ``(T + 1, H, W, 3) uint8``, from the first to the one after the last decision.
+        frames: ``(T + 1, H, W, 3) uint8``, from before the first agent step to after the last.
         actions: ``(T, A) float32``.
         rewards: ``(T,) float32``.
-        terminated: the game ended it for good, as by death.
-        truncated: a limit cut it short, or its goal was reached: what follows would be worth
-            something still.
-        info: JSON-able facts of how it came about: seed, policy, …; part of the hash.
+        terminated: the game ended, as by death.
+        truncated: the episode was cut off by a limit or because its goal was reached, so that
+            further rewards would have been possible.
+        info: JSON-able description of its origin (seed, policy, …); part of the digest.
+
+    Raises:
+        ValueError: an array has another length, number of axes or dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.data import Episode
+        >>> episode = Episode(
+        ...     frames=np.zeros((4, 64, 64, 3), np.uint8),
+        ...     actions=np.zeros((3, 2), np.float32),
+        ...     rewards=np.array([0.0, 1.0, 0.5], np.float32),
+        ...     terminated=True,
+        ...     truncated=False,
+        ...     info={"seed": 7},
+        ... )
+        >>> len(episode), episode.digest()[:8]
+        (3, '1a98f21c')
     """
 
     frames: np.ndarray
@@ -48,7 +67,7 @@ class Episode:
         return len(self.rewards)
 
     def digest(self) -> str:
-        """SHA-256 of all that the episode holds, whatever the chunks that keep it."""
+        """Computes the SHA-256 of the whole episode, however it is chunked on disk."""
         header = {
             "shapes": [list(array.shape) for array in (self.frames, self.actions)],
             "terminated": bool(self.terminated),
@@ -63,14 +82,14 @@ class Episode:
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeSummary:
-    """What the index knows of an episode.
+    """Entry of a store's index.
 
     Attributes:
-        index: its number.
-        length: T, the number of decisions.
-        reward: sum of its rewards.
-        terminated: the game ended.
-        truncated: a limit cut it short.
+        index: number of the episode.
+        length: T, the number of agent steps.
+        reward: sum of the rewards.
+        terminated: whether the game ended.
+        truncated: whether the episode was cut off.
         digest: :meth:`Episode.digest`.
     """
 
@@ -84,30 +103,32 @@ class EpisodeSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreMetadata:
-    """What all episodes of a store have in common.
+    """Metadata that all episodes of a store share.
 
     Attributes:
         task: name of the task.
         frame_shape: ``(H, W, 3)``.
-        action_size: A.
-        frame_skip: base frames that a decision lasts.
-        warmup_frames: base frames at an episode's beginning in which no dream may start.
-        policy: JSON-able description of what drove, and from which seed.
+        action_dim: A.
+        frame_skip: base frames per agent step.
+        warmup_frames: base frames at the start of an episode in which no dream may start.
+        policy: JSON-able description of the policy and its seed.
+
+    Raises:
+        ValueError: the frame shape is not ``(H, W, 3)``, or a number is less than 1.
     """
 
     task: str
     frame_shape: tuple[int, int, int]
-    action_size: int
+    action_dim: int
     frame_skip: int
     warmup_frames: int = 0
     policy: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frame_shape", tuple(self.frame_shape))
-        # As it will come back from disk, so that equal descriptions compare equal.
+        # As it is read back from disk, so that equal descriptions compare equal.
         object.__setattr__(self, "policy", json.loads(json.dumps(dict(self.policy))))
         if len(self.frame_shape) != 3 or self.frame_shape[2] != 3:
             raise ValueError(f"frame_shape: expected (H, W, 3), got {self.frame_shape}")
-        for name in ("action_size", "frame_skip"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("action_dim", "frame_skip"):
+            check_int(name, getattr(self, name), at_least=1)

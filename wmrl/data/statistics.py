@@ -1,4 +1,4 @@
-"""What a rollout store holds, in numbers."""
+"""Statistics of rollout stores."""
 
 from dataclasses import dataclass
 
@@ -13,19 +13,19 @@ class StoreReport:
 
     Attributes:
         episodes: number of episodes, E.
-        decisions: number of decisions, D, in all.
-        base_frames: base frames that the decisions lasted at most.
+        agent_steps: number of agent steps, D, in all.
+        base_frames: upper bound on the base frames of these agent steps.
         bytes: size on disk.
-        returns: ``(E,) float64`` sum of rewards of each episode, in order of their numbers.
-        lengths: ``(E,) int64`` decisions of each.
+        returns: ``(E,) float64``, sum of the rewards of each episode, in order of their numbers.
+        lengths: ``(E,) int64``, agent steps of each episode.
         terminated: share of episodes that the game ended.
-        rewarded: share of decisions with a positive reward.
-        action_mean, action_std: ``(A,) float64`` over all decisions.
-        content_hash: identity of the data.
+        rewarded: share of agent steps with a positive reward.
+        action_mean, action_std: ``(A,) float64``, over all agent steps.
+        content_hash: :meth:`~wmrl.data.store.RolloutStore.content_hash`.
     """
 
     episodes: int
-    decisions: int
+    agent_steps: int
     base_frames: int
     bytes: int
     returns: np.ndarray
@@ -38,19 +38,21 @@ class StoreReport:
 
 
 def report_store(store: RolloutStore) -> StoreReport:
-    """Reads the index, and every episode's actions and rewards, one after the other.
+    """Computes the statistics of a store, one episode after another.
 
     Raises:
         StoreError: the store is empty, or an episode can't be read.
     """
     if len(store) == 0:
-        raise StoreError(f"{store.path}: holds no episodes yet; collect some first")
+        raise StoreError(
+            f"{store.path}: expected episodes, got none; record some with wmrl collect"
+        )
     count, rewarded = 0, 0
-    mean = np.zeros(store.metadata.action_size)
+    mean = np.zeros(store.metadata.action_dim)
     scatter = np.zeros_like(mean)
     for index in store.indices:
         actions = store.actions(index).astype(np.float64)
-        # Means and sums of squares of parts, combined as in Chan, Golub & LeVeque 1983.
+        # Combines means and sums of squares of parts (Chan, Golub & LeVeque 1983).
         gap = actions.mean(axis=0) - mean
         total = count + len(actions)
         scatter += actions.var(axis=0) * len(actions) + gap**2 * count * len(actions) / total
@@ -60,7 +62,7 @@ def report_store(store: RolloutStore) -> StoreReport:
     summaries = store.summaries
     return StoreReport(
         episodes=len(summaries),
-        decisions=count,
+        agent_steps=count,
         base_frames=count * store.metadata.frame_skip,
         bytes=sum(path.stat().st_size for path in store.path.rglob("*") if path.is_file()),
         returns=np.array([summary.reward for summary in summaries]),

@@ -1,22 +1,21 @@
-"""The rollout store: episodes of a game on disk, whole, checksummed and lazily read.
+"""Rollout stores: episodes of a game on disk, atomically written, checksummed and lazily read.
 
-A store is a Zarr v3 hierarchy, one group an episode::
+A store is a Zarr v3 hierarchy with one group per episode::
 
     zarr.json                        attributes: format, StoreMetadata
     episodes/00000123/zarr.json      attributes: the episode's summary and info
     episodes/00000123/frames/        (T + 1, H, W, 3) uint8
     episodes/00000123/actions/       (T, A) float32
     episodes/00000123/rewards/       (T,) float32
-    index.jsonl                      a copy of the summaries, rebuilt where it falls behind
+    index.jsonl                      a copy of the summaries, completed where some are missing
 
-An episode is written aside, synced and renamed, so it is there whole or not at all, and any
-number of processes may write different ones. Every chunk carries a CRC-32C.
+Episodes are written atomically, and any number of processes may write different ones at once.
+Every chunk has a CRC-32C checksum.
 """
 
 import hashlib
 import json
 import os
-import secrets
 import shutil
 import threading
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import zarr
 
+from wmrl.core.validation import check_choice
 from wmrl.data._store_files import (
     EPISODES,
     StoreError,
@@ -34,11 +34,10 @@ from wmrl.data._store_files import (
     create_store,
     read_index,
     read_metadata,
-    sync_tree,
     write_array,
 )
 from wmrl.data.episode import Episode, EpisodeSummary, StoreMetadata
-from wmrl.storage.files import sync_folder
+from wmrl.storage.files import atomic_path
 
 __all__ = ["Episode", "EpisodeSummary", "RolloutStore", "StoreError", "StoreMetadata"]
 
@@ -46,16 +45,40 @@ _INDEX = "index.jsonl"
 
 
 class RolloutStore:
-    """Episodes on disk.
+    """Episodes of one task on disk.
 
     Args:
         path: folder of the store.
         mode: ``"r"`` to read, ``"a"`` to write as well.
-        metadata: what its episodes have in common; needed to create a store (with ``"a"``), and
-            compared with that of a store that is there.
+        metadata: metadata of its episodes; required to create a store (with ``"a"``), and compared
+            with that of an existing one.
+
+    Attributes:
+        path: folder of the store.
+        mode: ``"r"`` or ``"a"``.
+        metadata: metadata that all episodes share.
 
     Raises:
-        StoreError: there is no store, it is damaged or of a newer format, or ``metadata`` differs.
+        StoreError: there is no store, it is damaged or of another format, or its metadata differs.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.data import Episode, RolloutStore, StoreMetadata
+        >>> metadata = StoreMetadata(task="toy", frame_shape=(8, 8, 3), action_dim=1, frame_skip=1)
+        >>> store = RolloutStore("rollouts", mode="a", metadata=metadata)
+        >>> summary = store.append(
+        ...     Episode(
+        ...         frames=np.zeros((3, 8, 8, 3), np.uint8),
+        ...         actions=np.zeros((2, 1), np.float32),
+        ...         rewards=np.ones(2, np.float32),
+        ...         terminated=True,
+        ...         truncated=False,
+        ...     )
+        ... )
+        >>> summary.index, summary.length, summary.reward
+        (0, 2, 2.0)
+        >>> RolloutStore("rollouts").frames(0, start=1).shape
+        (2, 8, 8, 3)
     """
 
     def __init__(
@@ -65,8 +88,7 @@ class RolloutStore:
         *,
         metadata: StoreMetadata | None = None,
     ) -> None:
-        if mode not in ("r", "a"):
-            raise ValueError(f"mode: expected 'r' or 'a', got {mode!r}")
+        check_choice("mode", mode, ("r", "a"))
         self.path = Path(path)
         self.mode = mode
         if mode == "a" and metadata is not None and not (self.path / "zarr.json").exists():
@@ -75,22 +97,22 @@ class RolloutStore:
         if metadata is not None:
             self.check(**{item.name: getattr(metadata, item.name) for item in fields(metadata)})
         self._summaries: dict[int, EpisodeSummary] = {}
-        self._noting = threading.Lock()
+        self._index_lock = threading.Lock()
         self.refresh()
 
     def check(self, **expected: Any) -> Self:
-        """Raises :class:`StoreError` unless the metadata's fields are the ``expected`` ones."""
+        """Raises :class:`StoreError` unless fields of the metadata have the expected values."""
         for name, value in expected.items():
             found = getattr(self.metadata, name)
             if found != value:
                 raise StoreError(
                     f"{self.path}: holds episodes of {name} {found!r}, expected {value!r}; use "
-                    "another store, or make this one anew"
+                    "another store, or create this one again"
                 )
         return self
 
     def refresh(self) -> None:
-        """Takes note of episodes that others wrote meanwhile."""
+        """Updates the list of episodes with those that other processes have written."""
         present = {
             int(entry.name) for entry in os.scandir(self.path / EPISODES) if entry.name.isdigit()
         }
@@ -112,16 +134,16 @@ class RolloutStore:
 
     @property
     def indices(self) -> list[int]:
-        """Numbers of the episodes, ascending."""
+        """Indices of the episodes, ascending."""
         return list(self._summaries)
 
     @property
     def summaries(self) -> list[EpisodeSummary]:
-        """What the index knows of each episode, in order."""
+        """Summaries of all episodes, in order."""
         return list(self._summaries.values())
 
     def summary(self, index: int) -> EpisodeSummary:
-        """What the index knows of an episode.
+        """Returns the summary of an episode.
 
         Raises:
             StoreError: there is no such episode.
@@ -134,13 +156,13 @@ class RolloutStore:
         return self._summaries[index]
 
     def write(self, index: int, episode: Episode) -> EpisodeSummary:
-        """Writes an episode; one that is there already with the same content is left alone.
+        """Writes an episode; an existing one with the same content is left untouched.
 
         Threads and processes may write different episodes at once.
 
         Raises:
-            StoreError: the store is read-only, the episode doesn't fit its metadata, or another
-                one has that index.
+            StoreError: the store is read-only, the episode doesn't fit its metadata, or there is
+                another episode with that index.
         """
         if self.mode != "a":
             raise StoreError(f"{self.path}: opened to read; open it with mode='a' to write")
@@ -156,20 +178,20 @@ class RolloutStore:
         if not self._place(summary, episode):
             found = self._read_summary(index)
             if found != summary:
-                raise StoreError(f"{self.path}: has another episode {index} already")
+                raise StoreError(f"{self.path}: contains another episode {index} already")
             summary = found
-        with self._noting:
+        with self._index_lock:
             if index not in self._summaries:
                 append_index(self.path / _INDEX, [summary])
             self._summaries = dict(sorted({**self._summaries, index: summary}.items()))
         return summary
 
     def append(self, episode: Episode) -> EpisodeSummary:
-        """Writes an episode behind the last one."""
+        """Writes an episode after the last one."""
         return self.write(max(self._summaries, default=-1) + 1, episode)
 
     def episode(self, index: int) -> Episode:
-        """A whole episode.
+        """Reads a whole episode.
 
         Raises:
             StoreError: there is no such episode, or it can't be read.
@@ -185,27 +207,27 @@ class RolloutStore:
         )
 
     def frames(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Frames ``start`` to ``stop`` of an episode, ``(…, H, W, 3) uint8``; all by default."""
+        """Reads frames ``start`` to ``stop``, all by default: ``(…, H, W, 3) uint8``."""
         return self._read(index, "frames", start, stop)
 
     def actions(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Actions ``start`` to ``stop`` of an episode, ``(…, A) float32``; all by default."""
+        """Reads actions ``start`` to ``stop``, all by default: ``(…, A) float32``."""
         return self._read(index, "actions", start, stop)
 
     def rewards(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rewards ``start`` to ``stop`` of an episode, ``(…,) float32``; all by default."""
+        """Reads rewards ``start`` to ``stop``, all by default: ``(…,) float32``."""
         return self._read(index, "rewards", start, stop)
 
     def info(self, index: int) -> dict[str, Any]:
-        """How an episode came about."""
+        """Reads the description of an episode's origin."""
         self.summary(index)
         info: dict[str, Any] = self._read_attributes(index)["info"]
         return info
 
     def content_hash(self) -> str:
-        """SHA-256 over the episodes' numbers and digests.
+        """Computes the SHA-256 of the episodes' indices and digests.
 
-        It is the same for the same data, however many processes wrote it, in whatever order.
+        It does not depend on the number of processes that wrote them, nor on their order.
         """
         sha = hashlib.sha256()
         for summary in self._summaries.values():
@@ -213,10 +235,10 @@ class RolloutStore:
         return sha.hexdigest()
 
     def verify(self, indices: Sequence[int] | None = None) -> None:
-        """Reads episodes (all by default) and compares them with their digests.
+        """Reads episodes, all by default, and compares them with their digests.
 
         Raises:
-            StoreError: an episode can't be read or isn't what was written.
+            StoreError: an episode can't be read, or is not the one that was written.
         """
         for index in self.indices if indices is None else indices:
             if self.episode(index).digest() != self.summary(index).digest:
@@ -233,7 +255,7 @@ class RolloutStore:
             raise StoreError(f"index: expected at least 0, got {index}")
         for name, expected, got in (
             ("frames", self.metadata.frame_shape, episode.frames.shape[1:]),
-            ("actions", (self.metadata.action_size,), episode.actions.shape[1:]),
+            ("actions", (self.metadata.action_dim,), episode.actions.shape[1:]),
         ):
             if expected != got:
                 raise StoreError(
@@ -242,32 +264,28 @@ class RolloutStore:
                 )
 
     def _place(self, summary: EpisodeSummary, episode: Episode) -> bool:
-        """Writes aside, syncs and renames; False where an episode is there already."""
+        """Writes an episode's folder; returns False if it exists already."""
         folder = self._folder(summary.index)
         if folder.exists():
             return False
-        aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+        attributes = {"summary": asdict(summary), "info": dict(episode.info)}
         try:
-            group = zarr.create_group(
-                aside, attributes={"summary": asdict(summary), "info": dict(episode.info)}
-            )
-            for name in ("frames", "actions", "rewards"):
-                write_array(group, name, getattr(episode, name))
-            sync_tree(aside)
-            aside.rename(folder)
-            sync_folder(folder.parent)
+            with atomic_path(folder) as aside:
+                group = zarr.create_group(aside, attributes=attributes)
+                for name in ("frames", "actions", "rewards"):
+                    write_array(group, name, getattr(episode, name))
         except OSError:
             if folder.exists():  # another process was faster
                 return False
             raise
         finally:
-            # Also what a writer of this episode left that was killed.
+            # Leftovers of killed writers of this episode.
             for left in folder.parent.glob(f".{folder.name}.*"):
                 shutil.rmtree(left, ignore_errors=True)
         return True
 
     def _clear(self, present: set[int]) -> None:
-        """Removes what killed writers left of episodes that are there by now."""
+        """Removes what killed writers left of episodes that have been written since."""
         for left in (self.path / EPISODES).glob(".*"):
             number = left.name[1:].partition(".")[0]
             if number.isdigit() and int(number) in present:

@@ -1,11 +1,11 @@
 """Learned encodings of solutions (vectors), for MAP-Elites and for search in latents.
 
-- :mod:`~wmrl.encodings.base`: the interface, and :func:`load_encoding` (``Encoding``,
-  ``load_encoding``).
+- :mod:`~wmrl.encodings.base`: the interface, loading, and registration of further classes
+  (``Encoding``, ``load_encoding``, ``register_encoding``).
 - :mod:`~wmrl.encodings.vector_vae`: a VAE for vectors (``VectorVAE``, ``VectorVAEConfig``).
 - :mod:`~wmrl.encodings.vector_vqvae`: a VQ-VAE for vectors (``VectorVQVAE``,
   ``VectorVQVAEConfig``).
-- :mod:`~wmrl.encodings.trainer`: training, again and again, on elites (``EncodingTrainer``,
+- :mod:`~wmrl.encodings.trainer`: repeated training on a growing set of elites (``EncodingTrainer``,
   ``EncodingTrainingConfig``).
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from wmrl.encodings.base import Encoding, load_encoding
+    from wmrl.encodings.base import Encoding, load_encoding, register_encoding
     from wmrl.encodings.trainer import EncodingTrainer, EncodingTrainingConfig
     from wmrl.encodings.vector_vae import VectorVAE, VectorVAEConfig
     from wmrl.encodings.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
@@ -30,4 +30,5 @@ __all__ = [
     "VectorVQVAE",
     "VectorVQVAEConfig",
     "load_encoding",
+    "register_encoding",
 ]

@@ -1,23 +1,23 @@
-"""Encoding: the seam between solutions and what a model has learned of them."""
+"""Interface of encodings, which map solutions to latents and back."""
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from wmrl.storage.saved_module import Learned, load_learned
+from wmrl.core.validation import check_shape
+from wmrl.nn.autoencoder import Autoencoder
+from wmrl.storage.registry import Registry
+from wmrl.storage.saved_module import load_saved_module
 
-# Where each class of encoding lives; a new one is added here.
-_CLASSES = {"VectorVAE": "wmrl.encodings.vector_vae", "VectorVQVAE": "wmrl.encodings.vector_vqvae"}
 
+class Encoding(Autoencoder):
+    """Interface of encodings: autoencoders of solutions, vectors of X numbers.
 
-class Encoding(Learned):
-    """A learned encoding of solutions: vectors of X numbers to latents of Z numbers and back.
-
-    A subclass sets ``config`` (a frozen dataclass with a ``size``) and ``config_class``, and is
-    listed in this module's table of classes.
+    A subclass is made from its configuration and, by keyword, a ``generator`` of its initial
+    weights (a fixed seed's if None). It sets ``config`` (a frozen dataclass with an ``input_dim``)
+    and ``config_class``, and is registered by :func:`register_encoding`.
 
     Attributes:
         decoder: the network from latents to vectors.
@@ -27,57 +27,66 @@ class Encoding(Learned):
     decoder: nn.Module
 
     @property
-    @abstractmethod
-    def latent_size(self) -> int:
-        """Z."""
-
-    @abstractmethod
-    def encode(self, vectors: Tensor) -> Tensor:
-        """Vectors ``(B, X) float32`` to latents ``(B, Z) float32``, without noise."""
-
-    @abstractmethod
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents ``(B, Z) float32`` to vectors ``(B, X) float32``."""
-
-    @abstractmethod
-    def loss(self, vectors: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is minimised over vectors ``(B, X)``, ``()``, and its parts by name."""
-
-    def prepare(
-        self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
-    ) -> None:
-        """Is called before each step of training.
-
-        Args:
-            step: its number.
-            draw: begins an endless run of batches of vectors.
-            generator: this step's source of randomness.
-        """
-
-    def resume(self, steps: int) -> None:
-        """Is called when training goes on after so many steps."""
+    def input_dim(self) -> int:
+        """X, the number of numbers in a vector."""
+        return int(self.config.input_dim)
 
     def reconstruct(self, vectors: Tensor) -> Tensor:
-        """D(E(x)) of vectors ``(B, X) float32``."""
+        """Encodes and decodes vectors ``(B, X) float32``."""
         return self.decode(self.encode(vectors))
-
-    @property
-    def size(self) -> int:
-        """X."""
-        return int(self.config.size)
 
     def check_vectors(self, vectors: Tensor) -> None:
         """Raises ``ValueError`` unless vectors are ``(B, X)``."""
-        if vectors.ndim != 2 or vectors.shape[1] != self.size:
-            raise ValueError(
-                f"vectors: expected shape (B, {self.size}), got {tuple(vectors.shape)}"
-            )
+        check_shape("vectors", vectors, ("B", self.input_dim))
+
+    def _preprocess(self, inputs: Tensor) -> Tensor:
+        self.check_vectors(inputs)
+        return inputs
+
+
+ENCODINGS: Registry[Encoding] = Registry(
+    Encoding,  # type: ignore[type-abstract]
+    "encoding",
+    ("wmrl.encodings.vector_vae:VectorVAE", "wmrl.encodings.vector_vqvae:VectorVQVAE"),
+    register="wmrl.encodings.register_encoding",
+)
+"""Known encodings."""
+
+E = TypeVar("E", bound=Encoding)
+
+
+def register_encoding(cls: type[E]) -> type[E]:
+    """Registers an encoding that is defined outside this library; usable as a decorator.
+
+    Args:
+        cls: subclass of :class:`Encoding`; artifacts store its name.
+
+    Returns:
+        The same class.
+
+    Raises:
+        ValueError: another class has that name.
+        TypeError: it does not derive from :class:`Encoding`.
+    """
+    return ENCODINGS.register(cls)
 
 
 def load_encoding(name_or_path: str | Path, *, device: str | torch.device = "auto") -> Encoding:
-    """Opens an encoding's artifact by shipped name or path.
+    """Loads an encoding from an artifact.
+
+    Args:
+        name_or_path: name of a shipped artifact, or path of an artifact's folder.
+        device: of the weights; "auto" for a GPU if there is one.
 
     Raises:
-        ArtifactError: it is missing, damaged, no encoding, or of a class that is not known.
+        ArtifactError: the artifact is missing, damaged, not an encoding, or of an unknown class.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.encodings import load_encoding
+        >>> encoding = load_encoding("planar-arm-vae", device="cpu")
+        >>> latents = torch.zeros(3, encoding.latent_dim)
+        >>> encoding.decode(latents).shape == (3, encoding.input_dim)
+        True
     """
-    return load_learned(Encoding, _CLASSES, name_or_path, device=device)  # type: ignore[type-abstract]
+    return load_saved_module(ENCODINGS, name_or_path, device=device)

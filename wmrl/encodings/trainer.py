@@ -1,5 +1,6 @@
-"""Trains an encoding again and again on what a search has found so far."""
+"""Repeated training of an encoding on the solutions that a search has found so far."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -7,23 +8,27 @@ import torch
 from torch import Tensor
 
 from wmrl.core.seeding import torch_generator
+from wmrl.core.validation import check_float, check_int
 from wmrl.encodings.base import Encoding
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingTrainingConfig:
-    """How an encoding learns; but for the penalty, the defaults are those of Data-Driven Encodings.
+    """Configuration of an :class:`EncodingTrainer`.
+
+    All defaults but that of the penalty are those of Data-Driven Encodings
+    (https://arxiv.org/abs/2003.04389).
 
     Attributes:
-        epochs: passes over the vectors, each time.
-        batch_size: vectors in a batch; the last one of a pass may have fewer.
+        epochs: passes over the vectors per call of :meth:`EncodingTrainer.fit`.
+        batch_size: vectors per batch; the last batch of a pass may have fewer.
         learning_rate: Adam's.
-        decay: what the learning rate is multiplied by after every ``decay_every`` epochs of one
-            training; each begins with ``learning_rate``.
-        decay_every: 0 for never.
-        weight_penalty: of the sum of squares of the decoder's parameters. What all elites share by
-            descent alone, such as the noise of a common ancestor, is no part of what makes them
-            good; but a decoder learns it, and so keeps it alive. The penalty lets it fade.
+        decay: factor on the learning rate after every ``decay_every`` epochs of a call; each call
+            starts with ``learning_rate``.
+        decay_every: epochs; 0 for no decay.
+        weight_penalty: weight of the sum of squares of the decoder's parameters. Properties that
+            all elites share only by descent, such as the noise of a common ancestor, do not make
+            them good, but a decoder learns and so preserves them. The penalty lets them fade.
     """
 
     epochs: int = 5
@@ -35,31 +40,28 @@ class EncodingTrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+            check_int(name, getattr(self, name), at_least=1)
         for name in ("learning_rate", "decay"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: expected above 0, got {getattr(self, name)}")
-        for name in ("decay_every", "weight_penalty"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+            check_float(name, getattr(self, name), above=0)
+        check_int("decay_every", self.decay_every, at_least=0)
+        check_float("weight_penalty", self.weight_penalty, at_least=0)
 
     def rate(self, epoch: int) -> float:
-        """Learning rate of an epoch of one training, which counts from 0."""
+        """Returns the learning rate of an epoch, counted from 0 in each call."""
         decays = epoch // self.decay_every if self.decay_every else 0
         return float(self.learning_rate * self.decay**decays)
 
 
 class EncodingTrainer:
-    """Keeps an encoding's optimiser between calls of :meth:`fit`, which go on where they were.
+    """Trains an encoding in repeated calls of :meth:`fit`, keeping the optimizer between them.
 
     Args:
-        encoding: what learns, on its device.
-        config: how.
-        seed: root of all that is random.
+        encoding: to train, on its device.
+        config: epochs, batches and learning rate; defaults if None.
+        seed: root of all randomness.
 
     Attributes:
-        fits: how often it was trained.
+        fits: number of calls of :meth:`fit` so far.
         steps: gradient steps so far.
     """
 
@@ -70,19 +72,19 @@ class EncodingTrainer:
         self.fits, self.steps = 0, 0
         self._seed = seed
         self._parameters = dict(encoding.named_parameters())
-        # One fused kernel in place of several a weight: here most of a step's time.
+        # One fused kernel instead of several per weight, which would take most of a step's time.
         self._optimizer = torch.optim.Adam(
             self._parameters.values(), lr=self.config.learning_rate, fused=_can_fuse(encoding)
         )
 
     def fit(self, vectors: Tensor) -> dict[str, float]:
-        """Some passes over vectors ``(N, X) float32``, in an order that is new each time.
+        """Trains for some passes over vectors ``(N, X) float32``, in a new order each time.
 
         Returns:
-            The loss and its parts, of the last pass.
+            The loss and its parts, averaged over the batches of the last pass.
 
         Raises:
-            ValueError: there are no vectors, or of another size.
+            ValueError: there are no vectors, or they have another dimension.
             FloatingPointError: the loss is not finite.
         """
         encoding, config = self.encoding, self.config
@@ -106,16 +108,16 @@ class EncodingTrainer:
                     count += 1
         encoding.eval()
         self.fits += 1
-        figures = {name: float(value) / count for name, value in sums.items()}
-        if not all(map(_is_finite, figures.values())):
+        metrics = {name: float(value) / count for name, value in sums.items()}
+        if not all(map(math.isfinite, metrics.values())):
             raise FloatingPointError(
-                f"encoding: its loss is {figures['loss']} after {self.steps} steps; lower "
-                f"learning_rate, which is {config.learning_rate}"
+                f"encoding: expected a finite loss, got {metrics['loss']} after {self.steps} "
+                f"steps; lower learning_rate, which is {config.learning_rate}"
             )
-        return figures
+        return metrics
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
-        """Tensors and numbers that :meth:`restore` goes on from, to the same bits."""
+        """Returns tensors and numbers from which :meth:`restore` continues to the same bits."""
         tensors = {f"encoding.{k}": v for k, v in self.encoding.state_dict().items()}
         for name, parameter in self._parameters.items():
             for key, value in self._optimizer.state[parameter].items():
@@ -123,7 +125,7 @@ class EncodingTrainer:
         return tensors, {"fits": self.fits, "steps": self.steps}
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, int]) -> None:
-        """Takes on a state of :meth:`state`."""
+        """Restores a state that :meth:`state` returned."""
         own = {k.removeprefix("encoding."): v for k, v in tensors.items() if k[:5] != "adam."}
         self.encoding.load_state_dict(own)
         self.fits, self.steps = numbers["fits"], numbers["steps"]
@@ -151,7 +153,7 @@ class EncodingTrainer:
         return {"loss": loss.detach(), **parts}
 
     def _batches(self, vectors: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
-        """Batches without end."""
+        """Yields batches endlessly, drawn with replacement."""
         while True:
             yield vectors[
                 torch.randint(
@@ -165,7 +167,3 @@ class EncodingTrainer:
 
 def _can_fuse(encoding: Encoding) -> bool:
     return encoding.device.type in ("cpu", "cuda")
-
-
-def _is_finite(value: float) -> bool:
-    return abs(value) < float("inf")

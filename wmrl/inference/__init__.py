@@ -1,18 +1,19 @@
-"""Black-box variational inference: a log joint, a family of factors, a fit, its diagnostics.
+"""Black-box variational inference: log joints, variational families, fits and diagnostics.
 
-- :mod:`~wmrl.inference.log_joint`: a log joint density as a sum of named terms (``LogJoint``,
+- :mod:`~wmrl.inference.log_joint`: log joint densities as sums of named terms (``LogJoint``,
   ``Term``, ``TermError``).
-- :mod:`~wmrl.inference.factor`: the interface of a variational factor (``Factor``).
+- :mod:`~wmrl.inference.factor`: interface of variational factors (``Factor``).
 - :mod:`~wmrl.inference.gaussian_factors`: normal, log-normal, multivariate and low-rank normal
   factors (``LogNormalFactor``, ``LowRankNormalFactor``, ``MultivariateNormalFactor``,
   ``NormalFactor``).
 - :mod:`~wmrl.inference.gamma_factors`: gamma and beta factors (``BetaFactor``, ``GammaFactor``).
 - :mod:`~wmrl.inference.discrete_factors`: Bernoulli and categorical factors (``BernoulliFactor``,
   ``CategoricalFactor``).
-- :mod:`~wmrl.inference.family`: a factor for each latent variable (``VariationalFamily``).
-- :mod:`~wmrl.inference.elbo_gradient`: gradients of the ELBO, reparameterized or by scores
-  (``ElboGradient``, ``GradientConfig``).
-- :mod:`~wmrl.inference.fit`: the optimization (``FitConfig``, ``Posterior``, ``fit_posterior``).
+- :mod:`~wmrl.inference.family`: mean-field families of factors (``VariationalFamily``).
+- :mod:`~wmrl.inference.elbo_gradient`: score-function and reparameterized gradients of the
+  ELBO (``ElboGradient``, ``GradientConfig``).
+- :mod:`~wmrl.inference.fit`: fits by gradient ascent on the ELBO (``FitConfig``,
+  ``Posterior``, ``fit_posterior``).
 - :mod:`~wmrl.inference.diagnostics`: Pareto-smoothed importance sampling (``ImportanceCheck``,
   ``importance_check``, ``pareto_k``).
 """

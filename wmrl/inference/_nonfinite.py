@@ -1,4 +1,4 @@
-"""A watch over a fit's numbers, which tells the first step where not all were finite."""
+"""Detection of terms and gradients that are not finite during a fit."""
 
 from collections.abc import Mapping
 
@@ -9,18 +9,18 @@ from wmrl.inference.family import VariationalFamily
 from wmrl.inference.log_joint import LogJoint
 
 
-class FiniteWatch:
-    """What was not finite at the first step where not all was.
+class NonFiniteTracker:
+    """Tracks which terms and parameters were not finite at the first step with such values.
 
-    It is counted on the device: to look at each step would be to wait for it.
+    Counts stay on the device: reading them at each step would force a synchronization.
 
     Args:
-        log_joint: whose terms are watched.
-        family: whose parameters are, where they are learned.
+        log_joint: log joint whose terms are tracked.
+        family: family whose trainable parameters are tracked.
 
     Attributes:
-        fine: ``()``, 1 while all was finite, else 0.
-        steps: ``()``, how many there were before the first that was not.
+        all_finite: ``()``, 1 while all values have been finite, else 0.
+        finite_steps: ``()``, number of steps before the first non-finite one.
     """
 
     def __init__(self, log_joint: LogJoint, family: VariationalFamily) -> None:
@@ -28,44 +28,46 @@ class FiniteWatch:
         zero = torch.zeros((), device=family.device)
         self._terms = dict.fromkeys(log_joint.terms, zero)
         self._factors = dict.fromkeys(family.names, zero)
-        self.steps = zero
-        self.fine = zero + 1.0
+        self.finite_steps = zero
+        self.all_finite = zero + 1.0
 
-    def note(self, terms: Mapping[str, Tensor]) -> None:
-        """A step's values of the terms, ``(S,)`` or ``(S, *E)``, and the parameters after it."""
-        sound = []
+    def update(self, terms: Mapping[str, Tensor]) -> None:
+        """Adds a step: its values of the terms, ``(S,)`` or ``(S, *E)``, and the new parameters."""
+        finite = []
         for name, value in terms.items():
-            sound.append(self._count(self._terms, name, bad_draws(value)))
+            finite.append(self._count(self._terms, name, count_nonfinite(value)))
         for name, factor in self._family.items():
-            wild = [bad_draws(each[None]) for each in factor.parameters() if each.requires_grad]
-            if wild:
-                sound.append(self._count(self._factors, name, torch.stack(wild).sum()))
-        self.fine = self.fine * torch.stack(sound).all()
-        self.steps = self.steps + self.fine
+            counts = [
+                count_nonfinite(each[None]) for each in factor.parameters() if each.requires_grad
+            ]
+            if counts:
+                finite.append(self._count(self._factors, name, torch.stack(counts).sum()))
+        self.all_finite = self.all_finite * torch.stack(finite).all()
+        self.finite_steps = self.finite_steps + self.all_finite
 
-    def blame(self) -> str:
-        """Which terms were not finite, or else which factors' gradients."""
+    def describe(self) -> str:
+        """Names the terms that were not finite, or else the factors whose gradients were not."""
         terms = self._log_joint.terms
-        said = [
+        parts = [
             f"term {name!r}, of {', '.join(terms[name].variables)}, was not finite at {int(count)} "
-            "draws"
+            "samples"
             for name, count in self._terms.items()
             if int(count)
         ]
-        for variable, count in self._factors.items() if not said else ():
+        for variable, count in self._factors.items() if not parts else ():
             if int(count):
                 named = [repr(name) for name, each in terms.items() if variable in each.variables]
-                said.append(
+                parts.append(
                     f"the gradient of factor {variable!r}, by term {' or '.join(named)}, was not "
                     "finite"
                 )
-        return "; ".join(said)
+        return "; ".join(parts)
 
     def _count(self, counts: dict[str, Tensor], name: str, bad: Tensor) -> Tensor:
-        counts[name] = counts[name] + self.fine * bad
+        counts[name] = counts[name] + self.all_finite * bad
         return bad == 0
 
 
-def bad_draws(values: Tensor) -> Tensor:
-    """How many of S values ``(S, …)`` have a number that is not finite, ``()``."""
+def count_nonfinite(values: Tensor) -> Tensor:
+    """Counts the samples among ``(S, …)`` with an element that is not finite, ``()``."""
     return (~torch.isfinite(values)).reshape(len(values), -1).any(1).sum()

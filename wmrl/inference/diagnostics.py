@@ -1,4 +1,4 @@
-"""How well an approximation covers what it approximates, by importance sampling."""
+"""Quality of an approximate posterior, by Pareto-smoothed importance sampling."""
 
 import copy
 import math
@@ -9,37 +9,37 @@ import torch
 from scipy.special import logsumexp
 from torch import Tensor
 
-from wmrl.inference.family import VariationalFamily, summed
+from wmrl.core.validation import check_int
+from wmrl.inference.family import VariationalFamily, sum_elements
 from wmrl.inference.log_joint import LogJoint
 
-LEAST_SAMPLES = 25
-"""Draws of which a fifth, the tail that is looked at, are 5."""
+MIN_SAMPLES = 25
+"""Minimum number of samples: the tail that k̂ is fitted to has a fifth of them, at least 5."""
 
-_CHUNK = 1024  # draws at a time
-_NUMBERS = 2**24  # at a time, where a term has one for each draw and row of its data
-_SAME = 0.01  # log weights that differ by less, at the top, are of no consequence
-_DECIMALS = 6  # by which log weights are told apart: further ones are rounding
-_COARSE = 0.01  # nats by which rounding may move the ELBO
-_FEW, _MANY = 0.1, 0.5  # shares of the draws that weights are worth, where no k̂ can be fitted
+_CHUNK = 1024  # samples at a time
+_MAX_ELEMENTS = 2**24  # samples × observations at a time, where a term has a value for each pair
+_TIE = 0.01  # range of the largest log weights below which they count as equal
+_DECIMALS = 6  # log weights are compared after rounding to so many decimals
+_MAX_ROUNDING = 0.01  # nats that rounding may add to the ELBO
+_BAD_ESS, _USABLE_ESS = 0.1, 0.5  # limits of ESS / S that decide where k̂ can't be fitted
 
 
 @dataclass(frozen=True)
 class ImportanceCheck:
-    """What the weights p(x, z) / q(z) of draws from q say.
+    """Statistics of the importance weights p(x, z) / q(z) of samples from q.
 
     Attributes:
-        elbo: mean of the log weights.
+        elbo: mean of the log weights, nats.
         elbo_se: its standard error.
-        log_evidence: log of the mean of the weights, an estimate of log p(x).
+        log_evidence: log of the mean of the weights, an estimate of log p(x), nats.
         pareto_k: k̂, the shape of the weights' tail (Vehtari et al. 2024,
-            https://arxiv.org/abs/1507.02646); −∞ where the largest are all the same, and NaN where
-            most of them are the same as others, as with discrete variables.
-        samples: S, draws.
-        outside: draws of q where p(x, z) is 0; where there are any, the ELBO is −∞.
-        ess: effective sample size of the weights, (Σ w)² / Σ w²: how many draws of the posterior
-            itself they are worth.
-        rounding: nats by which log q is off in the family's precision, at the mean over draws. The
-            log joint's may be off by as much.
+            https://arxiv.org/abs/1507.02646); see :func:`pareto_k`.
+        samples: S, number of samples.
+        outside: number of samples from q at which p(x, z) is 0; if there are any, the ELBO is −∞.
+        ess: effective sample size of the weights, (Σ w)² / Σ w²: the number of samples from the
+            posterior itself that they are worth.
+        rounding: absolute error of log q in the family's precision, averaged over samples, nats.
+            The log joint's error may be as large.
     """
 
     elbo: float
@@ -53,35 +53,35 @@ class ImportanceCheck:
 
     @property
     def threshold(self) -> float:
-        """Up to which k̂ can be trusted with so many draws: min(1 − 1 / log₁₀ S, 0.7), as there."""
+        """Largest reliable k̂ for S samples: min(1 − 1 / log₁₀ S, 0.7) (Vehtari et al. 2024)."""
         return min(1.0 - 1.0 / math.log10(self.samples), 0.7)
 
     @property
     def verdict(self) -> str:
-        """What k̂ means, in plain words."""
+        """Interpretation of the diagnostics in plain words."""
         if self.outside:
             return (
-                f"bad: {self.outside} of {self.samples} draws are where the posterior is 0; choose "
-                "factors whose support is that of the model"
+                f"bad: at {self.outside} of {self.samples} samples the posterior is 0; choose "
+                "factors with the model's support"
             )
-        if self.rounding > max(_COARSE, self.elbo_se):
+        if self.rounding > max(_MAX_ROUNDING, self.elbo_se):
             return (
-                f"unclear: numbers of single precision are too coarse here, by {self.rounding:.2g} "
-                "nats; fit family.double()"
+                f"unclear: single precision adds an error of {self.rounding:.2g} nats; fit "
+                "family.double()"
             )
         if math.isnan(self.pareto_k) or self.pareto_k == -math.inf:
-            worth = f"{self.samples} draws are worth {self.ess:.0f} of the posterior's own"
-            if self.ess < _FEW * self.samples:
-                return f"bad: {worth}; choose a richer family, or another start"
-            if self.ess < _MANY * self.samples:
-                return f"usable: {worth}"
+            size = f"{self.samples} samples have an effective sample size of {self.ess:.0f}"
+            if self.ess < _BAD_ESS * self.samples:
+                return f"bad: {size}; choose a richer family, or other initial values"
+            if self.ess < _USABLE_ESS * self.samples:
+                return f"usable: {size}"
             return "good: the approximation covers the posterior"
         if self.pareto_k <= min(0.5, self.threshold):
             return "good: the approximation covers the posterior"
         if self.pareto_k <= self.threshold:
             return "usable: the approximation covers the posterior well enough"
         if self.pareto_k <= 0.7:
-            return f"unclear: {self.samples} draws are too few to tell; take more"
+            return f"unclear: {self.samples} samples are too few to tell; draw more"
         if self.pareto_k <= 1.0:
             return "bad: the approximation misses parts of the posterior; choose a richer family"
         return "very bad: the approximation has little to do with the posterior; choose another"
@@ -91,31 +91,44 @@ class ImportanceCheck:
 def importance_check(
     log_joint: LogJoint, family: VariationalFamily, *, samples: int, generator: torch.Generator
 ) -> ImportanceCheck:
-    """Draws from q and weighs the draws.
+    """Computes importance weights of samples from q, and their statistics.
 
     Args:
-        log_joint: log p(x, z), of all data.
+        log_joint: log p(x, z), evaluated on all data.
         family: q.
-        samples: draws, at least 25; k̂ is rough with fewer than some thousands.
-        generator: on the family's device.
+        samples: number of samples, at least 25; k̂ is rough with fewer than some thousands.
+        generator: random generator on the family's device.
 
     Raises:
-        ValueError: there are too few draws, or a weight is not a number.
+        ValueError: there are too few samples, or a weight is NaN or +∞.
+
+    Example:
+        The ELBO of a normal q that is too narrow, against a standard normal posterior:
+
+        >>> import torch
+        >>> from torch.distributions import Normal
+        >>> from wmrl.inference import LogJoint, NormalFactor, VariationalFamily, importance_check
+        >>> check = importance_check(
+        ...     LogJoint({"p": lambda z: Normal(0.0, 1.0).log_prob(z)}),
+        ...     VariationalFamily({"z": NormalFactor(std=0.4)}),
+        ...     samples=4000,
+        ...     generator=torch.Generator().manual_seed(0),
+        ... )
+        >>> print(f"{check.elbo:.2f} ± {check.elbo_se:.2f}")
+        -0.50 ± 0.01
+        >>> print(check.verdict)
+        bad: the approximation misses parts of the posterior; choose a richer family
     """
-    if samples < LEAST_SAMPLES:
-        raise ValueError(
-            f"samples: expected at least {LEAST_SAMPLES}, for a tail that k̂ can be read from, got "
-            f"{samples}"
-        )
+    check_int("samples", samples, at_least=MIN_SAMPLES)
     weights, roundings, wrong = [], [], dict.fromkeys(log_joint.terms, 0)
-    precise = copy.deepcopy(family).cpu().double()  # not every device has such numbers
-    chunk = max(1, min(_CHUNK, _NUMBERS // max(1, log_joint.row_count)))
+    precise = copy.deepcopy(family).cpu().double()  # not every device has float64
+    chunk = max(1, min(_CHUNK, _MAX_ELEMENTS // max(1, log_joint.num_observations)))
     for begin in range(0, samples, chunk):
         values = family.draw(min(chunk, samples - begin), generator)
         terms = log_joint.evaluate(values)
         for name, term in terms.items():
             wrong[name] += int((torch.isnan(term) | torch.isposinf(term)).sum())
-        total = torch.stack([summed(term) for term in terms.values()]).sum(0)
+        total = torch.stack([sum_elements(term) for term in terms.values()]).sum(0)
         log_q = family.log_prob(values)
         weights.append((total - log_q).double().cpu())
         exact = precise.log_prob({name: _double(value) for name, value in values.items()})
@@ -123,10 +136,10 @@ def importance_check(
     log_weights = torch.cat(weights).numpy()
     if np.isnan(log_weights).any() or np.isposinf(log_weights).any():
         count = int(np.sum(np.isnan(log_weights) | np.isposinf(log_weights)))
-        blamed = [f"term {name!r}" for name, found in wrong.items() if found] or ["the family"]
+        sources = [f"term {name!r}" for name, found in wrong.items() if found] or ["the family"]
         raise ValueError(
-            f"log_joint: expected numbers, got NaN or +∞ at {count} of {samples} draws, of "
-            f"{', '.join(blamed)}"
+            f"log_joint: expected finite numbers or −∞, got NaN or +∞ at {count} of {samples} "
+            f"samples, of {', '.join(sources)}"
         )
     within = log_weights[np.isfinite(log_weights)]
     outside = samples - len(within)
@@ -134,41 +147,52 @@ def importance_check(
         elbo=-math.inf if outside else float(log_weights.mean()),
         elbo_se=math.inf if outside else float(log_weights.std(ddof=1) / np.sqrt(samples)),
         log_evidence=float(logsumexp(log_weights) - math.log(samples)),
-        pareto_k=pareto_k(within) if len(within) >= LEAST_SAMPLES else math.inf,
+        pareto_k=pareto_k(within) if len(within) >= MIN_SAMPLES else math.inf,
         samples=samples,
         outside=outside,
-        ess=_effective(within) if len(within) else 0.0,
+        ess=_effective_sample_size(within) if len(within) else 0.0,
         rounding=abs(float(torch.cat(roundings).mean())),
     )
 
 
 def pareto_k(log_weights: np.ndarray) -> float:
-    """k̂ of log weights ``(S,)``, S ≥ 25, by ``arviz-stats``.
+    """Estimates k̂, the shape of the generalized Pareto tail of importance weights.
 
-    −∞ if the largest are all the same, within a hundredth, and NaN if most of them are the same as
-    others: the few weights of discrete variables have no tail.
+    Args:
+        log_weights: log weights ``(S,)``, S ≥ 25.
+
+    Returns:
+        k̂, fitted by ``arviz-stats``; −∞ if the largest weights are equal within 1 %, and NaN if
+        most of them are ties, as with discrete variables, whose few distinct weights have no tail.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.inference import pareto_k
+        >>> uniform = np.random.default_rng(0).uniform(size=50_000)
+        >>> round(pareto_k(-0.7 * np.log(uniform)), 1)  # weights u^−0.7, whose k is 0.7
+        0.7
     """
     from arviz_stats.base import array_stats  # takes seconds to import
 
     ordered = np.sort(log_weights)
     size = int(min(0.2 * len(ordered), 3.0 * math.sqrt(len(ordered))))
     tail, cutoff = ordered[-size:], ordered[-size - 1]
-    if np.ptp(tail) < _SAME:
+    if np.ptp(tail) < _TIE:
         return -math.inf
-    # The fit divides by how far the lower quartile of the tail is above the cutoff.
+    # The fit divides by the difference between the lower quartile of the tail and the cutoff.
     quartile = tail[int(size / 4 + 0.5) - 1]
     if len(np.unique(tail.round(_DECIMALS))) <= size // 2 or quartile - cutoff < 10.0**-_DECIMALS:
         return math.nan
-    if math.exp(quartile - tail[-1]) == math.exp(cutoff - tail[-1]):  # both next to nothing
+    if math.exp(quartile - tail[-1]) == math.exp(cutoff - tail[-1]):  # both underflow
         return math.inf
-    # It is given log likelihoods, whose inverses are the weights of leave-one-out validation.
+    # psislw takes log likelihoods, whose negatives are the log weights of leave-one-out validation.
     return float(array_stats.psislw(-log_weights)[1])
 
 
-def _effective(log_weights: np.ndarray) -> float:
+def _effective_sample_size(log_weights: np.ndarray) -> float:
     return float(np.exp(2.0 * logsumexp(log_weights) - logsumexp(2.0 * log_weights)))
 
 
 def _double(values: Tensor) -> Tensor:
-    """Numbers in double precision on the CPU; codes as they are."""
+    """Converts floating-point values to float64; moves values to the CPU."""
     return values.cpu().double() if values.is_floating_point() else values.cpu()

@@ -1,4 +1,4 @@
-"""Discrete factors: of yes and no, and of one of several."""
+"""Discrete factors: Bernoulli and categorical distributions."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -7,32 +7,33 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Categorical, Distribution
 
-from wmrl.inference.factor import Factor, checked_shape, start
+from wmrl.core.validation import check_int
+from wmrl.inference.factor import Factor, Numbers, checked_shape, initial_values
 
 
 class BernoulliFactor(Factor):
-    """Independent yes and no: z is 1.0 with probability p, else 0.0.
+    """Independent Bernoulli variables: z is 1.0 with probability p, else 0.0.
 
     Args:
-        shape: of z.
-        probability: where p starts.
+        shape: shape of z.
+        probability: initial p.
     """
 
-    reparameterised: ClassVar[bool] = False
+    reparameterized: ClassVar[bool] = False
     support: ClassVar[str] = "0 and 1"
 
     def __init__(
         self,
         shape: int | Sequence[int] = (),
         *,
-        probability: float | Sequence[float] | Tensor = 0.5,
+        probability: Numbers = 0.5,
     ) -> None:
         super().__init__()
         self.shape = checked_shape(shape)
-        given = start("probability", probability, self.shape, least=0.0)
-        if not (given < 1.0).all():
+        initial = initial_values("probability", probability, self.shape, above=0.0)
+        if not (initial < 1.0).all():
             raise ValueError(f"probability: expected numbers below 1, got {probability}")
-        self.logits = nn.Parameter(torch.logit(given))
+        self.logits = nn.Parameter(torch.logit(initial))
 
     def distribution(self) -> Distribution:
         """See :meth:`Factor.distribution`."""
@@ -45,31 +46,30 @@ class BernoulliFactor(Factor):
 
 
 class CategoricalFactor(Factor):
-    """Independent choices: z is ``int64`` in 0 … K − 1.
+    """Independent categorical variables: z is ``int64`` in 0 … K − 1.
 
     Args:
-        categories: K.
-        shape: of z.
-        probabilities: where they start, ``(*shape, K)`` or ``(K,)``; even if None.
+        num_categories: K.
+        shape: shape of z.
+        probabilities: initial probabilities, ``(*shape, K)`` or ``(K,)``; uniform if None.
     """
 
-    reparameterised: ClassVar[bool] = False
-    support: ClassVar[str] = "whole numbers from 0 to K − 1"
+    reparameterized: ClassVar[bool] = False
+    support: ClassVar[str] = "integers from 0 to K − 1"
 
     def __init__(
         self,
-        categories: int,
+        num_categories: int,
         shape: int | Sequence[int] = (),
         *,
         probabilities: Sequence[float] | Tensor | None = None,
     ) -> None:
         super().__init__()
-        if categories < 2:
-            raise ValueError(f"categories: expected at least 2, got {categories}")
+        check_int("num_categories", num_categories, at_least=2)
         self.shape = checked_shape(shape)
-        given = 1.0 / categories if probabilities is None else probabilities
-        shares = start("probabilities", given, (*self.shape, categories), least=0.0)
-        self.logits = nn.Parameter(shares.log())
+        given = 1.0 / num_categories if probabilities is None else probabilities
+        initial = initial_values("probabilities", given, (*self.shape, num_categories), above=0.0)
+        self.logits = nn.Parameter(initial.log())
 
     def distribution(self) -> Distribution:
         """See :meth:`Factor.distribution`."""
@@ -77,16 +77,16 @@ class CategoricalFactor(Factor):
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """See :meth:`Factor.draw`."""
-        shares = self.logits.detach().softmax(-1).reshape(-1, self.logits.shape[-1])
-        drawn = torch.multinomial(shares, count, replacement=True, generator=generator)
+        chances = self.logits.detach().softmax(-1).reshape(-1, self.logits.shape[-1])
+        drawn = torch.multinomial(chances, count, replacement=True, generator=generator)
         return drawn.T.reshape(count, *self.shape)
 
     @property
     def mean(self) -> Tensor:
-        """Probabilities ``(*shape, K)``: a choice has no mean."""
+        """Probabilities ``(*shape, K)``, which are the mean of the one-hot encoding."""
         return self.logits.detach().softmax(-1)
 
     @property
     def std(self) -> Tensor:
-        """Standard deviations ``(*shape, K)`` of whether each is chosen."""
+        """Standard deviations ``(*shape, K)`` of the one-hot encoding."""
         return (self.mean * (1.0 - self.mean)).sqrt()

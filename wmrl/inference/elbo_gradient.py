@@ -1,6 +1,7 @@
-"""Gradients of the evidence lower bound: by scores, with what lowers their variance, or by draws.
+"""Estimates of the ELBO's gradient: score-function and reparameterized.
 
-ELBO(λ) = E_q[log p(x, z) − log q(z; λ)].
+The evidence lower bound is ELBO(λ) = E_q[log p(x, z) − log q(z; λ)]. The score-function estimator
+has its variance reduced by Rao-Blackwellization and control variates.
 """
 
 from collections.abc import Mapping
@@ -10,23 +11,25 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from wmrl.core.validation import check_int
 from wmrl.inference.factor import Factor
-from wmrl.inference.family import VariationalFamily, summed
+from wmrl.inference.family import VariationalFamily, sum_elements
 from wmrl.inference.log_joint import LogJoint
 
-Estimator = Literal["score", "reparameterised"]
+Estimator = Literal["score", "reparameterized"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientConfig:
-    """How gradients are estimated.
+    """Settings of gradient estimates.
 
     Attributes:
-        samples: S, draws for each.
-        rao_blackwell: leave out of a variable's score gradient all terms that do not depend on it
+        samples: S, samples of each estimate.
+        rao_blackwell: omit terms that do not depend on a variable from its score-function gradient
             (Ranganath, Gerrish and Blei 2014, https://arxiv.org/abs/1401.0118, section 3.1).
-        control_variates: subtract a multiple of the score, whose mean is 0 (section 3.2). The
-            multiple for a draw is estimated from all others, so that the gradient stays unbiased.
+        control_variates: subtract a multiple of the score function, whose mean is 0 (section 3.2).
+            The multiple for a sample is estimated from all others, so that the gradient stays
+            unbiased.
     """
 
     samples: int = 32
@@ -34,21 +37,22 @@ class GradientConfig:
     control_variates: bool = True
 
     def __post_init__(self) -> None:
-        # A multiple that comes from two other draws alone is wild, and adds more than it takes.
-        least = 4 if self.control_variates else 1
-        if self.samples < least:
-            why = " with control variates" if self.control_variates else ""
-            raise ValueError(f"samples: expected at least {least}{why}, got {self.samples}")
+        check_int("samples", self.samples, at_least=1)
+        # A multiple estimated from only two other samples adds more variance than it removes.
+        if self.control_variates and self.samples < 4:
+            raise ValueError(
+                f"samples: expected at least 4 with control variates, got {self.samples}"
+            )
 
 
 class ElboGradient(NamedTuple):
-    """An estimate.
+    """Estimate of the ELBO and of its gradient.
 
     Attributes:
-        elbo: of each draw, ``(S,)``.
-        gradients: of the ELBO, by the family's names of those of its parameters that are learned,
-            which are all whose ``requires_grad`` is set.
-        terms: values of the log joint's terms, by name, without gradients.
+        elbo: estimate from each sample, ``(S,)``.
+        gradients: gradients of the ELBO by the family's parameter names, for all parameters whose
+            ``requires_grad`` is set.
+        terms: values of the log joint's terms by name, without gradients.
     """
 
     elbo: Tensor
@@ -64,43 +68,44 @@ def elbo_gradient(
     generator: torch.Generator,
     config: GradientConfig | None = None,
     estimators: Mapping[str, Estimator] | None = None,
-    rows: Tensor | None = None,
+    indices: Tensor | None = None,
 ) -> ElboGradient:
-    """One unbiased estimate of the ELBO's gradient.
+    """Computes an unbiased estimate of the ELBO's gradient.
 
     Args:
         log_joint: log p(x, z).
         family: q.
-        generator: of the draws, on the family's device.
-        config: how many, and what lowers the variance.
-        estimators: of each variable, ``"score"`` for all if None; see :func:`choose_estimators`.
-        rows: a minibatch of the data, ``(B,) int64``.
+        generator: random generator of the samples, on the family's device.
+        config: number of samples and variance reduction.
+        estimators: estimator of each variable, ``"score"`` for all if None; see
+            :func:`choose_estimators`.
+        indices: minibatch of the data, ``(B,) int64``.
 
     Raises:
-        ValueError: a variable has no estimator, an unknown one, or one that its factor can't have;
-            or a term is not as it should be.
+        ValueError: a variable's estimator is missing, unknown, or not supported by its factor.
+        TermError: a term raises an error or its value has a wrong shape.
     """
     config, count = config or GradientConfig(), (config or GradientConfig()).samples
     estimators = estimators or dict.fromkeys(family.names, "score")
     _check_estimators(estimators, family)
-    by_draws = {name for name in family if estimators[name] == "reparameterised"}
+    reparameterized = {name for name in family if estimators[name] == "reparameterized"}
     values: dict[str, Tensor] = {}
     for name, factor in family.items():
-        with torch.set_grad_enabled(name in by_draws):
+        with torch.set_grad_enabled(name in reparameterized):
             values[name] = factor.draw(count, generator)
-    with torch.set_grad_enabled(bool(by_draws)):
-        terms = log_joint.evaluate(values, rows=rows)
+    with torch.set_grad_enabled(bool(reparameterized)):
+        terms = log_joint.evaluate(values, indices=indices)
         log_q = {
             name: factor.log_prob_with(_detached(factor), values[name])
             for name, factor in family.items()
         }
-    gradients = _by_draws(family, by_draws, terms, log_q)
+    gradients = _reparameterized_gradients(family, reparameterized, terms, log_q)
     terms = {name: value.detach() for name, value in terms.items()}
     log_q = {name: value.detach() for name, value in log_q.items()}
     for name, factor in family.items():
-        if name not in by_draws:
+        if name not in reparameterized:
             signal = _signal(name, log_joint, terms, log_q, rao_blackwell=config.rao_blackwell)
-            own = _by_score(factor, values[name], signal, config.control_variates)
+            own = _score_gradients(factor, values[name], signal, config.control_variates)
             full = _full_names(family, name)
             gradients |= {full[key]: own[key] for key in full}
     return ElboGradient(_difference(terms, log_q), gradients, terms)
@@ -110,19 +115,20 @@ def elbo_gradient(
 def choose_estimators(
     log_joint: LogJoint, family: VariationalFamily, generator: torch.Generator
 ) -> dict[str, Estimator]:
-    """For each variable the estimator of less variance that it allows.
+    """Chooses the lowest-variance estimator that each variable allows.
 
-    That is the reparameterised one, where its factor can be and where every term that depends on it
-    has a gradient. Of a term that jumps, the gradient misses the jumps: ask for scores there.
+    That is the reparameterized one if the factor is reparameterized and every term that depends on
+    the variable has a gradient. The gradient of a discontinuous term misses its jumps; for such a
+    term, use ``"score"``.
     """
     values: dict[str, Tensor] = {}
     for name, factor in family.items():
         drawn = factor.draw(2, generator).detach()
-        values[name] = drawn.requires_grad_() if factor.reparameterised else drawn
+        values[name] = drawn.requires_grad_() if factor.reparameterized else drawn
     terms = log_joint.evaluate(values)
     return {
-        name: "reparameterised"
-        if factor.reparameterised
+        name: "reparameterized"
+        if factor.reparameterized
         and all(
             _depends(terms[key], values[name])
             for key, term in log_joint.terms.items()
@@ -133,15 +139,23 @@ def choose_estimators(
     }
 
 
-def scores(factor: Factor, values: Tensor) -> dict[str, Tensor]:
-    """∇_λ log q of each of S values ``(S, *shape)``: ``(S, *parameter's shape)`` by name."""
+def score_function(factor: Factor, values: Tensor) -> dict[str, Tensor]:
+    """Computes the score function ∇_λ log q at each of S values.
+
+    Args:
+        factor: q.
+        values: ``(S, *shape)``.
+
+    Returns:
+        Gradients ``(S, *P)`` by parameter name, where P is the parameter's shape.
+    """
     count = len(values)
     copies = {
         name: parameter.detach().expand(count, *parameter.shape).clone().requires_grad_()
         for name, parameter in factor.named_parameters()
     }
     with torch.enable_grad():
-        # Each draw has parameters of its own, so that one backward pass tells them apart.
+        # Each sample has its own copy of the parameters: one backward pass yields all S gradients.
         total = factor.log_prob_with(copies, values.detach()).sum()
     found = torch.autograd.grad(total, list(copies.values()), allow_unused=True)
     return {
@@ -150,38 +164,39 @@ def scores(factor: Factor, values: Tensor) -> dict[str, Tensor]:
     }
 
 
-def control_variate_mean(products: Tensor, scores: Tensor) -> Tensor:
-    """Mean of ``products − a · scores`` over S draws, with a = Cov(products, scores) / Var(scores).
+def control_variate_mean(products: Tensor, score: Tensor) -> Tensor:
+    """Computes the mean of ``products − a · score`` over S samples.
 
-    For each draw, a is that of all others: it is independent of the draw's own score, whose mean is
-    0, and so nothing is added to the expectation.
+    The coefficient is a = Cov(products, score) / Var(score). For each sample it is estimated from
+    all others: it is then independent of the sample's own score, whose mean is 0, so the result is
+    unbiased.
 
     Args:
-        products: ``(S, …)``, with S of at least 3.
-        scores: ``(S, …)``.
+        products: ``(S, …)``, the values to average, with S ≥ 3.
+        score: ``(S, …)``, the control variate.
     """
     others = len(products) - 1
-    first = products.sum(0) - products  # sums over all other draws
-    second = scores.sum(0) - scores
-    both = (products * scores).sum(0) - products * scores
-    square = scores.square().sum(0) - scores.square()
+    first = products.sum(0) - products  # sums over all other samples
+    second = score.sum(0) - score
+    both = (products * score).sum(0) - products * score
+    square = score.square().sum(0) - score.square()
     covariance = both - first * second / others
     variance = square - second.square() / others
     safe = variance > 1e-12 * square.clamp(min=torch.finfo(square.dtype).tiny)
     factor = torch.where(safe, covariance / torch.where(safe, variance, 1.0), 0.0)
-    return (products - factor * scores).mean(0)
+    return (products - factor * score).mean(0)
 
 
-def _by_draws(
+def _reparameterized_gradients(
     family: VariationalFamily,
     names: set[str],
     terms: Mapping[str, Tensor],
     log_q: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
-    """Gradients through the draws.
+    """Computes reparameterized gradients of some variables' parameters.
 
-    log q has its parameters held: their own gradient is a score, whose mean is 0, and without it
-    the variance is 0 where q is the posterior (Roeder, Wu and Duvenaud 2017,
+    The parameters of log q are held constant: their direct gradient is the score function, whose
+    mean is 0, and without it the variance is 0 if q is the posterior (Roeder, Wu and Duvenaud 2017,
     https://arxiv.org/abs/1703.09194).
     """
     learned = {full for name in names for full in _full_names(family, name).values()}
@@ -205,7 +220,7 @@ def _signal(
     *,
     rao_blackwell: bool,
 ) -> Tensor:
-    """What a variable's score is multiplied by: ``(S, *E)`` or ``(S,)``."""
+    """Computes the factor of a variable's score function: ``(S, *E)`` or ``(S,)``."""
     if not rao_blackwell:
         return _difference(terms, log_q)
     signal = -log_q[name]
@@ -213,23 +228,24 @@ def _signal(
         if name in term.variables:
             value = terms[key]
             if value.shape != signal.shape:  # not elementwise in this variable
-                value = _spread(summed(value), signal.ndim)
+                value = _add_axes(sum_elements(value), signal.ndim)
             signal = signal + value
     return signal
 
 
 def _difference(terms: Mapping[str, Tensor], log_q: Mapping[str, Tensor]) -> Tensor:
-    """Log p(x, z) − log q(z) of each draw, ``(S,)``."""
-    total = torch.stack([summed(value) for value in terms.values()]).sum(0)
-    return total - torch.stack([summed(value) for value in log_q.values()]).sum(0)
+    """Computes log p(x, z) − log q(z) of each sample, ``(S,)``."""
+    total = torch.stack([sum_elements(value) for value in terms.values()]).sum(0)
+    return total - torch.stack([sum_elements(value) for value in log_q.values()]).sum(0)
 
 
-def _by_score(
+def _score_gradients(
     factor: Factor, values: Tensor, signal: Tensor, control_variates: bool
 ) -> dict[str, Tensor]:
+    """Computes score-function gradients of a factor's parameters, by their names in it."""
     gradients = {}
-    for name, score in scores(factor, values).items():
-        products = score * _spread(signal, score.ndim)
+    for name, score in score_function(factor, values).items():
+        products = score * _add_axes(signal, score.ndim)
         if control_variates:
             gradients[name] = control_variate_mean(products, score)
         else:
@@ -237,8 +253,8 @@ def _by_score(
     return gradients
 
 
-def _spread(values: Tensor, ndim: int) -> Tensor:
-    """``(S, …)`` with axes of 1 added at the end."""
+def _add_axes(values: Tensor, ndim: int) -> Tensor:
+    """Appends axes of length 1 to ``(S, …)``."""
     return values.reshape(*values.shape, *(1,) * (ndim - values.ndim))
 
 
@@ -247,7 +263,7 @@ def _detached(factor: Factor) -> dict[str, Tensor]:
 
 
 def _full_names(family: VariationalFamily, name: str) -> dict[str, str]:
-    """The family's names of a factor's parameters that are learned, by the factor's own."""
+    """Maps a factor's names of its trainable parameters to the family's names of them."""
     full = {id(parameter): key for key, parameter in family.named_parameters()}
     return {
         key: full[id(parameter)]
@@ -264,14 +280,15 @@ def _check_estimators(estimators: Mapping[str, Estimator], family: VariationalFa
                 f"estimators: expected {' or '.join(map(repr, get_args(Estimator)))} for {name!r}, "
                 f"got {found!r}"
             )
-        if found == "reparameterised" and not factor.reparameterised:
+        if found == "reparameterized" and not factor.reparameterized:
             raise ValueError(
-                f"estimators: expected 'score' for {name!r}, whose draws carry no gradient, got "
+                f"estimators: expected 'score' for {name!r}, whose samples have no gradient, got "
                 f"{found!r}"
             )
 
 
 def _depends(value: Tensor, variable: Tensor) -> bool:
+    """Returns True if a value has a gradient with respect to a variable."""
     if not value.requires_grad:
         return False
     found = torch.autograd.grad(value.sum(), variable, retain_graph=True, allow_unused=True)

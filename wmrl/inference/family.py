@@ -1,4 +1,4 @@
-"""Variational family: named factors, independent of each other."""
+"""Mean-field variational families: one independent factor for each latent variable."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,13 +9,23 @@ from wmrl.inference.factor import Factor
 
 
 class VariationalFamily(nn.Module):
-    """q(z; λ) = Π q_i(z_i; λ_i) over named latent variables.
+    """Variational distribution q(z; λ) = Π q_i(z_i; λ_i) over named latent variables.
 
     Args:
-        factors: by the names of their variables; all on one device.
+        factors: factors by the names of their variables, all on one device.
 
     Raises:
-        ValueError: there are none, a name is no identifier, or two are one object.
+        ValueError: there are no factors, a name is not an identifier, or factors share parameters.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.inference import NormalFactor, VariationalFamily
+        >>> family = VariationalFamily({"slope": NormalFactor(3), "noise": NormalFactor(std=0.5)})
+        >>> samples = family.draw(5, torch.Generator().manual_seed(0))
+        >>> {name: tuple(value.shape) for name, value in samples.items()}
+        {'slope': (5, 3), 'noise': (5,)}
+        >>> family.log_prob(samples).shape
+        torch.Size([5])
     """
 
     def __init__(self, factors: Mapping[str, Factor]) -> None:
@@ -24,22 +34,22 @@ class VariationalFamily(nn.Module):
             raise ValueError("factors: expected at least one, got none")
         for name in factors:
             if not name.isidentifier():
-                raise ValueError(f"factors: expected names like those of arguments, got {name!r}")
+                raise ValueError(f"factors: expected identifiers as names, got {name!r}")
         shared = {id(parameter) for factor in factors.values() for parameter in factor.parameters()}
         if len(shared) < sum(len(list(factor.parameters())) for factor in factors.values()):
             raise ValueError(
-                f"factors: expected a factor of its own for each of {', '.join(factors)}, got "
-                "parameters that two of them share; copy.deepcopy makes another"
+                f"factors: expected separate factors for {', '.join(factors)}, got factors that "
+                "share parameters; use copy.deepcopy"
             )
         self._names = tuple(factors)
-        # A module's own attributes would be in the way of names such as "mean" in a ModuleDict.
+        # A ModuleDict refuses names of its own attributes, such as "values".
         self._factors = nn.ModuleList(factors.values())
 
     def __getitem__(self, name: str) -> Factor:
-        """The factor of a variable.
+        """Returns the factor of a variable.
 
         Raises:
-            KeyError: it has none.
+            KeyError: the family has no such variable.
         """
         if name not in self._names:
             raise KeyError(f"no factor of {name!r}; there are {', '.join(self._names)}")
@@ -54,30 +64,30 @@ class VariationalFamily(nn.Module):
         return len(self._names)
 
     def items(self) -> Iterator[tuple[str, Factor]]:
-        """Names and factors."""
+        """Iterates over pairs of a variable's name and its factor."""
         return ((name, self[name]) for name in self)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The variables' names."""
+        """Names of the variables."""
         return self._names
 
     @property
     def device(self) -> torch.device:
-        """Where λ is."""
+        """Device of λ."""
         return next(self.parameters()).device
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """S values of each variable, ``(S, *shape)``, without gradients."""
+        """Draws S samples of each variable, ``(S, *shape)``, without gradients."""
         with torch.no_grad():
             return {name: factor.draw(count, generator) for name, factor in self.items()}
 
     def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Log q of values by name, ``(S,)``."""
-        each = [summed(factor.log_prob(values[name])) for name, factor in self.items()]
+        """Computes log q of values by variable name, ``(S,)``."""
+        each = [sum_elements(factor.log_prob(values[name])) for name, factor in self.items()]
         return torch.stack(each).sum(0)
 
 
-def summed(values: Tensor) -> Tensor:
-    """``(S, …)`` to ``(S,)``."""
+def sum_elements(values: Tensor) -> Tensor:
+    """Sums ``(S, …)`` over all axes but the first: ``(S,)``."""
     return values if values.ndim == 1 else values.flatten(1).sum(1)

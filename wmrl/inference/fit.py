@@ -1,21 +1,25 @@
-"""Black-box variational inference: fits a family to a posterior by the gradient of the ELBO."""
+"""Black-box variational inference: fits a family to a posterior by gradient ascent on the ELBO."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from numbers import Integral
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from torch import Tensor
 
 from wmrl.core.device import resolve_device
 from wmrl.core.seeding import torch_generator
-from wmrl.inference._nonfinite import FiniteWatch, bad_draws
-from wmrl.inference.diagnostics import LEAST_SAMPLES, ImportanceCheck, importance_check
+from wmrl.core.validation import check_choice, check_float, check_int
+from wmrl.inference._fit_checks import (
+    check_batch_size,
+    check_initial_terms,
+    check_variables,
+    is_term_bug,
+)
+from wmrl.inference._nonfinite import NonFiniteTracker
+from wmrl.inference.diagnostics import MIN_SAMPLES, ImportanceCheck, importance_check
 from wmrl.inference.elbo_gradient import (
     ElboGradient,
     Estimator,
@@ -24,90 +28,78 @@ from wmrl.inference.elbo_gradient import (
     elbo_gradient,
 )
 from wmrl.inference.family import VariationalFamily
-from wmrl.inference.log_joint import LogJoint, TermError
+from wmrl.inference.log_joint import LogJoint
 from wmrl.training.metrics import MetricsLogger
+from wmrl.training.progress import progress_bar
 
-_LEAST = {
-    "steps": 1,
-    "window": 1,
-    "patience": 1,
-    "falls": 0,
-    "batch_size": 1,
-    "importance_samples": LEAST_SAMPLES,
-}
-_LOOKED_AT = 64  # draws that are looked at before anything is learned
+EstimatorChoice = Literal["auto", "score"]
+Optimizer = Literal["adam", "adagrad"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """How a family is fitted.
+    """Settings of :func:`fit_posterior`.
 
-    The learning rate is constant for as long as the ELBO rises: its mean over a window of steps is
-    compared with that of the best window before. Where for some windows it has not risen by more
-    than a standard error of the difference, the learning rate falls; after some falls it has
-    converged.
+    The learning rate is constant while the ELBO rises: the ELBO's mean over a window of steps is
+    compared with that of the best window before. After ``patience`` windows without a rise of more
+    than one standard error of the difference, the learning rate decays; after ``max_lr_decays``
+    decays, the fit has converged.
 
     Attributes:
-        steps: at most.
-        estimator: ``"auto"`` for the reparameterised gradient wherever a variable allows it, or
+        steps: maximum number of steps.
+        estimator: ``"auto"`` for the reparameterized gradient wherever a variable allows it, or
             ``"score"`` for the score-function gradient everywhere.
-        gradient: draws a step, and what lowers the score gradient's variance.
+        gradient: samples per step, and variance reduction of the score-function gradient.
         optimizer: ``"adam"``, or ``"adagrad"`` as in the paper.
-        learning_rate: at the start.
-        window: steps between looks.
-        patience: windows without a rise before the learning rate falls.
-        fall: what it is multiplied by.
-        falls: how often it falls; at the window's end where it would fall once more, it is over.
-        batch_size: observations a step, drawn with replacement; None for all. Terms say which of
-            their data these are.
-        importance_samples: draws that the result is judged by.
+        learning_rate: initial learning rate.
+        window: steps per window.
+        patience: windows without a rise before the learning rate decays.
+        lr_decay: factor of a decay.
+        max_lr_decays: maximum number of decays; the fit ends with the window after which the
+            learning rate would decay once more.
+        batch_size: observations per step, drawn with replacement; None for all. Terms name the
+            data that they are drawn from in :attr:`Term.minibatched`.
+        importance_samples: samples of the final importance check.
     """
 
     steps: int = 20_000
-    estimator: Literal["auto", "score"] = "auto"
+    estimator: EstimatorChoice = "auto"
     gradient: GradientConfig = field(default_factory=GradientConfig)
-    optimizer: Literal["adam", "adagrad"] = "adam"
+    optimizer: Optimizer = "adam"
     learning_rate: float = 0.05
     window: int = 100
     patience: int = 3
-    fall: float = 0.2
-    falls: int = 3
+    lr_decay: float = 0.2
+    max_lr_decays: int = 3
     batch_size: int | None = None
     importance_samples: int = 4000
 
     def __post_init__(self) -> None:
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if name == "batch_size" and value is None:
-                continue
-            if not isinstance(value, Integral) or value < least:
-                raise ValueError(
-                    f"{name}: expected a whole number of at least {least}, got {value}"
-                )
-        if not 0 < self.learning_rate < math.inf:
-            raise ValueError(
-                f"learning_rate: expected a finite number above 0, got {self.learning_rate}"
-            )
-        if not 0 < self.fall < 1:
-            raise ValueError(f"fall: expected between 0 and 1, got {self.fall}")
-        for name, known in (("estimator", ("auto", "score")), ("optimizer", ("adam", "adagrad"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
+        for name in ("steps", "window", "patience"):
+            check_int(name, getattr(self, name), at_least=1)
+        check_int("max_lr_decays", self.max_lr_decays, at_least=0)
+        if self.batch_size is not None:
+            check_int("batch_size", self.batch_size, at_least=1)
+        check_int("importance_samples", self.importance_samples, at_least=MIN_SAMPLES)
+        check_float("learning_rate", self.learning_rate, above=0)
+        check_float("lr_decay", self.lr_decay, above=0, below=1)
+        check_choice("estimator", self.estimator, get_args(EstimatorChoice))
+        check_choice("optimizer", self.optimizer, get_args(Optimizer))
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """An approximate posterior, and how good it is.
+    """Approximate posterior, with diagnostics of its quality.
 
     Attributes:
         family: q, fitted.
         check: ELBO with its standard error, log evidence and k̂, by importance sampling.
-        converged: whether the convergence rule, and not ``steps``, ended it.
-        steps: that were taken.
-        estimators: how each variable's gradient was estimated.
-        trace: a row for each window: ``step``, ``elbo``, ``elbo_se``, ``learning_rate``.
-        config: how it was fitted.
-        seed: root of all that was random.
+        converged: True if the fit converged before its maximum number of steps.
+        steps: number of steps taken.
+        estimators: gradient estimator of each variable.
+        trace: metrics of each window: ``step``, ``elbo``, ``elbo_se``, ``learning_rate``.
+        config: settings of the fit.
+        seed: root seed of the fit.
     """
 
     family: VariationalFamily
@@ -121,22 +113,22 @@ class Posterior:
 
     @property
     def elbo(self) -> float:
-        """The evidence lower bound."""
+        """Evidence lower bound, nats."""
         return self.check.elbo
 
     @property
     def log_evidence(self) -> float:
-        """Estimate of log p(x)."""
+        """Estimate of log p(x), nats."""
         return self.check.log_evidence
 
     @property
     def pareto_k(self) -> float:
-        """k̂."""
+        """Shape k̂ of the tail of the importance weights."""
         return self.check.pareto_k
 
     @property
     def verdict(self) -> str:
-        """What k̂ means, in plain words."""
+        """Interpretation of the diagnostics in plain words."""
         return self.check.verdict
 
 
@@ -150,45 +142,79 @@ def fit_posterior(
     path: str | Path | None = None,
     progress: bool = True,
 ) -> Posterior:
-    """Maximises the ELBO (Ranganath, Gerrish and Blei 2014, https://arxiv.org/abs/1401.0118).
+    """Fits a variational family to a posterior by maximizing the ELBO.
+
+    Black-box variational inference (Ranganath, Gerrish and Blei 2014,
+    https://arxiv.org/abs/1401.0118).
 
     Args:
         log_joint: log p(x, z).
-        family: q at its start, a factor for each latent variable; it is fitted in place, but for
-            parameters whose ``requires_grad`` is not set. In single precision; ``family.double()``
-            is for densities that need more, as those of Gamma and Beta factors with counts of
-            100,000: the verdict says where log q was too coarse.
-        config: how.
-        seed: root of all that is random.
-        device: where; the family and the log joint's data go there.
-        path: folder for the trace, as ``metrics.csv`` and for TensorBoard.
+        family: initial q, a factor for each latent variable. It is fitted in place, except for
+            parameters whose ``requires_grad`` is False. Use ``family.double()`` for densities that
+            need more than single precision, such as those of gamma and beta factors with counts of
+            100,000; the verdict says if log q was not precise enough.
+        config: settings of the fit.
+        seed: root seed of all randomness.
+        device: device to which the family and the log joint's data are moved.
+        path: folder of the trace, written as ``metrics.csv`` and for TensorBoard.
         progress: show a progress bar.
 
     Raises:
-        ValueError: variables and factors do not match, a term raises an error or its value has
-            another shape, nothing is to be learned, or minibatches are asked for of data that no
-            term has.
-        FloatingPointError: a term or a gradient is not finite, at the start or later, or a
-            distribution refuses a value later than that; the family is then as it was when all was
-            finite for the last time that anyone looked.
+        ValueError: variables and factors do not match, a term raises an error or its value has a
+            wrong shape, no parameter is trainable, or minibatches are requested and no term has
+            minibatched data.
+        FloatingPointError: a term or a gradient is not finite, or a distribution rejects a value
+            after the first step. The family is then as it was at the start of the window in which
+            that happened.
+
+    Example:
+        The posterior of a rate with a Gamma(2, 1) prior after 14 events in 4 intervals is
+        Gamma(16, 5), with a mean of 3.2 and a standard deviation of 0.8.
+
+        >>> import torch
+        >>> from torch.distributions import Gamma, Poisson
+        >>> from wmrl.inference import (
+        ...     FitConfig, GammaFactor, LogJoint, Term, VariationalFamily, fit_posterior
+        ... )
+        >>> counts = torch.tensor([3.0, 5.0, 2.0, 4.0])
+        >>> log_joint = LogJoint(
+        ...     {
+        ...         "prior": lambda rate: Gamma(2.0, 1.0).log_prob(rate),
+        ...         "data": Term(
+        ...             lambda rate, c: Poisson(rate[:, None]).log_prob(c).sum(1), {"c": counts}
+        ...         ),
+        ...     }
+        ... )
+        >>> family = VariationalFamily({"rate": GammaFactor()})
+        >>> posterior = fit_posterior(
+        ...     log_joint, family, FitConfig(steps=300), device="cpu", progress=False
+        ... )
+        >>> rate = posterior.family["rate"]
+        >>> print(f"{rate.mean:.1f} ± {rate.std:.1f}")
+        3.2 ± 0.8
+        >>> print(posterior.verdict)
+        good: the approximation covers the posterior
     """
     config = config or FitConfig()
-    _check_variables(log_joint, family)
-    _check_batches(log_joint, config.batch_size)
+    check_variables(log_joint, family)
+    check_batch_size(log_joint, config.batch_size)
     where = resolve_device(device)
     family, log_joint = family.to(where), log_joint.to(where)
     generator = torch_generator(seed, "fit-posterior", device=where)
     estimators: dict[str, Estimator] = dict.fromkeys(family.names, "score")
-    _check_start(log_joint, family, config.batch_size, generator)
+    check_initial_terms(log_joint, family, config.batch_size, generator)
     if config.estimator == "auto":
         estimators = choose_estimators(log_joint, family, generator)
     fit = _Fit(log_joint, family, config, estimators, generator)
     trace: list[dict[str, float]] = []
     logger = nullcontext() if path is None else MetricsLogger(path)
-    with logger as log, _bar(config.steps, progress) as advance:
+    with (
+        logger as log,
+        progress_bar("posterior", total=config.steps, show=progress) as advance,
+    ):
         while not fit.done:
-            trace.append(fit.window())
-            advance(fit.steps, trace[-1]["elbo"])
+            trace.append(fit.run_window())
+            advance(fit.steps, f"ELBO {trace[-1]['elbo']:.3f}")
             if log is not None:
                 log.log(fit.steps, {k: v for k, v in trace[-1].items() if k != "step"})
     try:
@@ -196,12 +222,12 @@ def fit_posterior(
             log_joint, family, samples=config.importance_samples, generator=generator
         )
     except ValueError as error:
-        if _mistaken(error):
+        if is_term_bug(error):
             raise
-        # A rare draw, which none of the steps met.
+        # A rare sample, which none of the steps drew.
         raise FloatingPointError(
-            f"{error} (in the importance check after {fit.steps} steps); the family is fitted, and "
-            "stays as it is: choose factors whose support is that of the model"
+            f"{error} (in the importance check after {fit.steps} steps); the family stays fitted; "
+            "choose factors with the model's support"
         ) from error
     return Posterior(
         family, check, fit.converged, fit.steps, estimators, tuple(trace), config, seed
@@ -209,7 +235,7 @@ def fit_posterior(
 
 
 class _Fit:
-    """Steps of the optimiser, a window at a time."""
+    """Optimization of a family, one window of steps at a time."""
 
     def __init__(
         self,
@@ -221,185 +247,133 @@ class _Fit:
     ) -> None:
         self.log_joint, self.family, self.config = log_joint, family, config
         self.estimators, self.generator = estimators, generator
-        self.steps, self.falls, self.converged = 0, 0, False
+        self.steps, self.lr_decays, self.converged = 0, 0, False
         make = {"adam": torch.optim.Adam, "adagrad": torch.optim.Adagrad}[config.optimizer]
         learned = ((name, each) for name, each in family.named_parameters() if each.requires_grad)
         self._parameters = dict(learned)
         if not self._parameters:
             raise ValueError(
-                "family: expected parameters to learn, got none whose requires_grad is set"
+                "family: expected trainable parameters, got none whose requires_grad is set"
             )
         self._optimizer = make(self._parameters.values(), lr=config.learning_rate)
-        self._best = (-math.inf, 0.0)  # a window's ELBO, and its squared error
-        self._waited = 0  # windows since then
+        self._best = (-math.inf, 0.0)  # best window's ELBO, and its squared standard error
+        self._waited = 0  # windows since the best one
 
     @property
     def done(self) -> bool:
+        """True after convergence or the maximum number of steps."""
         return self.converged or self.steps >= self.config.steps
 
-    def window(self) -> dict[str, float]:
-        """Takes the steps until the next look, and looks."""
+    def run_window(self) -> dict[str, float]:
+        """Takes the steps of a window and applies the convergence rule.
+
+        Returns:
+            The window's entry of :attr:`Posterior.trace`.
+        """
         good = {name: value.detach().clone() for name, value in self._parameters.items()}
         sums = {name: torch.zeros_like(value) for name, value in good.items()}
-        watch = FiniteWatch(self.log_joint, self.family)
+        tracker = NonFiniteTracker(self.log_joint, self.family)
         elbos: list[Tensor] = []
-        begun = self.steps
-        for _ in range(min(self.config.window, self.config.steps - begun)):
+        first = self.steps
+        for _ in range(min(self.config.window, self.config.steps - first)):
             try:
                 found = self._step()
-            except ValueError as refused:
-                self._check(watch, good, begun)  # it may be for what an earlier step left
-                self._go_back(good)
-                if _mistaken(refused):
+            except ValueError as error:
+                # The cause may be parameters that an earlier step made non-finite.
+                self._check_finite(tracker, good, first)
+                self._restore(good)
+                if is_term_bug(error):
                     raise
                 raise FloatingPointError(
-                    f"log_joint: {refused} (step {self.steps + 1}); {self._advice(begun)}"
-                ) from refused
+                    f"log_joint: {error} (step {self.steps + 1}); {self._advice(first)}"
+                ) from error
             self.steps += 1
             elbos.append(found.elbo.mean())
-            watch.note(found.terms)
+            tracker.update(found.terms)
             for name, parameter in self._parameters.items():
                 sums[name] += parameter.detach()
-        self._check(watch, good, begun)
+        self._check_finite(tracker, good, first)
         elbo = torch.stack(elbos).double().cpu()
-        error = float(elbo.var() / len(elbo)) if len(elbo) > 1 else 0.0
+        squared_error = float(elbo.var() / len(elbo)) if len(elbo) > 1 else 0.0
         rate = self._optimizer.param_groups[0]["lr"]
         mean = float(elbo.mean())
-        self._settle(mean, error)
-        # Where the ELBO rises no more, the mean over a window is steadier than its last step.
-        if self.done and self.falls:
+        self._update_learning_rate(mean, squared_error)
+        # At a plateau, the average over a window is more accurate than its last step.
+        if self.done and self.lr_decays:
             with torch.no_grad():
                 for name, parameter in self._parameters.items():
                     parameter.copy_(sums[name] / len(elbos))
-        return {"step": self.steps, "elbo": mean, "elbo_se": error**0.5, "learning_rate": rate}
+        return {
+            "step": self.steps,
+            "elbo": mean,
+            "elbo_se": squared_error**0.5,
+            "learning_rate": rate,
+        }
 
     def _step(self) -> ElboGradient:
+        """Takes an optimizer step along an estimated gradient, which is returned."""
         found = elbo_gradient(
             self.log_joint,
             self.family,
             generator=self.generator,
             config=self.config.gradient,
             estimators=self.estimators,
-            rows=self._rows(),
+            indices=self._minibatch(),
         )
         for name, parameter in self._parameters.items():
-            # A term of float64 data has float64 scores.
+            # Terms with float64 data have float64 gradients.
             parameter.grad = -found.gradients[name].to(parameter.dtype)
         self._optimizer.step()
         return found
 
-    def _rows(self) -> Tensor | None:
+    def _minibatch(self) -> Tensor | None:
+        """Draws the indices of a minibatch, ``(B,) int64``; None without minibatches."""
         size = self.config.batch_size
         if size is None:
             return None
         device = self.family.device
         return torch.randint(
-            self.log_joint.row_count, (size,), generator=self.generator, device=device
+            self.log_joint.num_observations, (size,), generator=self.generator, device=device
         )
 
-    def _settle(self, mean: float, error: float) -> None:
-        """Lets the learning rate fall, or ends it all, where the ELBO rises no more."""
-        best, other = self._best
-        if mean - best > (error + other) ** 0.5:
-            self._best, self._waited = (mean, error), 0
+    def _update_learning_rate(self, mean: float, squared_error: float) -> None:
+        """Decays the learning rate, or ends the fit, if the ELBO no longer rises.
+
+        Args:
+            mean: the window's mean ELBO.
+            squared_error: squared standard error of that mean.
+        """
+        best, best_squared_error = self._best
+        if mean - best > (squared_error + best_squared_error) ** 0.5:
+            self._best, self._waited = (mean, squared_error), 0
             return
         self._waited += 1
         if self._waited < self.config.patience:
             return
         self._waited = 0
-        self.converged = self.falls == self.config.falls
-        self.falls += 1
+        self.converged = self.lr_decays == self.config.max_lr_decays
+        self.lr_decays += 1
         for group in self._optimizer.param_groups:
-            group["lr"] *= self.config.fall
+            group["lr"] *= self.config.lr_decay
 
-    def _go_back(self, good: dict[str, Tensor]) -> None:
+    def _restore(self, good: dict[str, Tensor]) -> None:
+        """Sets the parameters to the values they had at the window's start."""
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(good[name])
 
-    def _advice(self, begun: int) -> str:
+    def _advice(self, first: int) -> str:
         return (
-            f"the family is as it was after step {begun}: lower learning_rate, which is "
-            f"{self.config.learning_rate}, or choose factors whose support is that of the model"
+            f"the family is as it was after step {first}; lower learning_rate, which is "
+            f"{self.config.learning_rate}, or choose factors with the model's support"
         )
 
-    def _check(self, watch: FiniteWatch, good: dict[str, Tensor], begun: int) -> None:
-        """Raises ``FloatingPointError``, from the window's start, unless all steps were fine."""
-        if bool(watch.fine):
+    def _check_finite(self, tracker: NonFiniteTracker, good: dict[str, Tensor], first: int) -> None:
+        """Raises ``FloatingPointError`` and restores the parameters if a step was not finite."""
+        if bool(tracker.all_finite):
             return
-        self._go_back(good)
-        step = begun + int(watch.steps) + 1
+        self._restore(good)
+        step = first + int(tracker.finite_steps) + 1
         raise FloatingPointError(
-            f"log_joint: {watch.blame()} at step {step}; {self._advice(begun)}"
+            f"log_joint: {tracker.describe()} at step {step}; {self._advice(first)}"
         )
-
-
-def _mistaken(error: ValueError) -> bool:
-    """Whether a term is wrong in itself, and not at the value that it was given."""
-    return isinstance(error, TermError) and not isinstance(error.__cause__, ValueError)
-
-
-def _check_start(
-    log_joint: LogJoint,
-    family: VariationalFamily,
-    batch_size: int | None,
-    generator: torch.Generator,
-) -> None:
-    """Looks at each term before anything is learned, and at one of its minibatches."""
-    values = family.draw(_LOOKED_AT, generator)
-    if batch_size is not None:
-        log_joint.evaluate(values, rows=torch.arange(batch_size, device=family.device))
-    for name, value in log_joint.evaluate(values).items():
-        count = int(bad_draws(value))
-        if not count:
-            continue
-        supports = ", ".join(
-            f"{each} is over {family[each].support}" for each in log_joint.terms[name].variables
-        )
-        found = float(value[~torch.isfinite(value)][0])
-        raise FloatingPointError(
-            f"log_joint: term {name!r} is {found} at {count} of {_LOOKED_AT} draws at the start; "
-            f"the family's {supports}: choose a factor whose support is that of the model, or "
-            "another start"
-        )
-
-
-def _check_variables(log_joint: LogJoint, family: VariationalFamily) -> None:
-    missing = [name for name in log_joint.variables if name not in family.names]
-    idle = [name for name in family.names if name not in log_joint.variables]
-    if missing:
-        raise ValueError(
-            f"family: expected a factor for each of {', '.join(log_joint.variables)}, none is for "
-            f"{', '.join(missing)}"
-        )
-    if idle:
-        raise ValueError(
-            f"family: expected factors of the log joint's variables "
-            f"{', '.join(log_joint.variables)}, got also {', '.join(idle)}"
-        )
-
-
-def _check_batches(log_joint: LogJoint, size: int | None) -> None:
-    if size is None:
-        return
-    if not log_joint.row_count:
-        raise ValueError(
-            f"batch_size: expected None where no term says which of its data are rows, got {size}"
-        )
-    if size > log_joint.row_count:
-        raise ValueError(
-            f"batch_size: expected at most the {log_joint.row_count} rows that there are, got "
-            f"{size}"
-        )
-
-
-@contextmanager
-def _bar(total: int, show: bool) -> Iterator[Callable[[int, float], None]]:
-    columns = (TextColumn("[bold]posterior"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), disable=not show) as bar:
-        task = bar.add_task("", total=total, note="")
-
-        def advance(done: int, elbo: float) -> None:
-            bar.update(task, completed=done, note=f"ELBO {elbo:.3f}")
-
-        yield advance

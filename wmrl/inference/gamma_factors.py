@@ -1,4 +1,4 @@
-"""Factors made of gamma distributions: of positive numbers, and of shares."""
+"""Gamma and beta factors, for positive numbers and for numbers between 0 and 1."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -7,25 +7,29 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Beta, Distribution, Gamma
 
-from wmrl.inference.factor import Factor, checked_shape, start
-
-Numbers = float | Sequence[float] | Tensor
+from wmrl.inference.factor import Factor, Numbers, checked_shape, initial_values
 
 
 class GammaFactor(Factor):
-    """Independent gammas: density ∝ z^(α − 1) exp(−βz).
+    """Independent gamma distributions: density ∝ z^(α − 1) exp(−βz).
 
-    Draws are reparameterised implicitly (Figurnov et al. 2018, https://arxiv.org/abs/1805.08498).
-    What is learned is log α and the log of the mean α/β: they hardly depend on each other, where α
-    and β do.
+    Samples are reparameterized implicitly (Figurnov et al. 2018, https://arxiv.org/abs/1805.08498).
+    The parameters are log α and the log of the mean α/β, which hardly depend on each other, unlike
+    α and β.
 
     Args:
-        shape: of z.
-        concentration: where α starts.
-        rate: where β starts.
+        shape: shape of z.
+        concentration: initial α.
+        rate: initial β.
+
+    Example:
+        >>> from wmrl.inference import GammaFactor
+        >>> factor = GammaFactor(concentration=9.0, rate=3.0)
+        >>> round(factor.mean.item(), 3), round(factor.std.item(), 3)
+        (3.0, 1.0)
     """
 
-    reparameterised: ClassVar[bool] = True
+    reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "numbers above 0"
 
     def __init__(
@@ -37,8 +41,8 @@ class GammaFactor(Factor):
     ) -> None:
         super().__init__()
         self.shape = checked_shape(shape)
-        alpha = start("concentration", concentration, self.shape, least=0.0)
-        beta = start("rate", rate, self.shape, least=0.0)
+        alpha = initial_values("concentration", concentration, self.shape, above=0.0)
+        beta = initial_values("rate", rate, self.shape, above=0.0)
         self.log_concentration = nn.Parameter(alpha.log())
         self.log_mean = nn.Parameter(alpha.log() - beta.log())
 
@@ -50,24 +54,25 @@ class GammaFactor(Factor):
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """See :meth:`Factor.draw`."""
         alpha = self.log_concentration.exp()
-        scale = self.log_mean.exp() / alpha  # first: a small draw's gradient is large as it is
+        # The scale is computed first: the gradient of a small sample is large already.
+        scale = self.log_mean.exp() / alpha
         drawn = _standard_gamma(alpha, count, generator) * scale
         return drawn.clamp(min=torch.finfo(drawn.dtype).tiny)
 
 
 class BetaFactor(Factor):
-    """Independent betas: density ∝ z^(α − 1) (1 − z)^(β − 1), for z in (0, 1).
+    """Independent beta distributions: density ∝ z^(α − 1) (1 − z)^(β − 1), for z in (0, 1).
 
-    What is learned is the logit of the mean α/(α + β), and log(α + β). Draws of α or β below about
-    0.05 need ``double()``: in single precision many are nearer to 0 or 1 than numbers go.
+    The parameters are the logit of the mean α/(α + β), and log(α + β). With α or β below about
+    0.05, use ``double()``: many samples are nearer to 0 or 1 than single precision can represent.
 
     Args:
-        shape: of z.
-        alpha: where α starts.
-        beta: where β starts.
+        shape: shape of z.
+        alpha: initial α.
+        beta: initial β.
     """
 
-    reparameterised: ClassVar[bool] = True
+    reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "numbers between 0 and 1"
 
     def __init__(
@@ -75,29 +80,29 @@ class BetaFactor(Factor):
     ) -> None:
         super().__init__()
         self.shape = checked_shape(shape)
-        first = start("alpha", alpha, self.shape, least=0.0)
-        second = start("beta", beta, self.shape, least=0.0)
+        first = initial_values("alpha", alpha, self.shape, above=0.0)
+        second = initial_values("beta", beta, self.shape, above=0.0)
         self.logit_mean = nn.Parameter(first.log() - second.log())
         self.log_total = nn.Parameter((first + second).log())
 
     def distribution(self) -> Distribution:
         """See :meth:`Factor.distribution`."""
-        return Beta(*self._counts(), validate_args=False)
+        return Beta(*self._concentrations(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """See :meth:`Factor.draw`."""
-        first, second = (_standard_gamma(each, count, generator) for each in self._counts())
-        limits = torch.finfo(first.dtype)  # 0 and 1 themselves have no density
+        first, second = (_standard_gamma(each, count, generator) for each in self._concentrations())
+        limits = torch.finfo(first.dtype)  # the density at 0 and 1 may be 0 or infinite
         return (first / (first + second)).clamp(limits.tiny, 1.0 - limits.eps)
 
-    def _counts(self) -> tuple[Tensor, Tensor]:
-        """α and β."""
+    def _concentrations(self) -> tuple[Tensor, Tensor]:
+        """Returns α and β."""
         total = self.log_total.exp()
         return total * self.logit_mean.sigmoid(), total * (-self.logit_mean).sigmoid()
 
 
 def _standard_gamma(alpha: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """``(S, *shape)``, with gradients."""
+    """Draws S samples of Gamma(α, 1), ``(S, *shape)``, with gradients to α."""
     copies = alpha.expand(count, *alpha.shape).contiguous()
     drawn = torch._standard_gamma(copies, generator=generator)
     return drawn.clamp(min=torch.finfo(drawn.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Gaussian factors: of independent numbers, of positive ones, and of numbers drawn together."""
+"""Gaussian factors: normal, log-normal, multivariate normal and low-rank normal."""
 
 import math
 from collections.abc import Sequence
@@ -14,21 +14,29 @@ from torch.distributions import (
     Normal,
 )
 
-from wmrl.inference.factor import Factor, checked_shape, start
-
-Numbers = float | Sequence[float] | Tensor
+from wmrl.core.validation import check_int
+from wmrl.inference.factor import Factor, Numbers, checked_shape, initial_values
 
 
 class NormalFactor(Factor):
-    """Independent Gaussians: N(μ, σ²) for each number of z.
+    """Independent normal distributions: N(μ, σ²) for each element of z.
 
     Args:
-        shape: of z; ``()`` for one number.
-        mean: where μ starts.
-        std: where σ starts.
+        shape: shape of z; ``()`` for a scalar.
+        mean: initial μ.
+        std: initial σ.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.inference import NormalFactor
+        >>> factor = NormalFactor(2, mean=[0.0, 5.0], std=0.1)
+        >>> factor.mean.tolist()
+        [0.0, 5.0]
+        >>> factor.draw(1000, torch.Generator().manual_seed(0)).shape
+        torch.Size([1000, 2])
     """
 
-    reparameterised: ClassVar[bool] = True
+    reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
 
     def __init__(
@@ -36,8 +44,8 @@ class NormalFactor(Factor):
     ) -> None:
         super().__init__()
         self.shape = checked_shape(shape)
-        self.loc = nn.Parameter(start("mean", mean, self.shape, least=-math.inf))
-        self.log_scale = nn.Parameter(start("std", std, self.shape, least=0.0).log())
+        self.loc = nn.Parameter(initial_values("mean", mean, self.shape, above=-math.inf))
+        self.log_scale = nn.Parameter(initial_values("std", std, self.shape, above=0.0).log())
 
     def distribution(self) -> Distribution:
         """See :meth:`Factor.distribution`."""
@@ -50,12 +58,12 @@ class NormalFactor(Factor):
 
 
 class LogNormalFactor(NormalFactor):
-    """Independent log-normals: log z is N(μ, σ²).
+    """Independent log-normal distributions: log z is N(μ, σ²).
 
     Args:
-        shape: of z.
-        mean: where μ, the mean of log z, starts.
-        std: where σ, the std of log z, starts.
+        shape: shape of z.
+        mean: initial μ, the mean of log z.
+        std: initial σ, the standard deviation of log z.
     """
 
     support: ClassVar[str] = "numbers above 0"
@@ -70,23 +78,23 @@ class LogNormalFactor(NormalFactor):
 
 
 class MultivariateNormalFactor(Factor):
-    """A Gaussian with any covariance: N(μ, LLᵀ), with the diagonal of L through exp.
+    """Multivariate normal distribution N(μ, LLᵀ), where the diagonal of L is exp of a parameter.
 
     Args:
-        size: D, numbers of z.
-        mean: where μ starts, ``(D,)``.
-        std: where the standard deviations start, with no correlation, ``(D,)``.
+        dim: D, length of z.
+        mean: initial μ, ``(D,)``.
+        std: initial standard deviations, ``(D,)``; there is no correlation initially.
     """
 
-    reparameterised: ClassVar[bool] = True
+    reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
 
-    def __init__(self, size: int, *, mean: Numbers = 0.0, std: Numbers = 1.0) -> None:
+    def __init__(self, dim: int, *, mean: Numbers = 0.0, std: Numbers = 1.0) -> None:
         super().__init__()
-        self.shape = _one_axis(size)
-        self.loc = nn.Parameter(start("mean", mean, self.shape, least=-math.inf))
-        self.log_scale = nn.Parameter(start("std", std, self.shape, least=0.0).log())
-        # Below its diagonal: that of L.
+        self.shape = _one_axis(dim)
+        self.loc = nn.Parameter(initial_values("mean", mean, self.shape, above=-math.inf))
+        self.log_scale = nn.Parameter(initial_values("std", std, self.shape, above=0.0).log())
+        # Only the part below the diagonal is used.
         self.lower = nn.Parameter(torch.zeros(*self.shape, *self.shape, dtype=torch.float32))
 
     def distribution(self) -> Distribution:
@@ -102,22 +110,22 @@ class MultivariateNormalFactor(Factor):
 
 
 class LowRankNormalFactor(Factor):
-    """A Gaussian with few directions of correlation: N(μ, WWᵀ + diag(σ²)).
+    """Normal distribution with a low-rank plus diagonal covariance: N(μ, WWᵀ + diag(σ²)).
 
     Args:
-        size: D, numbers of z.
+        dim: D, length of z.
         rank: R, columns of W.
-        mean: where μ starts, ``(D,)``.
-        std: where σ starts, ``(D,)``.
-        generator: of W's start, a tenth of σ's size; seed 0 if None.
+        mean: initial μ, ``(D,)``.
+        std: initial σ, ``(D,)``.
+        generator: random generator of the initial W, whose scale is σ / 10; seed 0 if None.
     """
 
-    reparameterised: ClassVar[bool] = True
+    reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
 
     def __init__(
         self,
-        size: int,
+        dim: int,
         rank: int,
         *,
         mean: Numbers = 0.0,
@@ -125,11 +133,10 @@ class LowRankNormalFactor(Factor):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        if rank < 1:
-            raise ValueError(f"rank: expected at least 1, got {rank}")
-        self.shape = _one_axis(size)
-        self.loc = nn.Parameter(start("mean", mean, self.shape, least=-math.inf))
-        self.log_scale = nn.Parameter(start("std", std, self.shape, least=0.0).log())
+        check_int("rank", rank, at_least=1)
+        self.shape = _one_axis(dim)
+        self.loc = nn.Parameter(initial_values("mean", mean, self.shape, above=-math.inf))
+        self.log_scale = nn.Parameter(initial_values("std", std, self.shape, above=0.0).log())
         generator = generator or torch.Generator().manual_seed(0)
         noise = torch.randn(*self.shape, rank, generator=generator, dtype=torch.float32)
         spread = 0.1 * self.log_scale.detach().exp()[:, None]
@@ -148,10 +155,11 @@ class LowRankNormalFactor(Factor):
         return self.loc + self.log_scale.exp() * own + shared @ self.directions.mT
 
 
-def _one_axis(size: int) -> tuple[int]:
-    shape = checked_shape(size)
+def _one_axis(dim: int) -> tuple[int]:
+    """Returns the shape of a vector, ``(D,)``."""
+    shape = checked_shape(dim)
     if len(shape) != 1:
-        raise ValueError(f"size: expected one number, got {size!r}; make the variable one vector")
+        raise ValueError(f"dim: expected one integer, got {dim!r}; flatten the variable")
     return shape
 
 

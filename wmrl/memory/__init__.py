@@ -1,20 +1,24 @@
-"""Memory models: the next latent, reward and termination, given latents and actions.
+"""Memory models: predict the next latent, reward and termination from latents and actions.
 
-- :mod:`~wmrl.memory.base`: the interface, and :func:`load_memory` (``Memory``, ``MemoryState``,
-  ``Transition``, ``load_memory``, ``matching_memory``).
+- :mod:`~wmrl.memory.base`: the interface, loading, and registration of further classes
+  (``Memory``, ``MemoryState``, ``TrainableMemory``, ``TrainableMemoryConfig``, ``Transition``,
+  ``load_memory``, ``matching_memory``, ``register_memory``).
 - :mod:`~wmrl.memory.mdn_rnn`: the MDN-RNN of World Models (``MDNRNN``, ``MDNRNNConfig``).
-- :mod:`~wmrl.memory.code_memory`: an autoregressive prior over the next frame's discrete codes
+- :mod:`~wmrl.memory.discrete`: the interface of memories over discrete latents
+  (``DiscreteMemory``).
+- :mod:`~wmrl.memory.code_memory`: an autoregressive prior over the next frame's codes
   (``CodeMemory``, ``CodeMemoryConfig``).
 - :mod:`~wmrl.memory.ensemble`: several memories that dream as one (``CodeMemoryEnsemble``,
   ``CodeMemoryEnsembleConfig``, ``MemoryEnsemble``, ``MemoryEnsembleConfig``).
 - :mod:`~wmrl.memory.dataset`: rollout stores as sequences of latents (``LatentDataset``,
   ``LatentEpisode``, ``encode_store``, ``load_latents``).
 - :mod:`~wmrl.memory.sequences`: batches of sequences (``SequenceBatch``).
-- :mod:`~wmrl.memory.start_states`: recorded states in which dreams start (``DreamStarts``,
-  ``DreamStartsConfig``, ``choose_starts``).
-- :mod:`~wmrl.memory.training`: training of one memory or an ensemble (``MemoryTrainingConfig``,
-  ``train_ensemble``, ``train_memory``).
-- :mod:`~wmrl.memory.evaluation`: held-out figures, and dreams against recordings
+- :mod:`~wmrl.memory.start_states`: recorded states in which dreams start (``StartStates``,
+  ``StartStatesConfig``, ``choose_start_states``).
+- :mod:`~wmrl.memory.training`: training of one memory (``MemoryTrainingConfig``,
+  ``train_memory``).
+- :mod:`~wmrl.memory.ensemble_training`: training of an ensemble (``train_ensemble``).
+- :mod:`~wmrl.memory.evaluation`: held-out metrics, and dreams compared with recordings
   (``code_report``, ``open_loop_report``, ``prediction_report``).
 """
 
@@ -23,20 +27,31 @@ from typing import TYPE_CHECKING
 from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from wmrl.memory.base import Memory, MemoryState, Transition, load_memory, matching_memory
+    from wmrl.memory.base import (
+        Memory,
+        MemoryState,
+        TrainableMemory,
+        TrainableMemoryConfig,
+        Transition,
+        load_memory,
+        matching_memory,
+        register_memory,
+    )
     from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig
     from wmrl.memory.dataset import LatentDataset, LatentEpisode, encode_store, load_latents
+    from wmrl.memory.discrete import DiscreteMemory
     from wmrl.memory.ensemble import (
         CodeMemoryEnsemble,
         CodeMemoryEnsembleConfig,
         MemoryEnsemble,
         MemoryEnsembleConfig,
     )
+    from wmrl.memory.ensemble_training import train_ensemble
     from wmrl.memory.evaluation import code_report, open_loop_report, prediction_report
     from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
     from wmrl.memory.sequences import SequenceBatch
-    from wmrl.memory.start_states import DreamStarts, DreamStartsConfig, choose_starts
-    from wmrl.memory.training import MemoryTrainingConfig, train_ensemble, train_memory
+    from wmrl.memory.start_states import StartStates, StartStatesConfig, choose_start_states
+    from wmrl.memory.training import MemoryTrainingConfig, train_memory
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
@@ -46,8 +61,7 @@ __all__ = [
     "CodeMemoryConfig",
     "CodeMemoryEnsemble",
     "CodeMemoryEnsembleConfig",
-    "DreamStarts",
-    "DreamStartsConfig",
+    "DiscreteMemory",
     "LatentDataset",
     "LatentEpisode",
     "MDNRNNConfig",
@@ -57,8 +71,12 @@ __all__ = [
     "MemoryState",
     "MemoryTrainingConfig",
     "SequenceBatch",
+    "StartStates",
+    "StartStatesConfig",
+    "TrainableMemory",
+    "TrainableMemoryConfig",
     "Transition",
-    "choose_starts",
+    "choose_start_states",
     "code_report",
     "encode_store",
     "load_latents",
@@ -66,6 +84,7 @@ __all__ = [
     "matching_memory",
     "open_loop_report",
     "prediction_report",
+    "register_memory",
     "train_ensemble",
     "train_memory",
 ]

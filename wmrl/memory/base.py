@@ -1,13 +1,15 @@
-"""Memory: the seam between latents and what comes next."""
+"""Interface of memories: models that predict the next latent from latents and actions."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
 
+from wmrl.core.validation import check_float, check_int, check_shape
 from wmrl.memory.sequences import SequenceBatch
 from wmrl.nn.losses import masked_mean, termination_loss
 from wmrl.storage.artifact import (
@@ -16,30 +18,24 @@ from wmrl.storage.artifact import (
     load_artifact,
     shipped_artifacts,
 )
-from wmrl.storage.saved_module import Learned, load_learned
-
-# Where each class of memory lives; a new one is added here.
-_CLASSES = {
-    "CodeMemory": "wmrl.memory.code_memory",
-    "CodeMemoryEnsemble": "wmrl.memory.ensemble",
-    "MDNRNN": "wmrl.memory.mdn_rnn",
-    "MemoryEnsemble": "wmrl.memory.ensemble",
-}
+from wmrl.storage.registry import Registry
+from wmrl.storage.saved_module import SavedModule, load_saved_module
+from wmrl.vision.base import Vision
 
 MemoryState = tuple[Tensor, ...]
-"""Recurrent state: tensors whose first axis is the batch, so that rows can be picked or reset."""
+"""Recurrent state: tensors whose first axis is the batch, so that entries can be replaced."""
 
 P = TypeVar("P")
 
 
 @dataclass(frozen=True)
 class Transition:
-    """One sampled step of a dream.
+    """Sampled step of a batch of dreams.
 
     Attributes:
-        latent: ``(B, Z) float32`` next latent.
-        reward: ``(B,) float32`` in units of the task's reward.
-        terminated: ``(B,) bool``.
+        latent: ``(B, Z) float32``, next latents.
+        reward: ``(B,) float32``, in units of the task's reward.
+        terminated: ``(B,) bool``, whether the episode ended.
     """
 
     latent: Tensor
@@ -47,17 +43,19 @@ class Transition:
     terminated: Tensor
 
 
-class Memory(Learned, Generic[P]):
+class Memory(SavedModule, Generic[P]):
     """Predicts the next latent, reward and termination from latents and actions.
 
-    ``P`` is what it predicts (parameters of distributions); one network serves whole sequences
-    (:meth:`forward`) and single steps (:meth:`step`). A subclass sets ``config`` (a frozen
-    dataclass with at least ``latent_size``, ``action_size``, ``task``, ``frame_skip`` and
-    ``vision_digest``) and ``config_class``, and is listed in this module's table of classes.
+    ``P`` is the type of its predictions (parameters of distributions). One network serves whole
+    sequences (:meth:`forward`) and single steps (:meth:`step`). A subclass is made from its
+    configuration and, by keyword, a ``generator`` of its initial weights (a fixed seed's if None).
+    It sets ``config`` (a frozen dataclass with at least ``latent_dim``, ``action_dim``, ``task``,
+    ``frame_skip`` and ``vision_digest``) and ``config_class``, starts with no start states
+    (:meth:`set_start_states` with S = 0), and is registered by :func:`register_memory`.
 
     Attributes:
-        start_mean, start_std: buffers ``(S, T, Z) float32``, encoded real sequences in which
-            dreams start (S of them, T ≥ 1 latents each); S = 0 where there are none.
+        start_mean, start_std: buffers ``(S, T, Z) float32``, posteriors of real, encoded sequences
+            in which dreams start (S of them, T ≥ 1 latents each); S = 0 if there are none.
         start_actions: buffer ``(S, T - 1, A) float32``, the actions between those latents.
     """
 
@@ -67,23 +65,23 @@ class Memory(Learned, Generic[P]):
     start_actions: Tensor
 
     @property
-    def latent_size(self) -> int:
+    def latent_dim(self) -> int:
         """Z, the number of latent dimensions."""
-        return int(self.config.latent_size)
+        return int(self.config.latent_dim)
 
     @property
-    def action_size(self) -> int:
+    def action_dim(self) -> int:
         """A, the number of action dimensions."""
-        return int(self.config.action_size)
+        return int(self.config.action_dim)
 
     @property
     @abstractmethod
-    def feature_size(self) -> int:
-        """H, the size of what a controller sees of the state."""
+    def feature_dim(self) -> int:
+        """H, the number of features that a controller sees."""
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> MemoryState:
-        """The state before the first latent."""
+        """Returns the state before the first latent, for a batch of episodes."""
 
     @abstractmethod
     def forward(
@@ -95,17 +93,18 @@ class Memory(Learned, Generic[P]):
         state: MemoryState | None = None,
         dropout: torch.Generator | None = None,
     ) -> tuple[P, MemoryState]:
-        """Runs over a sequence.
+        """Runs over sequences.
 
         Args:
-            latents: ``(B, T, Z) float32`` z_t.
-            actions: ``(B, T, A) float32`` a_t.
-            first: ``(B, T) bool``, where an episode starts: the state is reset before that step.
+            latents: ``(B, T, Z) float32``, z_t.
+            actions: ``(B, T, A) float32``, a_t.
+            first: ``(B, T) bool``, steps at which an episode starts: the state is reset before
+                them.
             state: state before the first step; the initial state if None.
             dropout: source of dropout masks; no dropout if None, in training mode or not.
 
         Returns:
-            The predictions for step t + 1, with leading axes (B, T), and the last state.
+            The predictions for steps t + 1, with leading axes (B, T), and the last state.
         """
 
     @abstractmethod
@@ -117,14 +116,21 @@ class Memory(Learned, Generic[P]):
         *,
         dropout: torch.Generator | None = None,
     ) -> tuple[P, MemoryState]:
-        """One step: latent ``(B, Z)``, action ``(B, A)``; predictions with leading axis (B,).
+        """Runs one step.
 
-        With a generator as ``dropout``, masks are drawn from it; without one nothing is dropped.
+        Args:
+            latent: ``(B, Z) float32``, z_t.
+            action: ``(B, A) float32``, a_t.
+            state: state before the step.
+            dropout: source of dropout masks; no dropout if None.
+
+        Returns:
+            The predictions for step t + 1, with leading axis (B,), and the state after the step.
         """
 
     @abstractmethod
     def features(self, state: MemoryState) -> Tensor:
-        """What a controller sees of the state: ``(B, H) float32``."""
+        """Returns the features of a state that a controller sees, ``(B, H) float32``."""
 
     @abstractmethod
     def sample(
@@ -132,114 +138,173 @@ class Memory(Learned, Generic[P]):
     ) -> Transition:
         """Draws the next latent, reward and termination from predictions of :meth:`step`.
 
-        Temperature τ as in World Models (https://arxiv.org/abs/1803.10122): mixture logits are
-        divided by τ, Gaussian noise is multiplied by √τ.
+        Args:
+            prediction: predictions with leading axis (B,).
+            temperature: τ > 0 as in World Models (https://arxiv.org/abs/1803.10122): logits are
+                divided by τ, Gaussian noise is multiplied by √τ.
+            generator: source of all randomness; torch's global one if None.
         """
 
     @property
-    def start_count(self) -> int:
-        """S, the number of kept starts."""
+    def num_start_states(self) -> int:
+        """S, the number of start states."""
         return len(self.start_mean)
 
-    def start_latents(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Latents ``(B, T, Z)`` of the starts ``rows: (B,) int64``, drawn from their posteriors."""
-        mean, std = self.start_mean[rows], self.start_std[rows]
+    def start_latents(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+        """Draws latents ``(B, T, Z)`` of the start states ``indices``, ``(B,) int64``."""
+        mean, std = self.start_mean[indices], self.start_std[indices]
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         return torch.addcmul(mean, std, noise)
 
     @abstractmethod
     def log_likelihood(self, prediction: P, latents: Tensor) -> Tensor:
-        """Log-density or log-probability of the next latents ``(..., Z)``.
+        """Returns the log-density or log-probability of the next latents ``(..., Z)``.
 
         Returns:
-            ``(..., N)`` in nats, over the N numbers or codes that a latent is made of.
+            ``(..., N) float32`` in nats, for each of the N numbers or codes of a latent.
         """
 
-    def set_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
-        """Keeps encoded real sequences for dreams to start in; shapes as in the attributes."""
-        count, steps = mean.shape[:2]
-        for name, value, expected in (
-            ("mean", mean, (count, steps, self.latent_size)),
-            ("std", std, (count, steps, self.latent_size)),
-            ("actions", actions, (count, steps - 1, self.action_size)),
-        ):
-            if tuple(value.shape) != expected:
-                raise ValueError(f"{name}: expected shape {expected}, got {tuple(value.shape)}")
-        self._register_starts(mean.to(self.device), std.to(self.device), actions.to(self.device))
+    def set_start_states(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
+        """Sets the real, encoded sequences in which dreams start.
 
-    def with_starts_of(self, artifact: Artifact) -> Self:
-        """Itself, with the starts that an artifact holds, if it does."""
+        Args:
+            mean: ``(S, T, Z) float32``, means of the latents' posteriors.
+            std: ``(S, T, Z) float32``, their standard deviations.
+            actions: ``(S, T - 1, A) float32``, the actions between them.
+
+        Raises:
+            ValueError: a shape is another.
+        """
+        count, steps = mean.shape[:2]
+        check_shape("mean", mean, (count, steps, self.latent_dim))
+        check_shape("std", std, (count, steps, self.latent_dim))
+        check_shape("actions", actions, (count, steps - 1, self.action_dim))
+        self._register_start_states(
+            mean.to(self.device), std.to(self.device), actions.to(self.device)
+        )
+
+    def with_start_states_of(self, artifact: Artifact) -> Self:
+        """Takes over the start states of an artifact, if it has any, and returns itself."""
         starts = [artifact.tensors.get(f"start_{name}") for name in ("mean", "std", "actions")]
         mean, std, actions = starts
         if mean is not None and std is not None and actions is not None:
-            self.set_starts(mean, std, actions)
+            self.set_start_states(mean, std, actions)
         return self
 
-    def _register_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
+    def _register_start_states(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
         self.register_buffer("start_mean", mean)
         self.register_buffer("start_std", std)
         self.register_buffer("start_actions", actions)
 
     def check_vision(self, digest: str | None) -> None:
-        """Raises :class:`ArtifactError` unless this memory was trained on that vision."""
+        """Checks that this memory was trained on the vision of a digest.
+
+        Raises:
+            ArtifactError: it was trained on another one.
+        """
         expected = self.config.vision_digest
         if digest != expected:
             raise ArtifactError(
                 f"memory: trained on the vision {str(expected)[:12]}…, got the vision "
                 f"{str(digest)[:12]}…; use the vision that it was trained on, or train a memory "
-                "on this one"
+                "for this one"
             )
 
     @classmethod
     def _shaped_as(cls, config: Any, artifact: Artifact) -> Self:
-        return cls(config).with_starts_of(artifact)
+        return cls(config).with_start_states_of(artifact)
+
+
+MEMORIES: Registry[Memory[Any]] = Registry(
+    Memory,  # type: ignore[type-abstract]
+    "memory",
+    (
+        "wmrl.memory.code_memory:CodeMemory",
+        "wmrl.memory.ensemble:CodeMemoryEnsemble",
+        "wmrl.memory.ensemble:MemoryEnsemble",
+        "wmrl.memory.mdn_rnn:MDNRNN",
+    ),
+    register="wmrl.memory.register_memory",
+)
+"""Known memories."""
+
+M = TypeVar("M", bound=Memory[Any])
+
+
+def register_memory(cls: type[M]) -> type[M]:
+    """Registers a memory that is defined outside this library; usable as a decorator.
+
+    It can then be trained by :func:`~wmrl.memory.training.train_memory` if it derives from
+    :class:`TrainableMemory`, and its artifacts can be loaded wherever a memory is expected.
+
+    Args:
+        cls: subclass of :class:`Memory`; artifacts store its name.
+
+    Returns:
+        The same class.
+
+    Raises:
+        ValueError: another class has that name.
+        TypeError: it does not derive from :class:`Memory`.
+    """
+    return MEMORIES.register(cls)
 
 
 def load_memory(name_or_path: str | Path, *, device: str | torch.device = "auto") -> Memory[Any]:
-    """Opens a memory artifact by shipped name or path.
+    """Loads a memory from an artifact, in evaluation mode.
+
+    Args:
+        name_or_path: name of a shipped artifact, or path of one.
+        device: device of the weights.
 
     Raises:
-        ArtifactError: it is missing, damaged, no memory, or of a class that is not known.
+        ArtifactError: the artifact is missing, damaged, no memory, or of an unknown class.
+
+    Example:
+        >>> from wmrl.memory import load_memory
+        >>> memory = load_memory("car-racing-mdnrnn", device="cpu")
+        >>> memory.latent_dim, memory.action_dim, memory.feature_dim
+        (32, 2, 256)
     """
-    return load_learned(Memory, _CLASSES, name_or_path, device=device)  # type: ignore[type-abstract]
+    return load_saved_module(MEMORIES, name_or_path, device=device)
 
 
 def matching_memory(vision_digest: str | None) -> str:
-    """Name of the shipped memory that was trained on a vision.
+    """Returns the name of the shipped memory that was trained on a vision.
 
     Raises:
         ArtifactError: there is none.
     """
     for name in shipped_artifacts(kind="memory"):
         config = load_artifact(name, kind="memory").config
-        config = config.get("member", config)  # an ensemble's, or its own
+        config = config.get("member", config)  # an ensemble has the members' configuration there
         if config.get("vision_digest") == vision_digest:
             return name
     raise ArtifactError(
-        f"memory: none that is shipped was trained on the vision {str(vision_digest)[:12]}…; give "
-        "one by name or path (or, in the real game, None for latents alone)"
+        f"memory: no shipped memory was trained on the vision {str(vision_digest)[:12]}…; give a "
+        "name or path (or, in the real game, None for observations without a memory)"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningMemoryConfig:
-    """Loss and origin of a memory.
+class TrainableMemoryConfig:
+    """Loss and origin of a :class:`TrainableMemory`.
 
     Attributes:
-        action_size: A of the task.
-        dropout: share of h that is dropped before the next latent's head, where dropout is asked
-            for. Reward and termination are judged from all of h, or an ensemble would take the
-            masks for its members' disagreement.
-        reward_scale: rewards are predicted times this, to be of the size of the other outputs.
-        reward_weight: weight of the reward's squared error beside the mean likelihood.
+        action_dim: A, the number of the task's action dimensions.
+        dropout: share of h that is dropped before the head of the next latent, where dropout is
+            asked for. Reward and termination are predicted from all of h; otherwise an ensemble
+            would take the masks for disagreement of its members.
+        reward_scale: factor on predicted rewards that brings them to the scale of other outputs.
+        reward_weight: weight of the reward's squared error beside the mean log-likelihood.
         termination_weight: weight of the termination's cross-entropy.
         positive_weight: weight of terminations among all steps; 1 keeps probabilities calibrated.
-        task: name of the task that it was trained on.
-        frame_skip: base frames that one of its steps lasts.
-        vision_digest: digest of the vision that it was trained on.
+        task: name of the task on which the memory was trained.
+        frame_skip: base frames of one agent step.
+        vision_digest: digest of the vision on which the memory was trained.
     """
 
-    action_size: int = 2
+    action_dim: int = 2
     dropout: float = 0.1
     reward_scale: float = 0.1
     reward_weight: float = 2.0
@@ -250,26 +315,48 @@ class LearningMemoryConfig:
     vision_digest: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("action_size", "frame_skip"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: expected in [0, 1), got {self.dropout}")
+        check_int("action_dim", self.action_dim, at_least=1)
+        check_int("frame_skip", self.frame_skip, at_least=1)
+        check_float("dropout", self.dropout, at_least=0, below=1)
         for name in ("reward_scale", "positive_weight"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: expected above 0, got {getattr(self, name)}")
+            check_float(name, getattr(self, name), above=0)
         for name in ("reward_weight", "termination_weight"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+            check_float(name, getattr(self, name), at_least=0)
 
 
-class LearningMemory(Memory[P]):
-    """A memory with a loss; its predictions have ``reward`` and ``termination``."""
+class TrainableMemory(Memory[P]):
+    """Memory with a training loss; its predictions have ``reward`` and ``termination``.
+
+    ``config`` is a :class:`TrainableMemoryConfig`; the predictions are a ``NamedTuple``.
+
+    Attributes:
+        training_defaults: training options that suit this class better than the general defaults.
+    """
+
+    training_defaults: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def fit_config(cls, config: Any, vision: Vision) -> Any:
+        """Returns a configuration with the fields that a vision determines.
+
+        Raises:
+            ValueError: the memory can't be trained on that vision.
+        """
+        return replace(config, latent_dim=vision.latent_dim)
+
+    def bind_vision(self, vision: Vision) -> None:
+        """Takes over from its vision, before training, what the memory needs: by default nothing.
+
+        Args:
+            vision: vision that :meth:`fit_config` has accepted.
+        """
 
     def loss(
         self, batch: SequenceBatch, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Negative log-likelihood plus the heads' errors; mean over real steps.
+        """Computes the loss: negative log-likelihood plus errors of reward and termination.
+
+        All parts are means over the steps in the batch's mask.
 
         Args:
             batch: sequences; the state before each is the initial one.
@@ -300,22 +387,17 @@ class LearningMemory(Memory[P]):
     def training_error(
         self, prediction: P, batch: SequenceBatch, generator: torch.Generator
     ) -> Tensor:
-        """Negative log-likelihood ``()`` per number or code of a latent, mean over real steps.
+        """Returns the mean negative log-likelihood ``()`` per number or code of a latent.
 
         Args:
-            prediction: of the batch's transitions.
-            batch: sequences.
-            generator: source of what is random in it.
+            prediction: predictions of the batch's transitions.
+            batch: sequences; only steps in their mask count.
+            generator: source of randomness, for losses that are estimated.
         """
         log_likelihood = self.log_likelihood(prediction, batch.latents[:, 1:])
         return masked_mean(-log_likelihood.mean(-1), batch.mask)
 
     def check_sequence(self, latents: Tensor, actions: Tensor) -> None:
         """Raises ``ValueError`` unless these are ``(B, T, Z)`` and ``(B, T, A)``."""
-        if latents.ndim != 3 or latents.shape[-1] != self.latent_size:
-            raise ValueError(
-                f"latents: expected shape (B, T, {self.latent_size}), got {tuple(latents.shape)}"
-            )
-        expected = (*latents.shape[:2], self.action_size)
-        if tuple(actions.shape) != expected:
-            raise ValueError(f"actions: expected shape {expected}, got {tuple(actions.shape)}")
+        check_shape("latents", latents, ("B", "T", self.latent_dim))
+        check_shape("actions", actions, (*latents.shape[:2], self.action_dim))

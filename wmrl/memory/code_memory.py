@@ -1,105 +1,100 @@
-"""A memory in symbols: which codes the next frame will have."""
+"""Autoregressive memory over discrete latents: predicts the codes of the next frame."""
 
 import math
-from abc import abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wmrl.core.seeding import seeded_weights
-from wmrl.memory.base import (
-    LearningMemory,
-    LearningMemoryConfig,
-    Memory,
-    MemoryState,
-    P,
-    Transition,
-)
-from wmrl.memory.sequences import SequenceBatch, pick_rows, segments
+from wmrl.core.validation import check_choice, check_float, check_int, check_shape
+from wmrl.memory.base import MemoryState, TrainableMemory, TrainableMemoryConfig, Transition
+from wmrl.memory.discrete import DiscreteMemory
+from wmrl.memory.sequences import SequenceBatch, segments, select_states
+from wmrl.nn.clustering import nearest
 from wmrl.nn.losses import masked_mean
-from wmrl.nn.quantizers import nearest
 from wmrl.nn.sampling import draw_codes, draw_endings
 from wmrl.nn.sampling import dropout as drop
-from wmrl.nn.sequence_models import CoreName, check_heads, make_core
-from wmrl.storage.artifact import Artifact
+from wmrl.nn.sequence_models import SequenceModelName, check_heads, make_sequence_model
+from wmrl.vision.base import Vision
+from wmrl.vision.vqvae import VQVAE
+
+Decoding = Literal["parallel", "sequential"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeMemoryConfig(LearningMemoryConfig):
-    """Sizes, loss and origin of a :class:`CodeMemory`.
+class CodeMemoryConfig(TrainableMemoryConfig):
+    """Architecture, loss and origin of a :class:`CodeMemory`.
 
     Attributes:
-        grid: rows and columns of a frame's codes; T of them in all.
-        codes: K.
-        code_size: D of a code's vector; a latent is ``Z = T · D`` numbers.
-        core: ``"lstm"`` or ``"transformer"``.
-        hidden_size: H.
-        layers: of the core.
-        context: a Transformer's: how many decisions it knows of.
-        token_size: E, numbers that stand for a place of the next frame before it is decided.
-        refinements: residual blocks in which the places of the next frame learn of each other's
-            surroundings and of the action's meaning for them.
-        loss_share: share of a batch's frames whose codes the loss asks for: their K-fold choice
-            costs more than all that leads to it, and frames of one sequence are much alike.
-        decoding: ``"parallel"``, all codes of a frame at once and independent given the past, or
-            ``"sequential"``, each knowing those before it in raster order.
+        grid: height and width of a frame's grid of codes; T codes in all.
+        codebook_size: K, the number of codes in the codebook.
+        code_dim: D, the dimension of a code's vector; a latent has ``Z = T · D`` numbers.
+        sequence_model: ``"lstm"`` or ``"transformer"``.
+        hidden_dim: H, the width of the sequence model.
+        num_layers: layers of the sequence model.
+        context: window of a Transformer in agent steps; an LSTM has none.
+        token_dim: E, the dimension of the features from which each code of the next frame is
+            predicted.
+        num_refinements: residual convolutional blocks that exchange information between the grid
+            positions of the next frame before its codes are predicted.
+        loss_share: share of a batch's frames on whose codes the loss is computed, in (0, 1]. The
+            K-way classification costs more than everything before it, and frames of one sequence
+            are much alike.
+        decoding: ``"parallel"`` for codes that are independent given the past and drawn at once;
+            ``"sequential"`` for codes that depend on those before them in raster order.
     """
 
     grid: tuple[int, int] = (4, 4)
-    codes: int = 512
-    code_size: int = 16
-    core: CoreName = "lstm"
-    hidden_size: int = 256
-    layers: int = 1
+    codebook_size: int = 512
+    code_dim: int = 16
+    sequence_model: SequenceModelName = "lstm"
+    hidden_dim: int = 256
+    num_layers: int = 1
     context: int = 32
-    token_size: int = 128
-    refinements: int = 1
+    token_dim: int = 128
+    num_refinements: int = 1
     loss_share: float = 0.25
-    decoding: Literal["parallel", "sequential"] = "parallel"
+    decoding: Decoding = "parallel"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "grid", tuple(self.grid))
-        if len(self.grid) != 2 or min(self.grid) < 1:
-            raise ValueError(f"grid: expected two numbers of at least 1, got {self.grid}")
-        sizes = ("codes", "code_size", "hidden_size", "layers", "context", "token_size")
-        if self.refinements < 0:
-            raise ValueError(f"refinements: expected at least 0, got {self.refinements}")
-        for name in sizes:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not 0 < self.loss_share <= 1:
-            raise ValueError(f"loss_share: expected in (0, 1], got {self.loss_share}")
-        if self.core == "transformer":
-            check_heads(self.hidden_size, name="hidden_size")
-        for name, known in (
-            ("core", ("lstm", "transformer")),
-            ("decoding", ("parallel", "sequential")),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}: expected one of {known}, got {getattr(self, name)!r}")
+        if len(self.grid) != 2:
+            raise ValueError(f"grid: expected a height and a width, got {self.grid}")
+        for side in self.grid:
+            check_int("grid", side, at_least=1)
+        for name in ("codebook_size", "code_dim", "hidden_dim", "num_layers", "context"):
+            check_int(name, getattr(self, name), at_least=1)
+        check_int("token_dim", self.token_dim, at_least=1)
+        check_int("num_refinements", self.num_refinements, at_least=0)
+        check_float("loss_share", self.loss_share, above=0, at_most=1)
+        check_choice("sequence_model", self.sequence_model, get_args(SequenceModelName))
+        check_choice("decoding", self.decoding, get_args(Decoding))
+        if self.sequence_model == "transformer":
+            check_heads(self.hidden_dim, name="hidden_dim")
 
     @property
-    def tokens(self) -> int:
-        """T."""
+    def num_tokens(self) -> int:
+        """T, the number of codes of a frame."""
         return self.grid[0] * self.grid[1]
 
     @property
-    def latent_size(self) -> int:
-        """Z."""
-        return self.tokens * self.code_size
+    def latent_dim(self) -> int:
+        """Z, the number of latent dimensions."""
+        return self.num_tokens * self.code_dim
 
 
 class CodePrediction(NamedTuple):
-    """What is expected of the next step; leading axes as in the call that made it.
+    """Prediction of the next step; leading axes as in the call that made it.
 
     Attributes:
-        places: ``(..., T, E)``, what is known of each place of the next frame.
-        reward: ``(...)`` in the task's units.
-        termination: ``(...)`` log-odds of the episode's end.
+        places: ``(..., T, E) float32``, features of each grid position of the next frame.
+        reward: ``(...) float32``, expected reward in the task's units.
+        termination: ``(...) float32``, log-odds of the end of the episode.
     """
 
     places: Tensor
@@ -107,81 +102,43 @@ class CodePrediction(NamedTuple):
     termination: Tensor
 
 
-class CodeStarts(Memory[P]):
-    """A memory that keeps the sequences in which dreams start as codes.
+class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]):
+    """Autoregressive prior over the codes of a VQ-VAE, given actions, with reward and termination.
 
-    Attributes:
-        start_codes: buffer ``(S, T', T)``, int16 where K allows it, else int32.
-    """
+    A sequence model runs over [vectors of the frame's codes, action]. The code at each grid
+    position of the next frame is predicted from the sequence model's features and, by a 3×3
+    convolution, from the current codes around that position: most of what moves moves little.
+    Outside of the network a latent is the vectors of its codes, so that this memory fits wherever
+    another does; inside it predicts and samples codes.
 
-    start_codes: Tensor
-
-    @property
-    @abstractmethod
-    def code_count(self) -> int:
-        """K."""
-
-    @abstractmethod
-    def codes_of(self, latents: Tensor) -> Tensor:
-        """Nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
-
-    @abstractmethod
-    def latents_of(self, codes: Tensor) -> Tensor:
-        """Latents ``(..., Z) float32`` of codes ``(..., T)``."""
-
-    @property
-    def start_count(self) -> int:
-        """S, the number of kept starts."""
-        return len(self.start_codes)
-
-    def start_latents(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Latents ``(B, T', Z)`` of starts; nothing about them is random."""
-        return self.latents_of(self.start_codes[rows])
-
-    def with_starts_of(self, artifact: Artifact) -> Self:
-        """Itself, with the starts that an artifact holds, if it does."""
-        codes, actions = (artifact.tensors.get(f"start_{name}") for name in ("codes", "actions"))
-        if codes is not None and actions is not None:
-            count, steps, tokens = codes.shape
-            if actions.shape != (count, steps - 1, self.action_size) or (
-                tokens != self.start_codes.shape[2]
-            ):
-                raise ValueError(
-                    f"starts: codes {tuple(codes.shape)} and actions {tuple(actions.shape)} do not "
-                    "fit together, or not this memory"
-                )
-            if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.code_count:
-                raise ValueError(f"starts: expected codes of 0 to {self.code_count - 1}")
-            self.register_buffer("start_codes", codes)
-            self.register_buffer("start_actions", actions)
-        return self
-
-    def _register_starts(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
-        kind = torch.int16 if self.code_count <= 2**15 else torch.int32
-        self.register_buffer("start_codes", self.codes_of(mean).to(kind))
-        self.register_buffer("start_actions", actions)
-
-
-class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
-    """An autoregressive prior over the codes of a VQ-VAE, with actions, a reward and an ending.
-
-    A core runs over [vectors of the frame's codes, action]. What a place of the next frame will
-    be is foretold from the core's features and from the codes around that place now, by a 3×3
-    convolution: most of what moves moves little. Latents outside are the codes' vectors, so that
-    it fits wherever a memory does; its own predictions and samples are codes.
-
-    The features that a controller sees are the core's output *before* the step, zeros at first.
+    The features that a controller sees are the sequence model's output *before* the step, zeros
+    at first.
 
     Args:
-        config: sizes and loss.
-        generator: source of the initial weights; a fixed seed's if None.
+        config: architecture and loss.
+        generator: source of the initial weights; one of a fixed seed if None.
 
     Attributes:
-        codebook: buffer ``(K, D)``, the vision's codes; see :meth:`set_codebook`.
+        codebook: buffer ``(K, D) float32``, the codes of the vision; see :meth:`set_codebook`.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.memory import CodeMemory, CodeMemoryConfig
+        >>> config = CodeMemoryConfig(grid=(2, 2), codebook_size=8, code_dim=3, hidden_dim=16)
+        >>> memory = CodeMemory(config)
+        >>> memory.set_codebook(torch.eye(8)[:, :3])
+        >>> memory.codes_of(memory.latents_of(torch.tensor([[0, 1, 2, 0]])))
+        tensor([[0, 1, 2, 0]])
+        >>> latent, state = torch.zeros(5, 12), memory.initial_state(5)
+        >>> prediction, state = memory.step(latent, torch.zeros(5, 2), state)
+        >>> memory.sample(prediction, generator=torch.Generator().manual_seed(0)).latent.shape
+        torch.Size([5, 12])
     """
 
     config: CodeMemoryConfig
     config_class: ClassVar[type] = CodeMemoryConfig
+    # The loss has many small parts: smaller batches and larger steps suit it better.
+    training_defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 16, "learning_rate": 3e-3}
     codebook: Tensor
 
     def __init__(
@@ -189,70 +146,88 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
     ) -> None:
         super().__init__()
         self.config = config
-        size, token = config.hidden_size, config.token_size
+        hidden, token = config.hidden_dim, config.token_dim
         with seeded_weights(generator):
-            self.core = make_core(
-                config.core,
-                config.latent_size + config.action_size,
-                size=size,
-                layers=config.layers,
+            self.sequence_model = make_sequence_model(
+                config.sequence_model,
+                config.latent_dim + config.action_dim,
+                hidden_dim=hidden,
+                num_layers=config.num_layers,
                 context=config.context,
             )
-            self.places = nn.Linear(size, config.tokens * token)
-            self.around = nn.Conv2d(config.code_size, token, 3, 1, 1)
-            self.heads = nn.Linear(size, 2)  # reward and termination
+            self.places = nn.Linear(hidden, config.num_tokens * token)
+            self.around = nn.Conv2d(config.code_dim, token, 3, 1, 1)
+            self.heads = nn.Linear(hidden, 2)  # reward and termination
             self.refine = nn.Sequential(
-                *[_Mix(config.grid, token) for _ in range(config.refinements)]
+                *[_ResidualBlock(config.grid, token) for _ in range(config.num_refinements)]
             )
             self.classify = nn.Sequential(
-                nn.LayerNorm(token), nn.GELU(), nn.Linear(token, config.codes)
+                nn.LayerNorm(token), nn.GELU(), nn.Linear(token, config.codebook_size)
             )
             if config.decoding == "sequential":
-                self.embed = nn.Embedding(config.codes + 1, token)  # and what precedes the first
+                # One more than there are codes: the last stands for what precedes the first code.
+                self.embed = nn.Embedding(config.codebook_size + 1, token)
                 self.within = nn.GRU(2 * token, token, batch_first=True)
-        self.register_buffer("codebook", torch.zeros(config.codes, config.code_size))
-        self.register_buffer("start_codes", torch.zeros(0, 1, config.tokens, dtype=torch.int16))
-        self.register_buffer("start_actions", torch.zeros(0, 0, config.action_size))
+        self.register_buffer("codebook", torch.zeros(config.codebook_size, config.code_dim))
+        self.register_buffer("start_codes", torch.zeros(0, 1, config.num_tokens, dtype=torch.int16))
+        self.register_buffer("start_actions", torch.zeros(0, 0, config.action_dim))
 
     @property
-    def code_count(self) -> int:
-        """K."""
-        return self.config.codes
+    def codebook_size(self) -> int:
+        """K, the number of codes in the codebook."""
+        return self.config.codebook_size
 
     @property
-    def feature_size(self) -> int:
-        """H."""
-        return self.config.hidden_size
+    def feature_dim(self) -> int:
+        """H, the number of features that a controller sees."""
+        return self.config.hidden_dim
+
+    @classmethod
+    def fit_config(cls, config: CodeMemoryConfig, vision: Vision) -> CodeMemoryConfig:
+        """Returns a configuration with the codebook and the grid of a VQ-VAE."""
+        if not isinstance(vision, VQVAE):
+            raise ValueError(
+                f"vision: expected a VQ-VAE for a memory with discrete latents, got a "
+                f"{type(vision).__name__}; train one with 'wmrl train-vision --kind vqvae', or "
+                "choose an MDN-RNN"
+            )
+        return replace(
+            config,
+            grid=vision.config.grid,
+            codebook_size=vision.codebook_size,
+            code_dim=vision.quantizer.code_dim,
+        )
+
+    def bind_vision(self, vision: Vision) -> None:
+        """Copies the codebook of a VQ-VAE."""
+        assert isinstance(vision, VQVAE), "fit_config() has checked it"
+        self.set_codebook(vision.quantizer.codebook().detach().cpu())
 
     def set_codebook(self, codebook: Tensor) -> None:
-        """Takes over the vectors ``(K, D)`` of the vision's codes.
+        """Copies the vectors ``(K, D)`` of the vision's codes.
 
         Raises:
-            ValueError: they are of another shape.
+            ValueError: they have another shape.
         """
-        if codebook.shape != self.codebook.shape:
-            raise ValueError(
-                f"codebook: expected shape {tuple(self.codebook.shape)}, got "
-                f"{tuple(codebook.shape)}"
-            )
+        check_shape("codebook", codebook, tuple(self.codebook.shape))
         self.codebook.copy_(codebook)
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
-        vectors = latents.reshape(-1, self.config.code_size)
-        return nearest(vectors, self.codebook).view(*latents.shape[:-1], self.config.tokens)
+        """Returns the nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
+        vectors = latents.reshape(-1, self.config.code_dim)
+        return nearest(vectors, self.codebook).view(*latents.shape[:-1], self.config.num_tokens)
 
     def latents_of(self, codes: Tensor) -> Tensor:
-        """Latents ``(..., Z) float32`` of codes ``(..., T)``."""
+        """Returns the latents ``(..., Z) float32`` of codes ``(..., T)``."""
         return self.codebook[codes.long()].flatten(-2)
 
     def initial_state(self, batch_size: int) -> MemoryState:
-        """Features, zeros ``(B, H)``, and the core's first state."""
-        features = torch.zeros(batch_size, self.config.hidden_size, device=self.device)
-        return (features, *self.core.initial_state(batch_size))
+        """Returns features, zeros ``(B, H)``, and the sequence model's initial state."""
+        features = torch.zeros(batch_size, self.config.hidden_dim, device=self.device)
+        return (features, *self.sequence_model.initial_state(batch_size))
 
     def features(self, state: MemoryState) -> Tensor:
-        """The core's last output, ``(B, H)``."""
+        """Returns the last output of the sequence model, ``(B, H) float32``."""
         return state[0]
 
     def forward(
@@ -272,10 +247,10 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
         parts = []
         for start, stop in segments(first, latents.shape[1]):
             if first is not None:
-                state = pick_rows(first[:, start], fresh, state)
-            features, core = self.core(inputs[:, start:stop], state[1:])
+                state = select_states(first[:, start], fresh, state)
+            features, inner = self.sequence_model(inputs[:, start:stop], state[1:])
             parts.append(features)
-            state = (features[:, -1], *core)
+            state = (features[:, -1], *inner)
         return self._predict(torch.cat(parts, 1), latents, dropout), state
 
     def step(
@@ -286,9 +261,9 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
         *,
         dropout: torch.Generator | None = None,
     ) -> tuple[CodePrediction, MemoryState]:
-        """One step; see :meth:`wmrl.memory.base.Memory.step`."""
-        features, core = self.core.step(torch.cat((latent, action), -1), state[1:])
-        return self._predict(features, latent, dropout), (features, *core)
+        """Runs one step; see :meth:`wmrl.memory.base.Memory.step`."""
+        features, inner = self.sequence_model.step(torch.cat((latent, action), -1), state[1:])
+        return self._predict(features, latent, dropout), (features, *inner)
 
     def sample(
         self,
@@ -298,27 +273,27 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
         generator: torch.Generator | None = None,
     ) -> Transition:
         """Draws the next codes and whether the episode ends; the reward is the expected one."""
-        codes = self.draw(prediction.places, temperature=temperature, generator=generator)
+        codes = self.sample_codes(prediction.places, temperature=temperature, generator=generator)
         ended = draw_endings(prediction.termination, generator=generator)
         return Transition(self.latents_of(codes), prediction.reward, ended)
 
-    def draw(
+    def sample_codes(
         self, places: Tensor, *, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draws codes ``(B, T) int64`` for what is known of their places, ``(B, T, E)``."""
+        """Draws codes ``(B, T) int64``, given the features ``(B, T, E)`` of their positions."""
         if self.config.decoding == "parallel":
             logits = self.classify(self.refine(places))
             return draw_codes(logits, temperature=temperature, generator=generator)
-        return self._draw_in_order(self.refine(places), temperature, generator)
+        return self._draw_sequentially(self.refine(places), temperature, generator)
 
     def log_likelihood(self, prediction: CodePrediction, latents: Tensor) -> Tensor:
-        """Log-probability of the next frames' codes ``(..., T)``, of latents ``(..., Z)``."""
+        """Returns the log-probability ``(..., T)`` of each code of the latents ``(..., Z)``."""
         return self._log_likelihood(prediction.places, latents)
 
     def training_error(
         self, prediction: CodePrediction, batch: SequenceBatch, generator: torch.Generator
     ) -> Tensor:
-        """Negative log-likelihood of a ``loss_share`` of the frames, drawn anew each time."""
+        """Returns the mean negative log-likelihood of a random ``loss_share`` of the frames."""
         mask = batch.mask.flatten()
         count = math.ceil(self.config.loss_share * len(mask))
         chosen = torch.randperm(len(mask), generator=generator, device=mask.device)[:count]
@@ -332,7 +307,7 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
         if self.config.decoding == "parallel":
             logits = self.classify(refined)
         else:
-            logits = self._teach(refined, codes.flatten(0, -2))
+            logits = self._teacher_forced(refined, codes.flatten(0, -2))
         return -F.cross_entropy(logits.flatten(0, 1), codes.flatten(), reduction="none").view_as(
             codes
         )
@@ -341,27 +316,27 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
         self, h: Tensor, latents: Tensor, dropout: torch.Generator | None
     ) -> CodePrediction:
         config = self.config
-        judged = self.heads(h)
+        reward, termination = self.heads(h).unbind(-1)  # from all of h, whatever is dropped
         if dropout is not None:
             h = drop(h, rate=config.dropout, generator=dropout)
         leading = h.shape[:-1]
-        now = latents.reshape(-1, *config.grid, config.code_size).permute(0, 3, 1, 2)
-        around = self.around(now).permute(0, 2, 3, 1).reshape(*leading, config.tokens, -1)
-        places = self.places(h).view(*leading, config.tokens, config.token_size) + around
-        reward, termination = judged.unbind(-1)
+        now = latents.reshape(-1, *config.grid, config.code_dim).permute(0, 3, 1, 2)
+        around = self.around(now).permute(0, 2, 3, 1).reshape(*leading, config.num_tokens, -1)
+        places = self.places(h).view(*leading, config.num_tokens, config.token_dim) + around
         return CodePrediction(places, reward * (1.0 / config.reward_scale), termination)
 
-    def _teach(self, places: Tensor, codes: Tensor) -> Tensor:
-        """Logits ``(B, T, K)`` of each code, given the true ones ``(B, T)`` before it."""
-        before = F.pad(codes[:, :-1], (1, 0), value=self.config.codes)
+    def _teacher_forced(self, places: Tensor, codes: Tensor) -> Tensor:
+        """Returns logits ``(B, T, K)`` of each code, given the true ones ``(B, T)`` before it."""
+        before = F.pad(codes[:, :-1], (1, 0), value=self.config.codebook_size)
         hidden, _ = self.within(torch.cat((places, self.embed(before)), -1))
         logits: Tensor = self.classify(hidden + places)
         return logits
 
-    def _draw_in_order(
+    def _draw_sequentially(
         self, places: Tensor, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
-        before = torch.full((len(places),), self.config.codes, device=places.device)
+        """Draws codes ``(B, T) int64`` one after another, each given those before it."""
+        before = torch.full((len(places),), self.config.codebook_size, device=places.device)
         hidden, codes = None, []
         for place in places.unbind(1):
             inputs = torch.cat((place, self.embed(before)), -1)[:, None]
@@ -372,17 +347,18 @@ class CodeMemory(CodeStarts[CodePrediction], LearningMemory[CodePrediction]):
         return torch.stack(codes, 1)
 
 
-class _Mix(nn.Module):
-    """x + f(x) over places ``(B, T, E)``, f: normalise, GELU, 3×3 convolution over the grid."""
+class _ResidualBlock(nn.Module):
+    """x + f(x) over grid positions ``(B, T, E)``; f is a norm, GELU and a 3×3 convolution."""
 
-    def __init__(self, grid: tuple[int, int], size: int) -> None:
+    def __init__(self, grid: tuple[int, int], token_dim: int) -> None:
         super().__init__()
         self._grid = grid
-        self.norm = nn.LayerNorm(size)
-        self.mix = nn.Conv2d(size, size, 3, 1, 1)
+        self.norm = nn.LayerNorm(token_dim)
+        self.mix = nn.Conv2d(token_dim, token_dim, 3, 1, 1)
 
     def forward(self, places: Tensor) -> Tensor:
-        count, tokens, size = places.shape
-        picture = F.gelu(self.norm(places)).view(count, *self._grid, size).permute(0, 3, 1, 2)
-        mixed: Tensor = self.mix(picture).permute(0, 2, 3, 1).reshape(count, tokens, size)
+        """Returns updated features ``(B, T, E)``."""
+        count, tokens, dim = places.shape
+        image = F.gelu(self.norm(places)).view(count, *self._grid, dim).permute(0, 3, 1, 2)
+        mixed: Tensor = self.mix(image).permute(0, 2, 3, 1).reshape(count, tokens, dim)
         return places + mixed

@@ -1,33 +1,34 @@
-"""Encoded episodes: what a vision saw in a store, kept beside it, and batches of it."""
+"""Encoded episodes of a rollout store, cached beside it, and batches of windows of them."""
 
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import track
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from wmrl.core.seeding import numpy_generator, torch_generator
+from wmrl.core.validation import check_int
 from wmrl.data.split import StoredEpisode
 from wmrl.data.store import RolloutStore
 from wmrl.memory.sequences import SequenceBatch
+from wmrl.storage.files import atomic_path
+from wmrl.training.progress import progress_bar
 from wmrl.vision.base import Vision
 
 
 @dataclass(frozen=True)
 class LatentEpisode:
-    """An episode of T decisions as a vision saw it.
+    """Episode of T agent steps, encoded by a vision.
 
     Attributes:
-        mean: ``(T + 1, Z) float16``, of the posteriors of its frames.
-        std: ``(T + 1, Z) float16``.
+        mean: ``(T + 1, Z) float16``, means of the posteriors of its frames.
+        std: ``(T + 1, Z) float16``, their standard deviations.
         actions: ``(T, A) float32``.
-        rewards: ``(T,) float32``.
-        terminated: whether its last decision ended the game.
+        rewards: ``(T,) float32``, in the task's units.
+        terminated: whether its last agent step terminated the episode.
     """
 
     mean: torch.Tensor
@@ -37,21 +38,22 @@ class LatentEpisode:
     terminated: bool
 
     def __len__(self) -> int:
+        """T, the number of agent steps."""
         return len(self.rewards)
 
 
 def encode_store(
     store: RolloutStore, vision: Vision, *, batch_size: int = 256, progress: bool = False
 ) -> Path:
-    """Encodes every episode that is not yet encoded by this vision.
+    """Encodes every episode that this vision has not encoded yet.
 
-    Each is written by itself, aside and renamed: what was interrupted goes on where it was, and
-    memory holds one episode at a time. The files are named after the vision's and the episode's
-    digests, so that neither can be mistaken for another.
+    Each file is written under a temporary name and then renamed, so that an interrupted call can be
+    resumed, and memory holds one episode at a time. The files are named after the digests of the
+    vision and the episode, so that neither can be mistaken for another.
 
     Args:
-        store: the episodes.
-        vision: an eye that was saved or loaded, so that it has a digest.
+        store: rollout store.
+        vision: vision that was saved or loaded, so that it has a digest.
         batch_size: frames that are encoded at once.
         progress: show a progress bar.
 
@@ -68,16 +70,18 @@ def encode_store(
         for summary in store.summaries
         if not _file(StoredEpisode(store, summary), vision).exists()
     ]
-    for episode in track(missing, "encoding", disable=not progress):
-        _encode_episode(episode, vision, batch_size)
+    with progress_bar("encoding", total=len(missing), show=progress) as advance:
+        for done, episode in enumerate(missing, start=1):
+            _encode_episode(episode, vision, batch_size)
+            advance(done)
     return folder
 
 
 def load_latents(episodes: Sequence[StoredEpisode], vision: Vision) -> list[LatentEpisode]:
-    """Reads encoded episodes.
+    """Loads encoded episodes.
 
     Raises:
-        ValueError: one is not encoded yet, or its file is damaged.
+        ValueError: an episode is not encoded yet, or its file is damaged.
     """
     return [_load(episode, vision) for episode in episodes]
 
@@ -85,20 +89,20 @@ def load_latents(episodes: Sequence[StoredEpisode], vision: Vision) -> list[Late
 class LatentDataset:
     """Windows of encoded episodes; batch ``step`` is a pure function of (data, seed, step).
 
-    A window starts anywhere, also at places from which it reaches over an episode's edge; it is
-    then moved inside, or padded where the episode is shorter. So every transition is drawn about
-    as often as any other, the first and the final one of an episode not less. Latents are drawn
-    anew from (μ, σ) for each batch.
+    Windows start anywhere, including places from which they extend beyond an episode's edge; such
+    a window is moved inside, or padded if the episode is shorter. Thus every transition is drawn
+    about equally often, the first and the last of an episode not less than others. Latents are
+    drawn from (μ, σ) anew for each batch.
 
     Args:
-        episodes: encoded episodes, each of one decision or more.
+        episodes: encoded episodes of at least one agent step.
         length: L, transitions in a window.
         batch_size: B.
         seed: root of the windows and the noise.
-        device: where batches are put together.
+        device: device of the data and the batches.
 
     Raises:
-        ValueError: there are no episodes, or a size is below 1.
+        ValueError: there are no episodes, or ``length`` or ``batch_size`` is below 1.
     """
 
     def __init__(
@@ -112,11 +116,8 @@ class LatentDataset:
     ) -> None:
         if not episodes:
             raise ValueError("episodes: expected at least one, got none")
-        for name, value in (("length", length), ("batch_size", batch_size)):
-            if value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
-        self.length = length
-        self.batch_size = batch_size
+        self.length = check_int("length", length, at_least=1)
+        self.batch_size = check_int("batch_size", batch_size, at_least=1)
         self._seed = seed
         self._device = torch.device(device)
         self._lengths = np.array([len(episode) for episode in episodes])
@@ -124,7 +125,7 @@ class LatentDataset:
         self._offsets = np.concatenate(([0], np.cumsum(self._lengths + 1)[:-1]))
         self._mean = torch.cat([episode.mean for episode in episodes]).to(device)
         self._std = torch.cat([episode.std for episode in episodes]).to(device)
-        # One row more than decisions, so that latents and decisions share their row numbers.
+        # One row more than agent steps, so that latents and agent steps share their indices.
         blank = torch.zeros(1, episodes[0].actions.shape[1])
         actions = [part for episode in episodes for part in (episode.actions, blank)]
         rewards = [part for episode in episodes for part in (episode.rewards, blank[:, 0])]
@@ -135,16 +136,16 @@ class LatentDataset:
         self._terminated = torch.from_numpy(ended).to(device)
 
     def __len__(self) -> int:
-        """Transitions in all."""
+        """Total number of transitions."""
         return int(self._lengths.sum())
 
     def batch(self, step: int) -> SequenceBatch:
-        """The windows of one step."""
+        """Returns the batch of a training step."""
         generator = numpy_generator(self._seed, "windows", step)
         return self._windows(*self._draw(generator), step)
 
     def _draw(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Episodes and first decisions of B windows, each ``(B,)``."""
+        """Draws B windows: indices of episodes and of first agent steps, each ``(B,) int64``."""
         places = generator.integers(self._ends[-1], size=self.batch_size)
         episode = np.searchsorted(self._ends, places, side="right")
         length = self._lengths[episode]
@@ -170,7 +171,10 @@ class LatentDataset:
 
 def _folder(store: RolloutStore, vision: Vision) -> Path:
     if vision.digest is None:
-        raise ValueError("vision: it has no digest; save it first, so that its latents have a name")
+        raise ValueError(
+            "vision: expected a digest, got None; save the vision first, so that its latents have "
+            "a name"
+        )
     return store.path / "latents" / vision.digest[:16]
 
 
@@ -184,23 +188,20 @@ def _encode_episode(episode: StoredEpisode, vision: Vision, batch_size: int) -> 
     store, summary = episode
     mean, std = zip(*_posteriors(episode, vision, batch_size), strict=True)
     file = _file(episode, vision)
-    aside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     tensors = {
         "mean": torch.cat(mean),
         "std": torch.cat(std),
         "actions": torch.from_numpy(store.actions(summary.index)),
         "rewards": torch.from_numpy(store.rewards(summary.index)),
     }
-    try:
+    with atomic_path(file) as aside:
         save_file(tensors, aside)
-        aside.replace(file)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _posteriors(
     episode: StoredEpisode, vision: Vision, batch_size: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yields means and standard deviations of an episode's frames, batch by batch."""
     store, summary = episode
     count = summary.length + 1
     for start in range(0, count, batch_size):
@@ -212,14 +213,17 @@ def _posteriors(
 
 def _load(episode: StoredEpisode, vision: Vision) -> LatentEpisode:
     file = _file(episode, vision)
-    length, size = episode.summary.length, vision.latent_size
+    length, latent_dim = episode.summary.length, vision.latent_dim
     try:
         tensors = load_file(file)
         shapes = tuple(tensors["mean"].shape), tuple(tensors["std"].shape)
-        whole = shapes == ((length + 1, size),) * 2 and len(tensors["rewards"]) == length
-        found = LatentEpisode(**tensors, terminated=episode.summary.terminated)
+        complete = shapes == ((length + 1, latent_dim),) * 2 and len(tensors["rewards"]) == length
+        loaded = LatentEpisode(**tensors, terminated=episode.summary.terminated)
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: missing or damaged ({error}); run encode_store again") from error
-    if not whole:
-        raise ValueError(f"{file}: damaged, its shapes are {shapes}; delete it and encode again")
-    return found
+    if not complete:
+        raise ValueError(
+            f"{file}: damaged, expected shapes of ({length + 1}, {latent_dim}), got {shapes}; "
+            "delete it and encode again"
+        )
+    return loaded

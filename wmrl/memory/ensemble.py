@@ -1,63 +1,64 @@
-"""Several memories that dream as one, and distrust what they do not agree on."""
+"""Ensembles of memories that dream as one, with rewards penalized where members disagree."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from wmrl.core.config import build_config
-from wmrl.memory.base import Memory, MemoryState, Transition
-from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig, CodeStarts
-from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig, MixturePrediction
+from wmrl.core.validation import check_float, check_int
+from wmrl.memory.base import MEMORIES, Memory, MemoryState, Transition
+from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig
+from wmrl.memory.discrete import DiscreteMemory
+from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
 from wmrl.nn.sampling import draw_endings
 
-_MOST_MEMBERS = 100
+_MAX_MEMBERS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryEnsembleConfig:
-    """Members and caution of a :class:`MemoryEnsemble`.
+    """Size and pessimism of a :class:`MemoryEnsemble`.
 
     Attributes:
-        members: M, how many.
-        pessimism: standard deviations over members that are taken off the mean reward.
-        noise_floor: floor under every Gaussian's σ in the dream; 0 to leave the members' own.
-        member: configuration that all members share, fields of
-            :class:`~wmrl.memory.mdn_rnn.MDNRNNConfig` (of a subclass, of its members').
+        num_members: M, the number of members.
+        pessimism: standard deviations over the members that are subtracted from the mean reward.
+        noise_floor: lower bound on every Gaussian's σ in the dream; 0 to leave the members' own.
+        member: configuration that all members share: fields of
+            :class:`~wmrl.memory.mdn_rnn.MDNRNNConfig`, or of a subclass's ``member_config_class``.
     """
 
     member_config_class: ClassVar[type] = MDNRNNConfig
 
-    members: int = 2
+    num_members: int = 2
     pessimism: float = 1.0
     noise_floor: float = 0.0
     member: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.members <= _MOST_MEMBERS:
-            raise ValueError(f"members: expected 1 to {_MOST_MEMBERS}, got {self.members}")
-        for name in ("pessimism", "noise_floor"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+        check_int("num_members", self.num_members, at_least=1, at_most=_MAX_MEMBERS)
+        check_float("pessimism", self.pessimism, at_least=0)
+        check_float("noise_floor", self.noise_floor, at_least=0)
         object.__setattr__(self, "member", asdict(self.member_config))  # defaults filled in
 
-    @property
+    @cached_property
     def member_config(self) -> Any:
-        """The configuration that all members share, of :attr:`member_config_class`."""
+        """Configuration that all members share, of :attr:`member_config_class`."""
         return build_config(self.member_config_class, self.member)
 
     @property
-    def latent_size(self) -> int:
-        """Z."""
-        return int(self.member_config.latent_size)
+    def latent_dim(self) -> int:
+        """Z, the number of latent dimensions."""
+        return int(self.member_config.latent_dim)
 
     @property
-    def action_size(self) -> int:
-        """A."""
-        return int(self.member_config.action_size)
+    def action_dim(self) -> int:
+        """A, the number of action dimensions."""
+        return int(self.member_config.action_dim)
 
     @property
     def task(self) -> str:
@@ -66,7 +67,7 @@ class MemoryEnsembleConfig:
 
     @property
     def frame_skip(self) -> int:
-        """Base frames that one step lasts."""
+        """Base frames of one agent step."""
         return int(self.member_config.frame_skip)
 
     @property
@@ -77,12 +78,12 @@ class MemoryEnsembleConfig:
 
 
 class EnsemblePrediction(NamedTuple):
-    """What the members expect.
+    """Predictions of all members for the next step, and what the ensemble makes of them.
 
     Attributes:
         members: each member's prediction.
-        reward: ``(...)`` mean over members less ``pessimism`` standard deviations.
-        termination: ``(...)`` log-odds of the member that fears the end most.
+        reward: ``(...) float32``, mean over the members minus ``pessimism`` standard deviations.
+        termination: ``(...) float32``, the greatest of the members' log-odds.
     """
 
     members: tuple[Any, ...]
@@ -91,16 +92,20 @@ class EnsemblePrediction(NamedTuple):
 
 
 class MemoryEnsemble(Memory[EnsemblePrediction]):
-    """M memories of one vision: any of them dreams the next latent, all of them judge it.
+    """M memories of one vision: a random one draws each next latent, all of them judge it.
 
-    A controller that exploits one memory's mistake meets another one at the next step, and loses
-    reward where the members disagree, that is where their training data ends (compare PETS, Chua
-    et al. 2018, https://arxiv.org/abs/1805.12114, and MOPO, Yu et al. 2020,
-    https://arxiv.org/abs/2005.13239). The features are the first member's.
+    A controller that exploits the error of one member meets another member at the next step, and
+    loses reward where the members disagree, which is where their training data ends (compare PETS,
+    Chua et al. 2018, https://arxiv.org/abs/1805.12114, and MOPO, Yu et al. 2020,
+    https://arxiv.org/abs/2005.13239). The features are those of the first member.
+
+    The members are MDN-RNNs. For another class of memories, derive a class that sets
+    ``config_class`` and ``member_class``, and register it by
+    :func:`~wmrl.memory.base.register_memory`.
 
     Args:
-        config: members and caution.
-        generator: source of the members' initial weights; fixed seeds' if None.
+        config: size, pessimism and the members' configuration.
+        generator: source of the members' initial weights; one of a fixed seed if None.
     """
 
     config: MemoryEnsembleConfig
@@ -115,25 +120,25 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         generator = generator or torch.Generator().manual_seed(0)
         shared = config.member_config
         self.members = nn.ModuleList(
-            type(self).member_class(shared, generator=generator) for _ in range(config.members)
+            type(self).member_class(shared, generator=generator) for _ in range(config.num_members)
         )
-        none = torch.zeros(0, 1, config.latent_size)
-        self._register_starts(none, none.clone(), torch.zeros(0, 0, config.action_size))
+        none = torch.zeros(0, 1, config.latent_dim)
+        self._register_start_states(none, none.clone(), torch.zeros(0, 0, config.action_dim))
 
     @classmethod
     def of(
         cls, members: Sequence[Memory[Any]], *, pessimism: float = 1.0, noise_floor: float = 0.0
     ) -> Self:
-        """An ensemble of copies of trained memories, with the first one's starts.
+        """Makes an ensemble of copies of trained memories, with the first one's start states.
 
         Raises:
             ValueError: there are none, or their configurations differ.
         """
         if not members:
             raise ValueError("members: expected at least one memory, got none")
-        kinds = {type(member) for member in members}
-        if kinds != {cls.member_class}:
-            found = sorted(kind.__name__ for kind in kinds)
+        classes = {type(member) for member in members}
+        if classes != {cls.member_class}:
+            found = sorted(each.__name__ for each in classes)
             raise ValueError(f"members: expected {cls.member_class.__name__}, got {found}")
         configs = [member.config for member in members]
         if any(config != configs[0] for config in configs):
@@ -141,7 +146,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
                 f"members: expected memories of one configuration and one vision, got {configs}"
             )
         config = cls.config_class(
-            members=len(members),
+            num_members=len(members),
             pessimism=pessimism,
             noise_floor=noise_floor,
             member=asdict(configs[0]),
@@ -149,24 +154,24 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         ensemble = cls(config).to(members[0].device)
         for own, given in zip(ensemble.members, members, strict=True):
             kept = {k: v for k, v in given.state_dict().items() if not k.startswith("start_")}
-            own.load_state_dict(kept, strict=False)  # all but the starts, which are kept once
-        ensemble._take_starts(members[0])
+            own.load_state_dict(kept, strict=False)  # start states are kept once, by the ensemble
+        ensemble._copy_start_states(members[0])
         return ensemble.train(members[0].training)
 
     @property
-    def feature_size(self) -> int:
-        """H of one member."""
-        return self._members()[0].feature_size
+    def feature_dim(self) -> int:
+        """H of the first member, whose features a controller sees."""
+        return self._members()[0].feature_dim
 
     def initial_state(self, batch_size: int) -> MemoryState:
-        """``(h, c)`` of each member in turn, zeros ``(B, H)``."""
+        """Returns the initial states of all members, one after another."""
         return tuple(
             part for member in self._members() for part in member.initial_state(batch_size)
         )
 
     def features(self, state: MemoryState) -> Tensor:
-        """The first member's h, ``(B, H)``."""
-        return state[0]
+        """Returns the features of the first member, ``(B, H) float32``."""
+        return self._members()[0].features(self._split(state)[0])
 
     def forward(
         self,
@@ -192,7 +197,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         *,
         dropout: torch.Generator | None = None,
     ) -> tuple[EnsemblePrediction, MemoryState]:
-        """One step; see :meth:`wmrl.memory.base.Memory.step`."""
+        """Runs one step; see :meth:`wmrl.memory.base.Memory.step`."""
         return self._merge(
             member.step(latent, action, own, dropout=dropout)
             for member, own in zip(self._members(), self._split(state), strict=True)
@@ -205,37 +210,38 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Transition:
-        """Draws the next latent of each row from a member chosen at random."""
-        rows = len(prediction.reward)
+        """Draws the next latent of each dream from a member chosen at random."""
+        count, members = len(prediction.reward), self.config.num_members
         device = prediction.reward.device
-        member = torch.randint(self.config.members, (rows,), generator=generator, device=device)
-        row = torch.arange(rows, device=device)
-        logits, means, log_stds = (
-            torch.stack(parts)[member, row]
-            for parts in list(zip(*prediction.members, strict=True))[:3]
-        )
-        chosen = MixturePrediction(
-            logits, means, log_stds, prediction.reward, prediction.termination
-        )
+        member = torch.randint(members, (count,), generator=generator, device=device)
+        index = torch.arange(count, device=device)
+        first, *_ = prediction.members
+        merged = {"reward": prediction.reward, "termination": prediction.termination}
+        drawn = {
+            name: torch.stack([getattr(each, name) for each in prediction.members])[member, index]
+            for name in first._fields
+            if name not in merged
+        }
+        chosen = first._replace(**drawn, **merged)
         return self._members()[0].sample(chosen, temperature=temperature, generator=generator)
 
     def log_likelihood(self, prediction: EnsemblePrediction, latents: Tensor) -> Tensor:
-        """Log-density of the next latents, of which any member is the author: ``(..., 1)``."""
+        """Returns the log-density ``(..., 1)`` of latents under the members' even mixture."""
         pairs = zip(self._members(), prediction.members, strict=True)
         each = torch.stack([member.log_likelihood(p, latents).sum(-1) for member, p in pairs])
         return (torch.logsumexp(each, 0) - math.log(len(each))).unsqueeze(-1)
 
-    def _take_starts(self, member: Memory[Any]) -> None:
-        self.set_starts(member.start_mean, member.start_std, member.start_actions)
+    def _copy_start_states(self, member: Memory[Any]) -> None:
+        self.set_start_states(member.start_mean, member.start_std, member.start_actions)
 
     def _members(self) -> list[Memory[Any]]:
         return list(self.members)  # type: ignore[arg-type]  # a ModuleList forgets its type
 
     def _split(self, state: MemoryState) -> list[MemoryState]:
-        size = len(state) // self.config.members
-        return [state[i : i + size] for i in range(0, len(state), size)]
+        parts = len(state) // self.config.num_members
+        return [state[i : i + parts] for i in range(0, len(state), parts)]
 
-    def _soften(self, prediction: Any) -> Any:
+    def _apply_noise_floor(self, prediction: Any) -> Any:
         if self.config.noise_floor == 0:
             return prediction
         floor = math.log(self.config.noise_floor)
@@ -246,7 +252,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         rewards = torch.stack([p.reward for p in predictions])
         spread = rewards.std(0, correction=0)
         merged = EnsemblePrediction(
-            members=tuple(map(self._soften, predictions)),
+            members=tuple(map(self._apply_noise_floor, predictions)),
             reward=rewards.mean(0) - self.config.pessimism * spread,
             termination=torch.stack([p.termination for p in predictions]).amax(0),
         )
@@ -255,9 +261,10 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
 
 @dataclass(frozen=True, kw_only=True)
 class CodeMemoryEnsembleConfig(MemoryEnsembleConfig):
-    """As :class:`~wmrl.memory.ensemble.MemoryEnsembleConfig`, of memories in symbols.
+    """Size and pessimism of a :class:`CodeMemoryEnsemble`.
 
-    There are no Gaussians that ``noise_floor`` could widen; the temperature is what does so here.
+    As :class:`MemoryEnsembleConfig`, without Gaussians whose σ a ``noise_floor`` could bound: the
+    temperature of the dream widens its distributions instead.
     """
 
     member_config_class: ClassVar[type] = CodeMemoryConfig
@@ -266,29 +273,29 @@ class CodeMemoryEnsembleConfig(MemoryEnsembleConfig):
         super().__post_init__()
         if self.noise_floor:
             raise ValueError(
-                f"noise_floor: expected 0 with memories in symbols, got {self.noise_floor}; raise "
-                "the dream's temperature instead"
+                f"noise_floor: expected 0 for a memory with discrete latents, got "
+                f"{self.noise_floor}; raise the temperature of the dream instead"
             )
 
 
-class CodeMemoryEnsemble(CodeStarts[EnsemblePrediction], MemoryEnsemble):
-    """M memories in symbols; see :class:`~wmrl.memory.ensemble.MemoryEnsemble`."""
+class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
+    """M memories with discrete latents; see :class:`MemoryEnsemble`."""
 
     config_class: ClassVar[type] = CodeMemoryEnsembleConfig
     member_class: ClassVar[type[Memory[Any]]] = CodeMemory
 
     @property
-    def code_count(self) -> int:
-        """K."""
-        return self._codes()[0].code_count
+    def codebook_size(self) -> int:
+        """K, the number of codes in the codebook."""
+        return self._code_members()[0].codebook_size
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
-        return self._codes()[0].codes_of(latents)
+        """Returns the nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
+        return self._code_members()[0].codes_of(latents)
 
     def latents_of(self, codes: Tensor) -> Tensor:
-        """Latents ``(..., Z) float32`` of codes ``(..., T)``."""
-        return self._codes()[0].latents_of(codes)
+        """Returns the latents ``(..., Z) float32`` of codes ``(..., T)``."""
+        return self._code_members()[0].latents_of(codes)
 
     def sample(
         self,
@@ -297,30 +304,50 @@ class CodeMemoryEnsemble(CodeStarts[EnsemblePrediction], MemoryEnsemble):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Transition:
-        """Draws the next codes of each row from a member chosen at random.
+        """Draws the next codes of each dream from a member chosen at random.
 
-        The rows are dealt out in equal hands, so that each member draws its own rows only, and
-        how many they are is known without waiting for the device. What no row fills is a blank.
+        Each member gets an equal share of the dreams and predicts no others, so that the sizes of
+        all tensors are known without waiting for the device. Shares are padded to equal length.
         """
-        count, members = len(prediction.reward), self.config.members
+        count, members = len(prediction.reward), self.config.num_members
         device = prediction.reward.device
-        hand = -(-count // members)
-        dealt = torch.randperm(members * hand, generator=generator, device=device)
-        hands = dealt.clamp(max=count - 1).view(members, hand)
+        share = -(-count // members)
+        order = torch.randperm(members * share, generator=generator, device=device)
+        shares = order.clamp(max=count - 1).view(members, share)
         drawn = torch.cat(
             [
-                own.draw(each.places[rows], temperature=temperature, generator=generator)
-                for own, each, rows in zip(self._codes(), prediction.members, hands, strict=True)
+                own.sample_codes(each.places[rows], temperature=temperature, generator=generator)
+                for own, each, rows in zip(
+                    self._code_members(), prediction.members, shares, strict=True
+                )
             ]
         )
-        codes = torch.empty_like(drawn).index_copy_(0, dealt, drawn)[:count]
+        codes = torch.empty_like(drawn).index_copy_(0, order, drawn)[:count]
         ended = draw_endings(prediction.termination, generator=generator)
         return Transition(self.latents_of(codes), prediction.reward, ended)
 
-    def _take_starts(self, member: Memory[Any]) -> None:
+    def _copy_start_states(self, member: Memory[Any]) -> None:
         assert isinstance(member, CodeMemory), "of() has checked it"
         self.register_buffer("start_codes", member.start_codes)
         self.register_buffer("start_actions", member.start_actions)
 
-    def _codes(self) -> list[CodeMemory]:
+    def _code_members(self) -> list[CodeMemory]:
         return self._members()  # type: ignore[return-value]  # members are of this class
+
+
+def ensemble_class(member_config: Any) -> type[MemoryEnsemble]:
+    """Returns the class of ensembles whose members have a configuration of some class.
+
+    Raises:
+        ValueError: there is none.
+    """
+    member_class = MEMORIES.for_config(member_config)
+    for cls in MEMORIES:
+        if issubclass(cls, MemoryEnsemble) and cls.member_class is member_class:
+            return cls
+    name = member_class.__name__
+    raise ValueError(
+        f"config: expected that of a memory which has ensembles, got a {name}'s; derive a class "
+        f"from MemoryEnsemble with member_class = {name}, and register it by "
+        "wmrl.memory.register_memory"
+    )

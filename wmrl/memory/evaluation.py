@@ -1,4 +1,4 @@
-"""How well a memory predicts: likelihood, rewards and endings, and dreams against recordings."""
+"""Evaluation of memories: one-step predictions, and dreams compared with recordings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,29 +17,29 @@ from wmrl.priors.baselines import Bigram, CopyLast
 from wmrl.vision.base import Vision
 
 HORIZONS = (1, 5, 10, 15, 50)
-_GREEDY = 1e-3  # a temperature at which all but the likeliest are as good as impossible
+_GREEDY = 1e-3  # temperature at which only the likeliest outcome is drawn
 
 
 @torch.inference_mode()
 def prediction_report(
-    memory: Memory[Any], data: LatentDataset, *, batches: int = 20
+    memory: Memory[Any], data: LatentDataset, *, num_batches: int = 20
 ) -> dict[str, Any]:
-    """One-step figures on sequences that the memory was not trained on.
+    """Computes one-step metrics on sequences that the memory was not trained on.
 
     Args:
-        memory: the memory, on the data's device.
-        data: held-out windows; the first ``batches`` batches are used.
-        batches: how many.
+        memory: memory, on the data's device.
+        data: held-out windows; the first ``num_batches`` batches are used.
+        num_batches: number of batches.
 
     Returns:
-        ``log_likelihood_per_dimension`` in nats (of a memory in symbols, per code);
-        ``reward_r2``, the share of the reward's variance that is explained (None where it does
-        not vary); ``termination_log_loss`` in nats a step; ``termination_auc``, the probability
-        that a step which ended the game was given a higher chance of that than one which did not
-        (None where none did); ``terminations`` and ``steps``, of which these are.
+        ``log_likelihood_per_dimension`` in nats (per code, for a memory with discrete latents);
+        ``reward_r2``, the explained share of the reward's variance (None if it does not vary);
+        ``termination_log_loss`` in nats per step; ``termination_auc``, the probability that a step
+        which terminated an episode got a higher chance of termination than one which did not (None
+        if none did); ``terminations`` and ``steps``, the numbers of either.
     """
     columns: list[list[Tensor]] = [[], [], [], [], []]
-    for step in range(batches):
+    for step in range(num_batches):
         batch = data.batch(step)
         predicted, _ = memory(batch.latents[:, :-1], batch.actions)
         values = (
@@ -68,32 +68,32 @@ def prediction_report(
 def code_report(
     memory: CodeMemory, train: Sequence[LatentEpisode], held_out: Sequence[LatentEpisode]
 ) -> dict[str, Any]:
-    """A memory in symbols against what counting foretells.
+    """Compares a memory with discrete latents with baselines that count codes.
 
     Args:
-        memory: the memory.
-        train: what it and the counts learned from.
-        held_out: episodes to judge them on, whole.
+        memory: memory to evaluate.
+        train: episodes on which it was trained; the baselines count in them.
+        held_out: episodes to evaluate on, in full length.
 
     Returns:
-        ``nats_per_frame``: of the next frame's codes, mean over decisions, under ``memory``,
-        ``copy_last`` (codes stay, with a probability for each place) and ``bigram`` (by the code
-        that was at the same place). And ``accuracy``, the share of codes that the likeliest ones
-        (chosen one after the other, where the memory decodes so) get right, of ``memory`` and of
-        ``copy_last``.
+        ``nats_per_frame``: negative log-likelihood of the next frame's codes, mean over agent
+        steps, of ``memory``, ``copy_last`` (codes stay, with a probability for each grid position)
+        and ``bigram`` (given the previous code at the same position). ``accuracy``: share of codes
+        that the likeliest ones (one after another, if the memory decodes sequentially) match, of
+        ``memory`` and of ``copy_last``.
     """
 
     def pairs(episodes: Sequence[LatentEpisode]) -> tuple[Tensor, Tensor]:
-        seen = [memory.codes_of(e.mean.float().to(memory.device)).cpu() for e in episodes]
-        return torch.cat([c[:-1] for c in seen]), torch.cat([c[1:] for c in seen])
+        codes = [memory.codes_of(e.mean.float().to(memory.device)).cpu() for e in episodes]
+        return torch.cat([c[:-1] for c in codes]), torch.cat([c[1:] for c in codes])
 
-    known, judged = pairs(train), pairs(held_out)
-    count = memory.config.codes
+    counted, evaluated = pairs(train), pairs(held_out)
+    count = memory.config.codebook_size
     nats = {
-        name: -float(model.log_likelihood(*judged).sum(-1).mean())
+        name: -float(model.log_likelihood(*evaluated).sum(-1).mean())
         for name, model in (
-            ("copy_last", CopyLast(*known, count)),
-            ("bigram", Bigram(*known, count)),
+            ("copy_last", CopyLast(*counted, count)),
+            ("bigram", Bigram(*counted, count)),
         )
     }
     generator = torch.Generator(device=memory.device).manual_seed(0)
@@ -102,9 +102,9 @@ def code_report(
         latents = episode.mean.float().to(memory.device)[None]
         predicted, _ = memory(latents[:, :-1], episode.actions.to(memory.device)[None])
         total -= float(memory.log_likelihood(predicted, latents[:, 1:]).sum())
-        guess = memory.draw(predicted.places[0], temperature=_GREEDY, generator=generator)
+        guess = memory.sample_codes(predicted.places[0], temperature=_GREEDY, generator=generator)
         right += int((guess == memory.codes_of(latents[0, 1:])).sum())
-    before, after = judged
+    before, after = evaluated
     return {
         "nats_per_frame": {"memory": total / len(after), **nats},
         "accuracy": {
@@ -115,7 +115,7 @@ def code_report(
 
 
 def explained_variance(prediction: Tensor, target: Tensor) -> float | None:
-    """R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)²; None where the target does not vary.
+    """Computes R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)²; None if the target does not vary.
 
     Args:
         prediction: ``(N,)`` ŷ.
@@ -128,11 +128,11 @@ def explained_variance(prediction: Tensor, target: Tensor) -> float | None:
 
 
 def ranking_quality(score: Tensor, positive: Tensor) -> float | None:
-    """Area under the ROC curve, ties counted half; None unless both classes occur.
+    """Computes the area under the ROC curve, ties counted half; None unless both classes occur.
 
     Args:
-        score: ``(N,)``.
-        positive: ``(N,) bool``.
+        score: ``(N,)``, predicted scores.
+        positive: ``(N,) bool``, true classes.
     """
     below, above = score[~positive].sort().values, score[positive]
     if len(below) == 0 or len(above) == 0:
@@ -155,33 +155,33 @@ def open_loop_report(
     latents: Sequence[LatentEpisode],
     *,
     burn_in: int = 5,
-    count: int = 128,
+    num_dreams: int = 128,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Dreams on under the recorded actions and compares with what was recorded.
+    """Compares dreams under recorded actions with the recordings.
 
-    After ``burn_in`` recorded steps the memory goes on alone. Errors are squared, summed over a
-    frame's pixels in [0, 1], against the recorded frame. A dream at temperature 1 is one of the
-    courses that things may take, and the recording is another: where the future is open it can
-    not be nearer than two recordings are to each other.
+    After ``burn_in`` recorded steps the memory continues on its own. Errors are squared, summed
+    over a frame's pixels in [0, 1], against the recorded frame. A dream at temperature 1 is one
+    possible course of events and the recording is another: where the future is uncertain, its error
+    can't be less than that between two recordings.
 
     Args:
-        memory: the memory.
-        vision: its eye.
+        memory: memory to evaluate.
+        vision: vision on which it was trained.
         episodes: held-out episodes.
-        latents: the same, encoded.
+        latents: the same episodes, encoded.
         burn_in: recorded steps before the dream.
-        count: dreams; fewer where there are fewer recorded states.
-        seed: root of the choice of starts and of the dreams' noise.
+        num_dreams: number of dreams; fewer if there are fewer recorded states.
+        seed: root of the choice of states and of the dreams' noise.
 
     Returns:
         For each horizon (as text) of 1, 5, 10, 15, 50 steps that some episode reaches: ``dream``,
-        the error of the decoded dream at temperature 1; ``likeliest``, of a dream that always
-        takes what is likeliest next; ``copy_last``, that of the dream's first frame left
-        standing; ``reconstruction``, that of the recorded latent, below which no dream gets but
-        by chance; and ``dreams``, over how many.
+        the error of the decoded dream at temperature 1; ``likeliest``, of a dream that always takes
+        the likeliest next latent; ``copy_last``, of the dream's first frame; ``reconstruction``, of
+        the recorded latent, a bound that dreams beat only by chance; and ``dreams``, the number of
+        dreams.
     """
-    starts = _draw_starts(latents, burn_in, count, seed)
+    starts = _sample_start_states(latents, burn_in, num_dreams, seed)
     reached: dict[int, list[int]] = {horizon: [] for horizon in HORIZONS}
     for row, start in enumerate(starts):
         for horizon in HORIZONS:
@@ -206,9 +206,10 @@ def open_loop_report(
     }
 
 
-def _draw_starts(
+def _sample_start_states(
     latents: Sequence[LatentEpisode], burn_in: int, count: int, seed: int
 ) -> list[_Start]:
+    """Draws recorded states that have at least ``burn_in`` predecessors and one successor."""
     every = [
         _Start(i, time)
         for i, episode in enumerate(latents)
@@ -227,7 +228,7 @@ def _dream(
     seed: int,
     temperature: float,
 ) -> Tensor:
-    """Latents ``(B, steps, Z)`` of dreams under recorded actions (the last is held at the end)."""
+    """Returns latents ``(B, steps, Z)`` of dreams; the last recorded action is repeated."""
     device = memory.device
     generator = torch_generator(seed, "open loop", device=device)
     seen, actions = [], []
@@ -257,7 +258,7 @@ def _compare(
     dreamed: Mapping[str, Tensor],
     horizon: int,
 ) -> dict[str, Any]:
-    """Mean errors of one horizon."""
+    """Returns the mean errors at one horizon."""
     pairs = [
         store.frames(summary.index, time, time + horizon + 1)[[0, -1]]
         for (store, summary), time in zip(episodes, times, strict=True)

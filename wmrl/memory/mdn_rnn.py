@@ -1,4 +1,4 @@
-"""The recurrent mixture density network of World Models: a memory over Gaussian latents."""
+"""MDN-RNN of World Models: a recurrent mixture density network over continuous latents."""
 
 import math
 from dataclasses import dataclass
@@ -8,51 +8,50 @@ import torch
 from torch import Tensor, nn
 
 from wmrl.core.seeding import seeded_weights
-from wmrl.memory.base import LearningMemory, LearningMemoryConfig, MemoryState, Transition
+from wmrl.core.validation import check_float, check_int
+from wmrl.memory.base import MemoryState, TrainableMemory, TrainableMemoryConfig, Transition
 from wmrl.memory.sequences import segments
-from wmrl.nn.linear import row_linear
+from wmrl.nn.linear import linear
 from wmrl.nn.losses import mixture_log_likelihood
 from wmrl.nn.sampling import draw_endings, sample_mixture
 from wmrl.nn.sampling import dropout as drop
 
-# From this many rows on, a CPU runs oneDNN's whole LSTM layer faster than two matrix products.
-_MANY_ROWS = 32
+# From this batch size on, a CPU runs oneDNN's whole LSTM layer faster than two matrix products.
+_LARGE_BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class MDNRNNConfig(LearningMemoryConfig):
-    """Sizes, loss and origin of an :class:`MDNRNN`.
+class MDNRNNConfig(TrainableMemoryConfig):
+    """Architecture, loss and origin of an :class:`MDNRNN`.
 
     Attributes:
-        latent_size: Z of the vision that it was trained on.
-        hidden_size: H.
-        mixtures: K, Gaussians for each latent dimension.
-        min_std: floor under every Gaussian's σ; without one the likelihood has no upper bound.
+        latent_dim: Z, the number of the vision's latent dimensions.
+        hidden_dim: H, the width of the LSTM.
+        num_mixtures: K, the number of Gaussians for each latent dimension.
+        min_std: lower bound on every Gaussian's σ; without it the likelihood has no upper bound.
     """
 
-    latent_size: int = 32
-    hidden_size: int = 256
-    mixtures: int = 5
+    latent_dim: int = 32
+    hidden_dim: int = 256
+    num_mixtures: int = 5
     min_std: float = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("latent_size", "hidden_size", "mixtures"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.min_std <= 0:
-            raise ValueError(f"min_std: expected above 0, got {self.min_std}")
+        for name in ("latent_dim", "hidden_dim", "num_mixtures"):
+            check_int(name, getattr(self, name), at_least=1)
+        check_float("min_std", self.min_std, above=0)
 
 
 class MixturePrediction(NamedTuple):
-    """What is expected of the next step; leading axes as in the call that made it.
+    """Prediction of the next step; leading axes as in the call that made it.
 
     Attributes:
-        logits: ``(..., K, Z)`` unnormalised log-weights of the mixtures.
-        means: ``(..., K, Z)``.
-        log_stds: ``(..., K, Z)``.
-        reward: ``(...)`` in the task's units.
-        termination: ``(...)`` log-odds of the episode's end.
+        logits: ``(..., K, Z) float32``, unnormalized log-weights of the mixture components.
+        means: ``(..., K, Z) float32``.
+        log_stds: ``(..., K, Z) float32``.
+        reward: ``(...) float32``, expected reward in the task's units.
+        termination: ``(...) float32``, log-odds of the end of the episode.
     """
 
     logits: Tensor
@@ -62,23 +61,36 @@ class MixturePrediction(NamedTuple):
     termination: Tensor
 
     def log_likelihood(self, latents: Tensor) -> Tensor:
-        """Log-density of the next latents ``(..., Z)``, for each dimension ``(..., Z)``."""
+        """Returns the log-density ``(..., Z)`` of each dimension of latents ``(..., Z)``."""
         return mixture_log_likelihood(self.logits, self.means, self.log_stds, latents)
 
 
-class MDNRNN(LearningMemory[MixturePrediction]):
-    """An LSTM with a mixture of Gaussians for every latent dimension, a reward and an ending.
+class MDNRNN(TrainableMemory[MixturePrediction]):
+    """LSTM with a mixture of Gaussians for every latent dimension, a reward and a termination head.
 
     World Models, Ha and Schmidhuber 2018 (https://arxiv.org/abs/1803.10122), appendix A.2, plus
     a reward head. Mixture weights are per dimension, as in the paper. The features are h *before*
-    the step: at time t a controller sees [z_t, h_t], where h_t knows all (z_s, a_s) with s < t.
+    the step: at time t a controller sees [z_t, h_t], where h_t depends on all (z_s, a_s) with
+    s < t.
 
-    The LSTM has one bias, as the paper's (torch's own has two): it is the weight of a third
-    input that is always 1, which also puts each step into as few matrix products as can be.
+    The LSTM has one bias, as the paper's (torch's own has two): it is the weight of an additional
+    input that is always 1, which also makes a step as few matrix products as possible.
 
     Args:
-        config: sizes and loss.
-        generator: source of the initial weights; a fixed seed's if None.
+        config: architecture and loss.
+        generator: source of the initial weights; one of a fixed seed if None.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.memory import MDNRNN, MDNRNNConfig
+        >>> memory = MDNRNN(MDNRNNConfig(latent_dim=4, hidden_dim=8, num_mixtures=3))
+        >>> latents, actions = torch.zeros(2, 7, 4), torch.zeros(2, 7, 2)
+        >>> prediction, state = memory(latents, actions)
+        >>> prediction.means.shape, prediction.reward.shape
+        (torch.Size([2, 7, 3, 4]), torch.Size([2, 7]))
+        >>> prediction, state = memory.step(latents[:, 0], actions[:, 0], state)
+        >>> memory.sample(prediction, temperature=1.15).latent.shape
+        torch.Size([2, 4])
     """
 
     config: MDNRNNConfig
@@ -87,27 +99,27 @@ class MDNRNN(LearningMemory[MixturePrediction]):
     def __init__(self, config: MDNRNNConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        inputs = config.latent_size + config.action_size + 1
+        inputs = config.latent_dim + config.action_dim + 1
         with seeded_weights(generator):
-            self.lstm = nn.LSTM(inputs, config.hidden_size, bias=False, batch_first=True)
-            self.heads = nn.Linear(
-                config.hidden_size, 3 * config.mixtures * config.latent_size + 2
-            )  # mixtures (3, K, Z), then reward and termination
-        none = torch.zeros(0, 1, config.latent_size)
-        self._register_starts(none, none.clone(), torch.zeros(0, 0, config.action_size))
+            self.lstm = nn.LSTM(inputs, config.hidden_dim, bias=False, batch_first=True)
+            # Parameters (3, K, Z) of the mixtures, then reward and termination.
+            outputs = 3 * config.num_mixtures * config.latent_dim + 2
+            self.heads = nn.Linear(config.hidden_dim, outputs)
+        none = torch.zeros(0, 1, config.latent_dim)
+        self._register_start_states(none, none.clone(), torch.zeros(0, 0, config.action_dim))
 
     @property
-    def feature_size(self) -> int:
-        """H."""
-        return self.config.hidden_size
+    def feature_dim(self) -> int:
+        """H, the number of features that a controller sees."""
+        return self.config.hidden_dim
 
     def initial_state(self, batch_size: int) -> MemoryState:
-        """``(h, c)``, zeros ``(B, H)``."""
-        h = torch.zeros(batch_size, self.config.hidden_size, device=self.device)
+        """Returns ``(h, c)``, zeros ``(B, H) float32``."""
+        h = torch.zeros(batch_size, self.config.hidden_dim, device=self.device)
         return h, torch.zeros_like(h)
 
     def features(self, state: MemoryState) -> Tensor:
-        """h, ``(B, H)``."""
+        """Returns h, ``(B, H) float32``."""
         return state[0]
 
     def forward(
@@ -142,9 +154,9 @@ class MDNRNN(LearningMemory[MixturePrediction]):
         *,
         dropout: torch.Generator | None = None,
     ) -> tuple[MixturePrediction, MemoryState]:
-        """One step; see :meth:`wmrl.memory.base.Memory.step`."""
+        """Runs one step; see :meth:`wmrl.memory.base.Memory.step`."""
         inputs = self._inputs(latent, action)
-        if len(inputs) >= _MANY_ROWS and inputs.device.type == "cpu":
+        if len(inputs) >= _LARGE_BATCH and inputs.device.type == "cpu":
             outputs, state = self._layer(inputs.unsqueeze(1), state)
             h = outputs.squeeze(1)
         else:
@@ -172,7 +184,7 @@ class MDNRNN(LearningMemory[MixturePrediction]):
         return Transition(latent, prediction.reward, ended)
 
     def log_likelihood(self, prediction: MixturePrediction, latents: Tensor) -> Tensor:
-        """Log-density of the next latents ``(..., Z)``, for each dimension ``(..., Z)``."""
+        """Returns the log-density ``(..., Z)`` of each dimension of latents ``(..., Z)``."""
         return prediction.log_likelihood(latents)
 
     def _inputs(self, latents: Tensor, actions: Tensor) -> Tensor:
@@ -190,18 +202,18 @@ class MDNRNN(LearningMemory[MixturePrediction]):
     def _predict(self, h: Tensor, dropout: torch.Generator | None) -> MixturePrediction:
         config = self.config
         leading, weight, bias = h.shape[:-1], self.heads.weight, self.heads.bias
-        rows = h.reshape(-1, config.hidden_size)
+        rows = h.reshape(-1, config.hidden_dim)
         if dropout is None:
-            out = row_linear(rows, weight, bias)
-            mixtures, judged = out[:, :-2], out[:, -2:]
+            out = linear(rows, weight, bias)
+            mixtures, ends = out[:, :-2], out[:, -2:]
         else:
             dropped = drop(rows, rate=config.dropout, generator=dropout)
-            mixtures = row_linear(dropped, weight[:-2], bias[:-2])
-            judged = torch.addmm(bias[-2:], rows, weight[-2:].t())
-        mixtures = mixtures.reshape(*leading, 3, config.mixtures, config.latent_size)
+            mixtures = linear(dropped, weight[:-2], bias[:-2])
+            ends = torch.addmm(bias[-2:], rows, weight[-2:].t())
+        mixtures = mixtures.reshape(*leading, 3, config.num_mixtures, config.latent_dim)
         logits, means, log_stds = mixtures.unbind(-3)
         log_stds = log_stds.clamp(min=math.log(config.min_std))
-        reward, termination = judged.view(*leading, 2).unbind(-1)
+        reward, termination = ends.view(*leading, 2).unbind(-1)
         return MixturePrediction(
             logits, means, log_stds, reward * (1.0 / config.reward_scale), termination
         )

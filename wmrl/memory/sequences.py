@@ -1,4 +1,4 @@
-"""Batches of recorded sequences, as a memory is trained on them."""
+"""Batches of recorded sequences, on which memories are trained."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,15 +9,15 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceBatch:
-    """B windows of L transitions, cut out of recorded episodes.
+    """B windows of L transitions from recorded episodes.
 
     Attributes:
-        latents: ``(B, L + 1, Z) float32``, z_t to z_{t + L}, drawn from the posteriors. The last
+        latents: ``(B, L + 1, Z) float32``, z_t to z_{t + L}, drawn from their posteriors. The last
             transition of an episode leads to the latent of its final frame.
         actions: ``(B, L, A) float32``.
-        rewards: ``(B, L) float32`` in the task's units.
-        terminated: ``(B, L) bool``, whether the transition ended the episode for good.
-        mask: ``(B, L) bool``, false where the window reaches beyond its episode's end.
+        rewards: ``(B, L) float32``, in the task's units.
+        terminated: ``(B, L) bool``, whether the transition terminated the episode.
+        mask: ``(B, L) bool``, false where the window extends beyond its episode's end.
     """
 
     latents: Tensor
@@ -28,21 +28,24 @@ class SequenceBatch:
 
 
 def segments(first: Tensor | None, length: int) -> list[tuple[int, int]]:
-    """Stretches of steps in which no row's episode starts but at the stretch's beginning.
+    """Splits steps into segments within which no episode of the batch starts.
 
     Args:
-        first: ``(B, L) bool``, where an episode starts; None where none does.
+        first: ``(B, L) bool``, steps at which an episode starts; None if there are none.
         length: L.
+
+    Returns:
+        Pairs ``(start, stop)`` of steps; episodes start at a segment's first step only.
     """
     starts = [] if first is None else first[:, 1:].any(0).nonzero().flatten().add(1).tolist()
     edges = [0, *starts, length]
     return list(pairwise(edges))
 
 
-def pick_rows(
+def select_states(
     mask: Tensor, chosen: tuple[Tensor, ...], otherwise: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
-    """A state whose rows in ``mask: (B,) bool`` are of one state, and the others of another."""
+    """Combines two states: entries of one in the mask ``(B,) bool``, and of the other elsewhere."""
     return tuple(
         torch.where(mask.view(-1, *[1] * (b.ndim - 1)), a, b)
         for a, b in zip(chosen, otherwise, strict=True)

@@ -1,4 +1,4 @@
-"""Choosing the recorded states in which dreams start."""
+"""Selection of the recorded states in which dreams start."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,45 +8,48 @@ import numpy as np
 import torch
 
 from wmrl.core.seeding import numpy_generator
+from wmrl.core.validation import check_int
 from wmrl.memory.dataset import LatentEpisode
 
 
 @dataclass(frozen=True, kw_only=True)
-class DreamStartsConfig:
-    """Which recorded states are kept as starts.
+class StartStatesConfig:
+    """Options of :func:`choose_start_states`.
 
     Attributes:
-        count: at most so many.
-        burn_in: recorded decisions before the start, which fill the memory's state. Too few
-            leave h other than what the game would show there: on CarRacing 5 are 31 % off.
-        window: decisions within which the state must have scored a positive reward. A driver that
-            starts on the road learns to drive; from any recorded state, it mostly learns that
-            grass is bad.
-        warmup_frames: base frames at an episode's beginning in which no dream starts; None for
-            what the store says of its task.
+        max_states: maximum number of start states.
+        burn_in: recorded agent steps before a start state, which warm up the memory's state. If
+            there are too few, h differs from the one in the game: on CarRacing, 5 are 31 % off.
+        window: agent steps within which a positive reward must precede a start state. An agent
+            that starts on the road learns to drive; from arbitrary recorded states it mostly
+            learns that grass is bad.
+        warmup_frames: base frames at the beginning of an episode in which no dream starts; None
+            for the number that the store has for its task.
     """
 
-    count: int = 512
+    max_states: int = 512
     burn_in: int = 12
     window: int = 6
     warmup_frames: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("count", 1), ("burn_in", 0), ("window", 1), ("warmup_frames", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name}: expected at least {least}, got {value}")
+        check_int("max_states", self.max_states, at_least=1)
+        check_int("burn_in", self.burn_in, at_least=0)
+        check_int("window", self.window, at_least=1)
+        if self.warmup_frames is not None:
+            check_int("warmup_frames", self.warmup_frames, at_least=0)
 
 
-class DreamStarts(NamedTuple):
-    """Encoded sequences, as :meth:`wmrl.memory.base.Memory.set_starts` takes them.
+class StartStates(NamedTuple):
+    """Encoded sequences for :meth:`wmrl.memory.base.Memory.set_start_states`.
 
     Attributes:
         mean: ``(S, burn_in + 1, Z) float32``.
         std: ``(S, burn_in + 1, Z) float32``.
         actions: ``(S, burn_in, A) float32``.
-        rule: what the states have in common: ``"scored"``, ``"any"`` where none had scored after
-            the warmup, or ``"early"`` where no episode outlasts it.
+        rule: criterion that all the states meet: ``"scored"`` (a recent positive reward),
+            ``"any"`` if no state after the warmup has one, or ``"early"`` if no episode is longer
+            than the warmup.
     """
 
     mean: torch.Tensor
@@ -55,15 +58,15 @@ class DreamStarts(NamedTuple):
     rule: str
 
 
-def choose_starts(
-    episodes: Sequence[LatentEpisode], config: DreamStartsConfig, *, frame_skip: int, seed: int
-) -> DreamStarts:
-    """Draws starts from all states that qualify, without replacement.
+def choose_start_states(
+    episodes: Sequence[LatentEpisode], config: StartStatesConfig, *, frame_skip: int, seed: int
+) -> StartStates:
+    """Draws start states from all that qualify, without replacement.
 
     Args:
         episodes: encoded episodes.
-        config: which states qualify, and how many are kept.
-        frame_skip: base frames that a decision lasts.
+        config: criteria and number of the states.
+        frame_skip: base frames of one agent step.
         seed: root of the draw.
 
     Raises:
@@ -72,16 +75,16 @@ def choose_starts(
     usable = [pair for pair in _candidates(episodes, config, frame_skip) if len(pair[1])]
     if not usable:
         raise ValueError(
-            f"burn_in: no episode is longer than {config.burn_in} decisions; choose a smaller "
+            f"burn_in: no episode is longer than {config.burn_in} agent steps; choose a smaller "
             "burn_in or collect longer episodes"
         )
     rule, candidates = usable[0]
     generator = numpy_generator(seed, "dream starts")
-    count = min(config.count, len(candidates))
+    count = min(config.max_states, len(candidates))
     chosen = np.sort(generator.choice(len(candidates), count, replace=False))
     steps = config.burn_in
     picked = [(episodes[i], slice(t - steps, t + 1)) for i, t in candidates[chosen].tolist()]
-    return DreamStarts(
+    return StartStates(
         mean=torch.stack([episode.mean[part] for episode, part in picked]).float(),
         std=torch.stack([episode.std[part] for episode, part in picked]).float(),
         actions=torch.stack(
@@ -92,14 +95,14 @@ def choose_starts(
 
 
 def _candidates(
-    episodes: Sequence[LatentEpisode], config: DreamStartsConfig, frame_skip: int
+    episodes: Sequence[LatentEpisode], config: StartStatesConfig, frame_skip: int
 ) -> list[tuple[str, np.ndarray]]:
-    """States ``(N, 2)``, pairs of episode and decision, by ever weaker rules."""
+    """Returns states ``(N, 2) int64``, (episode, agent step), by increasingly weak rules."""
     after_warmup = max(-(-(config.warmup_frames or 0) // frame_skip), config.burn_in)
     scored, late, early = [], [], []
     for i, episode in enumerate(episodes):
         recent = _scored_within(episode.rewards.numpy(), config.window)
-        t = np.arange(len(episode))  # the final state is left out: nothing is known to follow
+        t = np.arange(len(episode))  # without the final state, which has no successor
         pairs = np.stack([np.full_like(t, i), t], 1)
         scored.append(pairs[(t >= after_warmup) & recent])
         late.append(pairs[t >= after_warmup])
@@ -109,7 +112,7 @@ def _candidates(
 
 
 def _scored_within(rewards: np.ndarray, window: int) -> np.ndarray:
-    """Whether one of the ``window`` rewards before each of the states 0 … T − 1 is positive."""
+    """Marks states with a positive reward among the ``window`` rewards before, ``(T,) bool``."""
     positive = np.concatenate(([0], np.cumsum(rewards > 0)))
     t = np.arange(len(rewards))
     recent: np.ndarray = positive[t] > positive[np.maximum(t - window, 0)]

@@ -1,20 +1,25 @@
-"""Losses, samplers and layers that the models are built from.
+"""Losses, samplers, layers and autoencoder bases that the models are built from.
 
-- :mod:`~wmrl.nn.losses`: losses as pure functions, among them the MDN's (``floored_kl``,
+- :mod:`~wmrl.nn.losses`: losses as pure functions, including the MDN's (``floored_kl``,
   ``gaussian_kl``, ``masked_mean``, ``mixture_log_likelihood``, ``squared_error``,
   ``termination_loss``).
-- :mod:`~wmrl.nn.sampling`: draws from predictions, at a temperature (``draw_codes``,
+- :mod:`~wmrl.nn.sampling`: random draws from predictions at a temperature (``draw_codes``,
   ``draw_endings``, ``dropout``, ``sample_mixture``).
-- :mod:`~wmrl.nn.linear`: linear layers whose results do not depend on the batch's size.
-- :mod:`~wmrl.nn.sequence_models`: LSTM and Transformer behind one interface (``Core``,
-  ``LSTMCore``, ``TransformerCore``, ``make_core``).
-- :mod:`~wmrl.nn.quantizers`: vector quantization: moving averages, gradients, finite scalars
-  (``EMAConfig``, ``EMAQuantiser``, ``FSQuantiser``, ``GradientQuantiser``, ``Quantised``,
-  ``Quantiser``, ``kmeans``).
-- :mod:`~wmrl.nn.vq_autoencoder`: what all VQ-VAEs share, whatever their encoders
-  (``QuantisedAutoencoder``, ``QuantiserConfig``, ``make_quantiser``).
+- :mod:`~wmrl.nn.linear`: a fast matrix product of many rows on CPUs.
+- :mod:`~wmrl.nn.dense`: dense layers, optionally with gated residuals (``ReZero``,
+  ``dense_layers``).
+- :mod:`~wmrl.nn.sequence_models`: LSTM and Transformer behind one interface (``SequenceModel``,
+  ``LSTMModel``, ``TransformerModel``, ``make_sequence_model``).
+- :mod:`~wmrl.nn.autoencoder`: the interface of autoencoders, and variational ones
+  (``Autoencoder``, ``GaussianAutoencoder``).
+- :mod:`~wmrl.nn.vq_autoencoder`: VQ-VAEs of any kind of input (``QuantizedAutoencoder``,
+  ``QuantizerConfig``, ``make_quantizer``).
+- :mod:`~wmrl.nn.quantizers`: vector quantizers with a learned codebook (``EMAConfig``,
+  ``EMAQuantizer``, ``GradientQuantizer``, ``Quantized``, ``Quantizer``).
+- :mod:`~wmrl.nn.fsq`: finite scalar quantization (``FSQuantizer``).
+- :mod:`~wmrl.nn.clustering`: k-means and nearest codes (``kmeans``, ``nearest``).
 - :mod:`~wmrl.nn.codebook_metrics`: perplexity, utilization, effective rank, alignment
-  (``alignment``, ``code_counts``, ``effective_rank``, ``perplexity``, ``utilisation``).
+  (``alignment``, ``code_counts``, ``effective_rank``, ``perplexity``, ``utilization``).
 """
 
 from typing import TYPE_CHECKING
@@ -22,13 +27,17 @@ from typing import TYPE_CHECKING
 from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from wmrl.nn.autoencoder import Autoencoder, GaussianAutoencoder
+    from wmrl.nn.clustering import kmeans, nearest
     from wmrl.nn.codebook_metrics import (
         alignment,
         code_counts,
         effective_rank,
         perplexity,
-        utilisation,
+        utilization,
     )
+    from wmrl.nn.dense import ReZero, dense_layers
+    from wmrl.nn.fsq import FSQuantizer
     from wmrl.nn.losses import (
         floored_kl,
         gaussian_kl,
@@ -39,33 +48,40 @@ if TYPE_CHECKING:
     )
     from wmrl.nn.quantizers import (
         EMAConfig,
-        EMAQuantiser,
-        FSQuantiser,
-        GradientQuantiser,
-        Quantised,
-        Quantiser,
-        kmeans,
+        EMAQuantizer,
+        GradientQuantizer,
+        Quantized,
+        Quantizer,
     )
     from wmrl.nn.sampling import draw_codes, draw_endings, dropout, sample_mixture
-    from wmrl.nn.sequence_models import Core, LSTMCore, TransformerCore, make_core
-    from wmrl.nn.vq_autoencoder import QuantisedAutoencoder, QuantiserConfig, make_quantiser
+    from wmrl.nn.sequence_models import (
+        LSTMModel,
+        SequenceModel,
+        TransformerModel,
+        make_sequence_model,
+    )
+    from wmrl.nn.vq_autoencoder import QuantizedAutoencoder, QuantizerConfig, make_quantizer
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
-    "Core",
+    "Autoencoder",
     "EMAConfig",
-    "EMAQuantiser",
-    "FSQuantiser",
-    "GradientQuantiser",
-    "LSTMCore",
-    "Quantised",
-    "QuantisedAutoencoder",
-    "Quantiser",
-    "QuantiserConfig",
-    "TransformerCore",
+    "EMAQuantizer",
+    "FSQuantizer",
+    "GaussianAutoencoder",
+    "GradientQuantizer",
+    "LSTMModel",
+    "Quantized",
+    "QuantizedAutoencoder",
+    "Quantizer",
+    "QuantizerConfig",
+    "ReZero",
+    "SequenceModel",
+    "TransformerModel",
     "alignment",
     "code_counts",
+    "dense_layers",
     "draw_codes",
     "draw_endings",
     "dropout",
@@ -73,13 +89,14 @@ __all__ = [
     "floored_kl",
     "gaussian_kl",
     "kmeans",
-    "make_core",
-    "make_quantiser",
+    "make_quantizer",
+    "make_sequence_model",
     "masked_mean",
     "mixture_log_likelihood",
+    "nearest",
     "perplexity",
     "sample_mixture",
     "squared_error",
     "termination_loss",
-    "utilisation",
+    "utilization",
 ]

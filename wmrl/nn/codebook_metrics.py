@@ -1,22 +1,31 @@
-"""How a codebook is used, and how it is spread: perplexity, utilisation, rank, alignment."""
+"""Metrics of a codebook's use and of its geometry."""
 
 import torch
 from torch import Tensor
 
 
-def code_counts(codes: Tensor, count: int) -> Tensor:
-    """How often each of K codes occurs among ``codes (...) int64``: ``(K,) float64``."""
-    return torch.bincount(codes.flatten(), minlength=count).double()
+def code_counts(codes: Tensor, codebook_size: int) -> Tensor:
+    """Counts how often each of K codes occurs among ``codes (...) int64``: ``(K,) float64``."""
+    return torch.bincount(codes.flatten(), minlength=codebook_size).double()
 
 
 def perplexity(counts: Tensor) -> float:
-    """exp(H) of the codes' frequencies: how many equally frequent codes would be as varied.
+    """Computes exp(H) of the codes' frequencies: the effective number of codes in use.
+
+    That many codes, all equally frequent, would have the same entropy.
 
     Args:
         counts: ``(K,)``, how often each code occurs.
 
     Raises:
-        ValueError: none occurs.
+        ValueError: no code occurs.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.nn import code_counts, perplexity, utilization
+        >>> counts = code_counts(torch.tensor([0, 0, 1, 1]), 4)
+        >>> round(perplexity(counts), 3), utilization(counts)
+        (2.0, 0.5)
     """
     total = counts.sum()
     if not total > 0:
@@ -25,19 +34,17 @@ def perplexity(counts: Tensor) -> float:
     return float(torch.exp(-torch.xlogy(share, share).sum()))
 
 
-def utilisation(counts: Tensor) -> float:
-    """Share of the K codes that occur at all."""
+def utilization(counts: Tensor) -> float:
+    """Computes the share of the K codes that occur at all."""
     return float((counts > 0).double().mean())
 
 
 def effective_rank(vectors: Tensor) -> float:
-    """exp(H) of the singular values' shares (Roy & Vetterli 2007, EUSIPCO, equation 1).
+    """Computes exp(H) of the normalized singular values of vectors ``(N, D)``.
 
-    1 where all vectors lie along one direction, min(N, D) where they spread evenly, and 0 where all
-    are zero. Vectors are taken as they are, without their mean removed.
-
-    Args:
-        vectors: ``(N, D)``.
+    Roy & Vetterli 2007, "The effective rank: A measure of effective dimensionality" (EUSIPCO),
+    equation 1. It is 1 if all vectors lie along one direction, min(N, D) if they spread evenly,
+    and 0 if all are zero. The vectors' mean is not removed.
     """
     values = torch.linalg.svdvals(vectors.double())
     if not values.sum() > 0:
@@ -47,18 +54,19 @@ def effective_rank(vectors: Tensor) -> float:
 
 
 def alignment(vectors: Tensor) -> dict[str, float]:
-    """How much vectors ``(N, D)`` lie along the same few directions, whichever way they point.
+    """Measures how far vectors ``(N, D)`` are collinear, regardless of their sign.
 
-    Vectors without a direction, which are zero, are left out. Give them without their mean to see
-    whether it is only that which they share.
+    Zero vectors have no direction and are left out. To see whether the vectors share only their
+    mean, subtract it first.
 
     Returns:
-        ``mean_cosine`` and ``median_cosine`` of the |cos| of the angles of all pairs, which is 1 if
-        all are along one line and 1/2 on average if directions in space are random; and
-        ``first_share``, the first direction's share of the sum of squares (σ₁² / Σσ²), 1/D or more.
+        ``mean_cosine`` and ``median_cosine`` of |cos| over the angles of all pairs: 1 if all
+        vectors are collinear, 1/2 on average for random directions in three dimensions; and
+        ``first_share``, the first principal direction's share of the sum of squares (σ₁² / Σσ²),
+        at least 1/D.
 
     Raises:
-        ValueError: there are fewer than two vectors with a direction.
+        ValueError: fewer than two vectors are not zero.
     """
     vectors = vectors.double()
     norms = vectors.norm(dim=1)

@@ -1,6 +1,7 @@
-"""Losses as pure functions: the equations of the papers, with shape checks.
+"""Losses as pure functions with shape checks.
 
-Nothing is reduced further than a formula itself says, so that the caller masks, sums and weighs.
+Each function reduces only what its formula reduces; masking, weighting and averaging are left to
+the caller.
 """
 
 import math
@@ -9,11 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wmrl.core.validation import check_float, check_shape
+
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Squared error summed over all axes but the first.
+    """Computes the squared error, summed over all axes but the first.
 
     The reconstruction loss of World Models (https://arxiv.org/abs/1803.10122, appendix A.1): up
     to constants, the negative log-likelihood of a Gaussian of variance one half.
@@ -28,13 +31,13 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes differ.
     """
-    _check_shape("prediction", prediction, tuple(target.shape))
-    # No flatten: it would copy channels-last pixels, and turn the gradients' layout too.
+    check_shape("prediction", prediction, tuple(target.shape))
+    # No flatten: it would copy channels-last pixels, and change the gradients' layout as well.
     return (prediction - target).square().sum(tuple(range(1, target.ndim)))
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Divergence of a diagonal Gaussian from the standard one, for each dimension, in nats.
+    """Computes the KL divergence of a diagonal Gaussian from N(0, I), per dimension, in nats.
 
     KL(N(μ, σ²) ‖ N(0, 1)) = (μ² + σ² − log σ² − 1) / 2. Auto-Encoding Variational Bayes, Kingma
     and Welling 2014 (https://arxiv.org/abs/1312.6114), appendix B.
@@ -49,46 +52,50 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes differ.
     """
-    _check_shape("log_variance", log_variance, tuple(mean.shape))
+    check_shape("log_variance", log_variance, tuple(mean.shape))
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0)
 
 
 def floored_kl(kl: Tensor, *, floor: float) -> Tensor:
-    """The divergence of each row, of which ``floor`` nats a dimension come for free.
+    """Sums a KL divergence over dimensions, with a floor of ``floor`` nats per dimension.
 
     max(Σ_j KL_j, floor · Z), as in the published code of World Models
-    (https://arxiv.org/abs/1803.10122, ``kl_tolerance`` = 0.5): below the floor nothing pushes a
-    posterior towards the prior, so that dimensions do not die for the sake of a small KL.
+    (https://arxiv.org/abs/1803.10122, ``kl_tolerance`` = 0.5). Below the floor no gradient pulls
+    a posterior towards the prior, which keeps dimensions from collapsing.
 
     Args:
         kl: ``(B, Z)`` divergence of each dimension.
-        floor: nats a dimension, at least 0.
+        floor: nats per dimension, at least 0.
 
     Returns:
         ``(B,)``.
 
     Raises:
-        ValueError: ``kl`` is not of two axes, or ``floor`` is negative.
+        ValueError: ``kl`` does not have two axes, or ``floor`` is negative.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.nn import floored_kl
+        >>> floored_kl(torch.tensor([[0.1, 0.2], [3.0, 0.0]]), floor=0.5)
+        tensor([1., 3.])
     """
-    if kl.ndim != 2:
-        raise ValueError(f"kl: expected shape (B, Z), got {tuple(kl.shape)}")
-    if floor < 0:
-        raise ValueError(f"floor: expected at least 0 nats, got {floor}")
+    check_shape("kl", kl, ("B", "Z"))
+    check_float("floor", floor, at_least=0)
     return kl.sum(1).clamp(min=floor * kl.shape[1])
 
 
 def mixture_log_likelihood(
     logits: Tensor, means: Tensor, log_stds: Tensor, target: Tensor
 ) -> Tensor:
-    """Log-density of a target under a mixture of Gaussians for each dimension.
+    """Computes the log-density of a target under one mixture of Gaussians per dimension.
 
     log Σ_k π_k N(z; μ_k, σ_k²) with π = softmax(logits). Mixture Density Networks, Bishop 1994
-    (https://publications.aston.ac.uk/id/eprint/373/), eq. 22 and 23, one-dimensional, as World
-    Models uses them (https://arxiv.org/abs/1803.10122): weights, means and scales of its own for
-    every latent dimension.
+    (https://publications.aston.ac.uk/id/eprint/373/), equations 22 and 23 in one dimension. As in
+    World Models (https://arxiv.org/abs/1803.10122), each latent dimension has its own weights,
+    means and scales.
 
     Args:
-        logits: ``(..., K, Z)`` unnormalised log π.
+        logits: ``(..., K, Z)`` unnormalized log π.
         means: ``(..., K, Z)`` μ.
         log_stds: ``(..., K, Z)`` log σ.
         target: ``(..., Z)``.
@@ -97,44 +104,53 @@ def mixture_log_likelihood(
         ``(..., Z)`` in nats.
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes do not fit together.
+
+    Example:
+        A single component is a normal distribution, whose density at its mean is 1 / √(2π):
+
+        >>> import torch
+        >>> from wmrl.nn import mixture_log_likelihood
+        >>> parameters = torch.zeros(1, 2)  # K = 1, Z = 2
+        >>> mixture_log_likelihood(parameters, parameters, parameters, torch.zeros(2))
+        tensor([-0.9189, -0.9189])
     """
     shape = tuple(logits.shape)
     if len(shape) < 2:
         raise ValueError(f"logits: expected shape (..., K, Z), got {shape}")
-    _check_shape("means", means, shape)
-    _check_shape("log_stds", log_stds, shape)
-    _check_shape("target", target, (*shape[:-2], shape[-1]))
+    check_shape("means", means, shape)
+    check_shape("log_stds", log_stds, shape)
+    check_shape("target", target, (*shape[:-2], shape[-1]))
     deviation = (target.unsqueeze(-2) - means) * torch.exp(-log_stds)  # (..., K, Z)
     joint = logits - log_stds - 0.5 * deviation.square()
-    # Both sums in one pass each; the constant and the softmax's normaliser are left out above.
+    # The constant and the softmax's normalizer are left out above, which saves passes over (K, Z).
     return torch.logsumexp(joint, -2) - torch.logsumexp(logits, -2) - 0.5 * _LOG_2PI
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean over the entries where ``mask`` is true; over all if None, and 0 where none is.
+    """Computes the mean of the entries where ``mask`` is true.
 
     Args:
         values: any shape.
-        mask: bool, of the same shape.
+        mask: bool, of the same shape; None for the mean of all entries.
 
     Returns:
-        ``()``.
+        ``()``; 0 if the mask is false everywhere.
 
     Raises:
         ValueError: the shapes differ.
     """
     if mask is None:
         return values.mean()
-    _check_shape("mask", mask, tuple(values.shape))
+    check_shape("mask", mask, tuple(values.shape))
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
 
 
 def termination_loss(logits: Tensor, terminated: Tensor, *, positive_weight: float) -> Tensor:
-    """Cross-entropy of terminations, the rare positive ones weighed.
+    """Computes the cross-entropy of terminations, with a weight on the rare positive ones.
 
-    World Models (https://arxiv.org/abs/1803.10122) uses weight 10 in DoomTakeCover; 1 keeps the
-    probabilities calibrated, as a dream needs that draws terminations from them.
+    World Models (https://arxiv.org/abs/1803.10122) uses weight 10 in DoomTakeCover. A weight of 1
+    keeps the probabilities calibrated, as needed by a dream that draws terminations from them.
 
     Args:
         logits: any shape, log-odds.
@@ -147,15 +163,9 @@ def termination_loss(logits: Tensor, terminated: Tensor, *, positive_weight: flo
     Raises:
         ValueError: the shapes differ, or ``positive_weight`` is not above 0.
     """
-    _check_shape("terminated", terminated, tuple(logits.shape))
-    if positive_weight <= 0:
-        raise ValueError(f"positive_weight: expected above 0, got {positive_weight}")
+    check_shape("terminated", terminated, tuple(logits.shape))
+    check_float("positive_weight", positive_weight, above=0)
     weight = logits.new_tensor(positive_weight)
     return F.binary_cross_entropy_with_logits(
         logits, terminated.to(logits.dtype), reduction="none", pos_weight=weight
     )
-
-
-def _check_shape(name: str, value: Tensor, expected: tuple[int, ...]) -> None:
-    if tuple(value.shape) != expected:
-        raise ValueError(f"{name}: expected shape {expected}, got {tuple(value.shape)}")

@@ -1,10 +1,12 @@
-"""Draws that the dream's inner loop makes: from mixtures, of codes, endings and dropout masks.
+"""Random draws of a dream's inner loop: mixtures, codes, terminations and dropout masks.
 
-Each takes its randomness from the given generator and copies nothing to the host.
+All randomness comes from the given generator, and nothing is copied to the host.
 """
 
 import torch
 from torch import Tensor
+
+from wmrl.core.validation import check_float
 
 
 def sample_mixture(
@@ -15,15 +17,15 @@ def sample_mixture(
     temperature: float,
     generator: torch.Generator | None,
 ) -> Tensor:
-    """Draws from a mixture of Gaussians for each dimension.
+    """Draws from one mixture of Gaussians per dimension.
 
     Temperature τ as in World Models (https://arxiv.org/abs/1803.10122): logits are divided by τ,
-    the noise is multiplied by √τ. The component is found by inverting the distribution function
-    with one uniform number, which needs a K-th of the random numbers of Gumbel's trick and no
-    division by the softmax's sum; only the chosen component's scale is exponentiated.
+    and the noise is multiplied by √τ. The component is found by inverting the cumulative
+    distribution with one uniform number. That needs 1/K of the random numbers of the Gumbel trick
+    and no softmax normalization, and only the chosen component's scale is exponentiated.
 
     Args:
-        logits: ``(B, K, Z)`` unnormalised log-weights.
+        logits: ``(B, K, Z)`` unnormalized log-weights.
         means: ``(B, K, Z)``.
         log_stds: ``(B, K, Z)``.
         temperature: τ > 0.
@@ -34,9 +36,18 @@ def sample_mixture(
 
     Raises:
         ValueError: ``temperature`` is not above 0.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.nn import sample_mixture
+        >>> means = torch.tensor([-5.0, 5.0]).view(1, 2, 1).expand(4, 2, 1)  # B = 4, K = 2, Z = 1
+        >>> logits, log_stds = torch.zeros(4, 2, 1), torch.full((4, 2, 1), -3.0)
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> drawn = sample_mixture(logits, means, log_stds, temperature=1.0, generator=generator)
+        >>> drawn.shape, bool((4 < drawn.abs()).all())
+        (torch.Size([4, 1]), True)
     """
-    if temperature <= 0:
-        raise ValueError(f"temperature: expected above 0, got {temperature}")
+    check_float("temperature", temperature, above=0)
     batch, _, size = logits.shape
     if temperature != 1.0:
         logits = logits / temperature
@@ -55,10 +66,10 @@ def sample_mixture(
 def draw_codes(
     logits: Tensor, *, temperature: float = 1.0, generator: torch.Generator | None
 ) -> Tensor:
-    """Draws from categorical distributions, by inverting each distribution function.
+    """Draws from categorical distributions by inverting their cumulative distributions.
 
     Args:
-        logits: ``(..., K)`` unnormalised log-probabilities, divided by τ.
+        logits: ``(..., K)`` unnormalized log-probabilities, divided by τ.
         temperature: τ > 0.
         generator: source of all randomness.
 
@@ -68,8 +79,7 @@ def draw_codes(
     Raises:
         ValueError: ``temperature`` is not above 0.
     """
-    if temperature <= 0:
-        raise ValueError(f"temperature: expected above 0, got {temperature}")
+    check_float("temperature", temperature, above=0)
     scaled = logits if temperature == 1.0 else logits / temperature
     cumulative = (scaled - scaled.amax(-1, keepdim=True)).exp_().cumsum(-1)
     uniform = torch.rand(logits.shape[:-1], generator=generator, device=logits.device)[..., None]
@@ -78,17 +88,17 @@ def draw_codes(
 
 
 def draw_endings(log_odds: Tensor, *, generator: torch.Generator | None) -> Tensor:
-    """Whether each of some episodes ends, ``(...) bool``, given the log-odds of that ``(...)``."""
+    """Draws whether episodes end: ``(...) bool`` from log-odds ``(...)``."""
     uniform = torch.rand(log_odds.shape, generator=generator, device=log_odds.device)
     return uniform < torch.sigmoid(log_odds)
 
 
 def dropout(values: Tensor, *, rate: float, generator: torch.Generator) -> Tensor:
-    """Zeroes a share ``rate`` of the values and scales the others up by 1 / (1 − rate).
+    """Zeroes a share ``rate`` of the values and scales the rest by 1 / (1 − rate).
 
-    Torch's own dropout draws from the global generator. Four masks' bits are cut from each
-    64-bit number, which is eight times as fast as a Bernoulli draw for each on a CPU; the rate is
-    thereby rounded to a multiple of 2⁻¹⁶.
+    PyTorch's own dropout draws from the global generator. Here each 64-bit random number is split
+    into four 16-bit ones, which on a CPU is eight times as fast as one Bernoulli draw per value;
+    the rate is thereby rounded to a multiple of 2⁻¹⁶.
 
     Args:
         values: any shape.
@@ -98,8 +108,7 @@ def dropout(values: Tensor, *, rate: float, generator: torch.Generator) -> Tenso
     Raises:
         ValueError: ``rate`` is outside [0, 1).
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"rate: expected in [0, 1), got {rate}")
+    check_float("rate", rate, at_least=0, below=1)
     threshold = round(rate * 2**16)
     if threshold == 0:
         return values

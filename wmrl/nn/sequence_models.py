@@ -1,160 +1,194 @@
-"""Causal sequence models, each as one network for whole sequences and for single steps.
+"""Causal sequence models for memories and priors: an LSTM and a Transformer with a KV cache.
 
-Memories and priors are made of them: an LSTM, and a Transformer that keeps its keys and values.
+Each runs over whole sequences and step by step with the same results.
 """
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CoreState = tuple[Tensor, ...]
-"""Tensors whose first axis is the batch, so that rows can be picked or reset."""
+from wmrl.core.validation import check_choice, check_int
 
-HEADS = 4
-"""Attention heads of a Transformer, if not said otherwise."""
+SequenceState = tuple[Tensor, ...]
+"""Tensors whose first axis is the batch, so that single entries can be selected or reset."""
 
-CoreName = Literal["lstm", "transformer"]
+DEFAULT_NUM_HEADS = 4
+"""Default number of a Transformer's attention heads."""
+
+SequenceModelName = Literal["lstm", "transformer"]
+"""Names that :func:`make_sequence_model` accepts."""
+
+SEQUENCE_MODELS: tuple[str, ...] = get_args(SequenceModelName)
+"""All of :data:`SequenceModelName`."""
 
 
-class Core(nn.Module, ABC):
-    """From inputs ``(B, T, I)`` to features ``(B, T, H)``; features of step t know inputs ≤ t.
+class SequenceModel(nn.Module, ABC):
+    """A causal network from inputs ``(B, T, I)`` to features ``(B, T, H)``.
+
+    The features of step t depend on inputs up to step t only.
 
     Attributes:
-        feature_size: H.
+        feature_dim: H, the number of features.
     """
 
-    feature_size: int
+    feature_dim: int
 
     @abstractmethod
-    def initial_state(self, batch_size: int) -> CoreState:
-        """The state before the first input."""
+    def initial_state(self, batch_size: int) -> SequenceState:
+        """Returns the state before the first input."""
 
     @abstractmethod
-    def forward(self, inputs: Tensor, state: CoreState) -> tuple[Tensor, CoreState]:
-        """Features ``(B, T, H)`` of inputs ``(B, T, I)`` that follow a state, and the next one."""
+    def forward(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
+        """Computes features ``(B, T, H)`` of inputs ``(B, T, I)``, and the state after them.
+
+        Args:
+            inputs: ``(B, T, I)``.
+            state: before the first of them.
+        """
 
     @abstractmethod
-    def step(self, inputs: Tensor, state: CoreState) -> tuple[Tensor, CoreState]:
-        """Features ``(B, H)`` of one input ``(B, I)``, and the next state."""
+    def step(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
+        """Computes features ``(B, H)`` of one input ``(B, I)``, and the state after it."""
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
 
-def make_core(
-    name: CoreName, inputs: int, *, size: int, layers: int, context: int, heads: int = HEADS
-) -> Core:
-    """A core by its name; weights are drawn from torch's global generator.
+def make_sequence_model(
+    name: SequenceModelName,
+    input_dim: int,
+    *,
+    hidden_dim: int,
+    num_layers: int,
+    context: int,
+    num_heads: int = DEFAULT_NUM_HEADS,
+) -> SequenceModel:
+    """Creates a sequence model by name; weights are drawn from PyTorch's global generator.
 
     Args:
         name: ``"lstm"`` or ``"transformer"``.
-        inputs: I.
-        size: H.
-        layers: how many.
-        context: a Transformer's: how many inputs a step knows of, its own included.
-        heads: a Transformer's.
+        input_dim: I, numbers per input.
+        hidden_dim: H, features.
+        num_layers: number of layers or blocks.
+        context: of a Transformer, the number of inputs that a step attends to, including its own.
+        num_heads: of a Transformer, the number of attention heads.
+
+    Raises:
+        ValueError: the name is unknown, or ``hidden_dim`` is not a multiple of ``num_heads``.
     """
+    check_choice("sequence_model", name, SEQUENCE_MODELS)
     if name == "lstm":
-        return LSTMCore(inputs, size, layers)
-    if name == "transformer":
-        return TransformerCore(inputs, size, layers=layers, heads=heads, context=context)
-    raise ValueError(f"core: expected 'lstm' or 'transformer', got {name!r}")
+        return LSTMModel(input_dim, hidden_dim, num_layers)
+    return TransformerModel(
+        input_dim, hidden_dim, num_layers=num_layers, num_heads=num_heads, context=context
+    )
 
 
-def check_heads(size: int, heads: int = HEADS, *, name: str = "size") -> None:
-    """Raises ``ValueError`` unless features can be shared out evenly to a Transformer's heads."""
-    if size % heads:
-        raise ValueError(f"{name}: expected a multiple of the {heads} heads, got {size}")
+def check_heads(
+    hidden_dim: int, num_heads: int = DEFAULT_NUM_HEADS, *, name: str = "hidden_dim"
+) -> None:
+    """Raises ``ValueError`` unless features divide evenly among a Transformer's heads."""
+    if hidden_dim % num_heads:
+        raise ValueError(f"{name}: expected a multiple of the {num_heads} heads, got {hidden_dim}")
 
 
-class LSTMCore(Core):
-    """Layers of LSTM whose first state is learned.
+class LSTMModel(SequenceModel):
+    """A stacked LSTM with a learned initial state.
 
     Args:
-        inputs: I.
-        size: H.
-        layers: how many.
+        input_dim: I, numbers per input.
+        hidden_dim: H, features.
+        num_layers: number of layers.
     """
 
-    def __init__(self, inputs: int, size: int, layers: int = 1) -> None:
+    def __init__(self, input_dim: int, hidden_dim: int, num_layers: int = 1) -> None:
         super().__init__()
-        self.feature_size, self._layers = size, layers
-        self.lstm = nn.LSTM(inputs, size, layers, batch_first=True)
-        self.first_hidden = nn.Parameter(torch.zeros(layers, size))
-        self.first_cell = nn.Parameter(torch.zeros(layers, size))
+        self.feature_dim = hidden_dim
+        self.lstm = nn.LSTM(input_dim, hidden_dim, num_layers, batch_first=True)
+        self.first_hidden = nn.Parameter(torch.zeros(num_layers, hidden_dim))
+        self.first_cell = nn.Parameter(torch.zeros(num_layers, hidden_dim))
 
-    def initial_state(self, batch_size: int) -> CoreState:
-        """The learned ``(h, c)``, each ``(B, layers, H)``."""
+    def initial_state(self, batch_size: int) -> SequenceState:
+        """Returns the learned ``(h, c)``, each ``(B, num_layers, H)``."""
         parts = self.first_hidden, self.first_cell
         return tuple(part.expand(batch_size, -1, -1) for part in parts)
 
-    def forward(self, inputs: Tensor, state: CoreState) -> tuple[Tensor, CoreState]:
-        """See :meth:`Core.forward`."""
+    def forward(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
+        """See :meth:`SequenceModel.forward`."""
         before = tuple(part.transpose(0, 1).contiguous() for part in state)
         features, after = self.lstm(inputs, before)
         return features, tuple(part.transpose(0, 1) for part in after)
 
-    def step(self, inputs: Tensor, state: CoreState) -> tuple[Tensor, CoreState]:
-        """See :meth:`Core.step`."""
+    def step(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
+        """See :meth:`SequenceModel.step`."""
         features, state = self(inputs[:, None], state)
         return features[:, 0], state
 
 
-class TransformerCore(Core):
+class TransformerModel(SequenceModel):
     """A causal Transformer over a sliding window, with a cache of keys and values.
 
-    Layer normalisation comes first in each block (Xiong et al. 2020,
-    https://arxiv.org/abs/2002.04745). Positions are known by age alone: scores fall linearly with
-    it, at a slope for each head (ALiBi, Press et al. 2021, https://arxiv.org/abs/2108.12409). So a
-    row of the cache may begin at any time, and the oldest entry is written over by the newest.
+    Each block starts with its layer normalization (Xiong et al. 2020,
+    https://arxiv.org/abs/2002.04745). Positions enter as ages alone: attention scores decrease
+    linearly with the age of an input, with one slope per head (ALiBi, Press et al. 2021,
+    https://arxiv.org/abs/2108.12409). Entries of a batch may therefore start at different times,
+    and the cache is a ring buffer in which the newest input overwrites the oldest.
 
     Args:
-        inputs: I.
-        size: H, a multiple of ``heads``.
-        layers: how many blocks.
-        heads: attention heads.
-        context: W, how many inputs a step knows of, its own included.
+        input_dim: I, numbers per input.
+        hidden_dim: H, features; a multiple of ``num_heads``.
+        num_layers: number of blocks.
+        num_heads: attention heads.
+        context: W, the number of inputs that a step attends to, including its own.
+
+    Raises:
+        ValueError: ``hidden_dim`` is not a multiple of ``num_heads``, or ``context`` is below 1.
     """
 
     slopes: Tensor
 
     def __init__(
-        self, inputs: int, size: int, *, layers: int = 2, heads: int = HEADS, context: int = 32
+        self,
+        input_dim: int,
+        hidden_dim: int,
+        *,
+        num_layers: int = 2,
+        num_heads: int = DEFAULT_NUM_HEADS,
+        context: int = 32,
     ) -> None:
         super().__init__()
-        check_heads(size, heads)
-        if context < 1:
-            raise ValueError(f"context: expected at least 1, got {context}")
-        self.feature_size, self._heads, self.context = size, heads, context
-        self.project = nn.Linear(inputs, size)
-        self.blocks = nn.ModuleList(_Block(size, heads) for _ in range(layers))
-        self.norm = nn.LayerNorm(size)
-        slopes = torch.tensor([2.0 ** (-8.0 * (head + 1) / heads) for head in range(heads)])
+        check_heads(hidden_dim, num_heads)
+        check_int("context", context, at_least=1)
+        self.feature_dim, self.context = hidden_dim, context
+        self.project = nn.Linear(input_dim, hidden_dim)
+        self.blocks = nn.ModuleList(_Block(hidden_dim, num_heads) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(hidden_dim)
+        slopes = torch.tensor([2.0 ** (-8.0 * (head + 1) / num_heads) for head in range(num_heads)])
         self.register_buffer("slopes", slopes, persistent=False)
 
-    def initial_state(self, batch_size: int) -> CoreState:
-        """An empty cache.
+    def initial_state(self, batch_size: int) -> SequenceState:
+        """Returns an empty cache.
 
         Returns:
             Time ``(B, 1) int64``, the number of inputs so far, and for each block keys and values
-            ``(B, W, H)``; the input of time t lies in row t mod W.
+            ``(B, W, H)``; the input of time t is in slot t mod W.
         """
-        cache = torch.zeros(batch_size, self.context, self.feature_size, device=self.device)
+        cache = torch.zeros(batch_size, self.context, self.feature_dim, device=self.device)
         time = torch.zeros(batch_size, 1, dtype=torch.int64, device=self.device)
         return (time, *[cache] * (2 * len(self.blocks)))
 
-    def forward(self, inputs: Tensor, state: CoreState) -> tuple[Tensor, CoreState]:
-        """See :meth:`Core.forward`."""
+    def forward(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
+        """See :meth:`SequenceModel.forward`."""
         time, *cache = state
         length = inputs.shape[1]
         x = self.project(inputs)
-        # What is attended to: the cache's rows, then the sequence's own.
+        # Attended to are the cache's slots, then the sequence itself.
         now = time + torch.arange(length, device=x.device)  # (B, T)
         past = self._times(time)  # (B, W)
         bias = self._bias(now, torch.cat((past, now), 1))
@@ -168,57 +202,64 @@ class TransformerCore(Core):
             after += [self._write(old_keys, keys, time), self._write(old_values, values, time)]
         return self.norm(x), (time + length, *after)
 
-    def step(self, inputs: Tensor, state: CoreState) -> tuple[Tensor, CoreState]:
-        """See :meth:`Core.step`."""
+    def step(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
+        """See :meth:`SequenceModel.step`."""
         features, state = self(inputs[:, None], state)
         return features[:, 0], state
 
     def _blocks(self) -> list["_Block"]:
-        return list(self.blocks)  # type: ignore[arg-type]  # a ModuleList forgets its type
+        return list(self.blocks)  # type: ignore[arg-type]  # ModuleList is not generic
 
     def _times(self, time: Tensor) -> Tensor:
-        """When each row of the cache was written, ``(B, W)``; negative where it never was."""
-        row = torch.arange(self.context, device=time.device)
-        return time - 1 - (time - 1 - row) % self.context
+        """Times ``(B, W)`` at which the cache's slots were written; negative if never."""
+        slot = torch.arange(self.context, device=time.device)
+        return time - 1 - (time - 1 - slot) % self.context
 
     def _bias(self, now: Tensor, then: Tensor) -> Tensor:
-        """What is added to the scores: ``(B, heads, T, S)``."""
+        """Bias of the attention scores, −∞ where masked: ``(B, num_heads, T, S)``."""
         age = now[:, :, None] - then[:, None, :]
-        seen = (age >= 0) & (age < self.context) & (then >= 0)[:, None, :]
-        fall = -self.slopes[:, None, None] * age[:, None]
-        return fall.masked_fill(~seen[:, None], -math.inf)
+        visible = (age >= 0) & (age < self.context) & (then >= 0)[:, None, :]
+        bias = -self.slopes[:, None, None] * age[:, None]
+        return bias.masked_fill(~visible[:, None], -math.inf)
 
     def _write(self, cache: Tensor, new: Tensor, time: Tensor) -> Tensor:
-        """The cache with the last W of the new rows ``(B, T, H)`` in their places."""
+        """Returns the cache with the last W of the new entries ``(B, T, H)`` in their slots."""
         length = new.shape[1]
         kept = min(length, self.context)
         times = time + torch.arange(length - kept, length, device=new.device)  # (B, kept)
-        rows = (times % self.context)[:, :, None].expand(-1, -1, new.shape[2])
-        return cache.scatter(1, rows, new[:, length - kept :])
+        slots = (times % self.context)[:, :, None].expand(-1, -1, new.shape[2])
+        return cache.scatter(1, slots, new[:, length - kept :])
 
 
 class _Block(nn.Module):
-    def __init__(self, size: int, heads: int) -> None:
+    """Pre-norm self-attention and MLP, in two halves between which the cache is read."""
+
+    def __init__(self, hidden_dim: int, num_heads: int) -> None:
         super().__init__()
-        self._heads = heads
-        self.attention_norm = nn.LayerNorm(size)
-        self.qkv = nn.Linear(size, 3 * size)
-        self.out = nn.Linear(size, size)
+        self._num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(hidden_dim)
+        self.qkv = nn.Linear(hidden_dim, 3 * hidden_dim)
+        self.out = nn.Linear(hidden_dim, hidden_dim)
         self.mlp = nn.Sequential(
-            nn.LayerNorm(size), nn.Linear(size, 4 * size), nn.GELU(), nn.Linear(4 * size, size)
+            nn.LayerNorm(hidden_dim),
+            nn.Linear(hidden_dim, 4 * hidden_dim),
+            nn.GELU(),
+            nn.Linear(4 * hidden_dim, hidden_dim),
         )
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values ``(B, T, H)``."""
+        """Computes queries, keys and values, each ``(B, T, H)``."""
         query, keys, values = self.qkv(self.attention_norm(x)).chunk(3, -1)
         return query, keys, values
 
     def attend(
         self, x: Tensor, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor
     ) -> Tensor:
+        """Applies attention and the MLP to the block's inputs ``x (B, T, H)``."""
+
         def split(part: Tensor) -> Tensor:
-            """``(B, heads, T, H / heads)``."""
-            return part.view(*part.shape[:2], self._heads, -1).transpose(1, 2)
+            """To ``(B, num_heads, T, H / num_heads)``."""
+            return part.view(*part.shape[:2], self._num_heads, -1).transpose(1, 2)
 
         mixed = F.scaled_dot_product_attention(
             split(query), split(keys), split(values), attn_mask=bias

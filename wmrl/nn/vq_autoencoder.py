@@ -1,45 +1,48 @@
-"""What VQ-VAEs have in common, whatever they encode: quantiser, loss, warm-up, figures."""
+"""VQ-VAEs of any kind of input: quantizer, loss, warm-up and metrics."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from wmrl.nn.codebook_metrics import code_counts, effective_rank, perplexity, utilisation
+from wmrl.core.validation import check_choice, check_float, check_int
+from wmrl.nn.autoencoder import Autoencoder
+from wmrl.nn.codebook_metrics import code_counts, effective_rank, perplexity, utilization
+from wmrl.nn.fsq import FSQuantizer
 from wmrl.nn.losses import squared_error
-from wmrl.nn.quantizers import EMAConfig, EMAQuantiser, FSQuantiser, GradientQuantiser, Quantiser
+from wmrl.nn.quantizers import EMAConfig, EMAQuantizer, GradientQuantizer, Quantizer
 
-# So many vectors are looked at for each code that k-means places.
+# Vectors that k-means gets for each code.
 _VECTORS_PER_CODE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantiserConfig:
-    """A quantiser, and how an autoencoder around it learns.
+class QuantizerConfig:
+    """Configuration of a quantizer and of an autoencoder's training around it.
 
     Attributes:
-        quantiser: ``"ema"``, ``"gradient"`` or ``"fsq"``.
-        codes: K, of a learned codebook.
-        code_size: D, of a learned codebook.
-        levels: of ``"fsq"``, which has their product of codes of their number's size.
-        decay: ``"ema"``: γ.
-        expiry: ``"ema"``: codes with fewer vectors a batch are moved; 0 to keep dead ones.
-        rotation: ``"ema"``: the rotation trick in place of straight-through gradients.
-        commitment: weight β of the commitment.
-        warmup_steps: first steps as an autoencoder without a codebook, which then starts at the
-            centres of what the encoder has learned (https://arxiv.org/abs/2605.06870); 0 to
-            quantise from the start, where moving averages begin at the first batches' centres and
-            a codebook learned by gradients where it was drawn.
-        relu_output: end the encoder in a ReLU, as the earlier experiment did; codes that are
-            negative somewhere can then never be met.
+        quantizer: ``"ema"``, ``"gradient"`` or ``"fsq"``.
+        codebook_size: K, codes of a learned codebook.
+        code_dim: D, dimension of a learned codebook's vectors.
+        levels: of ``"fsq"``, the levels of each dimension: K is their product, D their number.
+        decay: of ``"ema"``, γ of the moving averages.
+        expiry: of ``"ema"``, vectors per batch below which a code is moved; 0 to keep dead codes.
+        rotation: of ``"ema"``, use the rotation trick instead of straight-through gradients.
+        commitment: weight β of the commitment loss.
+        warmup_steps: initial steps as an autoencoder without a codebook, which is then
+            initialized by k-means of the encoder's outputs (https://arxiv.org/abs/2605.06870).
+            With 0, quantization starts at once: a codebook of moving averages is initialized from
+            the first batches, one learned by gradients keeps its random initial codes.
+        relu_output: end the encoder in a ReLU, as the earlier experiment did; codes with a
+            negative component are then never reached.
     """
 
-    quantiser: Literal["ema", "gradient", "fsq"] = "ema"
-    codes: int = 512
-    code_size: int = 16
+    quantizer: Literal["ema", "gradient", "fsq"] = "ema"
+    codebook_size: int = 512
+    code_dim: int = 16
     levels: tuple[int, ...] = (8, 8, 8)
     decay: float = 0.99
     expiry: float = 1.0
@@ -50,54 +53,54 @@ class QuantiserConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "levels", tuple(self.levels))
-        for name in ("codes", "code_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("commitment", "warmup_steps"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
-        if self.quantiser not in ("ema", "gradient", "fsq"):
-            raise ValueError(
-                f"quantiser: expected 'ema', 'gradient' or 'fsq', got {self.quantiser!r}"
-            )
+        check_choice("quantizer", self.quantizer, ("ema", "gradient", "fsq"))
+        check_int("codebook_size", self.codebook_size, at_least=1)
+        check_int("code_dim", self.code_dim, at_least=1)
+        check_float("commitment", self.commitment, at_least=0)
+        check_int("warmup_steps", self.warmup_steps, at_least=0)
         _check_options(self)
 
     @property
     def least_steps(self) -> int:
-        """Steps of training after which a codebook has had as much time as the warm-up."""
+        """Minimum of training steps: as many with a codebook as in the warm-up."""
         return 2 * self.warmup_steps
 
     def check_training(self, *, vectors: int, steps: int) -> None:
-        """Raises ``ValueError`` unless a codebook can be learned from so much, for so long.
+        """Raises ``ValueError`` unless a codebook can be learned.
 
         Args:
-            vectors: that there are to learn from.
-            steps: of training.
+            vectors: number of encoder outputs over the training data.
+            steps: number of training steps.
         """
         if steps <= self.warmup_steps:
             raise ValueError(
                 f"steps: expected more than the warm-up's {self.warmup_steps}, got {steps}; train "
                 "longer or lower warmup_steps"
             )
-        if self.quantiser != "fsq" and vectors < self.codes:
+        if self.quantizer != "fsq" and vectors < self.codebook_size:
             raise ValueError(
-                f"codes: expected at most the {vectors} vectors that there are to learn from, got "
-                f"{self.codes}; give more data or a smaller codebook"
+                f"codebook_size: expected at most the {vectors} vectors of the training data, got "
+                f"{self.codebook_size}; give more data or a smaller codebook"
             )
 
 
-def make_quantiser(
-    config: QuantiserConfig, *, generator: torch.Generator | None = None
-) -> Quantiser:
-    """The quantiser that a configuration describes."""
-    if config.quantiser == "fsq":
-        return FSQuantiser(config.levels)
-    if config.quantiser == "gradient":
-        return GradientQuantiser(config.codes, config.code_size, generator=generator)
-    return EMAQuantiser(config.codes, config.code_size, _ema_config(config))
+def make_quantizer(
+    config: QuantizerConfig, *, generator: torch.Generator | None = None
+) -> Quantizer:
+    """Creates the quantizer of a configuration.
+
+    Args:
+        config: its kind and sizes.
+        generator: source of the initial codes of ``"gradient"``; None for seed 0.
+    """
+    if config.quantizer == "fsq":
+        return FSQuantizer(config.levels)
+    if config.quantizer == "gradient":
+        return GradientQuantizer(config.codebook_size, config.code_dim, generator=generator)
+    return EMAQuantizer(config.codebook_size, config.code_dim, _ema_config(config))
 
 
-def _ema_config(config: QuantiserConfig) -> EMAConfig:
+def _ema_config(config: QuantizerConfig) -> EMAConfig:
     return EMAConfig(
         decay=config.decay,
         expiry=config.expiry,
@@ -105,131 +108,159 @@ def _ema_config(config: QuantiserConfig) -> EMAConfig:
     )
 
 
-def _check_options(config: QuantiserConfig) -> None:
-    """Lets a quantiser's own checks complain, without its codebook being made."""
-    if config.quantiser == "fsq":
-        FSQuantiser(config.levels)
-    elif config.quantiser == "ema":
+def _check_options(config: QuantizerConfig) -> None:
+    """Runs the checks of the configured quantizer without allocating its codebook."""
+    if config.quantizer == "fsq":
+        FSQuantizer(config.levels)
+    elif config.quantizer == "ema":
         _ema_config(config)
 
 
-class QuantisedAutoencoder(nn.Module, ABC):
-    """An autoencoder of T codes for each thing that it encodes.
+class QuantizedAutoencoder(Autoencoder):
+    """An autoencoder whose latents are T codes of one codebook (a VQ-VAE).
 
-    A subclass sets ``config`` (a :class:`QuantiserConfig`) and ``quantiser``, and says how things
-    become vectors and back. Things are ``(B, ...) float32`` here.
+    Van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937). The latent of an input is the
+    vectors of its codes, one after the other: Z = T · D numbers. A subclass sets ``config`` and
+    ``quantizer``, and implements the encoder and the decoder.
 
     Attributes:
-        quantising: False while it is trained as an autoencoder without a codebook.
+        quantizing: False during the warm-up, in which no codebook is used.
     """
 
-    config: QuantiserConfig
-    quantiser: Quantiser
-    quantising: bool = True
-
-    @property
-    def _starts_at_once(self) -> bool:
-        """Whether the codebook is put in place by the first batches even without a warm-up."""
-        return self.config.quantiser == "ema"
+    config: QuantizerConfig
+    quantizer: Quantizer
+    quantizing: bool = True
 
     @property
     @abstractmethod
-    def tokens(self) -> int:
-        """T, the number of codes of one thing."""
+    def num_tokens(self) -> int:
+        """T, the number of codes per input."""
 
     @property
-    def code_count(self) -> int:
-        """K."""
-        return self.quantiser.count
+    def codebook_size(self) -> int:
+        """K, the number of codes in the codebook."""
+        return self.quantizer.codebook_size
 
     @property
-    def latent_size(self) -> int:
-        """Z = T · D."""
-        return self.tokens * self.quantiser.size
+    def latent_dim(self) -> int:
+        """Z = T · D, the number of latent dimensions."""
+        return self.num_tokens * self.quantizer.code_dim
 
-    @abstractmethod
-    def _encode(self, things: Tensor) -> Tensor:
-        """Vectors ``(B · T, D)``, not yet quantised."""
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Maps inputs ``(B, ...)`` to the vectors of their codes, ``(B, Z) float32``."""
+        return self.quantizer.lookup(self.codes(inputs)).flatten(1)
 
-    @abstractmethod
-    def _decode(self, vectors: Tensor, count: int) -> Tensor:
-        """Things ``(B, ...)`` of vectors ``(B · T, D)``, B being the count."""
+    def codes(self, inputs: Tensor) -> Tensor:
+        """Maps inputs ``(B, ...)`` to codes ``(B, T) int64``."""
+        return self.quantizer.encode(self.unquantized(inputs)).view(len(inputs), self.num_tokens)
+
+    def unquantized(self, inputs: Tensor) -> Tensor:
+        """Maps inputs ``(B, ...)`` to the encoder's outputs, ``(B · T, D) float32``."""
+        return self._encode(self._preprocess(inputs))
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Latents ``(B, Z)`` to the nearest codes ``(B, T) int64``."""
-        self._check_latents(latents)
-        codes = self.quantiser.code_of(latents.reshape(-1, self.quantiser.size))
-        return codes.view(len(latents), self.tokens)
+        """Maps latents ``(B, Z)`` to the nearest codes ``(B, T) int64``."""
+        self.check_latents(latents)
+        codes = self.quantizer.code_of(latents.reshape(-1, self.quantizer.code_dim))
+        return codes.view(len(latents), self.num_tokens)
 
     def latents_of(self, codes: Tensor) -> Tensor:
-        """Codes ``(B, T) int64`` to latents ``(B, Z) float32``."""
-        return self.quantiser.decode(codes).flatten(1)
+        """Maps codes ``(B, T) int64`` to latents ``(B, Z) float32``."""
+        return self.quantizer.decode(codes).flatten(1)
 
-    def _loss_of(
-        self, things: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error plus what ties vectors and codes together; mean over things.
+    def loss(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """Computes the squared error plus commitment and codebook losses, a mean over the batch.
+
+        Args:
+            inputs: ``(B, ...)``.
+            generator: source of the vectors that replace expired codes.
 
         Returns:
-            The loss ``()``, and the parts it is made of: ``squared_error`` (summed over a thing's
-            numbers) and ``commitment`` (summed over its codes, without its weight).
+            The loss ``()``, and its parts: ``squared_error`` (summed over an input's numbers, as
+            the network reads them) and ``commitment`` (summed over its codes, before its weight;
+            0 during the warm-up).
         """
-        vectors = self._encode(things)
-        if not self.quantising:
-            error = squared_error(self._decode(vectors, len(things)), things).mean()
+        target = self._preprocess(inputs)
+        vectors = self._encode(target)
+        if not self.quantizing:
+            error = squared_error(self._decode(vectors, len(target)), target).mean()
             return error, {"squared_error": error.detach(), "commitment": torch.zeros_like(error)}
-        # Which code is nearest, and what averages follow, is no matter for half precision.
+        # Half precision is too coarse for nearest codes and for moving averages.
         with torch.autocast(vectors.device.type, enabled=False):
-            quantised = self.quantiser(vectors.float(), generator=generator)
-        error = squared_error(self._decode(quantised.vectors, len(things)), things).mean()
-        commitment = self.tokens * quantised.commitment.mean()
-        codebook = self.tokens * quantised.codebook.mean()
+            quantized = self.quantizer(vectors.float(), generator=generator)
+        error = squared_error(self._decode(quantized.vectors, len(target)), target).mean()
+        commitment = self.num_tokens * quantized.commitment.mean()
+        codebook = self.num_tokens * quantized.codebook.mean()
         loss = error + self.config.commitment * commitment + codebook
         return loss, {"squared_error": error.detach(), "commitment": commitment.detach()}
 
-    def _quantises(self, step: int) -> bool:
-        """Whether codes are learned in a step of training."""
-        return step >= self.config.warmup_steps
-
     @torch.no_grad()
-    def _prepare_for(self, step: int, draw: Iterable[Tensor], generator: torch.Generator) -> None:
-        """Ends the warm-up at its last step.
+    def metrics(self, batches: Iterable[Tensor]) -> dict[str, float]:
+        """Computes metrics of the codebook's use over batches of held-out inputs.
 
-        Args:
-            step: number of the step that comes next.
-            draw: endless batches of vectors ``(N, D)``, of which only what is needed is taken.
-            generator: this step's source of randomness.
+        Returns:
+            ``perplexity`` and ``utilization`` of the codes; ``codebook_rank`` and
+            ``encoder_rank``, the effective ranks of the K codes and of the encoder's outputs; and
+            ``commitment``, the squared distance of an input's vectors to their codes.
         """
-        warmup = self.config.warmup_steps
-        self.quantising = self._quantises(step)
-        if step == warmup and self.quantiser.starts and (warmup > 0 or self._starts_at_once):
-            enough = _VECTORS_PER_CODE * self.code_count
-            found: list[Tensor] = []
-            for vectors in draw:
-                found.append(vectors)
-                if sum(map(len, found)) >= enough:
-                    break
-            self.quantiser.start(torch.cat(found), generator=generator)
-
-    def _figures_of(self, batches: Iterable[Tensor]) -> dict[str, float]:
-        """How the codebook is used by vectors ``(N, D)`` that come in batches."""
-        counts, vectors, distances = torch.zeros(self.code_count).double(), [], []
-        for found in batches:
-            codes = self.quantiser.encode(found)
-            counts += code_counts(codes.cpu(), self.code_count)
+        counts, vectors, distances = torch.zeros(self.codebook_size).double(), [], []
+        for inputs in batches:
+            found = self.unquantized(inputs)
+            codes = self.quantizer.encode(found)
+            counts += code_counts(codes.cpu(), self.codebook_size)
             vectors.append(found.cpu())
-            nearest = self.quantiser.lookup(codes)
-            distances.append((self.quantiser.bound(found) - nearest).square().sum(1).cpu())
+            nearest = self.quantizer.lookup(codes)
+            distances.append((self.quantizer.bound(found) - nearest).square().sum(1).cpu())
         return {
             "perplexity": perplexity(counts),
-            "utilisation": utilisation(counts),
-            "codebook_rank": effective_rank(self.quantiser.codebook().detach().cpu()),
+            "utilization": utilization(counts),
+            "codebook_rank": effective_rank(self.quantizer.codebook().detach().cpu()),
             "encoder_rank": effective_rank(torch.cat(vectors)),
-            "commitment": self.tokens * float(torch.cat(distances).mean()),
+            "commitment": self.num_tokens * float(torch.cat(distances).mean()),
         }
 
-    def _check_latents(self, latents: Tensor) -> None:
-        if latents.ndim != 2 or latents.shape[1] != self.latent_size:
-            raise ValueError(
-                f"latents: expected shape (B, {self.latent_size}), got {tuple(latents.shape)}"
-            )
+    @torch.no_grad()
+    def prepare(
+        self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
+    ) -> None:
+        """Initializes the codebook at the end of the warm-up.
+
+        Args:
+            step: number of the step that follows.
+            draw: returns an endless iterator over batches of inputs; only as many are drawn as
+                k-means needs.
+            generator: source of the step's randomness.
+        """
+        warmup = self.config.warmup_steps
+        self.quantizing = self._quantizes(step)
+        # Without a warm-up, only moving averages are initialized from data.
+        from_data = warmup > 0 or self.config.quantizer == "ema"
+        if step == warmup and self.quantizer.learned and from_data:
+            enough = _VECTORS_PER_CODE * self.codebook_size
+            found: list[Tensor] = []
+            for inputs in draw():
+                found.append(self.unquantized(inputs))
+                if sum(map(len, found)) >= enough:
+                    break
+            self.quantizer.init_codebook(torch.cat(found), generator=generator)
+
+    def resume(self, steps: int) -> None:
+        """Restores :attr:`quantizing`; called when training continues after ``steps``."""
+        self.quantizing = self._quantizes(steps - 1)
+
+    def _quantizes(self, step: int) -> bool:
+        """Returns True if a training step uses the codebook."""
+        return step >= self.config.warmup_steps
+
+    @abstractmethod
+    def _encode(self, inputs: Tensor) -> Tensor:
+        """Maps network inputs to vectors ``(B · T, D)``, not yet quantized."""
+
+    @abstractmethod
+    def _decode(self, vectors: Tensor, count: int) -> Tensor:
+        """Maps vectors ``(B · T, D)`` to network outputs, of the shape of network inputs.
+
+        Args:
+            vectors: of the codes of each input, one after the other.
+            count: B.
+        """

@@ -4,7 +4,7 @@
   (``CodePrior``, ``CodePriorConfig``).
 - :mod:`~wmrl.priors.training`: training (``PriorTrainingConfig``, ``nats_per_image``,
   ``train_prior``).
-- :mod:`~wmrl.priors.baselines`: predictors without a network, to compare with (``Bigram``,
+- :mod:`~wmrl.priors.baselines`: count-based predictors to compare with (``Bigram``,
   ``CopyLast``, ``Unigram``, ``bits_per_dimension``).
 """
 

@@ -1,4 +1,4 @@
-"""Autoregressive priors over the codes of a picture."""
+"""Autoregressive prior over the codes of an image."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,82 +10,94 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wmrl.core.seeding import seeded_weights
+from wmrl.core.validation import check_choice, check_float, check_int, check_shape
 from wmrl.nn.sampling import draw_codes
 from wmrl.nn.sampling import dropout as drop
-from wmrl.nn.sequence_models import CoreName, check_heads, make_core
+from wmrl.nn.sequence_models import (
+    SEQUENCE_MODELS,
+    SequenceModelName,
+    check_heads,
+    make_sequence_model,
+)
 from wmrl.storage.artifact import Artifact, restore_config, restore_module, save_artifact
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodePriorConfig:
-    """Sizes of a :class:`CodePrior`.
+    """Configuration of a :class:`CodePrior`.
 
     Attributes:
-        tokens: T, codes of a picture, in raster order.
-        codes: K.
-        classes: of pictures, whose prior is conditioned on them; 0 for none.
-        core: ``"lstm"`` or ``"transformer"``.
-        size: features of the core, and of what codes and places are embedded in.
-        layers: of the core.
-        dropout: share of the core's features that is dropped in training.
-        one_hot: as the earlier experiment did: the core sees the codes as they are, without their
-            places, and K units with a ReLU stand between its features and the logits.
+        num_tokens: T, codes per image, in raster order.
+        codebook_size: K, number of codes in the codebook.
+        num_classes: classes of images that the prior is conditioned on; 0 for none.
+        sequence_model: ``"lstm"`` or ``"transformer"``.
+        hidden_dim: features of the sequence model, and of the embeddings of codes and places.
+        num_layers: layers of the sequence model.
+        dropout: share of the sequence model's features that is dropped in training.
+        one_hot: use the architecture of the earlier experiment: one-hot codes without their
+            places as inputs, and K ReLU units between the features and the logits.
     """
 
-    tokens: int = 49
-    codes: int = 512
-    classes: int = 0
-    core: CoreName = "transformer"
-    size: int = 128
-    layers: int = 3
+    num_tokens: int = 49
+    codebook_size: int = 512
+    num_classes: int = 0
+    sequence_model: SequenceModelName = "transformer"
+    hidden_dim: int = 128
+    num_layers: int = 3
     dropout: float = 0.1
     one_hot: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "codes", "size", "layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.classes < 0:
-            raise ValueError(f"classes: expected at least 0, got {self.classes}")
-        if self.core not in ("lstm", "transformer"):
-            raise ValueError(f"core: expected 'lstm' or 'transformer', got {self.core!r}")
-        if self.core == "transformer":
-            check_heads(self.size)
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: expected in [0, 1), got {self.dropout}")
+        for name in ("num_tokens", "codebook_size", "hidden_dim", "num_layers"):
+            check_int(name, getattr(self, name), at_least=1)
+        check_int("num_classes", self.num_classes, at_least=0)
+        check_choice("sequence_model", self.sequence_model, SEQUENCE_MODELS)
+        if self.sequence_model == "transformer":
+            check_heads(self.hidden_dim)
+        check_float("dropout", self.dropout, at_least=0, below=1)
 
     def check(self, codes: Tensor, labels: Tensor | None = None) -> None:
         """Raises ``ValueError`` unless codes ``(B, T)`` and labels ``(B,)`` fit.
 
-        Their values are looked at on a CPU only: elsewhere that would wait for the device.
+        Values are checked on a CPU only, because elsewhere that would wait for the device.
         """
-        if codes.ndim != 2 or codes.shape[1] != self.tokens:
-            raise ValueError(f"codes: expected shape (B, {self.tokens}), got {tuple(codes.shape)}")
-        _check_range("codes", codes, self.codes)
+        check_shape("codes", codes, ("B", self.num_tokens))
+        _check_range("codes", codes, self.codebook_size)
         self.check_labels(labels, len(codes))
 
-    def check_labels(self, labels: Tensor | None, count: int) -> None:
-        """Raises ``ValueError`` unless labels ``(B,)``, or their absence, fit B pictures."""
-        classes = self.classes
+    def check_labels(self, labels: Tensor | None, num_images: int) -> None:
+        """Raises ``ValueError`` unless labels ``(B,)``, or None, fit a number of images B."""
+        classes = self.num_classes
         if (labels is None) == (classes > 0):
-            expected = f"({count},) of {classes} classes" if classes else "None"
+            expected = f"({num_images},) of {classes} classes" if classes else "None"
             raise ValueError(f"labels: expected {expected}, got {labels}")
         if labels is None:
             return
-        if labels.shape != (count,):
-            raise ValueError(f"labels: expected shape ({count},), got {tuple(labels.shape)}")
+        check_shape("labels", labels, (num_images,))
         _check_range("labels", labels, classes)
 
 
 class CodePrior(nn.Module):
-    """p(codes) = Π p(code | those before it, class), the second stage of a VQ-VAE.
+    """p(codes) = Π_t p(code_t | code_<t, class), the second stage of a VQ-VAE.
 
-    Van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937), section 3.2, with a causal core
-    in place of the PixelCNN. Each step sees the code before it, its own place, and the class.
+    Van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937), section 3.2, with a causal
+    sequence model instead of the PixelCNN. The inputs of each step are the previous code, the
+    step's place, and the class.
 
     Args:
         config: sizes.
-        generator: source of the initial weights; a fixed seed's if None.
+        generator: source of the initial weights; None for a fixed seed.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.priors import CodePrior, CodePriorConfig
+        >>> config = CodePriorConfig(num_tokens=4, codebook_size=8, hidden_dim=16, num_layers=1)
+        >>> prior = CodePrior(config).eval()
+        >>> codes = prior.sample(3, generator=torch.Generator().manual_seed(0))
+        >>> codes.shape
+        torch.Size([3, 4])
+        >>> prior.log_likelihood(codes).shape
+        torch.Size([3, 4])
     """
 
     def __init__(
@@ -93,24 +105,30 @@ class CodePrior(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        size = config.size
-        inputs = config.codes + 1 + config.classes if config.one_hot else size
+        hidden_dim, codebook_size = config.hidden_dim, config.codebook_size
+        input_dim = codebook_size + 1 + config.num_classes if config.one_hot else hidden_dim
         with seeded_weights(generator):
             if not config.one_hot:
-                self.embed = nn.Embedding(config.codes + 1, size)  # and what precedes the first
-                self.place = nn.Parameter(0.02 * torch.randn(config.tokens, size))
-                self.label = nn.Embedding(config.classes, size) if config.classes else None
-            self.core = make_core(
-                config.core, inputs, size=size, layers=config.layers, context=config.tokens
+                # One more than there are codes, for the start of the sequence.
+                self.embed = nn.Embedding(codebook_size + 1, hidden_dim)
+                self.place = nn.Parameter(0.02 * torch.randn(config.num_tokens, hidden_dim))
+                classes = config.num_classes
+                self.label = nn.Embedding(classes, hidden_dim) if classes else None
+            self.sequence_model = make_sequence_model(
+                config.sequence_model,
+                input_dim,
+                hidden_dim=hidden_dim,
+                num_layers=config.num_layers,
+                context=config.num_tokens,
             )
-            between = [nn.Linear(size, config.codes), nn.ReLU()] if config.one_hot else []
-            width = config.codes if config.one_hot else size
-            self.head = nn.Sequential(*between, nn.Linear(width, config.codes))
+            between = [nn.Linear(hidden_dim, codebook_size), nn.ReLU()] if config.one_hot else []
+            width = codebook_size if config.one_hot else hidden_dim
+            self.head = nn.Sequential(*between, nn.Linear(width, codebook_size))
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.core.device
+        """Device of the weights."""
+        return self.sequence_model.device
 
     def log_likelihood(
         self,
@@ -119,22 +137,25 @@ class CodePrior(nn.Module):
         *,
         dropout: torch.Generator | None = None,
     ) -> Tensor:
-        """Log-probability of each code ``(B, T) int64`` given those before it: ``(B, T)`` in nats.
+        """Computes the log-probability of each code given those before it, in nats.
 
         Args:
-            codes: in raster order.
-            labels: ``(B,) int64``, where the prior is conditioned on classes.
+            codes: ``(B, T) int64``, in raster order.
+            labels: ``(B,) int64``, if the prior is conditioned on classes.
             dropout: source of dropout masks; None for no dropout.
 
+        Returns:
+            ``(B, T)``.
+
         Raises:
-            ValueError: shapes do not fit, labels are missing or not expected, or (where asking
-                does not wait for a device) codes or labels are out of range.
+            ValueError: shapes do not fit, labels are missing or unexpected, or (on a CPU) codes or
+                labels are out of range.
         """
         self.config.check(codes, labels)
-        before = F.pad(codes[:, :-1], (1, 0), value=self.config.codes)
+        before = F.pad(codes[:, :-1], (1, 0), value=self.config.codebook_size)
         label = None if labels is None else labels[:, None].expand_as(codes)
         inputs = self._inputs(before, torch.arange(codes.shape[1], device=self.device), label)
-        features, _ = self.core(inputs, self.core.initial_state(len(codes)))
+        features, _ = self.sequence_model(inputs, self.sequence_model.initial_state(len(codes)))
         if dropout is not None:
             features = drop(features, rate=self.config.dropout, generator=dropout)
         logits = self.head(features)
@@ -145,25 +166,28 @@ class CodePrior(nn.Module):
     @torch.no_grad()
     def sample(
         self,
-        count: int,
+        num_images: int,
         *,
         labels: Tensor | None = None,
         temperature: float = 1.0,
         generator: torch.Generator,
     ) -> Tensor:
-        """Draws pictures' codes ``(N, T) int64``, one after the other.
+        """Draws the codes ``(N, T) int64`` of images, one code after the other.
 
         Args:
-            count: N.
-            labels: ``(N,) int64``, where the prior is conditioned on classes.
-            temperature: τ > 0 that logits are divided by.
+            num_images: N.
+            labels: ``(N,) int64``, if the prior is conditioned on classes.
+            temperature: τ > 0, divisor of the logits.
             generator: source of all randomness, on the prior's device.
+
+        Raises:
+            ValueError: labels do not fit, or ``temperature`` is not above 0.
         """
-        self.config.check_labels(labels, count)
-        code = torch.full((count,), self.config.codes, device=self.device)
-        state, codes = self.core.initial_state(count), []
-        for place in range(self.config.tokens):
-            features, state = self.core.step(self._inputs(code, place, labels), state)
+        self.config.check_labels(labels, num_images)
+        code = torch.full((num_images,), self.config.codebook_size, device=self.device)
+        state, codes = self.sequence_model.initial_state(num_images), []
+        for place in range(self.config.num_tokens):
+            features, state = self.sequence_model.step(self._inputs(code, place, labels), state)
             code = draw_codes(self.head(features), temperature=temperature, generator=generator)
             codes.append(code)
         return torch.stack(codes, 1)
@@ -181,22 +205,23 @@ class CodePrior(nn.Module):
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
-        """Restores from an artifact that was read."""
+        """Restores a prior from a loaded artifact."""
         config = restore_config(CodePriorConfig, artifact)
         return restore_module(lambda: cls(config), artifact).eval()
 
     def _inputs(self, before: Tensor, place: Tensor | int, labels: Tensor | None) -> Tensor:
-        """What the core sees ``(..., I)``: the codes before ``(...)``, places and classes."""
+        """Combines previous codes ``(...)``, places and classes to inputs ``(..., I)``."""
         config = self.config
         if config.one_hot:
-            parts = [F.one_hot(before, config.codes + 1)]
-            parts += [] if labels is None else [F.one_hot(labels, config.classes)]
+            parts = [F.one_hot(before, config.codebook_size + 1)]
+            parts += [] if labels is None else [F.one_hot(labels, config.num_classes)]
             return torch.cat(parts, -1).to(torch.get_default_dtype())
-        seen: Tensor = self.embed(before) + self.place[place]
-        return seen if self.label is None else seen + self.label(labels)
+        inputs: Tensor = self.embed(before) + self.place[place]
+        return inputs if self.label is None else inputs + self.label(labels)
 
 
 def _check_range(name: str, numbers: Tensor, count: int) -> None:
+    """Raises ``ValueError`` unless numbers are in 0 … count − 1; on a CPU only."""
     if numbers.device.type != "cpu" or not numbers.numel():
         return
     least, most = int(numbers.min()), int(numbers.max())

@@ -1,4 +1,4 @@
-"""Training an autoregressive prior over the codes of images."""
+"""Training and evaluation of autoregressive priors over the codes of images."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from wmrl.core.device import resolve_device
+from wmrl.core.hashing import array_digest
 from wmrl.core.seeding import torch_generator
-from wmrl.data.array_sampler import ImageFeed, digest_of
+from wmrl.data.array_sampler import ArraySampler
 from wmrl.priors.code_prior import CodePrior, CodePriorConfig
 from wmrl.storage.artifact import load_artifact
 from wmrl.storage.run import Run
@@ -18,7 +19,7 @@ from wmrl.training.trainer import Trainer, TrainingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class PriorTrainingConfig(TrainingConfig):
-    """How a prior learns; see :class:`~wmrl.training.trainer.TrainingConfig`."""
+    """Training configuration of a prior; see :class:`~wmrl.training.trainer.TrainingConfig`."""
 
     steps: int = 1000
     batch_size: int = 64
@@ -35,16 +36,22 @@ def train_prior(
     device: str | torch.device = "auto",
     progress: bool = True,
 ) -> CodePrior:
-    """Trains on images' codes; the folder ``path`` is a run, and ends up with ``artifact/``.
+    """Trains a prior on the codes of images.
+
+    The folder ``path`` is a run: an interrupted call resumes, and a finished one is loaded. It
+    ends up with ``artifact/`` and ``metrics.csv``.
 
     Args:
         codes: ``(N, T) int64``, in raster order.
         path: folder of the run.
-        config: sizes; ``tokens`` and ``codes`` as the codes have them.
-        training: how long and how fast.
-        labels: ``(N,) int64``, of the images' classes, where the prior is conditioned on them.
-        device: where to train.
+        config: sizes; ``num_tokens`` and ``codebook_size`` must be those of the codes.
+        training: duration and learning rate; defaults if None.
+        labels: ``(N,) int64``, classes of the images, if the prior is conditioned on them.
+        device: to train on.
         progress: show a progress bar.
+
+    Returns:
+        The prior as its artifact holds it.
 
     Raises:
         ValueError: codes or labels do not fit the configuration, or are fewer than a batch.
@@ -58,10 +65,10 @@ def train_prior(
             f"codes: expected at least a batch of {training.batch_size}, got {len(codes)}"
         )
     codes, labels = codes.cpu(), None if labels is None else labels.cpu()
-    feed = ImageFeed(codes.numpy(), batch_size=training.batch_size, seed=training.seed)
+    sampler = ArraySampler(codes.numpy(), batch_size=training.batch_size, seed=training.seed)
     provenance: dict[str, Any] = {
         "command": "train_prior",
-        "data": [digest_of(part.numpy()) for part in (codes, labels) if part is not None],
+        "data": [array_digest(part.numpy()) for part in (codes, labels) if part is not None],
         "prior": asdict(config),
         "training": asdict(training),
     }
@@ -73,7 +80,7 @@ def train_prior(
         trainer = Trainer(prior, run, training, label=path.name, progress=progress)
 
         def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
-            rows = torch.from_numpy(feed.rows(step))
+            rows = torch.from_numpy(sampler.rows(step))
             label = None if labels is None else labels[rows].to(resolved)
             generator = torch_generator(training.seed, "prior dropout", step, device=resolved)
             given = codes[rows].to(resolved)
@@ -90,7 +97,7 @@ def train_prior(
 def nats_per_image(
     prior: CodePrior, codes: Tensor, labels: Tensor | None = None, *, batch_size: int = 250
 ) -> Tensor:
-    """Negative log-probability of whole images' codes ``(N, T)``: ``(N,)``, on the CPU."""
+    """Computes −log p of the codes ``(N, T)`` of whole images: ``(N,)`` in nats, on the CPU."""
     device = prior.device
     parts = []
     for start in range(0, len(codes), batch_size):

@@ -1,14 +1,17 @@
-"""What lasts: files written atomically, artifacts without pickle, runs that resume.
+"""Storage: files written atomically, artifacts without pickle, runs that resume.
 
 - :mod:`~wmrl.storage.artifact`: folders of configuration, weights and checksums (``Artifact``,
-  ``ArtifactError``, ``find_artifact``, ``load_artifact``, ``package_versions``,
-  ``save_artifact``, ``shipped_artifacts``).
-- :mod:`~wmrl.storage.saved_module`: networks that are saved as artifacts and restored from them
-  (``Learned``, ``load_learned``).
+  ``ArtifactError``, ``artifact_digest``, ``find_artifact``, ``load_artifact``,
+  ``package_versions``, ``save_artifact``, ``shipped_artifacts``).
+- :mod:`~wmrl.storage.saved_module`: networks that are saved as artifacts and loaded from them
+  (``SavedModule``, ``load_saved_module``).
 - :mod:`~wmrl.storage.run`: the locked folder of a training run, with its checkpoints
   (``Checkpoint``, ``Run``, ``RunError``).
-- :mod:`~wmrl.storage.files`: files and folders that are replaced as a whole or not at all
-  (``replace_folder``, ``write_picture``, ``write_report``, ``write_text``).
+- :mod:`~wmrl.storage.registry`: classes by the names that artifacts store, and plugins
+  (``Registry``, ``load_plugins``).
+- :mod:`~wmrl.storage.files`: files and folders that are written atomically
+  (``atomic_path``, ``replace_folder``, ``write_bytes``, ``write_image``, ``write_json``,
+  ``write_text``).
 """
 
 from typing import TYPE_CHECKING
@@ -19,15 +22,24 @@ if TYPE_CHECKING:
     from wmrl.storage.artifact import (
         Artifact,
         ArtifactError,
+        artifact_digest,
         find_artifact,
         load_artifact,
         package_versions,
         save_artifact,
         shipped_artifacts,
     )
-    from wmrl.storage.files import replace_folder, write_picture, write_report, write_text
+    from wmrl.storage.files import (
+        atomic_path,
+        replace_folder,
+        write_bytes,
+        write_image,
+        write_json,
+        write_text,
+    )
+    from wmrl.storage.registry import Registry, load_plugins
     from wmrl.storage.run import Checkpoint, Run, RunError
-    from wmrl.storage.saved_module import Learned, load_learned
+    from wmrl.storage.saved_module import SavedModule, load_saved_module
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
@@ -35,17 +47,22 @@ __all__ = [
     "Artifact",
     "ArtifactError",
     "Checkpoint",
-    "Learned",
+    "Registry",
     "Run",
     "RunError",
+    "SavedModule",
+    "artifact_digest",
+    "atomic_path",
     "find_artifact",
     "load_artifact",
-    "load_learned",
+    "load_plugins",
+    "load_saved_module",
     "package_versions",
     "replace_folder",
     "save_artifact",
     "shipped_artifacts",
-    "write_picture",
-    "write_report",
+    "write_bytes",
+    "write_image",
+    "write_json",
     "write_text",
 ]

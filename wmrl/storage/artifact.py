@@ -1,14 +1,14 @@
-"""Artifacts: what was learned, as a folder that can be trusted and checked.
+"""Artifacts: folders of trained weights that are safe to load and verified.
 
-An artifact is a folder of plain data, and never holds a pickle::
+An artifact consists of plain data and never contains a pickle::
 
-    config.json         format version, kind, class, its configuration, and how it was made
-    model.safetensors   the weights
+    config.json         format version, kind, class, its configuration, and provenance
+    model.safetensors   weights
     README.md           model card (optional)
-    SHA256SUMS          one line a file, in the format of ``sha256sum``
+    SHA256SUMS          one line per file, in the format of ``sha256sum``
 
-It is written aside, synced and put in place as a whole, so that a folder with an artifact's name is
-always a whole one. Weights are verified against their sums before a byte of them is used.
+It is written atomically, so that a folder with an artifact's name is always complete. All files are
+verified against their checksums before any of their content is used.
 """
 
 import hashlib
@@ -25,9 +25,18 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from wmrl.core.config import build_config
+from wmrl.core.validation import check_choice
 from wmrl.storage.files import replace_folder
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Releases that read earlier formats.
+_READERS = {1: "wmrl 0.1"}
+
+# Weight files keep the former names of some submodules: memories and agents refer to weights by the
+# digest of their file, which a new name would change.
+_KEYS = {"quantizer": "quantiser", "sequence_model": "core"}
+_ATTRIBUTES = {key: attribute for attribute, key in _KEYS.items()}
+
 _LARGEST_HALF = torch.finfo(torch.float16).max
 KINDS = ("vision", "memory", "prior", "encoding", "elites", "agent")
 SHIPPED = Path(__file__).parents[1] / "artifacts"
@@ -39,21 +48,21 @@ _CONFIG, _MODEL, _CARD, _SUMS = "config.json", "model.safetensors", "README.md",
 
 
 class ArtifactError(ValueError):
-    """An artifact is missing, damaged, of another kind, or made for something else."""
+    """Error of an artifact that is missing, damaged, of another kind, or doesn't fit others."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """An artifact that was read and verified.
+    """Content of an artifact that was read and verified.
 
     Attributes:
-        path: the folder.
+        path: folder of the artifact.
         kind: ``"vision"``, ``"memory"``, ``"prior"``, ``"encoding"``, ``"elites"`` or ``"agent"``.
-        class_name: the class that it restores, for instance ``"VAE"``.
-        config: keyword arguments of that class's config dataclass.
-        provenance: how it was made: command, seed, data hash, package versions, scores.
-        tensors: the weights, float16 ones widened to float32.
-        digest: SHA-256 of ``model.safetensors``: the identity that others refer to.
+        class_name: name of the class that it restores, for instance ``"VAE"``.
+        config: fields of that class's configuration.
+        provenance: description of its origin: command, seed, data hash, package versions, scores.
+        tensors: weights by name, converted from float16 to float32.
+        digest: SHA-256 of ``model.safetensors``, by which other artifacts refer to it.
     """
 
     path: Path
@@ -66,7 +75,7 @@ class Artifact:
 
 
 def shipped_artifacts(*, kind: str | None = None) -> list[str]:
-    """Names of the artifacts that come with the package; of one kind, if given."""
+    """Returns the names of the artifacts that come with the package; of one kind, if given."""
     headers = sorted(SHIPPED.glob(f"*/{_CONFIG}"))
     return [
         path.parent.name
@@ -76,7 +85,10 @@ def shipped_artifacts(*, kind: str | None = None) -> list[str]:
 
 
 def find_artifact(name_or_path: str | Path) -> Path:
-    """The folder of a shipped artifact's name, or of a path.
+    """Returns the folder of an artifact.
+
+    Args:
+        name_or_path: name of a shipped artifact, or path of an artifact's folder.
 
     Raises:
         ArtifactError: there is neither such a shipped artifact nor such a folder.
@@ -108,29 +120,46 @@ def save_artifact(
     card: str | None = None,
     half: bool = False,
 ) -> str:
-    """Writes an artifact, whole or not at all, in place of one that is there already.
+    """Writes an artifact atomically, in place of the one at that path if there is one.
 
-    An artifact that is the same already is left as it is.
+    An existing artifact with the same content is left untouched.
 
     Args:
-        path: the folder to write.
+        path: folder to write.
         kind: ``"vision"``, ``"memory"``, ``"prior"``, ``"encoding"``, ``"elites"`` or ``"agent"``.
-        class_name: the class that :func:`load_artifact`'s caller will restore.
+        class_name: name of the class that the artifact restores.
         config: JSON-able configuration of that class.
-        tensors: the weights.
-        provenance: how it was made, JSON-able.
-        card: the model card in Markdown.
-        half: keep floating-point weights as float16, but for tensors with values beyond its range.
+        tensors: weights by name.
+        provenance: JSON-able description of its origin.
+        card: model card in Markdown.
+        half: store floating-point weights as float16, except tensors with values beyond its range.
 
     Returns:
         The artifact's digest.
 
     Raises:
-        ValueError: ``kind`` is unknown, or a weight is not finite (in the precision asked for).
+        ValueError: ``kind`` is unknown, or a weight is not finite (in the requested precision).
+        ArtifactError: the path is a folder of something else.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.storage import load_artifact, save_artifact
+        >>> digest = save_artifact(
+        ...     "linear",
+        ...     kind="vision",
+        ...     class_name="Linear",
+        ...     config={"latent_dim": 2},
+        ...     tensors={"weight": torch.eye(2)},
+        ...     provenance={"seed": 1},
+        ... )
+        >>> artifact = load_artifact("linear", kind="vision")
+        >>> artifact.class_name, artifact.config, artifact.digest == digest
+        ('Linear', {'latent_dim': 2}, True)
+        >>> artifact.tensors["weight"]
+        tensor([[1., 0.],
+                [0., 1.]])
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind: expected one of {KINDS}, got {kind!r}")
-    stored = {name: _stored(name, tensor, half) for name, tensor in tensors.items()}
+    check_choice("kind", kind, KINDS)
     header = {
         "format_version": FORMAT_VERSION,
         "kind": kind,
@@ -140,7 +169,7 @@ def save_artifact(
     }
     files = {
         _CONFIG: json.dumps(header, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n",
-        _MODEL: save_safetensors(stored),
+        _MODEL: _model_file(tensors, half),
     }
     if card is not None:
         files[_CARD] = card.encode()
@@ -151,15 +180,20 @@ def save_artifact(
     return sums[_MODEL]
 
 
+def artifact_digest(tensors: Mapping[str, torch.Tensor], *, half: bool = False) -> str:
+    """Computes the digest that :func:`save_artifact` returns for these weights."""
+    return hashlib.sha256(_model_file(tensors, half)).hexdigest()
+
+
 def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artifact:
     """Reads and verifies an artifact.
 
     Args:
-        name_or_path: name of a shipped artifact, or a folder.
-        kind: what it must be, if given.
+        name_or_path: name of a shipped artifact, or path of an artifact's folder.
+        kind: required kind, if given.
 
     Raises:
-        ArtifactError: it is missing, damaged, of a newer format, or of another kind.
+        ArtifactError: the artifact is missing, damaged, of another format, or of another kind.
     """
     path = find_artifact(name_or_path)
     files = _verified_files(path)
@@ -177,8 +211,9 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
             )
     if version != FORMAT_VERSION:
         raise ArtifactError(
-            f"{path}: format version {version}, this wmrl reads {FORMAT_VERSION}; upgrade wmrl "
-            "or train the artifact again"
+            f"{path}: expected format version {FORMAT_VERSION}, got {version!r}, which "
+            f"{_READERS.get(version, 'a newer wmrl')} reads; use that release, or train the "
+            "artifact again"
         )
     if kind is not None and found != kind:
         raise ArtifactError(f"{path}: expected an artifact of kind {kind!r}, got {found!r}")
@@ -193,7 +228,9 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
         config=config,
         provenance=header.get("provenance", {}),
         tensors={
-            name: tensor.float() if tensor.dtype == torch.float16 else tensor
+            _renamed(name, _ATTRIBUTES): (
+                tensor.float() if tensor.dtype == torch.float16 else tensor
+            )
             for name, tensor in tensors.items()
         },
         digest=hashlib.sha256(files[_MODEL]).hexdigest(),
@@ -201,10 +238,10 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
 
 
 def restore_config(config_class: type[C], artifact: Artifact) -> C:
-    """The config dataclass that an artifact was saved with.
+    """Builds the configuration that an artifact was saved with.
 
     Raises:
-        ArtifactError: its fields are not those of ``config_class``, or have values it refuses.
+        ArtifactError: its fields are not those of ``config_class``, or their values are refused.
     """
     try:
         return build_config(config_class, artifact.config)
@@ -215,16 +252,17 @@ def restore_config(config_class: type[C], artifact: Artifact) -> C:
 
 
 def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
-    """A module with an artifact's weights.
+    """Creates a module and loads an artifact's weights into it.
 
-    It is first made without memory for its weights: a forged size must not end in gigabytes.
+    The module is first created without memory for its weights, because a forged dimension must not
+    allocate gigabytes.
 
     Args:
-        make: makes the module that the artifact's configuration describes.
-        artifact: what was read.
+        make: function that creates the module of the artifact's configuration.
+        artifact: the artifact's content.
 
     Raises:
-        ArtifactError: there is no such module, or names or shapes of its weights are others.
+        ArtifactError: the module can't be created, or its weights have other names or shapes.
     """
     try:
         with torch.device("meta"):
@@ -240,10 +278,10 @@ def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
 
 
 def load_weights(module: torch.nn.Module, artifact: Artifact) -> None:
-    """Copies an artifact's weights into ``module``.
+    """Copies an artifact's weights into a module.
 
     Raises:
-        ArtifactError: names or shapes differ from the module's.
+        ArtifactError: their names or shapes are not those of the module.
     """
     _check_shapes(module, artifact)
     module.load_state_dict(artifact.tensors)
@@ -260,24 +298,33 @@ def _check_shapes(module: torch.nn.Module, artifact: Artifact) -> None:
         )
 
 
+def _model_file(tensors: Mapping[str, torch.Tensor], half: bool) -> bytes:
+    """Returns the content of ``model.safetensors``."""
+    return save_safetensors(
+        {_renamed(name, _KEYS): _stored(name, tensor, half) for name, tensor in tensors.items()}
+    )
+
+
 def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
     tensor = tensor.detach().cpu().contiguous()
     if half and tensor.is_floating_point() and not bool((tensor.abs() > _LARGEST_HALF).any()):
-        tensor = tensor.half()  # what does not fit stays as it is
+        tensor = tensor.half()
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-        raise ValueError(f"tensors: {name!r} has values that are not finite; nothing was written")
+        raise ValueError(
+            f"tensors: expected finite values, got others in {name!r}; nothing was written"
+        )
     return tensor
 
 
 def _verified_files(path: Path) -> dict[str, bytes]:
-    """The artifact's files, each equal to its line in SHA256SUMS."""
+    """Reads the artifact's files and verifies them against SHA256SUMS."""
     known = {_CONFIG, _MODEL, _CARD, _SUMS}
     foreign = sorted({entry.name for entry in path.iterdir()} - known)
     foreign = [name for name in foreign if not name.startswith(".")]
     if foreign:
         raise ArtifactError(
-            f"{path}: holds {foreign[0]!r}, which is no part of an artifact, so it is refused; "
-            "remove it if you know where it comes from"
+            f"{path}: contains {foreign[0]!r}, which is not part of an artifact; remove it if you "
+            "know where it comes from"
         )
     files = {}
     for name, digest in _read_sums(path).items():
@@ -287,7 +334,7 @@ def _verified_files(path: Path) -> dict[str, bytes]:
             raise ArtifactError(f"{path / name}: cannot be read ({error.strerror})") from error
         if hashlib.sha256(files[name]).hexdigest() != digest:
             raise ArtifactError(
-                f"{path / name}: damaged (its SHA-256 is not the one in {_SUMS}); fetch or "
+                f"{path / name}: damaged (its SHA-256 is not the one in {_SUMS}); download or "
                 "train it again"
             )
     missing = {_CONFIG, _MODEL} - set(files)
@@ -296,17 +343,22 @@ def _verified_files(path: Path) -> dict[str, bytes]:
     return files
 
 
+def _renamed(name: str, table: Mapping[str, str]) -> str:
+    """Returns a tensor's dotted name with some of its parts replaced."""
+    return ".".join(table.get(part, part) for part in name.split("."))
+
+
 def _read_sums(path: Path) -> dict[str, str]:
     try:
         lines = (path / _SUMS).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ArtifactError(
-            f"{path / _SUMS}: missing or not text, so it can't be trusted"
+            f"{path / _SUMS}: missing or not text, so that nothing can be verified"
         ) from error
     sums = {}
     for line in lines:
         digest, _, name = line.partition("  ")
-        # Only the known names: a sums file must not lead the reader out of the folder.
+        # Only the known names: a checksum file must not lead out of the folder.
         if name not in (_CONFIG, _MODEL, _CARD) or name in sums or len(digest) != 64:
             raise ArtifactError(f"{path / _SUMS}: unexpected line {line[:100]!r}")
         sums[name] = digest
@@ -314,18 +366,18 @@ def _read_sums(path: Path) -> dict[str, str]:
 
 
 def _write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes an artifact's files, unless something else has that name."""
+    """Writes an artifact's files, unless something else is at that path."""
     if path.exists() and any(path.iterdir()):
         shown = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
         if _SUMS not in shown or shown - {_CONFIG, _MODEL, _CARD, _SUMS}:
             raise ArtifactError(
-                f"{path}: holds something that is not an artifact; choose another path"
+                f"{path}: contains something that is not an artifact; choose another path"
             )
     replace_folder(path, files)
 
 
 def _holds(path: Path, files: Mapping[str, bytes]) -> bool:
-    """Whether the folder holds these files and no others."""
+    """Returns whether a folder contains exactly these files."""
     try:
         return {entry.name for entry in path.iterdir()} == set(files) and all(
             (path / name).read_bytes() == data for name, data in files.items()
@@ -335,5 +387,5 @@ def _holds(path: Path, files: Mapping[str, bytes]) -> bool:
 
 
 def package_versions(*more: str) -> dict[str, str]:
-    """Versions of wmrl, NumPy, torch, and ``more`` packages, by name."""
+    """Returns the versions of wmrl, NumPy, torch and further packages, by name."""
     return {name: version(name) for name in sorted({"wmrl", "numpy", "torch", *more})}

@@ -1,4 +1,8 @@
-"""Files of a run that are there whole or not at all."""
+"""Atomic writing of files and folders: each is replaced as a whole or not at all.
+
+Everything is written under a hidden name aside, synced to the disk and then renamed, so that a
+killed process or a full disk leaves the old content, and a power failure never leaves half a file.
+"""
 
 import ctypes
 import errno
@@ -8,49 +12,103 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
+from PIL import Image
+
+_STALE_SECONDS = 3600.0  # no writer takes as long
 
 
-def write_report(path: Path, report: Mapping[str, Any]) -> None:
-    """Writes JSON; figures that are not finite are refused with ``ValueError``."""
-    text = json.dumps(dict(report), indent=2, sort_keys=True, allow_nan=False)
-    _replace(path, text.encode() + b"\n")
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Replaces a file by what the caller writes to a path aside.
+
+    On success the path aside is synced, renamed to ``path``, and the rename is synced; on failure
+    it is removed, and ``path`` is as it was. Several processes may write the same path at once:
+    the last one to finish wins. A folder may be written too, where none of that name exists.
+
+    Args:
+        path: the destination; missing parent folders are created.
+
+    Yields:
+        A path in the same folder that does not exist yet, with the same suffix.
+
+    Raises:
+        OSError: the file system refused, or ``path`` is a folder that is not empty.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from wmrl.storage import atomic_path
+        >>> with atomic_path("notes.txt") as aside:
+        ...     _ = aside.write_text("All of it, or nothing.")
+        >>> Path("notes.txt").read_text()
+        'All of it, or nothing.'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.new{path.suffix}")
+    try:
+        yield aside
+        sync_tree(aside)
+        aside.replace(path)
+        sync_folder(path.parent)
+    except BaseException:
+        if aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.unlink(missing_ok=True)
+        raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8."""
-    _replace(path, text.encode())
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """Writes a file and returns its path."""
+    with atomic_path(path) as aside:
+        aside.write_bytes(data)
+    return Path(path)
 
 
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Writes a PNG of ``(H, W, 3) uint8``."""
-    _replace(path, iio.imwrite("<bytes>", picture, extension=".png"))
+def write_text(path: str | Path, text: str) -> Path:
+    """Writes a file in UTF-8 and returns its path."""
+    return write_bytes(path, text.encode())
 
 
-def _replace(path: Path, data: bytes) -> None:
-    aside = path.with_name(f".{path.name}.new")
-    aside.write_bytes(data)
-    aside.replace(path)
+def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
+    """Writes JSON with sorted keys and returns its path.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    text = json.dumps(dict(content), indent=2, sort_keys=True, allow_nan=False)
+    return write_text(path, text + "\n")
 
 
-_STALE = 3600.0  # seconds: no writer takes as long
+def write_image(path: str | Path, image: np.ndarray) -> Path:
+    """Writes ``(H, W, 3) uint8`` as a PNG and returns its path.
+
+    Raises:
+        ValueError: ``path`` doesn't end in ``.png``.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"path: expected a name ending in .png, got {path}")
+    with atomic_path(path) as aside:
+        Image.fromarray(image).save(aside, format="PNG")
+    return path
 
 
 def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes files into a folder that takes the place of the one of that name, if there is one.
+    """Writes a folder of files in place of the one of that name, if there is one.
 
-    They are written aside and synced; then the two folders' names are swapped in one step, where
-    the system can do that, or else the old one is moved away first. Several may write at once:
-    the last one's folder stays.
+    The folder is written aside and synced. Then the two names are swapped in one step where the
+    system can do that; elsewhere the old folder is moved away first. Several processes may write
+    at once: the folder of the last one stays.
 
     Args:
-        path: the folder; of a link, what it leads to.
+        path: the folder; if it is a symbolic link, the folder that it points to.
         files: contents by name.
 
     Raises:
@@ -63,11 +121,8 @@ def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
     aside.mkdir()
     try:
         for name, data in files.items():
-            with (aside / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        sync_folder(aside)
+            (aside / name).write_bytes(data)
+        sync_tree(aside)
         while not (exchange(aside, path) or _move(aside, path) or _move_both(aside, path)):
             pass  # another writer came between
         sync_folder(path.parent)
@@ -76,7 +131,7 @@ def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Swaps the names of two folders in one step; False where the system can't."""
+    """Swaps the names of two folders in one step; returns False where the system can't."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError, TypeError):  # no Linux, or a C library without it
@@ -87,7 +142,7 @@ def exchange(first: Path, second: Path) -> bool:
 
 
 def sync_folder(path: Path) -> None:
-    """Makes renames inside ``path`` durable (a no-op where folders can't be opened)."""
+    """Makes renames inside a folder durable (a no-op where folders can't be opened)."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -98,8 +153,27 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_tree(path: Path) -> None:
+    """Makes a file, or all files and folders below a folder, durable."""
+    if not path.is_dir():
+        _sync_file(path)
+        return
+    for folder, _, names in os.walk(path):
+        for name in names:
+            _sync_file(Path(folder) / name)
+        sync_folder(Path(folder))
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _move(aside: Path, path: Path) -> bool:
-    """Takes a name that is free; False where it isn't."""
+    """Renames ``aside`` to a free name; returns False where the name is taken."""
     try:
         aside.rename(path)
     except OSError as error:
@@ -127,9 +201,9 @@ def _move_both(aside: Path, path: Path) -> bool:
 
 
 def _sweep(path: Path) -> None:
-    """Removes what writers of this folder left behind when they were killed."""
+    """Removes the folders that killed writers of this folder left behind."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
         ours = left.suffix == ".new" or (left.suffix == ".old" and path.exists())
         with suppress(FileNotFoundError):
-            if ours and time.time() - left.lstat().st_mtime > _STALE:
+            if ours and time.time() - left.lstat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)

@@ -1,6 +1,5 @@
-"""A run: the folder that a training command owns while it works, and resumes from."""
+"""Runs: folders of training commands, with a lock, a configuration and checkpoints."""
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -9,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_safetensors
 
-from wmrl.storage.files import sync_folder
+from wmrl.core.hashing import tensors_digest
+from wmrl.storage.files import write_bytes
 
 try:
     import fcntl
@@ -25,16 +24,16 @@ _LOCK, _CONFIG = "lock", "config.json"
 
 
 class RunError(ValueError):
-    """A run's folder belongs to someone or something else, or a checkpoint is damaged."""
+    """Error of a run's folder that is in use or of another run, or of a damaged checkpoint."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What :meth:`Run.save_checkpoint` was given.
+    """Content of a checkpoint.
 
     Attributes:
-        tensors: weights, optimiser moments, states of torch generators.
-        state: everything else, as JSON keeps it (tuples come back as lists).
+        tensors: tensors by name, such as weights and optimizer moments.
+        state: everything else, as JSON stores it (tuples become lists).
     """
 
     tensors: dict[str, torch.Tensor]
@@ -42,18 +41,34 @@ class Checkpoint:
 
 
 class Run:
-    """A locked folder with a configuration and checkpoints that are whole or not there.
+    """A locked folder with a configuration and atomically written checkpoints.
 
-    The lock is the operating system's (``flock``): it ends with the process, however that ends.
-    Use it as a context manager, or :meth:`close` it.
+    The lock is the operating system's (``flock``), so that it ends with the process in any case.
+    Use the run as a context manager, or :meth:`close` it.
 
     Args:
-        path: the run's folder; made if it isn't there.
-        config: JSON-able description of what the run is: everything that its result depends on.
-            It is written once, and compared when the run is resumed.
+        path: folder of the run; created if it does not exist.
+        config: JSON-able description of everything that the run's result depends on. It is written
+            once, and compared when the run is resumed.
+
+    Attributes:
+        path: folder of the run.
 
     Raises:
         RunError: another process (or object) owns the folder, or it has another configuration.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.storage import Run
+        >>> with Run("run", config={"seed": 1}) as run:
+        ...     run.save_checkpoint("last", {"weight": torch.ones(2)}, {"step": 10})
+        >>> with Run("run", config={"seed": 1}) as run:
+        ...     checkpoint = run.load_checkpoint("last")
+        >>> checkpoint.tensors, checkpoint.state
+        ({'weight': tensor([1., 1.])}, {'step': 10})
+        >>> Run("run", config={"seed": 2})
+        Traceback (most recent call last):
+        wmrl.storage.run.RunError: run: holds a run with another configuration: seed: ...
     """
 
     def __init__(self, path: str | Path, *, config: Mapping[str, Any]) -> None:
@@ -61,6 +76,7 @@ class Run:
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock: BinaryIO | None = _lock(self.path / _LOCK)
         try:
+            self._remove_leftovers()
             self._settle_config(config)
         except BaseException:
             self.close()
@@ -78,7 +94,7 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Gives the folder free."""
+        """Releases the lock."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -86,30 +102,35 @@ class Run:
     def save_checkpoint(
         self, name: str, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
     ) -> None:
-        """Writes tensors and state as one file in place of the last checkpoint of that name.
+        """Writes a checkpoint in place of the last one of that name.
 
         Args:
-            name: such as ``"last"``; a file name without an ending.
-            tensors: any dtypes and devices.
-            state: JSON-able; floats are kept exactly.
+            name: such as ``"last"``: a file name without a suffix.
+            tensors: tensors by name, of any dtypes and devices.
+            state: JSON-able state; floats are stored exactly.
 
         Raises:
-            ValueError: ``name`` is no file name.
+            ValueError: ``name`` is not a file name.
+            RunError: the run is closed.
         """
-        # Contiguous copies of their own memory: safetensors refuses tensors that share it.
+        # Contiguous copies: safetensors refuses tensors that share memory.
         stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         stored = {key: tensor.clone() for key, tensor in stored.items()}
         text = json.dumps(dict(state), sort_keys=True)
-        metadata = {"state": text, "sha256": _digest(stored, text)}
+        metadata = {"state": text, "sha256": tensors_digest(stored, text)}
         self._write(self._checkpoint_path(name), save_safetensors(stored, metadata))
 
     def load_checkpoint(
         self, name: str, *, device: str | torch.device = "cpu"
     ) -> Checkpoint | None:
-        """Reads a checkpoint; None where none was saved.
+        """Reads a checkpoint, or returns None if there is none.
+
+        Args:
+            name: name of the checkpoint.
+            device: device of the tensors.
 
         Raises:
-            RunError: it is damaged.
+            RunError: the checkpoint is damaged.
         """
         path = self._checkpoint_path(name)
         if not path.exists():
@@ -119,17 +140,17 @@ class Run:
                 metadata = file.metadata()
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             text = metadata["state"]
-            whole = metadata["sha256"] == _digest(tensors, text)
+            whole = metadata["sha256"] == tensors_digest(tensors, text)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise RunError(
-                f"{path}: not a checkpoint ({error}); delete it to start anew"
+                f"{path}: not a checkpoint ({error}); delete it to start again"
             ) from error
         if not whole:
-            raise RunError(f"{path}: damaged (its SHA-256 differs); delete it to start anew")
+            raise RunError(f"{path}: damaged (its SHA-256 differs); delete it to start again")
         return Checkpoint({key: t.to(device) for key, t in tensors.items()}, json.loads(text))
 
     def delete_checkpoint(self, name: str) -> None:
-        """Removes a checkpoint, if there is one."""
+        """Deletes a checkpoint if there is one."""
         self._checkpoint_path(name).unlink(missing_ok=True)
 
     def _checkpoint_path(self, name: str) -> Path:
@@ -137,7 +158,13 @@ class Run:
             raise ValueError(f"name: expected a file name without folders, got {name!r}")
         return self.path / f"{name}.checkpoint"
 
+    def _remove_leftovers(self) -> None:
+        """Removes checkpoints that killed owners had begun; only the lock's owner writes any."""
+        for left in self.path.glob(".*.new.checkpoint"):
+            left.unlink(missing_ok=True)
+
     def _settle_config(self, config: Mapping[str, Any]) -> None:
+        """Writes the configuration, or compares it with the one that was written before."""
         path = self.path / _CONFIG
         text = json.dumps(dict(config), indent=2, sort_keys=True)
         if not path.exists():
@@ -157,50 +184,11 @@ class Run:
     def _write(self, path: Path, data: bytes) -> None:
         if self._lock is None:
             raise RunError(f"{self.path}: the run is closed")
-        # One writer at a time (the lock), so a fixed name: what a kill leaves is overwritten.
-        aside = path.with_name(f".{path.name}.new")
-        with aside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-        sync_folder(path.parent)
-
-
-def numpy_generator_state(generator: np.random.Generator) -> dict[str, Any]:
-    """A NumPy generator's state as JSON keeps it."""
-    state: dict[str, Any] = json.loads(
-        json.dumps(generator.bit_generator.state, default=lambda array: array.tolist())
-    )
-    return state
-
-
-def restore_numpy_generator(state: Mapping[str, Any]) -> np.random.Generator:
-    """The generator that :func:`numpy_generator_state` was taken from.
-
-    Raises:
-        ValueError: ``state`` names no bit generator of NumPy's.
-    """
-    kind = getattr(np.random, str(state.get("bit_generator")), None)
-    if not (isinstance(kind, type) and issubclass(kind, np.random.BitGenerator)):
-        raise ValueError(
-            f"state: expected the name of a NumPy bit generator, got {state.get('bit_generator')!r}"
-        )
-    bits = kind()
-    bits.state = dict(state)
-    return np.random.Generator(bits)
-
-
-def restore_torch_generator(
-    state: torch.Tensor, device: str | torch.device = "cpu"
-) -> torch.Generator:
-    """The torch generator whose ``get_state()`` was ``state``, ``(…,) uint8``."""
-    generator = torch.Generator(device=device)
-    generator.set_state(state.cpu())
-    return generator
+        write_bytes(path, data)
 
 
 def _lock(path: Path) -> BinaryIO:
+    """Locks a file and writes the owner's process number into it."""
     file = path.open("a+b")
     if fcntl is not None:
         try:
@@ -219,20 +207,12 @@ def _lock(path: Path) -> BinaryIO:
     return file
 
 
-def _digest(tensors: Mapping[str, torch.Tensor], text: str) -> str:
-    sha = hashlib.sha256(text.encode())
-    for key, tensor in sorted(tensors.items()):
-        sha.update(f"\n{key} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return sha.hexdigest()
-
-
 def _difference(expected: Any, found: Any, name: str = "") -> str:
-    """The first field that differs, by its dotted name; empty if none does."""
+    """Describes the first field that differs by its dotted name; empty if none does."""
     if isinstance(expected, dict) and isinstance(found, dict):
         for key in sorted(expected.keys() | found.keys()):
             pair = expected.get(key, "nothing"), found.get(key, "nothing")
             if difference := _difference(*pair, f"{name}.{key}" if name else key):
                 return difference
         return ""
-    return "" if expected == found else f"{name}: expected {expected!r}, found {found!r}"
+    return "" if expected == found else f"{name}: expected {expected!r}, got {found!r}"

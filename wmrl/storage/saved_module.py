@@ -1,9 +1,8 @@
-"""What is learned and kept: networks that are artifacts of a kind."""
+"""Networks that are saved as artifacts."""
 
 from abc import ABC
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -20,19 +19,22 @@ from wmrl.storage.artifact import (
     restore_module,
     save_artifact,
 )
+from wmrl.storage.registry import Registry
 
-L = TypeVar("L", bound="Learned")
+M = TypeVar("M", bound="SavedModule")
 
 
-class Learned(nn.Module, ABC):
+class SavedModule(nn.Module, ABC):
     """A network that is saved as an artifact and restored from it.
 
-    A subclass sets ``config`` (a frozen dataclass) and ``config_class``, and is made from a
+    A subclass sets ``config`` (a frozen dataclass) and ``config_class``, and can be created from a
     configuration alone.
 
     Attributes:
-        kind: of artifact.
-        digest: SHA-256 of the weights' file that this was loaded from or last saved to, else None.
+        kind: kind of artifact.
+        config: configuration of the network.
+        config_class: class of the configuration.
+        digest: SHA-256 of the file that the weights were loaded from or last saved to, or None.
     """
 
     kind: ClassVar[str]
@@ -42,7 +44,7 @@ class Learned(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.parameters()).device
 
     def save(
@@ -53,10 +55,16 @@ class Learned(nn.Module, ABC):
         card: str | None = None,
         half: bool = True,
     ) -> str:
-        """Writes an artifact (float16 by default) and returns its digest.
+        """Writes an artifact and returns its digest.
 
-        The weights in memory are replaced by what was written, so that whatever is trained on
-        what this object says has heard the very network that others will load.
+        The weights in memory are replaced by those of the file, which may be rounded. So a model
+        that is trained on this network's outputs uses exactly the weights that others will load.
+
+        Args:
+            path: folder to write.
+            provenance: JSON-able description of its origin.
+            card: model card in Markdown.
+            half: store the weights as float16.
         """
         save_artifact(
             path,
@@ -75,41 +83,34 @@ class Learned(nn.Module, ABC):
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
-        """Restores from an artifact that was read."""
+        """Restores a network from an artifact's content, in evaluation mode."""
         config: Any = restore_config(cls.config_class, artifact)
-        learned = restore_module(lambda: cls._shaped_as(config, artifact), artifact)
-        learned.digest = artifact.digest
-        return learned.eval()
+        module = restore_module(lambda: cls._shaped_as(config, artifact), artifact)
+        module.digest = artifact.digest
+        return module.eval()
 
     @classmethod
     def _shaped_as(cls, config: Any, artifact: Artifact) -> Self:
-        """One whose tensors have the shapes of the artifact's."""
+        """Creates a network whose tensors have the shapes of the artifact's."""
         return cls(config)
 
 
-def load_learned(
-    base: type[L],
-    classes: Mapping[str, str],
-    name_or_path: str | Path,
-    *,
-    device: str | torch.device,
-) -> L:
-    """Opens an artifact by shipped name or path.
+def load_saved_module(
+    registry: Registry[M], name_or_path: str | Path, *, device: str | torch.device
+) -> M:
+    """Loads a network from an artifact, in evaluation mode.
 
     Args:
-        base: what kind of network is expected.
-        classes: module of each class that is known.
-        name_or_path: of the artifact.
-        device: where the weights go.
+        registry: known classes of its kind.
+        name_or_path: name of a shipped artifact, or path of an artifact's folder.
+        device: device of the weights.
 
     Raises:
-        ArtifactError: it is missing, damaged, of another kind, or of a class that is not known.
+        ArtifactError: the artifact is missing, damaged, of another kind, or of an unknown class.
     """
-    artifact = load_artifact(name_or_path, kind=base.kind)
-    if artifact.class_name not in classes:
-        raise ArtifactError(
-            f"{artifact.path}: unknown {base.kind} class {artifact.class_name!r}; "
-            f"expected one of {sorted(classes)}"
-        )
-    cls: type[L] = getattr(import_module(classes[artifact.class_name]), artifact.class_name)
+    artifact = load_artifact(name_or_path, kind=registry.kind)
+    try:
+        cls = registry.find(artifact.class_name)
+    except ValueError as error:
+        raise ArtifactError(f"{artifact.path}: {error}") from error
     return cls.from_artifact(artifact).to(resolve_device(device))

@@ -1,10 +1,10 @@
-"""The training loop that all models share, its metrics and its progress bar.
+"""Training loop of all models, metrics and progress bars.
 
-- :mod:`~wmrl.training.trainer`: gradient descent that resumes to the same bits (``Trainer``,
+- :mod:`~wmrl.training.trainer`: the training loop, which resumes to the same bits (``Trainer``,
   ``TrainingConfig``).
 - :mod:`~wmrl.training.metrics`: metrics in CSV and TensorBoard files (``MetricsLogger``,
-  ``log_pictures``, ``read_metrics``).
-- :mod:`~wmrl.training.progress`: progress bars (``learning_progress``).
+  ``log_images``, ``read_metrics``).
+- :mod:`~wmrl.training.progress`: progress bars (``progress_bar``).
 """
 
 from typing import TYPE_CHECKING
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from wmrl.training.metrics import MetricsLogger, log_pictures, read_metrics
-    from wmrl.training.progress import learning_progress
+    from wmrl.training.metrics import MetricsLogger, log_images, read_metrics
+    from wmrl.training.progress import progress_bar
     from wmrl.training.trainer import Trainer, TrainingConfig
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
@@ -22,7 +22,7 @@ __all__ = [
     "MetricsLogger",
     "Trainer",
     "TrainingConfig",
-    "learning_progress",
-    "log_pictures",
+    "log_images",
+    "progress_bar",
     "read_metrics",
 ]

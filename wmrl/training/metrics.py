@@ -1,8 +1,7 @@
-"""What a training run tells of itself: a CSV file and TensorBoard."""
+"""Metrics of training runs, in a CSV file and as TensorBoard events."""
 
 import csv
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -10,17 +9,30 @@ from typing import Any, Self
 
 import numpy as np
 
+from wmrl.storage.files import write_text
+
 
 class MetricsLogger:
-    """Rows of named numbers, by step, in ``metrics.csv`` and as TensorBoard events.
+    """Logger of named numbers by step, to ``metrics.csv`` and as TensorBoard events.
 
-    The file is the same bits whether a run was interrupted or not: rows beyond the step that it
-    resumes from are dropped. A value that is new adds a column; the file is then rewritten.
+    The file has the same bits whether a run was interrupted or not: rows after the step that it
+    resumes from are dropped. A new name adds a column, for which the file is rewritten.
 
     Args:
-        folder: where the files go; made if it isn't there.
-        resume_step: last step whose row is kept; None starts an empty file, and keeps none.
+        folder: folder of the files; created if it does not exist.
+        resume_step: last step whose row is kept; None starts an empty file.
         tensorboard: also write TensorBoard events, into ``folder/tensorboard``.
+
+    Attributes:
+        path: path of ``metrics.csv``.
+
+    Example:
+        >>> from wmrl.training import MetricsLogger, read_metrics
+        >>> with MetricsLogger("run", tensorboard=False) as logger:
+        ...     logger.log(10, {"loss": 0.5})
+        ...     logger.log(20, {"loss": 0.25, "accuracy": 0.9})
+        >>> read_metrics("run/metrics.csv")
+        [{'step': 10, 'loss': 0.5}, {'step': 20, 'loss': 0.25, 'accuracy': 0.9}]
     """
 
     def __init__(
@@ -57,10 +69,10 @@ class MetricsLogger:
 
         Args:
             step: greater than the last row's.
-            values: numbers by name; a name may be new.
+            values: numbers by name; names may be new.
 
         Raises:
-            ValueError: ``step`` isn't greater, or a value is called ``step``.
+            ValueError: ``step`` is not greater, or a value is named ``step``.
         """
         if self._rows and step <= self._rows[-1]["step"]:
             raise ValueError(f"step: expected more than {self._rows[-1]['step']}, got {step}")
@@ -80,35 +92,31 @@ class MetricsLogger:
                 self._writer.add_scalar(name, float(value), step)
 
     def close(self) -> None:
-        """Writes what TensorBoard has not written yet."""
+        """Writes pending TensorBoard events and closes their file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
     def _rewrite(self) -> None:
-        aside = self.path.with_name(f".{self.path.name}.new")
-        with aside.open("w", newline="") as file:
-            if self._names:
-                csv.writer(file, lineterminator="\n").writerow(self._names)
-            file.write(_as_csv(self._rows, self._names))
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(self.path)
+        text = io.StringIO(newline="")
+        if self._names:
+            csv.writer(text, lineterminator="\n").writerow(self._names)
+        write_text(self.path, text.getvalue() + _as_csv(self._rows, self._names))
 
 
-def log_pictures(folder: str | Path, pictures: Mapping[str, np.ndarray], *, step: int = 0) -> None:
-    """Shows pictures ``(H, W, 3) uint8``, by name, in a run's TensorBoard."""
+def log_images(folder: str | Path, images: Mapping[str, np.ndarray], *, step: int = 0) -> None:
+    """Adds images ``(H, W, 3) uint8`` by name to the TensorBoard events of a run's folder."""
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(Path(folder) / "tensorboard")) as writer:
-        for name, picture in pictures.items():
-            writer.add_image(name, picture, step, dataformats="HWC")
+        for name, image in images.items():
+            writer.add_image(name, image, step, dataformats="HWC")
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:
-    """Rows of a ``metrics.csv``, without the values that a row lacks.
+    """Reads the rows of a ``metrics.csv``, as dictionaries of the values that each row has.
 
-    A last line that was cut off (its writer was killed) is left out; no file is no rows.
+    An incomplete last line, of a writer that was killed, is left out. A missing file has no rows.
     """
     path = Path(path)
     if not path.exists():

@@ -1,4 +1,4 @@
-"""The training loop that all models share: resumable to the same bits, bounded in time."""
+"""The training loop of all models: resumable to the same bits, with an optional time limit."""
 
 import math
 import time
@@ -6,35 +6,36 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from wmrl.core.validation import check_float, check_int
 from wmrl.storage.run import Run
 from wmrl.training.metrics import MetricsLogger
+from wmrl.training.progress import progress_bar
 
 LossAt = Callable[[int], tuple[Tensor, dict[str, Tensor]]]
-"""The loss and its parts at a step: a pure function of the weights and the step's number."""
+"""Loss ``()`` and its parts at a step: a pure function of the weights and the step's number."""
 
 _CHECKPOINT = "last"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How long and how fast to learn.
+    """Duration, batch size and learning rate of a training.
 
     Attributes:
-        steps: gradient steps.
-        batch_size: rows in a batch.
-        learning_rate: Adam's at the start; it falls along half a cosine.
-        final_learning_rate: Adam's at the end.
-        gradient_clip: bound on the gradient's norm; None for none.
-        max_seconds: end early after this many seconds of training, over all sessions; the
-            learning rate then falls towards that end. None for no limit, and exactly the same
-            bits whenever the run was interrupted.
+        steps: number of gradient steps.
+        batch_size: number of examples in a batch.
+        learning_rate: initial learning rate of Adam, which decays along half a cosine.
+        final_learning_rate: learning rate at the end.
+        gradient_clip: bound on the gradient's norm; None for no bound.
+        max_seconds: time limit in seconds of training, over all resumptions; the learning rate
+            then decays until that end. None for no limit: the result then has the same bits
+            whenever the run was interrupted.
         checkpoint_every: steps between checkpoints, a multiple of ``log_every``.
-        log_every: steps that one row of the metrics is the mean of.
-        held_out: share of the episodes that are kept to judge the model.
-        seed: root of all randomness.
+        log_every: steps over which a row of the metrics is averaged.
+        held_out: share of the episodes that are held out for evaluation.
+        seed: root seed.
     """
 
     steps: int = 5000
@@ -50,12 +51,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+            check_int(name, getattr(self, name), at_least=1)
         for name in ("learning_rate", "gradient_clip", "max_seconds"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name}: expected above 0, got {value}")
+            if getattr(self, name) is not None:
+                check_float(name, getattr(self, name), above=0)
         if self.checkpoint_every % self.log_every != 0:
             raise ValueError(
                 f"checkpoint_every: expected a multiple of log_every ({self.log_every}), got "
@@ -63,21 +62,26 @@ class TrainingConfig:
             )
 
     def learning_rate_at(self, step: int, *, total: int) -> float:
-        """The learning rate of a step when ``total`` are planned."""
-        fall = 0.5 * (1.0 + math.cos(math.pi * min(step / total, 1.0)))
-        return self.final_learning_rate + fall * (self.learning_rate - self.final_learning_rate)
+        """Returns the learning rate of a step if ``total`` steps are planned."""
+        decay = 0.5 * (1.0 + math.cos(math.pi * min(step / total, 1.0)))
+        return self.final_learning_rate + decay * (self.learning_rate - self.final_learning_rate)
 
 
 class Trainer:
-    """Minimises a loss by Adam inside a run's folder, from its last checkpoint on.
+    """Minimizes a loss by Adam in a run's folder, starting from its last checkpoint.
 
     Args:
-        module: what is trained, on its device.
-        run: the folder; holds the checkpoint and ``metrics.csv``.
-        config: how long and how fast.
-        label: what the progress bar says.
+        module: network to train, on its device.
+        run: folder of the checkpoint and of ``metrics.csv``.
+        config: duration and learning rate.
+        label: text before the progress bar.
         progress: show a progress bar.
-        least_steps: how many are made even beyond the time limit.
+        least_steps: number of steps that are taken even beyond the time limit.
+
+    Attributes:
+        step: number of steps that were taken.
+        seconds: time that they took, over all resumptions.
+        planned: number of steps in all, less than configured where the time limit requires it.
     """
 
     def __init__(
@@ -105,23 +109,26 @@ class Trainer:
         self._resume()
 
     def train(self, loss_at: LossAt) -> None:
-        """Runs to the end; does nothing where a finished run is resumed.
+        """Trains until the end; does nothing if the run is finished already.
+
+        Args:
+            loss_at: function from a step's number to the loss and its parts.
 
         Raises:
-            FloatingPointError: the loss is not finite any more.
+            FloatingPointError: the loss is not finite.
         """
         if self.step >= self.planned:
             return
         config = self._config
         before, began = self.seconds, time.monotonic()
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
         resume_step = self.step or None
         sums: dict[str, Tensor] = {}
         with (
             MetricsLogger(self._run.path, resume_step=resume_step) as logger,
-            Progress(*columns, TimeRemainingColumn(), disable=not self._progress) as bar,
+            progress_bar(
+                self._label, total=self.planned, done=self.step, show=self._progress
+            ) as advance,
         ):
-            task = bar.add_task(self._label, total=self.planned, completed=self.step)
             while self.step < self.planned:
                 for name, value in self._gradient_step(loss_at).items():
                     sums[name] = sums[name] + value if name in sums else value
@@ -131,7 +138,7 @@ class Trainer:
                     sums = {}
                     self.seconds = before + time.monotonic() - began
                     self._plan()
-                    bar.update(task, total=self.planned, completed=self.step)
+                    advance(self.step, total=self.planned)
                 if self.step % config.checkpoint_every == 0:
                     self._save()
         self.planned = self.step
@@ -153,13 +160,13 @@ class Trainer:
         values = {name: float(value) / self._config.log_every for name, value in sums.items()}
         if not math.isfinite(values["loss"]):
             raise FloatingPointError(
-                f"{self._run.path}: the loss is {values['loss']} around step {self.step}; start "
-                f"anew with a learning_rate below {self._config.learning_rate}"
+                f"{self._run.path}: expected a finite loss, got {values['loss']} near step "
+                f"{self.step}; start again with a learning_rate below {self._config.learning_rate}"
             )
         logger.log(self.step, values)
 
     def _plan(self) -> None:
-        """Fits the number of steps into the time limit, at the pace so far."""
+        """Adapts the number of steps to the time limit, given the speed so far."""
         if self._config.max_seconds is not None:
             affordable = int(self._config.max_seconds * self.step / self.seconds)
             wanted = max(affordable, self.step, self._least_steps)
@@ -187,10 +194,10 @@ class Trainer:
             for name, parameter in self._parameters.items():
                 parameter.copy_(checkpoint.tensors[f"model.{name}"])
                 if f"adam.step.{name}" not in checkpoint.tensors:
-                    continue  # it had no gradient so far
+                    continue  # it has had no gradient yet
                 self._optimizer.state[parameter] = {
                     "step": checkpoint.tensors[f"adam.step.{name}"],
-                    # In the parameter's memory layout, which the file does not keep.
+                    # In the parameter's memory layout, which the file does not store.
                     **{
                         key: torch.empty_like(parameter).copy_(
                             checkpoint.tensors[f"adam.{key}.{name}"]

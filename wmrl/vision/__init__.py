@@ -1,14 +1,15 @@
 """Vision models: frames to latents or discrete codes, and back.
 
-- :mod:`~wmrl.vision.base`: the interface, and :func:`load_vision` (``Vision``, ``load_vision``).
+- :mod:`~wmrl.vision.base`: the interface, loading, and registration of further classes
+  (``Vision``, ``load_vision``, ``register_vision``).
 - :mod:`~wmrl.vision.vae`: the VAE of World Models (``VAE``, ``VAEConfig``).
 - :mod:`~wmrl.vision.vqvae`: the VQ-VAE (``VQVAE``, ``VQVAEConfig``).
 - :mod:`~wmrl.vision.training`: training on rollout stores (``train_vision``).
 - :mod:`~wmrl.vision.image_training`: training on image sets (``decode_codes``, ``encode_images``,
   ``train_on_images``).
-- :mod:`~wmrl.vision.evaluation`: held-out figures (``comparison_picture``, ``pick_frames``,
+- :mod:`~wmrl.vision.evaluation`: held-out metrics (``comparison_image``, ``pick_frames``,
   ``vision_report``).
-- :mod:`~wmrl.vision.codebook_plot`: pictures of codebooks (``CodeUse``, ``code_use``,
+- :mod:`~wmrl.vision.codebook_plot`: images of codebooks (``CodeUse``, ``code_use``,
   ``draw_codebook``).
 """
 
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING
 from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from wmrl.vision.base import Vision, load_vision
+    from wmrl.vision.base import Vision, load_vision, register_vision
     from wmrl.vision.codebook_plot import CodeUse, code_use, draw_codebook
-    from wmrl.vision.evaluation import comparison_picture, pick_frames, vision_report
+    from wmrl.vision.evaluation import comparison_image, pick_frames, vision_report
     from wmrl.vision.image_training import decode_codes, encode_images, train_on_images
     from wmrl.vision.training import train_vision
     from wmrl.vision.vae import VAE, VAEConfig
@@ -35,12 +36,13 @@ __all__ = [
     "VQVAEConfig",
     "Vision",
     "code_use",
-    "comparison_picture",
+    "comparison_image",
     "decode_codes",
     "draw_codebook",
     "encode_images",
     "load_vision",
     "pick_frames",
+    "register_vision",
     "train_on_images",
     "train_vision",
     "vision_report",

@@ -1,26 +1,27 @@
-"""Vision: the seam between frames and latents."""
+"""Interface of vision models, which map frames to latents and back."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from wmrl.storage.saved_module import Learned, load_learned
+from wmrl.core.validation import check_shape
+from wmrl.nn.autoencoder import Autoencoder
+from wmrl.storage.registry import Registry
+from wmrl.storage.saved_module import load_saved_module
 
-# Where each class of vision lives; a new one is added here.
-_CLASSES = {"VAE": "wmrl.vision.vae", "VQVAE": "wmrl.vision.vqvae"}
 
+class Vision(Autoencoder):
+    """Interface of vision models: autoencoders of frames.
 
-class Vision(Learned):
-    """A learned eye: frames to latents and back.
-
-    Frames are ``(B, H, W, 3) uint8`` everywhere outside the network. A subclass sets ``config``
-    (a frozen dataclass) and ``config_class``, and is listed in this module's table of classes.
+    Frames are ``(B, H, W, C) uint8`` everywhere outside the network, with 3 color channels in
+    environments. A subclass is made from its configuration and, by keyword, a ``generator`` of its
+    initial weights (a fixed seed's if None). It sets ``config`` (a frozen dataclass) and
+    ``config_class``, and is registered by :func:`register_vision`.
     """
 
     kind = "vision"
@@ -28,74 +29,107 @@ class Vision(Learned):
     @property
     @abstractmethod
     def frame_shape(self) -> tuple[int, int, int]:
-        """``(H, W, 3)`` of the frames that it takes."""
+        """Shape ``(H, W, C)`` of a frame."""
 
     @property
-    @abstractmethod
     def latent_space(self) -> spaces.Space[Any]:
-        """Space of one latent: ``Box(Z,)`` float32, for a quantised vision its codes' vectors."""
-
-    @property
-    @abstractmethod
-    def latent_size(self) -> int:
-        """Z, the number of latent dimensions."""
-
-    @abstractmethod
-    def encode(self, frames: Tensor) -> Tensor:
-        """Frames ``(B, H, W, 3) uint8`` to latents ``(B, Z) float32``, without noise."""
+        """Space of one latent: ``Box(Z,) float32``, unbounded."""
+        return spaces.Box(-np.inf, np.inf, (self.latent_dim,), np.float32)
 
     @abstractmethod
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames ``(B, H, W, 3) uint8`` to ``(mean, std)``, each ``(B, Z) float32``."""
+        """Maps frames ``(B, H, W, C) uint8`` to ``(mean, std)``, each ``(B, Z) float32``."""
 
-    @abstractmethod
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents ``(B, Z) float32`` to frames ``(B, H, W, 3) uint8``."""
-
-    @abstractmethod
-    def loss(self, frames: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is minimised over frames ``(B, H, W, 3) uint8``, ``()``, and its parts by name."""
-
-    @abstractmethod
-    def figures(self, batches: Iterable[Tensor]) -> dict[str, float]:
-        """What there is to say of its latents on frames that it was not trained on."""
-
-    def prepare(
-        self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
-    ) -> None:
-        """Is called before each step of training.
+    def plan_training(self, *, frames: int, steps: int) -> int:
+        """Checks the size of a planned training from random weights.
 
         Args:
-            step: its number.
-            draw: begins an endless run of batches of frames.
-            generator: this step's source of randomness.
+            frames: number of training frames.
+            steps: number of gradient steps.
+
+        Returns:
+            The number of steps that are needed even beyond a time limit; 0 by default.
+
+        Raises:
+            ValueError: there are too few frames or steps.
         """
+        return 0
 
     def check_frames(self, frames: Tensor) -> None:
         """Raises ``ValueError`` unless frames are ``(B, *frame_shape) uint8``."""
-        if frames.ndim != 4 or tuple(frames.shape[1:]) != self.frame_shape:
-            raise ValueError(
-                f"frames: expected shape (B, {', '.join(map(str, self.frame_shape))}), "
-                f"got {tuple(frames.shape)}"
-            )
+        check_shape("frames", frames, ("B", *self.frame_shape))
         if frames.dtype != torch.uint8:
             raise ValueError(f"frames: expected dtype uint8, got {frames.dtype}")
 
+    def _preprocess(self, inputs: Tensor) -> Tensor:
+        """Maps frames ``(B, H, W, C) uint8`` to pixels ``(B, C, H, W) float32`` in [0, 1]."""
+        self.check_frames(inputs)
+        # A permuted view of (B, H, W, C) is already channels-last: the conversion alone copies.
+        return inputs.permute(0, 3, 1, 2).to(torch.float32).mul_(1.0 / 255.0)
+
+    def _to_frames(self, pixels: Tensor) -> Tensor:
+        """Maps pixels ``(B, H, W, C)`` in [0, 1] to frames ``(B, H, W, C) uint8``."""
+        return pixels.mul(255.0).round_().to(torch.uint8).contiguous()
+
     @torch.inference_mode()
     def encode_numpy(self, frames: np.ndarray) -> np.ndarray:
-        """:meth:`encode` from and to NumPy arrays."""
+        """Calls :meth:`encode` on a NumPy array, and returns one."""
         return self.encode(torch.from_numpy(frames).to(self.device)).cpu().numpy()
 
     @torch.inference_mode()
     def decode_numpy(self, latents: np.ndarray) -> np.ndarray:
-        """:meth:`decode` from and to NumPy arrays."""
+        """Calls :meth:`decode` on a NumPy array, and returns one."""
         return self.decode(torch.from_numpy(latents).to(self.device)).cpu().numpy()
 
 
-def load_vision(name_or_path: str | Path, *, device: str | torch.device = "auto") -> Vision:
-    """Opens a vision artifact by shipped name or path.
+VISIONS: Registry[Vision] = Registry(
+    Vision,  # type: ignore[type-abstract]
+    "vision",
+    ("wmrl.vision.vae:VAE", "wmrl.vision.vqvae:VQVAE"),
+    register="wmrl.vision.register_vision",
+)
+"""Known vision models."""
+
+V = TypeVar("V", bound=Vision)
+
+
+def register_vision(cls: type[V]) -> type[V]:
+    """Registers a vision model that is defined outside this library; usable as a decorator.
+
+    It can then be trained by :func:`~wmrl.vision.training.train_vision`, and its artifacts can be
+    loaded wherever a vision model is expected.
+
+    Args:
+        cls: subclass of :class:`Vision`; artifacts store its name.
+
+    Returns:
+        The same class.
 
     Raises:
-        ArtifactError: it is missing, damaged, no vision, or of a class that is not known.
+        ValueError: another class has that name.
+        TypeError: it does not derive from :class:`Vision`.
     """
-    return load_learned(Vision, _CLASSES, name_or_path, device=device)  # type: ignore[type-abstract]
+    return VISIONS.register(cls)
+
+
+def load_vision(name_or_path: str | Path, *, device: str | torch.device = "auto") -> Vision:
+    """Loads a vision model from an artifact.
+
+    Args:
+        name_or_path: name of a shipped artifact, or path of an artifact's folder.
+        device: of the weights; "auto" for a GPU if there is one.
+
+    Raises:
+        ArtifactError: the artifact is missing, damaged, not a vision model, or of an unknown
+            class.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.vision import load_vision
+        >>> vision = load_vision("car-racing-vae", device="cpu")
+        >>> frames = np.zeros((2, *vision.frame_shape), np.uint8)
+        >>> latents = vision.encode_numpy(frames)
+        >>> latents.shape, vision.decode_numpy(latents).shape
+        ((2, 32), (2, 64, 64, 3))
+    """
+    return load_saved_module(VISIONS, name_or_path, device=device)

@@ -1,4 +1,4 @@
-"""How well a vision sees: held-out figures, and a picture of what it makes of frames."""
+"""Evaluation of vision models: held-out metrics and images of reconstructions."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,7 +14,14 @@ _BATCH = 128
 
 
 def pick_frames(episodes: Sequence[StoredEpisode], *, count: int) -> np.ndarray:
-    """Frames spread evenly over all episodes: ``(≤ count, H, W, 3) uint8``.
+    """Selects frames that are spread evenly over all episodes.
+
+    Args:
+        episodes: to select from.
+        count: number of frames.
+
+    Returns:
+        ``(≤ count, H, W, 3) uint8``; fewer if the episodes have fewer.
 
     Raises:
         ValueError: there are no episodes.
@@ -34,16 +41,16 @@ def pick_frames(episodes: Sequence[StoredEpisode], *, count: int) -> np.ndarray:
 
 @torch.inference_mode()
 def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
-    """Figures of a vision on frames that it was not trained on.
+    """Computes metrics of a vision model on held-out frames.
 
     Args:
-        vision: the eye.
-        frames: ``(N, H, W, 3) uint8``.
+        vision: the vision model.
+        frames: ``(N, H, W, C) uint8``, which it was not trained on.
 
     Returns:
-        ``frames`` N; ``squared_error``, summed over a frame's pixels in [0, 1], of what is decoded
-        from its latent; ``latent_size`` Z; and the vision's own
-        :meth:`~wmrl.vision.base.Vision.figures`.
+        ``frames`` N; ``squared_error`` of the frames decoded from their latents, summed over a
+        frame's pixels in [0, 1]; ``latent_dim`` Z; and the model's own
+        :meth:`~wmrl.nn.autoencoder.Autoencoder.metrics`.
     """
     errors = []
     for batch in _batches(vision, frames):
@@ -52,19 +59,19 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
     return {
         "frames": len(frames),
         "squared_error": float(torch.cat(errors).mean()),
-        "latent_size": vision.latent_size,
-        **vision.figures(_batches(vision, frames)),
+        "latent_dim": vision.latent_dim,
+        **vision.metrics(_batches(vision, frames)),
     }
 
 
 @torch.inference_mode()
-def comparison_picture(vision: Vision, frames: np.ndarray, *, scale: int = 2) -> np.ndarray:
-    """Originals above their reconstructions, side by side.
+def comparison_image(vision: Vision, frames: np.ndarray, *, scale: int = 2) -> np.ndarray:
+    """Renders frames side by side, above their reconstructions.
 
     Args:
-        vision: the eye.
+        vision: the vision model.
         frames: ``(N, H, W, 3) uint8``.
-        scale: how many pixels' width a pixel gets.
+        scale: integer magnification of pixels.
 
     Returns:
         ``(2 · H · scale, N · W · scale, 3) uint8``.

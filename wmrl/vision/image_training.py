@@ -1,4 +1,4 @@
-"""Training a VQ-VAE on labelled images, and what is to be said of it."""
+"""Training of VQ-VAEs on image sets, and conversion between images and codes."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from wmrl.core.device import resolve_device
+from wmrl.core.hashing import array_digest
 from wmrl.core.seeding import torch_generator
-from wmrl.data.array_sampler import ImageFeed, digest_of
+from wmrl.data.array_sampler import ArraySampler
 from wmrl.data.images import ImageSet
 from wmrl.storage.artifact import load_artifact
-from wmrl.storage.files import write_report
+from wmrl.storage.files import write_json
 from wmrl.storage.run import Run
 from wmrl.training.trainer import Trainer, TrainingConfig
 from wmrl.vision.evaluation import vision_report
@@ -31,21 +32,28 @@ def train_on_images(
     device: str | torch.device = "auto",
     progress: bool = True,
 ) -> VQVAE:
-    """Trains on images; the folder ``path`` is a run, as that of ``train_vision``.
+    """Trains a VQ-VAE on images.
+
+    The folder ``path`` is a run, as that of :func:`~wmrl.vision.training.train_vision`: an
+    interrupted call resumes, and a finished one is loaded. It ends up with ``artifact/``,
+    ``metrics.csv``, and ``report.json`` with the held-out metrics of
+    :func:`~wmrl.vision.evaluation.vision_report`.
 
     Args:
-        images: to learn from.
-        held_out: to judge by: ``report.json`` has the figures of
-            :func:`~wmrl.vision.evaluation.vision_report` on them.
-        path: folder of the run; ends up with ``artifact/``, ``report.json`` and ``metrics.csv``.
-        config: sizes and loss; ``frame_size`` and ``channels`` as the images have them.
-        training: how long and how fast; ``held_out`` is of no meaning here.
-        device: where to train.
+        images: training images.
+        held_out: images to evaluate on.
+        path: folder of the run.
+        config: sizes and loss; ``frame_size`` and ``channels`` must be those of the images.
+        training: duration and learning rate; its ``held_out`` has no effect here.
+        device: to train on.
         progress: show a progress bar.
 
+    Returns:
+        The VQ-VAE as its artifact holds it.
+
     Raises:
-        ValueError: images are of another shape than the configuration's, or fewer than a batch or
-            than a codebook needs.
+        ValueError: the images do not have the configured shape, or are fewer than a batch or than
+            a codebook needs.
         RunError: the folder is in use, or belongs to another run.
     """
     path, resolved = Path(path), resolve_device(device)
@@ -58,10 +66,10 @@ def train_on_images(
             )
     vectors = len(images) * config.grid[0] * config.grid[1]
     config.check_training(vectors=vectors, steps=training.steps)
-    feed = ImageFeed(images.images, batch_size=training.batch_size, seed=training.seed)
+    sampler = ArraySampler(images.images, batch_size=training.batch_size, seed=training.seed)
     provenance: dict[str, Any] = {
         "command": "train_on_images",
-        "data": [digest_of(images.images), digest_of(held_out.images)],
+        "data": [array_digest(images.images), array_digest(held_out.images)],
         "vision": asdict(config),
         "training": asdict(training),
     }
@@ -81,25 +89,25 @@ def train_on_images(
 
         def draw(step: int) -> Iterator[Tensor]:
             while True:
-                yield feed.batch(step).to(resolved)
+                yield sampler.batch(step).to(resolved)
                 step += 1
 
         def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
             start = torch_generator(training.seed, "vision start", step, device=resolved)
             vision.prepare(step, lambda: draw(step), start)
             noise = torch_generator(training.seed, "vision noise", step, device=resolved)
-            return vision.loss(feed.batch(step).to(resolved), noise)
+            return vision.loss(sampler.batch(step).to(resolved), noise)
 
         trainer.train(loss_at)
         vision.eval()
         vision.save(path / "artifact", provenance={**provenance, "steps": trainer.step})
-        write_report(path / "report.json", vision_report(vision, held_out.images))
+        write_json(path / "report.json", vision_report(vision, held_out.images))
         return vision
 
 
 @torch.inference_mode()
 def encode_images(vision: VQVAE, images: np.ndarray, *, batch_size: int = 500) -> Tensor:
-    """Codes ``(N, T) int64`` of images ``(N, H, W, C) uint8``, on the CPU."""
+    """Encodes images ``(N, H, W, C) uint8`` to codes ``(N, T) int64``, on the CPU."""
     parts = [
         vision.codes(torch.from_numpy(images[start : start + batch_size]).to(vision.device)).cpu()
         for start in range(0, len(images), batch_size)
@@ -109,7 +117,7 @@ def encode_images(vision: VQVAE, images: np.ndarray, *, batch_size: int = 500) -
 
 @torch.inference_mode()
 def decode_codes(vision: VQVAE, codes: Tensor, *, batch_size: int = 500) -> Tensor:
-    """Means of pixels ``(N, H, W, C) float32`` of codes ``(N, T) int64``, on the CPU."""
+    """Decodes codes ``(N, T) int64`` to means of pixels ``(N, H, W, C) float32``, on the CPU."""
     parts = [
         vision.mean(vision.latents_of(part.to(vision.device))).cpu()
         for part in torch.split(codes, batch_size)

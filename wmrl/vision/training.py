@@ -1,4 +1,4 @@
-"""Training a vision from rollout stores."""
+"""Training of vision models on rollout stores."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -11,72 +11,72 @@ from torch import Tensor
 
 from wmrl.core.device import resolve_device
 from wmrl.core.seeding import torch_generator
-from wmrl.data.frame_sampler import FrameFeed
+from wmrl.data.frame_sampler import FrameSampler
 from wmrl.data.split import DataSplit, split_episodes
 from wmrl.data.store import RolloutStore
 from wmrl.storage.artifact import load_artifact, load_weights
-from wmrl.storage.files import write_picture, write_report
+from wmrl.storage.files import write_image, write_json
 from wmrl.storage.run import Run
-from wmrl.training.metrics import log_pictures
+from wmrl.training.metrics import log_images
 from wmrl.training.trainer import Trainer, TrainingConfig
-from wmrl.vision.base import Vision
+from wmrl.vision.base import VISIONS, Vision
 from wmrl.vision.codebook_plot import code_use, draw_codebook
-from wmrl.vision.evaluation import comparison_picture, pick_frames, vision_report
-from wmrl.vision.vae import VAE, VAEConfig
-from wmrl.vision.vqvae import VQVAE, VQVAEConfig
+from wmrl.vision.evaluation import comparison_image, pick_frames, vision_report
+from wmrl.vision.vae import VAEConfig
+from wmrl.vision.vqvae import VQVAE
 
 _REPORT_FRAMES = 2000
-_PICTURE_FRAMES = 12
+_SHOWN_FRAMES = 12
 
 
 def train_vision(
     stores: Sequence[RolloutStore],
     path: str | Path,
     *,
-    config: VAEConfig | VQVAEConfig | None = None,
+    config: Any = None,
     training: TrainingConfig | None = None,
     init: str | Path | None = None,
     device: str | torch.device = "auto",
     progress: bool = True,
 ) -> Vision:
-    """Trains a VAE or a VQ-VAE on the frames of one or several stores.
+    """Trains a vision model on the frames of one or several stores.
 
-    The folder ``path`` is a run: killed at any moment, the same call resumes it to the same bits
-    (see :class:`~wmrl.training.trainer.TrainingConfig` for the time limit); called again when all
-    is done, it opens the result. It ends up with ``artifact/``, ``report.json`` of held-out
-    figures, ``reconstructions.png`` of held-out frames above what the vision makes of them, of a
-    VQ-VAE ``codebook.png``, and ``metrics.csv``.
+    The folder ``path`` is a run: after an interruption at any moment, the same call resumes it to
+    the same bits (see :class:`~wmrl.training.trainer.TrainingConfig` for the time limit), and a
+    finished run is loaded. The folder ends up with ``artifact/``, ``metrics.csv``, ``report.json``
+    with held-out metrics, ``reconstructions.png`` with held-out frames above their
+    reconstructions, and for a VQ-VAE ``codebook.png``.
 
     Args:
         stores: rollouts of one task.
         path: folder of the run.
-        config: sizes and loss of either; a VAE's defaults if None.
-        training: how long and how fast.
-        init: artifact (name or path) whose weights, and codebook, to start from instead of random
-            ones; there is no warm-up then.
-        device: where to train.
+        config: configuration of a VAE, a VQ-VAE or a registered vision model; a default VAE's if
+            None.
+        training: duration and learning rate; defaults if None.
+        init: artifact (name or path) whose weights and codebook replace the random initial ones;
+            there is no warm-up then.
+        device: to train on.
         progress: show a progress bar.
 
     Returns:
-        The vision as its artifact holds it.
+        The vision model as its artifact holds it.
 
     Raises:
-        ValueError: the stores are empty or of different tasks, their frames do not fit, or are
-            fewer than a codebook needs.
+        ValueError: the stores are empty or of different tasks, or their frames have another shape
+            than configured or are fewer than a codebook needs.
         RunError: the folder is in use, or belongs to another run.
-        ArtifactError: ``init`` can't be opened, or is of another configuration's shapes.
+        ArtifactError: ``init`` can't be loaded, or its weights have other shapes.
     """
     path, resolved = Path(path), resolve_device(device)
     config, training = config or VAEConfig(), training or TrainingConfig()
-    kind: type[Vision] = VAE if isinstance(config, VAEConfig) else VQVAE
+    cls = VISIONS.for_config(config)
     split = split_episodes(stores, held_out=training.held_out)
-    _check_frames(stores[0], config)
+    vision = cls(config, generator=torch_generator(training.seed, "vision weights"))
+    _check_frames(stores[0], vision.frame_shape)
     least_steps = 0
-    if isinstance(config, VQVAEConfig) and init is None:
+    if init is None:
         frames = sum(episode.summary.length + 1 for episode in split.train)
-        vectors = frames * config.grid[0] * config.grid[1]
-        config.check_training(vectors=vectors, steps=training.steps)
-        least_steps = config.least_steps
+        least_steps = vision.plan_training(frames=frames, steps=training.steps)
     provenance = {
         "command": "train-vision",
         "task": stores[0].metadata.task,
@@ -87,15 +87,15 @@ def train_vision(
     }
     with Run(path, config=provenance) as run:
         if (path / "report.json").exists():
-            return kind.from_artifact(load_artifact(path / "artifact")).to(resolved)
-        vision = kind(config, generator=torch_generator(training.seed, "vision weights"))
+            return cls.from_artifact(load_artifact(path / "artifact")).to(resolved)
         if init is not None:
             load_weights(vision, load_artifact(init, kind="vision"))
         vision.to(resolved)
         trainer = Trainer(
             vision, run, training, label="vision", progress=progress, least_steps=least_steps
         )
-        _train(vision, trainer, split, training, afresh=init is None)
+        # Initial weights come with a codebook, which a warm-up would discard.
+        _train(vision, trainer, split, training, warm_up=init is None)
         return _finish(vision, path, split, {**provenance, "steps": trainer.step})
 
 
@@ -105,58 +105,57 @@ def _train(
     split: DataSplit,
     training: TrainingConfig,
     *,
-    afresh: bool,
+    warm_up: bool,
 ) -> None:
-    feed = FrameFeed(split.train, batch_size=training.batch_size, seed=training.seed)
+    sampler = FrameSampler(split.train, batch_size=training.batch_size, seed=training.seed)
 
     def frames_of(step: int) -> Tensor:
-        return torch.from_numpy(feed.batch(step)).to(vision.device, non_blocking=True)
+        return torch.from_numpy(sampler.batch(step)).to(vision.device, non_blocking=True)
 
     def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         frames = frames_of(step)
         start = torch_generator(training.seed, "vision start", step, device=vision.device)
-        if afresh:  # what is given has a codebook, which a warm-up would throw away
+        if warm_up:
             vision.prepare(step, lambda: map(frames_of, itertools.count(step)), start)
         noise = torch_generator(training.seed, "vision noise", step, device=vision.device)
-        # bfloat16 pays on GPUs; on a CPU with AVX-512 it gained too little to be worth its noise.
-        kind = vision.device.type
-        with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
+        # bfloat16 pays off on GPUs; on a CPU with AVX-512 it gained too little for its noise.
+        device = vision.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             return vision.loss(frames, noise)
 
     try:
         trainer.train(loss_at)
     finally:
-        feed.close()
+        sampler.close()
 
 
 def _finish(vision: Vision, path: Path, split: DataSplit, provenance: Mapping[str, Any]) -> Vision:
-    """Saves the artifact, judges what was saved, and writes the report last."""
+    """Saves the artifact, evaluates what was saved, and writes the report last."""
     vision.eval()
     digest = vision.save(path / "artifact", provenance=provenance)
-    judged = split.held_out or split.train
-    frames = pick_frames(judged, count=_REPORT_FRAMES)
-    figures = vision_report(vision, frames)
-    shown = pick_frames(judged, count=_PICTURE_FRAMES)
-    pictures = {"reconstructions": comparison_picture(vision, shown)}
+    episodes = split.held_out or split.train
+    frames = pick_frames(episodes, count=_REPORT_FRAMES)
+    metrics = vision_report(vision, frames)
+    shown = pick_frames(episodes, count=_SHOWN_FRAMES)
+    images = {"reconstructions": comparison_image(vision, shown)}
     if isinstance(vision, VQVAE):
-        pictures["codebook"] = draw_codebook(code_use(vision, frames))
-    for name, picture in pictures.items():
-        write_picture(path / f"{name}.png", picture)
-    log_pictures(path, pictures, step=provenance["steps"])
-    write_report(
+        images["codebook"] = draw_codebook(code_use(vision, frames))
+    for name, image in images.items():
+        write_image(path / f"{name}.png", image)
+    log_images(path, images, step=provenance["steps"])
+    write_json(
         path / "report.json",
         {
             "digest": digest,
             "episodes": {"train": len(split.train), "held_out": len(split.held_out)},
-            "held_out": figures,
+            "held_out": metrics,
             "steps": provenance["steps"],
         },
     )
     return vision
 
 
-def _check_frames(store: RolloutStore, config: VAEConfig | VQVAEConfig) -> None:
-    channels = 3 if isinstance(config, VAEConfig) else config.channels
-    expected, got = (*config.frame_size, channels), store.metadata.frame_shape
+def _check_frames(store: RolloutStore, expected: tuple[int, int, int]) -> None:
+    got = store.metadata.frame_shape
     if got != expected:
         raise ValueError(f"stores: expected frames of shape {expected}, got {got} in {store.path}")

@@ -1,76 +1,85 @@
-"""VQ-VAE: an eye that sees in symbols."""
+"""A convolutional VQ-VAE: a vision model with discrete latents."""
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
 from wmrl.core.seeding import seeded_weights
-from wmrl.nn.vq_autoencoder import QuantisedAutoencoder, QuantiserConfig, make_quantiser
+from wmrl.core.validation import check_int
+from wmrl.nn.vq_autoencoder import QuantizedAutoencoder, QuantizerConfig, make_quantizer
 from wmrl.vision.base import Vision
 
 
 @dataclass(frozen=True, kw_only=True)
-class VQVAEConfig(QuantiserConfig):
-    """Sizes of a :class:`VQVAE`, and what any :class:`QuantiserConfig` has.
+class VQVAEConfig(QuantizerConfig):
+    """Configuration of a :class:`VQVAE`, in addition to that of its quantizer.
 
     Attributes:
-        frame_size: height and width of the frames, multiples of 2 to the ``downsamplings``.
-        channels: of a frame; 3 for environments.
-        width: channels after the first halving; they double with each other one.
-        residual_width: channels inside a residual block.
-        residual_blocks: of encoder and decoder each.
-        rezero: scale each block by a number that starts at 0 (Bachlechner et al. 2020,
+        frame_size: height and width of the frames, multiples of 2 to the ``num_downsamplings``.
+        channels: color channels of a frame; 3 in environments.
+        base_channels: channels after the first downsampling; each further one doubles them.
+        residual_channels: channels inside a residual block.
+        num_residual_blocks: residual blocks of the encoder and of the decoder, each.
+        rezero: scale each block by a learned number that starts at 0 (Bachlechner et al. 2020,
             https://arxiv.org/abs/2003.04887).
-        downsamplings: how often height and width are halved.
+        num_downsamplings: how many times height and width are halved.
     """
 
     frame_size: tuple[int, int] = (64, 64)
     channels: int = 3
-    width: int = 16
-    residual_width: int = 32
-    residual_blocks: int = 2
+    base_channels: int = 16
+    residual_channels: int = 32
+    num_residual_blocks: int = 2
     rezero: bool = False
-    downsamplings: int = 4
+    num_downsamplings: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "frame_size", tuple(self.frame_size))
-        for name in ("channels", "width", "residual_width", "downsamplings"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.residual_blocks < 0:
-            raise ValueError(f"residual_blocks: expected at least 0, got {self.residual_blocks}")
-        step = 2**self.downsamplings
+        for name in ("channels", "base_channels", "residual_channels", "num_downsamplings"):
+            check_int(name, getattr(self, name), at_least=1)
+        check_int("num_residual_blocks", self.num_residual_blocks, at_least=0)
+        step = 2**self.num_downsamplings
         if len(self.frame_size) != 2 or any(size < 1 or size % step for size in self.frame_size):
             raise ValueError(
-                f"frame_size: expected two multiples of {step} (2 to the downsamplings), got "
+                f"frame_size: expected two multiples of {step} (2 to the num_downsamplings), got "
                 f"{self.frame_size}"
             )
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of a frame's codes."""
-        step = 2**self.downsamplings
+        """Rows and columns of the grid of a frame's codes."""
+        step = 2**self.num_downsamplings
         return self.frame_size[0] // step, self.frame_size[1] // step
 
 
-class VQVAE(QuantisedAutoencoder, Vision):
+class VQVAE(QuantizedAutoencoder, Vision):
     """A convolutional VQ-VAE (van den Oord et al. 2017, https://arxiv.org/abs/1711.00937).
 
-    The encoder halves height and width some times, the residual blocks follow, and each place of
-    what is left becomes the nearest of K codes. The latent of a frame is the codes' vectors in
-    raster order, ``Z = rows · columns · D`` numbers: so it fits wherever a VAE's latent does, and
-    :meth:`codes_of` tells the symbols that it stands for.
+    The encoder halves height and width ``num_downsamplings`` times; residual blocks follow, and
+    each place of the remaining grid is quantized to the nearest of K codes. The latent of a frame
+    is the vectors of its codes in raster order, ``Z = rows · columns · D`` numbers. It can
+    therefore replace a VAE's latent anywhere, and :meth:`codes_of` returns the codes that it
+    stands for.
 
     Args:
-        config: sizes, quantiser and loss.
-        generator: source of the initial weights; a fixed seed's if None.
+        config: sizes, quantizer and loss.
+        generator: source of the initial weights; None for a fixed seed.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.vision import VQVAE, VQVAEConfig
+        >>> config = VQVAEConfig(base_channels=4, quantizer="fsq", levels=(3, 4))
+        >>> vqvae = VQVAE(config).eval()
+        >>> vqvae.num_tokens, vqvae.codebook_size, vqvae.latent_dim
+        (16, 12, 32)
+        >>> codes = vqvae.codes(torch.zeros(2, 64, 64, 3, dtype=torch.uint8))
+        >>> codes.shape, vqvae.decode(vqvae.latents_of(codes)).shape
+        (torch.Size([2, 16]), torch.Size([2, 64, 64, 3]))
     """
 
     config: VQVAEConfig
@@ -79,19 +88,20 @@ class VQVAE(QuantisedAutoencoder, Vision):
     def __init__(self, config: VQVAEConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        widths = [config.width * 2**level for level in range(config.downsamplings)]
+        widths = [config.base_channels * 2**level for level in range(config.num_downsamplings)]
         bottom, outer = widths[-1], [config.channels, *widths]
         with seeded_weights(generator):
-            self.quantiser = make_quantiser(config, generator=generator)
-            size = self.quantiser.size
+            self.quantizer = make_quantizer(config, generator=generator)
+            code_dim = self.quantizer.code_dim
             encoder: list[nn.Module] = []
             for into, out in pairwise(outer):
                 encoder += [nn.Conv2d(into, out, 4, 2, 1), nn.ReLU(inplace=True)]
             encoder += [nn.Conv2d(bottom, bottom, 3, 1, 1), *self._blocks(bottom)]
-            encoder += [nn.ReLU(inplace=True), nn.Conv2d(bottom, size, 1)]
+            encoder += [nn.ReLU(inplace=True), nn.Conv2d(bottom, code_dim, 1)]
             if config.relu_output:
                 encoder += [nn.ReLU()]
-            decoder: list[nn.Module] = [nn.Conv2d(size, bottom, 3, 1, 1), *self._blocks(bottom)]
+            decoder: list[nn.Module] = [nn.Conv2d(code_dim, bottom, 3, 1, 1)]
+            decoder += self._blocks(bottom)
             for into, out in pairwise(reversed(outer)):
                 decoder += [nn.ReLU(inplace=True), nn.ConvTranspose2d(into, out, 4, 2, 1)]
             self.encoder = nn.Sequential(*encoder)
@@ -100,118 +110,70 @@ class VQVAE(QuantisedAutoencoder, Vision):
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """``(H, W, C)``."""
+        """Shape ``(H, W, C)`` of a frame."""
         return (*self.config.frame_size, self.config.channels)
 
     @property
-    def tokens(self) -> int:
-        """T, the number of codes of a frame."""
+    def num_tokens(self) -> int:
+        """T, the number of codes per frame."""
         rows, columns = self.config.grid
         return rows * columns
 
     @property
-    def latent_space(self) -> spaces.Space[Any]:
-        """``Box(Z,) float32``, unbounded."""
-        return spaces.Box(-np.inf, np.inf, (self.latent_size,), np.float32)
-
-    @property
     def code_space(self) -> spaces.MultiDiscrete:
-        """``MultiDiscrete`` of T codes."""
-        return spaces.MultiDiscrete([self.code_count] * self.tokens)
+        """Space of a frame's codes: ``MultiDiscrete`` of T codes."""
+        return spaces.MultiDiscrete([self.codebook_size] * self.num_tokens)
 
-    def encode(self, frames: Tensor) -> Tensor:
-        """Frames ``(B, H, W, C) uint8`` to the vectors of their codes, ``(B, Z) float32``."""
-        return self.quantiser.lookup(self.codes(frames)).flatten(1)
+    def plan_training(self, *, frames: int, steps: int) -> int:
+        """Requires data for the codebook, and steps after the warm-up."""
+        self.config.check_training(vectors=frames * self.num_tokens, steps=steps)
+        return self.config.least_steps
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """The latents of frames, and zeros: a quantised latent has no spread."""
+        """Maps frames to latents and zeros, because a quantized latent has no variance."""
         latents = self.encode(frames)
         return latents, torch.zeros_like(latents)
 
-    def codes(self, frames: Tensor) -> Tensor:
-        """Frames ``(B, H, W, C) uint8`` to codes ``(B, T) int64`` in raster order."""
-        vectors = self._encode(self._pixels(frames))
-        return self.quantiser.encode(vectors).view(len(frames), self.tokens)
-
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents ``(B, Z) float32`` to frames ``(B, H, W, C) uint8``.
+        """Maps latents ``(B, Z) float32`` to frames ``(B, H, W, C) uint8``.
 
         Raises:
             ValueError: latents are not ``(B, Z)``.
         """
-        pixels = self.mean(latents).clamp(0.0, 1.0)
-        return pixels.mul(255.0).round_().to(torch.uint8).contiguous()
+        return self._to_frames(self.mean(latents).clamp(0.0, 1.0))
 
     def mean(self, latents: Tensor) -> Tensor:
-        """What latents ``(B, Z)`` are decoded to, as it is: ``(B, H, W, C) float32``.
+        """Maps latents ``(B, Z)`` to the means of pixels, ``(B, H, W, C) float32``.
 
-        Pixels are in units of 0 to 1 and may be beyond.
+        Pixels are in units of the range [0, 1], and may lie outside it.
 
         Raises:
             ValueError: latents are not ``(B, Z)``.
         """
-        self._check_latents(latents)
-        pixels = self._decode(latents.reshape(-1, self.quantiser.size), len(latents))
+        self.check_latents(latents)
+        pixels = self._decode(latents.reshape(-1, self.quantizer.code_dim), len(latents))
         return pixels.permute(0, 2, 3, 1)
-
-    def loss(self, frames: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Squared error plus what ties vectors and codes together; mean over frames.
-
-        Args:
-            frames: ``(B, H, W, C) uint8``.
-            generator: where codes that died are moved.
-
-        Returns:
-            The loss ``()``, and the parts it is made of: ``squared_error`` (summed over a frame's
-            pixels in [0, 1]) and ``commitment`` (summed over its codes, without its weight).
-        """
-        return self._loss_of(self._pixels(frames), generator)
-
-    def prepare(
-        self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
-    ) -> None:
-        """Ends the warm-up at its last step; see :meth:`wmrl.vision.base.Vision.prepare`."""
-        self._prepare_for(step, map(self.vectors, draw()), generator)
-
-    @torch.no_grad()
-    def figures(self, batches: Iterable[Tensor]) -> dict[str, float]:
-        """How the codebook is used.
-
-        Returns:
-            ``perplexity`` and ``utilisation`` of the codes; ``codebook_rank`` and ``encoder_rank``,
-            the effective ranks of the K codes and of the encoder's vectors; ``commitment``, the
-            squared distance of a frame's vectors to their codes.
-        """
-        return self._figures_of(map(self.vectors, batches))
-
-    def vectors(self, frames: Tensor) -> Tensor:
-        """What the encoder makes of frames before it is quantised, ``(B · T, D) float32``."""
-        return self._encode(self._pixels(frames))
 
     def _blocks(self, width: int) -> list[nn.Module]:
         config = self.config
         return [
-            _Residual(width, config.residual_width, rezero=config.rezero)
-            for _ in range(config.residual_blocks)
+            _Residual(width, config.residual_channels, rezero=config.rezero)
+            for _ in range(config.num_residual_blocks)
         ]
 
-    def _pixels(self, frames: Tensor) -> Tensor:
-        self.check_frames(frames)
-        return frames.permute(0, 3, 1, 2).to(torch.float32).mul_(1.0 / 255.0)
-
-    def _encode(self, pixels: Tensor) -> Tensor:
-        """Vectors ``(B · T, D)`` in raster order, of pixels in [0, 1], which are centred first."""
-        vectors: Tensor = self.encoder(pixels - 0.5)
-        return vectors.permute(0, 2, 3, 1).reshape(-1, self.quantiser.size)
+    def _encode(self, inputs: Tensor) -> Tensor:
+        """Maps pixels in [0, 1], centered first, to vectors ``(B · T, D)`` in raster order."""
+        vectors: Tensor = self.encoder(inputs - 0.5)
+        return vectors.permute(0, 2, 3, 1).reshape(-1, self.quantizer.code_dim)
 
     def _decode(self, vectors: Tensor, count: int) -> Tensor:
-        picture = vectors.view(count, *self.config.grid, self.quantiser.size).permute(0, 3, 1, 2)
-        pixels: Tensor = self.decoder(picture) + 0.5
+        grid = vectors.view(count, *self.config.grid, self.quantizer.code_dim)
+        pixels: Tensor = self.decoder(grid.permute(0, 3, 1, 2)) + 0.5
         return pixels
 
 
 class _Residual(nn.Module):
-    """x + α · f(x), f: ReLU, 3×3 to the inner width, ReLU, 1×1; α is 1, or learned from 0."""
+    """A residual block x + α f(x); f is ReLU, 3×3, ReLU, 1×1, and α is 1 or learned from 0."""
 
     def __init__(self, width: int, inner: int, *, rezero: bool) -> None:
         super().__init__()

@@ -1,9 +1,10 @@
-"""Repeats the binary VAE: classes that separate without labels, in two regimes of learning.
+"""Repeats the binary VAE experiment: classes that separate without labels, in two regimes.
 
-1,000 points of three Gaussians are seen as 100 bits each. A VAE with a two-dimensional posterior of
-full covariance learns them at a constant low rate, and at a high rate that falls. The folder ends
-up with table.md and results.json (bounds on held-out points, and how far classes are apart in the
-latents), and for the first seed pictures of data, latents and posteriors.
+1,000 points of three Gaussians are observed as 100 bits each. A VAE with a two-dimensional
+posterior of full covariance is trained at a constant low learning rate, and at a high one that
+decays. The output folder ends up with table.md and results.json (bounds on held-out points, and
+the separation of the classes in the latents), and for the first seed images of data, latents and
+posteriors.
 """
 
 import json
@@ -27,23 +28,23 @@ class Args:
     """Options of ``wmrl reproduce binary-vae``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/binary-vae")
-    """Where tables and pictures go."""
+    """Folder of tables and images."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """One mixture, one set of points and one model in each regime for each."""
+    """Seeds; each has its own mixture, points, and a model per regime."""
     points: int = 1000
-    """Points to train on, and as many to judge by."""
+    """Training points, and as many held-out ones."""
     epochs: int | None = None
-    """Fewer epochs than the experiment's 500, for a glance."""
+    """Number of epochs instead of the experiment's 500, for a quick look."""
 
 
 def main(args: Args) -> None:
-    """Trains, and writes tables and pictures."""
+    """Trains the models, and writes tables and images."""
     from dataclasses import replace
 
     from wmrl.scripts.reproduce.binary_vae.data import BinaryMixture
     from wmrl.scripts.reproduce.binary_vae.model import REGIMES, bounds, train_binary_vae
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_report, write_text
+    from wmrl.storage.files import write_json, write_text
 
     need("matplotlib", "sklearn")
     check_seeds(args.seeds)
@@ -58,15 +59,15 @@ def main(args: Args) -> None:
             training = regime if args.epochs is None else replace(regime, epochs=args.epochs)
             vae, curve = train_binary_vae(data.vectors, training=training, seed=seed)
             trained[name] = vae, curve
-            figures = bounds(vae, held_out.vectors, seed=seed) | separation(vae, data, held_out)
-            rows.append({"regime": name, "seed": seed, **figures})
+            metrics = bounds(vae, held_out.vectors, seed=seed) | separation(vae, data, held_out)
+            rows.append({"regime": name, "seed": seed, **metrics})
             print(json.dumps(rows[-1]))
         if seed == args.seeds[0]:
             _draw_data(data, args.out / "data.png")
             for name, (vae, curve) in trained.items():
                 _draw_latents(vae, data, curve, args.out / f"{name}.png")
     about = {"args": _plain(args), "versions": package_versions("scikit-learn")}
-    write_report(args.out / "results.json", {**about, "rows": rows})
+    write_json(args.out / "results.json", {**about, "rows": rows})
     table = write_table(rows)
     write_text(args.out / "table.md", table)
     print(table)
@@ -75,31 +76,31 @@ def main(args: Args) -> None:
 def separation(
     vae: "BinaryVAE", data: "BinaryPoints", held_out: "BinaryPoints"
 ) -> dict[str, float]:
-    """How far classes are apart in the latents' means.
+    """Measures how well classes are separated in the latents' means.
 
     Returns:
-        ``silhouette`` of the held-out points by their true class, and ``probe_accuracy``, the
-        share of them that a linear classifier trained on the data's latents gets right.
+        ``silhouette`` of the held-out points by their true class, and ``probe_accuracy``, their
+        share that a linear classifier trained on the data's latents predicts correctly.
     """
     import torch
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import silhouette_score
 
     with torch.no_grad():
-        seen, judged = (vae.posterior(p.vectors).mean.numpy() for p in (data, held_out))
-    probe = LogisticRegression(max_iter=1000).fit(seen, data.labels)
+        known, unknown = (vae.posterior(p.vectors).mean.numpy() for p in (data, held_out))
+    probe = LogisticRegression(max_iter=1000).fit(known, data.labels)
     return {
-        "silhouette": float(silhouette_score(judged, held_out.labels)),
-        "probe_accuracy": float(probe.score(judged, held_out.labels)),
+        "silhouette": float(silhouette_score(unknown, held_out.labels)),
+        "probe_accuracy": float(probe.score(unknown, held_out.labels)),
     }
 
 
 def write_table(rows: list[dict[str, Any]]) -> str:
-    """Mean and standard deviation over seeds of each regime's figures, as Markdown."""
+    """Formats means and standard deviations over seeds, by regime, as Markdown."""
     lines = [
         "# Binary VAE",
         "",
-        "Held-out points; mean ± standard deviation over seeds. Bounds in nats a vector. Made by",
+        "Held-out points; mean ± standard deviation over seeds. Bounds in nats per vector. Made by",
         "`wmrl reproduce binary-vae`; every run is in [results.json](results.json).",
         "",
         "| regime | seeds | ELBO | log p(x) (importance-sampled) | silhouette | linear probe |",
@@ -113,6 +114,7 @@ def write_table(rows: list[dict[str, Any]]) -> str:
 
 
 def _draw_data(data: "BinaryPoints", path: Path) -> None:
+    """Plots the points and their bits."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")
@@ -121,11 +123,12 @@ def _draw_data(data: "BinaryPoints", path: Path) -> None:
     points.set(title="points of three Gaussians", aspect="equal")
     order = data.labels.argsort(kind="stable")
     bits.imshow(data.vectors.numpy()[order], aspect="auto", cmap="gray", interpolation="nearest")
-    bits.set(title="what is seen of them, class by class", xlabel="bit", ylabel="point")
+    bits.set(title="observed bits, by class", xlabel="bit", ylabel="point")
     figure.savefig(path, dpi=100)
 
 
 def _draw_latents(vae: "BinaryVAE", data: "BinaryPoints", curve: list[float], path: Path) -> None:
+    """Plots the training curve, the latents' means, and each class's average posterior."""
     import numpy as np
     import torch
     from matplotlib.figure import Figure
@@ -140,7 +143,7 @@ def _draw_latents(vae: "BinaryVAE", data: "BinaryPoints", curve: list[float], pa
     figure = Figure(figsize=(16, 3.6), layout="constrained")
     panels = figure.subplots(1, 5)
     panels[0].plot(curve)
-    panels[0].set(title="ELBO (nats a vector)", xlabel="epoch")
+    panels[0].set(title="ELBO (nats per vector)", xlabel="epoch")
     panels[1].scatter(*mean.T, c=data.labels, cmap="viridis", s=6)
     panels[1].set(title="latents' means, by class", aspect="equal")
     for label, panel in enumerate(panels[2:]):
@@ -151,4 +154,5 @@ def _draw_latents(vae: "BinaryVAE", data: "BinaryPoints", curve: list[float], pa
 
 
 def _plain(args: Args) -> dict[str, Any]:
+    """Converts the options to values that JSON can hold."""
     return {**asdict(args), "out": str(args.out)}

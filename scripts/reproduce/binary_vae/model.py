@@ -1,8 +1,7 @@
-"""A VAE for binary vectors, with a Gaussian posterior of full covariance."""
+"""A VAE of binary vectors with a Gaussian posterior of full covariance."""
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -10,36 +9,39 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wmrl.core.seeding import seeded_weights, torch_generator
+from wmrl.core.validation import check_float, check_int, check_shape
+from wmrl.nn.dense import dense_layers
+
+_LOG_2PI = math.log(2.0 * math.pi)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BinaryVAEConfig:
-    """Sizes of a :class:`BinaryVAE`.
+    """Configuration of a :class:`BinaryVAE`.
 
     Attributes:
-        size: X, bits of a vector.
-        latent_size: Z.
-        hidden_sizes: widths of the encoder's layers; the decoder's are theirs in reverse, but for
-            the last, which only the encoder has.
+        input_dim: X, bits in a vector.
+        latent_dim: Z, the number of latent dimensions.
+        hidden_dims: widths of the encoder's hidden layers; the decoder has them in reverse, without
+            the encoder's last.
     """
 
-    size: int = 100
-    latent_size: int = 2
-    hidden_sizes: tuple[int, ...] = (64, 32, 16)
+    input_dim: int = 100
+    latent_dim: int = 2
+    hidden_dims: tuple[int, ...] = (64, 32, 16)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
-        for name in ("size", "latent_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise ValueError(
-                f"hidden_sizes: expected widths of at least 1, got {self.hidden_sizes}"
-            )
+        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
+        check_int("input_dim", self.input_dim, at_least=1)
+        check_int("latent_dim", self.latent_dim, at_least=1)
+        if not self.hidden_dims:
+            raise ValueError("hidden_dims: expected at least one width, got none")
+        for width in self.hidden_dims:
+            check_int("hidden_dims", width, at_least=1)
 
 
-class Posterior(NamedTuple):
-    """q(z|x) = N(μ, LLᵀ).
+class GaussianPosterior(NamedTuple):
+    """Gaussian posterior q(z|x) = N(μ, LLᵀ) of a batch.
 
     Attributes:
         mean: ``(B, Z)`` μ.
@@ -50,19 +52,19 @@ class Posterior(NamedTuple):
     factor: Tensor
 
     def draw(self, noise: Tensor) -> Tensor:
-        """Latents z = μ + Lε for noise ``(..., B, Z)``."""
+        """Computes latents z = μ + Lε for standard normal noise ``(..., B, Z)``."""
         return self.mean + (self.factor @ noise.unsqueeze(-1)).squeeze(-1)
 
     def log_density(self, latents: Tensor) -> Tensor:
-        """The logarithm of q(z|x) at latents ``(..., B, Z)``: ``(..., B)``."""
-        centred = (latents - self.mean).unsqueeze(-1)
-        factor = self.factor.expand(*centred.shape[:-2], *self.factor.shape[-2:])
-        whitened: Tensor = torch.linalg.solve_triangular(factor, centred, upper=False).squeeze(-1)
-        size = latents.shape[-1]
-        return -0.5 * (whitened.square().sum(-1) + size * _LOG_2PI) - self._log_scale()
+        """Computes log q(z|x) at latents ``(..., B, Z)``: ``(..., B)``."""
+        centered = (latents - self.mean).unsqueeze(-1)
+        factor = self.factor.expand(*centered.shape[:-2], *self.factor.shape[-2:])
+        whitened: Tensor = torch.linalg.solve_triangular(factor, centered, upper=False).squeeze(-1)
+        dimensions = latents.shape[-1]
+        return -0.5 * (whitened.square().sum(-1) + dimensions * _LOG_2PI) - self._log_scale()
 
     def divergence(self) -> Tensor:
-        """KL(q ‖ N(0, I)) = ½(‖L‖² + ‖μ‖² − Z) − log|L|, ``(B,)`` in nats."""
+        """Computes KL(q ‖ N(0, I)) = ½(‖L‖² + ‖μ‖² − Z) − log|L|, ``(B,)`` in nats."""
         squares = self.factor.square().sum((1, 2)) + self.mean.square().sum(1)
         return 0.5 * (squares - self.mean.shape[1]) - self._log_scale()
 
@@ -71,14 +73,14 @@ class Posterior(NamedTuple):
 
 
 class BinaryVAE(nn.Module):
-    """Bernoulli likelihood, and a posterior through its Cholesky factor.
+    """A VAE with a Bernoulli likelihood, whose encoder outputs the posterior's Cholesky factor.
 
     Kingma & Welling 2014 (https://arxiv.org/abs/1312.6114), appendix C, with the full covariance
     of Kingma & Welling 2019 (https://arxiv.org/abs/1906.02691), section 2.5.1.
 
     Args:
         config: sizes.
-        generator: source of the initial weights; a fixed seed's if None.
+        generator: source of the initial weights; None for a fixed seed.
     """
 
     def __init__(
@@ -86,19 +88,19 @@ class BinaryVAE(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        z, hidden = config.latent_size, config.hidden_sizes
+        z, hidden = config.latent_dim, config.hidden_dims
         with seeded_weights(generator):
-            self.encoder = _layers((config.size, *hidden))
-            # Mean, log-variances, and what is below the diagonal.
+            self.encoder = _layers((config.input_dim, *hidden))
+            # Mean, log-variances, and the entries below the diagonal.
             self.posterior_head = nn.Linear(hidden[-1], 2 * z + z * (z - 1) // 2)
             inner = hidden[-2::-1] or hidden
             self.decoder = _layers((z, *inner))
-            self.likelihood_head = nn.Linear(inner[-1], config.size)
+            self.likelihood_head = nn.Linear(inner[-1], config.input_dim)
 
-    def posterior(self, vectors: Tensor) -> Posterior:
-        """q(z|x) of binary vectors ``(B, X) float32``."""
+    def posterior(self, vectors: Tensor) -> GaussianPosterior:
+        """Returns q(z|x) of binary vectors ``(B, X) float32``."""
         self._check(vectors)
-        z = self.config.latent_size
+        z = self.config.latent_dim
         out = self.posterior_head(self.encoder(vectors))
         mean, log_variance, below = out.split([z, z, out.shape[1] - 2 * z], 1)
         factor = torch.diag_embed(torch.exp(0.5 * log_variance))
@@ -106,33 +108,32 @@ class BinaryVAE(nn.Module):
         factor = factor.index_put(
             (torch.arange(len(out))[:, None], row, column), below, accumulate=True
         )
-        return Posterior(mean, factor)
+        return GaussianPosterior(mean, factor)
 
     def logits(self, latents: Tensor) -> Tensor:
-        """Log-odds ``(..., X)`` of the bits, given latents ``(..., Z)``."""
+        """Maps latents ``(..., Z)`` to log-odds ``(..., X)`` of the bits."""
         logits: Tensor = self.likelihood_head(self.decoder(latents))
         return logits
 
     def elbo(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
-        """E_q[log p(x|z)] − KL(q ‖ p) with one draw each, ``(B,)`` in nats."""
+        """Estimates E_q[log p(x|z)] − KL(q ‖ p) with one sample each, ``(B,)`` in nats."""
         posterior = self.posterior(vectors)
         noise = torch.randn(posterior.mean.shape, generator=generator, device=vectors.device)
         return self._log_likelihood(vectors, posterior.draw(noise)) - posterior.divergence()
 
     @torch.no_grad()
-    def log_evidence(self, vectors: Tensor, generator: torch.Generator, *, draws: int) -> Tensor:
-        """The logarithm of p(x) by importance sampling from q, ``(B,)`` in nats.
+    def log_evidence(self, vectors: Tensor, generator: torch.Generator, *, samples: int) -> Tensor:
+        """Estimates log p(x) by importance sampling from q, ``(B,)`` in nats.
 
-        Burda et al. 2016 (https://arxiv.org/abs/1509.00519), equation 8: a bound that rises to
-        log p(x) with the number of draws.
+        Burda et al. 2016 (https://arxiv.org/abs/1509.00519), equation 8: a lower bound that
+        approaches log p(x) as the number of samples grows.
         """
         posterior = self.posterior(vectors)
-        shape = (draws, *posterior.mean.shape)
+        shape = (samples, *posterior.mean.shape)
         latents = posterior.draw(torch.randn(shape, generator=generator, device=vectors.device))
-        size = self.config.latent_size
-        prior = -0.5 * (latents.square().sum(-1) + size * _LOG_2PI)
+        prior = -0.5 * (latents.square().sum(-1) + self.config.latent_dim * _LOG_2PI)
         weights = self._log_likelihood(vectors, latents) + prior - posterior.log_density(latents)
-        return torch.logsumexp(weights, 0) - math.log(draws)
+        return torch.logsumexp(weights, 0) - math.log(samples)
 
     def _log_likelihood(self, vectors: Tensor, latents: Tensor) -> Tensor:
         logits = self.logits(latents)
@@ -140,31 +141,23 @@ class BinaryVAE(nn.Module):
         return -F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(-1)
 
     def _check(self, vectors: Tensor) -> None:
-        if vectors.ndim != 2 or vectors.shape[1] != self.config.size:
-            raise ValueError(
-                f"vectors: expected shape (B, {self.config.size}), got {tuple(vectors.shape)}"
-            )
-
-
-_LOG_2PI = math.log(2.0 * math.pi)
+        check_shape("vectors", vectors, ("B", self.config.input_dim))
 
 
 def _layers(widths: tuple[int, ...]) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers)
+    """Dense layers, each followed by a ReLU."""
+    return nn.Sequential(*dense_layers(widths), nn.ReLU())
 
 
 @dataclass(frozen=True, kw_only=True)
 class BinaryTrainingConfig:
-    """How a binary VAE learns: Adam over shuffled batches.
+    """Training configuration of a binary VAE: Adam over shuffled batches.
 
     Attributes:
         epochs: passes over the data.
-        batch_size: vectors in a batch.
-        learning_rate: Adam's at the start.
-        milestones: epochs from which on it is a tenth of what it was.
+        batch_size: vectors per batch.
+        learning_rate: Adam's initial learning rate.
+        milestones: epochs at whose start the learning rate is divided by 10.
     """
 
     epochs: int = 500
@@ -174,18 +167,16 @@ class BinaryTrainingConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate: expected above 0, got {self.learning_rate}")
+        check_int("epochs", self.epochs, at_least=1)
+        check_int("batch_size", self.batch_size, at_least=1)
+        check_float("learning_rate", self.learning_rate, above=0)
 
 
 REGIMES = {
     "constant": BinaryTrainingConfig(learning_rate=3e-4),
     "decayed": BinaryTrainingConfig(learning_rate=3e-2, milestones=(10, 100, 450)),
 }
-"""Two that lead to latents of another shape."""
+"""Two learning-rate schedules, which lead to differently shaped latents."""
 
 
 def train_binary_vae(
@@ -195,12 +186,12 @@ def train_binary_vae(
     training: BinaryTrainingConfig | None = None,
     seed: int = 0,
 ) -> tuple[BinaryVAE, list[float]]:
-    """Trains on binary vectors ``(N, X) float32``.
+    """Trains a binary VAE.
 
     Args:
-        vectors: the data, on the device to train on.
-        config: sizes; X is taken from the data.
-        training: how.
+        vectors: data ``(N, X) float32``, on the device to train on.
+        config: sizes; defaults with the data's X if None.
+        training: epochs, batches and learning rate; defaults if None.
         seed: root of weights, order and noise.
 
     Returns:
@@ -212,7 +203,7 @@ def train_binary_vae(
     if vectors.ndim != 2 or len(vectors) == 0:
         raise ValueError(f"vectors: expected shape (N, X), N > 0, got {tuple(vectors.shape)}")
     training = training or BinaryTrainingConfig()
-    config = config or BinaryVAEConfig(size=vectors.shape[1])
+    config = config or BinaryVAEConfig(input_dim=vectors.shape[1])
     device = vectors.device
     vae = BinaryVAE(config, generator=torch_generator(seed, "binary vae", "weights")).to(device)
     optimizer = torch.optim.Adam(vae.parameters(), training.learning_rate)
@@ -236,16 +227,16 @@ def train_binary_vae(
 
 
 @torch.no_grad()
-def bounds(vae: BinaryVAE, vectors: Tensor, *, seed: int, draws: int = 5000) -> dict[str, float]:
-    """How well vectors ``(N, X)`` are explained that it was not trained on.
+def bounds(vae: BinaryVAE, vectors: Tensor, *, seed: int, samples: int = 5000) -> dict[str, float]:
+    """Computes bounds on the log-evidence of held-out vectors ``(N, X)``.
 
     Returns:
-        ``elbo``, over 100 draws each, and ``log_evidence``, importance-sampled over ``draws``;
-        means in nats a vector.
+        ``elbo``, over 100 samples each, and ``log_evidence``, importance-sampled over ``samples``;
+        means in nats per vector.
     """
     generator = torch_generator(seed, "bounds", device=vectors.device)
     elbo = torch.stack([vae.elbo(vectors, generator) for _ in range(100)]).mean()
     evidence = torch.cat(
-        [vae.log_evidence(part, generator, draws=draws) for part in torch.split(vectors, 50)]
+        [vae.log_evidence(part, generator, samples=samples) for part in torch.split(vectors, 50)]
     )
     return {"elbo": float(elbo), "log_evidence": float(evidence.mean())}

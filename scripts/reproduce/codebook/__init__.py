@@ -1,1 +1,1 @@
-"""The directions of codes that are learned from elites."""
+"""Alignment of the codes that VQ-VAEs learn from elites."""

@@ -1,7 +1,7 @@
-"""Do a codebook's vectors align? Codebooks of poses, by what they learned from and how.
+"""Alignment of the codes of poses, for several training data and settings.
 
-The experiment that this project goes back to saw the codes of its elites lie along one or two
-directions. Here is its configuration, with one thing changed at a time, beside this project's.
+In the experiment that preceded this project, the codes of elites were along one or two directions.
+Its settings, with single changes, are compared with those of this project.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from wmrl.agents.quality_diversity.archive import ArchiveConfig
-from wmrl.agents.quality_diversity.presets import EliteTask
+from wmrl.agents.quality_diversity.presets import SearchPreset
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.core.seeding import numpy_generator
 from wmrl.encodings.trainer import EncodingTrainingConfig
@@ -20,29 +20,29 @@ from wmrl.encodings.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.nn.codebook_metrics import alignment, code_counts, effective_rank
 from wmrl.scripts.reproduce.dde.experiment import run_search
-from wmrl.scripts.reproduce.reuse.encodings import TRAINING, learn_encoding, reuse_config
+from wmrl.scripts.reproduce.reuse.encodings import TRAINING, reuse_config, train_encoding
 
-TASK = EliteTask(
+PRESET = SearchPreset(
     problem=ArmProblem(
-        arm=Arm(joints=20),
-        archive=ArchiveConfig(shape="grid", dims=(45, 45), worst=-np.pi / 2),
+        arm=Arm(num_joints=20),
+        archive=ArchiveConfig(shape="grid", dims=(45, 45), qd_score_offset=-np.pi / 2),
     ),
     evaluations=30_000,
 )
-"""The earlier experiment's arm, grid and budget. Its fitness was minus the angles' variance, which
-puts poses in the same order."""
+"""Arm, grid and budget of the earlier experiment. Its fitness, the negative variance of the angles,
+ranks poses equally."""
 
 EARLIER = VectorVQVAEConfig(
-    size=20,
-    tokens=3,
-    codes=32,
-    code_size=3,
-    quantiser="gradient",
-    hidden_sizes=(512,) * 6,
+    input_dim=20,
+    num_tokens=3,
+    codebook_size=32,
+    code_dim=3,
+    quantizer="gradient",
+    hidden_dims=(512,) * 6,
     rezero=True,
     warmup_steps=0,
 )
-"""Its VQ-VAE: five 512-wide ReZero layers each way."""
+"""VQ-VAE of the earlier experiment: five ReZero layers of width 512 in encoder and decoder."""
 
 EARLIER_TRAINING = EncodingTrainingConfig(
     epochs=250,
@@ -52,21 +52,21 @@ EARLIER_TRAINING = EncodingTrainingConfig(
     decay_every=200,
     weight_penalty=0.0,
 )
-"""How its last model learned."""
+"""Training settings of the last model of the earlier experiment."""
 
 Data = Literal["elites", "random"]
-"""What a codebook learns from: elites of a search, or as many random arms."""
+"""Training data: elites of a search, or as many random poses."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CodebookVariant:
-    """A codebook to look at.
+    """Settings of a codebook.
 
     Attributes:
-        title: in tables.
-        config: the VQ-VAE.
-        training: how it learns.
-        data: from what.
+        title: title in tables.
+        config: configuration of the VQ-VAE.
+        training: configuration of its training.
+        data: training data.
     """
 
     title: str
@@ -81,7 +81,7 @@ def _earlier(title: str, *, data: Data = "elites", **changes: Any) -> CodebookVa
 
 
 def _ours(title: str, *, data: Data = "elites", **changes: Any) -> CodebookVariant:
-    config = reuse_config("vqvae", EARLIER.size)
+    config = reuse_config("vqvae", EARLIER.input_dim)
     assert isinstance(config, VectorVQVAEConfig)
     config = replace(config, **changes)
     return CodebookVariant(title=title, config=config, training=TRAINING, data=data)
@@ -91,80 +91,84 @@ VARIANTS: dict[str, CodebookVariant] = {
     "earlier": _earlier("as earlier"),
     "earlier-dense": _earlier("without ReZero", rezero=False),
     "earlier-warmup": _earlier("with a warm-up", warmup_steps=2000),
-    "earlier-ema": _earlier("codes as moving averages, from k-means", quantiser="ema"),
+    "earlier-ema": _earlier("codes as moving averages, k-means initialization", quantizer="ema"),
     "earlier-fsq": _earlier(
-        "finite scalar quantisation, 4 · 3 · 3 codes", quantiser="fsq", levels=(4, 3, 3)
+        "finite scalar quantization, 4 · 3 · 3 codes", quantizer="fsq", levels=(4, 3, 3)
     ),
-    "earlier-random": _earlier("from random arms", data="random"),
+    "earlier-random": _earlier("from random poses", data="random"),
     "ours": _ours("ours"),
     "ours-cold": _ours("without the warm-up", warmup_steps=0),
-    "ours-gradient": _ours("without it, codes by gradients", warmup_steps=0, quantiser="gradient"),
-    "ours-random": _ours("from random arms", data="random"),
+    "ours-gradient": _ours(
+        "without the warm-up, codes by gradients", warmup_steps=0, quantizer="gradient"
+    ),
+    "ours-random": _ours("from random poses", data="random"),
 }
-"""The earlier experiment's codebook and this project's, each with a few things changed."""
+"""Codebooks of the earlier experiment and of this project, each with single changes."""
 
 
 def find_poses(path: Path, *, seed: int, evaluations: int | None = None) -> dict[str, np.ndarray]:
-    """What codebooks learn from: ``elites`` and ``random``, each ``(N, 20) float32`` in [−1, 1].
-
-    Elites are those of MAP-Elites with line mutation; there are as many random arms.
+    """Returns the training data: elites of MAP-Elites with line mutation, and random poses.
 
     Args:
-        path: folder of the search, which is made once.
-        seed: root of all that is random.
-        evaluations: of the search; the earlier experiment's if None.
+        path: folder of the search; a finished search is read from it.
+        seed: root seed.
+        evaluations: budget of the search; that of the earlier experiment if None.
+
+    Returns:
+        ``elites`` and ``random``, each ``(N, 20) float32`` in [−1, 1].
     """
-    budget = TASK.evaluations if evaluations is None else evaluations
-    _, elites = run_search(TASK, "line", path, evaluations=budget, seed=seed, progress=False)
+    budget = PRESET.evaluations if evaluations is None else evaluations
+    _, elites = run_search(PRESET, "line", path, evaluations=budget, seed=seed, progress=False)
     drawn = numpy_generator(seed, "codebook", "random-arms")
     random = drawn.uniform(-1.0, 1.0, elites.solutions.shape).astype(np.float32)
     return {"elites": elites.solutions, "random": random}
 
 
-def learn_codebook(
+def train_codebook(
     variant: CodebookVariant, poses: dict[str, np.ndarray], path: Path, *, seed: int
 ) -> tuple[VectorVQVAE, dict[str, Any]]:
-    """A codebook, learned once into a folder of its own, and its figures.
+    """Trains a codebook in a folder, or reads it from there.
 
     Args:
-        variant: which.
-        poses: of :func:`find_poses`.
+        variant: settings of the codebook.
+        poses: result of :func:`find_poses`.
         path: the folder.
-        seed: root of all that is random.
+        seed: root seed.
 
     Returns:
-        The VQ-VAE; and what :func:`~wmrl.scripts.reproduce.reuse.encodings.judge_encoding` says of
-        poses held out, with ``raw`` and ``centred``: see :func:`spread`.
+        The VQ-VAE and its metrics: those of
+        :func:`~wmrl.scripts.reproduce.reuse.encodings.evaluate_encoding` on held-out poses,
+        ``used``, the number of codes in use, and ``raw`` and ``centered``, see :func:`spread`.
     """
     vectors = poses[variant.data]
-    encoding, figures = learn_encoding(
+    encoding, metrics = train_encoding(
         variant.config, vectors, path, seed=seed, training=variant.training
     )
     assert isinstance(encoding, VectorVQVAE)
     codes = used_codes(encoding, vectors)
     return encoding, {
-        **figures,
+        **metrics,
         "used": len(codes),
         "raw": spread(codes),
-        "centred": spread(codes - codes.mean(0)),
+        "centered": spread(codes - codes.mean(0)),
     }
 
 
 @torch.no_grad()
 def used_codes(encoding: VectorVQVAE, vectors: np.ndarray) -> torch.Tensor:
-    """The vectors of those codes that occur, ``(U, D)``.
+    """Returns the vectors of the codes in use, ``(U, D)``.
 
-    Codes that nothing is near stay where they were put at the start, and say nothing.
+    Other codes are still near their initial values.
     """
-    counts = code_counts(encoding.codes(torch.from_numpy(vectors)), encoding.code_count)
-    return encoding.quantiser.codebook()[counts > 0]
+    counts = code_counts(encoding.codes(torch.from_numpy(vectors)), encoding.codebook_size)
+    return encoding.quantizer.codebook()[counts > 0]
 
 
 def spread(codes: torch.Tensor) -> dict[str, float] | None:
-    """Effective ``rank`` of codes ``(U, D)`` and their alignment.
+    """Returns the effective ``rank`` of codes ``(U, D)`` and their alignment.
 
     See :func:`~wmrl.nn.codebook_metrics.effective_rank` and
-    :func:`~wmrl.nn.codebook_metrics.alignment`; None of fewer than two codes.
+    :func:`~wmrl.nn.codebook_metrics.alignment`; the result is None for fewer than two codes.
     """
     if len(codes) < 2:
         return None

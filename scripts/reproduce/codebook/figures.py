@@ -1,4 +1,4 @@
-"""A picture of the directions that a codebook's vectors point in."""
+"""Images of the directions of codes."""
 
 import numpy as np
 import torch
@@ -8,25 +8,25 @@ from torch import Tensor
 _BACKGROUND, _AXES = (18, 20, 26), (52, 57, 68)
 _TEXT, _MUTED, _CODE = (238, 240, 244), (150, 156, 168), (255, 178, 66)
 _HEAD = 40
-_SAMPLING = 2  # drawn so many times larger, then made smaller: lines are smooth
+_SAMPLING = 2  # supersampling factor, for smooth lines
 
 
 def draw_directions(
     codes: Tensor, *, title: str = "", caption: str = "", size: int = 240
 ) -> np.ndarray:
-    """Draws codes as arrows from zero, in the plane that holds the most of their squares.
+    """Draws codes as lines from the origin, in the plane of their first two singular vectors.
 
     Args:
         codes: ``(K, D)`` with D ≥ 2.
-        title: written above.
-        caption: written below the title, muted.
-        size: pixels of a side, without the title.
+        title: text above the plot.
+        caption: text below the title, in a muted color.
+        size: side length of the plot in pixels.
 
     Returns:
-        ``(size + 40, size, 3) uint8``, in which the longest code reaches the rim.
+        ``(size + 40, size, 3) uint8``; the longest code nearly reaches the border.
 
     Raises:
-        ValueError: there are no codes, or of one number only.
+        ValueError: there are no codes, or they have less than two numbers.
     """
     if codes.ndim != 2 or len(codes) < 1 or codes.shape[1] < 2:
         raise ValueError(
@@ -34,7 +34,7 @@ def draw_directions(
         )
     codes = codes.detach().cpu().double()
     directions = torch.linalg.svd(codes, full_matrices=False).Vh
-    if len(directions) < 2:  # of one code alone
+    if len(directions) < 2:  # there is only one code
         directions = torch.cat((directions, torch.zeros_like(directions)))
     points = (codes @ directions[:2].T).numpy()
     middle = _SAMPLING * size / 2
@@ -47,9 +47,9 @@ def draw_directions(
         end = (middle + x, middle - y)
         pen.line((middle, middle, *end), fill=_CODE, width=_SAMPLING)
         pen.circle(end, 2.5 * _SAMPLING, fill=_CODE)
-    picture = Image.new("RGB", (size, size + _HEAD), _BACKGROUND)
-    picture.paste(plot.resize((size, size), Image.Resampling.LANCZOS), (0, _HEAD))
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=12)
+    image = Image.new("RGB", (size, size + _HEAD), _BACKGROUND)
+    image.paste(plot.resize((size, size), Image.Resampling.LANCZOS), (0, _HEAD))
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(size=12)
     pen.text((6, 4), title, fill=_TEXT, font=font)
     pen.text((6, 20), caption, fill=_MUTED, font=font)
-    return np.asarray(picture)
+    return np.asarray(image)

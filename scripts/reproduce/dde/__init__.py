@@ -1,1 +1,1 @@
-"""Data-Driven Encodings beside other MAP-Elites, on planar arms."""
+"""Comparison of Data-Driven Encodings with other searches, on planar arms."""

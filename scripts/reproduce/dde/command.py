@@ -1,10 +1,10 @@
-"""Repeats Data-Driven Encodings on planar arms, beside the searches of ribs and a gradient oracle.
+"""Compares Data-Driven Encodings on planar arms with the searches of ribs and a gradient oracle.
 
-Three arms: 20 and 200 joints (−std of the angles, a disc of 1950 cells) and 1000 joints
-(100 (1 − variance), a grid of 100 × 100). Each search begins with random arms, has the same
-archive and the same budget. Killed at any moment, the same command goes on. The folder ends up
-with table.md, a report for each arm and method (so that several calls may share the work), and for
-the first seed a map of each search and a film of DDE's.
+The arms have 20 and 200 joints (−std of the angles, a disc of 1950 cells) and 1000 joints
+(100 (1 − variance), a grid of 100 × 100 cells). All searches start from random poses with the same
+archive and budget. If interrupted, the same command continues. The folder contains table.md, a
+report for each arm and method (so that several calls may share the work), and for the first seed a
+heatmap of each search and a video of DDE's.
 """
 
 import json
@@ -19,18 +19,18 @@ from wmrl.scripts.tables import check_counts, check_names, check_seeds, mean_and
 
 if TYPE_CHECKING:
     from wmrl.agents.quality_diversity.archive import Elites
-    from wmrl.agents.quality_diversity.presets import EliteTask
+    from wmrl.agents.quality_diversity.presets import SearchPreset
 
 COLUMNS = {
     "coverage": ("coverage", ".1%"),
     "mean_fitness": ("mean fitness", ".4f"),
     "qd_score": ("QD score", ".0f"),
     "std": ("std where the oracle has one", ".4f"),
-    "oracle_gap": ("of it beyond the oracle's", ".4f"),
+    "oracle_gap": ("above the oracle's", ".4f"),
     "seconds": ("seconds", ".0f"),
-    "training_seconds": ("of them training", ".0f"),
+    "training_seconds": ("of that training", ".0f"),
 }
-"""Figures of a search: their title and format."""
+"""Metrics of a search: their titles and formats."""
 
 
 @dataclass(frozen=True)
@@ -38,31 +38,31 @@ class Args:
     """Options of ``wmrl reproduce dde``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/dde")
-    """Where tables, maps and films go."""
+    """Folder of the table, the reports, the heatmaps and the videos."""
     work: Path = Path("runs/reproduce-dde")
-    """Where the searches are made; what is there is not made again."""
+    """Folder of the searches; finished ones are read from there."""
     tasks: tuple[str, ...] = ("20-joints", "200-joints", "1000-joints")
-    """Arms to search."""
+    """Arms to search, of 20-joints, 200-joints and 1000-joints."""
     methods: tuple[str, ...] = ()
     """Searches to compare, of iso, line, cma-me, cma-mae, dde-published, dde-none, dde, dde-fine,
-    dde-vqvae and dde-fsq; all of them if none."""
+    dde-vqvae and dde-fsq; all if none."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """One search at the reduced budget for each, and a race to 95 % at 200 joints."""
+    """Seeds of the searches with the reduced budget, and of the races to 95 % at 200 joints."""
     full_seeds: tuple[int, ...] = (0,)
-    """One search at the full budget for each."""
+    """Seeds of the searches with the full budget."""
     reduced: int = 100_000
     """Evaluations of the reduced budget."""
     full: int | None = None
-    """Evaluations of the full budget; the paper's if None."""
+    """Evaluations of the full budget; the published one if None."""
     race: int = 5_000_000
-    """Evaluations after which a race is given up."""
+    """Maximum evaluations of a race."""
 
 
 def main(args: Args) -> None:
-    """Makes the searches that are not made yet, and writes tables, maps and films."""
+    """Runs the searches and writes the table, the reports, the heatmaps and the videos."""
     from wmrl.scripts.reproduce.dde.experiment import METHODS, TASKS
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_report, write_text
+    from wmrl.storage.files import write_json, write_text
 
     methods = args.methods or tuple(METHODS)
     check_names("tasks", args.tasks, TASKS)
@@ -83,9 +83,9 @@ def main(args: Args) -> None:
                 "searches": _search(args, name, method),
                 "races": _race(args, method) if name == "200-joints" else [],
             }
-            write_report(args.out / f"{name}-{method}.json", {**about, **found})
-    kept = [args.out / f"{name}-{method}.json" for name in TASKS for method in METHODS]
-    reports = [json.loads(path.read_text()) for path in kept if path.exists()]
+            write_json(args.out / f"{name}-{method}.json", {**about, **found})
+    paths = [args.out / f"{name}-{method}.json" for name in TASKS for method in METHODS]
+    reports = [json.loads(path.read_text()) for path in paths if path.exists()]
     table = write_table(
         [row for report in reports for row in report["searches"]],
         [race for report in reports for race in report["races"]],
@@ -95,13 +95,13 @@ def main(args: Args) -> None:
 
 
 def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
-    """A row for each search of an arm by a method."""
-    from wmrl.scripts.reproduce.dde.experiment import TASKS, least_stds, oracle_gap, run_search
+    """Returns a row for each search of an arm by a method."""
+    from wmrl.scripts.reproduce.dde.experiment import TASKS, oracle_gap, oracle_stds, run_search
 
-    task, work = TASKS[name], args.work / name
-    # In units of std, and with a map small enough to be solved in seconds.
-    least = least_stds(task, work) if task.problem.objective == "std" else None
-    full = task.evaluations if args.full is None else args.full
+    preset, work = TASKS[name], args.work / name
+    # The oracle minimizes the std, and solves the cells of the disc in seconds.
+    stds = oracle_stds(preset, work) if preset.problem.objective == "std" else None
+    full = preset.evaluations if args.full is None else args.full
     budgets = [(full, seed) for seed in args.full_seeds]
     budgets += [(args.reduced, seed) for seed in args.seeds]
     budgets = list(dict.fromkeys(budgets))
@@ -109,25 +109,25 @@ def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
     for evaluations, seed in budgets:
         path = work / method / f"{evaluations}-{seed}"
         found, elites = run_search(
-            task,
+            preset,
             method,  # type: ignore[arg-type]
             path,
             evaluations=evaluations,
             seed=seed,
         )
-        gap = {} if least is None else oracle_gap(elites, least)
-        figures = {**found["rows"][-1], **gap}
+        gap = {} if stds is None else oracle_gap(elites, stds)
+        metrics = {**found["rows"][-1], **gap}
         times = {key: found[key] for key in ("seconds", "training_seconds")}
-        asked = {"task": name, "method": method, "budget": evaluations, "seed": seed}
-        rows.append({**asked, **figures, **times})
+        settings = {"task": name, "method": method, "budget": evaluations, "seed": seed}
+        rows.append({**settings, **metrics, **times})
         print(json.dumps(rows[-1]))
         if evaluations == full and seed in args.full_seeds[:1]:
-            _draw(task, method, elites, path, args.out, name)
+            _draw(preset, method, elites, path, args.out, name)
     return rows
 
 
 def _race(args: Args, method: str) -> list[dict[str, Any]]:
-    """How many evaluations a search takes to the goal, at 200 joints."""
+    """Returns the evaluations until the goal of a race, at 200 joints, for each seed."""
     from wmrl.scripts.reproduce.dde.experiment import (
         TASKS,
         evaluations_until,
@@ -136,7 +136,7 @@ def _race(args: Args, method: str) -> list[dict[str, Any]]:
     )
 
     races = []
-    # The evolution strategies are far from it at the full budget.
+    # The evolution strategies are far from the goal at the full budget.
     for seed in args.seeds if not method.startswith("cma") else ():
         found, _ = run_search(
             TASKS["200-joints"],
@@ -153,35 +153,35 @@ def _race(args: Args, method: str) -> list[dict[str, Any]]:
 
 
 def _draw(
-    task: "EliteTask", method: str, elites: "Elites", path: Path, out: Path, name: str
+    preset: "SearchPreset", method: str, elites: "Elites", path: Path, out: Path, name: str
 ) -> None:
-    """The map of a search, and the film of DDE's."""
+    """Writes the heatmap of a search, and the video of DDE's."""
     import numpy as np
 
-    from wmrl.agents.quality_diversity.heatmap import film_map, write_map
+    from wmrl.agents.quality_diversity.heatmap import write_map, write_map_video
     from wmrl.scripts.reproduce.dde.experiment import METHODS, SNAPSHOTS
 
-    archive, title = task.problem.archive, f"{name}, {METHODS[method]}"  # type: ignore[index]
+    archive, title = preset.problem.archive, f"{name}, {METHODS[method]}"  # type: ignore[index]
     write_map(out / f"{name}-{method}.png", archive, elites, title=title)
     if method == "dde":
-        film_map(out / f"{name}-{method}.mp4", archive, np.load(path / SNAPSHOTS))
+        write_map_video(out / f"{name}-{method}.mp4", archive, np.load(path / SNAPSHOTS))
 
 
 def write_table(rows: Sequence[dict[str, Any]], races: Sequence[dict[str, Any]]) -> str:
-    """Mean and standard deviation over seeds, as Markdown."""
+    """Returns a Markdown table of means and standard deviations over seeds."""
     from wmrl.scripts.reproduce.dde.experiment import METHODS
 
     titles = {str(method): title for method, title in METHODS.items()}
     lines = [
         "# Data-Driven Encodings",
         "",
-        "Searches for elites among the poses of planar arms, all from random arms and with the",
-        "same archive; mean ± standard deviation over seeds, where there are several. Budgets",
-        "are up to a batch; what DDE begins with, 100 to 300 arms, comes on top of its own.",
-        "Stds are in radians, on the cells that the oracle, which knows the arm's gradients,",
-        "reaches the centre of; an elite is anywhere in its cell, so that a gap may be",
-        "negative. Seconds are wall time on one core, which may have had other work. Made by",
-        "`wmrl reproduce dde`; every run is in the JSON files of this folder.",
+        "Searches for elites among the poses of planar arms, all from random poses and with the",
+        "same archive; mean ± standard deviation over seeds, if there are several. Budgets are",
+        "exceeded by less than a batch; the initialization of DDE, 100 to 300 poses, is not",
+        "included. Stds are in radians, over the cells whose center the oracle, which knows the",
+        "arm's gradients, reaches; an elite may be anywhere in its cell, so that a gap may be",
+        "negative. Seconds are wall time on one core, possibly shared. Made by",
+        "`wmrl reproduce dde`; all runs are in the JSON files of this folder.",
     ]
     for task in dict.fromkeys(row["task"] for row in rows):
         for budget in dict.fromkeys(row["budget"] for row in rows if row["task"] == task):
@@ -199,15 +199,13 @@ def write_table(rows: Sequence[dict[str, Any]], races: Sequence[dict[str, Any]])
                 lines.append(f"| {' | '.join([titles[method], str(len(found)), *cells])} |")
     if races:
         lines += ["", "## 200-joints: evaluations to 95 % of the cells at a mean std of 0.06", ""]
-        lines += [
-            "Searches are looked at every 5,000 evaluations: differences below that are none."
-        ]
-        lines += ["CMA-ME and CMA-MAE, far from it at the full budget, are not in the race.", ""]
+        lines += ["The goal is checked every 5,000 evaluations; smaller differences mean nothing."]
+        lines += ["CMA-ME and CMA-MAE, far from the goal at the full budget, are left out.", ""]
         lines += ["| search | seeds | evaluations |", "| --- | --- | --- |"]
         for method in dict.fromkeys(row["method"] for row in races):
             each = [row["evaluations"] for row in races if row["method"] == method]
-            missing = sum(found is None for found in each)
-            taken = f"not there, {missing} of {len(each)} times"
+            missing = sum(evaluations is None for evaluations in each)
+            taken = f"not reached, {missing} of {len(each)} times"
             cell = taken if missing else mean_and_spread(each, ",.0f")
             lines.append(f"| {titles[method]} | {len(each)} | {cell} |")
     return "\n".join([*lines, ""])

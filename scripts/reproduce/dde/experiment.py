@@ -1,4 +1,4 @@
-"""Searches for elites side by side: from the same start, with the same archive and budget."""
+"""Searches for elites with the same initialization, archive and budget."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -9,20 +9,21 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites, load_elites
-from wmrl.agents.quality_diversity.bandit import BelowWorstWarning
+from wmrl.agents.quality_diversity.bandit import BelowOffsetWarning
 from wmrl.agents.quality_diversity.baselines import RibsMethod, search_with_ribs
-from wmrl.agents.quality_diversity.dde import DDE, DDEConfig
+from wmrl.agents.quality_diversity.dde import DDE
+from wmrl.agents.quality_diversity.dde_config import DDEConfig
 from wmrl.agents.quality_diversity.emitters import Mutation
 from wmrl.agents.quality_diversity.presets import (
-    EliteTask,
     EncodingKind,
+    SearchPreset,
+    default_initial_coverage,
     encoding_config,
-    usual_fill,
 )
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.oracle import solve_targets
-from wmrl.scripts.reproduce.cached_result import KeptReport
+from wmrl.scripts.reproduce.cached_result import CachedResult
 from wmrl.training.metrics import read_metrics
 
 Method = Literal[
@@ -48,43 +49,43 @@ METHODS: dict[Method, str] = {
     "dde": "DDE: VAE",
     "dde-fine": "DDE: VAE, and a finer mutation",
     "dde-vqvae": "DDE: VQ-VAE",
-    "dde-fsq": "DDE: finite scalar quantisation",
+    "dde-fsq": "DDE: finite scalar quantization",
 }
-"""Searches and their titles; the first four are those of ``ribs``. DDE without an encoding is its
-mutations and its bandit, and so tells what the encoding is worth. The finer mutation is one more
-for the bandit to choose: noise of 0.006 alone keeps the angles of 200 joints from being even."""
+"""Searches and their titles; the first four are those of ``ribs``. DDE without an encoding, which
+has its mutations and its bandit only, shows the effect of the encoding. The finer mutation is an
+additional choice of the bandit: noise of 0.006 keeps the angles of 200 joints from being even."""
 
-_FINE = Mutation(iso=0.001)
-
+_FINE = Mutation(iso_sigma=0.001)
 _RIBS = get_args(RibsMethod)
 _ENCODINGS: dict[Method, EncodingKind] = {"dde-vqvae": "vqvae", "dde-fsq": "fsq"}
 
-
 SNAPSHOTS = "snapshots.npy"
-"""File with the map of DDE's search over time, ``(S, cells)``."""
+"""File of the objectives of DDE's archive over time, ``(S, cells)``."""
 
-_DISC = ArchiveConfig(worst=-np.pi / 2)
+_DISC = ArchiveConfig(qd_score_offset=-np.pi / 2)
 
 TASKS = {
-    "20-joints": EliteTask(problem=ArmProblem(arm=Arm(joints=20), archive=_DISC), latent_size=10),
-    "200-joints": EliteTask(problem=ArmProblem(arm=Arm(joints=200), archive=_DISC)),
-    "1000-joints": EliteTask(
+    "20-joints": SearchPreset(
+        problem=ArmProblem(arm=Arm(num_joints=20), archive=_DISC), latent_dim=10
+    ),
+    "200-joints": SearchPreset(problem=ArmProblem(arm=Arm(num_joints=200), archive=_DISC)),
+    "1000-joints": SearchPreset(
         problem=ArmProblem(
-            arm=Arm(joints=1000),
+            arm=Arm(num_joints=1000),
             objective="variance",
-            archive=ArchiveConfig(shape="grid", dims=(100, 100), worst=0.0),
+            archive=ArchiveConfig(shape="grid", dims=(100, 100), qd_score_offset=0.0),
         ),
         evaluations=360_000,
-        fill=usual_fill(1000),
+        initial_coverage=default_initial_coverage(1000),
     ),
 }
-"""Those of Data-Driven Encodings (https://arxiv.org/abs/2003.04389), and the long arm of Fontaine
-and Nikolaidis 2021 (https://arxiv.org/abs/2106.03894), whose QD scores count from 0 though single
-arms are below it."""
+"""Arms of Data-Driven Encodings (https://arxiv.org/abs/2003.04389), and the long arm of Fontaine
+and Nikolaidis 2021 (https://arxiv.org/abs/2106.03894), whose QD scores count from 0 although some
+objectives are lower."""
 
 
 def run_search(
-    task: EliteTask,
+    preset: SearchPreset,
     method: Method,
     path: Path,
     *,
@@ -93,43 +94,43 @@ def run_search(
     until: Callable[[Mapping[str, float]], bool] | None = None,
     progress: bool = True,
 ) -> tuple[dict[str, Any], Elites]:
-    """One search, made once into a folder of its own.
+    """Runs a search in a folder, or reads a finished search from it.
 
     Args:
-        task: what is searched.
-        method: by which algorithm.
-        path: the folder; a search that is done there already is read.
-        evaluations: the budget.
-        seed: root of all that is random.
-        until: stop where it says so of a row.
+        preset: problem and settings.
+        method: the algorithm.
+        path: the folder.
+        evaluations: budget.
+        seed: root seed.
+        until: stops the search when true of a row of metrics.
         progress: show a progress bar.
 
     Returns:
-        ``rows`` over the evaluations, ``seconds`` and, of those, ``training_seconds``, and what was
-        ``asked``; and the elites.
+        A report of ``rows`` (metrics over the evaluations), ``seconds``, the ``training_seconds``
+        among them, and ``key``; and the elites.
 
     Raises:
         ValueError: the folder holds a search of other settings.
     """
-    kept = path / "elites"
-    config = None if method in _RIBS else _dde_config(task, method, evaluations)
-    asked = {
-        "problem": task.problem.describe(),
+    artifact = path / "elites"
+    config = None if method in _RIBS else _dde_config(preset, method, evaluations)
+    key = {
+        "problem": preset.problem.describe(),
         "method": method,
         "config": None if config is None else asdict(config),
         "evaluations": evaluations,
-        "fill": task.fill,
+        "initial_coverage": preset.initial_coverage,
         "seed": seed,
     }
-    report = KeptReport(path / "result.json", asked, what="search")
-    if report.found is not None:
-        return report.found, load_elites(kept)[0]
+    cached = CachedResult(path / "result.json", key, name="search")
+    if cached.value is not None:
+        return cached.value, load_elites(artifact)[0]
     if config is None:
         found = search_with_ribs(
-            task.problem,
+            preset.problem,
             method,  # type: ignore[arg-type]
             evaluations=evaluations,
-            fill=task.fill,
+            initial_coverage=preset.initial_coverage,
             seed=seed,
             until=until,
             progress=progress,
@@ -137,83 +138,90 @@ def run_search(
         elites, rows, seconds, training = found.elites, found.rows, found.seconds, 0.0
     else:
         with (
-            DDE(task.problem, config, path=path / "run", seed=seed) as search,
+            DDE(preset.problem, config, path=path / "run", seed=seed) as search,
             warnings.catch_warnings(),
         ):
-            # Tasks count from where the papers do, see TASKS.
-            warnings.simplefilter("ignore", BelowWorstWarning)
+            # The offsets are those of the papers, see TASKS.
+            warnings.simplefilter("ignore", BelowOffsetWarning)
             search.learn(
-                progress=progress, until=None if until is None else lambda row: until(_short(row))
+                progress=progress, until=None if until is None else lambda row: until(_plain(row))
             )
             assert search.elites is not None
             np.save(path / SNAPSHOTS, search.snapshots)
             elites, seconds, training = search.elites, search.seconds, search.training_seconds
-        rows = [_short(row) for row in read_metrics(path / "run" / "metrics.csv")]
-    elites.save(kept, task.problem.archive)
+        rows = [_plain(row) for row in read_metrics(path / "run" / "metrics.csv")]
+    elites.save(artifact, preset.problem.archive)
     times = {"seconds": seconds, "training_seconds": training}
-    return report.keep({"rows": rows, **times}), elites
+    return cached.store({"rows": rows, **times}), elites
 
 
-def _dde_config(task: EliteTask, method: Method, evaluations: int) -> DDEConfig:
+def _dde_config(preset: SearchPreset, method: Method, evaluations: int) -> DDEConfig:
     make = DDEConfig.as_published if method == "dde-published" else DDEConfig
-    options: dict[str, Any] = {"encoding": encoding_config(_ENCODINGS.get(method, "vae"), task)}
+    options: dict[str, Any] = {"encoding": encoding_config(_ENCODINGS.get(method, "vae"), preset)}
     if method == "dde-none":
         options = {"encoding": None, "crossovers": (0.0,)}
     if method == "dde-fine":
         options["mutations"] = (*DDEConfig().mutations, _FINE)
-    return make(generations=evaluations // 100, fill=task.fill, **options)
+    return make(generations=evaluations // 100, initial_coverage=preset.initial_coverage, **options)
 
 
 def is_reached(row: Mapping[str, float]) -> bool:
-    """Whether 95 % of the cells are filled by elites whose std is at most 0.06 on average."""
+    """Returns whether 95 % of the cells have elites, with a mean std of at most 0.06."""
     return row["coverage"] >= 0.95 and row["mean_fitness"] >= -0.06
 
 
 def evaluations_until(rows: Sequence[Mapping[str, float]]) -> float | None:
-    """Evaluations of the first row where :func:`is_reached`; None if none is."""
+    """Returns the evaluations of the first row that :func:`is_reached`, or None."""
     return next((row["evaluations"] for row in rows if is_reached(row)), None)
 
 
-def least_stds(task: EliteTask, path: Path) -> np.ndarray:
-    """What the oracle reaches each cell's centre with: ``(cells,)``, NaN where it can not.
+def oracle_stds(preset: SearchPreset, path: Path) -> np.ndarray:
+    """Returns the oracle's std at the center of each cell.
 
     Args:
-        task: whose cells.
-        path: folder that the result is kept in.
+        preset: the problem.
+        path: folder of the cached result.
+
+    Returns:
+        ``(cells,)``, NaN where the oracle does not reach the center.
 
     Raises:
-        ValueError: the folder holds that of another problem.
+        ValueError: the folder has the result of another problem.
     """
-    problem = task.problem
-    report = KeptReport(path / "oracle.json", problem.describe(), what="oracle")
-    if report.found is not None:
-        return np.array(report.found["stds"], float)  # where there is none, JSON has null
-    points = (2.0 * problem.archive.centres() - 1.0) * problem.arm.reach
+    problem = preset.problem
+    cached = CachedResult(path / "oracle.json", problem.describe(), name="oracle")
+    if cached.value is not None:
+        return np.array(cached.value["stds"], float)  # from null to NaN
+    points = (2.0 * problem.archive.centers() - 1.0) * problem.arm.reach
     solved = solve_targets(points, problem.arm)
     stds = np.where(solved.solved, solved.std, np.nan)
-    report.keep({"stds": [None if np.isnan(std) else float(std) for std in stds]})
+    cached.store({"stds": [None if np.isnan(std) else float(std) for std in stds]})
     return stds
 
 
-def oracle_gap(elites: Elites, least: np.ndarray) -> dict[str, float]:
-    """How far elites are from the least std, on cells that the oracle solves.
+def oracle_gap(elites: Elites, stds: np.ndarray) -> dict[str, float]:
+    """Compares the stds of elites with those of the oracle.
+
+    Args:
+        elites: elites of an archive.
+        stds: result of :func:`oracle_stds`.
 
     Returns:
-        Means over these cells, where there is an elite: ``std``, and ``oracle_gap``, what it is
-        more than the oracle's; and ``oracle_coverage``, the share of these cells with an elite.
+        ``oracle_coverage``, the share of the cells solved by the oracle that have an elite; and
+        means over these: ``std``, and ``oracle_gap``, the std minus the oracle's.
     """
-    solved = np.isfinite(least)
-    own = np.full(len(least), np.nan)
+    solved = np.isfinite(stds)
+    own = np.full(len(stds), np.nan)
     own[elites.cells] = -elites.objectives
     both = solved & np.isfinite(own)
     return {
         "std": float(own[both].mean()),
-        "oracle_gap": float((own - least)[both].mean()),
+        "oracle_gap": float((own - stds)[both].mean()),
         "oracle_coverage": float(both.sum() / solved.sum()),
     }
 
 
-def _short(row: Mapping[str, float]) -> dict[str, float]:
-    """A row of DDE's metrics, by the names that the searches of ``ribs`` give to theirs."""
+def _plain(row: Mapping[str, float]) -> dict[str, float]:
+    """Renames the metrics of DDE as those of ``search_with_ribs``."""
     names = ("coverage", "mean_fitness", "best_fitness", "qd_score")
     return {"evaluations": row["evaluations"], **{name: row[f"archive/{name}"] for name in names}}

@@ -1,1 +1,1 @@
-"""Elites that drive, and a vision model trained on what they see."""
+"""Elites that drive, and vision models trained on their frames."""

@@ -1,23 +1,23 @@
-"""Elites that drive: MAP-Elites in the dream, driven for real, and an eye that learns from them.
+"""Searches for elite drivers in the dream, and trains a vision model on their frames.
 
-Linear controllers compete in the dream for cells of how much they steer and how they use the
-pedals; the elites then drive the real game. A VQ-VAE learns from what they see, and is compared
-with one of the same size and budget that saw random driving: how well each reconstructs both kinds
-of frames, and what drivers score that learn in its dream. Killed at any moment, the same command
-goes on. The folder ends up with map.html (each cell leads to a film of its driver), maps as
-pictures, table.md and results.json.
+MAP-Elites searches for linear controllers that differ in how much they steer and how they use the
+pedals; their elites are then evaluated in the real game. A VQ-VAE trained on the elites' frames is
+compared with one of the same size and budget trained on frames of random driving, by the
+reconstruction of both kinds of frames and by the scores of drivers trained in its dream. If
+interrupted, the same command continues. The folder contains map.html (each cell links to a video
+of its driver), images of the heatmaps, table.md and results.json.
 """
 
 import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from wmrl.core.validation import check_int
 from wmrl.scripts.tables import check_counts, check_seeds, mean_and_spread
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from wmrl.agents.controller import ControllerAgent
     from wmrl.data.store import RolloutStore
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
     from wmrl.scripts.reproduce.drivers.experiment import EliteDrivers
-    from wmrl.scripts.reproduce.drivers.vision_trial import EyeTrialConfig
+    from wmrl.scripts.reproduce.drivers.vision_trial import VisionTrialConfig
 
 
 @dataclass(frozen=True)
@@ -35,68 +35,68 @@ class Args:
     """Options of ``wmrl reproduce drivers``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/drivers")
-    """Where the map, the films and the table go."""
+    """Folder of the heatmaps, the videos, the table and the results."""
     work: Path = Path("runs/reproduce-drivers")
-    """Where everything is made; what is there is not made again."""
+    """Folder of the searches and trainings; finished ones are read from there."""
     vision: str = "car-racing-vae"
-    """The eye of the elites: a shipped name, or the path of an artifact."""
+    """Vision model of the elites: a shipped name, or the path of an artifact."""
     memory: str = "auto"
-    """Its memory; "auto" for the shipped one of that eye."""
+    """Memory of the elites; "auto" for the shipped one of the vision model."""
     task: str = "car-racing"
-    """What to play: a task's name, or module:ATTRIBUTE of your own."""
+    """Task: a registered name, or module:ATTRIBUTE of your own."""
     init: str | None = None
-    """A linear controller to begin with, by path; one is evolved in the dream if not given."""
+    """Path of a linear controller to start from; one is evolved in the dream if not given."""
     evolution: int = 150
-    """Generations of CMA-ES for that, 64 drivers each."""
+    """Generations of CMA-ES for the initial controller, of 64 candidates each."""
     generations: int = 200
-    """Generations of MAP-Elites, 100 drivers each."""
-    rollouts: int = 16
-    """Dreams for each driver."""
+    """Generations of MAP-Elites, of 100 solutions each."""
+    num_rollouts: int = 16
+    """Dreamed rollouts of each solution."""
     confirm: int = 4
-    """Real episodes for each elite."""
+    """Real episodes of each elite, to select the best per cell."""
     episodes: int = 8
-    """Real episodes of each elite that its frames are taken from."""
-    least: float = 200.0
-    """Mean return in the real game from which on an elite's frames are taken."""
-    films: int = 150
-    """Decisions of each elite's film; 0 for no films."""
+    """Real episodes of each elite, to take frames from."""
+    min_return: float = 200.0
+    """Least mean return in the real game of elites to take frames from."""
+    videos: int = 150
+    """Agent steps of each elite's video; 0 for no videos."""
     vision_steps: int = 2500
-    """Gradient steps of each eye."""
+    """Gradient steps of each vision model."""
     memory_steps: int = 3000
     """Gradient steps of each memory."""
     dream_steps: int = 1_000_000
-    """Dreamed decisions of each driver."""
+    """Agent steps of each driver's training in the dream."""
     score_episodes: int = 100
     """Episodes of each driver's score."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """One training of everything for each; none to end with the map."""
+    """Seeds of the comparison of vision models; none to stop after the heatmaps."""
     ship: Path | None = None
-    """Folder for car-racing-elite-vqvae, its memory and its driver, of the first seed."""
+    """Folder to write car-racing-elite-vqvae, its memory and its driver of the first seed to."""
     workers: int | None = None
-    """Processes that play; one a core if not given."""
+    """Processes that play; one per core if not given."""
     device: str = "auto"
-    """Where the models run: auto, cpu, cuda …"""
+    """Device of the models: auto, cpu, cuda …"""
 
 
 HELD_OUT = 0.1
-"""Share of the episodes that eyes are judged on."""
+"""Share of the episodes that are held out to evaluate the vision models."""
 
-EYES = {"elite": "elites' frames", "random": "random driving"}
-"""Eyes that are compared, by what they have seen."""
+VISIONS = {"elite": "elites' frames", "random": "random driving"}
+"""Vision models that are compared, by their training data."""
 
 
 def main(args: Args) -> None:
-    """Does what is not done yet, and writes pages, pictures and tables."""
+    """Runs the searches and trainings, and writes the heatmaps, videos, table and results."""
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_report, write_text
+    from wmrl.storage.files import write_json, write_text
 
     if args.ship is not None and not args.seeds:
-        raise ValueError("ship: expected seeds, whose first is shipped, got none")
+        raise ValueError("ship: expected at least one of seeds, whose first is shipped, got none")
     check_seeds(args.seeds, optional=True)
     check_counts(
         evolution=args.evolution,
         generations=args.generations,
-        rollouts=args.rollouts,
+        num_rollouts=args.num_rollouts,
         confirm=args.confirm,
         episodes=args.episodes,
         vision_steps=args.vision_steps,
@@ -104,13 +104,12 @@ def main(args: Args) -> None:
         dream_steps=args.dream_steps,
         score_episodes=args.score_episodes,
     )
-    if args.films < 0:
-        raise ValueError(f"films: expected at least 0, got {args.films}")
+    check_int("videos", args.videos, at_least=0)
     drivers = _find(args)
     args.out.mkdir(parents=True, exist_ok=True)
-    _show(args, drivers)
+    _draw(args, drivers)
     rows, about = _compare(args, drivers) if args.seeds else ([], {})
-    search = _about_search(args, drivers) | about.pop("search", {})
+    search = _search_metrics(args, drivers) | about.pop("search", {})
     report = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
         "versions": package_versions("gymnasium", "stable-baselines3"),
@@ -118,7 +117,7 @@ def main(args: Args) -> None:
         **about,
         "trials": rows,
     }
-    write_report(args.out / "results.json", report)
+    write_json(args.out / "results.json", report)
     table = write_table(search, rows)
     write_text(args.out / "table.md", table)
     if args.ship is not None:
@@ -130,131 +129,138 @@ def _find(args: Args) -> "EliteDrivers":
     from dataclasses import replace
 
     from wmrl.agents.controller import ControllerAgent
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
     from wmrl.scripts.reproduce.drivers.experiment import DriverSearchConfig, find_drivers
 
-    eye = Eye.open(args.task, args.vision, args.memory, device=args.device)
-    init = _evolve(args, eye) if args.init is None else ControllerAgent.load(args.init)
+    world_model = WorldModel.open(args.task, args.vision, args.memory, device=args.device)
+    init = _evolve(args, world_model) if args.init is None else ControllerAgent.load(args.init)
     config = DriverSearchConfig()
     return find_drivers(
         args.work / "elites",
-        eye=eye,
+        world_model=world_model,
         config=replace(
             config,
-            dream=replace(config.dream, rollouts=args.rollouts),
+            dream=replace(config.dream, num_rollouts=args.num_rollouts),
             search=replace(config.search, generations=args.generations),
-            real=replace(config.real, rollouts=args.confirm),
+            real=replace(config.real, num_rollouts=args.confirm),
         ),
         init=init,
         workers=args.workers,
     )
 
 
-def _evolve(args: Args, eye: "Eye") -> "ControllerAgent":
-    """A driver that CMA-ES makes in the dream."""
+def _evolve(args: Args, world_model: "WorldModel") -> "ControllerAgent":
+    """Returns a controller trained by CMA-ES in the dream."""
     from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
     from wmrl.agents.policy_search.fitness import DreamFitness, DreamFitnessConfig
 
-    # Noise on the actions keeps it from exploiting what the dream gets wrong.
-    tried = DreamFitnessConfig(rollouts=16, decisions=50, dropout=True, action_noise=0.2)
-    config = CMAESConfig(generations=args.evolution, population=64)
-    with CMAES(DreamFitness(eye, tried), config, path=args.work / "evolution") as learner:
+    # Noise on the actions keeps the controller from exploiting errors of the dream.
+    fitness = DreamFitnessConfig(num_rollouts=16, agent_steps=50, dropout=True, action_noise=0.2)
+    config = CMAESConfig(generations=args.evolution, population_size=64)
+    with CMAES(DreamFitness(world_model, fitness), config, path=args.work / "evolution") as learner:
         return learner.learn().agent
 
 
-def _show(args: Args, drivers: "EliteDrivers") -> None:
-    """Maps of the dream and of the game, and the page with a film in each cell."""
+def _draw(args: Args, drivers: "EliteDrivers") -> None:
+    """Writes the heatmaps of the dream and of the game, and the web page with the videos."""
     import numpy as np
 
-    from wmrl.agents.quality_diversity.heatmap import film_map, write_map
+    from wmrl.agents.quality_diversity.heatmap import write_map, write_map_video
     from wmrl.scripts.reproduce.drivers.experiment import SNAPSHOTS
     from wmrl.scripts.reproduce.drivers.web_page import write_page
 
     archive, measures = drivers.problem.archive, drivers.problem.config.measures
     write_map(args.out / "dream.png", archive, drivers.dreamed, title="return in the dream")
     write_map(args.out / "real.png", archive, drivers.real, title="return in the real game")
-    film_map(args.out / "dream.mp4", archive, np.load(args.work / "elites" / SNAPSHOTS))
-    films = _film(args, drivers) if args.films else {}
+    write_map_video(args.out / "dream.mp4", archive, np.load(args.work / "elites" / SNAPSHOTS))
+    videos = _write_videos(args, drivers) if args.videos else {}
     write_page(
         args.out / "map.html",
         archive,
         drivers.real,
-        films,
+        videos,
         title="Elites that drive",
         measures=measures,
         text=(
-            "Linear controllers that were the best of their kind in the dream, placed by how they "
-            "drive in the real game: to the right those that steer more, upwards those that use "
-            f"more gas. The brighter, the higher the mean return of {args.confirm} episodes, which "
-            "also chose the best of each cell."
+            "Linear controllers that were elites in the dream, by their driving in the real game: "
+            "those that steer more are on the right, those that use more gas are at the top. "
+            f"Brighter colors are higher mean returns of {args.confirm} episodes, by which the "
+            "best of each cell was selected."
         )
-        + (" A click shows how one drives." if films else ""),
+        + (" Click a cell for a video." if videos else ""),
     )
 
 
-def _film(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
-    """A film of each elite in the real game: by its cell, where it is below ``args.out``."""
+def _write_videos(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
+    """Writes a video of each elite in the real game; returns the paths by cell."""
     from wmrl.core.device import torch_threads
-    from wmrl.scripts.reproduce.driver_videos import DriveFilmConfig, film_drive
+    from wmrl.core.hashing import array_digest
+    from wmrl.scripts.reproduce.driver_videos import DriverVideoConfig, write_driver_video
 
-    config = DriveFilmConfig(decisions=args.films)
-    kept: dict[str, Path] = {}
-    with torch_threads(1):  # frames come one by one: threads would only wait for each other
+    config = DriverVideoConfig(agent_steps=args.videos)
+    videos: dict[str, Path] = {}
+    with torch_threads(1):  # more threads are slower on single frames
         for row, cell in enumerate(drivers.real.cells):
-            # By what they show: those of other drivers are not taken for these.
+            # Named by their content: videos of other drivers are not mistaken for these.
             agent = drivers.agent(row)
-            digest = sha256(agent.parameters.tobytes()).hexdigest()[:12]
-            film = args.work / "films" / f"{digest}-{args.films}.mp4"
-            if not film.exists():
-                film_drive(agent, film, eye=drivers.eye, config=config)
-            kept[f"cell-{cell}.mp4"] = film
-    shown = args.out / "films"
-    shown.mkdir(exist_ok=True)
-    for name, film in kept.items():
-        shutil.copyfile(film, shown / name)
-    for film in shown.iterdir():
-        if film.name not in kept:  # of a cell that is empty now
-            film.unlink()
-    return {int(cell): f"films/cell-{cell}.mp4" for cell in drivers.real.cells}
+            digest = array_digest(agent.parameters)[:12]
+            video = args.work / "videos" / f"{digest}-{args.videos}.mp4"
+            if not video.exists():
+                write_driver_video(agent, video, world_model=drivers.world_model, config=config)
+            videos[f"cell-{cell}.mp4"] = video
+    folder = args.out / "videos"
+    folder.mkdir(exist_ok=True)
+    for name, video in videos.items():
+        shutil.copyfile(video, folder / name)
+    for video in folder.iterdir():
+        if video.name not in videos:  # its cell is empty now
+            video.unlink()
+    return {int(cell): f"videos/cell-{cell}.mp4" for cell in drivers.real.cells}
 
 
 def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """A row for each eye and seed, and what they learned from."""
+    """Returns a row for each vision model and seed, and a description of their data."""
     from wmrl.agents.rollouts.collection import collect
     from wmrl.data.split import split_episodes
-    from wmrl.scripts.reproduce.drivers.experiment import drive
-    from wmrl.scripts.reproduce.drivers.vision_trial import try_eye
+    from wmrl.scripts.reproduce.drivers.experiment import evaluate_elites
+    from wmrl.scripts.reproduce.drivers.vision_trial import try_vision
     from wmrl.vision.evaluation import pick_frames
 
-    data, task = args.work / "data", drivers.eye.task
-    driven = {"episodes": args.episodes, "least": args.least, "workers": args.workers}
-    elite = drive(drivers, data / "elite", seed=0, **driven)  # type: ignore[arg-type]
+    data, task = args.work / "data", drivers.world_model.task
+    elite = evaluate_elites(
+        drivers,
+        data / "elite",
+        episodes=args.episodes,
+        min_return=args.min_return,
+        seed=0,
+        workers=args.workers,
+    )
     frames = sum(s.length for store in elite for s in store.summaries) * task.frame_skip
     random = collect(
         task, data / "random", frames=frames, workers=args.workers, seed=0, device=args.device
     )
     stores = {"elite": elite, "random": [random]}
-    # Episodes that no eye learns from.
-    judged = {
+    # Frames of episodes that no vision model is trained on.
+    held_out = {
         name: pick_frames(split_episodes(own, held_out=HELD_OUT).held_out, count=2000)
         for name, own in stores.items()
     }
     rows = []
     for seed in args.seeds:
-        for name in EYES:
-            row = try_eye(
-                args.work / f"eye-{name}-{seed}",
+        for name in VISIONS:
+            row = try_vision(
+                args.work / f"vision-{name}-{seed}",
                 task=task,
-                seen=stores[name],
-                world=[*elite, random],
-                judged=judged,
+                vision_data=stores[name],
+                memory_data=[*elite, random],
+                held_out=held_out,
                 config=_trial(args),
                 seed=seed,
                 workers=args.workers,
                 device=args.device,
             )
-            rows.append({"data": name, **{k: v for k, v in row.items() if k != "asked"}})
-            print(json.dumps(rows[-1]["eye"]), f"{row['mean']:.1f} ± {row['std']:.1f}")
+            rows.append({"data": name, **{k: v for k, v in row.items() if k != "key"}})
+            print(json.dumps(rows[-1]["vision"]), f"{row['mean']:.1f} ± {row['std']:.1f}")
     about = {
         name: {
             "episodes": sum(len(store.summaries) for store in own),
@@ -263,32 +269,32 @@ def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]],
         }
         for name, own in stores.items()
     }
-    return rows, {"data": about, "search": {"again": _again(args, drivers, elite)}}
+    return rows, {"data": about, "search": {"evaluated": _evaluated(args, drivers, elite)}}
 
 
-def _again(
+def _evaluated(
     args: Args, drivers: "EliteDrivers", stores: Sequence["RolloutStore"]
 ) -> dict[str, float]:
-    """Figures of the elites that were let drive, on episodes that did not choose them."""
+    """Returns metrics of the elites on episodes that did not select them."""
     import numpy as np
 
-    chosen = drivers.real.objectives[drivers.real.objectives >= args.least]
+    selected = drivers.real.objectives[drivers.real.objectives >= args.min_return]
     means = [float(np.mean([each.reward for each in store.summaries])) for store in stores]
     return {
         "drivers": len(means),
-        "chosen_by": float(chosen.mean()),
+        "selected_by": float(selected.mean()),
         "mean": float(np.mean(means)),
         "best": max(means),
         "episodes": args.episodes,
     }
 
 
-def _trial(args: Args) -> "EyeTrialConfig":
+def _trial(args: Args) -> "VisionTrialConfig":
     from dataclasses import replace
 
-    from wmrl.scripts.reproduce.drivers.vision_trial import EyeTrialConfig
+    from wmrl.scripts.reproduce.drivers.vision_trial import VisionTrialConfig
 
-    config = EyeTrialConfig()
+    config = VisionTrialConfig()
     return replace(
         config,
         vision_training=replace(config.vision_training, steps=args.vision_steps, held_out=HELD_OUT),
@@ -299,7 +305,7 @@ def _trial(args: Args) -> "EyeTrialConfig":
 
 
 def _ship(args: Args, out: Path, rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
-    """Artifacts of the first seed's eye that saw elites."""
+    """Writes the artifacts of the first seed's vision model that was trained on elites."""
     from wmrl.scripts.release.elite_vision import ship
     from wmrl.storage.artifact import package_versions
 
@@ -311,26 +317,26 @@ def _ship(args: Args, out: Path, rows: Sequence[dict[str, Any]], about: dict[str
         "data": about["data"],
         "versions": package_versions("gymnasium", "stable-baselines3"),
     }
-    ship(args.work / f"eye-elite-{seed}", out, row, made)
+    ship(args.work / f"vision-elite-{seed}", out, row, made)
 
 
-def _about_search(args: Args, drivers: "EliteDrivers") -> dict[str, Any]:
-    """Figures of both maps."""
+def _search_metrics(args: Args, drivers: "EliteDrivers") -> dict[str, Any]:
+    """Returns metrics of the elites in the dream and in the real game."""
     import numpy as np
 
     dreamed, real = drivers.dreamed, drivers.real
-    cells = drivers.problem.archive.cell_count
+    cells = drivers.problem.archive.num_cells
     return {
         "cells": cells,
-        "decisions": drivers.problem.fitness.config.decisions,
+        "agent_steps": drivers.problem.fitness.config.agent_steps,
         "episodes": args.confirm,
-        "dreamed": _figures(dreamed.objectives, cells),
-        "real": _figures(real.objectives, cells),
+        "dreamed": _metrics(dreamed.objectives, cells),
+        "real": _metrics(real.objectives, cells),
         "above_500": int(np.sum(real.objectives >= 500.0)),
     }
 
 
-def _figures(objectives: "np.ndarray", cells: int) -> dict[str, float]:
+def _metrics(objectives: "np.ndarray", cells: int) -> dict[str, float]:
     return {
         "coverage": len(objectives) / cells,
         "mean": float(objectives.mean()),
@@ -339,60 +345,61 @@ def _figures(objectives: "np.ndarray", cells: int) -> dict[str, float]:
 
 
 def write_table(search: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """What came out, as Markdown."""
+    """Returns the results as Markdown tables."""
     lines = [
         "# Elites that drive",
         "",
         "Linear controllers, by how much they steer and how they use the pedals, searched for in",
-        "the dream and confirmed in the real game ([map with films](map.html)).",
+        "the dream and evaluated in the real game ([heatmap with videos](map.html)).",
         "",
-        "| map | cells filled | mean return | best |",
+        "| elites in | cells filled | mean return | best |",
         "| --- | --- | --- | --- |",
     ]
-    titles = {"dreamed": f"the dream, {search['decisions']} decisions", "real": "the real game"}
+    titles = {"dreamed": f"the dream, {search['agent_steps']} agent steps", "real": "the real game"}
     for name, title in titles.items():
         own = search[name]
         lines.append(f"| {title} | {own['coverage']:.1%} | {own['mean']:.1f} | {own['best']:.1f} |")
     lines += [
         "",
-        f"For real, {search['above_500']} elites have a mean return of 500 or more in the",
-        f"{search['episodes']} episodes that also chose the best of each cell, and so flatter "
-        "them.",
+        f"In the real game, {search['above_500']} elites have a mean return of 500 or more in the",
+        f"{search['episodes']} episodes that also selected the best of each cell, which are biased "
+        "upwards.",
     ]
-    if again := search.get("again"):
+    if evaluated := search.get("evaluated"):
         lines += [
-            f"The {again['drivers']} whose frames were taken, {again['chosen_by']:.1f} on average "
-            "in",
-            f"those, have {again['mean']:.1f} in {again['episodes']} others each (the best",
-            f"{again['best']:.1f}), which end early where a car is lost.",
+            f"The {evaluated['drivers']} whose frames were taken have a mean return of "
+            f"{evaluated['selected_by']:.1f} in",
+            f"those, and of {evaluated['mean']:.1f} in {evaluated['episodes']} others each (the "
+            "best",
+            f"{evaluated['best']:.1f}), which end early if a car is lost.",
         ]
     if not rows:
         return "\n".join([*lines, ""])
     lines += [
         "",
-        "## What an eye's training data is worth",
+        "## Training data of the vision model",
         "",
         "VQ-VAEs of the same size and budget; mean ± standard deviation over",
         f"{len({row['seed'] for row in rows})} seeds of training everything. Squared errors are",
-        "summed over a held-out frame's pixels in [0, 1]. The memory learns from the same frames",
-        "under either eye, the driver in that dream alone. Its score is that of",
+        "summed over a held-out frame's pixels in [0, 1]. The memories are trained on the same",
+        "frames with either vision model, the driver in their dream alone. Its score is that of",
         f"{len(rows[0]['returns'])} episodes of {rows[0]['base']}. Made by",
-        "`wmrl reproduce drivers`; every run is in [results.json](results.json).",
+        "`wmrl reproduce drivers`; all runs are in [results.json](results.json).",
         "",
-        "| the eye saw | error on elites' frames | on random frames | codes used there | and there "
-        "| effective rank there | and there | score |",
+        "| trained on | error: elites' frames | random frames | codes used: elites' | random "
+        "| effective rank: elites' | random | score |",
         "| --- " * 8 + "|",
     ]
-    for name, title in EYES.items():
+    for name, title in VISIONS.items():
         own = [row for row in rows if row["data"] == name]
         cells = [
-            mean_and_spread([row["eye"][kind][key] for row in own], form)
+            mean_and_spread([row["vision"][kind][key] for row in own], form)
             for key, form in (
                 ("squared_error", ".2f"),
-                ("utilisation", ".1%"),
+                ("utilization", ".1%"),
                 ("encoder_rank", ".1f"),
             )
-            for kind in EYES
+            for kind in VISIONS
         ]
         score = mean_and_spread([row["mean"] for row in own], ".1f")
         lines.append(f"| {' | '.join([title, *cells, score])} |")

@@ -1,10 +1,8 @@
-"""Elites that drive: a search in the dream, confirmed in the real game, and what its elites see."""
+"""Search for elite drivers in the dream, and their evaluation in the real game."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,38 +14,42 @@ from wmrl.agents.policy_search.fitness import (
     RealFitnessConfig,
 )
 from wmrl.agents.quality_diversity.archive import Elites, load_elites
-from wmrl.agents.quality_diversity.dde import DDE, DDEConfig
+from wmrl.agents.quality_diversity.dde import DDE
+from wmrl.agents.quality_diversity.dde_config import DDEConfig
 from wmrl.agents.quality_diversity.emitters import Mutation
 from wmrl.agents.quality_diversity.problems import ControllerProblem, ControllerProblemConfig
 from wmrl.agents.rollouts.collection import collect
-from wmrl.agents.rollouts.exploration import NoisyBehaviour
+from wmrl.agents.rollouts.exploration import NoisyAgent
+from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.seeding import integer_seed
+from wmrl.core.validation import check_int
 from wmrl.data.store import RolloutStore
-from wmrl.envs.world_model import Eye
-from wmrl.storage.files import write_report
+from wmrl.envs.world_model import WorldModel
+from wmrl.storage.files import write_json
 
 SNAPSHOTS = "snapshots.npy"
-"""File with the dream's map over time, ``(S, cells)``."""
+"""File of the objectives of the dream's archive over time, ``(S, cells)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DriverSearchConfig:
-    """How elites are found among drivers.
+    """Configuration of :func:`find_drivers`.
 
     Attributes:
-        problem: measures and cells.
-        dream: how a driver is tried in the dream.
-        search: how elites are searched for.
-        real: how elites are confirmed in the real game.
-        shrinkings: how many weakened copies the search begins with of a driver that is given.
-            Between standing still and that driver, they act in ways of their own.
-        seed: root of all that is random.
+        problem: measures and archive.
+        dream: rollouts in the dream.
+        search: the search.
+        real: rollouts in the real game.
+        shrinkings: number of copies of the initial driver, with parameters scaled down in equal
+            steps, that the search starts from. Their behavior is between standing still and that
+            of the driver.
+        seed: root seed.
     """
 
     problem: ControllerProblemConfig = field(default_factory=ControllerProblemConfig)
     dream: DreamFitnessConfig = field(
         default_factory=lambda: DreamFitnessConfig(
-            rollouts=16, decisions=50, dropout=True, max_batch=1600
+            num_rollouts=16, agent_steps=50, dropout=True, max_batch=1600
         )
     )
     search: DDEConfig = field(
@@ -56,9 +58,9 @@ class DriverSearchConfig:
             crossovers=(0.0,),
             encoding=None,
             mutations=(
-                Mutation(iso=0.01),
-                Mutation(iso=0.03, line=0.0),
-                Mutation(iso=0.3, line=0.0, density=0.01, frontier=True),
+                Mutation(iso_sigma=0.01),
+                Mutation(iso_sigma=0.03, line_sigma=0.0),
+                Mutation(iso_sigma=0.3, line_sigma=0.0, density=0.01, frontier=True),
             ),
             log_every=5,
             checkpoint_every=10,
@@ -69,107 +71,109 @@ class DriverSearchConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.shrinkings < 1:
-            raise ValueError(f"shrinkings: expected at least 1, got {self.shrinkings}")
+        check_int("shrinkings", self.shrinkings, at_least=1)
 
 
 @dataclass(frozen=True, eq=False)
 class EliteDrivers:
-    """Drivers that were the best of their kind in the dream, and what they are in the real game.
+    """Elites of the dream, and those of them that are elites in the real game.
 
     Attributes:
-        eye: what they look through.
-        problem: the dream's.
-        dreamed: elites by what the dream says of them.
-        real: the same drivers by what the game says: those that are the best of their cell there.
+        world_model: world model of the drivers.
+        problem: the problem in the dream.
+        dreamed: elites of the search, with objectives and measures of the dream.
+        real: the best of them in each cell, with objectives and measures of the real game.
     """
 
-    eye: Eye
+    world_model: WorldModel
     problem: ControllerProblem
     dreamed: Elites
     real: Elites
 
-    def agent(self, row: int, *, eye: Mapping[str, Any] | None = None) -> ControllerAgent:
-        """The driver of a row of ``real``."""
+    def agent(self, row: int, *, world_model: WorldModelRef | None = None) -> ControllerAgent:
+        """Returns the driver of a row of ``real``."""
         parameters = self.problem.parameters(self.real.solutions[row])
-        return ControllerAgent(self.problem.fitness.controller, parameters, eye=eye)
+        return ControllerAgent(self.problem.fitness.controller, parameters, world_model=world_model)
 
 
 def find_drivers(
     path: str | Path,
     *,
-    eye: Eye,
+    world_model: WorldModel,
     config: DriverSearchConfig | None = None,
     init: ControllerAgent | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> EliteDrivers:
-    """Searches for elites among linear controllers in the dream, and drives them for real.
+    """Searches for elites among linear controllers in the dream, and evaluates them in the game.
 
-    The folder's ``search/`` is a run: killed at any moment, the same call goes on. It ends up with
-    artifacts of both kinds of elites, ``dreamed/`` and ``real/``.
+    An interrupted search, whose run is in ``search/``, continues when this is called again. The
+    folder contains the artifacts of the elites, ``dreamed/`` and ``real/``.
 
     Args:
         path: folder of the search.
-        eye: vision and memory.
-        config: how.
-        init: a driver to begin with.
-        workers: processes that play.
+        world_model: world model with a memory.
+        config: configuration of the search.
+        init: driver to start from; random solutions only if None.
+        workers: number of processes that play the real game.
         progress: show a progress bar.
 
     Raises:
-        ValueError: ``init`` is not a controller of this eye, or the eye has no memory.
-        RunError: the folder is in use, or belongs to another search.
+        ValueError: ``init`` does not fit the world model, or there is no memory.
+        RunError: the folder is in use, or belongs to a search with another configuration.
     """
     path, config = Path(path), config or DriverSearchConfig()
-    problem = ControllerProblem(DreamFitness(eye, config.dream), config.problem)
+    problem = ControllerProblem(DreamFitness(world_model, config.dream), config.problem)
     dreamed, digest = _search(path, problem, config, init, progress=progress)
-    with RealFitness(eye, config.real, workers=workers) as fitness:
-        # Seeds of its own: what was lucky in the dream is not to be lucky again.
-        own = replace(config.problem, seed=integer_seed(config.seed, "confirm"))
-        real = _confirm(path, ControllerProblem(fitness, own), dreamed, digest)
-    return EliteDrivers(eye, problem, dreamed, real)
+    with RealFitness(world_model, config.real, workers=workers) as fitness:
+        # Other seeds than in the dream: elites were selected for being lucky with those.
+        confirming = replace(config.problem, seed=integer_seed(config.seed, "confirm"))
+        real = _confirm(path, ControllerProblem(fitness, confirming), dreamed, digest)
+    return EliteDrivers(world_model, problem, dreamed, real)
 
 
-def drive(
+def evaluate_elites(
     drivers: EliteDrivers,
     path: str | Path,
     *,
     episodes: int,
-    least: float = -np.inf,
+    min_return: float = -np.inf,
     seed: int = 0,
     workers: int | None = None,
     progress: bool = True,
 ) -> list[RolloutStore]:
-    """Lets elites drive the real game: a store of each of them.
+    """Collects episodes of elites in the real game, into a store for each elite.
 
     Args:
-        drivers: who drives.
-        path: folder of the stores; what is there already is not driven again.
-        episodes: of each driver.
-        least: mean return in the real game that an elite needs to be let drive.
-        seed: root of the episodes' seeds.
-        workers: processes that play.
+        drivers: the elites.
+        path: folder of the stores; complete ones are read from there.
+        episodes: number of episodes of each elite.
+        min_return: least mean return in the real game of the elites to evaluate.
+        seed: root seed of the episodes.
+        workers: number of processes that play.
         progress: show progress bars.
 
+    Returns:
+        The stores, in the order of the elites' cells.
+
     Raises:
-        ValueError: no elite is that good.
+        ValueError: no elite has that mean return.
     """
-    rows = np.flatnonzero(drivers.real.objectives >= least)
+    rows = np.flatnonzero(drivers.real.objectives >= min_return)
     if not len(rows):
         raise ValueError(
-            f"least: expected at most {drivers.real.objectives.max():.1f}, the best elite's mean "
-            f"return, got {least}"
+            f"min_return: expected at most {drivers.real.objectives.max():.1f}, the best elite's "
+            f"mean return, got {min_return}"
         )
     return [
         collect(
-            drivers.eye.task,
+            drivers.world_model.task,
             Path(path) / f"cell-{drivers.real.cells[row]}",
             policy=drivers.agent(row),
             episodes=episodes,
             seed=integer_seed(seed, "drive", int(drivers.real.cells[row])),
-            noise=NoisyBehaviour(largest=0.0),
-            eye=drivers.eye,
+            noise=NoisyAgent(max_scale=0.0),
+            world_model=drivers.world_model,
             num_envs=episodes,
             workers=workers,
             progress=progress,
@@ -186,9 +190,11 @@ def _search(
     *,
     progress: bool,
 ) -> tuple[Elites, str]:
-    """Elites in the dream, and their artifact's digest."""
-    start = None if init is None else _shrunken(problem, init, config.shrinkings)
-    with DDE(problem, config.search, path=path / "search", seed=config.seed, init=start) as search:
+    """Returns the elites of the dream, and the digest of their artifact."""
+    solutions = None if init is None else _shrunken(problem, init, config.shrinkings)
+    with DDE(
+        problem, config.search, path=path / "search", seed=config.seed, init=solutions
+    ) as search:
         search.learn(progress=progress)
         assert search.elites is not None
         np.save(path / SNAPSHOTS, search.snapshots)
@@ -196,7 +202,7 @@ def _search(
 
 
 def _shrunken(problem: ControllerProblem, init: ControllerAgent, count: int) -> np.ndarray:
-    """Copies ``(count, X)`` from weak ones to the driver itself."""
+    """Returns copies of a controller, ``(count, X)``, scaled from 1 / count to 1."""
     if init.config != problem.fitness.controller:
         raise ValueError(
             f"init: expected a controller of {problem.fitness.controller}, got {init.config}"
@@ -206,15 +212,18 @@ def _shrunken(problem: ControllerProblem, init: ControllerAgent, count: int) -> 
 
 
 def _confirm(path: Path, problem: ControllerProblem, dreamed: Elites, digest: str) -> Elites:
+    """Evaluates elites in the real game, unless that was done, and returns the best per cell."""
     about = path / "real.json"
     described = json.loads(json.dumps({"dreamed": digest, **problem.describe()}))
     if about.exists() and json.loads(about.read_text()) == described:
         return load_elites(path / "real")[0]
     objectives, measures = problem.evaluate(dreamed.solutions)
-    archive = problem.archive.make(problem.size, seed=problem.config.seed)
+    archive = problem.archive.make(problem.solution_dim, seed=problem.config.seed)
     archive.add(dreamed.solutions, objectives, measures)
-    real = Elites.of(archive)
-    about.unlink(missing_ok=True)  # it would say what is not so, if a kill came before the new one
+    real = Elites.from_archive(archive)
+    about.unlink(
+        missing_ok=True
+    )  # must not describe the new elites if interrupted between the writes
     real.save(path / "real", problem.archive, provenance=described)
-    write_report(about, described)
+    write_json(about, described)
     return real

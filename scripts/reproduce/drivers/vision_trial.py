@@ -1,28 +1,29 @@
-"""What an eye's training data is worth: eyes that differ in nothing else, from frames to scores."""
+"""Comparison of training data for vision models, by reconstruction and by the scores of drivers."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from wmrl.agents.evaluation import evaluate
-from wmrl.agents.ppo.learner import PPOConfig, PPOLearner
-from wmrl.agents.world_model_ref import eye_entry
+from wmrl.agents.evaluation.scoring import evaluate
+from wmrl.agents.ppo.config import PPOConfig
+from wmrl.agents.ppo.learner import PPOLearner
+from wmrl.agents.world_model_ref import WorldModelRef
+from wmrl.core.hashing import array_digest
 from wmrl.core.seeding import integer_seed
 from wmrl.data.store import RolloutStore
 from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.envs.tasks.task import Task
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.code_memory import CodeMemoryConfig
-from wmrl.memory.training import MemoryTrainingConfig, train_ensemble
-from wmrl.scripts.reproduce.cached_result import KeptReport
+from wmrl.memory.ensemble_training import train_ensemble
+from wmrl.memory.training import MemoryTrainingConfig
+from wmrl.scripts.reproduce.cached_result import CachedResult
 from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.evaluation import vision_report
 from wmrl.vision.training import train_vision
@@ -30,114 +31,119 @@ from wmrl.vision.vqvae import VQVAEConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class EyeTrialConfig:
-    """How an eye is made and tried; the same for all that are compared.
+class VisionTrialConfig:
+    """Configuration of a trial, equal for all vision models that are compared.
 
     Attributes:
-        vision: sizes of the eye.
-        vision_training: how it learns.
-        memory: sizes of a memory in its codes.
-        memory_training: how each memory learns.
-        members: memories that dream as one; what they disagree on lowers the dreamed reward, which
-            keeps the driver from living on what one of them gets wrong.
-        dream: how PPO learns in their dream.
-        dreams: dreams at once.
-        decisions: that a dream lasts.
-        episodes: of the driver's score in the unmodified game.
+        vision: configuration of the vision model.
+        vision_training: configuration of its training.
+        memory: configuration of the memories on its codes.
+        memory_training: configuration of their training.
+        num_members: number of memories in the ensemble. Their disagreement lowers the dreamed
+            reward, which keeps the driver from exploiting errors of one member.
+        dream: configuration of PPO in the dream.
+        num_dreams: number of parallel dreams.
+        agent_steps: agent steps of a dream.
+        episodes: episodes of the driver's score in the real game.
     """
 
     vision: VQVAEConfig = field(default_factory=VQVAEConfig)
     vision_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=2500))
     memory: CodeMemoryConfig = field(default_factory=CodeMemoryConfig)
     memory_training: MemoryTrainingConfig = field(
-        default_factory=lambda: MemoryTrainingConfig.symbols(steps=3000)
+        default_factory=lambda: MemoryTrainingConfig.discrete(steps=3000)
     )
-    members: int = 2
+    num_members: int = 2
     dream: PPOConfig = field(default_factory=lambda: PPOConfig.dream(steps=1_000_000))
-    dreams: int = 256
-    decisions: int = 50
+    num_dreams: int = 256
+    agent_steps: int = 50
     episodes: int = 100
 
 
-def try_eye(
+def try_vision(
     path: str | Path,
     *,
     task: Task,
-    seen: Sequence[RolloutStore],
-    world: Sequence[RolloutStore],
-    judged: Mapping[str, np.ndarray],
-    config: EyeTrialConfig | None = None,
+    vision_data: Sequence[RolloutStore],
+    memory_data: Sequence[RolloutStore],
+    held_out: Mapping[str, np.ndarray],
+    config: VisionTrialConfig | None = None,
     seed: int = 0,
     workers: int | None = None,
     device: str = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Trains an eye, a memory in its codes and a driver in that dream, and scores the driver.
+    """Trains a vision model, memories and a driver in their dream, and evaluates the driver.
 
-    The folder holds a run for each stage and ``result.json``: killed at any moment, the same call
-    goes on, and ends at once where all is done.
+    The folder contains a run for each stage and ``result.json``. An interrupted trial continues
+    when this is called again, and a finished one is read from the folder.
 
     Args:
         path: folder of the trial.
-        task: the game.
-        seen: what the eye learns from.
-        world: what the memory learns from, which is the same for eyes that are compared.
-        judged: frames ``(N, H, W, 3) uint8`` by name that the eye's figures are taken on.
-        config: how.
-        seed: root of all randomness.
-        workers: processes that play.
-        device: where models are trained and run.
+        task: the task.
+        vision_data: training data of the vision model.
+        memory_data: training data of the memories, equal for all vision models compared.
+        held_out: held-out frames ``(N, H, W, 3) uint8`` by name, to evaluate the vision model on.
+        config: configuration of the trial.
+        seed: root seed.
+        workers: number of processes that play the real game.
+        device: device of the models.
         progress: show progress bars.
 
     Returns:
-        ``seed``; ``eye``, figures by the names of ``judged``; ``memory``, held-out figures of its
-        first member; ``mean``, ``std`` and ``returns`` of the driver's episodes.
+        ``key``; ``seed``; ``vision``, metrics of the vision model by the names of ``held_out``;
+        ``memory``, held-out metrics of the first memory; ``mean``, ``std`` and ``returns`` of the
+        driver's episodes; ``base``, the environment of the episodes.
 
     Raises:
-        ValueError: the folder holds the result of another trial.
-        RunError: a stage's folder is in use, or belongs to another trial.
+        ValueError: the folder has the result of another trial.
+        RunError: the folder of a stage is in use, or belongs to another trial.
     """
-    path, config = Path(path), config or EyeTrialConfig()
-    asked = {
+    path, config = Path(path), config or VisionTrialConfig()
+    key = {
         "task": task.name,
         "config": asdict(config),
         "seed": seed,
-        "seen": [store.content_hash() for store in seen],
-        "world": [store.content_hash() for store in world],
-        "judged": {name: _digest(frames) for name, frames in judged.items()},
+        "vision_data": [store.content_hash() for store in vision_data],
+        "memory_data": [store.content_hash() for store in memory_data],
+        "held_out": {name: array_digest(frames) for name, frames in held_out.items()},
     }
-    report = KeptReport(path / "result.json", asked, what="trial")
-    if report.found is not None:
-        return report.found
+    cached = CachedResult(path / "result.json", key, name="trial")
+    if cached.value is not None:
+        return cached.value
     vision = train_vision(
-        seen,
+        vision_data,
         path / "vision",
         config=config.vision,
         training=replace(config.vision_training, seed=integer_seed(seed, "vision")),
         device=device,
         progress=progress,
     )
-    figures = {name: vision_report(vision, frames) for name, frames in judged.items()}
+    metrics = {name: vision_report(vision, frames) for name, frames in held_out.items()}
     memory = train_ensemble(
-        world,
+        memory_data,
         path / "memory",
         vision=vision,
-        members=config.members,
+        num_members=config.num_members,
         config=config.memory,
         training=replace(config.memory_training, seed=integer_seed(seed, "memory")),
         device=device,
         progress=progress,
     )
-    eye = Eye.open(task, vision, memory)
-    _learn_to_drive(path, eye, config, seed, progress=progress)
+    world_model = WorldModel.open(task, vision, memory)
+    _train_driver(path, world_model, config, seed, progress=progress)
     score = evaluate(
-        path / "driver", episodes=config.episodes, eye=eye, workers=workers, progress=progress
+        path / "driver",
+        episodes=config.episodes,
+        world_model=world_model,
+        workers=workers,
+        progress=progress,
     )
     member = json.loads((path / "memory/member-0/report.json").read_text())
-    return report.keep(
+    return cached.store(
         {
             "seed": seed,
-            "eye": figures,
+            "vision": metrics,
             "memory": member["held_out"],
             "mean": score.mean,
             "std": score.std,
@@ -147,27 +153,23 @@ def try_eye(
     )
 
 
-def _digest(frames: np.ndarray) -> str:
-    return sha256(frames.tobytes()).hexdigest()
-
-
-def _learn_to_drive(
-    path: Path, eye: Eye, config: EyeTrialConfig, seed: int, *, progress: bool
+def _train_driver(
+    path: Path, world_model: WorldModel, config: VisionTrialConfig, seed: int, *, progress: bool
 ) -> None:
-    """PPO in the dream; leaves ``driver/``."""
-    env = DreamVectorEnv(
-        config.dreams,
-        task=eye.task,
-        vision=eye.vision,
-        memory=eye.memory,  # type: ignore[arg-type]  # there is one
+    """Trains a driver by PPO in the dream and writes it to ``driver/``."""
+    env = DreamVectorEnv.from_world_model(
+        world_model,
+        config.num_dreams,
         dropout=True,
-        max_episode_steps=config.decisions,
+        max_episode_steps=config.agent_steps,
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
-    parts = (
-        os.path.relpath(path / part / "artifact", path / "driver") for part in ("vision", "memory")
+    ref = WorldModelRef.of(
+        world_model,
+        vision=path / "vision" / "artifact",
+        memory=path / "memory" / "artifact",
+        relative_to=path / "driver",
     )
-    vision, memory = parts
     with (
         closing(env),
         PPOLearner(
@@ -175,7 +177,7 @@ def _learn_to_drive(
             config.dream,
             path=path / "learner",
             seed=integer_seed(seed, "driver"),
-            eye=eye_entry(eye, vision=vision, memory=memory),
+            world_model=ref,
         ) as learner,
     ):
         learner.learn(progress=progress)

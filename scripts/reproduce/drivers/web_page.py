@@ -1,4 +1,4 @@
-"""The illuminated map as a web page: each elite's cell leads to a film of it."""
+"""Heatmap of elites as a web page, with a link to a video in each cell."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites
-from wmrl.agents.quality_diversity.heatmap import colour_limits, map_colours
+from wmrl.agents.quality_diversity.heatmap import color_limits, map_colors
 
 _SIZE, _MARGIN = 480, 44
 
@@ -38,20 +38,20 @@ figure {{ margin: 0; }}
 {labels}
 </svg>
 <figure>
-<video id="film" controls muted loop playsinline></video>
-<figcaption id="said">Choose a cell.</figcaption>
+<video id="video" controls muted loop playsinline></video>
+<figcaption id="caption">Choose a cell.</figcaption>
 </figure>
 </main>
 <script>
-const film = document.getElementById("film"), said = document.getElementById("said");
+const video = document.getElementById("video"), caption = document.getElementById("caption");
 for (const link of document.querySelectorAll("svg a")) {{
   link.addEventListener("click", (event) => {{
     event.preventDefault();
     document.querySelectorAll("svg a.shown").forEach((other) => other.classList.remove("shown"));
     link.classList.add("shown");
-    film.src = link.getAttribute("href");
-    said.textContent = link.querySelector("title").textContent;
-    film.play();
+    video.src = link.getAttribute("href");
+    caption.textContent = link.querySelector("title").textContent;
+    video.play();
   }});
 }}
 </script>
@@ -64,34 +64,34 @@ def write_page(
     path: str | Path,
     archive: ArchiveConfig,
     elites: Elites,
-    films: Mapping[int, str],
+    videos: Mapping[int, str],
     *,
     title: str,
     measures: Sequence[str],
     text: str = "",
 ) -> Path:
-    """Writes one HTML file, which needs nothing but the films beside it.
+    """Writes an HTML file that loads nothing but the videos.
 
     Args:
         path: the file.
-        archive: the cells.
-        elites: who is in them.
-        films: of each cell that has one, its path relative to the page.
-        title: of the page.
-        measures: names of both axes.
-        text: what is said below the title, as plain text.
+        archive: configuration of the archive.
+        elites: the elites.
+        videos: paths of the videos relative to the page, by the indices of their cells.
+        title: title of the page.
+        measures: names of the measures, the labels of the axes.
+        text: plain text below the title.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: there are not two measures, or a film is of an empty cell.
+        ValueError: there are not two measures, or there is a video of an empty cell.
     """
     if len(measures) != 2:
         raise ValueError(f"measures: expected two names, got {list(measures)}")
-    for cell in films:
+    for cell in videos:
         if cell not in elites.cells:
-            raise ValueError(f"films: expected films of elites' cells, got one of cell {cell}")
+            raise ValueError(f"videos: expected videos of elites' cells, got one of cell {cell}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
@@ -100,7 +100,7 @@ def write_page(
             text=escape(text),
             width=_SIZE + 2 * _MARGIN,
             height=_SIZE + 2 * _MARGIN,
-            cells="\n".join(_cells(archive, elites, films, measures)),
+            cells="\n".join(_cells(archive, elites, videos, measures)),
             labels=_labels(archive, measures),
         ),
         encoding="utf-8",
@@ -109,50 +109,50 @@ def write_page(
 
 
 def _cells(
-    archive: ArchiveConfig, elites: Elites, films: Mapping[int, str], measures: Sequence[str]
+    archive: ArchiveConfig, elites: Elites, videos: Mapping[int, str], measures: Sequence[str]
 ) -> list[str]:
-    """A shape for each cell; a link around those that have a film."""
-    low, high = colour_limits(elites.objectives)
+    """Returns a shape for each cell, within a link if the cell has a video."""
+    low, high = color_limits(elites.objectives)
     shades = np.clip((elites.objectives - low) / max(high - low, 1e-12), 0.0, 1.0)
-    colours = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in map_colours(shades)]
+    colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in map_colors(shades)]
     rows = {int(cell): row for row, cell in enumerate(elites.cells)}
     drawn = []
     for cell, (x, y) in enumerate(_places(archive)):
         row = rows.get(cell)
-        shape = _shape(archive, x, y, "#282c36" if row is None else colours[row])
+        shape = _shape(archive, x, y, "#282c36" if row is None else colors[row])
         if row is None:
             drawn.append(shape)
             continue
         values = zip(measures, elites.measures[row], strict=True)
-        said = ", ".join(f"{name} {value:.2f}" for name, value in values)
-        said = escape(f"score {elites.objectives[row]:.1f}; {said}")
-        shape = f"{shape[:-2]}><title>{said}</title></{shape[1:].split()[0]}>"
-        href = films.get(cell)
+        measured = ", ".join(f"{name} {value:.2f}" for name, value in values)
+        tooltip = escape(f"score {elites.objectives[row]:.1f}; {measured}")
+        shape = f"{shape[:-2]}><title>{tooltip}</title></{shape[1:].split()[0]}>"
+        href = videos.get(cell)
         drawn.append(shape if href is None else f'<a href="{escape(href)}">{shape}</a>')
     return drawn
 
 
 def _places(archive: ArchiveConfig) -> np.ndarray:
-    """Pixels of the cells' centres, ``(cells, 2)``; the second measure goes upwards."""
+    """Returns the centers of the cells in pixels, ``(cells, 2)``; the y axis points upwards."""
     low, high = np.array(archive.low), np.array(archive.high)
-    share = (archive.centres() - low) / (high - low)
+    share = (archive.centers() - low) / (high - low)
     places: np.ndarray = _MARGIN + _SIZE * np.stack((share[:, 0], 1.0 - share[:, 1]), axis=1)
     return places
 
 
-def _shape(archive: ArchiveConfig, x: float, y: float, colour: str) -> str:
+def _shape(archive: ArchiveConfig, x: float, y: float, color: str) -> str:
     if archive.shape == "disc":
         radius = 0.5 * _SIZE / archive.cells**0.5
-        return f'<circle class="cell" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{colour}"/>'
+        return f'<circle class="cell" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{color}"/>'
     width, height = (_SIZE / dim for dim in archive.dims)
     return (
         f'<rect class="cell" x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" '
-        f'width="{width:.1f}" height="{height:.1f}" fill="{colour}"/>'
+        f'width="{width:.1f}" height="{height:.1f}" fill="{color}"/>'
     )
 
 
 def _labels(archive: ArchiveConfig, measures: Sequence[str]) -> str:
-    """Names and limits of both axes."""
+    """Returns the names and the limits of both axes."""
     start, end, middle = _MARGIN, _MARGIN + _SIZE, _MARGIN + _SIZE / 2
     left, below = start - 6, end + 18
     across, up = (escape(name) for name in measures)

@@ -1,1 +1,1 @@
-"""Minimizing KL between Gaussians: which estimators converge, and which can not."""
+"""Convergence of KL estimators: a normal distribution is fitted to another by gradient descent."""

@@ -1,4 +1,4 @@
-"""Pictures and films of ``wmrl reproduce kl``."""
+"""Figures and videos of ``wmrl reproduce kl``."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from wmrl.scripts.reproduce.kl.gaussian import Gaussian
 
 _FRAMES, _FPS = 100, 20
-_VIEW = (-1.0, 9.0, 2.0)  # left, right, and height: q may grow out of it
+_VIEW = (-1.0, 9.0, 2.0)  # left, right, and height; q may exceed it
 _TARGET, _START, _NOW, _SPAN = "tab:green", "tab:gray", "tab:blue", "tab:orange"
 _SHOWN = 400  # points of a curve over steps
 
 
 def draw_curves(traces: "Mapping[str, Sequence[KLTrace]]", path: Path) -> None:
-    """Exact KL(q‖p) over steps, a panel each: a line for each seed, a cross where it stopped."""
-    from wmrl.scripts.reproduce.kl.experiment import CONVERGED, spread_steps
+    """Plots exact KL(q‖p) over steps: a panel per run, a line per seed, crosses at stops."""
+    from wmrl.scripts.reproduce.kl.experiment import CONVERGED, select_steps
 
     figure, panels = _panels(len(traces), sharey=True)
     for panel, (name, seeds) in zip(panels, traces.items(), strict=True):
         for trace in seeds:
-            steps = spread_steps(trace.steps, _SHOWN)
+            steps = select_steps(trace.steps, _SHOWN)
             values = trace.kl[steps]
-            faint = 1.0 if len(seeds) == 1 else 0.35
-            panel.plot(steps, values, color=_NOW, alpha=faint, linewidth=1.2)
-            if trace.left is not None:
+            alpha = 1.0 if len(seeds) == 1 else 0.35
+            panel.plot(steps, values, color=_NOW, alpha=alpha, linewidth=1.2)
+            if trace.rejected is not None:
                 panel.plot(steps[-1], values[-1], "x", color="tab:red")
         panel.axhline(CONVERGED, color="black", linewidth=0.8, linestyle=":")
         panel.set(yscale="log", ylim=(1e-6, 1e3), xlim=(0, seeds[0].run.steps))
@@ -42,7 +42,7 @@ def draw_curves(traces: "Mapping[str, Sequence[KLTrace]]", path: Path) -> None:
 
 
 def draw_densities(traces: "Mapping[str, KLTrace]", path: Path) -> None:
-    """The start, the end and the target of each run, a panel each."""
+    """Plots the initial q, the final q and the target of each run, in a panel each."""
     figure, panels = _panels(len(traces))
     for panel, (name, trace) in zip(panels, traces.items(), strict=True):
         q, run, points = trace.end, trace.run, _points()
@@ -50,19 +50,21 @@ def draw_densities(traces: "Mapping[str, KLTrace]", path: Path) -> None:
         panel.plot(points, run.start.density(points), "--", color=_START, label="q at the start")
         panel.plot(points, q.density(points), color=_NOW, label="q at the end")
         _show_interval(panel, trace, q)
-        panel.set_title(f"{name}: {trace.verdict}\n{_said(trace.steps, q)}", fontsize="medium")
+        panel.set_title(
+            f"{name}: {trace.verdict}\n{_state_label(trace.steps, q)}", fontsize="medium"
+        )
         _set_view(panel)
     panels[0].legend(fontsize="small", loc="upper right")
     figure.savefig(path, dpi=90)
 
 
-def frames(name: str, trace: "KLTrace", *, most: int = _FRAMES) -> "Iterator[np.ndarray]":
-    """The densities while q learns, ``(270, 480, 3) uint8`` each; closer together at the start."""
+def frames(name: str, trace: "KLTrace", *, limit: int = _FRAMES) -> "Iterator[np.ndarray]":
+    """Renders the densities at selected steps, ``(270, 480, 3) uint8`` each."""
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from wmrl.scripts.reproduce.kl.experiment import spread_steps
+    from wmrl.scripts.reproduce.kl.experiment import select_steps
 
     figure = Figure(figsize=(4.8, 2.7), layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -74,22 +76,22 @@ def frames(name: str, trace: "KLTrace", *, most: int = _FRAMES) -> "Iterator[np.
     title = panel.set_title("", fontsize="small", family="monospace")
     panel.legend(fontsize="x-small", loc="upper right")
     _set_view(panel)
-    for step in spread_steps(trace.steps, most):
+    for step in select_steps(trace.steps, limit):
         q = trace[step]
         line.set_ydata(q.density(points))
         interval = trace.run.interval(q)
         if shade is not None and interval is not None:
             shade.set_x(interval[0])
             shade.set_width(interval[1] - interval[0])
-        title.set_text(f"{name}, {_said(step, q)}, KL {kl[step]:.2g}")
+        title.set_text(f"{name}, {_state_label(step, q)}, KL {kl[step]:.2g}")
         canvas.draw()
         if step == 0:
-            figure.set_layout_engine("none")  # nothing moves from here on
+            figure.set_layout_engine("none")  # keep the layout of the first frame
         yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def film(name: str, trace: "KLTrace", path: Path) -> None:
-    """Writes the frames of a run as an MP4; the last is held for a second."""
+def write_run_video(name: str, trace: "KLTrace", path: Path) -> None:
+    """Writes the frames of a run as an MP4; the last frame is held for a second."""
     from itertools import repeat
 
     from wmrl.envs.rendering.video import write_video
@@ -105,7 +107,7 @@ def _points() -> "np.ndarray":
 
 
 def _panels(count: int, *, sharey: bool = False) -> "tuple[Figure, list[Axes]]":
-    """A figure of panels in at most three columns."""
+    """Creates a figure of panels in at most three columns."""
     from matplotlib.figure import Figure
 
     columns = min(3, count)
@@ -136,5 +138,5 @@ def _set_view(panel: "Axes") -> None:
     panel.set(xlim=(left, right), ylim=(0, height))
 
 
-def _said(step: int, q: "Gaussian") -> str:
+def _state_label(step: int, q: "Gaussian") -> str:
     return f"step {step:>5}, mean {q.mean:5.2f}, std {q.std:5.3f}"

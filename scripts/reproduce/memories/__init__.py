@@ -1,1 +1,1 @@
-"""Memory models compared on the same rollouts."""
+"""Comparison of memory models trained on the same rollouts."""

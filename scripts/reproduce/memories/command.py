@@ -1,8 +1,9 @@
-"""Compares memories that learned from the same recordings: what each foretells.
+"""Compares the predictions of memory models that are trained on the same rollouts.
 
-In symbols: an LSTM and a Transformer, a frame's codes all at once and one after the other, beside
-counting; and an MDN-RNN over a VAE's latents. Each learns for as many steps. Killed at any moment,
-the same command goes on. The folder ends up with table.md and results.json.
+With discrete latents: an LSTM and a Transformer that predict the codes of a frame all at once or
+one after another, and bigram counts as a baseline; with continuous latents: an MDN-RNN over the
+latents of a VAE. All are trained for the same number of steps. The same command resumes it after an
+interruption. Writes table.md and results.json.
 """
 
 import json
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 MDN = "MDN-RNN"
 HORIZONS = ("1", "10")
-"""Steps of an open-loop dream whose error is in the table."""
+"""Steps of an open-loop dream after which its error is reported."""
 
 
 @dataclass(frozen=True)
@@ -30,56 +31,58 @@ class Args:
     """Options of ``wmrl compare-memories``."""
 
     stores: tyro.conf.Positional[tuple[Path, ...]]
-    """Rollout stores of one task (made by wmrl collect)."""
-    codes: str = "car-racing-vqvae"
-    """A VQ-VAE: a shipped name, or the path of an artifact."""
-    gaussian: str = "car-racing-vae"
-    """A VAE, likewise."""
+    """Rollout stores of one task (written by wmrl collect)."""
+    vqvae: str = "car-racing-vqvae"
+    """VQ-VAE: a shipped name or a path."""
+    vae: str = "car-racing-vae"
+    """VAE: a shipped name or a path."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/memories")
-    """Where the table goes."""
+    """Folder of the table."""
     work: Path = Path("runs/compare-memories")
-    """Where the memories are trained; what is there is not trained again."""
+    """Folder of the training runs; finished ones are not repeated."""
     steps: int = 1500
-    """Gradient steps of each, in the batches that suit its kind."""
+    """Gradient steps per model; the batch size is the default of its kind."""
     sequence_length: int = 48
-    """Transitions in a sequence."""
-    dreams: int = 1024
-    """Dreams that errors are the mean of; all memories begin them at the same held-out states."""
+    """Transitions per sequence."""
+    num_dreams: int = 1024
+    """Dreams over which errors are averaged; all models start them in the same held-out states."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """One training of everything for each."""
+    """Root seeds; all models are trained once per seed."""
     device: str = "auto"
-    """Where to train: auto, cpu, cuda …"""
+    """Device to train on: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
-    """Trains what is not trained yet, and writes the table."""
+    """Trains the models that are not trained yet and writes the table."""
     from wmrl.data.split import split_episodes
     from wmrl.data.store import RolloutStore
     from wmrl.memory.dataset import load_latents
     from wmrl.memory.evaluation import open_loop_report
     from wmrl.memory.training import train_memory
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_report, write_text
+    from wmrl.storage.files import write_json, write_text
     from wmrl.vision.base import load_vision
     from wmrl.vision.vqvae import VQVAE
 
     check_seeds(args.seeds)
     stores = [RolloutStore(path) for path in args.stores]
     if not stores:
-        raise ValueError("stores: expected at least one rollout store; make one by wmrl collect")
-    eyes = {eye: load_vision(eye, device=args.device) for eye in (args.codes, args.gaussian)}
-    if not isinstance(eyes[args.codes], VQVAE):
-        raise ValueError(f"codes: expected a VQ-VAE, got a {type(eyes[args.codes]).__name__}")
+        raise ValueError(
+            "stores: expected at least one rollout store; record one with wmrl collect"
+        )
+    visions = {name: load_vision(name, device=args.device) for name in (args.vqvae, args.vae)}
+    if not isinstance(visions[args.vqvae], VQVAE):
+        raise ValueError(f"vqvae: expected a VQ-VAE, got a {type(visions[args.vqvae]).__name__}")
     args.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for seed in args.seeds:
-        for name, eye, config in _memories(args):
+        for name, vision, config in _memories(args):
             run = args.work / f"{name.replace(', ', '-')}-{seed}"
-            training = _training(args, seed, symbols=name != MDN)
+            training = _training(args, seed, discrete=name != MDN)
             memory = train_memory(
                 stores,
                 run,
-                vision=eyes[eye],
+                vision=visions[vision],
                 config=config,
                 training=training,
                 device=args.device,
@@ -87,58 +90,59 @@ def main(args: Args) -> None:
             report = json.loads((run / "report.json").read_text())
             split = split_episodes(stores, held_out=training.held_out)
             judged = split.held_out or split.train
-            latents = load_latents(judged, eyes[eye])
+            latents = load_latents(judged, visions[vision])
             report["held_out"]["open_loop"] = open_loop_report(
-                memory, eyes[eye], judged, latents, count=args.dreams
+                memory, visions[vision], judged, latents, num_dreams=args.num_dreams
             )
-            size = sum(weight.numel() for weight in memory.parameters())
-            rows.append({"memory": name, "seed": seed, "parameters": size, **report})
+            parameters = sum(weight.numel() for weight in memory.parameters())
+            rows.append({"memory": name, "seed": seed, "parameters": parameters, **report})
             print(f"{name}, seed {seed}: {json.dumps(report['held_out'])}")
     about = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
         "data": [store.content_hash() for store in stores],
         "versions": package_versions(),
     }
-    write_report(args.out / "results.json", {**about, "rows": rows})
+    write_json(args.out / "results.json", {**about, "rows": rows})
     table = write_table(rows)
     write_text(args.out / "table.md", table)
     print(table)
 
 
 def _memories(args: Args) -> "Iterator[tuple[str, str, CodeMemoryConfig | MDNRNNConfig]]":
-    """Name, eye and sizes of each."""
+    """Yields the name, vision model and configuration of each memory model."""
     from wmrl.memory.code_memory import CodeMemoryConfig
     from wmrl.memory.mdn_rnn import MDNRNNConfig
 
-    yield MDN, args.gaussian, MDNRNNConfig()
-    for core in ("lstm", "transformer"):
+    yield MDN, args.vae, MDNRNNConfig()
+    for sequence_model in ("lstm", "transformer"):
         for decoding in ("parallel", "sequential"):
-            config = CodeMemoryConfig(core=core, decoding=decoding)
-            yield f"{core}, {decoding}", args.codes, config
+            config = CodeMemoryConfig(sequence_model=sequence_model, decoding=decoding)
+            yield f"{sequence_model}, {decoding}", args.vqvae, config
 
 
-def _training(args: Args, seed: int, *, symbols: bool) -> "MemoryTrainingConfig":
+def _training(args: Args, seed: int, *, discrete: bool) -> "MemoryTrainingConfig":
     from wmrl.memory.training import MemoryTrainingConfig
 
-    make = MemoryTrainingConfig.symbols if symbols else MemoryTrainingConfig
+    make = MemoryTrainingConfig.discrete if discrete else MemoryTrainingConfig
     return make(steps=args.steps, sequence_length=args.sequence_length, seed=seed)
 
 
 def write_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Mean and standard deviation over seeds, as Markdown."""
+    """Returns a Markdown table of means and standard deviations over seeds."""
     import numpy as np
 
-    heads = ["memory", "parameters", "steps", "nats a frame", "right codes", "reward R²"]
-    heads += [f"{name}, after {horizon}" for horizon in HORIZONS for name in ("dream", "likeliest")]
-    heads += ["the eye's own"]
+    heads = ["memory", "parameters", "steps", "nats per frame", "correct codes"]
+    heads += ["reward R²"]
+    heads += [f"{name}, after {n}" for n in HORIZONS for name in ("dream", "most likely")]
+    heads += ["reconstruction"]
     lines = [
-        "# Memories",
+        "# Memory models",
         "",
         f"Held-out episodes; mean ± standard deviation over {len({r['seed'] for r in rows})} seeds",
-        "of training. Errors of open-loop dreams (at temperature 1,",
-        "and of what is always likeliest next) are squared and summed over a frame's pixels in",
-        "[0, 1]; a copy is the dream's first frame, left standing. Made by",
-        "`wmrl compare-memories`; every run is in [results.json](results.json).",
+        "of training. Errors of open-loop dreams (sampled at temperature 1, or always taking the",
+        "most likely next latent) are squared and summed over a frame's pixels in [0, 1]; the copy",
+        "repeats the first frame of the dream. Made by `wmrl compare-memories`; every run is in",
+        "[results.json](results.json).",
         "",
         f"| {' | '.join(heads)} |",
         "| --- " * len(heads) + "|",
@@ -146,22 +150,22 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
 
     def error(judged: Sequence[dict[str, Any]], horizon: str, guess: str) -> str:
         found = [j["open_loop"][horizon][guess] for j in judged if horizon in j["open_loop"]]
-        return mean_and_spread(found, ".0f") if found else "–"  # where no episode is so long
+        return mean_and_spread(found, ".0f") if found else "–"  # no held-out episode is that long
 
     for name in dict.fromkeys(row["memory"] for row in rows):
         own = [row for row in rows if row["memory"] == name]
         judged = [row["held_out"] for row in own]
-        symbols = "accuracy" in judged[0]
+        discrete = "accuracy" in judged[0]
         known = [j["reward_r2"] for j in judged if j["reward_r2"] is not None]
         cells = [
             name,
             f"{own[0]['parameters']:,}",
             f"{np.mean([row['steps'] for row in own]):.0f}",
             mean_and_spread([j["nats_per_frame"]["memory"] for j in judged], ".1f")
-            if symbols
+            if discrete
             else "–",
-            mean_and_spread([j["accuracy"]["memory"] for j in judged], ".1%") if symbols else "–",
-            mean_and_spread(known, ".2f") if known else "–",  # where rewards never vary
+            mean_and_spread([j["accuracy"]["memory"] for j in judged], ".1%") if discrete else "–",
+            mean_and_spread(known, ".2f") if known else "–",  # rewards do not vary
             *(error(judged, h, name) for h in HORIZONS for name in ("dream", "likeliest")),
             error(judged, HORIZONS[0], "reconstruction"),
         ]
@@ -173,5 +177,5 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
         copied = [f"{nats['copy_last']:.1f}", f"{accuracy['copy_last']:.1%}", "–", *errors, "–"]
         lines.append(f"| a copy of the last frame | – | – | {' | '.join(copied)} |")
         blank = " | ".join(["–"] * (3 + 2 * len(HORIZONS)))
-        lines.append(f"| bigram, by place | – | – | {nats['bigram']:.1f} | {blank} |")
+        lines.append(f"| bigram, by position | – | – | {nats['bigram']:.1f} | {blank} |")
     return "\n".join([*lines, ""])

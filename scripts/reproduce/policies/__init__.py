@@ -1,1 +1,1 @@
-"""CMA-ES, variational search and PPO in one dream."""
+"""Comparison of CMA-ES, variational search and PPO in the same dream."""

@@ -1,9 +1,10 @@
-"""Ways to train controllers in the same dream: CMA-ES, variational search and PPO.
+"""Compares training methods in the same dream: CMA-ES, variational search and PPO.
 
-Each has as many dreamed decisions, and its drivers are scored in that dream and in the unmodified
-game. Drivers drawn from the posterior, nearer to its mean and further from it, then show what its
-spread is worth. Killed at any moment, the same command goes on. The folder ends up with table.md,
-results.json, and drawn.mp4: drivers of one posterior on the same track.
+All methods have the same number of dreamed agent steps, and their agents are scored in that dream
+and in the unmodified game. Samples of the posteriors, at several multiples of their standard
+deviations, are scored in both too. If the command is killed, running it again resumes it. The
+output folder holds table.md, results.json, and drawn.mp4: samples of one posterior on the same
+track.
 """
 
 import json
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from wmrl.core.validation import check_int
 from wmrl.scripts.tables import check_names, check_seeds, mean_and_spread
 
 if TYPE_CHECKING:
     from wmrl.agents.policy_search.posterior_agent import PosteriorAgent
-    from wmrl.envs.world_model import Eye
+    from wmrl.envs.world_model import WorldModel
     from wmrl.scripts.reproduce.policies.experiment import Method, PolicyTrialConfig, SpreadConfig
 
 
@@ -27,54 +29,53 @@ class Args:
     """Options of ``wmrl reproduce policies``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/policies")
-    """Where the table and the film go."""
+    """Output folder of table and video."""
     work: Path = Path("runs/reproduce-policies")
-    """Where everything is made; what is there is not made again."""
+    """Folder of the runs; finished ones are not repeated."""
     vision: str = "car-racing-vae"
-    """The eye: a shipped name, or the path of an artifact."""
+    """Vision model: a shipped name, or the path of an artifact."""
     memory: str = "auto"
-    """Its memory; "auto" for the shipped one of that eye."""
+    """Memory model; "auto" for the shipped one of that vision model."""
     task: str = "car-racing"
-    """What to play: a task's name, or module:ATTRIBUTE of your own."""
+    """Task: a name, or module:ATTRIBUTE of your own."""
     methods: tuple[str, ...] = ()
-    """Ways to train, of cma-es, variational, variational-raw, variational-low-rank and ppo; all of
-    them if none."""
+    """Training methods: cma-es, variational, variational-raw, variational-low-rank, ppo; all of
+    them if empty."""
     generations: int = 60
-    """Generations of the searches, 64 controllers each; PPO has as many decisions."""
-    rollouts: int = 16
-    """Dreams for each controller."""
+    """Generations of the searches, 64 controllers each; PPO has as many agent steps."""
+    num_rollouts: int = 16
+    """Dreams per controller."""
     score_episodes: int = 100
-    """Episodes of each driver's score."""
+    """Episodes of each agent's score."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """One training of everything for each."""
-    draws: int = 25
-    """Drivers drawn from each posterior at each multiple of its standard deviations."""
-    draw_episodes: int = 4
-    """Real episodes of each."""
-    film_decisions: int = 250
-    """Decisions of the film; 0 for none."""
+    """Root seeds; each method is trained once per seed."""
+    num_samples: int = 25
+    """Controllers drawn from each posterior at each multiple of its standard deviations."""
+    sample_episodes: int = 4
+    """Real episodes of each drawn controller."""
+    video_agent_steps: int = 250
+    """Length of the video, agent steps; 0 for none."""
     workers: int | None = None
-    """Processes that play; one a core if not given."""
+    """Worker processes that play; one per core if not given."""
     device: str = "auto"
-    """Where the models run: auto, cpu, cuda …"""
+    """Device of the models: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
-    """Trains what is not trained yet, and writes table and film."""
-    from wmrl.agents.world_model_ref import eye_entry, lasting_name
-    from wmrl.envs.world_model import Eye
+    """Trains missing agents, and writes table and video."""
+    from wmrl.agents.world_model_ref import WorldModelRef
+    from wmrl.envs.world_model import WorldModel
     from wmrl.scripts.reproduce.policies.experiment import METHODS, try_policy, try_spread
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_report, write_text
+    from wmrl.storage.files import write_json, write_text
 
     methods: Sequence[Method] = args.methods or tuple(METHODS)  # type: ignore[assignment]
     check_names("methods", methods, METHODS)
     check_seeds(args.seeds)
-    if args.film_decisions < 0:
-        raise ValueError(f"film_decisions: expected at least 0, got {args.film_decisions}")
+    check_int("video_agent_steps", args.video_agent_steps, at_least=0)
     trial, spread = _trial(args), _spread_config(args)
-    eye = Eye.open(args.task, args.vision, args.memory, device=args.device)
-    entry = eye_entry(eye, vision=lasting_name(args.vision), memory=lasting_name(args.memory))
+    world_model = WorldModel.open(args.task, args.vision, args.memory, device=args.device)
+    ref = WorldModelRef.of(world_model, vision=args.vision, memory=args.memory)
     args.out.mkdir(parents=True, exist_ok=True)
     rows, spreads = [], []
     for seed in args.seeds:
@@ -83,30 +84,30 @@ def main(args: Args) -> None:
             row = try_policy(
                 method,
                 path,
-                eye=eye,
+                world_model=world_model,
                 config=trial,
                 seed=seed,
-                entry=entry,
+                ref=ref,
                 workers=args.workers,
             )
-            rows.append({key: value for key, value in row.items() if key != "asked"})
+            rows.append({key: value for key, value in row.items() if key != "key"})
             shown = {key: row[key] for key in ("method", "seed", "dream", "mean", "std")}
             print(json.dumps(shown))
             if method.startswith("variational"):
                 found = try_spread(
                     _posterior(path),
                     path,
-                    eye=eye,
-                    trials=trial.trials,
+                    world_model=world_model,
+                    fitness=trial.fitness,
                     config=spread,
                     seed=seed,
                     workers=args.workers,
                 )
                 spreads += [{"method": method, "seed": seed, **each} for each in found]
-    filmed = [name for name in methods if name.startswith("variational")]
-    if filmed and args.film_decisions:
-        posterior = _posterior(args.work / f"{filmed[0]}-{args.seeds[0]}")
-        _film(args, eye, posterior, args.out / "drawn.mp4")
+    recorded = [name for name in methods if name.startswith("variational")]
+    if recorded and args.video_agent_steps:
+        posterior = _posterior(args.work / f"{recorded[0]}-{args.seeds[0]}")
+        _video(args, world_model, posterior, args.out / "drawn.mp4")
     report = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
         "trial": asdict(trial),
@@ -114,9 +115,9 @@ def main(args: Args) -> None:
         "rows": rows,
         "spreads": spreads,
     }
-    write_report(args.out / "results.json", report)
-    film = "drawn.mp4" if args.film_decisions else None
-    table = write_table(rows, spreads, args.draws, args.draw_episodes, film=film)
+    write_json(args.out / "results.json", report)
+    video = "drawn.mp4" if args.video_agent_steps else None
+    table = write_table(rows, spreads, args.num_samples, args.sample_episodes, video=video)
     write_text(args.out / "table.md", table)
     print(table)
 
@@ -130,7 +131,7 @@ def _trial(args: Args) -> "PolicyTrialConfig":
     return replace(
         config,
         generations=args.generations,
-        trials=replace(config.trials, rollouts=args.rollouts),
+        fitness=replace(config.fitness, num_rollouts=args.num_rollouts),
         episodes=args.score_episodes,
     )
 
@@ -138,48 +139,51 @@ def _trial(args: Args) -> "PolicyTrialConfig":
 def _posterior(path: Path) -> "PosteriorAgent":
     from wmrl.agents.policy_search.posterior_agent import PosteriorAgent
 
-    return PosteriorAgent.load(path / "driver")
+    return PosteriorAgent.load(path / "agent")
 
 
 def _spread_config(args: Args) -> "SpreadConfig":
     from wmrl.scripts.reproduce.policies.experiment import SpreadConfig
 
-    return SpreadConfig(draws=args.draws, dreams=args.rollouts, episodes=args.draw_episodes)
+    return SpreadConfig(
+        num_samples=args.num_samples,
+        num_rollouts=args.num_rollouts,
+        episodes=args.sample_episodes,
+    )
 
 
-def _film(args: Args, eye: "Eye", posterior: "PosteriorAgent", path: Path) -> None:
-    """The posterior's mean and drivers drawn around it, in the same episode."""
+def _video(args: Args, world_model: "WorldModel", posterior: "PosteriorAgent", path: Path) -> None:
+    """Writes a video of a posterior's mean and samples in the same episode."""
     from wmrl.agents.agent import Agent
     from wmrl.core.device import torch_threads
-    from wmrl.scripts.reproduce.driver_videos import DriveFilmConfig, film_drivers
+    from wmrl.scripts.reproduce.driver_videos import DriverVideoConfig, write_drivers_video
 
     agents: dict[str, Agent] = {"mean": posterior}
     for scale, count in ((0.5, 2), (1.0, 3), (2.0, 2)):
         for number in range(count):
             label = f"{scale:g} std, {'abc'[number]}"
             agents[label] = posterior.sample(number, scale=scale)
-    config = DriveFilmConfig(decisions=args.film_decisions, width=200, speed=2.0)
-    with torch_threads(1):  # frames come one by one: threads would only wait for each other
-        film_drivers(agents, path, eye=eye, config=config)
+    config = DriverVideoConfig(agent_steps=args.video_agent_steps, width=200, speed=2.0)
+    with torch_threads(1):  # single frames are faster without threads
+        write_drivers_video(agents, path, world_model=world_model, config=config)
 
 
 def write_table(
     rows: Sequence[dict[str, Any]],
     spreads: Sequence[dict[str, Any]],
-    draws: int,
+    num_samples: int,
     episodes: int,
     *,
-    film: str | None = None,
+    video: str | None = None,
 ) -> str:
-    """What came out, as Markdown.
+    """Formats the results as Markdown.
 
     Args:
-        rows: drivers' scores, see :func:`~wmrl.scripts.reproduce.policies.experiment.try_policy`.
-        spreads: those of drawn drivers, see
-            :func:`~wmrl.scripts.reproduce.policies.experiment.try_spread`.
-        draws: drivers at each multiple.
-        episodes: of each of them.
-        film: file that shows some of them, beside the table.
+        rows: results of :func:`~wmrl.scripts.reproduce.policies.experiment.try_policy`.
+        spreads: results of :func:`~wmrl.scripts.reproduce.policies.experiment.try_spread`.
+        num_samples: controllers drawn at each multiple.
+        episodes: real episodes of each of them.
+        video: name of a video of some of them, in the table's folder.
     """
     import numpy as np
 
@@ -187,16 +191,16 @@ def write_table(
 
     seeds = len({row["seed"] for row in rows})
     lines = [
-        "# Ways to train in the same dream",
+        "# Training methods in the same dream",
         "",
-        f"Each has {rows[0]['steps'] / 1e6:.1f} million dreamed decisions; mean ± standard "
+        f"Each has {rows[0]['steps'] / 1e6:.1f} million dreamed agent steps; mean ± standard "
         f"deviation over {seeds}",
-        "seeds of training. The dream score is that of deterministic drives in dreams of their",
-        f"own, the real one that of {len(rows[0]['returns'])} episodes of {rows[0]['base']}. "
+        "seeds of training. The dream score is the mean return of deterministic episodes in other",
+        f"dreams, the real one that of {len(rows[0]['returns'])} episodes of {rows[0]['base']}. "
         "Made by `wmrl reproduce",
         "policies`; every run is in [results.json](results.json).",
         "",
-        "| way | in the dream | share of CMA-ES's | in the game | minutes of learning |",
+        "| method | in the dream | share of CMA-ES's | in the game | minutes of learning |",
         "| --- " * 5 + "|",
     ]
     best = [row["dream"] for row in rows if row["method"] == "cma-es"]
@@ -205,7 +209,7 @@ def write_table(
         if not own:
             continue
         dream = [row["dream"] for row in own]
-        # A share of what is not above 0 says nothing.
+        # A share of a return of 0 or less is meaningless.
         share = "–" if not sum(best) > 0 else f"{np.mean(dream) / np.mean(best):.0%}"
         cells = [
             mean_and_spread(dream, ".1f"),
@@ -218,18 +222,18 @@ def write_table(
         return "\n".join([*lines, ""])
     lines += [
         "",
-        "## What a posterior's spread is worth",
+        "## Samples of the posteriors",
         "",
-        f"{draws} drivers drawn from each posterior at each multiple of its standard deviations, "
-        f"{episodes}",
-        "episodes each in the game as this project draws it (same physics and tracks). In the",
-        "dream their actions have noise, as in training, which the scores above have not. The",
-        "correlation (Spearman) is that of drivers' returns in the dream with those in the game:",
-        "whether the dream knows which of them is the better one."
-        + (f" [{film}]({film}) shows" if film else ""),
-        *(["some on the same track."] if film else []),
+        f"{num_samples} agents drawn from each posterior at each multiple of its standard "
+        f"deviations, {episodes}",
+        "episodes each in the game as this project renders it (same physics and tracks). In the",
+        "dream their actions have noise, as in training but unlike in the scores above. The",
+        "correlation (Spearman) is that of agents' returns in the dream with those in the game,",
+        "which shows how well the dream ranks agents."
+        + (f" [{video}]({video}) shows" if video else ""),
+        *(["some on the same track."] if video else []),
         "",
-        "| way | multiple | in the dream | in the game | spread of drivers there | correlation |",
+        "| method | multiple | in the dream | in the game | spread of agents there | correlation |",
         "| --- " * 6 + "|",
     ]
     for method, title in METHODS.items():
@@ -245,7 +249,7 @@ def _multiple(scale: float) -> str:
 
 
 def _spread_cells(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Of one method and scale, all seeds."""
+    """Formats the results of all seeds for one method and scale."""
     import numpy as np
 
     cells = [

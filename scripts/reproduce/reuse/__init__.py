@@ -1,1 +1,1 @@
-"""Encodings of elites reused for other problems of a planar arm."""
+"""Reuse of encodings learned from elites, for other problems of a planar arm."""

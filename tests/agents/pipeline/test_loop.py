@@ -19,8 +19,7 @@ from wmrl.agents.pipeline.loop import train
 from wmrl.agents.pipeline.plan import TrainingPlan
 from wmrl.agents.policy_search.cma_es import CMAESConfig
 from wmrl.agents.policy_search.fitness import DreamFitnessConfig
-from wmrl.agents.ppo.learner import PPOConfig
-from wmrl.agents.world_model_ref import open_driver
+from wmrl.agents.ppo.config import PPOConfig
 from wmrl.data.store import RolloutStore
 from wmrl.envs.tasks.car_racing import CAR_RACING
 from wmrl.memory.code_memory import CodeMemoryConfig
@@ -39,20 +38,20 @@ TASK = replace(CAR_RACING, max_frames=120, patience=60)
 def tiny_plan(**options: object) -> TrainingPlan:
     steps = {"steps": 6, "batch_size": 4, "checkpoint_every": 2, "log_every": 2}
     memory = MemoryTrainingConfig(**steps, sequence_length=8)
-    ppo = {"rollout_steps": 8, "chunk_rollouts": 1, "minibatch": 16, "epochs": 1}
+    ppo = {"rollout_steps": 8, "chunk_rollouts": 1, "batch_size": 16, "n_epochs": 1}
     dream = PPOConfig.dream(steps=4 * 8 * 4, **ppo)
     plan = {
         "rounds": 3,
         "first_frames": 600,
         "round_frames": 300,
-        "vision": VAEConfig(width=2, latent_size=4),
+        "vision": VAEConfig(base_channels=2, latent_dim=4),
         "vision_training": TrainingConfig(**steps),
         "vision_retraining": TrainingConfig(**steps),
-        "memory": MDNRNNConfig(hidden_size=8, mixtures=2),
+        "memory": MDNRNNConfig(hidden_dim=8, num_mixtures=2),
         "memory_training": memory,
         "memory_retraining": memory,
         "dreams": 4,
-        "dream_decisions": 10,
+        "dream_agent_steps": 10,
         "dream": dream,
         "dream_again": dream,
         "real_envs": 2,
@@ -68,17 +67,17 @@ EVOLUTION = {
     "rounds": 2,
     "vision_rounds": 1,
     "real_envs": 0,
-    "evolution": CMAESConfig(generations=6, population=4, checkpoint_every=2),
-    "trials": DreamFitnessConfig(rollouts=2),
+    "evolution": CMAESConfig(generations=6, population_size=4, checkpoint_every=2),
+    "trials": DreamFitnessConfig(num_rollouts=2),
 }
-SYMBOLS = {
-    "vision": VQVAEConfig(width=2, codes=8, code_size=2, warmup_steps=2),
-    "memory": CodeMemoryConfig(hidden_size=8, token_size=4),
+DISCRETE = {
+    "vision": VQVAEConfig(base_channels=2, codebook_size=8, code_dim=2, warmup_steps=2),
+    "memory": CodeMemoryConfig(hidden_dim=8, token_dim=4),
 }
 PLANS = {
     "ppo": tiny_plan(),
     "cma-es": tiny_plan(**EVOLUTION),
-    "symbols": tiny_plan(**SYMBOLS),
+    "discrete": tiny_plan(**DISCRETE),
 }
 
 
@@ -116,9 +115,9 @@ def test_what_it_leaves(finished: Path) -> None:
     assert load_artifact(result.vision, kind="vision").digest
     memory = load_artifact(result.memory, kind="memory")
     assert memory.config["member"]["vision_digest"] == load_artifact(result.vision).digest
-    drivers = [path for path in (result.dream, result.real) if path is not None]
-    assert len(drivers) == (2 if plan.real_envs else 1)
-    assert all(load_agent(path).eye["memory_digest"] == memory.digest for path in drivers)
+    agents = [path for path in (result.dream, result.real) if path is not None]
+    assert len(agents) == (2 if plan.real_envs else 1)
+    assert all(load_agent(path).world_model.memory_digest == memory.digest for path in agents)
     with result.curve.open() as file:
         points = [row["point"] for row in csv.DictReader(file)]
     real = ["real game, 128 frames", "real game, 256 frames", "real game"]
@@ -127,8 +126,8 @@ def test_what_it_leaves(finished: Path) -> None:
 
 def test_a_run_can_be_moved(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path / "moved")
-    _, eye = open_driver(tmp_path / "moved" / "round-1" / "driver")
-    assert eye.memory is not None
+    world_model = load_agent(tmp_path / "moved" / "round-1" / "agent").open_world_model()
+    assert world_model.memory is not None
 
 
 def test_done_is_done(finished: Path) -> None:
@@ -139,7 +138,7 @@ def test_done_is_done(finished: Path) -> None:
 
 
 def test_other_plans_are_refused(finished: Path) -> None:
-    with pytest.raises(RunError, match="seed: expected 4, found 3"):
+    with pytest.raises(RunError, match="seed: expected 4, got 3"):
         train(TASK, finished, plan=PLANS[finished.name], seed=4, progress=False)
 
 

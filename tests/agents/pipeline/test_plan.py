@@ -1,5 +1,6 @@
 import json
 from dataclasses import asdict, replace
+from typing import Literal
 
 import pytest
 
@@ -8,19 +9,19 @@ from wmrl.memory.code_memory import CodeMemoryConfig
 from wmrl.vision.vqvae import VQVAEConfig
 
 
-@pytest.mark.parametrize("symbols", [False, True])
-def test_an_hour_is_an_hour(symbols: bool) -> None:
-    plan = TrainingPlan.for_hours(1.0, symbols=symbols)
+@pytest.mark.parametrize("latents", ["continuous", "discrete"])
+def test_an_hour_is_an_hour(latents: Literal["continuous", "discrete"]) -> None:
+    plan = TrainingPlan.for_hours(1.0, latents=latents)
     limits = [
         plan.vision_training.max_seconds,
-        plan.members * (plan.memory_training.max_seconds or 0),
+        plan.num_members * (plan.memory_training.max_seconds or 0),
         plan.dream_seconds,
         plan.vision_retraining.max_seconds,
-        plan.members * (plan.memory_training.max_seconds or 0),
+        plan.num_members * (plan.memory_training.max_seconds or 0),
         plan.dream_seconds,
         plan.real_seconds,
     ]
-    again = plan.members * (plan.memory_retraining.max_seconds or 0)
+    again = plan.num_members * (plan.memory_retraining.max_seconds or 0)
     limits += (plan.rounds - 2) * [again, plan.dream_again_seconds]
     # The rest is collecting and scoring.
     assert 0.8 * 3600 < sum(limit or 0 for limit in limits) < 0.95 * 3600
@@ -38,11 +39,14 @@ def test_plans_scale_and_are_json() -> None:
     [
         ({"rounds": 0}, "rounds: expected at least 1, got 0"),
         ({"real_envs": -1}, "real_envs: expected at least 0, got -1"),
-        ({"algorithm": "sarsa"}, "algorithm: expected 'ppo' or 'cma-es', got 'sarsa'"),
-        ({"memory": CodeMemoryConfig()}, "vision: expected a VQVAEConfig with a memory in symbols"),
+        ({"algorithm": "sarsa"}, "algorithm: expected one of 'ppo', 'cma-es', got 'sarsa'"),
+        (
+            {"memory": CodeMemoryConfig()},
+            "vision: expected a VQVAEConfig with a memory with discrete latents",
+        ),
         (
             {"vision": VQVAEConfig(), "memory": CodeMemoryConfig(), "noise_floor": 0.2},
-            "noise_floor: expected 0 with memories in symbols, got 0.2",
+            "noise_floor: expected 0 for a memory with discrete latents, got 0.2",
         ),
         ({"algorithm": "cma-es"}, "real_envs: expected 0 with CMA-ES"),
     ],

@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from wmrl.agents.policy_search.cma import CMAState, cma_constants, cma_sample, cma_start, cma_update
+from wmrl.agents.policy_search.cma import CMAState, cma_constants, cma_init, cma_sample, cma_update
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it misses matplotlib
@@ -22,10 +22,10 @@ def rosenbrock(x: np.ndarray) -> float:
     return float((100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum())
 
 
-def reference(mean, sigma: float, population: int, **options):
+def reference(mean, sigma: float, population_size: int, **options):
     """The package ``cma``, by the author of the tutorial."""
     settings = {
-        "popsize": population,
+        "popsize": population_size,
         "seed": 1,
         "verbose": -9,
         "verb_log": 0,
@@ -39,7 +39,7 @@ def reference(mean, sigma: float, population: int, **options):
 def evaluations(function, dimension: int, *, diagonal: bool = False, seed: int = 0) -> int:
     """How many it takes to reach 1e-9."""
     constants = cma_constants(dimension, 10, diagonal=diagonal)
-    state = cma_start(np.full(dimension, 0.3), 0.5, diagonal=diagonal)
+    state = cma_init(np.full(dimension, 0.3), 0.5, diagonal=diagonal)
     for generation in range(1000):
         candidates = cma_sample(state, constants, np.random.default_rng([seed, generation]))
         values = np.array([function(x) for x in candidates])
@@ -49,10 +49,10 @@ def evaluations(function, dimension: int, *, diagonal: bool = False, seed: int =
     raise AssertionError("not solved")
 
 
-@pytest.mark.parametrize(("dimension", "population"), [(5, 8), (12, 10), (100, 32)])
-def test_strategy_parameters_are_those_of_cma(dimension, population):
-    ours = cma_constants(dimension, population)
-    es = reference(np.zeros(dimension), 0.3, population)
+@pytest.mark.parametrize(("dimension", "population_size"), [(5, 8), (12, 10), (100, 32)])
+def test_strategy_parameters_are_those_of_cma(dimension, population_size):
+    ours = cma_constants(dimension, population_size)
+    es = reference(np.zeros(dimension), 0.3, population_size)
     np.testing.assert_allclose(ours.weights, es.sp.weights, rtol=1e-12)
     assert ours.mu == es.sp.weights.mu
     assert ours.mu_eff == pytest.approx(es.sp.weights.mueff, rel=1e-12)
@@ -73,7 +73,7 @@ def test_golden_parameters_of_the_step_size():
 def test_covariance_and_mean_are_those_of_cma():
     """The same candidates move mean and covariance as they move those of ``cma``."""
     es = reference(np.zeros(4), 0.5, 8, CSA_dampfac=1e9)  # with a step size that stays
-    state, constants = cma_start(np.zeros(4), 0.5), cma_constants(4, 8)
+    state, constants = cma_init(np.zeros(4), 0.5), cma_constants(4, 8)
     for generation in range(4):
         candidates = np.array(es.ask())
         if generation == 0:  # it starts with a little noise on the identity
@@ -104,7 +104,7 @@ def test_diagonal_is_faster_where_axes_do_not_mix():
 
 
 def test_covariance_is_estimated_from_samples():
-    state = cma_start(np.zeros(3), 2.0)._replace(mean=np.array([1.0, 2.0, 3.0]))
+    state = cma_init(np.zeros(3), 2.0)._replace(mean=np.array([1.0, 2.0, 3.0]))
     rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
     scales = np.array([0.5, 1.0, 3.0])
     state = state._replace(basis=rotation, scales=scales)
@@ -118,7 +118,7 @@ def test_covariance_is_estimated_from_samples():
 @pytest.mark.parametrize("diagonal", [False, True])
 def test_state_is_arrays_of_one_type_and_layout(diagonal):
     constants = cma_constants(6, 8, diagonal=diagonal)
-    state = cma_start(np.zeros(6), 0.1, diagonal=diagonal)
+    state = cma_init(np.zeros(6), 0.1, diagonal=diagonal)
     for generation in range(3):
         candidates = cma_sample(state, constants, np.random.default_rng(generation))
         state = cma_update(state, candidates, np.arange(8), constants)

@@ -17,12 +17,12 @@ from wmrl.agents.policy_search.fitness import (
     RealFitnessConfig,
 )
 from wmrl.agents.sb3.vec_env import SB3VecEnv
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.storage.artifact import load_artifact
 from wmrl.storage.run import RunError
 from wmrl.training.metrics import read_metrics
 
-TINY = CMAESConfig(generations=7, population=6, checkpoint_every=3)
+TINY = CMAESConfig(generations=7, population_size=6, checkpoint_every=3)
 
 
 class Sphere:
@@ -31,7 +31,7 @@ class Sphere:
     def __init__(
         self, target: float = 0.5, noise: float = 0.0, hidden: tuple[int, ...] = ()
     ) -> None:
-        self.controller = ControllerConfig(observation_size=4, action_size=2, hidden_sizes=hidden)
+        self.controller = ControllerConfig(observation_dim=4, action_dim=2, hidden_dims=hidden)
         self.target, self.noise, self.calls = target, noise, 0
 
     def describe(self):
@@ -47,7 +47,7 @@ class Sphere:
 class Match:
     """The toy game of ``conftest``: returns over its own seeds."""
 
-    controller = ControllerConfig(observation_size=2, action_size=2)
+    controller = ControllerConfig(observation_dim=2, action_dim=2)
 
     def __init__(self, match_env) -> None:
         self.env = match_env(4, horizon=20)
@@ -82,14 +82,14 @@ def without_time(path):
 
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])
 def test_solves_the_sphere(tmp_path, covariance):
-    config = CMAESConfig(generations=150, population=12, sigma=0.3, covariance=covariance)
+    config = CMAESConfig(generations=150, population_size=12, sigma=0.3, covariance=covariance)
     with CMAES(Sphere(), config, path=tmp_path) as search:
         search.learn(progress=False)
     np.testing.assert_allclose(search.agent.parameters, 0.5, atol=1e-3)
 
 
 def test_learns_the_toy_game_and_sb3_evaluates_it(match_env, tmp_path):
-    config = CMAESConfig(generations=40, population=12, sigma=0.3)
+    config = CMAESConfig(generations=40, population_size=12, sigma=0.3)
     with CMAES(Match(match_env), config, path=tmp_path) as search:
         env = SB3VecEnv(match_env(4))
         before, _ = evaluate_policy(search, env, n_eval_episodes=8, warn=False)
@@ -136,14 +136,15 @@ def test_killed_process_resumes(tiny, tmp_path):
         import torch
         from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
         from wmrl.agents.policy_search.fitness import DreamFitness, DreamFitnessConfig
-        from wmrl.envs.world_model import Eye
+        from wmrl.envs.world_model import WorldModel
 
         vision, memory, path, killed = sys.argv[1:]
         torch.set_num_threads(1)
         fitness = DreamFitness(
-            Eye.open("car-racing", vision, memory), DreamFitnessConfig(rollouts=2, decisions=5)
+            WorldModel.open("car-racing", vision, memory),
+            DreamFitnessConfig(num_rollouts=2, agent_steps=5),
         )
-        config = CMAESConfig(generations=5, population=6, checkpoint_every=2)
+        config = CMAESConfig(generations=5, population_size=6, checkpoint_every=2)
         search = CMAES(fitness, config, path=path)
         rollouts, calls = fitness._rollouts, []
         def dying(*args):
@@ -161,10 +162,10 @@ def test_killed_process_resumes(tiny, tmp_path):
     assert died.returncode == -signal.SIGKILL
     subprocess.run([*command, str(tmp_path / "parts"), "no"], check=True)
     fitness = DreamFitness(
-        Eye.open("car-racing", tiny.vision, tiny.memory),
-        DreamFitnessConfig(rollouts=2, decisions=5),
+        WorldModel.open("car-racing", tiny.vision, tiny.memory),
+        DreamFitnessConfig(num_rollouts=2, agent_steps=5),
     )
-    config = CMAESConfig(generations=5, population=6, checkpoint_every=2)
+    config = CMAESConfig(generations=5, population_size=6, checkpoint_every=2)
     with CMAES(fitness, config, path=tmp_path / "whole") as whole:
         whole.learn(progress=False)
     with CMAES(fitness, config, path=tmp_path / "parts") as parts:
@@ -173,14 +174,14 @@ def test_killed_process_resumes(tiny, tmp_path):
 
 
 def test_one_worker_and_two_give_the_same_generation(tiny, tmp_path):
-    eye = Eye.open("car-racing", tiny.vision, tiny.memory)
+    world_model = WorldModel.open("car-racing", tiny.vision, tiny.memory)
     searches = []
     for workers in (0, 1, 2):
-        trials = RealFitnessConfig(rollouts=2, decisions=4, num_envs=3)
+        trials = RealFitnessConfig(num_rollouts=2, agent_steps=4, num_envs=3)
         with (
-            RealFitness(eye, trials, workers=workers) as fitness,
+            RealFitness(world_model, trials, workers=workers) as fitness,
             CMAES(
-                fitness, CMAESConfig(generations=1, population=4), path=tmp_path / str(workers)
+                fitness, CMAESConfig(generations=1, population_size=4), path=tmp_path / str(workers)
             ) as search,
         ):
             search.learn(progress=False)
@@ -215,7 +216,7 @@ class Broken(Sphere):
 
 
 def test_scores_that_are_not_finite_rank_last(tmp_path):
-    config = CMAESConfig(generations=60, population=8, sigma=0.3)
+    config = CMAESConfig(generations=60, population_size=8, sigma=0.3)
     with CMAES(Broken(3), config, path=tmp_path) as search:
         search.learn(progress=False)
     rows = read_metrics(tmp_path / "metrics.csv")
@@ -227,7 +228,7 @@ def test_scores_that_are_not_finite_rank_last(tmp_path):
 
 @pytest.mark.parametrize(("policy", "count", "allowed"), [("worst", 4, 3), ("raise", 1, 0)])
 def test_too_many_of_them_stop_the_search(tmp_path, policy, count, allowed):
-    config = CMAESConfig(generations=1, population=6, not_finite=policy)
+    config = CMAESConfig(generations=1, population_size=6, not_finite=policy)
     with (
         CMAES(Broken(count), config, path=tmp_path) as search,
         pytest.raises(
@@ -250,25 +251,25 @@ def test_evaluator_fills_the_curve(tmp_path):
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-def test_save_and_load(tmp_path):
-    with CMAES(Sphere(), TINY, path=tmp_path / "a", eye={"task": "car-racing"}) as search:
+def test_save_and_load(tmp_path, ref):
+    with CMAES(Sphere(), TINY, path=tmp_path / "a", world_model=ref) as search:
         search.learn(progress=False)
         search.save(tmp_path / "agent", provenance={"note": "x"})
     loaded = load_agent(tmp_path / "agent")
     np.testing.assert_array_equal(loaded.parameters, search.state.mean.astype(np.float32))
-    assert loaded.eye == {"task": "car-racing"}
+    assert loaded.world_model == ref
     provenance = load_artifact(tmp_path / "agent").provenance
     assert provenance["generations"] == 7
     assert provenance["fitness"] == {"target": 0.5, "noise": 0.0}
     assert provenance["note"] == "x"
     with CMAES.load(tmp_path / "agent", Sphere(), TINY, path=tmp_path / "b") as again:
         np.testing.assert_array_equal(again.agent.parameters, loaded.parameters)
-        assert again.eye == loaded.eye
+        assert again.world_model == loaded.world_model
         assert again.generation == 0
 
 
 def test_a_bad_start_is_refused(tmp_path):
-    other = ControllerAgent(ControllerConfig(observation_size=1, action_size=1), np.zeros(2))
+    other = ControllerAgent(ControllerConfig(observation_dim=1, action_dim=1), np.zeros(2))
     with pytest.raises(ValueError, match="init: expected an agent of ControllerConfig"):
         CMAES(Sphere(), TINY, path=tmp_path, init=other)
     with pytest.raises(ValueError, match=r"init: expected 10 finite numbers, got shape \(3,\)"):
@@ -279,16 +280,16 @@ def test_a_bad_start_is_refused(tmp_path):
 
 def test_a_large_controller_needs_a_diagonal(tmp_path):
     large = Sphere(hidden=(1000,))
-    with pytest.raises(ValueError, match=r"full one of 7002 .* 0\.4 GB; use covariance='diagonal'"):
+    with pytest.raises(ValueError, match=r"'diagonal' for 7002 parameters, .* 0\.4 GB; use"):
         CMAES(large, path=tmp_path)
-    config = CMAESConfig(generations=1, population=4, covariance="diagonal")
+    config = CMAESConfig(generations=1, population_size=4, covariance="diagonal")
     with CMAES(large, config, path=tmp_path) as search:
         assert search.learn(progress=False).done
 
 
 def test_a_run_is_for_one_configuration(tmp_path):
     CMAES(Sphere(), TINY, path=tmp_path).close()
-    with pytest.raises(RunError, match=r"fitness\.target: expected 0\.7, found 0\.5"):
+    with pytest.raises(RunError, match=r"fitness\.target: expected 0\.7, got 0\.5"):
         CMAES(Sphere(0.7), TINY, path=tmp_path)
     with pytest.raises(RunError, match="init"):
         CMAES(Sphere(), TINY, path=tmp_path, init=np.ones(10))
@@ -298,8 +299,8 @@ def test_a_run_is_for_one_configuration(tmp_path):
     ("options", "message"),
     [
         ({"generations": 0}, "generations: expected at least 1, got 0"),
-        ({"population": 3}, "population: expected at least 4, got 3"),
-        ({"sigma": 0.0}, r"sigma: expected more than 0, got 0\.0"),
+        ({"population_size": 3}, "population_size: expected at least 4, got 3"),
+        ({"sigma": 0.0}, r"sigma: expected above 0, got 0\.0"),
         ({"covariance": "some"}, "covariance: expected one of"),
         ({"not_finite": "ignore"}, "not_finite: expected one of"),
     ],

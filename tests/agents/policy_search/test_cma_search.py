@@ -20,7 +20,7 @@ def test_it_finds_the_top_of_a_hill() -> None:
 @pytest.mark.parametrize(("size", "population"), [(1, 4), (10, 10), (32, 14), (200, 19)])
 def test_the_population_is_the_tutorials(size: int, population: int) -> None:
     search = CMASearch(np.zeros(size), sigma=1.0)
-    assert search.population == population
+    assert search.population_size == population
     assert search.ask().shape == (population, size)
 
 
@@ -38,10 +38,10 @@ def test_asking_twice_is_asking_once() -> None:
     first_copy = first.copy()
     first += 1.0  # a caller's own arithmetic must not reach the search
     np.testing.assert_array_equal(search.ask(), first_copy)
-    search.tell(np.arange(float(search.population)))
+    search.tell(np.arange(float(search.population_size)))
     other = CMASearch(np.zeros(3), sigma=0.3)
     other.ask()
-    other.tell(np.arange(float(other.population)))
+    other.tell(np.arange(float(other.population_size)))
     np.testing.assert_array_equal(search.mean, other.mean)
 
 
@@ -50,12 +50,12 @@ def test_clear_errors() -> None:
         ({"mean": np.zeros((2, 2))}, r"mean: expected finite numbers of shape \(n,\)"),
         ({"mean": np.zeros(0)}, "mean: expected finite numbers"),
         ({"mean": np.array([np.nan])}, "mean: expected finite numbers"),
-        ({"sigma": 0.0}, "sigma: expected a finite number above 0, got 0"),
-        ({"population": 3}, "population: expected at least 4, got 3"),
+        ({"sigma": 0.0}, r"sigma: expected above 0, got 0\.0"),
+        ({"population_size": 3}, "population_size: expected at least 4, got 3"),
     ):
         with pytest.raises(ValueError, match=message):
             CMASearch(**{"mean": np.zeros(2), "sigma": 1.0} | kwargs)
-    search = CMASearch(np.zeros(2), sigma=1.0, population=4)
+    search = CMASearch(np.zeros(2), sigma=1.0, population_size=4)
     with pytest.raises(RuntimeError, match=r"call ask\(\) first"):
         search.tell(np.zeros(4))
     search.ask()

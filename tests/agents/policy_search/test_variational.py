@@ -17,22 +17,22 @@ from wmrl.agents.policy_search.variational import (
     make_posterior,
     natural_step,
     prior_divergence,
-    transformed,
+    transform_returns,
 )
 from wmrl.agents.sb3.vec_env import SB3VecEnv
-from wmrl.inference.elbo_gradient import control_variate_mean, scores
+from wmrl.inference.elbo_gradient import control_variate_mean, score_function
 from wmrl.storage.artifact import ArtifactError
 from wmrl.storage.run import RunError
 from wmrl.training.metrics import read_metrics
 
-TINY = VariationalSearchConfig(generations=7, population=8, checkpoint_every=3)
+TINY = VariationalSearchConfig(generations=7, population_size=8, checkpoint_every=3)
 
 
 class Bowl:
     """Return −½ (θ − t)ᵀ A (θ − t): with the prior, a Gaussian posterior."""
 
     def __init__(self, *, correlated: bool = False, noise: float = 0.0) -> None:
-        self.controller = ControllerConfig(observation_size=4, action_size=2)
+        self.controller = ControllerConfig(observation_dim=4, action_dim=2)
         size = self.controller.parameter_count
         rng = np.random.default_rng(0)
         self.target = rng.normal(0, 0.3, size)
@@ -70,8 +70,8 @@ def test_it_ends_in_the_posterior(tmp_path) -> None:
     bowl = Bowl(noise=0.1)
     config = VariationalSearchConfig(
         generations=400,
-        population=64,
-        temperature=3.0,
+        population_size=64,
+        alpha=3.0,
         prior_std=0.7,
         learning_rate=0.1,
         std_learning_rate=0.05,
@@ -87,7 +87,7 @@ def test_it_ends_in_the_posterior(tmp_path) -> None:
 def test_directions_find_what_is_correlated(tmp_path) -> None:
     bowl = Bowl(correlated=True)
     config = VariationalSearchConfig(
-        generations=400, population=64, rank=1, temperature=2.0, learning_rate=0.2
+        generations=400, population_size=64, rank=1, alpha=2.0, learning_rate=0.2
     )
     with search(bowl, config, tmp_path) as learner:
         agent = learner.learn(progress=False).agent
@@ -101,7 +101,7 @@ def test_directions_find_what_is_correlated(tmp_path) -> None:
 
 def test_a_search_that_is_sure_has_an_agent(tmp_path) -> None:
     """Whose standard deviations are above 0, where those of the search are too small for it."""
-    config = VariationalSearchConfig(generations=4, population=8, checkpoint_every=1)
+    config = VariationalSearchConfig(generations=4, population_size=8, checkpoint_every=1)
     with search(Bowl(), config, tmp_path) as learner:
         learner.learn(progress=False)
         with torch.no_grad():
@@ -112,7 +112,7 @@ def test_a_search_that_is_sure_has_an_agent(tmp_path) -> None:
 
 
 def test_gradients_may_be_off(tmp_path) -> None:
-    config = VariationalSearchConfig(generations=3, population=8)
+    config = VariationalSearchConfig(generations=3, population_size=8)
     ends = []
     for on in (True, False):
         with (
@@ -123,11 +123,11 @@ def test_gradients_may_be_off(tmp_path) -> None:
     np.testing.assert_array_equal(*ends)
 
 
-@pytest.mark.parametrize("returns", ["standardised", "ranks"])
+@pytest.mark.parametrize("returns", ["standardized", "ranks"])
 def test_other_returns_find_the_target(returns, tmp_path) -> None:
     bowl = Bowl()
     config = VariationalSearchConfig(
-        generations=200, population=32, temperature=0.1, returns=returns
+        generations=200, population_size=32, alpha=0.1, returns=returns
     )
     with search(bowl, config, tmp_path) as learner:
         agent = learner.learn(progress=False).agent
@@ -169,7 +169,7 @@ def test_the_natural_step_of_a_correlated_mean_is_the_covariance_times_the_gradi
             drawn = posterior.draw(64, generator)
         utilities = drawn @ towards
         steps.append(natural_step(posterior, drawn, utilities, prior_std=2.0))
-        score = scores(posterior, drawn)["directions"]
+        score = score_function(posterior, drawn)["directions"]
         divergence = prior_divergence(posterior, 2.0)
         own = torch.autograd.grad(divergence, parameters["directions"])[0]
         plain.append(control_variate_mean(utilities[:, None, None] * score, score) - own)
@@ -191,7 +191,7 @@ def test_how_far_a_step_goes(tmp_path) -> None:
         ones = {name: torch.ones_like(value) for name, value in before.items()}
         size = len(ones["loc"])
         ones["log_scale"][0] = 100.0
-        learner._move(ones, longest=3.0, share=0.5)
+        learner._move(ones, max_length=3.0, std_scale=0.5)
         moved = {name: parameters[name].detach() - before[name] for name in before}
     # Its own length is √N / 0.5 standard deviations, of which it goes 3, times the rate of 2.
     length = math.sqrt(size) / 0.5
@@ -218,28 +218,30 @@ def test_the_divergence_is_torch_s(rank: int) -> None:
 
 def test_returns_that_are_not_raw() -> None:
     returns = np.array([3.0, 1.0, 2.0, 1.0])
-    np.testing.assert_array_equal(transformed(returns, "raw"), returns)
-    ranks = transformed(returns, "ranks")
+    np.testing.assert_array_equal(transform_returns(returns, "raw"), returns)
+    ranks = transform_returns(returns, "ranks")
     assert ranks[1] == ranks[3] < ranks[2] < ranks[0]
-    for kind in ("ranks", "standardised"):
-        found = transformed(returns, kind)
+    for kind in ("ranks", "standardized"):
+        found = transform_returns(returns, kind)
         assert found.mean() == pytest.approx(0.0)
         assert found.std() == pytest.approx(1.0)
-        np.testing.assert_array_equal(transformed(np.ones(4), kind), np.zeros(4))
+        np.testing.assert_array_equal(transform_returns(np.ones(4), kind), np.zeros(4))
     np.testing.assert_allclose(
-        transformed(np.array([0.0, 1e6, 1.0]), "ranks"), [-(1.5**0.5), 1.5**0.5, 0]
+        transform_returns(np.array([0.0, 1e6, 1.0]), "ranks"), [-(1.5**0.5), 1.5**0.5, 0]
     )
 
 
-def test_the_temperature_falls_geometrically() -> None:
-    config = VariationalSearchConfig(generations=5, temperature=16.0, final_temperature=1.0)
-    assert [config.temperature_at(g) for g in range(5)] == pytest.approx([16, 8, 4, 2, 1])
-    assert VariationalSearchConfig(temperature=3.0).temperature_at(7) == 3.0
+def test_alpha_falls_geometrically() -> None:
+    config = VariationalSearchConfig(generations=5, alpha=16.0, alpha_final=1.0)
+    assert [config.alpha_at(g) for g in range(5)] == pytest.approx([16, 8, 4, 2, 1])
+    assert VariationalSearchConfig(alpha=3.0).alpha_at(7) == 3.0
 
 
 @pytest.mark.parametrize("rank", [0, 2])
 def test_a_killed_search_goes_on_to_the_same_bits(rank: int, tmp_path) -> None:
-    config = VariationalSearchConfig(generations=7, population=8, rank=rank, checkpoint_every=3)
+    config = VariationalSearchConfig(
+        generations=7, population_size=8, rank=rank, checkpoint_every=3
+    )
     with search(Bowl(), config, tmp_path / "whole") as whole:
         whole.learn(progress=False)
 
@@ -265,9 +267,9 @@ def test_a_killed_search_goes_on_to_the_same_bits(rank: int, tmp_path) -> None:
         search(Bowl(), config, tmp_path / "k", seed=1)
 
 
-def test_the_posterior_is_an_agent(tmp_path) -> None:
-    config = VariationalSearchConfig(generations=2, population=8, rank=2)
-    with search(Bowl(), config, tmp_path / "run", eye={"task": "toy"}) as learner:
+def test_the_posterior_is_an_agent(tmp_path, ref) -> None:
+    config = VariationalSearchConfig(generations=2, population_size=8, rank=2)
+    with search(Bowl(), config, tmp_path / "run", world_model=ref) as learner:
         learner.learn(progress=False).save(tmp_path / "agent")
         agent = learner.agent
     loaded = load_agent(tmp_path / "agent")
@@ -294,7 +296,7 @@ def test_the_posterior_is_an_agent(tmp_path) -> None:
 
 def test_it_learns_a_game(match_env, tmp_path) -> None:
     class Match:
-        controller = ControllerConfig(observation_size=2, action_size=2)
+        controller = ControllerConfig(observation_dim=2, action_dim=2)
 
         def __init__(self) -> None:
             self.env = match_env(4, horizon=20)
@@ -314,7 +316,7 @@ def test_it_learns_a_game(match_env, tmp_path) -> None:
 
     fitness = Match()
     config = VariationalSearchConfig(
-        generations=50, population=24, std=0.3, temperature=1.0, returns="standardised"
+        generations=50, population_size=24, std=0.3, alpha=1.0, returns="standardized"
     )
     with search(fitness, config, tmp_path) as learner:
         before = fitness(np.zeros((1, fitness.controller.parameter_count), np.float32), 0).mean()
@@ -370,10 +372,10 @@ def test_returns_that_are_not_finite(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"population": 3}, "population: expected at least 4, got 3"),
-        ({"temperature": 0.0}, "temperature: expected a finite number above 0"),
-        ({"final_temperature": -1.0}, "final_temperature: expected a finite number above 0"),
-        ({"std": math.nan}, "std: expected a finite number above 0, got nan"),
+        ({"population_size": 3}, "population_size: expected at least 4, got 3"),
+        ({"alpha": 0.0}, "alpha: expected above 0, got 0.0"),
+        ({"alpha_final": -1.0}, "alpha_final: expected above 0, got -1.0"),
+        ({"std": math.nan}, "std: expected above 0, got nan"),
         ({"returns": "luck"}, "returns: expected one of"),
         ({"rank": -1}, "rank: expected at least 0"),
     ],
@@ -384,7 +386,7 @@ def test_settings_that_can_not_be_are_refused(wrong, said) -> None:
 
 
 def test_an_agent_that_does_not_fit_is_refused(tmp_path) -> None:
-    config = ControllerConfig(observation_size=4, action_size=2)
+    config = ControllerConfig(observation_dim=4, action_dim=2)
     size = config.parameter_count
     with pytest.raises(ValueError, match=f"std: expected {size} finite numbers above 0"):
         PosteriorAgent(config, np.zeros(size), np.zeros(size))

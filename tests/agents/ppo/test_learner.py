@@ -10,14 +10,15 @@ import torch
 
 from wmrl.agents.agent import load_agent
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
-from wmrl.agents.ppo.learner import PPOConfig, PPOLearner
+from wmrl.agents.ppo.config import PPOConfig
+from wmrl.agents.ppo.learner import PPOLearner
 from wmrl.agents.sb3.vec_env import SB3VecEnv, dream_vec_env
 from wmrl.storage.artifact import load_artifact
 from wmrl.storage.run import RunError
 from wmrl.training.metrics import read_metrics
 
 TINY = PPOConfig(
-    steps=192, rollout_steps=8, chunk_rollouts=2, minibatch=16, epochs=2, hidden_sizes=(4,)
+    steps=192, rollout_steps=8, chunk_rollouts=2, batch_size=16, n_epochs=2, hidden_dims=(4,)
 )
 
 
@@ -43,15 +44,15 @@ def test_solves_the_toy_game(match_env, tmp_path):
     config = PPOConfig(
         steps=30_000,
         rollout_steps=64,
-        minibatch=64,
-        epochs=8,
+        batch_size=64,
+        n_epochs=8,
         learning_rate=3e-3,
         learning_rate_final=0.0,
         log_std=-0.5,
         log_std_final=-2.0,
         reward_scale=1.0,
         gamma=0.0,
-        hidden_sizes=(16,),
+        hidden_dims=(16,),
     )
     with PPOLearner(match_env(16), config, path=tmp_path) as trained:
         untrained = trained.predict(np.float32([[0.8, -0.8]]), deterministic=True)[0]
@@ -112,13 +113,14 @@ def test_killed_process_resumes(tiny, tmp_path):
         """
         import os, signal, sys
         import torch
-        from wmrl.agents.ppo.learner import PPOConfig, PPOLearner
+        from wmrl.agents.ppo.config import PPOConfig
+        from wmrl.agents.ppo.learner import PPOLearner
         from wmrl.agents.sb3.vec_env import dream_vec_env
 
         vision, memory, path, killed = sys.argv[1:]
         torch.set_num_threads(1)
         env = dream_vec_env(num_envs=4, max_episode_steps=6, vision=vision, memory=memory)
-        config = PPOConfig(steps=256, rollout_steps=8, chunk_rollouts=2, minibatch=16)
+        config = PPOConfig(steps=256, rollout_steps=8, chunk_rollouts=2, batch_size=16)
         learner = PPOLearner(env, config, path=path)
         rollout = learner._model.learn_rollout
         def dying(**options):
@@ -135,7 +137,7 @@ def test_killed_process_resumes(tiny, tmp_path):
     assert died.returncode == -signal.SIGKILL
     subprocess.run([*command, str(tmp_path / "parts"), "no"], check=True)
     env = dream_vec_env(num_envs=4, max_episode_steps=6, **tiny.kwargs)
-    config = PPOConfig(steps=256, rollout_steps=8, chunk_rollouts=2, minibatch=16)
+    config = PPOConfig(steps=256, rollout_steps=8, chunk_rollouts=2, batch_size=16)
     with PPOLearner(env, config, path=tmp_path / "whole") as whole:
         whole.learn(progress=False)
     with PPOLearner(env, config, path=tmp_path / "parts") as parts:
@@ -148,7 +150,7 @@ def test_noise_and_learning_rate_are_annealed(match_env, tmp_path):
         steps=128,
         rollout_steps=8,
         chunk_rollouts=1,
-        minibatch=32,
+        batch_size=32,
         learning_rate=1e-3,
         learning_rate_final=0.0,
         log_std=0.0,
@@ -170,7 +172,7 @@ def test_noise_can_reach_its_end_early_and_the_critic_can_begin_alone(match_env,
         steps=128,
         rollout_steps=8,
         chunk_rollouts=1,
-        minibatch=32,
+        batch_size=32,
         log_std=0.0,
         log_std_final=-2.0,
         log_std_share=0.5,
@@ -202,7 +204,7 @@ def test_stagger_ends_first_episodes_early(match_env, tmp_path):
             lengths.extend(episode["l"] for episode in self.episodes)
             return stepped
 
-    config = PPOConfig(steps=160, rollout_steps=20, chunk_rollouts=2, minibatch=80, stagger=10)
+    config = PPOConfig(steps=160, rollout_steps=20, chunk_rollouts=2, batch_size=80, stagger=10)
     with PPOLearner(Watched(match_env(4)), config, path=tmp_path) as trained:
         trained.learn(progress=False)
     assert min(lengths[:4]) < 10
@@ -224,7 +226,7 @@ def test_time_limit_counts_over_sessions(match_env, tmp_path):
 
 def test_annealing_by_time(match_env, tmp_path):
     config = PPOConfig(
-        steps=10**9, rollout_steps=8, learning_rate_final=0.0, minibatch=32, anneal_by="time"
+        steps=10**9, rollout_steps=8, learning_rate_final=0.0, batch_size=32, anneal_by="time"
     )
     with learner(match_env, tmp_path, config) as trained:
         trained.learn(max_seconds=0.3, progress=False)
@@ -245,8 +247,8 @@ def test_evaluator_fills_the_curve(match_env, tmp_path):
     assert [row["step"] for row in rows if "real/mean" in row] == [128]
 
 
-def test_save_and_warm_start(match_env, tmp_path):
-    with learner(match_env, tmp_path / "a", eye={"task": "car-racing"}) as first:
+def test_save_and_warm_start(match_env, tmp_path, ref):
+    with learner(match_env, tmp_path / "a", world_model=ref) as first:
         first.learn(progress=False)
     first.save(tmp_path / "agent", provenance={"note": "x"})
     provenance = load_artifact(tmp_path / "agent").provenance
@@ -254,7 +256,7 @@ def test_save_and_warm_start(match_env, tmp_path):
     assert provenance["steps"] == 192
     assert provenance["note"] == "x"
     init = load_agent(tmp_path / "agent")
-    assert init.eye == {"task": "car-racing"}
+    assert init.world_model == ref
     with learner(match_env, tmp_path / "b", init=init) as second:
         assert_same(weights(second), weights(first))
     louder = PPOConfig(**{**TINY.__dict__, "log_std": -3.0})
@@ -267,7 +269,7 @@ def test_save_and_warm_start(match_env, tmp_path):
 
 
 def test_warm_start_takes_a_policy_only(match_env, tmp_path):
-    agent = ControllerAgent(ControllerConfig(observation_size=2, action_size=2), np.zeros(6))
+    agent = ControllerAgent(ControllerConfig(observation_dim=2, action_dim=2), np.zeros(6))
     with pytest.raises(ValueError, match="init: expected a SB3Agent, got a ControllerAgent"):
         learner(match_env, tmp_path, init=agent)
 
@@ -275,27 +277,27 @@ def test_warm_start_takes_a_policy_only(match_env, tmp_path):
 def test_a_run_is_for_one_configuration_and_one_owner(match_env, tmp_path):
     with learner(match_env, tmp_path), pytest.raises(RunError, match="in use by process"):
         learner(match_env, tmp_path)
-    with pytest.raises(RunError, match=r"another configuration: seed: expected 5, found 0"):
+    with pytest.raises(RunError, match=r"another configuration: seed: expected 5, got 0"):
         learner(match_env, tmp_path, seed=5)
 
 
 def test_recipes():
     assert PPOConfig.dream(steps=5).steps == 5
-    assert PPOConfig.dream().rollout_steps * 256 % PPOConfig.dream().minibatch == 0
-    assert PPOConfig.real(epochs=2).epochs == 2
-    assert PPOConfig.real().rollout_steps * 32 % PPOConfig.real().minibatch == 0
+    assert PPOConfig.dream().rollout_steps * 256 % PPOConfig.dream().batch_size == 0
+    assert PPOConfig.real(n_epochs=2).n_epochs == 2
+    assert PPOConfig.real().rollout_steps * 32 % PPOConfig.real().batch_size == 0
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"steps": 0}, "steps: expected at least 1, got 0"),
-        ({"minibatch": 1}, "minibatch: expected at least 2, got 1"),
-        ({"learning_rate": 0.0}, "learning_rate: expected more than 0"),
-        ({"learning_rate": float("nan")}, "learning_rate: expected more than 0, got nan"),
-        ({"entropy": -0.1}, r"entropy: expected at least 0, got -0\.1"),
-        ({"gamma": 1.1}, "gamma: expected 0 to 1"),
-        ({"anneal_by": "moon"}, "anneal_by: expected 'steps' or 'time', got 'moon'"),
+        ({"batch_size": 1}, "batch_size: expected at least 2, got 1"),
+        ({"learning_rate": 0.0}, "learning_rate: expected above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected above 0, got nan"),
+        ({"ent_coef": -0.1}, r"ent_coef: expected at least 0, got -0\.1"),
+        ({"gamma": 1.1}, "gamma: expected at most 1"),
+        ({"anneal_by": "moon"}, "anneal_by: expected one of 'steps', 'time', got 'moon'"),
         ({"activation": "sine"}, "activation: expected one of"),
         ({"log_std_final": -1.0}, "log_std: expected a number"),
     ],

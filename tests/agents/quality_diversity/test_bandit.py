@@ -1,4 +1,4 @@
-"""The bandit with a short memory, and its scheduler."""
+"""The sliding-window bandit and its scheduler."""
 
 import json
 import math
@@ -12,15 +12,18 @@ from wmrl.agents.quality_diversity.archive import ArchiveConfig
 from wmrl.agents.quality_diversity.bandit import BanditScheduler, SlidingWindowUCB
 
 
-def slow_choice(pulls: list[tuple[int, float, int]], arms: int, c: float, relative: bool) -> int:
-    """By the formula, one arm after the other."""
+def slow_choice(
+    pulls: list[tuple[int, float, int]], num_choices: int, c: float, relative: bool
+) -> int:
+    """The formula, one choice after the other."""
     total = sum(trials for _, _, trials in pulls)
     values = []
-    for arm in range(arms):
-        n = sum(trials for a, _, trials in pulls if a == arm)
+    for choice in range(num_choices):
+        n = sum(trials for other, _, trials in pulls if other == choice)
         if n == 0:
-            return arm
-        values.append((sum(r for a, r, _ in pulls if a == arm) / n, n))
+            return choice
+        earned = sum(reward for other, reward, _ in pulls if other == choice)
+        values.append((earned / n, n))
     best = max(rate for rate, _ in values)
     scale = best if relative and best > 0 else 1.0
     scores = [rate / scale + c * math.sqrt(math.log(total) / n) for rate, n in values]
@@ -33,22 +36,22 @@ def test_it_chooses_by_the_formula(relative: bool) -> None:
     bandit = SlidingWindowUCB(4, window=25, exploration=0.7, relative=relative)
     pulls: list[tuple[int, float, int]] = []
     for _ in range(200):
-        arm = bandit.choose()
-        assert arm == slow_choice(pulls[-25:], 4, 0.7, relative)
-        pull = (arm, float(rng.integers(0, 3 + arm)), int(rng.integers(5, 9)))
+        choice = bandit.choose()
+        assert choice == slow_choice(pulls[-25:], 4, 0.7, relative)
+        pull = (choice, float(rng.integers(0, 3 + choice)), int(rng.integers(5, 9)))
         bandit.update(pull[0], pull[1], trials=pull[2])
         pulls.append(pull)
-    assert len({arm for arm, _, _ in pulls[:4]}) == 4
+    assert len({choice for choice, _, _ in pulls[:4]}) == 4
 
 
-def test_it_forgets_what_worked_once() -> None:
-    """The better arm changes half way: a short window follows, a whole life does not."""
+def test_it_adapts_to_a_change() -> None:
+    """The better choice changes halfway: a short window adapts, an unlimited one does not."""
     shares = []
     for window in (50, 100_000):
         bandit, chosen = SlidingWindowUCB(2, window=window, exploration=0.3), []
         for pull in range(1200):
-            chosen.append(arm := bandit.choose())
-            bandit.update(arm, float(arm == (pull >= 600)))
+            chosen.append(choice := bandit.choose())
+            bandit.update(choice, float(choice == (pull >= 600)))
         shares.append(np.mean(chosen[600:800]))
     assert shares[0] > 0.7 > 0.3 > shares[1]
 
@@ -65,7 +68,7 @@ def test_its_window_is_kept_as_json() -> None:
 
 
 def scheduler(reward="entered"):
-    archive = ArchiveConfig(cells=100, worst=-10.0).make(2, seed=0)
+    archive = ArchiveConfig(cells=100, qd_score_offset=-10.0).make(2, seed=0)
     emitters = [
         IsoLineEmitter(archive, x0=[0.0, 0.0], iso_sigma=sigma, batch_size=10, seed=k)
         for k, sigma in enumerate((0.01, 0.3))
@@ -86,18 +89,18 @@ def test_it_asks_one_emitter_and_rewards_it(reward) -> None:
         solutions = search.ask()
         assert solutions.shape == (10, 2)
         info = search.tell(*evaluate(solutions))
-        arm, earned, trials = search.bandit.state()[-1]
-        assert arm == search.arm
+        choice, earned, trials = search.bandit.state()[-1]
+        assert choice == search.emitter_index
         gained = float(search.archive.stats.qd_score) - before
         entered = np.count_nonzero(info["status"])
         expected = (entered, 10) if reward == "entered" else (gained, 1)
         assert (earned, trials) == pytest.approx(expected)
-        assert pull > 1 or search.arm == pull
-    # The emitter that spreads finds more.
-    assert np.mean([arm for arm, _, _ in search.bandit.state()]) > 0.5
+        assert pull > 1 or search.emitter_index == pull
+    # The emitter with the greater sigma finds more.
+    assert np.mean([choice for choice, _, _ in search.bandit.state()]) > 0.5
 
 
-def test_what_is_told_is_checked_and_may_be_told_again() -> None:
+def test_told_evaluations_are_checked_and_may_be_told_again() -> None:
     search = scheduler()
     with pytest.raises(RuntimeError, match=r"ask\(\) first"):
         search.tell(np.zeros(10), np.zeros((10, 2)))
@@ -122,18 +125,19 @@ def test_what_is_told_is_checked_and_may_be_told_again() -> None:
     assert not search.archive.empty
 
 
-def test_objectives_below_the_worst_are_told_of() -> None:
-    """Of the QD score only, which they take from: new cells would count against their finders."""
+def test_objectives_below_the_offset_are_warned_of() -> None:
+    """With the QD score only, which they decrease: new cells would count against their emitters."""
     for reward, warns in (("qd_score", True), ("entered", False)):
-        search = scheduler(reward)  # with an archive whose worst is −10
+        search = scheduler(reward)  # whose archive has an offset of −10
         objective, measures = evaluate(search.ask())
         told = objective - 20.0
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             search.tell(told, measures)
-        said = [str(each.message) for each in caught]
-        assert len(said) == warns
-        assert all(each.startswith("objective: some are below -10, from which") for each in said)
+        messages = [str(each.message) for each in caught]
+        assert len(messages) == warns
+        beginning = "objective: some are below the archive's qd_score_offset of -10,"
+        assert all(each.startswith(beginning) for each in messages)
 
 
 def test_lists_are_taken() -> None:
@@ -144,14 +148,18 @@ def test_lists_are_taken() -> None:
 
 
 def test_clear_errors() -> None:
-    for wrong in ({"arms": 0}, {"arms": 3, "window": 2}, {"arms": 2, "exploration": -1.0}):
-        with pytest.raises(ValueError, match=r"window|exploration"):
+    for wrong, message in (
+        ({"num_choices": 0}, "num_choices: expected at least 1, got 0"),
+        ({"num_choices": 3, "window": 2}, "window: expected at least 3, got 2"),
+        ({"num_choices": 2, "exploration": -1.0}, "exploration: expected at least 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
             SlidingWindowUCB(**wrong)
     bandit = SlidingWindowUCB(2)
     for call, message in (
-        ((2, 1.0), "arm: expected 0 to 1"),
-        ((0, -1.0), "reward: expected a finite"),
-        ((0, math.nan), "reward: expected a finite"),
+        ((2, 1.0), "choice: expected at most 1, got 2"),
+        ((0, -1.0), "reward: expected at least 0"),
+        ((0, math.nan), "reward: expected at least 0, got nan"),
     ):
         with pytest.raises(ValueError, match=message):
             bandit.update(*call)
@@ -159,7 +167,11 @@ def test_clear_errors() -> None:
         bandit.update(0, 1.0, trials=0)
     archive = scheduler().archive
     emitter = IsoLineEmitter(archive, x0=[0.0, 0.0])
-    with pytest.raises(ValueError, match="emitters: expected 2, one for each arm, got 1"):
+    with pytest.raises(
+        ValueError, match="emitters: expected 2, one for each choice of the bandit, got 1"
+    ):
         BanditScheduler(archive, [emitter], bandit)
-    with pytest.raises(ValueError, match="reward: expected 'entered' or 'qd_score'"):
+    with pytest.raises(
+        ValueError, match="reward: expected one of 'entered', 'qd_score', got 'luck'"
+    ):
         BanditScheduler(archive, [emitter], reward="luck")

@@ -1,4 +1,4 @@
-"""Controllers as solutions, and what their rollouts are measured by."""
+"""Controllers as a problem."""
 
 import json
 from dataclasses import replace
@@ -20,33 +20,33 @@ from wmrl.agents.quality_diversity.archive import ArchiveConfig
 from wmrl.agents.quality_diversity.problems import ControllerProblem, ControllerProblemConfig
 from wmrl.agents.seeds import training_seed
 from wmrl.envs.latent.env import LatentEnv
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 
-TRIALS = RealFitnessConfig(rollouts=2, decisions=7, num_envs=3)
+TRIALS = RealFitnessConfig(num_rollouts=2, agent_steps=7, num_envs=3)
 
 
 @pytest.fixture(scope="module")
-def eye(make_tiny: Any) -> Eye:
+def world_model(make_tiny: Any) -> WorldModel:
     tiny = make_tiny(STEERED)
-    return Eye.open(STEERED, tiny.vision, tiny.memory, device="cpu")
+    return WorldModel.open(STEERED, tiny.vision, tiny.memory, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def dream(eye: Eye) -> DreamFitness:
-    return DreamFitness(eye, DreamFitnessConfig(rollouts=3, decisions=6))
+def dream(world_model: WorldModel) -> DreamFitness:
+    return DreamFitness(world_model, DreamFitnessConfig(num_rollouts=3, agent_steps=6))
 
 
-def solutions(problem: ControllerProblem, count: int = 3, *, seed: int = 0) -> np.ndarray:
-    drawn = np.random.default_rng(seed).uniform(-1.0, 1.0, (count, problem.size))
+def random_solutions(problem: ControllerProblem, count: int = 3, *, seed: int = 0) -> np.ndarray:
+    drawn = np.random.default_rng(seed).uniform(-1.0, 1.0, (count, problem.solution_dim))
     return drawn.astype(np.float32)
 
 
-def played(eye: Eye, agent: ControllerAgent, seed: int) -> tuple[float, np.ndarray]:
+def played(world_model: WorldModel, agent: ControllerAgent, seed: int) -> tuple[float, np.ndarray]:
     """The oracle: score and actions ``(T, A)`` of one episode, alone in the single environment."""
-    env = LatentEnv(task=eye.task, vision=eye.vision, memory=eye.memory)
+    env = LatentEnv(task=world_model.task, vision=world_model.vision, memory=world_model.memory)
     observation, _ = env.reset(seed=seed)
     score, actions, over = 0.0, [], False
-    while not over and len(actions) < TRIALS.decisions:
+    while not over and len(actions) < TRIALS.agent_steps:
         actions.append(agent.predict(observation)[0])
         observation, reward, terminated, truncated, _ = env.step(actions[-1])
         score, over = score + float(reward), terminated or truncated
@@ -57,17 +57,17 @@ def played(eye: Eye, agent: ControllerAgent, seed: int) -> tuple[float, np.ndarr
 @pytest.mark.parametrize(
     "measures", [("|steer|", "pedal"), ("pedal", "steer"), ("steer", "|pedal|")]
 )
-def test_measures_are_means_of_what_is_done(eye: Eye, measures: tuple[str, str]) -> None:
+def test_measures_are_means_of_actions(world_model: WorldModel, measures: tuple[str, str]) -> None:
     config = ControllerProblemConfig(measures=measures, scale=0.7, seed=5)
-    with RealFitness(eye, TRIALS, workers=0) as fitness:
+    with RealFitness(world_model, TRIALS, workers=0) as fitness:
         problem = ControllerProblem(fitness, config)
-        given = solutions(problem)
+        given = random_solutions(problem)
         scores, measured = problem.evaluate(given)
     assert (scores.shape, measured.shape) == ((3,), (3, 2))
     assert scores.dtype == measured.dtype == np.float64
     for row, solution in enumerate(given):
         agent = ControllerAgent(fitness.controller, np.float32(0.7) * solution)
-        runs = [played(eye, agent, training_seed(5, "real", number)) for number in range(2)]
+        runs = [played(world_model, agent, training_seed(5, "real", number)) for number in range(2)]
         assert scores[row] == pytest.approx(np.mean([score for score, _ in runs]), abs=1e-6)
         means = {
             "steer": np.mean([actions[:, 0].mean() for _, actions in runs]),
@@ -78,8 +78,8 @@ def test_measures_are_means_of_what_is_done(eye: Eye, measures: tuple[str, str])
         np.testing.assert_allclose(measured[row], [means[name] for name in measures], atol=1e-5)
 
 
-def test_magnitudes_are_no_sizes_of_means(dream: DreamFitness) -> None:
-    """Golden numbers: a driver that turns left as often as right steers much, but nowhere."""
+def test_magnitudes_are_means_of_absolute_values(dream: DreamFitness) -> None:
+    """Turning left as often as right has a mean of zero, but a large mean magnitude."""
 
     class Scripted(DreamFitness):
         def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
@@ -90,13 +90,13 @@ def test_magnitudes_are_no_sizes_of_means(dream: DreamFitness) -> None:
                 np.array([[[0.75, 0.5], [0.5, 1.0]]]),
             )
 
-    fitness = Scripted(dream.eye, dream.config)
+    fitness = Scripted(dream.world_model, dream.config)
     for measures, expected in (
         (("|steer|", "pedal"), (0.625, -0.25)),
         (("|pedal|", "steer"), (0.75, 0.25)),
     ):
         problem = ControllerProblem(fitness, ControllerProblemConfig(measures=measures, seed=9))
-        scores, measured = problem.evaluate(solutions(problem, 1))
+        scores, measured = problem.evaluate(random_solutions(problem, 1))
         assert (scores.tolist(), measured.tolist()) == ([3.0], [list(expected)])
 
 
@@ -104,7 +104,7 @@ def test_it_is_a_function_of_solutions_and_seed(dream: DreamFitness) -> None:
     first, same, other = (
         ControllerProblem(dream, ControllerProblemConfig(seed=seed)) for seed in (1, 1, 2)
     )
-    given = solutions(first)
+    given = random_solutions(first)
     for one, two in zip(first.evaluate(given), same.evaluate(given), strict=True):
         np.testing.assert_array_equal(one, two)
     assert not np.allclose(first.evaluate(given)[0], other.evaluate(given)[0])
@@ -113,8 +113,8 @@ def test_it_is_a_function_of_solutions_and_seed(dream: DreamFitness) -> None:
 
 def test_solutions_are_parameters_on_another_scale(dream: DreamFitness) -> None:
     problem = ControllerProblem(dream, ControllerProblemConfig(scale=4.0))
-    assert problem.size == dream.controller.parameter_count == 24 * 2 + 2
-    given = solutions(problem)
+    assert problem.solution_dim == dream.controller.parameter_count == 24 * 2 + 2
+    given = random_solutions(problem)
     parameters = problem.parameters(given)
     assert parameters.dtype == np.float32
     np.testing.assert_allclose(parameters, 4.0 * given)
@@ -124,7 +124,9 @@ def test_solutions_are_parameters_on_another_scale(dream: DreamFitness) -> None:
     assert clipped.dtype == np.float32
 
 
-def test_it_says_all_that_evaluations_depend_on(eye: Eye, dream: DreamFitness) -> None:
+def test_the_description_has_all_that_evaluations_depend_on(
+    world_model: WorldModel, dream: DreamFitness
+) -> None:
     cells = ArchiveConfig(shape="grid", dims=(2, 3))
     plain = ControllerProblem(dream)
     described = [
@@ -133,7 +135,7 @@ def test_it_says_all_that_evaluations_depend_on(eye: Eye, dream: DreamFitness) -
     ]
     described += [
         ControllerProblem(dream, ControllerProblemConfig(measures=("steer", "pedal"))).describe(),
-        ControllerProblem(DreamFitness(eye)).describe(),
+        ControllerProblem(DreamFitness(world_model)).describe(),
         plain.describe(),
     ]
     texts = [json.dumps(each, sort_keys=True) for each in described]
@@ -152,7 +154,7 @@ def test_measures_that_are_no_actions_are_refused(dream: DreamFitness, measure: 
 def test_a_task_without_names_has_no_measures(make_tiny: Any) -> None:
     task = replace(TOY, frame_size=(64, 64))
     tiny = make_tiny(task)
-    nameless = DreamFitness(Eye.open(task, tiny.vision, tiny.memory, device="cpu"))
+    nameless = DreamFitness(WorldModel.open(task, tiny.vision, tiny.memory, device="cpu"))
     with pytest.raises(ValueError, match=r"measures: .*actions \(\), .*got '\|steer\|'"):
         ControllerProblem(nameless)
 

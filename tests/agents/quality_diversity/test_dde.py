@@ -7,7 +7,8 @@ import pytest
 from ribs.archives import ArchiveBase
 
 from wmrl.agents.quality_diversity.archive import ArchiveConfig, load_elites
-from wmrl.agents.quality_diversity.dde import DDE, DDEConfig
+from wmrl.agents.quality_diversity.dde import DDE
+from wmrl.agents.quality_diversity.dde_config import DDEConfig
 from wmrl.agents.quality_diversity.emitters import Mutation
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.encodings.vector_vae import VectorVAEConfig
@@ -16,17 +17,19 @@ from wmrl.envs.planar_arm.arm import Arm
 from wmrl.storage.run import RunError
 from wmrl.training.metrics import read_metrics
 
-CELLS = ArchiveConfig(cells=100, worst=-np.pi / 2)
-PROBLEM = ArmProblem(arm=Arm(joints=8), archive=CELLS)
+CELLS = ArchiveConfig(cells=100, qd_score_offset=-np.pi / 2)
+PROBLEM = ArmProblem(arm=Arm(num_joints=8), archive=CELLS)
 ENCODINGS = {
     "none": None,
-    "vae": VectorVAEConfig(size=8, latent_size=4),
-    "autoencoder": VectorVAEConfig(size=8, latent_size=4, kl_weight=0.0),
-    # Is still without a codebook at the first checkpoint.
+    "vae": VectorVAEConfig(input_dim=8, latent_dim=4),
+    "autoencoder": VectorVAEConfig(input_dim=8, latent_dim=4, kl_weight=0.0),
+    # At the first checkpoint it has no codebook yet.
     "vqvae": VectorVQVAEConfig(
-        size=8, tokens=2, codes=16, code_size=4, hidden_sizes=(16,), warmup_steps=15
+        input_dim=8, num_tokens=2, codebook_size=16, code_dim=4, hidden_dims=(16,), warmup_steps=15
     ),
-    "fsq": VectorVQVAEConfig(size=8, tokens=2, quantiser="fsq", warmup_steps=0, levels=(4, 4)),
+    "fsq": VectorVQVAEConfig(
+        input_dim=8, num_tokens=2, quantizer="fsq", warmup_steps=0, levels=(4, 4)
+    ),
 }
 
 
@@ -38,7 +41,7 @@ def config(kind: str, **changes) -> DDEConfig:
 
 
 @pytest.mark.parametrize("kind", ENCODINGS)
-def test_a_killed_run_goes_on_to_the_same_bits(kind: str, tmp_path) -> None:
+def test_an_interrupted_run_continues_bit_by_bit(kind: str, tmp_path) -> None:
     with DDE(PROBLEM, config(kind), path=tmp_path / "whole", seed=4) as whole:
         whole.learn(progress=False)
     calls = 0
@@ -56,7 +59,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(kind: str, tmp_path) -> None:
     with killed:
         with pytest.raises(KeyboardInterrupt):
             killed.learn(progress=False)
-        # Its parts are of different generations now.
+        # Archive and bandit are of different generations now.
         with pytest.raises(RunError, match="expected a search that was not interrupted"):
             killed.learn(progress=False)
     with DDE(PROBLEM, config(kind), path=tmp_path / "k", seed=4) as resumed:
@@ -70,7 +73,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(kind: str, tmp_path) -> None:
     assert rows[0] == rows[1]
 
 
-def test_what_it_keeps_is_what_was_evaluated(tmp_path) -> None:
+def test_elites_are_solutions_that_were_evaluated(tmp_path) -> None:
     with DDE(PROBLEM, config("vae"), path=tmp_path) as search:
         search.learn(progress=False)
         elites = search.elites
@@ -82,15 +85,15 @@ def test_what_it_keeps_is_what_was_evaluated(tmp_path) -> None:
     assert np.array_equal(archive.index_of(elites.measures), elites.cells)
 
 
-def test_it_fills_the_map_with_even_arms(tmp_path) -> None:
-    """And its encoding helps, on long arms."""
-    problem = ArmProblem(arm=Arm(joints=60), archive=CELLS)
+def test_it_finds_even_arms(tmp_path) -> None:
+    """The encoding helps with long arms."""
+    problem = ArmProblem(arm=Arm(num_joints=60), archive=CELLS)
     scores = []
     for kind in ("none", "vae"):
-        encoding = VectorVAEConfig(size=60) if kind == "vae" else None
+        encoding = VectorVAEConfig(input_dim=60) if kind == "vae" else None
         own = config(kind, generations=160, encoding=encoding)
         if kind == "none":
-            own = replace(own, mutations=(Mutation(line=0.0),))
+            own = replace(own, mutations=(Mutation(line_sigma=0.0),))
         with DDE(problem, own, path=tmp_path / kind) as search:
             search.learn(progress=False)
             scores.append(read_metrics(search.path / "metrics.csv")[-1])
@@ -100,7 +103,7 @@ def test_it_fills_the_map_with_even_arms(tmp_path) -> None:
     assert learned["archive/mean_fitness"] > 0.5 * plain["archive/mean_fitness"]
 
 
-def test_what_it_tells_of_itself(tmp_path) -> None:
+def test_metrics_and_snapshots(tmp_path) -> None:
     with DDE(PROBLEM, config("vae"), path=tmp_path / "run") as search:
         search.learn(progress=False)
         archive, evaluations = search.archive(), search.evaluations
@@ -127,7 +130,7 @@ def test_what_it_tells_of_itself(tmp_path) -> None:
     assert list((tmp_path / "run" / "tensorboard").iterdir())
 
 
-def test_a_run_that_was_told_to_stop_has_stopped(tmp_path) -> None:
+def test_a_stopped_run_stays_stopped(tmp_path) -> None:
     def enough(row) -> bool:
         return row["evaluations"] > 1500
 
@@ -139,7 +142,7 @@ def test_a_run_that_was_told_to_stop_has_stopped(tmp_path) -> None:
         assert search.learn(progress=False).done
 
 
-def test_a_run_stops_where_it_is_told_to(tmp_path) -> None:
+def test_a_run_stops_at_the_first_checkpoint_that_is_enough(tmp_path) -> None:
     with DDE(PROBLEM, config("none"), path=tmp_path) as search:
         search.learn(progress=False, until=lambda row: row["archive/coverage"] > 0.01)
         assert search.generation == 20
@@ -147,29 +150,29 @@ def test_a_run_stops_where_it_is_told_to(tmp_path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Watched(ArmProblem):
-    """Keeps what it is asked to evaluate, and stops the search at the call of a number."""
+    """Records the solutions to evaluate, and interrupts the search at a given call."""
 
-    asked: list[np.ndarray] = field(default_factory=list, compare=False)
+    evaluated: list[np.ndarray] = field(default_factory=list, compare=False)
     stop: int = -1
 
     def evaluate(self, solutions):
-        if len(self.asked) == self.stop:
+        if len(self.evaluated) == self.stop:
             raise KeyboardInterrupt
-        self.asked.append(solutions.copy())
+        self.evaluated.append(solutions.copy())
         return super().evaluate(solutions)
 
 
 def bent(count: int = 3) -> np.ndarray:
-    """Arms that bend evenly, each by another angle: the best that there are."""
+    """Arms of even angles, each by another angle: optimal poses."""
     return np.repeat(np.linspace(-0.3, 0.3, count, dtype=np.float32)[:, None], 8, axis=1)
 
 
-def test_what_it_is_to_begin_with_is_evaluated_first(tmp_path) -> None:
+def test_initial_solutions_are_evaluated_first(tmp_path) -> None:
     problem, init = Watched(arm=PROBLEM.arm, archive=CELLS), bent()
     own = config("none", generations=1)
     with DDE(problem, own, path=tmp_path, init=init.tolist()) as search:
         search.learn(progress=False)
-        assert search.evaluations == sum(map(len, problem.asked))
+        assert search.evaluations == sum(map(len, problem.evaluated))
         objectives, measures = PROBLEM.evaluate(init)
         cells = CELLS.make(8, seed=0).index_of(measures)
         assert len(set(cells.tolist())) == 3
@@ -177,17 +180,17 @@ def test_what_it_is_to_begin_with_is_evaluated_first(tmp_path) -> None:
         for cell, objective, solution in zip(cells, objectives, init, strict=True):
             assert search.elites.objectives[rows[cell]] >= objective
             assert np.array_equal(search.elites.solutions[rows[cell]], solution)
-    np.testing.assert_array_equal(problem.asked[0], init)
-    assert [len(asked) for asked in problem.asked[1:]] == [100] * (len(problem.asked) - 1)
+    np.testing.assert_array_equal(problem.evaluated[0], init)
+    assert [len(batch) for batch in problem.evaluated[1:]] == [100] * (len(problem.evaluated) - 1)
     plain = Watched(arm=PROBLEM.arm, archive=CELLS)
     with DDE(plain, own, path=tmp_path / "plain") as search:
         search.learn(progress=False)
-    # Random ones come next, and they are the same.
-    np.testing.assert_array_equal(problem.asked[1], plain.asked[0])
+    # Random ones come next, the same as without initial solutions.
+    np.testing.assert_array_equal(problem.evaluated[1], plain.evaluated[0])
 
 
 @pytest.mark.parametrize(("stop", "generation"), [(1, 0), (35, 20)])
-def test_a_run_with_a_beginning_goes_on_with_the_same_alone(
+def test_a_run_with_initial_solutions_continues_with_the_same_only(
     stop: int, generation: int, tmp_path
 ) -> None:
     problem = {"arm": PROBLEM.arm, "archive": CELLS}
@@ -210,14 +213,14 @@ def test_a_run_with_a_beginning_goes_on_with_the_same_alone(
 @pytest.mark.parametrize(
     ("init", "message"),
     [
-        (np.zeros(8), r"init: expected shape \(N, 8\), solutions of the problem, got \(8,\)"),
-        (np.zeros((2, 7)), r"init: expected shape \(N, 8\), .*got \(2, 7\)"),
+        (np.zeros(8), r"init: expected shape \(N, 8\), got \(8,\)"),
+        (np.zeros((2, 7)), r"init: expected shape \(N, 8\), got \(2, 7\)"),
         (np.full((1, 8), 1.01), r"init: expected numbers in \[-1, 1\]"),
         (np.full((1, 8), -np.inf), r"init: expected numbers in \[-1, 1\]"),
         (np.full((1, 8), np.nan), r"init: expected numbers in \[-1, 1\]"),
     ],
 )
-def test_a_beginning_that_does_not_fit_is_refused(init, message: str, tmp_path) -> None:
+def test_initial_solutions_that_do_not_fit_are_refused(init, message: str, tmp_path) -> None:
     with pytest.raises(ValueError, match=message):
         DDE(PROBLEM, config("none"), path=tmp_path / "run", init=init)
     assert not (tmp_path / "run").exists()
@@ -226,21 +229,24 @@ def test_a_beginning_that_does_not_fit_is_refused(init, message: str, tmp_path) 
 
 
 def test_the_published_settings() -> None:
-    arms = DDEConfig.as_published().arms
+    arms = DDEConfig.as_published().bandit_arms
     assert len(arms) == 10
     assert {share for share, _ in arms} == {0.0, 0.25, 0.5, 0.75, 1.0}
-    assert {(mutation.iso, mutation.line) for _, mutation in arms} == {(0.006, 0.2), (0.006, 0.0)}
+    assert {(mutation.iso_sigma, mutation.line_sigma) for _, mutation in arms} == {
+        (0.006, 0.2),
+        (0.006, 0.0),
+    }
 
 
 def test_variance_is_the_other_objective() -> None:
     solutions = np.random.default_rng(0).uniform(-1, 1, (5, 8)).astype(np.float32)
-    fitness, _ = ArmProblem(arm=Arm(joints=8), objective="variance").evaluate(solutions)
+    fitness, _ = ArmProblem(arm=Arm(num_joints=8), objective="variance").evaluate(solutions)
     angles = solutions.astype(np.float64) * np.pi / 2
     np.testing.assert_allclose(fitness, 100 * (1 - angles.var(1)), rtol=1e-5)
 
 
-def test_arms_that_collide_are_worth_less_than_any_other() -> None:
-    blocked = ArmProblem(arm=Arm(joints=8, obstacles=[(0.5, 0.0, 0.2)]))
+def test_colliding_arms_have_the_lowest_objectives() -> None:
+    blocked = ArmProblem(arm=Arm(num_joints=8, obstacles=[(0.5, 0.0, 0.2)]))
     straight, bent = np.zeros((1, 8), np.float32), np.full((1, 8), 0.3, np.float32)
     bent[0, ::2] = 1.0
     (stopped,), _ = blocked.evaluate(straight)
@@ -264,8 +270,8 @@ def test_evaluations_may_be_lists(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["objective", "measures"])
-def test_what_is_not_finite_does_not_enter_at_the_start(tmp_path, wrong: str) -> None:
-    """Neither from solutions to begin with nor from random ones."""
+def test_evaluations_that_are_not_finite_stop_the_initialization(tmp_path, wrong: str) -> None:
+    """Both of initial solutions and of random ones."""
 
     class Broken(ArmProblem):
         def evaluate(self, solutions):
@@ -274,7 +280,7 @@ def test_what_is_not_finite_does_not_enter_at_the_start(tmp_path, wrong: str) ->
             return objective, measures
 
     problem = Broken(arm=PROBLEM.arm, archive=PROBLEM.archive)
-    poses = np.zeros((4, PROBLEM.size), np.float32)
+    poses = np.zeros((4, PROBLEM.solution_dim), np.float32)
     for name, init in (("random", None), ("given", poses)):
         with (
             DDE(problem, config("none"), path=tmp_path / name, init=init) as search,
@@ -285,7 +291,7 @@ def test_what_is_not_finite_does_not_enter_at_the_start(tmp_path, wrong: str) ->
 
 def test_clear_errors(tmp_path) -> None:
     for wrong in (
-        {"fill": 0.0},
+        {"initial_coverage": 0.0},
         {"generations": 0},
         {"generations": 1.5},
         {"window": 0},
@@ -307,17 +313,20 @@ def test_clear_errors(tmp_path) -> None:
         DDEConfig(mutations=({},))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"encoding: expected the configuration .* got 'vae'"):
         DDEConfig(encoding="vae")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="encoding: expected one of vectors of 9 numbers"):
-        DDE(ArmProblem(arm=Arm(joints=9)), config("vae"), path=tmp_path / "size")
-    with pytest.raises(ValueError, match="objective: expected 'std' or 'variance'"):
+    with pytest.raises(ValueError, match="encoding: expected input_dim 9, as the problem's"):
+        DDE(ArmProblem(arm=Arm(num_joints=9)), config("vae"), path=tmp_path / "size")
+    with pytest.raises(
+        ValueError, match="objective: expected one of 'std', 'variance', got 'beauty'"
+    ):
         ArmProblem(objective="beauty")  # type: ignore[arg-type]
-    with DDE(PROBLEM, config("none", fill=0.5, batch_size=1), path=tmp_path / "fill") as search:
+    slow = config("none", initial_coverage=0.5, batch_size=1)
+    with DDE(PROBLEM, slow, path=tmp_path / "slow") as search:
         with pytest.raises(RunError, match="in use"):
-            DDE(PROBLEM, config("none"), path=tmp_path / "fill")
-        with pytest.raises(ValueError, match="elites: expected some, found none yet"):
+            DDE(PROBLEM, config("none"), path=tmp_path / "slow")
+        with pytest.raises(ValueError, match="elites: expected some, got none yet"):
             search.save(tmp_path / "none")
     with pytest.raises(RunError, match="another configuration"):
-        DDE(PROBLEM, config("none"), path=tmp_path / "fill", seed=1)
+        DDE(PROBLEM, config("none"), path=tmp_path / "slow", seed=1)
 
 
 def test_a_fitness_that_is_not_finite_stops_it(tmp_path) -> None:

@@ -16,13 +16,13 @@ from toy_game import TOY, break_at_once
 from wmrl.agents.agent import Agent
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
 from wmrl.agents.rollouts.collection import collect
-from wmrl.agents.rollouts.exploration import HeldBehaviour, NoisyBehaviour, SmoothedBehaviour
+from wmrl.agents.rollouts.exploration import AutoregressiveNoise, NoisyAgent, RepeatedRandom
 from wmrl.agents.seeds import EVALUATION_SEEDS
 from wmrl.core.seeding import numpy_generator
 from wmrl.data.store import RolloutStore, StoreError
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.tasks.car_racing import CAR_RACING
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.storage.artifact import ArtifactError
 
 SHORT = replace(CAR_RACING, max_frames=24)
@@ -39,7 +39,7 @@ def remove(store: RolloutStore, indices: tuple[int, ...]) -> None:
         shutil.rmtree(store.path / "episodes" / f"{index:08d}")
 
 
-@pytest.mark.parametrize("policy", ["smoothed", "held"])
+@pytest.mark.parametrize("policy", ["autoregressive", "repeated"])
 def test_same_hash_for_any_number_of_workers_and_slots(tmp_path: Path, policy: str) -> None:
     expected = gather(tmp_path / "0", policy=policy)
     lengths = [summary.length for summary in expected.summaries]
@@ -53,12 +53,12 @@ def test_same_hash_for_any_number_of_workers_and_slots(tmp_path: Path, policy: s
     assert gather(tmp_path / "seed", policy=policy, seed=1).content_hash() != store.content_hash()
 
 
-def test_episodes_are_what_the_game_and_the_behaviour_give(tmp_path: Path) -> None:
-    store = gather(tmp_path, seed=4, policy=SmoothedBehaviour(largest=0.9))
+def test_episodes_are_those_of_the_game_and_the_policy(tmp_path: Path) -> None:
+    store = gather(tmp_path, seed=4, policy=AutoregressiveNoise(max_scale=0.9))
     env = FrameEnv(TOY, patience=TOY.patience)
     for index in store.indices:
         episode = store.episode(index)
-        act = SmoothedBehaviour(largest=0.9).start(TOY, numpy_generator(4, "behaviour", index))
+        act = AutoregressiveNoise(max_scale=0.9).start(TOY, numpy_generator(4, "behaviour", index))
         frame, _ = env.reset(seed=episode.info["seed"])
         frames, rewards = [frame], []
         over = False
@@ -77,7 +77,7 @@ def test_episodes_are_what_the_game_and_the_behaviour_give(tmp_path: Path) -> No
 
 
 def test_patience_of_the_task_is_heeded(tmp_path: Path) -> None:
-    still = SmoothedBehaviour(smallest=0, largest=0)
+    still = AutoregressiveNoise(min_scale=0, max_scale=0)
     rest = replace(TOY, explore_low=(-0.2, 0.0), explore_high=(-0.2, 0.0), patience=6)
     store = gather(tmp_path, task=rest, policy=still)
     assert {summary.truncated for summary in store.summaries} == {True}
@@ -85,7 +85,7 @@ def test_patience_of_the_task_is_heeded(tmp_path: Path) -> None:
 
 
 def test_a_reached_goal_is_recorded_as_no_death(tmp_path: Path) -> None:
-    lively = SmoothedBehaviour(smallest=0.8, largest=0.9)
+    lively = AutoregressiveNoise(min_scale=0.8, max_scale=0.9)
     dying = gather(tmp_path / "dying", policy=lively)
     task = replace(TOY, completed_key="x")  # which is true wherever the dot left the line
     reaching = gather(tmp_path / "reaching", task=task, policy=lively)
@@ -165,18 +165,10 @@ def test_killed_collections_end_with_the_same_hash(tmp_path: Path) -> None:
 
 @pytest.fixture
 def agent(tiny: Any) -> Agent:
-    """A random linear driver that looks through the tiny eye."""
-    config = ControllerConfig(observation_size=8 + 16, action_size=2)
+    """A random linear controller with the tiny world model."""
+    config = ControllerConfig(observation_dim=8 + 16, action_dim=2)
     weights = np.random.default_rng(0).normal(size=config.parameter_count)
-    eye = {
-        "task": "car-racing",
-        "vision": str(tiny.vision),
-        "memory": str(tiny.memory),
-        "vision_digest": tiny.vision_digest,
-        "memory_digest": tiny.memory_digest,
-        "frame_skip": 4,
-    }
-    return ControllerAgent(config, weights.astype(np.float32), eye=eye)
+    return ControllerAgent(config, weights.astype(np.float32), world_model=tiny.ref())
 
 
 def drive_cars(path: Path, agent: Agent | str, **options: Any) -> RolloutStore:
@@ -203,7 +195,7 @@ def test_an_agents_actions_are_those_it_takes_in_its_environment(
 ) -> None:
     from wmrl.envs.latent.env import LatentEnv
 
-    store = drive_cars(tmp_path, agent, noise=NoisyBehaviour(largest=0.0))
+    store = drive_cars(tmp_path, agent, noise=NoisyAgent(max_scale=0.0))
     env = LatentEnv(task=SHORT, **tiny.kwargs)
     episode = store.episode(1)
     seen, _ = env.reset(seed=episode.info["seed"])
@@ -216,15 +208,19 @@ def test_an_agents_actions_are_those_it_takes_in_its_environment(
     env.close()
 
 
-def test_noise_and_eye_of_an_agent_can_be_chosen(tmp_path: Path, agent: Agent, tiny: Any) -> None:
-    quiet = drive_cars(tmp_path / "quiet", agent, noise=NoisyBehaviour(largest=0.0))
-    loud = drive_cars(tmp_path / "loud", agent, noise=NoisyBehaviour(largest=0.5))
+def test_noise_and_world_model_of_an_agent_can_be_chosen(
+    tmp_path: Path, agent: Agent, tiny: Any
+) -> None:
+    quiet = drive_cars(tmp_path / "quiet", agent, noise=NoisyAgent(max_scale=0.0))
+    loud = drive_cars(tmp_path / "loud", agent, noise=NoisyAgent(max_scale=0.5))
     assert quiet.content_hash() != loud.content_hash()
-    eye = Eye.open("car-racing", tiny.vision, tiny.memory, device="cpu")
-    agent.eye = {}
-    given = drive_cars(tmp_path / "given", agent, noise=NoisyBehaviour(largest=0.0), eye=eye)
+    world_model = WorldModel.open("car-racing", tiny.vision, tiny.memory, device="cpu")
+    agent.world_model = None
+    given = drive_cars(
+        tmp_path / "given", agent, noise=NoisyAgent(max_scale=0.0), world_model=world_model
+    )
     assert given.content_hash() == quiet.content_hash()
-    with pytest.raises(ArtifactError, match="which eye it looks through"):
+    with pytest.raises(ArtifactError, match="expected a reference to its world model"):
         drive_cars(tmp_path / "blind", agent)
 
 
@@ -232,7 +228,7 @@ def test_a_store_of_another_seed_policy_or_task_is_refused(tmp_path: Path) -> No
     gather(tmp_path, episodes=1)
     for change in (
         {"seed": 1},
-        {"policy": HeldBehaviour()},
+        {"policy": RepeatedRandom()},
         {"frame_skip": 2},
         {"task": replace(TOY, name="other")},
     ):

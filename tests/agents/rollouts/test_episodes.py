@@ -58,8 +58,22 @@ def test_policy_is_told_which_episode_each_slot_is_in(match_env):
     assert [starts.tolist() for _, starts in log] == [[1, 1], [0, 0], [1, 0], [0, 0]]
 
 
+@pytest.mark.parametrize("mode", [AutoresetMode.DISABLED, AutoresetMode.SAME_STEP])
+def test_one_seed_starts_an_episode_in_each_slot(match_env, mode):
+    scores = run_episodes(match_env(6, deadly=0.8, autoreset_mode=mode), half, 7)
+    seeds = [7 + slot for slot in range(6)]  # as the game seeds its slots
+    returns, lengths, terminated, actions, _ = one_by_one(match_env, seeds, deadly=0.8)
+    np.testing.assert_allclose(scores.returns, returns)
+    np.testing.assert_array_equal(scores.lengths, lengths)
+    np.testing.assert_array_equal(scores.terminated, terminated)
+    np.testing.assert_allclose(scores.actions, actions, rtol=1e-6)
+    assert len(set(lengths)) > 1
+
+
 def test_errors(match_env):
     with pytest.raises(ValueError, match=r"autoreset mode .*DISABLED, got"):
         run_episodes(match_env(), half, [1])
-    with pytest.raises(ValueError, match="seeds: expected at least one"):
+    with pytest.raises(ValueError, match=r"DISABLED or .*SAME_STEP, got .*NEXT_STEP"):
+        run_episodes(match_env(autoreset_mode=AutoresetMode.NEXT_STEP), half, 1)
+    with pytest.raises(ValueError, match="seeds: expected at least 1, got 0"):
         run_episodes(match_env(autoreset_mode=AutoresetMode.DISABLED), half, [])

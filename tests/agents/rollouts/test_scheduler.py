@@ -9,15 +9,15 @@ from wmrl.agents.rollouts.scheduler import Schedule
 
 
 def simulate(
-    lengths: list[int], slots: int, *, episodes: float = np.inf, decisions: float = np.inf
+    lengths: list[int], slots: int, *, episodes: float = np.inf, agent_steps: float = np.inf
 ) -> dict[int, int]:
-    """The slot of each episode, by playing all of them decision by decision."""
+    """The slot of each episode, by playing all of them agent step by agent step."""
     rows: dict[int, int] = {}
     left = [0] * slots
     taken = 0
     while True:
         for slot in range(slots):
-            if left[slot] == 0 and len(rows) < episodes and taken < decisions:
+            if left[slot] == 0 and len(rows) < episodes and taken < agent_steps:
                 left[slot] = lengths[len(rows)]
                 rows[len(rows)] = slot
         if not any(left):
@@ -71,12 +71,12 @@ def test_every_episode_gets_the_slot_that_it_has_in_one_go(
     known=st.sets(st.integers(0, 19)),
     budget=st.integers(1, 50),
 )
-def test_budget_of_decisions_begins_the_same_episodes_whatever_is_known(
+def test_budget_of_agent_steps_begins_the_same_episodes_whatever_is_known(
     lengths: list[int], slots: int, known: set[int], budget: int
 ) -> None:
-    schedule = Schedule(slots, known={i: lengths[i] for i in known}, decisions=budget)
+    schedule = Schedule(slots, known={i: lengths[i] for i in known}, agent_steps=budget)
     rows = play(schedule, lengths)
-    expected = simulate(lengths, slots, decisions=budget)
+    expected = simulate(lengths, slots, agent_steps=budget)
     assert rows == {index: row for index, row in expected.items() if index not in known}
     assert schedule.begun == len(expected)
     assert budget <= schedule.taken == sum(lengths[: len(expected)])

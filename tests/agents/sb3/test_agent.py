@@ -34,14 +34,14 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_saved_policies_act_the_same(name, tmp_path):
+def test_saved_policies_act_the_same(name, tmp_path, ref):
     model = MODELS[name]()
-    agent = SB3Agent.from_model(model, eye={"task": "car-racing"})
+    agent = SB3Agent.from_model(model, world_model=ref)
     digest = agent.save(tmp_path / "agent", provenance={"seed": 0})
     loaded = load_agent(tmp_path / "agent")
     assert isinstance(loaded, SB3Agent)
-    assert load_artifact(tmp_path / "agent").digest == digest
-    assert loaded.eye == {"task": "car-racing"}
+    assert load_artifact(tmp_path / "agent").digest == digest == agent.digest == loaded.digest
+    assert loaded.world_model == ref
     assert loaded.action_space == model.action_space
     rows = np.random.default_rng(0).uniform(-1, 1, (6, 3)).astype(np.float32)
     expected, _ = model.predict(rows, deterministic=True)
@@ -78,7 +78,7 @@ def test_unknown_policies_are_refused():
 
     with pytest.raises(ValueError, match="policy: expected"):
         SB3Agent(DQN("MlpPolicy", Discrete(), buffer_size=1).policy)
-    with pytest.raises(ValueError, match="expected Box spaces of one axis"):
+    with pytest.raises(ValueError, match="expected Box spaces of one dimension"):
         SB3Agent(PPO("MlpPolicy", Discrete()).policy)
 
 
@@ -93,8 +93,8 @@ def test_unknown_policies_are_refused():
             {"policy_kwargs": {"activation_fn": "Tanh", "net_arch": [5]}},
             "weights do not fit",
         ),
-        ({"action_low": ["x"]}, "not a policy's artifact"),
-        ({"action_low": None}, "not a policy's artifact"),
+        ({"action_low": ["x"]}, "expected the artifact of a policy"),
+        ({"action_low": None}, "expected the artifact of a policy"),
     ],
 )
 def test_hostile_artifacts_are_refused(tmp_path, change, message):
@@ -112,7 +112,7 @@ def test_hostile_artifacts_are_refused(tmp_path, change, message):
 
 
 def test_another_agent_s_artifact_is_refused(tmp_path):
-    config = ControllerConfig(observation_size=1, action_size=1)
+    config = ControllerConfig(observation_dim=1, action_dim=1)
     ControllerAgent(config, np.zeros(2)).save(tmp_path / "agent")
     with pytest.raises(ArtifactError, match="expected a SB3Agent, got a ControllerAgent"):
         SB3Agent.load(tmp_path / "agent")
@@ -152,7 +152,7 @@ def test_a_made_environment_takes_no_arguments(match_env):
 
 def test_evaluate_policy_takes_any_agent(match_env):
     """The toy game's optimum is to say what one sees; tanh(2x) comes near."""
-    config = ControllerConfig(observation_size=2, action_size=2)
+    config = ControllerConfig(observation_dim=2, action_dim=2)
     agent = ControllerAgent(config, np.array([1.2, 0, 0, 1.2, 0, 0]))
     env = SB3VecEnv(match_env(4))
     mean, _ = evaluate_policy(agent, env, n_eval_episodes=8, warn=False)

@@ -26,7 +26,7 @@ DRAWN_STEPS = {1, 12, 30, 49, 100, 160, 239}
 
 
 class Original(gymnasium_car_racing.CarRacing):
-    """Gymnasium's environment, which draws only when asked: it is slow at that."""
+    """Gymnasium's environment, which renders only when asked, because rendering is slow."""
 
     drawing = True
 
@@ -34,7 +34,7 @@ class Original(gymnasium_car_racing.CarRacing):
         return super()._render(mode) if self.drawing else None
 
 
-def held(env: Any, rng: np.random.Generator, step: int) -> np.ndarray:
+def hold_actions(env: Any, rng: np.random.Generator, step: int) -> np.ndarray:
     if step % 20 == 0:
         env.held_action = rng.uniform([-0.5, 0.0, -0.5], [0.5, 1.0, 0.3]).clip([-1, 0, 0], 1)
     return np.asarray(env.held_action, np.float32)
@@ -51,9 +51,9 @@ def stop_and_go(env: Any, rng: np.random.Generator, step: int) -> np.ndarray:
 
 def follow_road(env: Any, rng: np.random.Generator, step: int) -> np.ndarray:
     hull = env.car.hull
-    centres = np.array([(x, y) for _, _, x, y in env.track])
-    nearest = int(np.square(centres - hull.position).sum(axis=1).argmin())
-    dx, dy = centres[(nearest + 4) % len(centres)] - hull.position
+    centers = np.array([(x, y) for _, _, x, y in env.track])
+    nearest = int(np.square(centers - hull.position).sum(axis=1).argmin())
+    dx, dy = centers[(nearest + 4) % len(centers)] - hull.position
     sideways = dx * np.cos(hull.angle) + dy * np.sin(hull.angle)
     ahead = dy * np.cos(hull.angle) - dx * np.sin(hull.angle)
     slow = np.hypot(*hull.linearVelocity) < 45
@@ -61,7 +61,7 @@ def follow_road(env: Any, rng: np.random.Generator, step: int) -> np.ndarray:
 
 
 STYLES: list[Callable[[Any, np.random.Generator, int], np.ndarray]] = [
-    held,
+    hold_actions,
     full_gas,
     stop_and_go,
     follow_road,
@@ -122,7 +122,7 @@ def test_equals_gymnasium_in_physics_exactly_and_in_pixels_closely(flags: dict[s
     assert bar.max() <= 8
 
 
-def test_a_touched_tile_changes_its_colour() -> None:
+def test_a_touched_tile_changes_its_color() -> None:
     original, fast = Original(), CarRacing()
     original.drawing = False
     original.reset(seed=3)
@@ -135,8 +135,8 @@ def test_a_touched_tile_changes_its_colour() -> None:
     assert 5 < sum(touched) < len(touched)
     for tile, original_tile in zip(fast.road, original.road, strict=True):
         assert tile.color.tolist() == original_tile.color.tolist()
-    colours = [np.asarray(colour).tolist() for _, colour in fast.road_poly]
-    assert colours == [np.asarray(colour).tolist() for _, colour in original.road_poly]
+    colors = [np.asarray(color).tolist() for _, color in fast.road_poly]
+    assert colors == [np.asarray(color).tolist() for _, color in original.road_poly]
 
 
 @pytest.mark.parametrize("flags", FLAGS, ids=str)
@@ -266,7 +266,7 @@ def test_rejects_bad_arguments() -> None:
     with pytest.raises(ValueError, match="frame_skip: expected at least 1, got 0"):
         CarRacing(frame_skip=0)
     env = CarRacing()
-    with pytest.raises(ResetNeeded, match="before the first reset"):
+    with pytest.raises(ResetNeeded, match="call reset"):
         env.observe()
     env.reset(seed=0)
     with pytest.raises(ValueError, match="frames: expected at least 1, got 0"):

@@ -50,7 +50,7 @@ def test_made_by_its_id_from_either_name(tiny):
     assert [truncated for *_, truncated, _ in results] == [False, False, True]
 
 
-def test_is_a_view_of_one_batched_dream(make, tiny):
+def test_equals_a_batch_of_one_dream(make, tiny):
     env = make()
     batch = DreamVectorEnv(1, autoreset_mode="Disabled", **tiny.kwargs)
     observation, _ = env.reset(seed=3)
@@ -100,7 +100,7 @@ def test_renders_the_decoded_latent(make):
     env.reset(seed=0)
     frame = env.render()
     assert frame.shape == (384, 384, 3)
-    small = env.eye.vision.decode_numpy(env.state.latent.numpy())[0]
+    small = env.world_model.vision.decode_numpy(env.state.latent.numpy())[0]
     assert np.abs(frame[3::6, 3::6].astype(int) - small).mean() < 2
     assert make().render() is None
 
@@ -121,15 +121,15 @@ def test_human_mode_opens_and_closes_a_window(make):
 
 def test_record_video_works(tiny, tmp_path):
     env = gym.make(ID, render_mode="rgb_array", max_episode_steps=4, **tiny.kwargs)
-    env = RecordVideo(env, str(tmp_path / "films"), episode_trigger=lambda episode: True)
+    env = RecordVideo(env, str(tmp_path / "videos"), episode_trigger=lambda episode: True)
     env.reset(seed=0)
     done = False
     while not done:
         _, _, terminated, truncated, _ = env.step(env.action_space.sample())
         done = terminated or truncated
     env.close()
-    (film,) = tmp_path.glob("films/*.mp4")
-    assert film.stat().st_size > 1000
+    (video,) = tmp_path.glob("videos/*.mp4")
+    assert video.stat().st_size > 1000
 
 
 def test_bad_calls_are_refused(make):
@@ -141,5 +141,5 @@ def test_bad_calls_are_refused(make):
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"action: expected shape \(2,\), got \(1, 2\)"):
         env.step(np.zeros((1, 2)))
-    with pytest.raises(ValueError, match="temperature: expected more than 0, got -1"):
+    with pytest.raises(ValueError, match="temperature: expected above 0, got -1"):
         make(temperature=-1)

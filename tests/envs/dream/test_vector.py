@@ -6,8 +6,9 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
 import wmrl  # noqa: F401 -- registers the environments
-from wmrl.dream import dream_observation, dream_start, dream_step
+from wmrl.dream import dream_observation, dream_reset, dream_step
 from wmrl.envs.dream.vector import DreamVectorEnv
+from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import load_memory
 from wmrl.memory.ensemble import MemoryEnsemble
 from wmrl.memory.mdn_rnn import MDNRNN
@@ -69,10 +70,22 @@ def test_make_vec_takes_modes_by_value_and_round_trips_its_spec(tiny):
     np.testing.assert_array_equal(env.reset(seed=3)[0], again.reset(seed=3)[0])
 
 
+def test_an_open_world_model_dreams(make, tiny, actions):
+    world_model = WorldModel.open("car-racing", tiny.vision, tiny.memory, device="cpu")
+    options = {"temperature": 1.3, "max_episode_steps": 4, "autoreset_mode": "SameStep"}
+    env = DreamVectorEnv.from_world_model(world_model, N, **options)
+    assert env.world_model.memory is world_model.memory
+    for a, b in zip(rollout(env, actions[:8]), rollout(make(**options), actions[:8]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    without = WorldModel.open("car-racing", tiny.vision, None)
+    with pytest.raises(ValueError, match="memory: expected a memory to dream with, got None"):
+        DreamVectorEnv.from_world_model(without, N)
+
+
 def test_steps_are_dream_steps(endless, actions):
     env = endless(temperature=1.3, dropout=True)
     env.reset(seed=7)
-    memory = env.eye.memory
+    memory = env.world_model.memory
     state, generator = env.state, torch.Generator()
     generator.set_state(env._generator.get_state())
     for a in actions[:3]:
@@ -203,7 +216,9 @@ def test_dreams_go_on_from_a_given_state(make, actions):
 def test_temperature_spreads_and_dropout_changes_the_dream(make, actions):
     def spread(**kwargs):
         env = make(50, **kwargs)
-        state = dream_start(env.eye.memory, rows=torch.zeros(50).long(), generator=_generator())
+        state = dream_reset(
+            env.world_model.memory, indices=torch.zeros(50).long(), generator=_generator()
+        )
         state = state._replace(
             latent=state.latent[:1].expand(50, -1),
             memory=tuple(tensor[:1].expand(50, *tensor.shape[1:]) for tensor in state.memory),
@@ -213,7 +228,9 @@ def test_temperature_spreads_and_dropout_changes_the_dream(make, actions):
         return observation[:, :8].std(0).mean()
 
     assert spread(temperature=0.01) < 0.6 * spread(temperature=1.0)
-    if isinstance(make().eye.memory, MDNRNN):  # codes of an untrained memory are as even as can be
+    if isinstance(
+        make().world_model.memory, MDNRNN
+    ):  # codes of an untrained memory are as even as can be
         assert spread(temperature=1.0) < 0.9 * spread(temperature=2.0)
     with_dropout = rollout(make(dropout=True), actions[:3])
     assert not np.array_equal(with_dropout[1], rollout(make(), actions[:3])[1])
@@ -274,8 +291,8 @@ def test_render_decodes_each_dream(make):
 
 def test_bad_arguments_are_refused(make, make_tiny):
     for change, error, message in (
-        ({"temperature": 0.0}, ValueError, "temperature: expected more than 0, got 0.0"),
-        ({"temperature": float("nan")}, ValueError, "temperature: expected more than 0, got nan"),
+        ({"temperature": 0.0}, ValueError, "temperature: expected above 0, got 0.0"),
+        ({"temperature": float("nan")}, ValueError, "temperature: expected above 0, got nan"),
         ({"num_envs": 0}, ValueError, "num_envs: expected at least 1, got 0"),
         ({"max_episode_steps": 0}, ValueError, "max_episode_steps: expected at least 1, got 0"),
         ({"autoreset_mode": "Never"}, ValueError, "Never"),
@@ -284,7 +301,7 @@ def test_bad_arguments_are_refused(make, make_tiny):
         with pytest.raises(error, match=message):
             make(**change)
     without = make_tiny(starts=0)
-    with pytest.raises(ArtifactError, match="no sequences for dreams to start in"):
+    with pytest.raises(ArtifactError, match="expected start states for its dreams, got none"):
         make(**without.kwargs)
 
 

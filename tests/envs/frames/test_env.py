@@ -55,7 +55,7 @@ def test_equals_the_base_stepped_by_hand(base: str) -> None:
     pytest.fail("the toy never ended")
 
 
-def test_draws_once_a_decision_where_the_base_can() -> None:
+def test_draws_once_an_agent_step_where_the_base_can() -> None:
     drawn = {}
     for base in BASES:
         env = FrameEnv(TOY, base=base)
@@ -66,7 +66,7 @@ def test_draws_once_a_decision_where_the_base_can() -> None:
     assert list(drawn.values()) == [1 + 4 * 3, 1 + 4]
 
 
-def test_own_limit_rules_and_shortens_the_last_decision() -> None:
+def test_own_limit_rules_and_shortens_the_last_agent_step() -> None:
     env = FrameEnv(TOY, max_frames=7)
     env.reset(seed=0)
     steps = [env.step(ACTION * 0) for _ in range(3)]
@@ -102,7 +102,9 @@ def test_frames_from_render_and_render_mode() -> None:
     frame, _ = env.reset(seed=0)
     np.testing.assert_array_equal(frame, shown.observe(env.base, None))
     assert env.render().shape == (24, 20, 3)
-    with pytest.raises(ValueError, match=r"render_mode: task 'toy' takes its frames from"):
+    with pytest.raises(
+        ValueError, match=r"render_mode: expected 'rgb_array' or None, because task 'toy'"
+    ):
         FrameEnv(shown, render_mode="human")
 
 

@@ -38,21 +38,21 @@ def flat(infos: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def drive(env: Any, mode: AutoresetMode) -> list[Any]:
-    """Everything that an environment says in some steps; the games end at different times."""
+def play(env: Any, mode: AutoresetMode) -> list[Any]:
+    """All results of some steps; the games end at different times."""
     frames, infos = env.reset(seed=7)
-    said: list[Any] = [frames.copy(), flat(infos)]
+    results: list[Any] = [frames.copy(), flat(infos)]
     over = np.zeros(SLOTS, bool)
     for step in range(STEPS):
         if mode is AutoresetMode.DISABLED and over.any():
             seeds = [100 * step + slot for slot in range(SLOTS)]
             frames, infos = env.reset(seed=seeds, options={"reset_mask": over})
-            said += [frames.copy(), flat(infos)]
+            results += [frames.copy(), flat(infos)]
         frames, rewards, terminated, truncated, infos = env.step(moves(step))
         over = terminated | truncated
-        said += [frames.copy(), rewards, terminated, truncated, flat(infos)]
+        results += [frames.copy(), rewards, terminated, truncated, flat(infos)]
     env.close()
-    return said
+    return results
 
 
 def assert_same(left: list[Any], right: list[Any]) -> None:
@@ -67,7 +67,7 @@ def assert_same(left: list[Any], right: list[Any]) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_same_bits_as_gymnasiums_own_for_any_number_of_workers(mode: AutoresetMode) -> None:
-    oracle = drive(
+    oracle = play(
         SyncVectorEnv([lambda: FrameEnv(TOY) for _ in range(SLOTS)], autoreset_mode=mode), mode
     )
     flags = [value for value in oracle if isinstance(value, np.ndarray) and value.dtype == bool]
@@ -77,7 +77,7 @@ def test_same_bits_as_gymnasiums_own_for_any_number_of_workers(mode: AutoresetMo
         assert env.workers == workers
         assert env.metadata["autoreset_mode"] is mode
         assert env.metadata["render_fps"] == 10
-        assert_same(drive(env, mode), oracle)
+        assert_same(play(env, mode), oracle)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -238,7 +238,7 @@ def test_render_and_close() -> None:
     assert [frame.shape for frame in shown] == [(24, 20, 3)] * 3
     env.close()
     env.close()
-    with pytest.raises(ValueError, match="the environment is closed"):
+    with pytest.raises(ValueError, match="step: expected an open environment"):
         env.step(np.zeros((3, 2), np.float32))
 
 

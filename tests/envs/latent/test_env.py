@@ -49,14 +49,14 @@ def test_observations_are_what_vision_and_memory_make_of_the_frames(make):
         np.testing.assert_array_equal(env.frame, frame)
         seen.append(observation)
         frames.append(frame)
-    z = env.eye.vision.encode(torch.from_numpy(np.stack(frames)))
+    z = env.world_model.vision.encode(torch.from_numpy(np.stack(frames)))
     np.testing.assert_allclose(np.stack(seen)[:, :8], z, atol=1e-5)
-    _, state = env.eye.memory(z[None, :5], torch.from_numpy(actions)[None])
-    np.testing.assert_allclose(seen[5][8:], env.eye.memory.features(state)[0], atol=1e-5)
+    _, state = env.world_model.memory(z[None, :5], torch.from_numpy(actions)[None])
+    np.testing.assert_allclose(seen[5][8:], env.world_model.memory.features(state)[0], atol=1e-5)
     assert not seen[0][8:].any()
 
 
-def test_a_reset_forgets(make):
+def test_a_reset_clears_the_state(make):
     env = make()
     first, _ = env.reset(seed=3)
     env.step(np.ones(2))
@@ -125,18 +125,18 @@ def test_render_shows_the_real_game(make):
 
 def test_record_video_works(tiny, tmp_path):
     env = gym.make(ID, render_mode="rgb_array", max_episode_steps=3, **tiny.kwargs)
-    env = RecordVideo(env, str(tmp_path / "films"), episode_trigger=lambda episode: True)
+    env = RecordVideo(env, str(tmp_path / "videos"), episode_trigger=lambda episode: True)
     env.reset(seed=0)
     while not env.step(env.action_space.sample())[3]:
         pass
     env.close()
-    (film,) = tmp_path.glob("films/*.mp4")
-    assert film.stat().st_size > 1000
+    (video,) = tmp_path.glob("videos/*.mp4")
+    assert video.stat().st_size > 1000
 
 
 def test_bad_arguments_and_calls_are_refused(make, make_tiny):
     for change, error, message in (
-        ({"vision": "no-such-eye"}, ArtifactError, "no artifact 'no-such-eye'"),
+        ({"vision": "no-such-vision"}, ArtifactError, "no artifact 'no-such-vision'"),
         ({"memory": str(make_tiny(seed=1).memory)}, ArtifactError, "trained on the vision"),
         ({"device": "abacus"}, ValueError, "device: expected"),
         ({"base": "vsg/NoSuchGame-v0"}, gym.error.NameNotFound, "NoSuchGame"),

@@ -8,6 +8,7 @@ from gymnasium.vector import AutoresetMode
 import wmrl  # noqa: F401 -- registers the environments
 from wmrl.envs.latent.env import LatentEnv
 from wmrl.envs.latent.vector import LatentVectorEnv
+from wmrl.envs.world_model import WorldModel
 from wmrl.storage.artifact import ArtifactError
 
 N = 3
@@ -15,7 +16,7 @@ N = 3
 
 @pytest.fixture
 def make(pixel_task, pixel_tiny):
-    """Mountain cars, in this process: an episode is 6 decisions."""
+    """Mountain cars, in this process: an episode is 6 agent steps."""
     made = []
 
     def make(**kwargs):
@@ -66,7 +67,7 @@ def test_make_vec_drives_cars_over_workers(tiny):
     none.close()
 
 
-def test_rows_are_single_environments(make, pixel_task, pixel_tiny, actions):
+def test_batch_entries_are_single_environments(make, pixel_task, pixel_tiny, actions):
     observation, reward, *_ = rollout(make(autoreset_mode="Disabled"), actions[:5], seed=4)
     for row in range(N):
         env = LatentEnv(task=pixel_task, **pixel_tiny.kwargs)
@@ -76,6 +77,16 @@ def test_rows_are_single_environments(make, pixel_task, pixel_tiny, actions):
             seen.append(next_seen)
             assert r == reward[t + 1, row]
         np.testing.assert_allclose(observation[:, row], np.stack(seen), atol=1e-5)
+
+
+def test_an_open_world_model_observes_the_games(make, pixel_task, pixel_tiny, actions):
+    parts = pixel_tiny.vision, pixel_tiny.memory
+    world_model = WorldModel.open(pixel_task, *parts, frame_skip=1, device="cpu")
+    env = LatentVectorEnv.from_world_model(world_model, N, workers=0)
+    assert env.world_model.frame_skip == 1
+    for a, b in zip(rollout(env, actions), rollout(make(frame_skip=1), actions), strict=True):
+        np.testing.assert_array_equal(a, b)
+    env.close()
 
 
 def test_next_step_starts_with_an_empty_memory(make, actions):
@@ -149,7 +160,9 @@ def test_without_a_memory_observations_are_latents(make, actions):
     env = make(memory=None)
     observation, *_ = rollout(env, actions[:2])
     assert observation.shape == (3, N, 8)
-    np.testing.assert_allclose(observation[2], env.eye.vision.encode_numpy(env.frames), atol=1e-6)
+    np.testing.assert_allclose(
+        observation[2], env.world_model.vision.encode_numpy(env.frames), atol=1e-6
+    )
 
 
 def test_states_can_be_dreamt_on_from(make, pixel_task, pixel_tiny, actions):

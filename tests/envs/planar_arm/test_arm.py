@@ -15,7 +15,7 @@ def actions():
 
 
 def test_golden_poses():
-    arm = Arm(joints=20)
+    arm = Arm(num_joints=20)
     poses = np.stack([np.zeros(20), np.tile([1.0, -1.0], 10), np.full(20, 0.2)])
     found = arm.evaluate(poses)
     # Stretched out; a staircase of right angles; twenty twentieths of a turn: a closed polygon.
@@ -26,7 +26,9 @@ def test_golden_poses():
 
 
 def test_evaluations_are_the_pure_functions(actions):
-    arm = Arm(joints=20, link_lengths=np.linspace(0.5, 1.5, 20), obstacles=[(6, 6, 3), (-7, 2, 4)])
+    arm = Arm(
+        num_joints=20, link_lengths=np.linspace(0.5, 1.5, 20), obstacles=[(6, 6, 3), (-7, 2, 4)]
+    )
     found = arm.evaluate(actions)
     angles, lengths = actions * (math.pi / 2), np.linspace(0.5, 1.5, 20)
     np.testing.assert_allclose(found.fitness, regularity(angles), atol=1e-12)
@@ -43,7 +45,7 @@ def test_evaluations_are_the_pure_functions(actions):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("obstacles", [[], CIRCLES])
 def test_rows_do_not_depend_on_their_batch(actions, dtype, obstacles):
-    arm = Arm(joints=20, obstacles=obstacles)
+    arm = Arm(num_joints=20, obstacles=obstacles)
     poses = actions.astype(dtype)
     whole = arm.evaluate(poses)
     for rows in (slice(0, 1), slice(5, 12), slice(900, 2000)):
@@ -52,17 +54,17 @@ def test_rows_do_not_depend_on_their_batch(actions, dtype, obstacles):
             np.testing.assert_array_equal(part, all_of_it[rows])
 
 
-def test_single_precision_is_as_good_as_said(actions):
-    for joints, tolerance in ((20, 1e-6), (1000, 1e-4)):
-        poses = np.random.default_rng(1).uniform(-1, 1, (300, joints)).astype(np.float32)
-        arm = Arm(joints=joints)
+def test_single_precision_is_as_accurate_as_documented(actions):
+    for num_joints, tolerance in ((20, 1e-6), (1000, 1e-4)):
+        poses = np.random.default_rng(1).uniform(-1, 1, (300, num_joints)).astype(np.float32)
+        arm = Arm(num_joints=num_joints)
         fast, exact = arm.evaluate(poses), arm.evaluate(poses.astype(np.float64))
         np.testing.assert_allclose(fast.end_points, exact.end_points, atol=tolerance)
         np.testing.assert_allclose(fast.fitness, exact.fitness, atol=1e-6)
 
 
 def test_locked_joints_stay_where_they_are(actions):
-    arm = Arm(joints=20, locks={7: 0.5, 2: -1.0})
+    arm = Arm(num_joints=20, locks={7: 0.5, 2: -1.0})
     assert arm.locked_joints == (2, 7)
     angles = arm.angles(actions)
     np.testing.assert_array_equal(angles[:, [2, 7]], np.tile([-1.0, 0.5], (len(actions), 1)))
@@ -77,26 +79,28 @@ def test_locked_joints_stay_where_they_are(actions):
 
 def test_what_is_given_is_left_as_it_was(actions):
     before = actions.copy()
-    Arm(joints=20, locks={3: 0.1}, obstacles=CIRCLES).evaluate(actions)
+    Arm(num_joints=20, locks={3: 0.1}, obstacles=CIRCLES).evaluate(actions)
     np.testing.assert_array_equal(actions, before)
 
 
 def test_integers_and_no_rows_at_all():
-    arm = Arm(joints=2)
+    arm = Arm(num_joints=2)
     assert arm.evaluate([[0, 1]]).end_points.dtype == np.float64
     assert [part.shape for part in arm.evaluate(np.zeros((0, 2)))] == [(0,), (0, 2), (0, 2), (0,)]
 
 
 def test_arms_compare_and_hash_by_what_they_are_made_of():
-    arm = Arm(joints=2, link_lengths=[1, 2], locks={0: 0.5}, obstacles=[[2, 2, 1]])
-    assert arm == Arm(joints=2, link_lengths=(1.0, 2.0), locks=[("0", 0.5)], obstacles=((2, 2, 1),))
-    assert len({arm, Arm(joints=2), Arm(joints=2, link_lengths=(0.5, 0.5))}) == 2
+    arm = Arm(num_joints=2, link_lengths=[1, 2], locks={0: 0.5}, obstacles=[[2, 2, 1]])
+    assert arm == Arm(
+        num_joints=2, link_lengths=(1.0, 2.0), locks=[("0", 0.5)], obstacles=((2, 2, 1),)
+    )
+    assert len({arm, Arm(num_joints=2), Arm(num_joints=2, link_lengths=(0.5, 0.5))}) == 2
 
 
-def test_reach_and_hole():
-    assert Arm(joints=4).hole == 0.0
-    arm = Arm(joints=3, link_lengths=(5, 1, 2), obstacles=[(6, 0, 0.5)])
-    assert (arm.reach, arm.hole) == (8, 2)
+def test_maximum_and_minimum_reach():
+    assert Arm(num_joints=4).min_reach == 0.0
+    arm = Arm(num_joints=3, link_lengths=(5, 1, 2), obstacles=[(6, 0, 0.5)])
+    assert (arm.reach, arm.min_reach) == (8, 2)
     points = np.array([(8, 0), (0, 8.1), (0, 2), (1.9, 0), (6, 0), (0, 6)], float)
     assert arm.within_reach(points).tolist() == [True, False, True, False, False, True]
 
@@ -104,31 +108,40 @@ def test_reach_and_hole():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"joints": 0}, "joints: expected a whole number of at least 1, got 0"),
-        ({"joints": 2.5}, "joints: expected a whole number of at least 1, got 2.5"),
-        ({"joints": None}, "joints: expected a whole number of at least 1, got None"),
-        ({"joints": math.nan}, "joints: expected a whole number of at least 1, got nan"),
-        ({"joints": 2, "locks": [(0.7, 0.1)]}, "locks: expected pairs of a joint's index"),
-        ({"obstacles": (0.5, 0.3, 0.1)}, r"obstacles: expected circles .* got 0.5 as number 0"),
-        ({"joints": 3, "link_lengths": (1, 2)}, "link_lengths: expected 3 lengths.*joints=2"),
-        ({"joints": 2, "link_lengths": (1, -2)}, "more than 0, got -2 for link 1; leave a link"),
-        ({"joints": 2, "link_lengths": (0, 1)}, "link_lengths: expected .* got 0 for link 0"),
-        ({"joints": 1, "link_lengths": (math.nan,)}, "link_lengths: expected .* got nan"),
-        ({"joints": 2, "locks": {2: 0.1}}, "locks: expected joints from 0 to 1, got joint 2"),
-        ({"joints": 2, "locks": {-1: 0.1}}, "locks: expected joints from 0 to 1, got joint -1"),
-        ({"joints": 2, "locks": {0: 45}}, "locks: .*±pi/2.*got 45 for joint 0; np.deg2rad"),
-        ({"joints": 2, "locks": {0: math.nan}}, "locks: .*got nan for joint 0"),
-        ({"joints": 3, "locks": [(0, 0.1), (0, 0.2)]}, "locks: expected each joint at most once"),
+        ({"num_joints": 0}, "num_joints: expected at least 1, got 0"),
+        ({"num_joints": 2.5}, "num_joints: expected an integer, got 2.5"),
+        ({"num_joints": None}, "num_joints: expected an integer, got None"),
+        ({"num_joints": math.nan}, "num_joints: expected an integer, got nan"),
+        ({"num_joints": 2, "locks": [(0.7, 0.1)]}, "locks: expected pairs of a joint's index"),
+        ({"obstacles": (0.5, 0.3, 0.1)}, r"obstacles: expected circles .* got 0.5 at index 0"),
         (
-            {"joints": 1, "locks": {0: 0.1}},
+            {"num_joints": 3, "link_lengths": (1, 2)},
+            "link_lengths: expected 3 lengths.*num_joints=2",
+        ),
+        (
+            {"num_joints": 2, "link_lengths": (1, -2)},
+            "above 0, got -2 for link 1; to leave out a link",
+        ),
+        ({"num_joints": 2, "link_lengths": (0, 1)}, "link_lengths: expected .* got 0 for link 0"),
+        ({"num_joints": 1, "link_lengths": (math.nan,)}, "link_lengths: expected .* got nan"),
+        ({"num_joints": 2, "locks": {2: 0.1}}, "locks: expected joints from 0 to 1, got joint 2"),
+        ({"num_joints": 2, "locks": {-1: 0.1}}, "locks: expected joints from 0 to 1, got joint -1"),
+        ({"num_joints": 2, "locks": {0: 45}}, "locks: .*±pi/2.*got 45 for joint 0; np.deg2rad"),
+        ({"num_joints": 2, "locks": {0: math.nan}}, "locks: .*got nan for joint 0"),
+        (
+            {"num_joints": 3, "locks": [(0, 0.1), (0, 0.2)]},
+            "locks: expected each joint at most once",
+        ),
+        (
+            {"num_joints": 1, "locks": {0: 0.1}},
             "locks: expected at least one joint that moves, got all 1",
         ),
         ({"locks": [3]}, "locks: expected pairs"),
-        ({"link_lengths": 3}, r"link_lengths: expected numbers, one a joint, or \(\), got 3"),
-        ({"joints": 1, "link_lengths": ["long"]}, "link_lengths: expected numbers"),
+        ({"link_lengths": 3}, r"link_lengths: expected numbers, one per joint, or \(\), got 3"),
+        ({"num_joints": 1, "link_lengths": ["long"]}, "link_lengths: expected numbers"),
         ({"obstacles": 0.5}, r"obstacles: expected circles \(x, y, radius\), or \(\), got 0.5"),
-        ({"obstacles": [(0.5, 0.5)]}, r"obstacles: expected circles \(x, y, radius\).*number 0"),
-        ({"obstacles": [(1, 1, 0.1), (1, 1, 0)]}, "obstacles: .*number 1"),
+        ({"obstacles": [(0.5, 0.5)]}, r"obstacles: expected circles \(x, y, radius\).*index 0"),
+        ({"obstacles": [(1, 1, 0.1), (1, 1, 0)]}, "obstacles: .*index 1"),
         ({"obstacles": [(1, math.inf, 0.1)]}, "obstacles: expected circles .*finite"),
         ({"obstacles": [(0.1, 0, 0.2)]}, r"obstacles: expected the base \(0, 0\) to be free"),
     ],
@@ -139,7 +152,7 @@ def test_impossible_arms_are_refused(arguments, message):
 
 
 def test_bad_actions_are_refused():
-    arm = Arm(joints=3)
+    arm = Arm(num_joints=3)
     for actions, message in (
         (np.zeros((5, 2)), r"actions: expected shape \(B, 3\), .* got \(5, 2\)"),
         (np.zeros(3), r"got \(3,\); give a single arm as actions\[None\]"),
@@ -160,10 +173,13 @@ def test_bad_actions_are_refused():
 
 
 def test_targets_out_of_reach_are_refused():
-    arm = Arm(joints=2, link_lengths=(3, 1), obstacles=[(3, 0, 0.5)])
-    assert arm.checked_targets([0, 3.5], "target").tolist() == [[0, 3.5]]
+    arm = Arm(num_joints=2, link_lengths=(3, 1), obstacles=[(3, 0, 0.5)])
+    assert arm.check_targets([0, 3.5], "target").tolist() == [[0, 3.5]]
     for target, message in (
-        ((0, 5), r"target: expected a point between 2 and 4 .* got \[0.0, 5.0\], which is 5 away"),
+        (
+            (0, 5),
+            r"target: expected a point between 2 and 4 .* got \[0.0, 5.0\], at a distance of 5",
+        ),
         ((1, 1), "target: expected a point between 2 and 4"),
         ((3, 0.1), "in no obstacle"),
         ((0, math.nan), "target: expected x and y, finite numbers"),
@@ -171,11 +187,11 @@ def test_targets_out_of_reach_are_refused():
         (("left", 1), "target: expected x and y, finite numbers"),
     ):
         with pytest.raises(ValueError, match=message):
-            arm.checked_targets(target, "target")
+            arm.check_targets(target, "target")
 
 
 def test_links_of_nearly_no_length_do_not_hide_a_collision():
     """Their squared length is 0 in float32."""
-    arm = Arm(link_lengths=(1.0, 1e-30, 1.0), joints=3, obstacles=[(1.0, 0.0, 0.2)])
+    arm = Arm(link_lengths=(1.0, 1e-30, 1.0), num_joints=3, obstacles=[(1.0, 0.0, 0.2)])
     found = arm.evaluate(np.zeros((1, 3), np.float32))
     assert found.penetration[0] == pytest.approx(0.2)

@@ -20,8 +20,8 @@ ID = "vsg/PlanarArm-v0"
 KINDS = [
     {},
     {"target": "random"},
-    {"joints": 6, "target": (0.5, 0.5), "obstacles": [(0.3, 0.3, 0.1)], "locks": {3: 0.5}},
-    {"joints": 3, "link_lengths": (3, 1, 2), "target": "random"},
+    {"num_joints": 6, "target": (0.5, 0.5), "obstacles": [(0.3, 0.3, 0.1)], "locks": {3: 0.5}},
+    {"num_joints": 3, "link_lengths": (3, 1, 2), "target": "random"},
 ]
 
 
@@ -36,7 +36,7 @@ def test_both_checkers_pass_without_warnings(kwargs):
 
 
 def test_a_step_is_an_episode():
-    env = gym.make(f"wmrl:{ID}", joints=4)
+    env = gym.make(f"wmrl:{ID}", num_joints=4)
     observation, info = env.reset(seed=0)
     assert observation.tolist() == [0.0]
     assert info == {}
@@ -52,8 +52,8 @@ def test_a_step_is_an_episode():
     np.testing.assert_allclose(info["descriptor"], end / 2 + 0.5, atol=1e-6)
 
 
-def test_a_target_is_seen_and_rewarded():
-    env = PlanarArmEnv(joints=2, target=(0.0, 1.0), distance_weight=3.0)
+def test_a_target_is_observed_and_rewarded():
+    env = PlanarArmEnv(num_joints=2, target=(0.0, 1.0), distance_weight=3.0)
     observation, _ = env.reset(seed=0)
     assert observation.tolist() == [0.0, 1.0]
     _, reward, *_, info = env.step(np.zeros(2))
@@ -68,8 +68,8 @@ def test_a_target_is_seen_and_rewarded():
     assert env.reset()[0].tolist() == [0.0, 1.0]
 
 
-def test_collisions_are_told_and_cost():
-    env = PlanarArmEnv(joints=2, obstacles=[(0.5, 0.1, 0.2)], collision_cost=4.0)
+def test_collisions_are_reported_and_cost():
+    env = PlanarArmEnv(num_joints=2, obstacles=[(0.5, 0.1, 0.2)], collision_cost=4.0)
     env.reset(seed=0)
     _, reward, *_, info = env.step(np.zeros(2))
     assert info["collision"] is True
@@ -83,7 +83,7 @@ def test_collisions_are_told_and_cost():
 
 
 def test_actions_outside_are_clipped():
-    env = PlanarArmEnv(joints=3)
+    env = PlanarArmEnv(num_joints=3)
     env.reset(seed=0)
     outside = env.step(np.array([1e300, -5.0, 0.3]))  # one is beyond float32
     env.reset()
@@ -102,7 +102,7 @@ def test_seeds_and_only_seeds_decide():
     assert len(np.unique(targets(1), axis=0)) == 6
 
 
-def test_is_a_view_of_one_batched_arm():
+def test_equals_a_batch_of_one_arm():
     env = PlanarArmEnv(target="random")
     batch = PlanarArmVectorEnv(1, target="random")
     np.testing.assert_array_equal(env.reset(seed=3)[0], batch.reset(seed=3)[0][0])
@@ -157,43 +157,43 @@ def test_human_mode_opens_and_closes_a_window():
 
 def test_record_video_works(tmp_path):
     env = gym.make(ID, render_mode="rgb_array", target="random")
-    env = RecordVideo(env, str(tmp_path / "films"), episode_trigger=lambda episode: True)
+    env = RecordVideo(env, str(tmp_path / "videos"), episode_trigger=lambda episode: True)
     env.reset(seed=0)
     env.step(env.action_space.sample())
     env.close()
-    (film,) = tmp_path.glob("films/*.mp4")
-    assert film.stat().st_size > 1000
+    (video,) = tmp_path.glob("videos/*.mp4")
+    assert video.stat().st_size > 1000
 
 
 def test_bad_calls_are_refused():
-    env = PlanarArmEnv(joints=3, render_mode="rgb_array")
+    env = PlanarArmEnv(num_joints=3, render_mode="rgb_array")
     with pytest.raises(ResetNeeded, match=r"call reset\(\) first"):
         env.step(np.zeros(3))
     with pytest.raises(ResetNeeded, match=r"call reset\(\) first"):
         env.render()
     env.reset(seed=0)
     for action, message in (
-        (np.zeros(4), r"action: expected shape \(3,\), one number a joint, got \(4,\)"),
+        (np.zeros(4), r"action: expected shape \(3,\), one number per joint, got \(4,\)"),
         (np.zeros((1, 3)), r"action: expected shape \(3,\)"),
         (np.array([0, math.nan, 0]), "action: expected finite numbers, got nan"),
         (np.array([0, 0, -math.inf]), "action: expected finite numbers, got -inf"),
-        (["up", 0, 0], "action: expected one number a joint, got"),
-        ([10**400, 0, 0], "action: expected one number a joint, got"),
+        (["up", 0, 0], "action: expected one number per joint, got"),
+        ([10**400, 0, 0], "action: expected one number per joint, got"),
     ):
         with pytest.raises(ValueError, match=message):
             env.step(action)
     env.step(np.zeros(3))  # what was refused did not end the episode
-    with pytest.raises(ResetNeeded, match=r"one pose an episode; call reset\(\) first"):
+    with pytest.raises(ResetNeeded, match=r"one pose per episode; call reset\(\) first"):
         env.step(np.zeros(3))
     for kwargs, message in (
-        ({"joints": 0}, "joints: expected"),
-        ({"render_mode": "ascii"}, "render_mode: expected 'human' or 'rgb_array', or None, got"),
+        ({"num_joints": 0}, "num_joints: expected"),
+        ({"render_mode": "ascii"}, "render_mode: expected one of 'human', 'rgb_array', None, got"),
         ({"target": (2, 0)}, "target: expected a point between 0 and 1"),
         ({"target": (0.5, 0), "obstacles": [(0.5, 0, 0.1)]}, "target: .* in no obstacle"),
         ({"obstacles": [(0, 0, 0.1)]}, "obstacles: expected the base"),
         (
             {"distance_weight": -1},
-            "distance_weight: expected a finite number of at least 0, got -1",
+            "distance_weight: expected at least 0, got -1",
         ),
     ):
         with pytest.raises(ValueError, match=message):

@@ -13,22 +13,24 @@ from wmrl.storage.artifact import ArtifactError
 
 @pytest.fixture
 def vae():
-    return VectorVAE(VectorVAEConfig(size=5, latent_size=3))
+    return VectorVAE(VectorVAEConfig(input_dim=5, latent_dim=3))
 
 
 @pytest.fixture
 def vqvae():
-    config = VectorVQVAEConfig(size=5, tokens=4, codes=7, code_size=2, hidden_sizes=(8,))
+    config = VectorVQVAEConfig(
+        input_dim=5, num_tokens=4, codebook_size=7, code_dim=2, hidden_dims=(8,)
+    )
     encoding = VectorVQVAE(config)
     generator = torch.Generator().manual_seed(0)
-    encoding.quantiser.start(torch.randn(60, 2, generator=generator), generator=generator)
+    encoding.quantizer.init_codebook(torch.randn(60, 2, generator=generator), generator=generator)
     return encoding
 
 
 def test_latents_are_scaled_and_decoded(vae):
     latents = ArmLatents(vae, latent_limit=2.0, device="cpu")
     assert latents.space == spaces.Box(-1.0, 1.0, (3,), np.float32)
-    assert (latents.joints, latents.in_codes) == (5, False)
+    assert (latents.num_joints, latents.discrete) == (5, False)
     actions = np.float32([[0.5, -1.0, 0.0], [1.0, 0.25, -0.5]])
     with torch.no_grad():
         expected = vae.decode(torch.tensor([[1.0, -2.0, 0.0], [2.0, 0.5, -1.0]]))
@@ -38,9 +40,9 @@ def test_latents_are_scaled_and_decoded(vae):
 def test_codes_are_looked_up_and_decoded(vqvae):
     latents = ArmLatents(vqvae, device="cpu")
     assert latents.space == spaces.MultiDiscrete([7] * 4)
-    assert (latents.joints, latents.in_codes) == (5, True)
+    assert (latents.num_joints, latents.discrete) == (5, True)
     codes = np.array([[0, 6, 2, 2], [1, 0, 5, 3]])
-    book = vqvae.quantiser.codebook().numpy()
+    book = vqvae.quantizer.codebook().numpy()
     with torch.no_grad():
         expected = vqvae.decoder(torch.from_numpy(book[codes].reshape(2, 8)))
     np.testing.assert_array_equal(latents.poses(codes), expected.numpy())
@@ -55,28 +57,32 @@ def test_poses_stay_in_the_joints_range(vqvae):
 
 def test_actions_are_clipped_and_taken_as_the_networks_want_them(vae, vqvae):
     given = [[1e300, -0.5, -math.pi]]  # one is beyond float32
-    clipped = ArmLatents(vae, device="cpu").checked(given, (1, 3))
+    clipped = ArmLatents(vae, device="cpu").check_actions(given, (1, 3))
     assert clipped.tolist() == [[1, -0.5, -1]]
     assert clipped.dtype == np.float32
-    codes = ArmLatents(vqvae, device="cpu").checked(np.uint8([0, 1, 2, 6]), (4,))
+    codes = ArmLatents(vqvae, device="cpu").check_actions(np.uint8([0, 1, 2, 6]), (4,))
     assert codes.dtype == np.int64
 
 
 def test_what_is_no_action_is_refused(vae, vqvae):
     of_vae, of_vqvae = ArmLatents(vae, device="cpu"), ArmLatents(vqvae, device="cpu")
     for latents, action, message in (
-        (of_vae, np.zeros(4), r"expected shape \(3,\), one number a latent dimension, got \(4,\)"),
+        (
+            of_vae,
+            np.zeros(4),
+            r"expected shape \(3,\), one number per latent dimension, got \(4,\)",
+        ),
         (of_vae, np.array([0, math.nan, 0]), "expected finite numbers, got nan"),
         (of_vae, np.array([math.inf, 0, 0]), "expected finite numbers, got inf"),
-        (of_vae, ["a", "b", "c"], "action: expected one number a latent dimension, got"),
-        (of_vqvae, np.zeros(3, int), r"expected shape \(4,\), one code a token, got \(3,\)"),
+        (of_vae, ["a", "b", "c"], "action: expected one number per latent dimension, got"),
+        (of_vqvae, np.zeros(3, int), r"expected shape \(4,\), one code per token, got \(3,\)"),
         (of_vqvae, np.array([0, 1, 7, 0]), "expected codes from 0 to 6, got 7"),
         (of_vqvae, np.array([0, -1, 3, 0]), "expected codes from 0 to 6, got -1"),
-        (of_vqvae, np.zeros(4), "expected whole numbers, codes, got float64"),
-        (of_vqvae, np.full(4, math.nan), "expected whole numbers, codes, got float64"),
+        (of_vqvae, np.zeros(4), "expected integer codes, got float64"),
+        (of_vqvae, np.full(4, math.nan), "expected integer codes, got float64"),
     ):
         with pytest.raises(ValueError, match=message):
-            latents.checked(action, latents.space.shape)
+            latents.check_actions(action, latents.space.shape)
 
 
 def test_what_is_no_encoding_is_refused(vae):
@@ -86,8 +92,10 @@ def test_what_is_no_encoding_is_refused(vae):
         ArtifactError, match="expected an artifact of kind 'encoding', got 'vision'"
     ):
         ArmLatents("car-racing-vae")
-    with pytest.raises(TypeError, match=r"encoding: expected a shipped name, .* got Linear"):
+    with pytest.raises(
+        TypeError, match=r"encoding: expected the name of a shipped artifact, .* got Linear"
+    ):
         ArmLatents(torch.nn.Linear(3, 5))
     for limit in (0.0, -1.0, math.nan, math.inf):
-        with pytest.raises(ValueError, match="latent_limit: expected a number above 0"):
+        with pytest.raises(ValueError, match=r"latent_limit: expected (above 0|a finite number)"):
             ArmLatents(vae, latent_limit=limit)

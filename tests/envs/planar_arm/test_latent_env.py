@@ -33,11 +33,13 @@ def encoding(request, tmp_path_factory):
     """The path of an encoding of arms of six joints."""
     generator = torch.Generator().manual_seed(0)
     if request.param == "vae":
-        made = VectorVAE(VectorVAEConfig(size=6, latent_size=3), generator=generator)
+        made = VectorVAE(VectorVAEConfig(input_dim=6, latent_dim=3), generator=generator)
     else:
-        config = VectorVQVAEConfig(size=6, tokens=4, codes=7, code_size=2, hidden_sizes=(8,))
+        config = VectorVQVAEConfig(
+            input_dim=6, num_tokens=4, codebook_size=7, code_dim=2, hidden_dims=(8,)
+        )
         made = VectorVQVAE(config, generator=generator)
-        made.quantiser.start(torch.randn(60, 2, generator=generator), generator=generator)
+        made.quantizer.init_codebook(torch.randn(60, 2, generator=generator), generator=generator)
     path = tmp_path_factory.mktemp("encoding") / request.param
     made.save(path)
     return str(path)
@@ -56,7 +58,7 @@ def test_both_checkers_pass_without_warnings(encoding, kwargs):
 @pytest.mark.parametrize("kwargs", PROBLEMS)
 def test_the_decoded_pose_earns_what_it_does_in_the_planar_arm(encoding, kwargs):
     env = PlanarArmLatentEnv(encoding=encoding, device="cpu", **kwargs)
-    plain = PlanarArmEnv(joints=6, **kwargs)
+    plain = PlanarArmEnv(num_joints=6, **kwargs)
     env.action_space.seed(0)
     for seed in range(5):
         np.testing.assert_array_equal(env.reset(seed=seed)[0], plain.reset(seed=seed)[0])
@@ -72,7 +74,7 @@ def test_the_decoded_pose_earns_what_it_does_in_the_planar_arm(encoding, kwargs)
             np.testing.assert_array_equal(info[name], value)
 
 
-def test_is_a_view_of_one_batched_arm(encoding):
+def test_equals_a_batch_of_one_arm(encoding):
     env = PlanarArmLatentEnv(encoding=encoding, target="random", device="cpu")
     batch = PlanarArmLatentVectorEnv(1, encoding=encoding, target="random", device="cpu")
     np.testing.assert_array_equal(env.reset(seed=3)[0], batch.reset(seed=3)[0][0])
@@ -103,7 +105,7 @@ def test_pickles_and_copies_are_the_same_arm(encoding):
 
 
 def test_an_object_is_taken_as_it_is():
-    encoding = VectorVAE(VectorVAEConfig(size=4, latent_size=2))
+    encoding = VectorVAE(VectorVAEConfig(input_dim=4, latent_dim=2))
     env = PlanarArmLatentEnv(encoding=encoding, device="cpu")
     assert env.action_space.shape == (2,)
     env.reset(seed=0)
@@ -121,7 +123,7 @@ def test_renders_the_decoded_pose(encoding):
     rest = env.render()
     env.action_space.seed(0)
     pose = env.step(env.action_space.sample())[4]["pose"]
-    plain = PlanarArmEnv(joints=6, render_mode="rgb_array", target=(0.0, 0.5))
+    plain = PlanarArmEnv(num_joints=6, render_mode="rgb_array", target=(0.0, 0.5))
     plain.reset(seed=0)
     np.testing.assert_array_equal(rest, plain.render())
     plain.step(pose)
@@ -138,23 +140,23 @@ def test_bad_calls_are_refused(encoding):
     for bad, message in (
         (action[None], "action: expected shape"),
         (action[:2], "action: expected shape"),
-        (np.full(action.shape, np.nan), "action: expected (finite|whole) numbers"),
+        (np.full(action.shape, np.nan), "action: expected (finite numbers|integer codes)"),
     ):
         with pytest.raises(ValueError, match=message):
             env.step(bad)
     env.step(action)  # what was refused did not end the episode
-    with pytest.raises(ResetNeeded, match=r"one pose an episode; call reset\(\) first"):
+    with pytest.raises(ResetNeeded, match=r"one pose per episode; call reset\(\) first"):
         env.step(action)
 
 
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"joints": 20}, "joints: expected 6 joints, which the encoding .* got 20"),
+        ({"num_joints": 20}, "num_joints: expected 6 joints, as of the encoding, got 20"),
         ({"link_lengths": [1, 1]}, "link_lengths: expected 6 joints, .* got 2; give as many"),
-        ({"link_lengths": 3}, "link_lengths: expected numbers, one a joint"),
+        ({"link_lengths": 3}, "link_lengths: expected numbers, one per joint"),
         ({"target": (2, 0)}, "target: expected a point between 0 and 1"),
-        ({"latent_limit": 0}, "latent_limit: expected a number above 0, got 0"),
+        ({"latent_limit": 0}, "latent_limit: expected above 0, got 0"),
         ({"device": "abacus"}, "device: expected"),
         ({"locks": {6: 0.0}}, "locks: expected joints from 0 to 5"),
     ],

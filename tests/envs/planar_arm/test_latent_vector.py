@@ -20,10 +20,12 @@ N = 5
 def encoding(request):
     generator = torch.Generator().manual_seed(0)
     if request.param == "vae":
-        return VectorVAE(VectorVAEConfig(size=6, latent_size=3), generator=generator)
-    config = VectorVQVAEConfig(size=6, tokens=4, codes=7, code_size=2, hidden_sizes=(8,))
+        return VectorVAE(VectorVAEConfig(input_dim=6, latent_dim=3), generator=generator)
+    config = VectorVQVAEConfig(
+        input_dim=6, num_tokens=4, codebook_size=7, code_dim=2, hidden_dims=(8,)
+    )
     made = VectorVQVAE(config, generator=generator)
-    made.quantiser.start(torch.randn(60, 2, generator=generator), generator=generator)
+    made.quantizer.init_codebook(torch.randn(60, 2, generator=generator), generator=generator)
     return made
 
 
@@ -31,7 +33,7 @@ def encoding(request):
 def test_is_a_batch_of_planar_arms_at_the_decoded_poses(encoding, mode):
     kwargs = {"target": "random", "obstacles": [(0.3, 0.3, 0.2)], "autoreset_mode": mode}
     env = PlanarArmLatentVectorEnv(N, encoding=encoding, device="cpu", **kwargs)
-    plain = PlanarArmVectorEnv(N, joints=6, **kwargs)
+    plain = PlanarArmVectorEnv(N, num_joints=6, **kwargs)
     np.testing.assert_array_equal(env.reset(seed=0)[0], plain.reset(seed=0)[0])
     env.action_space.seed(0)
     for _ in range(3):
@@ -88,7 +90,7 @@ def test_bad_actions_are_refused(encoding):
         env.step(action[:1])
     bad = action.astype(float)
     bad[1, 0] = np.nan
-    with pytest.raises(ValueError, match=r"action: expected (finite|whole) numbers"):
+    with pytest.raises(ValueError, match=r"action: expected (finite numbers|integer codes)"):
         env.step(bad)
-    with pytest.raises(ValueError, match="joints: expected 6 joints"):
-        PlanarArmLatentVectorEnv(2, encoding=encoding, joints=5)
+    with pytest.raises(ValueError, match="num_joints: expected 6 joints"):
+        PlanarArmLatentVectorEnv(2, encoding=encoding, num_joints=5)

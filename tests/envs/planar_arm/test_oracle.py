@@ -12,34 +12,34 @@ from wmrl.envs.planar_arm.oracle import ArmOracleConfig, solve_targets
 from wmrl.envs.planar_arm.vector import PlanarArmVectorEnv
 
 ARMS = [
-    Arm(joints=1),
-    Arm(joints=2),
-    Arm(joints=3, locks={1: 0.4}),
-    Arm(joints=6, link_lengths=(2, 1, 0.5, 1, 1.5, 3)),
-    Arm(joints=20),
-    Arm(joints=20, locks={0: -1.0, 9: 0.7}),
-    Arm(joints=60, link_lengths=(7,) * 60),
+    Arm(num_joints=1),
+    Arm(num_joints=2),
+    Arm(num_joints=3, locks={1: 0.4}),
+    Arm(num_joints=6, link_lengths=(2, 1, 0.5, 1, 1.5, 3)),
+    Arm(num_joints=20),
+    Arm(num_joints=20, locks={0: -1.0, 9: 0.7}),
+    Arm(num_joints=60, link_lengths=(7,) * 60),
 ]
 
 
-@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: f"{arm.joints}-{arm.locked_joints}")
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: f"{arm.num_joints}-{arm.locked_joints}")
 def test_no_arm_that_is_there_is_more_even(arm):
     """Each target is where a random arm ends, so that it can be reached, and by what std."""
-    rng = np.random.default_rng(arm.joints)
-    poses = rng.uniform(-1, 1, (40, arm.joints)) * rng.uniform(0, 1, (40, 1))
+    rng = np.random.default_rng(arm.num_joints)
+    poses = rng.uniform(-1, 1, (40, arm.num_joints)) * rng.uniform(0, 1, (40, 1))
     there = arm.evaluate(poses)
     found = solve_targets(there.end_points, arm)
     assert found.solved.all()
     assert (found.std <= -there.fitness + 1e-6).all()
-    if arm.joints > 6:
+    if arm.num_joints > 6:
         assert np.median(found.std) < 0.7 * np.median(-there.fitness)
 
 
-@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: f"{arm.joints}-{arm.locked_joints}")
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: f"{arm.num_joints}-{arm.locked_joints}")
 def test_what_it_says_of_its_arms_is_so(arm):
     targets = np.random.default_rng(0).uniform(-0.6, 0.6, (20, 2)) * arm.reach
     found = solve_targets(targets, arm)
-    assert found.angles.shape == (20, arm.joints)
+    assert found.angles.shape == (20, arm.num_joints)
     assert found.angles.dtype == found.std.dtype == found.distance.dtype == np.float64
     assert (np.abs(found.angles) <= math.pi / 2).all()
     again = arm.evaluate(found.actions)
@@ -52,7 +52,7 @@ def test_what_it_says_of_its_arms_is_so(arm):
 
 def test_two_joints_leave_two_poses_to_choose_from():
     """By hand: elbow up or down, at the angle of the cosine rule."""
-    arm, target = Arm(joints=2, link_lengths=(1, 1)), np.array([1.2, 0.9])
+    arm, target = Arm(num_joints=2, link_lengths=(1, 1)), np.array([1.2, 0.9])
     bend = 2 * math.acos(np.hypot(*target) / 2)
     poses = []
     for elbow in (bend, -bend):
@@ -62,7 +62,7 @@ def test_two_joints_leave_two_poses_to_choose_from():
 
 
 def test_even_arcs_are_found_and_have_no_std():
-    arm = Arm(joints=30)
+    arm = Arm(num_joints=30)
     bends = np.linspace(-0.9, 0.9, 19)[:, None] * 6 / 30
     ends = arm.evaluate(np.broadcast_to(bends, (19, 30))).end_points
     found = solve_targets(ends, arm)
@@ -72,7 +72,7 @@ def test_even_arcs_are_found_and_have_no_std():
 
 def test_solutions_can_not_be_improved_along_the_way():
     """First-order optimality: what is left of the gradient pushes ends off or angles out."""
-    arm = Arm(joints=12)
+    arm = Arm(num_joints=12)
     targets = np.array([(-0.5, 0.3), (0.2, -0.7), (0.0, 0.05), (0.6, 0.6)])
     found = solve_targets(targets, arm)
     assert found.solved.all()
@@ -91,7 +91,7 @@ def _joints(arm, angles):
 
 def test_what_is_out_of_reach_is_not_solved():
     targets = np.array([(1.5, 0), (0.3, 0.1), (-1, 0)])  # too far; easy; behind, with range ±π/2
-    found = solve_targets(targets, Arm(joints=20))
+    found = solve_targets(targets, Arm(num_joints=20))
     assert found.solved.tolist() == [False, True, False]
     assert found.distance[0] == pytest.approx(0.5, abs=0.05)
     assert 1e-4 < found.distance[2] < 0.1
@@ -99,7 +99,7 @@ def test_what_is_out_of_reach_is_not_solved():
 
 def test_the_same_call_finds_the_same_and_company_does_not_matter():
     targets = np.random.default_rng(0).uniform(-0.6, 0.6, (12, 2))
-    arm = Arm(joints=10)
+    arm = Arm(num_joints=10)
     before = torch.get_rng_state()
     one, two = (solve_targets(targets, arm) for _ in range(2))
     assert torch.equal(before, torch.get_rng_state())
@@ -111,7 +111,9 @@ def test_the_same_call_finds_the_same_and_company_does_not_matter():
 def test_more_starts_are_never_worse():
     targets = np.random.default_rng(1).uniform(-0.6, 0.6, (30, 2))
     few, many = (
-        solve_targets(targets, Arm(joints=8), ArmOracleConfig(starts=starts, survivors=starts))
+        solve_targets(
+            targets, Arm(num_joints=8), ArmOracleConfig(num_starts=starts, num_survivors=starts)
+        )
         for starts in (1, 16)
     )
     assert many.solved.sum() > few.solved.sum()
@@ -120,24 +122,33 @@ def test_more_starts_are_never_worse():
 
 
 def test_bad_input_is_refused():
-    arm = Arm(joints=4)
+    arm = Arm(num_joints=4)
     for targets in (np.zeros(3), np.zeros((2, 3)), np.array([0.1, math.nan])):
         with pytest.raises(ValueError, match=r"targets: expected finite numbers of shape \(T, 2\)"):
             solve_targets(targets, arm)
-    blocked = Arm(joints=4, obstacles=[(0.5, 0.5, 0.1)])
-    with pytest.raises(ValueError, match=r"arm: expected no obstacles.*make the Arm without them"):
+    blocked = Arm(num_joints=4, obstacles=[(0.5, 0.5, 0.1)])
+    with pytest.raises(
+        ValueError, match=r"arm: expected no obstacles.*create the Arm without them"
+    ):
         solve_targets(np.zeros((1, 2)), blocked)
     with pytest.raises(ValueError, match="device: expected"):
         solve_targets(np.zeros((1, 2)), arm, device="quantum")
-    for name, value in (("starts", 0), ("survivors", 0), ("search_steps", 0), ("refine_steps", 0)):
+    for name, value in (
+        ("num_starts", 0),
+        ("num_survivors", 0),
+        ("search_steps", 0),
+        ("refine_steps", 0),
+    ):
         with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
             ArmOracleConfig(**{name: value})
-    with pytest.raises(ValueError, match="tolerance: expected between 0 and 1, got 0"):
+    with pytest.raises(ValueError, match="tolerance: expected above 0, got 0"):
         ArmOracleConfig(tolerance=0)
 
 
 def test_an_agent_learns_to_reach():
-    arms = PlanarArmVectorEnv(64, joints=5, target="random", autoreset_mode=AutoresetMode.SAME_STEP)
+    arms = PlanarArmVectorEnv(
+        64, num_joints=5, target="random", autoreset_mode=AutoresetMode.SAME_STEP
+    )
     envs = SB3VecEnv(arms)
     model = PPO(
         "MlpPolicy", envs, n_steps=16, batch_size=256, gamma=0.0, learning_rate=1e-3, seed=0

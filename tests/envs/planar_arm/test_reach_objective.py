@@ -5,7 +5,7 @@ from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.env import PlanarArmEnv
 from wmrl.envs.planar_arm.reward import ArmReward, ReachObjective
 
-PROBLEM = {"joints": 5, "obstacles": [(0.4, 0.2, 0.2)], "locks": {2: 0.5}}
+PROBLEM = {"num_joints": 5, "obstacles": [(0.4, 0.2, 0.2)], "locks": {2: 0.5}}
 TARGET = (0.3, -0.4)
 
 
@@ -26,18 +26,20 @@ def test_it_is_the_reward_of_the_environment() -> None:
         assert found.stds[row] == pytest.approx(std, abs=1e-6)
 
 
-def test_there_is_near_and_free() -> None:
-    objective = ReachObjective(arm=Arm(joints=1, obstacles=[(0.5, 0.0, 0.1)]), target=(0.0, 1.0))
+def test_poses_on_target_are_near_and_free() -> None:
+    objective = ReachObjective(
+        arm=Arm(num_joints=1, obstacles=[(0.5, 0.0, 0.1)]), target=(0.0, 1.0)
+    )
     found = objective(np.array([[1.0], [0.999], [0.0], [-1.0]]))
-    assert found.there(0.01).tolist() == [True, True, False, False]
-    assert found.there(1e-4).tolist() == [True, False, False, False]
-    assert found.there(10.0).tolist() == [True, True, False, True]
+    assert found.on_target(0.01).tolist() == [True, True, False, False]
+    assert found.on_target(1e-4).tolist() == [True, False, False, False]
+    assert found.on_target(10.0).tolist() == [True, True, False, True]
 
 
 def test_clear_errors() -> None:
     with pytest.raises(ValueError, match="target: expected a point between 0 and 1"):
-        ReachObjective(arm=Arm(joints=4), target=(1.0, 1.0))
-    objective = ReachObjective(arm=Arm(joints=4), target=(0.0, 0.5))
+        ReachObjective(arm=Arm(num_joints=4), target=(1.0, 1.0))
+    objective = ReachObjective(arm=Arm(num_joints=4), target=(0.0, 0.5))
     with pytest.raises(ValueError, match="actions: expected shape"):
         objective(np.zeros((2, 5)))
     with pytest.raises(ValueError, match=r"actions: expected numbers .* got nan"):

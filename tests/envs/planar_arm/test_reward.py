@@ -6,7 +6,7 @@ import pytest
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.reward import ArmReward
 
-ARM = Arm(joints=2, link_lengths=(1, 1), obstacles=[(1, 0.5, 0.6)])  # touches the stretched arm
+ARM = Arm(num_joints=2, link_lengths=(1, 1), obstacles=[(1, 0.5, 0.6)])  # touches the stretched arm
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_it_is_the_formula(found):
 
 
 def test_no_pose_that_is_free_earns_less_than_one_that_collides():
-    arm = Arm(joints=6, obstacles=[(0.4, 0.3, 0.2)])
+    arm = Arm(num_joints=6, obstacles=[(0.4, 0.3, 0.2)])
     found = arm.evaluate(np.sign(np.random.default_rng(0).uniform(-1, 1, (5000, 6))))
     rewards = ArmReward().rewards(found, reach=1.0)
     assert rewards[found.feasible].min() > rewards[~found.feasible].max()
@@ -37,5 +37,5 @@ def test_no_pose_that_is_free_earns_less_than_one_that_collides():
 def test_bad_weights_are_refused():
     for name in ("distance_weight", "collision_cost"):
         for value in (-1.0, math.nan, math.inf):
-            with pytest.raises(ValueError, match=f"{name}: expected a finite number of at least 0"):
+            with pytest.raises(ValueError, match=rf"{name}: expected (at least 0|a finite number)"):
                 ArmReward(**{name: value})

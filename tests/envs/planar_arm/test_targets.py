@@ -4,33 +4,31 @@ import pytest
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.targets import ArmTargets
 
-ROWS = np.arange(4)
+
+def draw(targets, count=4, options=None, indices=None, seed=0):
+    indices = np.arange(count) if indices is None else indices
+    return targets.next(count, options or {}, indices=indices, rng=np.random.default_rng(seed))
 
 
-def draw(targets, count=4, options=None, rows=None, seed=0):
-    rows = np.arange(count) if rows is None else rows
-    return targets.next(count, options or {}, rows=rows, rng=np.random.default_rng(seed))
-
-
-def test_without_a_target_observations_say_nothing():
+def test_without_a_target_observations_are_zero():
     targets = ArmTargets(Arm())
     assert targets.space.shape == (1,)
     assert draw(targets).tolist() == [[0.0]] * 4
 
 
 def test_a_fixed_target_and_one_for_an_episode():
-    targets = ArmTargets(Arm(joints=3, link_lengths=(1, 1, 1)), (1.5, -2))
+    targets = ArmTargets(Arm(num_joints=3, link_lengths=(1, 1, 1)), (1.5, -2))
     assert targets.space.shape == (2,)
     assert targets.space.high.tolist() == [3, 3]
-    assert draw(targets, rows=np.array([1])).tolist() == [[1.5, -2]]
+    assert draw(targets, indices=np.array([1])).tolist() == [[1.5, -2]]
     assert draw(targets, options={"target": (0, 1)}).tolist() == [[0, 1]] * 4
     each = np.array([(0, 1), (1, 0), (2, 0), (0, 2)])
-    found = draw(targets, options={"target": each}, rows=np.array([2, 3]))
+    found = draw(targets, options={"target": each}, indices=np.array([2, 3]))
     assert found.tolist() == [[2, 0], [0, 2]]
 
 
 def test_random_targets_are_even_over_what_can_be_reached():
-    arm = Arm(joints=3, link_lengths=(5, 1, 2), obstacles=[(5, 0, 2)])
+    arm = Arm(num_joints=3, link_lengths=(5, 1, 2), obstacles=[(5, 0, 2)])
     points = draw(ArmTargets(arm, "random"), 40_000)
     assert arm.within_reach(points).all()
     radius = np.hypot(*points.T)
@@ -65,12 +63,12 @@ def test_bad_targets_are_refused():
 
 def test_one_target_is_one_point():
     with pytest.raises(ValueError, match=r"target: expected one point \(x, y\), got .* \(2, 2\)"):
-        ArmTargets(Arm(joints=3), [[0.1, 0.2], [0.3, 0.4]])
+        ArmTargets(Arm(num_joints=3), [[0.1, 0.2], [0.3, 0.4]])
 
 
 def test_obstacles_that_leave_no_room_are_refused():
     turn = np.linspace(0, 2 * np.pi, 13)[:-1]
     ring = [(10 * np.cos(t), 10 * np.sin(t), 9.7) for t in turn]
-    targets = ArmTargets(Arm(joints=2, link_lengths=(8, 1), obstacles=ring), "random")
-    with pytest.raises(ValueError, match="obstacles: expected them to leave room"):
+    targets = ArmTargets(Arm(num_joints=2, link_lengths=(8, 1), obstacles=ring), "random")
+    with pytest.raises(ValueError, match="obstacles: expected room for random targets"):
         draw(targets)

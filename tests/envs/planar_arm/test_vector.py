@@ -11,7 +11,7 @@ from wmrl.envs.planar_arm.vector import PlanarArmVectorEnv
 ID = "vsg/PlanarArm-v0"
 N = 5
 FULL = {
-    "joints": 6,
+    "num_joints": 6,
     "target": (0.5, 0.4),
     "obstacles": [(0.3, 0.3, 0.2)],
     "locks": {3: 0.5},
@@ -61,7 +61,7 @@ def test_make_vec_takes_modes_by_value_and_round_trips_its_spec():
     assert again.arm == env.arm
 
 
-@pytest.mark.parametrize("kwargs", [{"joints": 6}, FULL])
+@pytest.mark.parametrize("kwargs", [{"num_joints": 6}, FULL])
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
 def test_is_what_single_arms_are_together(actions, kwargs, mode):
     batch = PlanarArmVectorEnv(N, autoreset_mode=mode, **kwargs)
@@ -73,7 +73,7 @@ def test_is_what_single_arms_are_together(actions, kwargs, mode):
 
 
 def test_disabled_idles_until_a_mask_resets(actions):
-    env = PlanarArmVectorEnv(N, joints=6, target="random", autoreset_mode="Disabled")
+    env = PlanarArmVectorEnv(N, num_joints=6, target="random", autoreset_mode="Disabled")
     first, _ = env.reset(seed=0)
     observation, reward, terminated, truncated, infos = env.step(actions[0])
     np.testing.assert_array_equal(observation, first)
@@ -96,7 +96,7 @@ def test_disabled_idles_until_a_mask_resets(actions):
 
 
 def test_same_step_draws_a_target_for_each_step(actions):
-    env = PlanarArmVectorEnv(N, joints=6, target="random", autoreset_mode="SameStep")
+    env = PlanarArmVectorEnv(N, num_joints=6, target="random", autoreset_mode="SameStep")
     seen, _ = env.reset(seed=0)
     for action in actions:
         observation, _, terminated, _, infos = env.step(action)
@@ -111,7 +111,7 @@ def test_same_step_draws_a_target_for_each_step(actions):
 
 def test_the_same_seed_is_the_same_and_another_differs(actions):
     def rollout(seed):
-        env = PlanarArmVectorEnv(N, joints=6, target="random", autoreset_mode="SameStep")
+        env = PlanarArmVectorEnv(N, num_joints=6, target="random", autoreset_mode="SameStep")
         seen = [(env.reset(seed=seed)[0], np.zeros(N))]
         seen += [env.step(action)[:2] for action in actions]
         return [np.stack(values) for values in zip(*seen, strict=True)]
@@ -126,7 +126,7 @@ def test_the_same_seed_is_the_same_and_another_differs(actions):
 
 def test_global_random_state_is_left_alone(actions):
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    env = PlanarArmVectorEnv(N, joints=6, target="random", autoreset_mode="SameStep")
+    env = PlanarArmVectorEnv(N, num_joints=6, target="random", autoreset_mode="SameStep")
     env.reset(seed=0)
     env.step(actions[0])
     assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002
@@ -143,7 +143,7 @@ def test_each_arm_may_be_given_its_target():
 
 
 def test_returned_arrays_are_not_used_again(actions):
-    env = PlanarArmVectorEnv(N, joints=6, target="random", autoreset_mode="Disabled")
+    env = PlanarArmVectorEnv(N, num_joints=6, target="random", autoreset_mode="Disabled")
     observation, _ = env.reset(seed=0)
     observation += 1  # a user's own arithmetic must not reach the arms
     _, _, terminated, _, infos = env.step(actions[0])
@@ -185,9 +185,9 @@ def test_bad_arguments_and_calls_are_refused():
     for kwargs, message in (
         ({"num_envs": 0}, "num_envs: expected at least 1, got 0"),
         ({"autoreset_mode": "Never"}, "Never"),
-        ({"render_mode": "human"}, "render_mode: expected 'rgb_array', or None, got 'human'"),
+        ({"render_mode": "human"}, "render_mode: expected one of 'rgb_array', None, got 'human'"),
         ({"target": "here"}, "target: expected a point"),
-        ({"collision_cost": -1}, "collision_cost: expected a finite number of at least 0"),
+        ({"collision_cost": -1}, "collision_cost: expected at least 0, got -1"),
     ):
         with pytest.raises(ValueError, match=message):
             PlanarArmVectorEnv(**kwargs)
@@ -199,7 +199,10 @@ def test_bad_arguments_and_calls_are_refused():
     env.reset(seed=0)
     for actions, message in (
         (np.zeros(20), r"action: expected shape \(5, 20\), .* got \(20,\)"),
-        (np.zeros((N, 3)), r"expected shape \(5, 20\), .* joints sets their number"),
+        (
+            np.zeros((N, 3)),
+            r"expected shape \(5, 20\), .* argument num_joints determines the shape",
+        ),
         (np.full((N, 20), np.nan), "action: expected finite numbers, got nan"),
     ):
         with pytest.raises(ValueError, match=message):

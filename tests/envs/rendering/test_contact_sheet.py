@@ -1,12 +1,9 @@
 """Contact sheets, pixel by pixel."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from PIL import Image
 
-from wmrl.envs.rendering.contact_sheet import draw_contact_sheet, write_picture
+from wmrl.envs.rendering.contact_sheet import draw_contact_sheet
 
 
 def test_every_frame_is_at_its_place() -> None:
@@ -20,13 +17,6 @@ def test_every_frame_is_at_its_place() -> None:
     assert (sheet[5] == 32).all()
 
 
-def test_a_picture_is_written_whole(tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    path = write_picture(tmp_path / "new" / "sheet.png", picture)
-    np.testing.assert_array_equal(np.asarray(Image.open(path)), picture)
-    assert [file.name for file in path.parent.iterdir()] == ["sheet.png"]
-
-
 def test_errors() -> None:
     frame = np.zeros((2, 2, 3), np.uint8)
     with pytest.raises(ValueError, match="at least one frame"):
@@ -37,5 +27,3 @@ def test_errors() -> None:
         draw_contact_sheet([[frame.astype(float)]])
     with pytest.raises(ValueError, match="scale: expected at least 1, got 0"):
         draw_contact_sheet([[frame]], scale=0)
-    with pytest.raises(ValueError, match=r"expected a name ending in \.png"):
-        write_picture("sheet.jpg", frame)

@@ -20,37 +20,37 @@ def squares(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
 
 def read_mp4(path: Path) -> tuple[float, list[np.ndarray]]:
     """Frames a second, and the frames."""
-    film = cv2.VideoCapture(str(path))
+    video = cv2.VideoCapture(str(path))
     frames = []
-    while (got := film.read())[0]:
+    while (got := video.read())[0]:
         frames.append(got[1][:, :, ::-1])
-    fps = film.get(cv2.CAP_PROP_FPS)
-    film.release()
+    fps = video.get(cv2.CAP_PROP_FPS)
+    video.release()
     return fps, frames
 
 
 def test_mp4_shows_the_frames(tmp_path: Path) -> None:
     frames = squares(10)
-    path = write_video(tmp_path / "deep" / "film.mp4", iter(frames), fps=12.5)
+    path = write_video(tmp_path / "deep" / "video.mp4", iter(frames), fps=12.5)
     fps, got = read_mp4(path)
     assert fps == 12.5
     assert len(got) == 10
     for expected, frame in zip(frames, got, strict=True):
         assert np.abs(expected.astype(int) - frame).mean() < 6
-    assert [child.name for child in path.parent.iterdir()] == ["film.mp4"]
+    assert [child.name for child in path.parent.iterdir()] == ["video.mp4"]
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
-def test_moving_pictures_show_the_frames(suffix: str, tmp_path: Path) -> None:
+def test_animated_images_show_the_frames(suffix: str, tmp_path: Path) -> None:
     frames = squares(6)
-    path = write_video(tmp_path / f"film{suffix}", frames, fps=10)
-    with Image.open(path) as film:
-        assert film.n_frames == 6
-        assert film.info["loop"] == 0
+    path = write_video(tmp_path / f"video{suffix}", frames, fps=10)
+    with Image.open(path) as video:
+        assert video.n_frames == 6
+        assert video.info["loop"] == 0
         for index, expected in enumerate(frames):
-            film.seek(index)
-            got = np.asarray(film.convert("RGB"), int)
-            assert film.info["duration"] == 100
+            video.seek(index)
+            got = np.asarray(video.convert("RGB"), int)
+            assert video.info["duration"] == 100
             assert np.abs(expected - got).mean() < 6
 
 
@@ -61,15 +61,15 @@ def test_odd_sizes_are_padded_by_their_edge(tmp_path: Path) -> None:
     assert np.abs(got[0].astype(int) - 200).max() < 6
 
 
-def test_a_film_replaces_the_one_before(tmp_path: Path) -> None:
-    path = tmp_path / "film.mp4"
+def test_a_video_replaces_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "video.mp4"
     write_video(path, squares(3))
     write_video(path, squares(7))
     assert len(read_mp4(path)[1]) == 7
 
 
 def test_frames_that_fail_leave_what_was_there(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "film.mp4", squares(3))
+    path = write_video(tmp_path / "video.mp4", squares(3))
     before = path.read_bytes()
 
     def broken():
@@ -98,9 +98,9 @@ def test_a_higher_rate_factor_is_smaller_and_coarser(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("crf", [-1, 52, float("nan")])
-@pytest.mark.parametrize("name", ["film.mp4", "film.gif"])
+@pytest.mark.parametrize("name", ["video.mp4", "video.gif"])
 def test_rate_factors_out_of_range_are_refused(tmp_path: Path, name: str, crf: int) -> None:
-    with pytest.raises(ValueError, match=f"crf: expected 0 to 51, got {crf}"):
+    with pytest.raises(ValueError, match=f"crf: expected at (least 0|most 51), got {float(crf)}"):
         write_video(tmp_path / name, squares(1), crf=crf)
     assert list(tmp_path.iterdir()) == []
 
@@ -108,12 +108,17 @@ def test_rate_factors_out_of_range_are_refused(tmp_path: Path, name: str, crf: i
 @pytest.mark.parametrize(
     ("name", "frames", "fps", "message"),
     [
-        ("film.avi", squares(1), 25, r"path: expected a name ending in \.mp4, \.gif or \.webp"),
-        ("film.mp4", [], 25, "frames: expected at least one frame"),
-        ("film.mp4", squares(1), 0, "fps: expected a positive number, got 0"),
-        ("film.mp4", [np.zeros((4, 4), np.uint8)], 25, r"expected \(H, W, 3\) uint8, got \(4, 4\)"),
-        ("film.mp4", [np.zeros((4, 4, 3))], 25, "float64 at 0"),
-        ("film.mp4", [*squares(1), *squares(1, height=50)], 25, r"got \(50, 64, 3\) at 1"),
+        ("video.avi", squares(1), 25, r"path: expected a name ending in \.mp4, \.gif or \.webp"),
+        ("video.mp4", [], 25, "frames: expected at least one frame"),
+        ("video.mp4", squares(1), 0, "fps: expected above 0, got 0"),
+        (
+            "video.mp4",
+            [np.zeros((4, 4), np.uint8)],
+            25,
+            r"expected \(H, W, 3\) uint8, got \(4, 4\)",
+        ),
+        ("video.mp4", [np.zeros((4, 4, 3))], 25, "float64 at 0"),
+        ("video.mp4", [*squares(1), *squares(1, height=50)], 25, r"got \(50, 64, 3\) at 1"),
     ],
 )
 def test_errors(tmp_path: Path, name: str, frames: list, fps: float, message: str) -> None:

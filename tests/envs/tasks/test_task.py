@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from wmrl.envs.tasks.car_racing import CAR_RACING, drive
+from wmrl.envs.tasks.car_racing import CAR_RACING, steer_and_pedal_to_action
 from wmrl.envs.tasks.registry import find_task, register_task, registered_task
 from wmrl.envs.tasks.task import Task
 
@@ -20,8 +20,10 @@ from wmrl.envs.tasks.task import Task
         ((0.0, 0.0), (0.0, 0.0, 0.0)),
     ],
 )
-def test_drive(action: tuple[float, float], expected: tuple[float, float, float]) -> None:
-    result = drive(np.array(action, np.float32))
+def test_steer_and_pedal_become_steer_gas_and_brake(
+    action: tuple[float, float], expected: tuple[float, float, float]
+) -> None:
+    result = steer_and_pedal_to_action(np.array(action, np.float32))
     assert result.dtype == np.float32
     assert tuple(result) == expected
 
@@ -29,7 +31,10 @@ def test_drive(action: tuple[float, float], expected: tuple[float, float, float]
 def test_actions_fit_the_base_environment() -> None:
     base = gym.make("CarRacing-v3").action_space
     CAR_RACING.action_space.seed(0)
-    assert all(base.contains(drive(CAR_RACING.action_space.sample())) for _ in range(100))
+    assert all(
+        base.contains(steer_and_pedal_to_action(CAR_RACING.action_space.sample()))
+        for _ in range(100)
+    )
 
 
 def test_frames_are_cropped_and_resized() -> None:
@@ -55,7 +60,7 @@ def test_find_task() -> None:
 
 
 def task(**kwargs: object) -> Task:
-    options = {"name": "x", "env_id": "x", "to_env_action": drive} | kwargs
+    options = {"name": "x", "env_id": "x", "to_env_action": steer_and_pedal_to_action} | kwargs
     return Task(**({"action_space": CAR_RACING.action_space} | options))  # type: ignore[arg-type]
 
 
@@ -74,11 +79,12 @@ def test_registered_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     register_task(mine)
     register_task(mine)
     assert registered_task("mine") is find_task("mine") is mine
-    with pytest.raises(ValueError, match="task: another one is called 'mine'"):
+    with pytest.raises(ValueError, match="task: expected a name that is not taken, got 'mine'"):
         register_task(task(name="mine", frame_skip=2))
 
 
 def test_names_from_files_import_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wmrl.envs.tasks.registry._TASKS", {CAR_RACING.name: CAR_RACING})
     (tmp_path / "evil_task.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match=r"task: expected one of \['car-racing'\], got 'evil_task"):

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from wmrl.agents.evaluation import EvaluationResult
+from wmrl.agents.evaluation.result import EvaluationResult
 from wmrl.scripts.release.score_table import describe, write_table
 
 

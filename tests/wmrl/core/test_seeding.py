@@ -34,7 +34,7 @@ def test_global_state_is_left_alone() -> None:
 
 
 def test_negative_seeds() -> None:
-    with pytest.raises(ValueError, match="seed: expected a non-negative integer, got -1"):
+    with pytest.raises(ValueError, match="seed: expected at least 0, got -1"):
         seed_sequence(-1)
-    with pytest.raises(ValueError, match="path: expected non-negative keys"):
+    with pytest.raises(ValueError, match="path: expected integer keys of at least 0"):
         seed_sequence(0, -2)

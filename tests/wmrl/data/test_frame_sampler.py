@@ -5,7 +5,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from wmrl.data.frame_sampler import FrameFeed
+from wmrl.data.frame_sampler import FrameSampler
 from wmrl.data.split import StoredEpisode, split_episodes
 from wmrl.data.store import Episode, RolloutStore
 
@@ -40,47 +40,47 @@ def _numbers(frames: np.ndarray) -> list[int]:
     return numbers
 
 
-def _feed(episodes: list[StoredEpisode], **options: int) -> "closing[FrameFeed]":
-    return closing(FrameFeed(episodes, **{"batch_size": 20, "seed": 0, **options}))
+def _sampler(episodes: list[StoredEpisode], **options: int) -> "closing[FrameSampler]":
+    return closing(FrameSampler(episodes, **{"batch_size": 20, "seed": 0, **options}))
 
 
 def test_an_epoch_shows_each_frame_once_where_all_fit(episodes: list[StoredEpisode]) -> None:
-    with _feed(episodes, batch_size=37) as feed:  # 444 = 12 · 37 frames
+    with _sampler(episodes, batch_size=37) as sampler:  # 444 = 12 · 37 frames
         for epoch in range(2):
-            seen = [n for step in range(12) for n in _numbers(feed.batch(12 * epoch + step))]
+            seen = [n for step in range(12) for n in _numbers(sampler.batch(12 * epoch + step))]
             assert sorted(seen) == list(range(444))
             assert seen != sorted(seen)
 
 
 def test_a_small_buffer_shows_all_frames_about_as_often(episodes: list[StoredEpisode]) -> None:
-    with _feed(episodes, buffer_frames=150) as feed:
-        counts = Counter(n for step in range(220) for n in _numbers(feed.batch(step)))
+    with _sampler(episodes, buffer_frames=150) as sampler:
+        counts = Counter(n for step in range(220) for n in _numbers(sampler.batch(step)))
     assert set(counts) == set(range(444))  # about ten times each
     assert max(counts.values()) <= 4 * min(counts.values())
 
 
-def _passes(feed: FrameFeed, steps: range) -> Iterator[list[int]]:
+def _passes(sampler: FrameSampler, steps: range) -> Iterator[list[int]]:
     for step in steps:
-        yield _numbers(feed.batch(step))
+        yield _numbers(sampler.batch(step))
 
 
 @pytest.mark.parametrize("buffer_frames", [150, 10_000])
 def test_a_batch_is_a_function_of_its_step(
     episodes: list[StoredEpisode], buffer_frames: int
 ) -> None:
-    with _feed(episodes, buffer_frames=buffer_frames) as feed:
-        whole = list(_passes(feed, range(40)))
-    with _feed(episodes, buffer_frames=buffer_frames) as feed:
-        assert list(_passes(feed, range(27, 40))) == whole[27:]
-        assert _numbers(feed.batch(3)) == whole[3]  # backwards as well
-    with _feed(episodes, buffer_frames=buffer_frames, seed=1) as feed:
-        assert _numbers(feed.batch(3)) != whole[3]
+    with _sampler(episodes, buffer_frames=buffer_frames) as sampler:
+        whole = list(_passes(sampler, range(40)))
+    with _sampler(episodes, buffer_frames=buffer_frames) as sampler:
+        assert list(_passes(sampler, range(27, 40))) == whole[27:]
+        assert _numbers(sampler.batch(3)) == whole[3]  # backwards as well
+    with _sampler(episodes, buffer_frames=buffer_frames, seed=1) as sampler:
+        assert _numbers(sampler.batch(3)) != whole[3]
 
 
 def test_wrong_arguments_are_named(episodes: list[StoredEpisode]) -> None:
     with pytest.raises(ValueError, match="episodes: expected at least one"):
-        FrameFeed([], batch_size=1, seed=0)
+        FrameSampler([], batch_size=1, seed=0)
     with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
-        FrameFeed(episodes, batch_size=0, seed=0)
+        FrameSampler(episodes, batch_size=0, seed=0)
     with pytest.raises(ValueError, match="buffer_frames: expected at least 1, got 0"):
-        FrameFeed(episodes, batch_size=1, seed=0, buffer_frames=0)
+        FrameSampler(episodes, batch_size=1, seed=0, buffer_frames=0)

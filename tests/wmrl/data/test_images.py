@@ -61,14 +61,14 @@ def test_damaged_files_are_named(tmp_path: Path, data: bytes, message: str) -> N
 
 
 def test_what_does_not_fit_together_is_named(folder: Path, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(ImageSetError, match="holds neither train-images-idx3-ubyte nor"):
+    with pytest.raises(ImageSetError, match="expected train-images-idx3-ubyte or"):
         load_image_folder(tmp_path_factory.mktemp("empty"))
     (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(np.zeros(4, np.uint8)))
     with pytest.raises(ImageSetError, match=r"labels of shape \(4,\), which do not fit together"):
         load_image_folder(folder)
     (folder / "t10k-images-idx3-ubyte.gz").write_bytes(idx(np.zeros((0, 2, 2), np.uint8)))
     (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(np.zeros(0, np.uint8)))
-    with pytest.raises(ImageSetError, match="t10k holds no images"):
+    with pytest.raises(ImageSetError, match="expected images in t10k"):
         load_image_folder(folder)
 
 
@@ -80,7 +80,7 @@ def test_splits_are_functions_of_the_seed() -> None:
     np.testing.assert_array_equal(train.images[:, 0, 0, 0], train.labels)
     again = images.split(3, seed=0)[1]
     assert held_out.labels.tolist() == again.labels.tolist()
-    with pytest.raises(ValueError, match="held_out: expected 1 to 9, got 10"):
+    with pytest.raises(ValueError, match="held_out: expected at most 9, got 10"):
         images.split(10, seed=0)
 
 

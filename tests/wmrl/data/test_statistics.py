@@ -10,9 +10,9 @@ from wmrl.data.store import Episode, RolloutStore, StoreError, StoreMetadata
 
 
 def test_equals_statistics_of_all_at_once(tmp_path: Path) -> None:
-    metadata = StoreMetadata(task="toy", frame_shape=(2, 2, 3), action_size=2, frame_skip=4)
+    metadata = StoreMetadata(task="toy", frame_shape=(2, 2, 3), action_dim=2, frame_skip=4)
     store = RolloutStore(tmp_path, "a", metadata=metadata)
-    with pytest.raises(StoreError, match="holds no episodes yet"):
+    with pytest.raises(StoreError, match="expected episodes, got none"):
         report_store(store)
     generator = np.random.default_rng(0)
     episodes = [
@@ -30,7 +30,7 @@ def test_equals_statistics_of_all_at_once(tmp_path: Path) -> None:
     report = report_store(store)
     actions = np.concatenate([episode.actions for episode in episodes]).astype(np.float64)
     rewards = np.concatenate([episode.rewards for episode in episodes])
-    assert (report.episodes, report.decisions, report.base_frames) == (3, 23, 92)
+    assert (report.episodes, report.agent_steps, report.base_frames) == (3, 23, 92)
     np.testing.assert_allclose(report.action_mean, actions.mean(axis=0))
     np.testing.assert_allclose(report.action_std, actions.std(axis=0))
     np.testing.assert_allclose(

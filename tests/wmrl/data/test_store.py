@@ -19,7 +19,7 @@ import wmrl.data._store_files
 from wmrl.data.store import Episode, RolloutStore, StoreError, StoreMetadata
 
 METADATA = StoreMetadata(
-    task="toy", frame_shape=(4, 6, 3), action_size=2, frame_skip=3, policy={"seed": 1}
+    task="toy", frame_shape=(4, 6, 3), action_dim=2, frame_skip=3, policy={"seed": 1}
 )
 
 
@@ -181,7 +181,7 @@ def test_writing_again_changes_nothing_and_another_one_is_refused(tmp_path: Path
     store = make_store(tmp_path)
     before = store.content_hash()
     assert store.write(1, make_episode(1)) == store.summary(1)
-    with pytest.raises(StoreError, match="has another episode 1 already"):
+    with pytest.raises(StoreError, match="contains another episode 1 already"):
         store.write(1, make_episode(2))
     assert RolloutStore(tmp_path).content_hash() == before
 
@@ -287,7 +287,7 @@ def test_damaged_attributes_are_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("task", "other"), ("frame_shape", (8, 8, 3)), ("action_size", 1), ("policy", {"seed": 2})],
+    [("task", "other"), ("frame_shape", (8, 8, 3)), ("action_dim", 1), ("policy", {"seed": 2})],
 )
 def test_a_store_of_something_else_is_refused(tmp_path: Path, field: str, value: Any) -> None:
     make_store(tmp_path, 1)
@@ -299,7 +299,7 @@ def test_a_store_of_something_else_is_refused(tmp_path: Path, field: str, value:
 
 
 def test_missing_foreign_and_newer_stores(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no rollout store there; collect one first"):
+    with pytest.raises(StoreError, match="no rollout store there; record one"):
         RolloutStore(tmp_path / "none")
     with pytest.raises(StoreError, match="no rollout store there"):
         RolloutStore(tmp_path / "none", "a")
@@ -311,7 +311,7 @@ def test_missing_foreign_and_newer_stores(tmp_path: Path) -> None:
     header = json.loads(path.read_text())
     header["attributes"]["wmrl_store"] = 99
     path.write_text(json.dumps(header))
-    with pytest.raises(StoreError, match="format version 99, this wmrl reads 1"):
+    with pytest.raises(StoreError, match="expected format version 2, got 99"):
         RolloutStore(tmp_path / "newer")
 
 
@@ -329,7 +329,7 @@ def test_episodes_that_dont_fit_are_refused(tmp_path: Path) -> None:
         RolloutStore(tmp_path).write(1, make_episode(1))
     with pytest.raises(StoreError, match="no episode 9; it holds 1 from 0 to 0"):
         store.episode(9)
-    with pytest.raises(ValueError, match="mode: expected 'r' or 'a', got 'w'"):
+    with pytest.raises(ValueError, match="mode: expected one of 'r', 'a', got 'w'"):
         RolloutStore(tmp_path, "w")  # type: ignore[arg-type]
     assert len(store) == 1
 

@@ -1,4 +1,4 @@
-"""Encodings of vectors, and their training again and again."""
+"""Encodings of vectors, and their repeated training."""
 
 import math
 from typing import Any
@@ -13,12 +13,18 @@ from wmrl.encodings.vector_vae import VectorVAE, VectorVAEConfig
 from wmrl.encodings.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
 from wmrl.storage.artifact import ArtifactError, save_artifact
 
-CODES: dict[str, Any] = {"size": 6, "tokens": 3, "hidden_sizes": (32,), "codes": 16, "code_size": 4}
+CODES: dict[str, Any] = {
+    "input_dim": 6,
+    "num_tokens": 3,
+    "hidden_dims": (32,),
+    "codebook_size": 16,
+    "code_dim": 4,
+}
 CONFIGS = {
-    "vae": VectorVAEConfig(size=6, latent_size=3, kl_weight=0.01, hidden_sizes=(32,)),
-    "autoencoder": VectorVAEConfig(size=6, latent_size=3, kl_weight=0, hidden_sizes=(32,)),
+    "vae": VectorVAEConfig(input_dim=6, latent_dim=3, kl_weight=0.01, hidden_dims=(32,)),
+    "autoencoder": VectorVAEConfig(input_dim=6, latent_dim=3, kl_weight=0, hidden_dims=(32,)),
     "vqvae": VectorVQVAEConfig(warmup_steps=20, **CODES),
-    "fsq": VectorVQVAEConfig(quantiser="fsq", warmup_steps=0, levels=(4, 4), **CODES),
+    "fsq": VectorVQVAEConfig(quantizer="fsq", warmup_steps=0, levels=(4, 4), **CODES),
 }
 
 
@@ -31,7 +37,7 @@ def make(kind: str, seed: int = 0) -> Encoding:
 
 
 def vectors(seed: int, count: int = 256) -> Tensor:
-    """Two numbers decide all six."""
+    """Vectors whose six numbers are functions of two."""
     angles = 2 * torch.pi * torch.rand(count, 2, generator=torch.Generator().manual_seed(seed))
     return 0.9 * torch.cat((angles.sin(), angles.cos(), 0.5 * angles.sin()), 1)
 
@@ -56,7 +62,7 @@ def test_it_learns_a_curve(kind: str) -> None:
 def test_it_goes_on_to_the_same_bits(kind: str) -> None:
     whole = EncodingTrainer(make(kind), seed=3)
     for _ in range(4):
-        figures = whole.fit(vectors(0, 100))
+        metrics = whole.fit(vectors(0, 100))
     begun = EncodingTrainer(make(kind), seed=3)
     for _ in range(2):
         begun.fit(vectors(0, 100))
@@ -64,7 +70,7 @@ def test_it_goes_on_to_the_same_bits(kind: str) -> None:
     resumed.restore(*begun.state())
     for _ in range(2):
         again = resumed.fit(vectors(0, 100))
-    assert again == figures
+    assert again == metrics
     for name, value in whole.encoding.state_dict().items():
         assert torch.equal(value, resumed.encoding.state_dict()[name]), name
 
@@ -82,7 +88,7 @@ def test_an_artifact_gives_the_same_encoding(kind: str, tmp_path) -> None:
 
 def test_the_loss_of_a_vae_is_what_its_paper_says() -> None:
     """By hand: μ = 0.5, log σ² = 0, so KL = 0.125; the decoder gives zeros."""
-    vae = VectorVAE(VectorVAEConfig(size=2, latent_size=1, kl_weight=0.1, hidden_sizes=(1,)))
+    vae = VectorVAE(VectorVAEConfig(input_dim=2, latent_dim=1, kl_weight=0.1, hidden_dims=(1,)))
     with torch.no_grad():
         for weights in vae.parameters():
             weights.zero_()
@@ -91,6 +97,19 @@ def test_the_loss_of_a_vae_is_what_its_paper_says() -> None:
     assert parts["squared_error"] == pytest.approx(1.25)
     assert parts["kl"] == pytest.approx(0.125)
     assert loss.item() == pytest.approx(1.2625)
+
+
+def test_metrics_are_of_the_means_and_the_divergence() -> None:
+    """By hand: means ±1 and 0, with log σ² = 0, so KL = 0.5, and one of two dimensions varies."""
+    vae = VectorVAE(VectorVAEConfig(input_dim=2, latent_dim=2, hidden_dims=(4,)))
+    with torch.no_grad():
+        for weights in vae.parameters():
+            weights.zero_()
+        vae.encoder[0].weight[:2, 0] = torch.tensor([1.0, -1.0])
+        vae.encoder[2].weight[0, :2] = torch.tensor([1.0, -1.0])
+    batches = [torch.tensor([[1.0, 0.3]]), torch.tensor([[-1.0, 0.3]])]
+    assert vae.metrics(batches) == {"kl": 0.5, "active_dimensions": 1}
+    assert set(make("autoencoder").metrics([vectors(0)])) == {"active_dimensions"}
 
 
 def test_an_autoencoder_has_no_noise() -> None:
@@ -121,20 +140,20 @@ def test_a_warm_up_reconstructs_without_codes() -> None:
     trainer.fit(vectors(0, 100))  # 10 of 20 steps of the warm-up
     encoding, judged = trainer.encoding, vectors(1)
     assert isinstance(encoding, VectorVQVAE)
-    assert not encoding.quantising
+    assert not encoding.quantizing
     with torch.no_grad():
         assert torch.equal(encoding.encode(judged), encoding.encoder(judged))
         assert len(encoding.reconstruct(judged).unique(dim=0)) == len(judged)
     resumed = EncodingTrainer(make("vqvae", seed=9), seed=3)
     resumed.restore(*trainer.state())
-    assert not resumed.encoding.quantising
+    assert not resumed.encoding.quantizing
     for _ in range(2):
         trainer.fit(vectors(0, 100))
-    assert encoding.quantising
+    assert encoding.quantizing
     with torch.no_grad():
         assert torch.equal(encoding.encode(judged), encoding.latents_of(encoding.codes(judged)))
     resumed.restore(*trainer.state())
-    assert resumed.encoding.quantising
+    assert resumed.encoding.quantizing
 
 
 def test_the_learning_rate_drops_within_a_training() -> None:
@@ -164,7 +183,7 @@ def test_clear_errors(tmp_path) -> None:
     for wrong in ({"epochs": 0}, {"learning_rate": 0.0}, {"weight_penalty": -1.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             EncodingTrainingConfig(**wrong)
-    for wrong in ({"size": 0}, {"hidden_sizes": (0,)}, {"kl_weight": -1}):
+    for wrong in ({"input_dim": 0}, {"hidden_dims": (0,)}, {"kl_weight": -1}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             VectorVAEConfig(**wrong)
     save_artifact(

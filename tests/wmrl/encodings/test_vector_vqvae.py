@@ -8,20 +8,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from wmrl.encodings.vector_vqvae import ReZero, VectorVQVAE, VectorVQVAEConfig
+from wmrl.encodings.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
+from wmrl.nn.dense import ReZero
 
 SMALL: dict[str, Any] = {
-    "size": 6,
-    "tokens": 3,
-    "hidden_sizes": (32,),
-    "codes": 16,
-    "code_size": 4,
+    "input_dim": 6,
+    "num_tokens": 3,
+    "hidden_dims": (32,),
+    "codebook_size": 16,
+    "code_dim": 4,
     "levels": (4, 4),
 }
 
 
 def data(seed: int) -> Tensor:
-    """Vectors ``(256, 6)`` that lie on a curve: two numbers decide all six."""
+    """Vectors ``(256, 6)`` that lie on a curve: all six numbers are functions of two."""
     generator = torch.Generator().manual_seed(seed)
     angles = 2 * torch.pi * torch.rand(256, 2, generator=generator)
     return torch.cat((angles.sin(), angles.cos(), 0.5 * angles.sin()), 1)
@@ -44,21 +45,21 @@ def train(config: VectorVQVAEConfig, steps: int) -> VectorVQVAE:
     return model.eval()
 
 
-@pytest.mark.parametrize("quantiser", ["ema", "gradient", "fsq"])
-def test_it_learns_a_curve(quantiser: str) -> None:
-    config = VectorVQVAEConfig(quantiser=quantiser, warmup_steps=100, **SMALL)  # type: ignore[arg-type]
+@pytest.mark.parametrize("quantizer", ["ema", "gradient", "fsq"])
+def test_it_learns_a_curve(quantizer: str) -> None:
+    config = VectorVQVAEConfig(quantizer=quantizer, warmup_steps=100, **SMALL)  # type: ignore[arg-type]
     model = train(config, 600)
     judged = data(10_000)
     with torch.no_grad():
         error = (model.decode(model.encode(judged)) - judged).square().sum(1).mean()
     assert error < 0.15 * judged.var(0).sum()
-    assert model.figures([judged])["utilisation"] > 0.5
+    assert model.metrics([judged])["utilization"] > 0.5
 
 
 @torch.no_grad()
 def test_codes_and_latents_are_each_other_s() -> None:
     model = VectorVQVAE(VectorVQVAEConfig(**SMALL))
-    model.quantiser.start(torch.randn(64, 4), generator=torch.Generator().manual_seed(0))
+    model.quantizer.init_codebook(torch.randn(64, 4), generator=torch.Generator().manual_seed(0))
     vectors = data(0)
     codes = model.codes(vectors)
     assert codes.shape == (256, 3)
@@ -69,7 +70,7 @@ def test_codes_and_latents_are_each_other_s() -> None:
 
 
 def test_rezero_layers_begin_as_the_identity() -> None:
-    deep: dict[str, Any] = SMALL | {"hidden_sizes": (32, 32, 32), "quantiser": "gradient"}
+    deep: dict[str, Any] = SMALL | {"hidden_dims": (32, 32, 32), "quantizer": "gradient"}
     model = VectorVQVAE(VectorVQVAEConfig(rezero=True, **deep))
     layers = [type(layer).__name__ for layer in model.encoder]
     assert layers == ["Linear", "ReLU", "ReZero", "ReZero", "Linear"]
@@ -84,7 +85,7 @@ def test_rezero_layers_begin_as_the_identity() -> None:
 
 
 def test_a_network_of_rezero_layers_learns() -> None:
-    deep: dict[str, Any] = SMALL | {"hidden_sizes": (32,) * 6}
+    deep: dict[str, Any] = SMALL | {"hidden_dims": (32,) * 6}
     model = train(VectorVQVAEConfig(rezero=True, warmup_steps=100, **deep), 500)
     judged = data(10_000)
     with torch.no_grad():
@@ -112,7 +113,7 @@ def test_what_does_not_fit_is_named() -> None:
         model.decode(torch.zeros(2, 11))
     with pytest.raises(ValueError, match="codes: expected 0 to 15, got 16 to 16"):
         model.latents_of(torch.full((1, 3), 16))
-    with pytest.raises(ValueError, match="tokens: expected at least 1, got 0"):
-        VectorVQVAEConfig(**SMALL | {"tokens": 0})
-    with pytest.raises(ValueError, match="hidden_sizes: expected widths of at least 1"):
-        VectorVQVAEConfig(**SMALL | {"hidden_sizes": (4, 0)})
+    with pytest.raises(ValueError, match="num_tokens: expected at least 1, got 0"):
+        VectorVQVAEConfig(**SMALL | {"num_tokens": 0})
+    with pytest.raises(ValueError, match="hidden_dims: expected at least 1, got 0"):
+        VectorVQVAEConfig(**SMALL | {"hidden_dims": (4, 0)})

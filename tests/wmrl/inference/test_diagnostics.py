@@ -16,7 +16,7 @@ from wmrl.inference.log_joint import LogJoint, Term
 
 @pytest.mark.parametrize("k", [0.2, 0.5, 0.9])
 def test_the_shape_of_a_known_tail(k: float) -> None:
-    """Weights that are generalised Pareto: (U^−k − 1) / k."""
+    """Weights that are generalized Pareto: (U^−k − 1) / k."""
     uniform = np.random.default_rng(0).uniform(size=50_000)
     weights = (uniform**-k - 1) / k + 1
     assert pareto_k(np.log(weights)) == pytest.approx(k, abs=0.1)
@@ -81,7 +81,7 @@ def test_any_number_of_ties(samples: int) -> None:
 
 @pytest.mark.parametrize("probability", [0.05, 0.1, 0.17, 0.18, 0.19, 0.2, 0.215])
 def test_discrete_variables_do_not_hide_what_was_missed(probability: float) -> None:
-    """q is seldom in the state that has 0.9 of the posterior, as a few of its draws tell."""
+    """q is seldom in the state that has 0.9 of the posterior, as a few of its samples tell."""
 
     def both(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         log_p = torch.where(a > 0, math.log(0.9), math.log(0.1))
@@ -95,7 +95,7 @@ def test_discrete_variables_do_not_hide_what_was_missed(probability: float) -> N
             samples=4000,
             generator=torch.Generator().manual_seed(seed),
         )
-        assert check.verdict.startswith("bad: 4000 draws are worth")
+        assert check.verdict.startswith("bad: 4000 samples have an effective sample size of")
         # The share of that state, times 4000 / 0.9², by its first two moments alone.
         assert check.ess == pytest.approx(4000 * probability**2 / 0.9**2, rel=0.6)
 
@@ -134,7 +134,7 @@ def test_rounding_that_is_larger_than_the_error_is_told() -> None:
     off = [abs(check.elbo) for check in checks]
     assert off[0] == pytest.approx(checks[0].rounding, rel=1e-6)
     assert off[0] > 0.01
-    assert checks[0].verdict.startswith("unclear: numbers of single precision are too coarse here")
+    assert checks[0].verdict.startswith("unclear: single precision adds an error of")
     assert max(off[1:]) < 1e-5
     assert [check.verdict.split(":")[0] for check in checks[1:]] == ["good"] * 3
 
@@ -145,21 +145,21 @@ def test_each_verdict() -> None:
 
     found = [said(k).split(":")[0] for k in (0.4, 0.6, 0.9, 2.0)]
     assert found == ["good", "usable", "bad", "very bad"]
-    # 1 − 1 / log₁₀ 100 = 0.5, and of 25 draws 0.285.
+    # 1 − 1 / log₁₀ 100 = 0.5, and of 25 samples 0.285.
     assert [said(k, 100).split(":")[0] for k in (0.49, 0.51, 0.9)] == ["good", "unclear", "bad"]
-    assert said(0.3, 25) == "unclear: 25 draws are too few to tell; take more"
+    assert said(0.3, 25) == "unclear: 25 samples are too few to tell; draw more"
     assert said(math.nan, ess=3000).startswith("good")
-    assert said(math.nan, ess=1000) == "usable: 4000 draws are worth 1000 of the posterior's own"
+    assert said(math.nan, ess=1000) == "usable: 4000 samples have an effective sample size of 1000"
     for k in (math.nan, -math.inf):
-        assert said(k, ess=30).startswith("bad: 4000 draws are worth 30 of the posterior's own")
-    assert said(0.1, rounding=0.02).startswith("unclear: numbers of single precision")
+        assert said(k, ess=30).startswith("bad: 4000 samples have an effective sample size of 30;")
+    assert said(0.1, rounding=0.02).startswith("unclear: single precision")
     assert said(0.1, rounding=0.009).startswith("good")
-    assert said(0.1, outside=3).startswith("bad: 3 of 4000 draws are where the posterior is 0")
+    assert said(0.1, outside=3).startswith("bad: at 3 of 4000 samples the posterior is 0")
 
 
 @pytest.mark.parametrize(("edge", "least"), [(1.0, 1), (-2.9, 990)])
 def test_a_q_that_goes_beyond_the_support_is_bad(edge: float, least: int) -> None:
-    """Whether few of its draws are out there or nearly all: the ELBO is −∞."""
+    """Whether few of its samples are out there or nearly all: the ELBO is −∞."""
     check = importance_check(
         LogJoint({"p": lambda z: torch.where(z < edge, -(z**2) / 2, -torch.inf)}),
         VariationalFamily({"z": NormalFactor()}),
@@ -168,7 +168,7 @@ def test_a_q_that_goes_beyond_the_support_is_bad(edge: float, least: int) -> Non
     )
     assert check.outside >= least
     assert (check.elbo, check.elbo_se) == (-math.inf, math.inf)
-    assert check.verdict.startswith(f"bad: {check.outside} of 1000 draws")
+    assert check.verdict.startswith(f"bad: at {check.outside} of 1000 samples")
     assert math.isfinite(check.log_evidence)
     assert not math.isnan(check.pareto_k)
     assert 0.0 < check.ess <= 1000 - check.outside
@@ -182,11 +182,11 @@ def test_a_q_that_is_wholly_beyond_the_support() -> None:
         generator=torch.Generator().manual_seed(0),
     )
     assert (check.outside, check.ess, check.log_evidence) == (100, 0.0, -math.inf)
-    assert check.verdict.startswith("bad: 100 of 100 draws")
+    assert check.verdict.startswith("bad: at 100 of 100 samples")
 
 
-def test_many_rows_are_weighed_by_few_draws_at_a_time() -> None:
-    """The check needs memory for all rows of every draw that it looks at together."""
+def test_many_observations_are_weighed_by_few_samples_at_a_time() -> None:
+    """The check needs memory for all observations of every sample of a chunk."""
     seen = []
 
     def data(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -195,7 +195,7 @@ def test_many_rows_are_weighed_by_few_draws_at_a_time() -> None:
 
     y = torch.zeros(2**21)
     check = importance_check(
-        LogJoint({"y": Term(data, {"y": y}, rows=("y",))}),
+        LogJoint({"y": Term(data, {"y": y}, minibatched=("y",))}),
         VariationalFamily({"z": NormalFactor(std=2.0**-10)}),
         samples=30,
         generator=torch.Generator().manual_seed(0),
@@ -208,9 +208,9 @@ def test_many_rows_are_weighed_by_few_draws_at_a_time() -> None:
 def test_clear_errors() -> None:
     family = VariationalFamily({"z": NormalFactor()})
     generator = torch.Generator()
-    with pytest.raises(ValueError, match="samples: expected at least 25, for a tail"):
+    with pytest.raises(ValueError, match="samples: expected at least 25, got 24"):
         importance_check(LogJoint({"p": lambda z: -z}), family, samples=24, generator=generator)
-    with pytest.raises(ValueError, match=r"got NaN or \+∞ at \d+ of 30 draws, of term 'q'$"):
+    with pytest.raises(ValueError, match=r"got NaN or \+∞ at \d+ of 30 samples, of term 'q'$"):
         importance_check(
             LogJoint({"p": lambda z: -z, "q": lambda z: z.log()}),
             family,

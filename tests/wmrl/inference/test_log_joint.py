@@ -21,26 +21,26 @@ def test_terms_get_what_they_name() -> None:
     assert found["both"].tolist() == [8.0, 14.0]
 
 
-def test_minibatches_are_scaled_to_all_rows() -> None:
+def test_minibatches_are_scaled_to_all_observations() -> None:
     data = torch.arange(6.0)
-    term = Term(lambda a, y: (a[:, None] * y).sum(1), {"y": data}, rows=("y",))
+    term = Term(lambda a, y: (a[:, None] * y).sum(1), {"y": data}, minibatched=("y",))
     joint = LogJoint({"data": term, "prior": lambda a: a})
-    assert joint.row_count == 6
+    assert joint.num_observations == 6
     values = {"a": torch.tensor([2.0])}
-    some = joint.evaluate(values, rows=torch.tensor([1, 4]))
+    some = joint.evaluate(values, indices=torch.tensor([1, 4]))
     assert some["data"].item() == 3 * 2 * (1 + 4)
     assert some["prior"].item() == 2.0
-    halves = [joint.evaluate(values, rows=rows)["data"] for rows in torch.arange(6).split(3)]
+    halves = [joint.evaluate(values, indices=rows)["data"] for rows in torch.arange(6).split(3)]
     assert torch.stack(halves).mean() == joint.evaluate(values)["data"]
 
 
 def test_the_mean_over_minibatches_is_the_whole() -> None:
     generator = torch.Generator().manual_seed(0)
     data = torch.randn(20, generator=generator)
-    term = Term(lambda a, y: (a[:, None] - y).square().sum(1), {"y": data}, rows=("y",))
+    term = Term(lambda a, y: (a[:, None] - y).square().sum(1), {"y": data}, minibatched=("y",))
     joint, values = LogJoint({"data": term}), {"a": torch.tensor([0.3])}
     rows = torch.randint(20, (4000, 5), generator=generator)
-    found = torch.stack([joint.evaluate(values, rows=some)["data"] for some in rows])
+    found = torch.stack([joint.evaluate(values, indices=some)["data"] for some in rows])
     error = found.std() / len(found) ** 0.5
     assert abs(found.mean() - joint.evaluate(values)["data"]) < 3 * error
 
@@ -51,7 +51,7 @@ def test_defaults_are_the_function_s_own() -> None:
     assert joint.variables == ("a",)
     found = joint.evaluate({"a": torch.tensor([5.0])})
     assert [value.item() for value in found.values()] == [10.0, 15.0]
-    with pytest.raises(ValueError, match="data: expected what the function names"):
+    with pytest.raises(ValueError, match="data: expected names of the function's parameters"):
         Term(lambda a, y=0.0: a + y, {"y": torch.zeros(3)})
 
 
@@ -74,21 +74,26 @@ def test_clear_errors() -> None:
     y = torch.zeros(3)
     with pytest.raises(ValueError, match="terms: expected at least one, got none"):
         LogJoint({})
-    with pytest.raises(ValueError, match=r"data: expected what the function names, \('a',\), got"):
-        Term(lambda a: a, {"y": y})
-    with pytest.raises(ValueError, match=r"rows: expected names of data \['y'\], got \('x',\)"):
-        Term(lambda a, y: a, {"y": y}, rows=("x",))
-    with pytest.raises(ValueError, match="rows: expected data of one length"):
-        Term(lambda a, x, y: a, {"x": torch.zeros(2), "y": y}, rows=("x", "y"))
     with pytest.raises(
-        ValueError, match="rows: expected data with rows, got a single number for 'c'"
+        ValueError, match=r"data: expected names of the function's parameters, \('a',\), got"
     ):
-        Term(lambda a, c: a, {"c": torch.tensor(3.0)}, rows=("c",))
+        Term(lambda a: a, {"y": y})
+    with pytest.raises(
+        ValueError, match=r"minibatched: expected names of data \['y'\], got \('x',\)"
+    ):
+        Term(lambda a, y: a, {"y": y}, minibatched=("x",))
+    with pytest.raises(ValueError, match="minibatched: expected data of one length"):
+        Term(lambda a, x, y: a, {"x": torch.zeros(2), "y": y}, minibatched=("x", "y"))
+    with pytest.raises(
+        ValueError,
+        match="minibatched: expected data with an axis of observations, got a scalar for 'c'",
+    ):
+        Term(lambda a, c: a, {"c": torch.tensor(3.0)}, minibatched=("c",))
     two = {
-        name: Term(lambda a, y: a, {"y": torch.zeros(length)}, rows=("y",))
+        name: Term(lambda a, y: a, {"y": torch.zeros(length)}, minibatched=("y",))
         for name, length in (("first", 3), ("second", 4))
     }
-    with pytest.raises(ValueError, match="terms: expected rows of one number"):
+    with pytest.raises(ValueError, match="terms: expected the same number of observations"):
         LogJoint(two)
     broken = LogJoint({"bad": lambda a: a @ torch.zeros(7)})
     with pytest.raises(ValueError, match="term 'bad', of a: "):

@@ -1,4 +1,4 @@
-"""What every memory has to keep to; add yours to MEMORIES."""
+"""Tests that every memory has to pass; add yours to MEMORIES."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -8,31 +8,31 @@ from typing import Any
 import pytest
 import torch
 
-from wmrl.dream import dream_observation, dream_start, dream_step
+from wmrl.dream import dream_observation, dream_reset, dream_step
 from wmrl.memory.base import Memory, load_memory, matching_memory
 from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig
 from wmrl.memory.ensemble import CodeMemoryEnsemble, MemoryEnsemble, MemoryEnsembleConfig
 from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
 from wmrl.storage.artifact import ArtifactError, load_artifact, save_artifact
 
-SIZES = MDNRNNConfig(latent_size=4, hidden_size=6, mixtures=2, vision_digest="5" * 64)
+SIZES = MDNRNNConfig(latent_dim=4, hidden_dim=6, num_mixtures=2, vision_digest="5" * 64)
 MEMORIES: dict[str, Callable[[], Memory[Any]]] = {
     "MDNRNN": lambda: MDNRNN(SIZES),
     "MemoryEnsemble": lambda: MemoryEnsemble(MemoryEnsembleConfig(member=asdict(SIZES))),
-    "CodeMemory, LSTM": lambda: _symbols(core="lstm"),
-    "CodeMemory, Transformer": lambda: _symbols(core="transformer"),
-    "CodeMemory, in order": lambda: _symbols(decoding="sequential"),
-    "CodeMemoryEnsemble": lambda: CodeMemoryEnsemble.of([_symbols(), _symbols(seed=1)]),
+    "CodeMemory, LSTM": lambda: _discrete(sequence_model="lstm"),
+    "CodeMemory, Transformer": lambda: _discrete(sequence_model="transformer"),
+    "CodeMemory, in order": lambda: _discrete(decoding="sequential"),
+    "CodeMemoryEnsemble": lambda: CodeMemoryEnsemble.of([_discrete(), _discrete(seed=1)]),
 }
 
 
-def _symbols(*, seed: int = 0, **options: Any) -> CodeMemory:
-    sizes = {"codes": 9, "code_size": 2, "hidden_size": 8, "context": 5, "token_size": 6}
+def _discrete(*, seed: int = 0, **options: Any) -> CodeMemory:
+    sizes = {"codebook_size": 9, "code_dim": 2, "hidden_dim": 8, "context": 5, "token_dim": 6}
     config = CodeMemoryConfig(grid=(1, 2), vision_digest="5" * 64, dropout=0.4, **sizes, **options)
     memory = CodeMemory(config, generator=torch.Generator().manual_seed(seed))
     memory.set_codebook(torch.randn(9, 2, generator=torch.Generator().manual_seed(2)))
     for layer in (memory.places, memory.classify[-1]):
-        layer.weight.data *= 8  # decided enough for temperature and dropout to tell
+        layer.weight.data *= 8  # certain enough for temperature and dropout to matter
     return memory
 
 
@@ -40,7 +40,7 @@ def _symbols(*, seed: int = 0, **options: Any) -> CodeMemory:
 def memory(request: pytest.FixtureRequest) -> Memory[Any]:
     made = MEMORIES[request.param]().eval()
     generator = torch.Generator().manual_seed(0)
-    made.set_starts(
+    made.set_start_states(
         torch.randn(5, 3, 4, generator=generator),
         torch.rand(5, 3, 4, generator=generator),
         torch.randn(5, 2, 2, generator=generator),
@@ -63,11 +63,13 @@ def test_steps_are_the_sequence(memory: Memory[Any], sequence: tuple[torch.Tenso
         _, state = memory.step(latent, action, state)
     for one, other in zip(whole, state, strict=True):
         torch.testing.assert_close(one, other)
-    assert memory.features(state).shape == (3, memory.feature_size)
+    assert memory.features(state).shape == (3, memory.feature_dim)
 
 
 @torch.inference_mode()
-def test_a_first_step_forgets(memory: Memory[Any], sequence: tuple[torch.Tensor, ...]) -> None:
+def test_a_first_step_resets_the_state(
+    memory: Memory[Any], sequence: tuple[torch.Tensor, ...]
+) -> None:
     latents, actions = sequence
     first = torch.zeros(3, 7, dtype=torch.bool)
     first[1, 4] = True
@@ -83,7 +85,7 @@ def test_a_first_step_forgets(memory: Memory[Any], sequence: tuple[torch.Tensor,
 def dream(memory: Memory[Any], seed: int, **options: Any) -> torch.Tensor:
     """Observations of ten steps, ``(10, 8, Z + H)``."""
     generator = torch.Generator().manual_seed(seed)
-    state = dream_start(memory, count=8, generator=generator)
+    state = dream_reset(memory, batch_size=8, generator=generator)
     seen = []
     for _ in range(10):
         action = torch.full((8, 2), 0.5)
@@ -105,9 +107,9 @@ def test_dreams_are_functions_of_their_seed(memory: Memory[Any]) -> None:
 
 def test_temperature_spreads(memory: Memory[Any]) -> None:
     def spread(temperature: float) -> float:
-        """Of a step from one state, over 200 draws."""
+        """Standard deviation of one step from one state, over 200 draws."""
         generator = torch.Generator().manual_seed(0)
-        state = dream_start(memory, rows=torch.zeros(200).long(), generator=generator)
+        state = dream_reset(memory, indices=torch.zeros(200).long(), generator=generator)
         state = state._replace(latent=state.latent[:1].expand(200, -1))
         action = torch.full((200, 2), 0.5)
         after, _, _ = dream_step(
@@ -127,7 +129,7 @@ def test_saved_and_loaded(memory: Memory[Any], tmp_path: Path) -> None:
     loaded = load_memory(tmp_path / "memory", device="cpu")
     assert loaded.digest == memory.digest == digest
     assert loaded.config == memory.config
-    assert loaded.start_count == memory.start_count == 5
+    assert loaded.num_start_states == memory.num_start_states == 5
     assert torch.equal(loaded.start_actions, memory.start_actions)
     assert torch.equal(dream(loaded, 0), dream(memory, 0))
 
@@ -140,16 +142,16 @@ def test_only_its_own_vision(memory: Memory[Any]) -> None:
 
 def test_starts_of_another_shape(memory: Memory[Any]) -> None:
     with pytest.raises(ValueError, match=r"actions: expected shape \(5, 2, 2\), got \(5, 3, 2\)"):
-        memory.set_starts(torch.zeros(5, 3, 4), torch.zeros(5, 3, 4), torch.zeros(5, 3, 2))
+        memory.set_start_states(torch.zeros(5, 3, 4), torch.zeros(5, 3, 4), torch.zeros(5, 3, 2))
 
 
 def test_unknown_class(tmp_path: Path) -> None:
     save_artifact(tmp_path / "a", kind="memory", class_name="Oracle", config={}, tensors={})
-    with pytest.raises(ArtifactError, match="unknown memory class 'Oracle'; expected one of"):
+    with pytest.raises(ArtifactError, match="unknown memory class 'Oracle': expected one of"):
         load_memory(tmp_path / "a")
 
 
 def test_the_shipped_memory_of_a_vision_is_found() -> None:
     assert matching_memory(load_artifact("car-racing-vae").digest) == "car-racing-mdnrnn"
-    with pytest.raises(ArtifactError, match="none that is shipped was trained on the vision 555"):
+    with pytest.raises(ArtifactError, match="no shipped memory was trained on the vision 555"):
         matching_memory("5" * 64)

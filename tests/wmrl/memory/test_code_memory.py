@@ -1,4 +1,4 @@
-"""A memory in symbols."""
+"""Memory with discrete latents."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from wmrl.memory.sequences import SequenceBatch
 
 SIZES: dict[str, Any] = {
     "grid": (2, 3),
-    "codes": 7,
-    "code_size": 2,
-    "hidden_size": 12,
+    "codebook_size": 7,
+    "code_dim": 2,
+    "hidden_dim": 12,
     "context": 4,
-    "token_size": 8,
+    "token_dim": 8,
 }
 
 
@@ -25,20 +25,20 @@ def make(**options: Any) -> CodeMemory:
     return memory.eval()
 
 
-def batch(memory: CodeMemory, steps: int = 5, rows: int = 3) -> SequenceBatch:
+def batch(memory: CodeMemory, steps: int = 5, size: int = 3) -> SequenceBatch:
     generator = torch.Generator().manual_seed(0)
-    codes = torch.randint(7, (rows, steps + 1, 6), generator=generator)
-    ones = torch.ones(rows, steps, dtype=torch.bool)
+    codes = torch.randint(7, (size, steps + 1, 6), generator=generator)
+    ones = torch.ones(size, steps, dtype=torch.bool)
     return SequenceBatch(
         latents=memory.latents_of(codes),
-        actions=torch.randn(rows, steps, 2, generator=generator),
-        rewards=torch.randn(rows, steps, generator=generator),
+        actions=torch.randn(size, steps, 2, generator=generator),
+        rewards=torch.randn(size, steps, generator=generator),
         terminated=~ones,
         mask=ones,
     )
 
 
-def test_codes_and_latents_are_each_other_s() -> None:
+def test_codes_and_latents_convert_into_each_other() -> None:
     memory = make()
     codes = torch.randint(7, (4, 5, 6), generator=torch.Generator().manual_seed(1))
     latents = memory.latents_of(codes)
@@ -108,13 +108,13 @@ def test_temperature_makes_codes_less_certain(decoding: str) -> None:
 
 
 @torch.no_grad()
-def test_codes_in_order_know_those_before_them() -> None:
+def test_sequential_codes_depend_on_those_before_them() -> None:
     memory = make(decoding="sequential")
     places = torch.randn(1, 6, 8, generator=torch.Generator().manual_seed(0))
     codes = torch.tensor([[0, 1, 2, 3, 4, 5]])
-    plain = memory._teach(places, codes)
+    plain = memory._teacher_forced(places, codes)
     codes[0, 3] = 6
-    changed = memory._teach(places, codes)
+    changed = memory._teacher_forced(places, codes)
     assert torch.equal(plain[:, :4], changed[:, :4])
     assert not torch.isclose(plain[:, 4:], changed[:, 4:]).any()
 
@@ -153,7 +153,7 @@ def test_a_share_of_the_frames_stands_for_all_of_them() -> None:
 
 
 @torch.no_grad()
-def test_an_ensemble_deals_its_rows_out_to_all_members_alike() -> None:
+def test_an_ensemble_uses_all_members_equally() -> None:
     members = []
     for code in (1, 4, 6):  # each is certain of a code of its own
         member = make(dropout=0.0)
@@ -166,14 +166,14 @@ def test_an_ensemble_deals_its_rows_out_to_all_members_alike() -> None:
         state = ensemble.initial_state(count)
         prediction, _ = ensemble.step(latents, torch.zeros(count, 2), state)
         generator = torch.Generator().manual_seed(0)
-        rows = torch.zeros(count, 7)
+        counts = torch.zeros(count, 7)
         for _ in range(300):
             codes = ensemble.codes_of(ensemble.sample(prediction, generator=generator).latent)
-            assert bool((codes == codes[:, :1]).all())  # a frame is one member's
-            rows += torch.nn.functional.one_hot(codes[:, 0], 7)
-        assert rows[:, [0, 2, 3, 5]].sum() == 0
-        assert rows[:, [1, 4, 6]].min() > 60  # of 100 that are expected
-        assert rows[:, [1, 4, 6]].max() < 140
+            assert bool((codes == codes[:, :1]).all())  # one member draws a whole frame
+            counts += torch.nn.functional.one_hot(codes[:, 0], 7)
+        assert counts[:, [0, 2, 3, 5]].sum() == 0
+        assert counts[:, [1, 4, 6]].min() > 60  # of 100 that are expected
+        assert counts[:, [1, 4, 6]].max() < 140
 
 
 def test_dropout_leaves_reward_and_termination_alone() -> None:
@@ -188,17 +188,17 @@ def test_dropout_leaves_reward_and_termination_alone() -> None:
     assert torch.equal(masked.termination, plain.termination)
 
 
-@pytest.mark.parametrize("core", ["lstm", "transformer"])
+@pytest.mark.parametrize("sequence_model", ["lstm", "transformer"])
 @pytest.mark.parametrize("decoding", ["parallel", "sequential"])
-def test_it_learns_a_known_process(core: str, decoding: str) -> None:
-    """Each code moves on by the sign of the action, modulo 7; rewards are paid for code 0."""
+def test_it_learns_a_known_process(sequence_model: str, decoding: str) -> None:
+    """Each code moves on by the sign of the action, modulo 7; code 0 is rewarded."""
     memory = make(
-        core=core,
+        sequence_model=sequence_model,
         decoding=decoding,
         grid=(1, 2),
-        hidden_size=32,
+        hidden_dim=32,
         dropout=0.0,
-        token_size=16,
+        token_dim=16,
         loss_share=1.0,  # these batches are small
     )
     optimizer = torch.optim.Adam(memory.parameters(), 5e-3)
@@ -226,25 +226,25 @@ def test_it_learns_a_known_process(core: str, decoding: str) -> None:
     assert parts["reward_error"] < 0.05  # the variance is 0.12
 
 
-def test_starts_are_kept_as_codes() -> None:
+def test_start_states_are_kept_as_codes() -> None:
     memory = make()
     codes = torch.randint(7, (4, 3, 6), generator=torch.Generator().manual_seed(1))
     latents = memory.latents_of(codes)
-    memory.set_starts(latents, torch.zeros_like(latents), torch.zeros(4, 2, 2))
+    memory.set_start_states(latents, torch.zeros_like(latents), torch.zeros(4, 2, 2))
     assert memory.start_codes.dtype == torch.int16
-    assert memory.start_count == 4
-    rows = torch.tensor([2, 0])
-    assert torch.equal(memory.start_latents(rows, torch.Generator()), latents[rows])
+    assert memory.num_start_states == 4
+    indices = torch.tensor([2, 0])
+    assert torch.equal(memory.start_latents(indices, torch.Generator()), latents[indices])
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"grid": (0, 2)}, "grid: expected two numbers of at least 1"),
-        ({"codes": 0}, "codes: expected at least 1"),
-        ({"core": "gru"}, r"core: expected one of .*, got 'gru'"),
+        ({"grid": (0, 2)}, "grid: expected at least 1, got 0"),
+        ({"codebook_size": 0}, "codebook_size: expected at least 1"),
+        ({"sequence_model": "gru"}, r"sequence_model: expected one of .*, got 'gru'"),
         ({"decoding": "random"}, r"decoding: expected one of .*, got 'random'"),
-        ({"dropout": 1.0}, "dropout: expected in"),
+        ({"dropout": 1.0}, "dropout: expected below 1, got 1.0"),
         ({"reward_scale": 0.0}, "reward_scale: expected above 0"),
     ],
 )

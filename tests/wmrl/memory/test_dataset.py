@@ -15,8 +15,8 @@ MakeRollouts = Callable[..., RolloutStore]
 
 @pytest.fixture(scope="module")
 def vision(tmp_path_factory: pytest.TempPathFactory) -> VAE:
-    vision = VAE(VAEConfig(width=4, latent_size=6)).eval()
-    vision.save(tmp_path_factory.mktemp("eye") / "eye")
+    vision = VAE(VAEConfig(base_channels=4, latent_dim=6)).eval()
+    vision.save(tmp_path_factory.mktemp("vision") / "vision")
     return vision
 
 
@@ -25,7 +25,7 @@ def _episodes(store: RolloutStore) -> list[StoredEpisode]:
 
 
 def _numbered(number: int, length: int, *, terminated: bool = False) -> LatentEpisode:
-    """Latents (number, t) without noise, actions and rewards that tell of the same step."""
+    """Latents (number, t) without noise, actions and rewards numbered alike."""
     t = torch.arange(length + 1.0)
     mean = torch.stack((torch.full_like(t, number), t), 1)
     return LatentEpisode(
@@ -78,14 +78,18 @@ def test_another_vision_has_encodings_of_its_own(
     make_rollouts: MakeRollouts, vision: VAE, tmp_path: Path
 ) -> None:
     store = make_rollouts((4,))
-    other = VAE(VAEConfig(width=4, latent_size=6), generator=torch.Generator().manual_seed(1))
-    other.save(tmp_path / "eye")
+    other = VAE(
+        VAEConfig(base_channels=4, latent_dim=6), generator=torch.Generator().manual_seed(1)
+    )
+    other.save(tmp_path / "vision")
     assert encode_store(store, vision) != encode_store(store, other)
 
 
 def test_a_vision_without_a_name_is_refused(make_rollouts: MakeRollouts) -> None:
-    with pytest.raises(ValueError, match="vision: it has no digest; save it first"):
-        encode_store(make_rollouts((4,)), VAE(VAEConfig(width=4)))
+    with pytest.raises(
+        ValueError, match="vision: expected a digest, got None; save the vision first"
+    ):
+        encode_store(make_rollouts((4,)), VAE(VAEConfig(base_channels=4)))
 
 
 def test_missing_and_damaged_encodings_are_named(make_rollouts: MakeRollouts, vision: VAE) -> None:

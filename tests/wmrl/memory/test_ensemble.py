@@ -10,7 +10,7 @@ from wmrl.memory.ensemble import MemoryEnsemble, MemoryEnsembleConfig
 from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
 
 _MEMBER = MDNRNNConfig(
-    latent_size=4, action_size=2, hidden_size=12, mixtures=3, frame_skip=7, vision_digest="v"
+    latent_dim=4, action_dim=2, hidden_dim=12, num_mixtures=3, frame_skip=7, vision_digest="v"
 )
 
 
@@ -25,7 +25,7 @@ def sequences() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(5, 6, 4, generator=generator), torch.randn(5, 6, 2, generator=generator)
 
 
-def test_rewards_are_pessimistic_and_endings_feared(
+def test_rewards_and_terminations_are_pessimistic(
     members: list[MDNRNN], sequences: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     merged, _ = MemoryEnsemble.of(members, pessimism=1.5)(*sequences)
@@ -54,7 +54,7 @@ def test_steps_equal_the_sequence(
     torch.testing.assert_close(members[0](latents, actions)[1][0], state[0])
 
 
-def test_each_row_dreams_by_a_random_member(members: list[MDNRNN]) -> None:
+def test_each_dream_is_drawn_from_a_random_member(members: list[MDNRNN]) -> None:
     with torch.no_grad():
         for number, member in enumerate(members):
             member.heads.weight.zero_()
@@ -68,7 +68,7 @@ def test_each_row_dreams_by_a_random_member(members: list[MDNRNN]) -> None:
     )
     drawn = ensemble.sample(prediction, generator=torch.Generator().manual_seed(0)).latent
     number = (drawn / 10).round()
-    assert bool((number == number[:, :1]).all())  # one member for all dimensions of a row
+    assert bool((number == number[:, :1]).all())  # one member for all dimensions of a dream
     for member in range(3):
         assert (number[:, 0] == member).float().mean().item() == pytest.approx(1 / 3, abs=0.03)
 
@@ -85,7 +85,7 @@ def test_the_noise_floor_is_under_every_scale(
 def test_it_is_one_artifact(
     members: list[MDNRNN], sequences: tuple[torch.Tensor, torch.Tensor], tmp_path: Path
 ) -> None:
-    members[0].set_starts(torch.ones(2, 3, 4), torch.zeros(2, 3, 4), torch.ones(2, 2, 2))
+    members[0].set_start_states(torch.ones(2, 3, 4), torch.zeros(2, 3, 4), torch.ones(2, 2, 2))
     ensemble = MemoryEnsemble.of(members, pessimism=0.5)
     assert len(ensemble.start_mean) == 2
     ensemble.save(tmp_path / "ensemble")
@@ -96,12 +96,12 @@ def test_it_is_one_artifact(
     assert torch.equal(loaded(*sequences)[0].reward, ensemble(*sequences)[0].reward)
 
 
-def test_the_configuration_speaks_for_the_members(members: list[MDNRNN]) -> None:
+def test_the_configuration_has_the_members_values(members: list[MDNRNN]) -> None:
     ensemble = MemoryEnsemble.of(members)
     config = ensemble.config
-    assert (config.latent_size, config.action_size, config.frame_skip) == (4, 2, 7)
+    assert (config.latent_dim, config.action_dim, config.frame_skip) == (4, 2, 7)
     assert (config.task, config.vision_digest) == ("car-racing", "v")
-    assert (ensemble.latent_size, ensemble.action_size, ensemble.feature_size) == (4, 2, 12)
+    assert (ensemble.latent_dim, ensemble.action_dim, ensemble.feature_dim) == (4, 2, 12)
     ensemble.check_vision("v")
 
 
@@ -116,9 +116,9 @@ def test_members_are_copies(members: list[MDNRNN]) -> None:
 def test_wrong_members_are_named(members: list[MDNRNN]) -> None:
     with pytest.raises(ValueError, match="members: expected at least one memory"):
         MemoryEnsemble.of([])
-    other = MDNRNN(MDNRNNConfig(latent_size=4, hidden_size=12, mixtures=3, vision_digest="w"))
+    other = MDNRNN(MDNRNNConfig(latent_dim=4, hidden_dim=12, num_mixtures=3, vision_digest="w"))
     with pytest.raises(ValueError, match=r"members: expected MDNRNN, got \['CodeMemory'\]"):
-        MemoryEnsemble.of([CodeMemory(CodeMemoryConfig(hidden_size=4))])
+        MemoryEnsemble.of([CodeMemory(CodeMemoryConfig(hidden_dim=4))])
     with pytest.raises(ValueError, match="members: expected memories of one configuration"):
         MemoryEnsemble.of([members[0], other])
 
@@ -126,10 +126,10 @@ def test_wrong_members_are_named(members: list[MDNRNN]) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"members": 0}, "members: expected 1 to 100, got 0"),
+        ({"num_members": 0}, "num_members: expected at least 1, got 0"),
         ({"pessimism": -1.0}, "pessimism: expected at least 0"),
         ({"noise_floor": -1.0}, "noise_floor: expected at least 0"),
-        ({"member": {"mixtures": 0}}, "mixtures: expected at least 1"),
+        ({"member": {"num_mixtures": 0}}, "num_mixtures: expected at least 1"),
     ],
 )
 def test_wrong_configurations_are_named(wrong: dict[str, Any], message: str) -> None:

@@ -57,10 +57,10 @@ def _episode(length: int) -> LatentEpisode:
 
 
 def test_predictions_are_judged_on_real_steps_only() -> None:
-    memory = MDNRNN(MDNRNNConfig(latent_size=6, hidden_size=8, mixtures=2))
+    memory = MDNRNN(MDNRNNConfig(latent_dim=6, hidden_dim=8, num_mixtures=2))
     episode = _episode(5)
     data = LatentDataset([episode], length=9, batch_size=2, seed=0)  # padded by four
-    report = prediction_report(memory, data, batches=3)
+    report = prediction_report(memory, data, num_batches=3)
     latents = episode.mean.float()[None]
     with torch.no_grad():
         predicted, _ = memory(latents[:, :-1], episode.actions[None])
@@ -90,7 +90,7 @@ class _Clairvoyant(MDNRNN):
 def test_a_perfect_dream_is_as_good_as_the_reconstruction(make_rollouts: MakeRollouts) -> None:
     """And a standing frame is as far off as the recording moved."""
     store = make_rollouts((30, 4, 22))
-    vision = VAE(VAEConfig(width=4, latent_size=2)).eval()
+    vision = VAE(VAEConfig(base_channels=4, latent_dim=2)).eval()
     with torch.no_grad():
         vision.posterior_head.weight *= 50  # so that frames differ in their latents
     vision.digest = "0" * 64
@@ -100,8 +100,8 @@ def test_a_perfect_dream_is_as_good_as_the_reconstruction(make_rollouts: MakeRol
         LatentEpisode(each.mean, each.std, each.mean.float().diff(dim=0), each.rewards, False)
         for each in load_latents(episodes, vision)
     ]
-    memory = _Clairvoyant(MDNRNNConfig(latent_size=2, hidden_size=8, mixtures=2))
-    report = open_loop_report(memory, vision, episodes, latents, burn_in=5, count=1000)
+    memory = _Clairvoyant(MDNRNNConfig(latent_dim=2, hidden_dim=8, num_mixtures=2))
+    report = open_loop_report(memory, vision, episodes, latents, burn_in=5, num_dreams=1000)
     # 30 − 5 and 22 − 5 states have a next one; an episode of four has none after the burn-in.
     assert {horizon: row["dreams"] for horizon, row in report.items()} == {
         "1": 25 + 17,
@@ -122,18 +122,18 @@ def test_a_perfect_dream_is_as_good_as_the_reconstruction(make_rollouts: MakeRol
 
 def test_episodes_too_short_to_dream_give_an_empty_table(make_rollouts: MakeRollouts) -> None:
     store = make_rollouts((4, 3))
-    vision = VAE(VAEConfig(width=4, latent_size=2)).eval()
+    vision = VAE(VAEConfig(base_channels=4, latent_dim=2)).eval()
     vision.digest = "0" * 64
     encode_store(store, vision)
     episodes = split_episodes([store], held_out=0.0).train
-    memory = MDNRNN(MDNRNNConfig(latent_size=2, hidden_size=8, mixtures=2))
+    memory = MDNRNN(MDNRNNConfig(latent_dim=2, hidden_dim=8, num_mixtures=2))
     assert open_loop_report(memory, vision, episodes, load_latents(episodes, vision)) == {}
 
 
 @pytest.mark.parametrize("decoding", ["parallel", "sequential"])
 @torch.no_grad()
 def test_codes_are_judged_whole_episodes_long(decoding: Any) -> None:
-    sizes: dict[str, Any] = {"codes": 5, "code_size": 2, "hidden_size": 8, "token_size": 8}
+    sizes: dict[str, Any] = {"codebook_size": 5, "code_dim": 2, "hidden_dim": 8, "token_dim": 8}
     memory = CodeMemory(CodeMemoryConfig(grid=(1, 2), decoding=decoding, **sizes)).eval()
     memory.set_codebook(torch.randn(5, 2, generator=torch.Generator().manual_seed(0)))
     generator = torch.Generator().manual_seed(1)

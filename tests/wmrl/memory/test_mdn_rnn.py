@@ -11,7 +11,7 @@ from wmrl.memory.sequences import SequenceBatch
 from wmrl.nn.losses import mixture_log_likelihood
 from wmrl.storage.artifact import ArtifactError
 
-_SMALL = MDNRNNConfig(latent_size=4, action_size=2, hidden_size=12, mixtures=3)
+_SMALL = MDNRNNConfig(latent_dim=4, action_dim=2, hidden_dim=12, num_mixtures=3)
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +19,10 @@ def memory() -> MDNRNN:
     return MDNRNN(_SMALL, generator=torch.Generator().manual_seed(0))
 
 
-def _sequences(rows: int, steps: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def _sequences(size: int, steps: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    latents = torch.randn(rows, steps, 4, generator=generator)
-    return latents, 2 * torch.rand(rows, steps, 2, generator=generator) - 1
+    latents = torch.randn(size, steps, 4, generator=generator)
+    return latents, 2 * torch.rand(size, steps, 2, generator=generator) - 1
 
 
 def _assert_same(one: MixturePrediction, other: MixturePrediction) -> None:
@@ -31,7 +31,7 @@ def _assert_same(one: MixturePrediction, other: MixturePrediction) -> None:
 
 
 def test_it_has_the_parameters_of_the_paper_and_two_heads_more() -> None:
-    memory = MDNRNN(MDNRNNConfig(latent_size=32, action_size=3, hidden_size=256, mixtures=5))
+    memory = MDNRNN(MDNRNNConfig(latent_dim=32, action_dim=3, hidden_dim=256, num_mixtures=5))
     count = sum(parameter.numel() for parameter in memory.parameters())
     reward_and_termination = 2 * (256 + 1)
     assert count - reward_and_termination == 422_368
@@ -44,7 +44,7 @@ def test_shapes(memory: MDNRNN) -> None:
     assert predicted.reward.shape == predicted.termination.shape == (5, 7)
     assert h.shape == c.shape == (5, 12)
     assert torch.equal(memory.features((h, c)), h)
-    assert memory.feature_size == 12
+    assert memory.feature_dim == 12
 
 
 def test_the_cell_is_the_textbook_one(memory: MDNRNN) -> None:
@@ -61,19 +61,19 @@ def test_the_cell_is_the_textbook_one(memory: MDNRNN) -> None:
     torch.testing.assert_close(state, (h_next, c_next))
 
 
-# 40 and 150 rows take other code on a CPU than a few do.
-@pytest.mark.parametrize("rows", [1, 3, 40, 150])
-def test_steps_equal_the_sequence(memory: MDNRNN, rows: int) -> None:
-    latents, actions = _sequences(rows, 6)
+# Batches of 40 and 150 take another path on a CPU than small ones.
+@pytest.mark.parametrize("size", [1, 3, 40, 150])
+def test_steps_equal_the_sequence(memory: MDNRNN, size: int) -> None:
+    latents, actions = _sequences(size, 6)
     whole, last = memory(latents, actions)
-    state = memory.initial_state(rows)
+    state = memory.initial_state(size)
     for t in range(6):
         predicted, state = memory.step(latents[:, t], actions[:, t], state)
         _assert_same(predicted, MixturePrediction(*(part[:, t] for part in whole)))
     torch.testing.assert_close(state, last)
 
 
-def test_features_know_nothing_of_the_present(memory: MDNRNN) -> None:
+def test_features_are_those_before_the_step(memory: MDNRNN) -> None:
     latents, actions = _sequences(2, 1)
     before = memory.initial_state(2)
     assert bool((memory.features(before) == 0).all())
@@ -167,7 +167,7 @@ def test_samples_follow_the_prediction(memory: MDNRNN) -> None:
 
 
 def test_rewards_are_in_the_tasks_units() -> None:
-    memory = MDNRNN(MDNRNNConfig(latent_size=4, hidden_size=12, mixtures=3, reward_scale=0.1))
+    memory = MDNRNN(MDNRNNConfig(latent_dim=4, hidden_dim=12, num_mixtures=3, reward_scale=0.1))
     with torch.no_grad():
         memory.heads.weight[-2].zero_()
         memory.heads.bias[-2] = 0.3
@@ -192,7 +192,7 @@ def _batch(steps: int = 5, masked: int = 0) -> SequenceBatch:
 
 def test_the_loss_is_made_of_its_formulas() -> None:
     config = MDNRNNConfig(
-        latent_size=4, hidden_size=12, mixtures=3, dropout=0.0, reward_weight=2, positive_weight=3
+        latent_dim=4, hidden_dim=12, num_mixtures=3, dropout=0.0, reward_weight=2, positive_weight=3
     )
     memory, batch = MDNRNN(config), _batch()
     loss, parts = memory.loss(batch, torch.Generator())
@@ -226,7 +226,7 @@ def test_masked_steps_change_nothing(memory: MDNRNN) -> None:
 def test_it_learns_a_known_process() -> None:
     """z' = z ± 1 with even odds: the best likelihood is log ½ + log N(0; 0, σ²)."""
     generator = torch.Generator().manual_seed(0)
-    memory = MDNRNN(MDNRNNConfig(latent_size=1, action_size=1, hidden_size=16, mixtures=2))
+    memory = MDNRNN(MDNRNNConfig(latent_dim=1, action_dim=1, hidden_dim=16, num_mixtures=2))
     optimizer = torch.optim.Adam(memory.parameters(), lr=1e-2)
     for _ in range(250):
         signs = 2.0 * torch.randint(2, (32, 6, 1), generator=generator) - 1
@@ -249,7 +249,7 @@ def test_it_learns_a_known_process() -> None:
 
 def test_a_saved_memory_is_the_same_when_loaded(tmp_path: Path) -> None:
     memory = MDNRNN(_SMALL, generator=torch.Generator().manual_seed(5))
-    memory.set_starts(torch.ones(2, 3, 4), torch.zeros(2, 3, 4), torch.ones(2, 2, 2))
+    memory.set_start_states(torch.ones(2, 3, 4), torch.zeros(2, 3, 4), torch.ones(2, 2, 2))
     digest = memory.save(tmp_path / "memory")
     loaded = load_memory(tmp_path / "memory", device="cpu")
     assert isinstance(loaded, MDNRNN)
@@ -278,9 +278,9 @@ def test_wrong_shapes_are_named(memory: MDNRNN) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"hidden_size": 0}, "hidden_size: expected at least 1, got 0"),
-        ({"mixtures": 0}, "mixtures: expected at least 1"),
-        ({"dropout": 1.0}, r"dropout: expected in \[0, 1\), got 1"),
+        ({"hidden_dim": 0}, "hidden_dim: expected at least 1, got 0"),
+        ({"num_mixtures": 0}, "num_mixtures: expected at least 1"),
+        ({"dropout": 1.0}, "dropout: expected below 1, got 1.0"),
         ({"min_std": 0.0}, "min_std: expected above 0"),
         ({"reward_scale": -1.0}, "reward_scale: expected above 0"),
         ({"reward_weight": -1.0}, "reward_weight: expected at least 0"),

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from wmrl.nn.codebook_metrics import alignment, code_counts, effective_rank, perplexity, utilisation
+from wmrl.nn.codebook_metrics import alignment, code_counts, effective_rank, perplexity, utilization
 
 
 def test_counts() -> None:
@@ -11,12 +11,12 @@ def test_counts() -> None:
     assert code_counts(codes, 4).tolist() == [1.0, 0.0, 3.0, 0.0]
 
 
-def test_perplexity_and_utilisation() -> None:
+def test_perplexity_and_utilization() -> None:
     assert perplexity(torch.tensor([5.0, 5.0, 5.0, 5.0])) == pytest.approx(4.0)
     assert perplexity(torch.tensor([9.0, 0.0, 0.0])) == pytest.approx(1.0)
     entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
     assert perplexity(torch.tensor([1.0, 3.0])) == pytest.approx(math.exp(entropy))
-    assert utilisation(torch.tensor([5.0, 0.0, 1.0, 0.0])) == 0.5
+    assert utilization(torch.tensor([5.0, 0.0, 1.0, 0.0])) == 0.5
     with pytest.raises(ValueError, match="counts: expected at least one code"):
         perplexity(torch.zeros(3))
 

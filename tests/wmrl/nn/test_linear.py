@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from wmrl.nn.linear import row_linear
+from wmrl.nn.linear import linear
 
 
 @pytest.mark.parametrize("rows", [1, 127, 128, 300])
@@ -12,7 +12,7 @@ def test_equals_a_linear_layer_forward_and_backward(rows: int, with_bias: bool) 
     x = torch.randn(rows, 17, generator=generator)
     weight = torch.randn(9, 17, generator=generator, requires_grad=True)
     bias = torch.randn(9, generator=generator) if with_bias else None
-    ours, theirs = row_linear(x, weight, bias), F.linear(x, weight, bias)
+    ours, theirs = linear(x, weight, bias), F.linear(x, weight, bias)
     torch.testing.assert_close(ours, theirs)
     probe = torch.randn(rows, 9, generator=generator)
     gradients = [torch.autograd.grad((out * probe).sum(), weight)[0] for out in (ours, theirs)]

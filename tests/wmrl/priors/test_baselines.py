@@ -70,7 +70,7 @@ def test_pooled_pairs_are_of_all_places() -> None:
     assert found[1][1] == pytest.approx(single[1].item())
 
 
-def test_what_can_be_foretold_is() -> None:
+def test_predictable_codes_are_predicted() -> None:
     before = codes()
     turned = (before + 1) % 4
     assert Bigram(before, turned, 4).log_likelihood(before, turned).mean() > -0.1

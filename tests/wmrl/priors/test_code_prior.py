@@ -8,26 +8,32 @@ import torch
 
 from wmrl.priors.code_prior import CodePrior, CodePriorConfig
 
-SMALL: dict[str, Any] = {"tokens": 3, "codes": 4, "size": 16, "layers": 1, "dropout": 0.0}
+SMALL: dict[str, Any] = {
+    "num_tokens": 3,
+    "codebook_size": 4,
+    "hidden_dim": 16,
+    "num_layers": 1,
+    "dropout": 0.0,
+}
 
 
 @pytest.fixture(params=["lstm", "transformer"])
-def core(request: pytest.FixtureRequest) -> str:
+def sequence_model(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
 @torch.no_grad()
-def test_probabilities_of_all_pictures_sum_to_one(core: str) -> None:
-    prior = CodePrior(CodePriorConfig(core=core, **SMALL)).eval()
+def test_probabilities_of_all_images_sum_to_one(sequence_model: str) -> None:
+    prior = CodePrior(CodePriorConfig(sequence_model=sequence_model, **SMALL)).eval()
     every = torch.cartesian_prod(*[torch.arange(4)] * 3)
     total = prior.log_likelihood(every).sum(1).exp().sum()
     assert total.item() == pytest.approx(1.0, abs=1e-5)
 
 
 @torch.no_grad()
-def test_samples_follow_the_probabilities(core: str) -> None:
-    prior = CodePrior(CodePriorConfig(core=core, classes=2, **SMALL)).eval()
+def test_samples_follow_the_probabilities(sequence_model: str) -> None:
+    prior = CodePrior(CodePriorConfig(sequence_model=sequence_model, num_classes=2, **SMALL)).eval()
     prior.head[-1].weight *= 8
     every = torch.cartesian_prod(*[torch.arange(4)] * 3)
     for label in range(2):
@@ -42,8 +48,8 @@ def test_samples_follow_the_probabilities(core: str) -> None:
 
 
 @torch.no_grad()
-def test_a_low_temperature_takes_the_likeliest(core: str) -> None:
-    prior = CodePrior(CodePriorConfig(core=core, **SMALL)).eval()
+def test_a_low_temperature_takes_the_likeliest(sequence_model: str) -> None:
+    prior = CodePrior(CodePriorConfig(sequence_model=sequence_model, **SMALL)).eval()
     generator = torch.Generator().manual_seed(0)
     drawn = prior.sample(50, temperature=1e-3, generator=generator)
     assert len(drawn.unique(dim=0)) == 1
@@ -54,9 +60,11 @@ def test_a_low_temperature_takes_the_likeliest(core: str) -> None:
         assert int(likelihood.argmax()) == int(drawn[0, place])
 
 
-def test_it_learns_a_language(core: str) -> None:
-    """Pictures are a, a + b, a + 2b modulo 4, and the class is b; so two codes are certain."""
-    prior = CodePrior(CodePriorConfig(core=core, classes=4, **SMALL | {"size": 32}))
+def test_it_learns_a_language(sequence_model: str) -> None:
+    """Images are a, a + b, a + 2b modulo 4, and the class is b; so two codes are certain."""
+    prior = CodePrior(
+        CodePriorConfig(sequence_model=sequence_model, num_classes=4, **SMALL | {"hidden_dim": 32})
+    )
     optimizer = torch.optim.Adam(prior.parameters(), 5e-3)
     generator = torch.Generator().manual_seed(0)
     for _ in range(200):
@@ -74,10 +82,11 @@ def test_it_learns_a_language(core: str) -> None:
     assert right.float().mean() > 0.95
 
 
-def test_same_seed_same_weights_and_draws(core: str) -> None:
+def test_same_seed_same_weights_and_draws(sequence_model: str) -> None:
     pair = [
         CodePrior(
-            CodePriorConfig(core=core, **SMALL), generator=torch.Generator().manual_seed(1)
+            CodePriorConfig(sequence_model=sequence_model, **SMALL),
+            generator=torch.Generator().manual_seed(1),
         ).eval()
         for _ in range(2)
     ]
@@ -86,7 +95,7 @@ def test_same_seed_same_weights_and_draws(core: str) -> None:
 
 
 def test_what_does_not_fit_is_named() -> None:
-    plain, conditioned = (CodePrior(CodePriorConfig(classes=n, **SMALL)) for n in (0, 2))
+    plain, conditioned = (CodePrior(CodePriorConfig(num_classes=n, **SMALL)) for n in (0, 2))
     codes = torch.zeros(2, 3, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"codes: expected shape \(B, 3\), got \(2, 2\)"):
         plain.log_likelihood(codes[:, :2])
@@ -103,10 +112,10 @@ def test_what_does_not_fit_is_named() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tokens": 0}, "tokens: expected at least 1"),
-        ({"classes": -1}, "classes: expected at least 0"),
-        ({"core": "gru"}, "core: expected 'lstm' or 'transformer'"),
-        ({"dropout": 1.0}, "dropout: expected in"),
+        ({"num_tokens": 0}, "num_tokens: expected at least 1"),
+        ({"num_classes": -1}, "num_classes: expected at least 0"),
+        ({"sequence_model": "gru"}, "sequence_model: expected one of 'lstm', 'transformer'"),
+        ({"dropout": 1.0}, "dropout: expected below 1"),
     ],
 )
 def test_wrong_configurations_are_named(options: dict[str, Any], message: str) -> None:

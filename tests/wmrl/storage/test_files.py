@@ -1,27 +1,93 @@
+"""Files that are replaced as a whole or not at all."""
+
 import json
+import os
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 import pytest
+from PIL import Image
 
-from wmrl.storage.files import write_picture, write_report
+from wmrl.storage.files import atomic_path, write_bytes, write_image, write_json, write_text
 
 
-def test_a_report_replaces_the_last_one(tmp_path: Path) -> None:
-    write_report(tmp_path / "report.json", {"b": 1, "a": None})
-    write_report(tmp_path / "report.json", {"b": 2.5})
+def test_json_replaces_the_last_one(tmp_path: Path) -> None:
+    write_json(tmp_path / "report.json", {"b": 1, "a": None})
+    write_json(tmp_path / "report.json", {"b": 2.5})
     assert json.loads((tmp_path / "report.json").read_text()) == {"b": 2.5}
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
-def test_figures_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_report(tmp_path / "report.json", {"a": float("nan")})
+        write_json(tmp_path / "report.json", {"a": float("nan")})
     assert not list(tmp_path.iterdir())
 
 
-def test_a_picture_keeps_its_pixels(tmp_path: Path) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    write_picture(tmp_path / "picture.png", picture)
-    assert np.array_equal(iio.imread(tmp_path / "picture.png"), picture)
+def test_missing_folders_are_created(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "notes.txt"
+    assert write_text(path, "σ = 1\n") == path
+    assert path.read_bytes() == "σ = 1\n".encode()
+
+
+def test_an_image_keeps_its_pixels(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    path = write_image(tmp_path / "new" / "image.png", image)
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), image)
+    assert [file.name for file in path.parent.iterdir()] == ["image.png"]
+    with pytest.raises(
+        ValueError, match=r"path: expected a name ending in \.png, got .*image\.jpg"
+    ):
+        write_image(tmp_path / "image.jpg", image)
+
+
+def test_a_failure_leaves_the_old_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_bytes(tmp_path / "data", b"old")
+
+    def interrupted() -> None:
+        with atomic_path(path) as aside:
+            aside.write_bytes(b"half of the n")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+    def full(_: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["data"]
+
+
+def test_folders_are_written_whole_too(tmp_path: Path) -> None:
+    def write(content: str) -> None:
+        with atomic_path(tmp_path / "folder") as aside:
+            (aside / "inner").mkdir(parents=True)
+            (aside / "inner" / "file").write_text(content)
+
+    write("first")
+    with pytest.raises(OSError, match="not empty"):
+        write("second")
+    assert (tmp_path / "folder" / "inner" / "file").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_files_and_folders_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("this system doesn't say which file a descriptor is of")
+    monkeypatch.setattr(os, "fsync", note)
+    write_text(tmp_path / "notes.txt", "kept")
+    file, folder = synced
+    assert (file.parent, file.suffix, folder) == (tmp_path, ".txt", tmp_path)

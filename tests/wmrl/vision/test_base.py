@@ -1,4 +1,4 @@
-"""What every vision has to keep to; add yours to VISIONS."""
+"""The contract of every vision model; a new one is added to VISIONS."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,22 +14,27 @@ from wmrl.vision.vae import VAE, VAEConfig
 from wmrl.vision.vqvae import VQVAE, VQVAEConfig
 
 VISIONS: dict[str, Callable[[], Vision]] = {
-    "VAE": lambda: VAE(VAEConfig(width=2, latent_size=4)),
-    "VQVAE, ema": lambda: _quantised("ema"),
-    "VQVAE, gradient": lambda: _quantised("gradient"),
-    "VQVAE, fsq": lambda: _quantised("fsq"),
+    "VAE": lambda: VAE(VAEConfig(base_channels=2, latent_dim=4)),
+    "VQVAE, ema": lambda: _quantized("ema"),
+    "VQVAE, gradient": lambda: _quantized("gradient"),
+    "VQVAE, fsq": lambda: _quantized("fsq"),
 }
 
 
-def _quantised(quantiser: Any) -> VQVAE:
+def _quantized(quantizer: Any) -> VQVAE:
     config = VQVAEConfig(
-        width=4, residual_width=2, quantiser=quantiser, codes=6, code_size=3, levels=(3, 4)
+        base_channels=4,
+        residual_channels=2,
+        quantizer=quantizer,
+        codebook_size=6,
+        code_dim=3,
+        levels=(3, 4),
     )
     vision = VQVAE(config)
-    if quantiser != "fsq":
+    if quantizer != "fsq":
         generator = torch.Generator().manual_seed(0)
         vectors = 0.1 * torch.randn(50, 3, generator=generator)
-        vision.quantiser.start(vectors, generator=generator)
+        vision.quantizer.init_codebook(vectors, generator=generator)
     return vision
 
 
@@ -48,7 +53,7 @@ def frames(vision: Vision) -> torch.Tensor:
 @torch.inference_mode()
 def test_shapes_and_dtypes(vision: Vision, frames: torch.Tensor) -> None:
     latents = vision.encode(frames)
-    assert latents.shape == (3, vision.latent_size)
+    assert latents.shape == (3, vision.latent_dim)
     assert vision.latent_space.contains(latents[0].numpy())
     mean, std = vision.posterior(frames)
     assert mean.shape == std.shape == latents.shape
@@ -73,11 +78,11 @@ def test_numpy_in_and_out(vision: Vision, frames: torch.Tensor) -> None:
 
 
 def test_saved_and_loaded(vision: Vision, frames: torch.Tensor, tmp_path: Path) -> None:
-    digest = vision.save(tmp_path / "eye", provenance={"seed": 0}, card="# Eye")
-    loaded = load_vision(tmp_path / "eye", device="cpu")
+    digest = vision.save(tmp_path / "vision", provenance={"seed": 0}, card="# Vision")
+    loaded = load_vision(tmp_path / "vision", device="cpu")
     assert loaded.digest == vision.digest == digest
     assert loaded.config == vision.config
-    # Also the object that was saved sees by what was written, float16 and all.
+    # Also the saved object uses the written weights, which are float16.
     with torch.inference_mode():
         assert torch.equal(loaded.encode(frames), vision.encode(frames))
     assert loaded.save(tmp_path / "again") == digest
@@ -100,14 +105,14 @@ def test_other_frames_are_refused(
 
 def test_unknown_class(tmp_path: Path) -> None:
     save_artifact(tmp_path / "a", kind="vision", class_name="GAN", config={}, tensors={})
-    with pytest.raises(ArtifactError, match="unknown vision class 'GAN'; expected one of"):
+    with pytest.raises(ArtifactError, match="unknown vision class 'GAN': expected one of"):
         load_vision(tmp_path / "a")
 
 
 def test_weights_of_another_size(tmp_path: Path) -> None:
-    VAE(VAEConfig(width=2, latent_size=4)).save(tmp_path / "a")
+    VAE(VAEConfig(base_channels=2, latent_dim=4)).save(tmp_path / "a")
     artifact = load_artifact(tmp_path / "a")
-    config = artifact.config | {"latent_size": 5}
+    config = artifact.config | {"latent_dim": 5}
     save_artifact(
         tmp_path / "b", kind="vision", class_name="VAE", config=config, tensors=artifact.tensors
     )

@@ -7,7 +7,7 @@ import torch
 from wmrl.data.split import split_episodes
 from wmrl.data.store import RolloutStore
 from wmrl.nn.losses import gaussian_kl
-from wmrl.vision.evaluation import comparison_picture, pick_frames, vision_report
+from wmrl.vision.evaluation import comparison_image, pick_frames, vision_report
 from wmrl.vision.vae import VAE, VAEConfig
 
 MakeRollouts = Callable[..., RolloutStore]
@@ -15,7 +15,7 @@ MakeRollouts = Callable[..., RolloutStore]
 
 @pytest.fixture
 def vision() -> VAE:
-    return VAE(VAEConfig(width=4, latent_size=6)).eval()
+    return VAE(VAEConfig(base_channels=4, latent_dim=6)).eval()
 
 
 def test_frames_are_spread_over_all_episodes(make_rollouts: MakeRollouts) -> None:
@@ -29,7 +29,7 @@ def test_frames_are_spread_over_all_episodes(make_rollouts: MakeRollouts) -> Non
 
 
 @torch.inference_mode()
-def test_figures_are_those_of_the_formulas(vision: VAE) -> None:
+def test_metrics_are_those_of_the_formulas(vision: VAE) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (150, 64, 64, 3), dtype=np.uint8)
     report = vision_report(vision, frames)
     pixels = torch.from_numpy(frames)
@@ -38,22 +38,22 @@ def test_figures_are_those_of_the_formulas(vision: VAE) -> None:
     assert report["squared_error"] == pytest.approx(error.mean().item(), rel=1e-5)
     kl = gaussian_kl(mean, 2 * std.log()).sum(1).mean().item()
     assert report["kl"] == pytest.approx(kl, rel=1e-4)
-    assert (report["frames"], report["latent_size"]) == (150, 6)
+    assert (report["frames"], report["latent_dim"]) == (150, 6)
 
 
 def test_a_dimension_that_never_moves_is_not_active(vision: VAE) -> None:
-    greys = np.arange(0, 250, 10, dtype=np.uint8)
-    frames = np.broadcast_to(greys[:, None, None, None], (25, 64, 64, 3)).copy()
+    grays = np.arange(0, 250, 10, dtype=np.uint8)
+    frames = np.broadcast_to(grays[:, None, None, None], (25, 64, 64, 3)).copy()
     with torch.no_grad():
         vision.posterior_head.weight[:6] *= 1000
         vision.posterior_head.weight[[1, 4]] = 0.0
     assert vision_report(vision, frames)["active_dimensions"] == 4
 
 
-def test_the_picture_has_originals_above_reconstructions(vision: VAE) -> None:
+def test_the_image_has_originals_above_reconstructions(vision: VAE) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    picture = comparison_picture(vision, frames, scale=2)
-    assert picture.shape == (256, 384, 3)
-    assert np.array_equal(picture[:128:2, 128:256:2], frames[1])
+    image = comparison_image(vision, frames, scale=2)
+    assert image.shape == (256, 384, 3)
+    assert np.array_equal(image[:128:2, 128:256:2], frames[1])
     decoded = vision.decode_numpy(vision.encode_numpy(frames))
-    assert np.array_equal(picture[129::2, 257::2], decoded[2])
+    assert np.array_equal(image[129::2, 257::2], decoded[2])

@@ -1,4 +1,4 @@
-"""Training a VQ-VAE on images, and priors over its codes: runs, resuming, figures."""
+"""Training a VQ-VAE on images, and priors over its codes: runs, resuming, metrics."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from wmrl.data.array_sampler import ImageFeed
+from wmrl.data.array_sampler import ArraySampler
 from wmrl.data.images import ImageSet
 from wmrl.priors.code_prior import CodePrior, CodePriorConfig
 from wmrl.priors.training import PriorTrainingConfig, nats_per_image, train_prior
@@ -22,11 +22,11 @@ from wmrl.vision.vqvae import VQVAE, VQVAEConfig
 CONFIG = VQVAEConfig(
     frame_size=(8, 8),
     channels=1,
-    width=4,
-    residual_width=4,
-    downsamplings=2,
-    codes=8,
-    code_size=4,
+    base_channels=4,
+    residual_channels=4,
+    num_downsamplings=2,
+    codebook_size=8,
+    code_dim=4,
     warmup_steps=4,
 )
 TRAINING = TrainingConfig(steps=12, batch_size=16, log_every=2, checkpoint_every=4)
@@ -53,7 +53,7 @@ def test_a_run_leaves_an_artifact_and_a_report(tmp_path: Path) -> None:
     vision = train(tmp_path)
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["frames"] == 32
-    assert {"squared_error", "utilisation", "codebook_rank"} <= set(report)
+    assert {"squared_error", "utilization", "codebook_rank"} <= set(report)
     written = (tmp_path / "report.json").stat().st_mtime_ns
     again = train(tmp_path)
     assert again.digest == vision.digest == load_artifact(tmp_path / "artifact").digest
@@ -63,11 +63,11 @@ def test_a_run_leaves_an_artifact_and_a_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("killed", [6, 11])  # in the warm-up; after the codebook's start
-@pytest.mark.parametrize("quantiser", ["ema", "gradient", "fsq"])
+@pytest.mark.parametrize("quantizer", ["ema", "gradient", "fsq"])
 def test_killed_it_resumes_to_the_same_bits(
-    quantiser: Any, killed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quantizer: Any, killed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(CONFIG, quantiser=quantiser, levels=(3, 3), warmup_steps=6)
+    config = replace(CONFIG, quantizer=quantizer, levels=(3, 3), warmup_steps=6)
     whole = train(tmp_path / "whole", config=config)
     loss, calls = VQVAE.loss, [0]
 
@@ -108,14 +108,16 @@ def test_it_learns_what_it_sees(tmp_path: Path) -> None:
 
 def test_every_epoch_shows_each_image_once() -> None:
     numbers = np.arange(10)
-    feed = ImageFeed(numbers, batch_size=3, seed=0)
-    assert feed.steps_per_epoch == 3
-    epochs = [np.concatenate([feed.batch(3 * e + i).numpy() for i in range(3)]) for e in range(2)]
+    sampler = ArraySampler(numbers, batch_size=3, seed=0)
+    assert sampler.steps_per_epoch == 3
+    epochs = [
+        np.concatenate([sampler.batch(3 * e + i).numpy() for i in range(3)]) for e in range(2)
+    ]
     assert all(len(set(epoch.tolist())) == 9 for epoch in epochs)
     assert epochs[0].tolist() != epochs[1].tolist()
-    assert np.array_equal(ImageFeed(numbers, batch_size=3, seed=0).batch(4), feed.batch(4))
+    assert np.array_equal(ArraySampler(numbers, batch_size=3, seed=0).batch(4), sampler.batch(4))
     with pytest.raises(ValueError, match="images: expected at least a batch of 11, got 10"):
-        ImageFeed(numbers, batch_size=11, seed=0)
+        ArraySampler(numbers, batch_size=11, seed=0)
 
 
 def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
@@ -127,12 +129,14 @@ def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
             config=replace(CONFIG, frame_size=(16, 16)),
             training=TRAINING,
         )
-    with pytest.raises(ValueError, match="codes: expected at most the 256 vectors that there are"):
+    with pytest.raises(
+        ValueError, match="codebook_size: expected at most the 256 vectors of the training data"
+    ):
         train_on_images(
             images(64, 0),
             images(32, 1),
             tmp_path,
-            config=replace(CONFIG, codes=257),
+            config=replace(CONFIG, codebook_size=257),
             training=TRAINING,
         )
     with pytest.raises(ValueError, match="images: expected at least a batch of 100, got 64"):
@@ -140,7 +144,9 @@ def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
 
 
-PRIOR = CodePriorConfig(tokens=3, codes=4, size=16, layers=1, dropout=0.1, classes=2)
+PRIOR = CodePriorConfig(
+    num_tokens=3, codebook_size=4, hidden_dim=16, num_layers=1, dropout=0.1, num_classes=2
+)
 PRIOR_TRAINING = PriorTrainingConfig(steps=12, batch_size=8, log_every=2, checkpoint_every=4)
 
 

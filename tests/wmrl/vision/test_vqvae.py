@@ -5,18 +5,23 @@ import numpy as np
 import pytest
 import torch
 
-from wmrl.nn.quantizers import EMAQuantiser
+from wmrl.nn.quantizers import EMAQuantizer
 from wmrl.vision.vqvae import VQVAE, VQVAEConfig
 
 SMALL = VQVAEConfig(
-    frame_size=(8, 12), width=8, residual_width=4, downsamplings=2, codes=5, code_size=3
+    frame_size=(8, 12),
+    base_channels=8,
+    residual_channels=4,
+    num_downsamplings=2,
+    codebook_size=5,
+    code_dim=3,
 )
 
 
 @pytest.fixture
 def vision() -> VQVAE:
     made = VQVAE(SMALL)
-    made.quantiser.start(
+    made.quantizer.init_codebook(
         0.3 * torch.randn(40, 3, generator=torch.Generator().manual_seed(0)),
         generator=torch.Generator().manual_seed(1),
     )
@@ -30,9 +35,9 @@ def frames(count: int, seed: int = 0) -> torch.Tensor:
 
 def test_sizes(vision: VQVAE) -> None:
     assert SMALL.grid == (2, 3)
-    assert (vision.tokens, vision.code_count, vision.latent_size) == (6, 5, 18)
+    assert (vision.num_tokens, vision.codebook_size, vision.latent_dim) == (6, 5, 18)
     assert vision.code_space.nvec.tolist() == [5] * 6
-    assert VQVAE(VQVAEConfig()).tokens == 16
+    assert VQVAE(VQVAEConfig()).num_tokens == 16
 
 
 @torch.inference_mode()
@@ -45,16 +50,18 @@ def test_latents_are_codes(vision: VQVAE) -> None:
     assert torch.equal(latents, vision.latents_of(codes))
     assert torch.equal(vision.codes_of(latents), codes)
     assert torch.equal(vision.codes_of(latents.half().float()), codes)
-    book = vision.quantiser.codebook()
+    book = vision.quantizer.codebook()
     assert torch.equal(latents[2, 3:6], book[codes[2, 1]])
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("levels", [(3, 4), (8, 8, 8), (5, 5, 5, 7)])
-def test_codes_of_scalar_quantised_latents(levels: tuple[int, ...]) -> None:
-    vision = VQVAE(VQVAEConfig(width=4, residual_width=2, quantiser="fsq", levels=levels)).eval()
+def test_codes_of_scalar_quantized_latents(levels: tuple[int, ...]) -> None:
+    vision = VQVAE(
+        VQVAEConfig(base_channels=4, residual_channels=2, quantizer="fsq", levels=levels)
+    ).eval()
     generator = torch.Generator().manual_seed(0)
-    codes = torch.randint(vision.code_count, (50, 16), generator=generator)
+    codes = torch.randint(vision.codebook_size, (50, 16), generator=generator)
     latents = vision.latents_of(codes)
     assert torch.equal(vision.codes_of(latents), codes)
     assert torch.equal(vision.codes_of(latents.half().float()), codes)
@@ -62,14 +69,16 @@ def test_codes_of_scalar_quantised_latents(levels: tuple[int, ...]) -> None:
 
 @torch.no_grad()
 def test_places_keep_to_raster_order() -> None:
-    """What changes in a corner of the picture changes codes near that corner."""
-    config = VQVAEConfig(frame_size=(64, 96), width=4, residual_width=2, downsamplings=2)
+    """What changes in a corner of the image changes codes near that corner."""
+    config = VQVAEConfig(
+        frame_size=(64, 96), base_channels=4, residual_channels=2, num_downsamplings=2
+    )
     vision = VQVAE(config).eval()  # 16 rows of 24 codes
     for row, column in ((0, 0), (0, 95), (63, 0), (63, 95)):
         seen = torch.zeros(1, 64, 96, 3, dtype=torch.uint8)
-        plain = vision.vectors(seen)
+        plain = vision.unquantized(seen)
         seen[:, row, column] = 255
-        moved = (vision.vectors(seen) - plain).norm(dim=1).view(16, 24).nonzero()
+        moved = (vision.unquantized(seen) - plain).norm(dim=1).view(16, 24).nonzero()
         assert len(moved) > 0
         assert bool(((moved - torch.tensor([row // 4, column // 4])).abs() <= 4).all())
 
@@ -78,9 +87,9 @@ def test_the_loss_is_made_of_its_parts(vision: VQVAE) -> None:
     seen = frames(3)
     loss, parts = vision.loss(seen, torch.Generator())
     with torch.no_grad():
-        vectors = vision.vectors(seen)
-        codes = vision.quantiser.encode(vectors)
-        chosen = vision.quantiser.decode(codes)
+        vectors = vision.unquantized(seen)
+        codes = vision.quantizer.encode(vectors)
+        chosen = vision.quantizer.decode(codes)
         decoded = vision._decode(chosen, 3)
         pixels = seen.permute(0, 3, 1, 2) / 255.0
         error = (decoded - pixels).square().sum((1, 2, 3)).mean()
@@ -104,38 +113,38 @@ def test_warm_up_is_without_a_codebook_and_ends_in_kmeans() -> None:
 
     for step in range(5):
         vision.prepare(step, draw, torch.Generator().manual_seed(step))
-        assert vision.quantising == (step >= 3)
+        assert vision.quantizing == (step >= 3)
         _, parts = vision.loss(frames(4), torch.Generator().manual_seed(0))
         assert (parts["commitment"] == 0) == (step < 3)
         if step == 2:
             assert not asked
     assert len(asked) == 4  # 16 · 5 vectors of 24 a batch
-    assert isinstance(vision.quantiser, EMAQuantiser)
-    assert bool((vision.quantiser.vectors.norm(dim=1) > 0).all())
+    assert isinstance(vision.quantizer, EMAQuantizer)
+    assert bool((vision.quantizer.vectors.norm(dim=1) > 0).all())
 
 
-def test_figures(vision: VQVAE) -> None:
+def test_metrics(vision: VQVAE) -> None:
     with torch.no_grad():
-        figures = vision.figures([frames(6), frames(6, seed=1)])
+        metrics = vision.metrics([frames(6), frames(6, seed=1)])
         codes = torch.cat([vision.codes(frames(6)), vision.codes(frames(6, seed=1))])
-    assert figures["utilisation"] == len(codes.unique()) / 5
-    assert 1 <= figures["perplexity"] <= 5
-    assert 1 <= figures["codebook_rank"] <= 3
-    assert 1 <= figures["encoder_rank"] <= 3
-    assert figures["commitment"] > 0
+    assert metrics["utilization"] == len(codes.unique()) / 5
+    assert 1 <= metrics["perplexity"] <= 5
+    assert 1 <= metrics["codebook_rank"] <= 3
+    assert 1 <= metrics["encoder_rank"] <= 3
+    assert metrics["commitment"] > 0
 
 
 def test_gray_frames_of_another_size() -> None:
-    config = VQVAEConfig(frame_size=(28, 28), channels=1, downsamplings=2, width=4)
+    config = VQVAEConfig(frame_size=(28, 28), channels=1, num_downsamplings=2, base_channels=4)
     vision = VQVAE(config)
     seen = np.zeros((2, 28, 28, 1), np.uint8)
     assert vision.decode_numpy(vision.encode_numpy(seen)).shape == seen.shape
-    assert vision.tokens == 49
+    assert vision.num_tokens == 49
 
 
 @pytest.mark.parametrize("rezero", [True, False])
 def test_rezero_blocks_begin_as_nothing(rezero: bool) -> None:
-    block = VQVAE(VQVAEConfig(width=4, rezero=rezero)).encoder[9]
+    block = VQVAE(VQVAEConfig(base_channels=4, rezero=rezero)).encoder[9]
     x = torch.ones(1, 32, 5, 5)
     assert torch.equal(block(x), x) == rezero
 
@@ -144,10 +153,10 @@ def test_rezero_blocks_begin_as_nothing(rezero: bool) -> None:
     ("options", "message"),
     [
         ({"frame_size": (60, 64)}, "frame_size: expected two multiples of 16"),
-        ({"codes": 0}, "codes: expected at least 1"),
-        ({"quantiser": "pq"}, "quantiser: expected 'ema', 'gradient' or 'fsq', got 'pq'"),
-        ({"quantiser": "fsq", "levels": (2, 3)}, "levels: expected numbers of at least 3"),
-        ({"decay": 1.0}, "decay: expected in"),
+        ({"codebook_size": 0}, "codebook_size: expected at least 1"),
+        ({"quantizer": "pq"}, "quantizer: expected one of 'ema', 'gradient', 'fsq', got 'pq'"),
+        ({"quantizer": "fsq", "levels": (2, 3)}, "levels: expected numbers of at least 3"),
+        ({"decay": 1.0}, "decay: expected below 1"),
         ({"commitment": -1.0}, "commitment: expected at least 0"),
     ],
 )
@@ -163,16 +172,16 @@ def test_wrong_shapes_and_codes_are_named(vision: VQVAE) -> None:
         vision.latents_of(torch.tensor([[0, 1, 2, 3, 4, 5]]))
 
 
-@pytest.mark.parametrize("quantiser", ["ema", "gradient", "fsq"])
-def test_half_precision_ends_at_the_codebook(quantiser: Any) -> None:
+@pytest.mark.parametrize("quantizer", ["ema", "gradient", "fsq"])
+def test_half_precision_ends_at_the_codebook(quantizer: Any) -> None:
     config = VQVAEConfig(
         frame_size=(16, 16),
-        width=4,
-        downsamplings=2,
-        codes=8,
-        code_size=4,
+        base_channels=4,
+        num_downsamplings=2,
+        codebook_size=8,
+        code_dim=4,
         warmup_steps=0,
-        quantiser=quantiser,
+        quantizer=quantizer,
         levels=(3, 3),
     )
     vision = VQVAE(config)

@@ -8,7 +8,7 @@ from wmrl.scripts import cli
 from wmrl.scripts.reproduce.binary_vae.command import write_table
 
 
-def test_a_glance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_short_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["reproduce", "binary-vae", "--points", "60", "--epochs", "2", "--seeds", "3"]
     assert cli.run([*words, "--out", str(tmp_path)]) == 0
     report = json.loads((tmp_path / "results.json").read_text())
@@ -23,8 +23,8 @@ def test_a_glance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_table() -> None:
-    figures = {"log_evidence": -2.0, "silhouette": 0.5, "probe_accuracy": 0.75}
-    rows = [{"regime": "constant", "seed": s, "elbo": -3.0 - s, **figures} for s in (0, 2)]
+    metrics = {"log_evidence": -2.0, "silhouette": 0.5, "probe_accuracy": 0.75}
+    rows = [{"regime": "constant", "seed": s, "elbo": -3.0 - s, **metrics} for s in (0, 2)]
     assert write_table(rows).splitlines()[-1] == (
         "| constant | 2 | -4.000 ± 1.414 | -2.000 ± 0.000 | 0.500 ± 0.000 | 0.750 ± 0.000 |"
     )

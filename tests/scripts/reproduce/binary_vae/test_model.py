@@ -6,7 +6,7 @@ from torch.distributions import Bernoulli, MultivariateNormal, kl_divergence
 
 from wmrl.scripts.reproduce.binary_vae.model import BinaryVAE, BinaryVAEConfig
 
-SMALL = BinaryVAEConfig(size=6, latent_size=2, hidden_sizes=(12, 8, 5))
+SMALL = BinaryVAEConfig(input_dim=6, latent_dim=2, hidden_dims=(12, 8, 5))
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_importance_sampling_finds_the_evidence(vae: BinaryVAE) -> None:
     exact = torch.stack(
         [torch.logsumexp(Bernoulli(logits=logits).log_prob(v).sum(1) + prior, 0) for v in vectors]
     )
-    found = vae.log_evidence(vectors, torch.Generator().manual_seed(0), draws=20_000)
+    found = vae.log_evidence(vectors, torch.Generator().manual_seed(0), samples=20_000)
     torch.testing.assert_close(found, exact + area, atol=0.03, rtol=0.01)
     elbo = torch.stack(
         [vae.elbo(vectors, torch.Generator().manual_seed(seed)) for seed in range(200)]
@@ -82,14 +82,14 @@ def test_it_learns() -> None:
         loss = -vae.elbo(vectors, generator).mean()
         loss.backward()
         optimizer.step()
-    evidence = vae.log_evidence(vectors[:50], generator, draws=500).mean().item()
+    evidence = vae.log_evidence(vectors[:50], generator, samples=500).mean().item()
     assert -0.95 < evidence < -0.69  # −4.16 before; the plane between the kinds costs something
 
 
 def test_wrong_sizes_are_named(vae: BinaryVAE) -> None:
     with pytest.raises(ValueError, match=r"vectors: expected shape \(B, 6\), got \(2, 5\)"):
         vae.posterior(torch.zeros(2, 5))
-    with pytest.raises(ValueError, match="latent_size: expected at least 1"):
-        BinaryVAEConfig(latent_size=0)
-    with pytest.raises(ValueError, match="hidden_sizes: expected widths of at least 1"):
-        BinaryVAEConfig(hidden_sizes=())
+    with pytest.raises(ValueError, match="latent_dim: expected at least 1"):
+        BinaryVAEConfig(latent_dim=0)
+    with pytest.raises(ValueError, match="hidden_dims: expected at least one width"):
+        BinaryVAEConfig(hidden_dims=())

@@ -48,10 +48,10 @@ def test_it_learns_and_the_bounds_are_in_order() -> None:
     data, held_out = mixture.sample(400, seed=0), mixture.sample(100, seed=1)
     training = BinaryTrainingConfig(epochs=40, learning_rate=1e-2, milestones=(20,))
     vae, curve = train_binary_vae(data.vectors, training=training)
-    figures = bounds(vae, held_out.vectors, seed=0, draws=300)
+    metrics = bounds(vae, held_out.vectors, seed=0, samples=300)
     assert curve[-1] > -25  # 100 bits at chance are −69
-    assert figures["elbo"] < figures["log_evidence"] < 0
-    assert figures["elbo"] > -30
+    assert metrics["elbo"] < metrics["log_evidence"] < 0
+    assert metrics["elbo"] > -30
 
 
 def test_the_rate_falls_at_its_milestones(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +72,6 @@ def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(ValueError, match=r"vectors: expected shape \(N, X\), N > 0, got \(0, 4\)"):
         train_binary_vae(torch.zeros(0, 4))
     with pytest.raises(ValueError, match=r"vectors: expected shape \(B, 5\), got"):
-        train_binary_vae(torch.zeros(3, 4), config=BinaryVAEConfig(size=5), training=SHORT)
+        train_binary_vae(torch.zeros(3, 4), config=BinaryVAEConfig(input_dim=5), training=SHORT)
     with pytest.raises(ValueError, match="learning_rate: expected above 0"):
         BinaryTrainingConfig(learning_rate=0.0)

@@ -5,17 +5,17 @@ import torch
 from wmrl.scripts.reproduce.codebook.figures import draw_directions
 
 
-def bright(picture: np.ndarray) -> np.ndarray:
-    """Where codes were drawn, below the title: ``(size, size)``."""
-    plot = picture[40:].astype(int)
+def bright(image: np.ndarray) -> np.ndarray:
+    """Mask of the drawn codes, below the title: ``(size, size)``."""
+    plot = image[40:].astype(int)
     return plot[..., 0] - plot[..., 2] > 80
 
 
 def test_codes_along_a_line_are_drawn_along_the_first_axis() -> None:
     line = torch.linspace(-1, 1, 8)[:, None] * torch.tensor([1.0, 2.0, -1.0])
-    picture = draw_directions(line, size=120)
-    assert picture.shape == (160, 120, 3)
-    rows, columns = np.nonzero(bright(picture))
+    image = draw_directions(line, size=120)
+    assert image.shape == (160, 120, 3)
+    rows, columns = np.nonzero(bright(image))
     assert np.ptp(rows) < 10
     assert np.ptp(columns) > 100
 
@@ -33,6 +33,6 @@ def test_one_code_and_zeros_can_be_drawn() -> None:
 
 
 @pytest.mark.parametrize("codes", [torch.zeros(0, 3), torch.zeros(4, 1), torch.zeros(4)])
-def test_what_can_not_be_drawn_is_named(codes: torch.Tensor) -> None:
+def test_invalid_codes_are_refused(codes: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"codes: expected shape \(K, D\)"):
         draw_directions(codes)

@@ -5,7 +5,7 @@ import imageio.v3 as iio
 import pytest
 
 from wmrl.agents.quality_diversity.archive import ArchiveConfig
-from wmrl.agents.quality_diversity.presets import EliteTask
+from wmrl.agents.quality_diversity.presets import SearchPreset
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.scripts import cli
@@ -13,13 +13,15 @@ from wmrl.scripts.reproduce.dde import experiment as experiment_module
 from wmrl.scripts.reproduce.dde.command import write_table
 
 
-def test_a_glance_and_nothing_is_searched_twice(
+def test_a_small_run_whose_searches_are_reused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = EliteTask(
-        problem=ArmProblem(arm=Arm(joints=6), archive=ArchiveConfig(cells=40, worst=-1.6)),
+    small = SearchPreset(
+        problem=ArmProblem(
+            arm=Arm(num_joints=6), archive=ArchiveConfig(cells=40, qd_score_offset=-1.6)
+        ),
         evaluations=3000,
-        latent_size=3,
+        latent_dim=3,
     )
     monkeypatch.setitem(experiment_module.TASKS, "200-joints", small)
     words = ["reproduce", "dde", "--tasks", "200-joints", "--methods", "line", "dde"]
@@ -42,18 +44,19 @@ def test_a_glance_and_nothing_is_searched_twice(
     for method in ("line", "dde"):
         assert iio.imread(out / f"200-joints-{method}.png").std() > 1
     assert (out / "200-joints-dde.mp4").stat().st_size > 1000
-    monkeypatch.setattr(
-        "wmrl.agents.quality_diversity.dde.DDE.learn", None
-    )  # would fail if it were called
+    # Calls of these would fail.
+    monkeypatch.setattr("wmrl.agents.quality_diversity.dde.DDE.learn", None)
     monkeypatch.setattr("wmrl.agents.quality_diversity.baselines.Scheduler", None)
     assert cli.run(words) == 0
     assert [json.loads(file.read_text()) for file in files] == reports
 
 
 def test_several_calls_may_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = ArmProblem(arm=Arm(joints=4), archive=ArchiveConfig(cells=20, worst=-1.6))
+    tiny = ArmProblem(arm=Arm(num_joints=4), archive=ArchiveConfig(cells=20, qd_score_offset=-1.6))
     for name, method in (("1000-joints", "line"), ("20-joints", "iso"), ("20-joints", "line")):
-        monkeypatch.setitem(experiment_module.TASKS, name, EliteTask(problem=tiny, evaluations=500))
+        monkeypatch.setitem(
+            experiment_module.TASKS, name, SearchPreset(problem=tiny, evaluations=500)
+        )
         words = ["reproduce", "dde", "--tasks", name, "--methods", method, "--seeds", "0"]
         words += ["--reduced", "200", "--work", str(tmp_path / "work"), "--out", str(tmp_path)]
         assert cli.run(words) == 0
@@ -73,7 +76,7 @@ def test_the_table_has_a_row_for_each_search() -> None:
     table = write_table(rows, races)
     assert "| DDE: VAE | 2 | 60.0% ± 14.1% | -0.2500 ± 0.0000 | 3 ± 0 | 2 ± 0 | 1 ± 0 |" in table
     assert "| MAP-Elites, isotropic mutation | 1 | 2,000,000 |" in table
-    assert "| MAP-Elites, line mutation | 2 | not there, 2 of 2 times |" in table
+    assert "| MAP-Elites, line mutation | 2 | not reached, 2 of 2 times |" in table
 
 
 @pytest.mark.parametrize("option", ["tasks", "methods"])
@@ -87,7 +90,7 @@ def test_nothing_to_do_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert cli.run([*words, "--seeds", "--full-seeds"]) == 2
     assert "seeds: expected at least one, here or in full_seeds" in capsys.readouterr().err
     assert cli.run([*words, "--full-seeds", "-1"]) == 2
-    assert "full_seeds: expected 0 or more, got -1" in capsys.readouterr().err
+    assert "full_seeds: expected at least 0, got -1" in capsys.readouterr().err
     for name in ("reduced", "full", "race"):
         assert cli.run([*words, f"--{name}", "0"]) == 2
         assert f"{name}: expected at least 1, got 0" in capsys.readouterr().err

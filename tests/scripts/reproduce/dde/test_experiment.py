@@ -1,4 +1,4 @@
-"""Searches for elites side by side, and the measures of them."""
+"""Searches for elites, and the comparison with the oracle."""
 
 import json
 from dataclasses import asdict
@@ -9,7 +9,7 @@ import pytest
 from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites
 from wmrl.agents.quality_diversity.baselines import search_with_ribs
 from wmrl.agents.quality_diversity.emitters import Mutation
-from wmrl.agents.quality_diversity.presets import EliteTask, encoding_config
+from wmrl.agents.quality_diversity.presets import SearchPreset, encoding_config
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.oracle import solve_targets
@@ -17,41 +17,48 @@ from wmrl.scripts.reproduce.dde.experiment import (
     METHODS,
     evaluations_until,
     is_reached,
-    least_stds,
     oracle_gap,
+    oracle_stds,
     run_search,
 )
 
-TASK = EliteTask(
-    problem=ArmProblem(arm=Arm(joints=8), archive=ArchiveConfig(cells=60, worst=-np.pi / 2)),
-    latent_size=4,
+PRESET = SearchPreset(
+    problem=ArmProblem(
+        arm=Arm(num_joints=8), archive=ArchiveConfig(cells=60, qd_score_offset=-np.pi / 2)
+    ),
+    latent_dim=4,
 )
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_search_finds_elites_and_is_made_once(method, tmp_path) -> None:
-    made = run_search(TASK, method, tmp_path, evaluations=12_000, seed=0, progress=False)
+def test_each_search_finds_elites_and_is_reused(method, tmp_path) -> None:
+    made = run_search(PRESET, method, tmp_path, evaluations=12_000, seed=0, progress=False)
     summary, elites = made
     last = summary["rows"][-1]
     assert last["evaluations"] == pytest.approx(12_000, rel=0.05)
     assert last["coverage"] > 0.6
     assert last["coverage"] == pytest.approx(len(elites) / 60)
-    objectives, measures = TASK.problem.evaluate(elites.solutions)
+    objectives, measures = PRESET.problem.evaluate(elites.solutions)
     np.testing.assert_allclose(elites.objectives, objectives, atol=1e-6)
     np.testing.assert_allclose(elites.measures, measures, atol=1e-6)
     assert last["mean_fitness"] == pytest.approx(float(objectives.mean()), abs=1e-5)
-    again, same = run_search(TASK, method, tmp_path, evaluations=12_000, seed=0, progress=False)
+    again, same = run_search(PRESET, method, tmp_path, evaluations=12_000, seed=0, progress=False)
     assert again == summary
     assert np.array_equal(same.solutions, elites.solutions)
     with pytest.raises(ValueError, match="holds one of other settings"):
-        run_search(TASK, method, tmp_path, evaluations=12_000, seed=1, progress=False)
+        run_search(PRESET, method, tmp_path, evaluations=12_000, seed=1, progress=False)
 
 
 @pytest.mark.parametrize("method", ["iso", "line", "cma-me", "cma-mae"])
 def test_ribs_searches_are_the_same_for_a_seed(method) -> None:
     runs = [
         search_with_ribs(
-            TASK.problem, method, evaluations=3000, fill=0.05, seed=seed, progress=False
+            PRESET.problem,
+            method,
+            evaluations=3000,
+            initial_coverage=0.05,
+            seed=seed,
+            progress=False,
         )
         for seed in (1, 1, 2)
     ]
@@ -61,8 +68,8 @@ def test_ribs_searches_are_the_same_for_a_seed(method) -> None:
 
 @pytest.mark.parametrize("method", ["line", "cma-mae"])
 def test_snapshots_end_with_what_was_found(method) -> None:
-    given = {"evaluations": 3000, "fill": 0.05, "seed": 1, "progress": False}
-    found = search_with_ribs(TASK.problem, method, snapshots=4, **given)
+    given = {"evaluations": 3000, "initial_coverage": 0.05, "seed": 1, "progress": False}
+    found = search_with_ribs(PRESET.problem, method, snapshots=4, **given)
     assert found.snapshots.dtype == np.float32
     assert len(found.snapshots) == 4
     filled = np.isfinite(found.snapshots)
@@ -71,23 +78,27 @@ def test_snapshots_end_with_what_was_found(method) -> None:
     assert np.array_equal(np.flatnonzero(filled[-1]), found.elites.cells)
     np.testing.assert_allclose(found.snapshots[-1, found.elites.cells], found.elites.objectives)
     until = search_with_ribs(
-        TASK.problem, method, snapshots=1, row_every=500, until=lambda row: True, **given
+        PRESET.problem, method, snapshots=1, log_every=500, until=lambda row: True, **given
     )
     assert len(until.snapshots) == len(until.rows) == 1
     assert np.isfinite(until.snapshots[-1]).sum() == len(until.elites)
 
 
-def test_a_start_that_takes_the_whole_budget_is_refused() -> None:
+def test_an_initialization_that_takes_the_whole_budget_is_refused() -> None:
     with pytest.raises(ValueError, match=r"evaluations: expected more than the 100 random .*, got"):
-        search_with_ribs(TASK.problem, "iso", evaluations=100, fill=0.05, seed=0, progress=False)
+        search_with_ribs(
+            PRESET.problem, "iso", evaluations=100, initial_coverage=0.05, seed=0, progress=False
+        )
     with pytest.raises(ValueError, match="snapshots: expected at least 1, got 0"):
-        search_with_ribs(TASK.problem, "iso", evaluations=1000, fill=0.05, seed=0, snapshots=0)
+        search_with_ribs(
+            PRESET.problem, "iso", evaluations=1000, initial_coverage=0.05, seed=0, snapshots=0
+        )
 
 
-def test_a_search_stops_when_it_is_there(tmp_path) -> None:
+def test_a_search_stops_at_its_goal(tmp_path) -> None:
     for method in ("line", "dde"):
         summary, _ = run_search(
-            TASK,
+            PRESET,
             method,
             tmp_path / method,
             evaluations=50_000,
@@ -99,7 +110,7 @@ def test_a_search_stops_when_it_is_there(tmp_path) -> None:
         assert summary["rows"][-1]["coverage"] > 0.5
 
 
-def test_when_a_goal_was_reached() -> None:
+def test_evaluations_until_the_goal() -> None:
     rows = [
         {"evaluations": 10.0, "coverage": 0.96, "mean_fitness": -0.07},
         {"evaluations": 20.0, "coverage": 0.94, "mean_fitness": -0.05},
@@ -112,14 +123,14 @@ def test_when_a_goal_was_reached() -> None:
 
 
 def test_the_gap_to_the_oracle(tmp_path) -> None:
-    least = least_stds(TASK, tmp_path)
-    assert np.array_equal(least, least_stds(TASK, tmp_path), equal_nan=True)
-    points = 2.0 * TASK.problem.archive.centres() - 1.0
-    found = solve_targets(points, TASK.problem.arm)
-    assert np.array_equal(np.isfinite(least), found.solved)
-    own = np.array([-least[3] - 0.1, -least[5] - 0.3])
+    stds = oracle_stds(PRESET, tmp_path)
+    assert np.array_equal(stds, oracle_stds(PRESET, tmp_path), equal_nan=True)
+    points = 2.0 * PRESET.problem.archive.centers() - 1.0
+    found = solve_targets(points, PRESET.problem.arm)
+    assert np.array_equal(np.isfinite(stds), found.solved)
+    own = np.array([-stds[3] - 0.1, -stds[5] - 0.3])
     elites = Elites(np.zeros((2, 8), np.float32), own, np.zeros((2, 2)), np.array([3, 5]))
-    gap = oracle_gap(elites, least)
+    gap = oracle_gap(elites, stds)
     assert gap["oracle_gap"] == pytest.approx(0.2)
     assert gap["std"] == pytest.approx(-own.mean())
     assert gap["oracle_coverage"] == pytest.approx(2 / found.solved.sum())
@@ -129,18 +140,18 @@ def test_a_finer_mutation_is_one_more(tmp_path) -> None:
     used = {}
     for method in ("dde", "dde-fine"):
         path = tmp_path / method
-        run_search(TASK, method, path, evaluations=300, seed=0, progress=False)
+        run_search(PRESET, method, path, evaluations=300, seed=0, progress=False)
         config = json.loads((path / "run" / "config.json").read_text())["config"]
         used[method] = config["mutations"]
-    assert used["dde-fine"] == [*used["dde"], asdict(Mutation(iso=0.001))]
+    assert used["dde-fine"] == [*used["dde"], asdict(Mutation(iso_sigma=0.001))]
 
 
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(ValueError, match=r"method: expected one of .*'cma-mae'"):
-        search_with_ribs(TASK.problem, "luck", evaluations=1, fill=0.05, seed=0)  # type: ignore[arg-type]
+        search_with_ribs(PRESET.problem, "luck", evaluations=1, initial_coverage=0.05, seed=0)  # type: ignore[arg-type]
 
 
 def test_each_variant_has_its_model() -> None:
-    assert encoding_config("vae", TASK).latent_size == 4
-    assert encoding_config("fsq", TASK).quantiser == "fsq"
-    assert encoding_config("vqvae", TASK).size == 8
+    assert encoding_config("vae", PRESET).latent_dim == 4
+    assert encoding_config("fsq", PRESET).quantizer == "fsq"
+    assert encoding_config("vqvae", PRESET).input_dim == 8

@@ -1,4 +1,4 @@
-"""Elites that drive: dreamed of, confirmed in the real game, and let drive."""
+"""Elite drivers: the search in the dream, and the evaluation in the real game."""
 
 import json
 from dataclasses import replace
@@ -17,66 +17,69 @@ from wmrl.agents.policy_search.fitness import (
     RealFitnessConfig,
 )
 from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites, load_elites
-from wmrl.agents.quality_diversity.dde import DDEConfig
+from wmrl.agents.quality_diversity.dde_config import DDEConfig
 from wmrl.agents.quality_diversity.emitters import Mutation
 from wmrl.agents.quality_diversity.problems import ControllerProblem, ControllerProblemConfig
+from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.seeding import integer_seed
 from wmrl.envs.latent.env import LatentEnv
-from wmrl.envs.world_model import Eye
+from wmrl.envs.world_model import WorldModel
 from wmrl.scripts.reproduce.drivers import experiment as experiment_module
 from wmrl.scripts.reproduce.drivers.experiment import (
     SNAPSHOTS,
     DriverSearchConfig,
     EliteDrivers,
-    drive,
+    evaluate_elites,
     find_drivers,
 )
 from wmrl.storage.run import RunError
 
-CELLS = ArchiveConfig(shape="grid", dims=(4, 4), low=(0.0, -0.5), high=(1.0, 0.5), worst=-10.0)
+CELLS = ArchiveConfig(
+    shape="grid", dims=(4, 4), low=(0.0, -0.5), high=(1.0, 0.5), qd_score_offset=-10.0
+)
 CONFIG = DriverSearchConfig(
     problem=ControllerProblemConfig(archive=CELLS),
-    dream=DreamFitnessConfig(rollouts=2, decisions=5),
+    dream=DreamFitnessConfig(num_rollouts=2, agent_steps=5),
     search=DDEConfig(
         generations=8,
         batch_size=8,
         crossovers=(0.0,),
         encoding=None,
-        mutations=(Mutation(iso=0.1),),
+        mutations=(Mutation(iso_sigma=0.1),),
         log_every=1,
         checkpoint_every=2,
         snapshots=4,
     ),
-    real=RealFitnessConfig(rollouts=2, num_envs=4),
+    real=RealFitnessConfig(num_rollouts=2, num_envs=4),
     shrinkings=3,
     seed=5,
 )
 
 
 @pytest.fixture(scope="module")
-def eye(make_tiny: Any) -> Eye:
+def world_model(make_tiny: Any) -> WorldModel:
     tiny = make_tiny(STEERED)
-    return Eye.open(STEERED, tiny.vision, tiny.memory, device="cpu")
+    return WorldModel.open(STEERED, tiny.vision, tiny.memory, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def init(eye: Eye) -> ControllerAgent:
-    config = ControllerConfig.for_spaces(eye.observation_space, eye.action_space)
+def init(world_model: WorldModel) -> ControllerAgent:
+    config = ControllerConfig.for_spaces(world_model.observation_space, world_model.action_space)
     weights = np.random.default_rng(1).normal(0, 0.5, config.parameter_count)
     return ControllerAgent(config, weights)
 
 
-def find(path: Path, eye: Eye, **options: Any) -> EliteDrivers:
+def find(path: Path, world_model: WorldModel, **options: Any) -> EliteDrivers:
     given = {"config": CONFIG, "workers": 0, "progress": False, **options}
-    return find_drivers(path, eye=eye, **given)
+    return find_drivers(path, world_model=world_model, **given)
 
 
 @pytest.fixture(scope="module")
 def found(
-    eye: Eye, init: ControllerAgent, tmp_path_factory: pytest.TempPathFactory
+    world_model: WorldModel, init: ControllerAgent, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, EliteDrivers]:
     path = tmp_path_factory.mktemp("drivers")
-    return path, find(path, eye, init=init)
+    return path, find(path, world_model, init=init)
 
 
 def assert_same(one: Elites, other: Elites) -> None:
@@ -84,7 +87,7 @@ def assert_same(one: Elites, other: Elites) -> None:
         np.testing.assert_array_equal(value, getattr(other, name), err_msg=name)
 
 
-def test_what_the_dream_says_of_them(found: tuple[Path, EliteDrivers]) -> None:
+def test_elites_of_the_dream(found: tuple[Path, EliteDrivers]) -> None:
     path, drivers = found
     assert len(drivers.dreamed) >= 4
     assert (drivers.dreamed.cells == CELLS.make(1, seed=0).index_of(drivers.dreamed.measures)).all()
@@ -97,12 +100,12 @@ def test_what_the_dream_says_of_them(found: tuple[Path, EliteDrivers]) -> None:
 
 
 def test_real_elites_are_the_best_of_the_dreamed_in_each_cell(
-    found: tuple[Path, EliteDrivers], eye: Eye
+    found: tuple[Path, EliteDrivers], world_model: WorldModel
 ) -> None:
-    """The oracle: all of them tried again, and a dictionary of the best."""
+    """The oracle: all of them evaluated again, and a dictionary of the best."""
     path, drivers = found
     own = replace(CONFIG.problem, seed=integer_seed(CONFIG.seed, "confirm"))
-    with RealFitness(eye, CONFIG.real, workers=0) as fitness:
+    with RealFitness(world_model, CONFIG.real, workers=0) as fitness:
         problem = ControllerProblem(fitness, own)
         scores, measures = problem.evaluate(drivers.dreamed.solutions)
     best: dict[int, int] = {}
@@ -118,17 +121,19 @@ def test_real_elites_are_the_best_of_the_dreamed_in_each_cell(
     assert_same(load_elites(path / "real")[0], drivers.real)
 
 
-def test_a_driver_is_what_its_row_says(found: tuple[Path, EliteDrivers]) -> None:
+def test_a_driver_has_the_parameters_of_its_row(
+    found: tuple[Path, EliteDrivers], ref: WorldModelRef
+) -> None:
     _, drivers = found
-    agent = drivers.agent(1, eye={"task": "t"})
+    agent = drivers.agent(1, world_model=ref)
     scaled = np.float32(CONFIG.problem.scale) * drivers.real.solutions[1]
     np.testing.assert_array_equal(agent.parameters, scaled)
-    assert agent.eye == {"task": "t"}
-    assert drivers.agent(0).eye == {}
+    assert agent.world_model == ref
+    assert drivers.agent(0).world_model is None
 
 
 def test_the_search_begins_with_weakened_copies_of_a_driver(
-    eye: Eye, init: ControllerAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world_model: WorldModel, init: ControllerAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class StopError(Exception):
         pass
@@ -138,7 +143,7 @@ def test_the_search_begins_with_weakened_copies_of_a_driver(
 
     monkeypatch.setattr(DreamFitness, "rollouts", stop)
     with pytest.raises(StopError) as stopped:
-        find(tmp_path, eye, init=init)
+        find(tmp_path, world_model, init=init)
     (tried,) = stopped.value.args
     expected = np.outer([1 / 3, 2 / 3, 1.0], init.parameters)
     assert np.abs(expected).max() < CONFIG.problem.scale  # none is clipped
@@ -150,7 +155,7 @@ def test_a_killed_search_goes_on_to_the_same_elites(
     kind: type[DreamFitness | RealFitness],
     call: int,
     found: tuple[Path, EliteDrivers],
-    eye: Eye,
+    world_model: WorldModel,
     init: ControllerAgent,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -166,23 +171,23 @@ def test_a_killed_search_goes_on_to_the_same_elites(
 
     monkeypatch.setattr(kind, "rollouts", killing)
     with pytest.raises(KeyboardInterrupt):
-        find(tmp_path, eye, init=init)
+        find(tmp_path, world_model, init=init)
     monkeypatch.setattr(kind, "rollouts", plain)
-    resumed, (_, whole) = find(tmp_path, eye, init=init), found
+    resumed, (_, whole) = find(tmp_path, world_model, init=init), found
     assert_same(resumed.dreamed, whole.dreamed)
     assert_same(resumed.real, whole.real)
 
 
-def test_what_is_found_is_not_searched_for_again(
+def test_finished_searches_are_read(
     found: tuple[Path, EliteDrivers],
-    eye: Eye,
+    world_model: WorldModel,
     init: ControllerAgent,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path, drivers = found
     for kind in (DreamFitness, RealFitness):
         monkeypatch.setattr(kind, "rollouts", None)  # would fail if it were called
-    again = find(path, eye, init=init)
+    again = find(path, world_model, init=init)
     assert_same(again.dreamed, drivers.dreamed)
     assert_same(again.real, drivers.real)
 
@@ -192,62 +197,75 @@ def test_what_is_found_is_not_searched_for_again(
     [
         {"config": replace(CONFIG, seed=6)},
         {"config": replace(CONFIG, problem=replace(CONFIG.problem, scale=2.0))},
-        {"config": replace(CONFIG, dream=replace(CONFIG.dream, rollouts=3))},
+        {"config": replace(CONFIG, dream=replace(CONFIG.dream, num_rollouts=3))},
         {"config": replace(CONFIG, shrinkings=4)},
         {"init": None},
     ],
     ids=["seed", "problem", "dream", "shrinkings", "init"],
 )
 def test_a_folder_of_another_search_is_refused(
-    changes: dict[str, Any], found: tuple[Path, EliteDrivers], eye: Eye, init: ControllerAgent
+    changes: dict[str, Any],
+    found: tuple[Path, EliteDrivers],
+    world_model: WorldModel,
+    init: ControllerAgent,
 ) -> None:
     path, drivers = found
     with pytest.raises(RunError, match="holds a run with another configuration"):
-        find(path, eye, **{"init": init, **changes})
+        find(path, world_model, **{"init": init, **changes})
     assert_same(load_elites(path / "dreamed")[0], drivers.dreamed)
 
 
-def test_other_trials_in_the_real_game_confirm_anew(
-    found: tuple[Path, EliteDrivers], eye: Eye, init: ControllerAgent
+def test_other_real_rollouts_evaluate_again(
+    found: tuple[Path, EliteDrivers], world_model: WorldModel, init: ControllerAgent
 ) -> None:
     path, drivers = found
-    other = replace(CONFIG, real=replace(CONFIG.real, rollouts=3))
-    changed = find(path, eye, init=init, config=other)
+    other = replace(CONFIG, real=replace(CONFIG.real, num_rollouts=3))
+    changed = find(path, world_model, init=init, config=other)
     assert_same(changed.dreamed, drivers.dreamed)
-    assert json.loads((path / "real.json").read_text())["fitness"]["config"]["rollouts"] == 3
+    assert json.loads((path / "real.json").read_text())["fitness"]["config"]["num_rollouts"] == 3
     assert set(changed.real.objectives.tolist()) != set(drivers.real.objectives.tolist())
-    assert_same(find(path, eye, init=init).real, drivers.real)
+    assert_same(find(path, world_model, init=init).real, drivers.real)
 
 
-def test_what_was_half_confirmed_is_not_taken_for_another(
+def test_an_interrupted_evaluation_is_not_mistaken_for_another(
     found: tuple[Path, EliteDrivers],
-    eye: Eye,
+    world_model: WorldModel,
     init: ControllerAgent,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Elites of other trials are there, but what says so was not written any more."""
+    """Elites of other rollouts were written, but not their description."""
     path, drivers = found
-    plain = experiment_module.write_report
+    plain = experiment_module.write_json
 
     def kill(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment_module, "write_report", kill)
+    monkeypatch.setattr(experiment_module, "write_json", kill)
     with pytest.raises(KeyboardInterrupt):
-        find(path, eye, init=init, config=replace(CONFIG, real=replace(CONFIG.real, rollouts=3)))
-    monkeypatch.setattr(experiment_module, "write_report", plain)
-    assert_same(find(path, eye, init=init).real, drivers.real)
+        find(
+            path,
+            world_model,
+            init=init,
+            config=replace(CONFIG, real=replace(CONFIG.real, num_rollouts=3)),
+        )
+    monkeypatch.setattr(experiment_module, "write_json", plain)
+    assert_same(find(path, world_model, init=init).real, drivers.real)
 
 
-def test_elites_that_are_good_enough_drive_as_they_do(
-    found: tuple[Path, EliteDrivers], eye: Eye, tmp_path: Path
+def test_episodes_of_elites_are_those_of_their_agents(
+    found: tuple[Path, EliteDrivers], world_model: WorldModel, tmp_path: Path
 ) -> None:
     """The oracle: each in the single environment, without noise."""
     _, drivers = found
-    least = float(np.sort(drivers.real.objectives)[-2])
-    options: dict[str, Any] = {"episodes": 2, "least": least, "workers": 0, "progress": False}
-    stores = drive(drivers, tmp_path, **options)
-    rows = [row for row, score in enumerate(drivers.real.objectives) if score >= least]
+    min_return = float(np.sort(drivers.real.objectives)[-2])
+    options: dict[str, Any] = {
+        "episodes": 2,
+        "min_return": min_return,
+        "workers": 0,
+        "progress": False,
+    }
+    stores = evaluate_elites(drivers, tmp_path, **options)
+    rows = [row for row, score in enumerate(drivers.real.objectives) if score >= min_return]
     assert len(rows) == 2
     names = [f"cell-{drivers.real.cells[row]}" for row in rows]
     assert [store.path.name for store in stores] == names
@@ -259,7 +277,9 @@ def test_elites_that_are_good_enough_drive_as_they_do(
         for index in store.indices:
             episode = store.episode(index)
             seeds.add(episode.info["seed"])
-            env = LatentEnv(task=eye.task, vision=eye.vision, memory=eye.memory)
+            env = LatentEnv(
+                task=world_model.task, vision=world_model.vision, memory=world_model.memory
+            )
             observation, _ = env.reset(seed=episode.info["seed"])
             for action, reward in zip(episode.actions, episode.rewards, strict=True):
                 own = agent.predict(observation)[0]
@@ -269,34 +289,34 @@ def test_elites_that_are_good_enough_drive_as_they_do(
             env.close()
     assert len(seeds) == 4
     hashes = [store.content_hash() for store in stores]
-    again = drive(drivers, tmp_path, **options)
+    again = evaluate_elites(drivers, tmp_path, **options)
     assert [store.content_hash() for store in again] == hashes
-    anew = drive(drivers, tmp_path / "anew", **options, seed=1)
+    anew = evaluate_elites(drivers, tmp_path / "anew", **options, seed=1)
     assert not set(hashes) & {store.content_hash() for store in anew}
 
 
-def test_what_was_driven_is_not_driven_again(
+def test_complete_stores_are_read(
     found: tuple[Path, EliteDrivers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, drivers = found
     options: dict[str, Any] = {"episodes": 1, "workers": 0, "progress": False}
-    assert len(drive(drivers, tmp_path, **options)) == len(drivers.real)
+    assert len(evaluate_elites(drivers, tmp_path, **options)) == len(drivers.real)
     monkeypatch.setattr("wmrl.agents.rollouts.collection.FrameVectorEnv", None)
-    assert len(drive(drivers, tmp_path, **options)) == len(drivers.real)
+    assert len(evaluate_elites(drivers, tmp_path, **options)) == len(drivers.real)
 
 
 def test_errors(
-    found: tuple[Path, EliteDrivers], eye: Eye, init: ControllerAgent, tmp_path: Path
+    found: tuple[Path, EliteDrivers], world_model: WorldModel, init: ControllerAgent, tmp_path: Path
 ) -> None:
     _, drivers = found
     best = f"{drivers.real.objectives.max():.1f}"
-    with pytest.raises(ValueError, match=rf"least: expected at most {best}, .*got 1000\.0"):
-        drive(drivers, tmp_path, episodes=1, least=1000.0)
-    small = ControllerAgent(ControllerConfig(observation_size=3, action_size=2), np.zeros(8))
+    with pytest.raises(ValueError, match=rf"min_return: expected at most {best}, .*got 1000\.0"):
+        evaluate_elites(drivers, tmp_path, episodes=1, min_return=1000.0)
+    small = ControllerAgent(ControllerConfig(observation_dim=3, action_dim=2), np.zeros(8))
     with pytest.raises(ValueError, match="init: expected a controller of ControllerConfig"):
-        find(tmp_path / "init", eye, init=small)
-    blind = Eye.open(STEERED, eye.vision, None)
-    with pytest.raises(ValueError, match="eye: expected one with a memory"):
+        find(tmp_path / "init", world_model, init=small)
+    blind = WorldModel.open(STEERED, world_model.vision, None)
+    with pytest.raises(ValueError, match="world_model: expected one with a memory"):
         find(tmp_path / "blind", blind)
     with pytest.raises(ValueError, match="shrinkings: expected at least 1, got 0"):
         DriverSearchConfig(shrinkings=0)

@@ -1,4 +1,4 @@
-"""An eye, a memory and a driver of their own for each of the stores that are compared."""
+"""Trials of vision models, with a memory and a driver each."""
 
 import json
 from collections.abc import Callable
@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from toy_game import STEERED
 
-from wmrl.agents.evaluation import evaluate
-from wmrl.agents.ppo.learner import PPOConfig
+from wmrl.agents.agent import load_agent
+from wmrl.agents.evaluation.scoring import evaluate
+from wmrl.agents.ppo.config import PPOConfig
 from wmrl.agents.rollouts.collection import collect
-from wmrl.agents.world_model_ref import open_driver
 from wmrl.data.split import split_episodes
 from wmrl.data.store import RolloutStore
 from wmrl.envs.tasks import registry
 from wmrl.memory.code_memory import CodeMemoryConfig
 from wmrl.memory.training import MemoryTrainingConfig
 from wmrl.scripts.reproduce.drivers import vision_trial as vision_trial_module
-from wmrl.scripts.reproduce.drivers.vision_trial import EyeTrialConfig, try_eye
+from wmrl.scripts.reproduce.drivers.vision_trial import VisionTrialConfig, try_vision
 from wmrl.storage.artifact import load_artifact
 from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.base import load_vision
@@ -28,16 +28,16 @@ from wmrl.vision.evaluation import pick_frames, vision_report
 from wmrl.vision.vqvae import VQVAEConfig
 
 STEPS: dict[str, Any] = {"steps": 6, "batch_size": 4, "checkpoint_every": 2, "log_every": 2}
-CONFIG = EyeTrialConfig(
-    vision=VQVAEConfig(width=2, codes=8, code_size=2, warmup_steps=2),
+CONFIG = VisionTrialConfig(
+    vision=VQVAEConfig(base_channels=2, codebook_size=8, code_dim=2, warmup_steps=2),
     vision_training=TrainingConfig(**STEPS),
-    memory=CodeMemoryConfig(hidden_size=8, token_size=4),
+    memory=CodeMemoryConfig(hidden_dim=8, token_dim=4),
     memory_training=MemoryTrainingConfig(**STEPS, sequence_length=8),
     dream=PPOConfig.dream(
-        steps=4 * 8 * 2, rollout_steps=8, chunk_rollouts=1, minibatch=16, epochs=1
+        steps=4 * 8 * 2, rollout_steps=8, chunk_rollouts=1, batch_size=16, n_epochs=1
     ),
-    dreams=4,
-    decisions=10,
+    num_dreams=4,
+    agent_steps=10,
     episodes=2,
 )
 STAGES = ("train_vision", "train_ensemble", "PPOLearner", "evaluate")
@@ -51,7 +51,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> list[RolloutStore]:
 
 
 @pytest.fixture(scope="module")
-def judged(stores: list[RolloutStore]) -> dict[str, np.ndarray]:
+def held_out(stores: list[RolloutStore]) -> dict[str, np.ndarray]:
     return {
         str(number): pick_frames(split_episodes([store], held_out=0.1).held_out, count=20)
         for number, store in enumerate(stores)
@@ -62,22 +62,22 @@ Attempt = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def attempt(stores: list[RolloutStore], judged: dict[str, np.ndarray]) -> Attempt:
-    """Tries the eye of the first store, in a world of both."""
+def attempt(stores: list[RolloutStore], held_out: dict[str, np.ndarray]) -> Attempt:
+    """Trial of the first store for the vision model, and of both for the memory."""
 
     def attempt(path: Path, **options: Any) -> dict[str, Any]:
         given = {
             "task": STEERED,
-            "seen": stores[:1],
-            "world": stores,
-            "judged": judged,
+            "vision_data": stores[:1],
+            "memory_data": stores,
+            "held_out": held_out,
             "config": CONFIG,
             "seed": 3,
             "workers": 0,
             "device": "cpu",
             "progress": False,
         }
-        return try_eye(path, **{**given, **options})
+        return try_vision(path, **{**given, **options})
 
     return attempt
 
@@ -90,24 +90,26 @@ def tried(
     return path, attempt(path)
 
 
-def figures(report: dict[str, Any]) -> dict[str, Any]:
-    """All that has to be the same for the same seed."""
-    return {name: report[name] for name in ("eye", "memory", "returns", "mean", "std", "base")}
+def results(report: dict[str, Any]) -> dict[str, Any]:
+    """Results that must be the same for the same seed."""
+    return {name: report[name] for name in ("vision", "memory", "returns", "mean", "std", "base")}
 
 
-def test_its_figures_are_those_of_what_it_leaves(
+def test_its_metrics_are_those_of_its_artifacts(
     tried: tuple[Path, dict[str, Any]],
     stores: list[RolloutStore],
-    judged: dict[str, np.ndarray],
+    held_out: dict[str, np.ndarray],
 ) -> None:
     path, report = tried
     vision = load_vision(path / "vision" / "artifact", device="cpu")
-    assert set(report["eye"]) == {"0", "1"}
-    for name, frames in judged.items():
+    assert set(report["vision"]) == {"0", "1"}
+    for name, frames in held_out.items():
         own = vision_report(vision, frames)
-        assert report["eye"][name]["squared_error"] == pytest.approx(own["squared_error"], rel=1e-4)
-        assert report["eye"][name]["frames"] == len(frames)
-    assert report["eye"]["0"] != report["eye"]["1"]
+        assert report["vision"][name]["squared_error"] == pytest.approx(
+            own["squared_error"], rel=1e-4
+        )
+        assert report["vision"][name]["frames"] == len(frames)
+    assert report["vision"]["0"] != report["vision"]["1"]
     hashes = [store.content_hash() for store in stores]
     assert load_artifact(path / "vision" / "artifact").provenance["data"] == hashes[:1]
     member = path / "memory" / "member-0"
@@ -121,22 +123,22 @@ def test_its_figures_are_those_of_what_it_leaves(
     assert (report["seed"], report["base"]) == (3, STEERED.env_id)
 
 
-def test_its_driver_drives_again_as_it_was_scored(
+def test_its_driver_has_the_same_score_again(
     tried: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also from where the folder is moved to."""
+    """Also after the folder was moved."""
     path, report = tried
     moved = tmp_path / "moved"
     moved.symlink_to(path)
     monkeypatch.setitem(registry._TASKS, STEERED.name, STEERED)
-    _, eye = open_driver(moved / "driver", device="cpu")
-    assert eye.vision.digest == load_artifact(path / "vision" / "artifact").digest
-    assert eye.memory is not None
+    world_model = load_agent(moved / "driver").open_world_model(device="cpu")
+    assert world_model.vision.digest == load_artifact(path / "vision" / "artifact").digest
+    assert world_model.memory is not None
     again = evaluate(moved / "driver", episodes=2, workers=0, device="cpu")
     np.testing.assert_allclose(again.returns, report["returns"], atol=1e-5)
 
 
-def test_what_is_tried_is_read(
+def test_a_finished_trial_is_read(
     tried: tuple[Path, dict[str, Any]], attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, report = tried
@@ -148,7 +150,7 @@ def test_what_is_tried_is_read(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_killed_trial_goes_on_to_the_same_result(
+def test_an_interrupted_trial_continues_to_the_same_result(
     stage: str,
     tried: tuple[Path, dict[str, Any]],
     attempt: Attempt,
@@ -164,7 +166,7 @@ def test_a_killed_trial_goes_on_to_the_same_result(
         attempt(tmp_path)
     assert not (tmp_path / "result.json").exists()
     monkeypatch.setattr(vision_trial_module, stage, plain)
-    assert figures(attempt(tmp_path)) == figures(tried[1])
+    assert results(attempt(tmp_path)) == results(tried[1])
 
 
 def test_a_folder_of_another_trial_is_refused(
@@ -174,11 +176,11 @@ def test_a_folder_of_another_trial_is_refused(
     before = (path / "result.json").read_bytes()
     changes: tuple[dict[str, Any], ...] = (
         {"seed": 4},
-        {"seen": stores[1:]},
-        {"world": stores[:1]},
-        {"judged": {"other": np.zeros((4, 64, 64, 3), np.uint8)}},
+        {"vision_data": stores[1:]},
+        {"memory_data": stores[:1]},
+        {"held_out": {"other": np.zeros((4, 64, 64, 3), np.uint8)}},
         {"config": replace(CONFIG, episodes=3)},
-        {"config": replace(CONFIG, vision=replace(CONFIG.vision, codes=9))},
+        {"config": replace(CONFIG, vision=replace(CONFIG.vision, codebook_size=9))},
     )
     for change in changes:
         with pytest.raises(ValueError, match=r"path: expected a folder of this trial, .* settings"):
@@ -191,5 +193,5 @@ def test_another_seed_is_another_trial(
 ) -> None:
     _, report = tried
     other = attempt(tmp_path, seed=4)
-    for name in ("eye", "memory", "returns"):
+    for name in ("vision", "memory", "returns"):
         assert other[name] != report[name]

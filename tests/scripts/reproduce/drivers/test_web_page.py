@@ -1,4 +1,4 @@
-"""The illuminated map as a web page: what is where, and what it leads to."""
+"""The heatmap of elites as a web page."""
 
 import re
 from html.parser import HTMLParser
@@ -21,33 +21,33 @@ START, SIZE = 44, 480  # the map's corner and side, in pixels
 def some_elites(archive: ArchiveConfig) -> Elites:
     made = archive.make(3, seed=0)
     generator = np.random.default_rng(0)
-    measures = archive.centres()[::4] + 0.01
+    measures = archive.centers()[::4] + 0.01
     solutions = np.zeros((len(measures), 3), np.float32)
     made.add(solutions, generator.uniform(0, 900, len(measures)), measures)
-    return Elites.of(made)
+    return Elites.from_archive(made)
 
 
 def written(
-    path: Path, archive: ArchiveConfig, films: dict[int, str] | None = None, **words: Any
+    path: Path, archive: ArchiveConfig, videos: dict[int, str] | None = None, **words: Any
 ) -> str:
     words = {"title": "Drivers", "measures": ("|steer|", "pedal"), **words}
     file = write_page(
-        path / "deep" / "map.html", archive, some_elites(archive), films or {}, **words
+        path / "deep" / "map.html", archive, some_elites(archive), videos or {}, **words
     )
     assert file == path / "deep" / "map.html"
     return file.read_text("utf-8")
 
 
 def drawing(text: str) -> ElementTree.Element:
-    """The page's picture, which has to be well-formed."""
+    """The page's SVG image, which has to be well-formed."""
     found = re.search(r"<svg.*?</svg>", text, re.DOTALL)
     assert found is not None
     return ElementTree.fromstring(found[0])
 
 
-def cells(picture: ElementTree.Element) -> list[ElementTree.Element]:
+def cells(image: ElementTree.Element) -> list[ElementTree.Element]:
     """Their shapes, in the order of their indices."""
-    return [each for each in picture.iter() if each.get("class") == "cell"]
+    return [each for each in image.iter() if each.get("class") == "cell"]
 
 
 def numbers(shape: ElementTree.Element, *names: str) -> list[float]:
@@ -55,7 +55,7 @@ def numbers(shape: ElementTree.Element, *names: str) -> list[float]:
 
 
 def pixels(archive: ArchiveConfig, measures: np.ndarray) -> np.ndarray:
-    """Where measures ``(N, 2)`` are to be seen: the first to the right, the second upwards."""
+    """Pixels of measures ``(N, 2)``: the first to the right, the second upwards."""
     share = (measures - archive.low) / np.subtract(archive.high, archive.low)
     return START + SIZE * np.stack((share[:, 0], 1.0 - share[:, 1]), axis=1)
 
@@ -65,12 +65,12 @@ def covers(shape: ElementTree.Element, point: np.ndarray) -> bool:
     return left <= point[0] <= left + width and top <= point[1] <= top + height
 
 
-def test_each_point_of_a_grid_is_in_the_cell_that_is_drawn_there(tmp_path: Path) -> None:
-    """The oracle: the archive says itself which cell measures are in."""
+def test_points_of_a_grid_are_drawn_in_their_cells(tmp_path: Path) -> None:
+    """The oracle is the archive of ribs."""
     drawn = cells(drawing(written(tmp_path, GRID)))
     measures = np.random.default_rng(1).uniform(GRID.low, GRID.high, (50, 2))
     found = GRID.make(3, seed=0).index_of(measures)
-    assert len(drawn) == GRID.cell_count == 12
+    assert len(drawn) == GRID.num_cells == 12
     assert len(set(found.tolist())) > 8
     for cell, point in zip(found, pixels(GRID, measures), strict=True):
         assert [number for number, shape in enumerate(drawn) if covers(shape, point)] == [cell]
@@ -79,8 +79,8 @@ def test_each_point_of_a_grid_is_in_the_cell_that_is_drawn_there(tmp_path: Path)
 def test_each_point_of_a_disc_is_nearest_to_its_cell(tmp_path: Path) -> None:
     drawn = cells(drawing(written(tmp_path, DISC)))
     places = np.array([numbers(shape, "cx", "cy") for shape in drawn])
-    assert len(places) == DISC.cell_count == 30
-    measures = DISC.centres() + np.random.default_rng(1).uniform(-0.03, 0.03, (30, 2))
+    assert len(places) == DISC.num_cells == 30
+    measures = DISC.centers() + np.random.default_rng(1).uniform(-0.03, 0.03, (30, 2))
     found = DISC.make(3, seed=0).index_of(measures)
     gaps = np.linalg.norm(pixels(DISC, measures)[:, None] - places, axis=2)
     np.testing.assert_array_equal(gaps.argmin(1), found)
@@ -92,9 +92,7 @@ def test_each_point_of_a_disc_is_nearest_to_its_cell(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("archive", [GRID, DISC], ids=["grid", "disc"])
-def test_elites_say_what_they_are_and_the_best_is_the_brightest(
-    archive: ArchiveConfig, tmp_path: Path
-) -> None:
+def test_tooltips_and_colors(archive: ArchiveConfig, tmp_path: Path) -> None:
     elites = some_elites(archive)
     drawn = cells(drawing(written(tmp_path, archive, measures=("a", "b"))))
     brightness = []
@@ -111,15 +109,15 @@ def test_elites_say_what_they_are_and_the_best_is_the_brightest(
 
 
 @pytest.mark.parametrize("archive", [GRID, DISC], ids=["grid", "disc"])
-def test_films_are_led_to_from_their_cells_alone(archive: ArchiveConfig, tmp_path: Path) -> None:
+def test_videos_are_linked_from_their_cells_only(archive: ArchiveConfig, tmp_path: Path) -> None:
     first, *_, last = some_elites(archive).cells.tolist()
-    films = {last: "films/a&b.mp4", first: 'films/"1".mp4'}
-    picture = drawing(written(tmp_path, archive, films))
-    drawn = cells(picture)
-    links = {link.get("href"): link for link in picture.iter("a")}
-    assert set(links) == set(films.values())
-    for cell, film in films.items():
-        assert list(links[film]) == [drawn[cell]]
+    videos = {last: "videos/a&b.mp4", first: 'videos/"1".mp4'}
+    image = drawing(written(tmp_path, archive, videos))
+    drawn = cells(image)
+    links = {link.get("href"): link for link in image.iter("a")}
+    assert set(links) == set(videos.values())
+    for cell, video in videos.items():
+        assert list(links[video]) == [drawn[cell]]
 
 
 class Reader(HTMLParser):
@@ -140,7 +138,7 @@ class Reader(HTMLParser):
         self.text.append(data)
 
 
-def test_words_are_text_whatever_they_hold(tmp_path: Path) -> None:
+def test_texts_are_escaped(tmp_path: Path) -> None:
     words = {
         "title": '<b>"Who\'s" & {0}</b>',
         "text": "<script>alert(1)</script> {title}",
@@ -170,11 +168,11 @@ def test_axes_are_named_with_their_limits(tmp_path: Path) -> None:
 
 def test_nothing_is_loaded_from_elsewhere(tmp_path: Path) -> None:
     cell = int(some_elites(GRID).cells[0])
-    text = written(tmp_path, GRID, {cell: "films/a.mp4"})
+    text = written(tmp_path, GRID, {cell: "videos/a.mp4"})
     reader = Reader(text)
     assert not {"link", "img", "iframe", "base", "object", "embed"} & set(reader.tags)
     loads = [value for name, value in reader.attributes if name in ("src", "href", "srcset")]
-    assert loads == ["films/a.mp4"]
+    assert loads == ["videos/a.mp4"]
     assert not re.search(r"://|@import|url\(|\bimport\b|fetch\(", text)
     assert [child.name for child in (tmp_path / "deep").iterdir()] == ["map.html"]
 
@@ -185,6 +183,6 @@ def test_errors(tmp_path: Path) -> None:
         written(tmp_path, GRID, measures=("one",))
     empty = next(cell for cell in range(12) if cell not in elites.cells)
     for cell in (empty, 12, -1):
-        with pytest.raises(ValueError, match=rf"films: .*elites' cells, got one of cell {cell}"):
+        with pytest.raises(ValueError, match=rf"videos: .*elites' cells, got one of cell {cell}"):
             written(tmp_path, GRID, {int(elites.cells[0]): "a.mp4", cell: "b.mp4"})
     assert not (tmp_path / "deep").exists()

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from wmrl.scripts import cli
-from wmrl.scripts.reproduce.kl.command import figures, start_gradient, write_table
+from wmrl.scripts.reproduce.kl.command import run_metrics, start_gradient, write_table
 from wmrl.scripts.reproduce.kl.experiment import RUNS, descend
 from wmrl.scripts.reproduce.kl.figures import frames
 
 
-def read_film(path: Path) -> np.ndarray:
+def read_video(path: Path) -> np.ndarray:
     video, frames = cv2.VideoCapture(str(path)), []
     while (found := video.read())[0]:
         frames.append(found[1].astype(int))
@@ -23,7 +23,7 @@ def read_film(path: Path) -> np.ndarray:
     return np.stack(frames)
 
 
-def test_a_glance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_short_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["reproduce", "kl", "--runs", "span-q", "score", "--steps", "12", "--seeds", "0", "5"]
     assert cli.run([*words, "--out", str(tmp_path)]) == 0
     report = json.loads((tmp_path / "results.json").read_text())
@@ -35,7 +35,7 @@ def test_a_glance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert report["rows"][0]["steps"] == report["runs"]["span-q"]["steps"] == 12
     assert report["runs"]["span-q"]["learning_rate"] == 1e-4
-    assert report["rows"][1]["left"][1] <= 0
+    assert report["rows"][1]["rejected"][1] <= 0
     assert report["args"]["seeds"] == [0, 5]
     assert report["versions"]["matplotlib"]
     for curve, row in zip(report["curves"], [report["rows"][0], report["rows"][1]], strict=True):
@@ -46,9 +46,9 @@ def test_a_glance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("curves", "densities"):
         assert iio.imread(tmp_path / f"{name}.png").std() > 10
     for name, row in (("span-q", report["rows"][0]), ("score", report["rows"][1])):
-        film = read_film(tmp_path / f"{name}.mp4")
-        assert film.shape == (row["steps"] + 1 + 20, 270, 480, 3)  # the last is held for a second
-        assert np.abs(film[0] - film[row["steps"]]).max() > 100
+        video = read_video(tmp_path / f"{name}.mp4")
+        assert video.shape == (row["steps"] + 1 + 20, 270, 480, 3)  # the last is held for a second
+        assert np.abs(video[0] - video[row["steps"]]).max() > 100
     assert sorted(path.suffix for path in tmp_path.iterdir()) == sorted(
         [".png", ".png", ".mp4", ".mp4", ".json", ".md"]
     )
@@ -56,12 +56,12 @@ def test_a_glance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_frames_follow_the_moving_interval() -> None:
     trace = descend(RUNS["span-q-moving"])
-    shown = list(frames("moving", trace, most=4))
+    shown = list(frames("moving", trace, limit=4))
     assert len(shown) == 4
     assert {(frame.shape, frame.dtype) for frame in shown} == {((270, 480, 3), np.dtype("uint8"))}
 
     def shaded(frame: np.ndarray) -> float:
-        """Where on the picture the orange is, on average: 0 at the left, 1 at the right."""
+        """Mean position of the orange in the image: 0 at the left, 1 at the right."""
         red, blue = frame[..., 0].astype(int), frame[..., 2].astype(int)
         return float(np.argwhere(red - blue > 20)[:, 1].mean() / frame.shape[1])
 
@@ -69,14 +69,14 @@ def test_frames_follow_the_moving_interval() -> None:
     assert shaded(shown[-1]) < 0.35
 
 
-def test_figures() -> None:
-    found = figures(descend(replace(RUNS["span-p"], steps=3)))
+def test_metrics() -> None:
+    found = run_metrics(descend(replace(RUNS["span-p"], steps=3)))
     start = {"mean": 5.0, "std": 0.8, "kl": 90.963615, "sum": -0.00053265, "mass": 0.00023262}
     assert found["start"] == pytest.approx(start, rel=1e-4)
     assert found["end"]["mean"] < 5.0
-    assert (found["steps"], found["left"]) == (3, None)
+    assert (found["steps"], found["rejected"]) == (3, None)
     assert found["last_gradient"] == pytest.approx(0.00656, abs=2e-5)
-    drawn = figures(descend(replace(RUNS["reparameterised"], steps=3)))
+    drawn = run_metrics(descend(replace(RUNS["reparameterized"], steps=3)))
     assert drawn["start"]["sum"] is None
     assert drawn["end"]["mass"] is None
 
@@ -111,9 +111,9 @@ def test_table() -> None:
     assert [line for line in table.splitlines() if line.startswith("| s")] == [
         "| span-q | sum over q's span at the start | 0.0001 | 300 | 1.500 | 0.250 | 1.25 "
         "| 0 of 1 | 0 |",
-        "| score | scores, control variates | 0.001 | 300 | 1.250 ± 0.354 | 0.500 ± 0.000 "
+        "| score | score function, control variates | 0.001 | 300 | 1.250 ± 0.354 | 0.500 ± 0.000 "
         "| 0.001 ± 0 | 2 of 4 | 2, after 3 to 7 steps |",
-        "| score-plain | scores, no variance reduction | 0.001 | 4 | – | – | – "
+        "| score-plain | score function, no variance reduction | 0.001 | 4 | – | – | – "
         "| 0 of 1 | 1, after 4 steps |",
         "| span-q | 44.4 | 7.45 | 0.5 | 91 → -0.5 | 0.9999 → 0.125 |",
         "| score | 44.4 ± 25.9 | 7.45 ± 48.8 | 1 ± 0.71 | – | – |",
@@ -128,10 +128,10 @@ def test_table() -> None:
     ("words", "message"),
     [
         (["--runs", "luck"], "runs: expected some of span-q, .*, got 'luck'"),
-        (["--runs", "span-q", "span-q"], "runs: expected each once, got span-q, span-q"),
+        (["--runs", "span-q", "span-q"], "runs: expected distinct values, got span-q, span-q"),
         (["--seeds"], "seeds: expected at least one, got none"),
-        (["--seeds", "0", "0"], "seeds: expected each once, got 0, 0"),
-        (["--seeds", "-1"], "seeds: expected 0 or more, got -1"),
+        (["--seeds", "0", "0"], "seeds: expected distinct values, got 0, 0"),
+        (["--seeds", "-1"], "seeds: expected at least 0, got -1"),
         (["--steps", "0"], "steps: expected at least 1, got 0"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from toy_game import STEERED
 
 from wmrl.agents.policy_search.fitness import DreamFitnessConfig
-from wmrl.agents.ppo.learner import PPOConfig
+from wmrl.agents.ppo.config import PPOConfig
 from wmrl.scripts import cli
 from wmrl.scripts.reproduce.policies import experiment as experiment_module
 from wmrl.scripts.reproduce.policies.command import write_table
@@ -18,35 +18,36 @@ from wmrl.scripts.reproduce.policies.command import write_table
 
 @pytest.fixture
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What no option makes smaller."""
+    """Shrinks the settings that have no option."""
     trial = partial(
         experiment_module.PolicyTrialConfig,
-        population=4,
-        trials=DreamFitnessConfig(decisions=8),
-        ppo=PPOConfig(rollout_steps=8, chunk_rollouts=1, minibatch=16, epochs=1),
-        dreams=4,
-        scored_dreams=2,
+        population_size=4,
+        fitness=DreamFitnessConfig(agent_steps=8),
+        ppo=PPOConfig(rollout_steps=8, chunk_rollouts=1, batch_size=16, n_epochs=1),
+        num_envs=4,
+        dream_episodes=2,
     )
     monkeypatch.setattr(experiment_module, "PolicyTrialConfig", trial)
 
 
 @pytest.mark.usefixtures("_tiny")
-def test_a_glance_and_nothing_is_made_twice(
+def test_a_short_run_and_nothing_is_made_twice(
     tmp_path: Path, make_tiny: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny = make_tiny(STEERED)
     out, work = tmp_path / "out", tmp_path / "work"
     words = ["reproduce", "policies", "--task", "toy_game:STEERED", "--workers", "0"]
     words += ["--vision", str(tiny.vision), "--memory", str(tiny.memory), "--device", "cpu"]
-    words += ["--methods", "cma-es", "variational", "ppo", "--generations", "2", "--rollouts", "2"]
-    words += ["--score-episodes", "2", "--seeds", "3", "--draws", "3", "--draw-episodes", "1"]
-    words += ["--film-decisions", "4", "--out", str(out), "--work", str(work)]
+    words += ["--methods", "cma-es", "variational", "ppo", "--generations", "2"]
+    words += ["--num-rollouts", "2", "--score-episodes", "2", "--seeds", "3"]
+    words += ["--num-samples", "3", "--sample-episodes", "1", "--video-agent-steps", "4"]
+    words += ["--out", str(out), "--work", str(work)]
     assert cli.run(words) == 0
     assert (out / "table.md").read_text() in capsys.readouterr().out
-    film = cv2.VideoCapture(str(out / "drawn.mp4"))
-    assert film.get(cv2.CAP_PROP_FRAME_COUNT) >= 1
-    assert film.get(cv2.CAP_PROP_FRAME_WIDTH) > 8 * 200
-    film.release()
+    video = cv2.VideoCapture(str(out / "drawn.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) >= 1
+    assert video.get(cv2.CAP_PROP_FRAME_WIDTH) > 8 * 200
+    video.release()
     report = json.loads((out / "results.json").read_text())
     assert [row["method"] for row in report["rows"]] == ["cma-es", "variational", "ppo"]
     assert {row["steps"] for row in report["rows"]} == {2 * 4 * 2 * 8}
@@ -63,13 +64,13 @@ def test_a_glance_and_nothing_is_made_twice(
     [
         (["--methods", "sgd"], "methods: expected some of cma-es"),
         (["--seeds"], "seeds: expected at least one"),
-        (["--seeds", "0", "-1"], "seeds: expected 0 or more, got 0, -1"),
-        (["--seeds", "0", "0"], "seeds: expected each once, got 0, 0"),
-        (["--methods", "ppo", "ppo"], "methods: expected each once, got ppo, ppo"),
-        (["--draws", "1"], "draws: expected at least 2, got 1"),
-        (["--draw-episodes", "0"], "episodes: expected at least 1, got 0"),
+        (["--seeds", "0", "-1"], "seeds: expected at least 0, got 0, -1"),
+        (["--seeds", "0", "0"], "seeds: expected distinct values, got 0, 0"),
+        (["--methods", "ppo", "ppo"], "methods: expected distinct values, got ppo, ppo"),
+        (["--num-samples", "1"], "num_samples: expected at least 2, got 1"),
+        (["--sample-episodes", "0"], "episodes: expected at least 1, got 0"),
         (["--score-episodes", "0"], "episodes: expected at least 1, got 0"),
-        (["--film-decisions", "-1"], "film_decisions: expected at least 0, got -1"),
+        (["--video-agent-steps", "-1"], "video_agent_steps: expected at least 0, got -1"),
     ],
 )
 def test_what_is_asked_wrongly(
@@ -92,7 +93,7 @@ def test_the_table() -> None:
         "| CMA-ES | 11.0 ± 1.4 | 100% | 110 ± 14 | 1.5 ± 0.0 |",
         "| PPO (Stable-Baselines3) | 22.0 | 200% | 220 | 1.5 |",
     ]
-    assert "Each has 3.0 million dreamed decisions" in lines[2]
+    assert "Each has 3.0 million dreamed agent steps" in lines[2]
     spreads = [
         {"method": "variational", "seed": 0, "scale": 0.0, "dream": [1.0], "real": [5.0]},
         {"method": "variational", "seed": 0, "scale": 2.0, "dream": [1.0, 2.0], "real": [4.0, 8.0]},
@@ -102,8 +103,8 @@ def test_the_table() -> None:
     assert "| PPO (Stable-Baselines3) | -4.0 | – | -40 | 1.5 |" in write_table(losing, [], 3, 2)
     assert "some on the same track" not in write_table(rows, spreads, 3, 2)
     assert "drawn.mp4" not in write_table(rows, spreads, 3, 2)
-    lines = write_table([row("variational", 0, 1.0)], spreads, 3, 2, film="drawn.mp4").splitlines()
-    assert "better one. [drawn.mp4](drawn.mp4) shows" in "\n".join(lines)
+    lines = write_table([row("variational", 0, 1.0)], spreads, 3, 2, video="drawn.mp4").splitlines()
+    assert "ranks agents. [drawn.mp4](drawn.mp4) shows" in "\n".join(lines)
     assert "| variational search, on ranks | 1.0 | – | 10 | 1.5 |" in lines
     assert lines[-2:] == [
         "| variational search, on ranks | the mean alone | 1.0 | 5 | – | – |",

@@ -24,7 +24,7 @@ def test_it_finds_a_secret_code() -> None:
 
 def test_the_update_by_hand() -> None:
     """Two codes of three values, half of four candidates, α = 0.5, ε = 0.3."""
-    config = CodeSearchConfig(population=4, selected=0.5, learning_rate=0.5, smoothing=0.3)
+    config = CodeSearchConfig(population_size=4, selected=0.5, learning_rate=0.5, smoothing=0.3)
     search = CodeSearch(2, 3, config)
     search._asked = np.array([[0, 1], [2, 2], [0, 0], [0, 2]])
     search.tell(np.array([5.0, -1.0, 2.0, 4.0]))  # the best are the first and the last
@@ -34,7 +34,7 @@ def test_the_update_by_hand() -> None:
 
 
 def test_umda_without_smoothing_is_what_was_selected() -> None:
-    config = CodeSearchConfig(population=5, selected=0.2, learning_rate=1.0, smoothing=0.0)
+    config = CodeSearchConfig(population_size=5, selected=0.2, learning_rate=1.0, smoothing=0.0)
     search = CodeSearch(3, 4, config)
     asked = search.ask()
     search.tell(np.array([0, 0, 9, 0, 0]))
@@ -48,7 +48,7 @@ def test_no_value_is_lost() -> None:
 
 
 def test_draws_follow_the_probabilities() -> None:
-    search = CodeSearch(2, 3, CodeSearchConfig(population=40_000))
+    search = CodeSearch(2, 3, CodeSearchConfig(population_size=40_000))
     search.probabilities = np.array([[0.2, 0.5, 0.3], [0.0, 0.0, 1.0]])
     codes = search.ask()
     assert codes.dtype == np.int64
@@ -66,19 +66,19 @@ def test_a_seed_is_the_same_and_another_differs() -> None:
 
 def test_clear_errors() -> None:
     for kwargs, message in (
-        ({"population": 1}, "population: expected at least 2, got 1"),
-        ({"selected": 0.0}, r"selected: expected within \(0, 1\], got 0"),
-        ({"learning_rate": 1.5}, r"learning_rate: expected within \(0, 1\], got 1.5"),
-        ({"smoothing": -0.1}, r"smoothing: expected within \[0, 1\], got -0.1"),
-        ({"smoothing": float("nan")}, r"smoothing: expected within \[0, 1\], got nan"),
+        ({"population_size": 1}, "population_size: expected at least 2, got 1"),
+        ({"selected": 0.0}, r"selected: expected above 0, got 0"),
+        ({"learning_rate": 1.5}, r"learning_rate: expected at most 1, got 1.5"),
+        ({"smoothing": -0.1}, r"smoothing: expected at least 0, got -0.1"),
+        ({"smoothing": float("nan")}, r"smoothing: expected at least 0, got nan"),
     ):
         with pytest.raises(ValueError, match=message):
             CodeSearchConfig(**kwargs)
-    with pytest.raises(ValueError, match="tokens: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match="num_tokens: expected at least 1, got 0"):
         CodeSearch(0, 4)
-    with pytest.raises(ValueError, match="codes: expected at least 2, got 1"):
+    with pytest.raises(ValueError, match="codebook_size: expected at least 2, got 1"):
         CodeSearch(3, 1)
-    search = CodeSearch(3, 4, CodeSearchConfig(population=4))
+    search = CodeSearch(3, 4, CodeSearchConfig(population_size=4))
     with pytest.raises(RuntimeError, match=r"call ask\(\) first"):
         search.tell(np.zeros(4))
     search.ask()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from wmrl.agents.quality_diversity.archive import ArchiveConfig
-from wmrl.agents.quality_diversity.presets import EliteTask
+from wmrl.agents.quality_diversity.presets import SearchPreset
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.encodings.base import load_encoding
 from wmrl.envs.planar_arm.arm import Arm
@@ -22,28 +22,30 @@ PROBLEMS = ("plain", "obstacles", "locked", "lengths")
 
 
 def times(folder: Path) -> dict[Path, int]:
-    """When each result was made."""
+    """Modification times of the results."""
     suffixes = (".json", ".npy", ".safetensors")
     files = [file for file in folder.rglob("*") if file.suffix in suffixes]
     return {file: file.stat().st_mtime_ns for file in files}
 
 
 def quick_stds(arm: Arm, targets: np.ndarray) -> np.ndarray:
-    """Takes the place of the oracle, which takes seconds."""
+    """Replaces the oracle, which takes seconds."""
     stds = np.full(len(targets), 0.5)
     stds[0] = np.nan
     return stds if not arm.obstacles else stds * np.nan
 
 
-def test_a_glance_and_nothing_is_made_twice(
+def test_a_small_run_whose_results_are_reused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = EliteTask(
-        problem=ArmProblem(arm=Arm(joints=6), archive=ArchiveConfig(cells=40, worst=-1.6)),
-        latent_size=3,
+    small = SearchPreset(
+        problem=ArmProblem(
+            arm=Arm(num_joints=6), archive=ArchiveConfig(cells=40, qd_score_offset=-1.6)
+        ),
+        latent_dim=3,
     )
     monkeypatch.setitem(dde_experiment.TASKS, "200-joints", small)
-    monkeypatch.setattr(reuse_experiment, "least_stds", quick_stds)
+    monkeypatch.setattr(reuse_experiment, "oracle_stds_of_targets", quick_stds)
     out, work, ship = tmp_path / "out", tmp_path / "work", tmp_path / "ship"
     words = ["reproduce", "reuse", "--seeds", "3", "4", "--elites", "1000", "--epochs", "2"]
     words += ["--targets", "5", "--evaluations", "60", "--ship", str(ship)]
@@ -65,7 +67,7 @@ def test_a_glance_and_nothing_is_made_twice(
         own = next(e for e in report["encodings"] if e["kind"] == kind and e["data"] == "elites")
         shipped = load_encoding(ship / f"planar-arm-{kind}", device="cpu")
         assert shipped.digest == own["digest"]
-        assert shipped.size == 6
+        assert shipped.input_dim == 6
         made = load_artifact(ship / f"planar-arm-{kind}").provenance
         assert made["held_out"]["explained"] == own["explained"]
         assert made["data"] == load_artifact(work / "elites-3" / "elites").digest
@@ -78,25 +80,27 @@ def test_a_glance_and_nothing_is_made_twice(
 
 
 def test_the_table_has_a_row_for_each_encoding_and_search() -> None:
-    figures = {"explained": 0.75, "moved": 0.0123, "std": 0.05, "std_reconstructed": 0.0625}
+    metrics = {"explained": 0.75, "moved": 0.0123, "std": 0.05, "std_reconstructed": 0.0625}
     learned = [
-        {"kind": kind, "data": data, "seed": seed, **figures}
+        {"kind": kind, "data": data, "seed": seed, **metrics}
         for kind in KINDS
         for data in DATA
         for seed in (0, 1)
     ]
     learned[0]["explained"] = 0.85
     targets = [{"evaluations": 5000}] * 2
-    found = {"distance": 0.01, "std": 0.25, "there": 0.5, "evaluations_until": 1234.0}
+    found = {"distance": 0.01, "std": 0.25, "reached": 0.5, "evaluations_to_target": 1234.0}
     rows: list[dict[str, Any]] = [
         {"problem": problem, "method": method, "seed": seed, "targets": targets, **found}
-        | {"std_there": 0.1 + 0.2 * seed}
+        | {"std_at_target": 0.1 + 0.2 * seed}
         for problem in ("plain", "locked")
         for method in METHODS
         for seed in (0, 1)
     ]
-    rows[1]["evaluations_until"] = None  # of the first search's second seed
-    text = write_table(learned, rows, {"plain": 0.0123, "locked": None}, elites=10**6, joints=200)
+    rows[1]["evaluations_to_target"] = None  # of the first search's second seed
+    text = write_table(
+        learned, rows, {"plain": 0.0123, "locked": None}, elites=10**6, num_joints=200
+    )
     assert "An arm of 200 joints reaches targets, 5,000\nevaluations each;" in text
     assert "± standard deviation over 2 seeds\n" in text
     lines = text.splitlines()
@@ -114,14 +118,14 @@ def test_the_table_has_a_row_for_each_encoding_and_search() -> None:
         " not reached, 1 of 2 | 0.2000 ± 0.1414 |",
         " 1,234 ± 0 | 0.2000 ± 0.1414 |",
     ]
-    for way in METHODS.values():
-        assert sum(line.startswith(f"| {way.title} |") for line in lines) == 2
+    for how in METHODS.values():
+        assert sum(line.startswith(f"| {how.title} |") for line in lines) == 2
 
 
-def test_cards_say_what_encodings_are_good_for() -> None:
-    figures = {"poses": 1900, "seed": 3, "explained": 0.987, "moved": 0.0042}
-    score = {"there": 0.75, "std_there": 0.0321}
-    card = encoding_card("vae", figures, score, evaluations=5000)
+def test_model_cards() -> None:
+    metrics = {"poses": 1900, "seed": 3, "explained": 0.987, "moved": 0.0042}
+    score = {"reached": 0.75, "std_at_target": 0.0321}
+    card = encoding_card("vae", metrics, score, evaluations=5000)
     assert card.startswith("# planar-arm-vae\n\nA VAE with 32 latents")
     for said in (
         "1900 elites",
@@ -133,7 +137,7 @@ def test_cards_say_what_encodings_are_good_for() -> None:
         "there: 0.0321 rad.",
     ):
         assert said in card
-    card = encoding_card("vqvae", figures, score | {"std_there": None}, evaluations=60)
+    card = encoding_card("vqvae", metrics, score | {"std_at_target": None}, evaluations=60)
     assert "A VQ-VAE with 8 codes of 64" in card
     assert "not reached at the median" in card
     assert "(60 evaluations, evenly\nspread targets)" in card

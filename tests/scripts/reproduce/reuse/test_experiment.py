@@ -12,8 +12,8 @@ from wmrl.envs.planar_arm.arm import Arm
 from wmrl.scripts.reproduce.reuse.experiment import (
     METHODS,
     POSES,
-    least_stds,
     nearest_elites,
+    oracle_stds_of_targets,
     problems,
     search_targets,
     summary,
@@ -23,17 +23,19 @@ from wmrl.scripts.reproduce.reuse.experiment import (
 
 @pytest.fixture(scope="module")
 def encodings():
-    """Of arms of six joints, not trained; with weights of some size."""
+    """Untrained encodings for arms of six joints."""
     generator = torch.Generator().manual_seed(0)
-    vae = VectorVAE(VectorVAEConfig(size=6, latent_size=3), generator=generator)
-    config = VectorVQVAEConfig(size=6, tokens=3, codes=5, code_size=2, hidden_sizes=(8,))
+    vae = VectorVAE(VectorVAEConfig(input_dim=6, latent_dim=3), generator=generator)
+    config = VectorVQVAEConfig(
+        input_dim=6, num_tokens=3, codebook_size=5, code_dim=2, hidden_dims=(8,)
+    )
     vqvae = VectorVQVAE(config, generator=generator)
-    vqvae.quantiser.start(torch.randn(60, 2, generator=generator), generator=generator)
+    vqvae.quantizer.init_codebook(torch.randn(60, 2, generator=generator), generator=generator)
     return {"angles": None, "vae": vae.eval(), "vqvae": vqvae.eval()}
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_each_search_is_made_once_and_says_the_truth(name, encodings, tmp_path) -> None:
+def test_each_search_is_correct_and_reused(name, encodings, tmp_path) -> None:
     method, arm = METHODS[name], problems(6)["obstacles"]
     targets = targets_for(arm, 5)
     starts = np.random.default_rng(1).uniform(-0.3, 0.3, (5, 6))
@@ -63,8 +65,8 @@ def test_each_search_is_made_once_and_says_the_truth(name, encodings, tmp_path) 
         search(1)
 
 
-def test_searches_begin_where_they_are_told(tmp_path) -> None:
-    """At a target that an elite is at, the first few poses are all near it."""
+def test_searches_start_from_given_poses(tmp_path) -> None:
+    """If an elite is at the target, the first few poses are all near the target."""
     arm = problems(6)["plain"]
     solutions = np.random.default_rng(1).uniform(-0.5, 0.5, (40, 6)).astype(np.float32)
     found = arm.evaluate(solutions)
@@ -76,7 +78,7 @@ def test_searches_begin_where_they_are_told(tmp_path) -> None:
         METHODS["elite"], arm, targets, tmp_path, encoding=None, starts=starts, evaluations=10
     )
     assert all(row["distance"] < 0.03 for row in rows)
-    with pytest.raises(ValueError, match="starts: expected poses for searches that begin with"):
+    with pytest.raises(ValueError, match="starts: expected poses for methods that start from"):
         search_targets(METHODS["elite"], arm, targets, tmp_path, encoding=None)
     with pytest.raises(ValueError, match="holds one of other settings"):
         search_targets(
@@ -109,10 +111,10 @@ def test_the_same_seed_is_the_same_and_another_differs(encodings, tmp_path) -> N
     assert (found[0] != found[2]).any()
 
 
-def test_problems_are_what_they_are_said_to_be() -> None:
+def test_problems_are_as_documented() -> None:
     arms = problems(200)
     assert all(arm.reach == pytest.approx(1.0) for arm in arms.values())
-    assert arms["plain"] == Arm(joints=200)
+    assert arms["plain"] == Arm(num_joints=200)
     assert arms["locked"].locks == ((100, 0.5),)
     lengths = arms["lengths"].link_lengths
     assert lengths[0] == pytest.approx(3 * lengths[-1])
@@ -127,37 +129,43 @@ def test_problems_are_what_they_are_said_to_be() -> None:
     assert radii.min() < 0.3 < 0.75 < radii.max() < 1
 
 
-def test_the_oracle_bounds_what_may_be_found() -> None:
+def test_the_oracle_is_a_lower_bound() -> None:
     arm = problems(8)["obstacles"]
     targets = np.array([[0.3, 0.5], [-0.2, -0.6]])
-    least = least_stds(arm, targets)
-    assert np.isfinite(least).all()
-    free = Arm(joints=8)
+    stds = oracle_stds_of_targets(arm, targets)
+    assert np.isfinite(stds).all()
+    free = Arm(num_joints=8)
     poses = np.random.default_rng(0).uniform(-0.6, 0.6, (200_000, 8))
     found = free.evaluate(poses)
-    for target, std in zip(targets, least, strict=True):
+    for target, std in zip(targets, stds, strict=True):
         near = np.linalg.norm(found.end_points - target, axis=1) < 0.02
         assert near.any()
         assert -found.fitness[near].max() > std - 0.02
 
 
 def test_the_summary_counts_what_was_not_reached() -> None:
-    there = {"std": 0.2, "distance": 0.001, "std_there": 0.1, "evaluations_until": 40}
-    late = {"std": 0.4, "distance": 0.003, "std_there": 0.3, "evaluations_until": 60}
-    missed = {"std": 0.6, "distance": 0.5, "std_there": None, "evaluations_until": None}
-    assert summary([there, late]) == pytest.approx(
-        {"std": 0.3, "distance": 0.002, "there": 1, "evaluations_until": 50, "std_there": 0.2}
+    near = {"std": 0.2, "distance": 0.001, "std_at_target": 0.1, "evaluations_to_target": 40}
+    late = {"std": 0.4, "distance": 0.003, "std_at_target": 0.3, "evaluations_to_target": 60}
+    missed = {"std": 0.6, "distance": 0.5, "std_at_target": None, "evaluations_to_target": None}
+    assert summary([near, late]) == pytest.approx(
+        {
+            "std": 0.3,
+            "distance": 0.002,
+            "reached": 1,
+            "evaluations_to_target": 50,
+            "std_at_target": 0.2,
+        }
     )
-    found = summary([missed, late, there])
-    assert found["there"] == pytest.approx(2 / 3)
-    assert (found["std_there"], found["evaluations_until"]) == (0.3, 60)
-    for rows in ([there, missed], [missed, missed, there]):
-        assert summary(rows)["std_there"] is None
+    found = summary([missed, late, near])
+    assert found["reached"] == pytest.approx(2 / 3)
+    assert (found["std_at_target"], found["evaluations_to_target"]) == (0.3, 60)
+    for rows in ([near, missed], [missed, missed, near]):
+        assert summary(rows)["std_at_target"] is None
 
 
-def test_a_method_wants_its_encoding(encodings, tmp_path) -> None:
+def test_a_method_needs_its_encoding(encodings, tmp_path) -> None:
     arm = problems(6)["plain"]
     for name, encoding in (("direct", encodings["vae"]), ("vae", None)):
-        with pytest.raises(ValueError, match="encoding: expected one for latents and codes only"):
+        with pytest.raises(ValueError, match="encoding: expected one with latents and codes only"):
             search_targets(METHODS[name], arm, targets_for(arm), tmp_path, encoding=encoding)
     assert replace(METHODS["vae"], data="random") != METHODS["vae"]

@@ -18,7 +18,7 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """280 noisy images of 8×8 to learn from and 40 to judge by, as MNIST is laid out."""
+    """280 noisy images of 8×8 to train on and 40 held-out ones, in files as MNIST has."""
     generator = np.random.default_rng(0)
     (tmp_path / "squares").mkdir()
     for prefix, count in (("train", 280), ("t10k", 40)):
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "squares"
 
 
-def test_a_glance_and_nothing_is_trained_twice(
+def test_a_short_run_and_nothing_is_trained_twice(
     folder: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -64,7 +64,7 @@ def test_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     words = ["reproduce", "vqvae", "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
     assert cli.run([*words, "--data", str(tmp_path / "empty")]) == 2
-    assert "holds neither train-images-idx3-ubyte nor" in capsys.readouterr().err
+    assert "expected train-images-idx3-ubyte or" in capsys.readouterr().err
     assert cli.run([*words, "--epochs", "1"]) == 2
     assert "epochs: expected two numbers" in capsys.readouterr().err
 
@@ -75,7 +75,7 @@ def test_table() -> None:
         "images": 1280,
         "codebook": "fsq",
         "squared_error": 3.0,
-        "utilisation": 0.5,
+        "utilization": 0.5,
         "perplexity": 12.0,
         "codebook_rank": 2.0,
         "used_rank": 1.5,
@@ -85,10 +85,10 @@ def test_table() -> None:
     visions = [vision | {"seed": 0}, vision | {"seed": 1, "squared_error": 5.0}]
     prior = {"data": "squares", "images": 64, "codebook": "fsq", "prior": "bigram", "seed": 0}
     lines = write_table(visions, [prior | {"nats": 10.0, "bits_per_dimension": 0.5}]).splitlines()
-    assert "## squares: 1,280 images to learn from, 2 seeds" in lines
+    assert "## squares: 1,280 training images, 2 seeds" in lines
     assert (
-        "| finite scalar quantisation, 8 × 8 × 8 | 4.00 ± 1.41 | 50.0% ± 0.0% | 12 ± 0 | "
+        "| finite scalar quantization, 8 × 8 × 8 | 4.00 ± 1.41 | 50.0% ± 0.0% | 12 ± 0 | "
         "2.0 ± 0.0 | 1.5 ± 0.0 | 1.2 ± 0.0 | 0.12 ± 0.00 |"
     ) in lines
-    assert "Priors learned from the codes of 64 of them:" in lines
-    assert lines[-1].endswith("| bigram, of the code before | 10.0 | 0.500 |")
+    assert "Priors trained on the codes of 64 of them:" in lines
+    assert lines[-1].endswith("| bigram, of the previous code | 10.0 | 0.500 |")

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from wmrl.scripts.reproduce.vqvae.likelihood import DiscretisedLogistic, log_probability
+from wmrl.scripts.reproduce.vqvae.likelihood import DiscretizedLogistic, log_probability
 
 
 @pytest.mark.parametrize("scale", [1e-4, 0.01, 0.3])
@@ -36,7 +36,7 @@ def test_scales_are_found_for_each_brightness() -> None:
     uniform = torch.rand(means.shape, generator=generator)
     noisy = means + scales * (uniform.log() - (1 - uniform).log())
     targets = (255 * noisy).round().clamp(0, 255).to(torch.uint8)
-    likelihood = DiscretisedLogistic(targets, means, ranges=2)
+    likelihood = DiscretizedLogistic(targets, means, ranges=2)
     assert likelihood.scales.tolist() == pytest.approx([0.02, 0.08], rel=0.1)
     # No other scale explains these images better.
     fitted = likelihood.log_likelihood(targets, means)
@@ -54,17 +54,17 @@ def test_pixels_of_all_columns_are_fitted(monkeypatch: pytest.MonkeyPatch) -> No
     targets = torch.randint(256, (1000, 28), generator=generator, dtype=torch.uint8)
     targets[:, 0] = 0
     means = torch.where(torch.arange(28) == 0, 0.0, 0.5).expand(1000, 28)
-    likelihood = DiscretisedLogistic(targets, means, ranges=4)
+    likelihood = DiscretizedLogistic(targets, means, ranges=4)
     assert likelihood.scales[2] > 0.1
     assert likelihood.scales[0] < 0.01
     error = (targets / 255 - means).abs().mean()
     assert likelihood.scales[1] == pytest.approx(error.item(), rel=0.1)  # never decoded
-    assert DiscretisedLogistic(targets, means, ranges=4).scales.equal(likelihood.scales)
+    assert DiscretizedLogistic(targets, means, ranges=4).scales.equal(likelihood.scales)
 
 
 def test_what_does_not_fit_is_named() -> None:
     pixels = torch.zeros(2, 3, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"means: expected the targets' shape \(2, 3\)"):
-        DiscretisedLogistic(pixels, torch.zeros(2, 4))
+        DiscretizedLogistic(pixels, torch.zeros(2, 4))
     with pytest.raises(ValueError, match="ranges: expected at least 1, got 0"):
-        DiscretisedLogistic(pixels, torch.zeros(2, 3), ranges=0)
+        DiscretizedLogistic(pixels, torch.zeros(2, 3), ranges=0)

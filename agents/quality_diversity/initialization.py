@@ -1,4 +1,4 @@
-"""How solutions get into an archive: checked, and at the start drawn at random."""
+"""Random initialization of archives, and checks of evaluations before they are added."""
 
 from typing import Any
 
@@ -8,53 +8,61 @@ from ribs.archives import ArchiveBase
 from wmrl.agents.quality_diversity.problems import Problem
 from wmrl.core.seeding import numpy_generator
 
-_ROUNDS = 1000
+_MAX_BATCHES = 1000
 
 
 def fill_archive(
-    archive: ArchiveBase, problem: Problem, *, share: float, batch_size: int, seed: int
+    archive: ArchiveBase,
+    problem: Problem,
+    *,
+    initial_coverage: float,
+    batch_size: int,
+    seed: int,
 ) -> int:
     """Adds solutions drawn uniformly from [−1, 1] until a share of the cells is filled.
 
     Args:
-        archive: what is filled.
-        problem: what solutions are worth.
-        share: of the cells.
-        batch_size: solutions at a time.
-        seed: root of all that is random.
+        archive: the archive to fill.
+        problem: evaluates the solutions.
+        initial_coverage: share of the cells to fill.
+        batch_size: solutions per batch.
+        seed: root seed.
 
     Returns:
-        How many were evaluated.
+        Number of evaluations.
 
     Raises:
-        ValueError: after many, it is not.
+        ValueError: the coverage is not reached within 1000 batches.
     """
-    for number in range(_ROUNDS):
+    for number in range(_MAX_BATCHES):
         generator = numpy_generator(seed, "fill", number)
-        solutions = generator.uniform(-1.0, 1.0, (batch_size, problem.size)).astype(np.float32)
+        solutions = generator.uniform(-1.0, 1.0, (batch_size, problem.solution_dim)).astype(
+            np.float32
+        )
         add_evaluated(archive, solutions, *problem.evaluate(solutions))
-        if archive.stats.coverage >= share:
+        if archive.stats.coverage >= initial_coverage:
             return (number + 1) * batch_size
+    coverage = float(archive.stats.coverage)
     raise ValueError(
-        f"fill: expected random solutions to fill {share:.1%} of the cells, "
-        f"{batch_size * _ROUNDS:,} of them filled {float(archive.stats.coverage):.2%}; ask "
-        f"for less, such as {0.5 * float(archive.stats.coverage):.1g}, or for fewer cells"
+        f"initial_coverage: expected random solutions to fill {initial_coverage:.1%} of the cells, "
+        f"{batch_size * _MAX_BATCHES:,} of them filled {coverage:.2%}; ask for less, such as "
+        f"{0.5 * coverage:.1g}, or for fewer cells"
     )
 
 
 def add_evaluated(
     archive: ArchiveBase, solutions: np.ndarray, objective: np.ndarray, measures: np.ndarray
 ) -> None:
-    """Adds solutions ``(B, X)`` and what they are worth.
+    """Adds evaluated solutions to an archive, after :func:`checked_evaluations`.
 
     Args:
-        archive: what they are added to.
+        archive: the archive.
         solutions: ``(B, X)``.
         objective: ``(B,)``.
         measures: ``(B, M)``.
 
     Raises:
-        ValueError: a shape is another, or a number is not finite; nothing is added then.
+        ValueError: a shape differs, or a number is not finite; nothing is added then.
     """
     count = len(solutions)
     archive.add(solutions, *checked_evaluations(objective, measures, count=count, archive=archive))
@@ -63,19 +71,16 @@ def add_evaluated(
 def checked_evaluations(
     objective: Any, measures: Any, *, count: int, archive: ArchiveBase
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What solutions are worth, as it can be added to an archive.
+    """Returns objectives and measures as arrays that can be added to an archive.
 
     Args:
         objective: numbers ``(B,)``.
         measures: numbers ``(B, M)``.
-        count: B, solutions that were evaluated.
-        archive: of M measures.
-
-    Returns:
-        Both as arrays.
+        count: B, the number of evaluated solutions.
+        archive: an archive of M measures.
 
     Raises:
-        ValueError: a shape is another, or a number is not finite.
+        ValueError: a shape differs, or a number is not finite.
     """
     objective, measures = np.asarray(objective), np.asarray(measures)
     for name, value, shape in (

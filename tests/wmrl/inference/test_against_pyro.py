@@ -19,7 +19,7 @@ S = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
 
 @pytest.fixture(autouse=True)
 def _own_generator():
-    """Pyro draws from torch's global generator, and keeps parameters globally."""
+    """Pyro samples from torch's global generator, and keeps parameters globally."""
     before = torch.get_rng_state()
     pyro.set_rng_seed(0)
     pyro.clear_param_store()
@@ -29,7 +29,7 @@ def _own_generator():
 
 
 def model() -> None:
-    """Eight schools, not centred."""
+    """Eight schools, not centered."""
     mu = pyro.sample("mu", pyro.distributions.Normal(0.0, 5.0))
     tau = pyro.sample("tau", pyro.distributions.HalfCauchy(5.0))
     with pyro.plate("schools", 8):
@@ -56,9 +56,9 @@ SIZES: dict[str, tuple[int, ...]] = {"mu": (), "tau": (), "theta": (8,)}
 
 def test_the_elbo_is_pyro_s() -> None:
     gamma = 0.01 ** (1 / 2000)  # to a hundredth over the run
-    optimiser = pyro.optim.ClippedAdam({"lr": 0.05, "lrd": gamma})
+    optimizer = pyro.optim.ClippedAdam({"lr": 0.05, "lrd": gamma})
     inference = pyro.infer.SVI(
-        model, guide, optimiser, pyro.infer.Trace_ELBO(num_particles=16, vectorize_particles=True)
+        model, guide, optimizer, pyro.infer.Trace_ELBO(num_particles=16, vectorize_particles=True)
     )
     for _ in range(2000):
         inference.step()

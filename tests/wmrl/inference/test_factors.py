@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wmrl.inference.discrete_factors import BernoulliFactor, CategoricalFactor
-from wmrl.inference.elbo_gradient import scores
+from wmrl.inference.elbo_gradient import score_function
 from wmrl.inference.factor import Factor
 from wmrl.inference.gamma_factors import BetaFactor, GammaFactor
 from wmrl.inference.gaussian_factors import (
@@ -46,7 +46,7 @@ def drawn(factor: Factor, count: int, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("name", MAKE)
-def test_draws_have_the_moments_of_the_distribution(name: str) -> None:
+def test_samples_have_the_moments_of_the_distribution(name: str) -> None:
     factor = MAKE[name]()
     values = drawn(factor, 40_000).detach()
     assert values.shape == (40_000, *factor.shape)
@@ -58,7 +58,7 @@ def test_draws_have_the_moments_of_the_distribution(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MAKE)
-def test_same_seed_same_draws_and_no_one_else_s_generator(name: str) -> None:
+def test_same_seed_same_samples_and_no_one_else_s_generator(name: str) -> None:
     factor = MAKE[name]()
     before = torch.get_rng_state()
     assert torch.equal(drawn(factor, 50), drawn(factor, 50))
@@ -70,30 +70,30 @@ def test_same_seed_same_draws_and_no_one_else_s_generator(name: str) -> None:
 def test_gradients_reach_parameters_where_it_says_so(name: str) -> None:
     factor = MAKE[name]()
     values = drawn(factor, 8)
-    assert values.requires_grad == factor.reparameterised
-    if factor.reparameterised:
+    assert values.requires_grad == factor.reparameterized
+    if factor.reparameterized:
         values.square().sum().backward()
         assert all(parameter.grad is not None for parameter in factor.parameters())
 
 
 @pytest.mark.parametrize("name", MAKE)
-def test_scores_are_those_of_one_draw_at_a_time(name: str) -> None:
+def test_the_score_function_is_that_of_one_sample_at_a_time(name: str) -> None:
     factor = MAKE[name]()
     values = drawn(factor, 5).detach()
-    found = scores(factor, values)
-    for row in range(5):
-        total = factor.log_prob(values[row : row + 1]).sum()
+    found = score_function(factor, values)
+    for sample in range(5):
+        total = factor.log_prob(values[sample : sample + 1]).sum()
         names = [key for key, _ in factor.named_parameters()]
         alone = torch.autograd.grad(total, list(factor.parameters()), allow_unused=True)
         for key, expected in zip(names, alone, strict=True):
             assert expected is not None
-            assert torch.allclose(found[key][row], expected, rtol=1e-4, atol=1e-5), key
+            assert torch.allclose(found[key][sample], expected, rtol=1e-4, atol=1e-5), key
 
 
 @pytest.mark.parametrize("name", MAKE)
-def test_scores_have_mean_zero(name: str) -> None:
+def test_the_score_function_has_mean_zero(name: str) -> None:
     factor = MAKE[name]()
-    for key, score in scores(factor, drawn(factor, 20_000).detach()).items():
+    for key, score in score_function(factor, drawn(factor, 20_000).detach()).items():
         error = score.std(0) / math.sqrt(len(score))
         assert (score.mean(0).abs() <= 4.5 * error + 1e-6).all(), key
 
@@ -127,21 +127,21 @@ def test_golden_densities() -> None:
     )
 
 
-def test_any_whole_number_is_a_shape() -> None:
+def test_any_integer_is_a_shape() -> None:
     assert NormalFactor(np.prod((2, 3))).shape == (6,)
     assert NormalFactor([np.int64(2), 3]).shape == (2, 3)
     assert NormalFactor(np.array([2, 3])).shape == (2, 3)
     for wrong in ("23", (2.7,), 2.0):
-        with pytest.raises(TypeError, match="shape: expected whole numbers, got"):
+        with pytest.raises(TypeError, match="shape: expected integers, got"):
             NormalFactor(wrong)  # type: ignore[arg-type]
 
 
-def test_one_axis_is_a_size() -> None:
+def test_one_axis_is_a_dimension() -> None:
     low, full = LowRankNormalFactor((3,), 2), MultivariateNormalFactor((3,))
     assert (low.directions.shape, full.lower.shape) == ((3, 2), (3, 3))
 
 
-def test_draws_that_underflow_stay_in_the_support() -> None:
+def test_samples_that_underflow_stay_in_the_support() -> None:
     """And so have a density, with a gradient."""
     for factor in (
         GammaFactor(500, concentration=0.01, rate=1e3),
@@ -157,17 +157,17 @@ def test_draws_that_underflow_stay_in_the_support() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: NormalFactor(0), "shape: expected sizes of at least 1"),
+        (lambda: NormalFactor(0), "shape: expected lengths of at least 1"),
         (lambda: NormalFactor(2, std=0.0), "std: expected finite numbers above 0, got 0"),
         (lambda: NormalFactor(2, mean=math.nan), "mean: expected finite numbers, got nan"),
         (
             lambda: NormalFactor(2, mean=[1.0, 2.0, 3.0]),
-            "mean: expected numbers that fit",
+            "mean: expected numbers that broadcast",
         ),
         (lambda: GammaFactor(rate=-1.0), "rate: expected finite numbers above 0"),
         (lambda: BernoulliFactor(probability=1.0), "probability: expected numbers below 1"),
-        (lambda: CategoricalFactor(1), "categories: expected at least 2, got 1"),
-        (lambda: LowRankNormalFactor((4, 2), 1), r"size: expected one number, got \(4, 2\)"),
+        (lambda: CategoricalFactor(1), "num_categories: expected at least 2, got 1"),
+        (lambda: LowRankNormalFactor((4, 2), 1), r"dim: expected one integer, got \(4, 2\)"),
         (lambda: LowRankNormalFactor(4, 0), "rank: expected at least 1, got 0"),
     ],
 )

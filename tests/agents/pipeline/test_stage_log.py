@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from wmrl.agents.evaluation import EvaluationResult
-from wmrl.agents.pipeline import journal as journal_module
-from wmrl.agents.pipeline.journal import Journal
+from wmrl.agents.evaluation.result import EvaluationResult
+from wmrl.agents.pipeline import stage_log as stage_log_module
+from wmrl.agents.pipeline.stage_log import StageLog
 from wmrl.storage.run import Run
 
 
@@ -34,26 +34,26 @@ def rows(path: Path) -> list[dict[str, str]]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, which only the test moves."""
     now = [1000.0]
-    monkeypatch.setattr(journal_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(stage_log_module.time, "monotonic", lambda: now[0])
     return now
 
 
 def test_curve_survives_interruptions(tmp_path: Path, clock: list[float]) -> None:
     with Run(tmp_path, config={}) as run:
-        journal = Journal(run)
-        journal.add_point("one", result(1.0, 3.0), frames=100, promise=result(40.0))
-        journal.add_point("two", result(5.0), frames=200)
+        stage_log = StageLog(run)
+        stage_log.add_point("one", result(1.0, 3.0), frames=100, promise=result(40.0))
+        stage_log.add_point("two", result(5.0), frames=200)
     with Run(tmp_path, config={}) as run:
-        journal = Journal(run)
-        with journal.timed("stage"):
+        stage_log = StageLog(run)
+        with stage_log.timed("stage"):
             clock[0] += 180
-            journal.add_point("two", result(7.0), frames=200)
-        curve = rows(journal.write_curve())
+            stage_log.add_point("two", result(7.0), frames=200)
+        curve = rows(stage_log.write_curve())
     assert [row["point"] for row in curve] == ["one", "two"]
     assert curve[0]["mean"] == "2.0"
     assert curve[0]["standard_error"] == "1.0"
-    assert curve[0]["per_decision"] == "0.2"
-    assert curve[0]["promised_per_decision"] == "4.0"
+    assert curve[0]["per_agent_step"] == "0.2"
+    assert curve[0]["promised_per_agent_step"] == "4.0"
     assert (curve[1]["mean"], curve[1]["minutes"], curve[1]["episodes"]) == ("7.0", "3.0", "1")
 
 
@@ -61,38 +61,38 @@ def test_a_stage_is_timed_over_interruptions_and_without_pauses(
     tmp_path: Path, clock: list[float]
 ) -> None:
     with Run(tmp_path, config={}) as run:
-        journal = Journal(run)
+        stage_log = StageLog(run)
 
         def interrupted() -> None:
-            with journal.timed("stage"):
+            with stage_log.timed("stage"):
                 clock[0] += 5
                 raise RuntimeError("killed")
 
         with pytest.raises(RuntimeError, match="killed"):
             interrupted()
-        assert journal.seconds("stage") is None
+        assert stage_log.seconds("stage") is None
     clock[0] += 1000
     with Run(tmp_path, config={}) as run:
-        journal = Journal(run)
-        with journal.timed("stage"):
+        stage_log = StageLog(run)
+        with stage_log.timed("stage"):
             clock[0] += 2
-            with journal.paused():
+            with stage_log.paused():
                 clock[0] += 100
             clock[0] += 1
-        assert journal.seconds("stage") == 8
-        with journal.timed("stage"):
+        assert stage_log.seconds("stage") == 8
+        with stage_log.timed("stage"):
             clock[0] += 50
-        with journal.timed("another"):
+        with stage_log.timed("another"):
             clock[0] += 4
-        assert Journal(run).seconds("stage") == 8
-        assert Journal(run).seconds("another") == 4
+        assert StageLog(run).seconds("stage") == 8
+        assert StageLog(run).seconds("another") == 4
 
 
 def test_a_killed_stage_keeps_its_last_beat(
     tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "_BEAT", 0.001)
-    with Run(tmp_path, config={}) as run, Journal(run).timed("stage"):
+    monkeypatch.setattr(stage_log_module, "_SAVE_INTERVAL", 0.001)
+    with Run(tmp_path, config={}) as run, StageLog(run).timed("stage"):
         clock[0] += 7
         for _ in range(10_000):
             beat = run.load_checkpoint("stage")
@@ -106,7 +106,7 @@ def test_a_killed_stage_keeps_its_last_beat(
 def test_a_beat_that_fails_is_not_the_last(
     tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "_BEAT", 0.001)
+    monkeypatch.setattr(stage_log_module, "_SAVE_INTERVAL", 0.001)
     beats, save = [0], Run.save_checkpoint
 
     def failing(self: Run, *args: Any) -> None:
@@ -116,7 +116,7 @@ def test_a_beat_that_fails_is_not_the_last(
         save(self, *args)
 
     monkeypatch.setattr(Run, "save_checkpoint", failing)
-    with Run(tmp_path, config={}) as run, Journal(run).timed("stage"):
+    with Run(tmp_path, config={}) as run, StageLog(run).timed("stage"):
         for _ in range(10_000):
             if beats[0] > 2:
                 break
@@ -126,12 +126,12 @@ def test_a_beat_that_fails_is_not_the_last(
 
 def test_pauses_within_pauses_are_one(tmp_path: Path, clock: list[float]) -> None:
     with Run(tmp_path, config={}) as run:
-        journal = Journal(run)
-        with journal.timed("stage"):
-            with journal.paused():
+        stage_log = StageLog(run)
+        with stage_log.timed("stage"):
+            with stage_log.paused():
                 clock[0] += 10
-                with journal.paused():
+                with stage_log.paused():
                     clock[0] += 10
                 clock[0] += 10
             clock[0] += 1
-        assert journal.seconds("stage") == 1
+        assert stage_log.seconds("stage") == 1

@@ -1,4 +1,4 @@
-"""Journal: the times of a run's stages, and its curve of real score over minutes."""
+"""Times of a run's stages, and the curve of the real score over minutes."""
 
 import csv
 import io
@@ -9,12 +9,13 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from wmrl.agents.evaluation import EvaluationResult
+from wmrl.agents.evaluation.result import EvaluationResult
 from wmrl.data.store import RolloutStore
+from wmrl.storage.files import write_text
 from wmrl.storage.run import Run
 
-_CHECKPOINT, _UNDER_WAY = "journal", "stage"
-_BEAT = 10.0  # seconds of a stage that a kill loses at most
+_CHECKPOINT, _CURRENT = "stage_log", "stage"
+_SAVE_INTERVAL = 10.0  # seconds; upper bound of what is lost when the process is killed
 _COLUMNS = (
     "point",
     "minutes",
@@ -23,16 +24,16 @@ _COLUMNS = (
     "std",
     "standard_error",
     "episodes",
-    "per_decision",
-    "promised_per_decision",
+    "per_agent_step",
+    "promised_per_agent_step",
 )
 
 
 class _Stopwatch:
-    """Seconds spent, but for those in pauses."""
+    """Stopwatch that can be paused."""
 
     def __init__(self, before: float = 0.0) -> None:
-        # Seconds until it last began to run, and when that was; one pair, for another thread reads.
+        # Seconds before the last start, and its time; one tuple, as another thread reads it.
         self._state: tuple[float, float | None] = before, time.monotonic()
 
     @property
@@ -42,7 +43,7 @@ class _Stopwatch:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        if self._state[1] is None:  # already
+        if self._state[1] is None:  # paused already
             yield
             return
         self._state = self.seconds, None
@@ -52,14 +53,14 @@ class _Stopwatch:
             self._state = self._state[0], time.monotonic()
 
 
-class Journal:
-    """Kept in a run's folder through all interruptions.
+class StageLog:
+    """Log of the stages of a run, which persists in the run's folder.
 
-    Minutes are those of the work alone: what is spent between stages, or while :meth:`paused`,
-    as for taking scores, does not count; a stage's seconds before it was killed do.
+    Only the time of stages counts, including the time before an interruption, but not the time
+    between stages or while :meth:`paused`, as for evaluation.
 
     Args:
-        run: the run that it belongs to.
+        run: the run.
     """
 
     def __init__(self, run: Run) -> None:
@@ -71,20 +72,20 @@ class Journal:
         self._watch: _Stopwatch | None = None
 
     def seconds(self, stage: str) -> float | None:
-        """How long a stage took; None while it isn't done."""
+        """Returns the duration of a stage, None if it is not done."""
         return self._seconds.get(stage)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Times a stage until it comes to its end, over all interruptions."""
+        """Measures the duration of a stage, over all interruptions."""
         if stage in self._seconds:
             yield
             return
-        before = self._run.load_checkpoint(_UNDER_WAY)
+        before = self._run.load_checkpoint(_CURRENT)
         known = before is not None and before.state["stage"] == stage
         self._watch = _Stopwatch(before.state["seconds"] if before and known else 0.0)
         try:
-            with self._beating(stage, self._watch):
+            with self._saving(stage, self._watch):
                 yield
             self._seconds[stage] = self._watch.seconds
             self._save()
@@ -93,7 +94,7 @@ class Journal:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stops the clock of the stage under way, if there is one."""
+        """Pauses the clock of the current stage, if there is one."""
         with nullcontext() if self._watch is None else self._watch.paused():
             yield
 
@@ -105,25 +106,27 @@ class Journal:
         frames: int,
         promise: EvaluationResult | None = None,
     ) -> None:
-        """Adds to the curve, in place of a point of the same name.
+        """Adds a point to the curve, replacing one with the same label.
 
         Args:
-            label: the point's name.
-            score: what was measured.
-            frames: real base frames behind it.
-            promise: what the dream had promised.
+            label: name of the point.
+            score: score in the real game.
+            frames: base frames of the real game that were used for training.
+            promise: score in the dream, if there is one.
         """
-        under_way = 0.0 if self._watch is None else self._watch.seconds
+        current = 0.0 if self._watch is None else self._watch.seconds
         point = {
             "point": label,
-            "minutes": round((sum(self._seconds.values()) + under_way) / 60, 2),
+            "minutes": round((sum(self._seconds.values()) + current) / 60, 2),
             "real_frames": frames,
             "mean": round(score.mean, 2),
             "std": round(score.std, 2),
             "standard_error": round(score.standard_error, 2),
             "episodes": score.episodes,
-            "per_decision": round(score.per_decision, 3),
-            "promised_per_decision": None if promise is None else round(promise.per_decision, 3),
+            "per_agent_step": round(score.per_agent_step, 3),
+            "promised_per_agent_step": None
+            if promise is None
+            else round(promise.per_agent_step, 3),
         }
         self._points = [old for old in self._points if old["point"] != label] + [point]
         self._save()
@@ -135,26 +138,22 @@ class Journal:
         writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self._points)
-        path = self._run.path / "curve.csv"
-        aside = path.with_name(".curve.csv.new")
-        aside.write_text(text.getvalue())
-        aside.replace(path)
-        return path
+        return write_text(self._run.path / "curve.csv", text.getvalue())
 
     @contextmanager
-    def _beating(self, stage: str, watch: _Stopwatch) -> Iterator[None]:
-        """Keeps the stage's seconds on disk from time to time, and at its end, however it ends."""
+    def _saving(self, stage: str, watch: _Stopwatch) -> Iterator[None]:
+        """Saves the duration of a stage at intervals, and when it ends or fails."""
         over = threading.Event()
 
         def save() -> None:
-            self._run.save_checkpoint(_UNDER_WAY, {}, {"stage": stage, "seconds": watch.seconds})
+            self._run.save_checkpoint(_CURRENT, {}, {"stage": stage, "seconds": watch.seconds})
 
-        def beat() -> None:
-            while not over.wait(_BEAT):
-                with suppress(OSError):  # a full disk is for those to tell whose data is lost
+        def save_repeatedly() -> None:
+            while not over.wait(_SAVE_INTERVAL):
+                with suppress(OSError):  # the stage itself reports a full disk
                     save()
 
-        thread = threading.Thread(target=beat, name="journal", daemon=True)
+        thread = threading.Thread(target=save_repeatedly, name="stage_log", daemon=True)
         thread.start()
         try:
             yield
@@ -170,6 +169,6 @@ class Journal:
 
 
 def store_frames(store: RolloutStore) -> int:
-    """Base frames that a store's episodes took."""
+    """Counts the base frames of a store's episodes."""
     skip = store.metadata.frame_skip
     return skip * sum(summary.length for summary in store.summaries)

@@ -1,0 +1,107 @@
+"""Results of evaluations."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from wmrl.storage.files import write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """Per-episode scores of one agent.
+
+    Attributes:
+        agent: name of the agent.
+        task: name of the task.
+        base: id of the environment, or ``"dream"``.
+        deterministic: whether the agent acted without exploration noise.
+        seeds: seeds of the episodes. In a dream all of them are the seed of the batch: its
+            episodes share one stream of random numbers, so that each is a function of this seed,
+            of their number, and of its index.
+        returns: undiscounted sums of rewards, in the order of the seeds.
+        lengths: agent steps of the episodes.
+        terminated: whether the game ended the episode rather than the time limit.
+        versions: versions of the packages that the score depends on.
+        digest: digest of the agent (see :attr:`~wmrl.agents.agent.Agent.digest`); empty for random
+            actions.
+
+    Raises:
+        ValueError: there are no episodes, or the lists have different lengths.
+    """
+
+    agent: str
+    task: str
+    base: str
+    deterministic: bool
+    seeds: tuple[int, ...]
+    returns: tuple[float, ...]
+    lengths: tuple[int, ...]
+    terminated: tuple[bool, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "returns", "lengths", "terminated"):  # JSON gives lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+            if len(getattr(self, name)) != self.episodes:
+                raise ValueError(
+                    f"{name}: expected {self.episodes} values, as many as returns, "
+                    f"got {len(getattr(self, name))}"
+                )
+        if not self.returns:
+            raise ValueError("returns: expected at least one, got none")
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes."""
+        return len(self.returns)
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(np.mean(self.returns))
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the returns (of the sample: divided by their number)."""
+        return float(np.std(self.returns))
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean; infinite for a single episode."""
+        if self.episodes == 1:
+            return float("inf")
+        return float(np.std(self.returns, ddof=1) / np.sqrt(self.episodes))
+
+    @property
+    def per_agent_step(self) -> float:
+        """Mean reward per agent step, which is comparable between dream and game."""
+        return float(np.sum(self.returns) / np.sum(self.lengths))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} ± {self.std:.1f} ({self.episodes} episodes of {self.base})"
+
+    def save(self, path: str | Path) -> None:
+        """Writes the result as JSON, with mean and standard deviation, in one atomic step."""
+        content = {"mean": self.mean, "std": self.std, "episodes": self.episodes} | asdict(self)
+        write_text(path, json.dumps(content, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Reads a result that :meth:`save` wrote.
+
+        Raises:
+            ValueError: the file does not contain a result.
+        """
+        try:
+            content = json.loads(Path(path).read_text())
+            for derived in ("mean", "std", "episodes"):
+                content.pop(derived)
+            return cls(**content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: expected the JSON of an evaluation ({error})") from error

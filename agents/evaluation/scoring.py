@@ -1,0 +1,233 @@
+"""Scores of agents in the real game and in their dreams.
+
+A reported score is the mean and standard deviation of at least 100 episodes on fixed seeds that
+were used neither for training nor for selection
+(:data:`~wmrl.agents.seeds.EVALUATION_SEEDS`), in the unmodified base environment, with
+deterministic actions; the returns of all episodes are recorded. Frames of that environment that
+are not observed are not rendered, which changes no bit of a score (see
+:class:`~wmrl.envs.car_racing.lazy_rendering.LazyRendering`).
+"""
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from wmrl.agents.agent import Agent, State, load_agent
+from wmrl.agents.evaluation.result import EvaluationResult
+from wmrl.agents.rollouts.episodes import BatchPolicy, EpisodeScores, run_episodes
+from wmrl.agents.seeds import EVALUATION_SEEDS, evaluation_seeds
+from wmrl.core.seeding import numpy_generator
+from wmrl.envs.dream.vector import DreamVectorEnv
+from wmrl.envs.frames.vector import FrameVectorEnv
+from wmrl.envs.latent.vector import LatentVectorEnv
+from wmrl.envs.tasks.registry import find_task
+from wmrl.envs.tasks.task import Task
+from wmrl.envs.world_model import WorldModel
+from wmrl.storage.artifact import package_versions
+from wmrl.training.progress import progress_bar
+
+RANDOM = "random"
+"""Name of uniformly random actions, in place of an agent."""
+
+
+def evaluate(
+    agent: Agent | str | Path,
+    *,
+    episodes: int = 100,
+    task: Task | str = "car-racing",
+    base: str | None = None,
+    seed: int = EVALUATION_SEEDS.start,
+    deterministic: bool = True,
+    world_model: WorldModel | None = None,
+    num_envs: int = 20,
+    workers: int | None = None,
+    device: str | torch.device = "auto",
+    name: str | None = None,
+    progress: bool = False,
+) -> EvaluationResult:
+    """Scores an agent in the real game.
+
+    Args:
+        agent: an agent, its shipped name or path, or ``"random"``.
+        episodes: number of episodes, each with its own seed.
+        task: task of random actions; other agents have their own.
+        base: id of the environment; the task's original if None, which for ``vsg/CarRacing-v3``
+            is Gymnasium's ``CarRacing-v3``.
+        seed: first seed.
+        deterministic: act without exploration noise.
+        world_model: the agent's world model; opened by the agent's reference if None.
+        num_envs: number of games that run in parallel.
+        workers: worker processes, which share the games; one per core if None. Their number
+            changes no score.
+        device: device of the world model, if it is opened here.
+        name: name of the agent in the result.
+        progress: show a progress bar.
+
+    Raises:
+        ArtifactError: an artifact is missing or damaged, or the world model is not the agent's.
+        ValueError: the seeds are not evaluation seeds, or a number is out of range.
+
+    Example:
+        >>> from wmrl.agents import evaluate
+        >>> result = evaluate("random", episodes=2, base="vsg/CarRacing-v3", workers=0)
+        >>> result.seeds, result.lengths
+        ((1000000, 1000001), (250, 250))
+        >>> result.save("runs/random.json")
+    """
+    seeds = evaluation_seeds(episodes, first=seed)
+    options: dict[str, Any] = {
+        "num_envs": min(num_envs, episodes),
+        "workers": workers,
+        "autoreset_mode": AutoresetMode.DISABLED,
+    }
+    env: VectorEnv[Any, Any, Any]
+    if agent == RANDOM:
+        game = find_task(task)
+        base = base or original_id(game)
+        env = FrameVectorEnv(task=game, base=base, **options)
+        policy, digest, name = _random_policy(env, seeds), "", name or RANDOM
+    else:
+        agent, name = _loaded(agent, name)
+        world_model = _checked_world_model(agent, world_model, device)
+        game, base = world_model.task, base or original_id(world_model.task)
+        env = LatentVectorEnv.from_world_model(world_model, base=base, **options)
+        policy, digest = _agent_policy(agent, deterministic), agent.digest
+    with closing(env), progress_bar("evaluation", total=episodes, show=progress) as advance:
+        scores = run_episodes(env, policy, seeds, on_end=lambda completed: advance(completed))
+    return _result(
+        scores,
+        agent=name,
+        task=game.name,
+        base=base,
+        deterministic=deterministic and agent != RANDOM,
+        seeds=seeds,
+        digest=digest,
+    )
+
+
+def evaluate_dream(
+    agent: Agent | str | Path,
+    *,
+    episodes: int = 100,
+    agent_steps: int = 250,
+    temperature: float = 1.0,
+    dropout: bool = False,
+    seed: int = EVALUATION_SEEDS.start,
+    deterministic: bool = True,
+    world_model: WorldModel | None = None,
+    device: str | torch.device = "auto",
+    name: str | None = None,
+) -> EvaluationResult:
+    """Scores an agent in its dream.
+
+    All episodes are simulated as one batch, which draws from one stream of random numbers. The
+    result's seeds are therefore ``seed`` for each episode: an episode is a function of ``seed``,
+    of the number of episodes, and of its index.
+
+    Args:
+        agent: an agent, or its shipped name or path.
+        episodes: number of dreams.
+        agent_steps: limit on the agent steps of a dream.
+        temperature: τ of the dream.
+        dropout: keep the dropout of the memory model active.
+        seed: seed of the batch.
+        deterministic: act without exploration noise.
+        world_model: the agent's world model; opened by the agent's reference if None.
+        device: device of the world model, if it is opened here.
+        name: name of the agent in the result.
+
+    Raises:
+        ArtifactError: an artifact is missing or damaged, or the world model is not the agent's.
+        ValueError: the world model has no memory model, or ``seed`` is not an evaluation seed.
+
+    Example:
+        >>> from wmrl.agents import evaluate_dream
+        >>> result = evaluate_dream("car-racing-dream", episodes=4, agent_steps=20, device="cpu")
+        >>> result.base, result.lengths
+        ('dream', (20, 20, 20, 20))
+        >>> result.mean > 0
+        True
+    """
+    evaluation_seeds(1, first=seed)
+    agent, name = _loaded(agent, name)
+    world_model = _checked_world_model(agent, world_model, device)
+    env = DreamVectorEnv.from_world_model(
+        world_model,
+        episodes,
+        temperature=temperature,
+        dropout=dropout,
+        max_episode_steps=agent_steps,
+        # Dreams that end draw a new start from the shared stream, on which the others depend.
+        autoreset_mode=AutoresetMode.SAME_STEP,
+    )
+    with closing(env):
+        scores = run_episodes(env, _agent_policy(agent, deterministic), seed)
+    return _result(
+        scores,
+        agent=name,
+        task=world_model.task.name,
+        base="dream",
+        deterministic=deterministic,
+        seeds=(seed,) * episodes,
+        digest=agent.digest,
+    )
+
+
+def original_id(task: Task) -> str:
+    """Returns the id of Gymnasium's environment that a task's own environment reimplements."""
+    return task.env_id.removeprefix("vsg/")
+
+
+def _result(scores: EpisodeScores, **about: Any) -> EvaluationResult:
+    return EvaluationResult(
+        returns=tuple(scores.returns.tolist()),
+        lengths=tuple(scores.lengths.tolist()),
+        terminated=tuple(scores.terminated.tolist()),
+        versions=package_versions("gymnasium"),
+        **about,
+    )
+
+
+def _loaded(agent: Agent | str | Path, name: str | None) -> tuple[Agent, str]:
+    if isinstance(agent, Agent):
+        return agent, name or type(agent).__name__
+    return load_agent(agent), name or Path(agent).name
+
+
+def _checked_world_model(
+    agent: Agent, world_model: WorldModel | None, device: str | torch.device
+) -> WorldModel:
+    if world_model is None:
+        return agent.open_world_model(device=device)
+    if agent.world_model is not None:
+        agent.world_model.check(world_model)
+    return world_model
+
+
+def _agent_policy(agent: Agent, deterministic: bool) -> BatchPolicy:
+    state: State | None = None
+
+    def act(observations: np.ndarray, episodes: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        nonlocal state
+        actions, state = agent.predict(
+            observations, state=state, episode_start=starts, deterministic=deterministic
+        )
+        return actions
+
+    return act
+
+
+def _random_policy(env: VectorEnv[Any, Any, Any], seeds: tuple[int, ...]) -> BatchPolicy:
+    """Uniformly random actions, from a separate stream for each episode."""
+    space: Any = env.single_action_space
+    streams = [numpy_generator(seed, "random actions") for seed in seeds]
+
+    def act(observations: np.ndarray, episodes: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        actions = [streams[episode].uniform(space.low, space.high) for episode in episodes]
+        return np.stack(actions).astype(np.float32)
+
+    return act

@@ -1,0 +1,60 @@
+"""Folders of a training run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wmrl.agents.world_model_ref import WorldModelRef
+from wmrl.envs.world_model import WorldModel
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """Folders of a training run.
+
+    Attributes:
+        path: folder of the run.
+        vision_rounds: number of rounds that train the vision model.
+    """
+
+    path: Path
+    vision_rounds: int
+
+    @property
+    def real(self) -> Path:
+        """Folder of the fine-tuning in the real game."""
+        return self.path / "real"
+
+    def round(self, number: int) -> Path:
+        """Returns the folder of a round."""
+        return self.path / f"round-{number}"
+
+    def vision(self, number: int) -> Path:
+        """Returns the artifact of the vision model that a round uses."""
+        return self.round(min(number, self.vision_rounds - 1)) / "vision" / "artifact"
+
+    def memory(self, number: int) -> Path:
+        """Returns the artifact of a round's memory model."""
+        return self.round(number) / "memory" / "artifact"
+
+    def memory_member(self, number: int, member: int) -> Path:
+        """Returns the artifact of a member of a round's memory model."""
+        return self.round(number) / "memory" / f"member-{member}" / "artifact"
+
+    def agent(self, stage: Path) -> Path:
+        """Returns the artifact of the agent that is trained in a folder of this run."""
+        return stage / "agent"
+
+    def world_model_ref(self, world_model: WorldModel, number: int, stage: Path) -> WorldModelRef:
+        """Creates the reference of an agent, relative to its artifact, so that runs can be moved.
+
+        Args:
+            world_model: the world model of a round.
+            number: the round.
+            stage: folder in which the agent is trained.
+        """
+        return WorldModelRef.of(
+            world_model,
+            vision=self.vision(number),
+            memory=self.memory(number),
+            relative_to=self.agent(stage),
+        )

@@ -1,0 +1,139 @@
+"""Configuration of DDE and of the encodings that it may learn."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import torch
+
+from wmrl.agents.quality_diversity.emitters import Mutation
+from wmrl.core.validation import check_choice, check_float, check_int
+from wmrl.encodings.base import ENCODINGS, Encoding
+from wmrl.encodings.trainer import EncodingTrainingConfig
+from wmrl.encodings.vector_vae import VectorVAEConfig
+from wmrl.encodings.vector_vqvae import VectorVQVAEConfig
+
+EncodingConfig = VectorVAEConfig | VectorVQVAEConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDEConfig:
+    """Configuration of :class:`~wmrl.agents.quality_diversity.dde.DDE`.
+
+    The defaults find more elites, and better ones, than the settings of Data-Driven Encodings,
+    which are :meth:`as_published`.
+
+    Attributes:
+        generations: number of batches.
+        batch_size: solutions per batch.
+        initial_coverage: share of the cells that random solutions fill before the first generation.
+        crossovers: shares of reconstructions within a batch. Each combination of a share and a
+            mutation is an emitter.
+        mutations: mutation operators.
+        reward: the bandit's, see :class:`~wmrl.agents.quality_diversity.bandit.BanditScheduler`.
+        window: the bandit's window, in generations.
+        exploration: weight of the bandit's exploration bonus.
+        encoding: configuration of the encoding; None for no encoding, in which case ``crossovers``
+            must be ``(0.0,)``.
+        training: configuration of the encoding's training.
+        train_every: generations between trainings.
+        log_every: generations between two rows of metrics.
+        checkpoint_every: generations between checkpoints, a multiple of ``log_every``. The result
+            does not depend on interruptions, but it depends on this number.
+        snapshots: number of snapshots, evenly over the run, for a video of the archive.
+    """
+
+    generations: int = 10_000
+    batch_size: int = 100
+    initial_coverage: float = 0.05
+    crossovers: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    mutations: tuple[Mutation, ...] = (
+        Mutation(),
+        Mutation(iso_sigma=0.03, line_sigma=0.0),
+        # Large changes of few numbers reach cells that small changes of all numbers do not.
+        Mutation(iso_sigma=0.3, line_sigma=0.0, density=0.01, frontier=True),
+    )
+    reward: Literal["entered", "qd_score"] = "qd_score"
+    window: int = 200
+    exploration: float = 0.5
+    encoding: EncodingConfig | None = field(default_factory=VectorVAEConfig)
+    training: EncodingTrainingConfig = field(default_factory=EncodingTrainingConfig)
+    train_every: int = 10
+    log_every: int = 50
+    checkpoint_every: int = 100
+    snapshots: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("crossovers", "mutations"):
+            object.__setattr__(self, name, _distinct(name, getattr(self, name)))
+        counts = ("generations", "batch_size", "window", "train_every", "log_every")
+        for name in (*counts, "checkpoint_every", "snapshots"):
+            check_int(name, getattr(self, name), at_least=1)
+        if not all(isinstance(each, Mutation) for each in self.mutations):
+            raise TypeError(f"mutations: expected each to be a Mutation, got {self.mutations}")
+        for share in self.crossovers:
+            check_float("crossovers", share, at_least=0, at_most=1)
+        check_choice("reward", self.reward, ("entered", "qd_score"))
+        check_float("exploration", self.exploration, at_least=0)
+        check_float("initial_coverage", self.initial_coverage, above=0, at_most=0.5)
+        if self.checkpoint_every % self.log_every:
+            raise ValueError(
+                f"checkpoint_every: expected a multiple of log_every ({self.log_every}), got "
+                f"{self.checkpoint_every}"
+            )
+        if not isinstance(self.encoding, EncodingConfig | None):
+            raise TypeError(
+                "encoding: expected the configuration of an encoding, such as VectorVAEConfig(), "
+                f"or None, got {self.encoding!r}"
+            )
+        if self.encoding is None and max(self.crossovers) > 0:
+            raise ValueError(
+                f"crossovers: expected (0.0,) without an encoding, got {self.crossovers}"
+            )
+
+    @property
+    def bandit_arms(self) -> tuple[tuple[float, Mutation], ...]:
+        """Share of reconstructions and mutation of each emitter, the choices of the bandit."""
+        return tuple((share, each) for share in self.crossovers for each in self.mutations)
+
+    @classmethod
+    def as_published(cls, **changes: Any) -> Self:
+        """Returns the settings of Data-Driven Encodings.
+
+        Args:
+            changes: fields that differ from the published settings.
+        """
+        published: dict[str, Any] = {
+            "mutations": (Mutation(), Mutation(line_sigma=0.0)),
+            "reward": "entered",
+            "window": 1000,
+            "exploration": 2**0.5,
+            "training": EncodingTrainingConfig(weight_penalty=0.0),
+            "train_every": 1,
+        }
+        return cls(**published | changes)
+
+    @property
+    def snapshot_every(self) -> int:
+        """Generations between snapshots."""
+        return max(1, self.generations // self.snapshots)
+
+
+def make_encoding(config: EncodingConfig, *, generator: torch.Generator | None = None) -> Encoding:
+    """Creates the encoding of a configuration.
+
+    Args:
+        config: configuration of a VAE, a VQ-VAE or a registered encoding.
+        generator: source of the initial weights; one with a fixed seed if None.
+    """
+    return ENCODINGS.for_config(config)(config, generator=generator)
+
+
+def _distinct(name: str, values: Any) -> tuple[Any, ...]:
+    """Returns a non-empty tuple of distinct values: each has a column in the metrics."""
+    found = tuple(values) if isinstance(values, Iterable) else ()
+    if not found:
+        raise ValueError(f"{name}: expected at least one, in a tuple, got {values!r}")
+    if any(each in found[:place] for place, each in enumerate(found)):
+        raise ValueError(f"{name}: expected each once, got {values!r}")
+    return found

@@ -1,0 +1,26 @@
+"""Videos of agents: the game, its reconstruction by the vision model, and the dream.
+
+- :mod:`~wmrl.agents.video.recording`: recording of an episode (``EpisodeVideo``, ``Recording``,
+  ``record``).
+- :mod:`~wmrl.agents.video.config`: contents of a video (``VideoConfig``).
+- :mod:`~wmrl.agents.video.dream`: the dream that runs beside the game (``DreamCompanion``).
+"""
+
+from typing import TYPE_CHECKING
+
+from wmrl.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from wmrl.agents.video.config import VideoConfig
+    from wmrl.agents.video.dream import DreamCompanion
+    from wmrl.agents.video.recording import EpisodeVideo, Recording, record
+else:
+    __getattr__, __dir__ = lazy_exports(__name__)
+
+__all__ = [
+    "DreamCompanion",
+    "EpisodeVideo",
+    "Recording",
+    "VideoConfig",
+    "record",
+]

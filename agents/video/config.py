@@ -1,0 +1,50 @@
+"""Configuration of videos."""
+
+from dataclasses import dataclass
+
+from wmrl.core.validation import check_float, check_int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoConfig:
+    """Contents of a video of an agent.
+
+    Attributes:
+        seed: seed of the episode; the game gets it unchanged.
+        base: id of the base environment; the task's own if None.
+        agent_steps: limit on the agent steps; None for the whole episode.
+        dream_agent_steps: agent steps after which the dream restarts from the real state.
+        same_actions: whether the dream gets the actions taken in the game, rather than those of
+            the same agent observing the dream.
+        temperature: τ of the dream.
+        deterministic: whether the agent acts without exploration noise.
+        sharp: whether the game is shown as it renders itself, rather than as the small frame that
+            the vision model encodes.
+        code_map: whether the codes are shown as well, for a vision model with discrete latents.
+        width: width of an image in pixels.
+        height: height of an image in pixels.
+        speed: playback speed, as a multiple of the game's own.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    seed: int = 0
+    base: str | None = None
+    agent_steps: int | None = None
+    dream_agent_steps: int = 60
+    same_actions: bool = False
+    temperature: float = 1.0
+    deterministic: bool = True
+    sharp: bool = True
+    code_map: bool = True
+    width: int = 400
+    height: int = 300
+    speed: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.agent_steps is not None:
+            check_int("agent_steps", self.agent_steps, at_least=1)
+        check_int("dream_agent_steps", self.dream_agent_steps, at_least=1)
+        check_float("temperature", self.temperature, above=0)
+        check_float("speed", self.speed, above=0)

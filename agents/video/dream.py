@@ -1,0 +1,134 @@
+"""A dream that runs beside the game."""
+
+import numpy as np
+
+from wmrl.agents.agent import Agent, State
+from wmrl.agents.video.config import VideoConfig
+from wmrl.core.seeding import integer_seed
+from wmrl.dream import DreamState
+from wmrl.envs.dream.env import DreamEnv
+from wmrl.envs.rendering.panels import VIOLET, Panel
+from wmrl.envs.world_model import WorldModel
+
+
+class DreamCompanion:
+    """Dream that starts in the state of the game and then runs by itself.
+
+    It restarts from the game's state every ``dream_agent_steps`` agent steps of the game.
+
+    Args:
+        agent: the agent.
+        world_model: its world model, which has a memory model.
+        config: contents of the video.
+
+    Attributes:
+        score: return of the present dream.
+        real_score: return of the game over the same agent steps.
+    """
+
+    def __init__(self, agent: Agent, world_model: WorldModel, config: VideoConfig) -> None:
+        self.score = self.real_score = 0.0
+        self._agent, self._world_model, self._config = agent, world_model, config
+        assert world_model.memory is not None
+        self._env = DreamEnv(
+            task=world_model.task,
+            vision=world_model.vision,
+            memory=world_model.memory,
+            temperature=config.temperature,
+        )
+        self._count = 0  # number of dreams so far
+        self._age = 0  # agent steps of the game since the last start
+        self._length = 0  # agent steps of the present dream
+        self._running = False
+        self._observation = np.zeros(0, np.float32)
+        self._state: State | None = None
+        self._action = np.zeros(world_model.task.action_dim, np.float32)
+        self._reward = 0.0
+
+    def choose_action(
+        self, real: DreamState, agent_state: State | None, action: np.ndarray
+    ) -> None:
+        """Chooses the action of the dream, after restarting the dream if it is time.
+
+        Args:
+            real: present state of the game.
+            agent_state: the agent's state after it has acted in the game.
+            action: its action in the game, ``(A,)``.
+        """
+        if self._count == 0 or self._age >= self._config.dream_agent_steps:
+            self._start(real)
+            # The same agent in the same state acts the same.
+            self._action, self._state = action, agent_state
+        elif self._config.same_actions:
+            self._action = action
+        elif self._running:
+            self._action, self._state = act(
+                self._agent, self._world_model, self._observation, self._state, self._config
+            )
+
+    def _start(self, real: DreamState) -> None:
+        seed = integer_seed(self._config.seed, "film", self._count)
+        self._observation, _ = self._env.reset(seed=seed, options={"state": real})
+        self._count += 1
+        self._age = self._length = 0
+        self.score = self.real_score = self._reward = 0.0
+        self._running = True
+
+    def step(self, real_reward: float) -> bool:
+        """Advances by one agent step.
+
+        Args:
+            real_reward: reward of the same agent step in the game.
+
+        Returns:
+            Whether the dream ended with it.
+        """
+        if self._count == 0:
+            return False
+        self._age += 1
+        if not self._running:
+            return False
+        self._observation, self._reward, terminated, _, _ = self._env.step(self._action)
+        self._length += 1
+        self.score += self._reward
+        self.real_score += real_reward
+        self._running = not terminated
+        return terminated or self._age >= self._config.dream_agent_steps
+
+    def panel(self, reconstruction: np.ndarray) -> Panel:
+        """Returns the panel of the dream; before the first one, of a reconstruction of the game."""
+        if self._count == 0:
+            return Panel(
+                label="dream",
+                image=reconstruction,
+                note="not started yet",
+                color=VIOLET,
+                dimmed=True,
+            )
+        latent = self._env.state.latent.cpu().numpy()
+        progress = f"agent step {self._length} of {self._config.dream_agent_steps}"
+        return Panel(
+            label="dream",
+            image=self._world_model.vision.decode_numpy(latent)[0],
+            note=progress if self._running else f"ended at agent step {self._length}",
+            action=self._action if self._running else None,
+            metrics=[
+                ("reward", f"{self._reward:+.1f}"),
+                ("return", f"{self.score:.1f}"),
+                ("real return", f"{self.real_score:.1f}"),
+            ],
+            color=VIOLET,
+            dimmed=not self._running,
+        )
+
+
+def act(
+    agent: Agent,
+    world_model: WorldModel,
+    observation: np.ndarray,
+    state: State | None,
+    config: VideoConfig,
+) -> tuple[np.ndarray, State | None]:
+    """Returns an agent's action, clipped to the action space, and its next state."""
+    action, state = agent.predict(observation, state, deterministic=config.deterministic)
+    return world_model.clip(action, ()), state

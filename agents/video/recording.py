@@ -1,0 +1,219 @@
+"""Recording of an agent's episode as a video."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from wmrl.agents.agent import Agent, State
+from wmrl.agents.video.config import VideoConfig
+from wmrl.agents.video.dream import DreamCompanion, act
+from wmrl.envs.frames.env import FrameEnv
+from wmrl.envs.latent.tracker import LatentTracker
+from wmrl.envs.rendering.code_map import draw_code_map
+from wmrl.envs.rendering.panels import AMBER, BLUE, GREEN, Panel, PanelDrawer
+from wmrl.envs.rendering.video import check_video_path, write_video
+from wmrl.envs.tasks.task import observation_frame
+from wmrl.envs.world_model import WorldModel
+from wmrl.vision.vqvae import VQVAE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """Summary of a video that was written.
+
+    Attributes:
+        path: the video file.
+        seed: seed of the episode.
+        agent_steps: number of agent steps.
+        score: return of the episode.
+        dreams: pairs of the dream's and the game's return over the same agent steps, for each
+            dream that ended.
+    """
+
+    path: Path
+    seed: int
+    agent_steps: int
+    score: float
+    dreams: tuple[tuple[float, float], ...]
+
+
+def record(
+    agent: Agent, path: str | Path, *, world_model: WorldModel, config: VideoConfig | None = None
+) -> Recording:
+    """Records an agent in the real game, beside the reconstruction and the dream.
+
+    The dream starts in the encoded state of the game, with the memory state of the episode so far,
+    and then runs by itself. Without a memory model there is no dream.
+
+    Args:
+        agent: the agent.
+        path: an ``.mp4``, ``.gif`` or ``.webp`` file.
+        world_model: its world model.
+        config: contents of the video.
+
+    Raises:
+        ValueError: the suffix of the path is unknown, or the agent does not fit the world model.
+    """
+    check_video_path(path)
+    video = EpisodeVideo(agent, world_model, config or VideoConfig())
+    fps = world_model.fps * video.config.speed
+    return Recording(
+        path=write_video(path, video, fps=fps),
+        seed=video.config.seed,
+        agent_steps=video.agent_steps,
+        score=video.score,
+        dreams=tuple(video.dreams),
+    )
+
+
+class EpisodeVideo:
+    """Iterable over the frames of a video, which plays the episode; see :func:`record`.
+
+    Args:
+        agent: the agent.
+        world_model: its world model.
+        config: contents of the video.
+
+    Attributes:
+        config: contents of the video.
+        agent_steps: number of agent steps so far.
+        score: return so far.
+        dreams: pairs of the dream's and the game's return, for each dream that ended.
+
+    Raises:
+        ValueError: the agent does not fit the world model.
+    """
+
+    def __init__(self, agent: Agent, world_model: WorldModel, config: VideoConfig) -> None:
+        for name in ("observation_space", "action_space"):
+            expected, got = getattr(world_model, name).shape, getattr(agent, name).shape
+            if expected != got:
+                raise ValueError(
+                    f"agent: expected {name} of shape {expected}, as the world model's, got {got}; "
+                    "use the world model that the agent was trained with"
+                )
+        self.config = config
+        self.agent_steps = 0
+        self.score = 0.0
+        self.dreams: list[tuple[float, float]] = []
+        self._agent = agent
+        self._world_model = world_model
+        self._codes: np.ndarray | None = None  # of the previous frame
+        self._drawer = PanelDrawer(
+            width=config.width, height=config.height, action_names=_action_names(world_model)
+        )
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Plays the episode; yields a video frame ``(H, W, 3) uint8`` per agent step."""
+        render_mode = "rgb_array" if self.config.sharp else None
+        env = FrameEnv(
+            self._world_model.task,
+            base=self.config.base,
+            frame_skip=self._world_model.frame_skip,
+            render_mode=render_mode,
+        )
+        try:
+            yield from self._play(env)
+        finally:
+            env.close()
+
+    def _play(self, env: FrameEnv) -> Iterator[np.ndarray]:
+        self.agent_steps, self.score, self.dreams, self._codes = 0, 0.0, [], None
+        world_model, tracker = self._world_model, LatentTracker(self._world_model, 1)
+        dream = (
+            DreamCompanion(self._agent, world_model, self.config) if world_model.memory else None
+        )
+        frame, info = env.reset(seed=self.config.seed)
+        state: State | None = None
+        reward, over = 0.0, False
+        while True:
+            observation = tracker.observe(frame[None])[0]
+            over = over or self.agent_steps == self.config.agent_steps
+            action, state = act(self._agent, world_model, observation, state, self.config)
+            if dream is not None and not over and info["frames"] >= world_model.task.warmup_frames:
+                dream.choose_action(tracker.state, state, action)
+            decoded = world_model.vision.decode_numpy(tracker.latents.cpu().numpy())[0]
+            panels = [
+                self._real_panel(_render(env) if self.config.sharp else frame, action, reward),
+                self._reconstruction_panel(frame, decoded),
+                *self._code_panels(decoded, tracker.latents),
+                *([dream.panel(decoded)] if dream else []),
+            ]
+            yield self._drawer.draw(panels)
+            if over:
+                return
+            frame, reward, terminated, truncated, info = env.step(action)
+            over = terminated or truncated
+            tracker.advance(action[None])
+            self._count(reward, dream)
+
+    def _count(self, reward: float, dream: DreamCompanion | None) -> None:
+        self.agent_steps += 1
+        self.score += reward
+        if dream is not None and dream.step(reward):
+            self.dreams.append((dream.score, dream.real_score))
+
+    def _real_panel(self, image: np.ndarray, action: np.ndarray, reward: float) -> Panel:
+        return Panel(
+            label="real",
+            image=image,
+            note=f"agent step {self.agent_steps}",
+            action=action,
+            metrics=[("reward", f"{reward:+.1f}"), ("return", f"{self.score:.1f}")],
+            color=BLUE,
+        )
+
+    def _reconstruction_panel(self, frame: np.ndarray, decoded: np.ndarray) -> Panel:
+        vision = self._world_model.vision
+        error = float(((frame.astype(float) - decoded) ** 2).mean() ** 0.5)
+        return Panel(
+            label="reconstruction",
+            image=decoded,
+            note=f"{vision.num_tokens} codes"
+            if isinstance(vision, VQVAE)
+            else f"{vision.latent_dim} numbers",
+            metrics=[("RMS error", f"{error:.1f} of 255")],
+            color=AMBER,
+        )
+
+    def _code_panels(self, decoded: np.ndarray, latents: Tensor) -> list[Panel]:
+        """Returns the map of the frame's codes, if the latents are discrete and it is wanted."""
+        vision, config = self._world_model.vision, self.config
+        if not (config.code_map and isinstance(vision, VQVAE)):
+            return []
+        codes = vision.codes_of(latents)[0].view(vision.config.grid).cpu().numpy()
+        previous, self._codes = self._codes, codes
+        image = draw_code_map(
+            decoded, codes, width=config.width, height=config.height, previous=previous
+        )
+        changed = codes.size if previous is None else int((codes != previous).sum())
+        return [
+            Panel(
+                label="codes",
+                image=image,
+                note=f"of {vision.codebook_size}",
+                metrics=[("changed", f"{changed} of {codes.size}")],
+                color=GREEN,
+            )
+        ]
+
+
+def _render(env: FrameEnv) -> np.ndarray:
+    """Renders the game, cropped to the rows that the vision model observes."""
+    image: np.ndarray = env.render()
+    rows, shape = env.task.crop_rows, env.base.observation_space.shape
+    if rows is None:
+        return image
+    if env.task.frame is not observation_frame or not shape:
+        return image[slice(*rows)]
+    scale = image.shape[0] / shape[0]
+    return image[round(rows[0] * scale) : round(rows[1] * scale)]
+
+
+def _action_names(world_model: WorldModel) -> tuple[str, ...]:
+    return world_model.task.action_names or tuple(
+        f"a{i}" for i in range(world_model.task.action_dim)
+    )

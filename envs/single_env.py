@@ -1,0 +1,109 @@
+"""Base class of single environments that are views of a vector environment of one."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.core import ObsType
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import VectorEnv
+
+from wmrl.envs.rendering.window import Window, check_render_mode
+
+
+class SingleEnv(gym.Env[ObsType, np.ndarray]):
+    """Single environment that is the view of a vector environment of one.
+
+    A subclass sets ``metadata`` with the render modes ``"human"`` and ``"rgb_array"``, and says in
+    :meth:`check_action` which actions it takes.
+
+    Args:
+        batch: vector environment with ``num_envs=1``, autoreset disabled and the render mode
+            ``"rgb_array"``; its spaces and its frame rate become those of this environment.
+        render_mode: ``"rgb_array"``, ``"human"`` (in a window) or None.
+        title: title of the window.
+
+    Attributes:
+        reset_needed: message of the error that :meth:`step` raises outside of an episode.
+
+    Raises:
+        ValueError: there is no such render mode.
+    """
+
+    reset_needed: ClassVar[str] = "step: no episode is running; call reset() first"
+
+    def __init__(
+        self, batch: VectorEnv[Any, Any, Any], *, render_mode: str | None, title: str
+    ) -> None:
+        self.render_mode = check_render_mode(render_mode, self.metadata)
+        self._batch = batch
+        self.observation_space = batch.single_observation_space
+        self.action_space = batch.single_action_space
+        self.metadata = {**self.metadata, "render_fps": batch.metadata["render_fps"]}
+        self._running = False
+        self._window = Window(title, fps=self.metadata["render_fps"])
+
+    @abstractmethod
+    def check_action(self, action: np.ndarray) -> np.ndarray:
+        """Returns an action as the vector environment takes it.
+
+        Raises:
+            ValueError: the action has another shape, or numbers that it can't have.
+        """
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[ObsType, dict[str, Any]]:
+        """Starts an episode; the options are those of the vector environment."""
+        super().reset(seed=seed)
+        observations, info = self._batch.reset(seed=seed, options=options)
+        self._running = True
+        self._show()
+        return select_observation(observations, 0), info
+
+    def step(self, action: np.ndarray) -> tuple[ObsType, float, bool, bool, dict[str, Any]]:
+        """Advances the episode by one agent step.
+
+        Raises:
+            ResetNeeded: no episode is running.
+            ValueError: the action has another shape, or numbers that it can't have.
+        """
+        if not self._running:
+            raise ResetNeeded(self.reset_needed)
+        actions = self.check_action(action)[None]
+        observations, rewards, terminated, truncated, infos = self._batch.step(actions)
+        ended = bool(terminated[0]), bool(truncated[0])
+        self._running = not any(ended)
+        self._show()
+        return select_observation(observations, 0), float(rewards[0]), *ended, _select_info(infos)
+
+    def render(self) -> np.ndarray | None:
+        """Returns the current frame with ``render_mode="rgb_array"``, otherwise None."""
+        return self._frame() if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Closes the window, if there is one."""
+        self._window.close()
+
+    def _frame(self) -> np.ndarray:
+        frames: Any = self._batch.render()
+        frame: np.ndarray = frames[0]
+        return frame
+
+    def _show(self) -> None:
+        if self.render_mode == "human":
+            self._window.show(self._frame())
+
+
+def select_observation(observations: Any, index: int) -> Any:
+    """Returns one observation of a batch; of a dictionary, one entry of each value."""
+    if isinstance(observations, dict):
+        return {key: value[index] for key, value in observations.items()}
+    return observations[index]
+
+
+def _select_info(infos: dict[str, Any]) -> dict[str, Any]:
+    """Returns the information about the only environment of a batch, without masks."""
+    info = {name: value[0] for name, value in infos.items() if not name.startswith("_")}
+    return {name: value if value.ndim else value.item() for name, value in info.items()}

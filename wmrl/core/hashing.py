@@ -1,0 +1,37 @@
+"""SHA-256 digests of arrays and tensors."""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+
+def array_digest(array: np.ndarray) -> str:
+    """Computes the SHA-256 of an array's shape, dtype and bytes.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.core import array_digest
+        >>> array_digest(np.zeros((2, 3), np.float32))[:12]
+        'a86a41c6b67d'
+    """
+    header = f"{array.shape} {array.dtype.str}".encode()
+    return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def tensors_digest(tensors: Mapping[str, torch.Tensor], text: str = "") -> str:
+    """Computes the SHA-256 of named tensors' names, dtypes, shapes and bytes.
+
+    The order of the names makes no difference, nor does the device.
+
+    Args:
+        tensors: by name.
+        text: further content that the digest depends on.
+    """
+    sha = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        values = tensor.detach().cpu().contiguous().reshape(-1)
+        sha.update(values.view(torch.uint8).numpy().data)
+    return sha.hexdigest()

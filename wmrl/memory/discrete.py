@@ -1,0 +1,69 @@
+"""Interface of memories over discrete latents."""
+
+from abc import abstractmethod
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from wmrl.core.validation import check_shape
+from wmrl.memory.base import Memory, P
+from wmrl.storage.artifact import Artifact
+
+
+class DiscreteMemory(Memory[P]):
+    """Memory whose latents are made of codes, and which keeps its start states as codes.
+
+    Attributes:
+        start_codes: buffer ``(S, T', T)``, T codes of each of the T' latents of S start states;
+            int16 where K allows it, else int32.
+    """
+
+    start_codes: Tensor
+
+    @property
+    @abstractmethod
+    def codebook_size(self) -> int:
+        """K, the number of codes in the codebook."""
+
+    @abstractmethod
+    def codes_of(self, latents: Tensor) -> Tensor:
+        """Returns the nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
+
+    @abstractmethod
+    def latents_of(self, codes: Tensor) -> Tensor:
+        """Returns the latents ``(..., Z) float32`` of codes ``(..., T)``."""
+
+    @property
+    def num_start_states(self) -> int:
+        """S, the number of start states."""
+        return len(self.start_codes)
+
+    def start_latents(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+        """Returns latents ``(B, T', Z)`` of start states; codes leave nothing to be drawn."""
+        return self.latents_of(self.start_codes[indices])
+
+    def with_start_states_of(self, artifact: Artifact) -> Self:
+        """Takes over the start states of an artifact, if it has any, and returns itself.
+
+        Raises:
+            ValueError: they don't fit this memory.
+        """
+        codes, actions = (artifact.tensors.get(f"start_{name}") for name in ("codes", "actions"))
+        if codes is not None and actions is not None:
+            num_states, steps = codes.shape[:2]
+            check_shape("start_codes", codes, ("S", "T'", self.start_codes.shape[2]))
+            check_shape("start_actions", actions, (num_states, steps - 1, self.action_dim))
+            if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.codebook_size:
+                raise ValueError(
+                    f"start_codes: expected codes from 0 to {self.codebook_size - 1}, got "
+                    f"{int(codes.min())} to {int(codes.max())}"
+                )
+            self.register_buffer("start_codes", codes)
+            self.register_buffer("start_actions", actions)
+        return self
+
+    def _register_start_states(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
+        dtype = torch.int16 if self.codebook_size <= 2**15 else torch.int32
+        self.register_buffer("start_codes", self.codes_of(mean).to(dtype))
+        self.register_buffer("start_actions", actions)

@@ -1,0 +1,59 @@
+"""Nearest codes, k-means, and sums over clusters, as codebooks need them."""
+
+import torch
+from torch import Tensor
+
+# Bounds the number of distances between vectors and codes that are in memory at once.
+_MAX_PAIRS = 2**24
+
+
+def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+    """Finds the code ``(K, D)`` nearest to each vector ``(N, D)``: ``(N,) int64``."""
+    offsets = 0.5 * codebook.square().sum(1)
+    rows = max(1, _MAX_PAIRS // len(codebook))
+    parts = [(offsets - part @ codebook.T).argmin(1) for part in torch.split(vectors, rows)]
+    return torch.cat(parts)
+
+
+def kmeans(
+    vectors: Tensor, codebook_size: int, *, steps: int = 10, generator: torch.Generator
+) -> Tensor:
+    """Finds the centers ``(K, D)`` of K clusters of vectors ``(N, D)`` by Lloyd's algorithm.
+
+    Args:
+        vectors: to cluster.
+        codebook_size: K.
+        steps: iterations.
+        generator: draws the vectors that the centers start at.
+
+    Raises:
+        ValueError: there are fewer vectors than clusters.
+    """
+    if len(vectors) < codebook_size:
+        raise ValueError(
+            f"vectors: expected at least as many as the {codebook_size} codes, got {len(vectors)}; "
+            "give more data or a smaller codebook"
+        )
+    order = torch.randperm(len(vectors), generator=generator, device=generator.device)
+    centers = vectors[order[:codebook_size].to(vectors.device)].clone()
+    for _ in range(steps):
+        sizes, sums = cluster_sums(vectors, nearest(vectors, centers), codebook_size)
+        centers = torch.where(sizes[:, None] > 0, sums / sizes.clamp(min=1.0)[:, None], centers)
+    return centers
+
+
+def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Tensor, Tensor]:
+    """Counts and sums the vectors ``(N, D)`` of each code.
+
+    Args:
+        vectors: ``(N, D) float32``.
+        codes: ``(N,) int64`` in 0 … K − 1, the cluster of each.
+        codebook_size: K.
+
+    Returns:
+        Counts ``(K,)`` and sums ``(K, D)``, both float32.
+    """
+    # Not bincount, which reads the codes on the host and so waits for the device.
+    sizes = vectors.new_zeros(codebook_size).index_add_(0, codes, vectors.new_ones(len(codes)))
+    sums = vectors.new_zeros(codebook_size, vectors.shape[1]).index_add_(0, codes, vectors)
+    return sizes, sums

@@ -1,0 +1,90 @@
+"""Finite scalar quantization."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from wmrl.nn.quantizers import Quantized, Quantizer
+
+
+class FSQuantizer(Quantizer):
+    """Finite scalar quantization (Mentzer et al. 2023, https://arxiv.org/abs/2309.15505).
+
+    Each of the D numbers is bounded and rounded to one of L_d levels. A code is the levels'
+    mixed-radix number, and its vector the levels scaled to [−1, 1]. There is no codebook to learn,
+    and no code can die.
+
+    Args:
+        levels: L_d ≥ 3 for each of the D numbers; K is their product.
+
+    Raises:
+        ValueError: there are no levels, or fewer than 3 for a number.
+
+    Example:
+        >>> import torch
+        >>> from wmrl.nn import FSQuantizer
+        >>> quantizer = FSQuantizer((5, 3))
+        >>> quantizer.codebook_size, quantizer.code_dim
+        (15, 2)
+        >>> codes = quantizer.encode(torch.tensor([[0.0, 0.0], [9.0, -9.0]]))
+        >>> codes
+        tensor([7, 4])
+        >>> quantizer.decode(codes)
+        tensor([[ 0.,  0.],
+                [ 1., -1.]])
+    """
+
+    learned = False
+    bases: Tensor
+    strides: Tensor
+    halves: Tensor
+
+    def __init__(self, levels: tuple[int, ...]) -> None:
+        super().__init__()
+        if not levels or min(levels) < 3:
+            raise ValueError(f"levels: expected numbers of at least 3, got {levels}")
+        self.levels = tuple(levels)
+        self.codebook_size, self.code_dim = math.prod(levels), len(levels)
+        strides = [math.prod(levels[:d]) for d in range(len(levels))]
+        self.register_buffer("strides", torch.tensor(strides), persistent=False)
+        self.register_buffer("bases", torch.tensor(self.levels), persistent=False)
+        half = torch.tensor([level // 2 for level in levels], dtype=torch.float32)
+        self.register_buffer("halves", half, persistent=False)
+
+    def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
+        """See :meth:`Quantizer.forward`; nothing is learned and the commitment is 0."""
+        bounded = self._bound(vectors)
+        rounded = bounded + (bounded.round() - bounded).detach()
+        codes = self._code(rounded.detach())
+        none = vectors.new_zeros(len(vectors))
+        return Quantized(rounded / self.halves, codes, none, none)
+
+    @torch.no_grad()
+    def encode(self, vectors: Tensor) -> Tensor:
+        """See :meth:`Quantizer.encode`."""
+        return self._code(self._bound(vectors).round())
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """See :meth:`Quantizer.lookup`."""
+        digits = codes[..., None] // self.strides % self.bases
+        return (digits - self.halves) / self.halves
+
+    @torch.no_grad()
+    def code_of(self, vectors: Tensor) -> Tensor:
+        """See :meth:`Quantizer.code_of`; the vectors are already bounded."""
+        return self._code((vectors * self.halves).round())
+
+    def bound(self, vectors: Tensor) -> Tensor:
+        """See :meth:`Quantizer.bound`."""
+        return self._bound(vectors) / self.halves
+
+    def _bound(self, vectors: Tensor) -> Tensor:
+        """Bounds vectors so that rounding gives each level and no other number."""
+        levels = self.bases.to(vectors.dtype)
+        half = (levels - 1) * (1 + 1e-3) / 2
+        offset = torch.where(levels % 2 == 0, 0.5, 0.0)
+        return torch.tanh(vectors + torch.atanh(offset / half)) * half - offset
+
+    def _code(self, rounded: Tensor) -> Tensor:
+        return ((rounded + self.halves).round().long() * self.strides).sum(-1)

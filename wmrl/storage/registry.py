@@ -1,0 +1,177 @@
+"""Registries of classes that artifacts name, and plugins that add to them.
+
+An artifact names its class, and nothing that a file names is ever imported: a class is known if it
+belongs to this library, or if the program has registered it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+PLUGIN_GROUP = "wmrl.plugins"
+"""Entry point group in which a package names the modules that register its classes."""
+
+
+class Registry(Generic[T]):
+    """Classes of one kind by name.
+
+    The library's own classes are imported when they are first used; others are added by
+    :meth:`register`.
+
+    Args:
+        base: class that all of them derive from.
+        kind: kind of artifact that they restore, for errors.
+        builtin: ``"module:Class"`` of each of the library's own classes.
+        register: dotted name of the public function that registers a class, for errors.
+
+    Example:
+        >>> from torch import nn
+        >>> from wmrl.storage import Registry
+        >>> layers = Registry(nn.Module, "layer", ["torch.nn:Linear"], register="add_layer")
+        >>> @layers.register
+        ... class Double(nn.Module):
+        ...     pass
+        >>> layers.names
+        ['Double', 'Linear']
+        >>> layers.find("Linear").__name__
+        'Linear'
+        >>> layers.find("Triple")
+        Traceback (most recent call last):
+        ValueError: unknown layer class 'Triple': expected one of 'Double', 'Linear'; import the ...
+    """
+
+    def __init__(self, base: type[T], kind: str, builtin: Iterable[str], *, register: str) -> None:
+        self.base, self.kind = base, kind
+        self._builtin = {path.partition(":")[2]: path for path in builtin}
+        self._register_name = register
+        self._registered: dict[str, type[T]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all known classes, sorted."""
+        return sorted({*self._builtin, *self._registered})
+
+    def register(self, cls: type[S]) -> type[S]:
+        """Adds a class under its name; usable as a decorator.
+
+        A class that is defined again (a notebook cell that runs twice, a module that is reloaded)
+        takes its own place.
+
+        Args:
+            cls: class that derives from :attr:`base`.
+
+        Returns:
+            The same class.
+
+        Raises:
+            ValueError: another class has that name.
+            TypeError: it is no class, or does not derive from :attr:`base`.
+        """
+        given: object = cls  # whatever the annotation says
+        if not isinstance(given, type) or not issubclass(given, self.base):
+            raise TypeError(f"cls: expected a subclass of {self.base.__name__}, got {cls!r:.100}")
+        name = _artifact_name(cls)
+        known = self._builtin.get(name)
+        if name in self._registered:
+            known = _path(self._registered[name])
+        if known not in (None, _path(cls)):
+            raise ValueError(
+                f"{name}: expected a new name for a {self.kind} class, got that of {known}; rename "
+                f"{_path(cls)}"
+            )
+        if name not in self._builtin:
+            self._registered[name] = given
+        return cls
+
+    def find(self, name: str) -> type[T]:
+        """Returns the class of a name.
+
+        Raises:
+            ValueError: there is no class of that name.
+        """
+        if name in self._registered:
+            return self._registered[name]
+        if name not in self._builtin:
+            raise ValueError(f"unknown {self.kind} class {name!r}: {self._expected()}")
+        found: type[T] = _import(self._builtin[name])
+        return found
+
+    def for_config(self, config: Any) -> type[T]:
+        """Returns the class whose ``config_class`` is that of a configuration.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for cls in self:
+            if getattr(cls, "config_class", None) is type(config):
+                return cls
+        raise ValueError(
+            f"config: expected the configuration of a known {self.kind} class, got a "
+            f"{type(config).__name__}; {self._expected()}"
+        )
+
+    def __iter__(self) -> Iterator[type[T]]:
+        return iter([self.find(name) for name in self.names])
+
+    def _expected(self) -> str:
+        names = ", ".join(map(repr, self.names))
+        return (
+            f"expected one of {names}; import the package that defines it and registers it by "
+            f"{self._register_name}, or name the package (wmrl --plugins NAME …)"
+        )
+
+
+def load_plugins(names: Iterable[str]) -> None:
+    """Imports the plugins of installed packages, which register their classes.
+
+    A package declares its plugins as entry points of the group ``wmrl.plugins``, each the name of
+    a module to import. Only those of the packages that are named here are imported.
+
+    Args:
+        names: names of installed packages, as ``pip`` takes them.
+
+    Raises:
+        ValueError: a package is not installed, or declares no plugins.
+    """
+    known = _plugins()
+    for name in names:
+        if _normalized(name) not in known:
+            found = ", ".join(map(repr, sorted(known))) or "none"
+            raise ValueError(
+                f"plugins: expected an installed package with entry points of the group "
+                f"{PLUGIN_GROUP!r} ({found}), got {name!r}"
+            )
+        for point in known[_normalized(name)]:
+            point.load()
+
+
+def _plugins() -> Mapping[str, list[EntryPoint]]:
+    """Returns the entry points of each installed package that declares plugins."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=PLUGIN_GROUP):
+        if point.dist is not None:
+            found.setdefault(_normalized(point.dist.name), []).append(point)
+    return found
+
+
+def _normalized(name: str) -> str:
+    """Returns a package's name as package indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _artifact_name(cls: type) -> str:
+    return getattr(cls, "class_name", cls.__name__)
+
+
+def _path(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _import(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
