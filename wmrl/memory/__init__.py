@@ -1,8 +1,10 @@
 """Memory models: predict the next latent, reward and termination from latents and actions.
 
 - :mod:`~wmrl.memory.base`: the interface, loading, and registration of further classes
-  (``Memory``, ``MemoryState``, ``TrainableMemory``, ``TrainableMemoryConfig``, ``Transition``,
-  ``load_memory``, ``matching_memory``, ``register_memory``).
+  (``Memory``, ``MemoryState``, ``Transition``, ``load_memory``, ``matching_memory``,
+  ``register_memory``).
+- :mod:`~wmrl.memory.trainable`: the base class of memories that learn from sequences
+  (``TrainableMemory``, ``TrainableMemoryConfig``).
 - :mod:`~wmrl.memory.mdn_rnn`: the MDN-RNN of World Models (``MDNRNN``, ``MDNRNNConfig``).
 - :mod:`~wmrl.memory.discrete`: the interface of memories over discrete latents
   (``DiscreteMemory``).
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from wmrl.memory.base import (
         Memory,
         MemoryState,
-        TrainableMemory,
-        TrainableMemoryConfig,
         Transition,
         load_memory,
         matching_memory,
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
     from wmrl.memory.sequences import SequenceBatch
     from wmrl.memory.start_states import StartStates, StartStatesConfig, choose_start_states
+    from wmrl.memory.trainable import TrainableMemory, TrainableMemoryConfig
     from wmrl.memory.training import MemoryTrainingConfig, train_memory
 else:
     __getattr__, __dir__ = lazy_exports(__name__)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from wmrl.core.seeding import seeded_weights
 from wmrl.core.validation import check_choice, check_float, check_int, check_shape
-from wmrl.memory.base import MemoryState, TrainableMemory, TrainableMemoryConfig, Transition
+from wmrl.memory.base import MemoryState, Transition
 from wmrl.memory.discrete import DiscreteMemory
 from wmrl.memory.sequences import SequenceBatch, segments, select_states
+from wmrl.memory.trainable import TrainableMemory, TrainableMemoryConfig
 from wmrl.nn.clustering import nearest
 from wmrl.nn.losses import masked_mean
 from wmrl.nn.sampling import draw_codes, draw_endings

@@ -9,9 +9,9 @@ import torch
 from wmrl.core.device import resolve_device
 from wmrl.core.seeding import integer_seed
 from wmrl.data.store import RolloutStore
-from wmrl.memory.base import TrainableMemoryConfig
 from wmrl.memory.ensemble import MemoryEnsemble, ensemble_class
 from wmrl.memory.mdn_rnn import MDNRNNConfig
+from wmrl.memory.trainable import TrainableMemoryConfig
 from wmrl.memory.training import MemoryTrainingConfig, train_memory
 from wmrl.storage.artifact import load_artifact
 from wmrl.storage.files import write_json

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from wmrl.core.seeding import seeded_weights
 from wmrl.core.validation import check_float, check_int
-from wmrl.memory.base import MemoryState, TrainableMemory, TrainableMemoryConfig, Transition
+from wmrl.memory.base import MemoryState, Transition
 from wmrl.memory.sequences import segments
+from wmrl.memory.trainable import TrainableMemory, TrainableMemoryConfig
 from wmrl.nn.linear import linear
 from wmrl.nn.losses import mixture_log_likelihood
 from wmrl.nn.sampling import draw_endings, sample_mixture

@@ -13,12 +13,13 @@ from wmrl.core.seeding import torch_generator
 from wmrl.core.validation import check_int
 from wmrl.data.split import DataSplit, split_episodes
 from wmrl.data.store import RolloutStore
-from wmrl.memory.base import MEMORIES, TrainableMemory, TrainableMemoryConfig
+from wmrl.memory.base import MEMORIES
 from wmrl.memory.code_memory import CodeMemory
 from wmrl.memory.dataset import LatentDataset, LatentEpisode, encode_store, load_latents
 from wmrl.memory.evaluation import code_report, open_loop_report, prediction_report
 from wmrl.memory.mdn_rnn import MDNRNNConfig
 from wmrl.memory.start_states import StartStatesConfig, choose_start_states
+from wmrl.memory.trainable import TrainableMemory, TrainableMemoryConfig
 from wmrl.storage.artifact import ArtifactError, load_artifact
 from wmrl.storage.files import write_json
 from wmrl.storage.run import Run

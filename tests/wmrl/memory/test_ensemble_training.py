@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from wmrl.data.store import RolloutStore
-from wmrl.memory.base import TrainableMemory, load_memory
+from wmrl.memory.base import load_memory
 from wmrl.memory.code_memory import CodeMemoryConfig
 from wmrl.memory.ensemble import CodeMemoryEnsemble, MemoryEnsemble
 from wmrl.memory.ensemble_training import train_ensemble
 from wmrl.memory.mdn_rnn import MDNRNNConfig
 from wmrl.memory.start_states import StartStatesConfig
+from wmrl.memory.trainable import TrainableMemory
 from wmrl.memory.training import MemoryTrainingConfig
 from wmrl.vision.vae import VAE
 from wmrl.vision.vqvae import VQVAE

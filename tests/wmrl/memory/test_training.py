@@ -9,10 +9,11 @@ import torch
 
 from wmrl.data.store import RolloutStore
 from wmrl.dream import dream_reset, dream_step
-from wmrl.memory.base import TrainableMemory, load_memory
+from wmrl.memory.base import load_memory
 from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig
 from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
 from wmrl.memory.start_states import StartStatesConfig
+from wmrl.memory.trainable import TrainableMemory
 from wmrl.memory.training import MemoryTrainingConfig, train_memory
 from wmrl.storage.artifact import ArtifactError, load_artifact
 from wmrl.storage.run import RunError
