@@ -231,7 +231,8 @@ def register_memory(cls: type[M]) -> type[M]:
     """Registers a memory that is defined outside this library; usable as a decorator.
 
     It can then be trained by :func:`~wmrl.memory.training.train_memory` if it derives from
-    :class:`~wmrl.memory.trainable.TrainableMemory`, and its artifacts can be loaded wherever a memory is expected.
+    :class:`~wmrl.memory.trainable.TrainableMemory`, and its artifacts can be loaded wherever a
+    memory is expected.
 
     Args:
         cls: subclass of :class:`Memory`; artifacts store its name.
