@@ -4,8 +4,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-
 from benchmarks.report import write_report
 from wmrl.agents import collect
 
@@ -29,7 +27,6 @@ if __name__ == "__main__":
     write_report(
         "collecting",
         {
-            "threads": torch.get_num_threads(),
             "frames_per_s_random": frames_per_second("autoregressive", RANDOM_FRAMES),
             "frames_per_s_agent": frames_per_second("car-racing-dream", AGENT_FRAMES),
         },

@@ -7,6 +7,7 @@ final report) is subtracted by timing a short and a long run.
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,14 @@ def memory_rate(
     model = load_vision(vision)
 
     def train(count: int, path: Path) -> None:
-        now = type(training)(steps=count, batch_size=training.batch_size)
-        train_memory([store], path, vision=model, config=config, training=now, progress=False)
+        train_memory(
+            [store],
+            path,
+            vision=model,
+            config=config,
+            training=replace(training, steps=count),
+            progress=False,
+        )
 
     with tempfile.TemporaryDirectory() as folder:
         rate = steps_per_second(train, steps, Path(folder))
