@@ -1,13 +1,13 @@
 """Agents, and the algorithms that train them.
 
-- :mod:`~wmrl.agents.agent`: interface of agents, loading, and registration of further classes
+- :mod:`~wmrl.agents.agent`: interface of agents, and loading and registration of agent classes
   (``Agent``, ``load_agent``, ``register_agent``).
-- :mod:`~wmrl.agents.controller`: small networks with a flat weight vector (``ControllerAgent``,
-  ``ControllerConfig``).
+- :mod:`~wmrl.agents.controller`: linear or small neural controllers with a flat weight vector
+  (``ControllerAgent``, ``ControllerConfig``).
 - :mod:`~wmrl.agents.world_model_ref`: references from agents to their world models
   (``WorldModelRef``).
-- :mod:`~wmrl.agents.learner`: interface of interruptible learners (``Learner``).
-- :mod:`~wmrl.agents.seeds`: seeds that are reserved for evaluation.
+- :mod:`~wmrl.agents.learner`: interface of learners that can be interrupted (``Learner``).
+- :mod:`~wmrl.agents.seeds`: seeds reserved for evaluation.
 - :mod:`~wmrl.agents.evaluation`: evaluation protocol (``EvaluationResult``, ``evaluate``,
   ``evaluate_dream``).
 - :mod:`~wmrl.agents.video`: videos of agents (``VideoConfig``, ``record``).

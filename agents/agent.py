@@ -1,4 +1,4 @@
-"""Interface of agents, and loading of saved ones."""
+"""Interface of agents, and loading of saved agents."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ class Agent(ABC):
     Attributes:
         observation_space: space of a single observation.
         action_space: space of a single action.
-        world_model: reference to the world model that it was trained with, or None.
+        world_model: reference to the world model that the agent was trained with, or None.
     """
 
     class_name: ClassVar[str]
@@ -51,8 +51,9 @@ class Agent(ABC):
 
         Args:
             observation: ``(O,)`` or ``(N, O) float32``.
-            state: state of a recurrent agent; None at first, and for agents without a state.
-            episode_start: ``(N,) bool``, batch entries at the start of an episode.
+            state: state that the previous call returned; None in the first call, and for agents
+                without a state.
+            episode_start: ``(N,) bool``, True for batch entries at the start of an episode.
             deterministic: act without exploration noise.
 
         Returns:
@@ -61,11 +62,11 @@ class Agent(ABC):
 
     @abstractmethod
     def artifact_config(self) -> dict[str, Any]:
-        """Returns the JSON-able configuration that :meth:`from_artifact` restores it from."""
+        """Returns the JSON-able configuration that :meth:`from_artifact` needs."""
 
     @abstractmethod
     def artifact_tensors(self) -> dict[str, torch.Tensor]:
-        """Returns the weights that :meth:`from_artifact` restores it from."""
+        """Returns the weights that :meth:`from_artifact` needs."""
 
     @classmethod
     @abstractmethod
@@ -73,15 +74,15 @@ class Agent(ABC):
         """Restores an agent from an artifact.
 
         Raises:
-            ArtifactError: the artifact is not one of this class.
+            ArtifactError: the artifact does not contain an agent of this class.
         """
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Self:
-        """Loads an agent of this class by shipped name or path.
+        """Loads an agent of this class, given its shipped name or path.
 
         Raises:
-            ArtifactError: the artifact is missing, damaged, or not one of this class.
+            ArtifactError: the artifact is missing, damaged, or of another class.
         """
         return cls.from_artifact(load_artifact(name_or_path, kind="agent"))
 
@@ -96,8 +97,8 @@ class Agent(ABC):
 
         Args:
             path: folder to write.
-            provenance: JSON-able description of how it was made.
-            card: text of its model card, Markdown.
+            provenance: JSON-able description of how the agent was made.
+            card: Markdown text of the agent's model card.
 
         Returns:
             The artifact's digest.
@@ -118,7 +119,7 @@ class Agent(ABC):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights, as :meth:`save` returns it."""
+        """SHA-256 of the weights, the same as :meth:`save` returns."""
         return artifact_digest(self.artifact_tensors())
 
     def open_world_model(
@@ -131,8 +132,8 @@ class Agent(ABC):
         """Opens the world model that the agent was trained with.
 
         Args:
-            vision: present name or path of its vision model, if not the recorded one.
-            memory: present name or path of its memory model, if not the recorded one.
+            vision: shipped name or path of the vision model; the recorded one if None.
+            memory: shipped name or path of the memory model; the recorded one if None.
             device: device of the models.
 
         Raises:
@@ -143,7 +144,7 @@ class Agent(ABC):
         if self.world_model is None:
             raise ArtifactError(
                 "agent: expected a reference to its world model, got none; set its world_model "
-                "(WorldModelRef.of), or create the environment yourself"
+                "attribute with WorldModelRef.of, or create the environment yourself"
             )
         return self.world_model.open(vision=vision, memory=memory, device=device)
 
@@ -155,7 +156,7 @@ class Agent(ABC):
         """Returns observations ``(O,)`` or ``(N, O)`` as a contiguous ``(N, O) float32``.
 
         Raises:
-            ValueError: the shape is another.
+            ValueError: the observations have another shape.
         """
         batch = np.ascontiguousarray(observation, np.float32)
         dim = self.observation_space.shape[0]
@@ -177,26 +178,26 @@ AGENTS: Registry[Agent] = Registry(
     ),
     register="wmrl.agents.register_agent",
 )
-"""Known agents."""
+"""Registry of agent classes."""
 
 A = TypeVar("A", bound=Agent)
 
 
 def register_agent(cls: type[A]) -> type[A]:
-    """Registers an agent that is defined outside this library; usable as a decorator.
+    """Registers an agent class that is defined outside this library; usable as a decorator.
 
-    Its artifacts can then be loaded wherever an agent is expected.
+    Artifacts of the class can then be loaded wherever an agent is expected.
 
     Args:
-        cls: subclass of :class:`Agent`. Artifacts store its ``class_name``, which is set to its
-            name where it has none.
+        cls: subclass of :class:`Agent`. Artifacts store its ``class_name``, which is set to
+            ``cls.__name__`` if the class does not define it.
 
     Returns:
         The same class.
 
     Raises:
-        ValueError: another class has that name.
-        TypeError: it does not derive from :class:`Agent`.
+        ValueError: another class is registered under that name.
+        TypeError: ``cls`` does not derive from :class:`Agent`.
     """
     if issubclass(cls, Agent) and not hasattr(cls, "class_name"):
         cls.class_name = cls.__name__
@@ -204,12 +205,13 @@ def register_agent(cls: type[A]) -> type[A]:
 
 
 def load_agent(name_or_path: str | Path, device: str | torch.device = "auto") -> Agent:
-    """Loads an agent of any class by shipped name or path.
+    """Loads an agent of any registered class, given its shipped name or path.
 
     Args:
         name_or_path: name of a shipped agent, or a folder that ``Agent.save`` wrote.
-        device: device of its computation. ``"auto"`` is the CPU: controllers and small policies
-            are faster there, because a step takes less time than a transfer to an accelerator.
+        device: device of the agent's computation. ``"auto"`` is the CPU: controllers and small
+            policies are faster there, because a step takes less time than a transfer to an
+            accelerator.
 
     Raises:
         ArtifactError: the artifact is missing, damaged, not an agent, or of an unknown class.
@@ -237,4 +239,4 @@ def load_agent(name_or_path: str | Path, device: str | torch.device = "auto") ->
 
 
 Evaluator = Callable[[Agent], Mapping[str, float]]
-"""Function from an agent to named metrics, for curves; it must not use training seeds."""
+"""Function that returns named metrics of an agent for curves; it must not use training seeds."""

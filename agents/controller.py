@@ -1,7 +1,8 @@
 """Controllers: small networks whose weights are one flat vector.
 
-World Models (https://arxiv.org/abs/1803.10122), eq. 1: a_t = tanh(W [z_t h_t] + b), here with
-optional hidden layers of tanh units, scaled to the task's action space.
+Source: World Models (https://arxiv.org/abs/1803.10122), eq. 1: a_t = tanh(W [z_t h_t] + b). Here
+the network may also have hidden layers of tanh units, and its outputs are scaled to the task's
+action space.
 """
 
 from collections.abc import Mapping
@@ -26,11 +27,11 @@ class ControllerConfig:
     """Configuration of a controller.
 
     Attributes:
-        observation_dim: O, number of inputs (Z + H with a memory model).
+        observation_dim: O, number of inputs (with a memory model, Z latents + H hidden units).
         action_dim: A, number of action dimensions.
-        hidden_dims: widths of the hidden layers; none for the paper's linear controller.
-        action_low: lower bounds ``(A,)`` of the action space; −1 if empty.
-        action_high: upper bounds ``(A,)`` of the action space; 1 if empty.
+        hidden_dims: widths of the hidden layers; empty for the paper's linear controller.
+        action_low: lower bounds ``(A,)`` of the action space; all −1 if empty.
+        action_high: upper bounds ``(A,)`` of the action space; all 1 if empty.
 
     Raises:
         ValueError: a dimension is less than 1, or the bounds are not finite with low < high.
@@ -52,7 +53,7 @@ class ControllerConfig:
         for name in ("action_low", "action_high"):
             if len(getattr(self, name)) not in (0, self.action_dim):
                 raise ValueError(
-                    f"{name}: expected {self.action_dim} numbers, got {getattr(self, name)}"
+                    f"{name}: expected {self.action_dim} numbers or none, got {getattr(self, name)}"
                 )
         space = self.action_space
         if not (space.is_bounded() and np.all(space.low < space.high)):
@@ -70,7 +71,7 @@ class ControllerConfig:
         Args:
             observation_space: space of a single observation.
             action_space: space of a single action.
-            options: other attributes.
+            options: values of the other attributes.
         """
         return cls(
             observation_dim=observation_space.shape[0],
@@ -89,12 +90,12 @@ class ControllerConfig:
 
     @property
     def layer_dims(self) -> tuple[int, ...]:
-        """Widths of the layers from input to output."""
+        """Widths of the layers, from the input to the output."""
         return (self.observation_dim, *self.hidden_dims, self.action_dim)
 
     @property
     def parameter_count(self) -> int:
-        """N, length of the flat parameter vector."""
+        """Length N of the flat parameter vector."""
         return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.layer_dims))
 
 
@@ -104,8 +105,8 @@ def batched_outputs(
     """Computes outputs in [−1, 1] of P controllers on R observations each.
 
     Args:
-        parameters: ``(P, N) float32``; for each layer a matrix (outputs × inputs, in row-major
-            order) followed by a bias.
+        parameters: ``(P, N) float32``; each row contains, for each layer, the weight matrix
+            (outputs × inputs, in row-major order) followed by the bias.
         observations: ``(P, R, O) float32``.
         config: configuration of the controllers.
 
@@ -140,18 +141,18 @@ def scale_outputs(outputs: Tensor, *, config: ControllerConfig) -> Tensor:
 def batched_actions(
     parameters: Tensor, observations: Tensor, *, config: ControllerConfig
 ) -> Tensor:
-    """Computes actions ``(P, R, A)`` of P controllers, as :func:`batched_outputs` does outputs."""
+    """Computes actions ``(P, R, A)`` from the arguments of :func:`batched_outputs`."""
     outputs = batched_outputs(parameters, observations, config=config)
     return scale_outputs(outputs, config=config)
 
 
 class ControllerAgent(Agent):
-    """Agent that acts by a controller, without state and exploration noise.
+    """Agent that acts with a controller and has no state and no exploration noise.
 
     Args:
         config: configuration of the controller.
-        parameters: its weights ``(N,) float``.
-        world_model: reference to the world model that it was trained with.
+        parameters: weights ``(N,) float`` of the controller.
+        world_model: reference to the world model that the agent was trained with.
 
     Raises:
         ValueError: the parameters have another shape.
@@ -193,32 +194,33 @@ class ControllerAgent(Agent):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, State | None]:
-        """See :meth:`~wmrl.agents.agent.Agent.predict`."""
+        """Implements :meth:`~wmrl.agents.agent.Agent.predict`."""
         batch = self.batch_observations(observation)
         observations = torch.from_numpy(batch).to(self._weights.device)[None]
         actions = batched_actions(self._weights, observations, config=self.config)
         return actions[0].cpu().numpy().reshape(*np.shape(observation)[:-1], -1), state
 
     def to(self, device: str | torch.device) -> Self:
-        """See :meth:`~wmrl.agents.agent.Agent.to`."""
+        """Implements :meth:`~wmrl.agents.agent.Agent.to`."""
         self._weights = self._weights.to(device)
         return self
 
     def artifact_config(self) -> dict[str, Any]:
-        """See :meth:`~wmrl.agents.agent.Agent.artifact_config`."""
+        """Implements :meth:`~wmrl.agents.agent.Agent.artifact_config`."""
         return {"controller": asdict(self.config)}
 
     def artifact_tensors(self) -> dict[str, Tensor]:
-        """See :meth:`~wmrl.agents.agent.Agent.artifact_tensors`."""
+        """Implements :meth:`~wmrl.agents.agent.Agent.artifact_tensors`."""
         return {"parameters": torch.from_numpy(self.parameters)}
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
-        """See :meth:`~wmrl.agents.agent.Agent.from_artifact`."""
+        """Implements :meth:`~wmrl.agents.agent.Agent.from_artifact`."""
         if artifact.class_name != cls.class_name or set(artifact.tensors) != {"parameters"}:
             raise ArtifactError(
-                f"{artifact.path}: expected a {cls.class_name}, got a {artifact.class_name} with "
-                f"weights {sorted(artifact.tensors)}; wmrl.agents.load_agent opens any agent"
+                f"{artifact.path}: expected class {cls.class_name} with weights ['parameters'], "
+                f"got class {artifact.class_name} with weights {sorted(artifact.tensors)}; load an "
+                "agent of any class with wmrl.agents.load_agent"
             )
         try:
             check_sizes(artifact.config["controller"], len(artifact.tensors["parameters"]))
@@ -230,14 +232,16 @@ class ControllerAgent(Agent):
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
-                f"{artifact.path}: expected the artifact of a controller, got another ({error})"
+                f"{artifact.path}: expected the artifact of a controller, got invalid contents "
+                f"({error})"
             ) from error
 
 
 def check_sizes(values: Mapping[str, Any], num_weights: int) -> None:
-    """Checks that a saved configuration has no dimension beyond the number of weights.
+    """Checks that no dimension of a saved configuration exceeds the number of weights.
 
-    Its bounds are allocated from the dimensions, so this comes first.
+    :class:`ControllerConfig` allocates arrays of these dimensions, so that they have to be checked
+    before it is created.
 
     Raises:
         ValueError: a dimension is not an integer from 1 to ``num_weights``.

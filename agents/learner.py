@@ -1,4 +1,4 @@
-"""Interface of learners: interruptible runs in a folder that end in a saved artifact."""
+"""Interface of learners, which train in a run's folder and save what they learned."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from wmrl.storage.run import Run
 class Learner(ABC):
     """Base of learners that can be interrupted at any time and resumed.
 
-    A learner owns the folder of its run. Creating it again with the same arguments in the same
-    folder resumes from the last checkpoint, to the same bits as without the interruption. It is a
-    context manager, which releases the folder.
+    A learner locks the folder of its run. A learner that is created with the same arguments in the
+    same folder resumes from the last checkpoint, and its results are bit for bit those of a run
+    without the interruption. Learners are context managers that release the folder on exit.
 
     Subclasses call :meth:`_open_run` at the end of their constructor.
     """
@@ -31,7 +31,7 @@ class Learner(ABC):
     @property
     @abstractmethod
     def done(self) -> bool:
-        """Whether all that the configuration asks for is learned."""
+        """True if everything that the configuration asks for is learned."""
 
     @abstractmethod
     def learn(self, *, progress: bool = True) -> Self:
@@ -49,7 +49,7 @@ class Learner(ABC):
         """Saves what was learned as an artifact and returns its digest."""
 
     def close(self) -> None:
-        """Releases the folder of the run; environments and problems are the caller's to close."""
+        """Releases the folder of the run, but does not close the environment or problem."""
         self._run.close()
 
     def __enter__(self) -> Self:
@@ -63,11 +63,11 @@ class Learner(ABC):
         """Restores the last checkpoint, if there is one."""
 
     def _open_run(self, path: str | Path, config: Mapping[str, Any]) -> None:
-        """Locks the run's folder, checks that it belongs to this run, and restores it.
+        """Locks the run's folder, checks that it belongs to this run, and restores the run.
 
         Args:
             path: folder of the run.
-            config: JSON-able configuration that the run's results depend on.
+            config: JSON-able configuration on which the run's results depend.
 
         Raises:
             RunError: the folder is in use, or belongs to a run with another configuration.
@@ -81,12 +81,12 @@ class Learner(ABC):
 
 
 class AgentLearner(Learner):
-    """Base of learners of agents."""
+    """Base of learners that train an agent."""
 
     @property
     @abstractmethod
     def agent(self) -> Agent:
-        """The agent as it is now."""
+        """Agent in its current state."""
 
     def predict(
         self,
@@ -95,5 +95,5 @@ class AgentLearner(Learner):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, State | None]:
-        """Chooses actions by :attr:`agent`; see :meth:`~wmrl.agents.agent.Agent.predict`."""
+        """Chooses actions with :meth:`~wmrl.agents.agent.Agent.predict` of :attr:`agent`."""
         return self.agent.predict(observation, state, episode_start, deterministic)

@@ -1,10 +1,10 @@
-"""Seeds for evaluation, and seeds for training that never coincide with them."""
+"""Seeds reserved for evaluation, and training seeds that never coincide with them."""
 
 from wmrl.core.seeding import integer_seed
 from wmrl.core.validation import check_int
 
 EVALUATION_SEEDS = range(1_000_000, 2_000_000)
-"""Integer seeds reserved for scores, on which nothing is trained or selected."""
+"""Integer seeds reserved for evaluation; nothing is trained or selected on them."""
 
 
 def evaluation_seeds(count: int, *, first: int = EVALUATION_SEEDS.start) -> tuple[int, ...]:
@@ -20,8 +20,9 @@ def evaluation_seeds(count: int, *, first: int = EVALUATION_SEEDS.start) -> tupl
     check_int("count", count, at_least=1)
     if first not in EVALUATION_SEEDS or first + count - 1 not in EVALUATION_SEEDS:
         raise ValueError(
-            f"seed: expected {EVALUATION_SEEDS.start} to {EVALUATION_SEEDS.stop - count} for "
-            f"{count} episodes, got {first}; other seeds are for training"
+            f"seed: expected an evaluation seed from {EVALUATION_SEEDS.start} to "
+            f"{EVALUATION_SEEDS.stop - count} as the first of {count}, got {first}; other seeds "
+            "are for training"
         )
     return tuple(range(first, first + count))
 
@@ -31,11 +32,11 @@ def training_seed(seed: int, *path: int | str, span: int = 1) -> int:
 
     Args:
         seed: root seed.
-        path: keys below the root seed, as in :func:`wmrl.core.seeding.integer_seed`.
-        span: number of consecutive seeds, from the returned one on, that will be used.
+        path: keys below the root seed, as for :func:`wmrl.core.seeding.integer_seed`.
+        span: number of consecutive seeds that will be used, starting with the returned one.
 
     Returns:
-        A seed whose span contains none of :data:`EVALUATION_SEEDS`.
+        The first of ``span`` seeds, none of which is in :data:`EVALUATION_SEEDS`.
     """
     drawn = integer_seed(seed, *path)
     clash = EVALUATION_SEEDS.start - span < drawn < EVALUATION_SEEDS.stop

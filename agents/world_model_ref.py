@@ -19,15 +19,15 @@ from wmrl.storage.artifact import Artifact, ArtifactError, find_artifact, shippe
 class WorldModelRef:
     """Reference to the world model that an agent was trained with.
 
-    The ``config.json`` of an agent's artifact holds it under ``"world_model"``, with the attributes
-    below as keys.
+    An agent's artifact stores the reference in its ``config.json``, under the key
+    ``"world_model"``, as an object with the attributes below.
 
     Attributes:
         task: name of the registered task.
         vision: shipped name or path of the vision model.
-        memory: shipped name or path of the memory model, None if there is none.
-        vision_digest: digest of the vision model, None if it was not saved.
-        memory_digest: digest of the memory model, None if there is none or it was not saved.
+        memory: shipped name or path of the memory model; None if there is none.
+        vision_digest: digest of the vision model; None if it was not saved.
+        memory_digest: digest of the memory model; None if there is none or it was not saved.
         frame_skip: base frames per agent step.
 
     Raises:
@@ -65,12 +65,13 @@ class WorldModelRef:
         """Creates the reference to an open world model.
 
         Args:
-            world_model: the world model that the agent is trained with.
+            world_model: world model that the agent is trained with.
             vision: shipped name or path of its vision model.
-            memory: shipped name or path of its memory model; ``"auto"`` for the shipped one of
-                that vision model, None if it has none.
-            relative_to: folder in which the agent will be saved, to make paths relative to it, so
-                that a folder which contains all of them can be moved. Paths are absolute if None.
+            memory: shipped name or path of its memory model, or ``"auto"`` for the memory model
+                that is shipped for the vision model; None if the world model has no memory model.
+            relative_to: folder in which the agent will be saved. Paths are stored relative to it,
+                so that a folder that contains agent and models can be moved. If None, paths are
+                absolute.
 
         Raises:
             ArtifactError: there is no such artifact.
@@ -78,7 +79,10 @@ class WorldModelRef:
         """
         if (world_model.memory is None) != (memory is None):
             expected = "None" if world_model.memory is None else "a name or path"
-            raise ValueError(f"memory: expected {expected}, got {memory!r}")
+            raise ValueError(
+                f"memory: expected {expected}, got {memory!r}; name a memory model if and only if "
+                "the world model has one"
+            )
         if memory == "auto":
             memory = matching_memory(world_model.vision.digest)
         return cls(
@@ -92,7 +96,7 @@ class WorldModelRef:
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self | None:
-        """Reads the reference from an agent's artifact; None if the agent has none.
+        """Reads the reference from an agent's artifact; returns None if it has none.
 
         Paths that begin with a dot are relative to the artifact's folder.
 
@@ -124,8 +128,8 @@ class WorldModelRef:
         """Opens the world model.
 
         Args:
-            vision: present name or path of the vision model, if not the recorded one.
-            memory: present name or path of the memory model, if not the recorded one.
+            vision: shipped name or path of the vision model; the recorded one if None.
+            memory: shipped name or path of the memory model; the recorded one if None.
             device: device of the models.
 
         Raises:
@@ -151,7 +155,7 @@ class WorldModelRef:
         """Checks that a world model consists of the recorded models.
 
         Raises:
-            ArtifactError: the digest of a model differs.
+            ArtifactError: the digest of a model differs from the recorded one.
         """
         for name, part, expected in (
             ("vision", world_model.vision, self.vision_digest),
@@ -160,13 +164,14 @@ class WorldModelRef:
             got: Any = None if part is None else part.digest
             if expected is not None and got != expected:
                 raise ArtifactError(
-                    f"{name}: the agent was trained with {expected[:12]}…, got {str(got)[:12]}…; "
-                    "give the path of the right one, or train the agent again"
+                    f"{name}: expected the model that the agent was trained with (digest "
+                    f"{expected[:12]}…), got digest {str(got)[:12]}…; pass the path of the right "
+                    "model, or train the agent again"
                 )
 
 
 def _portable(name_or_path: str | Path, relative_to: str | Path | None) -> str:
-    """Returns a shipped name as it is, a path as an absolute or relative one."""
+    """Returns a shipped name unchanged, and a path as absolute or relative to a folder."""
     name = str(name_or_path)
     if name in shipped_artifacts():
         return name

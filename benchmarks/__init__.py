@@ -1,1 +1,1 @@
-"""Speeds, measured side by side in one run and kept as JSON; see ``python -m benchmarks``."""
+"""Benchmarks, which ``python -m benchmarks`` runs; each writes its measurements to a JSON file."""

@@ -1,4 +1,4 @@
-"""Runs all benchmarks, each in a process of its own, on a machine that should be idle."""
+"""Runs all benchmarks, or those named, each in its own process; the machine should be idle."""
 
 import os
 import subprocess
@@ -20,7 +20,9 @@ NAMES = (
 if __name__ == "__main__":
     load = os.getloadavg()[0]
     if load > 0.5:
-        print(f"warning: the load is {load:.1f}; figures of a busy machine say little")
+        print(
+            f"warning: load average: expected at most 0.5, got {load:.1f}; results may be too slow"
+        )
     for name in sys.argv[1:] or NAMES:
         print(f"\n{name}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

@@ -1,6 +1,7 @@
-"""Speed and pixels of vsg/CarRacing-v3 and Gymnasium's CarRacing-v3, in one process.
+"""Compares speed and pixels of vsg/CarRacing-v3 with Gymnasium's CarRacing-v3.
 
-Prints a table and writes it, with machine and versions, to ``benchmarks/car_racing.json``.
+Both run in one process. The results are printed, and written with a description of the machine to
+``benchmarks/car_racing.json``.
 """
 
 from dataclasses import dataclass
@@ -16,22 +17,22 @@ from benchmarks.report import write_report
 from wmrl.envs.car_racing.lazy_rendering import LazyRendering
 
 SCENE_ROWS = 84
-AGENT_STEP = 4  # frames, of which one is observed
-BLOCK = 100  # steps of one environment, then of the other, so that both run under the same load
+AGENT_STEP = 4  # frames per agent step, of which one is observed
+BLOCK = 100  # steps before the environments take turns, so that both run under the same load
 
 
 @dataclass
 class Args:
-    """Size of the benchmark."""
+    """Options of the benchmark."""
 
     tracks: int = 20
-    """number of episodes, each on another track"""
+    """Number of episodes, each on a different track."""
     steps: int = 250
-    """steps per episode; the first 50 zoom in and take longer"""
+    """Maximum steps per episode; the first 50 are slower, as the camera zooms in."""
 
 
 def _actions(env: Any, steps: int, seed: int) -> list[np.ndarray]:
-    """Returns actions that follow the road with random drift, the same for both environments."""
+    """Returns actions that follow the road with random drift; both environments replay them."""
     rng = np.random.default_rng(seed)
     env.reset(seed=seed)
     actions = []
@@ -53,7 +54,7 @@ def _actions(env: Any, steps: int, seed: int) -> list[np.ndarray]:
 
 
 def _drive(env: Any, actions: list[np.ndarray]) -> tuple[float, list[np.ndarray], list[float]]:
-    """Takes some steps; returns the seconds, states and rewards."""
+    """Takes a step per action; returns the total seconds, the states and the rewards."""
     results = []
     start = perf_counter()
     for action in actions:
@@ -63,7 +64,7 @@ def _drive(env: Any, actions: list[np.ndarray]) -> tuple[float, list[np.ndarray]
 
 
 def measure(args: Args) -> dict[str, Any]:
-    """Steps both environments on the same tracks with the same actions."""
+    """Measures both environments on the same tracks with the same actions."""
     original, fast = (gym.make(name).unwrapped for name in ("CarRacing-v3", "vsg/CarRacing-v3"))
     scout: Any = gym.make("vsg/CarRacing-v3").unwrapped
     start = perf_counter()
@@ -83,7 +84,10 @@ def measure(args: Args) -> dict[str, Any]:
                 _drive(env, block) for env in (original, fast)
             )
             if slow_rewards != fast_rewards:
-                raise RuntimeError(f"rewards differ on track {seed} after step {first}")
+                raise RuntimeError(
+                    f"rewards: expected equal ones, got different ones on track {seed} "
+                    f"after step {first}"
+                )
             seconds += slow_s, fast_s
             steps += len(block)
             differences.append(abs(np.array(slow_states, np.int16) - np.array(fast_states)))
@@ -119,7 +123,7 @@ def measure(args: Args) -> dict[str, Any]:
 
 
 def main(args: Args) -> None:
-    """Measures, prints and writes."""
+    """Runs the benchmark, and prints and writes the results."""
     write_report("car_racing", measure(args))
 
 

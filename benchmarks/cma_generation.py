@@ -1,4 +1,4 @@
-"""Time and memory of a CMA-ES generation: 64 controllers × 16 rollouts × 1000 dream steps."""
+"""Measures time and memory of a CMA-ES generation: 64 controllers × 16 dreams × 1000 steps."""
 
 import resource
 import time

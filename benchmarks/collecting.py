@@ -1,4 +1,4 @@
-"""Throughput of collection, with random actions and with an agent and its world model."""
+"""Measures the rate of collecting rollouts, with random actions and with an agent."""
 
 import tempfile
 import time
@@ -11,7 +11,7 @@ RANDOM_FRAMES, AGENT_FRAMES = 48_000, 24_000
 
 
 def frames_per_second(policy: str, frames: int) -> float:
-    """Measures base frames per second, including the start and end of the workers."""
+    """Measures base frames per second, including the startup and shutdown of the workers."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         store = collect(
@@ -23,7 +23,7 @@ def frames_per_second(policy: str, frames: int) -> float:
 
 
 if __name__ == "__main__":
-    frames_per_second("autoregressive", 4_000)  # fills the cache of the compiler
+    frames_per_second("autoregressive", 4_000)  # fills the compilation cache
     write_report(
         "collecting",
         {

@@ -1,7 +1,7 @@
-"""Measures dream steps per second, and the ratio to the rate of their matrix products alone.
+"""Measures dream steps per second, in total and relative to their matrix products alone.
 
-Also measures dreams with discrete latents, with as many codes as the shipped VQ-VAE and parallel
-decoding, and the shipped ensembles as users step them: ``DreamVectorEnv`` with NumPy arrays.
+Also measures dreams with discrete latents, which have as many codes as the shipped VQ-VAE and
+parallel decoding, and the shipped ensembles in ``DreamVectorEnv``, which uses NumPy arrays.
 """
 
 import time
@@ -25,7 +25,7 @@ Z, A, H, BATCHES = 32, 2, 256, (1, 64, 256, 1024)
 
 
 def rate(step: Callable[[], Any], batch: int, device: torch.device, seconds: float = 3.0) -> float:
-    """Returns dreams times steps per second."""
+    """Measures dream steps per second, counting all ``batch`` dreams."""
 
     def wait() -> None:
         if device.type == "cuda":
@@ -44,7 +44,7 @@ def rate(step: Callable[[], Any], batch: int, device: torch.device, seconds: flo
 
 
 def dreaming(memory: Memory[Any], batch: int) -> Callable[[], Any]:
-    """Returns a function that makes a dream step, with a linear controller."""
+    """Returns a function that takes one dream step with a linear controller."""
     generator = torch.Generator(memory.device).manual_seed(0)
     observation_dim = memory.latent_dim + memory.feature_dim
     weight = 0.1 * torch.randn(observation_dim, A, generator=generator, device=memory.device)
@@ -60,12 +60,12 @@ def dreaming(memory: Memory[Any], batch: int) -> Callable[[], Any]:
 
 
 def multiplying(memory: MDNRNN, batch: int, *, by_linear: bool) -> Callable[[], Any]:
-    """Returns a function that makes only the matrix products of a dream step.
+    """Returns a function that computes only the matrix products of a dream step.
 
     Args:
-        memory: memory whose products are made.
+        memory: memory model whose products are computed.
         batch: number of dreams.
-        by_linear: by :func:`wmrl.nn.linear.linear` instead of ``torch.mm``.
+        by_linear: True to use :func:`wmrl.nn.linear.linear` instead of ``torch.mm``.
     """
     heads = memory.heads.out_features
     shapes = ((Z + A + 1, 4 * H), (H, 4 * H), (H, heads), (Z + H, A))
@@ -129,7 +129,7 @@ def main() -> None:
 
 
 def environment_rate(vision: str, batch: int) -> float:
-    """Returns steps per second of the vector environment with a shipped world model."""
+    """Measures steps per second of the vector environment with a shipped world model."""
     env = gym.make_vec(
         "vsg/CarRacingDream-v0", num_envs=batch, vision=vision, autoreset_mode="SameStep"
     )
@@ -142,7 +142,7 @@ def environment_rate(vision: str, batch: int) -> float:
 
 
 def discrete_memory() -> CodeMemory:
-    """Returns a memory over discrete latents with random weights and start states."""
+    """Creates a memory model over discrete latents with random weights and start states."""
     memory = CodeMemory(CodeMemoryConfig(action_dim=A, hidden_dim=H))
     generator = torch.Generator().manual_seed(0)
     memory.set_codebook(torch.randn(memory.codebook.shape, generator=generator))

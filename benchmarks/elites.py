@@ -1,7 +1,7 @@
-"""Evaluations per second of DDE and of ribs: an arm of 20 joints, batches of 100.
+"""Measures evaluations per second of DDE and ribs on an arm of 20 joints, in batches of 100.
 
-The encoding is only trained where its training is measured. The searches start from the same
-archive and take turns, so that a slow phase of the machine affects all of them.
+The searches do not train the encoding; its training is measured separately. They start from the
+same archive and take turns, so that a slow phase of the machine affects all of them.
 """
 
 import time
@@ -28,17 +28,17 @@ BATCH, GENERATIONS, ROUNDS = 100, 1000, 5
 
 
 class AskTell(Protocol):
-    """Interface of the schedulers."""
+    """Common interface of the schedulers."""
 
     def ask(self) -> np.ndarray:
-        """Returns solutions ``(B, X)``."""
+        """Returns solutions ``(B, X)`` to evaluate."""
 
     def tell(self, objective: np.ndarray, measures: np.ndarray) -> Any:
-        """Adds their evaluations."""
+        """Receives the objectives ``(B,)`` and measures ``(B, M)`` of these solutions."""
 
 
 def generations(scheduler: AskTell, problem: ArmProblem) -> float:
-    """Returns the evaluations per second over some generations."""
+    """Measures evaluations per second over ``GENERATIONS`` generations."""
     started = time.perf_counter()
     for _ in range(GENERATIONS):
         scheduler.tell(*problem.evaluate(np.asarray(scheduler.ask(), np.float32)))
@@ -46,7 +46,7 @@ def generations(scheduler: AskTell, problem: ArmProblem) -> float:
 
 
 def dde(problem: ArmProblem, initial: Elites, config: DDEConfig) -> BanditScheduler:
-    """Returns the scheduler of DDE, with an encoding that is not trained."""
+    """Creates the scheduler of DDE with an untrained encoding."""
     archive = problem.archive.make(problem.solution_dim, seed=0, elites=initial)
     assert config.encoding is not None
     encoding = make_encoding(config.encoding).eval()
@@ -72,7 +72,7 @@ def dde(problem: ArmProblem, initial: Elites, config: DDEConfig) -> BanditSchedu
 
 
 def ribs(problem: ArmProblem, initial: Elites) -> Scheduler:
-    """Returns a scheduler of ribs: MAP-Elites with line mutation."""
+    """Creates the scheduler of MAP-Elites with line mutation, from ribs."""
     archive = problem.archive.make(problem.solution_dim, seed=0, elites=initial)
     limit = np.ones(problem.solution_dim)
     emitter = IsoLineEmitter(
@@ -89,7 +89,7 @@ def ribs(problem: ArmProblem, initial: Elites) -> Scheduler:
 
 
 def seconds(work: Callable[[], Any], rounds: int = 5) -> float:
-    """Returns the median duration of a call."""
+    """Measures the median duration of a call in seconds."""
     taken = []
     for _ in range(rounds):
         started = time.perf_counter()
@@ -124,7 +124,7 @@ def main() -> None:
     elites = (
         torch.rand(1950, problem.solution_dim, generator=torch.Generator().manual_seed(0)) - 0.5
     )
-    # 5 epochs over as many elites as there are cells.
+    # The training has 5 epochs over as many elites as there are cells.
     results["seconds_of_one_training"] = seconds(lambda: trainer.fit(elites))
     write_report("elites", results)
 

@@ -1,4 +1,4 @@
-"""Measures agent steps and frames per second of 16 latent environments with shipped models."""
+"""Measures agent steps per second of 16 latent environments with the shipped models."""
 
 import time
 
@@ -12,12 +12,12 @@ ENVS, STEPS = 16, 300
 
 
 def steps_per_second(frame_skip: int) -> float:
-    """Returns agent steps per second, resets included."""
+    """Measures agent steps per second, including resets."""
     env = gym.make_vec("vsg/CarRacingLatent-v0", num_envs=ENVS, frame_skip=frame_skip)
     generator = np.random.default_rng(0)
     env.reset(seed=0)
     actions = generator.uniform(-1, 1, (STEPS + 20, ENVS, 2)).astype(np.float32)
-    actions[..., 1] = abs(actions[..., 1]) / 2  # forward
+    actions[..., 1] = abs(actions[..., 1]) / 2  # no braking
     for action in actions[:20]:
         env.step(action)
     started = time.perf_counter()

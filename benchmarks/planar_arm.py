@@ -1,4 +1,4 @@
-"""Planar arms evaluated per second on one thread: the pure function and the vector environment."""
+"""Measures planar arms per second: of ``Arm.evaluate`` and of the vector environment."""
 
 import time
 from collections.abc import Callable
@@ -11,12 +11,12 @@ import wmrl  # noqa: F401 - registers the environment
 from benchmarks.report import write_report
 from wmrl.envs.planar_arm.arm import Arm
 
-NUMBERS = 4_000_000  # angles in a large batch, for any number of joints
+NUMBERS = 4_000_000  # total angles in a large batch, for any number of joints
 SMALL = 100  # arms in a small batch, as in a generation of the paper
 
 
 def rate(work: Callable[[], Any], arms: int, seconds: float = 2.0) -> float:
-    """Returns arms per second."""
+    """Measures arms per second of a call that processes ``arms`` of them."""
     work()
     started, rounds = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
@@ -26,13 +26,13 @@ def rate(work: Callable[[], Any], arms: int, seconds: float = 2.0) -> float:
 
 
 def evaluating(arm: Arm, count: int, dtype: type[np.floating[Any]]) -> float:
-    """Returns arms per second of the pure function."""
+    """Measures arms per second of ``Arm.evaluate``, in batches of ``count``."""
     poses = np.random.default_rng(0).uniform(-1, 1, (count, arm.num_joints)).astype(dtype)
     return rate(lambda: arm.evaluate(poses), count)
 
 
 def stepping(count: int) -> float:
-    """Returns arms per second of the vector environment, with a new target for each arm."""
+    """Measures arms per second of the vector environment, with random targets."""
     env = gym.make_vec(
         "vsg/PlanarArm-v0", num_envs=count, target="random", autoreset_mode="SameStep"
     )
@@ -43,7 +43,7 @@ def stepping(count: int) -> float:
 
 
 def main() -> None:
-    """Measures and writes."""
+    """Runs the benchmark and writes the report."""
     results: dict[str, Any] = {}
     for num_joints in (20, 200, 1000):
         arm, count = Arm(num_joints=num_joints), NUMBERS // num_joints

@@ -1,4 +1,4 @@
-"""Throughput of PPO in the shipped dream, including learning."""
+"""Measures the rate of PPO in the shipped dreams, including its updates."""
 
 import tempfile
 from pathlib import Path
@@ -28,7 +28,9 @@ def steps_per_second(num_envs: int, **world: Any) -> float:
         tempfile.TemporaryDirectory() as folder,
         PPOLearner(dreams, config, path=Path(folder) / "run") as learner,
     ):
-        learner.learn(max_seconds=1e-9, progress=False)  # a single rollout, as warm-up
+        learner.learn(
+            max_seconds=1e-9, progress=False
+        )  # the time limit ends this warm-up after one rollout
         done, seconds = learner.steps, learner.seconds
         learner.learn(progress=False)
         rate = (learner.steps - done) / (learner.seconds - seconds)

@@ -1,4 +1,4 @@
-"""Times of ``import wmrl`` and of making the latent environment, each in a fresh process."""
+"""Measures the time of ``import wmrl`` and of creating the latent environment."""
 
 import statistics
 import subprocess
@@ -14,7 +14,10 @@ _MAKE = (
 
 
 def median_seconds(code: str, runs: int = 5) -> float:
-    """Median of what fresh processes print, after one that warms the disk's cache."""
+    """Returns the median of the seconds that ``code`` prints, run in fresh processes.
+
+    The first process fills the disk cache and is not counted.
+    """
     times = [
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
         for _ in range(runs + 1)

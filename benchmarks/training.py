@@ -1,7 +1,7 @@
-"""Throughput of training: frames per second of vision models, transitions of memory models.
+"""Measures the training rates of vision models (frames per second) and memory models (transitions).
 
-The measured functions are those of the commands. The time of their other work (opening stores, the
-final report) is subtracted by timing a short and a long run.
+The functions are those that the commands call. Their other work, such as opening stores and writing
+reports, is excluded by subtracting the duration of a short run from that of a long one.
 """
 
 import tempfile
@@ -26,9 +26,9 @@ FRAMES, SHORT = 24_000, 20
 
 
 def steps_per_second(train: Callable[[int, Path], Any], steps: int, folder: Path) -> float:
-    """Measures gradient steps per second of ``train(steps, run_folder)``."""
+    """Measures gradient steps per second of ``train(steps, folder)``."""
     taken = []
-    for count in (SHORT, SHORT, SHORT + steps):  # the first one fills caches
+    for count in (SHORT, SHORT, SHORT + steps):  # the first run fills caches
         started = time.perf_counter()
         train(count, folder / f"run-{len(taken)}")
         taken.append(time.perf_counter() - started)
@@ -36,7 +36,7 @@ def steps_per_second(train: Callable[[int, Path], Any], steps: int, folder: Path
 
 
 def vision_rate(store: RolloutStore, config: VAEConfig | VQVAEConfig, steps: int) -> float:
-    """Measures frames per second of training a vision model."""
+    """Measures frames per second while a vision model is trained."""
     batch = 100
 
     def train(count: int, path: Path) -> None:
@@ -50,7 +50,7 @@ def vision_rate(store: RolloutStore, config: VAEConfig | VQVAEConfig, steps: int
 def memory_rate(
     store: RolloutStore, vision: str, training: MemoryTrainingConfig, config: Any, steps: int
 ) -> float:
-    """Measures transitions per second of training a memory model."""
+    """Measures transitions per second while a memory model is trained."""
     model = load_vision(vision)
 
     def train(count: int, path: Path) -> None:

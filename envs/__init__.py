@@ -2,12 +2,12 @@
 
 - :mod:`~wmrl.envs.tasks`: descriptions of games (``CAR_RACING``, ``Task``,
   ``find_task``, ``register_task``, ``rendered_frame``).
-- :mod:`~wmrl.envs.world_model`: a vision and a memory, checked against each other and a task
+- :mod:`~wmrl.envs.world_model`: a vision model and a memory model that fit together and fit a task
   (``WorldModel``).
 - :mod:`~wmrl.envs.observations`: formats of the observations of latent and dream environments
   (``ObservationFormat``).
 - :mod:`~wmrl.envs.car_racing`: ``vsg/CarRacing-v3`` (``CarRacing``).
-- :mod:`~wmrl.envs.frames`: a task's game in agent steps and frames (``FrameEnv``,
+- :mod:`~wmrl.envs.frames`: environments of raw frames with frame skip (``FrameEnv``,
   ``FrameVectorEnv``).
 - :mod:`~wmrl.envs.latent`: ``vsg/CarRacingLatent-v0`` (``LatentEnv``, ``LatentVectorEnv``).
 - :mod:`~wmrl.envs.dream`: ``vsg/CarRacingDream-v0`` (``DreamEnv``, ``DreamVectorEnv``).
@@ -15,12 +15,12 @@
   ``PlanarArmEnv``, ``PlanarArmLatentEnv``, ``PlanarArmLatentVectorEnv``, ``PlanarArmVectorEnv``,
   ``ReachObjective``, ``solve_targets``).
 - :mod:`~wmrl.envs.rendering`: windows, videos, images (``write_video``).
-- :mod:`~wmrl.envs.single_env`: single environments that are views of a vector environment of one.
-- :mod:`~wmrl.envs.autoreset`: resets, step limits and Gymnasium's three autoreset modes.
+- :mod:`~wmrl.envs.single_env`: base class of single environments that wrap a vector environment.
+- :mod:`~wmrl.envs.autoreset`: helpers for resets, step limits and Gymnasium's autoreset modes.
 """
 
 if __name__ != "wmrl.envs":  # pragma: no cover
-    raise ImportError("this folder is the package 'wmrl.envs': install wmrl and import that")
+    raise ImportError("this folder is the package 'wmrl.envs': install wmrl and import wmrl.envs")
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Helpers of vector environments for resets, step limits and Gymnasium's autoreset modes."""
+"""Helpers for resets, step limits and autoreset modes of vector environments."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -9,11 +9,16 @@ from wmrl.core.validation import check_int
 
 
 def reset_mask(options: Mapping[str, Any] | None, num_envs: int) -> np.ndarray:
-    """Returns the environments to reset, ``(N,) bool``: ``options["reset_mask"]``, or all.
+    """Returns the mask of environments to reset, ``(N,) bool``.
+
+    Args:
+        options: options of the reset; ``"reset_mask"`` is the mask. Without it, all environments
+            are reset.
+        num_envs: number N of environments.
 
     Raises:
-        TypeError: the mask is no array of bool.
-        ValueError: it has another shape, or contains no True.
+        TypeError: the mask is not an array of bool.
+        ValueError: the mask has the wrong shape, or selects no environment.
     """
     mask = (options or {}).get("reset_mask")
     if mask is None:
@@ -29,10 +34,14 @@ def reset_mask(options: Mapping[str, Any] | None, num_envs: int) -> np.ndarray:
 
 
 def step_limit(max_episode_steps: int | None) -> float:
-    """Returns a step limit, infinite for None and for −1, Gymnasium's value for no limit.
+    """Returns the step limit as a number, which is infinite if there is no limit.
+
+    Args:
+        max_episode_steps: the limit, at least 1. None and −1 (Gymnasium's value) stand for no
+            limit.
 
     Raises:
-        ValueError: the limit is something else that is below 1.
+        ValueError: the limit is neither None nor −1 nor an integer of at least 1.
     """
     if max_episode_steps is None or max_episode_steps == -1:
         return np.inf
@@ -40,11 +49,14 @@ def step_limit(max_episode_steps: int | None) -> float:
 
 
 def final_observations(observations: Iterable[Any], ended: np.ndarray) -> np.ndarray:
-    """Returns Gymnasium's ``final_obs``: an object array of final observations, or None.
+    """Returns Gymnasium's ``final_obs``, an object array with one entry per environment.
+
+    An entry is the final observation of an episode that ended, and None otherwise.
 
     Args:
-        observations: final observations of the K episodes that ended.
-        ended: ``(N,) bool``, environments whose episodes ended.
+        observations: final observations of the K episodes that ended, in the order of their
+            environments.
+        ended: ``(N,) bool``, True for environments whose episodes ended.
     """
     final = np.full(len(ended), None, dtype=object)
     for index, observation in zip(np.flatnonzero(ended), observations, strict=True):
@@ -53,7 +65,10 @@ def final_observations(observations: Iterable[Any], ended: np.ndarray) -> np.nda
 
 
 def joint_seed(seed: int | Sequence[int | None] | None) -> int | None:
-    """Returns one seed for a batch with one random stream; several seeds are hashed together."""
+    """Returns a single seed for a batch of environments that share one random stream.
+
+    A sequence of seeds is hashed to one number; entries of None are ignored.
+    """
     if not isinstance(seed, Sequence):
         return seed
     given = [value for value in seed if value is not None]

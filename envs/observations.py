@@ -16,20 +16,22 @@ ObservationName = Literal["embeddings", "codes"]
 
 
 class ObservationFormat:
-    """Formats observations [z] or [z, h] as an environment returns them.
+    """Format in which an environment returns observations [z] or [z, h].
 
-    ``"embeddings"`` leaves them as they are. ``"codes"`` replaces z by its codes, alone or in a
-    dictionary with h: ``{"codes": (T,) int64, "memory": (H,) float32}``.
+    The format ``"embeddings"`` leaves observations unchanged. ``"codes"`` replaces the latent z by
+    its discrete codes ``(T,) int64``. If there is a hidden state h, the observation becomes a
+    dictionary ``{"codes": (T,) int64, "memory": (H,) float32}``.
 
     Args:
-        world_model: world model whose observations are formatted.
-        name: ``"embeddings"`` or ``"codes"``.
+        world_model: world model that the observations come from.
+        name: name of the format, ``"embeddings"`` or ``"codes"``.
 
     Attributes:
-        space: space of one observation.
+        space: space of one formatted observation.
 
     Raises:
-        ValueError: there is no such format, or the vision has no codes.
+        ValueError: there is no format of that name, or ``"codes"`` is chosen for a vision model
+            without codes.
 
     Example:
         >>> import numpy as np
@@ -53,7 +55,7 @@ class ObservationFormat:
         if not isinstance(world_model.vision, VQVAE):
             raise ValueError(
                 f"observation: expected a VQ-VAE as vision for 'codes', got a "
-                f"{type(world_model.vision).__name__}; choose another vision, or 'embeddings'"
+                f"{type(world_model.vision).__name__}; use a VQ-VAE, or observation='embeddings'"
             )
         self._vision = world_model.vision
         self.space = world_model.vision.code_space
@@ -74,10 +76,10 @@ class ObservationFormat:
         return {"codes": codes, "memory": observations[:, latent_dim:]}
 
     def format_each(self, observations: np.ndarray) -> Iterable[Any]:
-        """Formats observations ``(N, O) float32`` one by one, as single environments do."""
+        """Formats observations ``(N, O) float32`` and returns them one by one."""
         formatted = self.format_batch(observations)
         return [select_observation(formatted, index) for index in range(len(observations))]
 
     def format(self, observations: np.ndarray) -> Any:
-        """Formats a batch of one observation, ``(1, O) float32``, for a single environment."""
+        """Formats one observation, given as ``(1, O) float32``, for a single environment."""
         return select_observation(self.format_batch(observations), 0)

@@ -1,4 +1,4 @@
-"""Base class of single environments that are views of a vector environment of one."""
+"""Base class of single environments that wrap a vector environment with one sub-environment."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -13,22 +13,22 @@ from wmrl.envs.rendering.window import Window, check_render_mode
 
 
 class SingleEnv(gym.Env[ObsType, np.ndarray]):
-    """Single environment that is the view of a vector environment of one.
+    """Base class of single environments that wrap a vector environment with one sub-environment.
 
-    A subclass sets ``metadata`` with the render modes ``"human"`` and ``"rgb_array"``, and says in
-    :meth:`check_action` which actions it takes.
+    A subclass sets ``metadata`` with the render modes ``"human"`` and ``"rgb_array"``, and
+    implements :meth:`check_action`.
 
     Args:
         batch: vector environment with ``num_envs=1``, autoreset disabled and the render mode
-            ``"rgb_array"``; its spaces and its frame rate become those of this environment.
+            ``"rgb_array"``. Its spaces and its frame rate are also those of this environment.
         render_mode: ``"rgb_array"``, ``"human"`` (in a window) or None.
         title: title of the window.
 
     Attributes:
-        reset_needed: message of the error that :meth:`step` raises outside of an episode.
+        reset_needed: error message of :meth:`step` if no episode is running.
 
     Raises:
-        ValueError: there is no such render mode.
+        ValueError: the render mode is not supported.
     """
 
     reset_needed: ClassVar[str] = "step: no episode is running; call reset() first"
@@ -46,16 +46,16 @@ class SingleEnv(gym.Env[ObsType, np.ndarray]):
 
     @abstractmethod
     def check_action(self, action: np.ndarray) -> np.ndarray:
-        """Returns an action as the vector environment takes it.
+        """Checks an action and converts it to the form that the vector environment expects.
 
         Raises:
-            ValueError: the action has another shape, or numbers that it can't have.
+            ValueError: the action has the wrong shape or invalid values.
         """
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
-        """Starts an episode; the options are those of the vector environment."""
+        """Starts an episode; ``options`` are passed to the vector environment."""
         super().reset(seed=seed)
         observations, info = self._batch.reset(seed=seed, options=options)
         self._running = True
@@ -67,7 +67,7 @@ class SingleEnv(gym.Env[ObsType, np.ndarray]):
 
         Raises:
             ResetNeeded: no episode is running.
-            ValueError: the action has another shape, or numbers that it can't have.
+            ValueError: the action has the wrong shape or invalid values.
         """
         if not self._running:
             raise ResetNeeded(self.reset_needed)
@@ -79,7 +79,7 @@ class SingleEnv(gym.Env[ObsType, np.ndarray]):
         return select_observation(observations, 0), float(rewards[0]), *ended, _select_info(infos)
 
     def render(self) -> np.ndarray | None:
-        """Returns the current frame with ``render_mode="rgb_array"``, otherwise None."""
+        """Returns the current frame if the render mode is ``"rgb_array"``, otherwise None."""
         return self._frame() if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
@@ -97,13 +97,13 @@ class SingleEnv(gym.Env[ObsType, np.ndarray]):
 
 
 def select_observation(observations: Any, index: int) -> Any:
-    """Returns one observation of a batch; of a dictionary, one entry of each value."""
+    """Returns one observation of a batch, which is an array or a dictionary of arrays."""
     if isinstance(observations, dict):
         return {key: value[index] for key, value in observations.items()}
     return observations[index]
 
 
 def _select_info(infos: dict[str, Any]) -> dict[str, Any]:
-    """Returns the information about the only environment of a batch, without masks."""
+    """Returns the info of a batch's only environment, without Gymnasium's masks."""
     info = {name: value[0] for name, value in infos.items() if not name.startswith("_")}
     return {name: value if value.ndim else value.item() for name, value in info.items()}

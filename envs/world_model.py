@@ -1,4 +1,4 @@
-"""World model: a vision and a memory, checked against each other and against a task."""
+"""World model: a vision model and a memory model that fit together and fit a task."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,22 +17,23 @@ from wmrl.memory.base import Memory, load_memory, matching_memory
 from wmrl.storage.artifact import ArtifactError
 from wmrl.vision.base import Vision, load_vision
 
-# Latents and hidden states have no bounds, but environment checkers warn of infinite ones.
+# Latents and hidden states are unbounded, but environment checkers warn about infinite bounds.
 BOUND = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, eq=False)
 class WorldModel:
-    """Task, vision and memory, through which an agent observes a game or dreams it.
+    """Vision model and memory model of a task, for observing the game or simulating it.
 
     Attributes:
-        task: task whose frames the vision encodes.
-        vision: encodes frames to latents.
-        memory: summarizes the past and predicts the next latents, or None.
-        frame_skip: base frames of one agent step.
+        task: task whose frames the vision model encodes.
+        vision: vision model, which encodes frames to latents.
+        memory: memory model, which summarizes the past and predicts the next latents; None if there
+            is none.
+        frame_skip: base frames per agent step.
 
     Raises:
-        ArtifactError: vision, memory and task don't fit together.
+        ArtifactError: the vision model, the memory model and the task do not fit together.
         ValueError: ``frame_skip`` is below 1.
     """
 
@@ -45,9 +46,9 @@ class WorldModel:
         check_int("frame_skip", self.frame_skip, at_least=1)
         if self.vision.frame_shape[:2] != self.task.frame_size:
             raise ArtifactError(
-                f"vision: expected frames of size {self.task.frame_size}, those of the task "
-                f"{self.task.name!r}, got {self.vision.frame_shape[:2]}; use a vision that was "
-                "trained on this task"
+                f"vision: expected frames of size {self.task.frame_size}, as in the task "
+                f"{self.task.name!r}, got {self.vision.frame_shape[:2]}; use a vision model that "
+                "was trained on this task"
             )
         if self.memory is not None:
             self._check_memory(self.memory)
@@ -62,7 +63,7 @@ class WorldModel:
             if expected != got:
                 raise ArtifactError(
                     f"memory: expected {name} {expected!r}, got {got!r}; use a memory that was "
-                    "trained on this task and vision"
+                    "trained on this task and this vision model"
                 )
 
     @classmethod
@@ -77,16 +78,21 @@ class WorldModel:
     ) -> Self:
         """Opens a world model from names, paths or objects.
 
+        Models are put in evaluation mode.
+
         Args:
-            task: task or its name.
-            vision: name of a shipped artifact, path, or object (which is put in evaluation mode).
-            memory: the same, or None; ``"auto"`` for the shipped memory of the vision.
-            frame_skip: base frames of one agent step; None for the memory's, or the task's own
-                without a memory.
-            device: device of the models; with ``"auto"``, objects stay where they are.
+            task: a task or its name.
+            vision: a vision model, the path of its artifact, or the name of a shipped artifact.
+            memory: a memory model, the path of its artifact, or the name of a shipped artifact;
+                ``"auto"`` for the shipped memory that was trained on the vision model, None for no
+                memory.
+            frame_skip: base frames per agent step; if None, the memory's or, without a memory, the
+                task's.
+            device: device of both models. With ``"auto"``, a vision model that is given as an
+                object stays on its device, and the memory is moved there.
 
         Raises:
-            ArtifactError: an artifact is missing, damaged, or does not fit the others.
+            ArtifactError: an artifact is missing or damaged, or does not fit the others.
             ValueError: there is no such task or device, or ``frame_skip`` is below 1.
 
         Example:
@@ -114,17 +120,17 @@ class WorldModel:
 
     @property
     def device(self) -> torch.device:
-        """Device of the models."""
+        """Device of both models."""
         return self.vision.device
 
     @property
     def action_space(self) -> spaces.Box:
-        """Space of one action, the task's."""
+        """Action space of the task."""
         return self.task.action_space
 
     @cached_property
     def observation_space(self) -> spaces.Box:
-        """Space of one observation: ``(Z,)``, or ``(Z + H,)`` with a memory, float32."""
+        """Space of one observation, ``(Z,) float32``, or ``(Z + H,) float32`` with a memory."""
         size = self.vision.latent_dim + (self.memory.feature_dim if self.memory else 0)
         return spaces.Box(-BOUND, BOUND, (size,), np.float32)
 
@@ -134,17 +140,17 @@ class WorldModel:
         return self.task.fps / self.frame_skip
 
     def clip(self, actions: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:
-        """Checks actions and clips them to the action space, for both game and memory.
+        """Checks actions and clips them to the action space.
 
         Args:
-            actions: ``(*batch, A)`` numbers.
-            batch: expected leading axes.
+            actions: numbers of shape ``(*batch, A)``.
+            batch: expected lengths of the leading axes.
 
         Returns:
             ``(*batch, A) float32``.
 
         Raises:
-            ValueError: the shape is another, or a number is NaN.
+            ValueError: the shape is wrong, or a number is NaN.
         """
         actions = np.asarray(actions, dtype=np.float32)
         expected = (*batch, *self.action_space.shape)
@@ -154,5 +160,5 @@ class WorldModel:
             np.maximum(actions, self.action_space.low), self.action_space.high
         )
         if np.isnan(clipped).any():
-            raise ValueError("action: expected numbers, got NaN")
+            raise ValueError("action: expected numbers, got NaN; check how the action was computed")
         return clipped

@@ -1,4 +1,4 @@
-"""The ``wmrl`` command, which imports only the module of the subcommand that is run.
+"""The ``wmrl`` command, which imports only the module of the requested subcommand.
 
 Every subcommand is a module of this package with a frozen dataclass ``Args``, whose fields become
 options, and a function ``main(args)``.
@@ -17,11 +17,11 @@ import wmrl
 
 @dataclass(frozen=True)
 class Command:
-    """One subcommand.
+    """Module and summary of a subcommand.
 
     Attributes:
-        module: module of this package that defines its ``Args`` and ``main``.
-        summary: its line in ``wmrl --help``.
+        module: module of this package that defines ``Args`` and ``main`` of the subcommand.
+        summary: description in ``wmrl --help``.
     """
 
     module: str
@@ -30,7 +30,7 @@ class Command:
 
 COMMANDS = {
     "demo": Command(
-        "demo", "a five-minute tour: train an agent in a dream, then run it in the real game"
+        "demo", "take a five-minute tour: train an agent in a dream, run it in the game"
     ),
     "doctor": Command("doctor", "check this installation and report how to fix problems"),
     "play": Command("play", "drive with the arrow keys, in the real game or in the dream"),
@@ -39,9 +39,12 @@ COMMANDS = {
     ),
     "collect": Command("collect", "record episodes of a task into a rollout store"),
     "inspect": Command("inspect_store", "show the contents of a rollout store"),
-    "train-vision": Command("train_vision", "train the vision model: frames to latents and back"),
+    "train-vision": Command(
+        "train_vision", "train a vision model, which maps frames to latents and back"
+    ),
     "train-memory": Command(
-        "train_memory", "train the memory model, which predicts the next step: the dream"
+        "train_memory",
+        "train a memory model, which predicts the next step: the dream",
     ),
     "compare-memories": Command(
         "reproduce.memories.command",
@@ -56,14 +59,15 @@ COMMANDS = {
     "record": Command("record", "record a video of an agent: real frame, reconstruction and dream"),
     "reproduce kl": Command(
         "reproduce.kl.command",
-        "fit one Gaussian to another by minimizing KL(q‖p): which estimators work",
+        "fit one Gaussian to another by minimizing KL(q‖p), with several estimators",
     ),
     "reproduce vqvae": Command(
-        "reproduce.vqvae.command", "VQ-VAEs and priors over their codes, on MNIST and Fashion-MNIST"
+        "reproduce.vqvae.command",
+        "train VQ-VAEs and priors over their codes, on MNIST and Fashion-MNIST",
     ),
     "reproduce dde": Command(
         "reproduce.dde.command",
-        "elites of planar arms: MAP-Elites with a learned encoding, and baselines",
+        "search for elites of planar arms: DDE and other MAP-Elites, and an oracle",
     ),
     "reproduce reuse": Command(
         "reproduce.reuse.command",
@@ -71,19 +75,19 @@ COMMANDS = {
     ),
     "reproduce codebook": Command(
         "reproduce.codebook.command",
-        "alignment of the code vectors of elites, and how to prevent it",
+        "measure how codes of elites align, and test ways to prevent it",
     ),
     "reproduce drivers": Command(
         "reproduce.drivers.command",
-        "elite drivers, and a vision model trained on the frames they see",
+        "search for elite drivers, and train a vision model on the frames they see",
     ),
     "reproduce policies": Command(
         "reproduce.policies.command",
-        "CMA-ES, variational search and PPO in one dream, and posterior samples",
+        "compare CMA-ES, variational search and PPO in one dream",
     ),
     "reproduce binary-vae": Command(
         "reproduce.binary_vae.command",
-        "a VAE for binary vectors, at two learning rates",
+        "train a VAE for binary vectors with two learning-rate schedules",
     ),
 }
 
@@ -92,20 +96,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command and exits: 0 on success, 2 if the request cannot be carried out.
 
     Args:
-        argv: arguments after the program name; those of the process if None.
+        argv: arguments after the program name; ``sys.argv[1:]`` if None.
     """
     try:
         status = run(sys.argv[1:] if argv is None else argv)
-        if sys.stdout is not None:  # it is None where the caller closed it
+        if sys.stdout is not None:  # None if the caller closed it
             sys.stdout.flush()
-    except BrokenPipeError:  # the reader has closed the pipe, as head does
+    except BrokenPipeError:  # the reader closed the pipe, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1  # the work may be incomplete
     sys.exit(status)
 
 
 def run(argv: Sequence[str]) -> int:
-    """Runs the command and returns its exit status."""
+    """Parses the arguments, runs the subcommand and returns the exit status."""
     words, plugins = _split_plugins(argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -113,7 +117,7 @@ def run(argv: Sequence[str]) -> int:
         print(usage())
         return 0
     name, *rest = words
-    if f"{name} {' '.join(rest[:1])}" in COMMANDS:  # a name of two words
+    if f"{name} {' '.join(rest[:1])}" in COMMANDS:  # the name has two words
         name, rest = f"{name} {rest[0]}", rest[1:]
     if name in ("-V", "--version"):
         print(f"wmrl {wmrl.__version__}")
@@ -125,7 +129,9 @@ def run(argv: Sequence[str]) -> int:
     if group:
         name = f"{name} {rest[0]}"
     if name not in COMMANDS:
-        return _fail(f"there is no command {name!r}{_suggestion(name)}; see wmrl --help")
+        return _fail(
+            f"there is no command {name!r}{_suggestion(name)}; wmrl --help lists all commands"
+        )
     try:
         if plugins:
             from wmrl.storage.registry import load_plugins
@@ -144,7 +150,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def usage(names: Iterable[str] = COMMANDS) -> str:
-    """Returns the text of ``wmrl --help``, optionally for some commands only."""
+    """Returns the text of ``wmrl --help``, restricted to the given commands."""
     commands = {name: COMMANDS[name] for name in names}
     width = max(map(len, commands))
     return "\n".join(
@@ -156,14 +162,14 @@ def usage(names: Iterable[str] = COMMANDS) -> str:
             *(f"  {name:{width}}  {command.summary}" for name, command in commands.items()),
             "",
             "wmrl COMMAND --help lists the options of a command; --debug shows the traceback of",
-            "an error; --plugins NAME imports the plugins of an installed package, which register",
-            "further models and agents (repeat it for several); --version prints the version.",
+            "an error; --plugins NAME loads the plugins of an installed package, which register",
+            "further models and agents (repeatable); --version prints the version.",
         ]
     )
 
 
 def _split_plugins(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns the words without ``--plugins NAME`` and ``--plugins=NAME``, and the names."""
+    """Splits off ``--plugins NAME`` and ``--plugins=NAME``; returns other words, and names."""
     words: list[str] = []
     names: list[str] = []
     given = iter(argv)

@@ -14,32 +14,32 @@ class Args:
     store: Annotated[Path, tyro.conf.Positional]
     """Folder of the store; created if it does not exist."""
     task: str = "car-racing"
-    """The task: its name, or module:ATTRIBUTE of your own."""
+    """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
     policy: str = "autoregressive"
-    """The policy that acts: random actions, "autoregressive" or "repeated", or the name or path of
-    an agent."""
+    """Policy that acts: "autoregressive" or "repeated" random actions, or the name or path of an
+    agent."""
     frames: int | None = None
-    """Total number of base frames in the store (slightly more, because episodes that have begun
-    are finished); 256,000 if neither this nor --episodes is given."""
+    """Minimum total number of base frames in the store; episodes that have begun are finished.
+    256,000 if neither this nor --episodes is given."""
     episodes: int | None = None
     """Total number of episodes in the store, instead of frames."""
     seed: int = 0
     """Root seed; equal seeds give bit-identical episodes."""
     noise: float = 0.6
-    """Upper bound of the scale of the noise added to an agent's actions, which is drawn for each
-    episode; 1 is half of the action space's range."""
+    """Upper bound of the scale of the noise added to an agent's actions; the scale is drawn for
+    each episode. A scale of 1 is half the range of the action space."""
     vision: str | None = None
     """Name or path of the agent's vision model, if not the one recorded in its artifact."""
     memory: str | None = None
     """Name or path of the agent's memory model, if not the one recorded in its artifact."""
     num_envs: int = 16
-    """Number of games that run in parallel."""
+    """Number of parallel environments."""
     workers: int | None = None
     """Number of worker processes; one per core if not given. Affects speed only."""
     base: str | None = None
     """Id of the base environment, if not the task's own."""
     frame_skip: int | None = None
-    """Base frames per agent step; the agent's own, or else the task's, if not given."""
+    """Base frames per agent step; if not given, the agent's own, or the task's without an agent."""
     device: str = "auto"
     """Device of an agent and its world model: auto, cpu, cuda …"""
 

@@ -1,4 +1,4 @@
-"""Plots training curves of one or more runs, one panel per column of their metrics.csv."""
+"""Plots training curves of one or more runs, with one panel per column of metrics.csv."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,9 @@ class Args:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("curves.png")
     """Image file to write, .png, .svg or .pdf."""
     columns: tuple[str, ...] = ()
-    """Columns to plot; all if none are given."""
+    """Columns of metrics.csv to plot; all if not given."""
     log: bool = False
-    """Use a logarithmic axis for the values."""
+    """Use a logarithmic y axis."""
 
 
 def main(args: Args) -> None:

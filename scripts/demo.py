@@ -1,4 +1,4 @@
-"""Five-minute tour: trains an agent in a dream, then runs it in the real game.
+"""Trains an agent in a dream, then runs it in the real game: a tour of five minutes.
 
 Opens CarRacing with the shipped world model, trains a new controller in the dream by CMA-ES, scores
 it and the shipped agents in the real game, prints a table, and writes videos.
@@ -49,7 +49,7 @@ class Args:
 
 @dataclass(frozen=True)
 class _Result:
-    """An agent, its world model, and its scores (None where there is none)."""
+    """An agent with its world model and scores; None for what random actions do not have."""
 
     name: str
     agent: "Agent | None"
@@ -65,7 +65,7 @@ def main(args: Args) -> None:
     from wmrl.agents.agent import load_agent
 
     console, started = Console(), time.perf_counter()
-    # Opens the trained agents first, so that a missing one is reported before any work is done.
+    # Load the trained agents first, so that a missing one is reported before any work is done.
     loaded = {Path(name).name: load_agent(name, device=args.device) for name in args.agents}
     trained = {
         name: (agent, agent.open_world_model(device=args.device)) for name, agent in loaded.items()
@@ -131,7 +131,7 @@ def _train(args: Args, world_model: "WorldModel", console: "Console") -> "Agent"
 def _score(args: Args, name: str, agent: "Agent", world_model: "WorldModel") -> _Result:
     from wmrl.agents.evaluation.scoring import evaluate, evaluate_dream
 
-    # The time limit of the game, so that both scores are over the same number of agent steps.
+    # Dreams have the time limit of the game, so that both scores cover as many agent steps.
     agent_steps = world_model.task.max_frames // world_model.frame_skip
     dream = evaluate_dream(
         agent, episodes=64, agent_steps=agent_steps, world_model=world_model, name=name
@@ -187,9 +187,9 @@ def _record(args: Args, results: list[_Result], console: "Console") -> None:
     from wmrl.agents.video.config import VideoConfig
     from wmrl.agents.video.recording import record
 
-    torch.set_num_threads(1)  # single frames gain nothing from threads
+    torch.set_num_threads(1)  # more threads do not speed up single frames
     console.rule("5  Videos: the game, its reconstruction, and the dream")
-    # The same track for all agents.
+    # All agents drive on the same track.
     config = VideoConfig(seed=EVALUATION_SEEDS.start, agent_steps=args.video_agent_steps)
     for result in results:
         if result.agent is None or result.world_model is None:

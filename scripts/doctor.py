@@ -1,6 +1,6 @@
 """Checks this installation: versions, devices, extras, the game, videos and shipped artifacts.
 
-Each problem is reported with a fix. The exit status is 1 if there is a problem.
+Each problem is reported with a fix. The exit status is 1 if there are problems, else 0.
 """
 
 import dataclasses
@@ -43,13 +43,13 @@ class Args:
 
 @dataclass(frozen=True)
 class Check:
-    """Result of one check.
+    """Result of a check.
 
     Attributes:
-        subject: what was checked.
-        state: ``"ok"``; ``"note"`` if something optional is missing; or ``"problem"``.
-        found: what was found.
-        fix: how to fix it; empty if there is nothing to fix.
+        subject: package, device or other thing that was checked.
+        state: ``"ok"``, ``"problem"``, or ``"note"`` if something optional is missing.
+        found: version or other finding.
+        fix: instructions to fix the problem; empty if there is none.
     """
 
     subject: str
@@ -76,7 +76,7 @@ def main(args: Args) -> int:
 
 
 def check_machine() -> Iterator[Check]:
-    """Checks Python, the machine, and the shared memory through which workers pass frames."""
+    """Checks Python, the machine, and the shared memory that workers use to pass frames."""
     version = platform.python_version()
     old = sys.version_info < (3, 11)
     fix = "install Python 3.11 or newer" if old else ""
@@ -85,12 +85,12 @@ def check_machine() -> Iterator[Check]:
     if _SHARED_MEMORY.is_dir():
         free = shutil.disk_usage(_SHARED_MEMORY).free / 2**20
         found = f"{free:,.0f} MiB free in {_SHARED_MEMORY}"
-        fix = "in a container, run it with --shm-size=1g; or use workers=1" if free < 64 else ""
+        fix = "run the container with --shm-size=1g, or use workers=1" if free < 64 else ""
         yield Check("shared memory", "problem" if fix else "ok", found, fix)
 
 
 def check_packages() -> Iterator[Check]:
-    """Checks the requirements of wmrl and its extras, and packages that shadow each other."""
+    """Checks the requirements of wmrl and its extras, and finds packages that conflict."""
     from packaging.requirements import Requirement
 
     yield Check("wmrl", "ok", f"{wmrl.__version__} in {Path(wmrl.__file__).parent}")
@@ -105,7 +105,9 @@ def check_packages() -> Iterator[Check]:
         there = [name for name in rivals if _version(name)]
         if len(there) > 1:
             fix = f"pip uninstall {' '.join(there)}, then pip install {there[0]}"
-            yield Check(" and ".join(there), "problem", "they provide the same module", fix)
+            yield Check(
+                " and ".join(there), "problem", "these packages provide the same module", fix
+            )
 
 
 def check_devices() -> Iterator[Check]:
@@ -126,7 +128,7 @@ def check_devices() -> Iterator[Check]:
     elif shutil.which("nvidia-smi"):
         fix = "install a CUDA build of torch that fits the driver: https://pytorch.org"
         yield Check(
-            "CUDA", "note", f"driver found, but torch {torch.__version__} finds no GPU", fix
+            "CUDA", "note", f"NVIDIA driver found, but torch {torch.__version__} finds no GPU", fix
         )
     else:
         yield Check("CUDA", "note", "none; models run on the CPU")
@@ -148,7 +150,7 @@ def check_game() -> Iterator[Check]:
     if sys.platform == "linux" and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
-        fix = "wmrl play and render_mode='human' need one; wmrl record and demo don't"
+        fix = "connect one for wmrl play or render_mode='human'; wmrl record and demo need none"
         yield Check("display", "note", "none", fix)
 
 
@@ -173,13 +175,13 @@ def check_artifacts() -> Iterator[Check]:
         try:
             loaded[name] = load_artifact(name)
         except ArtifactError as error:
-            yield Check(name, "problem", str(error), "reinstall wmrl, or train it again")
+            yield Check(name, "problem", str(error), "reinstall wmrl, or train this artifact again")
     digests = {artifact.digest: name for name, artifact in loaded.items()}
     for name, artifact in loaded.items():
         missing = [key for key, digest in _references(artifact) if digest not in digests]
         found = f"{artifact.class_name} {artifact.digest[:12]}, checksums match"
         if missing:
-            found = f"trained with another {' and '.join(missing)} than the shipped one"
+            found = f"trained with a different {' and '.join(missing)} model than the shipped one"
         fix = "reinstall wmrl: its artifacts come from different versions" if missing else ""
         yield Check(name, "problem" if missing else "ok", found, fix)
 
@@ -195,7 +197,7 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
 
 
 def _references(artifact: Any) -> Iterator[tuple[str, str]]:
-    """Yields the kind and digest of each artifact that this one was trained with."""
+    """Yields the kind and the digest of each artifact that an artifact was trained with."""
     config = {
         **artifact.config,
         **artifact.config.get("world_model", {}),
@@ -207,7 +209,7 @@ def _references(artifact: Any) -> Iterator[tuple[str, str]]:
 
 
 def _extra(requirement: Any) -> str:
-    """Returns the extra that a requirement belongs to, or an empty string."""
+    """Returns the extra that a requirement belongs to; empty for a core requirement."""
     for extra in metadata.metadata("wmrl").get_all("Provides-Extra") or ():
         marker = requirement.marker
         if marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}):

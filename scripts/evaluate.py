@@ -1,7 +1,7 @@
 """Scores an agent by the evaluation protocol: fixed held-out seeds, with every return recorded.
 
-The game is Gymnasium's own environment unless --base is given. A score that is reported is the
-mean of at least 100 episodes.
+The game is Gymnasium's own environment unless --base is given. For a score to be reported, the
+protocol requires at least 100 episodes.
 """
 
 from dataclasses import dataclass
@@ -34,15 +34,15 @@ class Args:
     base: str | None = None
     """Id of the environment, if not the original game; for example "vsg/CarRacing-v3"."""
     seed: int = 1_000_000
-    """First seed; from 1,000,000 to 1,999,999, the range that training never uses."""
+    """First seed, between 1,000,000 and 1,999,999, the range reserved for evaluation."""
     deterministic: bool = True
-    """Act without exploration noise."""
+    """Use the agent's deterministic actions, without exploration noise."""
     vision: str | None = None
     """Name or path of the agent's vision model, if not the one recorded in its artifact."""
     memory: str | None = None
     """Name or path of the agent's memory model, if not the one recorded in its artifact."""
     num_envs: int = 20
-    """Number of games that run in parallel."""
+    """Number of parallel environments."""
     workers: int | None = None
     """Number of worker processes; one per core if not given. Affects speed only."""
     device: str = "auto"

@@ -1,4 +1,4 @@
-"""Prints statistics of a rollout store; on request writes a contact sheet and a video."""
+"""Prints statistics of a rollout store; with --out, also writes a contact sheet and a video."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ class Args:
     out: Path | None = None
     """Folder for contact-sheet.png and episodes.mp4; nothing is written if not given."""
     episodes: int = 6
-    """Number of episodes to show, evenly spaced by return from lowest to highest."""
+    """Number of episodes to show, spaced evenly in the ranking of their returns."""
     columns: int = 12
     """Frames per episode on the contact sheet."""
     scale: int = 4
-    """Enlargement of frames in the video; on the contact sheet it is 2."""
+    """Magnification of frames in the video; the contact sheet always uses 2."""
     fps: float = 12.5
     """Frames per second of the video."""
     verify: bool = False
-    """Also read all data and compare it with its checksums."""
+    """Also read all data and verify its checksums."""
 
 
 def main(args: Args) -> None:

@@ -1,4 +1,4 @@
-"""Keyboard input: converts held arrow keys into smooth actions."""
+"""Keyboard input that converts held arrow keys into smooth actions."""
 
 from typing import Any
 
@@ -21,15 +21,15 @@ _QUIT, _RESTART = ("escape", "q"), ("r", "return")
 
 
 class Keyboard:
-    """Turns the key events of an open pygame window into actions.
+    """Keyboard of an open pygame window, whose key events are converted into actions.
 
     Left and right (or A and D) move the first action dimension between −1 and 1, up and down (or W
-    and S) the second; R restarts; Escape, Q or closing the window quits.
+    and S) the second. R or Return restarts; Escape, Q or closing the window quits.
 
     Args:
         action_dim: number of action dimensions, A; those beyond the second stay at 0.
-        rate: speed at which an action approaches the value of the held keys, per second: a tap
-            steers slightly, a held key steers fully.
+        rate: maximum change of an action per second. A tap on a key steers slightly, and a held key
+            steers fully after ``1 / rate`` seconds.
 
     Attributes:
         quits: True once the player has asked to quit.
@@ -52,7 +52,7 @@ class Keyboard:
             if event.type == pygame.QUIT:
                 self.quits = True
             elif event.type == pygame.WINDOWFOCUSLOST:
-                self._held.clear()  # no event reports keys released in another window
+                self._held.clear()  # releases in another window are not reported
             elif event.type in (pygame.KEYDOWN, pygame.KEYUP):
                 self._take_key(event, down=event.type == pygame.KEYDOWN)
 
@@ -62,7 +62,7 @@ class Keyboard:
         return requested
 
     def act(self, seconds: float) -> np.ndarray:
-        """Returns the action ``(A,) float32`` after the keys were held for ``seconds`` more."""
+        """Returns the action ``(A,) float32`` after the current keys are held for ``seconds``."""
         target = np.zeros_like(self._action)
         for name in self._held & _KEYS.keys():
             dimension, value = _KEYS[name]

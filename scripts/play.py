@@ -1,7 +1,7 @@
-"""Drive yourself, in the real game or in the dream.
+"""Lets you drive, in the real game or in the dream.
 
-Arrow keys (or W, A, S, D) steer, accelerate and brake; R restarts; Escape or Q quits. The real
-game is shown beside its reconstruction by the vision model.
+The arrow keys (or W, A, S, D) steer, accelerate and brake; R or Return restarts; Escape or Q
+quits. The real game is shown beside its reconstruction by the vision model.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wmrl.envs.rendering.panels import Panel
     from wmrl.scripts.keyboard import Keyboard
 
-# Real games are shown at this rate at least, however long an agent step is.
+# Minimum frame rate of real games, regardless of the length of an agent step.
 _FPS = 25.0
 
 
@@ -27,22 +27,22 @@ class Args:
     """Options of ``wmrl play``."""
 
     world: tyro.conf.Positional[Literal["real", "dream"]] = "real"
-    """Where to drive."""
+    """World to drive in: the real game or the dream."""
     vision: str = "car-racing-vae"
     """Vision model: a shipped name or a path."""
     memory: str = "auto"
     """Memory model: a shipped name or a path, or "auto" for the shipped one of that vision
     model."""
     task: str = "car-racing"
-    """The task: its name, or module:ATTRIBUTE of your own."""
+    """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
     temperature: float = 1.0
     """Temperature τ of the dream."""
     seed: int | None = None
     """Seed of the first episode; random if not given."""
     out: Path | None = None
-    """Also write what was played as a video, .mp4, .gif or .webp."""
+    """Video file to record the session to, .mp4, .gif or .webp; none if not given."""
     width: int = 560
-    """Width of an image in pixels."""
+    """Width of each image in pixels."""
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
 
@@ -53,7 +53,7 @@ def main(args: Args) -> None:
 
     from wmrl.envs.rendering.video import check_video_path, write_video
 
-    torch.set_num_threads(1)  # single frames gain nothing from threads
+    torch.set_num_threads(1)  # more threads do not speed up single frames
     if args.out is not None:
         check_video_path(args.out)
     game = _open_real(args) if args.world == "real" else _open_dream(args)
@@ -68,13 +68,13 @@ def main(args: Args) -> None:
 
 @dataclass(frozen=True)
 class _Game:
-    """A game to play.
+    """Environment to play, with what is shown of it.
 
     Attributes:
         env: the environment; one step is one frame on the screen.
-        panels_of: maps the last observation to keyword arguments of the panels.
+        panels_of: function from the last observation to keyword arguments of the panels.
         fps: steps per second.
-        action_names: names of the action's dimensions.
+        action_names: names of the action dimensions.
     """
 
     env: gym.Env[np.ndarray, np.ndarray]

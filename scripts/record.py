@@ -1,7 +1,7 @@
 """Records a video of an agent: the real game, its reconstruction, and the dream.
 
-The dream starts in the encoded state of the game, with the memory state of the episode so far, and
-then runs by itself; after some agent steps it restarts from the real state.
+The dream starts from the encoded frame of the game and the memory state of the episode so far, and
+then runs without the game. It restarts from the real state at regular intervals.
 """
 
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ def main(args: Args) -> None:
     from wmrl.agents.agent import load_agent
     from wmrl.agents.video.recording import record
 
-    torch.set_num_threads(1)  # single frames gain nothing from threads
+    torch.set_num_threads(1)  # more threads do not speed up single frames
     agent = load_agent(args.agent, device=args.device)
     world_model = agent.open_world_model(vision=args.vision, memory=args.memory, device=args.device)
     recording = record(agent, args.out, world_model=world_model, config=args.video)

@@ -1,9 +1,10 @@
 """Searches for elites among the poses of a planar arm: the best pose for each position of its end.
 
-The algorithms are Data-Driven Encodings (DDE), MAP-Elites with an encoding learned from its elites,
-and the searches of ribs. If interrupted, the same command continues a search of DDE; the others
-start again. The folder contains the elites (an artifact), map.png, map.mp4 (the heatmap over time)
-and, with DDE, metrics in run/metrics.csv.
+The algorithms are Data-Driven Encodings (DDE), which is MAP-Elites with an encoding learned from
+its elites, and MAP-Elites, CMA-ME and CMA-MAE with the emitters of ribs. If a search is
+interrupted, repeat the command: DDE continues, and the other algorithms start again. The folder
+contains the elites (an artifact), map.png (a heatmap), map.mp4 (the heatmap over time) and, with
+DDE, metrics in run/metrics.csv.
 """
 
 from dataclasses import dataclass
@@ -24,33 +25,35 @@ class Args:
     out: Annotated[Path, tyro.conf.Positional]
     """Folder of the search."""
     num_joints: int = 20
-    """Joints of the arm."""
+    """Number of joints of the arm."""
     link_lengths: tuple[float, ...] = ()
     """Length of each link; 1/num_joints each if not given."""
     obstacles: tuple[tuple[float, float, float], ...] = ()
     """Circles that no link may enter: x, y and radius of each, with the base at (0, 0)."""
     locks: tuple[tuple[int, float], ...] = ()
-    """Locked joints: index, 0 at the base, and angle in radians of each."""
+    """Locked joints: index (0 is at the base) and angle in radians of each."""
     objective: Literal["std", "variance"] = "std"
     """Objective: −std of the angles, or 100 (1 − variance)."""
     cells: int | None = None
-    """Cells of the archive, a disc; 1950 if not given."""
+    """Number of cells of the archive, which is a disc; 1950 if not given."""
     dims: tuple[int, int] | None = None
-    """Cells along x and along y, for a grid instead of the disc."""
+    """Number of cells along x and along y, for a grid instead of the disc."""
     qd_score_offset: float | None = None
-    """Objective that the QD score counts from; a lower bound over all poses if not given."""
+    """Objective that the QD score is counted from; if not given, a lower bound of the objective of
+    all poses."""
     algorithm: Literal["dde", "dde-published", "iso", "line", "cma-me", "cma-mae"] = "dde"
-    """DDE, DDE with the published settings, MAP-Elites with isotropic or line mutation, CMA-ME or
-    CMA-MAE."""
+    """Search algorithm: DDE, DDE with the published settings, MAP-Elites with isotropic or line
+    mutation, CMA-ME or CMA-MAE."""
     encoding: Literal["auto", "vae", "vqvae", "fsq", "none"] = "auto"
-    """Encoding that DDE learns; "auto" for a VAE with DDE and none with the others."""
+    """Encoding that DDE learns; "auto" is a VAE for DDE and none for other algorithms."""
     evaluations: int = 100_000
-    """Budget, in whole batches; the initialization of DDE is not included."""
+    """Budget of evaluations, which the last batch may exceed; it includes the initialization,
+    except for DDE."""
     initial_coverage: float | None = None
     """Share of the cells that random poses fill at the start; 0.05 if not given, and 0.002 for
     arms of more than 500 joints."""
     init: str | None = None
-    """DDE: path of an artifact of elites to evaluate first, such as another search's elites/."""
+    """Artifact of elites that DDE evaluates first, such as the folder elites/ of another search."""
     seed: int = 0
     """Root seed."""
     device: str = "auto"
@@ -109,7 +112,7 @@ def _archive(args: Args, arm: "Arm") -> "ArchiveConfig":
         return ArchiveConfig(cells=cells, qd_score_offset=offset)
     if args.cells is not None:
         raise ValueError(
-            f"cells: expected none together with dims {args.dims}, got {args.cells}; a disc has "
-            "cells, a grid has dims"
+            f"cells: expected none together with dims {args.dims}, got {args.cells}; give cells "
+            "for a disc, or dims for a grid"
         )
     return ArchiveConfig(shape="grid", dims=args.dims, qd_score_offset=offset)

@@ -1,4 +1,4 @@
-"""Shared helpers of the scripts that write tables of results."""
+"""Helpers shared by the scripts that write tables of results."""
 
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
@@ -10,8 +10,8 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
     """Formats values as ``mean ± standard deviation``, or a single value by itself.
 
     Args:
-        values: one value per seed; the standard deviation divides by n − 1.
-        form: format specification of both numbers.
+        values: one value per seed, n in total; the standard deviation divides by n − 1.
+        form: format specification of mean and standard deviation, such as ``".1f"``.
     """
     import numpy as np
 
@@ -21,14 +21,14 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
 
 
 def check_counts(**counts: int | None) -> None:
-    """Raises ``ValueError`` unless each option, given by its name, is at least 1 or None."""
+    """Raises ``ValueError`` if an option, passed by its name, is below 1; None is allowed."""
     for name, value in counts.items():
         if value is not None:
             check_int(name, value, at_least=1)
 
 
 def check_names(option: str, given: Sequence[str], known: Iterable[str]) -> None:
-    """Raises ``ValueError`` if a name given for an option is unknown or repeated."""
+    """Raises ``ValueError`` if an option contains an unknown or repeated name."""
     for name in given:
         if name not in known:
             raise ValueError(f"{option}: expected some of {', '.join(known)}, got {name!r}")
@@ -36,9 +36,9 @@ def check_names(option: str, given: Sequence[str], known: Iterable[str]) -> None
 
 
 def check_seeds(seeds: Sequence[int], option: str = "seeds", *, optional: bool = False) -> None:
-    """Raises ``ValueError`` if seeds are missing (unless optional), negative or repeated."""
+    """Raises ``ValueError`` if seeds are negative, repeated, or missing and not optional."""
     if not seeds and not optional:
-        raise ValueError(f"{option}: expected at least one, got none")
+        raise ValueError(f"{option}: expected at least one, got none; list one or more")
     if min(seeds, default=0) < 0:
         raise ValueError(f"{option}: expected at least 0, got {', '.join(map(str, seeds))}")
     _check_once(option, seeds)
@@ -53,4 +53,4 @@ def need(*packages: str) -> None:
     """Raises ``ImportError`` if packages of the ``reproduce`` extra are not installed."""
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
-        raise ImportError(f'{", ".join(missing)} missing: pip install "wmrl[reproduce]"')
+        raise ImportError(f'missing packages: {", ".join(missing)}; pip install "wmrl[reproduce]"')

@@ -1,10 +1,10 @@
-"""Runs the whole training loop; the same command resumes it after an interruption.
+"""Runs the whole training loop; after an interruption, the same command resumes it.
 
 Each round collects rollouts, trains the vision model and the memory model, and trains an agent in
 the dream; the next round collects rollouts with that agent. Finally the agent is fine-tuned in the
-real game. The run's folder contains a folder for each round (data/, vision/, memory/, agent/),
-real/agent/, and curve.csv: the real score over minutes and real frames, and the score that the
-dream predicted.
+real game. The folder of the run contains a folder for each round (with data/, vision/, memory/ and
+agent/), real/agent/, and curve.csv, which lists the real score by minutes and real frames, and the
+score that the dream predicted.
 """
 
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ class Args:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/car-racing")
     """Folder of the run; created if it does not exist, resumed if it does."""
     task: str = "car-racing"
-    """The task: its name, or module:ATTRIBUTE of your own."""
+    """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
     hours: float = 1.0
-    """Total time on two cores. Each stage gets a share of it as its time limit."""
+    """Total time in hours, for a machine with two cores. Each stage is limited to a share of it."""
     rounds: int = 5
-    """Rounds of collecting, training the world model, and training the agent in the dream."""
+    """Number of rounds of collecting rollouts, training the world model, and training the agent."""
     latents: Literal["continuous", "discrete"] = "continuous"
     """Kind of latents. Continuous: a VAE and an MDN-RNN. Discrete: a VQ-VAE and a memory model over
     its codes."""
     real: bool = True
-    """Fine-tune in the real game at the end; otherwise stop with the agent trained in dreams."""
+    """Fine-tune the agent in the real game at the end."""
     seed: int = 0
     """Root seed."""
     workers: int | None = None

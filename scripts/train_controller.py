@@ -1,12 +1,14 @@
 """Trains a controller by CMA-ES, PPO or variational search, in a dream or in the real game.
 
-The same command resumes it after an interruption. The run's folder contains artifact/ and
-metrics.csv. Columns of CMA-ES, by generation: fitness/mean, /best and /std (of the candidates' mean
-returns), /not_finite (candidates without a finite score), search/sigma, /axis_ratio and /mean_norm;
-of variational search: the same fitness columns of its samples, posterior/alpha, /divergence (from
-the prior, in nats), /std and /mean_norm. Columns of PPO, by agent step: rollout/ep_rew_mean and
-/ep_len_mean (last 100 episodes), and train/…, as defined by Stable-Baselines3. Columns of all: the
-seconds of training, and with --score-every score/mean and score/std in the game.
+After an interruption, the same command resumes the training. The folder of the run contains
+artifact/ and metrics.csv. For CMA-ES, metrics.csv has a row per generation, with the columns
+fitness/mean, fitness/best and fitness/std (of the candidates' mean returns), fitness/not_finite
+(number of candidates without a finite score), search/sigma, search/axis_ratio and search/mean_norm.
+For variational search, it has the same fitness columns, and posterior/alpha, posterior/divergence
+(from the prior, in nats), posterior/std and posterior/mean_norm. For PPO, steps are agent steps,
+and the columns are rollout/ep_rew_mean and rollout/ep_len_mean (last 100 episodes) and train/…, as
+defined by Stable-Baselines3. All have the seconds of training and, with --score-every, score/mean
+and score/std in the game.
 """
 
 from contextlib import ExitStack
@@ -43,33 +45,34 @@ class Args:
     vision: str = "car-racing-vae"
     """Vision model: a shipped name or a path."""
     memory: str = "auto"
-    """Memory model: a shipped name or a path; "auto" for the shipped one of that vision model,
+    """Memory model: a shipped name or a path; "auto" for the one shipped with the vision model, or
     "none" to observe the latents alone (real game only)."""
     task: str = "car-racing"
-    """The task: its name, or module:ATTRIBUTE of your own."""
+    """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
     init: str | None = None
-    """Agent, by name or path, to initialize from."""
+    """Name or path of an agent to initialize from."""
     hidden_dims: tuple[int, ...] | None = None
-    """Dimensions of the hidden layers; if not given, 64 64 for PPO, and none for the others (a
-    linear controller)."""
+    """Dimensions of the hidden layers; if not given, 64 64 for PPO, and no hidden layers (a linear
+    controller) for the others."""
     num_envs: int | None = None
-    """Number of parallel environments; if not given, 256 dreams or 32 games for PPO, and 16 games
-    for the others."""
+    """Number of parallel environments; if not given, 256 dreams or 32 real games for PPO, and 16
+    real games for the others."""
     agent_steps: int | None = None
     """Maximum length of an episode in agent steps; if not given, 60 in dreams and the task's own
     limit in the game."""
     temperature: float | None = None
-    """Dream: its temperature τ; 1 if not given."""
+    """Dream: temperature τ; 1 if not given."""
     dropout: bool = False
-    """Dream: keep the dropout of the memory model on."""
+    """Dream: enable the dropout of the memory model."""
     base: str | None = None
     """Id of the base environment, if not the task's own."""
     workers: int | None = None
     """Number of worker processes; one per core if not given. Affects speed only."""
     steps: int | None = None
-    """PPO: total number of agent steps; the PPO options default to the values of the recipe."""
+    """PPO: total number of agent steps. PPO options that are not given have the defaults of
+    PPOConfig.dream or PPOConfig.real."""
     learning_rate: float | None = None
-    """PPO: initial learning rate of Adam; variational: that of the mean, 1 if not given."""
+    """PPO: initial learning rate of Adam. Variational: that of the mean, 1 if not given."""
     learning_rate_final: float | None = None
     """PPO: final learning rate of Adam."""
     log_std: float | None = None
@@ -79,7 +82,8 @@ class Args:
     generations: int | None = None
     """CMA-ES, variational: number of generations; 300 if not given."""
     population_size: int | None = None
-    """CMA-ES, variational: controllers per generation; if not given, 32 and 64 respectively."""
+    """CMA-ES, variational: controllers per generation; if not given, 32 for CMA-ES and 64 for
+    variational."""
     num_rollouts: int | None = None
     """CMA-ES, variational: episodes per controller; 16 if not given."""
     sigma: float | None = None
@@ -91,22 +95,24 @@ class Args:
     prior_std: float | None = None
     """Variational: standard deviation of the prior; 1 if not given."""
     alpha: float | None = None
-    """Variational: initial α, in units of the returns; 0.1 if not given."""
+    """Variational: initial α, the return that a nat of divergence from the prior is worth; 0.1 if
+    not given."""
     alpha_final: float | None = None
     """Variational: final α; equal to the initial one if not given."""
     returns: Literal["raw", "standardized", "ranks"] | None = None
-    """Variational: use raw returns (if not given), standardized returns or ranks; the latter two
+    """Variational: transformation of the returns, "raw" if not given; "standardized" and "ranks"
     change the objective."""
     action_noise: float | None = None
     """CMA-ES, variational, in a dream: standard deviation of noise on the actions, which keeps the
     search from exploiting errors of the dream; 0.1 if not given."""
     saturation_penalty: float | None = None
-    """CMA-ES, variational, in a dream: penalty per agent step whose actions are at their limits; 0
-    if not given."""
+    """CMA-ES, variational, in a dream: penalty per agent step, multiplied by the share of saturated
+    outputs; 0 if not given."""
     score_every: int | None = None
-    """Number of generations or chunks between scores in the game, for a learning curve."""
+    """Number of generations (PPO: chunks) between scores in the game, for a learning curve; no
+    scores if not given."""
     score_episodes: int = 20
-    """Episodes per such score, on separate seeds."""
+    """Episodes per score, on seeds that reported scores do not use."""
     minutes: float | None = None
     """Time limit of training, in minutes."""
     seed: int = 0
@@ -134,7 +140,7 @@ _ALGORITHMS_OF = {
     "action_noise": ("cma-es", "variational"),
     "saturation_penalty": ("cma-es", "variational"),
 }
-"""Algorithms of each option that not every algorithm has."""
+"""Algorithms that support each option; options that all of them support are not listed."""
 
 _FITNESS_OPTIONS = ("num_rollouts", "action_noise", "saturation_penalty")
 
@@ -151,7 +157,7 @@ def main(args: Args) -> None:
         check_int("score_every", args.score_every, at_least=1)
     if args.memory == "none" and args.env == "dream":
         raise ValueError(
-            "memory: expected a memory model for a dream, got 'none'; give one, or use --env real"
+            "memory: expected a memory model for a dream, got 'none'; name one, or use --env real"
         )
     memory = None if args.memory == "none" else args.memory
     world_model = WorldModel.open(args.task, args.vision, memory, device=args.device)
@@ -171,7 +177,7 @@ def main(args: Args) -> None:
 def _policy_search(
     args: Args, world_model: "WorldModel", init: "Agent | None", stack: ExitStack
 ) -> "CMAES | VariationalSearch":
-    """Makes the learner of CMA-ES or variational search."""
+    """Creates the learner of CMA-ES or variational search."""
     from wmrl.agents.controller import ControllerAgent
     from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
     from wmrl.agents.policy_search.fitness import (
@@ -184,7 +190,8 @@ def _policy_search(
 
     if init is not None and not isinstance(init, ControllerAgent):
         raise ValueError(
-            f"init: expected a ControllerAgent for {args.algorithm!r}, got {type(init).__name__}"
+            f"init: expected a ControllerAgent for {args.algorithm!r}, got {type(init).__name__}; "
+            "name such an agent, or leave --init out"
         )
     hidden = args.hidden_dims or (init.config.hidden_dims if init else ())
     fitness: DreamFitness | RealFitness
@@ -268,11 +275,11 @@ def _ppo(
 
 
 def _check_options(args: Args) -> None:
-    """Raises ``ValueError`` if an option is given that would have no effect."""
+    """Raises ``ValueError`` if a given option would have no effect."""
     if args.num_envs is not None and args.env == "dream" and args.algorithm != "ppo":
         raise ValueError(
-            f"num_envs: expected none with {args.algorithm!r} in the dream, where a generation is "
-            f"one batch, got {args.num_envs}; leave it out"
+            f"num_envs: expected none with {args.algorithm!r} in the dream, got "
+            f"{args.num_envs}; leave it out, as all dreams of a generation run in one batch"
         )
     for name, algorithms in _ALGORITHMS_OF.items():
         value = getattr(args, name)
@@ -291,13 +298,13 @@ def _check_options(args: Args) -> None:
 
 
 def _options(args: Args, *names: str) -> dict[str, Any]:
-    """Returns the options that are given; the others keep the default of the learner."""
+    """Returns the options that are not None; the learner has defaults for the others."""
     options = {name: getattr(args, name) for name in names}
     return {name: value for name, value in options.items() if value is not None}
 
 
 def _or_default(value: T | None, default: T) -> T:
-    """Returns an option, or its default only if it is None; the callee rejects a 0."""
+    """Returns a value, or the default if it is None; 0 is kept, for the callee to reject."""
     return default if value is None else value
 
 
@@ -318,7 +325,7 @@ def _evaluator(args: Args, world_model: "WorldModel") -> "Evaluator":
             agent,
             episodes=args.score_episodes,
             base=args.base or world_model.task.env_id,
-            seed=EVALUATION_SEEDS.start + 500_000,  # reported scores use the first ones
+            seed=EVALUATION_SEEDS.start + 500_000,  # reported scores use the first seeds
             world_model=world_model,
             workers=args.workers,
         )

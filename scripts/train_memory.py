@@ -1,9 +1,10 @@
-"""Trains a memory model, which predicts the next latent, reward and termination: the dream.
+"""Trains a memory model, which generates the dream.
 
-The same command resumes it after an interruption. The run's folder contains artifact/, report.json
-(held-out likelihood, reward R², termination quality, and dreams compared with recordings) and
-metrics.csv, whose columns are means over the last steps: loss, nll (nats per latent dimension, or
-per code), reward_error (squared, of scaled rewards) and termination_loss (nats per step).
+The model predicts the next latent, reward and termination. After an interruption, the same command
+resumes the training. The folder of the run contains artifact/, report.json (held-out likelihood,
+reward R², termination quality, and dreams compared with recordings) and metrics.csv. Its columns
+are means over the last steps: loss, nll (nats per latent dimension, or per code), reward_error
+(squared error of scaled rewards) and termination_loss (nats per step).
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Args:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder of the run."""
     kind: Literal["mdn", "codes"] = "mdn"
-    """An MDN-RNN, or a memory model over codes, which needs a VQ-VAE."""
+    """Kind of model: "mdn" for an MDN-RNN, "codes" for a model over the codes of a VQ-VAE."""
     hidden_dim: int | None = None
     """Hidden units of the sequence model, H; 256 if not given."""
     num_mixtures: int = 5
@@ -37,19 +38,19 @@ class Args:
     sequence_model: Literal["lstm", "transformer"] = "lstm"
     """Codes: the sequence model."""
     decoding: Literal["parallel", "sequential"] = "parallel"
-    """Codes: whether the codes of a frame are predicted all at once or one after another."""
+    """Codes: predict the codes of a frame all at once (parallel) or one by one (sequential)."""
     dropout: float = 0.1
-    """Dropout rate of h in training, and in dreams that enable dropout."""
+    """Dropout rate of the memory state h in training, and in dreams that enable dropout."""
     reward_weight: float = 2.0
     """Weight of the squared reward error relative to the log-likelihood per dimension."""
     positive_weight: float = 1.0
-    """Weight of terminations among all steps; above 1 the dream ends too often."""
+    """Weight of terminal steps relative to others; with more than 1, dreams end too often."""
     num_members: int = 1
-    """Number of memory models; above 1 they form an ensemble."""
+    """Number of memory models to train; 2 or more form an ensemble."""
     pessimism: float = 1.0
-    """Ensemble: standard deviations over its members that are subtracted from the mean reward."""
+    """Ensemble: number of standard deviations over members subtracted from the mean reward."""
     noise_floor: float = 0.0
-    """Ensemble: lower bound of every Gaussian's scale in the dream."""
+    """Ensemble: lower bound of the standard deviation of every Gaussian in the dream."""
     steps: int = 2500
     """Gradient steps per member."""
     batch_size: int | None = None
@@ -62,11 +63,11 @@ class Args:
     minutes: float | None = None
     """Time limit of training, in minutes per member."""
     burn_in: int = 12
-    """Recorded agent steps before the start of a dream, from which h is computed."""
+    """Recorded agent steps before the start of a dream, over which its initial h is computed."""
     start_window: int = 6
-    """Dreams start in states whose last so many agent steps include a positive reward."""
+    """Number of agent steps before the start of a dream that must include a positive reward."""
     init: str | None = None
-    """Artifact, by name or path, to initialize from (not for ensembles)."""
+    """Name or path of an artifact to initialize from (not for ensembles)."""
     seed: int = 0
     """Root seed."""
     device: str = "auto"
@@ -82,8 +83,8 @@ def main(args: Args) -> None:
 
     if args.num_members > 1 and args.init is not None:
         raise ValueError(
-            "init: expected none for an ensemble, whose members are trained from scratch; leave "
-            "--init or --num-members out"
+            "init: expected None for an ensemble, whose members are trained from scratch, got "
+            f"{args.init!r}; leave --init or --num-members out"
         )
     stores = [RolloutStore(path) for path in args.stores]
     if not stores:

@@ -1,11 +1,12 @@
 """Trains a vision model, which maps frames to latents and back: a VAE or a VQ-VAE.
 
-The same command resumes it after an interruption. The run's folder contains artifact/, report.json
-(held-out squared error; KL and active dimensions, or perplexity, utilization and effective ranks),
-reconstructions.png, for a VQ-VAE codebook.png (the mean decoded patch of each code, from the most
-to the least frequent), and metrics.csv, whose columns are means over the last steps: loss,
-squared_error (summed over a frame's pixels in [0, 1]), and kl (nats per frame) or commitment
-(squared distance of a frame's vectors to their codes).
+After an interruption, the same command resumes the training. The folder of the run contains
+artifact/, reconstructions.png, report.json (held-out squared error, and KL and active dimensions of
+a VAE, or perplexity, utilization and effective ranks of a VQ-VAE), for a VQ-VAE also codebook.png
+(the mean decoded patch of each code, from the most to the least frequent), and metrics.csv. The
+columns of metrics.csv are means over the last steps: loss, squared_error (summed over a frame's
+pixels in [0, 1]), and kl (VAE, nats per frame) or commitment (VQ-VAE, squared distance of a frame's
+vectors to their codes).
 """
 
 from dataclasses import dataclass
@@ -36,17 +37,18 @@ class Args:
     kl_floor: float = 0.5
     """VAE: KL divergence from the prior, in nats per dimension, that is not penalized."""
     quantizer: Literal["ema", "gradient", "fsq"] = "ema"
-    """VQ-VAE: a codebook learned by moving averages or gradients, or finite scalar quantization."""
+    """VQ-VAE: codebook learned by moving averages (ema) or gradients, or finite scalar quantization
+    (fsq)."""
     codebook_size: int = 512
     """VQ-VAE: number of codes of a learned codebook, K."""
     code_dim: int = 16
     """VQ-VAE: dimension of a code's vector, D."""
     levels: tuple[int, ...] = (8, 8, 8)
-    """VQ-VAE: levels per dimension of finite scalar quantization."""
+    """VQ-VAE: number of levels in each dimension of finite scalar quantization."""
     num_downsamplings: int = 4
-    """VQ-VAE: number of times that height and width are halved; each cell left has one code."""
+    """VQ-VAE: number of times that height and width are halved; each cell then has a code."""
     warmup_steps: int = 500
-    """VQ-VAE: number of first steps trained as an autoencoder, without quantization."""
+    """VQ-VAE: number of initial steps trained as an autoencoder, without quantization."""
     steps: int = 5000
     """Gradient steps."""
     batch_size: int = 100
@@ -56,7 +58,7 @@ class Args:
     minutes: float | None = None
     """Time limit of training, in minutes."""
     init: str | None = None
-    """Artifact, by name or path, to initialize from."""
+    """Name or path of an artifact to initialize from."""
     seed: int = 0
     """Root seed."""
     device: str = "auto"

@@ -157,8 +157,8 @@ def test_unregistered_classes_are_refused_with_a_hint(store: RolloutStore, tmp_p
     with pytest.raises(
         ArtifactError,
         match=r"unknown vision class 'LinearVision': expected one of 'VAE', 'VQVAE'; import the "
-        r"package that defines it and registers it by wmrl\.vision\.register_vision, or name the "
-        r"package \(wmrl --plugins NAME …\)",
+        r"package that registers the class with wmrl\.vision\.register_vision, or pass the "
+        r"package's name to wmrl --plugins",
     ):
         load_vision(tmp_path / "vision")
 
@@ -174,7 +174,7 @@ def test_names_are_unique() -> None:
     layers.register(Linear)
     layers.register(Linear)
     with pytest.raises(
-        ValueError, match=r"Linear: expected a new name for a layer class, got that"
+        ValueError, match=r"Linear: expected an unused name for a layer class, got the name"
     ):
         layers.register(Other.Linear)
     assert layers.find("Linear") is Linear
@@ -183,7 +183,7 @@ def test_names_are_unique() -> None:
     layers.register(again)  # defined again, as in a notebook
     assert layers.find("Linear") is again
 
-    with pytest.raises(ValueError, match=r"Conv2d: .* got that of torch\.nn:Conv2d"):
+    with pytest.raises(ValueError, match=r"Conv2d: .* got the name of torch\.nn:Conv2d"):
         layers.register(type("Conv2d", (nn.Conv2d,), {}))
     assert layers.find("Conv2d") is nn.Conv2d
     with pytest.raises(TypeError, match="expected a subclass of Module, got <class 'int'>"):
@@ -196,7 +196,7 @@ def test_only_classes_of_the_kind_are_registered() -> None:
             register(ConstantAgent)  # type: ignore[type-var]
     with pytest.raises(TypeError, match="expected a subclass of Agent"):
         register_agent(LinearVision)  # type: ignore[type-var]
-    with pytest.raises(ValueError, match="VAE: expected a new name for a vision class"):
+    with pytest.raises(ValueError, match="VAE: expected an unused name for a vision class"):
         register_vision(type("VAE", (LinearVision,), {}))
 
 

@@ -1,19 +1,21 @@
 """World models for reinforcement learning: agents that learn in their own dreams.
 
 Importing this package registers the environments of the namespace ``vsg/`` (visual semantic
-grounding) with Gymnasium. It imports neither torch nor Box2D, which are loaded when used.
+grounding) with Gymnasium. It imports neither torch nor Box2D; both are loaded on first use.
 
 Packages, each of which imports only those below it in this list:
 
 - :mod:`wmrl.scripts`: the ``wmrl`` command.
 - :mod:`wmrl.agents`: controllers, learners, collection, evaluation.
 - :mod:`wmrl.envs`: Gymnasium environments, tasks, rendering.
-- :mod:`wmrl.dream`: the dream as pure functions.
+- :mod:`wmrl.dream`: start states and steps of dreams, as pure functions.
 - :mod:`wmrl.memory`: models of the next latent, reward and termination.
-- :mod:`wmrl.vision`, :mod:`wmrl.priors`, :mod:`wmrl.encodings`: models of frames, of codes, and of
-  solutions.
-- :mod:`wmrl.nn`, :mod:`wmrl.inference`, :mod:`wmrl.data`: networks and losses, variational
-  inference, rollout stores and samplers.
+- :mod:`wmrl.vision`: models that encode frames as latents or discrete codes, and decode them.
+- :mod:`wmrl.priors`: autoregressive priors over the codes of images.
+- :mod:`wmrl.encodings`: learned encodings of the solutions of MAP-Elites.
+- :mod:`wmrl.nn`: layers, losses and samplers that the models are built from.
+- :mod:`wmrl.inference`: variational inference.
+- :mod:`wmrl.data`: rollout stores and samplers of batches.
 - :mod:`wmrl.training`: the training loop.
 - :mod:`wmrl.storage`: artifacts, runs, files.
 - :mod:`wmrl.core`: seeds, devices, configurations, argument checks.

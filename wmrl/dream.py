@@ -1,6 +1,7 @@
-"""Dreams: a memory run on its own predictions, as pure batched functions.
+"""Pure batched functions for dreams, in which a memory runs on its own predictions.
 
-Nothing here keeps state or waits for the device; all randomness comes from the given generator.
+The functions keep no state and do not wait for a GPU. All randomness comes from the given
+generator.
 """
 
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ class DreamState(NamedTuple):
     """State of a batch of B dreams.
 
     Attributes:
-        latent: ``(B, Z) float32``, the current latents z_t.
+        latent: ``(B, Z) float32``, current latents z_t.
         memory: state of the memory, which depends on all (z_s, a_s) with s < t.
     """
 
@@ -31,16 +32,18 @@ def dream_reset(
     indices: Tensor | None = None,
     generator: torch.Generator,
 ) -> DreamState:
-    """Starts dreams in start states of a memory, which are real, encoded sequences.
+    """Starts dreams in start states of a memory, which are encoded sequences of real episodes.
 
-    Latents are drawn from their posteriors (μ, σ), and the recorded actions between them warm up
-    the recurrent state, so that a dream begins with a memory of how it got there.
+    The latents of a sequence are drawn from their posteriors (μ, σ). The memory then runs over
+    them and the recorded actions, so that its recurrent state reflects what happened before the
+    dream starts.
 
     Args:
         memory: memory that simulates the game.
-        batch_size: B, to choose start states uniformly at random.
-        indices: ``(B,) int64``, indices of start states; instead of ``batch_size``.
-        generator: source of the choice and of the posteriors' noise, on the memory's device.
+        batch_size: B, number of dreams, if start states are to be chosen uniformly at random.
+        indices: ``(B,) int64``, indices of the start states, if ``batch_size`` is not given.
+        generator: source of the choice of start states and of the posteriors' noise, on the
+            memory's device.
 
     Returns:
         The state of B dreams.
@@ -64,11 +67,11 @@ def dream_reset(
         (torch.Size([3, 32]), torch.Size([3]))
     """
     if (batch_size is None) == (indices is None):
-        raise ValueError("expected either batch_size or indices, got both or neither")
+        raise ValueError("batch_size: expected either batch_size or indices, got both or neither")
     available = memory.num_start_states
     if available == 0:
         raise ValueError(
-            "memory: expected start states, got none; train it with train_memory, or set some with "
+            "memory: expected start states, got none; train the memory with train_memory, or call "
             "memory.set_start_states"
         )
     if indices is None:
@@ -91,18 +94,18 @@ def dream_step(
     dropout: bool = False,
     generator: torch.Generator,
 ) -> tuple[DreamState, Tensor, Tensor]:
-    """Advances dreams by one step; see :func:`dream_reset` for an example.
+    """Advances dreams by one step (see :func:`dream_reset` for an example).
 
     Args:
         memory: memory that simulates the game.
         state: current state of B dreams.
         action: ``(B, A) float32``.
-        temperature: τ > 0, uncertainty of the dream.
-        dropout: keep the memory's dropout on, so that each step uses another network.
+        temperature: τ > 0, which controls how random the predictions are.
+        dropout: True to apply the memory's dropout, with a new mask in each step.
         generator: source of all randomness, on the memory's device.
 
     Returns:
-        The next state, rewards ``(B,) float32`` in the task's units, and terminations
+        The next state, the rewards ``(B,) float32`` in the task's units, and the terminations
         ``(B,) bool``.
     """
     masks = generator if dropout else None
@@ -112,5 +115,5 @@ def dream_step(
 
 
 def dream_observation(memory: Memory[Any], state: DreamState) -> Tensor:
-    """Returns the observations [z, h] of a controller in the dreams, ``(B, Z + H) float32``."""
+    """Returns the observations [z, h] of a controller in dreams, ``(B, Z + H) float32``."""
     return torch.cat((state.latent, memory.features(state.memory)), 1)

@@ -1,8 +1,9 @@
-"""Evaluation protocol behind every score.
+"""Evaluation of agents by one protocol, on which all reported scores are based.
 
-- :mod:`~wmrl.agents.evaluation.scoring`: scores of agents in the real game and in dreams
+- :mod:`~wmrl.agents.evaluation.scoring`: scoring of agents in the real game and in dreams
   (``RANDOM``, ``evaluate``, ``evaluate_dream``, ``original_id``).
-- :mod:`~wmrl.agents.evaluation.result`: per-episode scores (``EvaluationResult``).
+- :mod:`~wmrl.agents.evaluation.result`: results of evaluations, with a score per episode
+  (``EvaluationResult``).
 """
 
 from typing import TYPE_CHECKING

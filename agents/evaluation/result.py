@@ -18,17 +18,16 @@ class EvaluationResult:
     Attributes:
         agent: name of the agent.
         task: name of the task.
-        base: id of the environment, or ``"dream"``.
-        deterministic: whether the agent acted without exploration noise.
-        seeds: seeds of the episodes. In a dream all of them are the seed of the batch: its
-            episodes share one stream of random numbers, so that each is a function of this seed,
-            of their number, and of its index.
-        returns: undiscounted sums of rewards, in the order of the seeds.
-        lengths: agent steps of the episodes.
-        terminated: whether the game ended the episode rather than the time limit.
-        versions: versions of the packages that the score depends on.
-        digest: digest of the agent (see :attr:`~wmrl.agents.agent.Agent.digest`); empty for random
-            actions.
+        base: id of the base environment, or ``"dream"``.
+        deterministic: True if the agent acted without exploration noise.
+        seeds: seed of each episode. In a dream, all entries are the seed of the batch: its
+            episodes share one stream of random numbers, so that an episode depends on this seed,
+            on the number of episodes, and on its index.
+        returns: undiscounted sum of rewards of each episode, in the order of ``seeds``.
+        lengths: number of agent steps of each episode.
+        terminated: for each episode, True if the game ended it rather than the time limit.
+        versions: versions of the packages on which the scores depend.
+        digest: :attr:`~wmrl.agents.agent.Agent.digest` of the agent; empty for random actions.
 
     Raises:
         ValueError: there are no episodes, or the lists have different lengths.
@@ -54,7 +53,7 @@ class EvaluationResult:
                     f"got {len(getattr(self, name))}"
                 )
         if not self.returns:
-            raise ValueError("returns: expected at least one, got none")
+            raise ValueError("returns: expected at least one episode, got none")
 
     @property
     def episodes(self) -> int:
@@ -68,7 +67,7 @@ class EvaluationResult:
 
     @property
     def std(self) -> float:
-        """Standard deviation of the returns (of the sample: divided by their number)."""
+        """Standard deviation of the returns, with their number as the divisor (``ddof=0``)."""
         return float(np.std(self.returns))
 
     @property
@@ -80,20 +79,20 @@ class EvaluationResult:
 
     @property
     def per_agent_step(self) -> float:
-        """Mean reward per agent step, which is comparable between dream and game."""
+        """Mean reward per agent step, which can be compared between dream and real game."""
         return float(np.sum(self.returns) / np.sum(self.lengths))
 
     def __str__(self) -> str:
         return f"{self.mean:.1f} ± {self.std:.1f} ({self.episodes} episodes of {self.base})"
 
     def save(self, path: str | Path) -> None:
-        """Writes the result as JSON, with mean and standard deviation, in one atomic step."""
+        """Writes the result, its mean and its standard deviation to a JSON file, atomically."""
         content = {"mean": self.mean, "std": self.std, "episodes": self.episodes} | asdict(self)
         write_text(path, json.dumps(content, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Reads a result that :meth:`save` wrote.
+        """Reads a result from a file that :meth:`save` wrote.
 
         Raises:
             ValueError: the file does not contain a result.
@@ -104,4 +103,7 @@ class EvaluationResult:
                 content.pop(derived)
             return cls(**content)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: expected the JSON of an evaluation ({error})") from error
+            raise ValueError(
+                f"{path}: expected the JSON of an evaluation, as EvaluationResult.save writes it, "
+                f"got other contents ({error})"
+            ) from error

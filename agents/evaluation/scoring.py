@@ -1,10 +1,10 @@
-"""Scores of agents in the real game and in their dreams.
+"""Scoring of agents in the real game and in their dreams.
 
 A reported score is the mean and standard deviation of at least 100 episodes on fixed seeds that
 were used neither for training nor for selection
 (:data:`~wmrl.agents.seeds.EVALUATION_SEEDS`), in the unmodified base environment, with
-deterministic actions; the returns of all episodes are recorded. Frames of that environment that
-are not observed are not rendered, which changes no bit of a score (see
+deterministic actions; the returns of all episodes are recorded. Frames that the agent does not
+observe are not rendered. This does not change the scores at all (see
 :class:`~wmrl.envs.car_racing.lazy_rendering.LazyRendering`).
 """
 
@@ -31,7 +31,7 @@ from wmrl.storage.artifact import package_versions
 from wmrl.training.progress import progress_bar
 
 RANDOM = "random"
-"""Name of uniformly random actions, in place of an agent."""
+"""Name that selects uniformly random actions instead of an agent."""
 
 
 def evaluate(
@@ -52,19 +52,19 @@ def evaluate(
     """Scores an agent in the real game.
 
     Args:
-        agent: an agent, its shipped name or path, or ``"random"``.
+        agent: agent, or its shipped name or path, or ``"random"`` for uniformly random actions.
         episodes: number of episodes, each with its own seed.
-        task: task of random actions; other agents have their own.
-        base: id of the environment; the task's original if None, which for ``vsg/CarRacing-v3``
-            is Gymnasium's ``CarRacing-v3``.
-        seed: first seed.
+        task: task for ``agent="random"``; ignored for agents, whose world model has a task.
+        base: id of the base environment. If None, the original of the task's own environment,
+            such as Gymnasium's ``CarRacing-v3`` for ``vsg/CarRacing-v3``.
+        seed: seed of the first episode; the seeds of the others follow it.
         deterministic: act without exploration noise.
-        world_model: the agent's world model; opened by the agent's reference if None.
+        world_model: world model of the agent; if None, the one to which the agent refers.
         num_envs: number of games that run in parallel.
-        workers: worker processes, which share the games; one per core if None. Their number
-            changes no score.
+        workers: number of worker processes, which share the games; one per core if None. It does
+            not affect the scores.
         device: device of the world model, if it is opened here.
-        name: name of the agent in the result.
+        name: name of the agent in the result; by default the name of its artifact or class.
         progress: show a progress bar.
 
     Raises:
@@ -124,21 +124,21 @@ def evaluate_dream(
 ) -> EvaluationResult:
     """Scores an agent in its dream.
 
-    All episodes are simulated as one batch, which draws from one stream of random numbers. The
-    result's seeds are therefore ``seed`` for each episode: an episode is a function of ``seed``,
-    of the number of episodes, and of its index.
+    All episodes are simulated as one batch, which draws from one stream of random numbers. An
+    episode therefore depends on ``seed``, on the number of episodes, and on its index, and the
+    result gives ``seed`` as the seed of each.
 
     Args:
-        agent: an agent, or its shipped name or path.
+        agent: agent, or its shipped name or path.
         episodes: number of dreams.
-        agent_steps: limit on the agent steps of a dream.
-        temperature: τ of the dream.
+        agent_steps: maximal number of agent steps of a dream.
+        temperature: temperature τ of the dream.
         dropout: keep the dropout of the memory model active.
         seed: seed of the batch.
         deterministic: act without exploration noise.
-        world_model: the agent's world model; opened by the agent's reference if None.
+        world_model: world model of the agent; if None, the one to which the agent refers.
         device: device of the world model, if it is opened here.
-        name: name of the agent in the result.
+        name: name of the agent in the result; by default the name of its artifact or class.
 
     Raises:
         ArtifactError: an artifact is missing or damaged, or the world model is not the agent's.
@@ -161,7 +161,8 @@ def evaluate_dream(
         temperature=temperature,
         dropout=dropout,
         max_episode_steps=agent_steps,
-        # Dreams that end draw a new start from the shared stream, on which the others depend.
+        # Dreams that end draw a new start from the random numbers that all dreams share. Without
+        # this, the scores of the others would change.
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
     with closing(env):
@@ -178,7 +179,7 @@ def evaluate_dream(
 
 
 def original_id(task: Task) -> str:
-    """Returns the id of Gymnasium's environment that a task's own environment reimplements."""
+    """Returns the id of the Gymnasium environment that a task's own environment reimplements."""
     return task.env_id.removeprefix("vsg/")
 
 
@@ -222,7 +223,7 @@ def _agent_policy(agent: Agent, deterministic: bool) -> BatchPolicy:
 
 
 def _random_policy(env: VectorEnv[Any, Any, Any], seeds: tuple[int, ...]) -> BatchPolicy:
-    """Uniformly random actions, from a separate stream for each episode."""
+    """Creates a policy of uniformly random actions with a random generator per episode."""
     space: Any = env.single_action_space
     streams = [numpy_generator(seed, "random actions") for seed in seeds]
 

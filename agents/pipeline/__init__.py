@@ -1,6 +1,6 @@
-"""Whole training loop, from an untrained model to a trained agent (``wmrl train``).
+"""Training loop from an untrained world model to a trained agent (``wmrl train``).
 
-- :mod:`~wmrl.agents.pipeline.loop`: rounds of collection and training (``TrainResult``,
+- :mod:`~wmrl.agents.pipeline.loop`: rounds of data collection and training (``TrainResult``,
   ``train``).
 - :mod:`~wmrl.agents.pipeline.plan`: amounts of data and training (``TrainingPlan``).
 - :mod:`~wmrl.agents.pipeline.layout`: folders of a run (``RunLayout``).

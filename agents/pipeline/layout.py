@@ -13,7 +13,7 @@ class RunLayout:
 
     Attributes:
         path: folder of the run.
-        vision_rounds: number of rounds that train the vision model.
+        vision_rounds: number of initial rounds that train the vision model.
     """
 
     path: Path
@@ -29,27 +29,29 @@ class RunLayout:
         return self.path / f"round-{number}"
 
     def vision(self, number: int) -> Path:
-        """Returns the artifact of the vision model that a round uses."""
+        """Returns the folder of the artifact of the vision model that a round uses."""
         return self.round(min(number, self.vision_rounds - 1)) / "vision" / "artifact"
 
     def memory(self, number: int) -> Path:
-        """Returns the artifact of a round's memory model."""
+        """Returns the folder of the artifact of a round's memory model."""
         return self.round(number) / "memory" / "artifact"
 
     def memory_member(self, number: int, member: int) -> Path:
-        """Returns the artifact of a member of a round's memory model."""
+        """Returns the folder of the artifact of one member of a round's memory model."""
         return self.round(number) / "memory" / f"member-{member}" / "artifact"
 
     def agent(self, stage: Path) -> Path:
-        """Returns the artifact of the agent that is trained in a folder of this run."""
+        """Returns the folder of the artifact of the agent that is trained in ``stage``."""
         return stage / "agent"
 
     def world_model_ref(self, world_model: WorldModel, number: int, stage: Path) -> WorldModelRef:
-        """Creates the reference of an agent, relative to its artifact, so that runs can be moved.
+        """Creates the reference from an agent to the world model of a round.
+
+        Paths are relative to the agent's artifact, so that the folder of the run can be moved.
 
         Args:
-            world_model: the world model of a round.
-            number: the round.
+            world_model: world model of the round.
+            number: index of the round.
             stage: folder in which the agent is trained.
         """
         return WorldModelRef.of(

@@ -1,6 +1,6 @@
-"""Training of a world model and of agents in it, in rounds.
+"""Training of a world model, and of agents in it, in rounds.
 
-World Models' iterative procedure (https://arxiv.org/abs/1803.10122, section 5): collect rollouts,
+Iterative procedure of World Models (https://arxiv.org/abs/1803.10122, section 5): collect rollouts,
 train the vision and memory models on them, train an agent in the dream, collect rollouts with that
 agent, and repeat. Finally the agent is fine-tuned in the real game.
 """
@@ -43,7 +43,7 @@ from wmrl.storage.run import Run
 from wmrl.vision.base import load_vision
 from wmrl.vision.training import train_vision
 
-# The curve has its own seeds: reported scores use the first ones.
+# The curve has its own evaluation seeds, since reported scores use the first ones.
 _CURVE_SEED = EVALUATION_SEEDS.start + 500_000
 
 
@@ -52,12 +52,12 @@ class TrainResult:
     """Results of a training run.
 
     Attributes:
-        vision: artifact of the vision model.
-        memory: artifact of the memory model.
-        dream: artifact of the agent that was trained in dreams only.
-        real: artifact of the agent that was fine-tuned in the real game; None if the plan has no
-            fine-tuning.
-        curve: CSV file of the real score over minutes.
+        vision: folder of the artifact of the vision model.
+        memory: folder of the artifact of the memory model.
+        dream: folder of the artifact of the agent that was trained in dreams only.
+        real: folder of the artifact of the agent that was fine-tuned in the real game; None if the
+            plan has no fine-tuning.
+        curve: CSV file of scores in the real game over minutes of training.
     """
 
     vision: Path
@@ -77,17 +77,19 @@ def train(
     device: str = "auto",
     progress: bool = True,
 ) -> TrainResult:
-    """Runs the whole training loop in a folder, continuing an interrupted call.
+    """Runs the training loop in a folder, or resumes it after an interruption.
 
-    Each stage is a run of its own below ``path`` and is skipped if it is done. Interrupted at any
-    time, the same call continues and, given a plan without time limits, ends with the same bits.
+    Each stage has its own folder below ``path`` and is skipped if it is done. After an interruption
+    at any time, the same call resumes the run. If the plan has no time limits, the results are bit
+    for bit those of an uninterrupted run.
 
     Args:
-        task: the task, or its name.
+        task: task, or its name.
         path: folder of the run.
         plan: amounts of data and training.
         seed: root seed.
-        workers: worker processes of the games; their number changes only the time.
+        workers: number of worker processes for the games; one per core if None. It affects only the
+            time that the run takes.
         device: device of the vision and memory models.
         progress: show progress bars.
 
@@ -106,7 +108,7 @@ def train(
 
 
 class _Loop:
-    """Stages of the loop, each of which is idempotent; their files are all of its state."""
+    """Stages of the loop. They are idempotent, and persist only through the files they write."""
 
     def __init__(
         self,
@@ -280,7 +282,7 @@ class _Loop:
         max_seconds: float | None,
         curve: bool = False,
     ) -> Agent:
-        """Trains an agent; with ``curve`` (the real game) adds points to the curve on the way."""
+        """Trains an agent; if ``curve`` (in the real game), adds points to the curve meanwhile."""
         number = self._plan.rounds - 1 if curve else len(self._stores) - 1
         world_model = self._opened_world_model()
         with (
@@ -318,7 +320,7 @@ class _Loop:
             return learner.agent
 
     def _real_frames(self) -> int:
-        """Base frames of the real game that the world model and the agent were trained on."""
+        """Counts the base frames of the real game on which world model and agent were trained."""
         return sum(store_frames(store) for store in self._stores) + self._fine_tuning_frames
 
     def _score(self, label: str, stage: Path) -> None:
@@ -362,7 +364,7 @@ class _Loop:
             work()
 
     def _anew(self, number: int) -> bool:
-        """Whether memory model and agent of a round start anew, as the vision model is new."""
+        """Returns True if a round's vision model is new: its memory model and agent start anew."""
         return number < self._plan.vision_rounds
 
     def _opened_world_model(self) -> WorldModel:

@@ -1,4 +1,4 @@
-"""Amounts of data and training of the whole loop."""
+"""Configuration of the training loop: amounts of data and training."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
@@ -16,50 +16,55 @@ from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.vae import VAEConfig
 from wmrl.vision.vqvae import VQVAEConfig
 
-_REAL_FRAMES = 9_500_000  # total of a plan of one hour or more
+# Base frames of the real game, including collection, in a plan of one hour or more.
+_REAL_FRAMES = 9_500_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """Amounts of data and training: all that a run's result depends on besides its seed.
+    """Amounts of data and training, on which a run's result depends besides task and seed.
 
     Attributes:
-        rounds: R, number of rounds of collection and training.
-        first_frames: base frames of random actions in the first round.
-        round_frames: base frames that the agent collects in each later round.
+        rounds: number of rounds of data collection and training.
+        first_frames: base frames that are collected with random actions in the first round.
+        round_frames: base frames that are collected with the agent in each later round.
         noise: exploration noise of the agent, the ``max_scale`` of
             :class:`~wmrl.agents.rollouts.exploration.NoisyAgent`.
-        vision_rounds: rounds that (re)train the vision model; later ones keep it, and with it the
-            agent.
+        vision_rounds: number of initial rounds that train the vision model. In these rounds the
+            memory model and the agent start anew. Later rounds keep the vision model and continue
+            to train the other two.
         vision: configuration of the vision model, a VAE or a VQ-VAE.
-        vision_training: its training in the first round.
-        vision_retraining: its training in the later of its rounds.
-        memory: configuration of the memory model: an MDN-RNN, or one with discrete latents, which
-            needs a VQ-VAE.
-        memory_training: training of each member when it starts anew.
-        memory_retraining: training with more data under the same vision model.
+        vision_training: configuration of the vision model's training in the first round.
+        vision_retraining: configuration of its training in the other ``vision_rounds``.
+        memory: configuration of the memory model: an MDN-RNN, or a model with discrete latents,
+            which needs a VQ-VAE.
+        memory_training: configuration of each member's training when the members start anew.
+        memory_retraining: configuration of their training when they continue with more data.
         num_members: number of memory models in the ensemble.
-        pessimism: standard deviations between the members that are subtracted from the reward.
-        noise_floor: lower bound of the σ of their Gaussians in the dream.
-        temperature: τ of the dream.
-        dropout: whether the members' dropout is active in the dream.
+        pessimism: number of the members' standard deviations to subtract from the mean reward.
+        noise_floor: lower bound on the σ of the members' Gaussians in the dream.
+        temperature: temperature τ of the dream.
+        dropout: True if the members' dropout is active in the dream.
         algorithm: algorithm of the training in the dream, ``"ppo"`` or ``"cma-es"``.
-        evolution: configuration of CMA-ES, which continues from its last agent.
-        trials: trials of a controller in CMA-ES; the plan's own dream settings replace its.
+        evolution: configuration of CMA-ES.
+        trials: configuration of a controller's trials in CMA-ES. Its length of dreams, temperature
+            and dropout are replaced by those of the plan.
         dreams: number of dreams that PPO steps as one batch.
-        dream_agent_steps: agent steps of a dream.
-        dream: configuration of PPO when it starts anew.
-        dream_seconds: time limit of it; None for no limit (as for the two below).
-        dream_again: configuration of PPO under the same vision model.
-        dream_again_seconds: time limit of it.
-        real_envs: number of parallel real games of the fine-tuning; 0 for none, as with CMA-ES.
+        dream_agent_steps: number of agent steps of a dream.
+        dream: configuration of PPO in the dream when the agent starts anew.
+        dream_seconds: time limit for PPO when the agent starts anew, and for CMA-ES in every round,
+            in seconds; None for no limit.
+        dream_again: configuration of PPO in the dream when it continues with the last agent.
+        dream_again_seconds: time limit for that training, in seconds; None for no limit.
+        real_envs: number of parallel games in which the agent is fine-tuned; 0 for no fine-tuning,
+            which CMA-ES requires.
         real: configuration of PPO in the real game.
-        real_seconds: time limit of it.
-        score_episodes: number of episodes of each point of the curve.
-        score_every: chunks of training in the real game between points of the curve.
+        real_seconds: time limit for the fine-tuning, in seconds; None for no limit.
+        score_episodes: number of episodes that are played for each point of the curve.
+        score_every: number of PPO's chunks between points of the curve during fine-tuning.
 
     Raises:
-        ValueError: a number is out of range, or two attributes do not fit each other.
+        ValueError: an attribute is out of range, or two attributes cannot be combined.
 
     Example:
         >>> from wmrl.agents import TrainingPlan
@@ -105,7 +110,8 @@ class TrainingPlan:
         discrete = isinstance(self.memory, CodeMemoryConfig)
         if discrete and not isinstance(self.vision, VQVAEConfig):
             raise ValueError(
-                "vision: expected a VQVAEConfig with a memory with discrete latents, got a VAE's"
+                "vision: expected a VQVAEConfig for a memory with discrete latents, got a "
+                "VAEConfig; set vision=VQVAEConfig(), or memory=MDNRNNConfig()"
             )
         ensemble_class(self.memory).config_class(  # checks the values
             num_members=self.num_members, pessimism=self.pessimism, noise_floor=self.noise_floor
@@ -115,24 +121,25 @@ class TrainingPlan:
         if self.algorithm == "cma-es" and self.real_envs:
             raise ValueError(
                 f"real_envs: expected 0 with CMA-ES, got {self.real_envs}; fine-tuning uses PPO, "
-                "so use algorithm='ppo', or 'wmrl train-controller' afterwards"
+                "so use algorithm='ppo', or 'wmrl train-controller' afterward"
             )
 
     @classmethod
     def for_hours(
         cls, hours: float, *, latents: Literal["continuous", "discrete"] = "continuous"
     ) -> Self:
-        """Creates a plan that takes about ``hours`` on two cores, half of it in the real game.
+        """Creates a plan that takes about ``hours`` on two cores.
 
-        Each stage has a share of the time as its limit, so that a slower machine finishes in time
-        with less training. Two runs with the same seed are therefore not identical; a plan without
-        time limits repeats to the bit.
+        About half of the time is for fine-tuning in the real game. Each training stage is limited
+        to a share of the time, so that a slower machine finishes in time with less training. Two
+        runs with the same seed are therefore not identical, unlike those of a plan without time
+        limits.
 
         Args:
-            hours: total time.
-            latents: ``"continuous"`` for a VAE and an MDN-RNN; ``"discrete"`` for a VQ-VAE and a
-                memory model over its codes, which learns more slowly and gets twice the time, at
-                the expense of the real game.
+            hours: total time in hours.
+            latents: ``"continuous"`` for a VAE and an MDN-RNN, or ``"discrete"`` for a VQ-VAE and a
+                memory model over its codes. That model learns more slowly and gets twice the time,
+                which is taken from the fine-tuning.
 
         Raises:
             ValueError: ``hours`` is not above 0.
@@ -140,7 +147,7 @@ class TrainingPlan:
         check_float("hours", hours, above=0)
         check_choice("latents", latents, ("continuous", "discrete"))
         discrete = latents == "discrete"
-        frames = min(hours, 4.0)  # more than a million per round do not help
+        frames = min(hours, 4.0)  # more than a million frames per round do not help
         collected = int((250_000 + 4 * 200_000) * frames)
         starts = StartStatesConfig(max_states=1024)
         share = 2 if discrete else 1

@@ -1,4 +1,4 @@
-"""Times of a run's stages, and the curve of the real score over minutes."""
+"""Durations of a run's stages, and the curve of the score in the real game over minutes."""
 
 import csv
 import io
@@ -33,7 +33,8 @@ class _Stopwatch:
     """Stopwatch that can be paused."""
 
     def __init__(self, before: float = 0.0) -> None:
-        # Seconds before the last start, and its time; one tuple, as another thread reads it.
+        # Seconds before the last start, and the time of that start, None while paused. They are one
+        # tuple, since another thread reads them.
         self._state: tuple[float, float | None] = before, time.monotonic()
 
     @property
@@ -54,10 +55,11 @@ class _Stopwatch:
 
 
 class StageLog:
-    """Log of the stages of a run, which persists in the run's folder.
+    """Log of a run's stages and scores, which persists in the run's folder.
 
-    Only the time of stages counts, including the time before an interruption, but not the time
-    between stages or while :meth:`paused`, as for evaluation.
+    Only the time that is spent in stages counts, including that before an interruption. The time
+    between stages does not count, nor does the time while the clock is :meth:`paused`, for example
+    during an evaluation.
 
     Args:
         run: the run.
@@ -72,12 +74,12 @@ class StageLog:
         self._watch: _Stopwatch | None = None
 
     def seconds(self, stage: str) -> float | None:
-        """Returns the duration of a stage, None if it is not done."""
+        """Returns the duration of a stage in seconds; None if it is not done."""
         return self._seconds.get(stage)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Measures the duration of a stage, over all interruptions."""
+        """Measures the duration of a stage, including the time before any interruptions."""
         if stage in self._seconds:
             yield
             return
@@ -94,7 +96,7 @@ class StageLog:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Pauses the clock of the current stage, if there is one."""
+        """Pauses the clock of the current stage, if there is a current stage."""
         with nullcontext() if self._watch is None else self._watch.paused():
             yield
 
@@ -106,13 +108,13 @@ class StageLog:
         frames: int,
         promise: EvaluationResult | None = None,
     ) -> None:
-        """Adds a point to the curve, replacing one with the same label.
+        """Adds a point to the curve, or replaces the point with the same label.
 
         Args:
             label: name of the point.
             score: score in the real game.
             frames: base frames of the real game that were used for training.
-            promise: score in the dream, if there is one.
+            promise: score in the dream; None if it was not evaluated.
         """
         current = 0.0 if self._watch is None else self._watch.seconds
         point = {
@@ -142,7 +144,7 @@ class StageLog:
 
     @contextmanager
     def _saving(self, stage: str, watch: _Stopwatch) -> Iterator[None]:
-        """Saves the duration of a stage at intervals, and when it ends or fails."""
+        """Saves the duration of a stage regularly, and when the stage ends or fails."""
         over = threading.Event()
 
         def save() -> None:
@@ -169,6 +171,6 @@ class StageLog:
 
 
 def store_frames(store: RolloutStore) -> int:
-    """Counts the base frames of a store's episodes."""
+    """Counts the base frames of the episodes in a store."""
     skip = store.metadata.frame_skip
     return skip * sum(summary.length for summary in store.summaries)

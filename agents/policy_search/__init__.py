@@ -1,16 +1,18 @@
 """Search over the parameters of controllers: CMA-ES and variational policy search.
 
-- :mod:`~wmrl.agents.policy_search.cma_es`: CMA-ES for controllers, resumable (``CMAES``,
+- :mod:`~wmrl.agents.policy_search.cma_es`: resumable CMA-ES for controllers (``CMAES``,
   ``CMAESConfig``).
-- :mod:`~wmrl.agents.policy_search.cma`: CMA-ES as pure functions (``CMASearch``).
+- :mod:`~wmrl.agents.policy_search.cma`: CMA-ES as pure functions, and as an in-memory search
+  (``CMASearch``).
 - :mod:`~wmrl.agents.policy_search.variational`: a posterior over controllers
   (``VariationalSearch``, ``VariationalSearchConfig``).
-- :mod:`~wmrl.agents.policy_search.posterior_agent`: an agent with that posterior
+- :mod:`~wmrl.agents.policy_search.posterior_agent`: agent with such a posterior
   (``PosteriorAgent``).
 - :mod:`~wmrl.agents.policy_search.fitness`: returns of controllers in dreams and in the real
   game (``DreamFitness``, ``DreamFitnessConfig``, ``Fitness``, ``RealFitness``,
   ``RealFitnessConfig``).
-- :mod:`~wmrl.agents.policy_search.base`: base of both searches (``ControllerSearch``).
+- :mod:`~wmrl.agents.policy_search.base`: base class of both searches
+  (``ControllerSearch``).
 """
 
 from typing import TYPE_CHECKING

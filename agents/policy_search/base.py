@@ -1,4 +1,4 @@
-"""Base of searches over the parameters of controllers."""
+"""Base class of searches over the parameters of controllers."""
 
 import time
 from abc import abstractmethod
@@ -20,28 +20,28 @@ from wmrl.training.progress import progress_bar
 
 
 class ControllerSearch(AgentLearner):
-    """Base of searches that evaluate one generation of controllers after the other.
+    """Base class of searches that evaluate controllers generation by generation.
 
-    A subclass implements a generation, and saves and restores its checkpoint. All randomness of a
-    generation must be a function of the root seed and the generation's number, so that a search
-    that was killed resumes to the same bits.
+    A subclass implements one generation, and saves and restores its checkpoint. All randomness in a
+    generation must be a function of the root seed and the generation number, so that a search that
+    was killed and resumed gives bit-identical results.
 
     Args:
         fitness: objective to maximize.
-        config: settings: a dataclass with ``generations``, ``checkpoint_every`` and ``not_finite``.
+        config: dataclass with the fields ``generations``, ``checkpoint_every`` and ``not_finite``.
         start: initial parameters ``(N,) float64``.
-        path: folder of the run, which the search owns until :meth:`close`.
+        path: folder of the run, which is locked until :meth:`close`.
         seed: root seed.
-        world_model: reference that is saved with the agent (see
+        world_model: reference to the world model, saved with the agent (see
             :class:`~wmrl.agents.agent.Agent`).
 
     Attributes:
-        algorithm: name of the algorithm, in the provenance of saved agents.
+        algorithm: name of the algorithm, recorded in the provenance of saved agents.
         title: title of the progress bar.
-        seconds: time spent searching, over all processes of this run.
+        seconds: search time in seconds, summed over all processes of this run.
 
     Raises:
-        RunError: the folder is in use, or belongs to a run with another configuration.
+        RunError: the folder is in use, or belongs to a run with a different configuration.
     """
 
     algorithm: ClassVar[str]
@@ -84,11 +84,11 @@ class ControllerSearch(AgentLearner):
 
     @abstractmethod
     def _generate(self) -> dict[str, float]:
-        """Runs a generation and returns its metrics, which include ``fitness/mean``."""
+        """Runs one generation and returns its metrics, including ``fitness/mean``."""
 
     @abstractmethod
     def _checkpoint(self) -> None:
-        """Writes a checkpoint that :meth:`_restore` reads, including ``seconds``."""
+        """Writes a checkpoint for :meth:`_restore`, which includes ``seconds``."""
 
     @property
     def done(self) -> bool:
@@ -103,27 +103,29 @@ class ControllerSearch(AgentLearner):
         evaluate_every: int = 25,
         progress: bool = True,
     ) -> Self:
-        """Searches until ``config.generations``, starting from the run's last checkpoint.
+        """Runs the remaining generations, continuing from the run's last checkpoint.
 
         Args:
-            max_seconds: stop after the first generation that ends later than this; the time counts
-                over all processes of this run.
-            evaluator: evaluates the agent for learning curves; its time does not count.
-            evaluate_every: generations between evaluations.
+            max_seconds: limit on :attr:`seconds`, the search time over all processes of this run;
+                the search stops after the first generation that reaches it. None for no limit.
+            evaluator: function that evaluates the agent for learning curves; its time does not
+                count as search time.
+            evaluate_every: number of generations between evaluations.
             progress: show a progress bar.
 
         Returns:
             The search itself.
 
         Raises:
-            FloatingPointError: more scores are not finite than ``config.not_finite`` allows.
+            FloatingPointError: more candidates have non-finite scores than ``config.not_finite``
+                allows.
         """
         limit = np.inf if max_seconds is None else max_seconds
         with (
             MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
             progress_bar(self.title, total=self._config.generations, show=progress) as advance,
         ):
-            advance(self.generation, "")  # generations of earlier processes
+            advance(self.generation, "")  # generations completed by earlier processes
             while not self.done and self.seconds < limit:
                 started = time.perf_counter()
                 row = self._generate()
@@ -156,7 +158,8 @@ class ControllerSearch(AgentLearner):
             Mean scores ``(P,) float64``, and a mask ``(P,) bool`` of those that are finite.
 
         Raises:
-            FloatingPointError: more scores are not finite than ``config.not_finite`` allows.
+            FloatingPointError: more candidates have non-finite scores than ``config.not_finite``
+                allows.
         """
         scores = self.fitness(candidates.astype(np.float32), seed)
         returns = np.asarray(scores, np.float64).reshape(len(candidates), -1).mean(1)
@@ -165,15 +168,18 @@ class ControllerSearch(AgentLearner):
         allowed = 0 if self._config.not_finite == "raise" else len(finite) // 2
         if bad > allowed:
             raise FloatingPointError(
-                f"fitness: {bad} of {len(finite)} candidates of generation {self.generation} have "
-                f"a score that is not finite (at most {allowed} are allowed); check the memory "
-                "model's predictions, or use a smaller initial step size"
+                f"fitness: expected at most {allowed} candidates with non-finite scores in "
+                f"generation {self.generation}, got {bad} of {len(finite)}; check the memory "
+                "model's predictions, or lower the initial sigma or std of the search"
             )
         return returns, finite
 
 
 def fitness_metrics(returns: np.ndarray, finite: np.ndarray) -> dict[str, float]:
-    """Computes metrics of a generation's finite mean scores ``(P,)``."""
+    """Computes metrics of a generation from its mean scores ``(P,)`` and the mask of finite ones.
+
+    The mean, maximum and standard deviation are those of the finite scores.
+    """
     known = returns[finite]
     return {
         "fitness/mean": float(known.mean()),
@@ -187,19 +193,24 @@ def initial_mean(fitness: Fitness, init: ControllerAgent | np.ndarray | None) ->
     """Returns the initial mean of a search, ``(N,) float64``.
 
     Args:
-        fitness: objective, whose controller the parameters are for.
+        fitness: objective, whose ``controller`` determines the number of parameters N.
         init: an agent, parameters ``(N,)``, or None for zeros.
 
     Raises:
-        ValueError: ``init`` is for another controller, or not finite.
+        ValueError: ``init`` does not match the controller of ``fitness``, or is not finite.
     """
     size = fitness.controller.parameter_count
     if init is None:
         return np.zeros(size)
     if isinstance(init, ControllerAgent):
         if init.config != fitness.controller:
-            raise ValueError(f"init: expected an agent of {fitness.controller}, got {init.config}")
+            raise ValueError(
+                f"init: expected an agent with {fitness.controller}, got one with {init.config}"
+            )
         init = init.parameters
     if init.shape != (size,) or not np.isfinite(init).all():
-        raise ValueError(f"init: expected {size} finite numbers, got shape {init.shape}")
+        raise ValueError(
+            f"init: expected {size} finite numbers, got shape {init.shape}; pass the parameters "
+            "of a controller with the same configuration, without NaN or infinity"
+        )
     return np.array(init, np.float64)

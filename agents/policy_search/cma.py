@@ -2,8 +2,7 @@
 
 Nikolaus Hansen, The CMA Evolution Strategy: A Tutorial (https://arxiv.org/abs/1604.00772); equation
 numbers refer to its Appendix A. It is implemented here, rather than taken from a package, so that a
-search's whole state is a few arrays, which can be saved without pickle and resumed to the same
-bits.
+search's whole state is a few arrays, which can be saved without pickle and restored exactly.
 """
 
 import math
@@ -18,14 +17,15 @@ from wmrl.core.validation import check_float, check_int
 
 @dataclass(frozen=True, kw_only=True)
 class CMAConstants:
-    """Strategy parameters: the tutorial's defaults (Table 1).
+    """Strategy parameters of CMA-ES, as in the tutorial's Table 1.
 
     Attributes:
         dimension: n, number of parameters.
         population_size: λ, candidates per generation.
-        diagonal: adapt variances only (sep-CMA-ES, Ros and Hansen 2008), for n in the thousands.
-        weights: recombination weights w_i of the ranked candidates, ``(λ,) float64``; those of the
-            second half are negative.
+        diagonal: True to adapt variances only (sep-CMA-ES, Ros and Hansen 2008), which is practical
+            even for thousands of parameters.
+        weights: recombination weights w_i of the candidates, ranked from best to worst,
+            ``(λ,) float64``; those of the worse half are negative.
         mu: μ, number of positive weights.
         mu_eff: μ_eff, variance-effective selection mass.
         c_sigma: learning rate of the step size's evolution path.
@@ -33,7 +33,7 @@ class CMAConstants:
         c_c: learning rate of the covariance's evolution path.
         c_1: learning rate of the covariance's rank-one update.
         c_mu: learning rate of the covariance's rank-μ update.
-        chi: E‖N(0, I)‖.
+        chi: approximate expected length E‖N(0, I)‖ of a standard normal vector.
     """
 
     dimension: int
@@ -51,7 +51,10 @@ class CMAConstants:
 
     @property
     def decompose_every(self) -> int:
-        """Generations between decompositions of C, so that a generation costs O(n²)."""
+        """Number of generations between eigendecompositions of C.
+
+        They are rare enough for the average cost of a generation to be O(n²).
+        """
         n = self.dimension
         return max(1, int(1.0 / (10.0 * n * (self.c_1 + self.c_mu))))
 
@@ -64,10 +67,11 @@ class CMAState(NamedTuple):
         sigma: ``()``, step size σ.
         path_sigma: ``(n,)``, evolution path p_σ of the step size.
         path_c: ``(n,)``, evolution path p_c of the covariance.
-        covariance: ``(n, n)``, covariance C; ``(n,)`` variances if diagonal.
-        basis: ``(n, n)``, eigenvectors B of C in columns; ``(0, 0)`` if diagonal.
-        scales: ``(n,)``, D, square roots of C's eigenvalues.
-        generation: ``()``, number g of updates.
+        covariance: ``(n, n)``, covariance C; variances ``(n,)`` if diagonal.
+        basis: ``(n, n)``, eigenvectors B of C in columns, as of the last decomposition; ``(0, 0)``
+            if diagonal.
+        scales: ``(n,)``, square roots D of C's eigenvalues, as of the last decomposition.
+        generation: ``()``, number g of completed updates.
     """
 
     mean: np.ndarray
@@ -84,9 +88,9 @@ def cma_constants(dimension: int, population_size: int, *, diagonal: bool = Fals
     """Computes the default strategy parameters.
 
     Args:
-        dimension: n ≥ 1.
-        population_size: λ ≥ 4.
-        diagonal: adapt variances only.
+        dimension: n, number of parameters, at least 1.
+        population_size: λ, candidates per generation, at least 4.
+        diagonal: True to adapt variances only.
     """
     n, lam = dimension, population_size
     raw = np.log((lam + 1) / 2) - np.log(np.arange(1, lam + 1))  # eq. 49
@@ -95,7 +99,7 @@ def cma_constants(dimension: int, population_size: int, *, diagonal: bool = Fals
     mu_eff_negative = raw[mu:].sum() ** 2 / (raw[mu:] ** 2).sum()
     c_1 = 2 / ((n + 1.3) ** 2 + mu_eff)  # eq. 57
     c_mu = min(1 - c_1, 2 * (0.25 + mu_eff + 1 / mu_eff - 2) / ((n + 2) ** 2 + mu_eff))  # eq. 58
-    if diagonal:  # n variances, rather than n²/2 covariances, can be learned faster
+    if diagonal:  # n variances can be learned faster than n²/2 covariances
         faster = (n + 2) / 3
         c_1 = min(1.0, c_1 * faster)
         c_mu = min(1 - c_1, c_mu * faster)
@@ -152,7 +156,7 @@ def cma_sample(
 def cma_update(
     state: CMAState, candidates: np.ndarray, order: np.ndarray, constants: CMAConstants
 ) -> CMAState:
-    """Updates the search distribution by a generation's candidates.
+    """Updates the search distribution with the ranked candidates of a generation.
 
     Args:
         state: state from which the candidates were drawn.
@@ -218,34 +222,35 @@ def _whiten(state: CMAState, y: np.ndarray) -> np.ndarray:
 
 
 def _decompose(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Symmetrizes C and computes its B and D.
+    """Returns the symmetrized C, its eigenvectors B, and D, the square roots of its eigenvalues.
 
-    Eigenvalues are clipped to be positive: rounding may make them negative.
+    Eigenvalues are clipped to be positive, because rounding may make them negative.
     """
     if covariance.ndim == 1:
         covariance = np.maximum(covariance, 1e-20)
         return covariance, np.zeros((0, 0)), np.sqrt(covariance)
     covariance = (covariance + covariance.T) / 2
     values, basis = np.linalg.eigh(covariance)
-    # The layout is that of a restored checkpoint: products with another one round differently.
+    # Same memory layout as in a restored checkpoint: other layouts round products differently.
     return covariance, np.ascontiguousarray(basis), np.sqrt(np.maximum(values, 1e-20))
 
 
 class CMASearch:
-    """Maximizes a function of n variables by CMA-ES (https://arxiv.org/abs/1604.00772).
+    """CMA-ES that maximizes a function of n variables (https://arxiv.org/abs/1604.00772).
 
-    It keeps its state in memory, for short searches that start anew if they are interrupted;
-    :class:`~wmrl.agents.CMAES` searches for controllers and saves checkpoints. A generation's
-    candidates depend only on the seed, its number and the values told before.
+    The state is kept in memory only, so that an interrupted search has to start again;
+    :class:`~wmrl.agents.CMAES`, which searches for controllers, saves checkpoints. The candidates
+    of a generation depend only on the seed, the generation number and the values told so far.
 
     Args:
         mean: initial mean, ``(n,)``.
         sigma: σ₀, initial step size.
-        population_size: λ, candidates per generation; 4 + ⌊3 ln n⌋ if None, the tutorial's default.
+        population_size: λ, candidates per generation; the tutorial's default of 4 + ⌊3 ln n⌋ if
+            None.
         seed: root seed.
 
     Attributes:
-        population_size: λ.
+        population_size: λ, candidates per generation.
 
     Raises:
         ValueError: the mean is not a vector of finite numbers, or another argument is out of range.
@@ -266,7 +271,10 @@ class CMASearch:
     ) -> None:
         mean = np.asarray(mean, np.float64)
         if mean.ndim != 1 or not mean.size or not np.isfinite(mean).all():
-            raise ValueError(f"mean: expected finite numbers of shape (n,), got {mean.shape}")
+            raise ValueError(
+                f"mean: expected finite numbers of shape (n,), got shape {mean.shape}; pass a "
+                "non-empty vector without NaN or infinity"
+            )
         check_float("sigma", sigma, above=0)
         default = 4 + math.floor(3 * math.log(len(mean)))  # Table 1
         self.population_size = default if population_size is None else population_size
@@ -293,14 +301,14 @@ class CMASearch:
         return self._asked.copy()
 
     def tell(self, values: np.ndarray) -> None:
-        """Updates the search by the candidates' values ``(λ,)``; larger is better.
+        """Updates the search with the candidates' values ``(λ,)``; larger is better.
 
         Raises:
             RuntimeError: :meth:`ask` was not called since the last call.
             ValueError: the values are not one finite number per candidate.
         """
         if self._asked is None:
-            raise RuntimeError("tell: expected candidates, got none; call ask() first")
+            raise RuntimeError("tell: expected candidates from ask(), got none; call ask() first")
         values = checked_values(values, self.population_size)
         order = np.argsort(-values, kind="stable")
         self._state = cma_update(self._state, self._asked, order, self._constants)
@@ -308,15 +316,15 @@ class CMASearch:
 
 
 def checked_values(values: np.ndarray, count: int) -> np.ndarray:
-    """Converts values of candidates to ``(count,) float64``.
+    """Checks the values of candidates and returns them as ``(count,) float64``.
 
     Raises:
-        ValueError: the shape is another, or a value is not finite.
+        ValueError: the shape is not ``(count,)``, or a value is not finite.
     """
     values = np.asarray(values, np.float64)
     if values.shape != (count,) or not np.isfinite(values).all():
         raise ValueError(
             f"values: expected finite numbers of shape ({count},), one per candidate, got shape "
-            f"{values.shape} with {np.count_nonzero(~np.isfinite(values))} non-finite"
+            f"{values.shape} with {np.count_nonzero(~np.isfinite(values))} non-finite values"
         )
     return values

@@ -28,18 +28,20 @@ _FULL_LIMIT = 4000
 
 @dataclass(frozen=True, kw_only=True)
 class CMAESConfig:
-    """Settings of :class:`CMAES`; defaults are those of World Models except for the population.
+    """Settings of :class:`CMAES`.
+
+    The defaults are those of World Models, except for ``population_size``.
 
     Attributes:
         generations: total number of generations.
-        population_size: λ, candidates per generation (64 in the paper).
+        population_size: λ, candidates per generation (64 in World Models).
         sigma: σ₀, initial step size.
-        covariance: ``"full"``, or ``"diagonal"`` to adapt variances only, as needed above some
-            thousand parameters.
-        not_finite: treatment of scores that are NaN or infinite. ``"worst"`` ranks their candidates
-            last and counts them; it stops only if more than half of a generation's scores are not
-            finite. ``"raise"`` stops at the first.
-        checkpoint_every: generations between checkpoints.
+        covariance: ``"full"``, or ``"diagonal"`` to adapt variances only, which is required for
+            more than 4000 parameters.
+        not_finite: treatment of candidates whose score is NaN or infinite. ``"worst"`` ranks them
+            last, reports their number in the metrics, and raises an error only if they are more
+            than half of a generation. ``"raise"`` raises an error if there are any.
+        checkpoint_every: number of generations between checkpoints.
     """
 
     generations: int = 300
@@ -58,29 +60,30 @@ class CMAESConfig:
 
 
 class CMAES(ControllerSearch):
-    """Optimizes a controller's parameters by CMA-ES (https://arxiv.org/abs/1604.00772).
+    """CMA-ES over the parameters of a controller (https://arxiv.org/abs/1604.00772).
 
-    Its agent is the mean of the search distribution, which is not biased by lucky evaluations as
-    the best candidate ever seen would be. A generation's candidates and seeds are functions of the
-    root seed and the generation's number, so a run that was killed resumes to the same bits.
+    The agent is the mean of the search distribution. Unlike the best candidate seen so far, it is
+    not biased by lucky evaluations. The noise and the seeds of a generation are functions of the
+    root seed and the generation number, so that a run that was killed and resumed gives
+    bit-identical results.
 
     Args:
         fitness: objective to maximize.
         config: settings.
-        path: folder of the run, which the search owns until :meth:`close`.
+        path: folder of the run, which is locked until :meth:`close`.
         seed: root seed.
-        init: initial mean: an agent, or parameters ``(N,)``; zeros if None.
-        world_model: reference that is saved with the agent (see
+        init: initial mean, an agent or parameters ``(N,)``; zeros if None.
+        world_model: reference to the world model, saved with the agent (see
             :class:`~wmrl.agents.agent.Agent`).
 
     Attributes:
-        state: search distribution.
-        seconds: time spent searching, over all processes of this run.
+        state: state of CMA-ES, including the search distribution.
+        seconds: search time in seconds, summed over all processes of this run.
 
     Raises:
-        RunError: the folder is in use, or belongs to a run with another configuration.
-        ValueError: ``init`` is for another controller, or the controller is too large for a full
-            covariance.
+        RunError: the folder is in use, or belongs to a run with a different configuration.
+        ValueError: ``init`` does not match the controller of ``fitness`` or is not finite, or the
+            controller is too large for a full covariance.
 
     Example:
         >>> from wmrl.agents import CMAES, CMAESConfig, DreamFitness, DreamFitnessConfig
@@ -129,7 +132,7 @@ class CMAES(ControllerSearch):
 
     @property
     def agent(self) -> ControllerAgent:
-        """Agent with the mean of the search distribution."""
+        """Agent whose parameters are the mean of the search distribution."""
         return ControllerAgent(
             self.fitness.controller, self.state.mean, world_model=self.world_model
         )
@@ -146,13 +149,13 @@ class CMAES(ControllerSearch):
     ) -> Self:
         """Starts a new search from a saved agent.
 
-        To resume an interrupted search, create it again with the same arguments.
+        To resume an interrupted search, construct it again with the same arguments instead.
         """
         init = ControllerAgent.load(name_or_path)
         return cls(fitness, config, path=path, seed=seed, init=init, world_model=init.world_model)
 
     def _generate(self) -> dict[str, float]:
-        """See :meth:`ControllerSearch._generate`."""
+        """Implements :meth:`ControllerSearch._generate`."""
         generation = self.generation
         generator = numpy_generator(self._seed, "cma-es", generation)
         candidates = cma_sample(self.state, self._constants, generator)

@@ -1,4 +1,4 @@
-"""Fitness of controllers, as pure functions of their parameters and a seed."""
+"""Fitness functions of controllers, which are pure functions of parameters and a seed."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -23,17 +23,17 @@ from wmrl.dream import DreamState, dream_observation, dream_reset, dream_step
 from wmrl.envs.latent.vector import LatentVectorEnv
 from wmrl.envs.world_model import WorldModel
 
-_SATURATED = 0.95  # absolute output above which an output counts as saturated
-_CHECK_EVERY = 50  # agent steps between checks for running dreams, which synchronize with the GPU
+_SATURATED = 0.95  # absolute value above which an output counts as saturated
+_CHECK_EVERY = 50  # agent steps between checks if all dreams ended; each waits for the GPU
 
 
 class Rollouts(NamedTuple):
-    """Rollouts of P controllers, R each, with actions of A dimensions.
+    """Results of R rollouts of each of P controllers, with actions of A dimensions.
 
     Attributes:
-        scores: scores, ``(P, R) float64``.
-        actions: means of the actions taken, ``(P, R, A) float64``.
-        magnitudes: means of their absolute values, ``(P, R, A) float64``.
+        scores: ``(P, R) float64``, scores.
+        actions: ``(P, R, A) float64``, mean over the agent steps of the actions taken.
+        magnitudes: ``(P, R, A) float64``, mean over the agent steps of their absolute values.
     """
 
     scores: np.ndarray
@@ -42,22 +42,30 @@ class Rollouts(NamedTuple):
 
 
 class Fitness(Protocol):
-    """Interface of objectives of controllers, which are functions of parameters and a seed.
+    """Interface of functions that compute scores of controllers from parameters and a seed.
 
     Attributes:
-        controller: configuration of the controllers that it evaluates.
+        controller: configuration of the controllers to evaluate.
     """
 
     controller: ControllerConfig
 
     def __call__(self, parameters: np.ndarray, seed: int) -> np.ndarray:
-        """Computes scores ``(P, R) float64`` of parameters ``(P, N) float32`` in R rollouts."""
+        """Computes the scores of P controllers in R rollouts each.
+
+        Args:
+            parameters: ``(P, N) float32``, parameters of the controllers.
+            seed: seed of the rollouts.
+
+        Returns:
+            ``(P, R) float64``.
+        """
 
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
-        """Computes the scores as :meth:`__call__` does, and mean actions."""
+        """Computes the scores, as :meth:`__call__` does, and the mean actions."""
 
     def describe(self) -> dict[str, Any]:
-        """Returns all that scores depend on besides parameters and seed, JSON-able."""
+        """Returns a JSON-able description of all that scores depend on except the arguments."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +73,17 @@ class DreamFitnessConfig:
     """Settings of :class:`DreamFitness`.
 
     Attributes:
-        num_rollouts: R, dreams per controller.
-        agent_steps: maximum agent steps of a dream.
+        num_rollouts: R, number of dreams per controller.
+        agent_steps: maximum number of agent steps of a dream.
         temperature: temperature τ of the dream.
-        dropout: apply the memory model's dropout.
+        dropout: True to apply the memory model's dropout.
         action_noise: standard deviation of normal noise on the controller's outputs, which are in
-            [−1, 1]. Without it, deterministic controllers exploit errors of the dream.
-        saturation_penalty: penalty of an agent step times the share of its outputs beyond ±0.95.
-        reward_limit: upper limit to which rewards of an agent step are clipped; None for no limit.
-            Rewards above what the game can give are errors of the dream.
-        max_batch: maximum number of dreams that run at once, which bounds the memory use.
+            [−1, 1]. Without noise, deterministic controllers can exploit errors of the dream.
+        saturation_penalty: penalty per agent step, multiplied by the share of the controller's
+            outputs beyond ±0.95.
+        reward_limit: upper limit to which the reward of each agent step is clipped; None for no
+            limit. It removes predicted rewards that are higher than the game can give.
+        max_batch: maximum number of dreams that run at once, which limits the memory use.
     """
 
     num_rollouts: int = 16
@@ -95,13 +104,13 @@ class DreamFitnessConfig:
 
 
 class DreamFitness:
-    """Returns of controllers in dreams, with a population's rollouts in one batch.
+    """Fitness of controllers in dreams, with the rollouts of a population in one batch.
 
-    Rollout r starts in the same state for all controllers, so that scores differ by their actions
-    rather than by their start states.
+    Rollout r starts in the same state for all controllers, so that differences between scores come
+    from the actions rather than from the start states.
 
     Args:
-        world_model: vision and memory models; the dreams run on their device.
+        world_model: world model with a memory model, on whose device the dreams run.
         config: settings.
         hidden_dims: widths of the controllers' hidden layers.
 
@@ -131,19 +140,20 @@ class DreamFitness:
     ) -> None:
         if world_model.memory is None:
             raise ValueError(
-                "world_model: expected one with a memory model, got one without; open it with one"
+                "world_model: expected one with a memory model, got one without; pass a memory "
+                "to WorldModel.open"
             )
         self.world_model, self.config = world_model, config or DreamFitnessConfig()
         if self.config.num_rollouts > self.config.max_batch:
             raise ValueError(
                 f"max_batch: expected at least num_rollouts ({self.config.num_rollouts}), "
-                f"got {self.config.max_batch}"
+                f"got {self.config.max_batch}; raise it, or lower num_rollouts"
             )
         self.memory = world_model.memory
         self.controller = _controller(world_model, hidden_dims)
 
     def describe(self) -> dict[str, Any]:
-        """See :class:`Fitness`."""
+        """Implements :meth:`Fitness.describe`."""
         return {
             "class": "DreamFitness",
             "config": asdict(self.config),
@@ -152,12 +162,15 @@ class DreamFitness:
         }
 
     def __call__(self, parameters: np.ndarray, seed: int) -> np.ndarray:
-        """See :class:`Fitness`; scores are the dreams' returns minus the penalty."""
+        """Implements :meth:`Fitness.__call__`.
+
+        Scores are the returns of the dreams minus the saturation penalties.
+        """
         return self.rollouts(parameters, seed).scores
 
     @torch.inference_mode()
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
-        """See :class:`Fitness`."""
+        """Implements :meth:`Fitness.rollouts`."""
         weights = torch.from_numpy(np.asarray(parameters, np.float32)).to(self.memory.device)
         at_once = self.config.max_batch // self.config.num_rollouts
         chunks = [
@@ -168,7 +181,7 @@ class DreamFitness:
         return Rollouts(*parts)
 
     def _rollouts(self, weights: Tensor, seed: int, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Computes the tensors of :class:`Rollouts` of C controllers, in one batch."""
+        """Computes the fields of :class:`Rollouts` for C controllers, in one batch."""
         config, memory, count = self.config, self.memory, len(weights)
         device = memory.device
         generator = torch_generator(seed, "dream", chunk, device=device)
@@ -208,7 +221,7 @@ class DreamFitness:
         return score, actions, magnitudes
 
     def _start_states(self, count: int, seed: int) -> DreamState:
-        """Draws R start states, and repeats them for each of ``count`` controllers."""
+        """Draws R start states and repeats them for each of ``count`` controllers."""
         generator = torch_generator(seed, "starts", device=self.memory.device)
         state = dream_reset(self.memory, batch_size=self.config.num_rollouts, generator=generator)
         return DreamState(
@@ -217,7 +230,7 @@ class DreamFitness:
         )
 
     def _penalty(self, outputs: Tensor) -> Tensor | float:
-        """Computes the saturation penalty ``(C, R)`` of outputs ``(C, R, A)``."""
+        """Computes the saturation penalty ``(C, R)`` of outputs ``(C, R, A)``, or 0 if disabled."""
         if self.config.saturation_penalty == 0:
             return 0.0
         saturated = (outputs.abs() > _SATURATED).float().mean(-1)  # (C, R)
@@ -229,9 +242,11 @@ class RealFitnessConfig:
     """Settings of :class:`RealFitness`.
 
     Attributes:
-        num_rollouts: R, episodes per controller, on the same seeds for all of them.
-        agent_steps: maximum agent steps of an episode; the task's limit if None.
-        num_envs: environments that run at once. Scores depend on it, but not on the workers.
+        num_rollouts: R, number of episodes per controller; their seeds are the same for all
+            controllers.
+        agent_steps: maximum number of agent steps of an episode; the task's limit if None.
+        num_envs: number of environments that run at once. Scores depend on this number, but not on
+            the number of worker processes.
     """
 
     num_rollouts: int = 4
@@ -244,16 +259,17 @@ class RealFitnessConfig:
 
 
 class RealFitness:
-    """Returns of controllers in the real game, played by worker processes.
+    """Fitness of controllers in the real game, which runs in worker processes.
 
-    Close it to end the workers, or use it as a context manager.
+    Call :meth:`close` to end the worker processes, or use the object as a context manager.
 
     Args:
         world_model: vision and memory models that compute the controllers' observations.
         config: settings.
         hidden_dims: widths of the controllers' hidden layers.
-        base: id of the environment; the task's own if None.
-        workers: number of worker processes; one per core if None. Scores do not depend on it.
+        base: Gymnasium id of the game; that of the world model's task if None.
+        workers: number of worker processes; one per core if None. Scores do not depend on this
+            number.
     """
 
     def __init__(
@@ -277,7 +293,7 @@ class RealFitness:
         )
 
     def describe(self) -> dict[str, Any]:
-        """See :class:`Fitness`."""
+        """Implements :meth:`Fitness.describe`."""
         return {
             "class": "RealFitness",
             "config": asdict(self.config),
@@ -291,12 +307,12 @@ class RealFitness:
         }
 
     def __call__(self, parameters: np.ndarray, seed: int) -> np.ndarray:
-        """See :class:`Fitness`; scores are the episodes' returns."""
+        """Implements :meth:`Fitness.__call__`; scores are the returns of the episodes."""
         return self.rollouts(parameters, seed).scores
 
     @torch.inference_mode()
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
-        """See :class:`Fitness`."""
+        """Implements :meth:`Fitness.rollouts`."""
         rollouts = self.config.num_rollouts
         weights = torch.from_numpy(np.asarray(parameters, np.float32))
         seeds = [training_seed(seed, "real", rollout) for rollout in range(rollouts)]
@@ -326,7 +342,7 @@ class RealFitness:
 
 
 def _controller(world_model: WorldModel, hidden_dims: tuple[int, ...]) -> ControllerConfig:
-    """Returns the configuration of controllers for a world model's spaces."""
+    """Returns the configuration of controllers for the spaces of a world model."""
     options: Mapping[str, Any] = {"hidden_dims": hidden_dims}
     return ControllerConfig.for_spaces(
         world_model.observation_space, world_model.action_space, **options

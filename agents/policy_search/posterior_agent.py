@@ -16,17 +16,18 @@ from wmrl.storage.artifact import Artifact, ArtifactError
 class PosteriorAgent(ControllerAgent):
     """Agent with a normal posterior over a controller's parameters: N(μ, WWᵀ + diag(σ²)).
 
-    It acts by the posterior's mean; :meth:`sample` draws other controllers.
+    It acts with the posterior's mean as its parameters; :meth:`sample` draws other controllers.
 
     Args:
         config: configuration of the controllers.
         parameters: μ, ``(N,)``, the parameters that :meth:`predict` uses.
-        std: σ, ``(N,)``.
-        directions: W, ``(N, R)``; None for independent parameters.
-        world_model: reference to the world model that it was trained with.
+        std: σ, ``(N,)``, standard deviations of the independent noise.
+        directions: W, ``(N, R)``, directions of correlated noise; None for independent parameters.
+        world_model: reference to the world model that the agent was trained with.
 
     Raises:
-        ValueError: a shape is wrong, a standard deviation is not above 0, or a number not finite.
+        ValueError: a shape is wrong, a standard deviation is not above 0, or a number is not
+            finite.
     """
 
     class_name: ClassVar[str] = "PosteriorAgent"
@@ -48,8 +49,8 @@ class PosteriorAgent(ControllerAgent):
         self.directions = np.asarray(directions, np.float32).copy()
         if self.std.shape != (size,) or not (self.std > 0).all() or np.isinf(self.std).any():
             raise ValueError(
-                f"std: expected {size} finite numbers above 0, got shape {self.std.shape}, from "
-                f"{self.std.min(initial=np.inf)} to {self.std.max(initial=0.0)}"
+                f"std: expected {size} finite numbers above 0, got shape {self.std.shape} with "
+                f"values from {self.std.min(initial=np.inf)} to {self.std.max(initial=0.0)}"
             )
         if self.directions.ndim != 2 or len(self.directions) != size:
             raise ValueError(f"directions: expected shape ({size}, R), got {self.directions.shape}")
@@ -57,11 +58,11 @@ class PosteriorAgent(ControllerAgent):
             raise ValueError("directions: expected finite numbers, got NaN or infinity")
 
     def sample(self, seed: int, *, scale: float = 1.0) -> ControllerAgent:
-        """Draws a controller from the posterior, as Thompson sampling does.
+        """Draws a controller from the posterior, as in Thompson sampling.
 
         Args:
             seed: seed of the sample.
-            scale: factor of the posterior's standard deviations.
+            scale: factor by which the sample's deviation from the mean is multiplied.
         """
         check_float("scale", scale)
         generator = numpy_generator(seed, "posterior-sample")
@@ -72,18 +73,18 @@ class PosteriorAgent(ControllerAgent):
         )
 
     def artifact_tensors(self) -> dict[str, torch.Tensor]:
-        """See :meth:`~wmrl.agents.agent.Agent.artifact_tensors`."""
+        """Implements :meth:`~wmrl.agents.agent.Agent.artifact_tensors`."""
         arrays = {"parameters": self.parameters, "std": self.std, "directions": self.directions}
         return {name: torch.from_numpy(value) for name, value in arrays.items()}
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
-        """See :meth:`~wmrl.agents.agent.Agent.from_artifact`."""
+        """Implements :meth:`~wmrl.agents.agent.Agent.from_artifact`."""
         expected = {"parameters", "std", "directions"}
         if artifact.class_name != cls.class_name or set(artifact.tensors) != expected:
             raise ArtifactError(
                 f"{artifact.path}: expected a {cls.class_name}, got a {artifact.class_name} with "
-                f"weights {sorted(artifact.tensors)}; wmrl.agents.load_agent opens any agent"
+                f"weights {sorted(artifact.tensors)}; use wmrl.agents.load_agent to open any agent"
             )
         arrays = {name: tensor.float().numpy() for name, tensor in artifact.tensors.items()}
         try:
@@ -92,5 +93,6 @@ class PosteriorAgent(ControllerAgent):
             return cls(config, **arrays, world_model=WorldModelRef.from_artifact(artifact))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
-                f"{artifact.path}: expected the artifact of a posterior, got another ({error})"
+                f"{artifact.path}: expected a valid PosteriorAgent, got invalid contents "
+                f"({error}); save the agent again"
             ) from error

@@ -1,4 +1,4 @@
-"""Variational policy search: a posterior over controllers, from dreams or the real game."""
+"""Variational policy search, which learns a posterior over controllers."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from wmrl.inference.factor import Factor
 from wmrl.inference.gaussian_factors import LowRankNormalFactor, NormalFactor
 
 _CHECKPOINT = "variational"
-_MAX_STEP = 0.2  # maximum change of a log standard deviation in a generation
+_MAX_STEP = 0.2  # maximum change per generation of a log std, and of directions relative to the std
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,24 +32,27 @@ class VariationalSearchConfig:
 
     Attributes:
         generations: total number of generations.
-        population_size: P, controllers drawn and evaluated per generation.
-        rank: directions in which parameters may be correlated; 0 for independent parameters.
-        std: initial standard deviations.
+        population_size: P, number of controllers drawn and evaluated per generation.
+        rank: number of directions along which parameters may be correlated; 0 for independent
+            parameters.
+        std: initial standard deviation of each parameter.
         prior_std: s of the prior N(0, s²) on each parameter.
-        alpha: initial α, the return that a nat of divergence from the prior is worth, in units of
-            the (transformed) returns. N parameters with a tenth of the prior's standard deviation
-            have a divergence of 1.8 N nats.
-        alpha_final: final α, to which it decays geometrically; ``alpha`` if None.
-        returns: ``"raw"``, ``"standardized"`` within each generation, or their ``"ranks"``, spaced
-            evenly with a variance of 1. The latter two change the objective: no fixed log joint has
-            the posterior they lead to.
-        learning_rate: learning rate of the mean, in natural gradient steps.
-        std_learning_rate: learning rate of the standard deviations; (3 + ln N) / (5 √N) if None, as
-            in separable natural evolution strategies (Schaul, Glasmachers and Schmidhuber 2011).
+        alpha: initial α, the weight of the divergence from the prior: one nat costs as much as α
+            units of the (transformed) return. For scale, the divergence is 1.8 N nats if each of N
+            parameters has mean 0 and a tenth of the prior's standard deviation.
+        alpha_final: final α, reached by geometric decay; ``alpha`` if None.
+        returns: transformation of the returns of a generation: ``"raw"`` for none,
+            ``"standardized"`` for a mean of 0 and a variance of 1, or ``"ranks"``, which replaces
+            returns by evenly spaced ranks with that mean and variance. The latter two change the
+            objective, so that the result is not the posterior of any fixed log joint.
+        learning_rate: learning rate of the mean, whose steps are natural gradients.
+        std_learning_rate: learning rate of the standard deviations and directions; if None,
+            (3 + ln N) / (5 √N), as in separable natural evolution strategies (Schaul, Glasmachers
+            and Schmidhuber 2011).
         not_finite: treatment of returns that are NaN or infinite, as in
-            :class:`~wmrl.agents.policy_search.cma_es.CMAESConfig`; ``"worst"`` replaces them by the
-            worst finite return of the generation.
-        checkpoint_every: generations between checkpoints.
+            :class:`~wmrl.agents.policy_search.cma_es.CMAESConfig`; ``"worst"`` replaces them with
+            the worst finite return of the generation.
+        checkpoint_every: number of generations between checkpoints.
 
     Example:
         >>> from wmrl.agents import VariationalSearchConfig
@@ -90,44 +93,47 @@ class VariationalSearchConfig:
         check_choice("not_finite", self.not_finite, ("worst", "raise"))
 
     def alpha_at(self, generation: int) -> float:
-        """Returns α of a generation, counted from 0."""
+        """Returns α in a generation; the first generation is 0."""
         last = self.alpha if self.alpha_final is None else self.alpha_final
         share = generation / max(1, self.generations - 1)
         return float(self.alpha * (last / self.alpha) ** share)
 
 
 class VariationalSearch(ControllerSearch):
-    """Learns a normal posterior over a controller's parameters θ.
+    """Variational search for a normal posterior q over a controller's parameters θ.
 
-    The log joint is log p(θ) + return(θ) / α: α times the ELBO is the mean return of controllers
-    drawn from q, minus α times q's divergence from the prior. The gradient of the mean return is
-    the score-function gradient with control variates of black-box variational inference
-    (Ranganath, Gerrish and Blei 2014, https://arxiv.org/abs/1401.0118); that of the divergence is
-    exact. Steps are natural gradients. A step of the mean is at most ``learning_rate`` times
-    √(N / P) standard deviations long, the length that noise alone gives it for returns with a
-    variance of 1; steps of the standard deviations are divided by the standard deviation of
-    return / α if that is above 1. A low α therefore adds no more noise than a high one.
+    The search maximizes the ELBO of the log joint log p(θ) + return(θ) / α. Multiplied by α, this
+    ELBO is the mean return of controllers drawn from q, minus α times the divergence of q from the
+    prior. The gradient of the mean return is the score-function gradient with control variates of
+    black-box variational inference (Ranganath, Gerrish and Blei 2014,
+    https://arxiv.org/abs/1401.0118); the gradient of the divergence is exact.
 
-    Its agent acts by the posterior's mean, and other controllers can be drawn from it. A
-    generation's controllers and seeds are functions of the root seed and the generation's number,
-    so a run that was killed resumes to the same bits.
+    All steps are natural gradient steps. Their length is limited, so that a low α adds no more
+    noise than a high one. A step of the mean is at most ``learning_rate`` times √(N / P) standard
+    deviations long, the length due to noise alone if return / α has a variance of 1. Steps of the
+    standard deviations and directions are divided by the standard deviation of return / α if that
+    exceeds 1.
+
+    The agent acts with the posterior's mean as its parameters; other controllers can be drawn from
+    it. The noise and the seeds of a generation are functions of the root seed and the generation
+    number, so that a run that was killed and resumed gives bit-identical results.
 
     Args:
-        fitness: returns of controllers.
+        fitness: fitness function whose scores are the returns.
         config: settings.
-        path: folder of the run, which the search owns until :meth:`close`.
+        path: folder of the run, which is locked until :meth:`close`.
         seed: root seed.
-        init: initial mean: an agent, or parameters ``(N,)``; zeros if None.
-        world_model: reference that is saved with the agent (see
+        init: initial mean, an agent or parameters ``(N,)``; zeros if None.
+        world_model: reference to the world model, saved with the agent (see
             :class:`~wmrl.agents.agent.Agent`).
 
     Attributes:
         posterior: q, with float64 parameters.
-        seconds: time spent searching, over all processes of this run.
+        seconds: search time in seconds, summed over all processes of this run.
 
     Raises:
-        RunError: the folder is in use, or belongs to a run with another configuration.
-        ValueError: ``init`` is for another controller, or not finite.
+        RunError: the folder is in use, or belongs to a run with a different configuration.
+        ValueError: ``init`` does not match the controller of ``fitness``, or is not finite.
     """
 
     algorithm: ClassVar[str] = "variational"
@@ -156,7 +162,7 @@ class VariationalSearch(ControllerSearch):
 
     @property
     def agent(self) -> PosteriorAgent:
-        """Agent with the posterior."""
+        """Agent with the current posterior."""
         arrays = {name: p.detach().numpy() for name, p in self.posterior.named_parameters()}
         # Standard deviations may underflow in the agent's float32.
         std = np.exp(arrays["log_scale"]).clip(min=np.finfo(np.float32).tiny)
@@ -178,16 +184,16 @@ class VariationalSearch(ControllerSearch):
         path: str | Path,
         seed: int = 0,
     ) -> Self:
-        """Starts a new search from a saved posterior's mean.
+        """Starts a new search from the mean of a saved posterior.
 
-        To resume an interrupted search, create it again with the same arguments.
+        To resume an interrupted search, construct it again with the same arguments instead.
         """
         init = PosteriorAgent.load(name_or_path)
         start = init.parameters.astype(np.float64)
         return cls(fitness, config, path=path, seed=seed, init=start, world_model=init.world_model)
 
     def _generate(self) -> dict[str, float]:
-        """See :meth:`ControllerSearch._generate`."""
+        """Implements :meth:`ControllerSearch._generate`."""
         config, generation = self.config, self.generation
         generator = torch_generator(self._seed, "variational", generation)
         with torch.no_grad():
@@ -213,13 +219,13 @@ class VariationalSearch(ControllerSearch):
         }
 
     def _move(self, step: dict[str, Tensor], *, max_length: float, std_scale: float) -> None:
-        """Takes a natural gradient step, clipped to the maximum lengths.
+        """Takes a natural gradient step of limited length.
 
         Args:
-            step: step by parameter name, as of :func:`natural_step`.
-            max_length: maximum length of the mean's step before the learning rate, in standard
-                deviations.
-            std_scale: factor of the steps of standard deviations and directions.
+            step: natural gradients by parameter name, as returned by :func:`natural_step`.
+            max_length: maximum length of the mean's step in standard deviations, before it is
+                multiplied by the learning rate.
+            std_scale: factor by which steps of standard deviations and directions are multiplied.
         """
         size = len(step["loc"])
         own = self.config.std_learning_rate
@@ -252,7 +258,7 @@ class VariationalSearch(ControllerSearch):
 
 
 def make_posterior(mean: np.ndarray, config: VariationalSearchConfig, *, seed: int) -> Factor:
-    """Creates the initial q with a mean ``(N,)``, in float64."""
+    """Creates the initial posterior q in float64, with a given mean ``(N,)``."""
     loc, size = torch.from_numpy(mean), len(mean)
     posterior: Factor
     if config.rank:
@@ -271,8 +277,9 @@ def transform_returns(returns: np.ndarray, kind: str) -> np.ndarray:
 
     Args:
         returns: finite returns.
-        kind: see :attr:`VariationalSearchConfig.returns`. Equal returns have equal ranks, and if
-            all are equal, their ranks and standardized values are 0.
+        kind: ``"raw"``, ``"standardized"`` or ``"ranks"``, as in
+            :attr:`VariationalSearchConfig.returns`. Equal returns have equal ranks. If all returns
+            are equal, they are standardized to 0, and so are their ranks.
     """
     if kind == "raw":
         return returns
@@ -285,7 +292,7 @@ def transform_returns(returns: np.ndarray, kind: str) -> np.ndarray:
 
 
 def prior_divergence(posterior: Factor, prior_std: float) -> Tensor:
-    """Computes KL(q ‖ N(0, s²I)) of a normal q, ``()``, in nats."""
+    """Computes the divergence KL(q ‖ N(0, s²I)) of a normal q in nats, ``()``."""
     q = posterior.distribution()
     entropy, size = q.entropy().sum(), posterior.shape[0]
     squares = (q.variance + q.mean.square()).sum()
@@ -299,16 +306,16 @@ def natural_step(
     """Estimates the natural gradient of E_q[utility] − KL(q ‖ prior).
 
     The inverse Fisher information is exact for the mean (Σ) and, with independent parameters, for
-    the log standard deviations (½); the gradient of the directions is scaled by σ² instead.
+    the log standard deviations (½). The gradient of the directions is multiplied by σ² instead.
 
     Args:
-        posterior: q, normal.
+        posterior: normal distribution q.
         drawn: samples ``(P, N)`` from q.
         utilities: utilities of the samples, ``(P,)``.
         prior_std: s of the prior N(0, s²I).
 
     Returns:
-        Natural gradients by the names of q's parameters.
+        Natural gradients, keyed by the names of q's parameters.
     """
     parameters = dict(posterior.named_parameters())
     with torch.enable_grad():

@@ -1,8 +1,8 @@
-"""Proximal policy optimization, which resumes bit by bit.
+"""Proximal policy optimization (PPO) in runs that can be interrupted and resumed.
 
-- :mod:`~wmrl.agents.ppo.learner`: the learner (``PPOLearner``).
-- :mod:`~wmrl.agents.ppo.config`: its configuration (``PPOConfig``).
-- :mod:`~wmrl.agents.ppo.batched`: Stable-Baselines3's PPO, with faster collection
+- :mod:`~wmrl.agents.ppo.learner`: learner (``PPOLearner``).
+- :mod:`~wmrl.agents.ppo.config`: configuration (``PPOConfig``).
+- :mod:`~wmrl.agents.ppo.batched`: Stable-Baselines3's PPO with faster collection
   (``BatchedPPO``).
 """
 

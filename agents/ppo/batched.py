@@ -1,4 +1,4 @@
-"""PPO of Stable-Baselines3 without loops over environments."""
+"""Stable-Baselines3's PPO without loops over environments."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -16,7 +16,7 @@ from wmrl.agents.sb3.vec_env import SB3VecEnv
 
 
 class _Capture(KVWriter):  # type: ignore[misc]
-    """Stores the values that SB3 logs instead of printing them."""
+    """Log writer that stores SB3's values instead of printing them."""
 
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
@@ -24,29 +24,30 @@ class _Capture(KVWriter):  # type: ignore[misc]
     def write(
         self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
     ) -> None:
-        own = ("time/", "train/n_updates")  # not functions of the step
+        own = ("time/", "train/n_updates")  # these depend on time and interruptions
         names = [name for name in key_values if not name.startswith(own)]
         self.values |= {name: float(key_values[name]) for name in names}
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing, as there is nothing to close."""
 
 
 class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
-    """PPO (https://arxiv.org/abs/1707.06347) of SB3 with a faster collection of rollouts.
+    """PPO (https://arxiv.org/abs/1707.06347) of SB3 with faster collection of rollouts.
 
-    With hundreds of environments, SB3's collection spends its time on a dictionary for each
-    environment and on a separate value for each time-out. Here time-outs are bootstrapped as one
-    batch. Losses, returns and updates are SB3's.
+    With hundreds of environments, SB3's collection spends its time on the info dictionary of each
+    environment and on a separate value prediction for each time-out. Here there are no info
+    dictionaries, and the values of all time-outs are predicted as one batch. Losses, returns and
+    updates are SB3's.
 
     Args:
         args: positional arguments of SB3's ``PPO``; the environment must be an
             :class:`~wmrl.agents.sb3.vec_env.SB3VecEnv`.
-        reward_scale: factor of the rewards.
+        reward_scale: factor by which rewards are multiplied.
         kwargs: keyword arguments of SB3's ``PPO``.
     """
 
-    # SB3's attributes, which it sets when it learns.
+    # Attributes of SB3, which are set when learning begins.
     _last_obs: Any
     _last_episode_starts: Any
     ep_info_buffer: Any
@@ -73,7 +74,7 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         return self._capture.values
 
     def training_tensors(self) -> dict[str, Tensor]:
-        """Returns the state of learning except for counters: the policy and its optimizer."""
+        """Returns the tensors of the policy and its optimizer, from which training can resume."""
         tensors = {f"policy.{name}": t for name, t in self.policy.state_dict().items()}
         for index, values in self.policy.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
@@ -85,12 +86,12 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _below("optimizer.", tensors).items():
             index, _, key = name.partition(".")
-            moments.setdefault(int(index), {})[key] = tensor.clone()  # as Adam writes to it
+            moments.setdefault(int(index), {})[key] = tensor.clone()  # Adam updates it in place
         groups = self.policy.optimizer.state_dict()["param_groups"]
         self.policy.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     def restart(self) -> None:
-        """Makes the next rollout begin with a reset, and clears the episode statistics."""
+        """Clears the episode statistics, and makes the next rollout begin with a reset."""
         self._last_obs = None
         self.ep_info_buffer = None
 

@@ -8,42 +8,48 @@ from torch import nn
 from wmrl.core.validation import check_choice, check_float, check_int
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
-"""Activations by name."""
+"""Activation functions, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PPOConfig:
-    """Configuration of PPO, by the names of Stable-Baselines3 where it has them.
+    """Configuration of PPO, with the parameter names of Stable-Baselines3 where they exist.
 
-    :meth:`dream` and :meth:`real` are the presets for CarRacing.
+    :meth:`dream` and :meth:`real` are presets for CarRacing.
 
     Attributes:
         steps: total number of agent steps, over all environments.
-        rollout_steps: T, agent steps of each environment between updates.
-        chunk_rollouts: rollouts between checkpoints; environments are reset after each chunk.
-        n_epochs: passes over a rollout.
-        batch_size: agent steps per gradient step.
-        learning_rate: Adam's learning rate at the start.
-        learning_rate_final: learning rate at the end, linearly interpolated in between.
+        rollout_steps: number T of agent steps of each environment between updates.
+        chunk_rollouts: number of rollouts in a chunk. Before each chunk the environments are reset,
+            and after it a checkpoint is saved.
+        n_epochs: number of passes over a rollout in an update.
+        batch_size: number of agent steps per gradient step.
+        learning_rate: learning rate of Adam at the start.
+        learning_rate_final: learning rate at the end; between start and end it is interpolated
+            linearly.
         log_std: logarithm of the action noise's standard deviation at the start; None to keep that
             of the initial agent (0 without one).
-        log_std_final: log_std from the fraction ``log_std_share`` of the run on, linearly
-            interpolated before; None to learn it by gradient.
-        log_std_share: see ``log_std_final``.
-        anneal_by: progress of the interpolations: ``"steps"``, or ``"time"`` for the larger of the
-            fractions of steps and of time. With ``"time"``, no two runs are identical.
+        log_std_final: final value of ``log_std``, which is interpolated linearly until then; None
+            to learn it by gradient descent.
+        log_std_share: fraction of the run after which ``log_std_final`` is reached.
+        anneal_by: measure of progress in interpolations: ``"steps"`` for the fraction of steps, or
+            ``"time"`` for the fraction of the time limit if that is larger. With ``"time"``, no two
+            runs are identical.
         gamma: discount factor γ per agent step.
         gae_lambda: λ of generalized advantage estimation.
         clip_range: ε of the clipped objective.
         ent_coef: weight of the entropy bonus.
         vf_coef: weight of the value loss.
         max_grad_norm: bound to which the gradient's norm is clipped.
-        target_kl: divergence beyond which the passes over a rollout stop; None for no limit.
-        reward_scale: factor of the rewards.
-        critic_rollouts: number of first rollouts that train only the value network. Values learned
-            in a dream are wrong in the real game, and would spoil a good policy until they fit.
-        stagger: truncates each environment's first episode of a chunk after a random number of
-            agent steps up to this one, so that episodes do not all start at once; 0 for none.
+        target_kl: target KL divergence of an update, which stops when an estimate exceeds 1.5 times
+            this value; None for no limit.
+        reward_scale: factor by which rewards are multiplied.
+        critic_rollouts: number of initial rollouts that train only the value network. Values that
+            were learned in a dream are wrong in the real game, and updates based on them would harm
+            a good policy.
+        stagger: maximal number of agent steps after which each environment's first episode of a
+            chunk is truncated. The number is random, so that later episodes do not all start at the
+            same time; 0 for no truncation.
         hidden_dims: widths of the hidden layers of the policy and of the value network.
         activation: ``"tanh"``, ``"relu"`` or ``"elu"``.
 
@@ -91,7 +97,10 @@ class PPOConfig:
             check_float(name, getattr(self, name), at_least=0, at_most=1)
         check_choice("anneal_by", self.anneal_by, ("steps", "time"))
         if self.log_std is None and self.log_std_final is not None:
-            raise ValueError("log_std: expected a number, as log_std_final is one, got None")
+            raise ValueError(
+                "log_std: expected a number, got None; give the value from which to interpolate to "
+                "log_std_final"
+            )
         check_choice("activation", self.activation, ACTIVATIONS)
 
     @classmethod
@@ -99,7 +108,7 @@ class PPOConfig:
         """Creates the preset for 256 dreams of 60 agent steps each.
 
         Args:
-            options: attributes that differ from it.
+            options: values of attributes that replace those of the preset.
         """
         preset: dict[str, Any] = {"steps": 2_000_000, "ent_coef": 0.003, "log_std": -0.5}
         return cls(**preset | options)
@@ -109,7 +118,7 @@ class PPOConfig:
         """Creates the preset for 32 real games, starting from a policy trained in a dream.
 
         Args:
-            options: attributes that differ from it.
+            options: values of attributes that replace those of the preset.
         """
         preset: dict[str, Any] = {
             "steps": 350_000,

@@ -1,4 +1,4 @@
-"""PPO in dreams and in the real game, as an interruptible run."""
+"""Learner for PPO in dreams and in the real game, which can be interrupted and resumed."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -30,33 +30,36 @@ _CHECKPOINT = "ppo"
 
 
 class PPOLearner(AgentLearner):
-    """Trains a policy with PPO (https://arxiv.org/abs/1707.06347), in chunks of rollouts.
+    """Learner that trains a policy with PPO (https://arxiv.org/abs/1707.06347).
 
-    A chunk is a function of the checkpoint before it (policy, optimizer, position) and of the
-    chunk's own seed, from which the environments and all generators are seeded. An interrupted run
-    therefore continues from its last checkpoint bit by bit.
+    Training is divided into chunks of rollouts, with a checkpoint after each. A chunk depends only
+    on the checkpoint before it (policy, optimizer and counters) and on a seed of its own, with
+    which the environments and all random generators are seeded. A run that is resumed from its last
+    checkpoint therefore has the same results, bit for bit, as an uninterrupted run.
 
     Args:
-        env: batched environments with autoreset mode ``SAME_STEP``, whose reset is a function of
-            the seed.
+        env: vector environment with autoreset mode ``SAME_STEP``. Its episodes after a reset must
+            depend only on the seed of the reset.
         config: configuration of PPO.
         path: folder of the run, which is locked until :meth:`close`.
         seed: root seed.
-        world_model: reference to the world model, which is saved with the agent.
-        init: agent to start from, with the same architecture.
-        device: device of the policy; small ones are fastest on the CPU.
-        threads: threads of PyTorch while learning, unchanged if None. One is fastest if worker
-            processes need the cores. It may change the last bits.
+        world_model: reference to the world model; it is saved with the agent.
+        init: agent with the same architecture, from whose weights training starts.
+        device: device of the policy; small policies are fastest on the CPU.
+        threads: number of PyTorch's threads while learning; unchanged if None. One is fastest if
+            worker processes need the cores. The number may affect the last bits of the results.
 
     Attributes:
-        env: the environments.
+        env: adapter of the vector environment.
         config: configuration of PPO.
+        threads: number of PyTorch's threads while learning.
         steps: number of agent steps so far.
-        seconds: time spent on learning so far, over all sessions.
+        seconds: time spent on learning so far, including that before interruptions.
 
     Raises:
         RunError: the folder is in use, or belongs to a run with another configuration.
-        ValueError: ``init`` does not fit.
+        ValueError: ``init`` is not an SB3Agent of the same architecture, or ``env`` has another
+            autoreset mode.
 
     Example:
         >>> from wmrl.agents import PPOConfig, PPOLearner
@@ -107,12 +110,12 @@ class PPOLearner(AgentLearner):
 
     @property
     def agent(self) -> SB3Agent:
-        """The policy as an agent, which continues to learn with this object."""
+        """Agent with the learner's policy, which changes as training continues."""
         return self._agent
 
     @property
     def done(self) -> bool:
-        """Whether all steps are done."""
+        """True if all ``config.steps`` are done."""
         return self.steps >= self.config.steps
 
     def learn(
@@ -126,10 +129,10 @@ class PPOLearner(AgentLearner):
         """Learns up to ``config.steps`` in total, continuing from the last checkpoint.
 
         Args:
-            max_seconds: time limit on learning, over all sessions of this run. A run that it stops
-                does not repeat to the bit.
-            evaluator: evaluates the agent for curves; its time does not count.
-            evaluate_every: chunks between evaluations.
+            max_seconds: time limit for learning, including the time before interruptions; None for
+                no limit. A run that is stopped by the limit is not reproducible bit for bit.
+            evaluator: function that evaluates the agent for curves; its time does not count.
+            evaluate_every: number of chunks between evaluations.
             progress: show a progress bar.
 
         Returns:
@@ -141,7 +144,7 @@ class PPOLearner(AgentLearner):
             MetricsLogger(self._run.path, resume_step=self.steps or None) as logger,
             progress_bar("PPO", total=self.config.steps, show=progress) as advance,
         ):
-            advance(self.steps)  # those of earlier sessions
+            advance(self.steps)  # those before an interruption
             while not self.done and self.seconds < limit:
                 rows = self._learn_chunk(limit, advance)
                 if evaluator is not None and self._chunk % evaluate_every == 0:
@@ -156,7 +159,8 @@ class PPOLearner(AgentLearner):
 
         Args:
             path: folder to write.
-            provenance: JSON-able description of how it was made, in addition to the learner's own.
+            provenance: JSON-able description of how the agent was made, which is added to that of
+                the learner.
 
         Returns:
             The artifact's digest.
@@ -209,7 +213,7 @@ class PPOLearner(AgentLearner):
     def _learn_chunk(
         self, limit: float, advance: Callable[[int, str], None]
     ) -> dict[int, dict[str, float]]:
-        """Learns one chunk; returns metrics by step."""
+        """Learns one chunk and returns its metrics by step."""
         config, model = self.config, self._model
         rows: dict[int, dict[str, float]] = {}
         with isolated_randomness(integer_seed(self._seed, "ppo", self._chunk)):
@@ -230,7 +234,7 @@ class PPOLearner(AgentLearner):
         return rows
 
     def _reset_env(self) -> None:
-        """Seeds the environments for the chunk, and makes the model begin with a reset."""
+        """Sets the environment's seed for the chunk, and makes the model begin with a reset."""
         count = self.env.num_envs
         self.env.seed(training_seed(self._seed, "ppo", self._chunk, "env", span=count))
         if self.config.stagger:
@@ -260,22 +264,22 @@ class PPOLearner(AgentLearner):
 
 
 def _interpolate(start: float, end: float, fraction: float) -> float:
-    """Interpolates linearly."""
+    """Interpolates linearly from ``start`` to ``end``; a fraction above 1 counts as 1."""
     return start + (end - start) * min(fraction, 1.0)
 
 
 def _warm_start(policy: nn.Module, init: Agent) -> str:
-    """Copies an agent's weights to the policy; returns their SHA-256."""
+    """Copies an agent's weights to the policy and returns their SHA-256."""
     if not isinstance(init, SB3Agent):
-        raise ValueError(f"init: expected a SB3Agent, got a {type(init).__name__}")
+        raise ValueError(f"init: expected an SB3Agent, got a {type(init).__name__}")
     weights = init.policy.state_dict()
     expected = {name: tuple(tensor.shape) for name, tensor in policy.state_dict().items()}
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if expected != got:
         name = min(set(expected.items()) ^ set(got.items()))[0]
         raise ValueError(
-            f"init: expected an agent of the same observations, actions and hidden sizes; "
-            f"{name!r} expected shape {expected.get(name)}, got {got.get(name)}"
+            f"init: expected an agent with the same observations, actions and hidden layers, with "
+            f"{name!r} of shape {expected.get(name)}, got shape {got.get(name)}"
         )
     policy.load_state_dict(weights)
     return tensors_digest(weights)

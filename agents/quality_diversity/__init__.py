@@ -1,20 +1,21 @@
-"""Quality-diversity search: MAP-Elites and Data-Driven Encodings, on the archives of ``ribs``.
+"""Quality-diversity search: MAP-Elites and Data-Driven Encodings, with archives of ``ribs``.
 
 - :mod:`~wmrl.agents.quality_diversity.dde`: Data-Driven Encodings (``DDE``).
-- :mod:`~wmrl.agents.quality_diversity.dde_config`: their configuration (``DDEConfig``).
+- :mod:`~wmrl.agents.quality_diversity.dde_config`: configuration of DDE (``DDEConfig``).
 - :mod:`~wmrl.agents.quality_diversity.archive`: configuration of archives, and elites
   (``ArchiveConfig``, ``Elites``, ``load_elites``).
-- :mod:`~wmrl.agents.quality_diversity.problems`: problems: poses of planar arms, and controllers
-  (``ArmProblem``, ``ControllerProblem``, ``ControllerProblemConfig``, ``Problem``).
+- :mod:`~wmrl.agents.quality_diversity.problems`: problems whose solutions are poses of planar
+  arms or controllers (``ArmProblem``, ``ControllerProblem``, ``ControllerProblemConfig``,
+  ``Problem``).
 - :mod:`~wmrl.agents.quality_diversity.emitters`: the reconstruction emitter (``Mutation``,
   ``ReconstructionEmitter``).
-- :mod:`~wmrl.agents.quality_diversity.bandit`: the scheduler, and its bandit
+- :mod:`~wmrl.agents.quality_diversity.bandit`: bandit that selects emitters, and its scheduler
   (``BanditScheduler``, ``BelowOffsetWarning``, ``SlidingWindowUCB``).
 - :mod:`~wmrl.agents.quality_diversity.initialization`: random initialization of archives
   (``fill_archive``).
 - :mod:`~wmrl.agents.quality_diversity.baselines`: searches with the emitters of ``ribs``
   (``RibsResult``, ``search_with_ribs``).
-- :mod:`~wmrl.agents.quality_diversity.search`: a search with any algorithm, in a folder
+- :mod:`~wmrl.agents.quality_diversity.search`: complete searches with any algorithm
   (``EliteSearchConfig``, ``EliteSearchResult``, ``search_elites``).
 - :mod:`~wmrl.agents.quality_diversity.presets`: settings that suit a planar arm (``SearchPreset``,
   ``encoding_config``, ``default_initial_coverage``).

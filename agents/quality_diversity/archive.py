@@ -1,7 +1,8 @@
-"""Archive configuration, elites, and their artifacts.
+"""Configuration of archives, and elites that can be saved as artifacts.
 
-The archives themselves are those of ``ribs`` (https://docs.pyribs.org). This module adds cells of
-equal size over a disc, snapshots of an archive, archives restored from their elites, and artifacts.
+The archives themselves are those of ``ribs`` (https://docs.pyribs.org). This module adds archives
+with cells of about equal size on a disc, snapshots of archives, and artifacts of elites from which
+an archive can be restored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,8 +35,8 @@ class ArchiveConfig:
         dims: number of cells of a grid along each measure.
         low: lower bound of each measure; a disc touches all four bounds.
         high: upper bound of each measure.
-        qd_score_offset: finite lower bound of the objective. The QD score is the sum over all
-            elites of their objective minus this offset.
+        qd_score_offset: finite lower bound of the objective. The QD score is the sum of
+            (objective − offset) over all elites.
 
     Example:
         >>> import numpy as np
@@ -59,7 +60,7 @@ class ArchiveConfig:
         for name in ("dims", "low", "high"):
             value = getattr(self, name)
             if not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
-                raise ValueError(f"{name}: expected two numbers, one a measure, got {value!r}")
+                raise ValueError(f"{name}: expected two numbers, one per measure, got {value!r}")
             object.__setattr__(self, name, tuple(value))
         check_choice("shape", self.shape, ("disc", "grid"))
         check_int("cells", self.cells, at_least=1)
@@ -77,7 +78,7 @@ class ArchiveConfig:
         return self.cells if self.shape == "disc" else self.dims[0] * self.dims[1]
 
     def centers(self) -> np.ndarray:
-        """Returns the centers of the cells in the order of their indices, ``(cells, 2)``."""
+        """Returns the centers of the cells, ordered by cell index, ``(cells, 2)``."""
         low, high = np.array(self.low), np.array(self.high)
         if self.shape == "disc":
             inside: np.ndarray = low + disc_centers(self.cells) * (high - low)
@@ -89,8 +90,8 @@ class ArchiveConfig:
     def neighbors(self) -> np.ndarray:
         """Returns the indices of the cells around each cell, ``(cells, K)``.
 
-        These are the six nearest cells on a disc, and the eight adjacent cells on a grid, where
-        neighbors beyond the border are replaced by the cell itself.
+        On a disc, these are the six nearest cells. On a grid, these are the eight adjacent cells;
+        the cell itself takes the place of neighbors beyond the border.
         """
         if self.shape == "grid":
             indices = np.pad(np.arange(self.num_cells).reshape(self.dims), 1, constant_values=-1)
@@ -112,16 +113,16 @@ class ArchiveConfig:
         elites: "Elites | None" = None,
         **options: Any,
     ) -> ArchiveBase:
-        """Creates an archive of ``ribs``.
+        """Creates a ``ribs`` archive with this configuration.
 
         Args:
-            solution_dim: X, numbers of a solution.
+            solution_dim: X, dimension of a solution.
             seed: seed of the archive's random number generator.
             elites: initial elites; an empty archive if None.
-            options: further arguments of the archive's class, such as ``learning_rate``.
+            options: further keyword arguments of the archive class, such as ``learning_rate``.
 
         Raises:
-            ValueError: the elites' solutions have another dimension.
+            ValueError: the solutions of the elites do not have dimension ``solution_dim``.
         """
         common: dict[str, Any] = {
             "solution_dim": solution_dim,
@@ -148,7 +149,7 @@ class ArchiveConfig:
         return archive
 
     def snapshot(self, archive: ArchiveBase) -> np.ndarray:
-        """Returns the objectives of an archive of :meth:`make`, NaN for empty cells.
+        """Returns the objective in each cell of an archive from :meth:`make`, NaN if it is empty.
 
         Returns:
             ``(cells,) float32``.
@@ -161,7 +162,7 @@ class ArchiveConfig:
 
 @dataclass(frozen=True, eq=False)
 class Elites:
-    """Contents of an archive: N elites, ordered by their cells.
+    """Elites of an archive, N in number, ordered by the indices of their cells.
 
     Attributes:
         solutions: ``(N, X) float32``.
@@ -207,15 +208,15 @@ class Elites:
         *,
         provenance: Mapping[str, Any] | None = None,
     ) -> str:
-        """Writes an artifact of the elites and their archive's configuration.
+        """Saves the elites and the configuration of their archive as an artifact.
 
         Args:
-            path: the artifact's folder.
+            path: folder of the artifact.
             archive: configuration of the archive that the elites are from.
-            provenance: JSON-able description of how they were found.
+            provenance: JSON-able description of how the elites were found.
 
         Returns:
-            The artifact's digest.
+            The digest of the artifact.
         """
         return save_artifact(
             path,
@@ -228,7 +229,7 @@ class Elites:
 
 
 def load_elites(name_or_path: str | Path) -> tuple[Elites, ArchiveConfig]:
-    """Loads an artifact of :meth:`Elites.save`.
+    """Loads elites and the configuration of their archive, as saved by :meth:`Elites.save`.
 
     Raises:
         ArtifactError: the artifact is missing, damaged, of another kind, or has no elites.
@@ -236,7 +237,7 @@ def load_elites(name_or_path: str | Path) -> tuple[Elites, ArchiveConfig]:
     artifact = load_artifact(name_or_path, kind="elites")
     elites = Elites.from_tensors(artifact.tensors)
     if not len(elites):
-        raise ArtifactError(f"{artifact.path}: expected elites, found an empty archive")
+        raise ArtifactError(f"{artifact.path}: expected at least one elite, got an empty archive")
     return elites, restore_config(ArchiveConfig, artifact)
 
 
@@ -254,10 +255,10 @@ def _unit_disc(cells: int) -> np.ndarray:
 
 
 def disc_centers(cells: int) -> np.ndarray:
-    """Returns the centers of a centroidal Voronoi tessellation of the disc in [0, 1]².
+    """Returns the centers of a centroidal Voronoi tessellation of the disc inscribed in [0, 1]².
 
-    Lloyd's algorithm, initialized with the evenly spread seeds of a sunflower (Vogel 1979). The
-    result is deterministic.
+    They are computed by Lloyd's algorithm, initialized with the evenly spread points of a sunflower
+    pattern (Vogel 1979). The result is deterministic.
 
     Args:
         cells: number of cells.
@@ -269,7 +270,7 @@ def disc_centers(cells: int) -> np.ndarray:
 
 
 def _sunflower(count: int) -> np.ndarray:
-    """Returns evenly spread points of the unit disc, ``(count, 2)``."""
+    """Returns points spread evenly over the unit disc in a sunflower pattern, ``(count, 2)``."""
     index = np.arange(count) + 0.5
     radius, turn = np.sqrt(index / count), index * _GOLDEN_ANGLE
     return np.stack((radius * np.cos(turn), radius * np.sin(turn)), axis=1)

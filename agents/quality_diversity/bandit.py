@@ -1,4 +1,4 @@
-"""A sliding-window bandit, and a scheduler that selects emitters with it."""
+"""Sliding-window bandit, and a scheduler that selects emitters with it."""
 
 import math
 import warnings
@@ -17,16 +17,18 @@ from wmrl.core.validation import check_choice, check_float, check_int
 class SlidingWindowUCB:
     """UCB1 (Auer et al. 2002) over a sliding window of the last W pulls.
 
-    A pull consists of one or more trials of a choice and the reward that they earned. The bandit
-    selects the choice that maximizes the reward per trial within the window + c √(ln N / n), where
-    n of the window's N trials are of that choice; choices without trials in the window come first.
-    The window lets the bandit adapt as the best choice changes during a search.
+    A pull consists of one or more trials of a choice and the total reward that they earned. The
+    bandit selects the choice that maximizes r / n + c √(ln N / n), where r is the total reward and
+    n the number of trials of that choice within the window, and N is the number of all trials
+    within the window. Choices without trials in the window are selected first. The window lets the
+    bandit adapt when the best choice changes during a search.
 
     Args:
         num_choices: number of choices, the arms of the bandit.
-        window: W, in pulls; at least ``num_choices``.
-        exploration: c; √2 in UCB1.
-        relative: divide rewards by those of the best choice; for rewards not within [0, 1].
+        window: W, number of pulls in the window, at least ``num_choices``.
+        exploration: c, weight of the exploration bonus; √2 in UCB1.
+        relative: True to divide each r / n by that of the best choice, for rewards that are not
+            within [0, 1].
 
     Example:
         >>> from wmrl.agents.quality_diversity import SlidingWindowUCB
@@ -55,9 +57,9 @@ class SlidingWindowUCB:
         self._pulls: deque[tuple[int, float, int]] = deque(maxlen=window)
 
     def choose(self) -> int:
-        """Returns the choice to try next; the first one of equals."""
+        """Returns the index of the choice to try next, the lowest one in case of a tie."""
         rewards, trials = np.zeros(self.num_choices), np.zeros(self.num_choices)
-        # Sums are computed anew: running sums of floats would depend on pulls outside the window.
+        # Rounding errors of running sums would depend on pulls that have left the window.
         if self._pulls:
             choices, earned, tried = zip(*self._pulls, strict=True)
             np.add.at(rewards, list(choices), earned)
@@ -87,34 +89,39 @@ class SlidingWindowUCB:
         self._pulls.append((choice, float(reward), trials))
 
     def state(self) -> list[tuple[int, float, int]]:
-        """Returns the window, JSON-able: choice, reward and trials of each pull."""
+        """Returns the choice, reward and trials of each pull in the window, JSON-able."""
         return list(self._pulls)
 
     def restore(self, state: Sequence[Sequence[Any]]) -> None:
-        """Replaces the window by one from :meth:`state`."""
+        """Replaces the window with one from :meth:`state`."""
         self._pulls.clear()
         for choice, reward, trials in state:
             self.update(choice, reward, trials=trials)
 
 
 class BanditScheduler:
-    """Schedules emitters by a bandit, one emitter per batch.
+    """Scheduler that selects an emitter for each batch with a bandit.
 
-    The interface is that of the schedulers of ``ribs``, whose own ``BanditScheduler`` counts
+    The interface is that of the schedulers of ``ribs``. The ``BanditScheduler`` of ``ribs`` counts
     rewards over the whole search instead of over a window.
 
     Args:
-        archive: the archive that solutions are added to.
-        emitters: one for each choice of the bandit.
-        bandit: selects the emitter; a :class:`SlidingWindowUCB` over 1000 batches if None.
-        reward: ``"entered"``, the number of solutions that entered the archive, as in Data-Driven
-            Encodings; or ``"qd_score"``, the increase of the archive's QD score, in which a new
-            cell counts more than a slightly better elite. An increase has no fixed scale: use a
-            bandit with ``relative=True``, and an archive with a ``qd_score_offset`` that is a
-            lower bound of the objective (objectives below it decrease the score).
+        archive: archive that solutions are added to.
+        emitters: emitters, one for each choice of the bandit.
+        bandit: bandit that selects the emitter; a :class:`SlidingWindowUCB` over 1000 batches if
+            None.
+        reward: reward of the bandit. ``"entered"`` is the number of solutions that entered the
+            archive, as in Data-Driven Encodings. ``"qd_score"`` is the increase of the archive's QD
+            score, which is larger for a new cell than for a slightly better elite. It has no fixed
+            scale, so the bandit should have ``relative=True``, which is the default if ``bandit``
+            is None. The archive's ``qd_score_offset`` should be a lower bound of the objective,
+            because new cells with objectives below it decrease the score.
 
     Attributes:
         emitter_index: index of the emitter that was asked last.
+
+    Raises:
+        ValueError: the reward is unknown, or there is not one emitter for each choice.
 
     Example:
         >>> from ribs.emitters import IsoLineEmitter
@@ -158,10 +165,12 @@ class BanditScheduler:
         """Returns solutions ``(B, X)`` to evaluate.
 
         Raises:
-            RuntimeError: the solutions asked for before were not told yet.
+            RuntimeError: :meth:`tell` was not called for the previous solutions.
         """
         if self._asked is not None:
-            raise RuntimeError("ask: expected tell() first, for the solutions asked for before")
+            raise RuntimeError(
+                "ask: expected results for the previous solutions, got none; call tell() first"
+            )
         self.emitter_index = self.bandit.choose()
         self._asked = self.emitters[self.emitter_index].ask()
         return self._asked
@@ -170,20 +179,20 @@ class BanditScheduler:
         """Adds the evaluated solutions to the archive and updates the bandit and the emitter.
 
         Args:
-            objective: ``(B,)``, objectives of the solutions asked for.
-            measures: ``(B, M)``, their measures.
+            objective: ``(B,)``, objectives of the solutions from :meth:`ask`.
+            measures: ``(B, M)``, measures of these solutions.
 
         Returns:
-            The archive's ``status`` (0 not added, 1 improved a cell, 2 new cell) and ``value`` of
-            each solution.
+            Result of the archive's ``add``: for each solution its ``status`` (0: not added,
+            1: improved a cell, 2: new cell) and its ``value``.
 
         Raises:
-            RuntimeError: no solutions were asked for.
-            ValueError: a shape differs, or a number is not finite. Nothing is added then, and the
-                solutions may be told again.
+            RuntimeError: :meth:`ask` was not called before.
+            ValueError: a shape is wrong, or a number is not finite. In this case nothing is added,
+                and the method may be called again for the same solutions.
         """
         if self._asked is None:
-            raise RuntimeError("tell: expected ask() first")
+            raise RuntimeError("tell: expected solutions from ask(), got none; call ask() first")
         objective, measures = checked_evaluations(
             objective, measures, count=len(self._asked), archive=self.archive
         )
@@ -209,12 +218,12 @@ class BelowOffsetWarning(UserWarning):
 def _warn_below_offset(objective: np.ndarray, archive: ArchiveBase) -> None:
     # Not every archive has an offset.
     least, offset = float(objective.min()), float(getattr(archive, "qd_score_offset", -np.inf))
-    if least < offset - 1e-6 * abs(offset):  # by more than the rounding of single precision
+    if least < offset - 1e-6 * abs(offset):  # ignores rounding errors of single precision
         warnings.warn(
-            # The text is the same each time, so that Python shows the warning once.
-            f"objective: some are below the archive's qd_score_offset of {offset:g}, so that new "
-            "cells may decrease the QD score and count against the emitter that found them; make "
-            "the archive with a lower qd_score_offset",
+            # The text is always the same, so that Python shows the warning only once.
+            f"objective: expected at least the archive's qd_score_offset of {offset:g}, got lower "
+            "values, so that new cells may decrease the QD score and thus the reward of the "
+            "emitter that found them; create the archive with a lower qd_score_offset",
             BelowOffsetWarning,
             stacklevel=3,
         )

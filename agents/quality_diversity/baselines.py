@@ -1,4 +1,4 @@
-"""Baselines: MAP-Elites and CMA-ES searches made of the emitters of ``ribs`` alone."""
+"""Baseline searches with the emitters of ``ribs``: MAP-Elites, CMA-ME and CMA-MAE."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -17,24 +17,24 @@ from wmrl.core.validation import check_choice, check_int
 from wmrl.training.progress import progress_bar
 
 RibsMethod = Literal["iso", "line", "cma-me", "cma-mae"]
-"""MAP-Elites with isotropic mutation (Mouret and Clune 2015, https://arxiv.org/abs/1504.04909) and
-with line mutation (Vassiliades and Mouret 2018, https://arxiv.org/abs/1804.03906), CMA-ME (Fontaine
-et al. 2020, https://arxiv.org/abs/1912.02400) and CMA-MAE (Fontaine and Nikolaidis 2023,
-https://arxiv.org/abs/2205.10752)."""
+"""Search methods: MAP-Elites with isotropic mutation (Mouret and Clune 2015,
+https://arxiv.org/abs/1504.04909), MAP-Elites with line mutation (Vassiliades and Mouret 2018,
+https://arxiv.org/abs/1804.03906), CMA-ME (Fontaine et al. 2020, https://arxiv.org/abs/1912.02400)
+and CMA-MAE (Fontaine and Nikolaidis 2023, https://arxiv.org/abs/2205.10752)."""
 
 _ISO_SIGMA, _LINE_SIGMA, _BATCH_SIZE = 0.006, 0.2, 100  # as in Data-Driven Encodings
 _NUM_EMITTERS, _CMA_BATCH_SIZE, _SIGMA0 = 15, 36, 0.2  # as in the examples of ribs, except for σ₀
-_MAX_FULL_DIM = 500  # solutions of more numbers have diagonal covariances
+_MAX_FULL_DIM = 500  # dimension of solutions above which covariances are diagonal
 
 
 class RibsResult(NamedTuple):
     """Result of :func:`search_with_ribs`.
 
     Attributes:
-        elites: final elites, with the solutions that were evaluated.
-        rows: metrics over time: ``evaluations``, ``coverage``, ``mean_fitness``,
-            ``best_fitness``, ``qd_score``.
-        seconds: wall time.
+        elites: final elites, with solutions as they were evaluated, clipped to [−1, 1].
+        rows: metrics over time, each with ``evaluations``, ``coverage``, ``mean_fitness``,
+            ``best_fitness`` and ``qd_score``.
+        seconds: wall time in seconds.
         snapshots: ``(S, cells) float32``, objectives over time, NaN for empty cells.
     """
 
@@ -59,22 +59,23 @@ def search_with_ribs(
     """Searches for elites with emitters of ``ribs``.
 
     The initial archive is the same as that of :class:`~wmrl.agents.quality_diversity.dde.DDE` with
-    the same seed. CMA-ES is not bounded: its solutions are clipped to [−1, 1] before they are
-    evaluated and added to the result archive.
+    the same seed. CMA-ES samples solutions without bounds, so they are clipped to [−1, 1] before
+    they are evaluated and added to the archive of the result.
 
     Args:
-        problem: the problem to search.
-        method: the algorithm.
-        evaluations: budget, including those of the initialization; the last batch may exceed it.
+        problem: problem to solve.
+        method: search method.
+        evaluations: budget of evaluations, including the initialization; the last batch may exceed
+            it.
         initial_coverage: share of the cells that random solutions fill at the start.
         seed: root seed.
-        log_every: evaluations between two rows of metrics.
-        snapshots: number of snapshots, evenly over the budget, for a video of the archive.
-        until: stops the search when true of a row of metrics.
+        log_every: number of evaluations between two rows of metrics.
+        snapshots: number of snapshots for a video of the archive, spread evenly over the budget.
+        until: condition on a row of metrics; the search stops at the first row that meets it.
         progress: show a progress bar.
 
     Raises:
-        ValueError: the method is unknown, or the initialization takes the whole budget.
+        ValueError: the method is unknown, or the initialization uses up the whole budget.
     """
     check_choice("method", method, get_args(RibsMethod))
     check_int("snapshots", snapshots, at_least=1)
@@ -135,7 +136,7 @@ def archive_metrics(archive: ArchiveBase, evaluations: int) -> dict[str, float]:
 def _emitters_archive(
     problem: Problem, method: RibsMethod, initial: Elites, seed: int
 ) -> ArchiveBase:
-    """Returns the emitters' archive; that of CMA-MAE has slowly rising thresholds."""
+    """Returns the archive of the emitters; that of CMA-MAE has slowly rising thresholds."""
     options: dict[str, float] = {}
     if method == "cma-mae":
         options = {"learning_rate": 0.01, "threshold_min": problem.archive.qd_score_offset}

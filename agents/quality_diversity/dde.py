@@ -1,4 +1,4 @@
-"""DDE-Elites: MAP-Elites with variation operators learned from its own elites."""
+"""Data-Driven Encodings: MAP-Elites with variation operators learned from its own elites."""
 
 import time
 from collections.abc import Callable
@@ -34,15 +34,16 @@ _CHECKPOINT = "dde"
 class DDE(Learner):
     """Data-Driven Encodings (Gaier, Asteroth and Mouret 2020, https://arxiv.org/abs/2003.04389).
 
-    Every few generations an encoding is trained on the elites, starting from its current weights.
-    In each generation a bandit selects the emitter, whose solutions are evaluated and added to the
-    archive. Without an encoding this is MAP-Elites with isotropic and line mutation.
+    Every few generations, an encoding is trained on the elites, starting from its current weights.
+    In each generation, a bandit selects an emitter, whose solutions are evaluated and added to the
+    archive. Without an encoding, this is MAP-Elites with isotropic and line mutation.
 
-    All randomness is a function of the root seed and the generation, and the archive is rebuilt
-    from its elites at each checkpoint, so that an interrupted run continues bit by bit.
+    All randomness is a function of the root seed and the generation number, and the archive is
+    rebuilt from its elites at each checkpoint, so that a run that was interrupted and resumed gives
+    bit-identical results.
 
     Args:
-        problem: the problem to search.
+        problem: problem to solve.
         config: configuration of the search.
         path: folder of the run, which is locked until :meth:`close`.
         seed: root seed.
@@ -50,18 +51,18 @@ class DDE(Learner):
         device: device of the encoding.
 
     Attributes:
-        problem: the problem to search.
+        problem: problem to solve.
         config: configuration of the search.
-        elites: elites of the last checkpoint, or None.
+        elites: elites at the last checkpoint, or after the initialization; None before.
         generation: number of completed generations.
         evaluations: number of evaluated solutions.
-        seconds: wall time.
-        training_seconds: part of it that was spent on training the encoding.
+        seconds: wall time in seconds.
+        training_seconds: part of ``seconds`` that was spent on training the encoding.
         snapshots: ``(S, cells) float32``, objectives over time, NaN for empty cells.
 
     Raises:
-        RunError: the folder is in use, or belongs to a run with another configuration.
-        ValueError: the encoding, or ``init``, does not fit the problem.
+        RunError: the folder is in use, or belongs to a run with a different configuration.
+        ValueError: the encoding or ``init`` does not fit the problem.
 
     Example:
         >>> from wmrl.agents.quality_diversity import DDE, ArmProblem, DDEConfig
@@ -78,7 +79,7 @@ class DDE(Learner):
         True
     """
 
-    _consistent = True  # whether archive, bandit and encoding are of the same generation
+    _consistent = True  # True if archive, bandit and encoding are of the same generation
 
     def __init__(
         self,
@@ -116,12 +117,12 @@ class DDE(Learner):
 
     @property
     def encoding(self) -> Encoding | None:
-        """The encoding that is trained on the elites, or None."""
+        """Encoding that is trained on the elites, or None."""
         return None if self._trainer is None else self._trainer.encoding
 
     @property
     def done(self) -> bool:
-        """Whether all generations are done."""
+        """True if all generations are completed."""
         return self.generation >= self.config.generations
 
     def learn(
@@ -130,24 +131,26 @@ class DDE(Learner):
         progress: bool = True,
         until: Callable[[dict[str, float]], bool] | None = None,
     ) -> Self:
-        """Searches for ``config.generations`` in total, continuing from the last checkpoint.
+        """Runs the remaining generations, continuing from the last checkpoint.
 
         Args:
             progress: show a progress bar.
-            until: stops the search at a checkpoint when true of the last row of metrics.
+            until: condition on a row of metrics; the search stops at the first checkpoint whose
+                last row meets it.
 
         Returns:
             The search itself.
 
         Raises:
             RunError: an earlier call was interrupted between checkpoints.
-            ValueError: random solutions fill too few cells, or an evaluation is not finite.
+            ValueError: random solutions fill too few cells, or an evaluation has a wrong shape or
+                is not finite.
             FloatingPointError: the encoding's loss is not finite.
         """
         if not self._consistent:
             raise RunError(
-                f"{self.path}: expected a search that was not interrupted, this one was; close it "
-                "and create a new one in the same folder, which continues from the last checkpoint"
+                f"{self.path}: expected a search that was not interrupted, got one that was; close "
+                "it and create a new one in the same folder to continue from the last checkpoint"
             )
         with (
             MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
@@ -168,14 +171,14 @@ class DDE(Learner):
         return self
 
     def archive(self) -> ArchiveBase:
-        """Returns an archive of ``ribs`` with the elites of the last checkpoint."""
+        """Returns a ``ribs`` archive with the current :attr:`elites`."""
         seed = integer_seed(self._seed, "archive", self.generation)
         return self.problem.archive.make(self.problem.solution_dim, seed=seed, elites=self.elites)
 
     def save(self, path: str | Path) -> str:
-        """Writes the elites as an artifact and returns its digest."""
+        """Saves the elites as an artifact and returns its digest."""
         if self.elites is None:
-            raise ValueError("elites: expected some, got none yet; call learn() first")
+            raise ValueError("elites: expected at least one, got none yet; call learn() first")
         provenance = {
             "config": asdict(self.config),
             "problem": self.problem.describe(),
@@ -191,14 +194,14 @@ class DDE(Learner):
         encoding = make_encoding(self.config.encoding, generator=generator)
         if encoding.input_dim != self.problem.solution_dim:
             raise ValueError(
-                f"encoding: expected input_dim {self.problem.solution_dim}, as the problem's "
-                f"solution_dim, got {encoding.input_dim}"
+                f"encoding: expected input_dim {self.problem.solution_dim}, the problem's "
+                f"solution_dim, got {encoding.input_dim}; change input_dim of config.encoding"
             )
         encoding = encoding.to(resolve_device(device)).eval()
         return EncodingTrainer(encoding, self.config.training, seed=self._seed)
 
     def _initial_elites(self) -> Elites:
-        """Evaluates the given solutions, and random ones up to the initial coverage."""
+        """Evaluates ``init`` and then random solutions until the initial coverage is reached."""
         archive, config = self.archive(), self.config
         if len(self._init):
             add_evaluated(archive, self._init, *self._evaluate(self._init))
@@ -212,7 +215,7 @@ class DDE(Learner):
         return Elites.from_archive(archive)
 
     def _segment(self, logger: MetricsLogger) -> dict[str, float]:
-        """Runs the generations up to the next checkpoint; returns the last row of metrics."""
+        """Runs the generations up to the next checkpoint and returns the last row of metrics."""
         config, began, before = self.config, time.monotonic(), self.seconds
         self._consistent = False
         archive = self.archive()
@@ -314,13 +317,15 @@ class DDE(Learner):
 
 
 def _checked_init(init: np.ndarray | None, solution_dim: int) -> np.ndarray:
-    """Returns initial solutions as ``(N, X) float32``; N is 0 if there are none."""
+    """Checks initial solutions and returns them as ``(N, X) float32``; N is 0 for None."""
     if init is None:
         return np.zeros((0, solution_dim), np.float32)
     solutions = np.asarray(init, np.float32)
     check_shape("init", solutions, ("N", solution_dim))
-    if not (np.abs(solutions) <= 1.0).all():  # NaN fails too
-        raise ValueError("init: expected numbers in [-1, 1], got others; scale or clip them")
+    if not (np.abs(solutions) <= 1.0).all():  # is also False for NaN
+        raise ValueError(
+            "init: expected numbers in [-1, 1], got numbers outside or NaN; scale or clip them"
+        )
     return solutions
 
 

@@ -20,27 +20,29 @@ EncodingConfig = VectorVAEConfig | VectorVQVAEConfig
 class DDEConfig:
     """Configuration of :class:`~wmrl.agents.quality_diversity.dde.DDE`.
 
-    The defaults find more elites, and better ones, than the settings of Data-Driven Encodings,
-    which are :meth:`as_published`.
+    The defaults find more and better elites than the published settings of Data-Driven Encodings,
+    which :meth:`as_published` returns.
 
     Attributes:
-        generations: number of batches.
-        batch_size: solutions per batch.
+        generations: number of generations, one batch each.
+        batch_size: number of solutions per batch.
         initial_coverage: share of the cells that random solutions fill before the first generation.
         crossovers: shares of reconstructions within a batch. Each combination of a share and a
-            mutation is an emitter.
+            mutation defines an emitter.
         mutations: mutation operators.
-        reward: the bandit's, see :class:`~wmrl.agents.quality_diversity.bandit.BanditScheduler`.
-        window: the bandit's window, in generations.
+        reward: reward of the bandit, as in
+            :class:`~wmrl.agents.quality_diversity.bandit.BanditScheduler`.
+        window: window of the bandit, in generations.
         exploration: weight of the bandit's exploration bonus.
         encoding: configuration of the encoding; None for no encoding, in which case ``crossovers``
             must be ``(0.0,)``.
         training: configuration of the encoding's training.
-        train_every: generations between trainings.
-        log_every: generations between two rows of metrics.
-        checkpoint_every: generations between checkpoints, a multiple of ``log_every``. The result
-            does not depend on interruptions, but it depends on this number.
-        snapshots: number of snapshots, evenly over the run, for a video of the archive.
+        train_every: number of generations between trainings.
+        log_every: number of generations between two rows of metrics.
+        checkpoint_every: number of generations between checkpoints, a multiple of ``log_every``.
+            The result depends on this number, because the archive is rebuilt at each checkpoint,
+            but not on interruptions.
+        snapshots: number of snapshots for a video of the archive, spread evenly over the run.
     """
 
     generations: int = 10_000
@@ -50,7 +52,7 @@ class DDEConfig:
     mutations: tuple[Mutation, ...] = (
         Mutation(),
         Mutation(iso_sigma=0.03, line_sigma=0.0),
-        # Large changes of few numbers reach cells that small changes of all numbers do not.
+        # Large changes of a few numbers reach cells that small changes of all numbers do not.
         Mutation(iso_sigma=0.3, line_sigma=0.0, density=0.01, frontier=True),
     )
     reward: Literal["entered", "qd_score"] = "qd_score"
@@ -88,20 +90,20 @@ class DDEConfig:
             )
         if self.encoding is None and max(self.crossovers) > 0:
             raise ValueError(
-                f"crossovers: expected (0.0,) without an encoding, got {self.crossovers}"
+                f"crossovers: expected (0.0,) if encoding is None, got {self.crossovers}"
             )
 
     @property
     def bandit_arms(self) -> tuple[tuple[float, Mutation], ...]:
-        """Share of reconstructions and mutation of each emitter, the choices of the bandit."""
+        """Share of reconstructions and mutation of each emitter that the bandit can select."""
         return tuple((share, each) for share in self.crossovers for each in self.mutations)
 
     @classmethod
     def as_published(cls, **changes: Any) -> Self:
-        """Returns the settings of Data-Driven Encodings.
+        """Returns the published settings of Data-Driven Encodings.
 
         Args:
-            changes: fields that differ from the published settings.
+            changes: values of fields that differ from the published settings.
         """
         published: dict[str, Any] = {
             "mutations": (Mutation(), Mutation(line_sigma=0.0)),
@@ -115,25 +117,25 @@ class DDEConfig:
 
     @property
     def snapshot_every(self) -> int:
-        """Generations between snapshots."""
+        """Number of generations between snapshots."""
         return max(1, self.generations // self.snapshots)
 
 
 def make_encoding(config: EncodingConfig, *, generator: torch.Generator | None = None) -> Encoding:
-    """Creates the encoding of a configuration.
+    """Creates an encoding from its configuration.
 
     Args:
         config: configuration of a VAE, a VQ-VAE or a registered encoding.
-        generator: source of the initial weights; one with a fixed seed if None.
+        generator: random generator of the initial weights; one with a fixed seed if None.
     """
     return ENCODINGS.for_config(config)(config, generator=generator)
 
 
 def _distinct(name: str, values: Any) -> tuple[Any, ...]:
-    """Returns a non-empty tuple of distinct values: each has a column in the metrics."""
+    """Converts values to a tuple and checks that there are some and that they are distinct."""
     found = tuple(values) if isinstance(values, Iterable) else ()
     if not found:
-        raise ValueError(f"{name}: expected at least one, in a tuple, got {values!r}")
+        raise ValueError(f"{name}: expected a tuple of at least one value, got {values!r}")
     if any(each in found[:place] for place, each in enumerate(found)):
-        raise ValueError(f"{name}: expected each once, got {values!r}")
+        raise ValueError(f"{name}: expected distinct values, got {values!r}")
     return found

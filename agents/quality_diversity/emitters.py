@@ -15,15 +15,15 @@ from wmrl.encodings.base import Encoding
 class Mutation:
     """Isotropic and line mutation of solutions in [−1, 1].
 
-    A parent x becomes x + σ_iso m N(0, I) + σ_line (y − x) N(0, 1), where y is another elite and m
+    A parent x becomes x + σ_iso m N(0, I) + σ_line (y − x) N(0, 1), where y is a random elite and m
     a binary mask (Vassiliades and Mouret 2018, https://arxiv.org/abs/1804.03906).
 
     Attributes:
-        iso_sigma: σ_iso.
-        line_sigma: σ_line.
-        density: expected share of ones in the mask m, which is drawn for each solution. At least
-            one number per solution is mutated on average.
-        frontier: select parents among the elites next to empty cells, while there are any.
+        iso_sigma: σ_iso, scale of the isotropic mutation.
+        line_sigma: σ_line, scale of the line mutation.
+        density: expected share of ones in the mask m, which is drawn for each solution. It is
+            raised if needed to mutate at least one number per solution on average.
+        frontier: True to select parents only among elites next to empty cells, if there are any.
     """
 
     iso_sigma: float = 0.006
@@ -38,27 +38,27 @@ class Mutation:
 
 
 class ReconstructionEmitter(EmitterBase):
-    """Emits reconstructions and mutations of elites in a fixed ratio.
+    """Emitter of reconstructions and mutations of elites in a fixed ratio.
 
     Reconstructions are those of Gaier, Asteroth and Mouret 2020 (https://arxiv.org/abs/2003.04389):
     (x + D(E(x))) / 2 for a parent x, with the encoder E and the decoder D. All solutions are
     clipped to [−1, 1].
 
     Args:
-        archive: the archive that parents are selected from.
-        encoding: E and D; may be None if ``crossover`` is 0.
+        archive: archive that parents are selected from.
+        encoding: encoding with the encoder E and the decoder D; may be None if ``crossover`` is 0.
         crossover: share of reconstructions in a batch, rounded to whole solutions.
         mutation: mutation of the other solutions; ``Mutation()`` if None.
-        neighbors: ``(cells, K)``, indices of the cells around each cell, as from
-            :meth:`~wmrl.agents.quality_diversity.archive.ArchiveConfig.neighbors`; needed for a
+        neighbors: ``(cells, K)``, indices of the cells around each cell, as returned by
+            :meth:`~wmrl.agents.quality_diversity.archive.ArchiveConfig.neighbors`; required for a
             mutation with ``frontier``.
-        batch_size: solutions per batch.
-        seed: seed of the noise and of the selection at the frontier. Other parents are drawn by
-            the archive.
+        batch_size: number of solutions per batch.
+        seed: seed of the noise and of the selection of parents next to empty cells; other parents
+            are drawn with the archive's random number generator.
 
     Raises:
-        ValueError: an argument is out of range, the encoding is missing or has another dimension,
-            or the neighbors are missing.
+        ValueError: an argument is out of range, the encoding is missing or has a wrong
+            ``input_dim``, or the neighbors are missing.
 
     Example:
         >>> from wmrl.agents.quality_diversity import ArmProblem, Mutation, ReconstructionEmitter
@@ -93,14 +93,14 @@ class ReconstructionEmitter(EmitterBase):
         check_float("crossover", crossover, at_least=0, at_most=1)
         check_int("batch_size", batch_size, at_least=1)
         if crossover and encoding is None:
-            raise ValueError(f"encoding: expected one for a crossover of {crossover}, got None")
+            raise ValueError(f"encoding: expected one if crossover is {crossover}, got None")
         if encoding is not None and encoding.input_dim != solution_dim:
             raise ValueError(
-                f"encoding: expected input_dim {solution_dim}, as the archive's solution_dim, got "
+                f"encoding: expected input_dim {solution_dim}, the archive's solution_dim, got "
                 f"{encoding.input_dim}"
             )
         if mutation.frontier and neighbors is None:
-            raise ValueError("neighbors: expected an array for a mutation with frontier, got None")
+            raise ValueError("neighbors: expected an array if mutation.frontier is True, got None")
         limit = np.ones(solution_dim)
         super().__init__(
             archive,
@@ -122,7 +122,7 @@ class ReconstructionEmitter(EmitterBase):
         """
         if self.archive.empty:
             raise ValueError(
-                "archive: expected elites to vary, found none; add evaluated solutions first"
+                "archive: expected at least one elite, got none; add evaluated solutions first"
             )
         parents = self.archive.sample_elites(self.batch_size)["solution"]
         count = round(self.crossover * self.batch_size)
@@ -143,7 +143,7 @@ class ReconstructionEmitter(EmitterBase):
         return self.encoding.reconstruct(vectors).cpu().numpy().astype(parents.dtype, copy=False)
 
     def _frontier_elites(self, count: int) -> np.ndarray:
-        """Draws elites ``(count, X)`` next to empty cells, or any if no cell is empty."""
+        """Draws elites ``(count, X)`` next to empty cells, or any elites if there are none."""
         assert self._neighbors is not None
         elites = self.archive.data(["index", "solution"])
         occupied = np.zeros(len(self._neighbors), bool)

@@ -26,12 +26,12 @@ def draw_map(
     title: str = "",
     size: int = 480,
 ) -> np.ndarray:
-    """Draws the objectives of an archive as a heatmap, brighter colors for higher objectives.
+    """Draws the objectives of an archive as a heatmap, with brighter colors for higher objectives.
 
     Args:
         archive: configuration of the archive.
-        objectives: ``(cells,)``, NaN for empty cells.
-        limits: objectives of the darkest and the brightest color; those of
+        objectives: ``(cells,)``, objective in each cell, NaN for empty cells.
+        limits: objectives of the darkest and the brightest color; the result of
             :func:`color_limits` if None.
         title: text above the map.
         size: length of the map's longer side, in pixels.
@@ -40,7 +40,7 @@ def draw_map(
         ``(H, W, 3) uint8``; the first measure increases to the right, the second upwards.
 
     Raises:
-        ValueError: there is not one objective for each cell.
+        ValueError: the number of objectives is not the number of cells.
 
     Example:
         >>> import numpy as np
@@ -75,10 +75,10 @@ def draw_map(
 
 
 def write_map(path: str | Path, archive: ArchiveConfig, elites: Elites, *, title: str = "") -> Path:
-    """Writes a heatmap of elites as a PNG file, atomically.
+    """Writes a heatmap of elites to a PNG file, atomically.
 
     Args:
-        path: the file.
+        path: path of the file.
         archive: configuration of the archive.
         elites: elites of that archive.
         title: text above the map.
@@ -103,10 +103,11 @@ def write_map_video(
     """Writes a video of an archive's heatmap over time.
 
     Args:
-        path: ``.mp4``, ``.gif`` or ``.webp`` file.
+        path: path of an ``.mp4``, ``.gif`` or ``.webp`` file.
         archive: configuration of the archive.
         snapshots: ``(S, cells)``, objectives over time, NaN for empty cells.
-        titles: one for each snapshot, shown before the coverage and the mean objective.
+        titles: title of each snapshot, shown before its coverage and mean objective; empty for no
+            titles.
         fps: snapshots per second.
         size: length of the map's longer side, in pixels.
 
@@ -114,10 +115,10 @@ def write_map_video(
         The path.
 
     Raises:
-        ValueError: there are no snapshots, or not one title for each.
+        ValueError: there are no snapshots, or the number of titles is not that of the snapshots.
     """
     if titles and len(titles) != len(snapshots):
-        raise ValueError(f"titles: expected {len(snapshots)}, as snapshots, got {len(titles)}")
+        raise ValueError(f"titles: expected {len(snapshots)}, one per snapshot, got {len(titles)}")
     if not len(snapshots):
         raise ValueError("snapshots: expected at least one, got none")
     limits = color_limits(snapshots[-1])
@@ -134,9 +135,10 @@ def write_map_video(
 
 
 def color_limits(objectives: np.ndarray) -> tuple[float, float]:
-    """Returns the objectives of the darkest and the brightest color.
+    """Returns the objectives that get the darkest and the brightest color.
 
-    The lowest 2 % are ignored, as a few poor elites would leave no contrast to the others.
+    The lowest 2 % of the objectives are ignored, so that a few poor elites do not reduce the
+    contrast between the others.
     """
     found = objectives[np.isfinite(objectives)]
     if not len(found):
@@ -145,7 +147,7 @@ def color_limits(objectives: np.ndarray) -> tuple[float, float]:
 
 
 def map_colors(shades: np.ndarray) -> np.ndarray:
-    """Returns RGB colors ``(N, 3) uint8`` of shades ``(N,)`` in [0, 1]."""
+    """Converts shades ``(N,)`` in [0, 1] to RGB colors ``(N, 3) uint8``."""
     levels = np.round(255 * shades).astype(np.uint8)[:, None]
     colors: np.ndarray = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
     return colors.copy()
@@ -171,6 +173,6 @@ def _cell_of_pixels(archive: ArchiveConfig, size: int) -> np.ndarray:
 
 
 def _pixels(columns: int, rows: int, size: int) -> tuple[int, int]:
-    """Returns the width and the height of a grid of square cells."""
+    """Returns the width and the height in pixels of a grid of square cells."""
     longer = max(columns, rows)
     return max(1, size * columns // longer), max(1, size * rows // longer)

@@ -22,10 +22,10 @@ def fill_archive(
     """Adds solutions drawn uniformly from [−1, 1] until a share of the cells is filled.
 
     Args:
-        archive: the archive to fill.
-        problem: evaluates the solutions.
+        archive: archive to fill.
+        problem: problem that evaluates the solutions.
         initial_coverage: share of the cells to fill.
-        batch_size: solutions per batch.
+        batch_size: number of solutions per batch.
         seed: root seed.
 
     Returns:
@@ -45,24 +45,24 @@ def fill_archive(
     coverage = float(archive.stats.coverage)
     raise ValueError(
         f"initial_coverage: expected random solutions to fill {initial_coverage:.1%} of the cells, "
-        f"{batch_size * _MAX_BATCHES:,} of them filled {coverage:.2%}; ask for less, such as "
-        f"{0.5 * coverage:.1g}, or for fewer cells"
+        f"got {coverage:.2%} with {batch_size * _MAX_BATCHES:,} of them; lower it, for example to "
+        f"{0.5 * coverage:.1g}, or use fewer cells"
     )
 
 
 def add_evaluated(
     archive: ArchiveBase, solutions: np.ndarray, objective: np.ndarray, measures: np.ndarray
 ) -> None:
-    """Adds evaluated solutions to an archive, after :func:`checked_evaluations`.
+    """Adds evaluated solutions to an archive if they pass :func:`checked_evaluations`.
 
     Args:
-        archive: the archive.
-        solutions: ``(B, X)``.
-        objective: ``(B,)``.
-        measures: ``(B, M)``.
+        archive: archive to add to.
+        solutions: ``(B, X)``, solutions.
+        objective: ``(B,)``, objectives of the solutions.
+        measures: ``(B, M)``, measures of the solutions.
 
     Raises:
-        ValueError: a shape differs, or a number is not finite; nothing is added then.
+        ValueError: a shape is wrong, or a number is not finite; in this case nothing is added.
     """
     count = len(solutions)
     archive.add(solutions, *checked_evaluations(objective, measures, count=count, archive=archive))
@@ -71,16 +71,16 @@ def add_evaluated(
 def checked_evaluations(
     objective: Any, measures: Any, *, count: int, archive: ArchiveBase
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns objectives and measures as arrays that can be added to an archive.
+    """Checks objectives and measures and returns them as arrays.
 
     Args:
-        objective: numbers ``(B,)``.
-        measures: numbers ``(B, M)``.
+        objective: ``(B,)``, objectives.
+        measures: ``(B, M)``, measures.
         count: B, the number of evaluated solutions.
-        archive: an archive of M measures.
+        archive: archive with M measures.
 
     Raises:
-        ValueError: a shape differs, or a number is not finite.
+        ValueError: a shape is wrong, or a number is not finite.
     """
     objective, measures = np.asarray(objective), np.asarray(measures)
     for name, value, shape in (
@@ -89,13 +89,13 @@ def checked_evaluations(
     ):
         if value.shape != shape:
             raise ValueError(
-                f"{name}: expected shape {shape}, a row for each solution, got {value.shape}"
+                f"{name}: expected shape {shape}, one row per solution, got {value.shape}"
             )
         finite = np.isfinite(value).reshape(count, -1).all(1)
         if not finite.all():
             row = int(np.argmin(finite))
             raise ValueError(
                 f"{name}: expected finite numbers, got {value[row].tolist()} in row {row} "
-                f"({count - int(finite.sum())} such rows); nothing was added"
+                f"({count - int(finite.sum())} such rows in total); nothing was added"
             )
     return objective, measures

@@ -1,4 +1,4 @@
-"""Settings that suit a planar arm: initial coverage, and encodings of its elites."""
+"""Settings for planar arms: initial coverage, and encodings of elites."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,18 +9,18 @@ from wmrl.encodings.vector_vae import VectorVAEConfig
 from wmrl.encodings.vector_vqvae import VectorVQVAEConfig
 
 EncodingKind = Literal["vae", "vqvae", "fsq"]
-"""Kinds of encodings that DDE may learn."""
+"""Kinds of encodings that DDE can learn."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPreset:
-    """Problem and budget of a search.
+    """Problem, budget and settings of a search.
 
     Attributes:
-        problem: the problem.
-        evaluations: full budget.
+        problem: problem to solve.
+        evaluations: full budget of evaluations.
         initial_coverage: share of the cells that random poses fill at the start.
-        latent_dim: Z of a VAE.
+        latent_dim: Z, number of latents if the encoding is a VAE.
     """
 
     problem: ArmProblem
@@ -30,16 +30,16 @@ class SearchPreset:
 
 
 def default_initial_coverage(num_joints: int) -> float:
-    """Returns the share of the cells that random poses fill at the start.
+    """Returns the default share of the cells that random poses fill at the start.
 
-    Random poses of many joints all end near the base: with 1000 joints, 100,000 of them fill less
-    than 5 % of the cells.
+    It is lower for arms of many joints, because the ends of random poses are then all near the
+    base: with 1000 joints, 100,000 random poses fill less than 5 % of the cells.
     """
     return 0.05 if num_joints <= 500 else 0.002
 
 
 def encoding_config(kind: EncodingKind, preset: SearchPreset) -> EncodingConfig:
-    """Returns the configuration of an encoding that suits a preset."""
+    """Returns the configuration of an encoding for the problem of a preset."""
     input_dim = preset.problem.solution_dim
     if kind == "vqvae":
         return VectorVQVAEConfig(

@@ -12,10 +12,10 @@ from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.kinematics import ANGLE_LIMIT
 
 ArmObjective = Literal["std", "variance"]
-"""Objective of :class:`ArmProblem`."""
+"""Objectives of :class:`ArmProblem`."""
 
 _COLLISION = np.pi / 2
-"""Least penalty of a collision: the greatest possible std of angles."""
+"""Minimum penalty of a collision in radians: the greatest possible std of angles."""
 
 _ROUNDING = 1e-6
 """Relative error of float32 sums over thousands of joints."""
@@ -33,7 +33,7 @@ class Problem(Protocol):
 
     @property
     def solution_dim(self) -> int:
-        """X, numbers of a solution."""
+        """X, dimension of a solution."""
 
     def evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Evaluates solutions.
@@ -51,17 +51,17 @@ class Problem(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ArmProblem:
-    """Poses of a planar arm; the measures are the position of its end.
+    """Problem whose solutions are poses of a planar arm and whose measures are its end position.
 
     The objective rewards even angles. Poses that collide with an obstacle have a lower objective
     than all poses that do not.
 
     Attributes:
-        arm: the arm.
-        objective: ``"std"``, −std of the angles as in Data-Driven Encodings, or ``"variance"``,
-            100 (1 − variance) as in Fontaine and Nikolaidis 2021
+        arm: the planar arm.
+        objective: ``"std"`` for −std of the angles, as in Data-Driven Encodings, or ``"variance"``
+            for 100 (1 − variance), as in Fontaine and Nikolaidis 2021
             (https://arxiv.org/abs/2106.03894).
-        archive: configuration of the archive; if not given, a disc of 1950 cells whose
+        archive: configuration of the archive; by default a disc of 1950 cells whose
             ``qd_score_offset`` is :func:`objective_lower_bound`.
 
     Example:
@@ -92,7 +92,7 @@ class ArmProblem:
         return self.arm.num_joints
 
     def evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Evaluates poses, see :meth:`Problem.evaluate`.
+        """Implements :meth:`Problem.evaluate` for poses.
 
         Raises:
             ValueError: a number is not within [−1, 1].
@@ -116,8 +116,8 @@ class ArmProblem:
 def objective_lower_bound(arm: Arm, objective: ArmObjective) -> float:
     """Returns a lower bound of the objective over all poses, for ``qd_score_offset``.
 
-    The std of the angles is greatest if half of them are at each end of their range, and no link
-    reaches deeper into an obstacle than its center.
+    The std of the angles is greatest if half of them are at each end of their range, and the depth
+    of a collision is at most the radius of the obstacle.
     """
     fitness = -ANGLE_LIMIT * (1.0 + _ROUNDING)
     if arm.obstacles:
@@ -127,7 +127,7 @@ def objective_lower_bound(arm: Arm, objective: ArmObjective) -> float:
 
 
 def _objective_of(fitness: Any, objective: ArmObjective) -> Any:
-    """Converts −std, with the penalties of collisions, to an objective."""
+    """Converts −std of the angles, minus penalties of collisions, to an objective."""
     return 100.0 * (1.0 - fitness**2) if objective == "variance" else fitness
 
 
@@ -136,11 +136,13 @@ class ControllerProblemConfig:
     """Configuration of :class:`ControllerProblem`.
 
     Attributes:
-        measures: two means over the agent steps of the rollouts: names of actions of the task,
-            between bars for absolute values.
-        archive: configuration of the archive; measures beyond its bounds count as at the bounds.
-        scale: parameters are ``scale`` times a solution, and so within [−scale, scale].
-        seed: root seed of the rollouts, which are the same for all controllers.
+        measures: names of two of the task's actions. The measures are their means over the agent
+            steps of the rollouts; bars around a name, as in ``"|steer|"``, denote absolute values.
+        archive: configuration of the archive; measures beyond its bounds belong to the outermost
+            cells.
+        scale: factor by which a solution is multiplied to obtain the parameters, which are
+            therefore within [−scale, scale].
+        seed: root seed of the rollouts, the same for all controllers.
     """
 
     measures: tuple[str, str] = ("|steer|", "pedal")
@@ -160,14 +162,16 @@ class ControllerProblemConfig:
 
 
 class ControllerProblem:
-    """Controllers; the objective is their mean score, the measures are means of their actions.
+    """Problem whose solutions are controllers.
+
+    The objective is the mean score of a controller, and the measures are means of its actions.
 
     Args:
-        fitness: runs controllers, in dreams or in the real game.
+        fitness: fitness function that runs controllers, in dreams or in the real game.
         config: configuration of the problem.
 
     Raises:
-        ValueError: the task has no action of a measure's name.
+        ValueError: a measure does not name an action of the task.
     """
 
     def __init__(
@@ -178,8 +182,8 @@ class ControllerProblem:
         for measure in self.config.measures:
             if measure not in (*names, *map("|{}|".format, names)):
                 raise ValueError(
-                    f"measures: expected names of the task's actions {names}, between bars for "
-                    f"absolute values, got {measure!r}"
+                    f"measures: expected names of the task's actions {names}, with bars around "
+                    f"them for absolute values, got {measure!r}"
                 )
 
     @property
@@ -204,7 +208,7 @@ class ControllerProblem:
         return solutions
 
     def evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Evaluates controllers.
+        """Implements :meth:`Problem.evaluate` for controllers.
 
         Args:
             solutions: ``(B, X) float32``.

@@ -1,4 +1,4 @@
-"""Complete searches for elites of a planar arm, each in a folder of its own."""
+"""Complete searches for elites among the poses of a planar arm, each in its own folder."""
 
 import json
 import shutil
@@ -26,9 +26,10 @@ from wmrl.storage.artifact import load_artifact, package_versions
 from wmrl.storage.run import Run, RunError
 
 Algorithm = Literal["dde", "dde-published", "iso", "line", "cma-me", "cma-mae"]
-"""DDE with the settings of wmrl or with the published ones, and the searches of ``ribs``."""
+"""Search algorithms: DDE with the settings of wmrl or with the published ones, and searches with
+the emitters of ``ribs``."""
 
-_BATCH_SIZE = 100  # of DDE, as published
+_BATCH_SIZE = 100  # batch size of DDE, as published
 _CHECKPOINT = "ribs"
 
 
@@ -37,14 +38,14 @@ class EliteSearchConfig:
     """Configuration of :func:`search_elites`.
 
     Attributes:
-        problem: the planar arm and its archive.
+        problem: problem to solve, with the arm and the archive.
         algorithm: search algorithm.
-        encoding: kind of the encoding that DDE learns; None for no encoding, and ``"auto"``, which
-            is replaced by ``"vae"`` with DDE and by None with other algorithms.
-        evaluations: budget. Whole batches are evaluated, so that the last one may exceed it; the
-            initialization of DDE is not included.
-        initial_coverage: share of the cells that random poses fill at the start; if not given, that
-            of :func:`~wmrl.agents.quality_diversity.presets.default_initial_coverage`.
+        encoding: kind of encoding that DDE learns, or None for no encoding. ``"auto"`` is replaced
+            by ``"vae"`` for DDE and by None for other algorithms.
+        evaluations: budget of evaluations, which the last batch may exceed. It includes the
+            initialization, except for DDE.
+        initial_coverage: share of the cells that random poses fill at the start; by default the
+            result of :func:`~wmrl.agents.quality_diversity.presets.default_initial_coverage`.
         seed: root seed.
     """
 
@@ -62,8 +63,8 @@ class EliteSearchConfig:
             object.__setattr__(self, "encoding", "vae" if self.is_dde else None)
         if self.encoding is not None and not self.is_dde:
             raise ValueError(
-                f"encoding: expected none with {self.algorithm!r}, which learns none, got "
-                f"{self.encoding!r}; leave it out, or search with 'dde'"
+                f"encoding: expected none with {self.algorithm!r}, which does not learn one, got "
+                f"{self.encoding!r}; leave it out, or use the algorithm 'dde'"
             )
         check_int("evaluations", self.evaluations, at_least=1)
         if self.initial_coverage is None:
@@ -76,7 +77,7 @@ class EliteSearchConfig:
 
     @property
     def is_dde(self) -> bool:
-        """Whether the algorithm is DDE, which may learn an encoding."""
+        """True if the algorithm is DDE, which can learn an encoding."""
         return self.algorithm in ("dde", "dde-published")
 
     def describe(self) -> dict[str, Any]:
@@ -98,8 +99,7 @@ class EliteSearchConfig:
         make = DDEConfig if self.algorithm == "dde" else DDEConfig.as_published
         settings: dict[str, Any] = {"encoding": None, "crossovers": (0.0,)}
         if self.encoding is not None and self.encoding != "auto":
-            # This line goes through the 10 latents of Data-Driven Encodings at 20 joints and the
-            # 32 at 200.
+            # This gives 10 latents for 20 joints and 32 for 200, as in Data-Driven Encodings.
             latent_dim = min(32, max(1, self.problem.solution_dim // 2))
             preset = SearchPreset(problem=self.problem, latent_dim=latent_dim)
             settings = {"encoding": encoding_config(self.encoding, preset)}
@@ -116,7 +116,8 @@ class EliteSearchResult(NamedTuple):
 
     Attributes:
         elites: final elites.
-        metrics: ``evaluations``, ``coverage``, ``mean_fitness``, ``best_fitness``, ``qd_score``.
+        metrics: final metrics: ``evaluations``, ``coverage``, ``mean_fitness``, ``best_fitness``
+            and ``qd_score``.
         snapshots: ``(S, cells) float32``, objectives over time, NaN for empty cells.
     """
 
@@ -136,22 +137,23 @@ def search_elites(
     """Searches for elites and writes them into a folder.
 
     The folder contains the artifact ``elites/``, the heatmap ``map.png`` and its video ``map.mp4``.
-    An interrupted search of DDE, whose run is in ``run/``, continues bit by bit when it is called
-    again; the other algorithms start again. A finished search is read from the folder.
+    If the function is called again after an interruption, DDE continues from the last checkpoint in
+    ``run/``, with bit-identical results, and other algorithms start again. The result of a finished
+    search is read from the folder.
 
     Args:
-        path: the folder.
+        path: path of the folder.
         config: configuration of the search.
-        init: an artifact of elites whose solutions DDE evaluates first.
+        init: name or path of an artifact of elites, whose solutions DDE evaluates first.
         device: device of DDE's encoding.
         progress: show a progress bar.
 
     Raises:
-        RunError: the folder is in use, or belongs to a search with another configuration.
-        ArtifactError: ``init`` is not an artifact of elites, or something else is at the
-            artifact's path.
+        RunError: the folder is in use, or belongs to a search with a different configuration.
+        ArtifactError: ``init`` is not an artifact of elites, or the path of the result's artifact
+            is taken by something else.
         ValueError: ``path`` is a file, ``init`` does not fit the arm or the algorithm, or random
-            poses fill too few cells or take the whole budget.
+            poses fill too few cells or use up the whole budget.
 
     Example:
         >>> from wmrl.agents.quality_diversity import ArmProblem, EliteSearchConfig, search_elites
@@ -167,7 +169,7 @@ def search_elites(
     solutions, digest = (None, None) if init is None else _load_init(init, config)
     new = not path.exists()
     if not new and not path.is_dir():
-        raise ValueError(f"path: expected a folder or nothing, got the file {path}")
+        raise ValueError(f"path: expected a folder or a new path, got the file {path}")
     try:
         with Run(path, config={"search": "elites", **config.describe(), "init": digest}) as run:
             if config.is_dde:
@@ -175,10 +177,10 @@ def search_elites(
             else:
                 result = _search_with_ribs(run, config, progress)
             _write(path, config, result, digest)
-    except RunError:  # the folder may be another's
+    except RunError:  # the folder may belong to another search
         raise
     except ValueError:
-        # A folder of invalid options would refuse the corrected ones.
+        # If the folder kept invalid options, it would reject the corrected ones.
         if new and not list(path.rglob("*.checkpoint")):
             shutil.rmtree(path, ignore_errors=True)
         raise
@@ -190,13 +192,13 @@ def _load_init(init: str | Path, config: EliteSearchConfig) -> tuple[np.ndarray,
     if not config.is_dde:
         raise ValueError(
             f"init: expected none with {config.algorithm!r}, which starts from random poses, got "
-            f"{str(init)!r}; leave it out, or search with 'dde'"
+            f"{str(init)!r}; leave it out, or use the algorithm 'dde'"
         )
     solutions, solution_dim = load_elites(init)[0].solutions, config.problem.solution_dim
     if solutions.ndim != 2 or solutions.shape[1] != solution_dim:
         raise ValueError(
-            f"init: expected elites of {solution_dim} numbers, one a joint, got an array of shape "
-            f"{solutions.shape} in {str(init)!r}; give other elites, or an arm of as many joints"
+            f"init: expected elites of {solution_dim} numbers, one per joint, got an array of "
+            f"shape {solutions.shape} in {str(init)!r}; use elites of an arm of as many joints"
         )
     return solutions, load_artifact(init).digest
 
@@ -224,7 +226,7 @@ def _search_with_dde(
 
 
 def _search_with_ribs(run: Run, config: EliteSearchConfig, progress: bool) -> EliteSearchResult:
-    """Searches with ribs, or reads the result of a finished search."""
+    """Searches with emitters of ``ribs``, or reads the result of a finished search."""
     checkpoint = run.load_checkpoint(_CHECKPOINT)
     if checkpoint is not None:
         tensors = dict(checkpoint.tensors)
@@ -247,7 +249,7 @@ def _search_with_ribs(run: Run, config: EliteSearchConfig, progress: bool) -> El
 def _write(
     path: Path, config: EliteSearchConfig, result: EliteSearchResult, init: str | None
 ) -> None:
-    """Writes the heatmap, its video and the artifact."""
+    """Writes the heatmap, its video and the artifact of the elites."""
     archive = config.problem.archive
     title = f"{config.problem.solution_dim} joints, {config.algorithm}"
     write_map(path / "map.png", archive, result.elites, title=title)

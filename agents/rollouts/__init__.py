@@ -2,12 +2,12 @@
 
 - :mod:`~wmrl.agents.rollouts.collection`: collection of episodes into a rollout store
   (``collect``).
-- :mod:`~wmrl.agents.rollouts.exploration`: random and noisy policies
+- :mod:`~wmrl.agents.rollouts.exploration`: exploration policies, random or with an agent
   (``ExplorationPolicy``, ``RepeatedRandom``, ``NoisyAgent``, ``AutoregressiveNoise``).
 - :mod:`~wmrl.agents.rollouts.frame_agent`: agents that act on frames (``FrameAgent``).
-- :mod:`~wmrl.agents.rollouts.recorder`: recording of episodes (``Collector``).
+- :mod:`~wmrl.agents.rollouts.recorder`: playing and recording of episodes (``Collector``).
 - :mod:`~wmrl.agents.rollouts.scheduler`: assignment of episodes to environments (``Schedule``).
-- :mod:`~wmrl.agents.rollouts.episodes`: scores of seeded episodes (``EpisodeScores``,
+- :mod:`~wmrl.agents.rollouts.episodes`: playing and scoring of seeded episodes (``EpisodeScores``,
   ``run_episodes``).
 """
 

@@ -30,9 +30,10 @@ EXPLORATION_POLICIES: dict[str, type[ExplorationPolicy]] = {
     "repeated": RepeatedRandom,
     "autoregressive": AutoregressiveNoise,
 }
-"""Exploration policies that need no agent, by name."""
+"""Exploration policies that do not need an agent, by name."""
 
-# Writing mostly waits for the disk, so that a few threads keep up with the games.
+# Number of writer threads and of episodes waiting to be written. Writing mostly waits for the disk,
+# so that a few threads keep up with the games.
 _WRITERS, _MAX_PENDING = 4, 8
 
 
@@ -55,36 +56,39 @@ def collect(
 ) -> RolloutStore:
     """Records episodes into a rollout store, up to a total number of episodes or frames.
 
-    Each episode is a function of task, policy, seed and its index: the store's hash is the same for
-    any number of workers, and for a collection that was interrupted and resumed. A larger
-    ``episodes`` or ``frames`` continues from a smaller one. Only the ``num_envs`` episodes in
-    progress, and a few that wait to be written, are in memory.
+    Each episode depends only on the task, the policy, the seed and the index of the episode. The
+    store's hash is therefore the same for any number of workers, and for a collection that was
+    interrupted and resumed. A call with more ``episodes`` or ``frames`` continues the collection of
+    an earlier call. Memory holds only the ``num_envs`` episodes in progress and a few that wait to
+    be written.
 
     Args:
         task: task, or its name; its ``patience`` ends hopeless episodes early.
         path: folder of the store, created if it does not exist.
-        policy: an exploration policy, ``"autoregressive"``, ``"repeated"``, an agent, or an agent's
-            shipped name or path.
+        policy: exploration policy, or its name ``"autoregressive"`` or ``"repeated"``; or agent, or
+            its shipped name or path.
         episodes: total number of episodes; give either this or ``frames``.
-        frames: total number of base frames: no episode is begun once those begun have taken this
-            many. Those in progress are finished, so there are somewhat more.
+        frames: total number of base frames. No new episode begins once this many have been played,
+            but episodes in progress are finished, so that the store contains somewhat more.
         seed: root seed.
-        noise: noise added to an agent's actions; the default if None.
-        world_model: an agent's world model; opened by the agent's reference if None.
-        num_envs: number of games that run in parallel. With an agent it is also the size of the
-            batches that are encoded, on which bits may depend.
-        workers: worker processes; see :class:`~wmrl.envs.frames.vector.FrameVectorEnv`.
+        noise: noise that is added to an agent's actions; ``NoisyAgent()`` if None.
+        world_model: world model of the agent; if None, the one to which the agent refers.
+        num_envs: number of games that run in parallel. With an agent, it is also the size of the
+            batches of frames that are encoded, which may affect the last bits of the results.
+        workers: number of worker processes; see
+            :class:`~wmrl.envs.frames.vector.FrameVectorEnv`.
         base: id of the base environment; the task's own if None.
-        frame_skip: base frames per agent step; with an agent its world model's, otherwise the
-            task's if None.
-        device: device of an agent and its world model, if they are loaded here.
+        frame_skip: base frames per agent step; the task's if None. With an agent, that of its
+            world model is used instead.
+        device: device of the agent and its world model, if they are loaded here.
         progress: show a progress bar.
 
     Returns:
-        The store, open for writing.
+        The store, which is open for writing.
 
     Raises:
-        ValueError: neither or both of ``episodes`` and ``frames`` are given, or one is below 1.
+        ValueError: neither or both of ``episodes`` and ``frames`` are given, or the number is less
+            than 1.
         StoreError: the store contains episodes of another collection.
         ArtifactError: the agent or its world model cannot be loaded.
 
@@ -118,7 +122,7 @@ def collect(
     )
     fresh = schedule.begin()
     if not schedule.live.any():
-        return store  # without creating any game
+        return store  # without starting the games
     with (
         progress_bar("collect", total=total, show=progress) as advance,
         _writing(store) as write,
@@ -172,7 +176,7 @@ def _policies(
     num_envs: int,
     device: str,
 ) -> tuple[ExplorationPolicy, FrameAgent | None]:
-    """Returns the exploration policy, and the agent that it perturbs, if any."""
+    """Returns the exploration policy and, if there is one, the agent that it perturbs."""
     if isinstance(policy, str):
         policy = (
             EXPLORATION_POLICIES[policy]()
@@ -187,9 +191,9 @@ def _policies(
 
 @contextmanager
 def _writing(store: RolloutStore) -> Iterator[Callable[[int, Episode], None]]:
-    """Provides a function that writes episodes on threads, and waits for them at the end.
+    """Provides a function that writes episodes in threads, and finally waits for the threads.
 
-    Errors of the threads are raised here.
+    Errors in the threads are raised in the calling thread.
     """
     pending: set[Future[Any]] = set()
     with ThreadPoolExecutor(_WRITERS) as threads:

@@ -1,4 +1,4 @@
-"""Running whole episodes in a batched environment, and their scores."""
+"""Playing and scoring of whole episodes in a vector environment."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from wmrl.core.validation import check_int
 
 BatchPolicy = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""Function from observations ``(N, ...)``, the index of each slot's episode ``(N,) int`` and
-whether it has just begun ``(N,) bool`` to actions ``(N, A) float32``."""
+"""Policy that acts in all N slots at once.
+
+Its arguments are the observations ``(N, ...)``, the indices ``(N,) int`` of the slots' episodes,
+and a mask ``(N,) bool`` of the episodes that have just begun. It returns the actions
+``(N, A) float32``.
+"""
 
 
 @dataclass(frozen=True)
@@ -19,11 +23,11 @@ class EpisodeScores:
     """Scores of E episodes.
 
     Attributes:
-        returns: ``(E,) float64``, undiscounted sums of rewards.
-        lengths: ``(E,) int64``, agent steps.
-        terminated: ``(E,) bool``, whether the game ended it rather than a limit.
-        actions: ``(E, A) float64``, means over an episode's agent steps.
-        magnitudes: ``(E, A) float64``, means of the absolute values of the actions.
+        returns: ``(E,) float64``, undiscounted sum of rewards of each episode.
+        lengths: ``(E,) int64``, number of agent steps of each episode.
+        terminated: ``(E,) bool``, True if the game ended the episode rather than a time limit.
+        actions: ``(E, A) float64``, mean action over the agent steps of each episode.
+        magnitudes: ``(E, A) float64``, mean absolute value of the action, in the same way.
     """
 
     returns: np.ndarray
@@ -34,7 +38,7 @@ class EpisodeScores:
 
     @classmethod
     def zeros(cls, num_episodes: int, action_shape: tuple[int, ...]) -> Self:
-        """Creates the scores of episodes that have not begun."""
+        """Creates scores that are all zero, for episodes that have not begun."""
         return cls(
             returns=np.zeros(num_episodes),
             lengths=np.zeros(num_episodes, np.int64),
@@ -53,20 +57,20 @@ def run_episodes(
 ) -> EpisodeScores:
     """Runs whole episodes, as many at a time as the environment has slots.
 
-    With a sequence of seeds there is one episode per seed, and a slot whose episode ends takes the
-    next seed. An episode is then a function of its seed (given a policy that handles batch entries
-    separately), so the number of worker processes behind the environment changes nothing.
+    With a sequence of seeds, there is one episode per seed, and a slot whose episode ends continues
+    with the next seed. If the policy treats batch entries independently, an episode then depends
+    only on its seed, and not on the number of worker processes of the environment.
 
-    With a single seed there is one episode per slot, and the seed is that of the whole batch. This
-    is for environments whose slots share one stream of random numbers, such as dreams.
+    With a single seed, there is one episode per slot, and the whole batch is reset with that seed.
+    This is for environments whose slots share one stream of random numbers, such as dreams.
 
     Args:
-        env: batched environment. With a sequence of seeds its autoreset mode is ``DISABLED``, it
-            takes a seed for each slot, and slots without an episode idle; with a single seed the
-            mode may also be ``SAME_STEP``.
-        policy: the policy that acts.
-        seeds: seeds of the episodes, or the seed of the batch.
-        on_end: called with the number of completed episodes whenever it grows.
+        env: vector environment. With a sequence of seeds, its autoreset mode must be ``DISABLED``,
+            and it must accept a seed for each slot and a step while some slots have no episode.
+            With a single seed, the mode may also be ``SAME_STEP``.
+        policy: policy that chooses the actions.
+        seeds: seeds of the episodes, or seed of the whole batch.
+        on_end: function called with the number of completed episodes whenever it increases.
 
     Returns:
         Scores in the order of the seeds, or of the slots.
@@ -80,15 +84,18 @@ def run_episodes(
     mode = env.metadata.get("autoreset_mode")
     if mode not in modes:
         expected = " or ".join(map(str, modes))
-        raise ValueError(f"env: expected autoreset mode {expected}, got {mode}")
+        raise ValueError(
+            f"env: expected autoreset mode {expected}, got {mode}; pass autoreset_mode "
+            "when the environment is created"
+        )
     num_episodes = env.num_envs if isinstance(seeds, int) else len(seeds)
     check_int("seeds", num_episodes, at_least=1)
     action_shape: Any = env.single_action_space.shape
     scores = EpisodeScores.zeros(num_episodes, action_shape)
-    episodes = np.full(env.num_envs, -1)  # index of each slot's episode, −1 for none
+    episodes = np.full(env.num_envs, -1)  # index of each slot's episode, or −1
     begun, completed = 0, 0
     observations = np.zeros(0)
-    reset: Any = env.reset  # Gymnasium's type omits seeds per slot, which its documentation allows
+    reset: Any = env.reset  # Gymnasium documents seeds per slot, but its types omit them
     while completed < num_episodes:
         free = episodes < 0
         starts = free & (np.cumsum(free) <= num_episodes - begun)

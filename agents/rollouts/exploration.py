@@ -1,7 +1,7 @@
-"""Exploration policies, which act while rollouts are collected.
+"""Exploration policies, which choose the actions while rollouts are collected.
 
-A policy keeps nothing between episodes: its actions in an episode are a function of the episode's
-random generator and, if it perturbs an agent, of the agent's actions.
+A policy keeps no state between episodes: its actions in an episode depend only on the episode's
+random generator and, if it perturbs an agent, on the agent's actions.
 """
 
 from abc import ABC, abstractmethod
@@ -15,8 +15,11 @@ from wmrl.core.validation import check_float, check_int
 from wmrl.envs.tasks.task import Task
 
 ActionStream = Callable[[np.ndarray | None], np.ndarray]
-"""Actions of one episode: function from the agent's action ``(A,) float32`` (None without an agent)
-to the action to take, ``(A,) float32`` in the task's action space."""
+"""Function that chooses the actions of one episode, one per call.
+
+Its argument is the agent's action ``(A,) float32``, or None without an agent; it returns the action
+to take, ``(A,) float32`` in the task's action space.
+"""
 
 
 class ExplorationPolicy(ABC):
@@ -24,18 +27,18 @@ class ExplorationPolicy(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Returns a JSON-able description of all that the actions depend on besides the seed."""
+        """Returns a JSON-able description that, with the seed, determines the actions."""
 
     @abstractmethod
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
         """Starts an episode.
 
         Args:
-            task: the task.
-            generator: the only source of randomness.
+            task: task that is played.
+            generator: random generator, the policy's only source of randomness.
 
         Returns:
-            The actions of the episode.
+            The function that chooses the actions of the episode.
         """
 
 
@@ -47,11 +50,11 @@ class RepeatedRandom(ExplorationPolicy):
     repeated 1 to 10 times.
 
     Attributes:
-        min_repeats: lower bound of the number of agent steps with the same action.
-        max_repeats: upper bound of it.
+        min_repeats: minimal number of agent steps with the same action.
+        max_repeats: maximal number of agent steps with the same action.
 
     Raises:
-        ValueError: it is not the case that 1 ≤ min_repeats ≤ max_repeats.
+        ValueError: ``min_repeats`` is less than 1 or greater than ``max_repeats``.
 
     Example:
         >>> import numpy as np
@@ -72,7 +75,7 @@ class RepeatedRandom(ExplorationPolicy):
         check_int("max_repeats", self.max_repeats, at_least=self.min_repeats)
 
     def describe(self) -> dict[str, Any]:
-        """See :meth:`ExplorationPolicy.describe`."""
+        """Implements :meth:`ExplorationPolicy.describe`."""
         return {
             "name": "repeated",
             "min_repeats": self.min_repeats,
@@ -80,7 +83,7 @@ class RepeatedRandom(ExplorationPolicy):
         }
 
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
-        """See :meth:`ExplorationPolicy.start`."""
+        """Implements :meth:`ExplorationPolicy.start`."""
         low, high = task.action_space.low, task.action_space.high
         action, left = low, 0
 
@@ -99,15 +102,15 @@ class RepeatedRandom(ExplorationPolicy):
 class AutoregressiveNoise(ExplorationPolicy):
     """Autocorrelated random actions around a mean that is drawn for each episode.
 
-    The mean is uniform between the task's ``explore_low`` and ``explore_high``. The deviation from
-    it is :func:`autoregressive_noise`, whose scale is drawn for each episode as well: episodes of
-    small noise get farther, those of large noise show failures.
+    The mean is drawn uniformly between the task's ``explore_low`` and ``explore_high``. The noise
+    around it is drawn by :func:`autoregressive_noise`. The scale of the noise is also drawn for
+    each episode, since episodes with little noise get farther and those with much noise show more
+    failures.
 
     Attributes:
-        smoothing: ρ in [0, 1), the correlation of the noise at successive agent steps.
-        min_scale: lower bound of the scale, which is uniform; 1 is half of the action space's
-            range.
-        max_scale: upper bound of it.
+        smoothing: correlation ρ in [0, 1) of the noise at successive agent steps.
+        min_scale: lower bound on the scale of the noise, in units of half the action space's range.
+        max_scale: upper bound on the scale, which is drawn uniformly between the two.
 
     Raises:
         ValueError: an attribute is out of range.
@@ -123,7 +126,7 @@ class AutoregressiveNoise(ExplorationPolicy):
         check_float("max_scale", self.max_scale, at_least=self.min_scale)
 
     def describe(self) -> dict[str, Any]:
-        """See :meth:`ExplorationPolicy.describe`."""
+        """Implements :meth:`ExplorationPolicy.describe`."""
         return {
             "name": "autoregressive",
             "smoothing": self.smoothing,
@@ -132,7 +135,7 @@ class AutoregressiveNoise(ExplorationPolicy):
         }
 
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
-        """See :meth:`ExplorationPolicy.start`."""
+        """Implements :meth:`ExplorationPolicy.start`."""
         low, high = task.action_space.low, task.action_space.high
         dim = task.action_dim
         mean = generator.uniform(
@@ -150,12 +153,12 @@ class AutoregressiveNoise(ExplorationPolicy):
 
 @dataclass(frozen=True)
 class NoisyAgent(ExplorationPolicy):
-    """An agent's actions with autocorrelated noise, whose scale is drawn for each episode.
+    """Actions of an agent plus autocorrelated noise, whose scale is drawn for each episode.
 
     Attributes:
-        smoothing: ρ in [0, 1), the correlation of the noise at successive agent steps.
-        max_scale: upper bound of the scale, which is uniform from 0; 1 is half of the action
-            space's range.
+        smoothing: correlation ρ in [0, 1) of the noise at successive agent steps.
+        max_scale: upper bound on the scale of the noise, which is drawn uniformly from 0, in units
+            of half the action space's range.
 
     Raises:
         ValueError: an attribute is out of range.
@@ -169,18 +172,20 @@ class NoisyAgent(ExplorationPolicy):
         check_float("max_scale", self.max_scale, at_least=0)
 
     def describe(self) -> dict[str, Any]:
-        """See :meth:`ExplorationPolicy.describe`."""
+        """Implements :meth:`ExplorationPolicy.describe`."""
         return {"name": "noisy", "smoothing": self.smoothing, "max_scale": self.max_scale}
 
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
-        """See :meth:`ExplorationPolicy.start`."""
+        """Implements :meth:`ExplorationPolicy.start`."""
         low, high = task.action_space.low, task.action_space.high
         scale = generator.uniform(0.0, self.max_scale) * (high - low) / 2
         noise = autoregressive_noise(generator, dim=task.action_dim, smoothing=self.smoothing)
 
         def act(proposal: np.ndarray | None) -> np.ndarray:
             if proposal is None:
-                raise ValueError("proposal: expected an agent's action, got None; give an agent")
+                raise ValueError(
+                    "proposal: expected an agent's action, got None; use NoisyAgent with an agent"
+                )
             action: np.ndarray = np.clip(proposal + scale * noise(), low, high).astype(np.float32)
             return action
 

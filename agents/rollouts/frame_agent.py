@@ -13,9 +13,10 @@ class FrameAgent:
     """Agent with its world model, which acts on the frames of N games.
 
     Args:
-        agent: the agent.
-        world_model: its world model.
-        num_envs: N. All N frames are encoded as one batch, whether or not a game is in progress.
+        agent: agent that chooses the actions.
+        world_model: world model of the agent.
+        num_envs: number N of games. Their N frames are always encoded as one batch, even if some of
+            the games are not in progress.
     """
 
     def __init__(self, agent: Agent, world_model: WorldModel, num_envs: int) -> None:
@@ -39,8 +40,8 @@ class FrameAgent:
         """Observes the games and chooses actions, without exploration noise.
 
         Args:
-            frames: ``(N, H, W, 3) uint8``.
-            fresh: ``(N,) bool``, games that have just begun.
+            frames: ``(N, H, W, 3) uint8``, current frames of the games.
+            fresh: ``(N,) bool``, True for games that have just begun.
 
         Returns:
             Actions ``(N, A) float32``.

@@ -1,4 +1,4 @@
-"""Recording of the episodes that are played in a vector environment."""
+"""Recording of episodes that are played in a vector environment."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from wmrl.envs.tasks.task import completed_slots
 
 @dataclass
 class _PartialEpisode:
-    """An episode in progress."""
+    """Episode in progress."""
 
     index: int
     seed: int
@@ -37,14 +37,14 @@ class _PartialEpisode:
 
 
 class Collector:
-    """Plays and records episodes in the slots of a vector environment.
+    """Player and recorder of episodes in the slots of a vector environment.
 
     Args:
-        env: the environment, with autoreset mode ``DISABLED``.
-        exploration: policy, which is started anew for each episode.
-        frame_agent: agent whose actions the policy perturbs, if any.
+        env: vector environment with autoreset mode ``DISABLED``.
+        exploration: exploration policy, which is started anew for each episode.
+        frame_agent: agent whose actions the policy perturbs; None for a policy without an agent.
         seed: root seed of the collection.
-        write: called with the index and the content of each episode that has ended.
+        write: function called with the index and the content of each episode that has ended.
     """
 
     def __init__(
@@ -64,7 +64,12 @@ class Collector:
         self._frames = np.zeros(env.observation_space.shape or (), dtype=np.uint8)
 
     def begin(self, episodes: np.ndarray, fresh: np.ndarray) -> None:
-        """Begins ``episodes: (N,) int`` in the slots in ``fresh: (N,) bool``."""
+        """Begins new episodes.
+
+        Args:
+            episodes: ``(N,) int``, index of the episode in each slot.
+            fresh: ``(N,) bool``, True for slots whose episode has to begin.
+        """
         if not fresh.any():
             return
         indices = {int(slot): int(episodes[slot]) for slot in np.flatnonzero(fresh)}
@@ -86,11 +91,11 @@ class Collector:
         """Takes and records an agent step in the live slots.
 
         Args:
-            live: ``(N,) bool``, slots with an episode.
-            fresh: ``(N,) bool``, slots whose episode has just begun.
+            live: ``(N,) bool``, True for slots with an episode in progress.
+            fresh: ``(N,) bool``, True for slots whose episode has just begun.
 
         Returns:
-            ``(N,) bool``, slots whose episode ended.
+            ``(N,) bool``, True for slots whose episode has ended.
         """
         actions = np.zeros(self._env.action_space.shape or (), dtype=np.float32)
         proposals = (
@@ -106,7 +111,8 @@ class Collector:
             partial.actions.append(actions[slot])
             partial.rewards.append(float(rewards[slot]))
         over: np.ndarray = live & (terminated | truncated)
-        # A memory model must not learn that completing a task is the same as failing.
+        # Completed episodes are recorded as truncated, so that a memory model does not learn that
+        # completing the task is the same as failing.
         completed = completed_slots(infos, self._env.task.completed_key, self._env.num_envs)
         for slot in np.flatnonzero(over).tolist():
             partial = self._episodes.pop(slot)

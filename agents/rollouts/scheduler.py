@@ -1,4 +1,4 @@
-"""Assignment of episodes to slots, independent of interruptions."""
+"""Assignment of episodes to slots that does not depend on interruptions."""
 
 from collections.abc import Mapping
 
@@ -8,29 +8,30 @@ from wmrl.core.validation import check_int
 
 
 class Schedule:
-    """Assigns episodes to slots in the order of their indices, whenever a slot is free.
+    """Assignment of episodes, in the order of their indices, to slots that become free.
 
-    Slots play in lockstep. Episodes that are already recorded occupy their slot for their length
-    without being played, so that each of the others gets the same slot, and with it the same batch
-    entry, as in an uninterrupted collection. An interrupted collection thus ends with the same bits
-    even if the results of a computation depend on the position in the batch.
+    All slots are stepped together. An episode that is already recorded is not played again, but
+    occupies a slot for as many agent steps as it took. The other episodes therefore get the same
+    slots, and the same entries of the batch, as in an uninterrupted collection. An interrupted
+    collection thus has the same results bit for bit, even if the results of a computation depend on
+    the position in the batch.
 
     Args:
-        slots: N, number of slots.
-        known: lengths, in agent steps, of the recorded episodes by index.
-        episodes: number of episodes to begin; no limit if None.
-        agent_steps: begin no further episode once those begun have taken this many; no limit if
+        slots: number N of slots.
+        known: length in agent steps of each recorded episode, by index.
+        episodes: maximal number of episodes to begin; no limit if None.
+        agent_steps: total number of agent steps after which no further episode begins; no limit if
             None.
 
     Raises:
-        ValueError: there are no slots.
+        ValueError: ``slots`` is less than 1.
 
     Attributes:
-        episodes: ``(N,) int64``, the episode of each slot, −1 for none.
-        live: ``(N,) bool``, slots whose episode is played.
-        begun: number of episodes begun.
+        episodes: ``(N,) int64``, index of the episode in each slot; −1 for none.
+        live: ``(N,) bool``, True for slots whose episode is played, not already recorded.
+        begun: number of episodes that have begun.
         over: number of episodes that have ended.
-        taken: total number of agent steps.
+        taken: total number of agent steps that the episodes have taken.
     """
 
     def __init__(
@@ -47,15 +48,15 @@ class Schedule:
         self._budget = np.inf if agent_steps is None else agent_steps
         self.episodes = np.full(slots, -1, dtype=np.int64)
         self.live = np.zeros(slots, dtype=np.bool_)
-        self._left = np.zeros(slots, dtype=np.int64)  # remaining agent steps of known episodes
+        self._left = np.zeros(slots, dtype=np.int64)  # remaining agent steps of recorded episodes
         self.begun = self.over = self.taken = 0
 
     def begin(self) -> np.ndarray:
-        """Fills free slots, and skips periods in which all episodes are known.
+        """Assigns episodes to free slots, and skips periods in which only recorded ones are left.
 
         Returns:
-            ``(N,) bool``, slots that have to begin an episode. The schedule is complete when
-            :attr:`live` is all False.
+            ``(N,) bool``, True for slots in which a new episode has to begin. The schedule is
+            complete if :attr:`live` is False for all slots.
         """
         while True:
             fresh = self._fill()
@@ -65,7 +66,11 @@ class Schedule:
             self._pass(int(self._left[known].min()), np.zeros_like(known))
 
     def tick(self, over: np.ndarray) -> None:
-        """Counts an agent step in each live slot; episodes in ``over: (N,) bool`` ended with it."""
+        """Counts one agent step in each slot.
+
+        Args:
+            over: ``(N,) bool``, True for slots whose episode ended at this step.
+        """
         self._pass(1, over & self.live)
 
     def _fill(self) -> np.ndarray:

@@ -1,9 +1,9 @@
 """Adapters to Stable-Baselines3.
 
-- :mod:`~wmrl.agents.sb3.agent`: policies as agents (``SB3Agent``).
+- :mod:`~wmrl.agents.sb3.agent`: policies of Stable-Baselines3 as agents (``SB3Agent``).
 - :mod:`~wmrl.agents.sb3.vec_env`: batched environments as a ``VecEnv`` (``SB3VecEnv``,
   ``dream_vec_env``, ``latent_vec_env``).
-- :mod:`~wmrl.agents.sb3.global_rng`: seeded global random generators, restored afterwards
+- :mod:`~wmrl.agents.sb3.global_rng`: temporary seeding of the global random generators
   (``isolated_randomness``).
 """
 

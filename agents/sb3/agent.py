@@ -20,7 +20,7 @@ from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.validation import check_int
 from wmrl.storage.artifact import Artifact, ArtifactError, load_weights
 
-# Names that an artifact may contain. Loading one looks up and calls nothing else.
+# Names that an artifact may contain. Loading an artifact uses no other classes and options.
 _POLICIES = {cls.__name__: cls for cls in (ActorCriticPolicy, SACPolicy, TD3Policy)}
 _ACTIVATIONS = {cls.__name__: cls for cls in (nn.Tanh, nn.ReLU, nn.ELU, nn.SiLU, nn.GELU)}
 _OPTIONS = (
@@ -35,20 +35,20 @@ _OPTIONS = (
     "share_features_extractor",
 )
 
-# Errors of SB3, Gymnasium and NumPy on an invalid configuration.
+# Errors that SB3, Gymnasium and NumPy raise for an invalid configuration.
 _INVALID_POLICY = (AttributeError, AssertionError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 class SB3Agent(Agent):
-    """Agent that acts by a policy of Stable-Baselines3.
+    """Agent that acts with a policy of Stable-Baselines3.
 
     Args:
-        policy: actor-critic (PPO, A2C), SAC or TD3 policy on flat observations.
-        world_model: reference to the world model that it was trained with.
-        seed: seed of its exploration noise (``deterministic=False``).
+        policy: actor-critic (PPO, A2C), SAC or TD3 policy for flat observations.
+        world_model: reference to the world model that the policy was trained with.
+        seed: seed of the exploration noise (used if ``deterministic=False``).
 
     Raises:
-        ValueError: a policy of this class, or with these layers or spaces, cannot be saved.
+        ValueError: policies of this class, or with these layers or spaces, cannot be saved.
 
     Example:
         >>> from stable_baselines3 import PPO
@@ -79,11 +79,11 @@ class SB3Agent(Agent):
 
     @classmethod
     def from_model(cls, model: BaseAlgorithm, *, world_model: WorldModelRef | None = None) -> Self:
-        """Wraps the policy of a Stable-Baselines3 model, which may continue to learn.
+        """Creates an agent from the policy of a model, which may continue to learn.
 
         Args:
-            model: the model.
-            world_model: reference to the world model that it is trained with.
+            model: model of Stable-Baselines3. Agent and model share the policy.
+            world_model: reference to the world model that the model is trained with.
         """
         return cls(model.policy, world_model=world_model)
 
@@ -94,7 +94,7 @@ class SB3Agent(Agent):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, State | None]:
-        """See :meth:`~wmrl.agents.agent.Agent.predict`."""
+        """Implements :meth:`~wmrl.agents.agent.Agent.predict`."""
         batch = self.batch_observations(observation)
         if deterministic:
             actions, _ = self.policy.predict(batch, deterministic=True)
@@ -104,12 +104,12 @@ class SB3Agent(Agent):
         return actions.reshape(*np.shape(observation)[:-1], -1), state
 
     def to(self, device: str | torch.device) -> Self:
-        """See :meth:`~wmrl.agents.agent.Agent.to`."""
+        """Implements :meth:`~wmrl.agents.agent.Agent.to`."""
         self.policy.to(device)
         return self
 
     def artifact_config(self) -> dict[str, Any]:
-        """See :meth:`~wmrl.agents.agent.Agent.artifact_config`."""
+        """Implements :meth:`~wmrl.agents.agent.Agent.artifact_config`."""
         return {
             "policy": type(self.policy).__name__,
             "policy_kwargs": self._options,
@@ -119,24 +119,25 @@ class SB3Agent(Agent):
         }
 
     def artifact_tensors(self) -> dict[str, torch.Tensor]:
-        """See :meth:`~wmrl.agents.agent.Agent.artifact_tensors`."""
+        """Implements :meth:`~wmrl.agents.agent.Agent.artifact_tensors`."""
         tensors: dict[str, torch.Tensor] = self.policy.state_dict()
         return tensors
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
-        """See :meth:`~wmrl.agents.agent.Agent.from_artifact`."""
+        """Implements :meth:`~wmrl.agents.agent.Agent.from_artifact`."""
         if artifact.class_name != cls.class_name:
             raise ArtifactError(
-                f"{artifact.path}: expected a {cls.class_name}, got a {artifact.class_name}; "
-                "wmrl.agents.load_agent opens any agent"
+                f"{artifact.path}: expected class {cls.class_name}, got class "
+                f"{artifact.class_name}; load an agent of any class with wmrl.agents.load_agent"
             )
         try:
             _check_dims(artifact)
             agent = cls(_build_policy(artifact.config))
         except _INVALID_POLICY as error:
             raise ArtifactError(
-                f"{artifact.path}: expected the artifact of a policy, got another ({error})"
+                f"{artifact.path}: expected the artifact of a policy, got invalid contents "
+                f"({error})"
             ) from error
         load_weights(agent.policy, artifact)
         agent.world_model = WorldModelRef.from_artifact(artifact)
@@ -144,12 +145,13 @@ class SB3Agent(Agent):
 
 
 def _check_dims(artifact: Artifact) -> None:
-    """Checks that the layers do not have more weights than the artifact.
+    """Checks that the configured layers do not need more weights than the artifact has.
 
-    SB3 allocates a policy as it creates it, so this comes first.
+    SB3 allocates the weights when it creates a policy, so that the configuration has to be checked
+    before that.
 
     Raises:
-        ValueError: they do, or a width is not an integer of at least 1.
+        ValueError: the layers need more weights, or a dimension is not an integer of at least 1.
     """
     options = artifact.config["policy_kwargs"]
     layers = options.get("net_arch", [])
@@ -162,32 +164,39 @@ def _check_dims(artifact: Artifact) -> None:
         a * b for group in groups for a, b in pairwise([inputs, *group])
     )
     available = sum(tensor.numel() for tensor in artifact.tensors.values())
-    # Twice the weights, since this counts an actor's layers once for each critic.
+    # Twice the weights, since ``needed`` counts the layers of an actor once for each critic.
     if needed > 2 * available:
-        raise ValueError(f"policy: expected layers of at most {available} weights, got {dims}")
+        raise ValueError(
+            f"policy: expected layers of at most {available} weights, as many as the artifact has, "
+            f"got layers with the dimensions {dims}"
+        )
 
 
 def _policy_options(policy: BasePolicy) -> dict[str, Any]:
-    """Returns the JSON-able part of a policy's constructor arguments."""
+    """Returns those constructor arguments of a policy that an artifact stores, JSON-able."""
     name = type(policy).__name__
     if _POLICIES.get(name) is not type(policy):
-        raise ValueError(f"policy: expected one of {sorted(_POLICIES)}, got {name}")
+        raise ValueError(f"policy: expected one of the classes {sorted(_POLICIES)}, got {name}")
     for space in (policy.observation_space, policy.action_space):
         if not isinstance(space, spaces.Box) or len(space.shape) != 1:
-            raise ValueError(f"policy: expected Box spaces of one dimension, got {space}")
+            raise ValueError(f"policy: expected Box spaces with one axis, got {space}")
     given = policy._get_constructor_parameters()
     extractor = given.get("features_extractor_class", FlattenExtractor)
     if extractor is not FlattenExtractor:
-        raise ValueError(f"policy: expected FlattenExtractor, got {extractor.__name__}")
+        raise ValueError(
+            f"policy: expected FlattenExtractor as its features extractor, got {extractor.__name__}"
+        )
     options = {key: given[key] for key in _OPTIONS if given.get(key) is not None}
     activation = options["activation_fn"].__name__
     if activation not in _ACTIVATIONS:
-        raise ValueError(f"policy: expected one of {sorted(_ACTIVATIONS)}, got {activation}")
+        raise ValueError(
+            f"policy: expected one of the activations {sorted(_ACTIVATIONS)}, got {activation}"
+        )
     return options | {"activation_fn": activation}
 
 
 def _build_policy(config: Mapping[str, Any]) -> BasePolicy:
-    """Creates a policy, whose weights are still to be loaded.
+    """Creates a policy with the configured layers; its weights have to be loaded afterward.
 
     Raises:
         ValueError: the configuration contains a name that is not allowed.
@@ -197,9 +206,9 @@ def _build_policy(config: Mapping[str, Any]) -> BasePolicy:
     activation = options.get("activation_fn")
     if name not in _POLICIES or unknown or activation not in _ACTIVATIONS:
         raise ValueError(
-            f"policy {name!r}, activation {activation!r}, unknown options {sorted(unknown)}: "
-            f"expected a policy of {sorted(_POLICIES)}, an activation of {sorted(_ACTIVATIONS)} "
-            f"and options of {sorted(_OPTIONS)}"
+            f"policy: expected one of {sorted(_POLICIES)} with an activation of "
+            f"{sorted(_ACTIVATIONS)} and options of {sorted(_OPTIONS)}, got policy {name!r}, "
+            f"activation {activation!r} and unknown options {sorted(unknown)}"
         )
     low, high = (np.array(config[key], np.float32) for key in ("action_low", "action_high"))
     dim = int(config["observation_dim"])

@@ -1,4 +1,4 @@
-"""Isolation of libraries that use global random generators."""
+"""Isolation of code that uses the global random generators."""
 
 import random
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ import torch
 
 @contextmanager
 def isolated_randomness(seed: int) -> Iterator[None]:
-    """Seeds the global generators of Python, NumPy and PyTorch, and restores them afterwards.
+    """Seeds the global generators of Python, NumPy and PyTorch, and restores them afterward.
 
     Stable-Baselines3 draws actions, minibatches and initial weights from the global generators.
-    Within this context they are a function of ``seed``, and the caller's own random numbers are
-    the same as without it.
+    Within this context, these depend only on ``seed``. Afterward, the global generators continue as
+    if the context had not been entered.
 
     Args:
         seed: seed in [0, 2³²).

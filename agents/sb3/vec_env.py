@@ -1,4 +1,4 @@
-"""Gymnasium's vector environments as a ``VecEnv`` of Stable-Baselines3."""
+"""Adapter from vector environments of Gymnasium to ``VecEnv`` of Stable-Baselines3."""
 
 import time
 from collections.abc import Sequence
@@ -17,34 +17,36 @@ _NEVER = np.iinfo(np.int64).max
 
 
 class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
-    """Adapts a vector environment without loops over its slots.
+    """Adapter from a vector environment to ``VecEnv``, without loops over its slots.
 
-    As in Stable-Baselines3, the info of a slot whose episode ended has ``terminal_observation``,
-    ``TimeLimit.truncated`` and the environment's own final info. It also has ``episode`` (return
-    ``r``, length ``l`` in steps, seconds since the start ``t``), so that no ``VecMonitor`` is
-    needed. The infos of other slots are empty.
+    A slot is one of the vector environment's environments. As in Stable-Baselines3, the info of a
+    slot whose episode ended contains ``terminal_observation``, ``TimeLimit.truncated`` and the
+    environment's own final info. It also contains ``episode``, with the return ``r``, the length
+    ``l`` in steps, and the seconds ``t`` since the adapter was created, so that no ``VecMonitor``
+    is needed. The infos of other slots are empty.
 
-    An episode that ends because its goal was reached counts as truncated: no observation shows that
-    the goal is near, so that a value of zero after it would teach the agent that completing the
-    task is the same as failing.
+    An episode that ends because its goal was reached counts as truncated, so that its last step is
+    bootstrapped. Observations do not show that the goal is near. If the value after the goal were
+    zero, the agent would learn that completing the task is as bad as failing.
 
     Args:
-        env: environment with autoreset mode ``SAME_STEP``.
-        completed_key: key of the final info that is true if the goal was reached; that of the
-            environment's task if None.
+        env: vector environment with autoreset mode ``SAME_STEP``.
+        completed_key: key of the final info whose value is true if the goal was reached; if None,
+            the ``completed_key`` of the environment's task, if it has one.
 
     Attributes:
-        env: the environment.
-        terminated: ``(N,) bool`` of the last step.
-        truncated: ``(N,) bool`` of the last step.
+        env: the vector environment.
+        terminated: ``(N,) bool``, slots whose episode was terminated in the last step.
+        truncated: ``(N,) bool``, slots whose episode was truncated in the last step.
         final_observations: ``(K, O)``, last observations of the K episodes that ended in the most
             recent step in which any ended, in the order of their slots.
-        episodes: the K ``episode`` entries of the last step, in the order of their slots.
-        whole_episodes: those that were not truncated by :meth:`cut_first_episodes`.
+        episodes: ``episode`` entries of the episodes that ended in the last step, in the order of
+            their slots.
+        whole_episodes: those of ``episodes`` that :meth:`cut_first_episodes` did not truncate.
 
     Raises:
-        ValueError: the environment's autoreset mode is not ``SAME_STEP``, or its observations are
-            not a ``Box``.
+        ValueError: the environment's autoreset mode is not ``SAME_STEP``, or its observation space
+            is not a ``Box``.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], *, completed_key: str | None = None) -> None:
@@ -56,7 +58,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
             )
         if not isinstance(env.single_observation_space, spaces.Box):
             raise ValueError(
-                f"env: expected a Box of observations, got {env.single_observation_space}"
+                f"env: expected a Box as observation space, got {env.single_observation_space}"
             )
         self.env = env
         world_model = getattr(env, "world_model", None)
@@ -84,7 +86,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         return [None if seed is None else seed + slot for slot in range(self.num_envs)]
 
     def reset(self) -> np.ndarray:
-        """Resets all slots; returns observations ``(N, O)``."""
+        """Resets all slots and returns their observations ``(N, O)``."""
         options = self._options[0] or None
         observations, _ = self.env.reset(seed=self._next_seed, options=options)
         self._next_seed = None
@@ -100,7 +102,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         self._actions = actions
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        """Steps all slots; returns observations, rewards, dones and infos."""
+        """Steps all slots and returns observations, rewards, dones and infos."""
         observations, rewards, dones = self.step_arrays(self._actions)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for row, slot in enumerate(np.flatnonzero(dones)):
@@ -116,7 +118,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         return observations, rewards, dones, infos
 
     def step_arrays(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Steps all slots without info dictionaries; the attributes describe ended episodes.
+        """Steps all slots without info dictionaries; attributes describe the ended episodes.
 
         Returns:
             Observations ``(N, O)``, rewards ``(N,) float32`` and dones ``(N,) bool``.
@@ -154,18 +156,19 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         return observations, np.array(rewards, np.float32), dones
 
     def cut_first_episodes(self, lengths: np.ndarray) -> None:
-        """Truncates each slot's next episode once, after a given number of steps.
+        """Truncates the first episode of each slot after the next :meth:`reset`.
 
-        Otherwise slots that are reset together reach their time limits together, and all of a
-        rollout is at the same stage of an episode.
+        Without this, slots that are reset together also reach their time limits together, so that
+        all steps of a rollout are from the same stage of an episode.
 
         Args:
-            lengths: ``(N,) int``, at least 1.
+            lengths: ``(N,) int``, number of steps, at least 1, after which the episode of each slot
+                is truncated.
         """
         self._pending_cuts = np.array(lengths, np.int64)
 
     def _cut(self, slots: np.ndarray) -> np.ndarray:
-        """Truncates episodes; returns the first observations ``(K, O)`` of the next ones."""
+        """Truncates episodes and returns the first observations ``(K, O)`` of the next ones."""
         self.truncated = self.truncated | slots
         fresh, _ = self.env.reset(options={"reset_mask": slots})
         first: np.ndarray = fresh[slots]
@@ -176,30 +179,30 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """Returns an attribute of the vector environment, once for each requested slot."""
+        """Returns an attribute of the vector environment, repeated for each requested slot."""
         return [getattr(self.env, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """Sets an attribute of the vector environment, as slots have none of their own."""
+        """Sets an attribute of the vector environment, since slots have none of their own."""
         setattr(self.env, attr_name, value)
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Raises an error, as slots of a vector environment have no methods of their own.
+        """Raises an error, since slots of a vector environment have no methods of their own.
 
         Raises:
             AttributeError: always.
         """
         raise AttributeError(
             f"env_method({method_name!r}): the slots of {type(self.env).__name__} have no methods "
-            "of their own; call that of the vector environment (.env)"
+            "of their own; call the method of the vector environment, the attribute env"
         )
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None
     ) -> list[bool]:
-        """Returns False for each requested slot, as slots are not wrapped."""
+        """Returns False for each requested slot, since slots are not wrapped."""
         return [False] * len(list(self._get_indices(indices)))
 
     def get_images(self) -> Sequence[np.ndarray | None]:
@@ -213,10 +216,10 @@ def dream_vec_env(
     num_envs: int = 64,
     **kwargs: Any,
 ) -> SB3VecEnv:
-    """Creates dreams as a ``VecEnv`` of Stable-Baselines3.
+    """Creates a ``VecEnv`` of dreams for Stable-Baselines3.
 
     Args:
-        id_or_env: id of an environment, or a vector environment with autoreset mode ``SAME_STEP``.
+        id_or_env: id of an environment, or vector environment with autoreset mode ``SAME_STEP``.
         num_envs: number of dreams, which are stepped as one batch (only with an id).
         kwargs: keyword arguments of the environment (only with an id), such as ``temperature``.
 
@@ -240,10 +243,10 @@ def latent_vec_env(
     num_envs: int = 16,
     **kwargs: Any,
 ) -> SB3VecEnv:
-    """Creates real games observed through a world model as a ``VecEnv``.
+    """Creates a ``VecEnv`` of real games that are observed through a world model.
 
     Args:
-        id_or_env: id of an environment, or a vector environment with autoreset mode ``SAME_STEP``.
+        id_or_env: id of an environment, or vector environment with autoreset mode ``SAME_STEP``.
         num_envs: number of games (only with an id).
         kwargs: keyword arguments of the environment (only with an id).
 
@@ -260,8 +263,8 @@ def _vec_env(
     if not isinstance(id_or_env, str):
         if kwargs:
             raise ValueError(
-                f"kwargs: {sorted(kwargs)} have no effect on an existing environment; create it "
-                "with them"
+                f"kwargs: expected none for an existing environment, got {sorted(kwargs)}; pass "
+                "them when the environment is created"
             )
         return SB3VecEnv(id_or_env)
     mode = {"autoreset_mode": AutoresetMode.SAME_STEP}

@@ -3,7 +3,7 @@
 - :mod:`~wmrl.agents.video.recording`: recording of an episode (``EpisodeVideo``, ``Recording``,
   ``record``).
 - :mod:`~wmrl.agents.video.config`: contents of a video (``VideoConfig``).
-- :mod:`~wmrl.agents.video.dream`: the dream that runs beside the game (``DreamCompanion``).
+- :mod:`~wmrl.agents.video.dream`: dream that runs beside the game (``DreamCompanion``).
 """
 
 from typing import TYPE_CHECKING

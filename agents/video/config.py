@@ -10,20 +10,22 @@ class VideoConfig:
     """Contents of a video of an agent.
 
     Attributes:
-        seed: seed of the episode; the game gets it unchanged.
+        seed: seed of the episode, with which the game is reset.
         base: id of the base environment; the task's own if None.
-        agent_steps: limit on the agent steps; None for the whole episode.
-        dream_agent_steps: agent steps after which the dream restarts from the real state.
-        same_actions: whether the dream gets the actions taken in the game, rather than those of
-            the same agent observing the dream.
-        temperature: τ of the dream.
-        deterministic: whether the agent acts without exploration noise.
-        sharp: whether the game is shown as it renders itself, rather than as the small frame that
-            the vision model encodes.
-        code_map: whether the codes are shown as well, for a vision model with discrete latents.
+        agent_steps: maximal number of agent steps; None for the whole episode.
+        dream_agent_steps: number of agent steps after which the dream restarts from the state of
+            the game.
+        same_actions: True if the actions taken in the game are also taken in the dream; False if
+            the agent observes the dream and acts in it.
+        temperature: temperature τ of the dream.
+        deterministic: True if the agent acts without exploration noise.
+        sharp: True if the image that the game renders is shown; False for the small frame that the
+            vision model encodes.
+        code_map: True if a map of the codes is also shown. It needs a vision model with discrete
+            latents; for others it has no effect.
         width: width of an image in pixels.
         height: height of an image in pixels.
-        speed: playback speed, as a multiple of the game's own.
+        speed: playback speed, as a multiple of the game's own speed.
 
     Raises:
         ValueError: a number is out of range.

@@ -1,4 +1,4 @@
-"""A dream that runs beside the game."""
+"""Dream that runs beside the game in a video."""
 
 import numpy as np
 
@@ -12,17 +12,17 @@ from wmrl.envs.world_model import WorldModel
 
 
 class DreamCompanion:
-    """Dream that starts in the state of the game and then runs by itself.
+    """Dream that starts in the state of the game and then runs without it.
 
-    It restarts from the game's state every ``dream_agent_steps`` agent steps of the game.
+    The dream restarts from the state of the game every ``dream_agent_steps`` agent steps.
 
     Args:
-        agent: the agent.
-        world_model: its world model, which has a memory model.
+        agent: agent that acts in game and dream.
+        world_model: world model of the agent, with a memory model.
         config: contents of the video.
 
     Attributes:
-        score: return of the present dream.
+        score: return of the current dream so far.
         real_score: return of the game over the same agent steps.
     """
 
@@ -38,7 +38,7 @@ class DreamCompanion:
         )
         self._count = 0  # number of dreams so far
         self._age = 0  # agent steps of the game since the last start
-        self._length = 0  # agent steps of the present dream
+        self._length = 0  # agent steps of the current dream
         self._running = False
         self._observation = np.zeros(0, np.float32)
         self._state: State | None = None
@@ -48,16 +48,16 @@ class DreamCompanion:
     def choose_action(
         self, real: DreamState, agent_state: State | None, action: np.ndarray
     ) -> None:
-        """Chooses the action of the dream, after restarting the dream if it is time.
+        """Restarts the dream if it is due, and chooses the dream's next action.
 
         Args:
-            real: present state of the game.
-            agent_state: the agent's state after it has acted in the game.
-            action: its action in the game, ``(A,)``.
+            real: current state of the game.
+            agent_state: state of the agent after it has chosen ``action``.
+            action: action ``(A,)`` of the agent in the game.
         """
         if self._count == 0 or self._age >= self._config.dream_agent_steps:
             self._start(real)
-            # The same agent in the same state acts the same.
+            # Dream and game are in the same state, in which the agent has chosen this action.
             self._action, self._state = action, agent_state
         elif self._config.same_actions:
             self._action = action
@@ -81,7 +81,7 @@ class DreamCompanion:
             real_reward: reward of the same agent step in the game.
 
         Returns:
-            Whether the dream ended with it.
+            True if the dream ended at this step or restarts after it.
         """
         if self._count == 0:
             return False
@@ -96,7 +96,7 @@ class DreamCompanion:
         return terminated or self._age >= self._config.dream_agent_steps
 
     def panel(self, reconstruction: np.ndarray) -> Panel:
-        """Returns the panel of the dream; before the first one, of a reconstruction of the game."""
+        """Returns the dream's panel; before the first dream, it shows ``reconstruction``."""
         if self._count == 0:
             return Panel(
                 label="dream",

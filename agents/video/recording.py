@@ -25,12 +25,12 @@ class Recording:
     """Summary of a video that was written.
 
     Attributes:
-        path: the video file.
+        path: video file.
         seed: seed of the episode.
-        agent_steps: number of agent steps.
+        agent_steps: number of agent steps of the episode.
         score: return of the episode.
-        dreams: pairs of the dream's and the game's return over the same agent steps, for each
-            dream that ended.
+        dreams: for each dream that ended, its return and the game's return over the same agent
+            steps.
     """
 
     path: Path
@@ -43,15 +43,15 @@ class Recording:
 def record(
     agent: Agent, path: str | Path, *, world_model: WorldModel, config: VideoConfig | None = None
 ) -> Recording:
-    """Records an agent in the real game, beside the reconstruction and the dream.
+    """Records a video of an agent in the real game, with the reconstruction and a dream beside it.
 
-    The dream starts in the encoded state of the game, with the memory state of the episode so far,
-    and then runs by itself. Without a memory model there is no dream.
+    The dream starts with the latent and the memory state of the game, and then runs without it. If
+    the world model has no memory model, there is no dream.
 
     Args:
-        agent: the agent.
-        path: an ``.mp4``, ``.gif`` or ``.webp`` file.
-        world_model: its world model.
+        agent: agent that plays.
+        path: ``.mp4``, ``.gif`` or ``.webp`` file to write.
+        world_model: world model of the agent.
         config: contents of the video.
 
     Raises:
@@ -70,18 +70,21 @@ def record(
 
 
 class EpisodeVideo:
-    """Iterable over the frames of a video, which plays the episode; see :func:`record`.
+    """Iterable over the frames of a video that :func:`record` writes.
+
+    The episode is played while the frames are iterated over, anew by each iterator.
 
     Args:
-        agent: the agent.
-        world_model: its world model.
+        agent: agent that plays.
+        world_model: world model of the agent.
         config: contents of the video.
 
     Attributes:
         config: contents of the video.
         agent_steps: number of agent steps so far.
         score: return so far.
-        dreams: pairs of the dream's and the game's return, for each dream that ended.
+        dreams: for each dream that ended so far, its return and the game's return over the same
+            agent steps.
 
     Raises:
         ValueError: the agent does not fit the world model.
@@ -92,7 +95,7 @@ class EpisodeVideo:
             expected, got = getattr(world_model, name).shape, getattr(agent, name).shape
             if expected != got:
                 raise ValueError(
-                    f"agent: expected {name} of shape {expected}, as the world model's, got {got}; "
+                    f"agent: expected {name} of shape {expected}, like the world model, got {got}; "
                     "use the world model that the agent was trained with"
                 )
         self.config = config
@@ -101,13 +104,13 @@ class EpisodeVideo:
         self.dreams: list[tuple[float, float]] = []
         self._agent = agent
         self._world_model = world_model
-        self._codes: np.ndarray | None = None  # of the previous frame
+        self._codes: np.ndarray | None = None  # codes of the previous frame
         self._drawer = PanelDrawer(
             width=config.width, height=config.height, action_names=_action_names(world_model)
         )
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Plays the episode; yields a video frame ``(H, W, 3) uint8`` per agent step."""
+        """Plays the episode and yields a video frame ``(H, W, 3) uint8`` per agent step."""
         render_mode = "rgb_array" if self.config.sharp else None
         env = FrameEnv(
             self._world_model.task,
@@ -180,7 +183,7 @@ class EpisodeVideo:
         )
 
     def _code_panels(self, decoded: np.ndarray, latents: Tensor) -> list[Panel]:
-        """Returns the map of the frame's codes, if the latents are discrete and it is wanted."""
+        """Returns the panel of the codes if the configuration and the vision model have one."""
         vision, config = self._world_model.vision, self.config
         if not (config.code_map and isinstance(vision, VQVAE)):
             return []

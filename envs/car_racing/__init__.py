@@ -3,8 +3,8 @@
 - :mod:`~wmrl.envs.car_racing.env`: the environment (``CarRacing``).
 - :mod:`~wmrl.envs.car_racing.renderer`: renders observations (``StatePainter``).
 - :mod:`~wmrl.envs.car_racing.rasterizer`: fills polygons, in compiled code.
-- :mod:`~wmrl.envs.car_racing.lazy_rendering`: Gymnasium's own CarRacing, of which only observed
-  frames are rendered (``LazyRendering``).
+- :mod:`~wmrl.envs.car_racing.lazy_rendering`: an adapter of Gymnasium's own CarRacing that renders
+  only observed frames (``LazyRendering``).
 """
 
 from typing import TYPE_CHECKING

@@ -16,46 +16,47 @@ class CarRacing(car_racing.CarRacing):
     """Gymnasium's ``CarRacing-v3`` with a renderer that is about thirty times faster.
 
     ## Description
-    Physics, tracks, rewards and episode ends come from Gymnasium's own code and are equal, bit for
-    bit, under the same calls. Only observations are rendered differently, by a compiled scan-line
-    rasterizer with exact coverage along rows; their pixels differ from Gymnasium's by 0.05 of 255
-    levels on average. ``render()`` is Gymnasium's own.
+    Physics, tracks, rewards and episode ends are computed by Gymnasium's own code, and are
+    identical, bit for bit, for the same calls. Only observations are rendered differently, by a
+    compiled scan-line rasterizer with exact coverage along rows; their pixels differ from
+    Gymnasium's by 0.05 of 255 levels on average. ``render()`` is Gymnasium's own.
 
-    The rasterizer is compiled when an environment is first reset, which takes some seconds. numba
-    caches the result on disk: beside the package or, if that is read-only, in the user's cache
+    The rasterizer is compiled when an environment is first reset, which takes a few seconds. numba
+    caches the result on disk: in the package's folder or, if that is read-only, in the user's cache
     folder or the folder given by the environment variable ``NUMBA_CACHE_DIR``.
 
     ## Action Space
     ``Box([-1, 0, 0], [1, 1, 1], float32)``: steering (-1 is left), gas, brake. With
-    ``continuous=False`` ``Discrete(5)``: nothing, right, left, gas, brake.
+    ``continuous=False``, it is ``Discrete(5)``: nothing, right, left, gas, brake.
 
     ## Observation Space
     ``Box(0, 255, (96, 96, 3), uint8)``: the car and the road from above; the bottom 12 rows show
     the score, the speed, the spin of the four wheels, the steering angle and the gyroscope.
 
     ## Rewards
-    -0.1 per frame and +1000/N for each of the track's N tiles when first touched; -100 for leaving
-    the playfield. With ``frame_skip`` a step returns the sum over its frames.
+    -0.1 per frame, +1000/N when one of the track's N tiles is first touched, and -100 for leaving
+    the playfield. With ``frame_skip``, a step returns the sum over its frames.
 
     ## Starting State
     The car is at rest on the first tile of a new random track. The camera zooms in during the first
-    50 frames. ``reset(seed=s)`` starts the same episode whether or not others came before.
+    50 frames. ``reset(seed=s)`` starts the same episode regardless of earlier episodes.
 
     ## Episode End
-    Terminates when the last tile is touched or the car leaves the playfield. As registered,
-    truncated after 1000 calls of ``step``, which are ``1000 * frame_skip`` frames: pass
+    Terminates when the last tile is touched or the car leaves the playfield. The registered
+    environment truncates after 1000 calls of ``step``, which are ``1000 * frame_skip`` frames; pass
     ``max_episode_steps`` to ``gym.make`` for another limit.
 
     ## Arguments
-    Those of Gymnasium: ``render_mode``, ``verbose``, ``lap_complete_percent``,
-    ``domain_randomize``, ``continuous``; also ``reset(options={"randomize": bool})``. And:
+    Gymnasium's arguments ``render_mode``, ``verbose``, ``lap_complete_percent``,
+    ``domain_randomize`` and ``continuous``, and its option ``reset(options={"randomize": bool})``
+    are supported. There is one more argument:
 
-    - ``frame_skip=1``: frames for which a step repeats its action. The step ends early if the
-      episode does, and renders only the last frame. ``reset`` advances one frame, whatever
-      ``frame_skip`` is.
+    - ``frame_skip=1``: number of frames for which a step repeats its action. The step ends early if
+      the episode does, and renders only the last frame. ``reset`` advances the game by one frame,
+      whatever ``frame_skip`` is.
 
     ## Version History
-    - v3: rendering of Gymnasium's v3.
+    - v3: observations as in Gymnasium's ``CarRacing-v3``.
 
     Raises:
         ValueError: ``frame_skip`` is less than 1.
@@ -109,14 +110,14 @@ class CarRacing(car_racing.CarRacing):
         return self.state, reward, terminated, truncated, info
 
     def advance(self, action: Any, frames: int = 1) -> tuple[float, bool, bool, dict[str, Any]]:
-        """Repeats an action for some frames or until the episode ends, without rendering.
+        """Repeats an action for several frames, or until the episode ends, without rendering.
 
         Args:
             action: an element of the action space.
             frames: number of frames, at least 1.
 
         Returns:
-            The sum of the rewards, and terminated, truncated and info of the last frame.
+            Sum of the rewards, and ``terminated``, ``truncated`` and ``info`` of the last frame.
 
         Raises:
             ValueError: ``frames`` is less than 1.
@@ -141,7 +142,7 @@ class CarRacing(car_racing.CarRacing):
             A new array ``(96, 96, 3) uint8``.
 
         Raises:
-            ResetNeeded: the environment was not reset yet.
+            ResetNeeded: the environment has not been reset.
         """
         return self._draw_state(self._shown_score)
 
@@ -149,7 +150,7 @@ class CarRacing(car_racing.CarRacing):
         if mode != "state_pixels":
             return super()._render(mode)
         if self._advancing:
-            # Gymnasium renders before it subtracts a frame's 0.1, so this score must be shown.
+            # Gymnasium renders a frame before it subtracts that frame's 0.1 from the score.
             self._shown_score = self.reward
             return None
         return self._draw_state(self.reward)
@@ -172,7 +173,7 @@ class CarRacing(car_racing.CarRacing):
         )
 
     def _camera(self, x: float, y: float, angle: float) -> np.ndarray:
-        """Returns the camera that follows the hull: see :meth:`StatePainter.paint`."""
+        """Returns the camera that follows the hull, in the format of :meth:`StatePainter.paint`."""
         far, near = 0.1 * car_racing.SCALE, car_racing.ZOOM * car_racing.SCALE
         zoom = far * max(1 - self.t, 0) + near * min(self.t, 1)
         cosine, sine = zoom * math.cos(angle), -zoom * math.sin(angle)
@@ -189,7 +190,7 @@ class CarRacing(car_racing.CarRacing):
             ground_rgb=self.bg_color,
             grass_rgb=self.grass_color,
         )
-        # Gymnasium changes a touched tile's color in place: share the painter's array with it.
+        # Gymnasium recolors touched tiles in place, so tiles must share the painter's array.
         tiles = iter(self.road)
         for k, (corners, color) in enumerate(self.road_poly):
             if isinstance(color, np.ndarray):

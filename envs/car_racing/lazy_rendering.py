@@ -1,4 +1,4 @@
-"""Gymnasium's own CarRacing, of which only observed frames are rendered."""
+"""Adapter of Gymnasium's own CarRacing that renders only observed frames."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from gymnasium.envs.box2d.car_racing import CarRacing
 
 
 class LazyRendering:
-    """Steps Gymnasium's ``CarRacing-v3`` and renders only those frames that are observed.
+    """Adapter of Gymnasium's ``CarRacing-v3`` that renders only observed frames.
 
-    Rendering takes most of the time of Gymnasium's ``step``, but of the frames of an agent step
-    only the last one is observed. Physics, rewards, episode ends and observed frames equal those of
-    plain stepping, bit for bit, because rendering only reads the game's state.
+    Gymnasium's ``step`` spends most of its time on rendering, although only the last frame of an
+    agent step is observed. Physics, rewards, episode ends and observed frames are identical, bit
+    for bit, to those of Gymnasium's ``step``, because rendering only reads the game's state.
 
     Args:
-        env: the environment. Its own methods may be called as usual between calls of
-            :meth:`advance` and :meth:`observe`.
+        env: the environment. Its own methods may still be called between calls of :meth:`advance`
+            and :meth:`observe`.
     """
 
     def __init__(self, env: CarRacing) -> None:
@@ -23,14 +23,14 @@ class LazyRendering:
         self._shown_score = 0.0
 
     def advance(self, action: Any, frames: int) -> tuple[float, bool, bool, dict[str, Any]]:
-        """Repeats an action for some frames or until the episode ends.
+        """Repeats an action for several frames, or until the episode ends, without rendering.
 
         Args:
             action: an element of the action space.
             frames: number of frames, at least 1.
 
         Returns:
-            The sum of the rewards, and terminated, truncated and info of the last frame.
+            Sum of the rewards, and ``terminated``, ``truncated`` and ``info`` of the last frame.
         """
         total = 0.0
         self._env._render = self._remember
@@ -56,7 +56,10 @@ class LazyRendering:
         return frame
 
     def _remember(self, mode: str) -> Any:
-        """Replaces the rendering; records the score, from which a frame's 0.1 is yet to go."""
+        """Records the score instead of rendering the frame.
+
+        Gymnasium renders a frame before it subtracts that frame's 0.1 from the score.
+        """
         if mode != "state_pixels":
             return CarRacing._render(self._env, mode)
         self._shown_score = self._env.reward

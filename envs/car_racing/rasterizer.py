@@ -1,13 +1,14 @@
 """Compiled rasterizer of CarRacing's 96x96 observations.
 
 Gymnasium fills several hundred polygons on a 1000x800 surface, flips it vertically and shrinks it
-with a box filter. Here each line across that surface is a short list of runs of one color instead
-of a row of pixels, and filling a polygon overwrites runs. Run boundaries are real numbers, so
-anti-aliased edges cost nothing extra, and the box filter only visits boundaries.
+with a box filter. This module stores each line of the surface not as a row of pixels but as a short
+list of runs, which are intervals of one color. Filling a polygon overwrites runs. Boundaries of
+runs are real numbers, so anti-aliased edges cost nothing extra, and the box filter only has to
+visit the boundaries.
 
 All compiled functions and their constants must stay in this module: numba's disk cache is keyed by
-the source file of a compiled function, so it would miss changes of functions and constants that are
-imported from other files.
+the source file of a compiled function, so it would not notice changes of functions and constants
+that are imported from other files.
 """
 
 import math
@@ -22,37 +23,38 @@ SIZE = 96  # rows and columns of an observation
 BAR_TOP = 700  # first row of the status bar on the surface
 BAR_SIZE = 12  # rows of an observation that show the status bar
 
-# The scene is sampled along few lines per row of pixels, because errors average out along slanted
-# edges. Edges of the status bar are horizontal, so it needs a line for each row of the surface.
+# For the scene, a few lines per row of an observation are enough, because errors average out along
+# slanted edges. The status bar has horizontal edges, so it needs one line per row of the surface.
 LINES_PER_PIXEL = 4
 SCENE_LINES = LINES_PER_PIXEL * (SIZE - BAR_SIZE)
 LINES = SCENE_LINES + HEIGHT - BAR_TOP
-PITCH = HEIGHT / SIZE / LINES_PER_PIXEL  # surface rows from one line of the scene to the next
+PITCH = HEIGHT / SIZE / LINES_PER_PIXEL  # surface rows between adjacent lines of the scene
 FIRST_LINE = 0.5 * PITCH - 0.5  # row of the first line; 0 is the center of the top row
 LINE_ROWS = FIRST_LINE + PITCH * np.arange(SCENE_LINES)
-MAX_RUNS = 500  # far more than a line of the widest view needs; not a power of two, for the cache
+MAX_RUNS = 500  # far more than any line needs; a power of two would cause cache conflicts
 
-# pygame's box filter truncates after each of its two passes: a uniform color c becomes c - 2, and a
-# mix of colors decreases by 1.25 on average.
+# pygame's box filter truncates after each of its two passes, so that a uniform color c becomes
+# c - 2 and a mix of colors becomes darker by 1.25 on average.
 FILTER_LOSS = 1.02
-# The filter sums red, green and blue at once, as fixed-point numbers in one integer. Differences
-# may be negative and borrow from the next channel, but each sum is a valid mix of colors again.
+# The filter sums red, green and blue at once, as fixed-point numbers that are packed into one
+# integer. Color differences may be negative and borrow from the next channel, but each sum of them
+# is a valid color.
 ONE_BITS, COLOR_BITS = 12, 21
 ONE, COLOR_MASK = 1 << ONE_BITS, (1 << COLOR_BITS) - 1
 LOSS = int(FILTER_LOSS * ONE)
 
-# Palette indices ("inks"). The polygons of the road follow, with one index each.
+# Palette indices, called inks. The inks of the road's polygons follow, one per polygon.
 BLACK, GROUND, GRASS, STRIPE_INK, HULL_INK = range(5)
 GAUGE_INK = (5, 6, 6, 7, 7, 8, 9)
 FIRST_ROAD_INK = 10
 
-STRIPE = 1.2  # radians of a wheel's rotation that its stripe covers
+STRIPE = 1.2  # angle that a wheel's stripe covers, in radians of the wheel's rotation
 GAUGE_LEFT = (125.0, 175.0, 200.0, 225.0, 250.0, 500.0, 750.0)
 GAUGE_UNIT = (0.02, 0.01, 0.01, 0.01, 0.01, -10.0, -0.8)
 GAUGE_LEAST = 1e-4  # smaller values are not shown
 GAUGE_WIDTH, GAUGE_HEIGHT, GAUGE_FOOT = 25.0, 20.0, 780.0
 LEVEL_GAUGE_TOP, LEVEL_GAUGE_FOOT = 720.0, 760.0
-UPRIGHT_GAUGES = 5  # vertical bars, the first ones; the others are horizontal
+UPRIGHT_GAUGES = 5  # the first five gauges are vertical bars; the others are horizontal
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
@@ -60,7 +62,7 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 def _compiled(function: _Function) -> _Function:
     """Compiles a function with numba on its first call, and caches it on disk if possible.
 
-    numba writes beside this file or, if it cannot, to the user's cache folder or to
+    The cache is next to this file or, if numba cannot write there, in the user's cache folder or in
     ``NUMBA_CACHE_DIR``. If none of these is writable, every process compiles the function again.
     """
     try:
@@ -71,10 +73,11 @@ def _compiled(function: _Function) -> _Function:
 
 
 class Canvas(NamedTuple):
-    """Lines of the surface, from the top, as runs of one color.
+    """Lines of the surface, from top to bottom, each stored as runs of one color.
 
     Attributes:
-        edges: ``(LINES, MAX_RUNS) float32``, column at which each run starts; 0 for the first one.
+        edges: ``(LINES, MAX_RUNS) float32``, column at which each run starts; the first run starts
+            at 0.
         inks: ``(LINES, MAX_RUNS) int32``, palette index of each run.
         runs: ``(LINES,) int64``, number of runs of each line.
         left: ``(LINES,) float64``, column at which the current polygon starts.
@@ -127,7 +130,7 @@ class Scene(NamedTuple):
 
 
 def new_canvas() -> Canvas:
-    """Returns an uninitialized canvas; :func:`draw` clears it first."""
+    """Returns an uninitialized canvas, which :func:`draw` clears before use."""
     return Canvas(
         edges=np.empty((LINES, MAX_RUNS), np.float32),
         inks=np.empty((LINES, MAX_RUNS), np.int32),
@@ -147,7 +150,7 @@ def _wipe(canvas: Canvas) -> None:
 
 @_compiled
 def _paint_lines(canvas: Canvas, first: int, stop: int, ink: int) -> None:
-    """Fills columns ``[left, right)`` of lines ``[first, stop)`` with a color."""
+    """Fills columns ``[canvas.left, canvas.right)`` of lines ``[first, stop)`` with a color."""
     edges, inks, runs_of = canvas.edges, canvas.inks, canvas.runs
     for line in range(first, stop):
         left = max(canvas.left[line], 0.0)
@@ -183,12 +186,12 @@ def _paint_lines(canvas: Canvas, first: int, stop: int, ink: int) -> None:
 
 @_compiled
 def _widen_hard(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
-    """Extends the current polygon to the pixels that an edge crosses.
+    """Extends the current polygon to the pixels of an edge without anti-aliasing.
 
     Args:
-        left: left ends of the polygon, on the lines that the edge crosses; extended in place.
-        right: right ends of the polygon on the same lines; extended in place.
-        rows: rows of these lines.
+        left: left ends of the polygon on the lines that the edge crosses; updated in place.
+        right: right ends of the polygon on the same lines; updated in place.
+        rows: rows of these lines on the surface.
         edge: the edge.
     """
     for k in range(len(rows)):
@@ -199,7 +202,10 @@ def _widen_hard(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edg
 
 @_compiled
 def _widen_steep(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
-    """Does the same for a steep anti-aliased edge, which fades out over one more pixel."""
+    """Extends the current polygon to the pixels of a steep anti-aliased edge.
+
+    Such an edge fades out over one more pixel per row. Arguments: see :func:`_widen_hard`.
+    """
     for k in range(len(rows)):
         x = edge.x + min(max(rows[k], edge.top), edge.bottom) * edge.slope
         fraction = x - np.floor(x)
@@ -209,7 +215,10 @@ def _widen_steep(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Ed
 
 @_compiled
 def _widen_flat(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
-    """Does the same for a flat anti-aliased edge, which fades out over several pixels of a row."""
+    """Extends the current polygon to the pixels of a flat anti-aliased edge.
+
+    Such an edge fades out over several pixels per row. Arguments: see :func:`_widen_hard`.
+    """
     run = abs(edge.slope)
     for k in range(len(rows)):
         x = edge.x + min(max(rows[k], edge.top), edge.bottom) * edge.slope
@@ -224,7 +233,15 @@ def _widen_flat(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edg
 def _widen(
     canvas: Canvas, first: int, stop: int, ends: tuple[int, int, int, int], soft: bool
 ) -> None:
-    """Does the same for any edge from (x1, y1) to (x2, y2), on lines ``[first, stop)``."""
+    """Extends the current polygon on lines ``[first, stop)`` to the pixels of an edge.
+
+    Args:
+        canvas: canvas with the current polygon.
+        first: first line that the edge crosses.
+        stop: first line after those that the edge crosses.
+        ends: columns and rows ``(x1, y1, x2, y2)`` of the ends of the edge.
+        soft: True for an anti-aliased edge.
+    """
     x1, y1, x2, y2 = ends
     slope = (x2 - x1) / (y2 - y1)
     edge = Edge(
@@ -255,11 +272,11 @@ def _paint_polygon(canvas: Canvas, corners: np.ndarray, ink: int, soft: bool) ->
     """Fills a convex polygon.
 
     Args:
-        canvas: the lines.
-        corners: ``(N, 2) int64``, columns and rows.
+        canvas: canvas to draw on.
+        corners: ``(N, 2) int64``, columns and rows of the corners.
         ink: palette index of the color.
-        soft: whether to add the anti-aliased outline that Gymnasium draws around all polygons
-            except those of the car.
+        soft: True to add the anti-aliased outline that Gymnasium draws around all polygons except
+            those of the car.
     """
     count = len(corners)
     top = bottom = corners[0, 1]
@@ -282,15 +299,15 @@ def _paint_polygon(canvas: Canvas, corners: np.ndarray, ink: int, soft: bool) ->
 
 @_compiled
 def _project(points: np.ndarray, camera: np.ndarray, corners: np.ndarray) -> bool:
-    """Projects points of the world ``(N, 2)`` to the surface.
+    """Projects the corners of a polygon to the surface.
 
     Args:
-        points: ``(N, 2) float64``, in world units.
+        points: ``(N, 2) float64``, corners in world units.
         camera: the camera, as in :func:`draw`.
-        corners: ``(N, 2) int64``, to which columns and rows are written.
+        corners: ``(N, 2) int64``, output array for the columns and rows of the corners.
 
     Returns:
-        Whether the polygon may be visible.
+        True if the polygon may be visible.
     """
     cosine, sine, x0, y0 = camera[0], camera[1], camera[2], camera[3]
     left, right, top, bottom = WIDTH, -1, HEIGHT, -1
@@ -309,7 +326,16 @@ def _project(points: np.ndarray, camera: np.ndarray, corners: np.ndarray) -> boo
 def _paint_all(
     canvas: Canvas, polygons: np.ndarray, reach: float, ink: int, ink_step: int, camera: np.ndarray
 ) -> None:
-    """Fills polygons ``(N, 4, 2)`` of the world whose diameters are at most ``reach``."""
+    """Projects and fills polygons that are given in world units.
+
+    Args:
+        canvas: canvas to draw on.
+        polygons: ``(N, 4, 2) float64``, the polygons.
+        reach: upper bound on their diameters.
+        ink: palette index of the first polygon.
+        ink_step: difference between the palette indices of consecutive polygons.
+        camera: the camera, as in :func:`draw`.
+    """
     corners = np.empty((4, 2), np.int64)
     cosine, sine, x0, y0 = camera[0], camera[1], camera[2], camera[3]
     margin = reach * math.hypot(cosine, sine)
@@ -328,7 +354,7 @@ def _paint_all(
 def _paint_part(
     canvas: Canvas, part: np.ndarray, pose: np.ndarray, ink: int, camera: np.ndarray
 ) -> None:
-    """Fills a part of the car, given in the coordinates ``(N, 2)`` of its body."""
+    """Fills a part ``(N, 2)`` of the car, given in the coordinates of the wheel or the hull."""
     cosine, sine = math.cos(pose[2]), math.sin(pose[2])
     placed = np.empty_like(part)
     for k in range(len(part)):
@@ -341,7 +367,7 @@ def _paint_part(
 
 @_compiled
 def _paint_wheel(canvas: Canvas, wheel: np.ndarray, pose: np.ndarray, camera: np.ndarray) -> None:
-    """Fills a wheel ``(4, 2)`` and the pale stripe that shows its rotation."""
+    """Fills a wheel ``(4, 2)``, and the lighter stripe that shows its rotation."""
     _paint_part(canvas, wheel, pose, BLACK, camera)
     sine1, sine2 = math.sin(pose[3]), math.sin(pose[3] + STRIPE)
     if sine1 > 0.0 and sine2 > 0.0:
@@ -367,7 +393,7 @@ def _paint_car(canvas: Canvas, scene: Scene, poses: np.ndarray, camera: np.ndarr
 
 @_compiled
 def _paint_bar(canvas: Canvas, x1: float, y1: float, x2: float, y2: float, ink: int) -> None:
-    """Fills a rectangle of the status bar, both ends included."""
+    """Fills a rectangle of the status bar, including the pixels at both ends."""
     top, bottom = int(min(y1, y2)), int(max(y1, y2))
     first = SCENE_LINES + max(top - BAR_TOP, 0)
     stop = SCENE_LINES + min(bottom + 1, HEIGHT) - BAR_TOP
@@ -404,7 +430,11 @@ def _pack(colors: np.ndarray) -> np.ndarray:
 def _add_line(
     canvas: Canvas, line: int, share: int, palette: np.ndarray, steps: np.ndarray
 ) -> None:
-    """Adds the color differences between a line's runs, each spread over two adjacent pixels."""
+    """Adds the color differences between a line's runs to ``steps``.
+
+    Each difference is spread over two adjacent pixels. ``share`` is the weight of the line in its
+    row of pixels, as a fixed-point number.
+    """
     edges, inks = canvas.edges, canvas.inks
     scale = np.float32(SIZE / WIDTH)
     before = palette[BLACK]
@@ -420,7 +450,7 @@ def _add_line(
 
 @_compiled
 def _finish_row(steps: np.ndarray, row: np.ndarray) -> None:
-    """Sums color differences up to a row of pixels ``(SIZE, 3) uint8``, and resets them to 0."""
+    """Sums color differences to a row of pixels ``(SIZE, 3) uint8``, and sets them to 0."""
     color = 0
     for column in range(SIZE):
         color += steps[column]
@@ -434,7 +464,15 @@ def _finish_row(steps: np.ndarray, row: np.ndarray) -> None:
 def _shrink(
     canvas: Canvas, first: int, lines_per_pixel: float, palette: np.ndarray, pixels: np.ndarray
 ) -> None:
-    """Applies the box filter to lines from ``first`` on; writes ``pixels (R, SIZE, 3) uint8``."""
+    """Shrinks lines of the canvas to rows of pixels with the box filter.
+
+    Args:
+        canvas: canvas with the lines.
+        first: first line.
+        lines_per_pixel: number of lines per row of pixels, which may be fractional.
+        palette: packed color of each palette index.
+        pixels: ``(R, SIZE, 3) uint8``, output array.
+    """
     steps = np.zeros(SIZE + 1, np.int64)
     for row in range(len(pixels)):
         top, bottom = row * lines_per_pixel, (row + 1) * lines_per_pixel
@@ -455,12 +493,12 @@ def draw(
     gauges: np.ndarray,
     state: np.ndarray,
 ) -> None:
-    """Draws a state without the score.
+    """Draws a state of the game without the score.
 
     Args:
-        canvas: scratch space.
+        canvas: canvas to draw on, whose previous content is discarded.
         colors: ``(FIRST_ROAD_INK + P, 3) float64``, red, green and blue of each palette index.
-        scene: the scenery, and the shape of the car.
+        scene: shapes of the playfield and the car.
         road: ``(P, 4, 2) float64``, polygons of the road in world units, in drawing order.
         camera: ``(4,) float64``: cosine and sine of the camera's rotation times its zoom, and
             column and row (counted from the bottom) of the world's origin on the surface.
@@ -468,7 +506,7 @@ def draw(
             phase is unused.
         gauges: ``(7,) float64``: speed, spin of the four wheels, angle of the front wheels, turn
             rate of the hull.
-        state: ``(SIZE, SIZE, 3) uint8``, to which the state is drawn.
+        state: ``(SIZE, SIZE, 3) uint8``, output array.
     """
     palette = _pack(colors)
     _wipe(canvas)

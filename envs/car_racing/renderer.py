@@ -1,4 +1,4 @@
-"""Renderer of the 96x96 observations of CarRacing."""
+"""Renderer of CarRacing's 96x96 observations."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -26,16 +26,17 @@ _SCORE_SIZE, _SCORE_CENTER = 42, (60, 50)  # in pixels of the status bar on Gymn
 
 
 class StatePainter:
-    """Renders the states of an episode on one track.
+    """Renderer of the states of one episode, in which the track is fixed.
 
     Args:
         road: ``(P, 4, 2) float64``, polygons of the road in world units, in drawing order.
-        road_rgb: ``(P, 3)``, their colors; copied to :attr:`road_rgb`.
+        road_rgb: ``(P, 3)``, colors of these polygons; copied to the attribute of that name.
         ground_rgb: ``(3,)``, color of the playfield.
         grass_rgb: ``(3,)``, color of the squares on the playfield.
 
     Attributes:
-        road_rgb: ``(P, 3) float64``, colors of the road's polygons; write to it to recolor them.
+        road_rgb: ``(P, 3) float64``, colors of the road's polygons; change it in place to recolor
+            them.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ def _scene() -> rasterizer.Scene:
 
 
 def _with_eight_corners(part: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Repeats the last corner of a part of the hull, so that all parts fit into one array."""
+    """Repeats the last corner of a part of the hull, so that all parts have eight corners."""
     return np.array([*part, *[part[-1]] * (8 - len(part))])
 
 
@@ -114,7 +115,7 @@ def _score_pixels(score: str) -> np.ndarray:
     except pygame.error:  # closing a window quits pygame, which invalidates the font
         _font.cache_clear()
         text = _render_score(score)
-    # A part of the bar suffices: the columns beyond it do not affect these after the filter.
+    # The left part of the bar is enough: columns to the right of it do not affect these pixels.
     columns = _SCORE_COLUMNS * rasterizer.WIDTH // rasterizer.SIZE
     bar = pygame.Surface((columns, rasterizer.HEIGHT - rasterizer.BAR_TOP), depth=32)
     bar.blit(text, text.get_rect(center=_SCORE_CENTER))

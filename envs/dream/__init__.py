@@ -1,7 +1,8 @@
-"""``vsg/CarRacingDream-v0``: the game as simulated by a world model.
+"""``vsg/CarRacingDream-v0``: a game simulated by a world model, also called a dream.
 
-- :mod:`~wmrl.envs.dream.env`: one dream (``DreamEnv``).
-- :mod:`~wmrl.envs.dream.vector`: N dreams, stepped as one batch (``DreamVectorEnv``).
+- :mod:`~wmrl.envs.dream.env`: the single environment (``DreamEnv``).
+- :mod:`~wmrl.envs.dream.vector`: the vector environment, which steps N dreams as one batch
+  (``DreamVectorEnv``).
 """
 
 from typing import TYPE_CHECKING

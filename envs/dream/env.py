@@ -1,4 +1,4 @@
-"""Environment of a dream: a game that is simulated by a memory."""
+"""Dream environment: a game that is simulated by a memory model."""
 
 from pathlib import Path
 from typing import Any
@@ -19,55 +19,59 @@ from wmrl.vision.base import Vision
 
 
 class DreamEnv(SingleEnv[Any], EzPickle):
-    """Game that is simulated by a memory.
+    """Environment that simulates a game with a memory model, which is called a dream.
 
     ## Description
-    World Models (https://arxiv.org/abs/1803.10122): from a latent and an action the memory predicts
-    distributions of the next latent, the reward and termination, and each is drawn from its
-    distribution. There is no game behind it. An agent that was trained here can act in
+    From World Models (https://arxiv.org/abs/1803.10122): given a latent and an action, the memory
+    predicts distributions of the next latent and of termination, from which both are drawn, and the
+    expected reward. The game itself does not run. An agent that was trained here can act in
     :class:`~wmrl.envs.latent.env.LatentEnv`, which has the same spaces.
 
     ## Action Space
-    ``Box(A,)`` float32, the task's; for CarRacing steer and pedal (+ gas, − brake) in [−1, 1].
-    Actions outside are clipped.
+    The task's ``action_space``, ``Box(A,)`` float32; for CarRacing, steer and pedal (+ gas,
+    − brake) in [−1, 1]. Actions are clipped to this space.
 
     ## Observation Space
-    ``Box(Z + H,)`` float32: the latent z and the memory's hidden state h.
+    ``Box(Z + H,)`` float32: the latent z and the memory's hidden state h. The argument
+    ``observation`` selects another format.
 
     ## Rewards
-    The memory's prediction for one agent step, in the task's own units.
+    The memory's prediction of the task's reward for one agent step.
 
     ## Starting State
-    One of the memory's start states, drawn at random: real, encoded sequences whose recorded
-    actions warm up h. Options of ``reset``: ``"start"``, the index of a start state; ``"state"``, a
-    :class:`~wmrl.dream.DreamState` with a batch of one to continue from, for instance a latent
-    environment's.
+    One of the memory's start states, drawn at random. A start state is an encoded sequence from the
+    real game, whose latents and actions initialize h. Options of ``reset`` select another start:
+    ``"start"`` is the index of a start state; ``"state"`` is a :class:`~wmrl.dream.DreamState` with
+    a batch of one, such as the ``state`` of a latent environment, from which the dream continues.
 
     ## Episode End
-    Terminated when the memory predicts it, truncated after ``max_episode_steps`` agent steps
-    (``vsg/CarRacingDream-v0``: 250).
+    Terminates when a termination is drawn from the memory's prediction. Truncates after
+    ``max_episode_steps`` agent steps (``vsg/CarRacingDream-v0``: 250).
 
     ## Arguments
     - ``task``: a :class:`~wmrl.envs.tasks.task.Task` or its name.
-    - ``vision``, ``memory``: the name of a shipped artifact, a path, or an object; a memory may be
-      ``"auto"``, the shipped memory of that vision.
-    - ``temperature``: τ > 0, the dream's uncertainty: mixture logits are divided by τ, and the
-      noise is multiplied by √τ.
-    - ``dropout``: whether the memory's dropout stays on, so that every step uses another network.
+    - ``vision``: a vision model, the path of its artifact, or the name of a shipped artifact.
+    - ``memory``: a memory model, the path of its artifact, or the name of a shipped artifact;
+      ``"auto"`` for the shipped memory that was trained on the vision model.
+    - ``temperature``: τ > 0, which controls the uncertainty of the dream: logits are divided by τ,
+      and Gaussian noise is multiplied by √τ.
+    - ``dropout``: True to keep the memory's dropout on, with new random masks in every step.
     - ``max_episode_steps``: agent steps until truncation; no limit if None. ``gymnasium.make``
-      takes it for its own ``TimeLimit``, to the same effect.
-    - ``observation``: ``"embeddings"``, or ``"codes"`` of a quantized vision: a dictionary of the
-      codes, ``MultiDiscrete(T,)``, and of h as ``"memory"``.
-    - ``device``: ``"auto"``, ``"cpu"``, ``"cuda"`` …
-    - ``render_mode``: ``"rgb_array"`` (the decoded latent, enlarged), ``"human"`` (in a window).
+      passes it to Gymnasium's ``TimeLimit`` wrapper instead, with the same effect.
+    - ``observation``: ``"embeddings"`` for the latent and h as one vector. With a vision model that
+      has discrete codes, also ``"codes"`` for a dictionary of ``"codes"``, ``MultiDiscrete(T,)``,
+      and ``"memory"``, which is h.
+    - ``device``: device of the models, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    - ``render_mode``: ``"rgb_array"`` for the decoded latent, enlarged; ``"human"`` to show it in a
+      window.
 
     ## Version History
     - v0: first version.
 
     Raises:
-        ArtifactError: an artifact is missing or damaged, does not fit the others, or the memory has
-            no start states.
-        ValueError: an argument is not as described.
+        ArtifactError: an artifact is missing or damaged, or does not fit the others, or the memory
+            has no start states.
+        ValueError: an argument is invalid.
 
     Example:
         >>> import gymnasium as gym
@@ -125,7 +129,7 @@ class DreamEnv(SingleEnv[Any], EzPickle):
 
     @property
     def world_model(self) -> WorldModel:
-        """Task, vision and memory."""
+        """World model of the dream: task, vision model and memory model."""
         return self._dreams.world_model
 
     @property
@@ -133,14 +137,14 @@ class DreamEnv(SingleEnv[Any], EzPickle):
         """Current state of the dream, a batch of one.
 
         Raises:
-            ResetNeeded: there was no reset yet.
+            ResetNeeded: the environment has not been reset.
         """
         return self._dreams.state
 
     def check_action(self, action: np.ndarray) -> np.ndarray:
-        """Returns an action ``(A,) float32`` clipped to the action space.
+        """Returns an action ``(A,) float32``, clipped to the action space.
 
         Raises:
-            ValueError: the shape is another, or a number is NaN.
+            ValueError: the shape is wrong, or a number is NaN.
         """
         return self.world_model.clip(action, ())

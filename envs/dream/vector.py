@@ -1,4 +1,4 @@
-"""Vector environment of dreams: games simulated by a memory, stepped as one batch."""
+"""Vector environment of dreams: games that a memory model simulates as one batch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,45 +24,45 @@ from wmrl.vision.base import Vision
 
 
 class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
-    """N dreams, stepped as one batch.
+    """Vector environment of N dreams, which are stepped as one batch.
 
     ## Description
-    N times :class:`~wmrl.envs.dream.env.DreamEnv`: the memory predicts the next step of all dreams
-    as one batch, and NumPy arrays are converted once a step.
+    The vector environment of :class:`~wmrl.envs.dream.env.DreamEnv`. In each step, the memory
+    predicts the next step of all dreams at once.
 
     ## Action Space
     ``Box(N, A)`` float32, N actions of the task.
 
     ## Observation Space
-    ``Box(N, Z + H)`` float32, the same as in the latent environment: latents and the memory's
-    hidden state.
+    ``Box(N, Z + H)`` float32, as in the latent environment: latents and the memory's hidden states.
 
     ## Rewards
-    The memory's prediction for one agent step, in the task's own units.
+    The memory's prediction of the task's reward for one agent step, ``(N,) float64``.
 
     ## Starting State
-    One of the memory's start states for each dream, drawn at random: real, encoded sequences whose
-    recorded actions warm up h. ``reset(seed=...)`` takes one seed for the batch, or N seeds that
-    are hashed together: the dreams share one stream of noise. Options: ``"start"``, an index or N
-    indices of start states; ``"state"``, a :class:`~wmrl.dream.DreamState` of N dreams to continue
-    from; ``"reset_mask"``, ``(N,) bool``, the dreams to reset.
+    As in :class:`~wmrl.envs.dream.env.DreamEnv`. ``reset(seed=...)`` takes one seed for the batch,
+    or N seeds that are hashed to one, because the dreams share one random stream. Options:
+    ``"start"``, an index of a start state or one index per dream that is reset; ``"state"``, a
+    :class:`~wmrl.dream.DreamState` of these dreams to continue from; ``"reset_mask"``,
+    ``(N,) bool``, the dreams to reset.
 
     ## Episode End
-    Terminated when the memory predicts it, truncated after ``max_episode_steps`` agent steps. With
-    ``autoreset_mode`` DISABLED a dream that has ended idles until it is reset.
+    As in :class:`~wmrl.envs.dream.env.DreamEnv`. If ``autoreset_mode`` is DISABLED, a dream that
+    has ended idles until it is reset.
 
     ## Arguments
-    - ``num_envs``: N.
-    - ``autoreset_mode``: one of Gymnasium's three.
-    - The others are those of :class:`~wmrl.envs.dream.env.DreamEnv`.
+    - ``num_envs``: number N of dreams.
+    - ``autoreset_mode``: one of Gymnasium's three autoreset modes.
+    - ``render_mode``: ``"rgb_array"`` or None.
+    - All other arguments: as in :class:`~wmrl.envs.dream.env.DreamEnv`.
 
     ## Version History
     - v0: first version.
 
     Raises:
-        ArtifactError: an artifact is missing or damaged, does not fit the others, or the memory has
-            no start states.
-        ValueError: an argument is not as described.
+        ArtifactError: an artifact is missing or damaged, or does not fit the others, or the memory
+            has no start states.
+        ValueError: an argument is invalid.
 
     Example:
         >>> from wmrl.envs import DreamVectorEnv
@@ -121,15 +121,15 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
     @classmethod
     def from_world_model(cls, world_model: WorldModel, num_envs: int = 1, **options: Any) -> Self:
-        """Makes the dreams of a world model that is open already.
+        """Creates an environment from a world model that is already open.
 
         Args:
-            world_model: task, vision and memory.
-            num_envs: N.
+            world_model: task, vision model and memory model.
+            num_envs: number N of dreams.
             **options: other arguments of the environment.
 
         Raises:
-            ValueError: the world model has no memory, or an argument is not as described.
+            ValueError: the world model has no memory, or an argument is invalid.
             ArtifactError: the memory has no start states.
         """
         return cls(
@@ -145,10 +145,10 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         """Current states of the N dreams.
 
         Raises:
-            ResetNeeded: there was no reset yet.
+            ResetNeeded: the environment has not been reset.
         """
         if self._state is None:
-            raise ResetNeeded("the dream has not started; call reset() first")
+            raise ResetNeeded("state: no dream is running; call reset() first")
         return self._state
 
     @torch.inference_mode()
@@ -158,7 +158,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Starts all dreams, or those in ``options["reset_mask"]``."""
+        """Starts all dreams, or those that ``options["reset_mask"]`` selects."""
         options = options or {}
         mask = reset_mask(options, self.num_envs)
         self._reseed(seed)
@@ -180,7 +180,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         observations, rewards, terminated = self._advance(actions)
         self._steps += 1
         truncated = (self._steps >= self._limit) & ~terminated
-        over = self._terminated | self._truncated  # in an earlier step
+        over = self._terminated | self._truncated  # ended in an earlier step
         if over.any():
             rewards[over] = 0.0
             if self._mode is AutoresetMode.NEXT_STEP:
@@ -203,7 +203,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         return self._format.format_batch(observations), rewards, terminated, truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """Returns the N decoded latents, enlarged, or None without a render mode."""
+        """Returns the N decoded latents, enlarged; None without a render mode."""
         if self.render_mode is None:
             return None
         frames = self.world_model.vision.decode_numpy(self.state.latent.cpu().numpy())
@@ -217,7 +217,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             self._generator = torch_generator(root, "dream", device=self.world_model.device)
 
     def _start(self, count: int, options: dict[str, Any]) -> DreamState:
-        """Returns the initial states of ``count`` dreams, given the options of a reset."""
+        """Returns initial states of ``count`` dreams, as the options of a reset specify."""
         state = options.get("state")
         if state is not None:
             return self._given_state(count, state)
@@ -248,7 +248,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Advances all dreams by one step; returns observations, rewards and terminations.
 
-        They are copied to the host in one transfer, so that a GPU is waited for only once.
+        The results are copied to the host in a single transfer, to wait for the GPU only once.
         """
         assert self._generator is not None
         a = torch.from_numpy(self.world_model.clip(actions, (self.num_envs,))).to(
@@ -269,14 +269,14 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         return observations, flat[n * size : -n].astype(np.float64), flat[-n:] > 0
 
     def _restart(self, mask: np.ndarray, options: dict[str, Any]) -> np.ndarray:
-        """Restarts the K dreams in the mask; returns their observations ``(K, O) float32``."""
+        """Restarts the K dreams in the mask; returns their observations, ``(K, O) float32``."""
         index = torch.from_numpy(np.flatnonzero(mask)).to(self.world_model.device)
         observations = self._replace(index, self._start(len(index), options))
         self._steps[mask] = 0
         return observations
 
     def _hold(self, mask: np.ndarray, before: DreamState) -> np.ndarray:
-        """Puts the dreams in the mask back into an earlier state; returns their observations."""
+        """Restores an earlier state of the dreams in the mask; returns their observations."""
         index = torch.from_numpy(np.flatnonzero(mask)).to(self.world_model.device)
         memory = tuple(tensor[index] for tensor in before.memory)
         return self._replace(index, DreamState(before.latent[index], memory))
@@ -295,12 +295,12 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
 
 def _dreaming_memory(world_model: WorldModel) -> Memory[Any]:
-    """Returns the memory of a world model, which has to have start states."""
+    """Returns the memory of a world model, after checking that it has start states."""
     if world_model.memory is None:
-        raise ValueError("memory: expected a memory to dream with, got None")
+        raise ValueError("memory: expected a memory to dream with, got None; use 'auto' or a name")
     if world_model.memory.num_start_states == 0:
         raise ArtifactError(
-            "memory: expected start states for its dreams, got none; train it with "
-            "'wmrl train-memory', or set some with Memory.set_start_states"
+            "memory: expected start states for its dreams, got none; train the memory with "
+            "'wmrl train-memory', or call its method set_start_states"
         )
     return world_model.memory

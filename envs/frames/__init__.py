@@ -1,9 +1,9 @@
-"""Environments of raw frames: games played in agent steps, with one or many processes.
+"""Environments of raw frames, which repeat each action for several frames of a game.
 
-- :mod:`~wmrl.envs.frames.env`: a single environment (``FrameEnv``).
+- :mod:`~wmrl.envs.frames.env`: the single environment (``FrameEnv``).
 - :mod:`~wmrl.envs.frames.vector`: the vector environment (``FrameVectorEnv``).
-- :mod:`~wmrl.envs.frames.worker`: worker processes, each with some of the environments.
-- :mod:`~wmrl.envs.frames.slots`: environments that read and write shared arrays.
+- :mod:`~wmrl.envs.frames.worker`: worker processes, each of which steps some sub-environments.
+- :mod:`~wmrl.envs.frames.slots`: sub-environments that read and write shared arrays.
 """
 
 from typing import TYPE_CHECKING

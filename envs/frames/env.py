@@ -1,4 +1,4 @@
-"""Environment of raw frames: the base environment of a task, one step per agent step."""
+"""Environment of raw frames, whose step repeats an action in the base environment of a task."""
 
 from typing import Any
 
@@ -16,17 +16,18 @@ from wmrl.envs.tasks.task import Task
 
 
 class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
-    """The base environment of a :class:`~wmrl.envs.tasks.task.Task`, one step per agent step.
+    """Environment of raw frames, whose step repeats an action in the base environment of a task.
 
     ## Description
+    Such a step is called an agent step; the frames of the base environment are called base frames.
     Observations are the task's frames, before any vision model encodes them. A base environment
     that offers ``advance(action, frames) -> (reward, terminated, truncated, info)`` and
-    ``observe() -> frame`` renders only once per agent step. Gymnasium's own CarRacing does too: see
+    ``observe() -> frame`` is rendered only once per agent step. So is Gymnasium's own CarRacing, by
     :class:`~wmrl.envs.car_racing.lazy_rendering.LazyRendering`.
 
     ## Action Space
-    The task's ``action_space``, ``Box(A,) float32``. The task converts the action to one of the
-    base environment, which is repeated for ``frame_skip`` base frames.
+    The task's ``action_space``, ``Box(A,) float32``. The task converts an action to one of the
+    base environment, which is then repeated for ``frame_skip`` base frames.
 
     ## Observation Space
     ``Box(0, 255, (H, W, 3), uint8)``: the task's cropped and resized frame.
@@ -35,30 +36,30 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
     The sum of the base environment's rewards over the frames of the agent step.
 
     ## Starting State
-    That of the base environment, to which ``reset`` passes its seed and options.
+    That of the base environment, whose ``reset`` receives the seed and the options.
 
     ## Episode End
-    Terminates when the base environment does. Truncates when the base environment does, after
-    ``max_frames`` base frames (which may shorten the last agent step), and after ``patience`` base
-    frames without a positive reward. The time limit with which the base environment is registered
-    has no effect.
+    Terminates when the base environment terminates. Truncates when the base environment truncates,
+    after ``max_frames`` base frames (which may shorten the last agent step), or after ``patience``
+    base frames without a positive reward. The time limit with which the base environment is
+    registered has no effect.
 
     ## Information
-    The base environment's, and ``"frames"``, the number of base frames since the reset. An agent
-    step during which the episode terminates counts in full.
+    The base environment's info and ``"frames"``, the number of base frames since the reset. If the
+    episode ends within an agent step, ``"frames"`` still includes all frames of that step.
 
     ## Arguments
-    - ``task``: a task, its name, or ``"module:ATTRIBUTE"``.
+    - ``task``: a task, its name, or its location as ``"module:ATTRIBUTE"``.
     - ``base``: id of a base environment to use instead of the task's.
     - ``frame_skip``: base frames per agent step; the task's if None.
-    - ``max_frames``: base frames per episode; the task's if None.
+    - ``max_frames``: maximum number of base frames per episode; the task's if None.
     - ``patience``: base frames without a positive reward after which an episode is truncated;
       no such limit if None.
     - ``render_mode``: a render mode of the base environment.
 
     Raises:
-        ValueError: there is no such task, a number is less than 1, or the task takes its frames
-            from a render mode other than ``render_mode``.
+        ValueError: there is no such task, a number is less than 1, or ``render_mode`` differs from
+            the render mode that the task needs for its frames.
 
     Example:
         >>> import numpy as np
@@ -96,7 +97,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         self.observation_space = frame_space(self.task)
         fps = self.base.metadata.get("render_fps") or 30
         self.metadata = {**self.base.metadata, "render_fps": fps / self.frame_skip}
-        # Frames may only be skipped if neither a window nor a wrapper needs every one of them.
+        # Rendering may skip frames only if neither a window nor a wrapper needs every frame.
         inner = self.base.env if isinstance(self.base, OrderEnforcing) else self.base
         self._advancing: Any = None
         if inner is self.base.unwrapped and render_mode != "human":
@@ -156,8 +157,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         fixed = kwargs.get("render_mode")
         if self.render_mode is not None and fixed not in (None, self.render_mode):
             raise ValueError(
-                f"render_mode: expected {fixed!r} or None, because task {self.task.name!r} takes "
-                f"its frames from that mode, got {self.render_mode!r}"
+                f"render_mode: expected {fixed!r} or None, because task {self.task.name!r} renders "
+                f"its frames in that mode, got {self.render_mode!r}"
             )
         kwargs["render_mode"] = fixed or self.render_mode
         return gym.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)

@@ -1,4 +1,4 @@
-"""Sub-environments of a frame vector environment and the arrays they share with it."""
+"""Sub-environments of a frame vector environment, and the arrays that they share with it."""
 
 import mmap
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,14 @@ _ALIGNMENT = 64
 
 
 def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) -> Layout:
-    """Returns the layout of the arrays of N sub-environments.
+    """Returns the layout of the shared arrays of N sub-environments.
 
-    ``finals`` are the last frames of episodes that were reset within the same step.
+    The array ``"finals"`` holds the last frames of episodes that ended in a step that also reset
+    them (SAME_STEP).
 
     Args:
         num_envs: number N of sub-environments.
-        frame_shape: ``(H, W, 3)``.
+        frame_shape: shape ``(H, W, 3)`` of a frame.
         action_dim: number A of action dimensions.
     """
     return {
@@ -36,16 +37,18 @@ def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) ->
 
 
 def layout_bytes(layout: Layout) -> int:
-    """Returns the size in bytes of a file that holds the arrays."""
+    """Returns the size in bytes of a file that holds the arrays of a layout."""
     return sum(_padded_bytes(shape, dtype) for shape, dtype in layout.values())
 
 
 def map_arrays(layout: Layout, descriptor: int) -> dict[str, np.ndarray]:
-    """Maps the arrays into memory that is shared through a file.
+    """Maps a file into memory and returns its arrays by name.
+
+    Processes that map the same file share the arrays.
 
     Args:
-        layout: the arrays.
-        descriptor: file descriptor of a file of :func:`layout_bytes` bytes.
+        layout: layout of the arrays.
+        descriptor: descriptor of a file of :func:`layout_bytes` bytes.
     """
     shared = mmap.mmap(descriptor, layout_bytes(layout))
     arrays: dict[str, np.ndarray] = {}
@@ -67,9 +70,9 @@ class FrameSlots:
     Args:
         num_slots: number of slots.
         env_kwargs: keyword arguments of :class:`~wmrl.envs.frames.env.FrameEnv`.
-        autoreset_mode: treatment of a slot whose episode is over. With ``DISABLED`` it idles
-            (same frame, reward 0, same flags) until it is reset.
-        arrays: the part of the arrays of :func:`slot_layout` that belongs to the slots.
+        autoreset_mode: Gymnasium's autoreset mode. With ``DISABLED``, a slot whose episode is over
+            idles (same frame, reward 0, same flags) until it is reset.
+        arrays: shared arrays of :func:`slot_layout`, sliced to these slots.
     """
 
     def __init__(
@@ -94,9 +97,9 @@ class FrameSlots:
         """Resets some slots.
 
         Args:
-            seeds: one seed per slot, or None for slots that are not seeded.
-            mask: whether to reset each slot.
-            options: options of the reset.
+            seeds: one seed per slot; None for slots that are not seeded.
+            mask: one flag per slot, True for slots to reset.
+            options: options that are passed to the base environments.
 
         Returns:
             The info of each slot; empty for slots that are not reset.
@@ -107,15 +110,15 @@ class FrameSlots:
         ]
 
     def step(self) -> list[dict[str, Any]]:
-        """Steps each slot with its action in the shared arrays; returns each slot's info."""
+        """Steps each slot with its action from the shared arrays, and returns the info of each."""
         return [self._step(slot) for slot in range(len(self.envs))]
 
     def render(self) -> list[Any]:
-        """Renders each environment."""
+        """Renders the environment of each slot."""
         return [env.render() for env in self.envs]
 
     def close(self) -> None:
-        """Closes the environments."""
+        """Closes the environments of all slots."""
         for env in self.envs:
             env.close()
 

@@ -1,4 +1,4 @@
-"""Vector environment of raw frames, over worker processes."""
+"""Vector environment of raw frames, stepped by worker processes."""
 
 import itertools
 import os
@@ -22,11 +22,11 @@ from wmrl.envs.tasks.task import Task
 
 
 class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """Vector environment of :class:`~wmrl.envs.frames.env.FrameEnv` over worker processes.
+    """Vector environment of :class:`~wmrl.envs.frames.env.FrameEnv`, stepped by worker processes.
 
     ## Description
-    Sub-environments are also called slots. Results are the same, bit for bit, for any number of
-    workers.
+    The sub-environments are called slots. Results do not depend on the number of workers: they are
+    identical, bit for bit.
 
     ## Action Space
     ``Box(N, A) float32``.
@@ -35,27 +35,29 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ``Box(0, 255, (N, H, W, 3), uint8)``.
 
     ## Rewards
-    ``(N,) float64``: as :class:`~wmrl.envs.frames.env.FrameEnv`.
+    ``(N,) float64``, one reward of :class:`~wmrl.envs.frames.env.FrameEnv` per slot.
 
     ## Starting State
-    As :class:`~wmrl.envs.frames.env.FrameEnv`. ``reset(seed=s)`` seeds the slots with s, s + 1, …
+    As in :class:`~wmrl.envs.frames.env.FrameEnv`. ``reset(seed=s)`` seeds the slots with s, s + 1,
+    and so on.
 
     ## Episode End
-    As ``autoreset_mode`` says (https://farama.org/Vector-Autoreset-Mode). With ``DISABLED`` a
-    slot whose episode is over idles (same frame, reward 0, same flags, no info) until
+    As in :class:`~wmrl.envs.frames.env.FrameEnv`. Slots are then reset as ``autoreset_mode``
+    specifies (https://farama.org/Vector-Autoreset-Mode). With ``DISABLED``, a slot whose episode
+    is over idles (same frame, reward 0, same flags, no info) until
     ``reset(options={"reset_mask": …})`` selects it; so does a slot that was never reset.
 
     ## Arguments
     - ``num_envs``: number N of slots.
-    - ``task``: a task, its name, or ``"module:ATTRIBUTE"``.
+    - ``task``: a task, its name, or its location as ``"module:ATTRIBUTE"``.
     - ``base``: id of a base environment to use instead of the task's.
     - ``frame_skip``: base frames per agent step; the task's if None.
-    - ``max_frames``: base frames per episode; the task's if None.
+    - ``max_frames``: maximum number of base frames per episode; the task's if None.
     - ``patience``: base frames without a positive reward after which an episode is truncated;
       no such limit if None.
-    - ``workers``: number of worker processes, which share out the slots; 0 steps all slots in this
-      process; None starts one worker per CPU core (0 if there is only one slot).
-    - ``autoreset_mode``: one of ``gymnasium.vector.AutoresetMode``, or its value.
+    - ``workers``: number of worker processes among which the slots are divided, at most N. With 0,
+      all slots are stepped in this process. If None, one worker per CPU core, or 0 for one slot.
+    - ``autoreset_mode``: a member of ``gymnasium.vector.AutoresetMode``, or its value.
     - ``render_mode``: ``"rgb_array"`` or None.
 
     Raises:
@@ -87,7 +89,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
-        self.closed = True  # until there is something to close
+        self.closed = True  # there is nothing to close yet
         check_int("num_envs", num_envs, at_least=1)
         self.task = find_task(task)
         self.num_envs = num_envs
@@ -127,17 +129,18 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Starts episodes.
 
         Args:
-            seed: an integer s, which seeds the slots with s, s + 1, …; or one seed per slot, or
-                None for slots that are not seeded.
-            options: ``"reset_mask"``, ``(N,) bool``, selects the slots to reset (default: all).
-                All other options are passed to the base environments.
+            seed: an integer s, which seeds the slots with s, s + 1, and so on; or a sequence of one
+                seed per slot, with None for slots that are not seeded.
+            options: the option ``"reset_mask"``, ``(N,) bool``, selects the slots to reset
+                (default: all). All other options are passed to the base environments.
 
         Returns:
             Frames ``(N, H, W, 3) uint8`` (a copy), and infos.
 
         Raises:
             TypeError: the mask is not an array of bool.
-            ValueError: the seeds or the mask have the wrong length, or no slot is selected.
+            ValueError: there is not one seed per slot, or the mask has the wrong shape or selects
+                no slot.
         """
         options = dict(options or {})
         mask = reset_mask(options, self.num_envs)
@@ -165,7 +168,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             ``(N,) bool`` (all copies), and infos.
 
         Raises:
-            ResetNeeded: the environment was not reset yet.
+            ResetNeeded: the environment has not been reset.
             ValueError: ``actions`` has the wrong shape.
         """
         if not self._started:
@@ -188,7 +191,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return tuple(self._ask("render"))
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Stops the workers, or closes the environments of this process."""
+        """Stops the workers, or closes the slots that this process steps itself."""
         for worker in self._workers:
             worker.close()
         if self._slots is not None:
@@ -196,7 +199,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._workers, self._slots = [], None
 
     def _start(self, layout: Layout, env_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Creates the slots; returns the metadata of their environments."""
+        """Creates the slots, and returns the metadata of their environments."""
         if self.workers == 0:
             self._arrays: Mapping[str, np.ndarray] = {
                 name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()
@@ -232,15 +235,16 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         Args:
             method: name of the method.
-            *per_slot: arguments with one item per slot, of which each worker gets its part.
-            **shared: arguments that all workers get.
+            *per_slot: arguments with one item per slot; each worker receives the items of its
+                slots.
+            **shared: arguments that every worker receives in full.
 
         Returns:
             One result per slot, in order.
         """
         if self.closed:
             raise ValueError(
-                f"{method}: expected an open environment, got a closed one; make a new one"
+                f"{method}: expected an open environment, got a closed one; create a new one"
             )
         if self._slots is not None:
             answers: list[Any] = getattr(self._slots, method)(*per_slot, *shared.values())
@@ -251,7 +255,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return [answer for answers in self._receive() for answer in answers]
 
     def _receive(self) -> list[Any]:
-        """Returns every worker's answer; reads all of them before it raises the first error."""
+        """Returns every worker's answer, or raises the first error once all answers are read."""
         answers, errors = [], []
         for worker in self._workers:
             try:
@@ -280,7 +284,10 @@ def _worker_count(workers: int | None, num_envs: int) -> int:
 
 
 def _shared_file(size: int) -> int:
-    """Returns the descriptor of an unnamed file of zeros, deleted with its last user."""
+    """Creates an unnamed file of zeros, and returns its descriptor.
+
+    The operating system deletes the file when no process uses it any more.
+    """
     if hasattr(os, "memfd_create"):
         descriptor = os.memfd_create("wmrl", os.MFD_CLOEXEC)
     else:  # pragma: no cover - systems other than Linux

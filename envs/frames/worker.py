@@ -1,10 +1,10 @@
 """Worker processes that step the slots of a vector environment.
 
 A worker is a fresh interpreter that communicates over its standard input and output. Unlike a
-forked process it inherits no threads or locks of torch, and unlike a spawned one it does not
-import the user's main script again, so scripts and notebooks need no guard. Frames and actions
-pass through a shared file, so that messages are only a few bytes long. Workers need an operating
-system with POSIX pipes; on others, use ``workers=0``.
+forked process, it inherits no threads or locks of torch. Unlike a spawned process, it does not
+import the user's main script again, so scripts need no ``if __name__ == "__main__"`` guard. Frames
+and actions pass through a shared file, so that messages are only a few bytes long. Workers require
+an operating system with POSIX pipes; on other systems, use ``workers=0``.
 """
 
 import contextlib
@@ -27,19 +27,21 @@ _BOOTSTRAP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from wmrl.envs.frames.worker import serve; serve()"
 )
-# Workers share the CPU cores, so none may start threads of its own.
+# Workers share the CPU cores, so that each of them should use a single thread.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class FrameWorker:
-    """A process that steps consecutive slots; it answers after its start and after each request.
+    """Worker process that steps consecutive slots.
+
+    The process sends one answer when it has started, and one for each request.
 
     Args:
-        slots: index of the first slot, and of the first one after the last.
-        shared: file descriptor of the shared arrays.
+        slots: range ``(start, stop)`` of the slots' indices, without ``stop``.
+        shared: descriptor of the file that holds the shared arrays.
         layout: layout of the shared arrays.
         env_kwargs: keyword arguments of :class:`~wmrl.envs.frames.env.FrameEnv`.
-        autoreset_mode: treatment of a slot whose episode is over.
+        autoreset_mode: Gymnasium's autoreset mode.
     """
 
     def __init__(
@@ -64,22 +66,23 @@ class FrameWorker:
                 env={**os.environ, **_ONE_THREAD},
             )
         finally:
-            # Only the worker may hold these ends, or its death would not close the pipes.
+            # Only the worker may keep these ends open, or its death would not close the pipes.
             os.close(its_input)
             os.close(its_output)
-        # cloudpickle sends functions of a script or notebook by value.
+        # Unlike pickle, cloudpickle can send functions that a script or notebook defines.
         self._write(cloudpickle.dumps((slots, shared, layout, env_kwargs, autoreset_mode)))
 
     def send(self, method: str, *arguments: Any) -> None:
-        """Requests a call of a method of :class:`~wmrl.envs.frames.slots.FrameSlots`."""
+        """Asks the worker to call a method of its :class:`~wmrl.envs.frames.slots.FrameSlots`."""
         self._write(ForkingPickler.dumps((method, arguments)))
 
     def receive(self) -> Any:
-        """Waits for the answer to the last request, and returns it.
+        """Waits for the worker's next answer, and returns it.
 
         Raises:
             RuntimeError: the process died, or raised an exception that cannot be pickled.
-            Exception: the exception that the method raised, with the worker's traceback as a note.
+            Exception: the method raised this exception; the worker's traceback is attached as a
+                note.
         """
         try:
             succeeded, value = self._answers.recv()
@@ -97,7 +100,7 @@ class FrameWorker:
         """Stops the process.
 
         Args:
-            timeout: seconds to wait before the process is killed.
+            timeout: seconds to wait for the process to exit before it is killed.
         """
         with contextlib.suppress(RuntimeError):
             self.send("close")
@@ -121,8 +124,9 @@ class FrameWorker:
         except subprocess.TimeoutExpired:
             status = "its pipe was closed"
         return RuntimeError(
-            f"{self._name()} died ({status}); a negative status is the signal that ended it, and "
-            "-9 often means that memory ran out; create the environment again to go on"
+            f"{self._name()} died ({status}); a negative exit status is the number of the signal "
+            "that ended the process, and -9 often means that the machine ran out of memory; create "
+            "a new environment to continue"
         )
 
     def _name(self) -> str:
@@ -130,12 +134,13 @@ class FrameWorker:
 
 
 def serve() -> None:
-    """Answers the parent's requests until the parent closes the pipe, or dies."""
+    """Answers the parent's requests until the parent closes the worker, or dies."""
     # Ctrl-C in a terminal reaches the whole process group; only the parent may stop workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests = Connection(os.dup(0), writable=False)
     answers = Connection(os.dup(1), readable=False)
-    # Text that a game prints must not be taken for an answer, nor may a game read requests.
+    # Redirects standard output to standard error and standard input to the null device, so that
+    # what a game prints is not mistaken for an answer, and a game cannot read requests.
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with contextlib.suppress(EOFError, BrokenPipeError):
@@ -147,7 +152,7 @@ def serve() -> None:
             _send_error(answers, error)
         while slots is not None:
             _serve_one(slots, requests, answers)
-    # Skips the slow shutdown of the interpreter, which has nothing left to do.
+    # Skips the slow shutdown of the interpreter; there is nothing left to clean up.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

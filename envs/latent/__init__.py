@@ -1,7 +1,7 @@
-"""``vsg/CarRacingLatent-v0``: the real game, observed through a world model.
+"""``vsg/CarRacingLatent-v0``: a real game, observed through a world model.
 
-- :mod:`~wmrl.envs.latent.env`: one game (``LatentEnv``).
-- :mod:`~wmrl.envs.latent.vector`: N games (``LatentVectorEnv``).
+- :mod:`~wmrl.envs.latent.env`: the single environment (``LatentEnv``).
+- :mod:`~wmrl.envs.latent.vector`: the vector environment (``LatentVectorEnv``).
 - :mod:`~wmrl.envs.latent.tracker`: latents and memory states of N running games
   (``LatentTracker``).
 """

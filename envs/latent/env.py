@@ -1,4 +1,4 @@
-"""Environment of a real game that is observed through a world model."""
+"""Latent environment: a real game that is observed through a world model."""
 
 from pathlib import Path
 from typing import Any
@@ -20,51 +20,57 @@ from wmrl.vision.base import Vision
 
 
 class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
-    """Real game, observed through a vision and a memory.
+    """Environment of a real game that is observed through a vision model and a memory model.
 
     ## Description
-    World Models (https://arxiv.org/abs/1803.10122): each frame is encoded to a latent z, and a
-    recurrent memory summarizes past latents and actions. A controller needs only these few numbers.
-    A step is one agent step, which lasts ``frame_skip`` base frames.
+    From World Models (https://arxiv.org/abs/1803.10122): each frame is encoded to a latent z, and a
+    memory summarizes past latents and actions in a hidden state h. An agent observes only these
+    numbers. A step is one agent step, which lasts ``frame_skip`` frames of the base environment
+    (base frames).
 
     ## Action Space
-    ``Box(A,)`` float32, the task's; for CarRacing steer and pedal (+ gas, − brake) in [−1, 1].
-    Actions outside are clipped.
+    The task's ``action_space``, ``Box(A,)`` float32; for CarRacing, steer and pedal (+ gas,
+    − brake) in [−1, 1]. Actions are clipped to this space.
 
     ## Observation Space
-    ``Box(Z,)`` float32, the latent z; with a memory ``Box(Z + H,)``, z_t and the hidden state h_t,
-    which depends on all latents and actions before t. See also ``observation`` below.
+    ``Box(Z + H,)`` float32: the latent z_t and the hidden state h_t, which depends on all latents
+    and actions before t. Without a memory ``Box(Z,)`` float32, z_t alone. The argument
+    ``observation`` selects another format.
 
     ## Rewards
-    The base environment's, summed over the frames of an agent step.
+    The sum of the base environment's rewards over the frames of an agent step.
 
     ## Starting State
-    The base environment's; h is zeros. ``seed`` and ``options`` of ``reset`` are passed to it.
+    That of the base environment, whose ``reset`` receives the seed and the options. All entries of
+    h are 0.
 
     ## Episode End
-    Terminated when the base environment is; truncated after the task's ``max_frames`` base frames
-    (CarRacing: 1000, which are 250 agent steps of 4 frames).
+    Terminates when the base environment terminates. Truncates when the base environment truncates,
+    or after the task's ``max_frames`` base frames (CarRacing: 1000, which are 250 agent steps of 4
+    frames).
 
     ## Arguments
     - ``task``: a :class:`~wmrl.envs.tasks.task.Task` or its name.
-    - ``vision``: the name of a shipped artifact, a path, or an object.
-    - ``memory``: the same, trained on this very vision; ``"auto"`` for the shipped memory of the
-      vision, None to observe z alone.
-    - ``base``: id of the base environment; None for the task's (``vsg/CarRacing-v3``;
-      ``CarRacing-v3`` for Gymnasium's own rendering).
-    - ``frame_skip``: base frames of one agent step; None for the memory's, or the task's own
-      without a memory.
-    - ``observation``: ``"embeddings"``, or ``"codes"`` of a quantized vision:
-      ``MultiDiscrete(T,)``, and with a memory a dictionary of the codes and of h as ``"memory"``.
-    - ``device``: ``"auto"``, ``"cpu"``, ``"cuda"`` …
-    - ``render_mode``: ``"rgb_array"`` or ``"human"``, which show the real game.
+    - ``vision``: a vision model, the path of its artifact, or the name of a shipped artifact.
+    - ``memory``: a memory model that was trained on this vision model, the path of its artifact, or
+      the name of a shipped artifact; ``"auto"`` for the shipped memory that was trained on the
+      vision model; None to observe z alone.
+    - ``base``: id of a base environment to use instead of the task's. For CarRacing, the task's is
+      ``vsg/CarRacing-v3``; ``CarRacing-v3`` selects Gymnasium's own rendering.
+    - ``frame_skip``: base frames per agent step; if None, the memory's or, without a memory, the
+      task's.
+    - ``observation``: ``"embeddings"`` for z and h as one vector. With a vision model that has
+      discrete codes, also ``"codes"``: ``MultiDiscrete(T,)``, or with a memory a dictionary of
+      ``"codes"`` and ``"memory"``, which is h.
+    - ``device``: device of the models, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    - ``render_mode``: ``"rgb_array"`` or ``"human"``; both show the real game.
 
     ## Version History
     - v0: first version.
 
     Raises:
         ArtifactError: an artifact is missing or damaged, or does not fit the others.
-        ValueError: an argument is not as described.
+        ValueError: an argument is invalid.
 
     Example:
         >>> import gymnasium as gym
@@ -122,12 +128,12 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
 
     @property
     def frame(self) -> np.ndarray:
-        """Latest frame, ``(H, W, 3) uint8``."""
+        """Latest frame of the game, ``(H, W, 3) uint8``."""
         return self._frame
 
     @property
     def state(self) -> DreamState:
-        """Latent and state of the memory, a batch of one, from which a dream can continue."""
+        """Latest latent and memory state, as a batch of one, from which a dream can continue."""
         return self._tracker.state
 
     def reset(
@@ -148,7 +154,7 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
         return observation, reward, terminated, truncated, info
 
     def render(self) -> Any:
-        """Returns what the base environment renders."""
+        """Renders the base environment."""
         return self._game.render()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Latents and memory states of several running games."""
+"""Tracker of the latents and memory states of several running games."""
 
 import numpy as np
 import torch
@@ -11,17 +11,17 @@ from wmrl.memory.sequences import select_states
 
 
 class LatentTracker:
-    """Tracks the latents and the memory's state of N games, batched, step by step.
+    """Tracker of the latents and memory states of N running games, as one batch.
 
-    The observation at time t is z_t, or [z_t, h_t] with a memory, where h_t depends on all
-    (z_s, a_s) with s < t (https://arxiv.org/abs/1803.10122, appendix A.1: zeros at first).
+    The observation at time t is z_t, or [z_t, h_t] with a memory. The hidden state h_t depends on
+    all (z_s, a_s) with s < t and is initially 0 (https://arxiv.org/abs/1803.10122, appendix A.1).
 
     Args:
-        world_model: vision and memory.
-        num_envs: N.
+        world_model: vision model and memory model.
+        num_envs: number N of games.
 
     Attributes:
-        world_model: vision and memory.
+        world_model: vision model and memory model.
         latents: ``(N, Z) float32``, the latest latents.
 
     Example:
@@ -49,16 +49,16 @@ class LatentTracker:
 
     @torch.inference_mode()
     def reset(self, mask: np.ndarray) -> None:
-        """Resets the memory's state of the games in the mask ``(N,) bool``, which start anew."""
+        """Resets the memory state of the games in the mask ``(N,) bool``, whose episodes start."""
         self._state = self._select(mask, self._blank)
 
     @torch.inference_mode()
     def advance(self, actions: np.ndarray, *, idle: np.ndarray | None = None) -> None:
-        """Advances the memory's state by the latest latents and the actions taken on them.
+        """Advances the memory state by the latest latents and the actions that follow them.
 
         Args:
             actions: ``(N, A) float32``.
-            idle: ``(N,) bool``, games that did not step, whose state stays.
+            idle: ``(N,) bool``, games that were not stepped, whose memory state stays unchanged.
         """
         memory = self.world_model.memory
         if memory is None:
@@ -71,17 +71,17 @@ class LatentTracker:
 
     @torch.inference_mode()
     def observe(self, frames: np.ndarray) -> np.ndarray:
-        """Encodes new frames ``(N, H, W, 3) uint8``; returns observations ``(N, O) float32``."""
+        """Encodes frames ``(N, H, W, 3) uint8``, and returns observations ``(N, O) float32``."""
         self.latents = self._encode(frames)
         return self._observations(self.state)
 
     @torch.inference_mode()
     def peek(self, frames: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Returns observations of some games without changing any state.
+        """Returns observations of some games, without a change of the tracker's state.
 
         Args:
             frames: ``(K, H, W, 3) uint8``.
-            indices: ``(K,) int``, the games of these frames.
+            indices: ``(K,) int``, indices of the games that the frames belong to.
 
         Returns:
             Observations ``(K, O) float32``.
@@ -92,11 +92,11 @@ class LatentTracker:
 
     @property
     def state(self) -> DreamState:
-        """Latest latents and state of the memory, from which N dreams can continue."""
+        """Latest latents and memory states, from which N dreams can continue."""
         return DreamState(self.latents, self._state)
 
     def _select(self, mask: np.ndarray, state: MemoryState) -> MemoryState:
-        """Returns the memory's state, with the games in the mask taken from ``state``."""
+        """Returns the memory states, replaced by those in ``state`` for the games in the mask."""
         return select_states(torch.from_numpy(mask).to(self.world_model.device), state, self._state)
 
     def _encode(self, frames: np.ndarray) -> Tensor:

@@ -1,4 +1,4 @@
-"""Vector environment of real games, observed through a world model."""
+"""Vector environment of real games that are observed through a world model."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -24,37 +24,41 @@ from wmrl.vision.base import Vision
 
 
 class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
-    """N real games in worker processes, observed through one world model.
+    """Vector environment of N real games that are observed through one world model.
 
     ## Description
-    N times :class:`~wmrl.envs.latent.env.LatentEnv`: workers step the games, and this process
-    encodes all frames as one batch, so that results are the same for any number of workers.
+    The vector environment of :class:`~wmrl.envs.latent.env.LatentEnv`. Worker processes step the
+    games, and this process encodes all frames as one batch, so that results do not depend on the
+    number of workers.
 
     ## Action Space
     ``Box(N, A)`` float32, N actions of the task.
 
     ## Observation Space
-    ``Box(N, Z)`` float32, or ``Box(N, Z + H)`` with a memory.
+    ``Box(N, Z + H)`` float32, or ``Box(N, Z)`` without a memory. The argument ``observation``
+    selects another format.
 
     ## Rewards
-    The base environment's, summed over the frames of an agent step.
+    The sums of the base environments' rewards over the frames of an agent step, ``(N,) float64``.
 
     ## Starting State
-    The base environment's. ``reset(seed=s)`` seeds the games by s, s + 1, …; a sequence has a seed
-    for each. Options: ``"reset_mask"``, ``(N,) bool``, the games to reset; other options are passed
-    to the base environments.
+    As in :class:`~wmrl.envs.latent.env.LatentEnv`. ``reset(seed=s)`` seeds the games with s, s + 1,
+    and so on; a sequence contains one seed per game. The option ``"reset_mask"``, ``(N,) bool``,
+    selects the games to reset; other options are passed to the base environments.
 
     ## Episode End
-    As :class:`~wmrl.envs.latent.env.LatentEnv`, also after ``max_episode_steps`` agent steps. With
-    ``autoreset_mode`` DISABLED a game that has ended idles until it is reset.
+    As in :class:`~wmrl.envs.latent.env.LatentEnv`. Truncates also after ``max_episode_steps`` agent
+    steps. If ``autoreset_mode`` is DISABLED, a game that has ended idles until it is reset.
 
     ## Arguments
-    - ``num_envs``: N.
-    - ``workers``: worker processes; None for one per core, 0 to step the games in this process.
-    - ``autoreset_mode``: one of Gymnasium's three.
-    - ``max_episode_steps``: agent steps until truncation, besides the task's own limit.
+    - ``num_envs``: number N of games.
+    - ``workers``: number of worker processes. With 0, the games are stepped in this process. If
+      None, one worker per CPU core, or 0 for one game.
+    - ``autoreset_mode``: one of Gymnasium's three autoreset modes.
+    - ``max_episode_steps``: agent steps until truncation, in addition to the task's own limit; no
+      additional limit if None.
     - ``render_mode``: ``"rgb_array"`` or None.
-    - The others are those of :class:`~wmrl.envs.latent.env.LatentEnv`.
+    - All other arguments: as in :class:`~wmrl.envs.latent.env.LatentEnv`.
 
     ## Version History
     - v0: first version.
@@ -82,7 +86,7 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         render_mode: str | None = None,
     ) -> None:
         self.render_mode = check_render_mode(render_mode, self.metadata)
-        self.closed = True  # until there is something to close
+        self.closed = True  # there is nothing to close yet
         self.world_model = WorldModel.open(
             task, vision, memory, frame_skip=frame_skip, device=device
         )
@@ -111,19 +115,19 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self.single_action_space = self.world_model.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._ended = np.ones(num_envs, dtype=np.bool_)  # none has begun
+        self._ended = np.ones(num_envs, dtype=np.bool_)  # no game has started yet
 
     @classmethod
     def from_world_model(cls, world_model: WorldModel, num_envs: int = 1, **options: Any) -> Self:
-        """Makes real games that are observed through a world model that is open already.
+        """Creates an environment from a world model that is already open.
 
         Args:
-            world_model: task, vision, memory and frame skip.
-            num_envs: N.
+            world_model: task, vision model, memory model and frame skip.
+            num_envs: number N of games.
             **options: other arguments of the environment.
 
         Raises:
-            ValueError: an argument is not as described.
+            ValueError: an argument is invalid.
         """
         return cls(
             num_envs,
@@ -136,12 +140,12 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
     @property
     def frames(self) -> np.ndarray:
-        """Latest frames, ``(N, H, W, 3) uint8``."""
+        """Latest frames of the games, ``(N, H, W, 3) uint8``."""
         return self._frames
 
     @property
     def state(self) -> DreamState:
-        """Latents and states of the memory, from which N dreams can continue."""
+        """Latest latents and memory states, from which N dreams can continue."""
         return self._tracker.state
 
     def reset(
@@ -150,7 +154,7 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Starts all games, or those in ``options["reset_mask"]``."""
+        """Starts all games, or those that ``options["reset_mask"]`` selects."""
         self._frames, infos = self._games.reset(seed=seed, options=options)
         mask = reset_mask(options, self.num_envs)
         self._tracker.reset(mask)
@@ -169,7 +173,7 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         return observations, rewards, terminated, truncated, infos
 
     def _observe(self, actions: np.ndarray, ended: np.ndarray, infos: dict[str, Any]) -> Any:
-        """Returns the observations after a step; puts those of ended episodes into ``infos``."""
+        """Returns the observations after a step, and adds final observations to ``infos``."""
         stale, self._ended = self._ended, ended
         self._tracker.advance(actions, idle=stale)
         if self._mode is AutoresetMode.NEXT_STEP and stale.any():
@@ -183,19 +187,19 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         return self._format.format_batch(self._tracker.observe(self._frames))
 
     def _threads(self) -> AbstractContextManager[None]:
-        """Limits encoding to one thread where workers need the cores.
+        """Limits encoding on the CPU to one thread if there are workers.
 
-        Torch's other threads stay awake for a while after each batch, and the games that step
-        meanwhile lose more than the batch gained (two cores, 16 games: 1,900 against 2,600
-        agent steps per second).
+        With several threads, torch keeps its threads busy for a while after each batch, which slows
+        down the workers by more than the batch gains. With 16 games on two cores, the limit raises
+        the speed from 1,900 to 2,600 agent steps per second.
         """
         crowded = self._games.workers > 0 and self.world_model.device.type == "cpu"
         return torch_threads(1) if crowded else nullcontext()
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """Returns N frames of the real games, or None without a render mode."""
+        """Renders the base environments; returns N images, or None without a render mode."""
         return None if self.render_mode is None else self._games.render()
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Ends the workers."""
+        """Stops the workers and closes the games."""
         self._games.close(**kwargs)

@@ -1,9 +1,9 @@
-"""``vsg/PlanarArm-v0`` and ``vsg/PlanarArmLatent-v0``: planar arms with one pose per episode.
+"""``vsg/PlanarArm-v0`` and ``vsg/PlanarArmLatent-v0``: planar arms that take one pose per episode.
 
 - :mod:`~wmrl.envs.planar_arm.arm`: the arm, which evaluates batches of poses (``Arm``,
   ``ArmEvaluation``).
-- :mod:`~wmrl.envs.planar_arm.kinematics`: end points and penetration of obstacles, as pure
-  functions.
+- :mod:`~wmrl.envs.planar_arm.kinematics`: pure functions for end points, penetration of obstacles
+  and more.
 - :mod:`~wmrl.envs.planar_arm.reward`: rewards, and the objective of reaching a target
   (``ArmReward``, ``ReachEvaluation``, ``ReachObjective``).
 - :mod:`~wmrl.envs.planar_arm.targets`: fixed and random targets (``ArmTargets``).
@@ -11,13 +11,13 @@
 - :mod:`~wmrl.envs.planar_arm.rendering`: images of arms (``draw_arm``).
 - :mod:`~wmrl.envs.planar_arm.env`: the environment (``PlanarArmEnv``).
 - :mod:`~wmrl.envs.planar_arm.vector`: the vector environment (``PlanarArmVectorEnv``).
-- :mod:`~wmrl.envs.planar_arm.latent_actions`: poses decoded from latents or codes
+- :mod:`~wmrl.envs.planar_arm.latent_actions`: latents or codes as actions, decoded to poses
   (``ArmLatents``).
 - :mod:`~wmrl.envs.planar_arm.latent_env`: the environment with latent actions
   (``PlanarArmLatentEnv``).
 - :mod:`~wmrl.envs.planar_arm.latent_vector`: the vector environment with latent actions
   (``PlanarArmLatentVectorEnv``).
-- :mod:`~wmrl.envs.planar_arm.oracle`: the smallest std of angles that reaches a target
+- :mod:`~wmrl.envs.planar_arm.oracle`: poses that reach a target with the smallest std of angles
   (``ArmOracleConfig``, ``ArmOracleResult``, ``solve_targets``).
 """
 

@@ -1,4 +1,4 @@
-"""Planar arms with locked joints and obstacles, and the evaluation of batches of poses."""
+"""Planar arms with locked joints and obstacles, and evaluations of their poses."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -24,19 +24,19 @@ from wmrl.envs.planar_arm.validation import (
     check_obstacles,
 )
 
-# Numbers per chunk: about 64 KB in float32, so that intermediate results stay in the CPU cache.
+# Angles per chunk, about 64 KB in float32, so that intermediate results stay in the CPU cache.
 _CHUNK = 2**14
 
 
 class ArmEvaluation(NamedTuple):
-    """Evaluation of B poses of an arm, in the dtype of their actions.
+    """Evaluation of B poses of an arm, in the dtype of the actions.
 
     Attributes:
-        fitness: ``(B,)``, −std of the angles in radians, with or without collisions.
-        end_points: ``(B, 2)``, x and y in units of length.
+        fitness: ``(B,)``, −std of the angles in radians; collisions have no effect on it.
+        end_points: ``(B, 2)``, x and y of the end points, in units of length.
         descriptors: ``(B, 2)``, the end points scaled to [0, 1]².
-        penetration: ``(B,)``, depth to which an arm enters an obstacle, in units of length; 0 if
-            it enters none.
+        penetration: ``(B,)``, maximum depth to which a link enters an obstacle, in units of length;
+            0 if no link does.
     """
 
     fitness: np.ndarray
@@ -46,33 +46,33 @@ class ArmEvaluation(NamedTuple):
 
     @property
     def feasible(self) -> np.ndarray:
-        """Whether poses enter no obstacle, ``(B,) bool``."""
+        """Mask of the poses that enter no obstacle, ``(B,) bool``."""
         free: np.ndarray = self.penetration <= 0.0
         return free
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """A planar arm of n joints with its base at the origin.
+    """Planar arm of n joints with its base at the origin.
 
-    The arm of Data-Driven Encodings (https://arxiv.org/abs/2003.04389), with variations of the
-    problem in which a learned encoding can be reused. An action has n numbers in [−1, 1]; times π/2
-    they are joint angles in radians, each relative to the previous link.
+    This is the arm of Data-Driven Encodings (https://arxiv.org/abs/2003.04389). Link lengths,
+    locked joints and obstacles make new problems, for which a learned encoding can be reused. An
+    action consists of n numbers in [−1, 1]. Multiplied by π/2, they are the joint angles in
+    radians, each relative to the previous link.
 
     An arm collides if the center line of a link enters an obstacle; links may cross each other. A
-    pose that collides is infeasible, by the amount of its penetration.
+    pose that collides is infeasible.
 
     Attributes:
         num_joints: number n of joints.
         link_lengths: n lengths greater than 0; 1/n each if empty.
-        locks: pairs of a joint's index (0 is at the base) and the angle in radians, within ±π/2, at
-            which it is locked; or a mapping of these. Actions have no effect on locked joints, but
-            their angles count in the fitness.
+        locks: pairs ``(joint, angle)``, or a mapping from joint to angle. The joint with this index
+            (0 is at the base) is locked at this angle in radians, within ±π/2. Actions have no
+            effect on locked joints, but the fitness includes their angles.
         obstacles: circles ``(x, y, radius)``.
 
     Raises:
-        ValueError: an attribute is not as described, all joints are locked, or an obstacle covers
-            the base.
+        ValueError: an attribute is invalid, all joints are locked, or an obstacle covers the base.
 
     Example:
         >>> import numpy as np
@@ -93,7 +93,7 @@ class Arm:
 
     def __post_init__(self) -> None:
         num_joints = check_int("num_joints", self.num_joints, at_least=1)
-        # Tuples make the arm hashable; specifications in JSON contain lists.
+        # Lists, as in JSON specifications, are converted to tuples, which make the arm hashable.
         for name, value in (
             ("num_joints", num_joints),
             ("link_lengths", check_link_lengths(self.link_lengths, num_joints)),
@@ -104,12 +104,15 @@ class Arm:
 
     @cached_property
     def reach(self) -> float:
-        """Length of the whole arm, which is the maximum distance of its end from the base."""
+        """Length of the whole arm, which is the maximum distance of the end point from the base."""
         return math.fsum(self.link_lengths)
 
     @cached_property
     def min_reach(self) -> float:
-        """Lower bound on the end's distance from the base; above 0 if one link is too long."""
+        """Lower bound on the distance of the end point from the base.
+
+        It is above 0 if one link is longer than all the others together.
+        """
         return max(0.0, 2.0 * max(self.link_lengths) - self.reach)
 
     @property
@@ -118,13 +121,13 @@ class Arm:
         return self._locked[0]
 
     def angles(self, actions: np.ndarray) -> np.ndarray:
-        """Converts actions to joint angles in radians; locked joints keep their angles.
+        """Converts actions to joint angles in radians, with locked joints at their fixed angles.
 
         Args:
             actions: ``(B, n)`` in [−1, 1].
 
         Returns:
-            ``(B, n)``, float32 if the actions are, else float64.
+            ``(B, n)``, float32 if the actions are float32, else float64.
 
         Raises:
             ValueError: the number of joints is wrong, or a number is out of range or not finite.
@@ -143,20 +146,21 @@ class Arm:
             ``(B, n + 1, 2)``, from the base to the end point.
 
         Raises:
-            ValueError: as for :meth:`angles`.
+            ValueError: the number of joints is wrong, or a number is out of range or not finite.
         """
         angles = self.angles(actions)
         return joint_positions(angles, self._lengths.astype(angles.dtype))
 
     def evaluate(self, actions: np.ndarray) -> ArmEvaluation:
-        """Evaluates poses, each independently of the others.
+        """Evaluates poses independently of each other.
 
-        Actions are not clipped, so that an archive of actions always matches its fitness.
+        Actions out of range are not clipped but refused, so that the actions in an archive always
+        match their fitness.
 
         Args:
-            actions: ``(B, n)`` in [−1, 1]. The computation is in float32 if they are float32
-                (several times as fast; end points are accurate to 10⁻⁶ with 20 joints and to 10⁻⁴
-                with 1000), else in float64.
+            actions: ``(B, n)`` in [−1, 1]. If they are float32, so is the computation, which is
+                then several times as fast; end points are accurate to 10⁻⁶ with 20 joints and to
+                10⁻⁴ with 1000. Otherwise the computation is in float64.
 
         Raises:
             ValueError: the number of joints is wrong, or a number is out of range or not finite.
@@ -185,11 +189,11 @@ class Arm:
         return evaluation._replace(descriptors=descriptors(evaluation.end_points, self.reach))
 
     def within_reach(self, points: np.ndarray) -> np.ndarray:
-        """Returns whether points are neither too far nor too near, and in no obstacle.
+        """Returns a mask of the points that are at a possible distance and in no obstacle.
 
-        This is necessary for a point to be reachable, but not sufficient: the range of the joints
-        and obstacles in between may rule out more points, above all with few joints. See
-        :func:`wmrl.envs.planar_arm.oracle.solve_targets`.
+        Both conditions are necessary for a point to be reachable, but not sufficient: limits of the
+        joint angles and obstacles on the way may rule out more points, especially with few joints.
+        For a precise answer, see :func:`wmrl.envs.planar_arm.oracle.solve_targets`.
 
         Args:
             points: ``(B, 2)``.
@@ -198,7 +202,7 @@ class Arm:
             ``(B,) bool``.
         """
         distance = np.hypot(points[:, 0], points[:, 1])
-        slack = 1e-9 * self.reach  # rounding must not rule out the stretched arm
+        slack = 1e-9 * self.reach  # so that rounding does not rule out the stretched arm
         possible: np.ndarray = (distance <= self.reach + slack) & (
             distance >= self.min_reach - slack
         )
@@ -207,11 +211,11 @@ class Arm:
         return possible
 
     def check_targets(self, targets: Iterable[float] | np.ndarray, name: str) -> np.ndarray:
-        """Returns targets if all of them are :meth:`within_reach`.
+        """Checks that targets are :meth:`within_reach`, and returns them as an array.
 
         Args:
-            targets: ``(T, 2)``, or ``(2,)`` for a single one.
-            name: name of the argument, for error messages.
+            targets: ``(T, 2)``, or ``(2,)`` for a single target.
+            name: name of the argument in error messages.
 
         Returns:
             ``(T, 2) float64``.
@@ -224,13 +228,13 @@ class Arm:
         except (TypeError, ValueError, OverflowError):
             points = np.zeros(0)
         if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
-            raise ValueError(f"{name}: expected x and y, finite numbers, got {targets!r}")
+            raise ValueError(f"{name}: expected finite numbers x and y, got {targets!r}")
         possible = self.within_reach(points)
         if not possible.all():
             worst = points[np.argmin(possible)]
             raise ValueError(
-                f"{name}: expected a point between {self.min_reach:g} and {self.reach:g} from the "
-                f"base and in no obstacle, got {worst.tolist()}, at a distance of "
+                f"{name}: expected a point between {self.min_reach:g} and {self.reach:g} units of "
+                f"length from the base and in no obstacle, got {worst.tolist()}, at a distance of "
                 f"{np.hypot(*worst):g}; choose a point within reach"
             )
         return points
@@ -241,7 +245,7 @@ class Arm:
 
     @cached_property
     def _locked(self) -> tuple[tuple[int, ...], np.ndarray]:
-        """Indices of the locked joints, and their angles in radians."""
+        """Indices of the locked joints, and the angles at which they are locked, in radians."""
         pairs = check_locks(self.locks, self.num_joints)
         return tuple(joint for joint, _ in pairs), np.array([angle for _, angle in pairs])
 
@@ -259,8 +263,8 @@ class Arm:
         if actions.ndim != 2 or actions.shape[1] != self.num_joints:
             raise ValueError(
                 f"actions: expected shape (B, {self.num_joints}), one number per joint, got "
-                f"{actions.shape}; give a single arm as actions[None], or make an Arm with as many "
-                "num_joints"
+                f"{actions.shape}; pass a single action as actions[None], or create an Arm with "
+                "another num_joints"
             )
         return actions
 
@@ -272,6 +276,6 @@ class Arm:
         value = float(actions[row, joint])
         advice = "clip them: np.clip(actions, -1, 1)" if math.isfinite(value) else "drop that row"
         raise ValueError(
-            f"actions: expected numbers in [-1, 1] (times pi/2 they are angles), got {value:g} in "
-            f"row {first_row + int(row)}, joint {int(joint)}; {advice}"
+            f"actions: expected numbers in [-1, 1], got {value:g} in row {first_row + int(row)}, "
+            f"joint {int(joint)}; {advice}"
         )

@@ -1,4 +1,4 @@
-"""Environment of a planar arm, which takes one pose per episode."""
+"""Environment of a planar arm that takes one pose per episode."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,11 +15,11 @@ from wmrl.envs.single_env import SingleEnv
 
 
 class OneArmEnv(SingleEnv[np.ndarray]):
-    """Base class of single environments of planar arms, with actions of any kind.
+    """Base class of environments of a single planar arm, whatever its actions are.
 
     Args:
-        arms: vector environment of one arm, with autoreset disabled and the render mode
-            ``"rgb_array"``; its spaces are those of this environment.
+        arms: vector environment with one arm, autoreset disabled and the render mode
+            ``"rgb_array"``. Its spaces are also those of this environment.
         render_mode: ``"rgb_array"``, ``"human"`` (in a window) or None.
     """
 
@@ -35,70 +35,72 @@ class OneArmEnv(SingleEnv[np.ndarray]):
 
     @property
     def arm(self) -> Arm:
-        """The arm."""
+        """Arm that takes the poses."""
         return self._arms.arm
 
     def check_action(self, action: np.ndarray) -> np.ndarray:
-        """Returns an action clipped into the action space.
+        """Checks an action, and clips it unless it consists of codes.
 
         Raises:
-            ValueError: the shape is wrong, or a number is not finite or not a valid code.
+            ValueError: the shape is wrong, a number is not finite, or a code is out of range.
         """
         return self._arms.check_actions(action, self.action_space.shape)
 
 
 class PlanarArmEnv(OneArmEnv, EzPickle):
-    """A planar arm that takes one pose per episode.
+    """Environment of a planar arm that takes one pose per episode.
 
     ## Description
-    The arm of Data-Driven Encodings (https://arxiv.org/abs/2003.04389): n joints, links of length
-    1/n, the base at the origin. The arm should bend as evenly as possible and, if there is a
-    target, reach it. Variations of the problem: link lengths, locked joints, and obstacles. To
+    The arm is that of Data-Driven Encodings (https://arxiv.org/abs/2003.04389): it has n joints and
+    links of length 1/n, and its base is at the origin. It should bend as evenly as possible and, if
+    there is a target, reach it. Arguments vary the link lengths, lock joints and add obstacles. To
     evaluate batches of poses without episodes, use :class:`~wmrl.envs.planar_arm.arm.Arm`.
 
     ## Action Space
-    ``Box(n,)`` float32 in [−1, 1]: times π/2 the joint angles, from the base on, each relative to
-    the previous link. Actions outside are clipped; locked joints ignore them.
+    ``Box(n,)`` float32 in [−1, 1]. Multiplied by π/2, an action gives the joint angles in radians,
+    from the base to the end, each relative to the previous link. Actions are clipped to this space.
+    They have no effect on locked joints.
 
     ## Observation Space
-    ``Box(2,)`` float32: the target's x and y; without a target ``Box(1,)``, always 0.
+    ``Box(2,)`` float32: x and y of the target. Without a target ``Box(1,)`` float32, always 0.
 
     ## Rewards
-    The fitness, −std of the angles in radians; with a target, minus ``distance_weight`` ·
-    distance / reach; if the arm collides, minus ``collision_cost`` · (1 + penetration / reach). The
-    reach is the length of the whole arm. An arm collides if the center line of a link enters an
-    obstacle; the penetration is the depth of the deepest such link. Links may cross each other.
+    The fitness, which is −std of the joint angles in radians. With a target, minus
+    ``distance_weight`` · distance / reach. If the arm collides, also minus ``collision_cost`` ·
+    (1 + penetration / reach). The reach is the length of the whole arm. An arm collides if the
+    center line of a link enters an obstacle; the penetration is the maximum depth to which a link
+    does. Links may cross each other.
 
     ## Starting State
-    The arm is stretched along the x axis, which has no effect on later poses. Option of ``reset``:
-    ``"target"``, ``(2,)``, a target for this episode.
+    The arm is stretched along the x axis, which has no effect on later poses. The option
+    ``"target"`` of ``reset``, ``(2,)``, sets a target for this episode.
 
     ## Episode End
     Terminates after one step.
 
     ## Information
-    After a step: ``"end_point"`` ``(2,)`` float32; ``"descriptor"`` ``(2,)`` float32 in [0, 1], the
-    end point / (2 · reach) + 0.5; with a target ``"distance"``; with obstacles ``"collision"`` and
-    ``"penetration"``.
+    After a step, the info contains ``"end_point"``, ``(2,)`` float32, and ``"descriptor"``,
+    ``(2,)`` float32 in [0, 1], which is end point / (2 · reach) + 0.5. With a target, it also
+    contains ``"distance"``, and with obstacles ``"collision"`` and ``"penetration"``.
 
     ## Arguments
     - ``num_joints``: number n of joints.
     - ``link_lengths``: n lengths; 1/n each if empty.
-    - ``locks``: pairs of a joint's index and the angle in radians at which it is locked, or a
-      mapping of these.
+    - ``locks``: pairs ``(joint, angle)``, or a mapping from joint to angle: index of a joint, and
+      the angle in radians at which it is locked.
     - ``obstacles``: circles ``(x, y, radius)``, none of which covers the base.
-    - ``target``: a point ``(x, y)``; ``"random"`` for one drawn at each reset, uniformly from the
-      points within the arm's reach (with few joints, some are out of the joints' range); None for
-      none.
-    - ``distance_weight``: cost of a distance equal to the reach, in radians of std.
-    - ``collision_cost``: cost of a collision, in radians of std.
+    - ``target``: a point ``(x, y)``; ``"random"`` for a new point at each reset, drawn uniformly
+      from the points within the arm's reach (with few joints, limits of the joint angles make some
+      of them unreachable); None for no target.
+    - ``distance_weight``: cost of a distance equal to the reach, in the unit of the fitness.
+    - ``collision_cost``: cost of a collision with penetration 0, in the unit of the fitness.
     - ``render_mode``: ``"rgb_array"`` or ``"human"`` (in a window).
 
     ## Version History
     - v0: first version.
 
     Raises:
-        ValueError: an argument is not as described, or the target is out of reach.
+        ValueError: an argument is invalid, or the target is out of reach.
 
     Example:
         >>> import gymnasium as gym

@@ -1,24 +1,25 @@
 """Geometry of planar arms, as pure functions of batches of joint angles.
 
-The arm of Data-Driven Encodings (Gaier, Asteroth and Mouret 2020,
-https://arxiv.org/abs/2003.04389): the base is at the origin, and every angle is relative to the
-previous link, the first one to the x axis. All functions compute in the dtype of their angles.
+The arm is that of Data-Driven Encodings (Gaier, Asteroth and Mouret 2020,
+https://arxiv.org/abs/2003.04389). Its base is at the origin. The first angle is relative to the
+x axis, and every other angle is relative to the previous link. All functions compute in the dtype
+of their inputs.
 """
 
 import math
 
 import numpy as np
 
-#: Maximum joint angle in radians, which is that of an action of 1.
+#: Maximum joint angle in radians, which corresponds to an action of 1.
 ANGLE_LIMIT = math.pi / 2
 
 
 def end_points(angles: np.ndarray, link_lengths: np.ndarray) -> np.ndarray:
-    """Computes end points p = Σ_j l_j (cos φ_j, sin φ_j), where φ_j = θ_1 + … + θ_j.
+    """Computes the end points p = Σ_j l_j (cos φ_j, sin φ_j), where φ_j = θ_1 + … + θ_j.
 
     Args:
-        angles: ``(B, n)``, θ in radians.
-        link_lengths: ``(n,)``, l.
+        angles: ``(B, n)``, the joint angles θ in radians.
+        link_lengths: ``(n,)``, the link lengths l.
 
     Returns:
         ``(B, 2)``, x and y in the unit of the link lengths.
@@ -42,7 +43,7 @@ def joint_positions(angles: np.ndarray, link_lengths: np.ndarray) -> np.ndarray:
         link_lengths: ``(n,)``.
 
     Returns:
-        ``(B, n + 1, 2)``, from the first joint, which is the base (0, 0), to the end point.
+        ``(B, n + 1, 2)``, x and y, from the base (0, 0) to the end point.
 
     Raises:
         ValueError: the shapes do not match.
@@ -56,44 +57,44 @@ def joint_positions(angles: np.ndarray, link_lengths: np.ndarray) -> np.ndarray:
 
 
 def regularity(angles: np.ndarray) -> np.ndarray:
-    """Computes the paper's fitness, −std of an arm's angles; an even bend is optimal.
+    """Computes the fitness of the paper, −std of the joint angles, which rewards even bending.
 
     Args:
         angles: ``(B, n)``, radians.
 
     Returns:
-        ``(B,)``, radians, at most 0. The std has the divisor n.
+        ``(B,)``, in radians, at most 0. The divisor of the std is n.
     """
     fitness: np.ndarray = -angles.std(axis=1)
     return fitness
 
 
 def descriptors(points: np.ndarray, reach: float) -> np.ndarray:
-    """Scales end points to the unit square, in which a map of elites is laid out.
+    """Scales end points to the unit square, which is the descriptor space of MAP-Elites.
 
-    This is the paper's xy / 2 + 0.5 for arms of length 1; others are scaled accordingly.
+    For arms of length 1, this is xy / 2 + 0.5 as in the paper. Other arms are scaled accordingly.
 
     Args:
-        points: ``(B, 2)``.
+        points: ``(B, 2)``, end points.
         reach: length of the whole arm, greater than 0.
 
     Returns:
-        ``(B, 2)`` in [0, 1], also after rounding.
+        ``(B, 2)``, clipped to [0, 1] because of rounding.
     """
     scaled: np.ndarray = np.clip(points / points.dtype.type(2.0 * reach) + 0.5, 0.0, 1.0)
     return scaled
 
 
 def penetration(positions: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
-    """Computes how deep arms enter circles, measured from the links' center lines.
+    """Computes the depth to which arms enter circles, measured at the links' center lines.
 
     Args:
         positions: ``(B, n + 1, 2)``, from :func:`joint_positions`.
         obstacles: ``(K, 3)``, x, y and radius of each circle.
 
     Returns:
-        ``(B,)``, the maximum over all circles of (radius − distance of the circle's center from the
-        nearest point of any link), and 0 for arms that enter none.
+        ``(B,)``, the maximum over all circles of the radius minus the distance of the center from
+        the nearest point of a link; 0 for arms that enter no circle.
     """
     x, y = np.ascontiguousarray(positions[..., 0]), np.ascontiguousarray(positions[..., 1])
     start_x, start_y = x[:, :-1], y[:, :-1]

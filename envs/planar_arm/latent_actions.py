@@ -1,4 +1,4 @@
-"""Latents or codes of an encoding as actions, which decode to poses of a planar arm."""
+"""Latent actions of planar arms: latents or codes, which an encoding decodes to poses."""
 
 from pathlib import Path
 
@@ -13,27 +13,32 @@ from wmrl.envs.planar_arm.validation import clip_action
 from wmrl.nn.vq_autoencoder import QuantizedAutoencoder
 
 LATENT_LIMIT = 3.0
-"""Latents of a VAE are about N(0, I); 99.7 % of them are within ±3 in each dimension."""
+"""Default limit of latents.
+
+Latents of a VAE are about N(0, I), so that 99.7 % of them are within ±3 in each dimension.
+"""
 
 
 class ArmLatents:
-    """Actions that an encoding decodes to poses.
+    """Latent actions of planar arms, which an encoding decodes to poses.
 
     Args:
-        encoding: name of a shipped artifact, a path, or an encoding, which is moved to the device.
-        latent_limit: latent that corresponds to an action of 1; has no effect on codes.
-        device: device on which poses are decoded.
+        encoding: an encoding, which is moved to the device; or the path of its artifact, or the
+            name of a shipped artifact.
+        latent_limit: value of a latent's dimension that corresponds to an action of 1; it has no
+            effect on codes.
+        device: device on which actions are decoded.
 
     Attributes:
-        encoding: the encoding.
-        discrete: whether actions are codes.
-        space: space of one action: ``MultiDiscrete([K] * T)`` of codes, else ``Box(Z,)`` in
+        encoding: encoding that decodes actions.
+        discrete: True if actions are codes.
+        space: space of one action, ``MultiDiscrete([K] * T)`` for codes, otherwise ``Box(Z,)`` in
             [−1, 1].
 
     Raises:
-        ArtifactError: there is no such encoding.
-        ValueError: the limit is not a finite number above 0.
-        TypeError: the encoding is neither a name nor a path nor an encoding.
+        ArtifactError: the artifact is missing or damaged, or is not an encoding.
+        ValueError: ``latent_limit`` is not a finite number above 0.
+        TypeError: ``encoding`` is neither an encoding nor a path nor a name.
     """
 
     space: spaces.MultiDiscrete | spaces.Box
@@ -63,15 +68,15 @@ class ArmLatents:
 
     @property
     def num_joints(self) -> int:
-        """Number n of joints of the arms that the encoding was trained on."""
+        """Number n of joints of the arms on which the encoding was trained."""
         return self.encoding.input_dim
 
     def check_actions(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
-        """Returns latents as ``float32``, clipped to [−1, 1], or codes as ``int64``.
+        """Checks actions; returns latents clipped to [−1, 1] as float32, or codes as int64.
 
         Args:
-            actions: actions of one arm or of many.
-            shape: the expected shape.
+            actions: actions of one arm or of several arms.
+            shape: expected shape of the actions.
 
         Raises:
             ValueError: the shape is wrong, a number is not finite, or a code is out of range.
@@ -84,7 +89,7 @@ class ArmLatents:
         if codes.shape != shape:
             raise ValueError(
                 f"action: expected shape {shape}, one code per token, got {codes.shape}; the "
-                "environment's argument encoding determines the shape"
+                "environment's argument 'encoding' determines the shape"
             )
         return self._check_codes(codes)
 
@@ -111,7 +116,7 @@ class ArmLatents:
         assert isinstance(self.space, spaces.MultiDiscrete)
         codebook_size = int(self.space.nvec[0])
         if not np.issubdtype(actions.dtype, np.integer):
-            raise ValueError(f"action: expected integer codes, got {actions.dtype}")
+            raise ValueError(f"action: expected integer codes, got {actions.dtype}; pass int64")
         outside = (actions < 0) | (actions >= codebook_size)
         if outside.any():
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Environment of a planar arm with latent actions."""
+"""Environment of a planar arm with latent actions, which takes one pose per episode."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,55 +17,55 @@ from wmrl.envs.planar_arm.validation import Locks
 
 
 class PlanarArmLatentEnv(OneArmEnv, EzPickle):
-    """A planar arm with latent actions, which takes one pose per episode.
+    """Environment of a planar arm with latent actions, which takes one pose per episode.
 
     ## Description
-    The reuse of encodings in Data-Driven Encodings (https://arxiv.org/abs/2003.04389): an encoding
-    trained on the elites of one problem is the search space of another. An action is decoded to
-    joint angles; everything else is as in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. The
-    problem may differ from that of the encoding in link lengths, locked joints and obstacles.
+    From Data-Driven Encodings (https://arxiv.org/abs/2003.04389): an encoding that was trained on
+    the elites of one problem defines the search space of another problem, which may differ in link
+    lengths, locked joints and obstacles. An action is a latent or consists of codes, and is decoded
+    to a pose. Everything else is as in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`.
 
     ## Action Space
-    With a VAE ``Box(Z,)`` float32 in [−1, 1], which is multiplied by ``latent_limit`` to give the
-    latent; actions outside are clipped. With a VQ-VAE ``MultiDiscrete([K] * T)``, its codes.
+    With a VAE, ``Box(Z,)`` float32 in [−1, 1]; the latent is the action times ``latent_limit``.
+    Actions are clipped to this space. With a VQ-VAE, ``MultiDiscrete([K] * T)``: T codes.
 
     ## Observation Space
-    ``Box(2,)`` float32: the target's x and y; without a target ``Box(1,)``, always 0.
+    ``Box(2,)`` float32: x and y of the target. Without a target ``Box(1,)`` float32, always 0.
 
     ## Rewards
-    As :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`: −std of the angles in radians, minus
-    ``distance_weight`` · distance / reach, minus ``collision_cost`` · (1 + penetration / reach) if
-    the arm collides.
+    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`: −std of the joint angles in radians; with
+    a target, minus ``distance_weight`` · distance / reach; if the arm collides, also minus
+    ``collision_cost`` · (1 + penetration / reach).
 
     ## Starting State
-    The arm is stretched along the x axis, which has no effect on later poses. Option of ``reset``:
-    ``"target"``, ``(2,)``, a target for this episode.
+    The arm is stretched along the x axis, which has no effect on later poses. The option
+    ``"target"`` of ``reset``, ``(2,)``, sets a target for this episode.
 
     ## Episode End
     Terminates after one step.
 
     ## Information
-    As :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`, and ``"pose"`` ``(n,)`` float32, the decoded
-    action, which earns the same reward in ``vsg/PlanarArm-v0``.
+    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`, and ``"pose"``, ``(n,)`` float32: the
+    decoded action, which has the same reward as an action of ``vsg/PlanarArm-v0``.
 
     ## Arguments
-    - ``encoding``: name of a shipped artifact (``"planar-arm-vae"``, ``"planar-arm-vqvae"``), a
-      path, or an encoding. It determines the number of joints, 200 for those that are shipped.
-    - ``latent_limit``: latent that corresponds to an action of 1. Latents of a VAE are about
-      N(0, I), so 3 excludes almost none of them (Data-Driven Encodings uses 5).
+    - ``encoding``: an encoding, the path of its artifact, or the name of a shipped artifact
+      (``"planar-arm-vae"``, ``"planar-arm-vqvae"``). It determines the number of joints, which is
+      200 for shipped encodings.
+    - ``latent_limit``: value of a latent's dimension that corresponds to an action of 1. Latents of
+      a VAE are about N(0, I), so 3 excludes almost none of them (Data-Driven Encodings uses 5).
     - ``num_joints``: None, or the number of joints that the encoding is expected to have.
-    - ``link_lengths``, ``locks``, ``obstacles``, ``distance_weight``, ``collision_cost``: as of
-      :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`.
-    - ``target``: a point ``(x, y)``; ``"random"`` for one drawn at each reset; None for none.
-    - ``device``: device on which poses are decoded: ``"auto"``, ``"cpu"``, ``"cuda"`` …
+    - ``link_lengths``, ``locks``, ``obstacles``, ``target``, ``distance_weight``,
+      ``collision_cost``: as in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`.
+    - ``device``: device on which actions are decoded, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.
     - ``render_mode``: ``"rgb_array"`` or ``"human"`` (in a window).
 
     ## Version History
     - v0: first version.
 
     Raises:
-        ArtifactError: there is no such encoding.
-        ValueError: an argument is not as described, or the target is out of reach.
+        ArtifactError: the artifact is missing or damaged, or is not an encoding.
+        ValueError: an argument is invalid, or the target is out of reach.
 
     Example:
         >>> import gymnasium as gym

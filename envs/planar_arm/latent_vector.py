@@ -17,35 +17,37 @@ from wmrl.envs.planar_arm.vector import PlanarArmVectorEnv
 
 
 class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
-    """N planar arms with latent actions, evaluated as one batch.
+    """Vector environment of N planar arms with latent actions, evaluated as one batch.
 
     ## Description
-    The vector environment of :class:`~wmrl.envs.planar_arm.latent_env.PlanarArmLatentEnv`; all
+    The vector environment of :class:`~wmrl.envs.planar_arm.latent_env.PlanarArmLatentEnv`. All
     actions of a step are decoded at once.
 
     ## Action Space
-    ``Box(N, Z)`` float32 in [−1, 1], or ``MultiDiscrete(N, T)``.
+    ``Box(N, Z)`` float32 in [−1, 1] with a VAE, ``MultiDiscrete(N, T)`` with a VQ-VAE.
 
     ## Observation Space
-    ``Box(N, 2)`` float32, the targets; without a target ``Box(N, 1)``, zeros.
+    ``Box(N, 2)`` float32, the targets. Without targets ``Box(N, 1)`` float32, zeros.
 
     ## Rewards
-    As :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`; 0 for arms that are reset or idle.
+    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`; 0 for arms that are reset or idle.
 
     ## Starting State
-    As :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`.
+    As in :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`.
 
     ## Episode End
-    As :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`.
+    As in :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`.
 
     ## Information
-    As :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`, and ``"pose"`` ``(N, n)`` float32.
+    As in :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`, and ``"pose"``, ``(N, n)``
+    float32, the decoded actions.
 
     ## Arguments
     - ``num_envs``: number N of arms.
-    - ``autoreset_mode``: one of Gymnasium's three modes.
+    - ``autoreset_mode``: one of Gymnasium's three autoreset modes.
     - ``render_mode``: ``"rgb_array"`` or None.
-    - Others: as of :class:`~wmrl.envs.planar_arm.latent_env.PlanarArmLatentEnv`.
+    - All other arguments: as in
+      :class:`~wmrl.envs.planar_arm.latent_env.PlanarArmLatentEnv`.
 
     ## Version History
     - v0: first version.
@@ -70,7 +72,7 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
     ) -> None:
         self._latents = ArmLatents(encoding, latent_limit=latent_limit, device=device)
         _check_joints("num_joints", num_joints, self._latents.num_joints)
-        if isinstance(link_lengths, Sized):  # anything else is refused by Arm
+        if isinstance(link_lengths, Sized):  # Arm refuses anything else
             _check_joints("link_lengths", len(link_lengths) or None, self._latents.num_joints)
         super().__init__(
             num_envs,
@@ -89,15 +91,15 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
 
     @property
     def encoding(self) -> Encoding:
-        """The encoding that decodes actions."""
+        """Encoding that decodes actions."""
         return self._latents.encoding
 
     def check_actions(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
-        """Returns latents clipped to [−1, 1], or codes.
+        """Checks actions; returns latents clipped to [−1, 1], or codes.
 
         Args:
             actions: actions of one arm or of all arms.
-            shape: the expected shape.
+            shape: expected shape of the actions.
 
         Raises:
             ValueError: the shape is wrong, a number is not finite, or a code is out of range.
@@ -116,6 +118,6 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
 def _check_joints(name: str, given: int | None, num_joints: int) -> None:
     if given not in (None, num_joints):
         raise ValueError(
-            f"{name}: expected {num_joints} joints, as of the encoding, got {given}; give as many, "
-            "or an encoding of arms with that number of joints"
+            f"{name}: expected {num_joints} joints, as in the encoding, got {given}; give "
+            f"{num_joints}, or choose an encoding for {given} joints"
         )

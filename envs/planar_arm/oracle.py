@@ -1,7 +1,7 @@
-"""Oracle for planar arms: the smallest std of angles with which the arm reaches a target.
+"""Oracle for planar arms: poses that reach a target with the smallest std of angles.
 
-The oracle uses the gradients of the arm's equations, unlike searches that only evaluate poses, so
-that its result is a reference for theirs.
+The oracle uses gradients of the arm's equations. Its results are a reference for those of searches
+that only evaluate poses.
 """
 
 import math
@@ -18,9 +18,9 @@ from wmrl.core.validation import check_float, check_int
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.kinematics import ANGLE_LIMIT
 
-# Numbers (float64) per batch, so that intermediate results stay in the CPU cache.
+# Angles (float64) per batch, so that intermediate results stay in the CPU cache.
 _BATCH = 2**17
-_RIDGE = 1e-10  # keeps systems of equations solvable if an arm is straight
+_RIDGE = 1e-10  # keeps the linear systems solvable if the arm is straight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,17 +28,20 @@ class ArmOracleConfig:
     """Configuration of the oracle.
 
     Attributes:
-        num_starts: number of initial poses per target; the problem has many local optima.
-        num_survivors: number of the most promising ones that are optimized until convergence.
-        search_steps: steps from all initial poses.
-        refine_steps: maximum steps of the survivors, which stop early once they converge.
+        num_starts: number of initial poses per target. Several are needed because there are many
+            local optima.
+        num_survivors: number of the most promising poses after ``search_steps``, which are then
+            optimized until convergence.
+        search_steps: maximum number of optimization steps for each initial pose.
+        refine_steps: maximum number of further steps for each survivor.
         tolerance: distance from the target, relative to the arm's reach, within which the target
             counts as solved.
-        seed: seed of the initial poses. They are the same for all targets, so the result for a
+        seed: seed of the initial poses. All targets share these poses, so that the result for a
             target does not depend on the other targets, up to rounding.
 
     Raises:
-        ValueError: a number is less than 1, or the tolerance is not between 0 and 1.
+        ValueError: a number of poses or steps is less than 1, or the tolerance is not between 0
+            and 1.
     """
 
     num_starts: int = 24
@@ -59,11 +62,11 @@ class ArmOracleResult:
     """Solutions for T targets.
 
     Attributes:
-        angles: ``(T, n) float64``, joint angles in radians; those nearest to the target if it was
-            not solved.
+        angles: ``(T, n) float64``, joint angles in radians. For targets that were not solved, these
+            are the angles with the smallest distance found.
         std: ``(T,) float64``, std of these angles in radians.
-        distance: ``(T,) float64``, distance of the end from the target, in units of length.
-        solved: ``(T,) bool``, whether the distance is within the tolerance.
+        distance: ``(T,) float64``, distance of the end point from the target, in units of length.
+        solved: ``(T,) bool``, True where the distance is within the tolerance.
     """
 
     angles: np.ndarray
@@ -73,7 +76,7 @@ class ArmOracleResult:
 
     @property
     def actions(self) -> np.ndarray:
-        """The angles as actions in [−1, 1], ``(T, n) float64``."""
+        """Angles, converted to actions in [−1, 1], ``(T, n) float64``."""
         actions: np.ndarray = np.clip(self.angles / ANGLE_LIMIT, -1.0, 1.0)
         return actions
 
@@ -85,26 +88,30 @@ def solve_targets(
     *,
     device: str | torch.device = "auto",
 ) -> ArmOracleResult:
-    """Finds the joint angles of smallest std with which an arm reaches each target.
+    """Finds the joint angles with the smallest std with which an arm reaches each target.
 
-    Minimizes ½ Σ_i (θ_i − m)² over θ and m subject to p(θ) = target and |θ_i| ≤ π/2, which has the
-    same minima, by sequential quadratic programming: each step solves the problem with p replaced
-    by its linearization in closed form (three unknowns: m and the two multipliers of the target),
-    fixes angles at a bound that they would otherwise cross, and is shortened until an exact penalty
-    function decreases (Nocedal and Wright, Numerical Optimization, 2006, chapter 18). Finally,
-    Newton's method without the objective removes the remaining distance. An arm can wind in many
-    ways, each of which is a local optimum, hence several initial poses. Targets at the very edge of
-    the reach (within some thousandths of it) may remain unsolved.
+    The method is sequential quadratic programming (Nocedal and Wright, Numerical Optimization,
+    2006, chapter 18). It minimizes ½ Σ_i (θ_i − m)² over the angles θ and their mean m, subject to
+    p(θ) = target and |θ_i| ≤ π/2, where p(θ) is the end point. This problem has the same minima as
+    the std. Each step linearizes p and solves the resulting problem in closed form, with three
+    unknowns: m and the two multipliers of the target. Angles that would leave their range are fixed
+    at the bound, and a step that increases an exact penalty function is rejected and shortened.
+    Finally, Newton's method removes the remaining distance, without regard to the std.
+
+    An arm can wind in many ways, each of which is a local optimum; therefore several initial poses
+    are tried. Targets at the very edge of the reach (within a few thousandths of it) may remain
+    unsolved.
 
     Args:
         targets: ``(T, 2)`` or ``(2,)``, in units of length. Targets out of reach are allowed but
-            not solved.
-        arm: the arm. Angles of locked joints count in the std, as in the fitness.
-        config: configuration; the default if None.
-        device: ``"auto"``, ``"cpu"``, ``"cuda"`` …
+            cannot be solved.
+        arm: arm without obstacles. The std includes the angles of locked joints, as the fitness
+            does.
+        config: configuration; the default configuration if None.
+        device: device of the computation, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.
 
     Returns:
-        Angles, stds, distances, and whether targets were solved.
+        Angles, stds and distances, and a mask of the targets that were solved.
 
     Raises:
         ValueError: the targets have the wrong shape or are not finite, the arm has obstacles, or
@@ -126,8 +133,8 @@ def solve_targets(
     points = np.atleast_2d(np.asarray(targets, np.float64))
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
         raise ValueError(
-            f"targets: expected finite numbers of shape (T, 2), got {np.shape(targets)} with "
-            f"{np.count_nonzero(~np.isfinite(points))} that are not finite"
+            f"targets: expected finite numbers of shape (T, 2), got shape {np.shape(targets)} with "
+            f"{np.count_nonzero(~np.isfinite(points))} non-finite numbers"
         )
     if arm.obstacles:
         raise ValueError(
@@ -144,25 +151,26 @@ def _float64_device(device: str | torch.device) -> torch.device:
         return resolved
     if device == "auto":
         return torch.device("cpu")
-    raise ValueError("device: expected one that supports float64, got 'mps'; use device='cpu'")
+    raise ValueError("device: expected a device that supports float64, got 'mps'; use 'cpu'")
 
 
 class _Solver:
-    """Solver for one arm, with initial poses that all targets share."""
+    """Solver for one arm, whose initial poses are the same for all targets."""
 
     def __init__(self, arm: Arm, config: ArmOracleConfig, device: torch.device) -> None:
         self._config = config
         self._joints = arm.num_joints
         self._reach = arm.reach
         self._real: dict[str, Any] = {"dtype": torch.float64, "device": device}
-        # In units of the reach, so that tolerances and step lengths suit any arm.
+        # Lengths are in units of the reach, so that tolerances and step lengths suit any arm.
         self._lengths = torch.tensor(arm.link_lengths, **self._real) / arm.reach
         rest = np.zeros((1, arm.num_joints))
         self._movable = torch.ones(arm.num_joints, dtype=torch.bool, device=device)
         self._movable[list(arm.locked_joints)] = False
         self._locked_angles = torch.tensor(arm.angles(rest)[0], **self._real)
-        # Drawn on the CPU, so that they are the same for any device: turns of the whole arm, the
-        # number of joints that turn it to the target, and noise that breaks symmetries.
+        # Random numbers are drawn on the CPU, so that they are the same for any device: turns of
+        # the whole arm, the number of joints that turn it to the target, and noise that breaks
+        # symmetries.
         generator = torch_generator(config.seed, "arm-oracle")
         column: dict[str, Any] = {"generator": generator, "dtype": torch.float64}
         turns = 1.2 * torch.randn(config.num_starts, 1, **column)
@@ -175,7 +183,7 @@ class _Solver:
         self._turns, self._bends, self._noise = (part.to(device) for part in (turns, bends, noise))
 
     def solve(self, points: np.ndarray) -> ArmOracleResult:
-        """Solves all targets, in batches."""
+        """Solves all targets ``(T, 2)``, batch by batch."""
         batch_size = max(1, _BATCH // (self._joints * self._config.num_starts))
         count = len(points)
         angles = np.zeros((count, self._joints))
@@ -208,7 +216,7 @@ class _Solver:
         angles = self._close_in(angles, each)
         gaps = self._gaps(angles, each).norm(dim=1).view(count, kept)
         stds = angles.std(dim=1, correction=0).view(count, kept)
-        # Prefers the smallest std within the tolerance, else the smallest distance.
+        # Selects the smallest std within the tolerance or, if there is none, the smallest distance.
         order = torch.where(gaps <= config.tolerance, stds, 10.0 + gaps)
         chosen = kept * torch.arange(count, device=best.device) + order.argmin(dim=1)
         return angles[chosen], gaps.flatten()[chosen]
@@ -216,8 +224,8 @@ class _Solver:
     def _starts(self, targets: Tensor) -> Tensor:
         """Returns initial angles, ``(T·S, n)``.
 
-        Every other pose winds in a circle. The rest turn to the target within a few joints and are
-        straight from there on, which leads to solutions for targets near the edge of the reach.
+        Every other pose winds along a circle. The remaining poses turn to the target with their
+        first few joints and then go straight, which helps with targets near the edge of the reach.
         """
         facing = torch.atan2(targets[:, 1], targets[:, 0]).view(-1, 1, 1)
         joint = torch.arange(self._joints, device=targets.device)
@@ -235,9 +243,9 @@ class _Solver:
         weight = torch.zeros_like(length)
         for _ in range(steps):
             step, multipliers = self._step(angles, targets)
-            # The penalty function is exact if its weight exceeds the multipliers.
+            # The penalty function is exact if its weight exceeds the norm of the multipliers.
             weight = torch.maximum(0.9 * weight, 2.0 * multipliers.norm(dim=1) + 0.1)
-            # No link may turn by more than a radian, beyond which p is far from linear.
+            # No link may turn by more than one radian, because p is far from linear beyond that.
             turn = step.cumsum(dim=1).abs().amax(dim=1)
             scale = torch.minimum(length, 1.0 / turn.clamp(min=1e-30))
             tried = self._in_range(angles + scale[:, None] * step)
@@ -255,10 +263,10 @@ class _Solver:
         return result
 
     def _step(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the step ``(R, n)`` to the linearized problem's solution and its multipliers.
+        """Solves the linearized problem; returns the step ``(R, n)`` and multipliers ``(R, 2)``.
 
-        With free angles F and the others fixed, d = m − θ + Jᵀλ on F, where J_F d = e, and m is the
-        mean of all angles, θ + d. The multipliers λ are ``(R, 2)``.
+        The step d is m − θ + Jᵀλ for free angles and 0 for fixed ones. The multipliers λ are such
+        that J d is the gap to the target, and m is the mean of all angles θ + d.
         """
         gaps, jacobian = self._linearized(angles, targets)
         free = self._movable.expand_as(angles)
@@ -281,7 +289,7 @@ class _Solver:
             free = free & ~leaving
 
     def _close_in(self, angles: Tensor, targets: Tensor) -> Tensor:
-        """Moves ends to their targets by shortest steps, with angles kept in range."""
+        """Moves end points to their targets by shortest Newton steps; angles stay in range."""
         for _ in range(30):
             gaps, jacobian = self._linearized(angles, targets)
             if (gaps.norm(dim=1) < 0.01 * self._config.tolerance).all():
@@ -297,7 +305,7 @@ class _Solver:
     def _linearized(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the gaps to the targets, ``(R, 2)``, and the Jacobian ∂p/∂θ, ``(R, 2, n)``.
 
-        A joint rotates all links after it, so ∂p/∂θ_i is the vector from joint i to the end,
+        A joint rotates all links after it, so ∂p/∂θ_i is the vector from joint i to the end point,
         rotated by a right angle.
         """
         heading = angles.cumsum(dim=1)
@@ -317,7 +325,7 @@ class _Solver:
         return penalty
 
     def _rank(self, angles: Tensor, targets: Tensor) -> Tensor:
-        """Returns ranks ``(R,)`` of poses; lower is more promising."""
+        """Returns scores ``(R,)`` of poses; poses with lower scores are more promising."""
         missing = self._gaps(angles, targets).norm(dim=1)
         rank: Tensor = angles.std(dim=1, correction=0) + 10.0 * missing
         return rank

@@ -1,4 +1,4 @@
-"""Images of planar arms with obstacles and targets."""
+"""Images of planar arms, their obstacles and their targets."""
 
 from collections.abc import Sequence
 
@@ -28,15 +28,15 @@ def draw_arm(
     """Draws one pose of an arm from above.
 
     Args:
-        arm: the arm; locked joints are drawn as squares and obstacles as discs.
+        arm: arm to draw; its locked joints are drawn as squares and its obstacles as discs.
         positions: ``(n + 1, 2)``, from :meth:`~wmrl.envs.planar_arm.arm.Arm.joint_positions`.
-        target: ``(2,)``, drawn as a ring with a cross; none if None.
-        collides: whether to draw links in red.
-        caption: text at the bottom.
-        size: width and height in pixels.
+        target: ``(2,)``, drawn as a ring with a cross; no target if None.
+        collides: True to draw links in red.
+        caption: text at the bottom of the image.
+        size: width and height of the image in pixels.
 
     Returns:
-        ``(size, size, 3) uint8``, with x to the right and y upwards.
+        ``(size, size, 3) uint8``, with the x axis to the right and the y axis up.
     """
     canvas = _Canvas(arm.reach, size)
     canvas.disc((0.0, 0.0), arm.reach, _DISC, rim=_RIM)
@@ -73,7 +73,7 @@ def _draw_links(
 
 
 class _Canvas:
-    """A square image with coordinates in units of length, centered on the arm's base."""
+    """Square image, whose coordinates are in units of length and relative to the arm's base."""
 
     def __init__(self, reach: float, size: int) -> None:
         self.pixels = np.full((size, size, 3), _BACKGROUND, np.uint8)

@@ -11,15 +11,18 @@ from wmrl.envs.planar_arm.arm import Arm, ArmEvaluation
 
 @dataclass(frozen=True, kw_only=True)
 class ArmReward:
-    """Fitness − w_d · distance / reach, minus c · (1 + penetration / reach) for collisions.
+    """Reward of planar arms: the fitness minus costs of distance and collision.
 
-    The distance is not squared. If its weight exceeds the rate at which the std decreases with the
-    distance, then the optimal pose is at the target and has the smallest std of all such poses.
+    The cost of the distance is w · distance / reach. The cost of a collision is
+    c · (1 + penetration / reach). The distance is not squared. Therefore, if w exceeds the rate at
+    which the std decreases with distance / reach, the optimal pose is exactly at the target, and
+    has the smallest std of all poses that are.
 
     Attributes:
-        distance_weight: w_d, at least 0, in radians of std; has no effect without a target.
-        collision_cost: c, at least 0, in radians of std. Above π/2, a pose that collides earns less
-            than any pose at the same distance that does not.
+        distance_weight: w, at least 0, in radians like the fitness; it has no effect without a
+            target.
+        collision_cost: c, at least 0, in radians like the fitness. If c is above π/2, a pose that
+            collides has a lower reward than any pose at the same distance that does not.
 
     Raises:
         ValueError: an attribute is negative or not finite.
@@ -40,8 +43,8 @@ class ArmReward:
         Args:
             evaluation: evaluation of the poses.
             reach: length of the whole arm.
-            distances: ``(B,)``, distances of the end points from their targets; None without
-                targets.
+            distances: ``(B,)``, distances of the end points from their targets; None if there are
+                no targets.
 
         Returns:
             ``(B,) float64``.
@@ -56,13 +59,13 @@ class ArmReward:
 
 
 class ReachEvaluation(NamedTuple):
-    """Evaluation of B poses at a target.
+    """Evaluation of B poses with respect to a target.
 
     Attributes:
-        rewards: ``(B,) float64``, as of ``vsg/PlanarArm-v0``.
-        stds: ``(B,) float64``, std of the angles in radians.
-        distances: ``(B,) float64``, distance of the end from the target, in units of length.
-        feasible: ``(B,) bool``, whether the pose enters no obstacle.
+        rewards: ``(B,) float64``, rewards as in ``vsg/PlanarArm-v0``.
+        stds: ``(B,) float64``, std of the joint angles in radians.
+        distances: ``(B,) float64``, distance of the end point from the target, in units of length.
+        feasible: ``(B,) bool``, True for poses that enter no obstacle.
     """
 
     rewards: np.ndarray
@@ -71,7 +74,7 @@ class ReachEvaluation(NamedTuple):
     feasible: np.ndarray
 
     def on_target(self, distance: float) -> np.ndarray:
-        """Returns whether poses are within a distance of the target and enter no obstacle.
+        """Returns a mask of the poses that are near the target and enter no obstacle.
 
         Args:
             distance: maximum distance from the target, in units of length.
@@ -85,12 +88,12 @@ class ReachEvaluation(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ReachObjective:
-    """The reward of ``vsg/PlanarArm-v0`` with a fixed target, as a function of poses.
+    """Reward of ``vsg/PlanarArm-v0`` with a fixed target, as a function of poses.
 
     Attributes:
-        arm: the arm.
+        arm: arm that takes the poses.
         target: x and y of the target.
-        reward: weights of std, distance and collisions.
+        reward: reward function, with its costs of distance and collision.
 
     Raises:
         ValueError: the target is out of the arm's reach.
@@ -120,7 +123,7 @@ class ReachObjective:
         """Evaluates poses.
 
         Args:
-            poses: ``(B, n)``, clipped to [−1, 1] as in the environment.
+            poses: ``(B, n)``, which are clipped to [−1, 1] as in the environment.
 
         Raises:
             ValueError: the number of joints is wrong, or a number is not finite.

@@ -9,21 +9,21 @@ from gymnasium import spaces
 
 from wmrl.envs.planar_arm.arm import Arm
 
-#: A point, ``"random"`` for one that is drawn at each reset, or None for no target.
+#: A point; ``"random"`` for a point that is drawn at each reset; or None for no target.
 Target = Sequence[float] | Literal["random"] | None
 _ROUNDS = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class ArmTargets:
-    """Source of targets for a batch of equal arms.
+    """Source of targets for a batch of identical arms.
 
     Attributes:
-        arm: the arm.
-        target: a point, ``"random"`` or None.
+        arm: arm whose reach contains the targets.
+        target: a point ``(x, y)``, ``"random"`` or None.
 
     Raises:
-        ValueError: the target is none of these, or out of the arm's reach.
+        ValueError: the target is invalid, or out of the arm's reach.
     """
 
     arm: Arm
@@ -45,7 +45,7 @@ class ArmTargets:
 
     @property
     def space(self) -> spaces.Box:
-        """Space of one observation: the target, or a constant 0 without targets."""
+        """Space of one observation, which is the target, or always 0 without a target."""
         if self.target is None:
             return spaces.Box(-1.0, 1.0, (1,), np.float32)
         return spaces.Box(-self.arm.reach, self.arm.reach, (2,), np.float32)
@@ -58,20 +58,20 @@ class ArmTargets:
         indices: np.ndarray,
         rng: np.random.Generator,
     ) -> np.ndarray:
-        """Returns the targets of arms that are reset.
+        """Returns the new targets of the arms that are reset.
 
         Args:
             num_envs: number N of arms.
-            options: options of the reset; ``"target"``, ``(2,)`` or ``(N, 2)``, takes precedence
-                over :attr:`target`.
-            indices: ``(K,) int``, the arms that are reset.
+            options: options of the reset. The option ``"target"``, ``(2,)`` or ``(N, 2)``, takes
+                precedence over :attr:`target`.
+            indices: ``(K,) int``, indices of the arms that are reset.
             rng: random number generator for random targets.
 
         Returns:
-            ``(K, 2) float64``; zeros ``(K, 1)`` without targets.
+            ``(K, 2) float64``; zeros of shape ``(K, 1)`` without targets.
 
         Raises:
-            ValueError: the option's target has the wrong shape or is out of reach, or is given
+            ValueError: the option ``"target"`` has the wrong shape or is out of reach, or is given
                 although :attr:`target` is None.
         """
         given = options.get("target")
@@ -88,7 +88,7 @@ class ArmTargets:
         if self.target is None:
             raise ValueError(
                 f"options['target']: expected none, because the environment has no target, got "
-                f"{target!r}; create it with target='random' or a point"
+                f"{target!r}; create the environment with target='random' or a point"
             )
         shape = np.shape(target)
         if shape not in ((2,), (num_envs, 2)):
@@ -98,7 +98,7 @@ class ArmTargets:
         return np.broadcast_to(self.arm.check_targets(target, "options['target']"), (num_envs, 2))
 
     def _draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Draws points ``(count, 2)`` uniformly from those within reach, by rejection."""
+        """Draws points ``(count, 2)`` uniformly from those within reach, by rejection sampling."""
         points = np.zeros((count, 2))
         missing = np.arange(count)
         for _ in range(_ROUNDS):
@@ -112,5 +112,5 @@ class ArmTargets:
             missing = missing[~self.arm.within_reach(drawn)]
         raise ValueError(
             "obstacles: expected room for random targets, got obstacles that cover almost all of "
-            "the arm's reach; give fewer or smaller ones, or a fixed target"
+            "the arm's reach; use fewer or smaller obstacles, or a fixed target"
         )

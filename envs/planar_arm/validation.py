@@ -1,4 +1,8 @@
-"""Argument validation for planar arms. All functions raise ``ValueError``."""
+"""Validation of arguments of planar arms.
+
+The public functions return valid arguments in a normalized form, and raise ``ValueError`` for
+invalid ones.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +16,7 @@ Locks = Sequence[tuple[int, float]] | Mapping[int, float]
 
 
 def check_link_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[float, ...]:
-    """Returns n link lengths greater than 0; 1/n each if none are given."""
+    """Checks n link lengths, which must be above 0; returns 1/n for each link if none are given."""
     try:
         lengths = tuple(map(float, link_lengths)) or (1.0 / num_joints,) * num_joints
     except (TypeError, ValueError, OverflowError) as error:
@@ -34,14 +38,14 @@ def check_link_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[
 
 
 def check_locks(locks: Locks, num_joints: int) -> tuple[tuple[int, float], ...]:
-    """Returns pairs of joint and angle, sorted by joint, if at least one joint can move."""
+    """Checks locks, which must leave a joint free; returns pairs (joint, angle) in joint order."""
     given = locks.items() if isinstance(locks, Mapping) else locks
     try:
         # JSON turns the keys of a mapping into strings.
         pairs = sorted((_to_int(joint), float(angle)) for joint, angle in given)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
-            f"locks: expected pairs of a joint's index and its angle, got {locks!r}"
+            f"locks: expected pairs (index of a joint, angle in radians), got {locks!r}"
         ) from error
     for joint, angle in pairs:
         if not 0 <= joint < num_joints:
@@ -65,7 +69,7 @@ def check_locks(locks: Locks, num_joints: int) -> tuple[tuple[int, float], ...]:
 def check_obstacles(
     obstacles: Sequence[tuple[float, float, float]],
 ) -> tuple[tuple[float, float, float], ...]:
-    """Returns circles ``(x, y, radius)`` if none of them covers the base."""
+    """Checks circles ``(x, y, radius)``, none of which may cover the base, and returns them."""
     try:
         given = list(obstacles)
     except TypeError as error:
@@ -91,8 +95,8 @@ def check_obstacles(
         if math.hypot(x, y) <= radius:
             raise ValueError(
                 f"obstacles: expected the base (0, 0) to be free, got {obstacle!r} at index "
-                f"{index}, which covers it, so that every pose collides; move it away or make it "
-                "smaller"
+                f"{index}, which covers the base, so that every pose collides; move this obstacle "
+                "or make it smaller"
             )
         circles.append((x, y, radius))
     return tuple(circles)
@@ -101,24 +105,24 @@ def check_obstacles(
 def clip_action(
     action: Any, shape: tuple[int, ...] | None, *, each: str, argument: str
 ) -> np.ndarray:
-    """Returns an action as ``float32``, clipped to [−1, 1].
+    """Checks an action, and returns it as float32, clipped to [−1, 1].
 
     Args:
-        action: the numbers, of one arm or of many.
-        shape: the expected shape.
-        each: meaning of the numbers, such as "one number per joint".
-        argument: argument of the environment that determines the shape.
+        action: action of one arm, or actions of several arms.
+        shape: expected shape of the action.
+        each: description of the numbers in error messages, such as "one number per joint".
+        argument: name of the argument of the environment that determines the shape.
     """
     try:
         numbers = np.asarray(
             action, np.float64
-        )  # large numbers, which overflow float32, are still finite here
+        )  # numbers that would overflow float32 are still finite here
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"action: expected {each}, got {action!r:.100}") from error
     if numbers.shape != shape:
         raise ValueError(
             f"action: expected shape {shape}, {each}, got {numbers.shape}; the environment's "
-            f"argument {argument} determines the shape"
+            f"argument '{argument}' determines the shape"
         )
     if not np.isfinite(numbers).all():
         raise ValueError(
@@ -129,7 +133,7 @@ def clip_action(
 
 
 def _to_int(number: object) -> int:
-    """Converts a number or a key in JSON to an integer; refuses fractions."""
+    """Converts a number, or a string as in the keys of a JSON object, to an integer."""
     if isinstance(number, bool):
         raise TypeError(f"expected a number, got {number}")
     integer = int(number)  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Vector environment of planar arms."""
+"""Vector environment of planar arms that take one pose per episode."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,41 +19,41 @@ from wmrl.envs.rendering.window import check_render_mode
 
 
 class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """N planar arms, evaluated as one batch.
+    """Vector environment of N planar arms, which are evaluated as one batch.
 
     ## Description
-    The vector environment of :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. Every step ends all
-    running episodes, so arms are evaluated in every step with SAME_STEP, and in every other step
-    with NEXT_STEP.
+    The vector environment of :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. A step ends all
+    running episodes. With the autoreset mode SAME_STEP, arms are therefore evaluated in every step;
+    with NEXT_STEP, in every other step.
 
     ## Action Space
     ``Box(N, n)`` float32 in [−1, 1].
 
     ## Observation Space
-    ``Box(N, 2)`` float32, the targets; without a target ``Box(N, 1)``, zeros.
+    ``Box(N, 2)`` float32, the targets. Without targets ``Box(N, 1)`` float32, zeros.
 
     ## Rewards
-    As :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`; 0 for arms that are reset or idle.
+    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`; 0 for arms that are reset or idle.
 
     ## Starting State
-    ``reset(seed=...)`` takes one seed for the batch, or N seeds that are hashed together, because
-    random targets come from a single stream. Options: ``"target"``, ``(2,)`` or ``(N, 2)``;
-    ``"reset_mask"``, ``(N,) bool``, the arms to reset.
+    ``reset(seed=...)`` takes one seed for the batch, or N seeds that are hashed to one, because the
+    arms share the random stream of targets. Options: ``"target"``, ``(2,)`` or ``(N, 2)``, the
+    targets of this episode; ``"reset_mask"``, ``(N,) bool``, the arms to reset.
 
     ## Episode End
-    Terminates after one step. With ``autoreset_mode`` DISABLED an arm whose episode is over idles
+    Terminates after one step. If ``autoreset_mode`` is DISABLED, an arm whose episode is over idles
     until a reset selects it.
 
     ## Information
-    ``"end_point"`` and ``"descriptor"`` ``(N, 2)``, and where they apply ``"distance"``,
-    ``"collision"`` and ``"penetration"`` ``(N,)``, each with Gymnasium's mask (``"_distance"``).
-    With SAME_STEP they are in ``"final_info"``.
+    ``"end_point"`` and ``"descriptor"``, ``(N, 2)``; with targets, also ``"distance"``, ``(N,)``;
+    with obstacles, also ``"collision"`` and ``"penetration"``, ``(N,)``. Each of them comes with
+    Gymnasium's mask, such as ``"_distance"``. With SAME_STEP, all of them are in ``"final_info"``.
 
     ## Arguments
     - ``num_envs``: number N of arms.
-    - ``autoreset_mode``: one of Gymnasium's three modes.
+    - ``autoreset_mode``: one of Gymnasium's three autoreset modes.
     - ``render_mode``: ``"rgb_array"`` or None.
-    - Others: as of :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`.
+    - All other arguments: as in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`.
 
     ## Version History
     - v0: first version.
@@ -94,8 +94,8 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._targets = np.zeros((num_envs, *self.single_observation_space.shape))
-        self._over: np.ndarray | None = None  # until the first reset
-        # State to render, which must outlast a reset in the step that ends the episode.
+        self._over: np.ndarray | None = None  # None until the first reset
+        # With SAME_STEP, a step also resets; render must still show the state before the reset.
         self._rendered_poses = np.zeros((num_envs, self.arm.num_joints), np.float32)
         self._rendered_targets = self._targets.copy()
 
@@ -105,10 +105,10 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Stretches all arms, or those of ``options["reset_mask"]``, and sets their targets.
+        """Starts episodes of all arms, or of those that ``options["reset_mask"]`` selects.
 
         Raises:
-            ResetNeeded: only some arms are to be reset, but not all arms were reset before.
+            ResetNeeded: the first reset does not select all arms.
             TypeError: an option has the wrong type.
             ValueError: an option has the wrong shape, or a target is out of reach.
         """
@@ -126,8 +126,8 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Moves every arm to a pose, which ends its episode.
 
         Raises:
-            ResetNeeded: the environment was not reset yet.
-            ValueError: ``actions`` is not ``(N, n)``, or a number is not finite.
+            ResetNeeded: the environment has not been reset.
+            ValueError: ``actions`` has the wrong shape or invalid values.
         """
         idle = self._idle()
         ran = ~idle
@@ -157,11 +157,11 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return self._observations(), rewards, terminated.copy(), truncated, infos
 
     def check_actions(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
-        """Returns actions clipped to the range of the action space.
+        """Checks actions, and clips them to [−1, 1].
 
         Args:
             actions: actions of one arm or of all arms.
-            shape: the expected shape.
+            shape: expected shape of the actions.
 
         Raises:
             ValueError: the shape is wrong, or a number is not finite.
@@ -175,7 +175,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             N images ``(480, 480, 3) uint8``, or None without a render mode.
 
         Raises:
-            ResetNeeded: the environment was not reset yet.
+            ResetNeeded: the environment has not been reset.
         """
         if self.render_mode is None:
             return None
@@ -197,7 +197,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         )
 
     def _idle(self) -> np.ndarray:
-        """Returns whether arms wait for a reset, ``(N,) bool``."""
+        """Returns a mask of the arms that wait for a reset, ``(N,) bool``."""
         if self._over is None:
             raise ResetNeeded("step: no episode is running; call reset() first")
         return self._over
@@ -217,20 +217,20 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return observations
 
     def _distances(self, evaluation: ArmEvaluation, targets: np.ndarray) -> np.ndarray | None:
-        """Returns the distances of the ends from their targets, ``(N,) float64``, if any."""
+        """Returns the distances from the targets, ``(N,) float64``, or None without targets."""
         if self._source.target is None:
             return None
         distances: np.ndarray = np.linalg.norm(evaluation.end_points - targets, axis=1)
         return distances
 
     def _poses(self, actions: np.ndarray) -> np.ndarray:
-        """Converts actions that were checked to poses ``(N, n) float32``."""
+        """Converts checked actions to poses ``(N, n) float32``."""
         return actions
 
     def _info_arrays(
         self, poses: np.ndarray, evaluation: ArmEvaluation, distances: np.ndarray | None
     ) -> dict[str, np.ndarray]:
-        """Returns the arrays of the info by name, with one entry per arm."""
+        """Returns the arrays of the info by name; each has one entry per arm."""
         arrays = {"end_point": evaluation.end_points, "descriptor": evaluation.descriptors}
         if distances is not None:
             arrays["distance"] = distances
@@ -241,7 +241,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
 
 def _masked(values: Mapping[str, np.ndarray], ran: np.ndarray) -> dict[str, Any]:
-    """Converts arrays to Gymnasium's infos, masked by the arms that ran, ``(N,) bool``."""
+    """Converts arrays to Gymnasium's infos, masked by ``ran``, the arms that took a step."""
     if not ran.any():
         return {}
     infos: dict[str, Any] = {}

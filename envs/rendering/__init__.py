@@ -1,4 +1,4 @@
-"""Windows, videos and images of environments.
+"""Rendering of environments: windows, videos and images.
 
 - :mod:`~wmrl.envs.rendering.window`: a window on the screen (``Window``).
 - :mod:`~wmrl.envs.rendering.video`: MP4, GIF and WebP files (``write_video``).
@@ -6,7 +6,7 @@
   (``Panel``, ``PanelDrawer``).
 - :mod:`~wmrl.envs.rendering.contact_sheet`: frames of several episodes in one image
   (``draw_contact_sheet``).
-- :mod:`~wmrl.envs.rendering.code_map`: the discrete codes of a frame, drawn over its reconstruction
+- :mod:`~wmrl.envs.rendering.code_map`: discrete codes of a frame, drawn over its reconstruction
   (``draw_code_map``).
 """
 

@@ -1,4 +1,4 @@
-"""Code maps: the discrete codes of a frame, drawn over its reconstruction."""
+"""Code maps: images of the discrete codes of a frame, drawn over its reconstruction."""
 
 import colorsys
 
@@ -11,7 +11,7 @@ _TINT = 0.4
 
 
 def code_color(code: int) -> tuple[int, int, int]:
-    """Returns the color of a code; consecutive codes have hues that are far apart."""
+    """Returns the color ``(red, green, blue)`` of a code; consecutive codes get distant hues."""
     red, green, blue = colorsys.hsv_to_rgb(code * _GOLDEN % 1.0, 0.75, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -24,14 +24,15 @@ def draw_code_map(
     height: int,
     previous: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Tints each cell of an image by its code and writes the code's number there.
+    """Tints each cell of an image in the color of its code, and writes the code into the cell.
 
     Args:
-        image: ``(H, W, 3) uint8``, usually the reconstruction from the codes.
+        image: ``(H, W, 3) uint8``, usually the frame that is decoded from the codes.
         codes: ``(rows, columns) int``, the code of each cell.
         width: width of the result in pixels.
         height: height of the result in pixels.
-        previous: codes of the previous frame; cells whose code changed get a white frame.
+        previous: codes of the previous frame; cells whose code has changed get a white outline. No
+            outlines if None.
 
     Returns:
         ``(height, width, 3) uint8``.

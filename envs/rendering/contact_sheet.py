@@ -10,15 +10,15 @@ from wmrl.core.validation import check_int
 def draw_contact_sheet(
     rows: Sequence[Sequence[np.ndarray] | np.ndarray], *, scale: int = 1, gap: int = 2
 ) -> np.ndarray:
-    """Draws frames in a grid, one row per episode; short rows end in background.
+    """Draws frames in a grid, one row per episode; shorter rows are padded with background.
 
     Args:
-        rows: for each row, frames ``(H, W, 3) uint8``, all of the same shape.
-        scale: factor by which frames are enlarged, by repeating pixels.
-        gap: width in pixels of the background between frames.
+        rows: frames ``(H, W, 3) uint8`` of each row, all of the same shape.
+        scale: integer factor by which frames are enlarged by repeating pixels.
+        gap: width in pixels of the background around frames.
 
     Returns:
-        The sheet, ``(…, …, 3) uint8``.
+        The contact sheet, ``uint8``, with three color channels.
 
     Raises:
         ValueError: there are no frames, their shapes differ, a dtype is not uint8, or ``scale`` is
@@ -32,8 +32,8 @@ def draw_contact_sheet(
     for frame in frames:
         if frame.shape != shape or frame.ndim != 3 or frame.dtype != np.uint8:
             raise ValueError(
-                f"rows: expected frames (H, W, 3) uint8 of one shape, got {frame.dtype} of "
-                f"{frame.shape} beside {shape}"
+                f"rows: expected frames (H, W, 3) uint8, all of one shape, got {frame.dtype} of "
+                f"shape {frame.shape}; the first frame has shape {shape}"
             )
     height, width = shape[0] * scale + gap, shape[1] * scale + gap
     sheet = np.full((height * len(rows) + gap, width * max(map(len, rows)) + gap, 3), 32, np.uint8)

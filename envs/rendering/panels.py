@@ -1,4 +1,4 @@
-"""Panels: labeled images side by side, with actions as bars and metrics below."""
+"""Panels: labeled images side by side, with bars for actions and metrics below them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,16 +19,16 @@ _BACKGROUND, _TRACK, _TEXT, _MUTED = (18, 20, 26), (44, 48, 58), (238, 240, 244)
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One image and the text around it.
+    """Image with a label, and optionally a note, bars for an action, and metrics.
 
     Attributes:
-        label: title, above the image on the left.
-        image: ``(H, W, 3) uint8``, stretched to the size of the panel.
-        note: text above the image on the right.
+        label: title above the image, on the left.
+        image: ``(H, W, 3) uint8``, stretched to the image size of the drawer.
+        note: text above the image, on the right.
         action: ``(A,) float32`` in [−1, 1], drawn as bars below the image; no bars if None.
-        metrics: pairs of name and value, written below the image.
+        metrics: pairs ``(name, value)``, written below the image.
         color: color of the label and the bars.
-        dimmed: whether to darken the image, for example because the dream has ended.
+        dimmed: True to darken the image, for example because the episode has ended.
     """
 
     label: str
@@ -48,14 +48,15 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class PanelDrawer:
-    """Draws panels of a fixed size, so that all frames of a video have the same shape.
+    """Drawer of panels of a fixed size, so that all frames of a video have the same shape.
 
     Attributes:
         width: width of an image in pixels, at least 80.
         height: height of an image in pixels, at least 60.
-        action_names: names of the bars; space is reserved for as many bars as there are names.
-        text_size: size of the labels in pixels, at least 8; if None, a twentieth of the width,
-            limited to 8 to 20.
+        action_names: names of the bars, one per action dimension. Space for these bars is reserved
+            even if a panel has no action.
+        text_size: size of the labels in pixels, at least 8; if None, a twentieth of the width, but
+            at least 8 and at most 20.
         gap: width in pixels of the space around panels.
 
     Example:
@@ -95,7 +96,7 @@ class PanelDrawer:
                 ``action_names``.
         """
         if not panels:
-            raise ValueError("panels: expected at least one, got none")
+            raise ValueError("panels: expected at least one panel, got none")
         strip, row = self._strip, self._row
         total_height = strip + self.height + row * (len(self.action_names) + 1) + self.gap
         total_width = len(panels) * (self.width + self.gap) + self.gap
@@ -131,8 +132,8 @@ class PanelDrawer:
         self._draw_metrics(draw, panel.metrics, left=left, middle=top + self.gap // 2)
 
     def _scaled_image(self, panel: Panel) -> np.ndarray:
-        """Returns the image, stretched to the panel's size and dimmed if need be."""
-        # Neither interpolation rings: bicubic would, at the edges of enlarged frames.
+        """Returns the image of a panel, stretched to the image size and possibly dimmed."""
+        # Bicubic interpolation would cause ringing at the edges in enlarged frames.
         shrinks = panel.image.shape[0] > self.height
         interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         size = (self.width, self.height)

@@ -11,7 +11,7 @@ import numpy as np
 from wmrl.core.validation import check_float
 from wmrl.storage.files import atomic_path
 
-# One palette for the whole video, and ordered dithering, which does not flicker between frames.
+# One palette for the whole video and ordered dithering prevent flicker between frames.
 _GIF_FILTER = "split[a][b];[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer"
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -25,7 +25,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "pix_fmt_out": "pal8",
         "output_params": ["-filter_complex", _GIF_FILTER, "-loop", "0"],
     },
-    ".webp": {  # shown wherever GIFs are, at a sixth of the size
+    ".webp": {  # supported wherever GIFs are, at a sixth of the file size
         "codec": "libwebp_anim",
         "pix_fmt_out": "yuv420p",
         "output_params": ["-quality", "60", "-compression_level", "4", "-loop", "0"],
@@ -36,16 +36,16 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 def write_video(
     path: str | Path, frames: Iterable[np.ndarray], *, fps: float = 25.0, crf: int = 20
 ) -> Path:
-    """Writes a video, frame by frame, so that memory does not grow with its length.
+    """Writes a video frame by frame, so that memory use does not grow with its length.
 
     Args:
-        path: path of the file; the suffix ``.mp4``, ``.gif`` or ``.webp`` selects the format.
+        path: path of the file, whose suffix ``.mp4``, ``.gif`` or ``.webp`` selects the format.
             Missing folders are created. An existing file is replaced once the new one is complete.
-        frames: frames ``(H, W, 3) uint8``, all of the same shape. If H or W is odd, the last row or
-            column is repeated in an MP4, which stores one color per 2 × 2 pixels.
+        frames: frames ``(H, W, 3) uint8``, all of the same shape. An MP4 stores one color per 2 × 2
+            pixels; if H or W is odd, its last row or column is repeated.
         fps: frames per second.
         crf: constant rate factor of an MP4, 0 to 51; larger values give smaller files and coarser
-            frames. Without effect on the other formats.
+            frames. It has no effect on other formats.
 
     Returns:
         The path.
@@ -75,7 +75,7 @@ def write_video(
 
 
 def check_video_path(path: str | Path) -> None:
-    """Raises ``ValueError`` unless the path's suffix is that of a supported format."""
+    """Raises ``ValueError`` unless a path's suffix is that of a supported video format."""
     suffix = Path(path).suffix.lower()
     if suffix not in _OPTIONS:
         raise ValueError(f"path: expected a name ending in .mp4, .gif or .webp, got {path}")
@@ -86,11 +86,12 @@ def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     for index, frame in enumerate(frames):
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
             raise ValueError(
-                f"frames: expected (H, W, 3) uint8, got {frame.shape} {frame.dtype} at {index}"
+                f"frames: expected (H, W, 3) uint8, got {frame.shape} {frame.dtype} at "
+                f"index {index}"
             )
         shape = shape or frame.shape
         if frame.shape != shape:
-            raise ValueError(f"frames: expected shape {shape}, got {frame.shape} at {index}")
+            raise ValueError(f"frames: expected shape {shape}, got {frame.shape} at index {index}")
         yield frame
 
 

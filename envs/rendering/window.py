@@ -1,4 +1,4 @@
-"""Windows that show frames, and checks of render modes."""
+"""Windows that show frames, and helpers for rendering."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from wmrl.core.validation import check_choice
 
 
 def enlarge(frame: np.ndarray, *, height: int = 384) -> np.ndarray:
-    """Enlarges a frame by the largest integer factor that fits into a height.
+    """Enlarges a frame by the largest integer factor with which it fits into a given height.
 
     Args:
         frame: ``(H, W, 3) uint8``.
@@ -25,10 +25,10 @@ def enlarge(frame: np.ndarray, *, height: int = 384) -> np.ndarray:
 
 
 def check_render_mode(render_mode: str | None, metadata: Mapping[str, Any]) -> str | None:
-    """Returns a render mode if an environment supports it.
+    """Checks that an environment supports a render mode, and returns the mode.
 
     Args:
-        render_mode: the render mode, or None.
+        render_mode: the render mode, or None, which all environments support.
         metadata: the environment's metadata, which lists its ``"render_modes"``.
 
     Raises:
@@ -39,11 +39,11 @@ def check_render_mode(render_mode: str | None, metadata: Mapping[str, Any]) -> s
 
 
 class Window:
-    """A pygame window, opened when the first frame is shown.
+    """Pygame window, which opens when the first frame is shown.
 
     Args:
         title: text of the title bar.
-        fps: maximum frames per second; :meth:`show` waits accordingly.
+        fps: maximum number of frames per second; :meth:`show` waits if it is called more often.
     """
 
     def __init__(self, title: str, *, fps: float) -> None:

@@ -1,10 +1,10 @@
-"""Tasks: descriptions of games, which hold all that is specific to a game.
+"""Tasks: descriptions of games, which contain everything that is specific to a game.
 
-- :mod:`~wmrl.envs.tasks.task`: the description of a game, and sources of its frames (``Task``,
-  ``observation_frame``, ``rendered_frame``).
-- :mod:`~wmrl.envs.tasks.registry`: tasks by name (``find_task``, ``register_task``,
-  ``registered_task``).
-- :mod:`~wmrl.envs.tasks.car_racing`: CarRacing-v3 as in World Models (``CAR_RACING``).
+- :mod:`~wmrl.envs.tasks.task`: the description of a game, and functions that return its frames
+  (``Task``, ``observation_frame``, ``rendered_frame``).
+- :mod:`~wmrl.envs.tasks.registry`: registration and lookup of tasks (``find_task``,
+  ``register_task``, ``registered_task``).
+- :mod:`~wmrl.envs.tasks.car_racing`: the task CarRacing, as in World Models (``CAR_RACING``).
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""CarRacing as in World Models, with a frame skip of 4 and one pedal for gas and brake."""
+"""The task CarRacing, as in World Models but with a frame skip of 4 and a two-way pedal."""
 
 import numpy as np
 from gymnasium import spaces
@@ -7,11 +7,11 @@ from wmrl.envs.tasks.task import Task
 
 
 def steer_and_pedal_to_action(action: np.ndarray) -> np.ndarray:
-    """Converts steer and pedal to an action of CarRacing.
+    """Converts an action (steer, pedal) to an action (steer, gas, brake) of CarRacing.
 
     Args:
-        action: ``(2,)``, steer and pedal, clipped to [−1, 1]; a positive pedal is gas, a negative
-            one is brake.
+        action: ``(2,)``, steer and pedal, which are clipped to [−1, 1]. Positive values of the
+            pedal are gas, negative values are brake.
 
     Returns:
         Steer, gas and brake, ``(3,) float32``.

@@ -1,4 +1,4 @@
-"""Registry of tasks by name."""
+"""Registry of tasks, by name."""
 
 from importlib import import_module
 
@@ -9,12 +9,12 @@ _TASKS = {CAR_RACING.name: CAR_RACING}
 
 
 def register_task(task: Task) -> None:
-    """Registers a task by its name, so that agents and frame stores that name it can be opened.
+    """Registers a task, so that agents and frame stores that refer to it by name can be opened.
 
     Registering an equal task again has no effect.
 
     Raises:
-        ValueError: a different task has the same name.
+        ValueError: a different task is registered under the same name.
 
     Example:
         >>> from dataclasses import replace
@@ -30,27 +30,27 @@ def register_task(task: Task) -> None:
 
 
 def registered_task(name: str) -> Task:
-    """Returns a registered task.
+    """Returns the registered task of a name.
 
-    Nothing is imported, so this is safe for names that come from files.
+    No module is imported, so this is safe for names that are read from files.
 
     Raises:
         ValueError: there is no registered task of that name.
     """
     if name not in _TASKS:
         raise ValueError(
-            f"task: expected one of {sorted(_TASKS)}, got {name!r}; if it is a task of your "
-            "own, call wmrl.envs.register_task first or pass --task module:ATTRIBUTE"
+            f"task: expected one of {sorted(_TASKS)}, got {name!r}; to use a task of your own, "
+            "call wmrl.envs.register_task first or pass --task module:ATTRIBUTE"
         )
     return _TASKS[name]
 
 
 def find_task(task: Task | str) -> Task:
-    """Returns a task.
+    """Finds a task by its name or location.
 
     Args:
-        task: a task, which is returned as it is; the name of a registered task; or
-            ``"module:ATTRIBUTE"``, which imports the module.
+        task: the name of a registered task; or ``"module:ATTRIBUTE"``, the location of a task,
+            whose module is imported; or a task, which is returned unchanged.
 
     Raises:
         ValueError: there is no such task.
@@ -72,5 +72,6 @@ def find_task(task: Task | str) -> Task:
         if isinstance(found, Task):
             return found
     raise ValueError(
-        f"task: expected one of {sorted(_TASKS)}, or 'module:ATTRIBUTE' of a Task, got {task!r}"
+        f"task: expected one of {sorted(_TASKS)} or the location of a Task as 'module:ATTRIBUTE', "
+        f"got {task!r}"
     )

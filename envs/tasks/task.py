@@ -1,4 +1,4 @@
-"""Descriptions of games."""
+"""Description of a game, and functions that return its frames."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,52 +13,55 @@ from wmrl.core.validation import check_int
 
 
 def observation_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
-    """Returns the observation, for games that observe an image ``(H, W, 3) uint8``."""
+    """Returns the observation itself, for games whose observation is an image."""
     frame: np.ndarray = observation
     return frame
 
 
 def rendered_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
-    """Returns ``env.render()``, for games with ``render_mode="rgb_array"``."""
+    """Returns ``env.render()``, for base environments with ``render_mode="rgb_array"``."""
     frame: np.ndarray = env.render()  # type: ignore[assignment]
     return frame
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Description of a game, from which environments and training derive all they need.
+    """Description of a game, with everything that environments and training need to know of it.
 
-    Callables must be functions of a module, since tasks are sent to worker processes.
+    The game itself is the base environment, a registered Gymnasium environment. Its frames are
+    called base frames. Tasks are sent to worker processes with cloudpickle.
 
     Attributes:
         name: name by which artifacts, commands and seeds refer to the task.
         env_id: id of the base environment.
         action_space: space of the agent's actions, ``Box(A,) float32``.
-        to_env_action: converts an agent's action, ``(A,) float32``, to an action of the base
-            environment.
+        to_env_action: function that converts an agent's action, ``(A,) float32``, to an action of
+            the base environment.
         env_kwargs: keyword arguments of the base environment.
-        frame: returns the raw frame ``(H, W, 3) uint8``, given ``(env, observation)``;
-            :func:`observation_frame` or :func:`rendered_frame` suit most games.
-        crop_rows: rows ``(start, stop)`` of the raw frame to keep; all if None.
+        frame: function ``(env, observation) -> frame`` that returns the raw frame ``(H, W, 3)
+            uint8``; :func:`observation_frame` or :func:`rendered_frame` suits most games.
+        crop_rows: rows ``(start, stop)`` of the raw frame to keep; all rows if None.
         frame_size: height and width to which frames are resized after the crop.
         frame_skip: base frames per agent step.
-        warmup_frames: base frames at the beginning of an episode in which no dream may start.
-        max_frames: base frames after which an episode is truncated.
+        warmup_frames: number of base frames at the beginning of an episode from which no dream may
+            start.
+        max_frames: number of base frames after which an episode is truncated.
         fps: base frames per second at the game's own speed, for videos and windows.
-        patience: base frames without a positive reward after which data collection truncates an
-            episode; no such limit if None.
-        explore_low: lower bounds ``(A,)`` of the mean action with which an episode is explored at
-            random: autoregressive noise fluctuates around a mean that is drawn uniformly between
-            the two bounds. All 0 if empty.
-        explore_high: upper bounds ``(A,)`` of the same.
+        patience: number of base frames without a positive reward after which data collection
+            truncates an episode; no such limit if None.
+        explore_low: lower bounds ``(A,)`` of the mean action of a random exploration episode. The
+            mean is drawn uniformly between the bounds, and autoregressive noise is added to it.
+            All 0 if empty.
+        explore_high: upper bounds ``(A,)`` of that mean action. All 0 if empty.
         solved_at: mean return from which the task counts as solved; None if undefined.
         completed_key: key of the base environment's info that is true at the end of an episode
             whose goal was reached; learners do not treat such an end as a failure.
         action_names: names of the action dimensions, shown in videos; none if empty.
 
     Raises:
-        ValueError: the action space is not a ``Box`` of one axis, a number is less than 1, or a
-            sequence does not match the action space.
+        ValueError: the action space is not a ``Box`` with one axis, ``frame_skip`` or
+            ``max_frames`` is less than 1, or a sequence does not have one item per action
+            dimension.
 
     Example:
         >>> import numpy as np
@@ -104,7 +107,8 @@ class Task:
         for name in ("explore_low", "explore_high", "action_names"):
             if len(getattr(self, name)) not in (0, self.action_dim):
                 raise ValueError(
-                    f"{name}: expected {self.action_dim} items, got {getattr(self, name)}"
+                    f"{name}: expected {self.action_dim} items, one per action dimension, or (), "
+                    f"got {getattr(self, name)}"
                 )
 
     @property
@@ -113,7 +117,7 @@ class Task:
         return int(self.action_space.shape[0])
 
     def observe(self, env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
-        """Returns the frame as vision models receive it: cropped and resized.
+        """Returns the cropped and resized frame, which is the input of vision models.
 
         Args:
             env: the base environment.
@@ -132,10 +136,10 @@ class Task:
 
 
 def completed_slots(info: Mapping[str, Any], key: str | None, num_envs: int) -> np.ndarray:
-    """Returns which environments have reached their goal.
+    """Returns a mask of the environments that have reached their goal.
 
     Args:
-        info: info of a vector environment's step, or its ``final_info``.
+        info: info of a step of a vector environment, or the ``"final_info"`` in it.
         key: the task's ``completed_key``.
         num_envs: number N of environments.
 

@@ -1,7 +1,7 @@
-"""Makes the artifacts shipped with the package from a finished run of ``wmrl train``.
+"""Writes the shipped artifacts from a finished run of ``wmrl train``.
 
-Not a subcommand: maintainers run it as ``python -m wmrl.scripts.release.car_racing
-runs/car-racing`` after ``python -m wmrl.scripts.release.score_table`` has scored the run's agents.
+This is not a subcommand of ``wmrl``. Maintainers run ``python -m wmrl.scripts.release.car_racing
+runs/car-racing`` after ``python -m wmrl.scripts.release.score_table`` has scored the agents.
 """
 
 import json
@@ -17,7 +17,7 @@ import tyro
 
 @dataclass(frozen=True)
 class Names:
-    """Names of the artifacts of a run."""
+    """Names of the shipped artifacts of a run."""
 
     vision: str
     memory: str
@@ -36,9 +36,9 @@ class Args:
     """Command-line options."""
 
     run: Annotated[Path, tyro.conf.Positional]
-    """Folder of a finished ``wmrl train``."""
+    """Folder of a finished run of ``wmrl train``."""
     command: str = "wmrl train"
-    """Command that made the run, for the model cards."""
+    """Command that produced the run, which the model cards quote."""
     results: Path = Path("results")
     """Folder of the agents' scores."""
     out: Path = Path("wmrl/artifacts")
@@ -46,7 +46,7 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Writes the four artifacts with their model cards, named by the kind of latents."""
+    """Writes the four artifacts with model cards; the kind of latents determines their names."""
     from wmrl.agents.agent import load_agent
     from wmrl.memory.base import load_memory
     from wmrl.storage.artifact import package_versions
@@ -66,7 +66,7 @@ def main(args: Args) -> None:
 
     vision = load_vision(vision_run / "artifact", device="cpu")
     report = json.loads((vision_run / "report.json").read_text())
-    # Reads everything before it overwrites anything.
+    # Everything is read before anything is overwritten.
     saves: list[Callable[[], str]] = [
         partial(
             vision.save,
@@ -109,7 +109,7 @@ def main(args: Args) -> None:
 
 
 def provenance(path: Path, more: dict[str, Any]) -> dict[str, Any]:
-    """Returns the provenance of an artifact with more entries."""
+    """Returns the provenance of an artifact, extended with the entries of ``more``."""
     from wmrl.storage.artifact import load_artifact
 
     return {**load_artifact(path).provenance, **more}

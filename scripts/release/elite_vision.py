@@ -1,4 +1,4 @@
-"""Writes the shipped artifacts of a vision model that was trained on elites' frames."""
+"""Export of a vision model trained on frames of elites, with its memory model and driver."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,13 +10,13 @@ VISION, MEMORY, DRIVER = "car-racing-elite-vqvae", "car-racing-elite-symbols", "
 
 
 def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]) -> None:
-    """Writes the vision model, its memory, and the driver that was trained in their dream.
+    """Writes the vision model, its memory model, and the driver that was trained in their dream.
 
     Args:
-        trial: folder of :func:`~wmrl.scripts.reproduce.drivers.vision_trial.try_vision`.
+        trial: folder that :func:`~wmrl.scripts.reproduce.drivers.vision_trial.try_vision` wrote.
         out: folder of the three artifacts.
-        row: result of the trial.
-        made: ``command``, ``seed`` and further provenance.
+        row: result that it returned.
+        made: provenance, including ``command`` and ``seed``.
     """
     from wmrl.agents.agent import load_agent
     from wmrl.memory.base import load_memory
@@ -28,7 +28,7 @@ def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]
     agent = load_agent(trial / "driver")
     if agent.world_model is not None:
         agent.world_model = replace(agent.world_model, vision=VISION, memory=MEMORY)
-    # Everything is read first, as the artifacts may be overwritten.
+    # Everything is read before anything is overwritten.
     saves: list[Callable[[], str]] = [
         partial(
             load_vision(parts["vision"], device="cpu").save,
@@ -83,7 +83,7 @@ def vision_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
 
 
 def memory_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Returns the model card of the memory."""
+    """Returns the model card of the memory model."""
     nats = row["memory"]["nats_per_frame"]
     return f"""# {MEMORY}
 

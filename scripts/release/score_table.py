@@ -1,9 +1,9 @@
 """Scores agents by the full evaluation protocol and writes the table of results.
 
-Not a subcommand: ``python -m wmrl.scripts.release.score_table name=path … --how name="by …"``
-evaluates each agent (or ``random``) and writes its per-episode returns to ``results/<name>.json``;
-existing scores are kept. The descriptions of the agents' training are kept in
-``results/about.json``. The table of all scores is written to ``results/README.md``.
+This is not a subcommand of ``wmrl``. ``python -m wmrl.scripts.release.score_table name=path … --how
+name="by …"`` evaluates each agent (or ``random``) and writes its per-episode returns to
+``results/<name>.json``, unless that file exists. The descriptions of the agents' training are
+stored in ``results/about.json``, and the table of all scores in ``results/README.md``.
 """
 
 import json
@@ -20,13 +20,13 @@ class Args:
     """Command-line options."""
 
     agents: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Agents, each as name=path, a shipped name, or ``random``."""
+    """Agents to score, each as name=path, a shipped name, or ``random``."""
     how: tuple[str, ...] = ()
     """Descriptions of the agents' training, each as name=text."""
     episodes: int = 100
     """Episodes per agent; the protocol requires at least 100."""
     dream_agent_steps: int = 250
-    """Length in agent steps of the dreams whose score is compared with the real one."""
+    """Length of the dreams in which agents are also scored, in agent steps."""
     out: Path = Path("results")
     """Folder of the scores and the table."""
 
@@ -37,7 +37,8 @@ def main(args: Args) -> None:
         name, _, path = agent.partition("=")
         if f"{name}.json" == _ABOUT:
             raise ValueError(
-                f"agents: expected another name than {name!r}, which holds the descriptions"
+                f"agents: expected a name other than {name!r}, whose file holds the descriptions, "
+                f"got {agent!r}; rename the agent"
             )
         score(name, path or name, args)
     for text in args.how:
@@ -71,7 +72,7 @@ def score(name: str, path: str, args: Args) -> None:
 
 
 def describe(name: str, how: str, folder: Path) -> None:
-    """Records the description of an agent's training."""
+    """Stores the description of an agent's training."""
     about = _about(folder) | {name: how}
     (folder / _ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
 
@@ -126,7 +127,7 @@ def write_table(folder: Path) -> str:
 
 
 def per_agent_step(score: dict[str, list[float]]) -> float:
-    """Returns the mean reward per agent step, which is comparable between dream and game."""
+    """Returns the mean reward per agent step, which can be compared between dream and game."""
     return sum(score["returns"]) / sum(score["lengths"])
 
 

@@ -1,1 +1,1 @@
-"""Experiments, a package each, run by ``wmrl reproduce NAME``."""
+"""Experiments, one package each, which ``wmrl reproduce NAME`` runs."""

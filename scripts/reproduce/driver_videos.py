@@ -23,10 +23,10 @@ class DriverVideoConfig:
 
     Attributes:
         seed: seed of the episode.
-        agent_steps: length of the video; shorter if the episode ends before.
+        agent_steps: length of the video in agent steps; shorter if the episode ends earlier.
         width: width of the image in pixels.
         speed: speed of the video relative to the game.
-        crf: see :func:`~wmrl.envs.rendering.video.write_video`.
+        crf: constant rate factor, as in :func:`~wmrl.envs.rendering.video.write_video`.
     """
 
     seed: int = 0
@@ -51,9 +51,9 @@ def write_driver_video(
     """Writes a video of an agent in the real game.
 
     Args:
-        agent: the agent.
-        path: an ``.mp4`` file.
-        world_model: the agent's world model.
+        agent: agent that plays the game.
+        path: path of an ``.mp4`` file.
+        world_model: world model of the agent.
         config: configuration of the video.
 
     Returns:
@@ -78,14 +78,14 @@ def write_drivers_video(
     world_model: WorldModel,
     config: DriverVideoConfig | None = None,
 ) -> dict[str, float]:
-    """Writes a video of agents side by side, all in the same episode.
+    """Writes a video of agents side by side, each playing the game with the same seed.
 
     The panel of an agent whose episode has ended is dimmed.
 
     Args:
-        agents: the agents, by the labels of their panels.
-        path: an ``.mp4`` file.
-        world_model: the agents' world model.
+        agents: agents, keyed by the labels of their panels.
+        path: path of an ``.mp4`` file.
+        world_model: world model of the agents.
         config: configuration of the video; ``width`` is that of each panel.
 
     Returns:
@@ -120,7 +120,7 @@ def write_drivers_video(
 def _play(
     agent: Agent, world_model: WorldModel, config: DriverVideoConfig
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """Yields the rendered game after each agent step, and the return so far."""
+    """Yields the rendered game and the return so far after each agent step."""
     env = LatentEnv(
         task=world_model.task,
         vision=world_model.vision,

@@ -105,7 +105,7 @@ def test_a_world_model_that_moved_can_be_named(tiny: Any) -> None:
 @pytest.mark.parametrize("part", ["vision", "memory"])
 def test_another_world_model_is_refused(tiny: Any, part: str) -> None:
     other = agent(replace(tiny.ref(), **{f"{part}_digest": "0" * 64}))
-    with pytest.raises(ArtifactError, match=f"{part}: the agent was trained with 000000000000…"):
+    with pytest.raises(ArtifactError, match=rf"{part}: .* trained with \(digest 000000000000…"):
         other.open_world_model()
 
 

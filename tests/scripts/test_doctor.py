@@ -55,7 +55,7 @@ def test_a_damaged_artifact_is_a_problem_and_orphans_what_was_trained_on_it(ship
     model.write_bytes(data)
     found = artifacts()
     assert "damaged" in found["vision"].found
-    assert found["dreams"].found == "trained with another vision than the shipped one"
+    assert found["dreams"].found == "trained with a different vision model than the shipped one"
     assert found["driver"].state == "problem"
 
 

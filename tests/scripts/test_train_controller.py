@@ -111,4 +111,4 @@ def test_errors(words: list[str], agent_path: Path, capsys: pytest.CaptureFixtur
     assert run([*words, "--memory", "none"]) == 2
     assert "memory: expected a memory model for a dream" in capsys.readouterr().err
     assert run([*words, "--init", str(agent_path)]) == 2
-    assert "init: expected a SB3Agent, got a ControllerAgent" in capsys.readouterr().err
+    assert "init: expected an SB3Agent, got a ControllerAgent" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 - :mod:`~wmrl.core.seeding`: random generators, each derived from a root seed and a path of keys
   (``integer_seed``, ``numpy_generator``, ``seed_sequence``, ``seeded_weights``,
   ``torch_generator``).
-- :mod:`~wmrl.core.device`: choice of the device, and the number of torch's threads
+- :mod:`~wmrl.core.device`: selection of the device and of the number of torch's CPU threads
   (``resolve_device``, ``torch_threads``).
 - :mod:`~wmrl.core.config`: configurations built from JSON and checked against their dataclasses
   (``build_config``).
@@ -11,7 +11,7 @@
   ``tensors_digest``).
 - :mod:`~wmrl.core.validation`: argument checks (``check_choice``, ``check_float``, ``check_int``,
   ``check_shape``).
-- :mod:`~wmrl.core.lazy`: the loader behind every package's ``__init__``.
+- :mod:`~wmrl.core.lazy`: lazy imports of the public names of each package (``lazy_exports``).
 """
 
 from typing import TYPE_CHECKING

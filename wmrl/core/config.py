@@ -12,16 +12,16 @@ C = TypeVar("C")
 def build_config(config_class: type[C], values: Mapping[str, Any]) -> C:
     """Builds a configuration from the values of a JSON object.
 
-    Values are checked against the fields' types: Python itself would accept a dimension of 256.0
-    or "256", and fail much later or not at all.
+    Values are checked against the types of the fields. Without this check, a dimension of 256.0 or
+    "256" would be accepted, and cause an error much later or none at all.
 
     Args:
-        config_class: dataclass of plain fields.
+        config_class: dataclass whose fields have types that JSON can store.
         values: values by field name; missing fields keep their defaults.
 
     Raises:
-        TypeError: a name is not a field, or a value has not the field's type.
-        ValueError: the class refuses a value.
+        TypeError: a name is not a field, or a value does not have its field's type.
+        ValueError: the class rejects a value.
 
     Example:
         >>> from wmrl.core import build_config
@@ -40,13 +40,13 @@ def build_config(config_class: type[C], values: Mapping[str, Any]) -> C:
         if not _fits(value, hints[name]):
             hint = getattr(hints[name], "__name__", None) or str(hints[name])
             raise TypeError(f"{name}: expected {hint}, got {value!r:.100}")
-    # JSON has no tuples.
+    # JSON stores tuples as lists.
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     return config_class(**values)
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Returns whether a value from JSON has the type of a hint."""
+    """Returns True if a value from JSON matches a type hint."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(_fits(value, option) for option in args)
@@ -60,5 +60,5 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is float:
         return type(value) in (int, float) and abs(value) <= sys.float_info.max
     if hint in (int, str, bool, NoneType):
-        return type(value) is hint  # True is not an integer here
+        return type(value) is hint  # bool, a subclass of int, is not accepted as int
     return origin is None or isinstance(value, origin)

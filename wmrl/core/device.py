@@ -1,4 +1,4 @@
-"""Choice of the device of models and dreams, and of the number of CPU threads."""
+"""Selection of the device for models and dreams, and of the number of CPU threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ import torch
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
-    """Returns the ``torch.device`` of a device argument, checked to exist on this machine.
+    """Resolves a device argument to a ``torch.device`` that exists on this machine.
 
     Args:
         device: ``"auto"`` (CUDA if available, else Apple's MPS, else the CPU), or anything that
@@ -47,7 +47,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
 @contextmanager
 def torch_threads(num_threads: int | None) -> Iterator[None]:
-    """Sets the number of torch's CPU threads within a context; leaves it as it is if None."""
+    """Sets the number of torch's CPU threads within a context; None leaves it unchanged."""
     before = torch.get_num_threads()
     torch.set_num_threads(before if num_threads is None else num_threads)
     try:

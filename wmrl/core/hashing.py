@@ -21,13 +21,13 @@ def array_digest(array: np.ndarray) -> str:
 
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor], text: str = "") -> str:
-    """Computes the SHA-256 of named tensors' names, dtypes, shapes and bytes.
+    """Computes the SHA-256 of the names, dtypes, shapes and bytes of tensors.
 
-    The order of the names makes no difference, nor does the device.
+    The digest depends neither on the order of the names nor on the device.
 
     Args:
-        tensors: by name.
-        text: further content that the digest depends on.
+        tensors: tensors by name.
+        text: additional text that is part of the digest.
     """
     sha = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):

@@ -1,4 +1,4 @@
-"""Lazy exports of packages: public names are imported when they are first used."""
+"""Lazy exports of packages: each public name is imported when it is first used."""
 
 import ast
 import sys
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Returns module functions by which a package imports its public names on first use.
+    """Returns the module functions with which a package imports its public names on first use.
 
     The package lists its imports once, for type checkers; this function parses the same lines::
 
@@ -36,7 +36,7 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
         if name.startswith("__") or name not in homes():
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value = getattr(import_module(homes()[name]), name)
-        setattr(sys.modules[package], name, value)  # later look-ups don't call this function
+        setattr(sys.modules[package], name, value)  # later look-ups find it there
         return value
 
     def names() -> list[str]:
@@ -46,11 +46,14 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
 
 
 def _imports_for_type_checkers(package: str) -> dict[str, str]:
-    """Returns the module of each name that a package imports under ``if TYPE_CHECKING``."""
+    """Maps each name that a package imports under ``if TYPE_CHECKING`` to its module."""
     spec = sys.modules[package].__spec__
     source = None if spec is None or spec.loader is None else spec.loader.get_source(package)  # type: ignore[attr-defined]
     if source is None:
-        raise ImportError(f"{package}: expected its source, which lists its exports, got none")
+        raise ImportError(
+            f"{package}: expected Python source, which lists the package's exports, got none; "
+            "install the package with its .py files"
+        )
     return {
         alias.asname or alias.name: node.module
         for block in ast.parse(source).body

@@ -1,8 +1,8 @@
-"""A tree of random generators, each derived from a root seed and a path of keys.
+"""Random generators, each derived from a root seed and a path of keys.
 
-A stream is named by a root seed and a path such as ``("collect", round, episode)``, never by the
-order in which streams are created. So any number of processes, resumed or not, draws the same
-numbers.
+The numbers that a generator draws depend only on the root seed and a path such as ``("collect",
+round, episode)``, not on the order in which generators are created. They are therefore the same for
+any number of processes, and after a run is resumed.
 """
 
 import zlib
@@ -20,7 +20,8 @@ def seed_sequence(seed: int, *path: int | str) -> np.random.SeedSequence:
 
     Args:
         seed: root seed, at least 0.
-        path: keys from the root down, at least 0; strings are hashed (CRC-32) to integers.
+        path: keys, from the root down: integers of at least 0, or strings, which are hashed to
+            integers (CRC-32).
 
     Raises:
         ValueError: ``seed`` or an integer key is negative.
@@ -63,13 +64,13 @@ def torch_generator(
 
 @contextmanager
 def seeded_weights(generator: torch.Generator | None) -> Iterator[None]:
-    """Initializes the layers that are created within a context from a generator.
+    """Seeds the initial weights of the layers that are created within a context.
 
-    Layers draw their initial weights from torch's global CPU generator. Within the context it has
-    a state drawn from ``generator``; its own state is restored afterwards.
+    Layers draw their initial weights from torch's global CPU generator. This function
+    seeds it with a number drawn from ``generator``, and restores its previous state afterward.
 
     Args:
-        generator: source of the weights; one of seed 0 if None.
+        generator: random generator that the seed is drawn from; None for seed 0.
     """
     seed = 0
     if generator is not None:

@@ -1,4 +1,4 @@
-"""Argument checks, whose errors give the argument's name, the expectation and the value."""
+"""Argument checks; their errors state the argument's name, what was expected and the value."""
 
 import math
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ def check_int(
     """Checks an integer argument.
 
     Args:
-        name: the argument's name, as the error gives it.
-        value: an ``int`` or a NumPy integer; booleans are refused.
+        name: name of the argument, for the error message.
+        value: an ``int`` or a NumPy integer; booleans are rejected.
         at_least: inclusive lower bound.
         at_most: inclusive upper bound.
 
@@ -24,7 +24,7 @@ def check_int(
         The value as an ``int``.
 
     Raises:
-        ValueError: the value is not an integer, or out of bounds.
+        ValueError: the value is not an integer, or is out of bounds.
 
     Example:
         >>> from wmrl.core import check_int
@@ -53,8 +53,8 @@ def check_float(
     """Checks a finite real argument.
 
     Args:
-        name: the argument's name, as the error gives it.
-        value: a Python or NumPy number; booleans are refused.
+        name: name of the argument, for the error message.
+        value: a Python or NumPy number; booleans are rejected.
         at_least: inclusive lower bound.
         above: exclusive lower bound.
         at_most: inclusive upper bound.
@@ -64,7 +64,7 @@ def check_float(
         The value as a ``float``.
 
     Raises:
-        ValueError: the value is not a number, not finite, or out of bounds.
+        ValueError: the value is not a number, is not finite, or is out of bounds.
 
     Example:
         >>> from wmrl.core import check_float
@@ -88,10 +88,10 @@ def check_choice(name: str, value: T, choices: Iterable[T]) -> T:
     """Checks that an argument is one of several choices.
 
     Returns:
-        The value.
+        The argument.
 
     Raises:
-        ValueError: the value is none of the choices.
+        ValueError: the argument is not one of the choices.
 
     Example:
         >>> from wmrl.core import check_choice
@@ -110,7 +110,7 @@ def check_shape(name: str, array: Any, shape: tuple[int | str, ...]) -> None:
     """Checks the shape of an array or tensor.
 
     Args:
-        name: the argument's name, as the error gives it.
+        name: name of the argument, for the error message.
         array: any object with a ``shape``.
         shape: length of each axis, or a name such as ``"B"`` for an axis of any length.
 
@@ -143,7 +143,7 @@ def _check_bounds(
     at_most: float | None = None,
     below: float | None = None,
 ) -> None:
-    """Raises ``ValueError`` unless a value, which may be NaN, is within its bounds."""
+    """Raises ``ValueError`` if a value is out of bounds; NaN is outside of any bound."""
     for words, bound, kept in (
         ("at least", at_least, at_least is None or value >= at_least),
         ("above", above, above is None or value > above),

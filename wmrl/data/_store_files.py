@@ -16,7 +16,7 @@ from wmrl.data.episode import EpisodeSummary, StoreMetadata
 from wmrl.storage.files import write_bytes
 
 FORMAT_VERSION = 2
-# Releases that read earlier formats.
+# Releases that can read earlier format versions.
 _READERS = {1: "wmrl 0.1"}
 EPISODES = "episodes"
 
@@ -24,7 +24,7 @@ _CHUNK_BYTES = 2**19
 
 
 class StoreError(ValueError):
-    """Error of a store that is missing, damaged or of another kind, or lacks an episode."""
+    """Error raised if a store is missing, damaged or incompatible, or lacks an episode."""
 
 
 def create_store(path: Path, metadata: StoreMetadata) -> None:
@@ -50,14 +50,17 @@ def read_metadata(path: Path) -> StoreMetadata:
             return StoreMetadata(**{name: attributes[name] for name in names})
     except FileNotFoundError as error:
         raise StoreError(
-            f"{path}: no rollout store there; record one with wmrl collect, or give mode='a' and "
-            "metadata to create one"
+            f"{path}: no rollout store there; record one with wmrl collect, or create one by "
+            "passing mode='a' and metadata"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: not a rollout store (its zarr.json is invalid)") from error
+        raise StoreError(
+            f"{path}: not a rollout store (its zarr.json is invalid); use another path"
+        ) from error
     raise StoreError(
         f"{path}: expected format version {FORMAT_VERSION}, got {version!r}, which "
-        f"{_READERS.get(version, 'a newer wmrl')} reads; use that release, or collect again"
+        f"{_READERS.get(version, 'a newer wmrl')} reads; use that release, or collect the "
+        "episodes again"
     )
 
 
@@ -78,7 +81,7 @@ def write_array(group: zarr.Group, name: str, data: np.ndarray) -> None:
 
 
 def read_index(path: Path) -> dict[int, EpisodeSummary]:
-    """Reads the index; an incomplete line, of a writer that was killed, is left out."""
+    """Reads the index, except for incomplete lines, which killed writers leave behind."""
     found = {}
     for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
@@ -92,8 +95,8 @@ def read_index(path: Path) -> dict[int, EpisodeSummary]:
 def append_index(path: Path, summaries: Sequence[EpisodeSummary]) -> None:
     """Appends lines to the index; several processes may do so at once."""
     lines = "".join(json.dumps(asdict(summary)) + "\n" for summary in summaries)
-    # One write to a file that is opened to append: lines of several processes don't mix. The
-    # newline in front ends a line that a killed process may have left incomplete.
+    # A single write in append mode doesn't mix with the lines of other processes. The leading
+    # newline ends a line that a killed process may have left incomplete.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
         os.write(descriptor, b"\n" + lines.encode())

@@ -10,12 +10,12 @@ from wmrl.core.seeding import numpy_generator
 class ArraySampler:
     """Sampler of shuffled batches; each is a pure function of (images, seed, step).
 
-    Each epoch contains every image at most once; a last incomplete batch is dropped.
+    Each epoch contains every image at most once; an incomplete last batch is dropped.
 
     Args:
         images: ``(N, ...)`` array.
         batch_size: B, number of images in a batch.
-        seed: root seed of the order.
+        seed: root seed of the shuffling.
 
     Attributes:
         steps_per_epoch: number of batches in an epoch.
@@ -34,7 +34,7 @@ class ArraySampler:
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 
     def batch(self, step: int) -> Tensor:
-        """Returns the images ``(B, ...)`` of a step."""
+        """Returns the batch of images ``(B, ...)`` of a step."""
         return torch.from_numpy(self._images[self.rows(step)])
 
     def rows(self, step: int) -> np.ndarray:

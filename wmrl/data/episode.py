@@ -1,4 +1,4 @@
-"""Episodes and their metadata, as a rollout store keeps them."""
+"""Episodes and their metadata, as a rollout store contains them."""
 
 import hashlib
 import json
@@ -16,16 +16,17 @@ class Episode:
     """An episode of T agent steps.
 
     Attributes:
-        frames: ``(T + 1, H, W, 3) uint8``, from before the first agent step to after the last.
-        actions: ``(T, A) float32``.
-        rewards: ``(T,) float32``.
-        terminated: the game ended, as by death.
-        truncated: the episode was cut off by a limit or because its goal was reached, so that
-            further rewards would have been possible.
-        info: JSON-able description of its origin (seed, policy, …); part of the digest.
+        frames: frame before the first agent step and after each one, ``(T + 1, H, W, 3) uint8``.
+        actions: action of each agent step, ``(T, A) float32``.
+        rewards: reward of each agent step, ``(T,) float32``.
+        terminated: True if the game ended, for example by the player's death.
+        truncated: True if the episode was cut off by a limit or because its goal was reached, so
+            that further rewards would have been possible.
+        info: JSON-serializable description of the episode's origin (seed, policy, …); part of the
+            digest.
 
     Raises:
-        ValueError: an array has another length, number of axes or dtype.
+        ValueError: an array has the wrong length, number of axes or dtype.
 
     Example:
         >>> import numpy as np
@@ -67,7 +68,7 @@ class Episode:
         return len(self.rewards)
 
     def digest(self) -> str:
-        """Computes the SHA-256 of the whole episode, however it is chunked on disk."""
+        """Computes the SHA-256 of the whole episode, independent of how it is stored on disk."""
         header = {
             "shapes": [list(array.shape) for array in (self.frames, self.actions)],
             "terminated": bool(self.terminated),
@@ -85,12 +86,12 @@ class EpisodeSummary:
     """Entry of a store's index.
 
     Attributes:
-        index: number of the episode.
+        index: index of the episode in the store.
         length: T, the number of agent steps.
         reward: sum of the rewards.
-        terminated: whether the game ended.
-        truncated: whether the episode was cut off.
-        digest: :meth:`Episode.digest`.
+        terminated: True if the game ended.
+        truncated: True if the episode was cut off.
+        digest: SHA-256 of the episode, computed by :meth:`Episode.digest`.
     """
 
     index: int
@@ -107,14 +108,16 @@ class StoreMetadata:
 
     Attributes:
         task: name of the task.
-        frame_shape: ``(H, W, 3)``.
-        action_dim: A.
-        frame_skip: base frames per agent step.
-        warmup_frames: base frames at the start of an episode in which no dream may start.
-        policy: JSON-able description of the policy and its seed.
+        frame_shape: shape of a frame, ``(H, W, 3)``.
+        action_dim: A, number of dimensions of an action.
+        frame_skip: number of base frames per agent step.
+        warmup_frames: number of base frames at the start of each episode from which no dream may
+            start.
+        policy: JSON-serializable description of the policy and its seed.
 
     Raises:
-        ValueError: the frame shape is not ``(H, W, 3)``, or a number is less than 1.
+        ValueError: ``frame_shape`` is not ``(H, W, 3)``, or ``action_dim`` or ``frame_skip`` is not
+            an integer of at least 1.
     """
 
     task: str
@@ -126,7 +129,7 @@ class StoreMetadata:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "frame_shape", tuple(self.frame_shape))
-        # As it is read back from disk, so that equal descriptions compare equal.
+        # Converted to the form in which it is read from disk, so that equal policies compare equal.
         object.__setattr__(self, "policy", json.loads(json.dumps(dict(self.policy))))
         if len(self.frame_shape) != 3 or self.frame_shape[2] != 3:
             raise ValueError(f"frame_shape: expected (H, W, 3), got {self.frame_shape}")

@@ -11,7 +11,7 @@ from wmrl.core.seeding import numpy_generator
 from wmrl.core.validation import check_int
 from wmrl.data.split import StoredEpisode
 
-# Consecutive frames that are read at once: a few of the store's compressed chunks.
+# Number of consecutive frames that are read at once; they span a few of the store's chunks.
 _STRETCH = 128
 
 
@@ -29,13 +29,14 @@ class FrameSampler:
     background; if all frames fit into one buffer, they are read only once.
 
     Args:
-        episodes: source of the frames.
+        episodes: episodes whose frames are sampled.
         batch_size: B, number of frames in a batch.
-        seed: root seed of the order.
-        buffer_frames: frames in memory at once (twice as many while the next buffer is read).
+        seed: root seed of the shuffling.
+        buffer_frames: approximate number of frames in a buffer. Two buffers are in memory while the
+            next one is read.
 
     Raises:
-        ValueError: there are no episodes, or a number is less than 1.
+        ValueError: there are no episodes, or ``batch_size`` or ``buffer_frames`` is less than 1.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class FrameSampler:
         self._buffers: dict[int, Future[np.ndarray]] = {}
 
     def batch(self, step: int) -> np.ndarray:
-        """Returns the frames ``(B, H, W, 3) uint8`` of a step."""
+        """Returns the batch of frames ``(B, H, W, 3) uint8`` of a step."""
         number, position = divmod(step, self._steps_per_buffer)
         frames = self._buffer(number)
         order = numpy_generator(self._seed, "frame order", number).permutation(len(frames))
@@ -74,7 +75,7 @@ class FrameSampler:
         return frames[order[picked % len(frames)]]
 
     def close(self) -> None:
-        """Stops reading in the background."""
+        """Stops the background reads."""
         self._reader.shutdown(cancel_futures=True)
 
     def _buffer(self, number: int) -> np.ndarray:
@@ -86,7 +87,7 @@ class FrameSampler:
         return self._buffers[wanted[0]].result()
 
     def _read(self, number: int) -> np.ndarray:
-        """Reads the frames of a buffer; buffers are numbered through all epochs."""
+        """Reads the frames of a buffer; numbers of buffers continue from epoch to epoch."""
         count = len(self._stretches)
         first = number * self._per_buffer
         chosen = []
@@ -96,7 +97,7 @@ class FrameSampler:
         shape = self._episodes[0].store.metadata.frame_shape
         frames = np.empty((sum(s.stop - s.start for s in chosen), *shape), np.uint8)
         filled = 0
-        for stretch in sorted(chosen):  # in the order of the files, which is faster
+        for stretch in sorted(chosen):  # reading in file order is faster
             store, summary = self._episodes[stretch.episode]
             after = filled + stretch.stop - stretch.start
             frames[filled:after] = store.frames(summary.index, stretch.start, stretch.stop)

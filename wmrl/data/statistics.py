@@ -12,16 +12,18 @@ class StoreReport:
     """Statistics of a store.
 
     Attributes:
-        episodes: number of episodes, E.
-        agent_steps: number of agent steps, D, in all.
-        base_frames: upper bound on the base frames of these agent steps.
-        bytes: size on disk.
-        returns: ``(E,) float64``, sum of the rewards of each episode, in order of their numbers.
-        lengths: ``(E,) int64``, agent steps of each episode.
-        terminated: share of episodes that the game ended.
-        rewarded: share of agent steps with a positive reward.
-        action_mean, action_std: ``(A,) float64``, over all agent steps.
-        content_hash: :meth:`~wmrl.data.store.RolloutStore.content_hash`.
+        episodes: E, number of episodes.
+        agent_steps: total number of agent steps.
+        base_frames: upper bound on the total number of base frames: agent steps times frame skip.
+        bytes: size on disk, in bytes.
+        returns: sum of the rewards of each episode, in order of index, ``(E,) float64``.
+        lengths: number of agent steps of each episode, ``(E,) int64``.
+        terminated: fraction of episodes that ended because the game ended.
+        rewarded: fraction of agent steps with a positive reward.
+        action_mean: mean of the actions over all agent steps, ``(A,) float64``.
+        action_std: standard deviation of the actions over all agent steps, ``(A,) float64``.
+        content_hash: hash of the episodes, computed by
+            :meth:`~wmrl.data.store.RolloutStore.content_hash`.
     """
 
     episodes: int
@@ -38,7 +40,7 @@ class StoreReport:
 
 
 def report_store(store: RolloutStore) -> StoreReport:
-    """Computes the statistics of a store, one episode after another.
+    """Computes the statistics of a store, reading one episode at a time.
 
     Raises:
         StoreError: the store is empty, or an episode can't be read.
@@ -52,7 +54,7 @@ def report_store(store: RolloutStore) -> StoreReport:
     scatter = np.zeros_like(mean)
     for index in store.indices:
         actions = store.actions(index).astype(np.float64)
-        # Combines means and sums of squares of parts (Chan, Golub & LeVeque 1983).
+        # Combines the means and the sums of squares of two parts (Chan, Golub & LeVeque 1983).
         gap = actions.mean(axis=0) - mean
         total = count + len(actions)
         scatter += actions.var(axis=0) * len(actions) + gap**2 * count * len(actions) / total

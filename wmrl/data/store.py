@@ -7,9 +7,9 @@ A store is a Zarr v3 hierarchy with one group per episode::
     episodes/00000123/frames/        (T + 1, H, W, 3) uint8
     episodes/00000123/actions/       (T, A) float32
     episodes/00000123/rewards/       (T,) float32
-    index.jsonl                      a copy of the summaries, completed where some are missing
+    index.jsonl                      a copy of the summaries, which speeds up opening the store
 
-Episodes are written atomically, and any number of processes may write different ones at once.
+Episodes are written atomically, and any number of processes may write different episodes at once.
 Every chunk has a CRC-32C checksum.
 """
 
@@ -45,13 +45,13 @@ _INDEX = "index.jsonl"
 
 
 class RolloutStore:
-    """Episodes of one task on disk.
+    """Store of episodes of one task on disk.
 
     Args:
         path: folder of the store.
-        mode: ``"r"`` to read, ``"a"`` to write as well.
-        metadata: metadata of its episodes; required to create a store (with ``"a"``), and compared
-            with that of an existing one.
+        mode: ``"r"`` to read only, ``"a"`` to read and write.
+        metadata: metadata that all episodes share. It is required to create a store, in mode
+            ``"a"``; if the store exists, its metadata must be equal.
 
     Attributes:
         path: folder of the store.
@@ -59,7 +59,7 @@ class RolloutStore:
         metadata: metadata that all episodes share.
 
     Raises:
-        StoreError: there is no store, it is damaged or of another format, or its metadata differs.
+        StoreError: the store is missing, damaged or of another format, or its metadata differs.
 
     Example:
         >>> import numpy as np
@@ -101,18 +101,25 @@ class RolloutStore:
         self.refresh()
 
     def check(self, **expected: Any) -> Self:
-        """Raises :class:`StoreError` unless fields of the metadata have the expected values."""
+        """Checks that fields of the metadata have the expected values, and returns the store.
+
+        Args:
+            expected: expected values by field name.
+
+        Raises:
+            StoreError: a field has another value.
+        """
         for name, value in expected.items():
             found = getattr(self.metadata, name)
             if found != value:
                 raise StoreError(
-                    f"{self.path}: holds episodes of {name} {found!r}, expected {value!r}; use "
+                    f"{self.path}: expected a store with {name} {value!r}, got {found!r}; use "
                     "another store, or create this one again"
                 )
         return self
 
     def refresh(self) -> None:
-        """Updates the list of episodes with those that other processes have written."""
+        """Adds the episodes that other processes have written since the store was last read."""
         present = {
             int(entry.name) for entry in os.scandir(self.path / EPISODES) if entry.name.isdigit()
         }
@@ -150,22 +157,23 @@ class RolloutStore:
         """
         if index not in self._summaries:
             raise StoreError(
-                f"{self.path}: no episode {index}; it holds {len(self)}"
-                + (f" from {min(self._summaries)} to {max(self._summaries)}" if len(self) else "")
+                f"{self.path}: no episode {index}; the number of episodes is {len(self)}"
+                + (f", from {min(self._summaries)} to {max(self._summaries)}" if len(self) else "")
             )
         return self._summaries[index]
 
     def write(self, index: int, episode: Episode) -> EpisodeSummary:
-        """Writes an episode; an existing one with the same content is left untouched.
+        """Writes an episode and returns its summary.
 
-        Threads and processes may write different episodes at once.
+        If the store already contains the same episode at that index, nothing is written. Threads
+        and processes may write different episodes at once.
 
         Raises:
-            StoreError: the store is read-only, the episode doesn't fit its metadata, or there is
-                another episode with that index.
+            StoreError: the store is read-only, the episode doesn't match the store's metadata, or
+                the index belongs to a different episode.
         """
         if self.mode != "a":
-            raise StoreError(f"{self.path}: opened to read; open it with mode='a' to write")
+            raise StoreError(f"{self.path}: opened to read only; open it with mode='a' to write")
         self._check_episode(index, episode)
         summary = EpisodeSummary(
             index=index,
@@ -178,7 +186,9 @@ class RolloutStore:
         if not self._place(summary, episode):
             found = self._read_summary(index)
             if found != summary:
-                raise StoreError(f"{self.path}: contains another episode {index} already")
+                raise StoreError(
+                    f"{self.path}: already contains a different episode {index}; use another index"
+                )
             summary = found
         with self._index_lock:
             if index not in self._summaries:
@@ -187,7 +197,7 @@ class RolloutStore:
         return summary
 
     def append(self, episode: Episode) -> EpisodeSummary:
-        """Writes an episode after the last one."""
+        """Writes an episode at the index after the last one, and returns its summary."""
         return self.write(max(self._summaries, default=-1) + 1, episode)
 
     def episode(self, index: int) -> Episode:
@@ -207,15 +217,15 @@ class RolloutStore:
         )
 
     def frames(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Reads frames ``start`` to ``stop``, all by default: ``(…, H, W, 3) uint8``."""
+        """Reads frames ``[start, stop)``, by default all: ``(N, H, W, 3) uint8``."""
         return self._read(index, "frames", start, stop)
 
     def actions(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Reads actions ``start`` to ``stop``, all by default: ``(…, A) float32``."""
+        """Reads actions ``[start, stop)``, by default all: ``(N, A) float32``."""
         return self._read(index, "actions", start, stop)
 
     def rewards(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Reads rewards ``start`` to ``stop``, all by default: ``(…,) float32``."""
+        """Reads rewards ``[start, stop)``, by default all: ``(N,) float32``."""
         return self._read(index, "rewards", start, stop)
 
     def info(self, index: int) -> dict[str, Any]:
@@ -227,7 +237,8 @@ class RolloutStore:
     def content_hash(self) -> str:
         """Computes the SHA-256 of the episodes' indices and digests.
 
-        It does not depend on the number of processes that wrote them, nor on their order.
+        It depends neither on the number of processes that wrote the episodes nor on the order in
+        which they were written.
         """
         sha = hashlib.sha256()
         for summary in self._summaries.values():
@@ -235,16 +246,16 @@ class RolloutStore:
         return sha.hexdigest()
 
     def verify(self, indices: Sequence[int] | None = None) -> None:
-        """Reads episodes, all by default, and compares them with their digests.
+        """Reads episodes, by default all, and compares their contents with their digests.
 
         Raises:
-            StoreError: an episode can't be read, or is not the one that was written.
+            StoreError: an episode can't be read, or has changed since it was written.
         """
         for index in self.indices if indices is None else indices:
             if self.episode(index).digest() != self.summary(index).digest:
                 raise StoreError(
-                    f"{self._folder(index)}: damaged (its SHA-256 is not the one that was "
-                    "written); delete this folder and collect again"
+                    f"{self._folder(index)}: damaged (its SHA-256 differs from the recorded one); "
+                    "delete this folder and collect the episode again"
                 )
 
     def _folder(self, index: int) -> Path:
@@ -260,7 +271,7 @@ class RolloutStore:
             if expected != got:
                 raise StoreError(
                     f"{self.path}: {name}: expected shape (T, {', '.join(map(str, expected))}) "
-                    f"as in the other episodes, got (T, {', '.join(map(str, got))})"
+                    f"as in the store's metadata, got (T, {', '.join(map(str, got))})"
                 )
 
     def _place(self, summary: EpisodeSummary, episode: Episode) -> bool:
@@ -279,13 +290,13 @@ class RolloutStore:
                 return False
             raise
         finally:
-            # Leftovers of killed writers of this episode.
+            # Temporary folders that killed writers of this episode left behind.
             for left in folder.parent.glob(f".{folder.name}.*"):
                 shutil.rmtree(left, ignore_errors=True)
         return True
 
     def _clear(self, present: set[int]) -> None:
-        """Removes what killed writers left of episodes that have been written since."""
+        """Removes temporary folders of killed writers whose episodes now exist."""
         for left in (self.path / EPISODES).glob(".*"):
             number = left.name[1:].partition(".")[0]
             if number.isdigit() and int(number) in present:
@@ -303,11 +314,12 @@ class RolloutStore:
         try:
             array = zarr.open_array(path, mode="r")
             if array.shape[0] != length:
-                raise ValueError(f"{array.shape[0]} rows where {length} were written")
+                raise ValueError(f"expected {length} rows, got {array.shape[0]}")
             return np.asarray(array[start:stop])
         except Exception as error:
             raise StoreError(
-                f"{path}: missing or damaged ({error}); delete {path.parent} and collect again"
+                f"{path}: missing or damaged ({error}); delete {path.parent} and collect the "
+                "episode again"
             ) from error
 
     def _read_attributes(self, index: int) -> dict[str, Any]:
@@ -316,7 +328,7 @@ class RolloutStore:
             attributes: dict[str, Any] = json.loads(path.read_bytes())["attributes"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(
-                f"{path}: missing or damaged; delete {path.parent} and collect again"
+                f"{path}: missing or damaged; delete {path.parent} and collect the episode again"
             ) from error
         return attributes
 
@@ -324,4 +336,7 @@ class RolloutStore:
         try:
             return EpisodeSummary(**self._read_attributes(index)["summary"])
         except (KeyError, TypeError) as error:
-            raise StoreError(f"{self._folder(index)}: not an episode of a rollout store") from error
+            raise StoreError(
+                f"{self._folder(index)}: not an episode of a rollout store; delete this folder and "
+                "collect the episode again"
+            ) from error

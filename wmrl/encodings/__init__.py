@@ -1,9 +1,9 @@
-"""Learned encodings of solutions (vectors), for MAP-Elites and for search in latents.
+"""Learned encodings of solutions (vectors), for MAP-Elites and for search in latent space.
 
 - :mod:`~wmrl.encodings.base`: the interface, loading, and registration of further classes
   (``Encoding``, ``load_encoding``, ``register_encoding``).
-- :mod:`~wmrl.encodings.vector_vae`: a VAE for vectors (``VectorVAE``, ``VectorVAEConfig``).
-- :mod:`~wmrl.encodings.vector_vqvae`: a VQ-VAE for vectors (``VectorVQVAE``,
+- :mod:`~wmrl.encodings.vector_vae`: a VAE of vectors (``VectorVAE``, ``VectorVAEConfig``).
+- :mod:`~wmrl.encodings.vector_vqvae`: a VQ-VAE of vectors (``VectorVQVAE``,
   ``VectorVQVAEConfig``).
 - :mod:`~wmrl.encodings.trainer`: repeated training on a growing set of elites (``EncodingTrainer``,
   ``EncodingTrainingConfig``).

@@ -13,14 +13,15 @@ from wmrl.storage.saved_module import load_saved_module
 
 
 class Encoding(Autoencoder):
-    """Interface of encodings: autoencoders of solutions, vectors of X numbers.
+    """Interface of encodings: autoencoders of solutions, which are vectors of X numbers.
 
-    A subclass is made from its configuration and, by keyword, a ``generator`` of its initial
-    weights (a fixed seed's if None). It sets ``config`` (a frozen dataclass with an ``input_dim``)
-    and ``config_class``, and is registered by :func:`register_encoding`.
+    The constructor of a subclass takes the configuration and a keyword argument ``generator``, the
+    source of the initial weights (a generator with a fixed seed if None). A subclass sets
+    ``config`` (a frozen dataclass with a field ``input_dim``) and ``config_class``, and is
+    registered by :func:`register_encoding`.
 
     Attributes:
-        decoder: the network from latents to vectors.
+        decoder: network that maps latents to vectors.
     """
 
     kind = "encoding"
@@ -28,11 +29,11 @@ class Encoding(Autoencoder):
 
     @property
     def input_dim(self) -> int:
-        """X, the number of numbers in a vector."""
+        """X, the length of a vector."""
         return int(self.config.input_dim)
 
     def reconstruct(self, vectors: Tensor) -> Tensor:
-        """Encodes and decodes vectors ``(B, X) float32``."""
+        """Returns the reconstructions of vectors ``(B, X) float32``, encoded and decoded."""
         return self.decode(self.encode(vectors))
 
     def check_vectors(self, vectors: Tensor) -> None:
@@ -50,23 +51,25 @@ ENCODINGS: Registry[Encoding] = Registry(
     ("wmrl.encodings.vector_vae:VectorVAE", "wmrl.encodings.vector_vqvae:VectorVQVAE"),
     register="wmrl.encodings.register_encoding",
 )
-"""Known encodings."""
+"""Registry of all encodings."""
 
 E = TypeVar("E", bound=Encoding)
 
 
 def register_encoding(cls: type[E]) -> type[E]:
-    """Registers an encoding that is defined outside this library; usable as a decorator.
+    """Registers a class of encodings that is defined outside this library.
+
+    It can be used as a decorator.
 
     Args:
-        cls: subclass of :class:`Encoding`; artifacts store its name.
+        cls: subclass of :class:`Encoding`; its artifacts store its name.
 
     Returns:
         The same class.
 
     Raises:
-        ValueError: another class has that name.
-        TypeError: it does not derive from :class:`Encoding`.
+        ValueError: another class of that name is registered.
+        TypeError: the class does not derive from :class:`Encoding`.
     """
     return ENCODINGS.register(cls)
 
@@ -76,7 +79,7 @@ def load_encoding(name_or_path: str | Path, *, device: str | torch.device = "aut
 
     Args:
         name_or_path: name of a shipped artifact, or path of an artifact's folder.
-        device: of the weights; "auto" for a GPU if there is one.
+        device: device of the weights; ``"auto"`` for a GPU if there is one.
 
     Raises:
         ArtifactError: the artifact is missing, damaged, not an encoding, or of an unknown class.

@@ -16,19 +16,20 @@ from wmrl.encodings.base import Encoding
 class EncodingTrainingConfig:
     """Configuration of an :class:`EncodingTrainer`.
 
-    All defaults but that of the penalty are those of Data-Driven Encodings
+    All defaults except ``weight_penalty`` are those of Data-Driven Encodings
     (https://arxiv.org/abs/2003.04389).
 
     Attributes:
-        epochs: passes over the vectors per call of :meth:`EncodingTrainer.fit`.
-        batch_size: vectors per batch; the last batch of a pass may have fewer.
-        learning_rate: Adam's.
-        decay: factor on the learning rate after every ``decay_every`` epochs of a call; each call
-            starts with ``learning_rate``.
-        decay_every: epochs; 0 for no decay.
-        weight_penalty: weight of the sum of squares of the decoder's parameters. Properties that
-            all elites share only by descent, such as the noise of a common ancestor, do not make
-            them good, but a decoder learns and so preserves them. The penalty lets them fade.
+        epochs: number of passes over the vectors per call of :meth:`EncodingTrainer.fit`.
+        batch_size: number of vectors per batch; the last batch of an epoch may have fewer.
+        learning_rate: learning rate of Adam at the start of each call of
+            :meth:`EncodingTrainer.fit`.
+        decay: factor on the learning rate after every ``decay_every`` epochs of a call.
+        decay_every: number of epochs between decays of the learning rate; 0 for no decay.
+        weight_penalty: weight of the sum of squares of the decoder's parameters. Elites share some
+            properties only because of a common ancestor, such as its noise. The decoder learns
+            and so preserves such properties, although they are not useful; the penalty lets them
+            fade.
     """
 
     epochs: int = 5
@@ -53,16 +54,16 @@ class EncodingTrainingConfig:
 
 
 class EncodingTrainer:
-    """Trains an encoding in repeated calls of :meth:`fit`, keeping the optimizer between them.
+    """Trainer of an encoding for repeated calls of :meth:`fit`, which share one optimizer.
 
     Args:
-        encoding: to train, on its device.
-        config: epochs, batches and learning rate; defaults if None.
-        seed: root of all randomness.
+        encoding: encoding to train, on its device.
+        config: epochs, batches and learning rate; the defaults if None.
+        seed: root seed of all randomness.
 
     Attributes:
         fits: number of calls of :meth:`fit` so far.
-        steps: gradient steps so far.
+        steps: number of gradient steps so far.
     """
 
     def __init__(
@@ -72,19 +73,22 @@ class EncodingTrainer:
         self.fits, self.steps = 0, 0
         self._seed = seed
         self._parameters = dict(encoding.named_parameters())
-        # One fused kernel instead of several per weight, which would take most of a step's time.
+        # Without the fused kernel, the optimizer would take most of a step's time.
         self._optimizer = torch.optim.Adam(
             self._parameters.values(), lr=self.config.learning_rate, fused=_can_fuse(encoding)
         )
 
     def fit(self, vectors: Tensor) -> dict[str, float]:
-        """Trains for some passes over vectors ``(N, X) float32``, in a new order each time.
+        """Trains for ``config.epochs`` passes over the vectors, each in a new random order.
+
+        Args:
+            vectors: ``(N, X) float32``.
 
         Returns:
-            The loss and its parts, averaged over the batches of the last pass.
+            The loss and its parts, averaged over the batches of the last epoch.
 
         Raises:
-            ValueError: there are no vectors, or they have another dimension.
+            ValueError: there are no vectors, or their length is not X.
             FloatingPointError: the loss is not finite.
         """
         encoding, config = self.encoding, self.config
@@ -117,7 +121,11 @@ class EncodingTrainer:
         return metrics
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
-        """Returns tensors and numbers from which :meth:`restore` continues to the same bits."""
+        """Returns the state of the training, from which :meth:`restore` continues exactly.
+
+        Returns:
+            Tensors of the encoding and the optimizer by name, and the numbers of fits and steps.
+        """
         tensors = {f"encoding.{k}": v for k, v in self.encoding.state_dict().items()}
         for name, parameter in self._parameters.items():
             for key, value in self._optimizer.state[parameter].items():
@@ -125,7 +133,12 @@ class EncodingTrainer:
         return tensors, {"fits": self.fits, "steps": self.steps}
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, int]) -> None:
-        """Restores a state that :meth:`state` returned."""
+        """Restores the state of the training.
+
+        Args:
+            tensors: tensors that :meth:`state` returned.
+            numbers: numbers that :meth:`state` returned.
+        """
         own = {k.removeprefix("encoding."): v for k, v in tensors.items() if k[:5] != "adam."}
         self.encoding.load_state_dict(own)
         self.fits, self.steps = numbers["fits"], numbers["steps"]
@@ -153,7 +166,7 @@ class EncodingTrainer:
         return {"loss": loss.detach(), **parts}
 
     def _batches(self, vectors: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
-        """Yields batches endlessly, drawn with replacement."""
+        """Yields batches endlessly, with vectors drawn with replacement."""
         while True:
             yield vectors[
                 torch.randint(

@@ -18,11 +18,12 @@ class VectorVAEConfig:
     """Configuration of a :class:`VectorVAE`; the defaults are those of Data-Driven Encodings.
 
     Attributes:
-        input_dim: X, numbers in a vector, each in [−1, 1].
+        input_dim: X, length of a vector, whose elements are in [−1, 1].
         latent_dim: Z, the number of latent dimensions.
-        hidden_dims: widths of the encoder's hidden layers, in reverse those of the decoder; empty
-            for one layer of 2 Z.
-        kl_weight: weight of the divergence from N(0, I); 0 for an autoencoder without noise.
+        hidden_dims: widths of the encoder's hidden layers, which the decoder has in reverse order.
+            If empty, there is one hidden layer of width 2 Z.
+        kl_weight: weight of the KL divergence from N(0, I); 0 for a plain autoencoder without
+            noise.
     """
 
     input_dim: int = 20
@@ -41,11 +42,13 @@ class VectorVAEConfig:
 
 
 class VectorVAE(GaussianAutoencoder, Encoding):
-    """The VAE of Data-Driven Encodings (https://arxiv.org/abs/2003.04389): X → 2Z → Z → 2Z → X.
+    """The VAE of Data-Driven Encodings (https://arxiv.org/abs/2003.04389), with dense layers.
+
+    By default, the widths of its layers are X → 2Z → Z → 2Z → X.
 
     Args:
         config: sizes and loss.
-        generator: source of the initial weights; None for a fixed seed.
+        generator: source of the initial weights; a generator with a fixed seed if None.
 
     Example:
         >>> import torch
@@ -92,5 +95,5 @@ class VectorVAE(GaussianAutoencoder, Encoding):
         return self.config.kl_weight * kl.sum(1).mean()
 
     def _draw(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
-        # Not addcmul, whose single rounding would change the results of earlier seeds.
+        # addcmul would round once instead of twice, and so change results for a given seed.
         return mean + noise * std

@@ -15,13 +15,13 @@ from wmrl.nn.vq_autoencoder import QuantizedAutoencoder, QuantizerConfig, make_q
 
 @dataclass(frozen=True, kw_only=True)
 class VectorVQVAEConfig(QuantizerConfig):
-    """Configuration of a :class:`VectorVQVAE`, in addition to that of its quantizer.
+    """Configuration of a :class:`VectorVQVAE`, in addition to the options of its quantizer.
 
     Attributes:
-        input_dim: X, numbers in a vector.
-        num_tokens: T, codes per vector.
-        hidden_dims: widths of the encoder's hidden layers, in reverse those of the decoder.
-        rezero: use gated residual layers where widths allow, see
+        input_dim: X, length of a vector.
+        num_tokens: T, number of codes per vector.
+        hidden_dims: widths of the encoder's hidden layers, which the decoder has in reverse order.
+        rezero: True to use gated residual layers between layers of the same width; see
             :func:`~wmrl.nn.dense.dense_layers`.
     """
 
@@ -40,11 +40,11 @@ class VectorVQVAEConfig(QuantizerConfig):
 
 
 class VectorVQVAE(QuantizedAutoencoder, Encoding):
-    """A VQ-VAE of dense layers: vectors ``(B, X)`` to T codes each, of one codebook.
+    """A VQ-VAE with dense layers, which represents a vector by T codes of one codebook.
 
     Args:
         config: sizes, quantizer and loss.
-        generator: source of the initial weights; None for a fixed seed.
+        generator: source of the initial weights; a generator with a fixed seed if None.
     """
 
     config: VectorVQVAEConfig
@@ -75,9 +75,9 @@ class VectorVQVAE(QuantizedAutoencoder, Encoding):
         return self.config.num_tokens
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Maps vectors ``(B, X) float32`` to the vectors of their codes, ``(B, Z) float32``.
+        """Maps vectors ``(B, X) float32`` to their codes' concatenated vectors ``(B, Z) float32``.
 
-        During the warm-up, when there is no codebook yet, it returns the encoder's outputs.
+        During the warm-up, when no codebook is used, it returns the encoder's outputs.
         """
         if not self.quantizing:
             return self.unquantized(inputs).view(len(inputs), self.latent_dim)

@@ -9,10 +9,11 @@
 - :mod:`~wmrl.inference.gamma_factors`: gamma and beta factors (``BetaFactor``, ``GammaFactor``).
 - :mod:`~wmrl.inference.discrete_factors`: Bernoulli and categorical factors (``BernoulliFactor``,
   ``CategoricalFactor``).
-- :mod:`~wmrl.inference.family`: mean-field families of factors (``VariationalFamily``).
+- :mod:`~wmrl.inference.family`: mean-field families, products of factors
+  (``VariationalFamily``).
 - :mod:`~wmrl.inference.elbo_gradient`: score-function and reparameterized gradients of the
   ELBO (``ElboGradient``, ``GradientConfig``).
-- :mod:`~wmrl.inference.fit`: fits by gradient ascent on the ELBO (``FitConfig``,
+- :mod:`~wmrl.inference.fit`: fitting by gradient ascent on the ELBO (``FitConfig``,
   ``Posterior``, ``fit_posterior``).
 - :mod:`~wmrl.inference.diagnostics`: Pareto-smoothed importance sampling (``ImportanceCheck``,
   ``importance_check``, ``pareto_k``).

@@ -1,4 +1,4 @@
-"""Checks of a log joint and a family before a fit."""
+"""Checks of a log joint and a variational family before a fit."""
 
 import torch
 
@@ -6,7 +6,7 @@ from wmrl.inference._nonfinite import count_nonfinite
 from wmrl.inference.family import VariationalFamily
 from wmrl.inference.log_joint import LogJoint, TermError
 
-_SAMPLES = 64  # samples at which the terms are evaluated before the fit
+_SAMPLES = 64  # number of samples at which the terms are evaluated before the fit
 
 
 def check_variables(log_joint: LogJoint, family: VariationalFamily) -> None:
@@ -16,17 +16,17 @@ def check_variables(log_joint: LogJoint, family: VariationalFamily) -> None:
     if missing:
         raise ValueError(
             f"family: expected a factor for each of {', '.join(log_joint.variables)}, got none for "
-            f"{', '.join(missing)}"
+            f"{', '.join(missing)}; add these factors"
         )
     if unused:
         raise ValueError(
             f"family: expected factors of the log joint's variables "
-            f"{', '.join(log_joint.variables)}, got also {', '.join(unused)}"
+            f"{', '.join(log_joint.variables)}, got also {', '.join(unused)}; remove these factors"
         )
 
 
 def check_batch_size(log_joint: LogJoint, size: int | None) -> None:
-    """Raises ``ValueError`` if the log joint does not allow minibatches of a size."""
+    """Raises ``ValueError`` if the log joint does not allow minibatches of the given size."""
     if size is None:
         return
     if not log_joint.num_observations:
@@ -51,7 +51,7 @@ def check_initial_terms(
 
     Raises:
         FloatingPointError: a term is not finite.
-        TermError: a term raises an error or its value has a wrong shape.
+        TermError: a term raises an error, or its value has the wrong shape.
     """
     values = family.draw(_SAMPLES, generator)
     if batch_size is not None:
@@ -61,16 +61,16 @@ def check_initial_terms(
         if not count:
             continue
         supports = ", ".join(
-            f"{each} is over {family[each].support}" for each in log_joint.terms[name].variables
+            f"{each} from {family[each].support}" for each in log_joint.terms[name].variables
         )
         found = float(value[~torch.isfinite(value)][0])
         raise FloatingPointError(
             f"log_joint: term {name!r} is {found} at {count} of {_SAMPLES} samples of the initial "
-            f"family, whose {supports}; choose a factor with the model's support, or other initial "
-            "values"
+            f"family, which draws {supports}; choose factors with the model's support, or other "
+            "initial values"
         )
 
 
 def is_term_bug(error: ValueError) -> bool:
-    """Returns True if a term is wrong in itself, rather than not defined at the values given."""
+    """Returns True if an error is due to a bug in a term, not to values outside its domain."""
     return isinstance(error, TermError) and not isinstance(error.__cause__, ValueError)

@@ -1,4 +1,4 @@
-"""Detection of terms and gradients that are not finite during a fit."""
+"""Detection of non-finite terms and gradients during a fit."""
 
 from collections.abc import Mapping
 
@@ -10,17 +10,17 @@ from wmrl.inference.log_joint import LogJoint
 
 
 class NonFiniteTracker:
-    """Tracks which terms and parameters were not finite at the first step with such values.
+    """Record of which terms and parameters were non-finite at the first step at which any were.
 
-    Counts stay on the device: reading them at each step would force a synchronization.
+    The counts stay on the device, as reading them at each step would force a synchronization.
 
     Args:
         log_joint: log joint whose terms are tracked.
         family: family whose trainable parameters are tracked.
 
     Attributes:
-        all_finite: ``()``, 1 while all values have been finite, else 0.
-        finite_steps: ``()``, number of steps before the first non-finite one.
+        all_finite: 1 as long as all values have been finite, then 0; a tensor of shape ``()``.
+        finite_steps: number of steps before the first non-finite one; a tensor of shape ``()``.
     """
 
     def __init__(self, log_joint: LogJoint, family: VariationalFamily) -> None:
@@ -32,7 +32,11 @@ class NonFiniteTracker:
         self.all_finite = zero + 1.0
 
     def update(self, terms: Mapping[str, Tensor]) -> None:
-        """Adds a step: its values of the terms, ``(S,)`` or ``(S, *E)``, and the new parameters."""
+        """Records a step, given the values of its terms; reads the parameters from the family.
+
+        Args:
+            terms: values by term name, ``(S,)`` or ``(S, *E)``.
+        """
         finite = []
         for name, value in terms.items():
             finite.append(self._count(self._terms, name, count_nonfinite(value)))
@@ -46,11 +50,11 @@ class NonFiniteTracker:
         self.finite_steps = self.finite_steps + self.all_finite
 
     def describe(self) -> str:
-        """Names the terms that were not finite, or else the factors whose gradients were not."""
+        """Describes the non-finite terms or, if there are none, the non-finite gradients."""
         terms = self._log_joint.terms
         parts = [
-            f"term {name!r}, of {', '.join(terms[name].variables)}, was not finite at {int(count)} "
-            "samples"
+            f"term {name!r} (variables: {', '.join(terms[name].variables)}) was not finite at "
+            f"{int(count)} samples"
             for name, count in self._terms.items()
             if int(count)
         ]
@@ -58,8 +62,8 @@ class NonFiniteTracker:
             if int(count):
                 named = [repr(name) for name, each in terms.items() if variable in each.variables]
                 parts.append(
-                    f"the gradient of factor {variable!r}, by term {' or '.join(named)}, was not "
-                    "finite"
+                    f"the gradient of factor {variable!r}, through term {' or '.join(named)}, was "
+                    "not finite"
                 )
         return "; ".join(parts)
 
@@ -69,5 +73,5 @@ class NonFiniteTracker:
 
 
 def count_nonfinite(values: Tensor) -> Tensor:
-    """Counts the samples among ``(S, …)`` with an element that is not finite, ``()``."""
+    """Counts the samples of ``(S, …)`` that have a non-finite element, as a tensor ``()``."""
     return (~torch.isfinite(values)).reshape(len(values), -1).any(1).sum()

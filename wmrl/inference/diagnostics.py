@@ -1,4 +1,4 @@
-"""Quality of an approximate posterior, by Pareto-smoothed importance sampling."""
+"""Diagnostics of an approximate posterior, by Pareto-smoothed importance sampling."""
 
 import copy
 import math
@@ -14,14 +14,14 @@ from wmrl.inference.family import VariationalFamily, sum_elements
 from wmrl.inference.log_joint import LogJoint
 
 MIN_SAMPLES = 25
-"""Minimum number of samples: the tail that k̂ is fitted to has a fifth of them, at least 5."""
+"""Minimum number of samples: k̂ is fitted to at most a fifth of the weights, and needs five."""
 
-_CHUNK = 1024  # samples at a time
-_MAX_ELEMENTS = 2**24  # samples × observations at a time, where a term has a value for each pair
-_TIE = 0.01  # range of the largest log weights below which they count as equal
-_DECIMALS = 6  # log weights are compared after rounding to so many decimals
-_MAX_ROUNDING = 0.01  # nats that rounding may add to the ELBO
-_BAD_ESS, _USABLE_ESS = 0.1, 0.5  # limits of ESS / S that decide where k̂ can't be fitted
+_CHUNK = 1024  # number of samples that are evaluated at once
+_MAX_ELEMENTS = 2**24  # limit on samples × observations at once, as terms may have a value for each
+_TIE = 0.01  # largest log weights within this range count as equal
+_DECIMALS = 6  # log weights are rounded to this many decimals before they are compared
+_MAX_ROUNDING = 0.01  # largest acceptable rounding error of the ELBO, nats
+_BAD_ESS, _USABLE_ESS = 0.1, 0.5  # limits on ESS / S, used if k̂ can't be fitted
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class ImportanceCheck:
 
     Attributes:
         elbo: mean of the log weights, nats.
-        elbo_se: its standard error.
+        elbo_se: standard error of ``elbo``, nats.
         log_evidence: log of the mean of the weights, an estimate of log p(x), nats.
-        pareto_k: k̂, the shape of the weights' tail (Vehtari et al. 2024,
+        pareto_k: k̂, the shape of the tail of the weights (Vehtari et al. 2024,
             https://arxiv.org/abs/1507.02646); see :func:`pareto_k`.
         samples: S, number of samples.
-        outside: number of samples from q at which p(x, z) is 0; if there are any, the ELBO is −∞.
-        ess: effective sample size of the weights, (Σ w)² / Σ w²: the number of samples from the
-            posterior itself that they are worth.
-        rounding: absolute error of log q in the family's precision, averaged over samples, nats.
-            The log joint's error may be as large.
+        outside: number of samples from q at which p(x, z) is 0; the ELBO is −∞ if there are any.
+        ess: effective sample size, (Σ w)² / Σ w²: the number of samples from the posterior itself
+            that would be about as informative as the weighted samples.
+        rounding: absolute value of the mean rounding error of log q in the family's precision,
+            nats. The rounding error of the log joint may be as large.
     """
 
     elbo: float
@@ -53,7 +53,7 @@ class ImportanceCheck:
 
     @property
     def threshold(self) -> float:
-        """Largest reliable k̂ for S samples: min(1 − 1 / log₁₀ S, 0.7) (Vehtari et al. 2024)."""
+        """Largest k̂ that is reliable with S samples, min(1 − 1 / log₁₀ S, 0.7) (Vehtari et al.)."""
         return min(1.0 - 1.0 / math.log10(self.samples), 0.7)
 
     @property
@@ -61,7 +61,7 @@ class ImportanceCheck:
         """Interpretation of the diagnostics in plain words."""
         if self.outside:
             return (
-                f"bad: at {self.outside} of {self.samples} samples the posterior is 0; choose "
+                f"bad: the posterior is 0 at {self.outside} of {self.samples} samples; choose "
                 "factors with the model's support"
             )
         if self.rounding > max(_MAX_ROUNDING, self.elbo_se):
@@ -91,16 +91,17 @@ class ImportanceCheck:
 def importance_check(
     log_joint: LogJoint, family: VariationalFamily, *, samples: int, generator: torch.Generator
 ) -> ImportanceCheck:
-    """Computes importance weights of samples from q, and their statistics.
+    """Draws samples from q, and computes statistics of their importance weights.
 
     Args:
         log_joint: log p(x, z), evaluated on all data.
         family: q.
-        samples: number of samples, at least 25; k̂ is rough with fewer than some thousands.
+        samples: number of samples, at least 25; k̂ is imprecise with fewer than a few thousand.
         generator: random generator on the family's device.
 
     Raises:
-        ValueError: there are too few samples, or a weight is NaN or +∞.
+        ValueError: ``samples`` is less than 25, or a weight is NaN or +∞.
+        TermError: a term raises an error, or its value has the wrong shape.
 
     Example:
         The ELBO of a normal q that is too narrow, against a standard normal posterior:
@@ -139,7 +140,7 @@ def importance_check(
         sources = [f"term {name!r}" for name, found in wrong.items() if found] or ["the family"]
         raise ValueError(
             f"log_joint: expected finite numbers or −∞, got NaN or +∞ at {count} of {samples} "
-            f"samples, of {', '.join(sources)}"
+            f"samples, from {', '.join(sources)}"
         )
     within = log_weights[np.isfinite(log_weights)]
     outside = samples - len(within)
@@ -156,14 +157,15 @@ def importance_check(
 
 
 def pareto_k(log_weights: np.ndarray) -> float:
-    """Estimates k̂, the shape of the generalized Pareto tail of importance weights.
+    """Estimates k̂, the shape of a generalized Pareto distribution of the largest weights.
 
     Args:
-        log_weights: log weights ``(S,)``, S ≥ 25.
+        log_weights: logarithms of S importance weights, ``(S,)``, S ≥ 25.
 
     Returns:
-        k̂, fitted by ``arviz-stats``; −∞ if the largest weights are equal within 1 %, and NaN if
-        most of them are ties, as with discrete variables, whose few distinct weights have no tail.
+        k̂, fitted by ``arviz-stats``. It is −∞ if the largest weights are equal to within 1 %, and
+        NaN if most of them are ties: discrete variables have few distinct weights, so the weights
+        have no tail. It is +∞ if most weights underflow to 0 relative to the largest.
 
     Example:
         >>> import numpy as np
@@ -172,7 +174,7 @@ def pareto_k(log_weights: np.ndarray) -> float:
         >>> round(pareto_k(-0.7 * np.log(uniform)), 1)  # weights u^−0.7, whose k is 0.7
         0.7
     """
-    from arviz_stats.base import array_stats  # takes seconds to import
+    from arviz_stats.base import array_stats  # imported here because it takes seconds
 
     ordered = np.sort(log_weights)
     size = int(min(0.2 * len(ordered), 3.0 * math.sqrt(len(ordered))))
@@ -185,7 +187,7 @@ def pareto_k(log_weights: np.ndarray) -> float:
         return math.nan
     if math.exp(quartile - tail[-1]) == math.exp(cutoff - tail[-1]):  # both underflow
         return math.inf
-    # psislw takes log likelihoods, whose negatives are the log weights of leave-one-out validation.
+    # psislw expects log likelihoods of leave-one-out validation, which are negative log weights.
     return float(array_stats.psislw(-log_weights)[1])
 
 
@@ -194,5 +196,5 @@ def _effective_sample_size(log_weights: np.ndarray) -> float:
 
 
 def _double(values: Tensor) -> Tensor:
-    """Converts floating-point values to float64; moves values to the CPU."""
+    """Moves values to the CPU, and converts floating-point values to float64."""
     return values.cpu().double() if values.is_floating_point() else values.cpu()

@@ -36,20 +36,20 @@ class BernoulliFactor(Factor):
         self.logits = nn.Parameter(torch.logit(initial))
 
     def distribution(self) -> Distribution:
-        """See :meth:`Factor.distribution`."""
+        """Implements :meth:`Factor.distribution`."""
         return Bernoulli(logits=self.logits, validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """See :meth:`Factor.draw`."""
+        """Implements :meth:`Factor.draw`."""
         chances = self.logits.detach().sigmoid().expand(count, *self.shape)
         return torch.bernoulli(chances, generator=generator)
 
 
 class CategoricalFactor(Factor):
-    """Independent categorical variables: z is ``int64`` in 0 … K − 1.
+    """Independent categorical variables: z is an ``int64`` from 0 to K − 1.
 
     Args:
-        num_categories: K.
+        num_categories: K, number of categories.
         shape: shape of z.
         probabilities: initial probabilities, ``(*shape, K)`` or ``(K,)``; uniform if None.
     """
@@ -72,21 +72,21 @@ class CategoricalFactor(Factor):
         self.logits = nn.Parameter(initial.log())
 
     def distribution(self) -> Distribution:
-        """See :meth:`Factor.distribution`."""
+        """Implements :meth:`Factor.distribution`."""
         return Categorical(logits=self.logits, validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """See :meth:`Factor.draw`."""
+        """Implements :meth:`Factor.draw`."""
         chances = self.logits.detach().softmax(-1).reshape(-1, self.logits.shape[-1])
         drawn = torch.multinomial(chances, count, replacement=True, generator=generator)
         return drawn.T.reshape(count, *self.shape)
 
     @property
     def mean(self) -> Tensor:
-        """Probabilities ``(*shape, K)``, which are the mean of the one-hot encoding."""
+        """Mean of the one-hot encoding of z: the probabilities, ``(*shape, K)``."""
         return self.logits.detach().softmax(-1)
 
     @property
     def std(self) -> Tensor:
-        """Standard deviations ``(*shape, K)`` of the one-hot encoding."""
+        """Standard deviation of the one-hot encoding of z, ``(*shape, K)``."""
         return (self.mean * (1.0 - self.mean)).sqrt()

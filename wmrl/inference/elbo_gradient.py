@@ -1,7 +1,7 @@
-"""Estimates of the ELBO's gradient: score-function and reparameterized.
+"""Score-function and reparameterized estimates of the gradient of the ELBO.
 
-The evidence lower bound is ELBO(λ) = E_q[log p(x, z) − log q(z; λ)]. The score-function estimator
-has its variance reduced by Rao-Blackwellization and control variates.
+The evidence lower bound is ELBO(λ) = E_q[log p(x, z) − log q(z; λ)]. Rao-Blackwellization and
+control variates reduce the variance of the score-function estimator.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,13 @@ class GradientConfig:
     """Settings of gradient estimates.
 
     Attributes:
-        samples: S, samples of each estimate.
-        rao_blackwell: omit terms that do not depend on a variable from its score-function gradient
-            (Ranganath, Gerrish and Blei 2014, https://arxiv.org/abs/1401.0118, section 3.1).
-        control_variates: subtract a multiple of the score function, whose mean is 0 (section 3.2).
-            The multiple for a sample is estimated from all others, so that the gradient stays
-            unbiased.
+        samples: S, number of samples per estimate.
+        rao_blackwell: True to omit, from the score-function gradient of a variable, the terms that
+            do not depend on it (Ranganath, Gerrish and Blei 2014,
+            https://arxiv.org/abs/1401.0118, section 3.1).
+        control_variates: True to subtract a multiple of the score function, whose mean is 0
+            (section 3.2). The multiple for a sample is estimated from all other samples, so that
+            the gradient stays unbiased.
     """
 
     samples: int = 32
@@ -49,10 +50,10 @@ class ElboGradient(NamedTuple):
     """Estimate of the ELBO and of its gradient.
 
     Attributes:
-        elbo: estimate from each sample, ``(S,)``.
-        gradients: gradients of the ELBO by the family's parameter names, for all parameters whose
-            ``requires_grad`` is set.
-        terms: values of the log joint's terms by name, without gradients.
+        elbo: estimate of the ELBO from each sample, ``(S,)``.
+        gradients: gradient of the ELBO for each parameter of the family that requires one, by
+            parameter name.
+        terms: values of the terms of the log joint by name, without gradients.
     """
 
     elbo: Tensor
@@ -77,13 +78,13 @@ def elbo_gradient(
         family: q.
         generator: random generator of the samples, on the family's device.
         config: number of samples and variance reduction.
-        estimators: estimator of each variable, ``"score"`` for all if None; see
-            :func:`choose_estimators`.
-        indices: minibatch of the data, ``(B,) int64``.
+        estimators: estimator by variable name, such as those that :func:`choose_estimators`
+            returns; ``"score"`` for all variables if None.
+        indices: minibatch of the data, ``(B,) int64``; None for all data.
 
     Raises:
         ValueError: a variable's estimator is missing, unknown, or not supported by its factor.
-        TermError: a term raises an error or its value has a wrong shape.
+        TermError: a term raises an error, or its value has the wrong shape.
     """
     config, count = config or GradientConfig(), (config or GradientConfig()).samples
     estimators = estimators or dict.fromkeys(family.names, "score")
@@ -115,11 +116,11 @@ def elbo_gradient(
 def choose_estimators(
     log_joint: LogJoint, family: VariationalFamily, generator: torch.Generator
 ) -> dict[str, Estimator]:
-    """Chooses the lowest-variance estimator that each variable allows.
+    """Chooses the estimator with the lowest variance that each variable allows.
 
-    That is the reparameterized one if the factor is reparameterized and every term that depends on
-    the variable has a gradient. The gradient of a discontinuous term misses its jumps; for such a
-    term, use ``"score"``.
+    This is ``"reparameterized"`` if the factor is reparameterized and all terms that depend on the
+    variable are differentiable, and ``"score"`` otherwise. Discontinuous terms are not detected:
+    their gradients ignore the jumps, so use ``"score"`` for their variables.
     """
     values: dict[str, Tensor] = {}
     for name, factor in family.items():
@@ -144,7 +145,7 @@ def score_function(factor: Factor, values: Tensor) -> dict[str, Tensor]:
 
     Args:
         factor: q.
-        values: ``(S, *shape)``.
+        values: values of the variable, ``(S, *shape)``.
 
     Returns:
         Gradients ``(S, *P)`` by parameter name, where P is the parameter's shape.
@@ -167,13 +168,13 @@ def score_function(factor: Factor, values: Tensor) -> dict[str, Tensor]:
 def control_variate_mean(products: Tensor, score: Tensor) -> Tensor:
     """Computes the mean of ``products − a · score`` over S samples.
 
-    The coefficient is a = Cov(products, score) / Var(score). For each sample it is estimated from
-    all others: it is then independent of the sample's own score, whose mean is 0, so the result is
-    unbiased.
+    The coefficient is a = Cov(products, score) / Var(score). It is estimated separately for each
+    sample, from all other samples. It is then independent of the sample's own score, whose mean is
+    0, so the result is unbiased.
 
     Args:
-        products: ``(S, …)``, the values to average, with S ≥ 3.
-        score: ``(S, …)``, the control variate.
+        products: values to average, ``(S, …)``, S ≥ 3.
+        score: control variate, ``(S, …)``.
     """
     others = len(products) - 1
     first = products.sum(0) - products  # sums over all other samples
@@ -195,9 +196,9 @@ def _reparameterized_gradients(
 ) -> dict[str, Tensor]:
     """Computes reparameterized gradients of some variables' parameters.
 
-    The parameters of log q are held constant: their direct gradient is the score function, whose
-    mean is 0, and without it the variance is 0 if q is the posterior (Roeder, Wu and Duvenaud 2017,
-    https://arxiv.org/abs/1703.09194).
+    The parameters of log q are held constant. Their direct gradient is the score function, which
+    has a mean of 0, so the estimate stays unbiased; without it, the variance is 0 if q is the
+    posterior (Roeder, Wu and Duvenaud 2017, https://arxiv.org/abs/1703.09194).
     """
     learned = {full for name in names for full in _full_names(family, name).values()}
     own = {key: each for key, each in family.named_parameters() if key in learned}
@@ -220,7 +221,11 @@ def _signal(
     *,
     rao_blackwell: bool,
 ) -> Tensor:
-    """Computes the factor of a variable's score function: ``(S, *E)`` or ``(S,)``."""
+    """Computes the signal that multiplies the score function of a variable.
+
+    Returns:
+        The signal: ``(S, *E)`` with Rao-Blackwellization, else ``(S,)``.
+    """
     if not rao_blackwell:
         return _difference(terms, log_q)
     signal = -log_q[name]
@@ -234,7 +239,7 @@ def _signal(
 
 
 def _difference(terms: Mapping[str, Tensor], log_q: Mapping[str, Tensor]) -> Tensor:
-    """Computes log p(x, z) − log q(z) of each sample, ``(S,)``."""
+    """Computes log p(x, z) − log q(z) for each sample, ``(S,)``."""
     total = torch.stack([sum_elements(value) for value in terms.values()]).sum(0)
     return total - torch.stack([sum_elements(value) for value in log_q.values()]).sum(0)
 
@@ -242,7 +247,7 @@ def _difference(terms: Mapping[str, Tensor], log_q: Mapping[str, Tensor]) -> Ten
 def _score_gradients(
     factor: Factor, values: Tensor, signal: Tensor, control_variates: bool
 ) -> dict[str, Tensor]:
-    """Computes score-function gradients of a factor's parameters, by their names in it."""
+    """Computes score-function gradients for a factor's parameters, by parameter name."""
     gradients = {}
     for name, score in score_function(factor, values).items():
         products = score * _add_axes(signal, score.ndim)
@@ -263,7 +268,7 @@ def _detached(factor: Factor) -> dict[str, Tensor]:
 
 
 def _full_names(family: VariationalFamily, name: str) -> dict[str, str]:
-    """Maps a factor's names of its trainable parameters to the family's names of them."""
+    """Maps the names of a factor's trainable parameters to their names in the family."""
     full = {id(parameter): key for key, parameter in family.named_parameters()}
     return {
         key: full[id(parameter)]
@@ -282,8 +287,8 @@ def _check_estimators(estimators: Mapping[str, Estimator], family: VariationalFa
             )
         if found == "reparameterized" and not factor.reparameterized:
             raise ValueError(
-                f"estimators: expected 'score' for {name!r}, whose samples have no gradient, got "
-                f"{found!r}"
+                f"estimators: expected 'score' for {name!r}, whose factor is not reparameterized, "
+                f"got {found!r}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Interface of variational factors: distributions over one latent variable each."""
+"""Interface of variational factors: distributions of a single latent variable."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,23 +10,24 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 Numbers = float | Sequence[float] | Tensor
-"""A scalar or numbers that broadcast to a shape."""
+"""Scalar, sequence or tensor that is broadcast to a shape."""
 
 
 class Factor(nn.Module, ABC):
     """Variational distribution q(z; λ) of one latent variable z.
 
-    A subclass holds λ as unconstrained parameters and implements two methods: :meth:`distribution`
-    builds q from λ, and :meth:`draw` samples it with a given generator, which
-    ``torch.distributions`` doesn't support.
+    A subclass stores λ as unconstrained parameters and implements two methods: :meth:`distribution`
+    builds q from λ, and :meth:`draw` draws samples with a given random generator, which
+    ``torch.distributions`` does not support.
 
-    Each parameter is ``(*E, …)``, where E is the shape of ``log_prob`` without the sample axis:
-    ``shape`` itself if the elements of z are independent, and ``()`` if they are drawn jointly.
+    Each parameter has a shape ``(*E, …)``, where E is the shape of :meth:`log_prob` without the
+    sample axis: ``shape`` if the elements of z are independent, or ``()`` if they are drawn
+    jointly.
 
     Attributes:
         shape: shape of z.
-        reparameterized: True if samples carry gradients to λ.
-        support: description of q's support, for error messages.
+        reparameterized: True if samples are differentiable with respect to λ.
+        support: description of the support of q, for error messages.
     """
 
     shape: tuple[int, ...]
@@ -39,41 +40,41 @@ class Factor(nn.Module, ABC):
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws S samples, ``(S, *shape)``, with gradients to λ if ``reparameterized``.
+        """Draws S samples, ``(S, *shape)``, differentiable if ``reparameterized`` is True.
 
         Args:
-            count: S.
+            count: S, number of samples.
             generator: random generator on the factor's device.
         """
 
     def log_prob(self, values: Tensor) -> Tensor:
-        """Computes log q of values ``(S, *shape)``: ``(S, *E)``."""
+        """Computes log q, ``(S, *E)``, at values ``(S, *shape)``."""
         found: Tensor = self.distribution().log_prob(values)
         return found
 
     def forward(self, values: Tensor) -> Tensor:
-        """Calls :meth:`log_prob`; :meth:`log_prob_with` needs it in ``forward``."""
+        """Computes :meth:`log_prob`; :meth:`log_prob_with` requires it as ``forward``."""
         return self.log_prob(values)
 
     def log_prob_with(self, parameters: Mapping[str, Tensor], values: Tensor) -> Tensor:
-        """Computes log q of values ``(S, *shape)`` with other parameters in place of λ.
+        """Computes log q, ``(S, *E)``, with other parameters in place of λ.
 
         Args:
-            parameters: tensors by parameter name, of the shapes of the factor's own, or
-                ``(S, …)`` of those, one set for each value.
-            values: see :meth:`log_prob`.
+            parameters: tensors by parameter name. Each has the shape of the parameter that it
+                replaces, or an additional first axis S if each value has its own parameters.
+            values: values of z, ``(S, *shape)``.
         """
         found: Tensor = torch.func.functional_call(self, dict(parameters), (values,))
         return found
 
     @property
     def mean(self) -> Tensor:
-        """Mean of z, ``(*shape)``; for a categorical variable its probabilities ``(*shape, K)``."""
+        """Mean of z, ``shape``; for a categorical variable, its probabilities ``(*shape, K)``."""
         return self.distribution().mean.detach()
 
     @property
     def std(self) -> Tensor:
-        """Standard deviation of z, ``(*shape)``."""
+        """Standard deviation of z, of the same shape as the mean."""
         return self.distribution().stddev.detach()
 
     @property
@@ -83,16 +84,17 @@ class Factor(nn.Module, ABC):
 
 
 def initial_values(name: str, value: Numbers, shape: tuple[int, ...], *, above: float) -> Tensor:
-    """Broadcasts the initial values of a parameter to its shape, float32.
+    """Broadcasts initial values to the shape of a factor's parameter, as float32.
 
     Args:
-        name: the argument's name, for error messages.
+        name: name of the argument, for error messages.
         value: numbers that broadcast to ``shape``.
         shape: shape of the result.
         above: exclusive lower bound of the values; −∞ allows any finite number.
 
     Raises:
-        ValueError: the shape doesn't fit, or a value is not finite or not above the bound.
+        ValueError: the values don't broadcast to ``shape``, or one is not finite or not above the
+            bound.
     """
     given = torch.as_tensor(value, dtype=torch.float32)
     try:

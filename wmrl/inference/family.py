@@ -1,4 +1,4 @@
-"""Mean-field variational families: one independent factor for each latent variable."""
+"""Mean-field variational families, with an independent factor for each latent variable."""
 
 from collections.abc import Iterator, Mapping
 
@@ -12,7 +12,7 @@ class VariationalFamily(nn.Module):
     """Variational distribution q(z; λ) = Π q_i(z_i; λ_i) over named latent variables.
 
     Args:
-        factors: factors by the names of their variables, all on one device.
+        factors: factors by variable name, all on one device.
 
     Raises:
         ValueError: there are no factors, a name is not an identifier, or factors share parameters.
@@ -42,7 +42,7 @@ class VariationalFamily(nn.Module):
                 "share parameters; use copy.deepcopy"
             )
         self._names = tuple(factors)
-        # A ModuleDict refuses names of its own attributes, such as "values".
+        # A ModuleDict rejects the names of its own attributes, such as "values".
         self._factors = nn.ModuleList(factors.values())
 
     def __getitem__(self, name: str) -> Factor:
@@ -52,7 +52,7 @@ class VariationalFamily(nn.Module):
             KeyError: the family has no such variable.
         """
         if name not in self._names:
-            raise KeyError(f"no factor of {name!r}; there are {', '.join(self._names)}")
+            raise KeyError(f"name: expected one of {', '.join(self._names)}, got {name!r}")
         factor = self._factors[self._names.index(name)]
         assert isinstance(factor, Factor)
         return factor
@@ -64,7 +64,7 @@ class VariationalFamily(nn.Module):
         return len(self._names)
 
     def items(self) -> Iterator[tuple[str, Factor]]:
-        """Iterates over pairs of a variable's name and its factor."""
+        """Iterates over pairs of variable name and factor."""
         return ((name, self[name]) for name in self)
 
     @property
@@ -83,7 +83,7 @@ class VariationalFamily(nn.Module):
             return {name: factor.draw(count, generator) for name, factor in self.items()}
 
     def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Computes log q of values by variable name, ``(S,)``."""
+        """Computes log q, ``(S,)``, at values ``(S, *shape)`` by variable name."""
         each = [sum_elements(factor.log_prob(values[name])) for name, factor in self.items()]
         return torch.stack(each).sum(0)
 

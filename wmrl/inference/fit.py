@@ -1,4 +1,4 @@
-"""Black-box variational inference: fits a family to a posterior by gradient ascent on the ELBO."""
+"""Black-box variational inference by gradient ascent on the ELBO."""
 
 import math
 from contextlib import nullcontext
@@ -40,26 +40,25 @@ Optimizer = Literal["adam", "adagrad"]
 class FitConfig:
     """Settings of :func:`fit_posterior`.
 
-    The learning rate is constant while the ELBO rises: the ELBO's mean over a window of steps is
-    compared with that of the best window before. After ``patience`` windows without a rise of more
-    than one standard error of the difference, the learning rate decays; after ``max_lr_decays``
-    decays, the fit has converged.
+    The learning rate is constant while the ELBO rises. After each window of steps, the mean ELBO of
+    the window is compared with that of the best window so far. After ``patience`` windows without a
+    rise of more than one standard error of the difference, the learning rate decays. If it has
+    already decayed ``max_lr_decays`` times, the fit ends instead: it has converged.
 
     Attributes:
         steps: maximum number of steps.
         estimator: ``"auto"`` for the reparameterized gradient wherever a variable allows it, or
             ``"score"`` for the score-function gradient everywhere.
-        gradient: samples per step, and variance reduction of the score-function gradient.
-        optimizer: ``"adam"``, or ``"adagrad"`` as in the paper.
+        gradient: number of samples per step, and variance reduction of the score-function gradient.
+        optimizer: ``"adam"``, or ``"adagrad"`` as in Ranganath, Gerrish and Blei (2014).
         learning_rate: initial learning rate.
-        window: steps per window.
-        patience: windows without a rise before the learning rate decays.
-        lr_decay: factor of a decay.
-        max_lr_decays: maximum number of decays; the fit ends with the window after which the
-            learning rate would decay once more.
-        batch_size: observations per step, drawn with replacement; None for all. Terms name the
-            data that they are drawn from in :attr:`Term.minibatched`.
-        importance_samples: samples of the final importance check.
+        window: number of steps per window.
+        patience: number of windows without a rise before the learning rate decays.
+        lr_decay: factor by which the learning rate is multiplied at each decay.
+        max_lr_decays: maximum number of decays.
+        batch_size: number of observations per step, drawn with replacement from the data that
+            :attr:`Term.minibatched` names; None for all observations.
+        importance_samples: number of samples of the final importance check.
     """
 
     steps: int = 20_000
@@ -92,8 +91,8 @@ class Posterior:
     """Approximate posterior, with diagnostics of its quality.
 
     Attributes:
-        family: q, fitted.
-        check: ELBO with its standard error, log evidence and k̂, by importance sampling.
+        family: fitted q.
+        check: result of the final importance check: ELBO, log evidence, k̂ and others.
         converged: True if the fit converged before its maximum number of steps.
         steps: number of steps taken.
         estimators: gradient estimator of each variable.
@@ -123,7 +122,7 @@ class Posterior:
 
     @property
     def pareto_k(self) -> float:
-        """Shape k̂ of the tail of the importance weights."""
+        """k̂, the shape of the tail of the importance weights."""
         return self.check.pareto_k
 
     @property
@@ -144,28 +143,28 @@ def fit_posterior(
 ) -> Posterior:
     """Fits a variational family to a posterior by maximizing the ELBO.
 
-    Black-box variational inference (Ranganath, Gerrish and Blei 2014,
+    The method is black-box variational inference (Ranganath, Gerrish and Blei 2014,
     https://arxiv.org/abs/1401.0118).
 
     Args:
         log_joint: log p(x, z).
-        family: initial q, a factor for each latent variable. It is fitted in place, except for
+        family: initial q, with a factor for each latent variable. It is fitted in place, except for
             parameters whose ``requires_grad`` is False. Use ``family.double()`` for densities that
-            need more than single precision, such as those of gamma and beta factors with counts of
-            100,000; the verdict says if log q was not precise enough.
+            need more than single precision, such as those of gamma and beta factors for counts of
+            about 100,000; :attr:`Posterior.verdict` tells if the precision was too low.
         config: settings of the fit.
         seed: root seed of all randomness.
         device: device to which the family and the log joint's data are moved.
-        path: folder of the trace, written as ``metrics.csv`` and for TensorBoard.
-        progress: show a progress bar.
+        path: folder for the trace, as ``metrics.csv`` and TensorBoard events; None to write none.
+        progress: True to show a progress bar.
 
     Raises:
-        ValueError: variables and factors do not match, a term raises an error or its value has a
-            wrong shape, no parameter is trainable, or minibatches are requested and no term has
+        ValueError: variables and factors do not match, a term raises an error or its value has the
+            wrong shape, no parameter is trainable, or minibatches are requested but no term has
             minibatched data.
-        FloatingPointError: a term or a gradient is not finite, or a distribution rejects a value
-            after the first step. The family is then as it was at the start of the window in which
-            that happened.
+        FloatingPointError: a term or a gradient is not finite, or a distribution in a term rejects
+            a value during the fit. The parameters are then reset to those at the start of the
+            window. If it happens in the final importance check, they stay as fitted.
 
     Example:
         The posterior of a rate with a Gamma(2, 1) prior after 14 events in 4 intervals is
@@ -224,10 +223,10 @@ def fit_posterior(
     except ValueError as error:
         if is_term_bug(error):
             raise
-        # A rare sample, which none of the steps drew.
+        # The cause is a rare sample: no step drew one like it.
         raise FloatingPointError(
-            f"{error} (in the importance check after {fit.steps} steps); the family stays fitted; "
-            "choose factors with the model's support"
+            f"{error} (in the importance check after {fit.steps} steps); the family keeps its "
+            "fitted parameters; choose factors with the model's support"
         ) from error
     return Posterior(
         family, check, fit.converged, fit.steps, estimators, tuple(trace), config, seed
@@ -256,12 +255,12 @@ class _Fit:
                 "family: expected trainable parameters, got none whose requires_grad is set"
             )
         self._optimizer = make(self._parameters.values(), lr=config.learning_rate)
-        self._best = (-math.inf, 0.0)  # best window's ELBO, and its squared standard error
+        self._best = (-math.inf, 0.0)  # ELBO of the best window, and its squared standard error
         self._waited = 0  # windows since the best one
 
     @property
     def done(self) -> bool:
-        """True after convergence or the maximum number of steps."""
+        """True if the fit has converged or has taken the maximum number of steps."""
         return self.converged or self.steps >= self.config.steps
 
     def run_window(self) -> dict[str, float]:
@@ -311,7 +310,7 @@ class _Fit:
         }
 
     def _step(self) -> ElboGradient:
-        """Takes an optimizer step along an estimated gradient, which is returned."""
+        """Takes an optimizer step, and returns the gradient estimate that it was based on."""
         found = elbo_gradient(
             self.log_joint,
             self.family,
@@ -321,13 +320,13 @@ class _Fit:
             indices=self._minibatch(),
         )
         for name, parameter in self._parameters.items():
-            # Terms with float64 data have float64 gradients.
+            # Terms with float64 data lead to float64 gradients.
             parameter.grad = -found.gradients[name].to(parameter.dtype)
         self._optimizer.step()
         return found
 
     def _minibatch(self) -> Tensor | None:
-        """Draws the indices of a minibatch, ``(B,) int64``; None without minibatches."""
+        """Draws the indices of a minibatch, ``(B,) int64``; returns None if all data are used."""
         size = self.config.batch_size
         if size is None:
             return None
@@ -357,19 +356,19 @@ class _Fit:
             group["lr"] *= self.config.lr_decay
 
     def _restore(self, good: dict[str, Tensor]) -> None:
-        """Sets the parameters to the values they had at the window's start."""
+        """Resets the parameters to their values at the start of the window."""
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(good[name])
 
     def _advice(self, first: int) -> str:
         return (
-            f"the family is as it was after step {first}; lower learning_rate, which is "
-            f"{self.config.learning_rate}, or choose factors with the model's support"
+            f"the family was reset to its parameters after step {first}; use a learning_rate below "
+            f"{self.config.learning_rate}, or factors with the model's support"
         )
 
     def _check_finite(self, tracker: NonFiniteTracker, good: dict[str, Tensor], first: int) -> None:
-        """Raises ``FloatingPointError`` and restores the parameters if a step was not finite."""
+        """Resets the parameters and raises ``FloatingPointError`` if a step was not finite."""
         if bool(tracker.all_finite):
             return
         self._restore(good)

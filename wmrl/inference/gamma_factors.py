@@ -1,4 +1,4 @@
-"""Gamma and beta factors, for positive numbers and for numbers between 0 and 1."""
+"""Gamma and beta factors."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -11,11 +11,11 @@ from wmrl.inference.factor import Factor, Numbers, checked_shape, initial_values
 
 
 class GammaFactor(Factor):
-    """Independent gamma distributions: density ∝ z^(α − 1) exp(−βz).
+    """Independent gamma distributions, with density ∝ z^(α − 1) exp(−βz) for z > 0.
 
     Samples are reparameterized implicitly (Figurnov et al. 2018, https://arxiv.org/abs/1805.08498).
-    The parameters are log α and the log of the mean α/β, which hardly depend on each other, unlike
-    α and β.
+    The parameters are log α and the log of the mean α/β: unlike α and β, they hardly
+    depend on each other.
 
     Args:
         shape: shape of z.
@@ -47,24 +47,24 @@ class GammaFactor(Factor):
         self.log_mean = nn.Parameter(alpha.log() - beta.log())
 
     def distribution(self) -> Distribution:
-        """See :meth:`Factor.distribution`."""
+        """Implements :meth:`Factor.distribution`."""
         alpha = self.log_concentration.exp()
         return Gamma(alpha, alpha / self.log_mean.exp(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """See :meth:`Factor.draw`."""
+        """Implements :meth:`Factor.draw`."""
         alpha = self.log_concentration.exp()
-        # The scale is computed first: the gradient of a small sample is large already.
+        # The scale is computed separately, because gradients of small samples are already large.
         scale = self.log_mean.exp() / alpha
         drawn = _standard_gamma(alpha, count, generator) * scale
         return drawn.clamp(min=torch.finfo(drawn.dtype).tiny)
 
 
 class BetaFactor(Factor):
-    """Independent beta distributions: density ∝ z^(α − 1) (1 − z)^(β − 1), for z in (0, 1).
+    """Independent beta distributions, with density ∝ z^(α − 1) (1 − z)^(β − 1) for 0 < z < 1.
 
-    The parameters are the logit of the mean α/(α + β), and log(α + β). With α or β below about
-    0.05, use ``double()``: many samples are nearer to 0 or 1 than single precision can represent.
+    The parameters are the logit of the mean α/(α + β), and log(α + β). Use ``double()`` if α or β
+    is below about 0.05: many samples are closer to 0 or 1 than single precision can represent.
 
     Args:
         shape: shape of z.
@@ -86,11 +86,11 @@ class BetaFactor(Factor):
         self.log_total = nn.Parameter((first + second).log())
 
     def distribution(self) -> Distribution:
-        """See :meth:`Factor.distribution`."""
+        """Implements :meth:`Factor.distribution`."""
         return Beta(*self._concentrations(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """See :meth:`Factor.draw`."""
+        """Implements :meth:`Factor.draw`."""
         first, second = (_standard_gamma(each, count, generator) for each in self._concentrations())
         limits = torch.finfo(first.dtype)  # the density at 0 and 1 may be 0 or infinite
         return (first / (first + second)).clamp(limits.tiny, 1.0 - limits.eps)
@@ -102,7 +102,7 @@ class BetaFactor(Factor):
 
 
 def _standard_gamma(alpha: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Draws S samples of Gamma(α, 1), ``(S, *shape)``, with gradients to α."""
+    """Draws S samples of Gamma(α, 1), ``(S, *shape)``, differentiable with respect to α."""
     copies = alpha.expand(count, *alpha.shape).contiguous()
     drawn = torch._standard_gamma(copies, generator=generator)
     return drawn.clamp(min=torch.finfo(drawn.dtype).tiny)

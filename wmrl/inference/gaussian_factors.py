@@ -19,7 +19,7 @@ from wmrl.inference.factor import Factor, Numbers, checked_shape, initial_values
 
 
 class NormalFactor(Factor):
-    """Independent normal distributions: N(μ, σ²) for each element of z.
+    """Independent normal distributions N(μ, σ²), one for each element of z.
 
     Args:
         shape: shape of z; ``()`` for a scalar.
@@ -48,20 +48,20 @@ class NormalFactor(Factor):
         self.log_scale = nn.Parameter(initial_values("std", std, self.shape, above=0.0).log())
 
     def distribution(self) -> Distribution:
-        """See :meth:`Factor.distribution`."""
+        """Implements :meth:`Factor.distribution`."""
         return Normal(self.loc, self.log_scale.exp(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """See :meth:`Factor.draw`."""
+        """Implements :meth:`Factor.draw`."""
         noise = _noise(self.loc, (count, *self.shape), generator)
         return self.loc + self.log_scale.exp() * noise
 
 
 class LogNormalFactor(NormalFactor):
-    """Independent log-normal distributions: log z is N(μ, σ²).
+    """Independent log-normal distributions: log z has the distribution N(μ, σ²).
 
     Args:
-        shape: shape of z.
+        shape: shape of z; ``()`` for a scalar.
         mean: initial μ, the mean of log z.
         std: initial σ, the standard deviation of log z.
     """
@@ -69,21 +69,23 @@ class LogNormalFactor(NormalFactor):
     support: ClassVar[str] = "numbers above 0"
 
     def distribution(self) -> Distribution:
-        """See :meth:`Factor.distribution`."""
+        """Implements :meth:`Factor.distribution`."""
         return LogNormal(self.loc, self.log_scale.exp(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """See :meth:`Factor.draw`."""
+        """Implements :meth:`Factor.draw`."""
         return super().draw(count, generator).exp()
 
 
 class MultivariateNormalFactor(Factor):
-    """Multivariate normal distribution N(μ, LLᵀ), where the diagonal of L is exp of a parameter.
+    """Multivariate normal distribution N(μ, LLᵀ), with a lower triangular matrix L.
+
+    The parameters are μ, the part of L below the diagonal, and the log of the diagonal.
 
     Args:
         dim: D, length of z.
         mean: initial μ, ``(D,)``.
-        std: initial standard deviations, ``(D,)``; there is no correlation initially.
+        std: initial standard deviations, ``(D,)``; the initial correlations are 0.
     """
 
     reparameterized: ClassVar[bool] = True
@@ -94,15 +96,15 @@ class MultivariateNormalFactor(Factor):
         self.shape = _one_axis(dim)
         self.loc = nn.Parameter(initial_values("mean", mean, self.shape, above=-math.inf))
         self.log_scale = nn.Parameter(initial_values("std", std, self.shape, above=0.0).log())
-        # Only the part below the diagonal is used.
+        # Only the elements below the diagonal are used.
         self.lower = nn.Parameter(torch.zeros(*self.shape, *self.shape, dtype=torch.float32))
 
     def distribution(self) -> Distribution:
-        """See :meth:`Factor.distribution`."""
+        """Implements :meth:`Factor.distribution`."""
         return MultivariateNormal(self.loc, scale_tril=self._scale(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """See :meth:`Factor.draw`."""
+        """Implements :meth:`Factor.draw`."""
         return self.loc + _noise(self.loc, (count, *self.shape), generator) @ self._scale().mT
 
     def _scale(self) -> Tensor:
@@ -114,10 +116,11 @@ class LowRankNormalFactor(Factor):
 
     Args:
         dim: D, length of z.
-        rank: R, columns of W.
+        rank: R, number of columns of W.
         mean: initial μ, ``(D,)``.
         std: initial σ, ``(D,)``.
-        generator: random generator of the initial W, whose scale is σ / 10; seed 0 if None.
+        generator: random generator that draws the initial W, on a scale of σ / 10; None for a
+            generator with seed 0.
     """
 
     reparameterized: ClassVar[bool] = True
@@ -143,20 +146,20 @@ class LowRankNormalFactor(Factor):
         self.directions = nn.Parameter(spread * (noise / math.sqrt(rank)))
 
     def distribution(self) -> Distribution:
-        """See :meth:`Factor.distribution`."""
+        """Implements :meth:`Factor.distribution`."""
         return LowRankMultivariateNormal(
             self.loc, self.directions, (2.0 * self.log_scale).exp(), validate_args=False
         )
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """See :meth:`Factor.draw`."""
+        """Implements :meth:`Factor.draw`."""
         own = _noise(self.loc, (count, *self.shape), generator)
         shared = _noise(self.loc, (count, self.directions.shape[1]), generator)
         return self.loc + self.log_scale.exp() * own + shared @ self.directions.mT
 
 
 def _one_axis(dim: int) -> tuple[int]:
-    """Returns the shape of a vector, ``(D,)``."""
+    """Checks the length of a vector, and returns its shape ``(D,)``."""
     shape = checked_shape(dim)
     if len(shape) != 1:
         raise ValueError(f"dim: expected one integer, got {dim!r}; flatten the variable")

@@ -1,4 +1,4 @@
-"""Log joint densities, as sums of named terms with explicit dependencies."""
+"""Log joint densities: sums of named terms whose dependencies are known."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,19 +13,21 @@ from torch import Tensor
 class Term:
     """One summand of log p(x, z).
 
-    Its function is called with the latent variables and the data that its parameters name:
-    variables ``(S, *shape)`` for S samples, and the term's own data. Parameters with a default keep
-    it. The variables a term depends on are thus known, as Rao-Blackwellization requires.
+    The parameter names of its function determine what the function is called with: latent
+    variables, ``(S, *shape)`` for S samples, and data of the term. Parameters that have a default
+    are not passed. Rao-Blackwellization relies on knowing which variables a term depends on.
 
     Attributes:
-        function: computes the term: ``(S,)``, or ``(S, *E)`` with ``elementwise``.
+        function: function that computes the term: ``(S,)``, or ``(S, *E)`` if ``elementwise``.
         data: tensors by parameter name.
-        minibatched: names of data whose first axis is independent observations, all of one number
-            N. They are indexed by a minibatch of B, and the term's value is multiplied by N / B.
-        elementwise: True if element e of the value depends only on element e of each variable of
-            shape E. Each element's gradient then omits the other elements.
-        names: what the function's parameters stand for, in order; their own names if not given.
-            Terms made in a loop need them.
+        minibatched: names of the data whose first axis has N independent observations. If a
+            minibatch selects B of them, the value of the term is multiplied by N / B.
+        elementwise: True if the term has one value for each element of its variables, whose shape
+            is E, and each value depends only on that element of the variables. The gradient for an
+            element then omits the values of the other elements.
+        names: names of the variables and data to pass to the function, in the order of its
+            parameters; by default, the names of the parameters. Use it if several terms, such as
+            terms created in a loop, share a function.
     """
 
     function: Callable[..., Tensor]
@@ -81,11 +83,19 @@ class Term:
 
     @property
     def num_observations(self) -> int:
-        """Number N of observations; 0 if no data are minibatched."""
+        """N, number of observations; 0 if no data are minibatched."""
         return len(self.data[self.minibatched[0]]) if self.minibatched else 0
 
     def __call__(self, values: Mapping[str, Tensor], indices: Tensor | None = None) -> Tensor:
-        """Evaluates the term at values by name, on a minibatch ``(B,) int64`` or all data."""
+        """Evaluates the term.
+
+        Args:
+            values: samples ``(S, *shape)`` by variable name.
+            indices: minibatch of the data, ``(B,) int64``; None for all data.
+
+        Returns:
+            Values of the term, ``(S,)`` or ``(S, *E)``.
+        """
         given: dict[str, Tensor] = {name: values[name] for name in self.variables}
         scale = 1.0
         for name, data in self.data.items():
@@ -97,9 +107,10 @@ class Term:
 
 
 class TermError(ValueError):
-    """Raised if a term raises an error, which is its cause, or its value has a wrong shape.
+    """Error raised if a term cannot be evaluated or its value has the wrong shape.
 
-    If the cause is itself a ``ValueError``, most likely a distribution rejected a value.
+    If the term raised an error, that error is the ``__cause__``; a ``ValueError`` most likely means
+    that a distribution rejected a value.
     """
 
 
@@ -107,14 +118,14 @@ class LogJoint:
     """Log joint density log p(x, z), up to a constant, as a sum of terms.
 
     Args:
-        terms: terms by name; a function stands for a :class:`Term` without data.
+        terms: terms by name; a function is converted to a :class:`Term` without data.
 
     Attributes:
         terms: terms by name.
         num_observations: number of observations in minibatched data; 0 without such data.
 
     Raises:
-        ValueError: there are no terms, or minibatched terms have different numbers of observations.
+        ValueError: there are no terms, or their minibatched data have different lengths.
 
     Example:
         A normal mean with a standard normal prior, evaluated at two samples:
@@ -169,10 +180,10 @@ class LogJoint:
             indices: minibatch of the data, ``(B,) int64``; None for all data.
 
         Returns:
-            Values by term name: ``(S,)``, or ``(S, *E)`` of elementwise terms.
+            Values by term name: ``(S,)``, or ``(S, *E)`` for elementwise terms.
 
         Raises:
-            TermError: a term raises an error or its value has a wrong shape.
+            TermError: a term raises an error, or its value has the wrong shape.
         """
         count = len(next(iter(values.values())))
         found = {}
@@ -180,13 +191,15 @@ class LogJoint:
             try:
                 value = term(values, indices)
             except Exception as error:
-                raise TermError(f"term {name!r}, of {_listed(term.variables)}: {error}") from error
+                raise TermError(
+                    f"term {name!r} (variables: {_listed(term.variables)}): {error}"
+                ) from error
             _check_value(name, term, value, values, count)
             found[name] = value
         return found
 
     def to(self, device: torch.device) -> "LogJoint":
-        """Returns a copy with its data on a device."""
+        """Returns a copy whose data are on the given device."""
         moved = {}
         for name, term in self.terms.items():
             data = {key: value.to(device) for key, value in term.data.items()}
@@ -204,10 +217,10 @@ def _check_value(
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         wanted = " or ".join(map(str, allowed))
         raise TermError(
-            f"term {name!r}, of {_listed(term.variables)}: expected shape {wanted}, a value for "
-            f"each of {count} samples, got {shape}; sum over all axes but the first"
+            f"term {name!r} (variables: {_listed(term.variables)}): expected shape {wanted}, with "
+            f"a value for each of {count} samples, got {shape}; sum over all axes but the first"
         )
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names) or "nothing"
+    return ", ".join(names) or "none"

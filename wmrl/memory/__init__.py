@@ -1,19 +1,20 @@
-"""Memory models: predict the next latent, reward and termination from latents and actions.
+"""Memory models, which predict the next latent, reward and termination.
 
 - :mod:`~wmrl.memory.base`: the interface, loading, and registration of further classes
   (``Memory``, ``MemoryState``, ``Transition``, ``load_memory``, ``matching_memory``,
   ``register_memory``).
-- :mod:`~wmrl.memory.trainable`: the base class of memories that learn from sequences
-  (``TrainableMemory``, ``TrainableMemoryConfig``).
+- :mod:`~wmrl.memory.trainable`: the base class of memories that learn from recorded sequences,
+  with their loss (``TrainableMemory``, ``TrainableMemoryConfig``).
 - :mod:`~wmrl.memory.mdn_rnn`: the MDN-RNN of World Models (``MDNRNN``, ``MDNRNNConfig``).
 - :mod:`~wmrl.memory.discrete`: the interface of memories over discrete latents
   (``DiscreteMemory``).
 - :mod:`~wmrl.memory.code_memory`: an autoregressive prior over the next frame's codes
   (``CodeMemory``, ``CodeMemoryConfig``).
-- :mod:`~wmrl.memory.ensemble`: several memories that dream as one (``CodeMemoryEnsemble``,
-  ``CodeMemoryEnsembleConfig``, ``MemoryEnsemble``, ``MemoryEnsembleConfig``).
-- :mod:`~wmrl.memory.dataset`: rollout stores as sequences of latents (``LatentDataset``,
-  ``LatentEpisode``, ``encode_store``, ``load_latents``).
+- :mod:`~wmrl.memory.ensemble`: ensembles of memories, whose predicted reward is lower where the
+  members disagree (``CodeMemoryEnsemble``, ``CodeMemoryEnsembleConfig``, ``MemoryEnsemble``,
+  ``MemoryEnsembleConfig``).
+- :mod:`~wmrl.memory.dataset`: encoding of rollout stores as sequences of latents
+  (``LatentDataset``, ``LatentEpisode``, ``encode_store``, ``load_latents``).
 - :mod:`~wmrl.memory.sequences`: batches of sequences (``SequenceBatch``).
 - :mod:`~wmrl.memory.start_states`: recorded states in which dreams start (``StartStates``,
   ``StartStatesConfig``, ``choose_start_states``).

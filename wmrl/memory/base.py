@@ -19,7 +19,7 @@ from wmrl.storage.registry import Registry
 from wmrl.storage.saved_module import SavedModule, load_saved_module
 
 MemoryState = tuple[Tensor, ...]
-"""Recurrent state: tensors whose first axis is the batch, so that entries can be replaced."""
+"""Recurrent state: tensors with the batch as first axis, so that entries can be replaced."""
 
 P = TypeVar("P")
 
@@ -30,8 +30,8 @@ class Transition:
 
     Attributes:
         latent: ``(B, Z) float32``, next latents.
-        reward: ``(B,) float32``, in units of the task's reward.
-        terminated: ``(B,) bool``, whether the episode ended.
+        reward: ``(B,) float32``, rewards in the task's units.
+        terminated: ``(B,) bool``, True where the step terminates the episode.
     """
 
     latent: Tensor
@@ -40,19 +40,22 @@ class Transition:
 
 
 class Memory(SavedModule, Generic[P]):
-    """Predicts the next latent, reward and termination from latents and actions.
+    """Interface of memories, which predict the next latent, reward and termination.
 
-    ``P`` is the type of its predictions (parameters of distributions). One network serves whole
-    sequences (:meth:`forward`) and single steps (:meth:`step`). A subclass is made from its
-    configuration and, by keyword, a ``generator`` of its initial weights (a fixed seed's if None).
-    It sets ``config`` (a frozen dataclass with at least ``latent_dim``, ``action_dim``, ``task``,
-    ``frame_skip`` and ``vision_digest``) and ``config_class``, starts with no start states
-    (:meth:`set_start_states` with S = 0), and is registered by :func:`register_memory`.
+    The type parameter ``P`` is the type of the predictions (parameters of distributions). The same
+    network runs over whole sequences (:meth:`forward`) and single steps (:meth:`step`).
+
+    The constructor of a subclass takes the configuration and a keyword argument ``generator``, the
+    source of the initial weights (a generator with a fixed seed if None); a new memory has no start
+    states (S = 0). A subclass sets ``config`` (a frozen dataclass with at least ``latent_dim``,
+    ``action_dim``, ``task``, ``frame_skip`` and ``vision_digest``) and ``config_class``, and is
+    registered by :func:`register_memory`.
 
     Attributes:
-        start_mean, start_std: buffers ``(S, T, Z) float32``, posteriors of real, encoded sequences
-            in which dreams start (S of them, T ≥ 1 latents each); S = 0 if there are none.
-        start_actions: buffer ``(S, T - 1, A) float32``, the actions between those latents.
+        start_mean: buffer ``(S, T, Z) float32``, posterior means of the latents of S recorded
+            sequences, T ≥ 1 latents each, in which dreams start.
+        start_std: buffer ``(S, T, Z) float32``, standard deviations of these posteriors.
+        start_actions: buffer ``(S, T - 1, A) float32``, actions between these latents.
     """
 
     kind = "memory"
@@ -73,7 +76,7 @@ class Memory(SavedModule, Generic[P]):
     @property
     @abstractmethod
     def feature_dim(self) -> int:
-        """H, the number of features that a controller sees."""
+        """H, the number of features that a controller observes."""
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> MemoryState:
@@ -89,18 +92,20 @@ class Memory(SavedModule, Generic[P]):
         state: MemoryState | None = None,
         dropout: torch.Generator | None = None,
     ) -> tuple[P, MemoryState]:
-        """Runs over sequences.
+        """Predicts the next step at every step of sequences.
 
         Args:
-            latents: ``(B, T, Z) float32``, z_t.
-            actions: ``(B, T, A) float32``, a_t.
-            first: ``(B, T) bool``, steps at which an episode starts: the state is reset before
-                them.
+            latents: ``(B, T, Z) float32``, latents z_t.
+            actions: ``(B, T, A) float32``, actions a_t.
+            first: ``(B, T) bool``, True where an episode starts; the state is reset before these
+                steps. If None, it is never reset.
             state: state before the first step; the initial state if None.
-            dropout: source of dropout masks; no dropout if None, in training mode or not.
+            dropout: source of dropout masks; if None, there is no dropout, not even in training
+                mode.
 
         Returns:
-            The predictions for steps t + 1, with leading axes (B, T), and the last state.
+            The predictions for steps t + 1, with leading axes (B, T), and the state after the last
+            step.
         """
 
     @abstractmethod
@@ -112,11 +117,11 @@ class Memory(SavedModule, Generic[P]):
         *,
         dropout: torch.Generator | None = None,
     ) -> tuple[P, MemoryState]:
-        """Runs one step.
+        """Predicts the next step from the current one.
 
         Args:
-            latent: ``(B, Z) float32``, z_t.
-            action: ``(B, A) float32``, a_t.
+            latent: ``(B, Z) float32``, latents z_t.
+            action: ``(B, A) float32``, actions a_t.
             state: state before the step.
             dropout: source of dropout masks; no dropout if None.
 
@@ -126,7 +131,7 @@ class Memory(SavedModule, Generic[P]):
 
     @abstractmethod
     def features(self, state: MemoryState) -> Tensor:
-        """Returns the features of a state that a controller sees, ``(B, H) float32``."""
+        """Returns the features ``(B, H) float32`` of a state, which a controller observes."""
 
     @abstractmethod
     def sample(
@@ -137,8 +142,8 @@ class Memory(SavedModule, Generic[P]):
         Args:
             prediction: predictions with leading axis (B,).
             temperature: τ > 0 as in World Models (https://arxiv.org/abs/1803.10122): logits are
-                divided by τ, Gaussian noise is multiplied by √τ.
-            generator: source of all randomness; torch's global one if None.
+                divided by τ, and Gaussian noise is multiplied by √τ.
+            generator: source of all randomness; PyTorch's global generator if None.
         """
 
     @property
@@ -147,29 +152,41 @@ class Memory(SavedModule, Generic[P]):
         return len(self.start_mean)
 
     def start_latents(self, indices: Tensor, generator: torch.Generator) -> Tensor:
-        """Draws latents ``(B, T, Z)`` of the start states ``indices``, ``(B,) int64``."""
+        """Draws the latents of start states from their posteriors.
+
+        Args:
+            indices: ``(B,) int64``, indices of the start states.
+            generator: source of the noise, on the memory's device.
+
+        Returns:
+            Latents ``(B, T, Z) float32``.
+        """
         mean, std = self.start_mean[indices], self.start_std[indices]
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         return torch.addcmul(mean, std, noise)
 
     @abstractmethod
     def log_likelihood(self, prediction: P, latents: Tensor) -> Tensor:
-        """Returns the log-density or log-probability of the next latents ``(..., Z)``.
+        """Returns the log-density or log-probability of the next latents.
+
+        Args:
+            prediction: predictions with leading axes (...).
+            latents: ``(..., Z) float32``, next latents.
 
         Returns:
             ``(..., N) float32`` in nats, for each of the N numbers or codes of a latent.
         """
 
     def set_start_states(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
-        """Sets the real, encoded sequences in which dreams start.
+        """Sets the recorded sequences in which dreams start.
 
         Args:
-            mean: ``(S, T, Z) float32``, means of the latents' posteriors.
-            std: ``(S, T, Z) float32``, their standard deviations.
-            actions: ``(S, T - 1, A) float32``, the actions between them.
+            mean: ``(S, T, Z) float32``, posterior means of the latents.
+            std: ``(S, T, Z) float32``, standard deviations of the posteriors.
+            actions: ``(S, T - 1, A) float32``, actions between the latents.
 
         Raises:
-            ValueError: a shape is another.
+            ValueError: an argument has another shape.
         """
         count, steps = mean.shape[:2]
         check_shape("mean", mean, (count, steps, self.latent_dim))
@@ -180,7 +197,7 @@ class Memory(SavedModule, Generic[P]):
         )
 
     def with_start_states_of(self, artifact: Artifact) -> Self:
-        """Takes over the start states of an artifact, if it has any, and returns itself."""
+        """Copies the start states of an artifact, if it has any, and returns this memory."""
         starts = [artifact.tensors.get(f"start_{name}") for name in ("mean", "std", "actions")]
         mean, std, actions = starts
         if mean is not None and std is not None and actions is not None:
@@ -193,10 +210,13 @@ class Memory(SavedModule, Generic[P]):
         self.register_buffer("start_actions", actions)
 
     def check_vision(self, digest: str | None) -> None:
-        """Checks that this memory was trained on the vision of a digest.
+        """Checks that this memory was trained on the given vision model.
+
+        Args:
+            digest: digest of the vision model; None if it was never saved.
 
         Raises:
-            ArtifactError: it was trained on another one.
+            ArtifactError: the memory was trained on another vision model.
         """
         expected = self.config.vision_digest
         if digest != expected:
@@ -222,27 +242,27 @@ MEMORIES: Registry[Memory[Any]] = Registry(
     ),
     register="wmrl.memory.register_memory",
 )
-"""Known memories."""
+"""Registry of all memories."""
 
 M = TypeVar("M", bound=Memory[Any])
 
 
 def register_memory(cls: type[M]) -> type[M]:
-    """Registers a memory that is defined outside this library; usable as a decorator.
+    """Registers a class of memories that is defined outside this library.
 
-    It can then be trained by :func:`~wmrl.memory.training.train_memory` if it derives from
-    :class:`~wmrl.memory.trainable.TrainableMemory`, and its artifacts can be loaded wherever a
-    memory is expected.
+    It can be used as a decorator. The artifacts of the class can then be loaded wherever a memory
+    is expected. If the class derives from :class:`~wmrl.memory.trainable.TrainableMemory`,
+    :func:`~wmrl.memory.training.train_memory` can train it.
 
     Args:
-        cls: subclass of :class:`Memory`; artifacts store its name.
+        cls: subclass of :class:`Memory`; its artifacts store its name.
 
     Returns:
         The same class.
 
     Raises:
-        ValueError: another class has that name.
-        TypeError: it does not derive from :class:`Memory`.
+        ValueError: another class of that name is registered.
+        TypeError: the class does not derive from :class:`Memory`.
     """
     return MEMORIES.register(cls)
 
@@ -251,11 +271,11 @@ def load_memory(name_or_path: str | Path, *, device: str | torch.device = "auto"
     """Loads a memory from an artifact, in evaluation mode.
 
     Args:
-        name_or_path: name of a shipped artifact, or path of one.
-        device: device of the weights.
+        name_or_path: name of a shipped artifact, or path of an artifact's folder.
+        device: device of the weights; ``"auto"`` for a GPU if there is one.
 
     Raises:
-        ArtifactError: the artifact is missing, damaged, no memory, or of an unknown class.
+        ArtifactError: the artifact is missing, damaged, not a memory, or of an unknown class.
 
     Example:
         >>> from wmrl.memory import load_memory
@@ -267,17 +287,20 @@ def load_memory(name_or_path: str | Path, *, device: str | torch.device = "auto"
 
 
 def matching_memory(vision_digest: str | None) -> str:
-    """Returns the name of the shipped memory that was trained on a vision.
+    """Returns the name of the shipped memory that was trained on a vision model.
+
+    Args:
+        vision_digest: digest of the vision model; None if it was never saved.
 
     Raises:
-        ArtifactError: there is none.
+        ArtifactError: there is no such memory.
     """
     for name in shipped_artifacts(kind="memory"):
         config = load_artifact(name, kind="memory").config
-        config = config.get("member", config)  # an ensemble has the members' configuration there
+        config = config.get("member", config)  # configuration of an ensemble's members
         if config.get("vision_digest") == vision_digest:
             return name
     raise ArtifactError(
-        f"memory: no shipped memory was trained on the vision {str(vision_digest)[:12]}…; give a "
-        "name or path (or, in the real game, None for observations without a memory)"
+        f"memory: no shipped memory was trained on the vision {str(vision_digest)[:12]}…; give the "
+        "name or path of one that was, or, in the real game, None to observe without a memory"
     )

@@ -1,4 +1,4 @@
-"""Autoregressive memory over discrete latents: predicts the codes of the next frame."""
+"""Memory over discrete latents, which predicts the codes of the next frame."""
 
 import math
 from collections.abc import Mapping
@@ -31,22 +31,22 @@ class CodeMemoryConfig(TrainableMemoryConfig):
     """Architecture, loss and origin of a :class:`CodeMemory`.
 
     Attributes:
-        grid: height and width of a frame's grid of codes; T codes in all.
+        grid: height and width of a frame's grid of codes; T is their product.
         codebook_size: K, the number of codes in the codebook.
         code_dim: D, the dimension of a code's vector; a latent has ``Z = T · D`` numbers.
         sequence_model: ``"lstm"`` or ``"transformer"``.
         hidden_dim: H, the width of the sequence model.
-        num_layers: layers of the sequence model.
-        context: window of a Transformer in agent steps; an LSTM has none.
+        num_layers: number of layers of the sequence model.
+        context: number of agent steps that a Transformer attends to; ignored by an LSTM.
         token_dim: E, the dimension of the features from which each code of the next frame is
             predicted.
-        num_refinements: residual convolutional blocks that exchange information between the grid
-            positions of the next frame before its codes are predicted.
-        loss_share: share of a batch's frames on whose codes the loss is computed, in (0, 1]. The
-            K-way classification costs more than everything before it, and frames of one sequence
-            are much alike.
-        decoding: ``"parallel"`` for codes that are independent given the past and drawn at once;
-            ``"sequential"`` for codes that depend on those before them in raster order.
+        num_refinements: number of residual convolutional blocks, which exchange information between
+            the grid positions of the next frame before its codes are predicted.
+        loss_share: share of a batch's frames on which the loss is computed, in (0, 1]. A part of
+            them suffices, because the frames of a sequence are similar. This saves time, because
+            the K-way classification costs more than all layers before it.
+        decoding: ``"parallel"`` to predict all codes of a frame independently, given the past;
+            ``"sequential"`` to predict each code given also the codes before it in raster order.
     """
 
     grid: tuple[int, int] = (4, 4)
@@ -90,12 +90,12 @@ class CodeMemoryConfig(TrainableMemoryConfig):
 
 
 class CodePrediction(NamedTuple):
-    """Prediction of the next step; leading axes as in the call that made it.
+    """Prediction of the next step; the leading axes (...) are those of the memory's inputs.
 
     Attributes:
         places: ``(..., T, E) float32``, features of each grid position of the next frame.
         reward: ``(...) float32``, expected reward in the task's units.
-        termination: ``(...) float32``, log-odds of the end of the episode.
+        termination: ``(...) float32``, log-odds of termination.
     """
 
     places: Tensor
@@ -104,23 +104,24 @@ class CodePrediction(NamedTuple):
 
 
 class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]):
-    """Autoregressive prior over the codes of a VQ-VAE, given actions, with reward and termination.
+    """A memory that predicts the codes of a VQ-VAE, the reward and the termination.
 
-    A sequence model runs over [vectors of the frame's codes, action]. The code at each grid
-    position of the next frame is predicted from the sequence model's features and, by a 3×3
-    convolution, from the current codes around that position: most of what moves moves little.
-    Outside of the network a latent is the vectors of its codes, so that this memory fits wherever
-    another does; inside it predicts and samples codes.
+    The input of its sequence model at each step is [vectors of the frame's codes, action]. The code
+    at each grid position of the next frame is predicted from the sequence model's features and, by
+    a 3×3 convolution, from the current codes around that position, because most objects move only
+    a little in one step. The interface is that of other memories: a latent is the concatenation
+    of its codes' vectors.
 
-    The features that a controller sees are the sequence model's output *before* the step, zeros
-    at first.
+    The features that a controller observes are the sequence model's output *before* the step, and
+    zeros before the first step.
 
     Args:
         config: architecture and loss.
-        generator: source of the initial weights; one of a fixed seed if None.
+        generator: source of the initial weights; a generator with a fixed seed if None.
 
     Attributes:
-        codebook: buffer ``(K, D) float32``, the codes of the vision; see :meth:`set_codebook`.
+        codebook: buffer ``(K, D) float32``, vectors of the VQ-VAE's codes; see
+            :meth:`set_codebook`.
 
     Example:
         >>> import torch
@@ -138,7 +139,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
 
     config: CodeMemoryConfig
     config_class: ClassVar[type] = CodeMemoryConfig
-    # The loss has many small parts: smaller batches and larger steps suit it better.
+    # Smaller batches and a higher learning rate than the general defaults work better here.
     training_defaults: ClassVar[Mapping[str, Any]] = {"batch_size": 16, "learning_rate": 3e-3}
     codebook: Tensor
 
@@ -166,7 +167,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
                 nn.LayerNorm(token), nn.GELU(), nn.Linear(token, config.codebook_size)
             )
             if config.decoding == "sequential":
-                # One more than there are codes: the last stands for what precedes the first code.
+                # The additional embedding K is the input before the first code.
                 self.embed = nn.Embedding(config.codebook_size + 1, token)
                 self.within = nn.GRU(2 * token, token, batch_first=True)
         self.register_buffer("codebook", torch.zeros(config.codebook_size, config.code_dim))
@@ -180,12 +181,12 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
 
     @property
     def feature_dim(self) -> int:
-        """H, the number of features that a controller sees."""
+        """H, the number of features that a controller observes."""
         return self.config.hidden_dim
 
     @classmethod
     def fit_config(cls, config: CodeMemoryConfig, vision: Vision) -> CodeMemoryConfig:
-        """Returns a configuration with the codebook and the grid of a VQ-VAE."""
+        """Returns a copy of a configuration with the grid and codebook sizes of a VQ-VAE."""
         if not isinstance(vision, VQVAE):
             raise ValueError(
                 f"vision: expected a VQ-VAE for a memory with discrete latents, got a "
@@ -201,14 +202,17 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
 
     def bind_vision(self, vision: Vision) -> None:
         """Copies the codebook of a VQ-VAE."""
-        assert isinstance(vision, VQVAE), "fit_config() has checked it"
+        assert isinstance(vision, VQVAE), "fit_config has checked the class"
         self.set_codebook(vision.quantizer.codebook().detach().cpu())
 
     def set_codebook(self, codebook: Tensor) -> None:
-        """Copies the vectors ``(K, D)`` of the vision's codes.
+        """Copies the vectors of the VQ-VAE's codes.
+
+        Args:
+            codebook: ``(K, D) float32``.
 
         Raises:
-            ValueError: they have another shape.
+            ValueError: the codebook has another shape.
         """
         check_shape("codebook", codebook, tuple(self.codebook.shape))
         self.codebook.copy_(codebook)
@@ -223,7 +227,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         return self.codebook[codes.long()].flatten(-2)
 
     def initial_state(self, batch_size: int) -> MemoryState:
-        """Returns features, zeros ``(B, H)``, and the sequence model's initial state."""
+        """Returns the features, zeros ``(B, H)``, and the sequence model's initial state."""
         features = torch.zeros(batch_size, self.config.hidden_dim, device=self.device)
         return (features, *self.sequence_model.initial_state(batch_size))
 
@@ -240,7 +244,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         state: MemoryState | None = None,
         dropout: torch.Generator | None = None,
     ) -> tuple[CodePrediction, MemoryState]:
-        """Runs over a sequence; see :meth:`wmrl.memory.base.Memory.forward`."""
+        """Implements :meth:`~wmrl.memory.base.Memory.forward`."""
         self.check_sequence(latents, actions)
         fresh = self.initial_state(len(latents))
         state = fresh if state is None else state
@@ -262,7 +266,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         *,
         dropout: torch.Generator | None = None,
     ) -> tuple[CodePrediction, MemoryState]:
-        """Runs one step; see :meth:`wmrl.memory.base.Memory.step`."""
+        """Implements :meth:`~wmrl.memory.base.Memory.step`."""
         features, inner = self.sequence_model.step(torch.cat((latent, action), -1), state[1:])
         return self._predict(features, latent, dropout), (features, *inner)
 
@@ -273,7 +277,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Transition:
-        """Draws the next codes and whether the episode ends; the reward is the expected one."""
+        """Draws the next codes and termination; the reward is the expected reward."""
         codes = self.sample_codes(prediction.places, temperature=temperature, generator=generator)
         ended = draw_endings(prediction.termination, generator=generator)
         return Transition(self.latents_of(codes), prediction.reward, ended)
@@ -317,7 +321,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         self, h: Tensor, latents: Tensor, dropout: torch.Generator | None
     ) -> CodePrediction:
         config = self.config
-        reward, termination = self.heads(h).unbind(-1)  # from all of h, whatever is dropped
+        reward, termination = self.heads(h).unbind(-1)  # before dropout
         if dropout is not None:
             h = drop(h, rate=config.dropout, generator=dropout)
         leading = h.shape[:-1]
@@ -327,7 +331,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         return CodePrediction(places, reward * (1.0 / config.reward_scale), termination)
 
     def _teacher_forced(self, places: Tensor, codes: Tensor) -> Tensor:
-        """Returns logits ``(B, T, K)`` of each code, given the true ones ``(B, T)`` before it."""
+        """Returns the logits ``(B, T, K)`` of each code, given the true codes before it."""
         before = F.pad(codes[:, :-1], (1, 0), value=self.config.codebook_size)
         hidden, _ = self.within(torch.cat((places, self.embed(before)), -1))
         logits: Tensor = self.classify(hidden + places)
@@ -336,7 +340,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
     def _draw_sequentially(
         self, places: Tensor, temperature: float, generator: torch.Generator | None
     ) -> Tensor:
-        """Draws codes ``(B, T) int64`` one after another, each given those before it."""
+        """Draws codes ``(B, T) int64`` one after another, each given the codes before it."""
         before = torch.full((len(places),), self.config.codebook_size, device=places.device)
         hidden, codes = None, []
         for place in places.unbind(1):
@@ -349,7 +353,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
 
 
 class _ResidualBlock(nn.Module):
-    """x + f(x) over grid positions ``(B, T, E)``; f is a norm, GELU and a 3×3 convolution."""
+    """A residual block x + f(x), where f is a layer norm, a GELU and a 3×3 convolution."""
 
     def __init__(self, grid: tuple[int, int], token_dim: int) -> None:
         super().__init__()
@@ -358,7 +362,7 @@ class _ResidualBlock(nn.Module):
         self.mix = nn.Conv2d(token_dim, token_dim, 3, 1, 1)
 
     def forward(self, places: Tensor) -> Tensor:
-        """Returns updated features ``(B, T, E)``."""
+        """Maps features ``(B, T, E)`` of grid positions to updated features ``(B, T, E)``."""
         count, tokens, dim = places.shape
         image = F.gelu(self.norm(places)).view(count, *self._grid, dim).permute(0, 3, 1, 2)
         mixed: Tensor = self.mix(image).permute(0, 2, 3, 1).reshape(count, tokens, dim)

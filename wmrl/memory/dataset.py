@@ -1,4 +1,4 @@
-"""Encoded episodes of a rollout store, cached beside it, and batches of windows of them."""
+"""Encoding of rollout stores with a cache in the store's folder, and batches of windows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from wmrl.vision.base import Vision
 
 @dataclass(frozen=True)
 class LatentEpisode:
-    """Episode of T agent steps, encoded by a vision.
+    """Episode of T agent steps, encoded by a vision model.
 
     Attributes:
-        mean: ``(T + 1, Z) float16``, means of the posteriors of its frames.
-        std: ``(T + 1, Z) float16``, their standard deviations.
+        mean: ``(T + 1, Z) float16``, posterior means of the frames' latents.
+        std: ``(T + 1, Z) float16``, standard deviations of the posteriors.
         actions: ``(T, A) float32``.
         rewards: ``(T,) float32``, in the task's units.
-        terminated: whether its last agent step terminated the episode.
+        terminated: True if the last agent step terminated the episode.
     """
 
     mean: torch.Tensor
@@ -38,30 +38,31 @@ class LatentEpisode:
     terminated: bool
 
     def __len__(self) -> int:
-        """T, the number of agent steps."""
+        """Returns T, the number of agent steps."""
         return len(self.rewards)
 
 
 def encode_store(
     store: RolloutStore, vision: Vision, *, batch_size: int = 256, progress: bool = False
 ) -> Path:
-    """Encodes every episode that this vision has not encoded yet.
+    """Encodes every episode of a store that this vision model has not encoded yet.
 
     Each file is written under a temporary name and then renamed, so that an interrupted call can be
-    resumed, and memory holds one episode at a time. The files are named after the digests of the
-    vision and the episode, so that neither can be mistaken for another.
+    resumed. Only one episode at a time is in memory. Folders and files are named after the digests
+    of the vision model and the episode, so that encodings of other models or episodes are never
+    used by mistake.
 
     Args:
         store: rollout store.
-        vision: vision that was saved or loaded, so that it has a digest.
-        batch_size: frames that are encoded at once.
-        progress: show a progress bar.
+        vision: vision model that was saved or loaded, and therefore has a digest.
+        batch_size: number of frames that are encoded at once.
+        progress: True to show a progress bar.
 
     Returns:
-        The folder of the encodings, ``latents/<digest>`` beside the store's episodes.
+        The folder of the encodings, ``latents/<digest>`` in the store's folder.
 
     Raises:
-        ValueError: the vision was never saved.
+        ValueError: the vision model was never saved.
     """
     folder = _folder(store, vision)
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +79,11 @@ def encode_store(
 
 
 def load_latents(episodes: Sequence[StoredEpisode], vision: Vision) -> list[LatentEpisode]:
-    """Loads encoded episodes.
+    """Loads episodes that :func:`encode_store` has encoded.
+
+    Args:
+        episodes: stored episodes.
+        vision: vision model that encoded them.
 
     Raises:
         ValueError: an episode is not encoded yet, or its file is damaged.
@@ -87,18 +92,18 @@ def load_latents(episodes: Sequence[StoredEpisode], vision: Vision) -> list[Late
 
 
 class LatentDataset:
-    """Windows of encoded episodes; batch ``step`` is a pure function of (data, seed, step).
+    """Dataset of windows of encoded episodes, drawn at random.
 
-    Windows start anywhere, including places from which they extend beyond an episode's edge; such
-    a window is moved inside, or padded if the episode is shorter. Thus every transition is drawn
-    about equally often, the first and the last of an episode not less than others. Latents are
-    drawn from (μ, σ) anew for each batch.
+    The batch of a training step depends only on the data, the seed and the step. A window that
+    would extend beyond an edge of its episode is moved inside the episode, or padded if the episode
+    is shorter than the window. Transitions at the edges of an episode are therefore not drawn less
+    often than others. Latents are drawn from their posteriors (μ, σ) again for each batch.
 
     Args:
         episodes: encoded episodes of at least one agent step.
-        length: L, transitions in a window.
-        batch_size: B.
-        seed: root of the windows and the noise.
+        length: L, number of transitions in a window.
+        batch_size: B, number of windows in a batch.
+        seed: root seed of the choice of windows and of the noise.
         device: device of the data and the batches.
 
     Raises:
@@ -121,11 +126,11 @@ class LatentDataset:
         self._seed = seed
         self._device = torch.device(device)
         self._lengths = np.array([len(episode) for episode in episodes])
-        self._ends = np.cumsum(self._lengths + length - 1)  # of each episode's window starts
+        self._ends = np.cumsum(self._lengths + length - 1)  # cumulative number of window starts
         self._offsets = np.concatenate(([0], np.cumsum(self._lengths + 1)[:-1]))
         self._mean = torch.cat([episode.mean for episode in episodes]).to(device)
         self._std = torch.cat([episode.std for episode in episodes]).to(device)
-        # One row more than agent steps, so that latents and agent steps share their indices.
+        # A blank row after each episode's agent steps, so that they have the indices of latents.
         blank = torch.zeros(1, episodes[0].actions.shape[1])
         actions = [part for episode in episodes for part in (episode.actions, blank)]
         rewards = [part for episode in episodes for part in (episode.rewards, blank[:, 0])]
@@ -136,7 +141,7 @@ class LatentDataset:
         self._terminated = torch.from_numpy(ended).to(device)
 
     def __len__(self) -> int:
-        """Total number of transitions."""
+        """Returns the total number of transitions."""
         return int(self._lengths.sum())
 
     def batch(self, step: int) -> SequenceBatch:
@@ -145,7 +150,11 @@ class LatentDataset:
         return self._windows(*self._draw(generator), step)
 
     def _draw(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draws B windows: indices of episodes and of first agent steps, each ``(B,) int64``."""
+        """Draws windows.
+
+        Returns:
+            Indices of the B windows' episodes and of their first agent steps, each ``(B,) int64``.
+        """
         places = generator.integers(self._ends[-1], size=self.batch_size)
         episode = np.searchsorted(self._ends, places, side="right")
         length = self._lengths[episode]
@@ -172,8 +181,8 @@ class LatentDataset:
 def _folder(store: RolloutStore, vision: Vision) -> Path:
     if vision.digest is None:
         raise ValueError(
-            "vision: expected a digest, got None; save the vision first, so that its latents have "
-            "a name"
+            "vision: expected a digest, got None; save the vision first, because the folder of "
+            "its latents is named after the digest"
         )
     return store.path / "latents" / vision.digest[:16]
 
@@ -201,7 +210,7 @@ def _encode_episode(episode: StoredEpisode, vision: Vision, batch_size: int) -> 
 def _posteriors(
     episode: StoredEpisode, vision: Vision, batch_size: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yields means and standard deviations of an episode's frames, batch by batch."""
+    """Yields posterior means and standard deviations of an episode's frames in batches."""
     store, summary = episode
     count = summary.length + 1
     for start in range(0, count, batch_size):
@@ -220,10 +229,14 @@ def _load(episode: StoredEpisode, vision: Vision) -> LatentEpisode:
         complete = shapes == ((length + 1, latent_dim),) * 2 and len(tensors["rewards"]) == length
         loaded = LatentEpisode(**tensors, terminated=episode.summary.terminated)
     except (OSError, SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"{file}: missing or damaged ({error}); run encode_store again") from error
+        raise ValueError(
+            f"{file}: missing or damaged ({error}); delete it if it exists, and run encode_store "
+            "again"
+        ) from error
     if not complete:
         raise ValueError(
-            f"{file}: damaged, expected shapes of ({length + 1}, {latent_dim}), got {shapes}; "
-            "delete it and encode again"
+            f"{file}: expected {length} rewards, and mean and std of shape "
+            f"({length + 1}, {latent_dim}), got shapes {shapes}; delete the damaged file and run "
+            "encode_store again"
         )
     return loaded

@@ -12,11 +12,13 @@ from wmrl.storage.artifact import Artifact
 
 
 class DiscreteMemory(Memory[P]):
-    """Memory whose latents are made of codes, and which keeps its start states as codes.
+    """Interface of memories whose latents consist of codes.
+
+    Start states are stored as codes instead of latents.
 
     Attributes:
-        start_codes: buffer ``(S, T', T)``, T codes of each of the T' latents of S start states;
-            int16 where K allows it, else int32.
+        start_codes: buffer ``(S, T', T)``, the T codes of each of the T' latents of S start states;
+            int16 if K is at most 2¹⁵, otherwise int32.
     """
 
     start_codes: Tensor
@@ -40,14 +42,14 @@ class DiscreteMemory(Memory[P]):
         return len(self.start_codes)
 
     def start_latents(self, indices: Tensor, generator: torch.Generator) -> Tensor:
-        """Returns latents ``(B, T', Z)`` of start states; codes leave nothing to be drawn."""
+        """Returns the latents ``(B, T', Z)`` of start states, without random noise."""
         return self.latents_of(self.start_codes[indices])
 
     def with_start_states_of(self, artifact: Artifact) -> Self:
-        """Takes over the start states of an artifact, if it has any, and returns itself.
+        """Copies the start states of an artifact, if it has any, and returns this memory.
 
         Raises:
-            ValueError: they don't fit this memory.
+            ValueError: their shapes or codes do not fit this memory.
         """
         codes, actions = (artifact.tensors.get(f"start_{name}") for name in ("codes", "actions"))
         if codes is not None and actions is not None:

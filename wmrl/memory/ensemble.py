@@ -1,4 +1,4 @@
-"""Ensembles of memories that dream as one, with rewards penalized where members disagree."""
+"""Ensembles of memories, with a penalty on the reward where members disagree."""
 
 import math
 from collections.abc import Sequence
@@ -22,14 +22,17 @@ _MAX_MEMBERS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryEnsembleConfig:
-    """Size and pessimism of a :class:`MemoryEnsemble`.
+    """Configuration of a :class:`MemoryEnsemble`.
 
     Attributes:
         num_members: M, the number of members.
-        pessimism: standard deviations over the members that are subtracted from the mean reward.
-        noise_floor: lower bound on every Gaussian's σ in the dream; 0 to leave the members' own.
-        member: configuration that all members share: fields of
-            :class:`~wmrl.memory.mdn_rnn.MDNRNNConfig`, or of a subclass's ``member_config_class``.
+        pessimism: number of standard deviations of the members' rewards that are subtracted from
+            the mean of their rewards.
+        noise_floor: lower bound on the σ of each Gaussian in dreams; 0 for no bound in addition to
+            the members' own.
+        member: configuration that all members share, as a dictionary of the fields of
+            ``member_config_class`` (:class:`~wmrl.memory.mdn_rnn.MDNRNNConfig`, unless a subclass
+            sets another).
     """
 
     member_config_class: ClassVar[type] = MDNRNNConfig
@@ -43,11 +46,11 @@ class MemoryEnsembleConfig:
         check_int("num_members", self.num_members, at_least=1, at_most=_MAX_MEMBERS)
         check_float("pessimism", self.pessimism, at_least=0)
         check_float("noise_floor", self.noise_floor, at_least=0)
-        object.__setattr__(self, "member", asdict(self.member_config))  # defaults filled in
+        object.__setattr__(self, "member", asdict(self.member_config))  # with all defaults
 
     @cached_property
     def member_config(self) -> Any:
-        """Configuration that all members share, of :attr:`member_config_class`."""
+        """Configuration that all members share, an instance of ``member_config_class``."""
         return build_config(self.member_config_class, self.member)
 
     @property
@@ -62,28 +65,29 @@ class MemoryEnsembleConfig:
 
     @property
     def task(self) -> str:
-        """Name of the task that the members were trained on."""
+        """Name of the task on which the members were trained."""
         return str(self.member_config.task)
 
     @property
     def frame_skip(self) -> int:
-        """Base frames of one agent step."""
+        """Number of base frames per agent step."""
         return int(self.member_config.frame_skip)
 
     @property
     def vision_digest(self) -> str | None:
-        """Digest of the vision that the members were trained on."""
+        """Digest of the vision model on which the members were trained."""
         digest: str | None = self.member_config.vision_digest
         return digest
 
 
 class EnsemblePrediction(NamedTuple):
-    """Predictions of all members for the next step, and what the ensemble makes of them.
+    """Predictions of all members for the next step, and their combination.
 
     Attributes:
-        members: each member's prediction.
-        reward: ``(...) float32``, mean over the members minus ``pessimism`` standard deviations.
-        termination: ``(...) float32``, the greatest of the members' log-odds.
+        members: prediction of each member.
+        reward: ``(...) float32``, mean of the members' rewards minus ``pessimism`` standard
+            deviations.
+        termination: ``(...) float32``, maximum of the members' log-odds of termination.
     """
 
     members: tuple[Any, ...]
@@ -92,12 +96,13 @@ class EnsemblePrediction(NamedTuple):
 
 
 class MemoryEnsemble(Memory[EnsemblePrediction]):
-    """M memories of one vision: a random one draws each next latent, all of them judge it.
+    """Ensemble of M memories that were trained on the same vision model.
 
-    A controller that exploits the error of one member meets another member at the next step, and
-    loses reward where the members disagree, which is where their training data ends (compare PETS,
-    Chua et al. 2018, https://arxiv.org/abs/1805.12114, and MOPO, Yu et al. 2020,
-    https://arxiv.org/abs/2005.13239). The features are those of the first member.
+    Each next latent is drawn from the prediction of a random member; reward and termination combine
+    the predictions of all members. A controller can therefore hardly exploit the errors of a
+    single member. It also gets less reward where the members disagree, which happens far from their
+    training data (compare PETS, Chua et al. 2018, https://arxiv.org/abs/1805.12114, and MOPO, Yu
+    et al. 2020, https://arxiv.org/abs/2005.13239). The features are those of the first member.
 
     The members are MDN-RNNs. For another class of memories, derive a class that sets
     ``config_class`` and ``member_class``, and register it by
@@ -105,7 +110,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
 
     Args:
         config: size, pessimism and the members' configuration.
-        generator: source of the members' initial weights; one of a fixed seed if None.
+        generator: source of the members' initial weights; a generator with a fixed seed if None.
     """
 
     config: MemoryEnsembleConfig
@@ -129,10 +134,17 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
     def of(
         cls, members: Sequence[Memory[Any]], *, pessimism: float = 1.0, noise_floor: float = 0.0
     ) -> Self:
-        """Makes an ensemble of copies of trained memories, with the first one's start states.
+        """Creates an ensemble of copies of trained memories.
+
+        Args:
+            members: memories of the same configuration. The ensemble has the start states of the
+                first one.
+            pessimism: see :class:`MemoryEnsembleConfig`.
+            noise_floor: see :class:`MemoryEnsembleConfig`.
 
         Raises:
-            ValueError: there are none, or their configurations differ.
+            ValueError: there are no members, their class is not ``member_class``, or their
+                configurations differ.
         """
         if not members:
             raise ValueError("members: expected at least one memory, got none")
@@ -154,17 +166,17 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         ensemble = cls(config).to(members[0].device)
         for own, given in zip(ensemble.members, members, strict=True):
             kept = {k: v for k, v in given.state_dict().items() if not k.startswith("start_")}
-            own.load_state_dict(kept, strict=False)  # start states are kept once, by the ensemble
+            own.load_state_dict(kept, strict=False)  # only the ensemble has start states
         ensemble._copy_start_states(members[0])
         return ensemble.train(members[0].training)
 
     @property
     def feature_dim(self) -> int:
-        """H of the first member, whose features a controller sees."""
+        """H, the number of features of the first member, which a controller observes."""
         return self._members()[0].feature_dim
 
     def initial_state(self, batch_size: int) -> MemoryState:
-        """Returns the initial states of all members, one after another."""
+        """Returns the concatenated initial states of all members."""
         return tuple(
             part for member in self._members() for part in member.initial_state(batch_size)
         )
@@ -182,7 +194,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         state: MemoryState | None = None,
         dropout: torch.Generator | None = None,
     ) -> tuple[EnsemblePrediction, MemoryState]:
-        """Runs over a sequence; see :meth:`wmrl.memory.base.Memory.forward`."""
+        """Implements :meth:`~wmrl.memory.base.Memory.forward`."""
         states = self._split(self.initial_state(len(latents)) if state is None else state)
         return self._merge(
             member(latents, actions, first=first, state=own, dropout=dropout)
@@ -197,7 +209,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         *,
         dropout: torch.Generator | None = None,
     ) -> tuple[EnsemblePrediction, MemoryState]:
-        """Runs one step; see :meth:`wmrl.memory.base.Memory.step`."""
+        """Implements :meth:`~wmrl.memory.base.Memory.step`."""
         return self._merge(
             member.step(latent, action, own, dropout=dropout)
             for member, own in zip(self._members(), self._split(state), strict=True)
@@ -210,7 +222,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Transition:
-        """Draws the next latent of each dream from a member chosen at random."""
+        """Draws the next latent of each dream from the prediction of a random member."""
         count, members = len(prediction.reward), self.config.num_members
         device = prediction.reward.device
         member = torch.randint(members, (count,), generator=generator, device=device)
@@ -226,7 +238,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         return self._members()[0].sample(chosen, temperature=temperature, generator=generator)
 
     def log_likelihood(self, prediction: EnsemblePrediction, latents: Tensor) -> Tensor:
-        """Returns the log-density ``(..., 1)`` of latents under the members' even mixture."""
+        """Returns the log-density ``(..., 1)`` of latents under an even mixture of all members."""
         pairs = zip(self._members(), prediction.members, strict=True)
         each = torch.stack([member.log_likelihood(p, latents).sum(-1) for member, p in pairs])
         return (torch.logsumexp(each, 0) - math.log(len(each))).unsqueeze(-1)
@@ -235,7 +247,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         self.set_start_states(member.start_mean, member.start_std, member.start_actions)
 
     def _members(self) -> list[Memory[Any]]:
-        return list(self.members)  # type: ignore[arg-type]  # a ModuleList forgets its type
+        return list(self.members)  # type: ignore[arg-type]  # ModuleList is not generic
 
     def _split(self, state: MemoryState) -> list[MemoryState]:
         parts = len(state) // self.config.num_members
@@ -261,10 +273,11 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
 
 @dataclass(frozen=True, kw_only=True)
 class CodeMemoryEnsembleConfig(MemoryEnsembleConfig):
-    """Size and pessimism of a :class:`CodeMemoryEnsemble`.
+    """Configuration of a :class:`CodeMemoryEnsemble`.
 
-    As :class:`MemoryEnsembleConfig`, without Gaussians whose σ a ``noise_floor`` could bound: the
-    temperature of the dream widens its distributions instead.
+    It is a :class:`MemoryEnsembleConfig` whose ``noise_floor`` must be 0, because the predictions
+    of discrete latents have no Gaussians. To widen the distributions, raise the temperature of the
+    dream instead.
     """
 
     member_config_class: ClassVar[type] = CodeMemoryConfig
@@ -279,7 +292,7 @@ class CodeMemoryEnsembleConfig(MemoryEnsembleConfig):
 
 
 class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
-    """M memories with discrete latents; see :class:`MemoryEnsemble`."""
+    """A :class:`MemoryEnsemble` of memories with discrete latents."""
 
     config_class: ClassVar[type] = CodeMemoryEnsembleConfig
     member_class: ClassVar[type[Memory[Any]]] = CodeMemory
@@ -304,10 +317,11 @@ class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Transition:
-        """Draws the next codes of each dream from a member chosen at random.
+        """Draws the next codes of each dream from the prediction of a random member.
 
-        Each member gets an equal share of the dreams and predicts no others, so that the sizes of
-        all tensors are known without waiting for the device. Shares are padded to equal length.
+        The dreams are randomly divided into equal shares, one per member, which are padded to
+        equal length. The shapes of all tensors are then known without waiting for a GPU, and each
+        member draws only the codes of its share.
         """
         count, members = len(prediction.reward), self.config.num_members
         device = prediction.reward.device
@@ -327,19 +341,22 @@ class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
         return Transition(self.latents_of(codes), prediction.reward, ended)
 
     def _copy_start_states(self, member: Memory[Any]) -> None:
-        assert isinstance(member, CodeMemory), "of() has checked it"
+        assert isinstance(member, CodeMemory), "MemoryEnsemble.of has checked the class"
         self.register_buffer("start_codes", member.start_codes)
         self.register_buffer("start_actions", member.start_actions)
 
     def _code_members(self) -> list[CodeMemory]:
-        return self._members()  # type: ignore[return-value]  # members are of this class
+        return self._members()  # type: ignore[return-value]  # all members are of this class
 
 
 def ensemble_class(member_config: Any) -> type[MemoryEnsemble]:
-    """Returns the class of ensembles whose members have a configuration of some class.
+    """Returns the ensemble class for members with a given configuration.
+
+    Args:
+        member_config: configuration of a member.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such class.
     """
     member_class = MEMORIES.for_config(member_config)
     for cls in MEMORIES:
@@ -347,7 +364,7 @@ def ensemble_class(member_config: Any) -> type[MemoryEnsemble]:
             return cls
     name = member_class.__name__
     raise ValueError(
-        f"config: expected that of a memory which has ensembles, got a {name}'s; derive a class "
-        f"from MemoryEnsemble with member_class = {name}, and register it by "
-        "wmrl.memory.register_memory"
+        f"config: expected the configuration of a memory that has an ensemble class, got that of "
+        f"{name}; derive a class from MemoryEnsemble with member_class = {name}, and register it "
+        "by wmrl.memory.register_memory"
     )

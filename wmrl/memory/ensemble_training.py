@@ -33,36 +33,40 @@ def train_ensemble(
     device: str | torch.device = "auto",
     progress: bool = True,
 ) -> MemoryEnsemble:
-    """Trains members one after another, each from its own seed, and joins them.
+    """Trains members one after another with different seeds, and combines them in an ensemble.
 
-    The folder ``path`` is a run; it ends up with ``member-0/`` and so on, each the run of a
-    :func:`~wmrl.memory.training.train_memory`, and with ``artifact/`` and ``report.json`` of the
-    ensemble.
+    The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). The same call resumes an
+    interrupted run, and loads the result of a finished one. The finished run contains ``artifact/``
+    and ``report.json`` of the ensemble, and the folders ``member-0/``, ``member-1/`` and so on,
+    which are runs of :func:`~wmrl.memory.training.train_memory`.
 
     Args:
-        stores: rollouts of one task.
+        stores: rollout stores of one task.
         path: folder of the run.
         vision: vision model that was saved or loaded.
         num_members: M, the number of members.
-        pessimism: standard deviations over the members that are subtracted from the mean reward.
-        noise_floor: lower bound on every Gaussian's σ in the dream.
-        config: architecture and loss of a member.
-        training: training options of each member.
-        init: one artifact per member (name or path), for the initial weights.
-        device: device to train on.
-        progress: show progress bars.
+        pessimism: see :class:`~wmrl.memory.ensemble.MemoryEnsembleConfig`.
+        noise_floor: see :class:`~wmrl.memory.ensemble.MemoryEnsembleConfig`.
+        config: architecture and loss of a member; the defaults of the MDN-RNN if None.
+        training: training options of each member; the defaults for ``config`` if None.
+        init: artifacts (names or paths) of the members' initial weights, one per member; random
+            weights if None.
+        device: device to train on; ``"auto"`` for a GPU if there is one.
+        progress: True to show progress bars.
 
     Returns:
-        The ensemble with the weights of its artifact.
+        The trained ensemble, as saved in the artifact.
 
     Raises:
-        ValueError: ``init`` has not one artifact per member, or what
-            :func:`~wmrl.memory.training.train_memory` raises, as all its errors.
+        ValueError: the number of artifacts in ``init`` is not ``num_members``, an option of the
+            ensemble is out of range, or :func:`~wmrl.memory.training.train_memory` raises it.
+        RunError: the folder is in use, or belongs to another run.
+        ArtifactError: an artifact in ``init`` cannot be loaded, or its weights do not fit.
     """
     path, config = Path(path), config or MDNRNNConfig()
     training = training or MemoryTrainingConfig.default_for(config)
     kind = ensemble_class(config)
-    kind.config_class(  # raises before anything is trained
+    kind.config_class(  # checks the options before anything is trained
         num_members=num_members, pessimism=pessimism, noise_floor=noise_floor
     )
     if init is not None and len(init) != num_members:

@@ -1,4 +1,4 @@
-"""Evaluation of memories: one-step predictions, and dreams compared with recordings."""
+"""Evaluation of memories: metrics of one-step predictions, and dreams versus recordings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from wmrl.priors.baselines import Bigram, CopyLast
 from wmrl.vision.base import Vision
 
 HORIZONS = (1, 5, 10, 15, 50)
-_GREEDY = 1e-3  # temperature at which only the likeliest outcome is drawn
+_GREEDY = 1e-3  # temperature so low that the likeliest outcome is drawn
 
 
 @torch.inference_mode()
@@ -27,16 +27,17 @@ def prediction_report(
     """Computes one-step metrics on sequences that the memory was not trained on.
 
     Args:
-        memory: memory, on the data's device.
-        data: held-out windows; the first ``num_batches`` batches are used.
-        num_batches: number of batches.
+        memory: memory to evaluate, on the data's device.
+        data: held-out windows.
+        num_batches: number of batches to evaluate, from the first.
 
     Returns:
-        ``log_likelihood_per_dimension`` in nats (per code, for a memory with discrete latents);
-        ``reward_r2``, the explained share of the reward's variance (None if it does not vary);
-        ``termination_log_loss`` in nats per step; ``termination_auc``, the probability that a step
-        which terminated an episode got a higher chance of termination than one which did not (None
-        if none did); ``terminations`` and ``steps``, the numbers of either.
+        ``log_likelihood_per_dimension``, in nats per latent dimension, or per code for a memory
+        with discrete latents; ``reward_r2``, the explained share of the reward's variance (None if
+        the reward does not vary); ``termination_log_loss``, the cross-entropy in nats per step;
+        ``termination_auc``, the area under the ROC curve of predicted terminations (None unless
+        some steps terminated an episode and some did not); ``terminations``, the number of steps
+        that terminated an episode; and ``steps``, the number of all steps.
     """
     columns: list[list[Tensor]] = [[], [], [], [], []]
     for step in range(num_batches):
@@ -68,19 +69,20 @@ def prediction_report(
 def code_report(
     memory: CodeMemory, train: Sequence[LatentEpisode], held_out: Sequence[LatentEpisode]
 ) -> dict[str, Any]:
-    """Compares a memory with discrete latents with baselines that count codes.
+    """Compares a memory with discrete latents to baselines that count codes.
 
     Args:
         memory: memory to evaluate.
-        train: episodes on which it was trained; the baselines count in them.
+        train: episodes on which the memory was trained; the baselines count codes in them.
         held_out: episodes to evaluate on, in full length.
 
     Returns:
-        ``nats_per_frame``: negative log-likelihood of the next frame's codes, mean over agent
-        steps, of ``memory``, ``copy_last`` (codes stay, with a probability for each grid position)
-        and ``bigram`` (given the previous code at the same position). ``accuracy``: share of codes
-        that the likeliest ones (one after another, if the memory decodes sequentially) match, of
-        ``memory`` and of ``copy_last``.
+        ``nats_per_frame``, the negative log-likelihood of the next frame's codes, averaged over
+        agent steps, for ``memory``, for :class:`~wmrl.priors.baselines.CopyLast` (``copy_last``)
+        and for :class:`~wmrl.priors.baselines.Bigram` given the previous code at the same position
+        (``bigram``); and ``accuracy``, the share of correctly predicted codes, for the likeliest
+        codes of ``memory`` (chosen one after another if it decodes sequentially), and for the
+        codes of the previous frame (``copy_last``).
     """
 
     def pairs(episodes: Sequence[LatentEpisode]) -> tuple[Tensor, Tensor]:
@@ -118,8 +120,8 @@ def explained_variance(prediction: Tensor, target: Tensor) -> float | None:
     """Computes R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)²; None if the target does not vary.
 
     Args:
-        prediction: ``(N,)`` ŷ.
-        target: ``(N,)`` y.
+        prediction: ``(N,)``, predictions ŷ.
+        target: ``(N,)``, targets y.
     """
     spread = float((target - target.mean()).square().sum())
     if spread == 0:
@@ -128,11 +130,16 @@ def explained_variance(prediction: Tensor, target: Tensor) -> float | None:
 
 
 def ranking_quality(score: Tensor, positive: Tensor) -> float | None:
-    """Computes the area under the ROC curve, ties counted half; None unless both classes occur.
+    """Computes the area under the ROC curve, in which ties count half.
+
+    It is the probability that a random positive has a higher score than a random negative.
 
     Args:
         score: ``(N,)``, predicted scores.
-        positive: ``(N,) bool``, true classes.
+        positive: ``(N,) bool``, True for positives.
+
+    Returns:
+        The area, or None unless both classes occur.
     """
     below, above = score[~positive].sort().values, score[positive]
     if len(below) == 0 or len(above) == 0:
@@ -158,28 +165,30 @@ def open_loop_report(
     num_dreams: int = 128,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Compares dreams under recorded actions with the recordings.
+    """Compares dreams in which recorded actions are taken with the recordings.
 
-    After ``burn_in`` recorded steps the memory continues on its own. Errors are squared, summed
-    over a frame's pixels in [0, 1], against the recorded frame. A dream at temperature 1 is one
-    possible course of events and the recording is another: where the future is uncertain, its error
-    can't be less than that between two recordings.
+    After ``burn_in`` recorded steps, the memory runs on its own predictions. Each error is the
+    squared difference between a frame and the recorded frame, summed over pixels in [0, 1] and
+    averaged over dreams. A dream at temperature 1 and the recording are two possible futures.
+    Where the future is uncertain, even a perfect memory therefore has the error that is expected
+    between two recordings.
 
     Args:
         memory: memory to evaluate.
-        vision: vision on which it was trained.
+        vision: vision model on which the memory was trained.
         episodes: held-out episodes.
-        latents: the same episodes, encoded.
-        burn_in: recorded steps before the dream.
-        num_dreams: number of dreams; fewer if there are fewer recorded states.
-        seed: root of the choice of states and of the dreams' noise.
+        latents: encodings of the same episodes.
+        burn_in: number of recorded steps before a dream.
+        num_dreams: maximum number of dreams, which start in different recorded states.
+        seed: root seed of the choice of states and of the dreams' noise.
 
     Returns:
-        For each horizon (as text) of 1, 5, 10, 15, 50 steps that some episode reaches: ``dream``,
-        the error of the decoded dream at temperature 1; ``likeliest``, of a dream that always takes
-        the likeliest next latent; ``copy_last``, of the dream's first frame; ``reconstruction``, of
-        the recorded latent, a bound that dreams beat only by chance; and ``dreams``, the number of
-        dreams.
+        For each horizon of 1, 5, 10, 15 or 50 steps that an episode reaches (the key is the number
+        as text), the following errors: ``dream``, that of decoded dreams at temperature 1;
+        ``likeliest``, that of dreams which always take the likeliest next latent; ``copy_last``,
+        that of the last recorded frame before the dream; and ``reconstruction``, that of the
+        decoded latent of the recorded frame, a lower bound that dreams beat only by chance. The
+        entry ``dreams`` is the number of dreams.
     """
     starts = _sample_start_states(latents, burn_in, num_dreams, seed)
     reached: dict[int, list[int]] = {horizon: [] for horizon in HORIZONS}
@@ -228,7 +237,10 @@ def _dream(
     seed: int,
     temperature: float,
 ) -> Tensor:
-    """Returns latents ``(B, steps, Z)`` of dreams; the last recorded action is repeated."""
+    """Returns the latents ``(B, steps, Z)`` of dreams.
+
+    After the end of an episode, its last action is repeated.
+    """
     device = memory.device
     generator = torch_generator(seed, "open loop", device=device)
     seen, actions = [], []
@@ -258,7 +270,7 @@ def _compare(
     dreamed: Mapping[str, Tensor],
     horizon: int,
 ) -> dict[str, Any]:
-    """Returns the mean errors at one horizon."""
+    """Returns the mean errors and the number of dreams at one horizon."""
     pairs = [
         store.frames(summary.index, time, time + horizon + 1)[[0, -1]]
         for (store, summary), time in zip(episodes, times, strict=True)

@@ -1,4 +1,4 @@
-"""MDN-RNN of World Models: a recurrent mixture density network over continuous latents."""
+"""MDN-RNN of World Models, a recurrent mixture density network over continuous latents."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from wmrl.nn.losses import mixture_log_likelihood
 from wmrl.nn.sampling import draw_endings, sample_mixture
 from wmrl.nn.sampling import dropout as drop
 
-# From this batch size on, a CPU runs oneDNN's whole LSTM layer faster than two matrix products.
+# From this batch size on, oneDNN's LSTM layer is faster on a CPU than two matrix products.
 _LARGE_BATCH = 32
 
 
@@ -26,10 +26,10 @@ class MDNRNNConfig(TrainableMemoryConfig):
     """Architecture, loss and origin of an :class:`MDNRNN`.
 
     Attributes:
-        latent_dim: Z, the number of the vision's latent dimensions.
+        latent_dim: Z, the number of latent dimensions of the vision model.
         hidden_dim: H, the width of the LSTM.
         num_mixtures: K, the number of Gaussians for each latent dimension.
-        min_std: lower bound on every Gaussian's σ; without it the likelihood has no upper bound.
+        min_std: lower bound on the σ of each Gaussian, without which the likelihood is unbounded.
     """
 
     latent_dim: int = 32
@@ -45,14 +45,14 @@ class MDNRNNConfig(TrainableMemoryConfig):
 
 
 class MixturePrediction(NamedTuple):
-    """Prediction of the next step; leading axes as in the call that made it.
+    """Prediction of the next step; the leading axes (...) are those of the memory's inputs.
 
     Attributes:
         logits: ``(..., K, Z) float32``, unnormalized log-weights of the mixture components.
-        means: ``(..., K, Z) float32``.
-        log_stds: ``(..., K, Z) float32``.
+        means: ``(..., K, Z) float32``, means of the components.
+        log_stds: ``(..., K, Z) float32``, logarithms of their standard deviations.
         reward: ``(...) float32``, expected reward in the task's units.
-        termination: ``(...) float32``, log-odds of the end of the episode.
+        termination: ``(...) float32``, log-odds of termination.
     """
 
     logits: Tensor
@@ -67,19 +67,20 @@ class MixturePrediction(NamedTuple):
 
 
 class MDNRNN(TrainableMemory[MixturePrediction]):
-    """LSTM with a mixture of Gaussians for every latent dimension, a reward and a termination head.
+    """The MDN-RNN of World Models, with an additional reward head.
 
-    World Models, Ha and Schmidhuber 2018 (https://arxiv.org/abs/1803.10122), appendix A.2, plus
-    a reward head. Mixture weights are per dimension, as in the paper. The features are h *before*
-    the step: at time t a controller sees [z_t, h_t], where h_t depends on all (z_s, a_s) with
-    s < t.
+    An LSTM predicts a mixture of Gaussians for each latent dimension, the reward and the
+    termination (Ha and Schmidhuber 2018, https://arxiv.org/abs/1803.10122, appendix A.2). As in the
+    paper, each latent dimension has its own mixture weights. The features are the LSTM's output h
+    *before* the step: at time t, a controller observes [z_t, h_t], where h_t depends on all
+    (z_s, a_s) with s < t.
 
-    The LSTM has one bias, as the paper's (torch's own has two): it is the weight of an additional
-    input that is always 1, which also makes a step as few matrix products as possible.
+    As in the paper, the LSTM has one bias, while PyTorch's LSTM has two. The bias is implemented as
+    the weights of an additional input that is always 1, which also saves operations in each step.
 
     Args:
         config: architecture and loss.
-        generator: source of the initial weights; one of a fixed seed if None.
+        generator: source of the initial weights; a generator with a fixed seed if None.
 
     Example:
         >>> import torch
@@ -103,7 +104,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         inputs = config.latent_dim + config.action_dim + 1
         with seeded_weights(generator):
             self.lstm = nn.LSTM(inputs, config.hidden_dim, bias=False, batch_first=True)
-            # Parameters (3, K, Z) of the mixtures, then reward and termination.
+            # Outputs are the (3, K, Z) parameters of the mixtures, reward, and termination.
             outputs = 3 * config.num_mixtures * config.latent_dim + 2
             self.heads = nn.Linear(config.hidden_dim, outputs)
         none = torch.zeros(0, 1, config.latent_dim)
@@ -111,16 +112,16 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
 
     @property
     def feature_dim(self) -> int:
-        """H, the number of features that a controller sees."""
+        """H, the number of features that a controller observes."""
         return self.config.hidden_dim
 
     def initial_state(self, batch_size: int) -> MemoryState:
-        """Returns ``(h, c)``, zeros ``(B, H) float32``."""
+        """Returns the LSTM's state ``(h, c)``, each zeros ``(B, H) float32``."""
         h = torch.zeros(batch_size, self.config.hidden_dim, device=self.device)
         return h, torch.zeros_like(h)
 
     def features(self, state: MemoryState) -> Tensor:
-        """Returns h, ``(B, H) float32``."""
+        """Returns the LSTM's output h, ``(B, H) float32``."""
         return state[0]
 
     def forward(
@@ -132,7 +133,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         state: MemoryState | None = None,
         dropout: torch.Generator | None = None,
     ) -> tuple[MixturePrediction, MemoryState]:
-        """Runs over a sequence; see :meth:`wmrl.memory.base.Memory.forward`."""
+        """Implements :meth:`~wmrl.memory.base.Memory.forward`."""
         self.check_sequence(latents, actions)
         inputs = self._inputs(latents, actions)
         if state is None:
@@ -155,7 +156,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         *,
         dropout: torch.Generator | None = None,
     ) -> tuple[MixturePrediction, MemoryState]:
-        """Runs one step; see :meth:`wmrl.memory.base.Memory.step`."""
+        """Implements :meth:`~wmrl.memory.base.Memory.step`."""
         inputs = self._inputs(latent, action)
         if len(inputs) >= _LARGE_BATCH and inputs.device.type == "cpu":
             outputs, state = self._layer(inputs.unsqueeze(1), state)
@@ -173,7 +174,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Transition:
-        """Draws the next latent and whether the episode ends; the reward is the expected one."""
+        """Draws the next latent and termination; the reward is the expected reward."""
         latent = sample_mixture(
             prediction.logits,
             prediction.means,

@@ -1,4 +1,4 @@
-"""Batches of recorded sequences, on which memories are trained."""
+"""Batches of recorded sequences for the training of memories."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,15 +9,15 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceBatch:
-    """B windows of L transitions from recorded episodes.
+    """Batch of B windows of L transitions from recorded episodes.
 
     Attributes:
-        latents: ``(B, L + 1, Z) float32``, z_t to z_{t + L}, drawn from their posteriors. The last
-            transition of an episode leads to the latent of its final frame.
+        latents: ``(B, L + 1, Z) float32``, latents z_t to z_{t + L}, drawn from their posteriors.
+            The last transition of an episode leads to the latent of its final frame.
         actions: ``(B, L, A) float32``.
         rewards: ``(B, L) float32``, in the task's units.
-        terminated: ``(B, L) bool``, whether the transition terminated the episode.
-        mask: ``(B, L) bool``, false where the window extends beyond its episode's end.
+        terminated: ``(B, L) bool``, True where the transition terminated the episode.
+        mask: ``(B, L) bool``, False where the window extends beyond the end of its episode.
     """
 
     latents: Tensor
@@ -28,14 +28,15 @@ class SequenceBatch:
 
 
 def segments(first: Tensor | None, length: int) -> list[tuple[int, int]]:
-    """Splits steps into segments within which no episode of the batch starts.
+    """Splits a batch of sequences into segments, such that episodes start only at their edges.
 
     Args:
-        first: ``(B, L) bool``, steps at which an episode starts; None if there are none.
-        length: L.
+        first: ``(B, L) bool``, True where an episode starts; None if no episode starts.
+        length: L, number of steps.
 
     Returns:
-        Pairs ``(start, stop)`` of steps; episodes start at a segment's first step only.
+        First step and end ``(start, stop)`` of each segment. An episode of the batch can start only
+        at the first step of a segment.
     """
     starts = [] if first is None else first[:, 1:].any(0).nonzero().flatten().add(1).tolist()
     edges = [0, *starts, length]
@@ -45,7 +46,13 @@ def segments(first: Tensor | None, length: int) -> list[tuple[int, int]]:
 def select_states(
     mask: Tensor, chosen: tuple[Tensor, ...], otherwise: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
-    """Combines two states: entries of one in the mask ``(B,) bool``, and of the other elsewhere."""
+    """Combines two states of a batch.
+
+    Args:
+        mask: ``(B,) bool``, True for the entries to take from ``chosen``.
+        chosen: state for the entries in the mask.
+        otherwise: state for all other entries.
+    """
     return tuple(
         torch.where(mask.view(-1, *[1] * (b.ndim - 1)), a, b)
         for a, b in zip(chosen, otherwise, strict=True)

@@ -18,13 +18,14 @@ class StartStatesConfig:
 
     Attributes:
         max_states: maximum number of start states.
-        burn_in: recorded agent steps before a start state, which warm up the memory's state. If
-            there are too few, h differs from the one in the game: on CarRacing, 5 are 31 % off.
-        window: agent steps within which a positive reward must precede a start state. An agent
-            that starts on the road learns to drive; from arbitrary recorded states it mostly
-            learns that grass is bad.
-        warmup_frames: base frames at the beginning of an episode in which no dream starts; None
-            for the number that the store has for its task.
+        burn_in: number of recorded agent steps before a start state, which warm up the memory's
+            state. With too few, its features h differ from those in the game: on CarRacing, by
+            31 % after 5 agent steps.
+        window: number of agent steps before a start state among which at least one must have a
+            positive reward. In CarRacing, the agent is then on the road and can learn to drive;
+            from arbitrary recorded states, it mostly learns to avoid grass.
+        warmup_frames: number of base frames at the beginning of an episode in which no dream
+            starts; None for the number in the store's metadata.
     """
 
     max_states: int = 512
@@ -44,12 +45,12 @@ class StartStates(NamedTuple):
     """Encoded sequences for :meth:`wmrl.memory.base.Memory.set_start_states`.
 
     Attributes:
-        mean: ``(S, burn_in + 1, Z) float32``.
-        std: ``(S, burn_in + 1, Z) float32``.
-        actions: ``(S, burn_in, A) float32``.
-        rule: criterion that all the states meet: ``"scored"`` (a recent positive reward),
-            ``"any"`` if no state after the warmup has one, or ``"early"`` if no episode is longer
-            than the warmup.
+        mean: ``(S, burn_in + 1, Z) float32``, posterior means of the latents.
+        std: ``(S, burn_in + 1, Z) float32``, standard deviations of the posteriors.
+        actions: ``(S, burn_in, A) float32``, actions between the latents.
+        rule: criterion by which the states were chosen: ``"scored"`` (a recent positive reward),
+            ``"any"`` if no state after the warmup frames has one, or ``"early"`` if no episode is
+            longer than the warmup frames.
     """
 
     mean: torch.Tensor
@@ -61,13 +62,13 @@ class StartStates(NamedTuple):
 def choose_start_states(
     episodes: Sequence[LatentEpisode], config: StartStatesConfig, *, frame_skip: int, seed: int
 ) -> StartStates:
-    """Draws start states from all that qualify, without replacement.
+    """Draws start states without replacement from all states that meet the criteria.
 
     Args:
         episodes: encoded episodes.
         config: criteria and number of the states.
-        frame_skip: base frames of one agent step.
-        seed: root of the draw.
+        frame_skip: number of base frames per agent step.
+        seed: root seed of the draw.
 
     Raises:
         ValueError: no episode is longer than the burn-in.
@@ -75,8 +76,8 @@ def choose_start_states(
     usable = [pair for pair in _candidates(episodes, config, frame_skip) if len(pair[1])]
     if not usable:
         raise ValueError(
-            f"burn_in: no episode is longer than {config.burn_in} agent steps; choose a smaller "
-            "burn_in or collect longer episodes"
+            f"burn_in: no episode is longer than {config.burn_in} agent steps; lower burn_in or "
+            "collect longer episodes"
         )
     rule, candidates = usable[0]
     generator = numpy_generator(seed, "dream starts")
@@ -97,7 +98,12 @@ def choose_start_states(
 def _candidates(
     episodes: Sequence[LatentEpisode], config: StartStatesConfig, frame_skip: int
 ) -> list[tuple[str, np.ndarray]]:
-    """Returns states ``(N, 2) int64``, (episode, agent step), by increasingly weak rules."""
+    """Returns candidates for start states by the rules of :class:`StartStates`.
+
+    Returns:
+        Names of the rules, from the strictest on, each with the pairs (episode, agent step) of the
+        states that meet it, ``(N, 2) int64``.
+    """
     after_warmup = max(-(-(config.warmup_frames or 0) // frame_skip), config.burn_in)
     scored, late, early = [], [], []
     for i, episode in enumerate(episodes):
@@ -112,7 +118,7 @@ def _candidates(
 
 
 def _scored_within(rewards: np.ndarray, window: int) -> np.ndarray:
-    """Marks states with a positive reward among the ``window`` rewards before, ``(T,) bool``."""
+    """Returns True for states with a positive reward in the ``window`` steps before them."""
     positive = np.concatenate(([0], np.cumsum(rewards > 0)))
     t = np.arange(len(rewards))
     recent: np.ndarray = positive[t] > positive[np.maximum(t - window, 0)]

@@ -19,17 +19,20 @@ class TrainableMemoryConfig:
     """Loss and origin of a :class:`TrainableMemory`.
 
     Attributes:
-        action_dim: A, the number of the task's action dimensions.
-        dropout: share of h that is dropped before the head of the next latent, where dropout is
-            asked for. Reward and termination are predicted from all of h; otherwise an ensemble
-            would take the masks for disagreement of its members.
-        reward_scale: factor on predicted rewards that brings them to the scale of other outputs.
-        reward_weight: weight of the reward's squared error beside the mean log-likelihood.
-        termination_weight: weight of the termination's cross-entropy.
-        positive_weight: weight of terminations among all steps; 1 keeps probabilities calibrated.
+        action_dim: A, the number of action dimensions of the task.
+        dropout: share of the features h that are dropped before the head of the next latent, if
+            dropout masks are requested. Reward and termination are always predicted from all of h,
+            because different masks would otherwise look like a disagreement between members of an
+            ensemble.
+        reward_scale: factor that converts rewards to the scale of the network's other outputs.
+        reward_weight: weight of the squared error of scaled rewards, relative to the negative
+            log-likelihood.
+        termination_weight: weight of the cross-entropy of terminations.
+        positive_weight: factor on the cross-entropy of terminated steps; with 1, the predicted
+            probabilities are calibrated.
         task: name of the task on which the memory was trained.
-        frame_skip: base frames of one agent step.
-        vision_digest: digest of the vision on which the memory was trained.
+        frame_skip: number of base frames per agent step.
+        vision_digest: digest of the vision model on which the memory was trained.
     """
 
     action_dim: int = 2
@@ -53,46 +56,52 @@ class TrainableMemoryConfig:
 
 
 class TrainableMemory(Memory[P]):
-    """Memory with a training loss; its predictions have ``reward`` and ``termination``.
+    """Base class of memories with a training loss.
 
-    ``config`` is a :class:`TrainableMemoryConfig`; the predictions are a ``NamedTuple``.
+    In a subclass, ``config`` is a :class:`TrainableMemoryConfig`, and the predictions are a
+    ``NamedTuple`` with the fields ``reward`` and ``termination``.
 
     Attributes:
-        training_defaults: training options that suit this class better than the general defaults.
+        training_defaults: training options of this class that differ from the general defaults.
     """
 
     training_defaults: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     def fit_config(cls, config: Any, vision: Vision) -> Any:
-        """Returns a configuration with the fields that a vision determines.
+        """Returns a copy of a configuration with the fields that a vision model determines.
+
+        Args:
+            config: configuration of this class.
+            vision: vision model on which the memory will be trained.
 
         Raises:
-            ValueError: the memory can't be trained on that vision.
+            ValueError: the memory cannot be trained on this vision model.
         """
         return replace(config, latent_dim=vision.latent_dim)
 
     def bind_vision(self, vision: Vision) -> None:
-        """Takes over from its vision, before training, what the memory needs: by default nothing.
+        """Copies what the memory needs from its vision model before training; nothing by default.
 
         Args:
-            vision: vision that :meth:`fit_config` has accepted.
+            vision: vision model that :meth:`fit_config` has accepted.
         """
 
     def loss(
         self, batch: SequenceBatch, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Computes the loss: negative log-likelihood plus errors of reward and termination.
+        """Computes the negative log-likelihood plus the losses of reward and termination.
 
         All parts are means over the steps in the batch's mask.
 
         Args:
-            batch: sequences; the state before each is the initial one.
+            batch: recorded sequences; the memory starts each one in its initial state.
             generator: source of dropout masks.
 
         Returns:
-            The loss ``()``, and its parts: ``nll`` (nats per number or code of a latent),
-            ``reward_error`` (squared, of scaled rewards) and ``termination_loss`` (nats).
+            The loss ``()``, and its parts before weighting: ``nll``, the negative log-likelihood in
+            nats per number or code of a latent; ``reward_error``, the squared error of scaled
+            rewards; and ``termination_loss``, the cross-entropy in nats.
         """
         config = self.config
         predicted, _ = self(batch.latents[:, :-1], batch.actions, dropout=generator)
@@ -119,13 +128,13 @@ class TrainableMemory(Memory[P]):
 
         Args:
             prediction: predictions of the batch's transitions.
-            batch: sequences; only steps in their mask count.
-            generator: source of randomness, for losses that are estimated.
+            batch: recorded sequences; only the steps in the mask count.
+            generator: source of randomness for subclasses that estimate the loss from a sample.
         """
         log_likelihood = self.log_likelihood(prediction, batch.latents[:, 1:])
         return masked_mean(-log_likelihood.mean(-1), batch.mask)
 
     def check_sequence(self, latents: Tensor, actions: Tensor) -> None:
-        """Raises ``ValueError`` unless these are ``(B, T, Z)`` and ``(B, T, A)``."""
+        """Raises ``ValueError`` unless the shapes are ``(B, T, Z)`` and ``(B, T, A)``."""
         check_shape("latents", latents, ("B", "T", self.latent_dim))
         check_shape("actions", actions, (*latents.shape[:2], self.action_dim))

@@ -29,13 +29,13 @@ from wmrl.vision.base import Vision
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryTrainingConfig(TrainingConfig):
-    """Training options of a memory, besides :class:`~wmrl.training.trainer.TrainingConfig`.
+    """Training options of a memory, in addition to those of its base class.
 
     Attributes:
-        batch_size: sequences in a batch.
-        gradient_clip: bound on the gradient's norm.
-        sequence_length: L, transitions in a sequence.
-        start_states: recorded states that the memory keeps for dreams to start in.
+        batch_size: number of sequences in a batch.
+        gradient_clip: bound on the gradient's norm; None for no bound.
+        sequence_length: L, number of transitions in a sequence.
+        start_states: options for the choice of recorded states in which dreams start.
     """
 
     steps: int = 2500
@@ -46,7 +46,11 @@ class MemoryTrainingConfig(TrainingConfig):
 
     @classmethod
     def discrete(cls, **options: Any) -> Self:
-        """Returns the defaults for a memory with discrete latents, with some options changed."""
+        """Returns the defaults for a :class:`~wmrl.memory.code_memory.CodeMemory`.
+
+        Args:
+            **options: options that replace defaults.
+        """
         return cls(**{**CodeMemory.training_defaults, **options})
 
     def __post_init__(self) -> None:
@@ -55,7 +59,7 @@ class MemoryTrainingConfig(TrainingConfig):
 
     @classmethod
     def default_for(cls, config: TrainableMemoryConfig) -> Self:
-        """Returns the defaults for the memory of a configuration."""
+        """Returns the defaults for a memory with the given configuration."""
         return cls(**trainable_class(config).training_defaults)
 
 
@@ -72,30 +76,33 @@ def train_memory(
 ) -> TrainableMemory[Any]:
     """Trains a memory on the latents of one or several stores.
 
-    The stores are encoded once, beside their episodes. The folder ``path`` is a run, as that of
-    :func:`~wmrl.vision.training.train_vision`; it ends up with ``artifact/`` (including the states
-    in which dreams start), ``report.json`` of held-out metrics and ``metrics.csv``.
+    The stores are encoded once by :func:`~wmrl.memory.dataset.encode_store`. The folder ``path``
+    holds a run (:class:`~wmrl.storage.run.Run`). The same call resumes an interrupted run, and
+    loads the result of a finished one. The finished run contains ``artifact/`` (including the
+    states in which dreams start), ``metrics.csv``, and ``report.json`` with held-out metrics.
 
     Args:
-        stores: rollouts of one task.
+        stores: rollout stores of one task.
         path: folder of the run.
         vision: vision model that was saved or loaded.
         config: configuration of an MDN-RNN, a memory with discrete latents, or a registered
-            memory; an MDN-RNN's defaults if None. Fields that the stores and the vision determine
-            are taken from them.
+            memory; the defaults of the MDN-RNN if None. Fields that the stores and the vision
+            model determine are overwritten.
         training: training options; :meth:`MemoryTrainingConfig.default_for` if None.
-        init: artifact (name or path) of a memory of the same kind, for the initial weights.
-        device: device to train on.
-        progress: show progress bars.
+        init: artifact (name or path) of a memory with the same architecture, whose weights replace
+            the random initial ones.
+        device: device to train on; ``"auto"`` for a GPU if there is one.
+        progress: True to show progress bars.
 
     Returns:
-        The memory with the weights of its artifact.
+        The trained memory, as saved in the artifact.
 
     Raises:
-        ValueError: the stores are empty or of different tasks, the vision was never saved, or
-            it has no discrete latents although the memory is to predict some.
+        ValueError: the stores are empty or of different tasks, no episode is longer than the
+            burn-in of the start states, the vision model was never saved, or its latents are
+            continuous but the memory needs discrete ones.
         RunError: the folder is in use, or belongs to another run.
-        ArtifactError: ``init`` can't be opened, or its weights have other shapes.
+        ArtifactError: ``init`` cannot be loaded, or its weights have other shapes.
     """
     path, resolved = Path(path), resolve_device(device)
     config = _fit(config or MDNRNNConfig(), stores, vision)
@@ -141,13 +148,14 @@ def trainable_class(config: TrainableMemoryConfig) -> type[TrainableMemory[Any]]
     """Returns the memory class of a configuration.
 
     Raises:
-        ValueError: there is none, or one that can't be trained by itself.
+        ValueError: there is no such class, or it is not a subclass of
+            :class:`~wmrl.memory.trainable.TrainableMemory`.
     """
     cls = MEMORIES.for_config(config)
     if not issubclass(cls, TrainableMemory):
         raise ValueError(
             f"config: expected the configuration of a TrainableMemory, got a "
-            f"{type(config).__name__}; train an ensemble by train_ensemble"
+            f"{type(config).__name__}; to train an ensemble, use train_ensemble"
         )
     return cls
 
@@ -155,11 +163,11 @@ def trainable_class(config: TrainableMemoryConfig) -> type[TrainableMemory[Any]]
 def _fit(
     config: TrainableMemoryConfig, stores: Sequence[RolloutStore], vision: Vision
 ) -> TrainableMemoryConfig:
-    """Returns the configuration with the fields that the stores and the vision determine."""
+    """Returns a configuration with the fields that the stores and the vision model determine."""
     if vision.digest is None:
         raise ValueError(
-            "vision: expected a digest, got None; save the vision first, so that the memory can "
-            "name it"
+            "vision: expected a digest, got None; save the vision first, because the memory's "
+            "configuration refers to its digest"
         )
     if not stores:
         raise ValueError("stores: expected at least one, got none")
@@ -175,7 +183,7 @@ def _fit(
 
 
 def _with_warmup(training: MemoryTrainingConfig, store: RolloutStore) -> MemoryTrainingConfig:
-    """Returns the options with the warmup of the store's task, unless one was given."""
+    """Returns the options with the ``warmup_frames`` of the store's task, unless one is set."""
     if training.start_states.warmup_frames is not None:
         return training
     starts = replace(training.start_states, warmup_frames=store.metadata.warmup_frames)

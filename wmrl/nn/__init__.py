@@ -1,23 +1,23 @@
 """Losses, samplers, layers and autoencoder bases that the models are built from.
 
-- :mod:`~wmrl.nn.losses`: losses as pure functions, including the MDN's (``floored_kl``,
-  ``gaussian_kl``, ``masked_mean``, ``mixture_log_likelihood``, ``squared_error``,
-  ``termination_loss``).
-- :mod:`~wmrl.nn.sampling`: random draws from predictions at a temperature (``draw_codes``,
+- :mod:`~wmrl.nn.losses`: losses as pure functions, including that of mixture density networks
+  (``floored_kl``, ``gaussian_kl``, ``masked_mean``, ``mixture_log_likelihood``,
+  ``squared_error``, ``termination_loss``).
+- :mod:`~wmrl.nn.sampling`: random draws from predicted distributions, and dropout (``draw_codes``,
   ``draw_endings``, ``dropout``, ``sample_mixture``).
-- :mod:`~wmrl.nn.linear`: a fast matrix product of many rows on CPUs.
+- :mod:`~wmrl.nn.linear`: a linear layer that is fast for many rows on CPUs.
 - :mod:`~wmrl.nn.dense`: dense layers, optionally with gated residuals (``ReZero``,
   ``dense_layers``).
 - :mod:`~wmrl.nn.sequence_models`: LSTM and Transformer behind one interface (``SequenceModel``,
   ``LSTMModel``, ``TransformerModel``, ``make_sequence_model``).
-- :mod:`~wmrl.nn.autoencoder`: the interface of autoencoders, and variational ones
+- :mod:`~wmrl.nn.autoencoder`: the interface of autoencoders, and variational autoencoders
   (``Autoencoder``, ``GaussianAutoencoder``).
-- :mod:`~wmrl.nn.vq_autoencoder`: VQ-VAEs of any kind of input (``QuantizedAutoencoder``,
+- :mod:`~wmrl.nn.vq_autoencoder`: a base class of VQ-VAEs (``QuantizedAutoencoder``,
   ``QuantizerConfig``, ``make_quantizer``).
 - :mod:`~wmrl.nn.quantizers`: vector quantizers with a learned codebook (``EMAConfig``,
   ``EMAQuantizer``, ``GradientQuantizer``, ``Quantized``, ``Quantizer``).
 - :mod:`~wmrl.nn.fsq`: finite scalar quantization (``FSQuantizer``).
-- :mod:`~wmrl.nn.clustering`: k-means and nearest codes (``kmeans``, ``nearest``).
+- :mod:`~wmrl.nn.clustering`: k-means and nearest-code search (``kmeans``, ``nearest``).
 - :mod:`~wmrl.nn.codebook_metrics`: perplexity, utilization, effective rank, alignment
   (``alignment``, ``code_counts``, ``effective_rank``, ``perplexity``, ``utilization``).
 """

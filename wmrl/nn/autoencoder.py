@@ -1,4 +1,4 @@
-"""Autoencoders of any kind of input: the interface, and variational ones."""
+"""Interface of autoencoders of any kind of input, and a base class of variational ones."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +16,7 @@ _ACTIVE_VARIANCE = 0.01
 class Autoencoder(SavedModule):
     """Interface of networks that map inputs to latents and back.
 
-    Inputs ``(B, ...)`` are of the subclass's kind, for example frames or vectors. A subclass
+    Each subclass decides what its inputs ``(B, ...)`` are, for example frames or vectors. It
     converts them to network inputs in ``_preprocess``, and sets ``config`` (a frozen dataclass)
     and ``config_class``.
     """
@@ -28,7 +28,7 @@ class Autoencoder(SavedModule):
 
     @abstractmethod
     def encode(self, inputs: Tensor) -> Tensor:
-        """Maps inputs ``(B, ...)`` to latents ``(B, Z) float32``, without noise."""
+        """Maps inputs ``(B, ...)`` to latents ``(B, Z) float32``, without random noise."""
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
@@ -40,10 +40,11 @@ class Autoencoder(SavedModule):
 
         Args:
             inputs: ``(B, ...)``.
-            generator: source of randomness.
+            generator: source of all randomness.
 
         Returns:
-            The loss ``()``, a mean over the batch, and its parts by name, without gradients.
+            The loss ``()``, averaged over the batch, and the parts of the loss by name, detached
+            from the graph of gradients.
         """
 
     @abstractmethod
@@ -53,16 +54,20 @@ class Autoencoder(SavedModule):
     def prepare(
         self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
     ) -> None:
-        """Prepares a training step; called before each.
+        """Prepares the model for a training step; the trainer calls it before every step.
 
         Args:
-            step: number of the step.
-            draw: returns an endless iterator over batches of inputs.
-            generator: source of the step's randomness.
+            step: index of the step, from 0.
+            draw: function that returns an endless iterator over batches of inputs.
+            generator: source of all randomness of the preparation.
         """
 
     def resume(self, steps: int) -> None:
-        """Restores what is not in the weights; called when training continues after ``steps``."""
+        """Restores state that is not in the weights, when training resumes.
+
+        Args:
+            steps: number of training steps so far.
+        """
 
     def check_latents(self, latents: Tensor) -> None:
         """Raises ``ValueError`` unless latents are ``(B, Z)``."""
@@ -70,15 +75,16 @@ class Autoencoder(SavedModule):
 
     @abstractmethod
     def _preprocess(self, inputs: Tensor) -> Tensor:
-        """Checks inputs and returns them as the network reads them, ``(B, ...) float32``."""
+        """Checks inputs and converts them to the network's inputs, ``(B, ...) float32``."""
 
 
 class GaussianAutoencoder(Autoencoder):
-    """An autoencoder with a diagonal Gaussian posterior, trained as a variational one.
+    """A variational autoencoder with a diagonal Gaussian posterior.
 
-    Auto-Encoding Variational Bayes, Kingma and Welling 2014 (https://arxiv.org/abs/1312.6114).
-    A subclass implements the encoder, the decoder and the weight of the divergence. If its
-    encoder returns no variance, it is trained as a plain autoencoder, without noise.
+    Source: Auto-Encoding Variational Bayes, Kingma and Welling 2014
+    (https://arxiv.org/abs/1312.6114). A subclass implements the encoder, the decoder and the loss
+    term of the KL divergence. If its encoder returns no variance, it is trained as a plain
+    autoencoder, without noise.
     """
 
     @property
@@ -87,20 +93,20 @@ class GaussianAutoencoder(Autoencoder):
         return int(self.config.latent_dim)
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Maps inputs ``(B, ...)`` to the means of their posteriors, ``(B, Z) float32``."""
+        """Maps inputs ``(B, ...)`` to their posterior means, ``(B, Z) float32``."""
         return self._encode(self._preprocess(inputs))[0]
 
     def loss(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Computes the squared error plus the cost of the KL divergence, a mean over the batch.
+        """Computes the squared error plus the loss term of the KL divergence.
 
         Args:
             inputs: ``(B, ...)``.
-            generator: source of the posterior's noise.
+            generator: source of the noise in draws from the posterior.
 
         Returns:
-            The loss ``()``, and its parts: ``squared_error`` (summed over an input's numbers, as
-            the network reads them) and ``kl`` (nats per input, before any floor or weight; only
-            if there is a variance).
+            The loss ``()``, averaged over the batch, and its parts: ``squared_error``, summed over
+            the elements of a network input, and ``kl``, the KL divergence in nats per input before
+            any floor or weight (only if the encoder returns a variance).
         """
         target = self._preprocess(inputs)
         mean, log_variance = self._encode(target)
@@ -119,10 +125,10 @@ class GaussianAutoencoder(Autoencoder):
         """Computes metrics of the latents over batches of held-out inputs.
 
         Returns:
-            ``kl`` in nats per input (only if there is a variance), and ``active_dimensions``, the
-            number of latent dimensions whose means have a variance above 0.01, the threshold of
-            Importance Weighted Autoencoders (Burda et al. 2016,
-            https://arxiv.org/abs/1509.00519).
+            ``kl``, the KL divergence in nats per input (only if the encoder returns a variance),
+            and ``active_dimensions``, the number of latent dimensions whose posterior mean has a
+            variance above 0.01 over the inputs. The threshold is that of Importance Weighted
+            Autoencoders (Burda et al. 2016, https://arxiv.org/abs/1509.00519).
         """
         divergences, means = [], []
         for inputs in batches:
@@ -136,15 +142,18 @@ class GaussianAutoencoder(Autoencoder):
 
     @abstractmethod
     def _encode(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Maps network inputs to mean and log σ², each ``(B, Z)``; None for no variance."""
+        """Maps network inputs to mean and log σ², each ``(B, Z)``.
+
+        Instead of log σ², an encoder without a variance returns None.
+        """
 
     @abstractmethod
     def _decode(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(B, Z)`` to network outputs, of the shape of network inputs."""
+        """Maps latents ``(B, Z)`` to network outputs, which have the shape of network inputs."""
 
     @abstractmethod
     def _kl_loss(self, kl: Tensor) -> Tensor:
-        """Computes the cost ``()`` of divergences ``(B, Z)``."""
+        """Computes the loss term ``()`` of KL divergences ``(B, Z)``."""
 
     def _draw(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
         """Draws latents ``(B, Z)`` from the posterior, given standard normal noise."""

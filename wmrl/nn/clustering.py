@@ -1,14 +1,22 @@
-"""Nearest codes, k-means, and sums over clusters, as codebooks need them."""
+"""Operations on clusters for codebooks: nearest codes, k-means, and sums over clusters."""
 
 import torch
 from torch import Tensor
 
-# Bounds the number of distances between vectors and codes that are in memory at once.
+# Maximum number of distances between vectors and codes in memory at once.
 _MAX_PAIRS = 2**24
 
 
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """Finds the code ``(K, D)`` nearest to each vector ``(N, D)``: ``(N,) int64``."""
+    """Finds the nearest code for each vector.
+
+    Args:
+        vectors: ``(N, D)``.
+        codebook: ``(K, D)``, the codes' vectors.
+
+    Returns:
+        Codes ``(N,) int64`` in 0 … K − 1.
+    """
     offsets = 0.5 * codebook.square().sum(1)
     rows = max(1, _MAX_PAIRS // len(codebook))
     parts = [(offsets - part @ codebook.T).argmin(1) for part in torch.split(vectors, rows)]
@@ -18,13 +26,13 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
 def kmeans(
     vectors: Tensor, codebook_size: int, *, steps: int = 10, generator: torch.Generator
 ) -> Tensor:
-    """Finds the centers ``(K, D)`` of K clusters of vectors ``(N, D)`` by Lloyd's algorithm.
+    """Finds the centers ``(K, D)`` of clusters of vectors by Lloyd's algorithm.
 
     Args:
-        vectors: to cluster.
-        codebook_size: K.
-        steps: iterations.
-        generator: draws the vectors that the centers start at.
+        vectors: ``(N, D)``.
+        codebook_size: K, number of clusters.
+        steps: number of iterations.
+        generator: source of the initial centers, which are random vectors.
 
     Raises:
         ValueError: there are fewer vectors than clusters.
@@ -43,17 +51,17 @@ def kmeans(
 
 
 def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Tensor, Tensor]:
-    """Counts and sums the vectors ``(N, D)`` of each code.
+    """Counts and sums the vectors of each code.
 
     Args:
         vectors: ``(N, D) float32``.
-        codes: ``(N,) int64`` in 0 … K − 1, the cluster of each.
-        codebook_size: K.
+        codes: ``(N,) int64`` in 0 … K − 1, the code of each vector.
+        codebook_size: K, number of codes.
 
     Returns:
         Counts ``(K,)`` and sums ``(K, D)``, both float32.
     """
-    # Not bincount, which reads the codes on the host and so waits for the device.
+    # bincount is not used, because it reads the codes on the host and so waits for the device.
     sizes = vectors.new_zeros(codebook_size).index_add_(0, codes, vectors.new_ones(len(codes)))
     sums = vectors.new_zeros(codebook_size, vectors.shape[1]).index_add_(0, codes, vectors)
     return sizes, sums

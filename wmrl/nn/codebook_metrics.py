@@ -1,18 +1,27 @@
-"""Metrics of a codebook's use and of its geometry."""
+"""Metrics of the use of a codebook and of its geometry."""
 
 import torch
 from torch import Tensor
 
 
 def code_counts(codes: Tensor, codebook_size: int) -> Tensor:
-    """Counts how often each of K codes occurs among ``codes (...) int64``: ``(K,) float64``."""
+    """Counts how often each code occurs.
+
+    Args:
+        codes: ``(...) int64`` in 0 … K − 1.
+        codebook_size: K, number of codes.
+
+    Returns:
+        Counts ``(K,) float64``.
+    """
     return torch.bincount(codes.flatten(), minlength=codebook_size).double()
 
 
 def perplexity(counts: Tensor) -> float:
-    """Computes exp(H) of the codes' frequencies: the effective number of codes in use.
+    """Computes the perplexity of the codes' frequencies, the effective number of codes in use.
 
-    That many codes, all equally frequent, would have the same entropy.
+    It is exp(H), where H is the entropy in nats: as many equally frequent codes would have the
+    same entropy.
 
     Args:
         counts: ``(K,)``, how often each code occurs.
@@ -35,16 +44,17 @@ def perplexity(counts: Tensor) -> float:
 
 
 def utilization(counts: Tensor) -> float:
-    """Computes the share of the K codes that occur at all."""
+    """Computes the share of codes that occur at least once, from their counts ``(K,)``."""
     return float((counts > 0).double().mean())
 
 
 def effective_rank(vectors: Tensor) -> float:
-    """Computes exp(H) of the normalized singular values of vectors ``(N, D)``.
+    """Computes the effective rank of vectors ``(N, D)``.
 
-    Roy & Vetterli 2007, "The effective rank: A measure of effective dimensionality" (EUSIPCO),
-    equation 1. It is 1 if all vectors lie along one direction, min(N, D) if they spread evenly,
-    and 0 if all are zero. The vectors' mean is not removed.
+    It is exp(H), where H is the entropy in nats of the normalized singular values (Roy and
+    Vetterli 2007, "The effective rank: A measure of effective dimensionality", EUSIPCO,
+    equation 1): 1 if all vectors are collinear, min(N, D) if all singular values are equal, and
+    0 if all vectors are zero. The mean of the vectors is not subtracted.
     """
     values = torch.linalg.svdvals(vectors.double())
     if not values.sum() > 0:
@@ -54,16 +64,16 @@ def effective_rank(vectors: Tensor) -> float:
 
 
 def alignment(vectors: Tensor) -> dict[str, float]:
-    """Measures how far vectors ``(N, D)`` are collinear, regardless of their sign.
+    """Measures how close vectors ``(N, D)`` are to being collinear, regardless of their signs.
 
-    Zero vectors have no direction and are left out. To see whether the vectors share only their
-    mean, subtract it first.
+    Zero vectors have no direction and are left out. The mean is not subtracted; to measure the
+    alignment of the deviations from the mean, subtract it first.
 
     Returns:
-        ``mean_cosine`` and ``median_cosine`` of |cos| over the angles of all pairs: 1 if all
-        vectors are collinear, 1/2 on average for random directions in three dimensions; and
-        ``first_share``, the first principal direction's share of the sum of squares (σ₁² / Σσ²),
-        at least 1/D.
+        ``mean_cosine`` and ``median_cosine``, the mean and median over all pairs of the absolute
+        cosine of their angle (1 if all vectors are collinear, 1/2 on average for random directions
+        in three dimensions); and ``first_share``, the share of the first principal direction in
+        the sum of squares (σ₁² / Σσ², at least 1/D).
 
     Raises:
         ValueError: fewer than two vectors are not zero.

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 
 class ReZero(nn.Module):
-    """A gated residual layer, x + α ReLU(Wx + b), that starts as the identity with α = 0.
+    """A residual layer x + α ReLU(Wx + b) with a learned gate α that is initially 0.
 
-    Bachlechner et al. 2020, ReZero is All You Need (https://arxiv.org/abs/2003.04887).
+    Source: ReZero is All You Need, Bachlechner et al. 2020 (https://arxiv.org/abs/2003.04887).
 
     Args:
-        width: numbers per x ``(B, width)``.
+        width: dimension of inputs and outputs.
     """
 
     def __init__(self, width: int) -> None:
@@ -22,7 +22,7 @@ class ReZero(nn.Module):
         self.gate = nn.Parameter(torch.zeros(()))
 
     def forward(self, values: Tensor) -> Tensor:
-        """Maps ``(B, width)`` to ``(B, width)``."""
+        """Maps inputs ``(B, width)`` to outputs ``(B, width)``."""
         return values + self.gate * torch.relu(self.linear(values))
 
 
@@ -30,9 +30,9 @@ def dense_layers(widths: Sequence[int], *, rezero: bool = False) -> list[nn.Modu
     """Creates linear layers with ReLUs between them.
 
     Args:
-        widths: of the input, of each hidden layer, and of the output.
-        rezero: use a :class:`ReZero` layer, without a ReLU, wherever a hidden layer is as wide as
-            the one before it.
+        widths: widths of the input, of each hidden layer, and of the output.
+        rezero: True to use a :class:`ReZero` layer instead of a linear layer and a ReLU wherever
+            a hidden layer is as wide as the layer before it.
     """
     layers: list[nn.Module] = []
     for number, (before, after) in enumerate(pairwise(widths), 1):

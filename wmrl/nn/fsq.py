@@ -11,15 +11,15 @@ from wmrl.nn.quantizers import Quantized, Quantizer
 class FSQuantizer(Quantizer):
     """Finite scalar quantization (Mentzer et al. 2023, https://arxiv.org/abs/2309.15505).
 
-    Each of the D numbers is bounded and rounded to one of L_d levels. A code is the levels'
-    mixed-radix number, and its vector the levels scaled to [−1, 1]. There is no codebook to learn,
-    and no code can die.
+    Each of the D numbers of a vector is bounded and rounded to one of L_d levels. The indices of
+    the levels are the digits of the code, in a mixed-radix system with radices L_d. The code's
+    vector consists of the levels, scaled to [−1, 1]. There is no codebook to learn.
 
     Args:
-        levels: L_d ≥ 3 for each of the D numbers; K is their product.
+        levels: L_d ≥ 3, number of levels for each of the D numbers; K is their product.
 
     Raises:
-        ValueError: there are no levels, or fewer than 3 for a number.
+        ValueError: ``levels`` is empty or has an element below 3.
 
     Example:
         >>> import torch
@@ -53,7 +53,7 @@ class FSQuantizer(Quantizer):
         self.register_buffer("halves", half, persistent=False)
 
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """See :meth:`Quantizer.forward`; nothing is learned and the commitment is 0."""
+        """Implements :meth:`Quantizer.forward`; both losses are 0, as there is no codebook."""
         bounded = self._bound(vectors)
         rounded = bounded + (bounded.round() - bounded).detach()
         codes = self._code(rounded.detach())
@@ -62,25 +62,25 @@ class FSQuantizer(Quantizer):
 
     @torch.no_grad()
     def encode(self, vectors: Tensor) -> Tensor:
-        """See :meth:`Quantizer.encode`."""
+        """Implements :meth:`Quantizer.encode`."""
         return self._code(self._bound(vectors).round())
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """See :meth:`Quantizer.lookup`."""
+        """Implements :meth:`Quantizer.lookup`."""
         digits = codes[..., None] // self.strides % self.bases
         return (digits - self.halves) / self.halves
 
     @torch.no_grad()
     def code_of(self, vectors: Tensor) -> Tensor:
-        """See :meth:`Quantizer.code_of`; the vectors are already bounded."""
+        """Implements :meth:`Quantizer.code_of` for vectors that are bounded already."""
         return self._code((vectors * self.halves).round())
 
     def bound(self, vectors: Tensor) -> Tensor:
-        """See :meth:`Quantizer.bound`."""
+        """Implements :meth:`Quantizer.bound`."""
         return self._bound(vectors) / self.halves
 
     def _bound(self, vectors: Tensor) -> Tensor:
-        """Bounds vectors so that rounding gives each level and no other number."""
+        """Bounds vectors such that rounding can give every level and no other number."""
         levels = self.bases.to(vectors.dtype)
         half = (levels - 1) * (1 + 1e-3) / 2
         offset = torch.where(levels % 2 == 0, 0.5, 0.0)

@@ -1,7 +1,7 @@
 """Losses as pure functions with shape checks.
 
-Each function reduces only what its formula reduces; masking, weighting and averaging are left to
-the caller.
+Each function sums only over the axes that its docstring names; further masking, weighting and
+averaging are left to the caller.
 """
 
 import math
@@ -18,8 +18,8 @@ _LOG_2PI = math.log(2.0 * math.pi)
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     """Computes the squared error, summed over all axes but the first.
 
-    The reconstruction loss of World Models (https://arxiv.org/abs/1803.10122, appendix A.1): up
-    to constants, the negative log-likelihood of a Gaussian of variance one half.
+    This is the reconstruction loss of World Models (https://arxiv.org/abs/1803.10122, appendix
+    A.1). Up to a constant, it is the negative log-likelihood of a Gaussian with variance 1/2.
 
     Args:
         prediction: ``(B, ...) float32``.
@@ -32,22 +32,22 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
         ValueError: the shapes differ.
     """
     check_shape("prediction", prediction, tuple(target.shape))
-    # No flatten: it would copy channels-last pixels, and change the gradients' layout as well.
+    # flatten() would copy channels-last pixels and change the memory layout of the gradients.
     return (prediction - target).square().sum(tuple(range(1, target.ndim)))
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Computes the KL divergence of a diagonal Gaussian from N(0, I), per dimension, in nats.
 
-    KL(N(μ, σ²) ‖ N(0, 1)) = (μ² + σ² − log σ² − 1) / 2. Auto-Encoding Variational Bayes, Kingma
-    and Welling 2014 (https://arxiv.org/abs/1312.6114), appendix B.
+    For each dimension, KL(N(μ, σ²) ‖ N(0, 1)) = (μ² + σ² − log σ² − 1) / 2. Source: Auto-Encoding
+    Variational Bayes, Kingma and Welling 2014 (https://arxiv.org/abs/1312.6114), appendix B.
 
     Args:
-        mean: ``(..., Z)`` μ.
-        log_variance: ``(..., Z)`` log σ².
+        mean: ``(..., Z)``, means μ.
+        log_variance: ``(..., Z)``, log σ².
 
     Returns:
-        ``(..., Z)``, each at least 0.
+        ``(..., Z)``, KL divergences of at least 0.
 
     Raises:
         ValueError: the shapes differ.
@@ -59,12 +59,13 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
 def floored_kl(kl: Tensor, *, floor: float) -> Tensor:
     """Sums a KL divergence over dimensions, with a floor of ``floor`` nats per dimension.
 
-    max(Σ_j KL_j, floor · Z), as in the published code of World Models
-    (https://arxiv.org/abs/1803.10122, ``kl_tolerance`` = 0.5). Below the floor no gradient pulls
-    a posterior towards the prior, which keeps dimensions from collapsing.
+    The result is max(Σ_j KL_j, floor · Z), as in the published code of World Models
+    (https://arxiv.org/abs/1803.10122, ``kl_tolerance`` = 0.5). The floor applies to the sum, not to
+    single dimensions. Below it, the gradient is zero and does not pull the posterior toward the
+    prior, which keeps the posterior from collapsing.
 
     Args:
-        kl: ``(B, Z)`` divergence of each dimension.
+        kl: ``(B, Z)``, KL divergence of each dimension.
         floor: nats per dimension, at least 0.
 
     Returns:
@@ -89,22 +90,23 @@ def mixture_log_likelihood(
 ) -> Tensor:
     """Computes the log-density of a target under one mixture of Gaussians per dimension.
 
-    log Σ_k π_k N(z; μ_k, σ_k²) with π = softmax(logits). Mixture Density Networks, Bishop 1994
-    (https://publications.aston.ac.uk/id/eprint/373/), equations 22 and 23 in one dimension. As in
-    World Models (https://arxiv.org/abs/1803.10122), each latent dimension has its own weights,
-    means and scales.
+    For each dimension, the log-density is log Σ_k π_k N(z; μ_k, σ_k²) with π = softmax(logits), as
+    in equations 22 and 23 of Mixture Density Networks, Bishop 1994
+    (https://publications.aston.ac.uk/id/eprint/373/). As in World Models
+    (https://arxiv.org/abs/1803.10122), each latent dimension has its own weights, means and
+    standard deviations.
 
     Args:
-        logits: ``(..., K, Z)`` unnormalized log π.
-        means: ``(..., K, Z)`` μ.
-        log_stds: ``(..., K, Z)`` log σ.
-        target: ``(..., Z)``.
+        logits: ``(..., K, Z)``, unnormalized log π.
+        means: ``(..., K, Z)``, μ.
+        log_stds: ``(..., K, Z)``, log σ.
+        target: ``(..., Z)``, z.
 
     Returns:
-        ``(..., Z)`` in nats.
+        Log-densities ``(..., Z)`` in nats.
 
     Raises:
-        ValueError: the shapes do not fit together.
+        ValueError: the shapes are inconsistent.
 
     Example:
         A single component is a normal distribution, whose density at its mean is 1 / √(2π):
@@ -123,19 +125,19 @@ def mixture_log_likelihood(
     check_shape("target", target, (*shape[:-2], shape[-1]))
     deviation = (target.unsqueeze(-2) - means) * torch.exp(-log_stds)  # (..., K, Z)
     joint = logits - log_stds - 0.5 * deviation.square()
-    # The constant and the softmax's normalizer are left out above, which saves passes over (K, Z).
+    # Adding the constant and the softmax's normalizer after the sum saves passes over (K, Z).
     return torch.logsumexp(joint, -2) - torch.logsumexp(logits, -2) - 0.5 * _LOG_2PI
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Computes the mean of the entries where ``mask`` is true.
+    """Computes the mean of the values where ``mask`` is True.
 
     Args:
-        values: any shape.
-        mask: bool, of the same shape; None for the mean of all entries.
+        values: tensor of any shape.
+        mask: bool tensor of the same shape; None for the mean of all values.
 
     Returns:
-        ``()``; 0 if the mask is false everywhere.
+        The mean ``()``; 0 if the mask is False everywhere.
 
     Raises:
         ValueError: the shapes differ.
@@ -147,18 +149,19 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def termination_loss(logits: Tensor, terminated: Tensor, *, positive_weight: float) -> Tensor:
-    """Computes the cross-entropy of terminations, with a weight on the rare positive ones.
+    """Computes the cross-entropy of predicted terminations, with a weight on terminated steps.
 
-    World Models (https://arxiv.org/abs/1803.10122) uses weight 10 in DoomTakeCover. A weight of 1
-    keeps the probabilities calibrated, as needed by a dream that draws terminations from them.
+    World Models (https://arxiv.org/abs/1803.10122) uses a weight of 10 in DoomTakeCover. With a
+    weight of 1, the predicted probabilities are calibrated, which dreams need because they draw
+    terminations from them.
 
     Args:
-        logits: any shape, log-odds.
-        terminated: bool, of the same shape.
-        positive_weight: factor on the loss of terminations, above 0.
+        logits: log-odds of termination, of any shape.
+        terminated: bool tensor of the same shape, True where an episode terminated.
+        positive_weight: factor on the cross-entropy of terminated steps, above 0.
 
     Returns:
-        Of the same shape, in nats.
+        The cross-entropy in nats, of the same shape.
 
     Raises:
         ValueError: the shapes differ, or ``positive_weight`` is not above 0.

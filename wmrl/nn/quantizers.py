@@ -1,8 +1,8 @@
-"""Vector quantizers: learned codebooks that map vectors to codes and back.
+"""Vector quantizers, which map vectors to codes and back by a learned codebook.
 
-:class:`GradientQuantizer` learns its codebook by gradients, as in the first VQ-VAE;
-:class:`EMAQuantizer` by moving averages of the vectors. :class:`~wmrl.nn.fsq.FSQuantizer` has the
-same interface and no codebook to learn.
+:class:`GradientQuantizer` learns its codebook by gradients, as in the original VQ-VAE, and
+:class:`EMAQuantizer` by exponential moving averages of the vectors.
+:class:`~wmrl.nn.fsq.FSQuantizer` has the same interface but no codebook to learn.
 """
 
 import itertools
@@ -21,11 +21,11 @@ class Quantized(NamedTuple):
     """Result of quantizing N vectors.
 
     Attributes:
-        vectors: ``(N, D)``, the codes' vectors; gradients pass through to the inputs.
+        vectors: ``(N, D)``, the codes' vectors; their gradients are passed on to the inputs.
         codes: ``(N,) int64`` in 0 … K − 1.
-        commitment: ``(N,)``, squared distance of each input to its code, summed over D; its
-            gradient reaches the inputs only.
-        codebook: ``(N,)``, the same distance with a gradient that reaches the codes only; 0 if
+        commitment: ``(N,)``, squared Euclidean distance of each input to its code; its gradient
+            flows to the inputs only.
+        codebook: ``(N,)``, the same distance with a gradient that flows to the codes only; 0 if
             the codebook is not learned by gradients.
     """
 
@@ -41,7 +41,7 @@ class Quantizer(nn.Module, ABC):
     Attributes:
         codebook_size: K, number of codes.
         code_dim: D, dimension of a code's vector.
-        learned: True if there is a codebook, which :meth:`init_codebook` initializes.
+        learned: True if there is a codebook to learn, which :meth:`init_codebook` initializes.
     """
 
     codebook_size: int
@@ -50,11 +50,12 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """Quantizes vectors ``(N, D) float32``; in training mode also updates the codebook.
+        """Quantizes vectors, and in training mode also updates a codebook of moving averages.
 
         Args:
-            vectors: to quantize.
-            generator: source of the update's randomness, on any device.
+            vectors: ``(N, D) float32``.
+            generator: source of the randomness of the update, on any device; PyTorch's global
+                generator if None.
         """
 
     @abstractmethod
@@ -65,7 +66,7 @@ class Quantizer(nn.Module, ABC):
     def lookup(self, codes: Tensor) -> Tensor:
         """Returns the vectors ``(..., D) float32`` of valid codes ``(...) int64``.
 
-        The codes are not checked, because on a GPU that would wait for the device.
+        It does not check the codes, because a check would have to wait for a GPU.
         """
 
     def decode(self, codes: Tensor) -> Tensor:
@@ -78,15 +79,15 @@ class Quantizer(nn.Module, ABC):
         return self.lookup(codes)
 
     def bound(self, vectors: Tensor) -> Tensor:
-        """Maps vectors ``(N, D)`` to the range in which they are compared with codes."""
+        """Maps vectors ``(N, D)`` to the range of the codes' vectors; the identity by default."""
         return vectors
 
     def code_of(self, vectors: Tensor) -> Tensor:
-        """Inverts :meth:`decode`, up to rounding: vectors ``(N, D)`` to codes ``(N,) int64``."""
+        """Maps vectors ``(N, D)``, as returned by :meth:`decode`, to codes ``(N,) int64``."""
         return self.encode(vectors)
 
     def codebook(self) -> Tensor:
-        """Returns all codes' vectors ``(K, D)``."""
+        """Returns the vectors ``(K, D)`` of all codes."""
         device = next(itertools.chain(self.parameters(), self.buffers())).device
         return self.lookup(torch.arange(self.codebook_size, device=device))
 
@@ -94,8 +95,8 @@ class Quantizer(nn.Module, ABC):
         """Initializes the codebook, if there is one, from vectors ``(N, D)``.
 
         Args:
-            vectors: from the distribution that will be quantized.
-            generator: source of randomness.
+            vectors: sample of the distribution that will be quantized.
+            generator: source of all randomness.
 
         Raises:
             ValueError: there are fewer vectors than codes.
@@ -111,16 +112,16 @@ class Quantizer(nn.Module, ABC):
 
 
 class GradientQuantizer(Quantizer):
-    """A codebook learned by gradients of a loss.
+    """A codebook learned by the gradients of a loss.
 
-    Van den Oord et al. 2017, Neural Discrete Representation Learning
+    Source: Neural Discrete Representation Learning, van den Oord et al. 2017
     (https://arxiv.org/abs/1711.00937), equation 3.
 
     Args:
         codebook_size: K, number of codes.
         code_dim: D, dimension of a code's vector.
-        spread: initial codes are uniform in ±spread; None for 1/K.
-        generator: source of the initial codes; None for seed 0.
+        spread: half-width of the uniform distribution around 0 of the initial codes; 1/K if None.
+        generator: source of the initial codes; a generator with seed 0 if None.
     """
 
     def __init__(
@@ -140,9 +141,9 @@ class GradientQuantizer(Quantizer):
         self.vectors = nn.Parameter(uniform * (1.0 / codebook_size if spread is None else spread))
 
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """See :meth:`Quantizer.forward`."""
+        """Implements :meth:`Quantizer.forward`."""
         codes = self.encode(vectors)
-        # An embedding's gradient is summed in one order, whatever the number of threads.
+        # The gradient of an embedding is summed in the same order for any number of threads.
         chosen = nn.functional.embedding(codes, self.vectors)
         commitment = (vectors - chosen.detach()).square().sum(1)
         codebook = (vectors.detach() - chosen).square().sum(1)
@@ -150,11 +151,11 @@ class GradientQuantizer(Quantizer):
 
     @torch.no_grad()
     def encode(self, vectors: Tensor) -> Tensor:
-        """See :meth:`Quantizer.encode`."""
+        """Implements :meth:`Quantizer.encode`."""
         return nearest(vectors, self.vectors)
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """See :meth:`Quantizer.lookup`."""
+        """Implements :meth:`Quantizer.lookup`."""
         return self.vectors.detach()[codes]
 
     @torch.no_grad()
@@ -168,14 +169,14 @@ class EMAConfig:
     """Configuration of an :class:`EMAQuantizer`.
 
     Attributes:
-        decay: γ of the moving averages, in [0, 1).
-        epsilon: Laplace smoothing of the codes' counts.
-        expiry: a code that on average gets fewer vectors per batch is moved to a vector of the
-            batch; 0 to keep dead codes.
+        decay: decay factor γ of the moving averages, in [0, 1).
+        epsilon: constant of the Laplace smoothing of the codes' counts.
+        expiry: average number of vectors per batch below which a code is replaced by a random
+            vector of the batch; 0 to keep unused codes.
         gradient: ``"straight-through"``, or ``"rotation"`` (Fifty et al. 2024,
-            https://arxiv.org/abs/2410.06424), which rotates and rescales gradients as the vector
-            was.
-        kmeans_steps: iterations of k-means in :meth:`EMAQuantizer.init_codebook`.
+            https://arxiv.org/abs/2410.06424), which rotates and scales the gradient like the
+            rotation and scaling that take the vector to its code.
+        kmeans_steps: number of k-means iterations in :meth:`EMAQuantizer.init_codebook`.
     """
 
     decay: float = 0.99
@@ -193,21 +194,21 @@ class EMAConfig:
 
 
 class EMAQuantizer(Quantizer):
-    """A codebook of moving averages of the vectors that it quantizes.
+    """A codebook of exponential moving averages of the vectors that it quantizes.
 
-    Van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937), appendix A.1. With each batch,
-    N ← γN + (1 − γ)n and m ← γm + (1 − γ)Σz over the n vectors z that are nearest to a code; the
-    code is m / N, with N smoothed.
+    Source: van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937), appendix A.1. Each batch
+    updates N ← γN + (1 − γ)n and m ← γm + (1 − γ)Σz for each code, where z are the n vectors that
+    are nearest to it. The code's vector is m / N, with a smoothed N.
 
     Args:
         codebook_size: K, number of codes.
         code_dim: D, dimension of a code's vector.
-        config: decay, smoothing, expiry and gradient; defaults if None.
+        config: decay, smoothing, expiry and gradient; the defaults if None.
 
     Attributes:
-        sizes: ``(K,)`` N.
-        sums: ``(K, D)`` m.
-        vectors: ``(K, D)``, the codes.
+        sizes: ``(K,)``, moving averages N of the number of vectors per code and batch.
+        sums: ``(K, D)``, moving averages m of the sums of these vectors.
+        vectors: ``(K, D)``, the codes' vectors.
 
     Example:
         >>> import torch
@@ -236,7 +237,7 @@ class EMAQuantizer(Quantizer):
         self.register_buffer("vectors", torch.zeros(codebook_size, code_dim))
 
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """See :meth:`Quantizer.forward`."""
+        """Implements :meth:`Quantizer.forward`."""
         codes = self.encode(vectors)
         chosen = self.vectors[codes]
         commitment = (vectors - chosen).square().sum(1)
@@ -249,11 +250,11 @@ class EMAQuantizer(Quantizer):
 
     @torch.no_grad()
     def encode(self, vectors: Tensor) -> Tensor:
-        """See :meth:`Quantizer.encode`."""
+        """Implements :meth:`Quantizer.encode`."""
         return nearest(vectors, self.vectors)
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """See :meth:`Quantizer.lookup`."""
+        """Implements :meth:`Quantizer.lookup`."""
         return self.vectors[codes]
 
     @torch.no_grad()
@@ -268,7 +269,7 @@ class EMAQuantizer(Quantizer):
 
     @torch.no_grad()
     def _update(self, vectors: Tensor, codes: Tensor, generator: torch.Generator | None) -> None:
-        """Moves the averages by one batch."""
+        """Updates the moving averages with one batch."""
         decay = self.config.decay
         sizes, sums = cluster_sums(vectors, codes, self.codebook_size)
         self.sizes.lerp_(sizes, 1.0 - decay)
@@ -280,7 +281,7 @@ class EMAQuantizer(Quantizer):
             self._expire(vectors, generator)
 
     def _expire(self, vectors: Tensor, generator: torch.Generator | None) -> None:
-        """Moves rarely used codes to vectors of the batch, drawn with replacement."""
+        """Replaces rarely used codes by vectors of the batch, drawn with replacement."""
         device = vectors.device if generator is None else generator.device
         rows = torch.randint(
             len(vectors), (self.codebook_size,), generator=generator, device=device
@@ -294,12 +295,15 @@ class EMAQuantizer(Quantizer):
 
 
 def _pass_through(vectors: Tensor, chosen: Tensor) -> Tensor:
-    """Returns ``chosen`` with the gradient of ``vectors``: the straight-through estimator."""
+    """Returns ``chosen`` and passes gradients on to ``vectors`` (straight-through estimator)."""
     return vectors + (chosen - vectors).detach()
 
 
 def _rotate(vectors: Tensor, chosen: Tensor) -> Tensor:
-    """Returns ``chosen`` as a constant rotation and scaling of ``vectors``: the rotation trick."""
+    """Returns ``chosen`` as a rotation and scaling of ``vectors`` (rotation trick).
+
+    The rotation and the scaling are constants for the gradient.
+    """
     e = nn.functional.normalize(vectors.detach(), dim=1)
     q = nn.functional.normalize(chosen, dim=1)
     r = nn.functional.normalize(e + q, dim=1)

@@ -1,4 +1,4 @@
-"""Random draws of a dream's inner loop: mixtures, codes, terminations and dropout masks.
+"""Random draws for the inner loop of dreams: mixtures, codes, terminations and dropout masks.
 
 All randomness comes from the given generator, and nothing is copied to the host.
 """
@@ -19,20 +19,21 @@ def sample_mixture(
 ) -> Tensor:
     """Draws from one mixture of Gaussians per dimension.
 
-    Temperature τ as in World Models (https://arxiv.org/abs/1803.10122): logits are divided by τ,
-    and the noise is multiplied by √τ. The component is found by inverting the cumulative
-    distribution with one uniform number. That needs 1/K of the random numbers of the Gumbel trick
-    and no softmax normalization, and only the chosen component's scale is exponentiated.
+    The temperature τ works as in World Models (https://arxiv.org/abs/1803.10122): the logits are
+    divided by τ, and the noise is multiplied by √τ. A component is chosen by inverting the
+    cumulative distribution at a uniform random number. This needs 1/K of the random numbers of
+    the Gumbel trick and no softmax normalization, and only the standard deviation of the chosen
+    component is exponentiated.
 
     Args:
-        logits: ``(B, K, Z)`` unnormalized log-weights.
-        means: ``(B, K, Z)``.
-        log_stds: ``(B, K, Z)``.
+        logits: ``(B, K, Z)``, unnormalized log-weights of the K components.
+        means: ``(B, K, Z)``, means of the components.
+        log_stds: ``(B, K, Z)``, logarithms of their standard deviations.
         temperature: τ > 0.
-        generator: source of all randomness.
+        generator: source of all randomness; PyTorch's global generator if None.
 
     Returns:
-        ``(B, Z)``.
+        Samples ``(B, Z)``.
 
     Raises:
         ValueError: ``temperature`` is not above 0.
@@ -69,12 +70,12 @@ def draw_codes(
     """Draws from categorical distributions by inverting their cumulative distributions.
 
     Args:
-        logits: ``(..., K)`` unnormalized log-probabilities, divided by τ.
-        temperature: τ > 0.
-        generator: source of all randomness.
+        logits: ``(..., K)``, unnormalized log-probabilities.
+        temperature: τ > 0, divisor of the logits.
+        generator: source of all randomness; PyTorch's global generator if None.
 
     Returns:
-        ``(...) int64``.
+        Codes ``(...) int64`` in 0 … K − 1.
 
     Raises:
         ValueError: ``temperature`` is not above 0.
@@ -88,22 +89,22 @@ def draw_codes(
 
 
 def draw_endings(log_odds: Tensor, *, generator: torch.Generator | None) -> Tensor:
-    """Draws whether episodes end: ``(...) bool`` from log-odds ``(...)``."""
+    """Draws terminations ``(...) bool`` of episodes from their log-odds ``(...)``."""
     uniform = torch.rand(log_odds.shape, generator=generator, device=log_odds.device)
     return uniform < torch.sigmoid(log_odds)
 
 
 def dropout(values: Tensor, *, rate: float, generator: torch.Generator) -> Tensor:
-    """Zeroes a share ``rate`` of the values and scales the rest by 1 / (1 − rate).
+    """Sets each value to 0 with probability ``rate`` and scales the rest by 1 / (1 − rate).
 
-    PyTorch's own dropout draws from the global generator. Here each 64-bit random number is split
-    into four 16-bit ones, which on a CPU is eight times as fast as one Bernoulli draw per value;
-    the rate is thereby rounded to a multiple of 2⁻¹⁶.
+    PyTorch's own dropout can only draw from the global generator. This function splits each 64-bit
+    random number into four of 16 bits, which on a CPU is eight times as fast as one Bernoulli draw
+    per value. As a consequence, the rate is rounded to a multiple of 2⁻¹⁶.
 
     Args:
-        values: any shape.
-        rate: probability of zero, in [0, 1).
-        generator: source of the mask.
+        values: tensor of any shape.
+        rate: probability with which a value is set to 0, in [0, 1).
+        generator: source of the dropout mask.
 
     Raises:
         ValueError: ``rate`` is outside [0, 1).

@@ -1,6 +1,6 @@
 """Causal sequence models for memories and priors: an LSTM and a Transformer with a KV cache.
 
-Each runs over whole sequences and step by step with the same results.
+Each model can run over whole sequences or step by step, with the same results.
 """
 
 import math
@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from wmrl.core.validation import check_choice, check_int
 
 SequenceState = tuple[Tensor, ...]
-"""Tensors whose first axis is the batch, so that single entries can be selected or reset."""
+"""State of a sequence model: tensors with the batch as first axis.
+
+Single entries of the batch can therefore be selected or reset.
+"""
 
 DEFAULT_NUM_HEADS = 4
 """Default number of a Transformer's attention heads."""
@@ -23,13 +26,13 @@ SequenceModelName = Literal["lstm", "transformer"]
 """Names that :func:`make_sequence_model` accepts."""
 
 SEQUENCE_MODELS: tuple[str, ...] = get_args(SequenceModelName)
-"""All of :data:`SequenceModelName`."""
+"""Tuple of the names in :data:`SequenceModelName`."""
 
 
 class SequenceModel(nn.Module, ABC):
-    """A causal network from inputs ``(B, T, I)`` to features ``(B, T, H)``.
+    """Interface of causal networks from inputs ``(B, T, I)`` to features ``(B, T, H)``.
 
-    The features of step t depend on inputs up to step t only.
+    The features of step t depend only on the inputs up to and including step t.
 
     Attributes:
         feature_dim: H, the number of features.
@@ -47,7 +50,7 @@ class SequenceModel(nn.Module, ABC):
 
         Args:
             inputs: ``(B, T, I)``.
-            state: before the first of them.
+            state: state before the first input.
         """
 
     @abstractmethod
@@ -69,18 +72,19 @@ def make_sequence_model(
     context: int,
     num_heads: int = DEFAULT_NUM_HEADS,
 ) -> SequenceModel:
-    """Creates a sequence model by name; weights are drawn from PyTorch's global generator.
+    """Creates a sequence model with weights drawn from PyTorch's global generator.
 
     Args:
         name: ``"lstm"`` or ``"transformer"``.
-        input_dim: I, numbers per input.
-        hidden_dim: H, features.
-        num_layers: number of layers or blocks.
-        context: of a Transformer, the number of inputs that a step attends to, including its own.
-        num_heads: of a Transformer, the number of attention heads.
+        input_dim: I, dimension of an input.
+        hidden_dim: H, number of features.
+        num_layers: number of layers of an LSTM or blocks of a Transformer.
+        context: number of inputs that a Transformer's step attends to, including its own.
+        num_heads: number of a Transformer's attention heads.
 
     Raises:
-        ValueError: the name is unknown, or ``hidden_dim`` is not a multiple of ``num_heads``.
+        ValueError: the name is unknown; or, for a Transformer, ``hidden_dim`` is not a multiple
+            of ``num_heads`` or ``context`` is below 1.
     """
     check_choice("sequence_model", name, SEQUENCE_MODELS)
     if name == "lstm":
@@ -93,7 +97,7 @@ def make_sequence_model(
 def check_heads(
     hidden_dim: int, num_heads: int = DEFAULT_NUM_HEADS, *, name: str = "hidden_dim"
 ) -> None:
-    """Raises ``ValueError`` unless features divide evenly among a Transformer's heads."""
+    """Raises ``ValueError`` unless ``hidden_dim`` is a multiple of ``num_heads``."""
     if hidden_dim % num_heads:
         raise ValueError(f"{name}: expected a multiple of the {num_heads} heads, got {hidden_dim}")
 
@@ -102,8 +106,8 @@ class LSTMModel(SequenceModel):
     """A stacked LSTM with a learned initial state.
 
     Args:
-        input_dim: I, numbers per input.
-        hidden_dim: H, features.
+        input_dim: I, dimension of an input.
+        hidden_dim: H, number of features.
         num_layers: number of layers.
     """
 
@@ -115,18 +119,18 @@ class LSTMModel(SequenceModel):
         self.first_cell = nn.Parameter(torch.zeros(num_layers, hidden_dim))
 
     def initial_state(self, batch_size: int) -> SequenceState:
-        """Returns the learned ``(h, c)``, each ``(B, num_layers, H)``."""
+        """Returns the learned initial ``(h, c)``, each ``(B, num_layers, H)``."""
         parts = self.first_hidden, self.first_cell
         return tuple(part.expand(batch_size, -1, -1) for part in parts)
 
     def forward(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
-        """See :meth:`SequenceModel.forward`."""
+        """Implements :meth:`SequenceModel.forward`."""
         before = tuple(part.transpose(0, 1).contiguous() for part in state)
         features, after = self.lstm(inputs, before)
         return features, tuple(part.transpose(0, 1) for part in after)
 
     def step(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
-        """See :meth:`SequenceModel.step`."""
+        """Implements :meth:`SequenceModel.step`."""
         features, state = self(inputs[:, None], state)
         return features[:, 0], state
 
@@ -134,17 +138,17 @@ class LSTMModel(SequenceModel):
 class TransformerModel(SequenceModel):
     """A causal Transformer over a sliding window, with a cache of keys and values.
 
-    Each block starts with its layer normalization (Xiong et al. 2020,
-    https://arxiv.org/abs/2002.04745). Positions enter as ages alone: attention scores decrease
+    Attention and MLP each start with a layer normalization (pre-norm, Xiong et al. 2020,
+    https://arxiv.org/abs/2002.04745). There are no position embeddings: attention scores decrease
     linearly with the age of an input, with one slope per head (ALiBi, Press et al. 2021,
-    https://arxiv.org/abs/2108.12409). Entries of a batch may therefore start at different times,
-    and the cache is a ring buffer in which the newest input overwrites the oldest.
+    https://arxiv.org/abs/2108.12409). Sequences of a batch may therefore start at different times,
+    and the cache can be a ring buffer in which the newest input overwrites the oldest.
 
     Args:
-        input_dim: I, numbers per input.
-        hidden_dim: H, features; a multiple of ``num_heads``.
+        input_dim: I, dimension of an input.
+        hidden_dim: H, number of features; a multiple of ``num_heads``.
         num_layers: number of blocks.
-        num_heads: attention heads.
+        num_heads: number of attention heads.
         context: W, the number of inputs that a step attends to, including its own.
 
     Raises:
@@ -176,19 +180,19 @@ class TransformerModel(SequenceModel):
         """Returns an empty cache.
 
         Returns:
-            Time ``(B, 1) int64``, the number of inputs so far, and for each block keys and values
-            ``(B, W, H)``; the input of time t is in slot t mod W.
+            The time ``(B, 1) int64``, which is the number of inputs so far, then keys and values
+            ``(B, W, H)`` of each block. The input of time t occupies slot t mod W.
         """
         cache = torch.zeros(batch_size, self.context, self.feature_dim, device=self.device)
         time = torch.zeros(batch_size, 1, dtype=torch.int64, device=self.device)
         return (time, *[cache] * (2 * len(self.blocks)))
 
     def forward(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
-        """See :meth:`SequenceModel.forward`."""
+        """Implements :meth:`SequenceModel.forward`."""
         time, *cache = state
         length = inputs.shape[1]
         x = self.project(inputs)
-        # Attended to are the cache's slots, then the sequence itself.
+        # Keys and values are those of the cache, followed by those of the sequence itself.
         now = time + torch.arange(length, device=x.device)  # (B, T)
         past = self._times(time)  # (B, W)
         bias = self._bias(now, torch.cat((past, now), 1))
@@ -203,7 +207,7 @@ class TransformerModel(SequenceModel):
         return self.norm(x), (time + length, *after)
 
     def step(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
-        """See :meth:`SequenceModel.step`."""
+        """Implements :meth:`SequenceModel.step`."""
         features, state = self(inputs[:, None], state)
         return features[:, 0], state
 
@@ -211,19 +215,19 @@ class TransformerModel(SequenceModel):
         return list(self.blocks)  # type: ignore[arg-type]  # ModuleList is not generic
 
     def _times(self, time: Tensor) -> Tensor:
-        """Times ``(B, W)`` at which the cache's slots were written; negative if never."""
+        """Returns the times ``(B, W)`` at which the cache's slots were written; < 0 if empty."""
         slot = torch.arange(self.context, device=time.device)
         return time - 1 - (time - 1 - slot) % self.context
 
     def _bias(self, now: Tensor, then: Tensor) -> Tensor:
-        """Bias of the attention scores, −∞ where masked: ``(B, num_heads, T, S)``."""
+        """Returns the bias ``(B, num_heads, T, S)`` of attention scores; −∞ where masked."""
         age = now[:, :, None] - then[:, None, :]
         visible = (age >= 0) & (age < self.context) & (then >= 0)[:, None, :]
         bias = -self.slopes[:, None, None] * age[:, None]
         return bias.masked_fill(~visible[:, None], -math.inf)
 
     def _write(self, cache: Tensor, new: Tensor, time: Tensor) -> Tensor:
-        """Returns the cache with the last W of the new entries ``(B, T, H)`` in their slots."""
+        """Returns the cache, updated with the last W of the new entries ``(B, T, H)``."""
         length = new.shape[1]
         kept = min(length, self.context)
         times = time + torch.arange(length - kept, length, device=new.device)  # (B, kept)
@@ -232,7 +236,10 @@ class TransformerModel(SequenceModel):
 
 
 class _Block(nn.Module):
-    """Pre-norm self-attention and MLP, in two halves between which the cache is read."""
+    """A Transformer block: pre-norm self-attention and MLP.
+
+    The caller concatenates cached keys and values between :meth:`project` and :meth:`attend`.
+    """
 
     def __init__(self, hidden_dim: int, num_heads: int) -> None:
         super().__init__()
@@ -255,10 +262,10 @@ class _Block(nn.Module):
     def attend(
         self, x: Tensor, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor
     ) -> Tensor:
-        """Applies attention and the MLP to the block's inputs ``x (B, T, H)``."""
+        """Applies attention and the MLP to the block's inputs x, ``(B, T, H)``."""
 
         def split(part: Tensor) -> Tensor:
-            """To ``(B, num_heads, T, H / num_heads)``."""
+            """Splits ``(B, T, H)`` into heads, ``(B, num_heads, T, H / num_heads)``."""
             return part.view(*part.shape[:2], self._num_heads, -1).transpose(1, 2)
 
         mixed = F.scaled_dot_product_attention(

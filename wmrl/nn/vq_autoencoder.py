@@ -1,4 +1,4 @@
-"""VQ-VAEs of any kind of input: quantizer, loss, warm-up and metrics."""
+"""Base class of VQ-VAEs for any kind of input, with quantizer, loss, warm-up and metrics."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -15,29 +15,33 @@ from wmrl.nn.fsq import FSQuantizer
 from wmrl.nn.losses import squared_error
 from wmrl.nn.quantizers import EMAConfig, EMAQuantizer, GradientQuantizer, Quantizer
 
-# Vectors that k-means gets for each code.
+# Number of vectors per code with which k-means initializes a codebook.
 _VECTORS_PER_CODE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizerConfig:
-    """Configuration of a quantizer and of an autoencoder's training around it.
+    """Configuration of a quantizer and of the loss and warm-up of its autoencoder.
 
     Attributes:
         quantizer: ``"ema"``, ``"gradient"`` or ``"fsq"``.
-        codebook_size: K, codes of a learned codebook.
-        code_dim: D, dimension of a learned codebook's vectors.
-        levels: of ``"fsq"``, the levels of each dimension: K is their product, D their number.
-        decay: of ``"ema"``, γ of the moving averages.
-        expiry: of ``"ema"``, vectors per batch below which a code is moved; 0 to keep dead codes.
-        rotation: of ``"ema"``, use the rotation trick instead of straight-through gradients.
+        codebook_size: K, number of codes; ignored by ``"fsq"``.
+        code_dim: D, dimension of a code's vector; ignored by ``"fsq"``.
+        levels: number of levels of each dimension of ``"fsq"``, where K is the product of the
+            levels and D the number of dimensions; ignored by other quantizers.
+        decay: decay factor γ of the moving averages of ``"ema"``.
+        expiry: average number of vectors per batch below which ``"ema"`` replaces a code; 0 to
+            keep unused codes.
+        rotation: True if ``"ema"`` uses the rotation trick instead of straight-through gradients.
         commitment: weight β of the commitment loss.
-        warmup_steps: initial steps as an autoencoder without a codebook, which is then
-            initialized by k-means of the encoder's outputs (https://arxiv.org/abs/2605.06870).
-            With 0, quantization starts at once: a codebook of moving averages is initialized from
-            the first batches, one learned by gradients keeps its random initial codes.
-        relu_output: end the encoder in a ReLU, as the earlier experiment did; codes with a
-            negative component are then never reached.
+        warmup_steps: number of initial steps that train a plain autoencoder without a codebook.
+            After them, k-means of the encoder's outputs initializes the codebook
+            (https://arxiv.org/abs/2605.06870). With 0, quantization starts at once: the codebook
+            of ``"ema"`` is initialized by k-means before the first step, and that of
+            ``"gradient"`` keeps its random initial codes.
+        relu_output: True if the encoder ends in a ReLU, as in the experiment that
+            ``wmrl reproduce vqvae`` repeats. Its outputs are then never negative, so that codes
+            with negative components are rarely used.
     """
 
     quantizer: Literal["ema", "gradient", "fsq"] = "ema"
@@ -62,14 +66,14 @@ class QuantizerConfig:
 
     @property
     def least_steps(self) -> int:
-        """Minimum of training steps: as many with a codebook as in the warm-up."""
+        """Minimum number of training steps, twice the warm-up."""
         return 2 * self.warmup_steps
 
     def check_training(self, *, vectors: int, steps: int) -> None:
-        """Raises ``ValueError`` unless a codebook can be learned.
+        """Raises ``ValueError`` unless there are enough data and steps to learn a codebook.
 
         Args:
-            vectors: number of encoder outputs over the training data.
+            vectors: number of encoder outputs for all training data.
             steps: number of training steps.
         """
         if steps <= self.warmup_steps:
@@ -90,8 +94,8 @@ def make_quantizer(
     """Creates the quantizer of a configuration.
 
     Args:
-        config: its kind and sizes.
-        generator: source of the initial codes of ``"gradient"``; None for seed 0.
+        config: kind and sizes of the quantizer.
+        generator: source of the initial codes of ``"gradient"``; a generator with seed 0 if None.
     """
     if config.quantizer == "fsq":
         return FSQuantizer(config.levels)
@@ -109,7 +113,7 @@ def _ema_config(config: QuantizerConfig) -> EMAConfig:
 
 
 def _check_options(config: QuantizerConfig) -> None:
-    """Runs the checks of the configured quantizer without allocating its codebook."""
+    """Checks the options of the configured quantizer without allocating its codebook."""
     if config.quantizer == "fsq":
         FSQuantizer(config.levels)
     elif config.quantizer == "ema":
@@ -117,14 +121,14 @@ def _check_options(config: QuantizerConfig) -> None:
 
 
 class QuantizedAutoencoder(Autoencoder):
-    """An autoencoder whose latents are T codes of one codebook (a VQ-VAE).
+    """An autoencoder that represents an input by T codes of one codebook (a VQ-VAE).
 
-    Van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937). The latent of an input is the
-    vectors of its codes, one after the other: Z = T · D numbers. A subclass sets ``config`` and
+    Source: van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937). The latent of an input is
+    the concatenation of its codes' vectors, Z = T · D numbers. A subclass sets ``config`` and
     ``quantizer``, and implements the encoder and the decoder.
 
     Attributes:
-        quantizing: False during the warm-up, in which no codebook is used.
+        quantizing: False during the warm-up, when no codebook is used.
     """
 
     config: QuantizerConfig
@@ -147,7 +151,7 @@ class QuantizedAutoencoder(Autoencoder):
         return self.num_tokens * self.quantizer.code_dim
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Maps inputs ``(B, ...)`` to the vectors of their codes, ``(B, Z) float32``."""
+        """Maps inputs ``(B, ...)`` to their codes' concatenated vectors, ``(B, Z) float32``."""
         return self.quantizer.lookup(self.codes(inputs)).flatten(1)
 
     def codes(self, inputs: Tensor) -> Tensor:
@@ -169,23 +173,23 @@ class QuantizedAutoencoder(Autoencoder):
         return self.quantizer.decode(codes).flatten(1)
 
     def loss(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Computes the squared error plus commitment and codebook losses, a mean over the batch.
+        """Computes the squared error plus the commitment and codebook losses.
 
         Args:
             inputs: ``(B, ...)``.
-            generator: source of the vectors that replace expired codes.
+            generator: source of the choice of vectors that replace expired codes.
 
         Returns:
-            The loss ``()``, and its parts: ``squared_error`` (summed over an input's numbers, as
-            the network reads them) and ``commitment`` (summed over its codes, before its weight;
-            0 during the warm-up).
+            The loss ``()``, averaged over the batch, and its parts: ``squared_error``, summed over
+            the elements of a network input, and ``commitment``, the unweighted commitment loss,
+            summed over the codes of an input (0 during the warm-up).
         """
         target = self._preprocess(inputs)
         vectors = self._encode(target)
         if not self.quantizing:
             error = squared_error(self._decode(vectors, len(target)), target).mean()
             return error, {"squared_error": error.detach(), "commitment": torch.zeros_like(error)}
-        # Half precision is too coarse for nearest codes and for moving averages.
+        # Half precision is too coarse to find nearest codes and to update moving averages.
         with torch.autocast(vectors.device.type, enabled=False):
             quantized = self.quantizer(vectors.float(), generator=generator)
         error = squared_error(self._decode(quantized.vectors, len(target)), target).mean()
@@ -196,12 +200,13 @@ class QuantizedAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def metrics(self, batches: Iterable[Tensor]) -> dict[str, float]:
-        """Computes metrics of the codebook's use over batches of held-out inputs.
+        """Computes metrics of the use of the codebook over batches of held-out inputs.
 
         Returns:
             ``perplexity`` and ``utilization`` of the codes; ``codebook_rank`` and
-            ``encoder_rank``, the effective ranks of the K codes and of the encoder's outputs; and
-            ``commitment``, the squared distance of an input's vectors to their codes.
+            ``encoder_rank``, the effective ranks of the K codes' vectors and of the encoder's
+            outputs; and ``commitment``, the squared distance of the encoder's outputs to their
+            codes, summed over the codes of an input and averaged over inputs.
         """
         counts, vectors, distances = torch.zeros(self.codebook_size).double(), [], []
         for inputs in batches:
@@ -226,14 +231,14 @@ class QuantizedAutoencoder(Autoencoder):
         """Initializes the codebook at the end of the warm-up.
 
         Args:
-            step: number of the step that follows.
-            draw: returns an endless iterator over batches of inputs; only as many are drawn as
-                k-means needs.
-            generator: source of the step's randomness.
+            step: index of the step that follows, from 0.
+            draw: function that returns an endless iterator over batches of inputs; only as many
+                batches are drawn as k-means needs.
+            generator: source of all randomness of k-means.
         """
         warmup = self.config.warmup_steps
         self.quantizing = self._quantizes(step)
-        # Without a warm-up, only moving averages are initialized from data.
+        # Without a warm-up, only a codebook of moving averages is initialized from data.
         from_data = warmup > 0 or self.config.quantizer == "ema"
         if step == warmup and self.quantizer.learned and from_data:
             enough = _VECTORS_PER_CODE * self.codebook_size
@@ -245,7 +250,7 @@ class QuantizedAutoencoder(Autoencoder):
             self.quantizer.init_codebook(torch.cat(found), generator=generator)
 
     def resume(self, steps: int) -> None:
-        """Restores :attr:`quantizing`; called when training continues after ``steps``."""
+        """Restores :attr:`quantizing` when training resumes after ``steps`` steps."""
         self.quantizing = self._quantizes(steps - 1)
 
     def _quantizes(self, step: int) -> bool:
@@ -258,9 +263,9 @@ class QuantizedAutoencoder(Autoencoder):
 
     @abstractmethod
     def _decode(self, vectors: Tensor, count: int) -> Tensor:
-        """Maps vectors ``(B · T, D)`` to network outputs, of the shape of network inputs.
+        """Maps vectors to network outputs, which have the shape of network inputs.
 
         Args:
-            vectors: of the codes of each input, one after the other.
-            count: B.
+            vectors: ``(B · T, D)``, T vectors of the first input, then T of the second, and so on.
+            count: B, the number of inputs.
         """

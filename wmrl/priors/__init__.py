@@ -2,9 +2,9 @@
 
 - :mod:`~wmrl.priors.code_prior`: an LSTM or a Transformer over codes in raster order
   (``CodePrior``, ``CodePriorConfig``).
-- :mod:`~wmrl.priors.training`: training (``PriorTrainingConfig``, ``nats_per_image``,
-  ``train_prior``).
-- :mod:`~wmrl.priors.baselines`: count-based predictors to compare with (``Bigram``,
+- :mod:`~wmrl.priors.training`: training and evaluation (``PriorTrainingConfig``,
+  ``nats_per_image``, ``train_prior``).
+- :mod:`~wmrl.priors.baselines`: count-based predictors for comparison (``Bigram``,
   ``CopyLast``, ``Unigram``, ``bits_per_dimension``).
 """
 

@@ -1,4 +1,4 @@
-"""Count-based predictors of codes: baselines for memories and priors."""
+"""Count-based predictors of codes, which are baselines for memories and priors."""
 
 import math
 
@@ -6,19 +6,20 @@ import torch
 from torch import Tensor
 
 ALPHAS = (0.25, 1.0, 4.0, 16.0, 64.0, 256.0)
-"""Smoothing parameters among which the best is chosen if none is given."""
+"""Smoothing parameters from which the best one is chosen if none is given."""
 
-_VALIDATION = 0.1  # share of the data by which the smoothing is chosen
+_VALIDATION = 0.1  # share of the data on which the smoothing parameter is chosen
 
 
 class Unigram:
-    """Probability of a code by its frequency at its place.
+    """Predictor of a code from the frequencies of codes at the same position.
 
     Args:
-        codes: ``(N, T) int64``.
-        codebook_size: K.
-        alpha: weight of the uniform distribution over codes, in observations; if None, the one of
-            :data:`ALPHAS` that predicts the last tenth of the codes best.
+        codes: ``(N, T) int64``, codes of N images or frames at T positions.
+        codebook_size: K, number of codes in the codebook.
+        alpha: smoothing parameter α: the uniform distribution over codes counts as much as α
+            observations. If None, the element of :data:`ALPHAS` that best predicts the last tenth
+            of the rows.
     """
 
     def __init__(self, codes: Tensor, codebook_size: int, *, alpha: float | None = None) -> None:
@@ -45,41 +46,44 @@ class Unigram:
 
 
 class CopyLast:
-    """Predicts that a code stays the same in the next frame, with one probability per place.
+    """Predictor with one probability per position that the code stays the same in the next frame.
 
-    A code that changes follows the frequencies of the other codes at that place.
+    If a code changes, the new code is predicted from the frequencies of the other codes at that
+    position.
 
     Args:
-        before: ``(N, T) int64``, codes of frames.
-        after: ``(N, T) int64``, codes of the frames that followed.
-        codebook_size: K.
+        before: ``(N, T) int64``, codes of N frames.
+        after: ``(N, T) int64``, codes of the frames that follow them.
+        codebook_size: K, number of codes in the codebook.
     """
 
     def __init__(self, before: Tensor, after: Tensor, codebook_size: int) -> None:
         stays = (before == after).double().sum(0)
-        self._stay = (stays + 1.0) / (len(before) + 2.0)  # (T,), Laplace's rule
+        self._stay = (stays + 1.0) / (len(before) + 2.0)  # (T,), rule of succession
         self._other = Unigram(after, codebook_size)
 
     def log_likelihood(self, before: Tensor, after: Tensor) -> Tensor:
         """Computes the log-probability of each code, ``(N, T) float64`` in nats."""
-        taken = self._other.log_likelihood(before).exp()  # by the code that it changes from
+        taken = self._other.log_likelihood(before).exp()  # probability of the previous code
         other = self._other.log_likelihood(after) - torch.log1p(-taken)
         change = torch.log(1.0 - self._stay) + other
         return torch.where(before == after, torch.log(self._stay), change)
 
 
 class Bigram:
-    """Probability of a code given one other code, by smoothed counts of pairs.
+    """Predictor of a code from one given code, based on smoothed counts of pairs.
 
-    The counts are mixed with the :class:`Unigram` of the code's place, which weighs as much as α
+    The counts are smoothed with the prediction of a :class:`Unigram`, which counts as much as α
     observations.
 
     Args:
-        before: ``(N, T) int64``, the given codes, 0 … K; K may stand for none.
+        before: ``(N, T) int64``, the given codes in 0 … K, where K can stand for "no code".
         after: ``(N, T) int64``, the codes to predict.
-        codebook_size: K.
-        pooled: count pairs over all places together instead of each place separately.
-        alpha: α; if None, the one of :data:`ALPHAS` that predicts the last tenth of the codes best.
+        codebook_size: K, number of codes in the codebook.
+        pooled: True to count the pairs of all positions together; False to count those of each
+            position separately.
+        alpha: smoothing parameter α; if None, the element of :data:`ALPHAS` that best predicts the
+            last tenth of the rows.
     """
 
     def __init__(
@@ -101,7 +105,7 @@ class Bigram:
             alpha = max(ALPHAS, key=quality)
         self.alpha, self._codebook_size, self._pooled = alpha, codebook_size, pooled
         self._single = Unigram(after, codebook_size)
-        # Sparse: most pairs never occur.
+        # Only pairs that occur are stored, because most never do.
         self._pairs, self._times = torch.unique(self._pair(before, after), return_counts=True)
         rows = (codebook_size + 1) * (1 if pooled else before.shape[1])
         self._given = torch.bincount(self._row(before).flatten(), minlength=rows)
@@ -125,11 +129,19 @@ class Bigram:
 
 
 def bits_per_dimension(nats: float, dimensions: int) -> float:
-    """Converts nats of a whole image to bits per dimension, its numbers."""
+    """Converts the nats of an image to bits per dimension.
+
+    Args:
+        nats: negative log-likelihood of the image.
+        dimensions: number of the image's values, pixels times channels.
+    """
     return nats / (dimensions * math.log(2.0))
 
 
 def _split(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Splits off the last tenth of the rows; both parts have at least one."""
+    """Splits codes ``(N, T)`` into the first 90 % and the last 10 % of the rows.
+
+    Each part has at least one row.
+    """
     last = max(1, round(_VALIDATION * len(codes)))
     return codes[: max(1, len(codes) - last)], codes[-last:]

@@ -27,15 +27,17 @@ class CodePriorConfig:
     """Configuration of a :class:`CodePrior`.
 
     Attributes:
-        num_tokens: T, codes per image, in raster order.
+        num_tokens: T, number of codes per image, in raster order.
         codebook_size: K, number of codes in the codebook.
-        num_classes: classes of images that the prior is conditioned on; 0 for none.
+        num_classes: number of image classes; 0 if the prior is not conditioned on a class.
         sequence_model: ``"lstm"`` or ``"transformer"``.
-        hidden_dim: features of the sequence model, and of the embeddings of codes and places.
-        num_layers: layers of the sequence model.
-        dropout: share of the sequence model's features that is dropped in training.
-        one_hot: use the architecture of the earlier experiment: one-hot codes without their
-            places as inputs, and K ReLU units between the features and the logits.
+        hidden_dim: number of features of the sequence model, and dimension of the embeddings of
+            codes and positions.
+        num_layers: number of layers of the sequence model.
+        dropout: share of the sequence model's features that are dropped in training.
+        one_hot: True for the architecture of the experiment that ``wmrl reproduce vqvae`` repeats:
+            the inputs are one-hot codes without positions, and there are K ReLU units between the
+            features and the logits.
     """
 
     num_tokens: int = 49
@@ -57,16 +59,21 @@ class CodePriorConfig:
         check_float("dropout", self.dropout, at_least=0, below=1)
 
     def check(self, codes: Tensor, labels: Tensor | None = None) -> None:
-        """Raises ``ValueError`` unless codes ``(B, T)`` and labels ``(B,)`` fit.
+        """Raises ``ValueError`` unless codes ``(B, T)`` and labels ``(B,)`` fit this configuration.
 
-        Values are checked on a CPU only, because elsewhere that would wait for the device.
+        Values are checked on a CPU only, because a check would have to wait for a GPU.
         """
         check_shape("codes", codes, ("B", self.num_tokens))
         _check_range("codes", codes, self.codebook_size)
         self.check_labels(labels, len(codes))
 
     def check_labels(self, labels: Tensor | None, num_images: int) -> None:
-        """Raises ``ValueError`` unless labels ``(B,)``, or None, fit a number of images B."""
+        """Raises ``ValueError`` unless labels fit this configuration.
+
+        Args:
+            labels: ``(B,) int64``, classes of the images; None if there are no classes.
+            num_images: B, number of images.
+        """
         classes = self.num_classes
         if (labels is None) == (classes > 0):
             expected = f"({num_images},) of {classes} classes" if classes else "None"
@@ -78,15 +85,16 @@ class CodePriorConfig:
 
 
 class CodePrior(nn.Module):
-    """p(codes) = Π_t p(code_t | code_<t, class), the second stage of a VQ-VAE.
+    """An autoregressive prior over the codes of an image, the second stage of a VQ-VAE.
 
-    Van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937), section 3.2, with a causal
-    sequence model instead of the PixelCNN. The inputs of each step are the previous code, the
-    step's place, and the class.
+    It factorizes p(codes) = Π_t p(code_t | code_<t, class), as in section 3.2 of van den Oord et
+    al. 2017 (https://arxiv.org/abs/1711.00937), but with a causal sequence model instead of the
+    PixelCNN. The inputs of a step are the previous code, the position of the code to predict, and
+    the class.
 
     Args:
         config: sizes.
-        generator: source of the initial weights; None for a fixed seed.
+        generator: source of the initial weights; a generator with a fixed seed if None.
 
     Example:
         >>> import torch
@@ -109,7 +117,7 @@ class CodePrior(nn.Module):
         input_dim = codebook_size + 1 + config.num_classes if config.one_hot else hidden_dim
         with seeded_weights(generator):
             if not config.one_hot:
-                # One more than there are codes, for the start of the sequence.
+                # The additional embedding K stands for the start of the sequence.
                 self.embed = nn.Embedding(codebook_size + 1, hidden_dim)
                 self.place = nn.Parameter(0.02 * torch.randn(config.num_tokens, hidden_dim))
                 classes = config.num_classes
@@ -137,18 +145,18 @@ class CodePrior(nn.Module):
         *,
         dropout: torch.Generator | None = None,
     ) -> Tensor:
-        """Computes the log-probability of each code given those before it, in nats.
+        """Computes the log-probability of each code given the codes before it.
 
         Args:
             codes: ``(B, T) int64``, in raster order.
-            labels: ``(B,) int64``, if the prior is conditioned on classes.
+            labels: ``(B,) int64``, classes of the images, if the prior is conditioned on them.
             dropout: source of dropout masks; None for no dropout.
 
         Returns:
-            ``(B, T)``.
+            Log-probabilities ``(B, T)`` in nats.
 
         Raises:
-            ValueError: shapes do not fit, labels are missing or unexpected, or (on a CPU) codes or
+            ValueError: a shape is wrong, labels are missing or unexpected, or (on a CPU) codes or
                 labels are out of range.
         """
         self.config.check(codes, labels)
@@ -172,16 +180,20 @@ class CodePrior(nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator,
     ) -> Tensor:
-        """Draws the codes ``(N, T) int64`` of images, one code after the other.
+        """Draws the codes of images, one position after the other.
 
         Args:
-            num_images: N.
-            labels: ``(N,) int64``, if the prior is conditioned on classes.
+            num_images: N, number of images.
+            labels: ``(N,) int64``, classes of the images, if the prior is conditioned on them.
             temperature: τ > 0, divisor of the logits.
             generator: source of all randomness, on the prior's device.
 
+        Returns:
+            Codes ``(N, T) int64`` in raster order.
+
         Raises:
-            ValueError: labels do not fit, or ``temperature`` is not above 0.
+            ValueError: labels are missing, unexpected or out of range, or ``temperature`` is not
+                above 0.
         """
         self.config.check_labels(labels, num_images)
         code = torch.full((num_images,), self.config.codebook_size, device=self.device)
@@ -193,7 +205,7 @@ class CodePrior(nn.Module):
         return torch.stack(codes, 1)
 
     def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
-        """Writes an artifact, in full precision, and returns its digest."""
+        """Writes an artifact with the weights in full precision, and returns its digest."""
         return save_artifact(
             path,
             kind="prior",
@@ -210,7 +222,7 @@ class CodePrior(nn.Module):
         return restore_module(lambda: cls(config), artifact).eval()
 
     def _inputs(self, before: Tensor, place: Tensor | int, labels: Tensor | None) -> Tensor:
-        """Combines previous codes ``(...)``, places and classes to inputs ``(..., I)``."""
+        """Combines previous codes ``(...)``, positions and classes into inputs ``(..., I)``."""
         config = self.config
         if config.one_hot:
             parts = [F.one_hot(before, config.codebook_size + 1)]
@@ -221,7 +233,7 @@ class CodePrior(nn.Module):
 
 
 def _check_range(name: str, numbers: Tensor, count: int) -> None:
-    """Raises ``ValueError`` unless numbers are in 0 … count − 1; on a CPU only."""
+    """Raises ``ValueError`` unless numbers are in 0 … count − 1; checks on a CPU only."""
     if numbers.device.type != "cpu" or not numbers.numel():
         return
     least, most = int(numbers.min()), int(numbers.max())

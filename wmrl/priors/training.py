@@ -19,7 +19,7 @@ from wmrl.training.trainer import Trainer, TrainingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class PriorTrainingConfig(TrainingConfig):
-    """Training configuration of a prior; see :class:`~wmrl.training.trainer.TrainingConfig`."""
+    """A :class:`~wmrl.training.trainer.TrainingConfig` with defaults for priors."""
 
     steps: int = 1000
     batch_size: int = 64
@@ -38,23 +38,25 @@ def train_prior(
 ) -> CodePrior:
     """Trains a prior on the codes of images.
 
-    The folder ``path`` is a run: an interrupted call resumes, and a finished one is loaded. It
-    ends up with ``artifact/`` and ``metrics.csv``.
+    The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). The same call resumes an
+    interrupted run, and loads the result of a finished one. The finished run contains
+    ``artifact/`` and ``metrics.csv``.
 
     Args:
         codes: ``(N, T) int64``, in raster order.
         path: folder of the run.
         config: sizes; ``num_tokens`` and ``codebook_size`` must be those of the codes.
-        training: duration and learning rate; defaults if None.
+        training: duration and learning rate; the defaults if None.
         labels: ``(N,) int64``, classes of the images, if the prior is conditioned on them.
-        device: to train on.
-        progress: show a progress bar.
+        device: device to train on; ``"auto"`` for a GPU if there is one.
+        progress: True to show a progress bar.
 
     Returns:
-        The prior as its artifact holds it.
+        The trained prior, as saved in the artifact.
 
     Raises:
-        ValueError: codes or labels do not fit the configuration, or are fewer than a batch.
+        ValueError: codes or labels do not fit the configuration, or there are fewer images than
+            in a batch.
         RunError: the folder is in use, or belongs to another run.
     """
     path, resolved = Path(path), resolve_device(device)
@@ -62,7 +64,8 @@ def train_prior(
     config.check(codes, labels)
     if len(codes) < training.batch_size:
         raise ValueError(
-            f"codes: expected at least a batch of {training.batch_size}, got {len(codes)}"
+            f"codes: expected at least a batch of {training.batch_size}, got {len(codes)}; give "
+            "more images or lower batch_size"
         )
     codes, labels = codes.cpu(), None if labels is None else labels.cpu()
     sampler = ArraySampler(codes.numpy(), batch_size=training.batch_size, seed=training.seed)
@@ -97,7 +100,17 @@ def train_prior(
 def nats_per_image(
     prior: CodePrior, codes: Tensor, labels: Tensor | None = None, *, batch_size: int = 250
 ) -> Tensor:
-    """Computes −log p of the codes ``(N, T)`` of whole images: ``(N,)`` in nats, on the CPU."""
+    """Computes the negative log-likelihood of the codes of images.
+
+    Args:
+        prior: prior to evaluate, on any device.
+        codes: ``(N, T) int64``, in raster order.
+        labels: ``(N,) int64``, classes of the images, if the prior is conditioned on them.
+        batch_size: number of images that are evaluated at once.
+
+    Returns:
+        Nats per image ``(N,)``, in CPU memory.
+    """
     device = prior.device
     parts = []
     for start in range(0, len(codes), batch_size):

@@ -1,4 +1,4 @@
-"""Storage: files written atomically, artifacts without pickle, runs that resume.
+"""Storage: atomic writing of files, artifacts without pickle, and resumable runs.
 
 - :mod:`~wmrl.storage.artifact`: folders of configuration, weights and checksums (``Artifact``,
   ``ArtifactError``, ``artifact_digest``, ``find_artifact``, ``load_artifact``,
@@ -7,9 +7,9 @@
   (``SavedModule``, ``load_saved_module``).
 - :mod:`~wmrl.storage.run`: the locked folder of a training run, with its checkpoints
   (``Checkpoint``, ``Run``, ``RunError``).
-- :mod:`~wmrl.storage.registry`: classes by the names that artifacts store, and plugins
+- :mod:`~wmrl.storage.registry`: classes that artifacts refer to by name, and plugins
   (``Registry``, ``load_plugins``).
-- :mod:`~wmrl.storage.files`: files and folders that are written atomically
+- :mod:`~wmrl.storage.files`: atomic writing of files and folders
   (``atomic_path``, ``replace_folder``, ``write_bytes``, ``write_image``, ``write_json``,
   ``write_text``).
 """

@@ -1,4 +1,4 @@
-"""Artifacts: folders of trained weights that are safe to load and verified.
+"""Artifacts: folders of trained weights that are safe to load and verified by checksums.
 
 An artifact consists of plain data and never contains a pickle::
 
@@ -7,8 +7,8 @@ An artifact consists of plain data and never contains a pickle::
     README.md           model card (optional)
     SHA256SUMS          one line per file, in the format of ``sha256sum``
 
-It is written atomically, so that a folder with an artifact's name is always complete. All files are
-verified against their checksums before any of their content is used.
+An artifact is written atomically, so that its folder is always complete. All files are verified
+against their checksums before any of their content is used.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ from wmrl.core.validation import check_choice
 from wmrl.storage.files import replace_folder
 
 FORMAT_VERSION = 2
-# Releases that read earlier formats.
+# Releases that can read earlier format versions.
 _READERS = {1: "wmrl 0.1"}
 
-# Weight files keep the former names of some submodules: memories and agents refer to weights by the
-# digest of their file, which a new name would change.
+# Weight files keep the former names of some submodules. New names would change the digests of the
+# files, by which memories and agents refer to them.
 _KEYS = {"quantizer": "quantiser", "sequence_model": "core"}
 _ATTRIBUTES = {key: attribute for attribute, key in _KEYS.items()}
 
@@ -48,18 +48,18 @@ _CONFIG, _MODEL, _CARD, _SUMS = "config.json", "model.safetensors", "README.md",
 
 
 class ArtifactError(ValueError):
-    """Error of an artifact that is missing, damaged, of another kind, or doesn't fit others."""
+    """Error raised if an artifact is missing, damaged, of another kind, or incompatible."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """Content of an artifact that was read and verified.
+    """Verified content of an artifact.
 
     Attributes:
         path: folder of the artifact.
         kind: ``"vision"``, ``"memory"``, ``"prior"``, ``"encoding"``, ``"elites"`` or ``"agent"``.
-        class_name: name of the class that it restores, for instance ``"VAE"``.
-        config: fields of that class's configuration.
+        class_name: name of the class of the stored model, for instance ``"VAE"``.
+        config: configuration of that class, by field name.
         provenance: description of its origin: command, seed, data hash, package versions, scores.
         tensors: weights by name, converted from float16 to float32.
         digest: SHA-256 of ``model.safetensors``, by which other artifacts refer to it.
@@ -75,7 +75,7 @@ class Artifact:
 
 
 def shipped_artifacts(*, kind: str | None = None) -> list[str]:
-    """Returns the names of the artifacts that come with the package; of one kind, if given."""
+    """Returns the names of the artifacts that come with the package, optionally of one kind."""
     headers = sorted(SHIPPED.glob(f"*/{_CONFIG}"))
     return [
         path.parent.name
@@ -100,12 +100,12 @@ def find_artifact(name_or_path: str | Path) -> Path:
         path = Path(name_or_path).expanduser()
         if (path / _CONFIG).is_file():
             return path
-        found = "a folder without config.json" if path.is_dir() else "nothing there"
-    except (OSError, ValueError, RuntimeError) as error:  # no such user, too long, a null byte
-        found = f"no path ({error})"
+        found = "a folder without config.json" if path.is_dir() else "nothing at that path"
+    except (OSError, ValueError, RuntimeError) as error:  # no such user, name too long, null byte
+        found = f"an invalid path ({error})"
     raise ArtifactError(
         f"no artifact {str(name_or_path)!r}: expected a shipped name ({', '.join(shipped)}) "
-        f"or the path of an artifact's folder; found {found}"
+        f"or the path of an artifact's folder, got {found}"
     )
 
 
@@ -120,26 +120,27 @@ def save_artifact(
     card: str | None = None,
     half: bool = False,
 ) -> str:
-    """Writes an artifact atomically, in place of the one at that path if there is one.
+    """Writes an artifact atomically, and replaces any artifact at that path.
 
     An existing artifact with the same content is left untouched.
 
     Args:
         path: folder to write.
         kind: ``"vision"``, ``"memory"``, ``"prior"``, ``"encoding"``, ``"elites"`` or ``"agent"``.
-        class_name: name of the class that the artifact restores.
-        config: JSON-able configuration of that class.
+        class_name: name of the class of the model.
+        config: JSON-serializable configuration of that class.
         tensors: weights by name.
-        provenance: JSON-able description of its origin.
+        provenance: JSON-serializable description of the artifact's origin.
         card: model card in Markdown.
-        half: store floating-point weights as float16, except tensors with values beyond its range.
+        half: True to store floating-point tensors as float16, except those with values beyond its
+            range.
 
     Returns:
-        The artifact's digest.
+        The artifact's digest, the SHA-256 of ``model.safetensors``.
 
     Raises:
-        ValueError: ``kind`` is unknown, or a weight is not finite (in the requested precision).
-        ArtifactError: the path is a folder of something else.
+        ValueError: ``kind`` is unknown, or a weight is not finite.
+        ArtifactError: the folder contains something other than an artifact.
 
     Example:
         >>> import torch
@@ -190,7 +191,7 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
 
     Args:
         name_or_path: name of a shipped artifact, or path of an artifact's folder.
-        kind: required kind, if given.
+        kind: required kind; None accepts any kind.
 
     Raises:
         ArtifactError: the artifact is missing, damaged, of another format, or of another kind.
@@ -202,7 +203,10 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
         version, found = header["format_version"], header["kind"]
         class_name, config = header["class"], header["config"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtifactError(f"{path / _CONFIG}: not an artifact's configuration") from error
+        raise ArtifactError(
+            f"{path / _CONFIG}: not an artifact's configuration; download or train the "
+            "artifact again"
+        ) from error
     for name, value, kinds in (("config", config, dict), ("class", class_name, str)):
         if not isinstance(value, kinds):
             expected = "an object" if kinds is dict else "text"
@@ -241,7 +245,7 @@ def restore_config(config_class: type[C], artifact: Artifact) -> C:
     """Builds the configuration that an artifact was saved with.
 
     Raises:
-        ArtifactError: its fields are not those of ``config_class``, or their values are refused.
+        ArtifactError: its fields are not those of ``config_class``, or a value is invalid.
     """
     try:
         return build_config(config_class, artifact.config)
@@ -254,22 +258,22 @@ def restore_config(config_class: type[C], artifact: Artifact) -> C:
 def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
     """Creates a module and loads an artifact's weights into it.
 
-    The module is first created without memory for its weights, because a forged dimension must not
-    allocate gigabytes.
+    The shapes of the weights are first checked on a module without memory for its weights, so that
+    a forged dimension cannot make the process allocate gigabytes.
 
     Args:
-        make: function that creates the module of the artifact's configuration.
-        artifact: the artifact's content.
+        make: function that creates the module from the artifact's configuration.
+        artifact: content of the artifact.
 
     Raises:
-        ArtifactError: the module can't be created, or its weights have other names or shapes.
+        ArtifactError: the module can't be created, or its weights have different names or shapes.
     """
     try:
         with torch.device("meta"):
             skeleton = make()
     except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
         raise ArtifactError(
-            f"{artifact.path / _CONFIG}: no {artifact.class_name} can be made of it: {error}"
+            f"{artifact.path / _CONFIG}: invalid configuration of {artifact.class_name}: {error}"
         ) from error
     _check_shapes(skeleton, artifact)
     module = make()
@@ -281,7 +285,7 @@ def load_weights(module: torch.nn.Module, artifact: Artifact) -> None:
     """Copies an artifact's weights into a module.
 
     Raises:
-        ArtifactError: their names or shapes are not those of the module.
+        ArtifactError: the names or shapes of the weights differ from those of the module.
     """
     _check_shapes(module, artifact)
     module.load_state_dict(artifact.tensors)
@@ -293,7 +297,7 @@ def _check_shapes(module: torch.nn.Module, artifact: Artifact) -> None:
     if expected != got:
         name = min(set(expected.items()) ^ set(got.items()))[0]
         raise ArtifactError(
-            f"{artifact.path}: weights do not fit {artifact.class_name}: {name!r} expected shape "
+            f"{artifact.path}: weights do not fit {artifact.class_name}: {name!r}: expected shape "
             f"{expected.get(name)}, got {got.get(name)}"
         )
 
@@ -311,7 +315,7 @@ def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
         tensor = tensor.half()
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise ValueError(
-            f"tensors: expected finite values, got others in {name!r}; nothing was written"
+            f"tensors: expected finite values, got NaN or ∞ in {name!r}; no artifact was written"
         )
     return tensor
 
@@ -323,8 +327,8 @@ def _verified_files(path: Path) -> dict[str, bytes]:
     foreign = [name for name in foreign if not name.startswith(".")]
     if foreign:
         raise ArtifactError(
-            f"{path}: contains {foreign[0]!r}, which is not part of an artifact; remove it if you "
-            "know where it comes from"
+            f"{path}: contains {foreign[0]!r}, which is not part of an artifact; remove that "
+            "file, or use another folder"
         )
     files = {}
     for name, digest in _read_sums(path).items():
@@ -334,17 +338,20 @@ def _verified_files(path: Path) -> dict[str, bytes]:
             raise ArtifactError(f"{path / name}: cannot be read ({error.strerror})") from error
         if hashlib.sha256(files[name]).hexdigest() != digest:
             raise ArtifactError(
-                f"{path / name}: damaged (its SHA-256 is not the one in {_SUMS}); download or "
-                "train it again"
+                f"{path / name}: damaged (its SHA-256 differs from the one in {_SUMS}); download "
+                "or train the artifact again"
             )
     missing = {_CONFIG, _MODEL} - set(files)
     if missing:
-        raise ArtifactError(f"{path / _SUMS}: lacks {', '.join(sorted(missing))}")
+        raise ArtifactError(
+            f"{path / _SUMS}: expected a line for each file, got none for "
+            f"{', '.join(sorted(missing))}; download or train the artifact again"
+        )
     return files
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str:
-    """Returns a tensor's dotted name with some of its parts replaced."""
+    """Replaces those parts of a tensor's dotted name that are in a table."""
     return ".".join(table.get(part, part) for part in name.split("."))
 
 
@@ -353,12 +360,13 @@ def _read_sums(path: Path) -> dict[str, str]:
         lines = (path / _SUMS).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ArtifactError(
-            f"{path / _SUMS}: missing or not text, so that nothing can be verified"
+            f"{path / _SUMS}: missing or not text, so the artifact cannot be verified; download or "
+            "train it again"
         ) from error
     sums = {}
     for line in lines:
         digest, _, name = line.partition("  ")
-        # Only the known names: a checksum file must not lead out of the folder.
+        # Only known names are allowed, so that no line refers to a file outside the folder.
         if name not in (_CONFIG, _MODEL, _CARD) or name in sums or len(digest) != 64:
             raise ArtifactError(f"{path / _SUMS}: unexpected line {line[:100]!r}")
         sums[name] = digest
@@ -371,13 +379,13 @@ def _write_folder(path: Path, files: Mapping[str, bytes]) -> None:
         shown = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
         if _SUMS not in shown or shown - {_CONFIG, _MODEL, _CARD, _SUMS}:
             raise ArtifactError(
-                f"{path}: contains something that is not an artifact; choose another path"
+                f"{path}: contains files that are not part of an artifact; choose another path"
             )
     replace_folder(path, files)
 
 
 def _holds(path: Path, files: Mapping[str, bytes]) -> bool:
-    """Returns whether a folder contains exactly these files."""
+    """Returns True if a folder contains exactly these files."""
     try:
         return {entry.name for entry in path.iterdir()} == set(files) and all(
             (path / name).read_bytes() == data for name, data in files.items()

@@ -1,7 +1,8 @@
 """Atomic writing of files and folders: each is replaced as a whole or not at all.
 
-Everything is written under a hidden name aside, synced to the disk and then renamed, so that a
-killed process or a full disk leaves the old content, and a power failure never leaves half a file.
+Content is written to a hidden temporary path in the same folder, synced to disk and then renamed.
+A killed process or a full disk thus leaves the old content, and a power failure never leaves half a
+file.
 """
 
 import ctypes
@@ -20,25 +21,26 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-_STALE_SECONDS = 3600.0  # no writer takes as long
+_STALE_SECONDS = 3600.0  # temporary folders of this age have no live writer
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Replaces a file by what the caller writes to a path aside.
+    """Replaces a file with what the caller writes to a temporary path.
 
-    On success the path aside is synced, renamed to ``path``, and the rename is synced; on failure
-    it is removed, and ``path`` is as it was. Several processes may write the same path at once:
-    the last one to finish wins. A folder may be written too, where none of that name exists.
+    On success, the temporary file is synced to disk and renamed to ``path``, and the rename is
+    synced. On failure, the temporary file is removed and ``path`` stays unchanged. Several
+    processes may write the same path at once; the last one to finish wins. The caller may also
+    write a folder, unless ``path`` is a folder that is not empty.
 
     Args:
-        path: the destination; missing parent folders are created.
+        path: path of the file or folder; missing parent folders are created.
 
     Yields:
-        A path in the same folder that does not exist yet, with the same suffix.
+        The temporary path, in the same folder and with the same suffix; nothing exists there yet.
 
     Raises:
-        OSError: the file system refused, or ``path`` is a folder that is not empty.
+        OSError: a file operation failed, or ``path`` is a folder that is not empty.
 
     Example:
         >>> from pathlib import Path
@@ -72,12 +74,12 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Writes a file in UTF-8 and returns its path."""
+    """Writes a text file in UTF-8 and returns its path."""
     return write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
-    """Writes JSON with sorted keys and returns its path.
+    """Writes a JSON file with sorted keys and returns its path.
 
     Raises:
         ValueError: a number is NaN or infinite.
@@ -87,7 +89,7 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> Path:
-    """Writes ``(H, W, 3) uint8`` as a PNG and returns its path.
+    """Writes an image ``(H, W, 3) uint8`` as a PNG file and returns its path.
 
     Raises:
         ValueError: ``path`` doesn't end in ``.png``.
@@ -101,18 +103,18 @@ def write_image(path: str | Path, image: np.ndarray) -> Path:
 
 
 def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes a folder of files in place of the one of that name, if there is one.
+    """Writes a folder of files, and replaces any folder of that name.
 
-    The folder is written aside and synced. Then the two names are swapped in one step where the
-    system can do that; elsewhere the old folder is moved away first. Several processes may write
-    at once: the folder of the last one stays.
+    The files are written to a temporary folder and synced to disk. The new and the old folder then
+    swap names in one step where the operating system supports it; elsewhere, the old folder is
+    moved away first. Several processes may write the same folder at once; the last one wins.
 
     Args:
-        path: the folder; if it is a symbolic link, the folder that it points to.
-        files: contents by name.
+        path: path of the folder; a symbolic link is followed, not replaced.
+        files: contents of the files by name.
 
     Raises:
-        OSError: the file system refused; the old folder is as it was.
+        OSError: a file operation failed; the old folder stays unchanged.
     """
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -124,17 +126,17 @@ def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
             (aside / name).write_bytes(data)
         sync_tree(aside)
         while not (exchange(aside, path) or _move(aside, path) or _move_both(aside, path)):
-            pass  # another writer came between
+            pass  # another writer has changed the path in the meantime
         sync_folder(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Swaps the names of two folders in one step; returns False where the system can't."""
+    """Swaps the names of two folders in one step; returns False if that is not possible."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError, TypeError):  # no Linux, or a C library without it
+    except (OSError, AttributeError, TypeError):  # not Linux, or a C library without renameat2
         return False
     here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     done: bool = rename(here, os.fsencode(first), here, os.fsencode(second), swap) == 0
@@ -142,7 +144,7 @@ def exchange(first: Path, second: Path) -> bool:
 
 
 def sync_folder(path: Path) -> None:
-    """Makes renames inside a folder durable (a no-op where folders can't be opened)."""
+    """Syncs the renames in a folder to disk; does nothing where folders can't be opened."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -154,7 +156,7 @@ def sync_folder(path: Path) -> None:
 
 
 def sync_tree(path: Path) -> None:
-    """Makes a file, or all files and folders below a folder, durable."""
+    """Syncs a file, or all files and folders below a folder, to disk."""
     if not path.is_dir():
         _sync_file(path)
         return
@@ -173,7 +175,7 @@ def _sync_file(path: Path) -> None:
 
 
 def _move(aside: Path, path: Path) -> bool:
-    """Renames ``aside`` to a free name; returns False where the name is taken."""
+    """Renames ``aside`` to ``path``; returns False if ``path`` is taken."""
     try:
         aside.rename(path)
     except OSError as error:
@@ -184,7 +186,7 @@ def _move(aside: Path, path: Path) -> bool:
 
 
 def _move_both(aside: Path, path: Path) -> bool:
-    """Moves the old folder away, and back if the new one can't take its place."""
+    """Moves the old folder away and the new one into its place; on an error, moves it back."""
     old = aside.with_suffix(".old")
     try:
         path.rename(old)
@@ -201,7 +203,7 @@ def _move_both(aside: Path, path: Path) -> bool:
 
 
 def _sweep(path: Path) -> None:
-    """Removes the folders that killed writers of this folder left behind."""
+    """Removes temporary folders that killed writers of a folder left behind."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
         ours = left.suffix == ".new" or (left.suffix == ".old" and path.exists())
         with suppress(FileNotFoundError):

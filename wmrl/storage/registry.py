@@ -1,7 +1,7 @@
-"""Registries of classes that artifacts name, and plugins that add to them.
+"""Registries of the classes that artifacts refer to by name, and plugins that add classes.
 
-An artifact names its class, and nothing that a file names is ever imported: a class is known if it
-belongs to this library, or if the program has registered it.
+Loading an artifact never imports a module because a file names it: only classes of this library and
+classes that the running program has registered can be loaded.
 """
 
 import re
@@ -14,20 +14,19 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 PLUGIN_GROUP = "wmrl.plugins"
-"""Entry point group in which a package names the modules that register its classes."""
+"""Entry point group in which a package lists the modules that register its classes."""
 
 
 class Registry(Generic[T]):
-    """Classes of one kind by name.
+    """Registry of the classes of one kind, by name.
 
-    The library's own classes are imported when they are first used; others are added by
-    :meth:`register`.
+    The classes of this library are imported when they are first used; :meth:`register` adds others.
 
     Args:
-        base: class that all of them derive from.
-        kind: kind of artifact that they restore, for errors.
-        builtin: ``"module:Class"`` of each of the library's own classes.
-        register: dotted name of the public function that registers a class, for errors.
+        base: base class of all registered classes.
+        kind: kind of artifact that they are saved as, for error messages.
+        builtin: path ``"module:Class"`` of each class of this library.
+        register: dotted name of the public function that registers a class, for error messages.
 
     Example:
         >>> from torch import nn
@@ -59,8 +58,8 @@ class Registry(Generic[T]):
     def register(self, cls: type[S]) -> type[S]:
         """Adds a class under its name; usable as a decorator.
 
-        A class that is defined again (a notebook cell that runs twice, a module that is reloaded)
-        takes its own place.
+        A class that is defined again, as by running a notebook cell twice or reloading a module,
+        replaces its earlier definition.
 
         Args:
             cls: class that derives from :attr:`base`.
@@ -69,10 +68,10 @@ class Registry(Generic[T]):
             The same class.
 
         Raises:
-            ValueError: another class has that name.
-            TypeError: it is no class, or does not derive from :attr:`base`.
+            ValueError: a different class has the same name.
+            TypeError: ``cls`` is not a class, or does not derive from :attr:`base`.
         """
-        given: object = cls  # whatever the annotation says
+        given: object = cls  # the annotation is not checked at run time
         if not isinstance(given, type) or not issubclass(given, self.base):
             raise TypeError(f"cls: expected a subclass of {self.base.__name__}, got {cls!r:.100}")
         name = _artifact_name(cls)
@@ -81,18 +80,18 @@ class Registry(Generic[T]):
             known = _path(self._registered[name])
         if known not in (None, _path(cls)):
             raise ValueError(
-                f"{name}: expected a new name for a {self.kind} class, got that of {known}; rename "
-                f"{_path(cls)}"
+                f"{name}: expected an unused name for a {self.kind} class, got the name of {known}"
+                f"; rename {_path(cls)}"
             )
         if name not in self._builtin:
             self._registered[name] = given
         return cls
 
     def find(self, name: str) -> type[T]:
-        """Returns the class of a name.
+        """Returns the class with a given name.
 
         Raises:
-            ValueError: there is no class of that name.
+            ValueError: there is no class with that name.
         """
         if name in self._registered:
             return self._registered[name]
@@ -102,10 +101,10 @@ class Registry(Generic[T]):
         return found
 
     def for_config(self, config: Any) -> type[T]:
-        """Returns the class whose ``config_class`` is that of a configuration.
+        """Returns the class whose ``config_class`` is the type of a configuration.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no such class.
         """
         for cls in self:
             if getattr(cls, "config_class", None) is type(config):
@@ -121,16 +120,16 @@ class Registry(Generic[T]):
     def _expected(self) -> str:
         names = ", ".join(map(repr, self.names))
         return (
-            f"expected one of {names}; import the package that defines it and registers it by "
-            f"{self._register_name}, or name the package (wmrl --plugins NAME …)"
+            f"expected one of {names}; import the package that registers the class with "
+            f"{self._register_name}, or pass the package's name to wmrl --plugins"
         )
 
 
 def load_plugins(names: Iterable[str]) -> None:
-    """Imports the plugins of installed packages, which register their classes.
+    """Imports the plugins of installed packages; the plugins register classes.
 
-    A package declares its plugins as entry points of the group ``wmrl.plugins``, each the name of
-    a module to import. Only those of the packages that are named here are imported.
+    A package declares its plugins as entry points in the group ``wmrl.plugins``; each is the name
+    of a module to import. Plugins of packages that are not in ``names`` are not imported.
 
     Args:
         names: names of installed packages, as ``pip`` takes them.
@@ -143,15 +142,15 @@ def load_plugins(names: Iterable[str]) -> None:
         if _normalized(name) not in known:
             found = ", ".join(map(repr, sorted(known))) or "none"
             raise ValueError(
-                f"plugins: expected an installed package with entry points of the group "
-                f"{PLUGIN_GROUP!r} ({found}), got {name!r}"
+                f"plugins: expected an installed package with entry points in the group "
+                f"{PLUGIN_GROUP!r} (found: {found}), got {name!r}"
             )
         for point in known[_normalized(name)]:
             point.load()
 
 
 def _plugins() -> Mapping[str, list[EntryPoint]]:
-    """Returns the entry points of each installed package that declares plugins."""
+    """Returns the plugin entry points of all installed packages, by package name."""
     found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=PLUGIN_GROUP):
         if point.dist is not None:
@@ -160,7 +159,7 @@ def _plugins() -> Mapping[str, list[EntryPoint]]:
 
 
 def _normalized(name: str) -> str:
-    """Returns a package's name as package indexes compare it (PEP 503)."""
+    """Normalizes a package name as package indexes do (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -1,4 +1,4 @@
-"""Runs: folders of training commands, with a lock, a configuration and checkpoints."""
+"""Runs: locked folders with the configuration and the checkpoints of a training."""
 
 import json
 import os
@@ -24,7 +24,7 @@ _LOCK, _CONFIG = "lock", "config.json"
 
 
 class RunError(ValueError):
-    """Error of a run's folder that is in use or of another run, or of a damaged checkpoint."""
+    """Error raised if a run's folder is in use or holds another run, or a checkpoint is damaged."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Checkpoint:
 
     Attributes:
         tensors: tensors by name, such as weights and optimizer moments.
-        state: everything else, as JSON stores it (tuples become lists).
+        state: all other content, as JSON stores it (tuples become lists).
     """
 
     tensors: dict[str, torch.Tensor]
@@ -43,19 +43,19 @@ class Checkpoint:
 class Run:
     """A locked folder with a configuration and atomically written checkpoints.
 
-    The lock is the operating system's (``flock``), so that it ends with the process in any case.
-    Use the run as a context manager, or :meth:`close` it.
+    The operating system holds the lock (``flock``) and releases it when the process ends, even if
+    the process is killed. Use the run as a context manager, or call :meth:`close`.
 
     Args:
         path: folder of the run; created if it does not exist.
-        config: JSON-able description of everything that the run's result depends on. It is written
-            once, and compared when the run is resumed.
+        config: JSON-serializable description of everything that the run's result depends on. It is
+            written when the run is created; when the run is resumed, it must be the same.
 
     Attributes:
         path: folder of the run.
 
     Raises:
-        RunError: another process (or object) owns the folder, or it has another configuration.
+        RunError: another process or ``Run`` uses the folder, or its configuration is different.
 
     Example:
         >>> import torch
@@ -102,18 +102,18 @@ class Run:
     def save_checkpoint(
         self, name: str, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
     ) -> None:
-        """Writes a checkpoint in place of the last one of that name.
+        """Writes a checkpoint, and replaces any earlier one of that name.
 
         Args:
-            name: such as ``"last"``: a file name without a suffix.
+            name: name of the checkpoint, such as ``"last"``: a file name without a suffix.
             tensors: tensors by name, of any dtypes and devices.
-            state: JSON-able state; floats are stored exactly.
+            state: JSON-serializable state; floats are stored exactly.
 
         Raises:
             ValueError: ``name`` is not a file name.
             RunError: the run is closed.
         """
-        # Contiguous copies: safetensors refuses tensors that share memory.
+        # Copies, because safetensors rejects tensors that share memory.
         stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         stored = {key: tensor.clone() for key, tensor in stored.items()}
         text = json.dumps(dict(state), sort_keys=True)
@@ -146,7 +146,10 @@ class Run:
                 f"{path}: not a checkpoint ({error}); delete it to start again"
             ) from error
         if not whole:
-            raise RunError(f"{path}: damaged (its SHA-256 differs); delete it to start again")
+            raise RunError(
+                f"{path}: damaged (its SHA-256 differs from the recorded one); delete it to start "
+                "again"
+            )
         return Checkpoint({key: t.to(device) for key, t in tensors.items()}, json.loads(text))
 
     def delete_checkpoint(self, name: str) -> None:
@@ -159,12 +162,12 @@ class Run:
         return self.path / f"{name}.checkpoint"
 
     def _remove_leftovers(self) -> None:
-        """Removes checkpoints that killed owners had begun; only the lock's owner writes any."""
+        """Removes unfinished checkpoints of killed processes; the lock excludes other writers."""
         for left in self.path.glob(".*.new.checkpoint"):
             left.unlink(missing_ok=True)
 
     def _settle_config(self, config: Mapping[str, Any]) -> None:
-        """Writes the configuration, or compares it with the one that was written before."""
+        """Writes the configuration, or compares it with the existing one if there is one."""
         path = self.path / _CONFIG
         text = json.dumps(dict(config), indent=2, sort_keys=True)
         if not path.exists():
@@ -178,17 +181,17 @@ class Run:
         if difference:
             raise RunError(
                 f"{self.path}: holds a run with another configuration: {difference}; resume it "
-                "with its own, or choose another folder"
+                "with its own configuration, or choose another folder"
             )
 
     def _write(self, path: Path, data: bytes) -> None:
         if self._lock is None:
-            raise RunError(f"{self.path}: the run is closed")
+            raise RunError(f"{self.path}: the run is closed; open it again to write")
         write_bytes(path, data)
 
 
 def _lock(path: Path) -> BinaryIO:
-    """Locks a file and writes the owner's process number into it."""
+    """Locks a file and writes the ID of this process into it."""
     file = path.open("a+b")
     if fcntl is not None:
         try:
@@ -208,7 +211,7 @@ def _lock(path: Path) -> BinaryIO:
 
 
 def _difference(expected: Any, found: Any, name: str = "") -> str:
-    """Describes the first field that differs by its dotted name; empty if none does."""
+    """Describes the first field that differs; returns an empty string if none does."""
     if isinstance(expected, dict) and isinstance(found, dict):
         for key in sorted(expected.keys() | found.keys()):
             pair = expected.get(key, "nothing"), found.get(key, "nothing")

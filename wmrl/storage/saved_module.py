@@ -25,13 +25,13 @@ M = TypeVar("M", bound="SavedModule")
 
 
 class SavedModule(nn.Module, ABC):
-    """A network that is saved as an artifact and restored from it.
+    """Network that is saved as an artifact and restored from it.
 
-    A subclass sets ``config`` (a frozen dataclass) and ``config_class``, and can be created from a
-    configuration alone.
+    A subclass sets ``kind``, ``config_class`` and ``config`` (a frozen dataclass). Its constructor
+    takes the configuration as its only required argument.
 
     Attributes:
-        kind: kind of artifact.
+        kind: kind of the artifact.
         config: configuration of the network.
         config_class: class of the configuration.
         digest: SHA-256 of the file that the weights were loaded from or last saved to, or None.
@@ -57,14 +57,15 @@ class SavedModule(nn.Module, ABC):
     ) -> str:
         """Writes an artifact and returns its digest.
 
-        The weights in memory are replaced by those of the file, which may be rounded. So a model
-        that is trained on this network's outputs uses exactly the weights that others will load.
+        The weights in memory are replaced by those of the file, which may be rounded. A model that
+        is then trained on the outputs of this network is trained on those of the saved weights.
 
         Args:
             path: folder to write.
-            provenance: JSON-able description of its origin.
+            provenance: JSON-serializable description of the network's origin.
             card: model card in Markdown.
-            half: store the weights as float16.
+            half: True to store floating-point tensors as float16, except those with values beyond
+                its range.
         """
         save_artifact(
             path,
@@ -83,7 +84,7 @@ class SavedModule(nn.Module, ABC):
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
-        """Restores a network from an artifact's content, in evaluation mode."""
+        """Restores a network, in evaluation mode, from the content of an artifact."""
         config: Any = restore_config(cls.config_class, artifact)
         module = restore_module(lambda: cls._shaped_as(config, artifact), artifact)
         module.digest = artifact.digest
@@ -91,7 +92,7 @@ class SavedModule(nn.Module, ABC):
 
     @classmethod
     def _shaped_as(cls, config: Any, artifact: Artifact) -> Self:
-        """Creates a network whose tensors have the shapes of the artifact's."""
+        """Creates a network whose tensors have the same shapes as the artifact's."""
         return cls(config)
 
 
@@ -101,7 +102,7 @@ def load_saved_module(
     """Loads a network from an artifact, in evaluation mode.
 
     Args:
-        registry: known classes of its kind.
+        registry: registry of the classes of the artifact's kind.
         name_or_path: name of a shipped artifact, or path of an artifact's folder.
         device: device of the weights.
 

@@ -1,7 +1,7 @@
-"""Training loop of all models, metrics and progress bars.
+"""Training loop, metrics and progress bars.
 
-- :mod:`~wmrl.training.trainer`: the training loop, which resumes to the same bits (``Trainer``,
-  ``TrainingConfig``).
+- :mod:`~wmrl.training.trainer`: training loop of all models, with checkpoints from which a run
+  resumes with bit-identical results (``Trainer``, ``TrainingConfig``).
 - :mod:`~wmrl.training.metrics`: metrics in CSV and TensorBoard files (``MetricsLogger``,
   ``log_images``, ``read_metrics``).
 - :mod:`~wmrl.training.progress`: progress bars (``progress_bar``).

@@ -1,4 +1,4 @@
-"""Metrics of training runs, in a CSV file and as TensorBoard events."""
+"""Metrics of training runs, written to a CSV file and as TensorBoard events."""
 
 import csv
 import io
@@ -13,15 +13,15 @@ from wmrl.storage.files import write_text
 
 
 class MetricsLogger:
-    """Logger of named numbers by step, to ``metrics.csv`` and as TensorBoard events.
+    """Logger that writes named numbers by step to ``metrics.csv`` and as TensorBoard events.
 
-    The file has the same bits whether a run was interrupted or not: rows after the step that it
-    resumes from are dropped. A new name adds a column, for which the file is rewritten.
+    The CSV file of a resumed run is identical to that of an uninterrupted one, because rows after
+    ``resume_step`` are dropped. A new name adds a column, for which the file is rewritten.
 
     Args:
         folder: folder of the files; created if it does not exist.
-        resume_step: last step whose row is kept; None starts an empty file.
-        tensorboard: also write TensorBoard events, into ``folder/tensorboard``.
+        resume_step: last step whose row is kept; None to start an empty file.
+        tensorboard: True to write TensorBoard events as well, to ``folder/tensorboard``.
 
     Attributes:
         path: path of ``metrics.csv``.
@@ -68,16 +68,20 @@ class MetricsLogger:
         """Adds a row.
 
         Args:
-            step: greater than the last row's.
-            values: numbers by name; names may be new.
+            step: number of the step, greater than that of the last row.
+            values: numbers by name; a row may have other names than the rows before.
 
         Raises:
-            ValueError: ``step`` is not greater, or a value is named ``step``.
+            ValueError: ``step`` is not greater than that of the last row, or a value is named
+                ``"step"``.
         """
         if self._rows and step <= self._rows[-1]["step"]:
             raise ValueError(f"step: expected more than {self._rows[-1]['step']}, got {step}")
         if "step" in values:
-            raise ValueError("values: 'step' is the name of the first column; choose another")
+            raise ValueError(
+                "values: expected names other than 'step', which names the first column; choose "
+                "another name"
+            )
         row = {"step": step, **{name: float(value) for name, value in values.items()}}
         self._rows.append(row)
         new = [name for name in row if name not in self._names]
@@ -92,7 +96,7 @@ class MetricsLogger:
                 self._writer.add_scalar(name, float(value), step)
 
     def close(self) -> None:
-        """Writes pending TensorBoard events and closes their file."""
+        """Writes pending TensorBoard events and closes the file of events."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -105,7 +109,7 @@ class MetricsLogger:
 
 
 def log_images(folder: str | Path, images: Mapping[str, np.ndarray], *, step: int = 0) -> None:
-    """Adds images ``(H, W, 3) uint8`` by name to the TensorBoard events of a run's folder."""
+    """Adds images ``(H, W, 3) uint8``, by name, to the TensorBoard events in a run's folder."""
     from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(Path(folder) / "tensorboard")) as writer:
@@ -114,9 +118,10 @@ def log_images(folder: str | Path, images: Mapping[str, np.ndarray], *, step: in
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:
-    """Reads the rows of a ``metrics.csv``, as dictionaries of the values that each row has.
+    """Reads the rows of a ``metrics.csv``, as dictionaries of the values in each row.
 
-    An incomplete last line, of a writer that was killed, is left out. A missing file has no rows.
+    An incomplete last line, which a killed writer may leave behind, is skipped. If the file does
+    not exist, the result is empty.
     """
     path = Path(path)
     if not path.exists():

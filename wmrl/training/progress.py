@@ -15,15 +15,15 @@ from rich.progress import (
 
 
 class Advance(Protocol):
-    """Moves a progress bar."""
+    """Callable that updates a progress bar."""
 
     def __call__(self, done: int, note: str = "", *, total: int | None = None) -> None:
-        """Shows how much is done.
+        """Updates the progress bar.
 
         Args:
-            done: number of units that are done.
+            done: number of units of work done so far.
             note: text beside the bar, such as a score.
-            total: number of units in all, where it has changed.
+            total: new total number of units; None if it is unchanged.
         """
 
 
@@ -33,12 +33,12 @@ def progress_bar(title: str, *, total: int, done: int = 0, show: bool = True) ->
 
     Args:
         title: text before the bar.
-        total: number of units of work.
-        done: number of units that are done already.
-        show: False shows nothing.
+        total: total number of units of work.
+        done: number of units that are already done.
+        show: True to show the bar, False to show nothing.
 
     Yields:
-        A function to call with the number of units done and a note to show beside the bar.
+        A function that updates the bar, as :class:`Advance` describes.
     """
     columns = (
         TextColumn("[bold]{task.description}"),

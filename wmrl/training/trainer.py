@@ -1,4 +1,4 @@
-"""The training loop of all models: resumable to the same bits, with an optional time limit."""
+"""Training loop of all models, resumable with bit-identical results."""
 
 import math
 import time
@@ -14,27 +14,30 @@ from wmrl.training.metrics import MetricsLogger
 from wmrl.training.progress import progress_bar
 
 LossAt = Callable[[int], tuple[Tensor, dict[str, Tensor]]]
-"""Loss ``()`` and its parts at a step: a pure function of the weights and the step's number."""
+"""Function from the number of a step to the loss, ``()``, and its parts by name.
+
+It must depend only on the step and the weights.
+"""
 
 _CHECKPOINT = "last"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Duration, batch size and learning rate of a training.
+    """Settings of a training run: duration, batch size, learning rate and others.
 
     Attributes:
         steps: number of gradient steps.
         batch_size: number of examples in a batch.
-        learning_rate: initial learning rate of Adam, which decays along half a cosine.
-        final_learning_rate: learning rate at the end.
-        gradient_clip: bound on the gradient's norm; None for no bound.
-        max_seconds: time limit in seconds of training, over all resumptions; the learning rate
-            then decays until that end. None for no limit: the result then has the same bits
-            whenever the run was interrupted.
-        checkpoint_every: steps between checkpoints, a multiple of ``log_every``.
-        log_every: steps over which a row of the metrics is averaged.
-        held_out: share of the episodes that are held out for evaluation.
+        learning_rate: initial learning rate of Adam; it decays along half a cosine.
+        final_learning_rate: learning rate at the end of training.
+        gradient_clip: maximum norm of the gradient; None for no clipping.
+        max_seconds: limit on the training time in seconds, summed over all resumptions; the decay
+            of the learning rate is then fitted to it. None for no limit; only then is the result
+            bit-identical if the run is interrupted and resumed.
+        checkpoint_every: number of steps between checkpoints, a multiple of ``log_every``.
+        log_every: number of steps over which each row of the metrics is averaged.
+        held_out: fraction of the episodes that are held out for evaluation.
         seed: root seed.
     """
 
@@ -62,26 +65,26 @@ class TrainingConfig:
             )
 
     def learning_rate_at(self, step: int, *, total: int) -> float:
-        """Returns the learning rate of a step if ``total`` steps are planned."""
+        """Returns the learning rate at a step of a run with ``total`` planned steps."""
         decay = 0.5 * (1.0 + math.cos(math.pi * min(step / total, 1.0)))
         return self.final_learning_rate + decay * (self.learning_rate - self.final_learning_rate)
 
 
 class Trainer:
-    """Minimizes a loss by Adam in a run's folder, starting from its last checkpoint.
+    """Trainer that minimizes a loss with Adam, starting from the last checkpoint of a run.
 
     Args:
-        module: network to train, on its device.
-        run: folder of the checkpoint and of ``metrics.csv``.
-        config: duration and learning rate.
+        module: network to train, already on its device.
+        run: run whose folder contains the checkpoint and ``metrics.csv``.
+        config: settings of the training run.
         label: text before the progress bar.
-        progress: show a progress bar.
-        least_steps: number of steps that are taken even beyond the time limit.
+        progress: True to show a progress bar.
+        least_steps: minimum number of steps, which are taken even beyond the time limit.
 
     Attributes:
-        step: number of steps that were taken.
-        seconds: time that they took, over all resumptions.
-        planned: number of steps in all, less than configured where the time limit requires it.
+        step: number of steps taken so far.
+        seconds: training time so far in seconds, summed over all resumptions.
+        planned: total number of steps, fewer than configured if the time limit requires it.
     """
 
     def __init__(
@@ -109,10 +112,10 @@ class Trainer:
         self._resume()
 
     def train(self, loss_at: LossAt) -> None:
-        """Trains until the end; does nothing if the run is finished already.
+        """Takes the remaining steps; does nothing if the run is already finished.
 
         Args:
-            loss_at: function from a step's number to the loss and its parts.
+            loss_at: function from the number of a step to the loss and its parts.
 
         Raises:
             FloatingPointError: the loss is not finite.
@@ -166,7 +169,7 @@ class Trainer:
         logger.log(self.step, values)
 
     def _plan(self) -> None:
-        """Adapts the number of steps to the time limit, given the speed so far."""
+        """Adapts the planned number of steps to the time limit, given the speed so far."""
         if self._config.max_seconds is not None:
             affordable = int(self._config.max_seconds * self.step / self.seconds)
             wanted = max(affordable, self.step, self._least_steps)
@@ -194,10 +197,10 @@ class Trainer:
             for name, parameter in self._parameters.items():
                 parameter.copy_(checkpoint.tensors[f"model.{name}"])
                 if f"adam.step.{name}" not in checkpoint.tensors:
-                    continue  # it has had no gradient yet
+                    continue  # Adam has no state for parameters without gradients
                 self._optimizer.state[parameter] = {
                     "step": checkpoint.tensors[f"adam.step.{name}"],
-                    # In the parameter's memory layout, which the file does not store.
+                    # Copied to the memory layout of the parameter, which the file does not store.
                     **{
                         key: torch.empty_like(parameter).copy_(
                             checkpoint.tensors[f"adam.{key}.{name}"]

@@ -18,10 +18,11 @@ from wmrl.storage.saved_module import load_saved_module
 class Vision(Autoencoder):
     """Interface of vision models: autoencoders of frames.
 
-    Frames are ``(B, H, W, C) uint8`` everywhere outside the network, with 3 color channels in
-    environments. A subclass is made from its configuration and, by keyword, a ``generator`` of its
-    initial weights (a fixed seed's if None). It sets ``config`` (a frozen dataclass) and
-    ``config_class``, and is registered by :func:`register_vision`.
+    Frames are ``(B, H, W, C) uint8`` outside the network; those of environments have 3 color
+    channels. The constructor of a subclass takes the configuration and a keyword argument
+    ``generator``, the source of the initial weights (a generator with a fixed seed if None). A
+    subclass sets ``config`` (a frozen dataclass) and ``config_class``, and is registered by
+    :func:`register_vision`.
     """
 
     kind = "vision"
@@ -38,17 +39,22 @@ class Vision(Autoencoder):
 
     @abstractmethod
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps frames ``(B, H, W, C) uint8`` to ``(mean, std)``, each ``(B, Z) float32``."""
+        """Maps frames ``(B, H, W, C) uint8`` to the ``(mean, std)`` of their latents' posteriors.
+
+        Returns:
+            Means and standard deviations, each ``(B, Z) float32``.
+        """
 
     def plan_training(self, *, frames: int, steps: int) -> int:
-        """Checks the size of a planned training from random weights.
+        """Checks that there are enough frames and steps to train from random initial weights.
 
         Args:
             frames: number of training frames.
             steps: number of gradient steps.
 
         Returns:
-            The number of steps that are needed even beyond a time limit; 0 by default.
+            The minimum number of steps, which training takes even beyond its time limit; 0 by
+            default.
 
         Raises:
             ValueError: there are too few frames or steps.
@@ -64,7 +70,7 @@ class Vision(Autoencoder):
     def _preprocess(self, inputs: Tensor) -> Tensor:
         """Maps frames ``(B, H, W, C) uint8`` to pixels ``(B, C, H, W) float32`` in [0, 1]."""
         self.check_frames(inputs)
-        # A permuted view of (B, H, W, C) is already channels-last: the conversion alone copies.
+        # The permuted view is already channels-last, so that only the conversion makes a copy.
         return inputs.permute(0, 3, 1, 2).to(torch.float32).mul_(1.0 / 255.0)
 
     def _to_frames(self, pixels: Tensor) -> Tensor:
@@ -73,12 +79,12 @@ class Vision(Autoencoder):
 
     @torch.inference_mode()
     def encode_numpy(self, frames: np.ndarray) -> np.ndarray:
-        """Calls :meth:`encode` on a NumPy array, and returns one."""
+        """Calls :meth:`encode` on a NumPy array and returns a NumPy array."""
         return self.encode(torch.from_numpy(frames).to(self.device)).cpu().numpy()
 
     @torch.inference_mode()
     def decode_numpy(self, latents: np.ndarray) -> np.ndarray:
-        """Calls :meth:`decode` on a NumPy array, and returns one."""
+        """Calls :meth:`decode` on a NumPy array and returns a NumPy array."""
         return self.decode(torch.from_numpy(latents).to(self.device)).cpu().numpy()
 
 
@@ -88,26 +94,26 @@ VISIONS: Registry[Vision] = Registry(
     ("wmrl.vision.vae:VAE", "wmrl.vision.vqvae:VQVAE"),
     register="wmrl.vision.register_vision",
 )
-"""Known vision models."""
+"""Registry of all vision models."""
 
 V = TypeVar("V", bound=Vision)
 
 
 def register_vision(cls: type[V]) -> type[V]:
-    """Registers a vision model that is defined outside this library; usable as a decorator.
+    """Registers a class of vision models that is defined outside this library.
 
-    It can then be trained by :func:`~wmrl.vision.training.train_vision`, and its artifacts can be
-    loaded wherever a vision model is expected.
+    It can be used as a decorator. :func:`~wmrl.vision.training.train_vision` can then train the
+    class, and its artifacts can be loaded wherever a vision model is expected.
 
     Args:
-        cls: subclass of :class:`Vision`; artifacts store its name.
+        cls: subclass of :class:`Vision`; its artifacts store its name.
 
     Returns:
         The same class.
 
     Raises:
-        ValueError: another class has that name.
-        TypeError: it does not derive from :class:`Vision`.
+        ValueError: another class of that name is registered.
+        TypeError: the class does not derive from :class:`Vision`.
     """
     return VISIONS.register(cls)
 
@@ -117,7 +123,7 @@ def load_vision(name_or_path: str | Path, *, device: str | torch.device = "auto"
 
     Args:
         name_or_path: name of a shipped artifact, or path of an artifact's folder.
-        device: of the weights; "auto" for a GPU if there is one.
+        device: device of the weights; ``"auto"`` for a GPU if there is one.
 
     Raises:
         ArtifactError: the artifact is missing, damaged, not a vision model, or of an unknown

@@ -1,4 +1,4 @@
-"""Images of codebooks: the decoded patch of each code, and how often it is used."""
+"""Images of codebooks, which show the decoded patch and the frequency of each code."""
 
 from dataclasses import dataclass
 
@@ -17,12 +17,13 @@ _BATCH = 128
 
 @dataclass(frozen=True)
 class CodeUse:
-    """Use of a vision model's codes in some frames.
+    """Frequencies and decoded patches of a VQ-VAE's codes in a set of frames.
 
     Attributes:
-        counts: ``(K,) int64``, how often each code occurs.
-        patches: ``(K, h, w, C) float32`` in [0, 1], the mean of the patches decoded where the code
-            occurs; for a code that never occurs, a patch decoded from a grid of that code alone.
+        counts: ``(K,) int64``, number of occurrences of each code.
+        patches: ``(K, h, w, C) float32`` in [0, 1], one patch for each code: the average of the
+            decoded patches at the positions where the code occurs, or, for a code that never
+            occurs, the central patch of an image decoded from this code alone.
     """
 
     counts: Tensor
@@ -60,15 +61,18 @@ def code_use(vision: VQVAE, frames: np.ndarray) -> CodeUse:
 
 
 def draw_codebook(use: CodeUse, *, columns: int = 32, patch_size: int = 40) -> np.ndarray:
-    """Draws all codes from the most to the least frequent: ``(H, W, 3) uint8``.
+    """Draws the patches of all codes, from the most to the least frequent code.
 
-    Below each patch are its code's number and a bar whose length is the logarithm of its count.
-    Codes that never occur are dimmed.
+    Below each patch are the number of its code and a bar whose length is proportional to
+    log(1 + count). The patches of codes that never occur are dimmed.
 
     Args:
         use: result of :func:`code_use`.
-        columns: codes per row.
+        columns: number of codes per row.
         patch_size: width and height of a patch in pixels.
+
+    Returns:
+        The image, ``(H, W, 3) uint8``.
 
     Raises:
         ValueError: ``columns`` or ``patch_size`` is below 1.

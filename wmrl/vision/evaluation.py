@@ -17,11 +17,11 @@ def pick_frames(episodes: Sequence[StoredEpisode], *, count: int) -> np.ndarray:
     """Selects frames that are spread evenly over all episodes.
 
     Args:
-        episodes: to select from.
-        count: number of frames.
+        episodes: stored episodes to select from.
+        count: maximum number of frames.
 
     Returns:
-        ``(≤ count, H, W, 3) uint8``; fewer if the episodes have fewer.
+        Frames ``(N, H, W, 3) uint8``; N is less than ``count`` if the episodes have fewer frames.
 
     Raises:
         ValueError: there are no episodes.
@@ -44,13 +44,13 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
     """Computes metrics of a vision model on held-out frames.
 
     Args:
-        vision: the vision model.
-        frames: ``(N, H, W, C) uint8``, which it was not trained on.
+        vision: vision model to evaluate.
+        frames: ``(N, H, W, C) uint8``, frames on which the model was not trained.
 
     Returns:
-        ``frames`` N; ``squared_error`` of the frames decoded from their latents, summed over a
-        frame's pixels in [0, 1]; ``latent_dim`` Z; and the model's own
-        :meth:`~wmrl.nn.autoencoder.Autoencoder.metrics`.
+        ``frames``, the number N; ``squared_error`` of the reconstructions, summed over a frame's
+        pixels in [0, 1] and averaged over frames; ``latent_dim``, the number Z; and the entries of
+        the model's :meth:`~wmrl.nn.autoencoder.Autoencoder.metrics`.
     """
     errors = []
     for batch in _batches(vision, frames):
@@ -69,12 +69,12 @@ def comparison_image(vision: Vision, frames: np.ndarray, *, scale: int = 2) -> n
     """Renders frames side by side, above their reconstructions.
 
     Args:
-        vision: the vision model.
+        vision: vision model that reconstructs the frames.
         frames: ``(N, H, W, 3) uint8``.
-        scale: integer magnification of pixels.
+        scale: integer factor by which pixels are magnified.
 
     Returns:
-        ``(2 · H · scale, N · W · scale, 3) uint8``.
+        The image, ``(2 · H · scale, N · W · scale, 3) uint8``.
     """
     decoded = np.concatenate(
         [vision.decode(vision.encode(batch)).cpu().numpy() for batch in _batches(vision, frames)]

@@ -34,9 +34,9 @@ def train_on_images(
 ) -> VQVAE:
     """Trains a VQ-VAE on images.
 
-    The folder ``path`` is a run, as that of :func:`~wmrl.vision.training.train_vision`: an
-    interrupted call resumes, and a finished one is loaded. It ends up with ``artifact/``,
-    ``metrics.csv``, and ``report.json`` with the held-out metrics of
+    The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). The same call resumes an
+    interrupted run, and loads the result of a finished one. The finished run contains
+    ``artifact/``, ``metrics.csv``, and ``report.json`` with the held-out metrics of
     :func:`~wmrl.vision.evaluation.vision_report`.
 
     Args:
@@ -44,16 +44,16 @@ def train_on_images(
         held_out: images to evaluate on.
         path: folder of the run.
         config: sizes and loss; ``frame_size`` and ``channels`` must be those of the images.
-        training: duration and learning rate; its ``held_out`` has no effect here.
-        device: to train on.
-        progress: show a progress bar.
+        training: duration and learning rate; its ``held_out`` is ignored.
+        device: device to train on; ``"auto"`` for a GPU if there is one.
+        progress: True to show a progress bar.
 
     Returns:
-        The VQ-VAE as its artifact holds it.
+        The trained VQ-VAE, as saved in the artifact.
 
     Raises:
-        ValueError: the images do not have the configured shape, or are fewer than a batch or than
-            a codebook needs.
+        ValueError: the images do not have the configured shape, or there are too few images or
+            steps for a batch or to learn a codebook.
         RunError: the folder is in use, or belongs to another run.
     """
     path, resolved = Path(path), resolve_device(device)
@@ -107,7 +107,13 @@ def train_on_images(
 
 @torch.inference_mode()
 def encode_images(vision: VQVAE, images: np.ndarray, *, batch_size: int = 500) -> Tensor:
-    """Encodes images ``(N, H, W, C) uint8`` to codes ``(N, T) int64``, on the CPU."""
+    """Encodes images ``(N, H, W, C) uint8`` to codes ``(N, T) int64`` in CPU memory.
+
+    Args:
+        vision: VQ-VAE, on any device.
+        images: images of its ``frame_shape``.
+        batch_size: number of images that are encoded at once.
+    """
     parts = [
         vision.codes(torch.from_numpy(images[start : start + batch_size]).to(vision.device)).cpu()
         for start in range(0, len(images), batch_size)
@@ -117,7 +123,16 @@ def encode_images(vision: VQVAE, images: np.ndarray, *, batch_size: int = 500) -
 
 @torch.inference_mode()
 def decode_codes(vision: VQVAE, codes: Tensor, *, batch_size: int = 500) -> Tensor:
-    """Decodes codes ``(N, T) int64`` to means of pixels ``(N, H, W, C) float32``, on the CPU."""
+    """Decodes codes ``(N, T) int64`` to images ``(N, H, W, C) float32`` in CPU memory.
+
+    Args:
+        vision: VQ-VAE, on any device.
+        codes: codes in raster order.
+        batch_size: number of images that are decoded at once.
+
+    Returns:
+        Mean values of pixels, see :meth:`~wmrl.vision.vqvae.VQVAE.mean`.
+    """
     parts = [
         vision.mean(vision.latents_of(part.to(vision.device))).cpu()
         for part in torch.split(codes, batch_size)

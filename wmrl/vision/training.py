@@ -41,31 +41,32 @@ def train_vision(
 ) -> Vision:
     """Trains a vision model on the frames of one or several stores.
 
-    The folder ``path`` is a run: after an interruption at any moment, the same call resumes it to
-    the same bits (see :class:`~wmrl.training.trainer.TrainingConfig` for the time limit), and a
-    finished run is loaded. The folder ends up with ``artifact/``, ``metrics.csv``, ``report.json``
-    with held-out metrics, ``reconstructions.png`` with held-out frames above their
-    reconstructions, and for a VQ-VAE ``codebook.png``.
+    The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). The same call resumes an
+    interrupted run, with bit-identical results unless there is a time limit (see
+    :class:`~wmrl.training.trainer.TrainingConfig`), and loads the result of a finished one. The
+    finished run contains ``artifact/``, ``metrics.csv``, ``report.json`` with held-out
+    metrics, ``reconstructions.png`` with held-out frames above their reconstructions, and, for a
+    VQ-VAE, ``codebook.png``.
 
     Args:
-        stores: rollouts of one task.
+        stores: rollout stores of one task.
         path: folder of the run.
-        config: configuration of a VAE, a VQ-VAE or a registered vision model; a default VAE's if
-            None.
-        training: duration and learning rate; defaults if None.
+        config: configuration of a VAE, a VQ-VAE or a registered vision model; the defaults of
+            the VAE if None.
+        training: duration and learning rate; the defaults if None.
         init: artifact (name or path) whose weights and codebook replace the random initial ones;
-            there is no warm-up then.
-        device: to train on.
-        progress: show a progress bar.
+            there is then no warm-up.
+        device: device to train on; ``"auto"`` for a GPU if there is one.
+        progress: True to show a progress bar.
 
     Returns:
-        The vision model as its artifact holds it.
+        The trained vision model, as saved in the artifact.
 
     Raises:
-        ValueError: the stores are empty or of different tasks, or their frames have another shape
-            than configured or are fewer than a codebook needs.
+        ValueError: the stores are empty or of different tasks, their frames have another shape
+            than configured, or there are too few frames or steps to learn a codebook.
         RunError: the folder is in use, or belongs to another run.
-        ArtifactError: ``init`` can't be loaded, or its weights have other shapes.
+        ArtifactError: ``init`` cannot be loaded, or its weights have other shapes.
     """
     path, resolved = Path(path), resolve_device(device)
     config, training = config or VAEConfig(), training or TrainingConfig()
@@ -94,7 +95,7 @@ def train_vision(
         trainer = Trainer(
             vision, run, training, label="vision", progress=progress, least_steps=least_steps
         )
-        # Initial weights come with a codebook, which a warm-up would discard.
+        # Given initial weights include a codebook, which a warm-up would discard.
         _train(vision, trainer, split, training, warm_up=init is None)
         return _finish(vision, path, split, {**provenance, "steps": trainer.step})
 
@@ -130,7 +131,7 @@ def _train(
 
 
 def _finish(vision: Vision, path: Path, split: DataSplit, provenance: Mapping[str, Any]) -> Vision:
-    """Saves the artifact, evaluates what was saved, and writes the report last."""
+    """Saves the artifact, evaluates the model, and finally writes the report."""
     vision.eval()
     digest = vision.save(path / "artifact", provenance=provenance)
     episodes = split.held_out or split.train

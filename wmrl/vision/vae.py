@@ -18,15 +18,16 @@ class VAEConfig:
     """Configuration of a :class:`VAE`.
 
     Attributes:
-        base_channels: channels of the first convolution; the others have 2, 4 and 8 times as
-            many. The paper's 32 gives 4,348,547 parameters with 32 latent dimensions, 16 a
-            quarter of that.
+        base_channels: number of channels of the first convolution; the others have 2, 4 and 8
+            times as many. The paper's 32 channels result in 4,348,547 parameters with 32 latent
+            dimensions, and 16 channels in about a quarter of that.
         latent_dim: Z, the number of latent dimensions.
-        kl_floor: nats per dimension below which the KL divergence has no cost gradient.
-        frame_size: height and width of the frames; the paper's layers fit 64×64 only.
-        log_variance_bias: initial offset of the posterior's log σ². With 0 the latents are mostly
-            noise at first, and some never recover; with −2 the decoder gets a signal from the
-            start.
+        kl_floor: floor on the KL divergence, in nats per dimension; see
+            :func:`~wmrl.nn.losses.floored_kl`.
+        frame_size: height and width of the frames; the paper's layers require 64×64.
+        log_variance_bias: initial offset of the posterior's log σ². With 0, the sampled latents
+            are mostly noise at first, and some dimensions never become useful; with −2, they
+            inform the decoder from the start.
     """
 
     base_channels: int = 16
@@ -42,21 +43,21 @@ class VAEConfig:
         check_float("kl_floor", self.kl_floor, at_least=0)
         if self.frame_size != (64, 64):
             raise ValueError(
-                f"frame_size: expected (64, 64), which the paper's layers take, got "
+                f"frame_size: expected (64, 64), as the paper's layers require, got "
                 f"{self.frame_size}; let the task resize its frames to 64×64"
             )
 
 
 class VAE(GaussianAutoencoder, Vision):
-    """The VAE of World Models: four convolutions to a Gaussian latent, four transposed ones back.
+    """The VAE of World Models, with four convolutions and four transposed convolutions.
 
-    World Models, Ha and Schmidhuber 2018 (https://arxiv.org/abs/1803.10122), appendix A.1. The
-    controller observes the posterior's mean; the memory is trained on draws from the posterior.
-    The KL divergence has a floor, see :func:`~wmrl.nn.losses.floored_kl`.
+    Source: World Models, Ha and Schmidhuber 2018 (https://arxiv.org/abs/1803.10122), appendix A.1.
+    The controller observes the posterior's mean; the memory is trained on draws from the posterior.
+    The KL divergence in the loss has a floor (see :func:`~wmrl.nn.losses.floored_kl`).
 
     Args:
         config: sizes and loss.
-        generator: source of the initial weights; None for a fixed seed.
+        generator: source of the initial weights; a generator with a fixed seed if None.
 
     Example:
         >>> import torch
@@ -97,16 +98,16 @@ class VAE(GaussianAutoencoder, Vision):
             )
         with torch.no_grad():
             self.posterior_head.bias[latent_dim:] += config.log_variance_bias
-        # Frames are channels-last; convolutions of the same layout are far faster on CPUs.
+        # Frames are channels-last; convolutions with that layout are far faster on CPUs.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """``(64, 64, 3)``."""
+        """Shape ``(64, 64, 3)`` of a frame."""
         return (*self.config.frame_size, 3)
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps frames ``(B, 64, 64, 3) uint8`` to ``(mean, std)``, each ``(B, Z) float32``."""
+        """Implements :meth:`~wmrl.vision.base.Vision.posterior`."""
         mean, log_variance = self._encode(self._preprocess(frames))
         return mean, torch.exp(0.5 * log_variance)
 
@@ -114,7 +115,7 @@ class VAE(GaussianAutoencoder, Vision):
         """Maps latents ``(B, Z) float32`` to frames ``(B, 64, 64, 3) uint8``.
 
         Raises:
-            ValueError: latents are not ``(B, Z)``.
+            ValueError: the latents' shape is not ``(B, Z)``.
         """
         self.check_latents(latents)
         return self._to_frames(self._decode(latents).permute(0, 2, 3, 1))

@@ -16,17 +16,18 @@ from wmrl.vision.base import Vision
 
 @dataclass(frozen=True, kw_only=True)
 class VQVAEConfig(QuantizerConfig):
-    """Configuration of a :class:`VQVAE`, in addition to that of its quantizer.
+    """Configuration of a :class:`VQVAE`, in addition to the options of its quantizer.
 
     Attributes:
-        frame_size: height and width of the frames, multiples of 2 to the ``num_downsamplings``.
-        channels: color channels of a frame; 3 in environments.
-        base_channels: channels after the first downsampling; each further one doubles them.
-        residual_channels: channels inside a residual block.
-        num_residual_blocks: residual blocks of the encoder and of the decoder, each.
-        rezero: scale each block by a learned number that starts at 0 (Bachlechner et al. 2020,
-            https://arxiv.org/abs/2003.04887).
-        num_downsamplings: how many times height and width are halved.
+        frame_size: height and width of the frames, multiples of ``2**num_downsamplings``.
+        channels: number of color channels of a frame; 3 in environments.
+        base_channels: number of channels after the first downsampling; each further downsampling
+            doubles it.
+        residual_channels: number of channels inside a residual block.
+        num_residual_blocks: number of residual blocks in the encoder, and in the decoder.
+        rezero: True to scale each residual block by a learned number that is initially 0
+            (Bachlechner et al. 2020, https://arxiv.org/abs/2003.04887).
+        num_downsamplings: number of times that height and width are halved.
     """
 
     frame_size: tuple[int, int] = (64, 64)
@@ -52,7 +53,7 @@ class VQVAEConfig(QuantizerConfig):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of the grid of a frame's codes."""
+        """Numbers of rows and columns of the grid of a frame's codes."""
         step = 2**self.num_downsamplings
         return self.frame_size[0] // step, self.frame_size[1] // step
 
@@ -60,15 +61,15 @@ class VQVAEConfig(QuantizerConfig):
 class VQVAE(QuantizedAutoencoder, Vision):
     """A convolutional VQ-VAE (van den Oord et al. 2017, https://arxiv.org/abs/1711.00937).
 
-    The encoder halves height and width ``num_downsamplings`` times; residual blocks follow, and
-    each place of the remaining grid is quantized to the nearest of K codes. The latent of a frame
-    is the vectors of its codes in raster order, ``Z = rows · columns · D`` numbers. It can
-    therefore replace a VAE's latent anywhere, and :meth:`codes_of` returns the codes that it
-    stands for.
+    The encoder halves height and width ``num_downsamplings`` times and applies residual blocks.
+    Each position of the resulting grid is quantized to the nearest of K codes. The latent of a
+    frame is the concatenation of its codes' vectors in raster order, ``Z = rows · columns · D``
+    numbers. It can therefore be used wherever a VAE's latent can, and :meth:`codes_of` converts it
+    back to codes.
 
     Args:
         config: sizes, quantizer and loss.
-        generator: source of the initial weights; None for a fixed seed.
+        generator: source of the initial weights; a generator with a fixed seed if None.
 
     Example:
         >>> import torch
@@ -121,11 +122,11 @@ class VQVAE(QuantizedAutoencoder, Vision):
 
     @property
     def code_space(self) -> spaces.MultiDiscrete:
-        """Space of a frame's codes: ``MultiDiscrete`` of T codes."""
+        """Space of a frame's codes, ``MultiDiscrete`` with T elements."""
         return spaces.MultiDiscrete([self.codebook_size] * self.num_tokens)
 
     def plan_training(self, *, frames: int, steps: int) -> int:
-        """Requires data for the codebook, and steps after the warm-up."""
+        """Implements :meth:`~wmrl.vision.base.Vision.plan_training`."""
         self.config.check_training(vectors=frames * self.num_tokens, steps=steps)
         return self.config.least_steps
 
@@ -138,17 +139,18 @@ class VQVAE(QuantizedAutoencoder, Vision):
         """Maps latents ``(B, Z) float32`` to frames ``(B, H, W, C) uint8``.
 
         Raises:
-            ValueError: latents are not ``(B, Z)``.
+            ValueError: the latents' shape is not ``(B, Z)``.
         """
         return self._to_frames(self.mean(latents).clamp(0.0, 1.0))
 
     def mean(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(B, Z)`` to the means of pixels, ``(B, H, W, C) float32``.
+        """Maps latents ``(B, Z)`` to the mean values of pixels, ``(B, H, W, C) float32``.
 
-        Pixels are in units of the range [0, 1], and may lie outside it.
+        Values from 0 to 1 correspond to black to full intensity; the decoder's outputs are not
+        clipped to this range.
 
         Raises:
-            ValueError: latents are not ``(B, Z)``.
+            ValueError: the latents' shape is not ``(B, Z)``.
         """
         self.check_latents(latents)
         pixels = self._decode(latents.reshape(-1, self.quantizer.code_dim), len(latents))
@@ -162,7 +164,7 @@ class VQVAE(QuantizedAutoencoder, Vision):
         ]
 
     def _encode(self, inputs: Tensor) -> Tensor:
-        """Maps pixels in [0, 1], centered first, to vectors ``(B · T, D)`` in raster order."""
+        """Maps pixels in [0, 1] to vectors ``(B · T, D)`` in raster order."""
         vectors: Tensor = self.encoder(inputs - 0.5)
         return vectors.permute(0, 2, 3, 1).reshape(-1, self.quantizer.code_dim)
 
@@ -173,7 +175,10 @@ class VQVAE(QuantizedAutoencoder, Vision):
 
 
 class _Residual(nn.Module):
-    """A residual block x + α f(x); f is ReLU, 3×3, ReLU, 1×1, and α is 1 or learned from 0."""
+    """A residual block x + α f(x), where α is 1 or learned with the initial value 0.
+
+    The function f consists of a ReLU, a 3×3 convolution, a ReLU and a 1×1 convolution.
+    """
 
     def __init__(self, width: int, inner: int, *, rezero: bool) -> None:
         super().__init__()

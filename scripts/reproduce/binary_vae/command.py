@@ -1,10 +1,11 @@
-"""Repeats the binary VAE experiment: classes that separate without labels, in two regimes.
+"""Trains a VAE for binary vectors with two learning-rate schedules.
 
-1,000 points of three Gaussians are observed as 100 bits each. A VAE with a two-dimensional
-posterior of full covariance is trained at a constant low learning rate, and at a high one that
-decays. The output folder ends up with table.md and results.json (bounds on held-out points, and
-the separation of the classes in the latents), and for the first seed images of data, latents and
-posteriors.
+The data are 1,000 points of three Gaussians, each observed as 100 bits. A VAE with two latent
+dimensions and a posterior of full covariance is trained without labels, at a constant low learning
+rate and at a high one that decays; it is evaluated by how well the three classes separate in the
+latents. The output folder contains table.md and results.json (bounds on the evidence of held-out
+points, and the separation of the classes), and images of data, latents and posteriors for the first
+seed.
 """
 
 import json
@@ -28,17 +29,17 @@ class Args:
     """Options of ``wmrl reproduce binary-vae``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/binary-vae")
-    """Folder of tables and images."""
+    """Output folder of the table and images."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds; each has its own mixture, points, and a model per regime."""
+    """Root seeds; each has its own mixture, points, and one model per schedule."""
     points: int = 1000
-    """Training points, and as many held-out ones."""
+    """Number of training points, and of held-out points."""
     epochs: int | None = None
-    """Number of epochs instead of the experiment's 500, for a quick look."""
+    """Number of epochs; 500 if not given."""
 
 
 def main(args: Args) -> None:
-    """Trains the models, and writes tables and images."""
+    """Trains the models, and writes the table and images."""
     from dataclasses import replace
 
     from wmrl.scripts.reproduce.binary_vae.data import BinaryMixture
@@ -76,11 +77,12 @@ def main(args: Args) -> None:
 def separation(
     vae: "BinaryVAE", data: "BinaryPoints", held_out: "BinaryPoints"
 ) -> dict[str, float]:
-    """Measures how well classes are separated in the latents' means.
+    """Computes how well classes are separated in the posterior means.
 
     Returns:
-        ``silhouette`` of the held-out points by their true class, and ``probe_accuracy``, their
-        share that a linear classifier trained on the data's latents predicts correctly.
+        ``silhouette``, the silhouette score of the held-out points for their true classes, and
+        ``probe_accuracy``, the held-out accuracy of a linear classifier that is trained on the
+        means of ``data``.
     """
     import torch
     from sklearn.linear_model import LogisticRegression
@@ -96,7 +98,7 @@ def separation(
 
 
 def write_table(rows: list[dict[str, Any]]) -> str:
-    """Formats means and standard deviations over seeds, by regime, as Markdown."""
+    """Formats mean and standard deviation over seeds, for each schedule, as Markdown."""
     lines = [
         "# Binary VAE",
         "",
@@ -128,7 +130,7 @@ def _draw_data(data: "BinaryPoints", path: Path) -> None:
 
 
 def _draw_latents(vae: "BinaryVAE", data: "BinaryPoints", curve: list[float], path: Path) -> None:
-    """Plots the training curve, the latents' means, and each class's average posterior."""
+    """Plots the training curve, the posterior means, and the average posterior of each class."""
     import numpy as np
     import torch
     from matplotlib.figure import Figure
@@ -154,5 +156,5 @@ def _draw_latents(vae: "BinaryVAE", data: "BinaryPoints", curve: list[float], pa
 
 
 def _plain(args: Args) -> dict[str, Any]:
-    """Converts the options to values that JSON can hold."""
+    """Converts the options to JSON-able values."""
     return {**asdict(args), "out": str(args.out)}

@@ -13,14 +13,14 @@ _MEANS = np.array([[1.0, 1.0], [-1.0, 0.0], [1.0, -2.0]])
 
 @dataclass(frozen=True)
 class BinaryMixture:
-    """Three Gaussians in the plane, observed through half-planes.
+    """Mixture of three Gaussians in the plane, observed through half-planes.
 
     A point x of the mixture is observed as the bits tanh(xW) > 0, with W uniform in [0, 3].
 
     Attributes:
-        factors: ``(3, 2, 2)`` A; the covariances are AᵀA.
-        weights: ``(3,)`` of the mixture.
-        projection: ``(2, X)`` W.
+        factors: factors A of the covariances AᵀA, ``(3, 2, 2) float64``.
+        weights: mixture weights, ``(3,) float64``.
+        projection: projection W to X bits, ``(2, X) float64``.
     """
 
     factors: np.ndarray
@@ -29,14 +29,14 @@ class BinaryMixture:
 
     @classmethod
     def random(cls, *, num_bits: int = 100, seed: int) -> Self:
-        """Creates a mixture with normal factors, random weights and a random projection."""
+        """Creates a mixture with normal factors, and uniform weights and projection."""
         generator = numpy_generator(seed, "binary mixture")
         factors = generator.standard_normal((3, 2, 2))
         weights = generator.random(3)
         return cls(factors, weights / weights.sum(), 3.0 * generator.random((2, num_bits)))
 
     def sample(self, count: int, *, seed: int) -> "BinaryPoints":
-        """Draws a number of points."""
+        """Draws ``count`` points and their bits."""
         generator = numpy_generator(seed, "binary points")
         labels = generator.choice(3, size=count, p=self.weights)
         noise = generator.standard_normal((count, 2))
@@ -47,12 +47,12 @@ class BinaryMixture:
 
 @dataclass(frozen=True)
 class BinaryPoints:
-    """Points and their observed bits.
+    """Points of a mixture and their observed bits.
 
     Attributes:
-        points: ``(N, 2) float64``.
-        labels: ``(N,) int64``, number of the Gaussian that each is drawn from.
-        vectors: ``(N, X) float32``, zeros and ones.
+        points: points in the plane, ``(N, 2) float64``.
+        labels: index of the Gaussian that each point is drawn from, ``(N,) int64``.
+        vectors: observed bits, zeros and ones, ``(N, X) float32``.
     """
 
     points: np.ndarray

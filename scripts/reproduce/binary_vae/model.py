@@ -1,4 +1,4 @@
-"""A VAE of binary vectors with a Gaussian posterior of full covariance."""
+"""VAE for binary vectors, with a Gaussian posterior of full covariance."""
 
 import math
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ class BinaryVAEConfig:
     """Configuration of a :class:`BinaryVAE`.
 
     Attributes:
-        input_dim: X, bits in a vector.
-        latent_dim: Z, the number of latent dimensions.
-        hidden_dims: widths of the encoder's hidden layers; the decoder has them in reverse, without
-            the encoder's last.
+        input_dim: number of bits in a vector, X.
+        latent_dim: number of latent dimensions, Z.
+        hidden_dims: dimensions of the encoder's hidden layers. The decoder has all but the last of
+            them, in reverse order; a single one is used for both.
     """
 
     input_dim: int = 100
@@ -35,28 +35,30 @@ class BinaryVAEConfig:
         check_int("input_dim", self.input_dim, at_least=1)
         check_int("latent_dim", self.latent_dim, at_least=1)
         if not self.hidden_dims:
-            raise ValueError("hidden_dims: expected at least one width, got none")
+            raise ValueError(
+                "hidden_dims: expected at least one width, got none; add a hidden layer"
+            )
         for width in self.hidden_dims:
             check_int("hidden_dims", width, at_least=1)
 
 
 class GaussianPosterior(NamedTuple):
-    """Gaussian posterior q(z|x) = N(μ, LLᵀ) of a batch.
+    """Gaussian posteriors q(z|x) = N(μ, LLᵀ) of a batch of B vectors.
 
     Attributes:
-        mean: ``(B, Z)`` μ.
-        factor: ``(B, Z, Z)`` L, lower triangular with a positive diagonal.
+        mean: means μ, ``(B, Z)``.
+        factor: Cholesky factors L, lower triangular with a positive diagonal, ``(B, Z, Z)``.
     """
 
     mean: Tensor
     factor: Tensor
 
     def draw(self, noise: Tensor) -> Tensor:
-        """Computes latents z = μ + Lε for standard normal noise ``(..., B, Z)``."""
+        """Computes latents z = μ + Lε ``(..., B, Z)`` from standard normal noise of that shape."""
         return self.mean + (self.factor @ noise.unsqueeze(-1)).squeeze(-1)
 
     def log_density(self, latents: Tensor) -> Tensor:
-        """Computes log q(z|x) at latents ``(..., B, Z)``: ``(..., B)``."""
+        """Computes log q(z|x), ``(..., B)`` in nats, at latents ``(..., B, Z)``."""
         centered = (latents - self.mean).unsqueeze(-1)
         factor = self.factor.expand(*centered.shape[:-2], *self.factor.shape[-2:])
         whitened: Tensor = torch.linalg.solve_triangular(factor, centered, upper=False).squeeze(-1)
@@ -73,14 +75,14 @@ class GaussianPosterior(NamedTuple):
 
 
 class BinaryVAE(nn.Module):
-    """A VAE with a Bernoulli likelihood, whose encoder outputs the posterior's Cholesky factor.
+    """VAE with a Bernoulli likelihood, whose encoder outputs the posterior's Cholesky factor.
 
-    Kingma & Welling 2014 (https://arxiv.org/abs/1312.6114), appendix C, with the full covariance
-    of Kingma & Welling 2019 (https://arxiv.org/abs/1906.02691), section 2.5.1.
+    Sources: Kingma & Welling 2014 (https://arxiv.org/abs/1312.6114), appendix C; full covariance:
+    Kingma & Welling 2019 (https://arxiv.org/abs/1906.02691), section 2.5.1.
 
     Args:
-        config: sizes.
-        generator: source of the initial weights; None for a fixed seed.
+        config: configuration.
+        generator: generator of the initial weights; a fixed seed if None.
     """
 
     def __init__(
@@ -91,14 +93,14 @@ class BinaryVAE(nn.Module):
         z, hidden = config.latent_dim, config.hidden_dims
         with seeded_weights(generator):
             self.encoder = _layers((config.input_dim, *hidden))
-            # Mean, log-variances, and the entries below the diagonal.
+            # Outputs the mean, the log squared diagonal of L, and the entries below the diagonal.
             self.posterior_head = nn.Linear(hidden[-1], 2 * z + z * (z - 1) // 2)
             inner = hidden[-2::-1] or hidden
             self.decoder = _layers((z, *inner))
             self.likelihood_head = nn.Linear(inner[-1], config.input_dim)
 
     def posterior(self, vectors: Tensor) -> GaussianPosterior:
-        """Returns q(z|x) of binary vectors ``(B, X) float32``."""
+        """Computes the posteriors q(z|x) of binary vectors ``(B, X) float32``."""
         self._check(vectors)
         z = self.config.latent_dim
         out = self.posterior_head(self.encoder(vectors))
@@ -111,12 +113,12 @@ class BinaryVAE(nn.Module):
         return GaussianPosterior(mean, factor)
 
     def logits(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(..., Z)`` to log-odds ``(..., X)`` of the bits."""
+        """Computes the log-odds ``(..., X)`` of the bits from latents ``(..., Z)``."""
         logits: Tensor = self.likelihood_head(self.decoder(latents))
         return logits
 
     def elbo(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
-        """Estimates E_q[log p(x|z)] − KL(q ‖ p) with one sample each, ``(B,)`` in nats."""
+        """Estimates E_q[log p(x|z)] − KL(q‖p), ``(B,)`` in nats, with one latent per vector."""
         posterior = self.posterior(vectors)
         noise = torch.randn(posterior.mean.shape, generator=generator, device=vectors.device)
         return self._log_likelihood(vectors, posterior.draw(noise)) - posterior.divergence()
@@ -125,8 +127,8 @@ class BinaryVAE(nn.Module):
     def log_evidence(self, vectors: Tensor, generator: torch.Generator, *, samples: int) -> Tensor:
         """Estimates log p(x) by importance sampling from q, ``(B,)`` in nats.
 
-        Burda et al. 2016 (https://arxiv.org/abs/1509.00519), equation 8: a lower bound that
-        approaches log p(x) as the number of samples grows.
+        The estimate is the lower bound of Burda et al. 2016 (https://arxiv.org/abs/1509.00519),
+        equation 8, which approaches log p(x) as the number of samples grows.
         """
         posterior = self.posterior(vectors)
         shape = (samples, *posterior.mean.shape)
@@ -145,19 +147,19 @@ class BinaryVAE(nn.Module):
 
 
 def _layers(widths: tuple[int, ...]) -> nn.Sequential:
-    """Dense layers, each followed by a ReLU."""
+    """Creates dense layers, each followed by a ReLU."""
     return nn.Sequential(*dense_layers(widths), nn.ReLU())
 
 
 @dataclass(frozen=True, kw_only=True)
 class BinaryTrainingConfig:
-    """Training configuration of a binary VAE: Adam over shuffled batches.
+    """Configuration of the training of a binary VAE by Adam over shuffled batches.
 
     Attributes:
-        epochs: passes over the data.
+        epochs: number of passes over the data.
         batch_size: vectors per batch.
-        learning_rate: Adam's initial learning rate.
-        milestones: epochs at whose start the learning rate is divided by 10.
+        learning_rate: initial learning rate.
+        milestones: epochs before which the learning rate is divided by 10.
     """
 
     epochs: int = 500
@@ -176,7 +178,7 @@ REGIMES = {
     "constant": BinaryTrainingConfig(learning_rate=3e-4),
     "decayed": BinaryTrainingConfig(learning_rate=3e-2, milestones=(10, 100, 450)),
 }
-"""Two learning-rate schedules, which lead to differently shaped latents."""
+"""Training configurations with two learning-rate schedules, by name."""
 
 
 def train_binary_vae(
@@ -189,13 +191,13 @@ def train_binary_vae(
     """Trains a binary VAE.
 
     Args:
-        vectors: data ``(N, X) float32``, on the device to train on.
-        config: sizes; defaults with the data's X if None.
-        training: epochs, batches and learning rate; defaults if None.
-        seed: root of weights, order and noise.
+        vectors: binary vectors ``(N, X) float32``, on the device to train on.
+        config: configuration of the model; defaults with ``input_dim`` X if None.
+        training: configuration of the training; defaults if None.
+        seed: root seed.
 
     Returns:
-        The model, and the mean ELBO of each epoch's batches in nats.
+        The model, and the mean ELBO over each epoch in nats per vector.
 
     Raises:
         ValueError: there are no vectors.
@@ -228,11 +230,11 @@ def train_binary_vae(
 
 @torch.no_grad()
 def bounds(vae: BinaryVAE, vectors: Tensor, *, seed: int, samples: int = 5000) -> dict[str, float]:
-    """Computes bounds on the log-evidence of held-out vectors ``(N, X)``.
+    """Computes lower bounds on the log evidence of held-out vectors ``(N, X) float32``.
 
     Returns:
-        ``elbo``, over 100 samples each, and ``log_evidence``, importance-sampled over ``samples``;
-        means in nats per vector.
+        ``elbo``, the ELBO averaged over 100 latents per vector, and ``log_evidence``, the
+        importance-sampled bound with ``samples`` latents per vector; both in nats per vector.
     """
     generator = torch_generator(seed, "bounds", device=vectors.device)
     elbo = torch.stack([vae.elbo(vectors, generator) for _ in range(100)]).mean()

@@ -1,9 +1,9 @@
 """Measures whether the codes of elites align along a few directions, and what prevents it.
 
-VQ-VAEs are trained on elites of a planar arm with 20 joints and on random poses: with the settings
-of the experiment that preceded this project and with those of this project, each with single
-changes. If interrupted, the same command continues. The folder contains table.md, results.json and
-codes.png.
+VQ-VAEs are trained on elites of a planar arm with 20 joints and on random poses. Their settings are
+those of the experiment that preceded this project or those of this project, either unchanged or
+with a single change. If the command is interrupted, repeat it to continue. The folder contains
+table.md, results.json and codes.png.
 """
 
 import json
@@ -17,7 +17,7 @@ import tyro
 from wmrl.scripts.tables import check_counts, check_names, check_seeds, mean_and_spread
 
 GROUPS = {"earlier": "The earlier experiment's", "ours": "This project's"}
-"""Headings of the tables, by the first word of their variants' names."""
+"""Headings of the tables, keyed by the first word of the names of their variants."""
 
 COLUMNS = {
     "explained": ("variance explained", ".1%"),
@@ -27,7 +27,7 @@ COLUMNS = {
     "median_cosine": ("median", ".2f"),
     "first_share": ("first direction's share", ".0%"),
 }
-"""Titles and formats of the metrics; those from ``rank`` on are also taken of centered codes."""
+"""Titles and formats of the metrics. The last four are also computed for centered codes."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Args:
     work: Path = Path("runs/reproduce-codebook")
     """Folder of the searches and trainings; finished ones are read from there."""
     variants: tuple[str, ...] = ()
-    """Codebooks to train, of earlier, earlier-dense, earlier-warmup, earlier-ema, earlier-fsq,
-    earlier-random, ours, ours-cold, ours-gradient and ours-random; all if none."""
+    """Codebooks to train: any of earlier, earlier-dense, earlier-warmup, earlier-ema, earlier-fsq,
+    earlier-random, ours, ours-cold, ours-gradient and ours-random; all if none is given."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of a search for elites and of the training of each codebook."""
+    """Seeds; each is used for a search for elites and for the training of each codebook."""
     evaluations: int = 30_000
-    """Evaluations of each search for elites."""
+    """Number of evaluations of each search for elites."""
 
 
 def main(args: Args) -> None:
@@ -139,10 +139,10 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def random_cosine(dim: int) -> float:
-    """Returns the mean |cos| of the angle of two random directions in D dimensions.
+    """Returns the mean |cos| of the angle between two random directions in ``dim`` dimensions.
 
-    It is Γ(D/2) / (√π Γ((D + 1)/2)), the mean absolute value of a coordinate of a random unit
-    vector.
+    With D = ``dim``, it is Γ(D/2) / (√π Γ((D + 1)/2)), the mean absolute value of a coordinate of a
+    random unit vector.
     """
     from math import gamma, pi, sqrt
 

@@ -1,7 +1,8 @@
-"""Alignment of the codes of poses, for several training data and settings.
+"""Alignment of the codes of poses, for various training data and settings.
 
-In the experiment that preceded this project, the codes of elites were along one or two directions.
-Its settings, with single changes, are compared with those of this project.
+In the experiment that preceded this project, the codes of elites aligned along one or two
+directions. The settings of that experiment, also with single changes, are compared with those of
+this project.
 """
 
 from dataclasses import dataclass, replace
@@ -29,8 +30,8 @@ PRESET = SearchPreset(
     ),
     evaluations=30_000,
 )
-"""Arm, grid and budget of the earlier experiment. Its fitness, the negative variance of the angles,
-ranks poses equally."""
+"""Arm, grid and budget of the earlier experiment. The fitness of that experiment, the negative
+variance of the angles, ranks poses in the same order."""
 
 EARLIER = VectorVQVAEConfig(
     input_dim=20,
@@ -55,7 +56,7 @@ EARLIER_TRAINING = EncodingTrainingConfig(
 """Training settings of the last model of the earlier experiment."""
 
 Data = Literal["elites", "random"]
-"""Training data: elites of a search, or as many random poses."""
+"""Training data: elites of a search, or the same number of random poses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class CodebookVariant:
     Attributes:
         title: title in tables.
         config: configuration of the VQ-VAE.
-        training: configuration of its training.
+        training: configuration of the training.
         data: training data.
     """
 
@@ -103,16 +104,16 @@ VARIANTS: dict[str, CodebookVariant] = {
     ),
     "ours-random": _ours("from random poses", data="random"),
 }
-"""Codebooks of the earlier experiment and of this project, each with single changes."""
+"""Codebooks of the earlier experiment and of this project, unchanged or with a single change."""
 
 
 def find_poses(path: Path, *, seed: int, evaluations: int | None = None) -> dict[str, np.ndarray]:
     """Returns the training data: elites of MAP-Elites with line mutation, and random poses.
 
     Args:
-        path: folder of the search; a finished search is read from it.
+        path: folder of the search, from which a finished search is read.
         seed: root seed.
-        evaluations: budget of the search; that of the earlier experiment if None.
+        evaluations: budget of evaluations; that of the earlier experiment if None.
 
     Returns:
         ``elites`` and ``random``, each ``(N, 20) float32`` in [−1, 1].
@@ -132,13 +133,14 @@ def train_codebook(
     Args:
         variant: settings of the codebook.
         poses: result of :func:`find_poses`.
-        path: the folder.
+        path: path of the folder.
         seed: root seed.
 
     Returns:
         The VQ-VAE and its metrics: those of
-        :func:`~wmrl.scripts.reproduce.reuse.encodings.evaluate_encoding` on held-out poses,
-        ``used``, the number of codes in use, and ``raw`` and ``centered``, see :func:`spread`.
+        :func:`~wmrl.scripts.reproduce.reuse.encodings.evaluate_encoding` on held-out poses;
+        ``used``, the number of codes in use; and ``raw`` and ``centered``, the results of
+        :func:`spread` for these codes and for these codes minus their mean.
     """
     vectors = poses[variant.data]
     encoding, metrics = train_encoding(
@@ -158,7 +160,7 @@ def train_codebook(
 def used_codes(encoding: VectorVQVAE, vectors: np.ndarray) -> torch.Tensor:
     """Returns the vectors of the codes in use, ``(U, D)``.
 
-    Other codes are still near their initial values.
+    The other codes are left out because they are still near their initial values.
     """
     counts = code_counts(encoding.codes(torch.from_numpy(vectors)), encoding.codebook_size)
     return encoding.quantizer.codebook()[counts > 0]
@@ -167,8 +169,8 @@ def used_codes(encoding: VectorVQVAE, vectors: np.ndarray) -> torch.Tensor:
 def spread(codes: torch.Tensor) -> dict[str, float] | None:
     """Returns the effective ``rank`` of codes ``(U, D)`` and their alignment.
 
-    See :func:`~wmrl.nn.codebook_metrics.effective_rank` and
-    :func:`~wmrl.nn.codebook_metrics.alignment`; the result is None for fewer than two codes.
+    These are the results of :func:`~wmrl.nn.codebook_metrics.effective_rank` and
+    :func:`~wmrl.nn.codebook_metrics.alignment`. For fewer than two codes, None is returned.
     """
     if len(codes) < 2:
         return None

@@ -26,7 +26,7 @@ def draw_directions(
         ``(size + 40, size, 3) uint8``; the longest code nearly reaches the border.
 
     Raises:
-        ValueError: there are no codes, or they have less than two numbers.
+        ValueError: there are no codes, or they have fewer than two numbers.
     """
     if codes.ndim != 2 or len(codes) < 1 or codes.shape[1] < 2:
         raise ValueError(

@@ -1,10 +1,11 @@
 """Compares Data-Driven Encodings on planar arms with the searches of ribs and a gradient oracle.
 
-The arms have 20 and 200 joints (−std of the angles, a disc of 1950 cells) and 1000 joints
-(100 (1 − variance), a grid of 100 × 100 cells). All searches start from random poses with the same
-archive and budget. If interrupted, the same command continues. The folder contains table.md, a
-report for each arm and method (so that several calls may share the work), and for the first seed a
-heatmap of each search and a video of DDE's.
+The arms have 20 and 200 joints (objective −std of the angles, a disc of 1950 cells) and 1000 joints
+(objective 100 (1 − variance), a grid of 100 × 100 cells). All searches of an arm start from random
+poses with the same archive and budget. If the command is interrupted, repeat it to continue. The
+folder contains table.md and a report for each arm and method, so that the work can be split between
+several calls. For the full budget and its first seed, it also contains a heatmap of each search and
+a video of the archive of DDE.
 """
 
 import json
@@ -30,7 +31,7 @@ COLUMNS = {
     "seconds": ("seconds", ".0f"),
     "training_seconds": ("of that training", ".0f"),
 }
-"""Metrics of a search: their titles and formats."""
+"""Titles and formats of the metrics of a search."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,21 @@ class Args:
     work: Path = Path("runs/reproduce-dde")
     """Folder of the searches; finished ones are read from there."""
     tasks: tuple[str, ...] = ("20-joints", "200-joints", "1000-joints")
-    """Arms to search, of 20-joints, 200-joints and 1000-joints."""
+    """Arms to search: any of 20-joints, 200-joints and 1000-joints."""
     methods: tuple[str, ...] = ()
-    """Searches to compare, of iso, line, cma-me, cma-mae, dde-published, dde-none, dde, dde-fine,
-    dde-vqvae and dde-fsq; all if none."""
+    """Searches to compare: any of iso, line, cma-me, cma-mae, dde-published, dde-none, dde,
+    dde-fine, dde-vqvae and dde-fsq; all if none is given."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the searches with the reduced budget, and of the races to 95 % at 200 joints."""
+    """Seeds of the searches with the reduced budget, and of the races to a coverage of 95 % with
+    200 joints."""
     full_seeds: tuple[int, ...] = (0,)
     """Seeds of the searches with the full budget."""
     reduced: int = 100_000
-    """Evaluations of the reduced budget."""
+    """Number of evaluations of the reduced budget."""
     full: int | None = None
-    """Evaluations of the full budget; the published one if None."""
+    """Number of evaluations of the full budget; the published budget if None."""
     race: int = 5_000_000
-    """Maximum evaluations of a race."""
+    """Maximum number of evaluations of a race."""
 
 
 def main(args: Args) -> None:
@@ -70,7 +72,7 @@ def main(args: Args) -> None:
     check_seeds(args.seeds, optional=True)
     check_seeds(args.full_seeds, "full_seeds", optional=True)
     if not (args.seeds or args.full_seeds):
-        raise ValueError("seeds: expected at least one, here or in full_seeds, got none")
+        raise ValueError("seeds: expected at least one in seeds or full_seeds, got none in both")
     check_counts(reduced=args.reduced, full=args.full, race=args.race)
     args.out.mkdir(parents=True, exist_ok=True)
     about = {
@@ -95,11 +97,11 @@ def main(args: Args) -> None:
 
 
 def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
-    """Returns a row for each search of an arm by a method."""
+    """Runs the searches of an arm with a method and returns a row for each."""
     from wmrl.scripts.reproduce.dde.experiment import TASKS, oracle_gap, oracle_stds, run_search
 
     preset, work = TASKS[name], args.work / name
-    # The oracle minimizes the std, and solves the cells of the disc in seconds.
+    # The oracle minimizes the std; solving it for all cells of the disc takes seconds.
     stds = oracle_stds(preset, work) if preset.problem.objective == "std" else None
     full = preset.evaluations if args.full is None else args.full
     budgets = [(full, seed) for seed in args.full_seeds]
@@ -127,7 +129,7 @@ def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
 
 
 def _race(args: Args, method: str) -> list[dict[str, Any]]:
-    """Returns the evaluations until the goal of a race, at 200 joints, for each seed."""
+    """Runs the races with 200 joints and returns the evaluations to the goal for each seed."""
     from wmrl.scripts.reproduce.dde.experiment import (
         TASKS,
         evaluations_until,
@@ -155,7 +157,7 @@ def _race(args: Args, method: str) -> list[dict[str, Any]]:
 def _draw(
     preset: "SearchPreset", method: str, elites: "Elites", path: Path, out: Path, name: str
 ) -> None:
-    """Writes the heatmap of a search, and the video of DDE's."""
+    """Writes the heatmap of a search and, for DDE, its video."""
     import numpy as np
 
     from wmrl.agents.quality_diversity.heatmap import write_map, write_map_video

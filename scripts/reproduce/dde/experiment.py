@@ -51,16 +51,17 @@ METHODS: dict[Method, str] = {
     "dde-vqvae": "DDE: VQ-VAE",
     "dde-fsq": "DDE: finite scalar quantization",
 }
-"""Searches and their titles; the first four are those of ``ribs``. DDE without an encoding, which
-has its mutations and its bandit only, shows the effect of the encoding. The finer mutation is an
-additional choice of the bandit: noise of 0.006 keeps the angles of 200 joints from being even."""
+"""Titles of the searches; the first four have the emitters of ``ribs``. DDE without an encoding
+uses only the mutations and the bandit, and so shows the effect of the encoding. The finer mutation
+is an additional choice of the bandit: the usual noise of 0.006 is too coarse to make the angles of
+200 joints even."""
 
 _FINE = Mutation(iso_sigma=0.001)
 _RIBS = get_args(RibsMethod)
 _ENCODINGS: dict[Method, EncodingKind] = {"dde-vqvae": "vqvae", "dde-fsq": "fsq"}
 
 SNAPSHOTS = "snapshots.npy"
-"""File of the objectives of DDE's archive over time, ``(S, cells)``."""
+"""Name of the file with the objectives of DDE's archive over time, ``(S, cells)``."""
 
 _DISC = ArchiveConfig(qd_score_offset=-np.pi / 2)
 
@@ -79,9 +80,9 @@ TASKS = {
         initial_coverage=default_initial_coverage(1000),
     ),
 }
-"""Arms of Data-Driven Encodings (https://arxiv.org/abs/2003.04389), and the long arm of Fontaine
-and Nikolaidis 2021 (https://arxiv.org/abs/2106.03894), whose QD scores count from 0 although some
-objectives are lower."""
+"""Problems with the arms of Data-Driven Encodings (https://arxiv.org/abs/2003.04389), and with the
+long arm of Fontaine and Nikolaidis 2021 (https://arxiv.org/abs/2106.03894). The QD score of the
+latter is counted from 0, as in that paper, although some objectives are lower."""
 
 
 def run_search(
@@ -98,19 +99,19 @@ def run_search(
 
     Args:
         preset: problem and settings.
-        method: the algorithm.
-        path: the folder.
-        evaluations: budget.
+        method: search method.
+        path: path of the folder.
+        evaluations: budget of evaluations.
         seed: root seed.
-        until: stops the search when true of a row of metrics.
+        until: condition on a row of metrics; the search stops at a row that meets it.
         progress: show a progress bar.
 
     Returns:
-        A report of ``rows`` (metrics over the evaluations), ``seconds``, the ``training_seconds``
-        among them, and ``key``; and the elites.
+        A report and the elites. The report contains ``rows`` (metrics over the evaluations),
+        ``seconds``, ``training_seconds`` (included in ``seconds``) and ``key``.
 
     Raises:
-        ValueError: the folder holds a search of other settings.
+        ValueError: the folder contains a search with other settings.
     """
     artifact = path / "elites"
     config = None if method in _RIBS else _dde_config(preset, method, evaluations)
@@ -141,7 +142,7 @@ def run_search(
             DDE(preset.problem, config, path=path / "run", seed=seed) as search,
             warnings.catch_warnings(),
         ):
-            # The offsets are those of the papers, see TASKS.
+            # The offsets are those of the papers; objectives of 1000 joints may be lower.
             warnings.simplefilter("ignore", BelowOffsetWarning)
             search.learn(
                 progress=progress, until=None if until is None else lambda row: until(_plain(row))
@@ -166,12 +167,12 @@ def _dde_config(preset: SearchPreset, method: Method, evaluations: int) -> DDECo
 
 
 def is_reached(row: Mapping[str, float]) -> bool:
-    """Returns whether 95 % of the cells have elites, with a mean std of at most 0.06."""
+    """Returns True if at least 95 % of the cells have elites and their mean std is at most 0.06."""
     return row["coverage"] >= 0.95 and row["mean_fitness"] >= -0.06
 
 
 def evaluations_until(rows: Sequence[Mapping[str, float]]) -> float | None:
-    """Returns the evaluations of the first row that :func:`is_reached`, or None."""
+    """Returns the evaluations at the first row for which :func:`is_reached` is True, or None."""
     return next((row["evaluations"] for row in rows if is_reached(row)), None)
 
 
@@ -179,19 +180,19 @@ def oracle_stds(preset: SearchPreset, path: Path) -> np.ndarray:
     """Returns the oracle's std at the center of each cell.
 
     Args:
-        preset: the problem.
+        preset: preset with the problem.
         path: folder of the cached result.
 
     Returns:
         ``(cells,)``, NaN where the oracle does not reach the center.
 
     Raises:
-        ValueError: the folder has the result of another problem.
+        ValueError: the folder contains the result of a different problem.
     """
     problem = preset.problem
     cached = CachedResult(path / "oracle.json", problem.describe(), name="oracle")
     if cached.value is not None:
-        return np.array(cached.value["stds"], float)  # from null to NaN
+        return np.array(cached.value["stds"], float)  # null becomes NaN
     points = (2.0 * problem.archive.centers() - 1.0) * problem.arm.reach
     solved = solve_targets(points, problem.arm)
     stds = np.where(solved.solved, solved.std, np.nan)
@@ -207,8 +208,9 @@ def oracle_gap(elites: Elites, stds: np.ndarray) -> dict[str, float]:
         stds: result of :func:`oracle_stds`.
 
     Returns:
-        ``oracle_coverage``, the share of the cells solved by the oracle that have an elite; and
-        means over these: ``std``, and ``oracle_gap``, the std minus the oracle's.
+        ``oracle_coverage``, the share of the cells solved by the oracle that have an elite, and
+        two means over these cells: ``std``, the std of the elites, and ``oracle_gap``, that std
+        minus the oracle's.
     """
     solved = np.isfinite(stds)
     own = np.full(len(stds), np.nan)
@@ -222,6 +224,6 @@ def oracle_gap(elites: Elites, stds: np.ndarray) -> dict[str, float]:
 
 
 def _plain(row: Mapping[str, float]) -> dict[str, float]:
-    """Renames the metrics of DDE as those of ``search_with_ribs``."""
+    """Renames the metrics of DDE to match those of ``search_with_ribs``."""
     names = ("coverage", "mean_fitness", "best_fitness", "qd_score")
     return {"evaluations": row["evaluations"], **{name: row[f"archive/{name}"] for name in names}}

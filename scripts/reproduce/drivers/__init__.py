@@ -1,1 +1,1 @@
-"""Elites that drive, and vision models trained on their frames."""
+"""Elite drivers, and vision models trained on their frames."""

@@ -1,11 +1,11 @@
 """Searches for elite drivers in the dream, and trains a vision model on their frames.
 
 MAP-Elites searches for linear controllers that differ in how much they steer and how they use the
-pedals; their elites are then evaluated in the real game. A VQ-VAE trained on the elites' frames is
-compared with one of the same size and budget trained on frames of random driving, by the
-reconstruction of both kinds of frames and by the scores of drivers trained in its dream. If
-interrupted, the same command continues. The folder contains map.html (each cell links to a video
-of its driver), images of the heatmaps, table.md and results.json.
+pedals; the elites are then evaluated in the real game. A VQ-VAE trained on the elites' frames is
+compared with one of the same size and budget trained on frames of random driving. The comparison
+covers the reconstruction of both kinds of frames, and the scores of drivers trained in the dream of
+each. After an interruption, the same command resumes. The output folder contains map.html (each
+cell links to a video of its driver), images of the heatmaps, table.md and results.json.
 """
 
 import json
@@ -35,63 +35,68 @@ class Args:
     """Options of ``wmrl reproduce drivers``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/drivers")
-    """Folder of the heatmaps, the videos, the table and the results."""
+    """Output folder of the heatmaps, videos, table and results."""
     work: Path = Path("runs/reproduce-drivers")
-    """Folder of the searches and trainings; finished ones are read from there."""
+    """Folder of the searches and training runs; finished ones are not repeated."""
     vision: str = "car-racing-vae"
-    """Vision model of the elites: a shipped name, or the path of an artifact."""
+    """Vision model of the elites: a shipped name or a path."""
     memory: str = "auto"
-    """Memory of the elites; "auto" for the shipped one of the vision model."""
+    """Memory model of the elites: a shipped name or a path; "auto" for the one shipped with the
+    vision model."""
     task: str = "car-racing"
-    """Task: a registered name, or module:ATTRIBUTE of your own."""
+    """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
     init: str | None = None
-    """Path of a linear controller to start from; one is evolved in the dream if not given."""
+    """Path of a linear controller to start from; if not given, one is trained by CMA-ES in the
+    dream."""
     evolution: int = 150
-    """Generations of CMA-ES for the initial controller, of 64 candidates each."""
+    """Generations of CMA-ES for the initial controller, with 64 candidates each."""
     generations: int = 200
-    """Generations of MAP-Elites, of 100 solutions each."""
+    """Generations of MAP-Elites, with 100 solutions each."""
     num_rollouts: int = 16
-    """Dreamed rollouts of each solution."""
+    """Rollouts of each solution in the dream."""
     confirm: int = 4
-    """Real episodes of each elite, to select the best per cell."""
+    """Episodes of each elite in the real game, by which the best of each cell is selected."""
     episodes: int = 8
-    """Real episodes of each elite, to take frames from."""
+    """Further episodes of each elite in the real game, which provide the training frames."""
     min_return: float = 200.0
-    """Least mean return in the real game of elites to take frames from."""
+    """Minimum mean return in the real game of elites that provide training frames."""
     videos: int = 150
-    """Agent steps of each elite's video; 0 for no videos."""
+    """Length of each elite's video, in agent steps; 0 for no videos."""
     vision_steps: int = 2500
     """Gradient steps of each vision model."""
     memory_steps: int = 3000
-    """Gradient steps of each memory."""
+    """Gradient steps of each memory model."""
     dream_steps: int = 1_000_000
-    """Agent steps of each driver's training in the dream."""
+    """Agent steps for which each driver is trained in the dream."""
     score_episodes: int = 100
-    """Episodes of each driver's score."""
+    """Episodes per score of a driver."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the comparison of vision models; none to stop after the heatmaps."""
+    """Root seeds of the comparison of vision models; without seeds, there is no comparison."""
     ship: Path | None = None
-    """Folder to write car-racing-elite-vqvae, its memory and its driver of the first seed to."""
+    """Folder for the artifacts car-racing-elite-vqvae, its memory model and its driver, from the
+    first seed; not written if not given."""
     workers: int | None = None
-    """Processes that play; one per core if not given."""
+    """Number of worker processes; one per core if not given. Affects speed only."""
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
 
 
 HELD_OUT = 0.1
-"""Share of the episodes that are held out to evaluate the vision models."""
+"""Share of the episodes that is held out to evaluate the vision models."""
 
 VISIONS = {"elite": "elites' frames", "random": "random driving"}
-"""Vision models that are compared, by their training data."""
+"""Training data of the vision models that are compared, with their titles in tables."""
 
 
 def main(args: Args) -> None:
-    """Runs the searches and trainings, and writes the heatmaps, videos, table and results."""
+    """Runs the searches and the comparison, and writes the heatmaps, videos, table and results."""
     from wmrl.storage.artifact import package_versions
     from wmrl.storage.files import write_json, write_text
 
     if args.ship is not None and not args.seeds:
-        raise ValueError("ship: expected at least one of seeds, whose first is shipped, got none")
+        raise ValueError(
+            "ship: expected at least one seed, whose models are shipped, got none; set --seeds"
+        )
     check_seeds(args.seeds, optional=True)
     check_counts(
         evolution=args.evolution,
@@ -154,7 +159,7 @@ def _evolve(args: Args, world_model: "WorldModel") -> "ControllerAgent":
     from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
     from wmrl.agents.policy_search.fitness import DreamFitness, DreamFitnessConfig
 
-    # Noise on the actions keeps the controller from exploiting errors of the dream.
+    # Action noise keeps the controller from exploiting errors of the dream.
     fitness = DreamFitnessConfig(num_rollouts=16, agent_steps=50, dropout=True, action_noise=0.2)
     config = CMAESConfig(generations=args.evolution, population_size=64)
     with CMAES(DreamFitness(world_model, fitness), config, path=args.work / "evolution") as learner:
@@ -192,7 +197,7 @@ def _draw(args: Args, drivers: "EliteDrivers") -> None:
 
 
 def _write_videos(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
-    """Writes a video of each elite in the real game; returns the paths by cell."""
+    """Writes a video of each elite in the real game, and returns the paths by cell."""
     from wmrl.core.device import torch_threads
     from wmrl.core.hashing import array_digest
     from wmrl.scripts.reproduce.driver_videos import DriverVideoConfig, write_driver_video
@@ -201,7 +206,7 @@ def _write_videos(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
     videos: dict[str, Path] = {}
     with torch_threads(1):  # more threads are slower on single frames
         for row, cell in enumerate(drivers.real.cells):
-            # Named by their content: videos of other drivers are not mistaken for these.
+            # Files are named by the parameters, so that videos of other drivers are not reused.
             agent = drivers.agent(row)
             digest = array_digest(agent.parameters)[:12]
             video = args.work / "videos" / f"{digest}-{args.videos}.mp4"
@@ -213,7 +218,7 @@ def _write_videos(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
     for name, video in videos.items():
         shutil.copyfile(video, folder / name)
     for video in folder.iterdir():
-        if video.name not in videos:  # its cell is empty now
+        if video.name not in videos:  # left from an earlier run
             video.unlink()
     return {int(cell): f"videos/cell-{cell}.mp4" for cell in drivers.real.cells}
 
@@ -275,7 +280,7 @@ def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]],
 def _evaluated(
     args: Args, drivers: "EliteDrivers", stores: Sequence["RolloutStore"]
 ) -> dict[str, float]:
-    """Returns metrics of the elites on episodes that did not select them."""
+    """Computes metrics of the elites on episodes that were not used to select them."""
     import numpy as np
 
     selected = drivers.real.objectives[drivers.real.objectives >= args.min_return]
@@ -305,7 +310,7 @@ def _trial(args: Args) -> "VisionTrialConfig":
 
 
 def _ship(args: Args, out: Path, rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
-    """Writes the artifacts of the first seed's vision model that was trained on elites."""
+    """Writes the artifacts of the vision model that was trained on elites with the first seed."""
     from wmrl.scripts.release.elite_vision import ship
     from wmrl.storage.artifact import package_versions
 
@@ -321,7 +326,7 @@ def _ship(args: Args, out: Path, rows: Sequence[dict[str, Any]], about: dict[str
 
 
 def _search_metrics(args: Args, drivers: "EliteDrivers") -> dict[str, Any]:
-    """Returns metrics of the elites in the dream and in the real game."""
+    """Computes metrics of the elites in the dream and in the real game."""
     import numpy as np
 
     dreamed, real = drivers.dreamed, drivers.real
@@ -345,7 +350,7 @@ def _metrics(objectives: "np.ndarray", cells: int) -> dict[str, float]:
 
 
 def write_table(search: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """Returns the results as Markdown tables."""
+    """Formats the results as Markdown tables."""
     lines = [
         "# Elites that drive",
         "",

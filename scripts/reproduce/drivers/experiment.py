@@ -1,4 +1,4 @@
-"""Search for elite drivers in the dream, and their evaluation in the real game."""
+"""Search for elite drivers in the dream, and evaluation of them in the real game."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ from wmrl.envs.world_model import WorldModel
 from wmrl.storage.files import write_json
 
 SNAPSHOTS = "snapshots.npy"
-"""File of the objectives of the dream's archive over time, ``(S, cells)``."""
+"""Name of the file with S snapshots of the dream's archive: its objectives ``(S, cells)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +36,13 @@ class DriverSearchConfig:
     """Configuration of :func:`find_drivers`.
 
     Attributes:
-        problem: measures and archive.
-        dream: rollouts in the dream.
-        search: the search.
-        real: rollouts in the real game.
-        shrinkings: number of copies of the initial driver, with parameters scaled down in equal
-            steps, that the search starts from. Their behavior is between standing still and that
-            of the driver.
+        problem: configuration of the measures and the archive.
+        dream: configuration of the rollouts in the dream.
+        search: configuration of MAP-Elites.
+        real: configuration of the rollouts in the real game.
+        shrinkings: number of copies of the initial driver that the search starts from. Their
+            parameters are scaled down in equal steps, so that their behavior ranges from the
+            driver's own to almost standing still.
         seed: root seed.
     """
 
@@ -76,13 +76,13 @@ class DriverSearchConfig:
 
 @dataclass(frozen=True, eq=False)
 class EliteDrivers:
-    """Elites of the dream, and those of them that are elites in the real game.
+    """Elites found in the dream, and those among them that are also elites in the real game.
 
     Attributes:
         world_model: world model of the drivers.
-        problem: the problem in the dream.
-        dreamed: elites of the search, with objectives and measures of the dream.
-        real: the best of them in each cell, with objectives and measures of the real game.
+        problem: problem that the search solved in the dream.
+        dreamed: elites of the search, with objectives and measures from the dream.
+        real: best of them in each cell, with objectives and measures from the real game.
     """
 
     world_model: WorldModel
@@ -91,7 +91,7 @@ class EliteDrivers:
     real: Elites
 
     def agent(self, row: int, *, world_model: WorldModelRef | None = None) -> ControllerAgent:
-        """Returns the driver of a row of ``real``."""
+        """Returns the driver in row ``row`` of ``real``."""
         parameters = self.problem.parameters(self.real.solutions[row])
         return ControllerAgent(self.problem.fitness.controller, parameters, world_model=world_model)
 
@@ -105,28 +105,28 @@ def find_drivers(
     workers: int | None = None,
     progress: bool = True,
 ) -> EliteDrivers:
-    """Searches for elites among linear controllers in the dream, and evaluates them in the game.
+    """Searches for elite linear controllers in the dream, and evaluates them in the real game.
 
-    An interrupted search, whose run is in ``search/``, continues when this is called again. The
-    folder contains the artifacts of the elites, ``dreamed/`` and ``real/``.
+    After an interruption, the same call resumes. The folder contains the run of the search,
+    ``search/``, and the artifacts of the elites, ``dreamed/`` and ``real/``.
 
     Args:
         path: folder of the search.
-        world_model: world model with a memory.
+        world_model: world model with a memory model.
         config: configuration of the search.
-        init: driver to start from; random solutions only if None.
+        init: driver to start from; random solutions if None.
         workers: number of processes that play the real game.
         progress: show a progress bar.
 
     Raises:
-        ValueError: ``init`` does not fit the world model, or there is no memory.
+        ValueError: ``init`` does not fit the world model, or there is no memory model.
         RunError: the folder is in use, or belongs to a search with another configuration.
     """
     path, config = Path(path), config or DriverSearchConfig()
     problem = ControllerProblem(DreamFitness(world_model, config.dream), config.problem)
     dreamed, digest = _search(path, problem, config, init, progress=progress)
     with RealFitness(world_model, config.real, workers=workers) as fitness:
-        # Other seeds than in the dream: elites were selected for being lucky with those.
+        # The seeds differ from those of the dream, for which the elites were selected.
         confirming = replace(config.problem, seed=integer_seed(config.seed, "confirm"))
         real = _confirm(path, ControllerProblem(fitness, confirming), dreamed, digest)
     return EliteDrivers(world_model, problem, dreamed, real)
@@ -142,13 +142,13 @@ def evaluate_elites(
     workers: int | None = None,
     progress: bool = True,
 ) -> list[RolloutStore]:
-    """Collects episodes of elites in the real game, into a store for each elite.
+    """Collects episodes of elites in the real game, with one store per elite.
 
     Args:
         drivers: the elites.
-        path: folder of the stores; complete ones are read from there.
+        path: folder of the stores; complete ones are not collected again.
         episodes: number of episodes of each elite.
-        min_return: least mean return in the real game of the elites to evaluate.
+        min_return: minimum mean return in the real game of the elites to evaluate.
         seed: root seed of the episodes.
         workers: number of processes that play.
         progress: show progress bars.
@@ -157,13 +157,13 @@ def evaluate_elites(
         The stores, in the order of the elites' cells.
 
     Raises:
-        ValueError: no elite has that mean return.
+        ValueError: no elite reaches ``min_return``.
     """
     rows = np.flatnonzero(drivers.real.objectives >= min_return)
     if not len(rows):
         raise ValueError(
-            f"min_return: expected at most {drivers.real.objectives.max():.1f}, the best elite's "
-            f"mean return, got {min_return}"
+            f"min_return: expected at most {drivers.real.objectives.max():.1f}, the highest mean "
+            f"return of an elite, got {min_return}; lower it"
         )
     return [
         collect(
@@ -202,7 +202,7 @@ def _search(
 
 
 def _shrunken(problem: ControllerProblem, init: ControllerAgent, count: int) -> np.ndarray:
-    """Returns copies of a controller, ``(count, X)``, scaled from 1 / count to 1."""
+    """Returns ``count`` copies ``(count, X)`` of a controller, scaled by 1/count to 1."""
     if init.config != problem.fitness.controller:
         raise ValueError(
             f"init: expected a controller of {problem.fitness.controller}, got {init.config}"
@@ -212,7 +212,7 @@ def _shrunken(problem: ControllerProblem, init: ControllerAgent, count: int) -> 
 
 
 def _confirm(path: Path, problem: ControllerProblem, dreamed: Elites, digest: str) -> Elites:
-    """Evaluates elites in the real game, unless that was done, and returns the best per cell."""
+    """Evaluates elites in the real game, unless done before, and returns the best of each cell."""
     about = path / "real.json"
     described = json.loads(json.dumps({"dreamed": digest, **problem.describe()}))
     if about.exists() and json.loads(about.read_text()) == described:

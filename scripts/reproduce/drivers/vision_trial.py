@@ -1,4 +1,4 @@
-"""Comparison of training data for vision models, by reconstruction and by the scores of drivers."""
+"""Trials of vision models, judged by reconstruction and by the scores of drivers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -32,19 +32,19 @@ from wmrl.vision.vqvae import VQVAEConfig
 
 @dataclass(frozen=True, kw_only=True)
 class VisionTrialConfig:
-    """Configuration of a trial, equal for all vision models that are compared.
+    """Configuration of a trial, the same for all vision models that are compared.
 
     Attributes:
         vision: configuration of the vision model.
         vision_training: configuration of its training.
-        memory: configuration of the memories on its codes.
+        memory: configuration of the memory models over its codes.
         memory_training: configuration of their training.
-        num_members: number of memories in the ensemble. Their disagreement lowers the dreamed
-            reward, which keeps the driver from exploiting errors of one member.
+        num_members: number of memory models in the ensemble. Disagreement among them lowers the
+            reward in the dream, which keeps the driver from exploiting errors of one member.
         dream: configuration of PPO in the dream.
         num_dreams: number of parallel dreams.
-        agent_steps: agent steps of a dream.
-        episodes: episodes of the driver's score in the real game.
+        agent_steps: length of a dream in agent steps.
+        episodes: number of episodes by which the driver is scored in the real game.
     """
 
     vision: VQVAEConfig = field(default_factory=VQVAEConfig)
@@ -73,17 +73,17 @@ def try_vision(
     device: str = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Trains a vision model, memories and a driver in their dream, and evaluates the driver.
+    """Trains a vision model, memory models and a driver in their dream, and scores the driver.
 
-    The folder contains a run for each stage and ``result.json``. An interrupted trial continues
-    when this is called again, and a finished one is read from the folder.
+    The folder contains a run for each stage, and ``result.json``. After an interruption, the same
+    call resumes; the result of a finished trial is read from the folder.
 
     Args:
         path: folder of the trial.
-        task: the task.
+        task: task whose game is played.
         vision_data: training data of the vision model.
-        memory_data: training data of the memories, equal for all vision models compared.
-        held_out: held-out frames ``(N, H, W, 3) uint8`` by name, to evaluate the vision model on.
+        memory_data: training data of the memory models, the same for all vision models compared.
+        held_out: sets of held-out frames ``(N, H, W, 3) uint8``, by name.
         config: configuration of the trial.
         seed: root seed.
         workers: number of processes that play the real game.
@@ -91,12 +91,13 @@ def try_vision(
         progress: show progress bars.
 
     Returns:
-        ``key``; ``seed``; ``vision``, metrics of the vision model by the names of ``held_out``;
-        ``memory``, held-out metrics of the first memory; ``mean``, ``std`` and ``returns`` of the
-        driver's episodes; ``base``, the environment of the episodes.
+        ``key``, the description of the trial; ``seed``; ``vision``, the metrics of the vision model
+        on each set of ``held_out``; ``memory``, the held-out metrics of the first memory model;
+        ``mean``, ``std`` and ``returns`` of the driver's episodes; and ``base``, the id of their
+        environment.
 
     Raises:
-        ValueError: the folder has the result of another trial.
+        ValueError: the folder contains the result of another trial.
         RunError: the folder of a stage is in use, or belongs to another trial.
     """
     path, config = Path(path), config or VisionTrialConfig()

@@ -1,4 +1,4 @@
-"""Heatmap of elites as a web page, with a link to a video in each cell."""
+"""Web page with a heatmap of elites, in which cells link to videos."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -70,28 +70,28 @@ def write_page(
     measures: Sequence[str],
     text: str = "",
 ) -> Path:
-    """Writes an HTML file that loads nothing but the videos.
+    """Writes the web page, an HTML file that needs no other files but the videos.
 
     Args:
-        path: the file.
+        path: HTML file to write.
         archive: configuration of the archive.
-        elites: the elites.
-        videos: paths of the videos relative to the page, by the indices of their cells.
+        elites: elites of the archive, which color the cells.
+        videos: paths of the videos relative to the page, by cell index.
         title: title of the page.
-        measures: names of the measures, the labels of the axes.
+        measures: names of the two measures, which label the axes.
         text: plain text below the title.
 
     Returns:
-        The path.
+        ``path``.
 
     Raises:
-        ValueError: there are not two measures, or there is a video of an empty cell.
+        ValueError: there are not two measures, or a cell with a video has no elite.
     """
     if len(measures) != 2:
         raise ValueError(f"measures: expected two names, got {list(measures)}")
     for cell in videos:
         if cell not in elites.cells:
-            raise ValueError(f"videos: expected videos of elites' cells, got one of cell {cell}")
+            raise ValueError(f"videos: expected cells that have an elite, got cell {cell}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
@@ -111,7 +111,7 @@ def write_page(
 def _cells(
     archive: ArchiveConfig, elites: Elites, videos: Mapping[int, str], measures: Sequence[str]
 ) -> list[str]:
-    """Returns a shape for each cell, within a link if the cell has a video."""
+    """Returns an SVG shape for each cell, inside a link if the cell has a video."""
     low, high = color_limits(elites.objectives)
     shades = np.clip((elites.objectives - low) / max(high - low, 1e-12), 0.0, 1.0)
     colors = ["#{:02x}{:02x}{:02x}".format(*color) for color in map_colors(shades)]
@@ -133,7 +133,7 @@ def _cells(
 
 
 def _places(archive: ArchiveConfig) -> np.ndarray:
-    """Returns the centers of the cells in pixels, ``(cells, 2)``; the y axis points upwards."""
+    """Returns the centers of the cells in pixels, ``(cells, 2)``, with measure 2 upward."""
     low, high = np.array(archive.low), np.array(archive.high)
     share = (archive.centers() - low) / (high - low)
     places: np.ndarray = _MARGIN + _SIZE * np.stack((share[:, 0], 1.0 - share[:, 1]), axis=1)
@@ -152,7 +152,7 @@ def _shape(archive: ArchiveConfig, x: float, y: float, color: str) -> str:
 
 
 def _labels(archive: ArchiveConfig, measures: Sequence[str]) -> str:
-    """Returns the names and the limits of both axes."""
+    """Returns SVG text with the names and limits of both axes."""
     start, end, middle = _MARGIN, _MARGIN + _SIZE, _MARGIN + _SIZE / 2
     left, below = start - 6, end + 18
     across, up = (escape(name) for name in measures)

@@ -1,1 +1,1 @@
-"""Convergence of KL estimators: a normal distribution is fitted to another by gradient descent."""
+"""Gradient descent on KL(q‖p) of two normal distributions, with several gradient estimators."""

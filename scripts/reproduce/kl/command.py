@@ -1,8 +1,9 @@
 """Fits a normal distribution q to another, p, by gradient descent on KL(q‖p).
 
-q is N(5, 0.8²) initially and p is N(1, 0.3²). KL(q‖p) is a Riemann sum over the span of q, p or
-both, or is estimated from samples by reparameterized or score-function gradients. The output folder
-holds table.md, results.json, curves.png, densities.png, and a video of the densities of each run.
+q is N(5, 0.8²) initially and p is N(1, 0.3²). KL(q‖p) is approximated by a Riemann sum over the
+span of q, of p or of both, or its gradient is estimated from samples, by reparameterization or with
+the score function. The output folder contains table.md, results.json, curves.png, densities.png,
+and a video of the densities of each run.
 """
 
 import json
@@ -18,8 +19,8 @@ from wmrl.scripts.tables import check_counts, check_names, check_seeds, mean_and
 if TYPE_CHECKING:
     from wmrl.scripts.reproduce.kl.experiment import KLRun, KLTrace
 
-_CURVE_POINTS = 60  # points of a curve in results.json
-_ESTIMATES = 500  # gradient estimates from which their spread is computed
+_CURVE_POINTS = 60  # maximum number of points of a curve in results.json
+_ESTIMATES = 500  # number of estimates for the mean and the spread of a gradient
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,18 @@ class Args:
     """Options of ``wmrl reproduce kl``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/kl")
-    """Output folder of tables, figures and videos."""
+    """Output folder of the table, figures and videos."""
     runs: tuple[str, ...] = ()
-    """Runs: span-q, span-q-moving, span-p, span-both, reparameterized, score, score-slow,
-    score-plain, score-plain-slow; all of them if empty."""
+    """Runs to carry out: span-q, span-q-moving, span-p, span-both, reparameterized, score,
+    score-slow, score-plain, score-plain-slow; all of them if empty."""
     seeds: tuple[int, ...] = tuple(range(20))
-    """Seeds of the random runs; others run once."""
+    """Seeds of the runs that draw samples; the others are deterministic and run once."""
     steps: int | None = None
-    """Maximum number of steps, for a quick look; each run's own if None."""
+    """Maximum number of steps per run, for a quick look; each run's own number if not given."""
 
 
 def main(args: Args) -> None:
-    """Runs the descents, and writes tables, figures and videos."""
+    """Carries out the runs, and writes the table, figures and videos."""
     from dataclasses import replace
 
     from wmrl.scripts.reproduce.kl.experiment import RUNS, descend
@@ -83,13 +84,14 @@ def main(args: Args) -> None:
 
 
 def run_metrics(trace: "KLTrace") -> dict[str, Any]:
-    """Computes metrics of a run, at its start and its end.
+    """Computes metrics of a run.
 
     Returns:
-        ``verdict``; ``steps``; ``last_gradient``, the norm of the last step's gradient;
-        ``rejected``, the mean and std that a run stopped at; and for ``start`` and ``end`` each
-        ``mean``, ``std``, ``kl``, and for Riemann sums ``sum`` and ``mass``, q's probability of the
-        interval.
+        ``verdict``; ``steps``; ``last_gradient``, the norm of the last gradient; ``rejected``, the
+        invalid mean and std that ended the run, or None; and ``start`` and ``end``, metrics of the
+        first and the last q. Each of the two contains ``mean``, ``std``, ``kl``, ``sum`` (the
+        Riemann sum) and ``mass`` (q's probability of the interval of its points); ``sum`` and
+        ``mass`` are None in runs without a Riemann sum.
     """
     import numpy as np
 
@@ -114,7 +116,12 @@ def run_metrics(trace: "KLTrace") -> dict[str, Any]:
 
 
 def start_gradient(run: "KLRun") -> dict[str, list[float]]:
-    """Computes the initial gradient: ``exact``, and ``mean`` and ``spread`` of its estimates."""
+    """Computes the initial gradient.
+
+    Returns:
+        ``exact``, the gradient of KL(q‖p); ``mean`` and ``spread``, the mean and the standard
+        deviation of its estimates. Each has an entry for q's mean and one for its std.
+    """
     from wmrl.scripts.reproduce.kl.experiment import gradient_spread
     from wmrl.scripts.reproduce.kl.gaussian import kl_divergence_gradient
 
@@ -124,7 +131,7 @@ def start_gradient(run: "KLRun") -> dict[str, list[float]]:
 
 
 def write_table(rows: Sequence[dict[str, Any]], gradients: dict[str, Any]) -> str:
-    """Formats the outcomes of runs, and their causes, as Markdown."""
+    """Formats the outcomes of runs and the causes of these outcomes as Markdown."""
     from wmrl.scripts.reproduce.kl.experiment import CONVERGED, RUNS
 
     names = list(dict.fromkeys(row["run"] for row in rows))
@@ -191,7 +198,7 @@ def _steps(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _outcomes(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Formats how many runs converged, and how many stopped and when."""
+    """Formats the number of converged runs, and the number and steps of stopped ones."""
     converged = sum(row["verdict"] == "converged" for row in rows)
     stops = [row["steps"] for row in rows if row["verdict"] == "stopped"]
     span = " to ".join(str(each) for each in sorted({min(stops), max(stops)})) if stops else ""

@@ -1,6 +1,6 @@
 """Gradient descent on KL(q‖p) of two normal distributions, with several gradient estimators.
 
-Some runs fail by design: a sum over points that do not span both densities is not KL(q‖p).
+Some runs fail by design: a Riemann sum whose points do not span both densities is not KL(q‖p).
 """
 
 import math
@@ -28,12 +28,12 @@ from wmrl.scripts.reproduce.kl.gaussian import (
 )
 
 START, TARGET = Gaussian(5.0, 0.8), Gaussian(1.0, 0.3)
-"""Initial q, and p."""
+"""Initial q and target p."""
 
 CONVERGED = 0.05
 """KL(q‖p), in nats, below which a run has converged."""
 
-_REACH = 4.0  # standard deviations that an interval spans on either side of a mean
+_REACH = 4.0  # half-width of a span, in standard deviations
 
 Gradient = Callable[[Gaussian], tuple[float, float]]
 
@@ -42,23 +42,23 @@ Gradient = Callable[[Gaussian], tuple[float, float]]
 class KLRun:
     """Settings of a run: stochastic gradient descent with momentum on q's mean and std.
 
-    The std itself is the parameter rather than its logarithm, so a step may take it below 0, which
+    The parameter is the std itself rather than its logarithm, so a step may make it negative, which
     ends the run.
 
     Attributes:
-        title: short description.
-        gradient: gradient of a Riemann sum, reparameterized gradient, or score-function gradient.
-        span: interval of the sum's points: four standard deviations around the mean of the initial
-            q (``"q"``), of q at each step (``"moving-q"``), of p, or of the initial q and p
-            (``"both"``).
-        width: width of the interval that each of the sum's points represents; their distance if
-            None.
-        num_points: number of the sum's points.
-        samples: samples per step of the other two gradients.
-        control_variates: reduce the variance of the score-function gradient by control variates.
-        learning_rate: learning rate, which is constant.
+        title: description in tables and figures.
+        gradient: kind of gradient: of a Riemann sum, reparameterized, or score-function.
+        span: interval of the points of the Riemann sum, which extends four standard deviations
+            around the mean of the initial q (``"q"``), of the current q (``"moving-q"``), of p
+            (``"p"``), or of both the initial q and p (``"both"``); None for other gradients.
+        width: width of the interval that each point represents; the distance of the points if None.
+        num_points: number of points of the Riemann sum.
+        samples: samples per step for the other two gradients.
+        control_variates: True to reduce the variance of the score-function gradient by control
+            variates.
+        learning_rate: constant learning rate.
         steps: maximum number of steps.
-        momentum: factor of the last step's velocity.
+        momentum: factor by which the velocity decays per step.
         start: initial q.
         target: p.
     """
@@ -79,8 +79,8 @@ class KLRun:
     def __post_init__(self) -> None:
         if (self.gradient == "riemann") != (self.span is not None):
             raise ValueError(
-                f"span: expected an interval with the gradient 'riemann' and None with others, got "
-                f"{self.span!r} with {self.gradient!r}"
+                "span: expected a span for gradient='riemann' and None for others, got "
+                f"{self.span!r} for {self.gradient!r}"
             )
         for name, least in (("steps", 1), ("num_points", 2), ("samples", 1)):
             check_int(name, getattr(self, name), at_least=least)
@@ -95,11 +95,11 @@ class KLRun:
 
     @property
     def random(self) -> bool:
-        """True if runs with different seeds differ."""
+        """True if the run draws samples, so that its result depends on the seed."""
         return self.gradient != "riemann"
 
     def interval(self, q: Gaussian) -> tuple[float, float] | None:
-        """Returns the interval of the sum's points for a given q; None without a sum."""
+        """Returns the interval of the points of the Riemann sum for q; None without a sum."""
         if self.span is None:
             return None
         spanned = {
@@ -112,12 +112,12 @@ class KLRun:
         return low, max(each.mean + _REACH * each.std for each in spanned)
 
     def objective(self, q: Gaussian) -> float | None:
-        """Computes the Riemann sum that is minimized; None without a sum."""
+        """Computes the Riemann sum at q, which the run minimizes; None without a sum."""
         interval = self.interval(q)
         return None if interval is None else riemann_kl(q, self.target, *self._grid(*interval))
 
     def estimator(self, *, seed: int) -> Gradient:
-        """Creates a function from q to its gradient, or to a new estimate of it at each call."""
+        """Creates a function from q to its gradient; each call draws new samples, if any."""
         if self.gradient == "score":
             return _score_estimator(self, seed)
         if self.gradient == "reparameterized":
@@ -179,7 +179,7 @@ RUNS = {
         steps=600,
     ),
 }
-"""Runs of the original experiment, and runs with score-function gradients at two rates."""
+"""Runs by name: those of the original experiment, and score-function runs at two rates."""
 
 
 @dataclass(frozen=True)
@@ -188,11 +188,11 @@ class KLTrace:
 
     Attributes:
         run: settings of the run.
-        means: q's mean, initially and after each of T steps, ``(T + 1,) float64``.
-        stds: q's standard deviation, likewise.
-        gradients: gradients of the steps, ``(T, 2) float64``, with one more if the run stopped.
-        rejected: q after a step that would make its std 0 or less or its parameters not finite. The
-            run stops at such a step, which is not counted. None if there was none.
+        means: mean of q, initially and after each of T steps, ``(T + 1,) float64``.
+        stds: standard deviation of q, initially and after each step, ``(T + 1,) float64``.
+        gradients: gradient of each step, ``(T, 2) float64``; ``(T + 1, 2)`` if the run stopped.
+        rejected: invalid q that stopped the run, whose std is not positive or whose parameters are
+            not finite; its step is not counted in T. None if the run did not stop.
     """
 
     run: KLRun
@@ -207,12 +207,12 @@ class KLTrace:
 
     @property
     def steps(self) -> int:
-        """Number T of steps taken."""
+        """Number of steps taken, T."""
         return len(self.means) - 1
 
     @property
     def end(self) -> Gaussian:
-        """Last valid q."""
+        """Last valid q of the run."""
         return self[self.steps]
 
     @property
@@ -233,8 +233,8 @@ def descend(run: KLRun, *, seed: int = 0) -> KLTrace:
     """Fits q to p by gradient descent.
 
     Args:
-        run: settings.
-        seed: seed of the samples, if the run is random. Score-function runs with the same seed have
+        run: settings of the run.
+        seed: seed of the samples, if the run draws any. Score-function runs with equal seeds use
             the same noise.
     """
     gradient_at = run.estimator(seed=seed)
@@ -258,7 +258,7 @@ def descend(run: KLRun, *, seed: int = 0) -> KLTrace:
 
 
 def gradient_spread(run: KLRun, *, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Computes mean and standard deviation of gradient estimates for the initial q.
+    """Computes the mean and the standard deviation of gradient estimates at the initial q.
 
     Returns:
         Mean and standard deviation of ``count`` estimates, ``(2,) float64`` each.
@@ -269,7 +269,7 @@ def gradient_spread(run: KLRun, *, count: int, seed: int = 0) -> tuple[np.ndarra
 
 
 def select_steps(last: int, limit: int) -> list[int]:
-    """Selects at most ``limit`` steps from 0 to ``last``, including both, denser at the start.
+    """Selects up to ``limit`` steps from 0 to ``last``, inclusive and denser at the start.
 
     Raises:
         ValueError: ``limit`` is less than 2.
@@ -279,7 +279,7 @@ def select_steps(last: int, limit: int) -> list[int]:
 
 
 class _Q(Factor):
-    """Normal factor with the std itself as a parameter."""
+    """Normal factor whose parameters are its mean and std, not the logarithm of the std."""
 
     reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
@@ -291,19 +291,20 @@ class _Q(Factor):
         self.scale = nn.Parameter(torch.tensor(q.std, dtype=torch.float64))
 
     def distribution(self) -> Distribution:
-        """See :meth:`Factor.distribution`."""
+        """Implements :meth:`Factor.distribution`."""
         return Normal(self.loc, self.scale, validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """See :meth:`Factor.draw`."""
+        """Implements :meth:`Factor.draw`."""
         noise = torch.randn(count, generator=generator, dtype=self.loc.dtype)
         return self.loc + self.scale * noise
 
 
 def _score_estimator(run: KLRun, seed: int) -> Gradient:
-    """Creates an estimator from the gradient of the ELBO, which is −KL(q‖p) as p is a density.
+    """Creates a score-function estimator from the gradient of the ELBO.
 
-    With a single variable, Rao-Blackwellization has no terms to omit and changes nothing.
+    The ELBO is −KL(q‖p), because p is normalized. With a single variable, Rao-Blackwellization has
+    no terms to omit and changes nothing.
     """
     mean, std = run.target
     constant = math.log(std) + 0.5 * math.log(math.tau)

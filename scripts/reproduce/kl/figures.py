@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from wmrl.scripts.reproduce.kl.gaussian import Gaussian
 
 _FRAMES, _FPS = 100, 20
-_VIEW = (-1.0, 9.0, 2.0)  # left, right, and height; q may exceed it
+_VIEW = (-1.0, 9.0, 2.0)  # left, right and top limits of the axes; q may exceed the top
 _TARGET, _START, _NOW, _SPAN = "tab:green", "tab:gray", "tab:blue", "tab:orange"
-_SHOWN = 400  # points of a curve over steps
+_SHOWN = 400  # maximum number of points of a curve
 
 
 def draw_curves(traces: "Mapping[str, Sequence[KLTrace]]", path: Path) -> None:
-    """Plots exact KL(q‖p) over steps: a panel per run, a line per seed, crosses at stops."""
+    """Plots exact KL(q‖p) over steps: one panel per run, one line per seed, × where one stopped."""
     from wmrl.scripts.reproduce.kl.experiment import CONVERGED, select_steps
 
     figure, panels = _panels(len(traces), sharey=True)
@@ -42,7 +42,7 @@ def draw_curves(traces: "Mapping[str, Sequence[KLTrace]]", path: Path) -> None:
 
 
 def draw_densities(traces: "Mapping[str, KLTrace]", path: Path) -> None:
-    """Plots the initial q, the final q and the target of each run, in a panel each."""
+    """Plots the initial q, the final q and the target of each run, with one panel per run."""
     figure, panels = _panels(len(traces))
     for panel, (name, trace) in zip(panels, traces.items(), strict=True):
         q, run, points = trace.end, trace.run, _points()
@@ -59,7 +59,7 @@ def draw_densities(traces: "Mapping[str, KLTrace]", path: Path) -> None:
 
 
 def frames(name: str, trace: "KLTrace", *, limit: int = _FRAMES) -> "Iterator[np.ndarray]":
-    """Renders the densities at selected steps, ``(270, 480, 3) uint8`` each."""
+    """Yields images ``(270, 480, 3) uint8`` of the densities at selected steps."""
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -91,7 +91,7 @@ def frames(name: str, trace: "KLTrace", *, limit: int = _FRAMES) -> "Iterator[np
 
 
 def write_run_video(name: str, trace: "KLTrace", path: Path) -> None:
-    """Writes the frames of a run as an MP4; the last frame is held for a second."""
+    """Writes the frames of a run as an MP4 that shows the last frame for another second."""
     from itertools import repeat
 
     from wmrl.envs.rendering.video import write_video
@@ -107,7 +107,7 @@ def _points() -> "np.ndarray":
 
 
 def _panels(count: int, *, sharey: bool = False) -> "tuple[Figure, list[Axes]]":
-    """Creates a figure of panels in at most three columns."""
+    """Creates a figure with ``count`` panels in at most three columns."""
     from matplotlib.figure import Figure
 
     columns = min(3, count)

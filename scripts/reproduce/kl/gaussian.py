@@ -1,6 +1,6 @@
-"""KL(q‖p) of two normal distributions: exact, as a Riemann sum, and from samples, with gradients.
+"""KL(q‖p) of two normal distributions and its gradients: exact, as a Riemann sum, from samples.
 
-Gradients are with respect to q's mean and standard deviation, in this order; p is fixed.
+Gradients are pairs of derivatives by the mean and by the standard deviation of q; p is fixed.
 """
 
 import math
@@ -34,7 +34,7 @@ class Gaussian(NamedTuple):
 
 
 def kl_divergence(q: Gaussian, p: Gaussian) -> float:
-    """Computes KL(q‖p) = log(σ_p/σ_q) + (σ_q² + (μ_q − μ_p)²) / 2σ_p² − ½, nats."""
+    """Computes KL(q‖p) = log(σ_p/σ_q) + (σ_q² + (μ_q − μ_p)²) / 2σ_p² − ½ in nats."""
     square = (q.std**2 + (q.mean - p.mean) ** 2) / p.std**2
     return math.log(p.std / q.std) + 0.5 * square - 0.5
 
@@ -45,10 +45,10 @@ def kl_divergence_gradient(q: Gaussian, p: Gaussian) -> tuple[float, float]:
 
 
 def riemann_kl(q: Gaussian, p: Gaussian, points: np.ndarray, width: float) -> float:
-    """Computes Σ width · q log(q/p), which is about KL(q‖p) if the points span both densities.
+    """Computes Σ width · q log(q/p), close to KL(q‖p) if the points span both densities.
 
     Args:
-        q: fitted distribution.
+        q: distribution to fit.
         p: target.
         points: evenly spaced points, ``(N,) float64``.
         width: width of the interval that each point represents.
@@ -62,7 +62,7 @@ def riemann_kl_gradient(
 ) -> tuple[float, float]:
     """Computes the gradient Σ width · q (log(q/p) + 1) ∇log q of :func:`riemann_kl`.
 
-    The points are held constant.
+    The points do not depend on q in this gradient.
     """
     z = (points - q.mean) / q.std
     log_q = -0.5 * z * z - (math.log(q.std) + _LOG_ROOT_TAU)
@@ -72,12 +72,13 @@ def riemann_kl_gradient(
 
 
 def reparameterized_gradient(q: Gaussian, p: Gaussian, noise: np.ndarray) -> tuple[float, float]:
-    """Computes the gradient of the mean of −log σ_q + ½((x − μ_p)/σ_p)² over samples of q.
+    """Estimates the gradient of KL(q‖p) from reparameterized samples x = μ_q + σ_q · noise.
 
-    The samples are x = μ_q + σ_q · noise. The expectation of the mean is KL(q‖p) up to a constant.
+    It is the gradient of the mean of −log σ_q + ½((x − μ_p)/σ_p)² over the samples, whose
+    expectation is KL(q‖p) up to a constant.
 
     Args:
-        q: fitted distribution.
+        q: distribution to fit.
         p: target.
         noise: standard normal samples, ``(S,) float64``.
     """

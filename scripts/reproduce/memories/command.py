@@ -1,9 +1,9 @@
 """Compares the predictions of memory models that are trained on the same rollouts.
 
-With discrete latents: an LSTM and a Transformer that predict the codes of a frame all at once or
-one after another, and bigram counts as a baseline; with continuous latents: an MDN-RNN over the
-latents of a VAE. All are trained for the same number of steps. The same command resumes it after an
-interruption. Writes table.md and results.json.
+The models with discrete latents are an LSTM and a Transformer, each predicting the codes of a frame
+all at once or one by one, with bigram counts as a baseline. The model with continuous latents is an
+MDN-RNN over the latents of a VAE. All are trained for the same number of steps. After an
+interruption, the same command resumes. The output folder contains table.md and results.json.
 """
 
 import json
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MDN = "MDN-RNN"
 HORIZONS = ("1", "10")
-"""Steps of an open-loop dream after which its error is reported."""
+"""Numbers of steps of an open-loop dream after which its error is reported."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,23 @@ class Args:
     vae: str = "car-racing-vae"
     """VAE: a shipped name or a path."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/memories")
-    """Folder of the table."""
+    """Output folder of the table and the results."""
     work: Path = Path("runs/compare-memories")
     """Folder of the training runs; finished ones are not repeated."""
     steps: int = 1500
-    """Gradient steps per model; the batch size is the default of its kind."""
+    """Gradient steps per model; each kind of model has its default batch size."""
     sequence_length: int = 48
     """Transitions per sequence."""
     num_dreams: int = 1024
-    """Dreams over which errors are averaged; all models start them in the same held-out states."""
+    """Dreams over which errors are averaged; all models start from the same held-out states."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Root seeds; all models are trained once per seed."""
+    """Root seeds; each model is trained once per seed."""
     device: str = "auto"
     """Device to train on: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
-    """Trains the models that are not trained yet and writes the table."""
+    """Trains the models that are missing, and writes the table."""
     from wmrl.data.split import split_episodes
     from wmrl.data.store import RolloutStore
     from wmrl.memory.dataset import load_latents
@@ -72,7 +72,7 @@ def main(args: Args) -> None:
         )
     visions = {name: load_vision(name, device=args.device) for name in (args.vqvae, args.vae)}
     if not isinstance(visions[args.vqvae], VQVAE):
-        raise ValueError(f"vqvae: expected a VQ-VAE, got a {type(visions[args.vqvae]).__name__}")
+        raise ValueError(f"vqvae: expected a VQ-VAE, got {type(visions[args.vqvae]).__name__}")
     args.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for seed in args.seeds:
@@ -128,7 +128,7 @@ def _training(args: Args, seed: int, *, discrete: bool) -> "MemoryTrainingConfig
 
 
 def write_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Returns a Markdown table of means and standard deviations over seeds."""
+    """Formats mean and standard deviation over seeds as a Markdown table."""
     import numpy as np
 
     heads = ["memory", "parameters", "steps", "nats per frame", "correct codes"]
@@ -165,7 +165,7 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
             if discrete
             else "–",
             mean_and_spread([j["accuracy"]["memory"] for j in judged], ".1%") if discrete else "–",
-            mean_and_spread(known, ".2f") if known else "–",  # rewards do not vary
+            mean_and_spread(known, ".2f") if known else "–",  # None if rewards do not vary
             *(error(judged, h, name) for h in HORIZONS for name in ("dream", "likeliest")),
             error(judged, HORIZONS[0], "reconstruction"),
         ]

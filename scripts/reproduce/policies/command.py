@@ -1,10 +1,10 @@
 """Compares training methods in the same dream: CMA-ES, variational search and PPO.
 
-All methods have the same number of dreamed agent steps, and their agents are scored in that dream
-and in the unmodified game. Samples of the posteriors, at several multiples of their standard
-deviations, are scored in both too. If the command is killed, running it again resumes it. The
-output folder holds table.md, results.json, and drawn.mp4: samples of one posterior on the same
-track.
+All methods train for the same number of agent steps in the dream, and their agents are scored in
+that dream and in the unmodified game. The same is done for samples of the posteriors of variational
+search, at several multiples of their standard deviations. After an interruption, the same command
+resumes. The output folder contains table.md, results.json, and drawn.mp4, a video of samples of one
+posterior on the same track.
 """
 
 import json
@@ -29,40 +29,40 @@ class Args:
     """Options of ``wmrl reproduce policies``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/policies")
-    """Output folder of table and video."""
+    """Output folder of the table and the video."""
     work: Path = Path("runs/reproduce-policies")
-    """Folder of the runs; finished ones are not repeated."""
+    """Folder of the training runs; finished ones are not repeated."""
     vision: str = "car-racing-vae"
-    """Vision model: a shipped name, or the path of an artifact."""
+    """Vision model: a shipped name or a path."""
     memory: str = "auto"
-    """Memory model; "auto" for the shipped one of that vision model."""
+    """Memory model: a shipped name or a path; "auto" for the one shipped with the vision model."""
     task: str = "car-racing"
-    """Task: a name, or module:ATTRIBUTE of your own."""
+    """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
     methods: tuple[str, ...] = ()
     """Training methods: cma-es, variational, variational-raw, variational-low-rank, ppo; all of
     them if empty."""
     generations: int = 60
-    """Generations of the searches, 64 controllers each; PPO has as many agent steps."""
+    """Generations of the searches, with 64 controllers each; PPO trains for as many agent steps."""
     num_rollouts: int = 16
-    """Dreams per controller."""
+    """Rollouts of each controller in the dream."""
     score_episodes: int = 100
-    """Episodes of each agent's score."""
+    """Episodes per score of an agent."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Root seeds; each method is trained once per seed."""
     num_samples: int = 25
-    """Controllers drawn from each posterior at each multiple of its standard deviations."""
+    """Controllers sampled from each posterior at each multiple of its standard deviations."""
     sample_episodes: int = 4
-    """Real episodes of each drawn controller."""
+    """Episodes of each sampled controller in the real game."""
     video_agent_steps: int = 250
-    """Length of the video, agent steps; 0 for none."""
+    """Length of the video, in agent steps; 0 for no video."""
     workers: int | None = None
-    """Worker processes that play; one per core if not given."""
+    """Number of worker processes; one per core if not given. Affects speed only."""
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
-    """Trains missing agents, and writes table and video."""
+    """Trains the agents that are missing, and writes the table and the video."""
     from wmrl.agents.world_model_ref import WorldModelRef
     from wmrl.envs.world_model import WorldModel
     from wmrl.scripts.reproduce.policies.experiment import METHODS, try_policy, try_spread
@@ -164,7 +164,7 @@ def _video(args: Args, world_model: "WorldModel", posterior: "PosteriorAgent", p
             label = f"{scale:g} std, {'abc'[number]}"
             agents[label] = posterior.sample(number, scale=scale)
     config = DriverVideoConfig(agent_steps=args.video_agent_steps, width=200, speed=2.0)
-    with torch_threads(1):  # single frames are faster without threads
+    with torch_threads(1):  # more threads are slower on single frames
         write_drivers_video(agents, path, world_model=world_model, config=config)
 
 
@@ -181,9 +181,9 @@ def write_table(
     Args:
         rows: results of :func:`~wmrl.scripts.reproduce.policies.experiment.try_policy`.
         spreads: results of :func:`~wmrl.scripts.reproduce.policies.experiment.try_spread`.
-        num_samples: controllers drawn at each multiple.
-        episodes: real episodes of each of them.
-        video: name of a video of some of them, in the table's folder.
+        num_samples: number of controllers sampled at each multiple.
+        episodes: number of episodes of each sample in the real game.
+        video: name of a video of some samples, in the folder of the table; None if there is none.
     """
     import numpy as np
 

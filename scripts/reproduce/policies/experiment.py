@@ -1,4 +1,4 @@
-"""Comparison of training methods in the same dream, with the same number of agent steps."""
+"""Comparison of training methods in one dream, with the same number of agent steps."""
 
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -41,10 +41,10 @@ METHODS: dict[Method, str] = {
     "variational-low-rank": "variational search, on ranks, correlated",
     "ppo": "PPO (Stable-Baselines3)",
 }
-"""Training methods and their titles. All controllers are linear except PPO's, which has the usual
+"""Titles of the training methods. Controllers are linear, except that of PPO, which has the default
 hidden layers."""
 
-# The dreams of the scores are different from those of training and of learning curves.
+# Scores use other dreams than training and learning curves.
 _DREAM_SEED = EVALUATION_SEEDS.start + 250_000
 
 
@@ -53,20 +53,20 @@ class PolicyTrialConfig:
     """Settings of a comparison of training methods.
 
     Attributes:
-        generations: generations of the searches over parameters.
+        generations: number of generations of CMA-ES and variational search.
         population_size: controllers per generation.
-        fitness: evaluation of controllers in the dream. All methods, including PPO, have
+        fitness: evaluation of controllers in the dream. All methods, including PPO, train for
             ``generations`` × ``population_size`` × ``fitness.num_rollouts`` ×
-            ``fitness.agent_steps`` dreamed agent steps.
+            ``fitness.agent_steps`` agent steps.
         cma_es: settings of CMA-ES, except for generations and population size.
-        variational: settings of variational search, except for generations and population size. Its
-            initial standard deviations are those of CMA-ES.
-        rank: rank of the posterior with correlated parameters.
-        raw_alpha: α with raw returns.
-        ppo: settings of PPO.
-        num_envs: dreams that run at once for PPO.
-        dream_episodes: dreams of an agent's dream score.
-        episodes: episodes of its real score, in the unmodified game.
+        variational: settings of variational search, except for generations and population size. By
+            default, its initial standard deviation is the initial step size of CMA-ES.
+        rank: rank of the correlation in ``"variational-low-rank"``.
+        raw_alpha: weight α of the divergence in ``"variational-raw"``.
+        ppo: settings of PPO, except for the number of agent steps.
+        num_envs: number of parallel dreams of PPO.
+        dream_episodes: number of dreams in an agent's dream score.
+        episodes: number of episodes in an agent's score in the unmodified game.
     """
 
     generations: int = 60
@@ -95,7 +95,7 @@ class PolicyTrialConfig:
 
     @property
     def steps(self) -> int:
-        """Dreamed agent steps of each method."""
+        """Number of agent steps in the dream for which each method trains."""
         return (
             self.generations
             * self.population_size
@@ -109,11 +109,11 @@ class SpreadConfig:
     """Settings of the evaluation of a posterior's samples.
 
     Attributes:
-        scales: factors of the posterior's standard deviations.
-        num_samples: controllers drawn at each scale.
-        num_rollouts: dreams per controller.
-        episodes: real episodes per controller, in the task's own game, which renders faster than
-            the unmodified one.
+        scales: multiples of the posterior's standard deviations.
+        num_samples: number of controllers sampled at each scale.
+        num_rollouts: rollouts of each controller in the dream.
+        episodes: episodes of each controller in the task's own game, which renders faster than the
+            unmodified one.
     """
 
     scales: tuple[float, ...] = (0.5, 1.0, 2.0)
@@ -139,10 +139,10 @@ def try_policy(
     workers: int | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Trains an agent in the dream and scores it there and in the unmodified game, once.
+    """Trains an agent in the dream, and scores it there and in the unmodified game.
 
-    The folder holds the run, ``agent/`` and ``result.json``. If the call is killed, the same call
-    resumes it; if all is done, it returns the cached result.
+    The folder contains the run, ``agent/`` and ``result.json``. After an interruption, the same
+    call resumes; the result of a finished trial is read from the folder.
 
     Args:
         method: training method.
@@ -150,17 +150,17 @@ def try_policy(
         world_model: world model of the dream.
         config: settings.
         seed: root seed.
-        ref: reference to the world model, which is saved with the agent.
-        workers: worker processes that play.
-        progress: show progress bars.
+        ref: reference to the world model that is saved with the agent.
+        workers: number of worker processes that play the game.
+        progress: True to show progress bars.
 
     Returns:
-        ``method``; ``seed``; ``steps``; ``seconds`` of learning; ``dream``, the mean return of
-        deterministic episodes in the dream; ``mean``, ``std`` and ``returns`` in the game; and
-        ``base``, the game's id.
+        ``key``, the description of the trial; ``method``; ``seed``; ``steps`` and ``seconds`` of
+        training; ``dream``, the mean return of deterministic episodes in the dream; ``mean``,
+        ``std`` and ``returns`` in the game; and ``base``, the id of its environment.
 
     Raises:
-        ValueError: the method is unknown, or the folder holds the result of another trial.
+        ValueError: the method is unknown, or the folder contains the result of another trial.
         RunError: the folder is in use, or belongs to another trial.
     """
     check_choice("method", method, get_args(Method))
@@ -212,7 +212,7 @@ def _train(
     ref: WorldModelRef | None,
     progress: bool,
 ) -> tuple[Agent, int, float]:
-    """Trains and saves ``agent/``; returns it, its dreamed agent steps and seconds of learning."""
+    """Trains and saves an agent; returns it, its agent steps and its seconds of training."""
     own: dict[str, Any] = {
         "path": path / "learner",
         "seed": integer_seed(seed, "policy", method),
@@ -262,25 +262,27 @@ def try_spread(
     seed: int = 0,
     workers: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Evaluates samples of a posterior at multiples of its standard deviations, once.
+    """Evaluates samples of a posterior at multiples of its standard deviations.
+
+    If the folder already contains the result, it is read instead.
 
     Args:
         agent: agent with the posterior.
         path: folder of the result, ``spread.json``.
-        world_model: the agent's world model.
-        fitness: evaluation of samples in the dream, including action noise; the number of dreams is
-            ``config.num_rollouts``.
+        world_model: world model of the agent.
+        fitness: evaluation of samples in the dream, including action noise;
+            ``config.num_rollouts`` replaces its number of rollouts.
         config: settings.
         seed: root seed.
-        workers: worker processes that play.
+        workers: number of worker processes that play the game.
 
     Returns:
-        For scale 0 (the mean) and each other scale: ``scale``; ``dream`` and ``real``, the mean
-        returns of each sample; and ``correlation``, Spearman's of the two (None for the mean, and
-        if all returns are equal).
+        For scale 0 (the mean of the posterior) and each other scale: ``scale``; ``dream`` and
+        ``real``, the mean return of each sample; and ``correlation``, Spearman's correlation of
+        ``dream`` and ``real`` (None for scale 0, and if all returns of either are equal).
 
     Raises:
-        ValueError: the folder holds a result of other settings.
+        ValueError: the folder contains a result of other settings.
     """
     path, config = Path(path), config or SpreadConfig()
     key = {

@@ -1,4 +1,4 @@
-"""Search over discrete codes by an estimation of distribution algorithm."""
+"""Search over discrete codes with an estimation of distribution algorithm."""
 
 import math
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class CodeSearchConfig:
 
     Attributes:
         population_size: P, candidates per generation.
-        selected: share of the candidates that the distributions move towards.
-        learning_rate: α, step size of the distributions; 1 for UMDA, which keeps nothing of the
-            distributions before.
-        smoothing: ε; the probability of a code is at least ε / K, so that none is lost.
+        selected: share of the candidates, the best ones, that the distributions move toward.
+        learning_rate: α, step size of the distributions; 1 for UMDA, which discards the previous
+            distributions.
+        smoothing: ε; the probability of a code is at least ε / K, so that no code is lost.
     """
 
     population_size: int = 50
@@ -40,18 +40,18 @@ class CodeSearchConfig:
 
 
 class CodeSearch:
-    """Maximizes a function of T tokens by an estimation of distribution algorithm.
+    """Estimation of distribution algorithm that maximizes a function of T tokens.
 
-    Each token has a distribution over the K codes, initially uniform. In each generation it moves
-    towards the frequencies q of the codes among the best candidates: p ← (1 − α) p + α q, and then
+    Each token has a distribution p over the K codes, initially uniform. In each generation, p moves
+    toward the frequencies q of the codes among the best candidates: p ← (1 − α) p + α q, and then
     p ← (1 − ε) p + ε / K. This is Population-Based Incremental Learning (Baluja 1994,
     CMU-CS-94-163) for more than two values, with the truncation selection of UMDA (Mühlenbein and
-    Paaß 1996, From Recombination of Genes to the Estimation of Distributions I, PPSN IV), to which
-    it is equal for α = 1.
+    Paaß 1996, From Recombination of Genes to the Estimation of Distributions I, PPSN IV). For
+    α = 1, the algorithm is UMDA with smoothing.
 
     Args:
-        num_tokens: T.
-        codebook_size: K, at least 2.
+        num_tokens: T, number of tokens.
+        codebook_size: K, number of codes, at least 2.
         config: configuration of the search.
         seed: root seed.
 
@@ -85,7 +85,7 @@ class CodeSearch:
         generator = numpy_generator(self._seed, "code-search", self._generation)
         num_tokens, codebook_size = self.probabilities.shape
         drawn = generator.random((self.population_size, num_tokens, 1))
-        # Inverse transform sampling; the last bound, 1, is left out because of rounding.
+        # Inverse transform sampling; the last bound is left out, as rounding may put it below 1.
         bounds = self.probabilities.cumsum(axis=1)[:, :-1]  # (T, K − 1)
         found: np.ndarray = (drawn >= bounds).sum(axis=2)
         assert found.max() < codebook_size
@@ -93,17 +93,17 @@ class CodeSearch:
         return self._asked.copy()
 
     def tell(self, values: np.ndarray) -> None:
-        """Updates the distributions.
+        """Updates the distributions with the values of the candidates.
 
         Args:
-            values: ``(P,)``, values of the candidates, to be maximized.
+            values: ``(P,)``, values of the candidates; larger is better.
 
         Raises:
-            RuntimeError: no candidates were asked for since the last call.
-            ValueError: there is not one finite value for each candidate.
+            RuntimeError: :meth:`ask` was not called since the last call.
+            ValueError: the values are not one finite number per candidate.
         """
         if self._asked is None:
-            raise RuntimeError("tell: expected candidates that were asked for; call ask() first")
+            raise RuntimeError("tell: expected candidates from ask(), got none; call ask() first")
         values = checked_values(values, self.population_size)
         best = np.argsort(-values, kind="stable")[: self.config.num_parents]
         codebook_size = self.probabilities.shape[1]

@@ -1,9 +1,9 @@
-"""Reuses encodings learned from elites: an arm of 200 joints reaches targets.
+"""Reuses encodings learned from elites to reach targets with an arm of 200 joints.
 
 A VAE and a VQ-VAE are trained on the elites of a search and, as a control, on as many random poses.
-Poses at targets are then searched for by CMA-ES on angles, by CMA-ES on latents, and by an
-estimation of distribution algorithm on codes; on the problem of the elites and on changed ones. If
-interrupted, the same command continues. The folder contains table.md, results.json and poses.png.
+CMA-ES on angles, CMA-ES on latents and an estimation of distribution algorithm on codes then search
+for poses at targets, for the problem of the elites and for changed problems. If the command is
+interrupted, repeat it to continue. The folder contains table.md, results.json and poses.png.
 """
 
 import json
@@ -35,19 +35,19 @@ class Args:
     work: Path = Path("runs/reproduce-reuse")
     """Folder of the searches and trainings; finished ones are read from there."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of a search for elites, of the training of each encoding and of all searches with
-    it."""
+    """Seeds; each is used for a search for elites, the training of each encoding and all searches
+    for poses."""
     elites: int = 1_000_000
-    """Evaluations of the search for elites."""
+    """Number of evaluations of each search for elites."""
     epochs: int = 1000
-    """Training epochs of an encoding."""
+    """Number of training epochs of each encoding."""
     targets: int = 18
-    """Number of targets, evenly spread over the disc that the arm reaches."""
+    """Number of targets, spread evenly over the disc that the arm reaches."""
     evaluations: int = 5000
-    """Evaluations of each search for a pose."""
+    """Number of evaluations of each search for a pose."""
     ship: Path | None = None
-    """Folder to write planar-arm-vae and planar-arm-vqvae to, the encodings of the first seed's
-    elites."""
+    """Folder for the artifacts planar-arm-vae and planar-arm-vqvae, the encodings trained on the
+    elites of the first seed; not written if None."""
 
 
 def main(args: Args) -> None:
@@ -100,7 +100,7 @@ def main(args: Args) -> None:
 def _train(
     args: Args, seed: int, learned: list[dict[str, Any]]
 ) -> "tuple[Elites, dict[tuple[str, str], Encoding]]":
-    """Returns elites, and encodings by kind and data; adds their metrics to ``learned``."""
+    """Returns the elites, and encodings by kind and data; appends their metrics to ``learned``."""
     from dataclasses import replace
 
     from wmrl.core.seeding import numpy_generator
@@ -141,7 +141,7 @@ def _search(
     elites: "Elites",
     encodings: "dict[tuple[str, str], Encoding]",
 ) -> dict[str, Any]:
-    """Returns a row of the searches for all targets of a problem by a method."""
+    """Searches for all targets of a problem with a method and returns a row of results."""
     from wmrl.scripts.reproduce.dde.experiment import TASKS
     from wmrl.scripts.reproduce.reuse.experiment import (
         METHODS,
@@ -253,7 +253,7 @@ def _spread(values: Sequence[float | None], form: str) -> str:
 
 
 def _draw(args: Args) -> None:
-    """Draws poses of the first seed: a row for each method, a column for each of some targets."""
+    """Draws poses of the first seed at a few targets, one column each, with a row per method."""
     import numpy as np
 
     from wmrl.envs.planar_arm.rendering import draw_arm
@@ -287,7 +287,7 @@ def _draw(args: Args) -> None:
 
 
 def _ship(args: Args, learned: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> None:
-    """Writes the encodings of the first seed's elites, with model cards."""
+    """Writes the encodings trained on the elites of the first seed, with model cards."""
     from wmrl.encodings.base import load_encoding
     from wmrl.storage.artifact import load_artifact, package_versions
 

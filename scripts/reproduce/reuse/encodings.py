@@ -17,26 +17,27 @@ from wmrl.encodings.vector_vqvae import VectorVQVAE, VectorVQVAEConfig
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.scripts.reproduce.cached_result import CachedResult
 
-# Least variance of a latent's mean over vectors for the latent to be active (Burda et al. 2015,
+# A latent is active if the variance of its mean over vectors exceeds this value (Burda et al. 2015,
 # https://arxiv.org/abs/1509.00519).
 _ACTIVE = 0.01
 
 TRAINING = EncodingTrainingConfig(epochs=1000, weight_penalty=0.0)
-"""Training far longer than within a search, and without the weight penalty that removes the noise
-of mutations: the decoder has to reproduce the elites, and no more solutions are emitted."""
+"""Training settings for the elites of a finished search. Training takes far more epochs than within
+a search. There is no weight penalty: within a search it removes the noise of mutations from emitted
+solutions, but here no solutions are emitted, and the decoder has to reproduce the elites."""
 
 
 def reuse_config(kind: str, input_dim: int) -> EncodingConfig:
-    """Returns the configuration of an encoding.
+    """Returns the configuration of an encoding to reuse.
 
-    The squared error of even elites is some hundredths, summed over a vector, so that the published
-    KL weight of 0.1 would leave no active latents. The weight is twice the variance that counts as
-    noise, and 10⁻⁴ is well below the variance of the elites. For the same reason the commitment is
-    weaker than that for images.
+    The angles of elites are so even that the squared error, summed over a vector, is only a few
+    hundredths. The published KL weight of 0.1 would therefore leave no active latents: the weight
+    is twice the variance that counts as noise. A weight of 10⁻⁴ is used, well below the variance of
+    the elites. For the same reason, the commitment weight is lower than that for images.
 
     Args:
         kind: ``"vae"`` or ``"vqvae"``.
-        input_dim: X, numbers of a vector.
+        input_dim: X, dimension of a vector.
 
     Raises:
         ValueError: the kind is neither ``"vae"`` nor ``"vqvae"``.
@@ -69,17 +70,17 @@ def train_encoding(
 
     Args:
         config: configuration of the encoding.
-        vectors: ``(N, X) float32``, poses of an arm with links of equal length; a tenth, drawn by
-            the seed, is held out.
-        path: the folder.
+        vectors: ``(N, X) float32``, poses of an arm with links of equal length; a tenth of them,
+            drawn at random, is held out.
+        path: path of the folder.
         seed: root seed.
         training: configuration of the training.
 
     Returns:
-        The encoding, and its metrics on the held-out poses, see :func:`evaluate_encoding`.
+        The encoding, and the metrics of :func:`evaluate_encoding` on the held-out poses.
 
     Raises:
-        ValueError: the folder has an encoding of other settings, or there are too few poses.
+        ValueError: the folder contains an encoding with other settings, or there are too few poses.
     """
     given = torch.from_numpy(np.asarray(vectors, np.float32))
     key = {
@@ -92,7 +93,7 @@ def train_encoding(
     if cached.value is not None:
         return load_encoding(path / "artifact", device="cpu"), cached.value["held_out"]
     if len(given) < 20:
-        raise ValueError(f"vectors: expected at least 20, got {len(given)}")
+        raise ValueError(f"vectors: expected at least 20 poses, got {len(given)}")
     order = torch.randperm(len(given), generator=torch_generator(seed, "reuse", "held-out"))
     held_out, poses = given[order[: len(given) // 10]], given[order[len(given) // 10 :]]
     weights = torch_generator(seed, "reuse", "encoding-weights")
@@ -106,17 +107,18 @@ def train_encoding(
 
 @torch.no_grad()
 def evaluate_encoding(encoding: Encoding, vectors: Tensor) -> dict[str, float]:
-    """Evaluates the reconstruction of poses.
+    """Evaluates how well an encoding reconstructs poses.
 
     Args:
-        encoding: the encoding.
-        vectors: ``(N, X) float32``, the poses.
+        encoding: encoding to evaluate.
+        vectors: ``(N, X) float32``, poses.
 
     Returns:
-        ``squared_error``, summed over a pose; ``explained``, the explained share of the poses'
-        variance; ``moved``, the median displacement of the ends of arms of length 1; ``std`` and
-        ``std_reconstructed``, mean std of the angles in radians; and ``active``, the number of
-        active latents, or the usage of a codebook.
+        ``squared_error``, summed over each pose and averaged over poses; ``explained``, the
+        explained share of the poses' variance; ``moved``, the median displacement of the end of an
+        arm of length 1; ``std`` and ``std_reconstructed``, the mean std of the angles in radians
+        before and after; and either ``active``, the number of active latents of a VAE, or the
+        metrics of a VQ-VAE on its use of the codebook.
     """
     reconstructed = encoding.reconstruct(vectors).clamp(-1.0, 1.0)
     error = float((reconstructed - vectors).square().sum(1).mean())

@@ -1,4 +1,4 @@
-"""Searches for poses at targets: over angles, latents and codes of reused encodings."""
+"""Searches for poses at targets, over angles or over latents or codes of reused encodings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,22 +22,22 @@ from wmrl.scripts.reproduce.reuse.code_search import CodeSearch, CodeSearchConfi
 from wmrl.scripts.reproduce.reuse.pose_search import PoseSearchResult, search_pose
 
 TOLERANCE = 0.01
-"""Maximum distance of poses that count as at the target, as a share of the arm's reach."""
+"""Maximum distance from the target of poses that count as at it, as a share of the arm's reach."""
 
 POSES = "poses.npy"
-"""File of the best pose for each target, ``(T, n)``."""
+"""Name of the file with the best pose for each target, ``(T, n)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReuseMethod:
-    """A method to search for a pose.
+    """Method of searching for a pose.
 
     Attributes:
         title: title in tables.
         space: search space: angles, latents of a VAE or codes of a VQ-VAE.
-        data: training data of the encoding. With angles, ``"elites"`` to start from the elite
-            nearest to the target, and None to start from the straight arm.
-        sigma: initial step size of CMA-ES, where 1 is half of the space's width; None with codes.
+        data: training data of the encoding. For angles, which need no encoding, ``"elites"`` to
+            start from the elite nearest to the target, and None to start from the straight arm.
+        sigma: initial step size of CMA-ES, where 1 is half of the space's width; None for codes.
     """
 
     title: str
@@ -65,19 +65,20 @@ METHODS = {
     ),
     "vqvae-random": ReuseMethod(title="codes, random poses", space="vqvae", data="random"),
 }
-"""Methods. All but one start from the center of their space. For angles this is the straight arm,
-whose std is 0, so that small initial steps keep the angles even; hence three initial step sizes.
-The search that starts from an elite shows what an encoding adds to its training data."""
+"""Search methods. All except ``"elite"`` start from the center of their space. For angles, this is
+the straight arm, whose std is 0. Small initial steps from it keep the angles even, so three initial
+step sizes are compared. ``"elite"`` starts from the nearest elite, and so shows what an encoding
+adds to its training data."""
 
 
 def problems(num_joints: int = 200) -> dict[str, Arm]:
-    """Returns the problem of the elites, and changed ones; all arms have a reach of 1.
+    """Returns the arms of the elites' problem and of changed problems; all have a reach of 1.
 
-    - ``plain``: links of equal length.
-    - ``obstacles``: three circles of radius 0.15, 0.45 from the base, 40°, 160° and 280° from the
-      x axis.
+    - ``plain``, the problem of the elites: links of equal length.
+    - ``obstacles``: three circles of radius 0.15, whose centers are at a distance of 0.45 from the
+      base and at angles of 40°, 160° and 280° to the x axis.
     - ``locked``: the joint in the middle is locked at half a radian.
-    - ``lengths``: links of decreasing length, the first three times as long as the last.
+    - ``lengths``: links of decreasing length; the first is three times as long as the last.
     """
     turns = np.deg2rad([40.0, 160.0, 280.0])
     circles = [(0.45 * float(np.cos(turn)), 0.45 * float(np.sin(turn)), 0.15) for turn in turns]
@@ -94,11 +95,12 @@ def targets_for(arm: Arm, count: int = 18) -> np.ndarray:
     """Returns targets spread evenly over the disc of the arm's reach.
 
     Args:
-        arm: the arm.
+        arm: planar arm.
         count: number of targets before those within obstacles are removed.
 
     Returns:
-        ``(T, 2) float64``, see :func:`~wmrl.agents.quality_diversity.archive.disc_centers`.
+        ``(T, 2) float64``, spread as in
+        :func:`~wmrl.agents.quality_diversity.archive.disc_centers`.
     """
     points = arm.reach * (2.0 * disc_centers(count) - 1.0)
     within: np.ndarray = points[arm.within_reach(points)]
@@ -119,14 +121,14 @@ def search_targets(
     """Searches for a pose at each target in a folder, or reads finished searches from it.
 
     Args:
-        method: the method.
-        arm: the arm.
-        targets: ``(T, 2)``.
-        path: the folder.
-        encoding: encoding of the method's space, trained on its data; None with angles.
-        starts: initial poses ``(T, n)`` of searches over angles, see :func:`nearest_elites`; the
-            straight arm if None.
-        evaluations: evaluations of each search.
+        method: search method.
+        arm: planar arm.
+        targets: ``(T, 2)``, x and y of each target.
+        path: path of the folder.
+        encoding: encoding of the method's space, trained on the method's data; None for angles.
+        starts: initial poses ``(T, n)`` from :func:`nearest_elites` for a method that starts from
+            elites; None for other methods.
+        evaluations: number of evaluations of each search.
         seed: root seed.
 
     Returns:
@@ -134,14 +136,17 @@ def search_targets(
         :class:`~wmrl.scripts.reproduce.reuse.pose_search.PoseSearchResult` except the pose.
 
     Raises:
-        ValueError: the folder has results of other settings, the encoding does not fit the method,
-            or ``starts`` are missing for a method that starts from elites, or given for another.
+        ValueError: the folder contains results with other settings, or ``encoding`` or ``starts``
+            is missing although the method needs it, or given although it does not.
     """
     if (encoding is None) != (method.space == "angles"):
-        raise ValueError(f"encoding: expected one with latents and codes only, got {encoding}")
+        raise ValueError(
+            f"encoding: expected None for angles and an encoding otherwise, got {encoding}"
+        )
     if (starts is not None) != (method.space == "angles" and method.data == "elites"):
         raise ValueError(
-            "starts: expected poses for methods that start from elites, and None for others"
+            "starts: expected poses for methods that start from elites and None for others, got "
+            "the opposite; pass the result of nearest_elites, or leave it out"
         )
     key = {
         "method": asdict(method),
@@ -189,7 +194,7 @@ def _search(
         assert method.sigma is not None
         direct = CMASearch(start.astype(np.float64), sigma=method.sigma, seed=seed)
         return search_pose(direct, lambda poses: poses, objective, **budget)
-    latents = ArmLatents(encoding, device="cpu")  # networks this small gain nothing elsewhere
+    latents = ArmLatents(encoding, device="cpu")  # GPUs do not speed up networks this small
     if isinstance(encoding, VectorVQVAE):
         codes = CodeSearch(encoding.num_tokens, encoding.codebook_size, seed=seed)
         return search_pose(codes, latents.poses, objective, **budget)
@@ -216,7 +221,7 @@ def nearest_elites(elites: Elites, arm: Arm, targets: np.ndarray) -> np.ndarray:
 def oracle_stds_of_targets(arm: Arm, targets: np.ndarray) -> np.ndarray:
     """Returns the oracle's std at each target, ``(T,)``, NaN where it finds no pose.
 
-    The oracle ignores obstacles: with obstacles its stds are lower bounds.
+    The oracle ignores obstacles, so that with obstacles its stds are lower bounds.
     """
     free = Arm(num_joints=arm.num_joints, link_lengths=arm.link_lengths, locks=arm.locks)
     found = solve_targets(targets, free, device="cpu")
@@ -227,9 +232,9 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     """Summarizes the searches of one seed by medians over the targets.
 
     Returns:
-        ``std`` and ``distance`` of the poses of highest reward; ``reached``, the share of targets
-        reached without a collision; ``evaluations_to_target`` and ``std_at_target``, to which
-        targets that were not reached count as infinite, and which are None if infinite.
+        ``std`` and ``distance`` of the poses with the highest reward; ``reached``, the share of
+        targets reached without a collision; and ``evaluations_to_target`` and ``std_at_target``, in
+        which targets that were not reached count as infinite, and an infinite median is None.
     """
     return {
         "std": float(np.median([row["std"] for row in rows])),
@@ -240,7 +245,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 
 def _median(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
-    # If the upper one of two values in the middle is infinite, the median is infinite.
+    # If the upper of the two middle values is infinite, so is the median.
     values = sorted(np.inf if row[name] is None else float(row[name]) for row in rows)
     middle = (values[(len(values) - 1) // 2], values[len(values) // 2])
     return None if np.isinf(middle[1]) else float(np.mean(middle))

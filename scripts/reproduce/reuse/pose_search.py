@@ -1,4 +1,4 @@
-"""Searches for one pose, by any search and any decoder of its candidates."""
+"""Search for one pose, with any search algorithm and any decoder of its candidates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from wmrl.envs.planar_arm.reward import ReachEvaluation
 
 
 class Search(Protocol):
-    """Ask-and-tell interface of a search that maximizes."""
+    """Ask-and-tell interface of searches that maximize a function."""
 
     @property
     def population_size(self) -> int:
         """P, candidates per generation."""
 
     def ask(self) -> np.ndarray:
-        """Returns candidates ``(P, A)``."""
+        """Returns the candidates of this generation, ``(P, A)``."""
 
     def tell(self, values: np.ndarray) -> None:
-        """Updates the search with the values of the candidates, ``(P,)``."""
+        """Updates the search with the candidates' values ``(P,)``; larger is better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +29,14 @@ class PoseSearchResult:
     """Result of a search for one pose.
 
     Attributes:
-        pose: ``(n,) float32``, pose of the highest reward.
-        reward: its reward.
+        pose: ``(n,) float32``, pose with the highest reward.
+        reward: reward of that pose.
         std: std of its angles in radians.
         distance: distance of its end from the target.
-        collides: whether it enters an obstacle.
-        evaluations_to_target: evaluations until the first pose at the target, or None.
-        std_at_target: least std of all poses at the target, or None.
+        collides: True if it enters an obstacle.
+        evaluations_to_target: number of evaluations until the first pose at the target; None if
+            there is no such pose.
+        std_at_target: minimum std of all poses at the target; None if there is no such pose.
         evaluations: total number of evaluations.
     """
 
@@ -62,11 +63,11 @@ def search_pose(
     Args:
         search: search over candidates ``(P, A)``.
         decode: converts candidates to poses ``(P, n)``.
-        objective: evaluates poses.
+        objective: function that evaluates poses.
         evaluations: exact number of evaluations; if the last generation exceeds it, only its first
             candidates are evaluated, and the search is not updated.
-        tolerance: maximum distance from the target of poses that count as at the target, if they
-            enter no obstacle.
+        tolerance: maximum distance from the target at which a pose counts as at the target,
+            provided that it enters no obstacle.
 
     Raises:
         ValueError: ``evaluations`` is less than 1.

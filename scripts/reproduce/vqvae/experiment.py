@@ -1,7 +1,7 @@
-"""VQ-VAEs on images and priors over their codes: compared variants and their metrics.
+"""VQ-VAEs on images and priors over their codes: the variants that are compared, and metrics.
 
-Van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937) in two stages: a codebook for images,
-then a distribution over its codes. All metrics are of held-out images.
+There are two stages, as in van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937): a VQ-VAE
+for the images, then a prior over its codes. All metrics are computed on held-out images.
 """
 
 from collections.abc import Mapping
@@ -28,17 +28,17 @@ from wmrl.vision.vqvae import VQVAE, VQVAEConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
-    """Sizes and durations of the experiment.
+    """Configuration of the experiment.
 
     Attributes:
-        codebook_size: K of each codebook.
-        code_dim: D of a learned codebook.
-        epochs: passes of each VQ-VAE over the images; incomplete batches are dropped.
-        warmup: share of the steps that are a warm-up, in variants that have one.
-        batch_size: images per batch of a VQ-VAE.
-        prior_images: maximum of images on whose codes the priors are trained.
-        prior_epochs: passes of the priors over those codes.
-        lstm_epochs: passes of the earlier experiment's LSTM.
+        codebook_size: number of codes of each codebook.
+        code_dim: dimension of the code vectors of learned codebooks.
+        epochs: epochs of each VQ-VAE; incomplete batches are dropped.
+        warmup: share of the steps that belong to the warm-up, in variants that have one.
+        batch_size: images per batch of a VQ-VAE and of the earlier experiment's LSTM.
+        prior_images: maximum number of images on whose codes the priors are trained.
+        prior_epochs: epochs of each other trained prior.
+        lstm_epochs: epochs of the earlier experiment's LSTM.
     """
 
     codebook_size: int = 512
@@ -58,12 +58,12 @@ class ExperimentConfig:
 
 @dataclass(frozen=True)
 class Variant:
-    """A variant of the codebook.
+    """Variant of the codebook.
 
     Attributes:
         title: name in tables.
-        options: arguments of its :class:`~wmrl.vision.vqvae.VQVAEConfig`.
-        warmup: True for a warm-up as an autoencoder without a codebook.
+        options: keyword arguments of :class:`~wmrl.vision.vqvae.VQVAEConfig`.
+        warmup: True to train without the codebook, as an autoencoder, at first.
     """
 
     title: str
@@ -82,23 +82,23 @@ VARIANTS = {
     ),
     "fsq": Variant("finite scalar quantization, 8 × 8 × 8", {"quantizer": "fsq"}),
 }
-"""Compared codebooks, that of the earlier experiment first."""
+"""Codebooks that are compared, by name; that of the earlier experiment is first."""
 
 BASELINE, OURS = "baseline", "ema-warmup"
-"""The two codebooks on whose codes priors are trained."""
+"""Names of the two codebooks on whose codes priors are trained."""
 
 
 class Experiment:
-    """All models of one image set and one seed, each trained once into its own folder.
+    """All models of one image set and one seed; each is trained once, in its own folder.
 
     Args:
         images: training images.
         held_out: images to evaluate on.
-        path: folder of the runs; models that it holds are not trained again.
-        config: sizes and durations.
-        seed: root of all randomness.
-        device: to train on.
-        progress: show progress bars.
+        path: folder of the training runs; finished ones are not repeated.
+        config: configuration of the experiment.
+        seed: root seed.
+        device: device to train on.
+        progress: True to show progress bars.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Experiment:
         self._options: dict[str, Any] = {"device": device, "progress": progress}
 
     def vision(self, name: str) -> VQVAE:
-        """Returns the trained VQ-VAE of a variant."""
+        """Returns the VQ-VAE of a variant, which is trained if it is missing."""
         config, variant = self.config, VARIANTS[name]
         height, width, channels = self.images.images.shape[1:]
         steps = config.epochs * (len(self.images) // config.batch_size)
@@ -151,8 +151,8 @@ class Experiment:
         """Computes held-out metrics of a variant's VQ-VAE.
 
         Returns:
-            Those of :func:`~wmrl.vision.evaluation.vision_report`, and ``used_rank``, the effective
-            rank of the codes that occur in held-out images.
+            The metrics of :func:`~wmrl.vision.evaluation.vision_report`, and ``used_rank``, the
+            effective rank of the codes that occur in held-out images.
         """
         vision = self.vision(name)
         metrics = vision_report(vision, self.held_out.images)
@@ -161,11 +161,12 @@ class Experiment:
         return {**metrics, "used_rank": effective_rank(codebook[used])}
 
     def prior_metrics(self, name: str) -> dict[str, dict[str, float]]:
-        """Computes held-out metrics of the priors over a variant's codes, per image.
+        """Computes held-out metrics of the priors over a variant's codes.
 
         Returns:
-            By prior: ``nats``, −log p(z), and ``bits_per_dimension``, of −log p(x|z) − log p(z)
-            with a :class:`~wmrl.scripts.reproduce.vqvae.likelihood.DiscretizedLogistic`.
+            For each prior, ``nats``, the mean of −log p(z) per image, and ``bits_per_dimension``,
+            the mean of −log p(x|z) − log p(z) in bits per pixel value, where p(x|z) is a
+            :class:`~wmrl.scripts.reproduce.vqvae.likelihood.DiscretizedLogistic`.
         """
         vision = self.vision(name)
         count = min(self.config.prior_images, len(self.images))
@@ -182,12 +183,12 @@ class Experiment:
         }
 
     def prior(self, name: str, prior: str, train_codes: Tensor) -> CodePrior:
-        """Returns a trained prior over a variant's codes.
+        """Returns a prior over a variant's codes, which is trained if it is missing.
 
         Args:
-            name: of the variant.
-            prior: one of :data:`PRIORS`.
-            train_codes: ``(N, T)`` codes of the first N images.
+            name: name of the variant.
+            prior: name of the prior, a key of :data:`PRIORS`.
+            train_codes: codes of the first N training images, ``(N, T) int64``.
         """
         config, labels = self.config, torch.from_numpy(self.images.labels[: len(train_codes)])
         model, training = prior_recipe(
@@ -209,13 +210,13 @@ class Experiment:
     def _prior_nats(
         self, name: str, train_codes: Tensor, held_out_codes: Tensor
     ) -> dict[str, Tensor]:
-        """Computes −log p(z) ``(N,)`` in nats of held-out images, by prior."""
+        """Computes −log p(z), ``(N,)`` in nats, of the held-out images for each prior."""
         codebook_size = self.config.codebook_size
         before, held_out_before = (
             F.pad(part[:, :-1], (1, 0), value=codebook_size)
             for part in (train_codes, held_out_codes)
         )
-        # Pairs are pooled over places, because a single place has too few.
+        # Pairs of codes are pooled over positions, because a single position has too few.
         bigram = Bigram(before, train_codes, codebook_size, pooled=True)
         nats = {
             "unigram": -Unigram(train_codes, codebook_size).log_likelihood(held_out_codes).sum(1),
@@ -230,7 +231,7 @@ class Experiment:
         return nats
 
     def _pixel_nats(self, vision: VQVAE, train_codes: Tensor, held_out_codes: Tensor) -> Tensor:
-        """Computes −log p(x|z) ``(N,)`` in nats of held-out images."""
+        """Computes −log p(x|z), ``(N,)`` in nats, of the held-out images."""
         images, held_out = (torch.from_numpy(part.images) for part in (self.images, self.held_out))
         likelihood = DiscretizedLogistic(
             images[: len(train_codes)], decode_codes(vision, train_codes)
@@ -247,13 +248,13 @@ PRIORS = {
     "transformer": "Transformer",
     "transformer-classes": "class-conditional Transformer",
 }
-"""Trained priors, and their titles in tables."""
+"""Titles in tables of the trained priors, by name."""
 
 
 def prior_recipe(
     prior: str, config: ExperimentConfig, *, images: int, num_tokens: int, num_classes: int
 ) -> tuple[CodePriorConfig, PriorTrainingConfig]:
-    """Returns sizes and training configuration of one of :data:`PRIORS`."""
+    """Returns the configurations of model and training of a prior, a key of :data:`PRIORS`."""
     model: dict[str, Any] = {"num_tokens": num_tokens, "codebook_size": config.codebook_size}
     if prior == "lstm":
         batch, epochs, final = config.batch_size, config.lstm_epochs, 1e-3

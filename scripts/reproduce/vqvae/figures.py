@@ -8,11 +8,11 @@ if TYPE_CHECKING:
 
     from wmrl.scripts.reproduce.vqvae.experiment import Experiment
 
-_SHOWN = 16  # images in a row
+_SHOWN = 16  # number of images per row
 
 
 def draw_all(experiment: "Experiment", out: Path, name: str) -> None:
-    """Writes ``<name>-….png``: reconstructions, codebooks, samples and curves."""
+    """Writes ``<name>-….png``, images of reconstructions, codebooks, samples and curves."""
     from wmrl.scripts.reproduce.vqvae.experiment import BASELINE, OURS
     from wmrl.storage.files import write_image
     from wmrl.training.metrics import log_images
@@ -32,7 +32,7 @@ def draw_all(experiment: "Experiment", out: Path, name: str) -> None:
 
 
 def reconstructions(experiment: "Experiment") -> "np.ndarray":
-    """Renders held-out images above their reconstructions by each variant: ``(H, W, 3) uint8``."""
+    """Renders held-out images and their reconstructions by each variant, ``(H, W, 3) uint8``."""
     from wmrl.scripts.reproduce.vqvae.experiment import VARIANTS
 
     images = experiment.held_out.images[:_SHOWN]
@@ -44,9 +44,9 @@ def reconstructions(experiment: "Experiment") -> "np.ndarray":
 
 
 def samples(experiment: "Experiment") -> "np.ndarray":
-    """Renders images drawn from the priors: ``(H, W, 3) uint8``.
+    """Renders images sampled from the priors, ``(H, W, 3) uint8``.
 
-    A class-conditional prior draws the classes in turn.
+    Samples of a class-conditional prior cycle through the classes.
     """
     import numpy as np
     import torch
@@ -72,7 +72,7 @@ def samples(experiment: "Experiment") -> "np.ndarray":
 
 
 def draw_curves(experiment: "Experiment", path: Path) -> None:
-    """Draws the training curves of the VQ-VAEs and of the priors."""
+    """Plots the training curves of the VQ-VAEs and of the priors."""
     from matplotlib.figure import Figure
 
     from wmrl.scripts.curves import draw_curve
@@ -89,14 +89,14 @@ def draw_curves(experiment: "Experiment", path: Path) -> None:
             draw_curve(priors, experiment.path / f"{variant}-{prior}", "loss", label, style)
     priors.set(title="priors: nats per image of a batch", xlabel="step")
     for panel in (visions, priors):
-        if panel.lines:  # runs of a few steps have no curve
+        if panel.lines:  # runs of very few steps have no curve
             panel.legend(fontsize="small")
         panel.grid(alpha=0.3)
     figure.savefig(path, dpi=100)
 
 
 def _rows(rows: "list[tuple[str, np.ndarray]]") -> "np.ndarray":
-    """Renders labeled rows of images ``(N, H, W, 1) uint8``, magnified."""
+    """Renders labeled rows of images ``(N, H, W, 1) uint8``, magnified by 2."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 

@@ -1,4 +1,4 @@
-"""A likelihood of pixels given their decoded means, for the evidence bound of a VQ-VAE."""
+"""Likelihood of pixels given their decoded means, for the evidence bound of a VQ-VAE."""
 
 import torch
 import torch.nn.functional as F
@@ -13,43 +13,45 @@ _FITTED_PIXELS = 2**20
 def log_probability(targets: Tensor, means: Tensor, scales: Tensor) -> Tensor:
     """Computes the log-probability of each pixel under a discretized logistic, in nats.
 
-    A level has the logistic's mass from half a level below to half a level above it; the lowest
-    and the highest level also have all mass beyond them (Salimans et al. 2017,
-    https://arxiv.org/abs/1701.05517, equation 2, with one component).
+    The probability of a level is the mass of a logistic distribution between half a level below and
+    half a level above it; the lowest and the highest level also receive the mass in the tails
+    (Salimans et al. 2017, https://arxiv.org/abs/1701.05517, equation 2, with one component).
 
     Args:
-        targets: ``(...) uint8``.
-        means: ``(...) float32``, where 0 and 1 are the lowest and the highest level.
-        scales: ``(...) float32``, above 0, in the same unit.
+        targets: pixels, ``(...) uint8``.
+        means: means of the logistics, ``(...) float32``; 0 and 1 are the lowest and highest level.
+        scales: scales of the logistics in the same unit, above 0, ``(...) float32``.
 
     Returns:
-        ``(...) float32``.
+        Log-probabilities, ``(...) float32``.
     """
     level = targets.to(means.dtype)
     above = ((level + 0.5) / (_LEVELS - 1) - means) / scales
     below = ((level - 0.5) / (_LEVELS - 1) - means) / scales
-    # σ(a) − σ(b) = σ(a) σ(−b) (1 − exp(b − a)), whose logarithm suffers no cancellation.
+    # σ(a) − σ(b) = σ(a) σ(−b) (1 − exp(b − a)); the logarithm of the product is free of
+    # cancellation.
     inside = F.logsigmoid(above) + F.logsigmoid(-below) + torch.log(-torch.expm1(below - above))
     inside = torch.where(targets == 0, F.logsigmoid(above), inside)
     return torch.where(targets == _LEVELS - 1, F.logsigmoid(-below), inside)
 
 
 class DiscretizedLogistic:
-    """p(pixel | decoded brightness), with one scale for each range of decoded brightness.
+    """Discretized logistic p(pixel | decoded brightness), with a scale per range of brightness.
 
-    A pixel decoded as dark is almost surely black, while one decoded as gray may have any value;
-    a single scale would describe neither.
+    A pixel decoded as dark is almost surely black, while one decoded as gray may have any value, so
+    a single scale would fit neither.
 
     Args:
-        targets: ``(N, ...) uint8``, the images to fit the scales to; those that the decoder was
-            trained on.
-        means: ``(N, ...) float32``, the decoded images, in units of 0 to 1.
-        ranges: R, number of brightness ranges; one that is never decoded gets the scale of all.
-        steps: of Adam.
-        seed: of the choice of pixels, if there are more than a million.
+        targets: training images of the decoder, to which the scales are fitted,
+            ``(N, ...) uint8``.
+        means: decoded images in [0, 1], ``(N, ...) float32``.
+        ranges: number of brightness ranges, R; a range that contains no decoded pixel gets the
+            mean absolute error of all pixels as its scale.
+        steps: number of steps of Adam.
+        seed: seed of the selection of about a million pixels, if there are more.
 
     Attributes:
-        scales: ``(R,)``.
+        scales: scale of each range, ``(R,) float32``.
 
     Raises:
         ValueError: the shapes differ, there are no pixels, or ``ranges`` is below 1.
@@ -60,8 +62,8 @@ class DiscretizedLogistic:
     ) -> None:
         if targets.shape != means.shape or not targets.numel():
             raise ValueError(
-                f"means: expected the targets' shape {tuple(targets.shape)} and some pixels, got "
-                f"{tuple(means.shape)}"
+                f"means: expected the targets' shape {tuple(targets.shape)}, with a pixel or more, "
+                f"got {tuple(means.shape)}"
             )
         check_int("ranges", ranges, at_least=1)
         self._ranges = ranges
@@ -79,8 +81,8 @@ class DiscretizedLogistic:
         optimizer = torch.optim.Adam([log_scales], 0.05)
         for _ in range(steps):
             optimizer.zero_grad()
-            # A mean: the gradient's scale should not grow with the number of pixels.
-            scales = F.embedding(row, log_scales.exp())[:, 0]  # its gradient is summed in order
+            # The loss is a mean, so that its gradient does not grow with the number of pixels.
+            scales = F.embedding(row, log_scales.exp())[:, 0]  # sums its gradient in a fixed order
             fitted = log_probability(targets, means, scales)
             (-fitted.mean()).backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -42,7 +42,7 @@ def test_plans_scale_and_are_json() -> None:
         ({"algorithm": "sarsa"}, "algorithm: expected one of 'ppo', 'cma-es', got 'sarsa'"),
         (
             {"memory": CodeMemoryConfig()},
-            "vision: expected a VQVAEConfig with a memory with discrete latents",
+            "vision: expected a VQVAEConfig for a memory with discrete latents",
         ),
         (
             {"vision": VQVAEConfig(), "memory": CodeMemoryConfig(), "noise_floor": 0.2},

@@ -361,7 +361,7 @@ def test_returns_that_are_not_finite(tmp_path) -> None:
     assert read_metrics(tmp_path / "some/metrics.csv")[-1]["fitness/not_finite"] == 2
     many = Broken()
     many.bad = 6
-    said = "6 of 8 candidates of generation 0"
+    said = "in generation 0, got 6 of 8"
     with (
         search(many, TINY, tmp_path / "many") as learner,
         pytest.raises(FloatingPointError, match=said),

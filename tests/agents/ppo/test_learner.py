@@ -262,7 +262,7 @@ def test_save_and_warm_start(match_env, tmp_path, ref):
     louder = PPOConfig(**{**TINY.__dict__, "log_std": -3.0})
     with learner(match_env, tmp_path / "c", louder, init=init) as third:
         assert weights(third)["log_std"].tolist() == [-3.0, -3.0]
-    with pytest.raises(ValueError, match="init: expected an agent of the same observations"):
+    with pytest.raises(ValueError, match="init: expected an agent with the same observations"):
         learner(match_env, tmp_path / "d", PPOConfig(), init=init)
     with pytest.raises(RunError, match="another configuration: init"):
         learner(match_env, tmp_path / "b")
@@ -270,7 +270,7 @@ def test_save_and_warm_start(match_env, tmp_path, ref):
 
 def test_warm_start_takes_a_policy_only(match_env, tmp_path):
     agent = ControllerAgent(ControllerConfig(observation_dim=2, action_dim=2), np.zeros(6))
-    with pytest.raises(ValueError, match="init: expected a SB3Agent, got a ControllerAgent"):
+    with pytest.raises(ValueError, match="init: expected an SB3Agent, got a ControllerAgent"):
         learner(match_env, tmp_path, init=agent)
 
 

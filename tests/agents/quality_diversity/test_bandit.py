@@ -136,7 +136,7 @@ def test_objectives_below_the_offset_are_warned_of() -> None:
             search.tell(told, measures)
         messages = [str(each.message) for each in caught]
         assert len(messages) == warns
-        beginning = "objective: some are below the archive's qd_score_offset of -10,"
+        beginning = "objective: expected at least the archive's qd_score_offset of -10,"
         assert all(each.startswith(beginning) for each in messages)
 
 

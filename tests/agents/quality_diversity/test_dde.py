@@ -313,7 +313,7 @@ def test_clear_errors(tmp_path) -> None:
         DDEConfig(mutations=({},))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"encoding: expected the configuration .* got 'vae'"):
         DDEConfig(encoding="vae")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="encoding: expected input_dim 9, as the problem's"):
+    with pytest.raises(ValueError, match="encoding: expected input_dim 9, the problem's"):
         DDE(ArmProblem(arm=Arm(num_joints=9)), config("vae"), path=tmp_path / "size")
     with pytest.raises(
         ValueError, match="objective: expected one of 'std', 'variance', got 'beauty'"
@@ -323,7 +323,7 @@ def test_clear_errors(tmp_path) -> None:
     with DDE(PROBLEM, slow, path=tmp_path / "slow") as search:
         with pytest.raises(RunError, match="in use"):
             DDE(PROBLEM, config("none"), path=tmp_path / "slow")
-        with pytest.raises(ValueError, match="elites: expected some, got none yet"):
+        with pytest.raises(ValueError, match="elites: expected at least one, got none yet"):
             search.save(tmp_path / "none")
     with pytest.raises(RunError, match="another configuration"):
         DDE(PROBLEM, config("none"), path=tmp_path / "slow", seed=1)

@@ -152,12 +152,12 @@ def test_clear_errors() -> None:
     archive = archive_of(ELITES)
     for wrong, message in (
         ({"crossover": 1.5}, "crossover: expected at most 1, got 1.5"),
-        ({"crossover": 0.5, "encoding": None}, "encoding: expected one for a crossover"),
+        ({"crossover": 0.5, "encoding": None}, "encoding: expected one if crossover"),
         ({"crossover": 0.0, "mutation": Mutation(frontier=True)}, "neighbors: expected"),
         ({"crossover": 0.0, "batch_size": 0}, "batch_size"),
         (
             {"crossover": 0.0, "encoding": VectorVAE(VectorVAEConfig(input_dim=5))},
-            "encoding: expected input_dim 4, as the archive's solution_dim, got 5",
+            "encoding: expected input_dim 4, the archive's solution_dim, got 5",
         ),
     ):
         with pytest.raises(ValueError, match=message):
@@ -171,5 +171,5 @@ def test_clear_errors() -> None:
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Mutation(**wrong)
     empty = ArchiveConfig(cells=10).make(4, seed=0)
-    with pytest.raises(ValueError, match="archive: expected elites to vary, found none"):
+    with pytest.raises(ValueError, match="archive: expected at least one elite, got none"):
         ReconstructionEmitter(empty, ENCODING, crossover=0.5).ask()

@@ -104,7 +104,7 @@ def test_invalid_options_leave_no_folder(tmp_path: Path) -> None:
 
 def test_clear_errors(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ValueError, match="path: expected a folder or nothing, got the file"):
+    with pytest.raises(ValueError, match="path: expected a folder or a new path, got the file"):
         search_elites(tmp_path / "file", EliteSearchConfig())
     assert (tmp_path / "file").read_text() == "mine"
     for wrong, message in (

@@ -112,7 +112,7 @@ def test_maximum_and_minimum_reach():
         ({"num_joints": 2.5}, "num_joints: expected an integer, got 2.5"),
         ({"num_joints": None}, "num_joints: expected an integer, got None"),
         ({"num_joints": math.nan}, "num_joints: expected an integer, got nan"),
-        ({"num_joints": 2, "locks": [(0.7, 0.1)]}, "locks: expected pairs of a joint's index"),
+        ({"num_joints": 2, "locks": [(0.7, 0.1)]}, "locks: expected pairs"),
         ({"obstacles": (0.5, 0.3, 0.1)}, r"obstacles: expected circles .* got 0.5 at index 0"),
         (
             {"num_joints": 3, "link_lengths": (1, 2)},
@@ -155,7 +155,7 @@ def test_bad_actions_are_refused():
     arm = Arm(num_joints=3)
     for actions, message in (
         (np.zeros((5, 2)), r"actions: expected shape \(B, 3\), .* got \(5, 2\)"),
-        (np.zeros(3), r"got \(3,\); give a single arm as actions\[None\]"),
+        (np.zeros(3), r"got \(3,\); pass a single action as actions\[None\]"),
     ):
         with pytest.raises(ValueError, match=message):
             arm.evaluate(actions)
@@ -182,9 +182,9 @@ def test_targets_out_of_reach_are_refused():
         ),
         ((1, 1), "target: expected a point between 2 and 4"),
         ((3, 0.1), "in no obstacle"),
-        ((0, math.nan), "target: expected x and y, finite numbers"),
-        ((0, 1, 2), "target: expected x and y, finite numbers"),
-        (("left", 1), "target: expected x and y, finite numbers"),
+        ((0, math.nan), "target: expected finite numbers x and y"),
+        ((0, 1, 2), "target: expected finite numbers x and y"),
+        (("left", 1), "target: expected finite numbers x and y"),
     ):
         with pytest.raises(ValueError, match=message):
             arm.check_targets(target, "target")

@@ -201,7 +201,7 @@ def test_bad_arguments_and_calls_are_refused():
         (np.zeros(20), r"action: expected shape \(5, 20\), .* got \(20,\)"),
         (
             np.zeros((N, 3)),
-            r"expected shape \(5, 20\), .* argument num_joints determines the shape",
+            r"expected shape \(5, 20\), .* argument 'num_joints' determines the shape",
         ),
         (np.full((N, 20), np.nan), "action: expected finite numbers, got nan"),
     ):

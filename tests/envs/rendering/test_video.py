@@ -117,8 +117,8 @@ def test_rate_factors_out_of_range_are_refused(tmp_path: Path, name: str, crf: i
             25,
             r"expected \(H, W, 3\) uint8, got \(4, 4\)",
         ),
-        ("video.mp4", [np.zeros((4, 4, 3))], 25, "float64 at 0"),
-        ("video.mp4", [*squares(1), *squares(1, height=50)], 25, r"got \(50, 64, 3\) at 1"),
+        ("video.mp4", [np.zeros((4, 4, 3))], 25, "float64 at index 0"),
+        ("video.mp4", [*squares(1), *squares(1, height=50)], 25, r"got \(50, 64, 3\) at index 1"),
     ],
 )
 def test_errors(tmp_path: Path, name: str, frames: list, fps: float, message: str) -> None:

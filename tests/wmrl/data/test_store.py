@@ -181,7 +181,7 @@ def test_writing_again_changes_nothing_and_another_one_is_refused(tmp_path: Path
     store = make_store(tmp_path)
     before = store.content_hash()
     assert store.write(1, make_episode(1)) == store.summary(1)
-    with pytest.raises(StoreError, match="contains another episode 1 already"):
+    with pytest.raises(StoreError, match="already contains a different episode 1"):
         store.write(1, make_episode(2))
     assert RolloutStore(tmp_path).content_hash() == before
 
@@ -271,7 +271,7 @@ def test_exchanged_content_is_noticed(tmp_path: Path) -> None:
     store = make_store(tmp_path)
     array: Any = zarr.open_array(store._folder(1) / "rewards", mode="r+")
     array[0] = 5.0  # with a fitting checksum
-    with pytest.raises(StoreError, match="its SHA-256 is not the one that was written"):
+    with pytest.raises(StoreError, match="its SHA-256 differs from the recorded one"):
         store.verify()
 
 
@@ -291,7 +291,7 @@ def test_damaged_attributes_are_noticed(tmp_path: Path) -> None:
 )
 def test_a_store_of_something_else_is_refused(tmp_path: Path, field: str, value: Any) -> None:
     make_store(tmp_path, 1)
-    with pytest.raises(StoreError, match=rf"holds episodes of {field} .*expected .*another store"):
+    with pytest.raises(StoreError, match=rf"expected a store with {field} .*got .*another store"):
         RolloutStore(tmp_path, "a", metadata=replace(METADATA, **{field: value}))
     with pytest.raises(StoreError, match=field):
         RolloutStore(tmp_path).check(**{field: value})
@@ -325,9 +325,9 @@ def test_episodes_that_dont_fit_are_refused(tmp_path: Path) -> None:
         store.write(1, one)
     with pytest.raises(StoreError, match="index: expected at least 0, got -1"):
         store.write(-1, make_episode())
-    with pytest.raises(StoreError, match="opened to read; open it with mode='a'"):
+    with pytest.raises(StoreError, match="opened to read only; open it with mode='a'"):
         RolloutStore(tmp_path).write(1, make_episode(1))
-    with pytest.raises(StoreError, match="no episode 9; it holds 1 from 0 to 0"):
+    with pytest.raises(StoreError, match="no episode 9; the number of episodes is 1, from 0 to 0"):
         store.episode(9)
     with pytest.raises(ValueError, match="mode: expected one of 'r', 'a', got 'w'"):
         RolloutStore(tmp_path, "w")  # type: ignore[arg-type]

@@ -154,12 +154,12 @@ def test_each_verdict() -> None:
         assert said(k, ess=30).startswith("bad: 4000 samples have an effective sample size of 30;")
     assert said(0.1, rounding=0.02).startswith("unclear: single precision")
     assert said(0.1, rounding=0.009).startswith("good")
-    assert said(0.1, outside=3).startswith("bad: at 3 of 4000 samples the posterior is 0")
+    assert said(0.1, outside=3).startswith("bad: the posterior is 0 at 3 of 4000 samples")
 
 
 @pytest.mark.parametrize(("edge", "least"), [(1.0, 1), (-2.9, 990)])
 def test_a_q_that_goes_beyond_the_support_is_bad(edge: float, least: int) -> None:
-    """Whether few of its samples are out there or nearly all: the ELBO is −∞."""
+    """The ELBO is −∞, no matter if few of its samples are outside the support or nearly all."""
     check = importance_check(
         LogJoint({"p": lambda z: torch.where(z < edge, -(z**2) / 2, -torch.inf)}),
         VariationalFamily({"z": NormalFactor()}),
@@ -168,7 +168,7 @@ def test_a_q_that_goes_beyond_the_support_is_bad(edge: float, least: int) -> Non
     )
     assert check.outside >= least
     assert (check.elbo, check.elbo_se) == (-math.inf, math.inf)
-    assert check.verdict.startswith(f"bad: at {check.outside} of 1000 samples")
+    assert check.verdict.startswith(f"bad: the posterior is 0 at {check.outside} of 1000 samples")
     assert math.isfinite(check.log_evidence)
     assert not math.isnan(check.pareto_k)
     assert 0.0 < check.ess <= 1000 - check.outside
@@ -182,7 +182,7 @@ def test_a_q_that_is_wholly_beyond_the_support() -> None:
         generator=torch.Generator().manual_seed(0),
     )
     assert (check.outside, check.ess, check.log_evidence) == (100, 0.0, -math.inf)
-    assert check.verdict.startswith("bad: at 100 of 100 samples")
+    assert check.verdict.startswith("bad: the posterior is 0 at 100 of 100 samples")
 
 
 def test_many_observations_are_weighed_by_few_samples_at_a_time() -> None:
@@ -210,7 +210,7 @@ def test_clear_errors() -> None:
     generator = torch.Generator()
     with pytest.raises(ValueError, match="samples: expected at least 25, got 24"):
         importance_check(LogJoint({"p": lambda z: -z}), family, samples=24, generator=generator)
-    with pytest.raises(ValueError, match=r"got NaN or \+∞ at \d+ of 30 samples, of term 'q'$"):
+    with pytest.raises(ValueError, match=r"got NaN or \+∞ at \d+ of 30 samples, from term 'q'$"):
         importance_check(
             LogJoint({"p": lambda z: -z, "q": lambda z: z.log()}),
             family,

@@ -58,7 +58,7 @@ def test_errors(tmp_path: Path) -> None:
         for step in (3, 2):
             with pytest.raises(ValueError, match=f"step: expected more than 3, got {step}"):
                 logger.log(step, {"loss": 1})
-        with pytest.raises(ValueError, match="'step' is the name of the first column"):
+        with pytest.raises(ValueError, match="expected names other than 'step'"):
             logger.log(4, {"step": 1})
 
 

@@ -45,7 +45,7 @@ def test_each_search_finds_elites_and_is_reused(method, tmp_path) -> None:
     again, same = run_search(PRESET, method, tmp_path, evaluations=12_000, seed=0, progress=False)
     assert again == summary
     assert np.array_equal(same.solutions, elites.solutions)
-    with pytest.raises(ValueError, match="holds one of other settings"):
+    with pytest.raises(ValueError, match="which has other settings"):
         run_search(PRESET, method, tmp_path, evaluations=12_000, seed=1, progress=False)
 
 

@@ -177,8 +177,8 @@ def test_steps_to_show() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"span": None}, "span: expected an interval with the gradient 'riemann'"),
-        ({"gradient": "score"}, "span: expected .* None with others, got 'p' with 'score'"),
+        ({"span": None}, "span: expected a span for gradient='riemann'"),
+        ({"gradient": "score"}, "span: expected .* None for others, got 'p' for 'score'"),
         ({"steps": 0}, "steps: expected at least 1, got 0"),
         ({"num_points": 1}, "num_points: expected at least 2, got 1"),
         ({"samples": 0}, "samples: expected at least 1, got 0"),

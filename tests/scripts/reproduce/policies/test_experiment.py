@@ -80,7 +80,7 @@ def test_a_trial_trains_and_scores_once(
     made = (tmp_path / "result.json").stat().st_mtime_ns
     assert try_it(method, tmp_path, world_model) == row
     assert (tmp_path / "result.json").stat().st_mtime_ns == made
-    with pytest.raises(ValueError, match="one of other settings"):
+    with pytest.raises(ValueError, match="which has other settings"):
         try_it(method, tmp_path, world_model, seed=2)
 
 
@@ -141,5 +141,5 @@ def test_samples_are_evaluated_in_the_dream_and_in_the_game(
     assert json.loads((tmp_path / "spread.json").read_text())["rows"] == rows
     assert evaluated() == rows
     posterior.std[0] = 0.7
-    with pytest.raises(ValueError, match="one of other settings"):
+    with pytest.raises(ValueError, match="which has other settings"):
         evaluated()

@@ -40,7 +40,7 @@ def test_it_learns_the_differences_of_elites(kind, tmp_path) -> None:
     again, same = train_encoding(CONFIGS[kind], even_arms(), tmp_path, seed=0, training=SHORT)
     assert same == metrics
     assert again.digest == encoding.digest
-    with pytest.raises(ValueError, match="holds one of other settings"):
+    with pytest.raises(ValueError, match="which has other settings"):
         train_encoding(CONFIGS[kind], even_arms(), tmp_path, seed=1, training=SHORT)
 
 
@@ -71,5 +71,5 @@ def test_configurations_and_errors(tmp_path) -> None:
     assert TRAINING.weight_penalty == 0
     with pytest.raises(ValueError, match="kind: expected one of 'vae', 'vqvae', got 'pca'"):
         reuse_config("pca", 200)
-    with pytest.raises(ValueError, match="vectors: expected at least 20, got 19"):
+    with pytest.raises(ValueError, match="vectors: expected at least 20 poses, got 19"):
         train_encoding(CONFIGS["vae"], even_arms(19), tmp_path, seed=0)
