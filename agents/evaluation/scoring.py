@@ -179,7 +179,7 @@ def evaluate_dream(
 
 
 def original_id(task: Task) -> str:
-    """Returns the id of the Gymnasium environment that a task's own environment reimplements."""
+    """Returns the Gymnasium id of the game that a task's ``vsg/`` environment reimplements."""
     return task.env_id.removeprefix("vsg/")
 
 

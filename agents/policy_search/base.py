@@ -176,9 +176,13 @@ class ControllerSearch(AgentLearner):
 
 
 def fitness_metrics(returns: np.ndarray, finite: np.ndarray) -> dict[str, float]:
-    """Computes metrics of a generation from its mean scores ``(P,)`` and the mask of finite ones.
+    """Computes metrics of a generation from each candidate's mean score.
 
     The mean, maximum and standard deviation are those of the finite scores.
+
+    Args:
+        returns: mean score of each candidate, ``(P,)``.
+        finite: True for each score that is finite, ``(P,) bool``.
     """
     known = returns[finite]
     return {

@@ -157,8 +157,8 @@ class NoisyAgent(ExplorationPolicy):
 
     Attributes:
         smoothing: correlation ρ in [0, 1) of the noise at successive agent steps.
-        max_scale: upper bound on the scale of the noise, which is drawn uniformly from 0, in units
-            of half the action space's range.
+        max_scale: upper bound on the scale of the noise, in units of half the action space's
+            range; the scale is drawn uniformly between 0 and this bound.
 
     Raises:
         ValueError: an attribute is out of range.

@@ -95,8 +95,8 @@ class EpisodeVideo:
             expected, got = getattr(world_model, name).shape, getattr(agent, name).shape
             if expected != got:
                 raise ValueError(
-                    f"agent: expected {name} of shape {expected}, like the world model, got {got}; "
-                    "use the world model that the agent was trained with"
+                    f"agent: expected {name} of shape {expected}, as the world model has, got "
+                    f"{got}; use the world model that the agent was trained with"
                 )
         self.config = config
         self.agent_steps = 0

@@ -430,10 +430,10 @@ def _pack(colors: np.ndarray) -> np.ndarray:
 def _add_line(
     canvas: Canvas, line: int, share: int, palette: np.ndarray, steps: np.ndarray
 ) -> None:
-    """Adds the color differences between a line's runs to ``steps``.
+    """Adds the color differences between successive runs of a canvas line to ``steps``.
 
-    Each difference is spread over two adjacent pixels. ``share`` is the weight of the line in its
-    row of pixels, as a fixed-point number.
+    Each difference is spread over two adjacent pixels. Several lines are averaged into a row of
+    pixels; ``share`` is the weight of this line, as a fixed-point number.
     """
     edges, inks = canvas.edges, canvas.inks
     scale = np.float32(SIZE / WIDTH)

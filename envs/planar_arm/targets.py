@@ -68,7 +68,7 @@ class ArmTargets:
             rng: random number generator for random targets.
 
         Returns:
-            ``(K, 2) float64``; zeros of shape ``(K, 1)`` without targets.
+            ``(K, 2) float64``; if :attr:`target` is None, zeros of shape ``(K, 1)``.
 
         Raises:
             ValueError: the option ``"target"`` has the wrong shape or is out of reach, or is given

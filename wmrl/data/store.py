@@ -157,8 +157,12 @@ class RolloutStore:
         """
         if index not in self._summaries:
             raise StoreError(
-                f"{self.path}: no episode {index}; the number of episodes is {len(self)}"
-                + (f", from {min(self._summaries)} to {max(self._summaries)}" if len(self) else "")
+                f"{self.path}: no episode {index}; number of episodes: {len(self)}"
+                + (
+                    f", indices {min(self._summaries)} to {max(self._summaries)}"
+                    if len(self)
+                    else ""
+                )
             )
         return self._summaries[index]
 

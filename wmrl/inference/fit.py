@@ -164,7 +164,8 @@ def fit_posterior(
             minibatched data.
         FloatingPointError: a term or a gradient is not finite, or a distribution in a term rejects
             a value during the fit. The parameters are then reset to those at the start of the
-            window. If it happens in the final importance check, they stay as fitted.
+            current window of steps (:attr:`FitConfig.window`). If it happens in the final
+            importance check, they stay as fitted.
 
     Example:
         The posterior of a rate with a Gamma(2, 1) prior after 14 events in 4 intervals is

@@ -77,12 +77,13 @@ def code_report(
         held_out: episodes to evaluate on, in full length.
 
     Returns:
-        ``nats_per_frame``, the negative log-likelihood of the next frame's codes, averaged over
-        agent steps, for ``memory``, for :class:`~wmrl.priors.baselines.CopyLast` (``copy_last``)
-        and for :class:`~wmrl.priors.baselines.Bigram` given the previous code at the same position
-        (``bigram``); and ``accuracy``, the share of correctly predicted codes, for the likeliest
-        codes of ``memory`` (chosen one after another if it decodes sequentially), and for the
-        codes of the previous frame (``copy_last``).
+        Two dictionaries by model. ``nats_per_frame`` is the negative log-likelihood of the next
+        frame's codes, averaged over agent steps, of ``memory``, ``copy_last``
+        (:class:`~wmrl.priors.baselines.CopyLast`) and ``bigram``
+        (:class:`~wmrl.priors.baselines.Bigram`, given the previous code at the same position).
+        ``accuracy`` is the share of codes that are predicted correctly, by the likeliest codes of
+        ``memory`` (chosen one after another if it decodes sequentially) and by the codes of the
+        previous frame, ``copy_last``.
     """
 
     def pairs(episodes: Sequence[LatentEpisode]) -> tuple[Tensor, Tensor]:

@@ -47,7 +47,7 @@ class VQVAEConfig(QuantizerConfig):
         step = 2**self.num_downsamplings
         if len(self.frame_size) != 2 or any(size < 1 or size % step for size in self.frame_size):
             raise ValueError(
-                f"frame_size: expected two multiples of {step} (2 to the num_downsamplings), got "
+                f"frame_size: expected two multiples of {step} (2**num_downsamplings), got "
                 f"{self.frame_size}"
             )
 
@@ -146,8 +146,7 @@ class VQVAE(QuantizedAutoencoder, Vision):
     def mean(self, latents: Tensor) -> Tensor:
         """Maps latents ``(B, Z)`` to the mean values of pixels, ``(B, H, W, C) float32``.
 
-        Values from 0 to 1 correspond to black to full intensity; the decoder's outputs are not
-        clipped to this range.
+        0 is black and 1 is full intensity; the decoder's outputs are not clipped to this range.
 
         Raises:
             ValueError: the latents' shape is not ``(B, Z)``.

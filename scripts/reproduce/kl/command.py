@@ -131,7 +131,7 @@ def start_gradient(run: "KLRun") -> dict[str, list[float]]:
 
 
 def write_table(rows: Sequence[dict[str, Any]], gradients: dict[str, Any]) -> str:
-    """Formats the outcomes of runs and the causes of these outcomes as Markdown."""
+    """Formats the outcomes of runs, and measurements that explain them, as Markdown."""
     from wmrl.scripts.reproduce.kl.experiment import CONVERGED, RUNS
 
     names = list(dict.fromkeys(row["run"] for row in rows))

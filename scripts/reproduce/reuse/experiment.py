@@ -145,8 +145,8 @@ def search_targets(
         )
     if (starts is not None) != (method.space == "angles" and method.data == "elites"):
         raise ValueError(
-            "starts: expected poses for methods that start from elites and None for others, got "
-            "the opposite; pass the result of nearest_elites, or leave it out"
+            "starts: expected the result of nearest_elites if the method starts from elites, and "
+            f"None otherwise, got {'None' if starts is None else 'poses'} for {method.title!r}"
         )
     key = {
         "method": asdict(method),

@@ -327,7 +327,7 @@ def test_episodes_that_dont_fit_are_refused(tmp_path: Path) -> None:
         store.write(-1, make_episode())
     with pytest.raises(StoreError, match="opened to read only; open it with mode='a'"):
         RolloutStore(tmp_path).write(1, make_episode(1))
-    with pytest.raises(StoreError, match="no episode 9; the number of episodes is 1, from 0 to 0"):
+    with pytest.raises(StoreError, match="no episode 9; number of episodes: 1, indices 0 to 0"):
         store.episode(9)
     with pytest.raises(ValueError, match="mode: expected one of 'r', 'a', got 'w'"):
         RolloutStore(tmp_path, "w")  # type: ignore[arg-type]

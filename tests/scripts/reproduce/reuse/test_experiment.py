@@ -78,7 +78,7 @@ def test_searches_start_from_given_poses(tmp_path) -> None:
         METHODS["elite"], arm, targets, tmp_path, encoding=None, starts=starts, evaluations=10
     )
     assert all(row["distance"] < 0.03 for row in rows)
-    with pytest.raises(ValueError, match="starts: expected poses for methods that start from"):
+    with pytest.raises(ValueError, match="starts: expected the result of nearest_elites"):
         search_targets(METHODS["elite"], arm, targets, tmp_path, encoding=None)
     with pytest.raises(ValueError, match="which has other settings"):
         search_targets(
