@@ -3,7 +3,7 @@
 Importing this package registers the environments of the namespace ``vsg/`` (visual semantic
 grounding) with Gymnasium. It imports neither torch nor Box2D; both are loaded on first use.
 
-Packages, each of which imports only those below it in this list:
+Packages and modules; each imports only those that are below it in this list:
 
 - :mod:`wmrl.scripts`: the ``wmrl`` command.
 - :mod:`wmrl.agents`: controllers, learners, collection, evaluation.

@@ -1,7 +1,7 @@
-"""Pure batched functions for dreams, in which a memory runs on its own predictions.
+"""Batched functions for dreams: rollouts in which a memory runs on its own predictions.
 
-The functions keep no state and do not wait for a GPU. All randomness comes from the given
-generator.
+The functions keep no state and never synchronize with a GPU. All randomness comes from the
+``generator`` argument.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ class DreamState(NamedTuple):
 
     Attributes:
         latent: ``(B, Z) float32``, current latents z_t.
-        memory: state of the memory, which depends on all (z_s, a_s) with s < t.
+        memory: recurrent state of the memory, after the latents z_s and actions a_s of steps s < t.
     """
 
     latent: Tensor
@@ -32,25 +32,25 @@ def dream_reset(
     indices: Tensor | None = None,
     generator: torch.Generator,
 ) -> DreamState:
-    """Starts dreams in start states of a memory, which are encoded sequences of real episodes.
+    """Starts a batch of dreams from start states of a memory.
 
-    The latents of a sequence are drawn from their posteriors (μ, σ). The memory then runs over
-    them and the recorded actions, so that its recurrent state reflects what happened before the
-    dream starts.
+    A start state is a short sequence of a real episode: posteriors (μ, σ) of latents, and the
+    actions between them. The latents are drawn from their posteriors. The memory then runs over the
+    sequence, so that its recurrent state reflects what happened before the dream starts.
 
     Args:
         memory: memory that simulates the game.
-        batch_size: B, number of dreams, if start states are to be chosen uniformly at random.
-        indices: ``(B,) int64``, indices of the start states, if ``batch_size`` is not given.
-        generator: source of the choice of start states and of the posteriors' noise, on the
-            memory's device.
+        batch_size: B, the number of dreams; their start states are chosen uniformly at random. None
+            if ``indices`` are given.
+        indices: ``(B,) int64``, indices of the start states; None if ``batch_size`` is given.
+        generator: source of all randomness, on the memory's device.
 
     Returns:
         The state of B dreams.
 
     Raises:
-        ValueError: not exactly one of ``batch_size`` and ``indices`` is given, or the memory has no
-            start states.
+        ValueError: both or neither of ``batch_size`` and ``indices`` are given, or the memory has
+            no start states.
 
     Example:
         >>> import torch
@@ -67,12 +67,12 @@ def dream_reset(
         (torch.Size([3, 32]), torch.Size([3]))
     """
     if (batch_size is None) == (indices is None):
-        raise ValueError("batch_size: expected either batch_size or indices, got both or neither")
+        raise ValueError("indices: expected either batch_size or indices, got both or neither")
     available = memory.num_start_states
     if available == 0:
         raise ValueError(
             "memory: expected start states, got none; train the memory with train_memory, or call "
-            "memory.set_start_states"
+            "memory.set_start_states first"
         )
     if indices is None:
         shape = (batch_size or 0,)
@@ -94,19 +94,21 @@ def dream_step(
     dropout: bool = False,
     generator: torch.Generator,
 ) -> tuple[DreamState, Tensor, Tensor]:
-    """Advances dreams by one step (see :func:`dream_reset` for an example).
+    """Advances dreams by one step.
+
+    :func:`dream_reset` has an example.
 
     Args:
         memory: memory that simulates the game.
         state: current state of B dreams.
-        action: ``(B, A) float32``.
-        temperature: τ > 0, which controls how random the predictions are.
+        action: ``(B, A) float32``, actions a_t.
+        temperature: τ > 0; the higher it is, the more random the sampled transitions are.
         dropout: True to apply the memory's dropout, with a new mask in each step.
         generator: source of all randomness, on the memory's device.
 
     Returns:
         The next state, the rewards ``(B,) float32`` in the task's units, and the terminations
-        ``(B,) bool``.
+        ``(B,) bool``, True where a dream ends.
     """
     masks = generator if dropout else None
     prediction, after = memory.step(state.latent, action, state.memory, dropout=masks)
@@ -115,5 +117,5 @@ def dream_step(
 
 
 def dream_observation(memory: Memory[Any], state: DreamState) -> Tensor:
-    """Returns the observations [z, h] of a controller in dreams, ``(B, Z + H) float32``."""
+    """Returns a controller's observations ``(B, Z + H) float32``: latents and memory features."""
     return torch.cat((state.latent, memory.features(state.memory)), 1)

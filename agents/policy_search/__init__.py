@@ -6,12 +6,12 @@
   (``CMASearch``).
 - :mod:`~wmrl.agents.policy_search.variational`: a posterior over controllers
   (``VariationalSearch``, ``VariationalSearchConfig``).
-- :mod:`~wmrl.agents.policy_search.posterior_agent`: agent with such a posterior
-  (``PosteriorAgent``).
+- :mod:`~wmrl.agents.policy_search.posterior_agent`: agent with a posterior over
+  controllers (``PosteriorAgent``).
 - :mod:`~wmrl.agents.policy_search.fitness`: returns of controllers in dreams and in the real
   game (``DreamFitness``, ``DreamFitnessConfig``, ``Fitness``, ``RealFitness``,
   ``RealFitnessConfig``).
-- :mod:`~wmrl.agents.policy_search.base`: base class of both searches
+- :mod:`~wmrl.agents.policy_search.base`: base class of searches for controllers
   (``ControllerSearch``).
 """
 

@@ -22,23 +22,23 @@ from wmrl.training.progress import progress_bar
 class ControllerSearch(AgentLearner):
     """Base class of searches that evaluate controllers generation by generation.
 
-    A subclass implements one generation, and saves and restores its checkpoint. All randomness in a
-    generation must be a function of the root seed and the generation number, so that a search that
-    was killed and resumed gives bit-identical results.
+    A subclass implements one generation of the search, and saves and restores checkpoints. The
+    randomness of a generation must depend only on the root seed and the generation number. Then a
+    search that is killed and resumed gives bit-identical results.
 
     Args:
         fitness: objective to maximize.
-        config: dataclass with the fields ``generations``, ``checkpoint_every`` and ``not_finite``.
+        config: settings, a dataclass with at least the fields ``generations``, ``checkpoint_every``
+            and ``not_finite``.
         start: initial parameters ``(N,) float64``.
-        path: folder of the run, which is locked until :meth:`close`.
+        path: folder of the run. It is locked until :meth:`close` is called.
         seed: root seed.
-        world_model: reference to the world model, saved with the agent (see
-            :class:`~wmrl.agents.agent.Agent`).
+        world_model: reference to the controllers' world model; it is saved with the agent.
 
     Attributes:
         algorithm: name of the algorithm, recorded in the provenance of saved agents.
         title: title of the progress bar.
-        seconds: search time in seconds, summed over all processes of this run.
+        seconds: search time of this run in seconds, including the time before interruptions.
 
     Raises:
         RunError: the folder is in use, or belongs to a run with a different configuration.
@@ -88,7 +88,7 @@ class ControllerSearch(AgentLearner):
 
     @abstractmethod
     def _checkpoint(self) -> None:
-        """Writes a checkpoint for :meth:`_restore`, which includes ``seconds``."""
+        """Writes a checkpoint that :meth:`_restore` can read; it must include ``seconds``."""
 
     @property
     def done(self) -> bool:
@@ -103,15 +103,15 @@ class ControllerSearch(AgentLearner):
         evaluate_every: int = 25,
         progress: bool = True,
     ) -> Self:
-        """Runs the remaining generations, continuing from the run's last checkpoint.
+        """Runs the remaining generations of the search.
 
         Args:
-            max_seconds: limit on :attr:`seconds`, the search time over all processes of this run;
-                the search stops after the first generation that reaches it. None for no limit.
-            evaluator: function that evaluates the agent for learning curves; its time does not
-                count as search time.
+            max_seconds: limit on :attr:`seconds`, the search time of the whole run; None for no
+                limit. The search stops after the generation in which the limit is reached.
+            evaluator: function that computes metrics of the agent for learning curves. Its run time
+                does not count as search time.
             evaluate_every: number of generations between evaluations.
-            progress: show a progress bar.
+            progress: True to show a progress bar.
 
         Returns:
             The search itself.
@@ -152,10 +152,11 @@ class ControllerSearch(AgentLearner):
         return self.agent.save(path, provenance=own | dict(provenance or {}))
 
     def _returns(self, candidates: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Evaluates candidates ``(P, N)``.
+        """Evaluates the candidates ``(P, N)`` of a generation.
 
         Returns:
-            Mean scores ``(P,) float64``, and a mask ``(P,) bool`` of those that are finite.
+            Mean score of each candidate, ``(P,) float64``, and a mask ``(P,) bool`` that is True
+            for finite scores.
 
         Raises:
             FloatingPointError: more candidates have non-finite scores than ``config.not_finite``
@@ -170,19 +171,19 @@ class ControllerSearch(AgentLearner):
             raise FloatingPointError(
                 f"fitness: expected at most {allowed} candidates with non-finite scores in "
                 f"generation {self.generation}, got {bad} of {len(finite)}; check the memory "
-                "model's predictions, or lower the initial sigma or std of the search"
+                "model's predictions, or lower sigma (CMA-ES) or std (variational search)"
             )
         return returns, finite
 
 
 def fitness_metrics(returns: np.ndarray, finite: np.ndarray) -> dict[str, float]:
-    """Computes metrics of a generation from each candidate's mean score.
+    """Computes metrics of a generation from the mean score of each candidate.
 
-    The mean, maximum and standard deviation are those of the finite scores.
+    Scores that are not finite are counted, and left out of all other metrics.
 
     Args:
         returns: mean score of each candidate, ``(P,)``.
-        finite: True for each score that is finite, ``(P,) bool``.
+        finite: mask that is True for finite scores, ``(P,) bool``.
     """
     known = returns[finite]
     return {
@@ -197,8 +198,8 @@ def initial_mean(fitness: Fitness, init: ControllerAgent | np.ndarray | None) ->
     """Returns the initial mean of a search, ``(N,) float64``.
 
     Args:
-        fitness: objective, whose ``controller`` determines the number of parameters N.
-        init: an agent, parameters ``(N,)``, or None for zeros.
+        fitness: objective; its ``controller`` determines the number of parameters N.
+        init: agent or parameters ``(N,)`` to start from; None for zeros.
 
     Raises:
         ValueError: ``init`` does not match the controller of ``fitness``, or is not finite.
@@ -215,6 +216,6 @@ def initial_mean(fitness: Fitness, init: ControllerAgent | np.ndarray | None) ->
     if init.shape != (size,) or not np.isfinite(init).all():
         raise ValueError(
             f"init: expected {size} finite numbers, got shape {init.shape}; pass the parameters "
-            "of a controller with the same configuration, without NaN or infinity"
+            "of a controller with the same configuration, and check them for NaN and infinity"
         )
     return np.array(init, np.float64)

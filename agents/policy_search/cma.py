@@ -1,8 +1,8 @@
-"""CMA-ES as pure functions on arrays.
+"""CMA-ES as pure functions on arrays, and as an in-memory search.
 
-Nikolaus Hansen, The CMA Evolution Strategy: A Tutorial (https://arxiv.org/abs/1604.00772); equation
-numbers refer to its Appendix A. It is implemented here, rather than taken from a package, so that a
-search's whole state is a few arrays, which can be saved without pickle and restored exactly.
+The reference is Nikolaus Hansen, The CMA Evolution Strategy: A Tutorial
+(https://arxiv.org/abs/1604.00772). Equation numbers in the comments refer to this tutorial. The
+state of a search is a few arrays, which can be saved without pickle and restored exactly.
 """
 
 import math
@@ -17,15 +17,15 @@ from wmrl.core.validation import check_float, check_int
 
 @dataclass(frozen=True, kw_only=True)
 class CMAConstants:
-    """Strategy parameters of CMA-ES, as in the tutorial's Table 1.
+    """Strategy parameters of CMA-ES, as in Table 1 of Hansen's tutorial (arXiv:1604.00772).
 
     Attributes:
         dimension: n, number of parameters.
         population_size: λ, candidates per generation.
-        diagonal: True to adapt variances only (sep-CMA-ES, Ros and Hansen 2008), which is practical
-            even for thousands of parameters.
-        weights: recombination weights w_i of the candidates, ranked from best to worst,
-            ``(λ,) float64``; those of the worse half are negative.
+        diagonal: True to adapt variances only (sep-CMA-ES, Ros and Hansen 2008), for problems with
+            thousands of parameters.
+        weights: recombination weights of the candidates, from the best candidate to the worst,
+            ``(λ,) float64``. The worse half has negative weights.
         mu: μ, number of positive weights.
         mu_eff: μ_eff, variance-effective selection mass.
         c_sigma: learning rate of the step size's evolution path.
@@ -51,16 +51,16 @@ class CMAConstants:
 
     @property
     def decompose_every(self) -> int:
-        """Number of generations between eigendecompositions of C.
+        """Number of generations between eigendecompositions of the covariance matrix.
 
-        They are rare enough for the average cost of a generation to be O(n²).
+        It is so large that the average cost of a generation is O(n²) for n parameters.
         """
         n = self.dimension
         return max(1, int(1.0 / (10.0 * n * (self.c_1 + self.c_mu))))
 
 
 class CMAState(NamedTuple):
-    """State of a search; all arrays are float64.
+    """State of a CMA-ES search; all arrays are float64.
 
     Attributes:
         mean: ``(n,)``, mean m.
@@ -68,10 +68,10 @@ class CMAState(NamedTuple):
         path_sigma: ``(n,)``, evolution path p_σ of the step size.
         path_c: ``(n,)``, evolution path p_c of the covariance.
         covariance: ``(n, n)``, covariance C; variances ``(n,)`` if diagonal.
-        basis: ``(n, n)``, eigenvectors B of C in columns, as of the last decomposition; ``(0, 0)``
-            if diagonal.
-        scales: ``(n,)``, square roots D of C's eigenvalues, as of the last decomposition.
-        generation: ``()``, number g of completed updates.
+        basis: ``(n, n)``, eigenvectors B of C in its columns, from the last eigendecomposition;
+            ``(0, 0)`` if diagonal.
+        scales: ``(n,)``, square roots D of C's eigenvalues, from the last eigendecomposition.
+        generation: ``()``, number of completed generations.
     """
 
     mean: np.ndarray
@@ -85,7 +85,7 @@ class CMAState(NamedTuple):
 
 
 def cma_constants(dimension: int, population_size: int, *, diagonal: bool = False) -> CMAConstants:
-    """Computes the default strategy parameters.
+    """Computes the default strategy parameters of CMA-ES.
 
     Args:
         dimension: n, number of parameters, at least 1.
@@ -127,7 +127,13 @@ def cma_constants(dimension: int, population_size: int, *, diagonal: bool = Fals
 
 
 def cma_init(mean: np.ndarray, sigma: float, *, diagonal: bool = False) -> CMAState:
-    """Creates the state of a search with an initial mean ``(n,)`` and step size ``sigma``."""
+    """Creates the initial state of a search.
+
+    Args:
+        mean: initial mean, ``(n,)``.
+        sigma: initial step size.
+        diagonal: True to adapt variances only.
+    """
     n = len(mean)
     return CMAState(
         mean=np.array(mean, np.float64),
@@ -144,7 +150,8 @@ def cma_init(mean: np.ndarray, sigma: float, *, diagonal: bool = False) -> CMASt
 def cma_sample(
     state: CMAState, constants: CMAConstants, generator: np.random.Generator
 ) -> np.ndarray:
-    """Draws candidates ``(λ, n) float64`` from N(m, σ²C) (eqs. 38–40)."""
+    """Draws candidates ``(λ, n) float64`` from the search distribution N(m, σ²C)."""
+    # eqs. 38–40
     z = generator.standard_normal((constants.population_size, constants.dimension))
     y = z * state.scales
     if not constants.diagonal:
@@ -156,11 +163,11 @@ def cma_sample(
 def cma_update(
     state: CMAState, candidates: np.ndarray, order: np.ndarray, constants: CMAConstants
 ) -> CMAState:
-    """Updates the search distribution with the ranked candidates of a generation.
+    """Updates the state of a search with the ranked candidates of a generation.
 
     Args:
         state: state from which the candidates were drawn.
-        candidates: ``(λ, n) float64``.
+        candidates: ``(λ, n) float64``, candidates of the generation.
         order: ``(λ,) int``, indices of the candidates from best to worst.
         constants: strategy parameters.
 
@@ -213,7 +220,7 @@ def cma_update(
 
 
 def _whiten(state: CMAState, y: np.ndarray) -> np.ndarray:
-    """Computes C^(−1/2) y = B D⁻¹ Bᵀ y for vectors ``(…, n)``."""
+    """Computes C^(−1/2) y = B D⁻¹ Bᵀ y for vectors y, ``(…, n)``."""
     if state.basis.size == 0:
         diagonal: np.ndarray = y / state.scales
         return diagonal
@@ -222,9 +229,16 @@ def _whiten(state: CMAState, y: np.ndarray) -> np.ndarray:
 
 
 def _decompose(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the symmetrized C, its eigenvectors B, and D, the square roots of its eigenvalues.
+    """Computes the eigendecomposition of a covariance matrix C.
 
     Eigenvalues are clipped to be positive, because rounding may make them negative.
+
+    Args:
+        covariance: C, ``(n, n)``, or variances ``(n,)``.
+
+    Returns:
+        Symmetrized C, its eigenvectors ``(n, n)`` in columns, and the square roots ``(n,)`` of its
+        eigenvalues. For variances, the eigenvectors are an empty array ``(0, 0)``.
     """
     if covariance.ndim == 1:
         covariance = np.maximum(covariance, 1e-20)
@@ -238,15 +252,14 @@ def _decompose(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 class CMASearch:
     """CMA-ES that maximizes a function of n variables (https://arxiv.org/abs/1604.00772).
 
-    The state is kept in memory only, so that an interrupted search has to start again;
-    :class:`~wmrl.agents.CMAES`, which searches for controllers, saves checkpoints. The candidates
-    of a generation depend only on the seed, the generation number and the values told so far.
+    The state is kept in memory only, so an interrupted search has to start again. To search for
+    controllers with checkpoints, use :class:`~wmrl.agents.CMAES`. The candidates of a generation
+    depend only on the arguments below and on the values that :meth:`tell` has received so far.
 
     Args:
         mean: initial mean, ``(n,)``.
         sigma: σ₀, initial step size.
-        population_size: λ, candidates per generation; the tutorial's default of 4 + ⌊3 ln n⌋ if
-            None.
+        population_size: λ, candidates per generation; None for the usual default of 4 + ⌊3 ln n⌋.
         seed: root seed.
 
     Attributes:
@@ -295,16 +308,16 @@ class CMASearch:
         return float(self._state.sigma)
 
     def ask(self) -> np.ndarray:
-        """Returns the candidates of this generation, ``(λ, n) float64``."""
+        """Returns the candidates of the current generation, ``(λ, n) float64``."""
         generator = numpy_generator(self._seed, "cma-search", int(self._state.generation))
         self._asked = cma_sample(self._state, self._constants, generator)
         return self._asked.copy()
 
     def tell(self, values: np.ndarray) -> None:
-        """Updates the search with the candidates' values ``(λ,)``; larger is better.
+        """Updates the search with the values ``(λ,)`` of the last candidates; larger is better.
 
         Raises:
-            RuntimeError: :meth:`ask` was not called since the last call.
+            RuntimeError: :meth:`ask` was not called since the last call of :meth:`tell`.
             ValueError: the values are not one finite number per candidate.
         """
         if self._asked is None:

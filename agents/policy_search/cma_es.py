@@ -30,17 +30,15 @@ _FULL_LIMIT = 4000
 class CMAESConfig:
     """Settings of :class:`CMAES`.
 
-    The defaults are those of World Models, except for ``population_size``.
-
     Attributes:
         generations: total number of generations.
         population_size: λ, candidates per generation (64 in World Models).
         sigma: σ₀, initial step size.
-        covariance: ``"full"``, or ``"diagonal"`` to adapt variances only, which is required for
-            more than 4000 parameters.
+        covariance: ``"full"`` to adapt the full covariance matrix, or ``"diagonal"`` to adapt
+            variances only. Controllers with more than 4000 parameters require ``"diagonal"``.
         not_finite: treatment of candidates whose score is NaN or infinite. ``"worst"`` ranks them
-            last, reports their number in the metrics, and raises an error only if they are more
-            than half of a generation. ``"raise"`` raises an error if there are any.
+            last, and raises an error only if they are more than half of a generation. ``"raise"``
+            raises an error if there are any.
         checkpoint_every: number of generations between checkpoints.
     """
 
@@ -62,23 +60,22 @@ class CMAESConfig:
 class CMAES(ControllerSearch):
     """CMA-ES over the parameters of a controller (https://arxiv.org/abs/1604.00772).
 
-    The agent is the mean of the search distribution. Unlike the best candidate seen so far, it is
-    not biased by lucky evaluations. The noise and the seeds of a generation are functions of the
-    root seed and the generation number, so that a run that was killed and resumed gives
-    bit-identical results.
+    The agent uses the mean of the search distribution as its parameters. Unlike the best candidate
+    so far, the mean is not biased by lucky evaluations. A run that is killed and resumed gives
+    bit-identical results, because the randomness of a generation depends only on the root seed and
+    the generation number.
 
     Args:
         fitness: objective to maximize.
         config: settings.
-        path: folder of the run, which is locked until :meth:`close`.
+        path: folder of the run. It is locked until :meth:`close` is called.
         seed: root seed.
-        init: initial mean, an agent or parameters ``(N,)``; zeros if None.
-        world_model: reference to the world model, saved with the agent (see
-            :class:`~wmrl.agents.agent.Agent`).
+        init: agent or parameters ``(N,)`` to use as the initial mean; None for zeros.
+        world_model: reference to the controllers' world model; it is saved with the agent.
 
     Attributes:
-        state: state of CMA-ES, including the search distribution.
-        seconds: search time in seconds, summed over all processes of this run.
+        state: state of CMA-ES, which includes the search distribution.
+        seconds: search time of this run in seconds, including the time before interruptions.
 
     Raises:
         RunError: the folder is in use, or belongs to a run with a different configuration.
@@ -147,9 +144,9 @@ class CMAES(ControllerSearch):
         path: str | Path,
         seed: int = 0,
     ) -> Self:
-        """Starts a new search from a saved agent.
+        """Starts a new search from the parameters of a saved agent.
 
-        To resume an interrupted search, construct it again with the same arguments instead.
+        To resume an interrupted search, call the constructor again with the same arguments instead.
         """
         init = ControllerAgent.load(name_or_path)
         return cls(fitness, config, path=path, seed=seed, init=init, world_model=init.world_model)

@@ -1,4 +1,4 @@
-"""Fitness functions of controllers, which are pure functions of parameters and a seed."""
+"""Fitness of controllers in dreams and in the real game."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -28,12 +28,14 @@ _CHECK_EVERY = 50  # agent steps between checks if all dreams ended; each waits 
 
 
 class Rollouts(NamedTuple):
-    """Results of R rollouts of each of P controllers, with actions of A dimensions.
+    """Results of P controllers in R rollouts each.
 
     Attributes:
-        scores: ``(P, R) float64``, scores.
-        actions: ``(P, R, A) float64``, mean over the agent steps of the actions taken.
-        magnitudes: ``(P, R, A) float64``, mean over the agent steps of their absolute values.
+        scores: ``(P, R) float64``, score of each rollout.
+        actions: ``(P, R, A) float64``, mean action over the agent steps of each rollout; A is the
+            number of action dimensions.
+        magnitudes: ``(P, R, A) float64``, mean absolute action over the agent steps of each
+            rollout.
     """
 
     scores: np.ndarray
@@ -42,7 +44,9 @@ class Rollouts(NamedTuple):
 
 
 class Fitness(Protocol):
-    """Interface of functions that compute scores of controllers from parameters and a seed.
+    """Interface of fitness functions, which compute the scores of controllers in rollouts.
+
+    The scores are a pure function of the controllers' parameters and a seed.
 
     Attributes:
         controller: configuration of the controllers to evaluate.
@@ -58,14 +62,14 @@ class Fitness(Protocol):
             seed: seed of the rollouts.
 
         Returns:
-            ``(P, R) float64``.
+            Scores ``(P, R) float64``.
         """
 
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
-        """Computes the scores, as :meth:`__call__` does, and the mean actions."""
+        """Computes the scores of :meth:`__call__` and the mean actions of each rollout."""
 
     def describe(self) -> dict[str, Any]:
-        """Returns a JSON-able description of all that scores depend on except the arguments."""
+        """Returns the settings and models that determine the scores, as JSON-serializable data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +78,18 @@ class DreamFitnessConfig:
 
     Attributes:
         num_rollouts: R, number of dreams per controller.
-        agent_steps: maximum number of agent steps of a dream.
+        agent_steps: maximum number of agent steps per dream.
         temperature: temperature τ of the dream.
         dropout: True to apply the memory model's dropout.
-        action_noise: standard deviation of normal noise on the controller's outputs, which are in
-            [−1, 1]. Without noise, deterministic controllers can exploit errors of the dream.
-        saturation_penalty: penalty per agent step, multiplied by the share of the controller's
-            outputs beyond ±0.95.
-        reward_limit: upper limit to which the reward of each agent step is clipped; None for no
-            limit. It removes predicted rewards that are higher than the game can give.
-        max_batch: maximum number of dreams that run at once, which limits the memory use.
+        action_noise: standard deviation of the normal noise that is added to the controller's
+            outputs, which lie in [−1, 1]. Without noise, a deterministic controller can exploit
+            errors of the dream.
+        saturation_penalty: penalty subtracted from the score for each agent step in which all of
+            the controller's outputs are beyond ±0.95. If only some outputs are, the penalty is
+            multiplied by their share.
+        reward_limit: upper limit on the predicted reward of an agent step; None for no limit.
+            Higher rewards are clipped, such as those that the game can never give.
+        max_batch: maximum number of dreams that run at once; a lower number needs less memory.
     """
 
     num_rollouts: int = 16
@@ -104,19 +110,19 @@ class DreamFitnessConfig:
 
 
 class DreamFitness:
-    """Fitness of controllers in dreams, with the rollouts of a population in one batch.
+    """Fitness of controllers in dreams, which run in large batches.
 
-    Rollout r starts in the same state for all controllers, so that differences between scores come
-    from the actions rather than from the start states.
+    The dreams of each controller start in the same R states, so start states cause no differences
+    between the scores of controllers.
 
     Args:
-        world_model: world model with a memory model, on whose device the dreams run.
+        world_model: world model with a memory model. The dreams run on the memory model's device.
         config: settings.
         hidden_dims: widths of the controllers' hidden layers.
 
     Raises:
-        ValueError: the world model has no memory model, or ``max_batch`` is too small for one
-            controller's rollouts.
+        ValueError: the world model has no memory model, or ``max_batch`` is less than
+            ``num_rollouts``.
 
     Example:
         >>> import numpy as np
@@ -181,7 +187,16 @@ class DreamFitness:
         return Rollouts(*parts)
 
     def _rollouts(self, weights: Tensor, seed: int, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Computes the fields of :class:`Rollouts` for C controllers, in one batch."""
+        """Runs the dreams of C controllers as one batch.
+
+        Args:
+            weights: parameters of the controllers, ``(C, N)``.
+            seed: seed of the rollouts.
+            chunk: index of the batch, which selects its stream of random numbers.
+
+        Returns:
+            Tensors with the contents of the fields of :class:`Rollouts`, in their order.
+        """
         config, memory, count = self.config, self.memory, len(weights)
         device = memory.device
         generator = torch_generator(seed, "dream", chunk, device=device)
@@ -221,7 +236,7 @@ class DreamFitness:
         return score, actions, magnitudes
 
     def _start_states(self, count: int, seed: int) -> DreamState:
-        """Draws R start states and repeats them for each of ``count`` controllers."""
+        """Draws R start states, and repeats them for each of ``count`` controllers."""
         generator = torch_generator(seed, "starts", device=self.memory.device)
         state = dream_reset(self.memory, batch_size=self.config.num_rollouts, generator=generator)
         return DreamState(
@@ -230,7 +245,7 @@ class DreamFitness:
         )
 
     def _penalty(self, outputs: Tensor) -> Tensor | float:
-        """Computes the saturation penalty ``(C, R)`` of outputs ``(C, R, A)``, or 0 if disabled."""
+        """Computes the saturation penalty ``(C, R)`` of controller outputs ``(C, R, A)``."""
         if self.config.saturation_penalty == 0:
             return 0.0
         saturated = (outputs.abs() > _SATURATED).float().mean(-1)  # (C, R)
@@ -242,7 +257,7 @@ class RealFitnessConfig:
     """Settings of :class:`RealFitness`.
 
     Attributes:
-        num_rollouts: R, number of episodes per controller; their seeds are the same for all
+        num_rollouts: R, number of episodes per controller. The episodes have the same seeds for all
             controllers.
         agent_steps: maximum number of agent steps of an episode; the task's limit if None.
         num_envs: number of environments that run at once. Scores depend on this number, but not on
@@ -264,11 +279,11 @@ class RealFitness:
     Call :meth:`close` to end the worker processes, or use the object as a context manager.
 
     Args:
-        world_model: vision and memory models that compute the controllers' observations.
+        world_model: world model that computes the controllers' observations from frames.
         config: settings.
         hidden_dims: widths of the controllers' hidden layers.
-        base: Gymnasium id of the game; that of the world model's task if None.
-        workers: number of worker processes; one per core if None. Scores do not depend on this
+        base: Gymnasium id of the game; None for the game of the world model's task.
+        workers: number of worker processes; None for one per core. Scores do not depend on this
             number.
     """
 
@@ -307,7 +322,7 @@ class RealFitness:
         }
 
     def __call__(self, parameters: np.ndarray, seed: int) -> np.ndarray:
-        """Implements :meth:`Fitness.__call__`; scores are the returns of the episodes."""
+        """Implements :meth:`Fitness.__call__`; the scores are the returns of the episodes."""
         return self.rollouts(parameters, seed).scores
 
     @torch.inference_mode()
@@ -342,7 +357,7 @@ class RealFitness:
 
 
 def _controller(world_model: WorldModel, hidden_dims: tuple[int, ...]) -> ControllerConfig:
-    """Returns the configuration of controllers for the spaces of a world model."""
+    """Creates a controller configuration that matches the spaces of a world model."""
     options: Mapping[str, Any] = {"hidden_dims": hidden_dims}
     return ControllerConfig.for_spaces(
         world_model.observation_space, world_model.action_space, **options

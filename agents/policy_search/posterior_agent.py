@@ -16,13 +16,15 @@ from wmrl.storage.artifact import Artifact, ArtifactError
 class PosteriorAgent(ControllerAgent):
     """Agent with a normal posterior over a controller's parameters: N(μ, WWᵀ + diag(σ²)).
 
-    It acts with the posterior's mean as its parameters; :meth:`sample` draws other controllers.
+    The agent uses the posterior's mean as its parameters. The method :meth:`sample` draws other
+    controllers from the posterior.
 
     Args:
         config: configuration of the controllers.
         parameters: μ, ``(N,)``, the parameters that :meth:`predict` uses.
-        std: σ, ``(N,)``, standard deviations of the independent noise.
-        directions: W, ``(N, R)``, directions of correlated noise; None for independent parameters.
+        std: σ, ``(N,)``, standard deviations of the independent noise in each parameter.
+        directions: W, ``(N, R)``, directions of correlated noise; None if all parameters are
+            independent.
         world_model: reference to the world model that the agent was trained with.
 
     Raises:

@@ -37,21 +37,23 @@ class VariationalSearchConfig:
             parameters.
         std: initial standard deviation of each parameter.
         prior_std: s of the prior N(0, s²) on each parameter.
-        alpha: initial α, the weight of the divergence from the prior: one nat costs as much as α
-            units of the (transformed) return. For scale, the divergence is 1.8 N nats if each of N
-            parameters has mean 0 and a tenth of the prior's standard deviation.
-        alpha_final: final α, reached by geometric decay; ``alpha`` if None.
-        returns: transformation of the returns of a generation: ``"raw"`` for none,
-            ``"standardized"`` for a mean of 0 and a variance of 1, or ``"ranks"``, which replaces
-            returns by evenly spaced ranks with that mean and variance. The latter two change the
-            objective, so that the result is not the posterior of any fixed log joint.
-        learning_rate: learning rate of the mean, whose steps are natural gradients.
-        std_learning_rate: learning rate of the standard deviations and directions; if None,
-            (3 + ln N) / (5 √N), as in separable natural evolution strategies (Schaul, Glasmachers
-            and Schmidhuber 2011).
-        not_finite: treatment of returns that are NaN or infinite, as in
-            :class:`~wmrl.agents.policy_search.cma_es.CMAESConfig`; ``"worst"`` replaces them with
-            the worst finite return of the generation.
+        alpha: initial α, the weight of the KL divergence from the prior: each nat of divergence
+            costs α units of the return, after its transformation (see ``returns``). For example,
+            the divergence is 1.8 N nats if each of N parameters has a mean of 0 and a standard
+            deviation of ``prior_std / 10``.
+        alpha_final: final α, reached by geometric decay; None for a constant α.
+        returns: transformation of the returns of a generation. ``"raw"`` leaves them unchanged.
+            ``"standardized"`` gives them a mean of 0 and a variance of 1. ``"ranks"`` replaces them
+            with their ranks, and standardizes the ranks. With ``"standardized"`` or ``"ranks"``,
+            the objective changes from generation to generation, so the result is not the posterior
+            of a fixed log joint.
+        learning_rate: learning rate of the mean, for natural gradient steps.
+        std_learning_rate: learning rate of the standard deviations and directions. None for
+            (3 + ln N) / (5 √N) with N parameters, as in separable natural evolution strategies
+            (Schaul, Glasmachers and Schmidhuber 2011).
+        not_finite: treatment of returns that are NaN or infinite. ``"worst"`` replaces them with
+            the worst finite return of the generation, and raises an error only if they are more
+            than half of the generation. ``"raise"`` raises an error if there are any.
         checkpoint_every: number of generations between checkpoints.
 
     Example:
@@ -93,7 +95,7 @@ class VariationalSearchConfig:
         check_choice("not_finite", self.not_finite, ("worst", "raise"))
 
     def alpha_at(self, generation: int) -> float:
-        """Returns α in a generation; the first generation is 0."""
+        """Returns α in a generation, where the first generation has the number 0."""
         last = self.alpha if self.alpha_final is None else self.alpha_final
         share = generation / max(1, self.generations - 1)
         return float(self.alpha * (last / self.alpha) ** share)
@@ -102,34 +104,34 @@ class VariationalSearchConfig:
 class VariationalSearch(ControllerSearch):
     """Variational search for a normal posterior q over a controller's parameters θ.
 
-    The search maximizes the ELBO of the log joint log p(θ) + return(θ) / α. Multiplied by α, this
-    ELBO is the mean return of controllers drawn from q, minus α times the divergence of q from the
-    prior. The gradient of the mean return is the score-function gradient with control variates of
+    The search maximizes the ELBO of the log joint log p(θ) + return(θ) / α, with a normal prior
+    p(θ). Multiplied by α, this ELBO is the mean return of controllers drawn from q, minus α times
+    the KL divergence of q from the prior. The gradient of the mean return is estimated as in
     black-box variational inference (Ranganath, Gerrish and Blei 2014,
-    https://arxiv.org/abs/1401.0118); the gradient of the divergence is exact.
+    https://arxiv.org/abs/1401.0118), by the score-function gradient with control variates. The
+    gradient of the divergence is exact.
 
-    All steps are natural gradient steps. Their length is limited, so that a low α adds no more
-    noise than a high one. A step of the mean is at most ``learning_rate`` times √(N / P) standard
-    deviations long, the length due to noise alone if return / α has a variance of 1. Steps of the
-    standard deviations and directions are divided by the standard deviation of return / α if that
-    exceeds 1.
+    The search takes natural gradient steps of limited length, because noise in the returns would
+    make the steps too long if α is low. With N parameters and P controllers per generation, a step
+    of the mean is at most ``learning_rate`` times √(N / P) standard deviations long. Noise alone
+    causes steps of this length if return / α has a variance of 1. If return / α has a standard
+    deviation above 1, steps of the standard deviations and directions are divided by it.
 
-    The agent acts with the posterior's mean as its parameters; other controllers can be drawn from
-    it. The noise and the seeds of a generation are functions of the root seed and the generation
-    number, so that a run that was killed and resumed gives bit-identical results.
+    The agent uses the posterior's mean as its parameters, and can draw other controllers from the
+    posterior. A run that is killed and resumed gives bit-identical results, because the randomness
+    of a generation depends only on the root seed and the generation number.
 
     Args:
-        fitness: fitness function whose scores are the returns.
+        fitness: fitness function; its scores are the returns.
         config: settings.
-        path: folder of the run, which is locked until :meth:`close`.
+        path: folder of the run. It is locked until :meth:`close` is called.
         seed: root seed.
-        init: initial mean, an agent or parameters ``(N,)``; zeros if None.
-        world_model: reference to the world model, saved with the agent (see
-            :class:`~wmrl.agents.agent.Agent`).
+        init: agent or parameters ``(N,)`` to use as the initial mean; None for zeros.
+        world_model: reference to the controllers' world model; it is saved with the agent.
 
     Attributes:
-        posterior: q, with float64 parameters.
-        seconds: search time in seconds, summed over all processes of this run.
+        posterior: posterior q, with float64 parameters.
+        seconds: search time of this run in seconds, including the time before interruptions.
 
     Raises:
         RunError: the folder is in use, or belongs to a run with a different configuration.
@@ -186,7 +188,7 @@ class VariationalSearch(ControllerSearch):
     ) -> Self:
         """Starts a new search from the mean of a saved posterior.
 
-        To resume an interrupted search, construct it again with the same arguments instead.
+        To resume an interrupted search, call the constructor again with the same arguments instead.
         """
         init = PosteriorAgent.load(name_or_path)
         start = init.parameters.astype(np.float64)
@@ -223,9 +225,9 @@ class VariationalSearch(ControllerSearch):
 
         Args:
             step: natural gradients by parameter name, as returned by :func:`natural_step`.
-            max_length: maximum length of the mean's step in standard deviations, before it is
-                multiplied by the learning rate.
-            std_scale: factor by which steps of standard deviations and directions are multiplied.
+            max_length: maximum length of the mean's step in standard deviations, for a learning
+                rate of 1.
+            std_scale: additional factor for the steps of the standard deviations and directions.
         """
         size = len(step["loc"])
         own = self.config.std_learning_rate
@@ -258,7 +260,13 @@ class VariationalSearch(ControllerSearch):
 
 
 def make_posterior(mean: np.ndarray, config: VariationalSearchConfig, *, seed: int) -> Factor:
-    """Creates the initial posterior q in float64, with a given mean ``(N,)``."""
+    """Creates the initial posterior in float64.
+
+    Args:
+        mean: mean of the posterior, ``(N,)``.
+        config: settings of the search.
+        seed: root seed, for the initial directions if ``config.rank`` is above 0.
+    """
     loc, size = torch.from_numpy(mean), len(mean)
     posterior: Factor
     if config.rank:
@@ -273,13 +281,13 @@ def make_posterior(mean: np.ndarray, config: VariationalSearchConfig, *, seed: i
 
 
 def transform_returns(returns: np.ndarray, kind: str) -> np.ndarray:
-    """Transforms the returns ``(P,)`` of a generation.
+    """Transforms the returns of a generation.
 
     Args:
-        returns: finite returns.
+        returns: finite returns, ``(P,)``.
         kind: ``"raw"``, ``"standardized"`` or ``"ranks"``, as in
             :attr:`VariationalSearchConfig.returns`. Equal returns have equal ranks. If all returns
-            are equal, they are standardized to 0, and so are their ranks.
+            are equal, ``"standardized"`` and ``"ranks"`` replace them with 0.
     """
     if kind == "raw":
         return returns
@@ -292,7 +300,15 @@ def transform_returns(returns: np.ndarray, kind: str) -> np.ndarray:
 
 
 def prior_divergence(posterior: Factor, prior_std: float) -> Tensor:
-    """Computes the divergence KL(q ‖ N(0, s²I)) of a normal q in nats, ``()``."""
+    """Computes the KL divergence of a normal posterior from the prior, in nats.
+
+    Args:
+        posterior: normal distribution q.
+        prior_std: s of the prior N(0, s²I).
+
+    Returns:
+        KL(q ‖ N(0, s²I)), a tensor of shape ``()``.
+    """
     q = posterior.distribution()
     entropy, size = q.entropy().sum(), posterior.shape[0]
     squares = (q.variance + q.mean.square()).sum()
@@ -305,13 +321,15 @@ def natural_step(
 ) -> dict[str, Tensor]:
     """Estimates the natural gradient of E_q[utility] − KL(q ‖ prior).
 
-    The inverse Fisher information is exact for the mean (Σ) and, with independent parameters, for
-    the log standard deviations (½). The gradient of the directions is multiplied by σ² instead.
+    The natural gradient is the gradient multiplied by the inverse Fisher information. For the mean,
+    the inverse Fisher information is the covariance of q. For the log standard deviations, it is ½
+    if the parameters are independent; this value is also used if they are correlated. For the
+    directions, it is approximated by σ².
 
     Args:
         posterior: normal distribution q.
         drawn: samples ``(P, N)`` from q.
-        utilities: utilities of the samples, ``(P,)``.
+        utilities: values of the samples that q should maximize, ``(P,)``.
         prior_std: s of the prior N(0, s²I).
 
     Returns:

@@ -10,18 +10,18 @@ C = TypeVar("C")
 
 
 def build_config(config_class: type[C], values: Mapping[str, Any]) -> C:
-    """Builds a configuration from the values of a JSON object.
+    """Builds a configuration dataclass from the values of a JSON object.
 
-    Values are checked against the types of the fields. Without this check, a dimension of 256.0 or
-    "256" would be accepted, and cause an error much later or none at all.
+    Each value is checked against the type of its field. Dataclasses do not check types themselves:
+    a dimension of 256.0 or "256" would be accepted, and cause an error much later or never.
 
     Args:
         config_class: dataclass whose fields have types that JSON can store.
         values: values by field name; missing fields keep their defaults.
 
     Raises:
-        TypeError: a name is not a field, or a value does not have its field's type.
-        ValueError: the class rejects a value.
+        TypeError: a name is unknown, or a value does not have the type of its field.
+        ValueError: ``config_class`` rejects a value.
 
     Example:
         >>> from wmrl.core import build_config
@@ -36,7 +36,7 @@ def build_config(config_class: type[C], values: Mapping[str, Any]) -> C:
     known = {item.name for item in fields(config_class)}  # type: ignore[arg-type]
     for name, value in values.items():
         if name not in known:
-            raise TypeError(f"{name}: expected one of the fields {sorted(known)}")
+            raise TypeError(f"{name}: unknown field; expected one of {sorted(known)}")
         if not _fits(value, hints[name]):
             hint = getattr(hints[name], "__name__", None) or str(hints[name])
             raise TypeError(f"{name}: expected {hint}, got {value!r:.100}")

@@ -32,13 +32,13 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         count = torch.cuda.device_count()
         if (resolved.index or 0) >= count:
             raise ValueError(
-                f"device: expected a device of this machine, which has {count} CUDA devices, got "
-                f"{device!r}; use 'auto' or 'cpu'"
+                f"device: expected an available device (this machine has {count} CUDA devices), "
+                f"got {device!r}; use 'auto' or 'cpu'"
             )
     elif resolved.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(
-            "device: expected a device of this machine, which has no MPS, got 'mps'; use 'auto' or "
-            "'cpu'"
+            "device: expected an available device (this machine has no MPS), got 'mps'; use 'auto' "
+            "or 'cpu'"
         )
     elif resolved.type not in ("cpu", "mps"):
         raise ValueError(f"device: expected 'auto', 'cpu', 'cuda' or 'mps', got {device!r}")
@@ -47,7 +47,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
 @contextmanager
 def torch_threads(num_threads: int | None) -> Iterator[None]:
-    """Sets the number of torch's CPU threads within a context; None leaves it unchanged."""
+    """Sets the number of torch's CPU threads in a ``with`` block; None leaves it unchanged."""
     before = torch.get_num_threads()
     torch.set_num_threads(before if num_threads is None else num_threads)
     try:

@@ -23,11 +23,11 @@ def array_digest(array: np.ndarray) -> str:
 def tensors_digest(tensors: Mapping[str, torch.Tensor], text: str = "") -> str:
     """Computes the SHA-256 of the names, dtypes, shapes and bytes of tensors.
 
-    The digest depends neither on the order of the names nor on the device.
+    The digest depends neither on the order of the tensors nor on their devices.
 
     Args:
         tensors: tensors by name.
-        text: additional text that is part of the digest.
+        text: further text to include in the digest.
     """
     sha = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):

@@ -9,9 +9,10 @@ from typing import Any
 
 
 def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Returns the module functions with which a package imports its public names on first use.
+    """Returns ``__getattr__`` and ``__dir__`` of a package that imports its public names lazily.
 
-    The package lists its imports once, for type checkers; this function parses the same lines::
+    The returned ``__getattr__`` imports a name when it is first used. The names and their modules
+    are parsed from the imports that the package declares for type checkers::
 
         if TYPE_CHECKING:
             from wmrl.nn.losses import gaussian_kl as gaussian_kl
@@ -24,7 +25,7 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
         package: the package's ``__name__``.
 
     Returns:
-        The package's ``__getattr__`` and ``__dir__`` (PEP 562).
+        The functions ``__getattr__`` and ``__dir__`` of the package (PEP 562).
     """
 
     @cache
@@ -46,12 +47,12 @@ def lazy_exports(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
 
 
 def _imports_for_type_checkers(package: str) -> dict[str, str]:
-    """Maps each name that a package imports under ``if TYPE_CHECKING`` to its module."""
+    """Returns the module of each name that a package imports under ``if TYPE_CHECKING``."""
     spec = sys.modules[package].__spec__
     source = None if spec is None or spec.loader is None else spec.loader.get_source(package)  # type: ignore[attr-defined]
     if source is None:
         raise ImportError(
-            f"{package}: expected Python source, which lists the package's exports, got none; "
+            f"{package}: expected an __init__.py, which lists the package's exports, got none; "
             "install the package with its .py files"
         )
     return {

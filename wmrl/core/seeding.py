@@ -1,8 +1,8 @@
 """Random generators, each derived from a root seed and a path of keys.
 
 The numbers that a generator draws depend only on the root seed and a path such as ``("collect",
-round, episode)``, not on the order in which generators are created. They are therefore the same for
-any number of processes, and after a run is resumed.
+round, episode)``, not on the order in which generators are created. Results thus depend neither on
+the number of processes nor on interruptions of a run.
 """
 
 import zlib
@@ -16,12 +16,12 @@ from wmrl.core.validation import check_int
 
 
 def seed_sequence(seed: int, *path: int | str) -> np.random.SeedSequence:
-    """Returns the ``SeedSequence`` at a path below a root seed.
+    """Creates the ``SeedSequence`` of a root seed and a path of keys.
 
     Args:
         seed: root seed, at least 0.
-        path: keys, from the root down: integers of at least 0, or strings, which are hashed to
-            integers (CRC-32).
+        path: keys, such as ``"collect", 3``: integers of at least 0, or strings. Strings are hashed
+            to integers (CRC-32).
 
     Raises:
         ValueError: ``seed`` or an integer key is negative.
@@ -34,12 +34,12 @@ def seed_sequence(seed: int, *path: int | str) -> np.random.SeedSequence:
 
 
 def integer_seed(seed: int, *path: int | str) -> int:
-    """Returns a 31-bit integer seed, for interfaces that take integers such as ``Env.reset``."""
+    """Derives a 31-bit seed, such as one for ``Env.reset``, from a root seed and a path of keys."""
     return int(seed_sequence(seed, *path).generate_state(1)[0] >> 1)
 
 
 def numpy_generator(seed: int, *path: int | str) -> np.random.Generator:
-    """Returns the NumPy generator at a path below a root seed.
+    """Creates a NumPy generator that is seeded by a root seed and a path of keys.
 
     Example:
         >>> from wmrl.core import numpy_generator
@@ -57,20 +57,20 @@ def numpy_generator(seed: int, *path: int | str) -> np.random.Generator:
 def torch_generator(
     seed: int, *path: int | str, device: str | torch.device = "cpu"
 ) -> torch.Generator:
-    """Returns the torch generator at a path below a root seed, on a device."""
+    """Creates a torch generator that is seeded by a root seed and a path of keys."""
     state = seed_sequence(seed, *path).generate_state(1, np.uint64)[0]
     return torch.Generator(device=device).manual_seed(int(state >> 1))
 
 
 @contextmanager
 def seeded_weights(generator: torch.Generator | None) -> Iterator[None]:
-    """Seeds the initial weights of the layers that are created within a context.
+    """Seeds the initial weights of layers that are created in a ``with`` block.
 
-    Layers draw their initial weights from torch's global CPU generator. This function
-    seeds it with a number drawn from ``generator``, and restores its previous state afterward.
+    Layers draw their initial weights from torch's global CPU generator. At the start of the block,
+    that generator is seeded; at the end, its previous state is restored.
 
     Args:
-        generator: random generator that the seed is drawn from; None for seed 0.
+        generator: generator from which the seed is drawn; None for seed 0.
     """
     seed = 0
     if generator is not None:

@@ -1,4 +1,4 @@
-"""Argument checks; their errors state the argument's name, what was expected and the value."""
+"""Argument checks, with errors that state the name, the expected and the given value."""
 
 import math
 from collections.abc import Iterable
@@ -12,13 +12,13 @@ T = TypeVar("T")
 def check_int(
     name: str, value: SupportsIndex, *, at_least: int | None = None, at_most: int | None = None
 ) -> int:
-    """Checks an integer argument.
+    """Checks that an argument is an integer within bounds.
 
     Args:
         name: name of the argument, for the error message.
         value: an ``int`` or a NumPy integer; booleans are rejected.
-        at_least: inclusive lower bound.
-        at_most: inclusive upper bound.
+        at_least: inclusive lower bound; None for no bound.
+        at_most: inclusive upper bound; None for no bound.
 
     Returns:
         The value as an ``int``.
@@ -50,15 +50,15 @@ def check_float(
     at_most: float | None = None,
     below: float | None = None,
 ) -> float:
-    """Checks a finite real argument.
+    """Checks that an argument is a finite number within bounds.
 
     Args:
         name: name of the argument, for the error message.
         value: a Python or NumPy number; booleans are rejected.
-        at_least: inclusive lower bound.
-        above: exclusive lower bound.
-        at_most: inclusive upper bound.
-        below: exclusive upper bound.
+        at_least: inclusive lower bound; None for no bound.
+        above: exclusive lower bound; None for no bound.
+        at_most: inclusive upper bound; None for no bound.
+        below: exclusive upper bound; None for no bound.
 
     Returns:
         The value as a ``float``.
@@ -112,7 +112,7 @@ def check_shape(name: str, array: Any, shape: tuple[int | str, ...]) -> None:
     Args:
         name: name of the argument, for the error message.
         array: any object with a ``shape``.
-        shape: length of each axis, or a name such as ``"B"`` for an axis of any length.
+        shape: expected shape; a name such as ``"B"`` stands for an axis of any length.
 
     Raises:
         ValueError: the array has another shape.
@@ -143,7 +143,7 @@ def _check_bounds(
     at_most: float | None = None,
     below: float | None = None,
 ) -> None:
-    """Raises ``ValueError`` if a value is out of bounds; NaN is outside of any bound."""
+    """Raises ``ValueError`` if a value is out of bounds; NaN violates every bound."""
     for words, bound, kept in (
         ("at least", at_least, at_least is None or value >= at_least),
         ("above", above, above is None or value > above),

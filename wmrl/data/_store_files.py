@@ -1,4 +1,4 @@
-"""Files of a rollout store: metadata, index and arrays."""
+"""Reading and writing of a rollout store's files: metadata, index and arrays."""
 
 import json
 import math
@@ -24,7 +24,7 @@ _CHUNK_BYTES = 2**19
 
 
 class StoreError(ValueError):
-    """Error raised if a store is missing, damaged or incompatible, or lacks an episode."""
+    """Error raised if a rollout store is missing, damaged or incompatible, or lacks an episode."""
 
 
 def create_store(path: Path, metadata: StoreMetadata) -> None:
@@ -40,7 +40,7 @@ def read_metadata(path: Path) -> StoreMetadata:
     """Reads the metadata of a store.
 
     Raises:
-        StoreError: there is no store, or it is damaged or of another format.
+        StoreError: there is no store at ``path``, or the store is damaged or of another format.
     """
     try:
         attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
@@ -58,14 +58,13 @@ def read_metadata(path: Path) -> StoreMetadata:
             f"{path}: not a rollout store (its zarr.json is invalid); use another path"
         ) from error
     raise StoreError(
-        f"{path}: expected format version {FORMAT_VERSION}, got {version!r}, which "
-        f"{_READERS.get(version, 'a newer wmrl')} reads; use that release, or collect the "
-        "episodes again"
+        f"{path}: expected format version {FORMAT_VERSION}, got {version!r}; open the store with "
+        f"{_READERS.get(version, 'a newer wmrl')}, or collect the episodes again"
     )
 
 
 def write_array(group: zarr.Group, name: str, data: np.ndarray) -> None:
-    """Writes an array as one file: a shard of separately compressed and checksummed chunks."""
+    """Writes an array as one Zarr shard of compressed chunks, each with a checksum."""
     row_bytes = max(1, math.prod(data.shape[1:]) * data.itemsize)
     rows = min(max(1, _CHUNK_BYTES // row_bytes), max(1, len(data)))
     chunks = (rows, *data.shape[1:])
@@ -81,7 +80,10 @@ def write_array(group: zarr.Group, name: str, data: np.ndarray) -> None:
 
 
 def read_index(path: Path) -> dict[int, EpisodeSummary]:
-    """Reads the index, except for incomplete lines, which killed writers leave behind."""
+    """Reads a store's ``index.jsonl``; returns summaries of episodes by episode index.
+
+    Incomplete lines, which killed writers leave behind, are skipped.
+    """
     found = {}
     for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
@@ -93,7 +95,7 @@ def read_index(path: Path) -> dict[int, EpisodeSummary]:
 
 
 def append_index(path: Path, summaries: Sequence[EpisodeSummary]) -> None:
-    """Appends lines to the index; several processes may do so at once."""
+    """Appends summaries to a store's ``index.jsonl``; several processes may do so at once."""
     lines = "".join(json.dumps(asdict(summary)) + "\n" for summary in summaries)
     # A single write in append mode doesn't mix with the lines of other processes. The leading
     # newline ends a line that a killed process may have left incomplete.

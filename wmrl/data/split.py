@@ -25,16 +25,16 @@ class DataSplit(NamedTuple):
 def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSplit:
     """Splits episodes into training and held-out episodes, by their digests.
 
-    Whether an episode is held out depends only on its content and on ``held_out``. An episode
-    therefore stays in its set when more episodes are collected, and a model is never evaluated on
-    episodes that an earlier model was trained on. There is one exception: if there are so few
-    episodes that none would be held out, the one with the lowest digest is held out; it may become
-    a training episode when more have been collected. Empty episodes are in neither set.
+    The choice depends only on the content of each episode and on ``held_out``. An episode thus
+    stays in its set when more episodes are collected, so that no model is evaluated on episodes
+    that an earlier model was trained on. There is one exception: if no episode would be held out,
+    the episode with the lowest digest is held out. It may become a training episode when more
+    episodes have been collected. Empty episodes are in neither set.
 
     Args:
-        stores: one or more stores with the same task and the same frames and actions.
-        held_out: expected fraction of the episodes that are held out, in [0, 1). At least one
-            episode is held out if the fraction is not 0 and there are at least two episodes.
+        stores: one or more stores, with equal metadata except for the policy.
+        held_out: fraction of the episodes to hold out on average, in [0, 1). If it is above
+            0 and there are at least two episodes, at least one is held out.
 
     Raises:
         ValueError: there are no episodes, the metadata of the stores differ, or ``held_out`` is

@@ -9,16 +9,16 @@ from wmrl.data.store import RolloutStore, StoreError
 
 @dataclass(frozen=True, kw_only=True)
 class StoreReport:
-    """Statistics of a store.
+    """Statistics of a rollout store.
 
     Attributes:
         episodes: E, number of episodes.
         agent_steps: total number of agent steps.
-        base_frames: upper bound on the total number of base frames: agent steps times frame skip.
+        base_frames: upper bound on the number of game frames: agent steps times frame skip.
         bytes: size on disk, in bytes.
-        returns: sum of the rewards of each episode, in order of index, ``(E,) float64``.
-        lengths: number of agent steps of each episode, ``(E,) int64``.
-        terminated: fraction of episodes that ended because the game ended.
+        returns: returns of the episodes (sums of rewards), in order of index, ``(E,) float64``.
+        lengths: lengths of the episodes in agent steps, in order of index, ``(E,) int64``.
+        terminated: fraction of episodes in which the game ended.
         rewarded: fraction of agent steps with a positive reward.
         action_mean: mean of the actions over all agent steps, ``(A,) float64``.
         action_std: standard deviation of the actions over all agent steps, ``(A,) float64``.
@@ -40,7 +40,7 @@ class StoreReport:
 
 
 def report_store(store: RolloutStore) -> StoreReport:
-    """Computes the statistics of a store, reading one episode at a time.
+    """Computes the statistics of a rollout store; reads one episode at a time.
 
     Raises:
         StoreError: the store is empty, or an episode can't be read.

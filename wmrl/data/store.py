@@ -45,13 +45,14 @@ _INDEX = "index.jsonl"
 
 
 class RolloutStore:
-    """Store of episodes of one task on disk.
+    """Episodes of one task, stored on disk.
 
     Args:
         path: folder of the store.
         mode: ``"r"`` to read only, ``"a"`` to read and write.
-        metadata: metadata that all episodes share. It is required to create a store, in mode
-            ``"a"``; if the store exists, its metadata must be equal.
+        metadata: metadata that all episodes share. If there is no store at ``path``, mode ``"a"``
+            creates one with this metadata. An existing store must have equal metadata. None to open
+            an existing store with any metadata.
 
     Attributes:
         path: folder of the store.
@@ -59,7 +60,7 @@ class RolloutStore:
         metadata: metadata that all episodes share.
 
     Raises:
-        StoreError: the store is missing, damaged or of another format, or its metadata differs.
+        StoreError: the store is missing, damaged or of another format, or has other metadata.
 
     Example:
         >>> import numpy as np
@@ -119,7 +120,7 @@ class RolloutStore:
         return self
 
     def refresh(self) -> None:
-        """Adds the episodes that other processes have written since the store was last read."""
+        """Adds episodes that other processes have written since the last refresh."""
         present = {
             int(entry.name) for entry in os.scandir(self.path / EPISODES) if entry.name.isdigit()
         }
@@ -146,7 +147,7 @@ class RolloutStore:
 
     @property
     def summaries(self) -> list[EpisodeSummary]:
-        """Summaries of all episodes, in order."""
+        """Summaries of all episodes, in order of index."""
         return list(self._summaries.values())
 
     def summary(self, index: int) -> EpisodeSummary:
@@ -157,9 +158,9 @@ class RolloutStore:
         """
         if index not in self._summaries:
             raise StoreError(
-                f"{self.path}: no episode {index}; number of episodes: {len(self)}"
+                f"{self.path}: no episode with index {index}; the store has {len(self)} episode(s)"
                 + (
-                    f", indices {min(self._summaries)} to {max(self._summaries)}"
+                    f" with indices from {min(self._summaries)} to {max(self._summaries)}"
                     if len(self)
                     else ""
                 )
@@ -173,8 +174,8 @@ class RolloutStore:
         and processes may write different episodes at once.
 
         Raises:
-            StoreError: the store is read-only, the episode doesn't match the store's metadata, or
-                the index belongs to a different episode.
+            StoreError: the store is read-only, the episode doesn't match the store's metadata,
+                ``index`` is negative, or the store has a different episode with that index.
         """
         if self.mode != "a":
             raise StoreError(f"{self.path}: opened to read only; open it with mode='a' to write")
@@ -191,7 +192,8 @@ class RolloutStore:
             found = self._read_summary(index)
             if found != summary:
                 raise StoreError(
-                    f"{self.path}: already contains a different episode {index}; use another index"
+                    f"{self.path}: expected an unused index, got {index}, the index of a different "
+                    "episode; use another index"
                 )
             summary = found
         with self._index_lock:
@@ -201,7 +203,7 @@ class RolloutStore:
         return summary
 
     def append(self, episode: Episode) -> EpisodeSummary:
-        """Writes an episode at the index after the last one, and returns its summary."""
+        """Writes an episode after the last one in the store, and returns its summary."""
         return self.write(max(self._summaries, default=-1) + 1, episode)
 
     def episode(self, index: int) -> Episode:
@@ -221,19 +223,19 @@ class RolloutStore:
         )
 
     def frames(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Reads frames ``[start, stop)``, by default all: ``(N, H, W, 3) uint8``."""
+        """Reads frames ``[start, stop)`` of an episode, by default all: ``(N, H, W, 3) uint8``."""
         return self._read(index, "frames", start, stop)
 
     def actions(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Reads actions ``[start, stop)``, by default all: ``(N, A) float32``."""
+        """Reads actions ``[start, stop)`` of an episode, by default all: ``(N, A) float32``."""
         return self._read(index, "actions", start, stop)
 
     def rewards(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Reads rewards ``[start, stop)``, by default all: ``(N,) float32``."""
+        """Reads rewards ``[start, stop)`` of an episode, by default all: ``(N,) float32``."""
         return self._read(index, "rewards", start, stop)
 
     def info(self, index: int) -> dict[str, Any]:
-        """Reads the description of an episode's origin."""
+        """Reads the ``info`` of an episode, which describes its origin."""
         self.summary(index)
         info: dict[str, Any] = self._read_attributes(index)["info"]
         return info
@@ -241,8 +243,8 @@ class RolloutStore:
     def content_hash(self) -> str:
         """Computes the SHA-256 of the episodes' indices and digests.
 
-        It depends neither on the number of processes that wrote the episodes nor on the order in
-        which they were written.
+        The hash depends neither on the number of processes that wrote the episodes nor on the order
+        of writing.
         """
         sha = hashlib.sha256()
         for summary in self._summaries.values():
@@ -250,7 +252,7 @@ class RolloutStore:
         return sha.hexdigest()
 
     def verify(self, indices: Sequence[int] | None = None) -> None:
-        """Reads episodes, by default all, and compares their contents with their digests.
+        """Checks that episodes, by default all, can be read and match their digests.
 
         Raises:
             StoreError: an episode can't be read, or has changed since it was written.
@@ -279,7 +281,7 @@ class RolloutStore:
                 )
 
     def _place(self, summary: EpisodeSummary, episode: Episode) -> bool:
-        """Writes an episode's folder; returns False if it exists already."""
+        """Writes an episode's folder; returns False if the folder exists already."""
         folder = self._folder(summary.index)
         if folder.exists():
             return False
@@ -300,7 +302,7 @@ class RolloutStore:
         return True
 
     def _clear(self, present: set[int]) -> None:
-        """Removes temporary folders of killed writers whose episodes now exist."""
+        """Removes temporary folders that killed writers of the given episodes have left behind."""
         for left in (self.path / EPISODES).glob(".*"):
             number = left.name[1:].partition(".")[0]
             if number.isdigit() and int(number) in present:

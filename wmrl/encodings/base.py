@@ -13,12 +13,12 @@ from wmrl.storage.saved_module import load_saved_module
 
 
 class Encoding(Autoencoder):
-    """Interface of encodings: autoencoders of solutions, which are vectors of X numbers.
+    """Base class of encodings: autoencoders of solutions, which are vectors of X numbers.
 
-    The constructor of a subclass takes the configuration and a keyword argument ``generator``, the
-    source of the initial weights (a generator with a fixed seed if None). A subclass sets
-    ``config`` (a frozen dataclass with a field ``input_dim``) and ``config_class``, and is
-    registered by :func:`register_encoding`.
+    The constructor of a subclass takes the configuration and a keyword argument ``generator``. This
+    generator is the source of the initial weights; None stands for a fixed seed. A subclass sets
+    ``config`` (a frozen dataclass with a field ``input_dim``) and ``config_class``. Subclasses are
+    registered with :func:`register_encoding`.
 
     Attributes:
         decoder: network that maps latents to vectors.
@@ -33,11 +33,11 @@ class Encoding(Autoencoder):
         return int(self.config.input_dim)
 
     def reconstruct(self, vectors: Tensor) -> Tensor:
-        """Returns the reconstructions of vectors ``(B, X) float32``, encoded and decoded."""
+        """Encodes and decodes vectors ``(B, X) float32``; the result has the same shape."""
         return self.decode(self.encode(vectors))
 
     def check_vectors(self, vectors: Tensor) -> None:
-        """Raises ``ValueError`` unless vectors are ``(B, X)``."""
+        """Raises ``ValueError`` if the shape of vectors is not ``(B, X)``."""
         check_shape("vectors", vectors, ("B", self.input_dim))
 
     def _preprocess(self, inputs: Tensor) -> Tensor:
@@ -51,24 +51,24 @@ ENCODINGS: Registry[Encoding] = Registry(
     ("wmrl.encodings.vector_vae:VectorVAE", "wmrl.encodings.vector_vqvae:VectorVQVAE"),
     register="wmrl.encodings.register_encoding",
 )
-"""Registry of all encodings."""
+"""Registry of all encoding classes."""
 
 E = TypeVar("E", bound=Encoding)
 
 
 def register_encoding(cls: type[E]) -> type[E]:
-    """Registers a class of encodings that is defined outside this library.
+    """Registers an encoding class that is defined outside this library.
 
-    It can be used as a decorator.
+    This function can be used as a decorator.
 
     Args:
-        cls: subclass of :class:`Encoding`; its artifacts store its name.
+        cls: subclass of :class:`Encoding`; artifacts refer to the class by its name.
 
     Returns:
         The same class.
 
     Raises:
-        ValueError: another class of that name is registered.
+        ValueError: another registered class has the same name.
         TypeError: the class does not derive from :class:`Encoding`.
     """
     return ENCODINGS.register(cls)

@@ -16,20 +16,19 @@ from wmrl.encodings.base import Encoding
 class EncodingTrainingConfig:
     """Configuration of an :class:`EncodingTrainer`.
 
-    All defaults except ``weight_penalty`` are those of Data-Driven Encodings
+    All defaults except ``weight_penalty`` are those of the paper Data-Driven Encodings
     (https://arxiv.org/abs/2003.04389).
 
     Attributes:
-        epochs: number of passes over the vectors per call of :meth:`EncodingTrainer.fit`.
+        epochs: number of epochs in each call of :meth:`EncodingTrainer.fit`.
         batch_size: number of vectors per batch; the last batch of an epoch may have fewer.
         learning_rate: learning rate of Adam at the start of each call of
             :meth:`EncodingTrainer.fit`.
-        decay: factor on the learning rate after every ``decay_every`` epochs of a call.
+        decay: factor by which the learning rate is multiplied at each decay.
         decay_every: number of epochs between decays of the learning rate; 0 for no decay.
-        weight_penalty: weight of the sum of squares of the decoder's parameters. Elites share some
-            properties only because of a common ancestor, such as its noise. The decoder learns
-            and so preserves such properties, although they are not useful; the penalty lets them
-            fade.
+        weight_penalty: weight of an L2 penalty, the sum of squares of the decoder's parameters.
+            Elites inherit useless properties, such as noise, from a common ancestor. Without the
+            penalty, the decoder learns these properties and thus preserves them.
     """
 
     epochs: int = 5
@@ -48,16 +47,20 @@ class EncodingTrainingConfig:
         check_float("weight_penalty", self.weight_penalty, at_least=0)
 
     def rate(self, epoch: int) -> float:
-        """Returns the learning rate of an epoch, counted from 0 in each call."""
+        """Returns the learning rate of an epoch.
+
+        Args:
+            epoch: number of the epoch in a call of :meth:`EncodingTrainer.fit`, from 0.
+        """
         decays = epoch // self.decay_every if self.decay_every else 0
         return float(self.learning_rate * self.decay**decays)
 
 
 class EncodingTrainer:
-    """Trainer of an encoding for repeated calls of :meth:`fit`, which share one optimizer.
+    """Trainer of an encoding, with one optimizer for all calls of :meth:`fit`.
 
     Args:
-        encoding: encoding to train, on its device.
+        encoding: encoding to train; it stays on its device.
         config: epochs, batches and learning rate; the defaults if None.
         seed: root seed of all randomness.
 
@@ -82,10 +85,11 @@ class EncodingTrainer:
         """Trains for ``config.epochs`` passes over the vectors, each in a new random order.
 
         Args:
-            vectors: ``(N, X) float32``.
+            vectors: ``(N, X) float32``, solutions to train on.
 
         Returns:
-            The loss and its parts, averaged over the batches of the last epoch.
+            The loss (under ``"loss"``) and its parts by name, averaged over the batches of the last
+            epoch.
 
         Raises:
             ValueError: there are no vectors, or their length is not X.
@@ -116,15 +120,16 @@ class EncodingTrainer:
         if not all(map(math.isfinite, metrics.values())):
             raise FloatingPointError(
                 f"encoding: expected a finite loss, got {metrics['loss']} after {self.steps} "
-                f"steps; lower learning_rate, which is {config.learning_rate}"
+                f"steps; train with a learning_rate below {config.learning_rate}"
             )
         return metrics
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, int]]:
-        """Returns the state of the training, from which :meth:`restore` continues exactly.
+        """Returns the state of the training, for an exact resumption with :meth:`restore`.
 
         Returns:
-            Tensors of the encoding and the optimizer by name, and the numbers of fits and steps.
+            Two dictionaries: tensors of the encoding and of the optimizer by name, and the numbers
+            ``fits`` and ``steps``.
         """
         tensors = {f"encoding.{k}": v for k, v in self.encoding.state_dict().items()}
         for name, parameter in self._parameters.items():
@@ -136,8 +141,8 @@ class EncodingTrainer:
         """Restores the state of the training.
 
         Args:
-            tensors: tensors that :meth:`state` returned.
-            numbers: numbers that :meth:`state` returned.
+            tensors: first dictionary that :meth:`state` returned.
+            numbers: second dictionary that :meth:`state` returned.
         """
         own = {k.removeprefix("encoding."): v for k, v in tensors.items() if k[:5] != "adam."}
         self.encoding.load_state_dict(own)
@@ -166,7 +171,7 @@ class EncodingTrainer:
         return {"loss": loss.detach(), **parts}
 
     def _batches(self, vectors: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
-        """Yields batches endlessly, with vectors drawn with replacement."""
+        """Yields an endless series of batches; their vectors are drawn with replacement."""
         while True:
             yield vectors[
                 torch.randint(

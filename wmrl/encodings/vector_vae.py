@@ -1,4 +1,4 @@
-"""A VAE or autoencoder of vectors, such as the parameters of a solution."""
+"""A VAE (or plain autoencoder) of vectors, such as the solutions of MAP-Elites."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,10 +18,10 @@ class VectorVAEConfig:
     """Configuration of a :class:`VectorVAE`; the defaults are those of Data-Driven Encodings.
 
     Attributes:
-        input_dim: X, length of a vector, whose elements are in [−1, 1].
+        input_dim: X, length of a vector; its elements are in [−1, 1].
         latent_dim: Z, the number of latent dimensions.
-        hidden_dims: widths of the encoder's hidden layers, which the decoder has in reverse order.
-            If empty, there is one hidden layer of width 2 Z.
+        hidden_dims: widths of the encoder's hidden layers; the decoder has the same in reverse
+            order. If empty, encoder and decoder have one hidden layer of width 2Z each.
         kl_weight: weight of the KL divergence from N(0, I); 0 for a plain autoencoder without
             noise.
     """
@@ -47,7 +47,7 @@ class VectorVAE(GaussianAutoencoder, Encoding):
     By default, the widths of its layers are X → 2Z → Z → 2Z → X.
 
     Args:
-        config: sizes and loss.
+        config: sizes of the layers, and weight of the KL divergence.
         generator: source of the initial weights; a generator with a fixed seed if None.
 
     Example:

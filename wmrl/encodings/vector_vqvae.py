@@ -1,4 +1,4 @@
-"""A VQ-VAE of vectors, such as the parameters of a solution."""
+"""A VQ-VAE of vectors, such as the solutions of MAP-Elites."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,14 +15,17 @@ from wmrl.nn.vq_autoencoder import QuantizedAutoencoder, QuantizerConfig, make_q
 
 @dataclass(frozen=True, kw_only=True)
 class VectorVQVAEConfig(QuantizerConfig):
-    """Configuration of a :class:`VectorVQVAE`, in addition to the options of its quantizer.
+    """Configuration of a :class:`VectorVQVAE`.
+
+    The fields below are added to those of :class:`~wmrl.nn.vq_autoencoder.QuantizerConfig`.
 
     Attributes:
         input_dim: X, length of a vector.
         num_tokens: T, number of codes per vector.
-        hidden_dims: widths of the encoder's hidden layers, which the decoder has in reverse order.
-        rezero: True to use gated residual layers between layers of the same width; see
-            :func:`~wmrl.nn.dense.dense_layers`.
+        hidden_dims: widths of the encoder's hidden layers; the decoder has the same in reverse
+            order.
+        rezero: True to use a gated residual layer (ReZero) wherever a hidden layer is as wide as
+            the layer before it; see :func:`~wmrl.nn.dense.dense_layers`.
     """
 
     input_dim: int = 20
@@ -40,10 +43,10 @@ class VectorVQVAEConfig(QuantizerConfig):
 
 
 class VectorVQVAE(QuantizedAutoencoder, Encoding):
-    """A VQ-VAE with dense layers, which represents a vector by T codes of one codebook.
+    """A VQ-VAE with dense layers, in which T codes of one codebook represent a vector.
 
     Args:
-        config: sizes, quantizer and loss.
+        config: sizes of the layers, quantizer and weights of the loss.
         generator: source of the initial weights; a generator with a fixed seed if None.
     """
 
@@ -75,9 +78,10 @@ class VectorVQVAE(QuantizedAutoencoder, Encoding):
         return self.config.num_tokens
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Maps vectors ``(B, X) float32`` to their codes' concatenated vectors ``(B, Z) float32``.
+        """Maps vectors ``(B, X) float32`` to latents ``(B, Z) float32``.
 
-        During the warm-up, when no codebook is used, it returns the encoder's outputs.
+        A latent is the concatenation of the T codebook vectors that represent a vector. During the
+        warm-up, when no codebook is used, a latent is the encoder's output.
         """
         if not self.quantizing:
             return self.unquantized(inputs).view(len(inputs), self.latent_dim)

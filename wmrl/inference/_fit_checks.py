@@ -10,29 +10,37 @@ _SAMPLES = 64  # number of samples at which the terms are evaluated before the f
 
 
 def check_variables(log_joint: LogJoint, family: VariationalFamily) -> None:
-    """Raises ``ValueError`` unless the family has exactly the variables of the log joint."""
+    """Checks that a family has a factor for each variable of a log joint, and no other factors.
+
+    Raises:
+        ValueError: a factor is missing, or does not belong to a variable of the log joint.
+    """
     missing = [name for name in log_joint.variables if name not in family.names]
     unused = [name for name in family.names if name not in log_joint.variables]
     if missing:
         raise ValueError(
             f"family: expected a factor for each of {', '.join(log_joint.variables)}, got none for "
-            f"{', '.join(missing)}; add these factors"
+            f"{', '.join(missing)}; add a factor for each missing variable"
         )
     if unused:
         raise ValueError(
-            f"family: expected factors of the log joint's variables "
+            f"family: expected factors only for the log joint's variables, "
             f"{', '.join(log_joint.variables)}, got also {', '.join(unused)}; remove these factors"
         )
 
 
 def check_batch_size(log_joint: LogJoint, size: int | None) -> None:
-    """Raises ``ValueError`` if the log joint does not allow minibatches of the given size."""
+    """Checks that a log joint allows minibatches of a given size; None stands for all data.
+
+    Raises:
+        ValueError: the log joint has no minibatched data, or fewer observations than ``size``.
+    """
     if size is None:
         return
     if not log_joint.num_observations:
         raise ValueError(
-            f"batch_size: expected None for a log joint without minibatched data, got {size}; name "
-            "the data in Term.minibatched"
+            f"batch_size: expected None for a log joint without minibatched data, got {size}; to "
+            "use minibatches, name the data in Term.minibatched"
         )
     if size > log_joint.num_observations:
         raise ValueError(
@@ -47,7 +55,9 @@ def check_initial_terms(
     batch_size: int | None,
     generator: torch.Generator,
 ) -> None:
-    """Evaluates all terms at samples of the initial family, and once on a minibatch.
+    """Checks that all terms are finite at samples of the initial family.
+
+    With a batch size, the terms are also evaluated once on a minibatch.
 
     Raises:
         FloatingPointError: a term is not finite.
@@ -66,11 +76,11 @@ def check_initial_terms(
         found = float(value[~torch.isfinite(value)][0])
         raise FloatingPointError(
             f"log_joint: term {name!r} is {found} at {count} of {_SAMPLES} samples of the initial "
-            f"family, which draws {supports}; choose factors with the model's support, or other "
-            "initial values"
+            f"family, which draws {supports}; choose factors with the same support as the "
+            "model, or other initial values"
         )
 
 
 def is_term_bug(error: ValueError) -> bool:
-    """Returns True if an error is due to a bug in a term, not to values outside its domain."""
+    """Returns True if an error is due to a bug in a term, not to the values of the variables."""
     return isinstance(error, TermError) and not isinstance(error.__cause__, ValueError)

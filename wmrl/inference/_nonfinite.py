@@ -10,17 +10,20 @@ from wmrl.inference.log_joint import LogJoint
 
 
 class NonFiniteTracker:
-    """Record of which terms and parameters were non-finite at the first step at which any were.
+    """Record of the first step of a fit with a non-finite term or parameter.
 
-    The counts stay on the device, as reading them at each step would force a synchronization.
+    The record contains the number of non-finite samples of each term and the number of non-finite
+    parameters of each factor. These counts are tensors that stay on the device, because reading
+    them at each step would force a synchronization.
 
     Args:
         log_joint: log joint whose terms are tracked.
         family: family whose trainable parameters are tracked.
 
     Attributes:
-        all_finite: 1 as long as all values have been finite, then 0; a tensor of shape ``()``.
-        finite_steps: number of steps before the first non-finite one; a tensor of shape ``()``.
+        all_finite: 1 if all values so far were finite, else 0; a tensor of shape ``()``.
+        finite_steps: number of steps before the first step with a non-finite value; a tensor of
+            shape ``()``.
     """
 
     def __init__(self, log_joint: LogJoint, family: VariationalFamily) -> None:
@@ -32,10 +35,10 @@ class NonFiniteTracker:
         self.all_finite = zero + 1.0
 
     def update(self, terms: Mapping[str, Tensor]) -> None:
-        """Records a step, given the values of its terms; reads the parameters from the family.
+        """Counts non-finite values after a step, in its terms and in the family's parameters.
 
         Args:
-            terms: values by term name, ``(S,)`` or ``(S, *E)``.
+            terms: values by term name, ``(S,)``, or ``(S, *E)`` for elementwise terms.
         """
         finite = []
         for name, value in terms.items():
@@ -50,7 +53,10 @@ class NonFiniteTracker:
         self.finite_steps = self.finite_steps + self.all_finite
 
     def describe(self) -> str:
-        """Describes the non-finite terms or, if there are none, the non-finite gradients."""
+        """Describes the non-finite terms of the recorded step, for an error message.
+
+        If all terms were finite, describes the factors with non-finite gradients instead.
+        """
         terms = self._log_joint.terms
         parts = [
             f"term {name!r} (variables: {', '.join(terms[name].variables)}) was not finite at "
@@ -73,5 +79,12 @@ class NonFiniteTracker:
 
 
 def count_nonfinite(values: Tensor) -> Tensor:
-    """Counts the samples of ``(S, …)`` that have a non-finite element, as a tensor ``()``."""
+    """Counts the samples that have a non-finite element.
+
+    Args:
+        values: samples ``(S, …)``.
+
+    Returns:
+        The count, a tensor of shape ``()``.
+    """
     return (~torch.isfinite(values)).reshape(len(values), -1).any(1).sum()

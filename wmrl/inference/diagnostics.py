@@ -14,7 +14,7 @@ from wmrl.inference.family import VariationalFamily, sum_elements
 from wmrl.inference.log_joint import LogJoint
 
 MIN_SAMPLES = 25
-"""Minimum number of samples: k̂ is fitted to at most a fifth of the weights, and needs five."""
+"""Minimum number of samples: the Pareto fit uses at most a fifth of them, and needs five."""
 
 _CHUNK = 1024  # number of samples that are evaluated at once
 _MAX_ELEMENTS = 2**24  # limit on samples × observations at once, as terms may have a value for each
@@ -32,14 +32,14 @@ class ImportanceCheck:
         elbo: mean of the log weights, nats.
         elbo_se: standard error of ``elbo``, nats.
         log_evidence: log of the mean of the weights, an estimate of log p(x), nats.
-        pareto_k: k̂, the shape of the tail of the weights (Vehtari et al. 2024,
+        pareto_k: k̂, the estimated shape parameter of the tail of the weights (Vehtari et al. 2024,
             https://arxiv.org/abs/1507.02646); see :func:`pareto_k`.
         samples: S, number of samples.
         outside: number of samples from q at which p(x, z) is 0; the ELBO is −∞ if there are any.
-        ess: effective sample size, (Σ w)² / Σ w²: the number of samples from the posterior itself
-            that would be about as informative as the weighted samples.
-        rounding: absolute value of the mean rounding error of log q in the family's precision,
-            nats. The rounding error of the log joint may be as large.
+        ess: effective sample size, (Σ w)² / Σ w²: about this many samples from the posterior itself
+            would be as informative as the weighted samples.
+        rounding: absolute value of the mean rounding error of log q, nats, due to the precision of
+            the family's parameters. The rounding error of the log joint may be as large.
     """
 
     elbo: float
@@ -53,7 +53,7 @@ class ImportanceCheck:
 
     @property
     def threshold(self) -> float:
-        """Largest k̂ that is reliable with S samples, min(1 − 1 / log₁₀ S, 0.7) (Vehtari et al.)."""
+        """Largest k̂ at which S weights give reliable estimates: min(1 − 1 / log₁₀ S, 0.7)."""
         return min(1.0 - 1.0 / math.log10(self.samples), 0.7)
 
     @property
@@ -62,12 +62,12 @@ class ImportanceCheck:
         if self.outside:
             return (
                 f"bad: the posterior is 0 at {self.outside} of {self.samples} samples; choose "
-                "factors with the model's support"
+                "factors with the same support as the model"
             )
         if self.rounding > max(_MAX_ROUNDING, self.elbo_se):
             return (
-                f"unclear: single precision adds an error of {self.rounding:.2g} nats; fit "
-                "family.double()"
+                f"unclear: single precision adds an error of {self.rounding:.2g} nats to the ELBO; "
+                "fit family.double()"
             )
         if math.isnan(self.pareto_k) or self.pareto_k == -math.inf:
             size = f"{self.samples} samples have an effective sample size of {self.ess:.0f}"
@@ -104,7 +104,7 @@ def importance_check(
         TermError: a term raises an error, or its value has the wrong shape.
 
     Example:
-        The ELBO of a normal q that is too narrow, against a standard normal posterior:
+        The posterior is a standard normal distribution, and q is a normal that is too narrow:
 
         >>> import torch
         >>> from torch.distributions import Normal
@@ -157,15 +157,16 @@ def importance_check(
 
 
 def pareto_k(log_weights: np.ndarray) -> float:
-    """Estimates k̂, the shape of a generalized Pareto distribution of the largest weights.
+    """Estimates k̂, the shape parameter of a generalized Pareto fit to the largest weights.
 
     Args:
         log_weights: logarithms of S importance weights, ``(S,)``, S ≥ 25.
 
     Returns:
-        k̂, fitted by ``arviz-stats``. It is −∞ if the largest weights are equal to within 1 %, and
-        NaN if most of them are ties: discrete variables have few distinct weights, so the weights
-        have no tail. It is +∞ if most weights underflow to 0 relative to the largest.
+        k̂, fitted by ``arviz-stats``. If there is no tail to fit, k̂ is −∞ or NaN. It is −∞ if the
+        largest weights are equal to within 1 %, and NaN if most of the largest weights are ties, as
+        with discrete variables. If most weights underflow to 0 when they are divided by the largest
+        weight, k̂ is +∞.
 
     Example:
         >>> import numpy as np

@@ -12,11 +12,11 @@ from wmrl.inference.factor import Factor, Numbers, checked_shape, initial_values
 
 
 class BernoulliFactor(Factor):
-    """Independent Bernoulli variables: z is 1.0 with probability p, else 0.0.
+    """Independent Bernoulli variables: each element of z is 1.0 with probability p, else 0.0.
 
     Args:
         shape: shape of z.
-        probability: initial p.
+        probability: initial p, numbers above 0 and below 1 that broadcast to ``shape``.
     """
 
     reparameterized: ClassVar[bool] = False
@@ -46,7 +46,7 @@ class BernoulliFactor(Factor):
 
 
 class CategoricalFactor(Factor):
-    """Independent categorical variables: z is an ``int64`` from 0 to K − 1.
+    """Independent categorical variables: each element of z is an ``int64`` from 0 to K − 1.
 
     Args:
         num_categories: K, number of categories.

@@ -21,16 +21,17 @@ Estimator = Literal["score", "reparameterized"]
 
 @dataclass(frozen=True, kw_only=True)
 class GradientConfig:
-    """Settings of gradient estimates.
+    """Settings of :func:`elbo_gradient`.
 
     Attributes:
         samples: S, number of samples per estimate.
-        rao_blackwell: True to omit, from the score-function gradient of a variable, the terms that
-            do not depend on it (Ranganath, Gerrish and Blei 2014,
+        rao_blackwell: True for Rao-Blackwellization: a variable's score-function gradient then
+            omits all terms that do not depend on the variable (Ranganath, Gerrish and Blei 2014,
             https://arxiv.org/abs/1401.0118, section 3.1).
-        control_variates: True to subtract a multiple of the score function, whose mean is 0
-            (section 3.2). The multiple for a sample is estimated from all other samples, so that
-            the gradient stays unbiased.
+        control_variates: True for control variates: a multiple of the score function is then
+            subtracted from the score-function gradient (section 3.2 of the same paper). The
+            multiple for a sample is estimated from all other samples, so that the gradient stays
+            unbiased.
     """
 
     samples: int = 32
@@ -42,7 +43,8 @@ class GradientConfig:
         # A multiple estimated from only two other samples adds more variance than it removes.
         if self.control_variates and self.samples < 4:
             raise ValueError(
-                f"samples: expected at least 4 with control variates, got {self.samples}"
+                f"samples: expected at least 4 with control variates, got {self.samples}; draw "
+                "more, or set control_variates=False"
             )
 
 
@@ -51,9 +53,10 @@ class ElboGradient(NamedTuple):
 
     Attributes:
         elbo: estimate of the ELBO from each sample, ``(S,)``.
-        gradients: gradient of the ELBO for each parameter of the family that requires one, by
-            parameter name.
-        terms: values of the terms of the log joint by name, without gradients.
+        gradients: gradient of the ELBO with respect to each trainable parameter, by the parameter's
+            name in the family.
+        terms: detached values of the log joint's terms by name, ``(S,)``, or ``(S, *E)`` for
+            elementwise terms.
     """
 
     elbo: Tensor
@@ -76,11 +79,12 @@ def elbo_gradient(
     Args:
         log_joint: log p(x, z).
         family: q.
-        generator: random generator of the samples, on the family's device.
+        generator: random generator for the samples, on the family's device.
         config: number of samples and variance reduction.
-        estimators: estimator by variable name, such as those that :func:`choose_estimators`
-            returns; ``"score"`` for all variables if None.
-        indices: minibatch of the data, ``(B,) int64``; None for all data.
+        estimators: ``"score"`` or ``"reparameterized"`` by variable name, as returned by
+            :func:`choose_estimators`; None for ``"score"`` for all variables.
+        indices: indices of the observations in a minibatch, ``(B,) int64``; None for all
+            observations.
 
     Raises:
         ValueError: a variable's estimator is missing, unknown, or not supported by its factor.
@@ -116,11 +120,17 @@ def elbo_gradient(
 def choose_estimators(
     log_joint: LogJoint, family: VariationalFamily, generator: torch.Generator
 ) -> dict[str, Estimator]:
-    """Chooses the estimator with the lowest variance that each variable allows.
+    """Chooses a gradient estimator for each variable.
 
-    This is ``"reparameterized"`` if the factor is reparameterized and all terms that depend on the
-    variable are differentiable, and ``"score"`` otherwise. Discontinuous terms are not detected:
-    their gradients ignore the jumps, so use ``"score"`` for their variables.
+    The estimator is ``"reparameterized"`` if the variable's factor is reparameterized and all terms
+    that depend on the variable are differentiable. Otherwise, it is ``"score"``, which usually has
+    a higher variance.
+
+    Discontinuous terms are not detected, although reparameterized gradients ignore their jumps. Use
+    ``"score"`` for the variables of such terms.
+
+    Returns:
+        Estimators by variable name.
     """
     values: dict[str, Tensor] = {}
     for name, factor in family.items():
@@ -144,11 +154,11 @@ def score_function(factor: Factor, values: Tensor) -> dict[str, Tensor]:
     """Computes the score function ∇_λ log q at each of S values.
 
     Args:
-        factor: q.
+        factor: distribution q with parameters λ.
         values: values of the variable, ``(S, *shape)``.
 
     Returns:
-        Gradients ``(S, *P)`` by parameter name, where P is the parameter's shape.
+        Gradients ``(S, *P)`` by parameter name, where P is the shape of the parameter.
     """
     count = len(values)
     copies = {
@@ -166,15 +176,18 @@ def score_function(factor: Factor, values: Tensor) -> dict[str, Tensor]:
 
 
 def control_variate_mean(products: Tensor, score: Tensor) -> Tensor:
-    """Computes the mean of ``products − a · score`` over S samples.
+    """Averages products over S samples, with the score function as a control variate.
 
-    The coefficient is a = Cov(products, score) / Var(score). It is estimated separately for each
-    sample, from all other samples. It is then independent of the sample's own score, whose mean is
-    0, so the result is unbiased.
+    The result is the mean of ``products − a · score``, where a = Cov(products, score) / Var(score).
+    For each sample, the coefficient a is estimated from all other samples. It is therefore
+    independent of the sample's own score. As scores have a mean of 0, the result is unbiased.
 
     Args:
         products: values to average, ``(S, …)``, S ≥ 3.
-        score: control variate, ``(S, …)``.
+        score: score function at the same samples, ``(S, …)``.
+
+    Returns:
+        The mean, ``(…)``.
     """
     others = len(products) - 1
     first = products.sum(0) - products  # sums over all other samples
@@ -194,11 +207,12 @@ def _reparameterized_gradients(
     terms: Mapping[str, Tensor],
     log_q: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
-    """Computes reparameterized gradients of some variables' parameters.
+    """Computes reparameterized gradients of the ELBO for the parameters of the named variables.
 
-    The parameters of log q are held constant. Their direct gradient is the score function, which
-    has a mean of 0, so the estimate stays unbiased; without it, the variance is 0 if q is the
-    posterior (Roeder, Wu and Duvenaud 2017, https://arxiv.org/abs/1703.09194).
+    The gradients flow through the samples only; log q is evaluated with detached parameters. The
+    omitted part of the gradient is the score function. Its mean is 0, so the estimate stays
+    unbiased. If q is the posterior, the omission reduces the variance of the estimate to 0 (Roeder,
+    Wu and Duvenaud 2017, https://arxiv.org/abs/1703.09194).
     """
     learned = {full for name in names for full in _full_names(family, name).values()}
     own = {key: each for key, each in family.named_parameters() if key in learned}
@@ -221,10 +235,11 @@ def _signal(
     *,
     rao_blackwell: bool,
 ) -> Tensor:
-    """Computes the signal that multiplies the score function of a variable.
+    """Computes the values by which a variable's score function is multiplied in its gradient.
 
     Returns:
-        The signal: ``(S, *E)`` with Rao-Blackwellization, else ``(S,)``.
+        log p(x, z) − log q(z), ``(S,)``. With Rao-Blackwellization, only those summands that depend
+        on the variable, in the shape of the variable's log q.
     """
     if not rao_blackwell:
         return _difference(terms, log_q)
@@ -247,7 +262,7 @@ def _difference(terms: Mapping[str, Tensor], log_q: Mapping[str, Tensor]) -> Ten
 def _score_gradients(
     factor: Factor, values: Tensor, signal: Tensor, control_variates: bool
 ) -> dict[str, Tensor]:
-    """Computes score-function gradients for a factor's parameters, by parameter name."""
+    """Computes score-function gradients of the ELBO for a factor's parameters, by name."""
     gradients = {}
     for name, score in score_function(factor, values).items():
         products = score * _add_axes(signal, score.ndim)
@@ -259,7 +274,7 @@ def _score_gradients(
 
 
 def _add_axes(values: Tensor, ndim: int) -> Tensor:
-    """Appends axes of length 1 to ``(S, …)``."""
+    """Appends axes of length 1 to a tensor until it has ``ndim`` axes."""
     return values.reshape(*values.shape, *(1,) * (ndim - values.ndim))
 
 

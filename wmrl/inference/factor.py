@@ -10,19 +10,20 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 Numbers = float | Sequence[float] | Tensor
-"""Scalar, sequence or tensor that is broadcast to a shape."""
+"""Number, sequence of numbers or tensor that is broadcast to a shape."""
 
 
 class Factor(nn.Module, ABC):
     """Variational distribution q(z; λ) of one latent variable z.
 
-    A subclass stores λ as unconstrained parameters and implements two methods: :meth:`distribution`
-    builds q from λ, and :meth:`draw` draws samples with a given random generator, which
-    ``torch.distributions`` does not support.
+    A subclass stores λ as unconstrained parameters and implements two methods. The method
+    :meth:`distribution` returns q as an object of ``torch.distributions``. The method :meth:`draw`
+    draws samples with a given random generator, because the distributions of PyTorch do not accept
+    one.
 
-    Each parameter has a shape ``(*E, …)``, where E is the shape of :meth:`log_prob` without the
-    sample axis: ``shape`` if the elements of z are independent, or ``()`` if they are drawn
-    jointly.
+    The method :meth:`log_prob` has one value for each element of z if the elements are independent,
+    and one value in total if they are drawn jointly. In the first case, the shape of each parameter
+    must begin with ``shape``.
 
     Attributes:
         shape: shape of z.
@@ -36,7 +37,7 @@ class Factor(nn.Module, ABC):
 
     @abstractmethod
     def distribution(self) -> Distribution:
-        """Builds q from the current λ."""
+        """Returns the distribution q with the current parameters λ."""
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
@@ -48,16 +49,24 @@ class Factor(nn.Module, ABC):
         """
 
     def log_prob(self, values: Tensor) -> Tensor:
-        """Computes log q, ``(S, *E)``, at values ``(S, *shape)``."""
+        """Computes log q at values of z.
+
+        Args:
+            values: values of z, ``(S, *shape)``.
+
+        Returns:
+            ``(S, *shape)`` if the elements of z are independent, ``(S,)`` if they are drawn
+            jointly.
+        """
         found: Tensor = self.distribution().log_prob(values)
         return found
 
     def forward(self, values: Tensor) -> Tensor:
-        """Computes :meth:`log_prob`; :meth:`log_prob_with` requires it as ``forward``."""
+        """Calls :meth:`log_prob`, because ``torch.func.functional_call`` calls ``forward``."""
         return self.log_prob(values)
 
     def log_prob_with(self, parameters: Mapping[str, Tensor], values: Tensor) -> Tensor:
-        """Computes log q, ``(S, *E)``, with other parameters in place of λ.
+        """Computes :meth:`log_prob` with other parameters in place of λ.
 
         Args:
             parameters: tensors by parameter name. Each has the shape of the parameter that it
@@ -69,17 +78,17 @@ class Factor(nn.Module, ABC):
 
     @property
     def mean(self) -> Tensor:
-        """Mean of z, ``shape``; for a categorical variable, its probabilities ``(*shape, K)``."""
+        """Mean of z, with the shape of z; for a categorical variable, the probabilities."""
         return self.distribution().mean.detach()
 
     @property
     def std(self) -> Tensor:
-        """Standard deviation of z, of the same shape as the mean."""
+        """Standard deviation of z, with the shape of :attr:`mean`."""
         return self.distribution().stddev.detach()
 
     @property
     def device(self) -> torch.device:
-        """Device of λ."""
+        """Device of the parameters λ."""
         return next(self.parameters()).device
 
 
@@ -93,8 +102,8 @@ def initial_values(name: str, value: Numbers, shape: tuple[int, ...], *, above: 
         above: exclusive lower bound of the values; −∞ allows any finite number.
 
     Raises:
-        ValueError: the values don't broadcast to ``shape``, or one is not finite or not above the
-            bound.
+        ValueError: the values don't broadcast to ``shape``, or a value is not finite or not above
+            the bound.
     """
     given = torch.as_tensor(value, dtype=torch.float32)
     try:

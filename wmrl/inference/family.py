@@ -15,7 +15,8 @@ class VariationalFamily(nn.Module):
         factors: factors by variable name, all on one device.
 
     Raises:
-        ValueError: there are no factors, a name is not an identifier, or factors share parameters.
+        ValueError: there are no factors, a name is not a Python identifier, or factors share
+            parameters.
 
     Example:
         >>> import torch
@@ -39,7 +40,7 @@ class VariationalFamily(nn.Module):
         if len(shared) < sum(len(list(factor.parameters())) for factor in factors.values()):
             raise ValueError(
                 f"factors: expected separate factors for {', '.join(factors)}, got factors that "
-                "share parameters; use copy.deepcopy"
+                "share parameters; use copy.deepcopy to copy a factor"
             )
         self._names = tuple(factors)
         # A ModuleDict rejects the names of its own attributes, such as "values".
@@ -74,20 +75,27 @@ class VariationalFamily(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Device of λ."""
+        """Device of the parameters λ."""
         return next(self.parameters()).device
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draws S samples of each variable, ``(S, *shape)``, without gradients."""
+        """Draws ``count`` samples of each variable, ``(count, *shape)``, without gradients."""
         with torch.no_grad():
             return {name: factor.draw(count, generator) for name, factor in self.items()}
 
     def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Computes log q, ``(S,)``, at values ``(S, *shape)`` by variable name."""
+        """Computes log q, the sum of the log densities of all factors.
+
+        Args:
+            values: S samples by variable name, ``(S, *shape)`` each.
+
+        Returns:
+            log q of each sample, ``(S,)``.
+        """
         each = [sum_elements(factor.log_prob(values[name])) for name, factor in self.items()]
         return torch.stack(each).sum(0)
 
 
 def sum_elements(values: Tensor) -> Tensor:
-    """Sums ``(S, …)`` over all axes but the first: ``(S,)``."""
+    """Sums values ``(S, …)`` over all axes but the first, and returns ``(S,)``."""
     return values if values.ndim == 1 else values.flatten(1).sum(1)

@@ -41,14 +41,16 @@ class FitConfig:
     """Settings of :func:`fit_posterior`.
 
     The learning rate is constant while the ELBO rises. After each window of steps, the mean ELBO of
-    the window is compared with that of the best window so far. After ``patience`` windows without a
-    rise of more than one standard error of the difference, the learning rate decays. If it has
-    already decayed ``max_lr_decays`` times, the fit ends instead: it has converged.
+    the window is compared with that of the best window so far. The ELBO has risen if it is higher
+    by more than one standard error of the difference. After ``patience`` windows in a row without a
+    rise, the learning rate decays. If it has already decayed ``max_lr_decays`` times, the fit ends
+    instead: it has converged.
 
     Attributes:
         steps: maximum number of steps.
-        estimator: ``"auto"`` for the reparameterized gradient wherever a variable allows it, or
-            ``"score"`` for the score-function gradient everywhere.
+        estimator: ``"auto"`` to use the reparameterized gradient for each variable that allows it
+            and the score-function gradient for the others; ``"score"`` to use the score-function
+            gradient for all variables.
         gradient: number of samples per step, and variance reduction of the score-function gradient.
         optimizer: ``"adam"``, or ``"adagrad"`` as in Ranganath, Gerrish and Blei (2014).
         learning_rate: initial learning rate.
@@ -93,10 +95,11 @@ class Posterior:
     Attributes:
         family: fitted q.
         check: result of the final importance check: ELBO, log evidence, k̂ and others.
-        converged: True if the fit converged before its maximum number of steps.
+        converged: True if the fit converged within the maximum number of steps.
         steps: number of steps taken.
         estimators: gradient estimator of each variable.
-        trace: metrics of each window: ``step``, ``elbo``, ``elbo_se``, ``learning_rate``.
+        trace: metrics of each window of steps: ``step``, ``elbo``, ``elbo_se`` and
+            ``learning_rate``.
         config: settings of the fit.
         seed: root seed of the fit.
     """
@@ -122,7 +125,7 @@ class Posterior:
 
     @property
     def pareto_k(self) -> float:
-        """k̂, the shape of the tail of the importance weights."""
+        """k̂, the estimated shape parameter of the tail of the importance weights."""
         return self.check.pareto_k
 
     @property
@@ -149,23 +152,24 @@ def fit_posterior(
     Args:
         log_joint: log p(x, z).
         family: initial q, with a factor for each latent variable. It is fitted in place, except for
-            parameters whose ``requires_grad`` is False. Use ``family.double()`` for densities that
-            need more than single precision, such as those of gamma and beta factors for counts of
-            about 100,000; :attr:`Posterior.verdict` tells if the precision was too low.
+            parameters whose ``requires_grad`` is False. If :attr:`Posterior.verdict` says that
+            single precision was too low, fit ``family.double()`` instead. Gamma and beta factors
+            need double precision if the data are counts of about 100,000.
         config: settings of the fit.
         seed: root seed of all randomness.
         device: device to which the family and the log joint's data are moved.
-        path: folder for the trace, as ``metrics.csv`` and TensorBoard events; None to write none.
+        path: folder to which the trace is written, as ``metrics.csv`` and TensorBoard events; None
+            to write no files.
         progress: True to show a progress bar.
 
     Raises:
-        ValueError: variables and factors do not match, a term raises an error or its value has the
-            wrong shape, no parameter is trainable, or minibatches are requested but no term has
-            minibatched data.
+        ValueError: the factors do not match the log joint's variables, no parameter is trainable,
+            or ``config.batch_size`` does not suit the log joint's data.
+        TermError: a term raises an error, or its value has the wrong shape.
         FloatingPointError: a term or a gradient is not finite, or a distribution in a term rejects
-            a value during the fit. The parameters are then reset to those at the start of the
-            current window of steps (:attr:`FitConfig.window`). If it happens in the final
-            importance check, they stay as fitted.
+            a value during the fit. The parameters are then reset to their values at the start of
+            the current window of steps (:attr:`FitConfig.window`). After an error in the final
+            importance check, however, they keep their fitted values.
 
     Example:
         The posterior of a rate with a Gamma(2, 1) prior after 14 events in 4 intervals is
@@ -227,7 +231,7 @@ def fit_posterior(
         # The cause is a rare sample: no step drew one like it.
         raise FloatingPointError(
             f"{error} (in the importance check after {fit.steps} steps); the family keeps its "
-            "fitted parameters; choose factors with the model's support"
+            "fitted parameters; choose factors with the same support as the model"
         ) from error
     return Posterior(
         family, check, fit.converged, fit.steps, estimators, tuple(trace), config, seed
@@ -253,7 +257,8 @@ class _Fit:
         self._parameters = dict(learned)
         if not self._parameters:
             raise ValueError(
-                "family: expected trainable parameters, got none whose requires_grad is set"
+                "family: expected trainable parameters, got none; set requires_grad to True for at "
+                "least one parameter"
             )
         self._optimizer = make(self._parameters.values(), lr=config.learning_rate)
         self._best = (-math.inf, 0.0)  # ELBO of the best window, and its squared standard error
@@ -265,10 +270,10 @@ class _Fit:
         return self.converged or self.steps >= self.config.steps
 
     def run_window(self) -> dict[str, float]:
-        """Takes the steps of a window and applies the convergence rule.
+        """Takes the steps of one window, then updates the learning rate or ends the fit.
 
         Returns:
-            The window's entry of :attr:`Posterior.trace`.
+            Metrics of the window, an entry of :attr:`Posterior.trace`.
         """
         good = {name: value.detach().clone() for name, value in self._parameters.items()}
         sums = {name: torch.zeros_like(value) for name, value in good.items()}
@@ -340,8 +345,8 @@ class _Fit:
         """Decays the learning rate, or ends the fit, if the ELBO no longer rises.
 
         Args:
-            mean: the window's mean ELBO.
-            squared_error: squared standard error of that mean.
+            mean: mean ELBO of the current window.
+            squared_error: squared standard error of ``mean``.
         """
         best, best_squared_error = self._best
         if mean - best > (squared_error + best_squared_error) ** 0.5:
@@ -357,19 +362,24 @@ class _Fit:
             group["lr"] *= self.config.lr_decay
 
     def _restore(self, good: dict[str, Tensor]) -> None:
-        """Resets the parameters to their values at the start of the window."""
+        """Resets the parameters to ``good``, their values at the start of the current window."""
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(good[name])
 
     def _advice(self, first: int) -> str:
         return (
-            f"the family was reset to its parameters after step {first}; use a learning_rate below "
-            f"{self.config.learning_rate}, or factors with the model's support"
+            f"the family was reset to the parameters that it had after step {first}; use a "
+            f"learning_rate below {self.config.learning_rate}, or factors with the same support as "
+            "the model"
         )
 
     def _check_finite(self, tracker: NonFiniteTracker, good: dict[str, Tensor], first: int) -> None:
-        """Resets the parameters and raises ``FloatingPointError`` if a step was not finite."""
+        """Checks that all terms and gradients of the current window were finite.
+
+        Raises:
+            FloatingPointError: a value was not finite. The parameters are then reset to ``good``.
+        """
         if bool(tracker.all_finite):
             return
         self._restore(good)

@@ -14,13 +14,13 @@ class GammaFactor(Factor):
     """Independent gamma distributions, with density ∝ z^(α − 1) exp(−βz) for z > 0.
 
     Samples are reparameterized implicitly (Figurnov et al. 2018, https://arxiv.org/abs/1805.08498).
-    The parameters are log α and the log of the mean α/β: unlike α and β, they hardly
-    depend on each other.
+    The parameters are log α and the log of the mean α/β. Unlike α and β, these two are orthogonal:
+    their Fisher information matrix is diagonal.
 
     Args:
         shape: shape of z.
-        concentration: initial α.
-        rate: initial β.
+        concentration: initial α, numbers above 0 that broadcast to ``shape``.
+        rate: initial β, numbers above 0 that broadcast to ``shape``.
 
     Example:
         >>> from wmrl.inference import GammaFactor
@@ -63,13 +63,14 @@ class GammaFactor(Factor):
 class BetaFactor(Factor):
     """Independent beta distributions, with density ∝ z^(α − 1) (1 − z)^(β − 1) for 0 < z < 1.
 
-    The parameters are the logit of the mean α/(α + β), and log(α + β). Use ``double()`` if α or β
-    is below about 0.05: many samples are closer to 0 or 1 than single precision can represent.
+    The parameters are the logit of the mean α/(α + β), and log(α + β). If α or β is below about
+    0.05, call ``double()`` on the factor: many samples are then closer to 0 or 1 than single
+    precision can represent.
 
     Args:
         shape: shape of z.
-        alpha: initial α.
-        beta: initial β.
+        alpha: initial α, numbers above 0 that broadcast to ``shape``.
+        beta: initial β, numbers above 0 that broadcast to ``shape``.
     """
 
     reparameterized: ClassVar[bool] = True
@@ -102,7 +103,7 @@ class BetaFactor(Factor):
 
 
 def _standard_gamma(alpha: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Draws S samples of Gamma(α, 1), ``(S, *shape)``, differentiable with respect to α."""
+    """Draws samples of Gamma(α, 1), ``(count, *shape)``, differentiable with respect to α."""
     copies = alpha.expand(count, *alpha.shape).contiguous()
     drawn = torch._standard_gamma(copies, generator=generator)
     return drawn.clamp(min=torch.finfo(drawn.dtype).tiny)

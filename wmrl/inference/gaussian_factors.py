@@ -23,8 +23,8 @@ class NormalFactor(Factor):
 
     Args:
         shape: shape of z; ``()`` for a scalar.
-        mean: initial μ.
-        std: initial σ.
+        mean: initial μ, numbers that broadcast to ``shape``.
+        std: initial σ, numbers above 0 that broadcast to ``shape``.
 
     Example:
         >>> import torch
@@ -58,12 +58,13 @@ class NormalFactor(Factor):
 
 
 class LogNormalFactor(NormalFactor):
-    """Independent log-normal distributions: log z has the distribution N(μ, σ²).
+    """Independent log-normal distributions: log z is distributed as N(μ, σ²), element by element.
 
     Args:
         shape: shape of z; ``()`` for a scalar.
-        mean: initial μ, the mean of log z.
-        std: initial σ, the standard deviation of log z.
+        mean: initial μ, the mean of log z; numbers that broadcast to ``shape``.
+        std: initial σ, the standard deviation of log z; numbers above 0 that broadcast to
+            ``shape``.
     """
 
     support: ClassVar[str] = "numbers above 0"
@@ -80,12 +81,13 @@ class LogNormalFactor(NormalFactor):
 class MultivariateNormalFactor(Factor):
     """Multivariate normal distribution N(μ, LLᵀ), with a lower triangular matrix L.
 
-    The parameters are μ, the part of L below the diagonal, and the log of the diagonal.
+    The parameters are μ, the elements of L below its diagonal, and the log of L's diagonal.
 
     Args:
         dim: D, length of z.
-        mean: initial μ, ``(D,)``.
-        std: initial standard deviations, ``(D,)``; the initial correlations are 0.
+        mean: initial μ, numbers that broadcast to ``(D,)``.
+        std: initial standard deviations, numbers above 0 that broadcast to ``(D,)``; the initial
+            correlations are 0.
     """
 
     reparameterized: ClassVar[bool] = True
@@ -117,10 +119,10 @@ class LowRankNormalFactor(Factor):
     Args:
         dim: D, length of z.
         rank: R, number of columns of W.
-        mean: initial μ, ``(D,)``.
-        std: initial σ, ``(D,)``.
-        generator: random generator that draws the initial W, on a scale of σ / 10; None for a
-            generator with seed 0.
+        mean: initial μ, numbers that broadcast to ``(D,)``.
+        std: initial σ, numbers above 0 that broadcast to ``(D,)``.
+        generator: CPU random generator for the initial W, whose rows have a norm of about σ / 10;
+            None for a new generator with seed 0.
     """
 
     reparameterized: ClassVar[bool] = True
@@ -159,7 +161,7 @@ class LowRankNormalFactor(Factor):
 
 
 def _one_axis(dim: int) -> tuple[int]:
-    """Checks the length of a vector, and returns its shape ``(D,)``."""
+    """Checks the length D of a vector, and returns the shape ``(D,)``."""
     shape = checked_shape(dim)
     if len(shape) != 1:
         raise ValueError(f"dim: expected one integer, got {dim!r}; flatten the variable")

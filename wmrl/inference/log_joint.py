@@ -1,4 +1,4 @@
-"""Log joint densities: sums of named terms whose dependencies are known."""
+"""Log joint densities: sums of named terms, each with a known set of variables."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -11,23 +11,25 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Term:
-    """One summand of log p(x, z).
+    """One of the terms whose sum is a log joint density log p(x, z).
 
-    The parameter names of its function determine what the function is called with: latent
-    variables, ``(S, *shape)`` for S samples, and data of the term. Parameters that have a default
-    are not passed. Rao-Blackwellization relies on knowing which variables a term depends on.
+    The function's parameter names determine its arguments. A parameter that is a key of ``data``
+    receives that tensor. Any other parameter is a latent variable, and receives S samples of it,
+    ``(S, *shape)``. Parameters with a default value are not passed. The parameter names thus show
+    which variables the term depends on, as Rao-Blackwellization requires.
 
     Attributes:
-        function: function that computes the term: ``(S,)``, or ``(S, *E)`` if ``elementwise``.
+        function: function that computes the term. It returns ``(S,)``, or ``(S, *E)`` if
+            ``elementwise`` is True.
         data: tensors by parameter name.
         minibatched: names of the data whose first axis has N independent observations. If a
             minibatch selects B of them, the value of the term is multiplied by N / B.
-        elementwise: True if the term has one value for each element of its variables, whose shape
-            is E, and each value depends only on that element of the variables. The gradient for an
-            element then omits the values of the other elements.
+        elementwise: True if the term's variables have a common shape E, and the term has one value
+            per element. Each value must depend only on its own element of the variables. The
+            score-function gradient for an element then uses only the value for that element.
         names: names of the variables and data to pass to the function, in the order of its
-            parameters; by default, the names of the parameters. Use it if several terms, such as
-            terms created in a loop, share a function.
+            parameters; empty for the names of the parameters. Set it if several terms share one
+            function, for example terms created in a loop.
     """
 
     function: Callable[..., Tensor]
@@ -53,17 +55,17 @@ class Term:
                 )
         if not set(self.minibatched) <= set(self.data):
             raise ValueError(
-                f"minibatched: expected names of data {sorted(self.data)}, got {self.minibatched}"
+                f"minibatched: expected keys of data, {sorted(self.data)}, got {self.minibatched}"
             )
         scalars = [name for name in self.minibatched if not self.data[name].ndim]
         if scalars:
             raise ValueError(
                 f"minibatched: expected data with an axis of observations, got a scalar for "
-                f"{scalars[0]!r}"
+                f"{scalars[0]!r}; remove this name from minibatched"
             )
         if len({len(self.data[name]) for name in self.minibatched}) > 1:
             lengths = {name: len(self.data[name]) for name in self.minibatched}
-            raise ValueError(f"minibatched: expected data of one length, got {lengths}")
+            raise ValueError(f"minibatched: expected data of equal lengths, got {lengths}")
 
     @cached_property
     def arguments(self) -> tuple[str, ...]:
@@ -83,7 +85,7 @@ class Term:
 
     @property
     def num_observations(self) -> int:
-        """N, number of observations; 0 if no data are minibatched."""
+        """N, number of observations in the minibatched data; 0 without such data."""
         return len(self.data[self.minibatched[0]]) if self.minibatched else 0
 
     def __call__(self, values: Mapping[str, Tensor], indices: Tensor | None = None) -> Tensor:
@@ -91,10 +93,11 @@ class Term:
 
         Args:
             values: samples ``(S, *shape)`` by variable name.
-            indices: minibatch of the data, ``(B,) int64``; None for all data.
+            indices: indices of the observations in a minibatch, ``(B,) int64``; None for all
+                observations.
 
         Returns:
-            Values of the term, ``(S,)`` or ``(S, *E)``.
+            Values of the term, ``(S,)``, or ``(S, *E)`` if the term is elementwise.
         """
         given: dict[str, Tensor] = {name: values[name] for name in self.variables}
         scale = 1.0
@@ -109,8 +112,8 @@ class Term:
 class TermError(ValueError):
     """Error raised if a term cannot be evaluated or its value has the wrong shape.
 
-    If the term raised an error, that error is the ``__cause__``; a ``ValueError`` most likely means
-    that a distribution rejected a value.
+    If the term's function raised an error, that error is the ``__cause__``. If the ``__cause__`` is
+    a ``ValueError``, a distribution has most likely rejected a value.
     """
 
 
@@ -125,7 +128,7 @@ class LogJoint:
         num_observations: number of observations in minibatched data; 0 without such data.
 
     Raises:
-        ValueError: there are no terms, or their minibatched data have different lengths.
+        ValueError: there are no terms, or the terms' minibatched data have different lengths.
 
     Example:
         A normal mean with a standard normal prior, evaluated at two samples:
@@ -160,7 +163,8 @@ class LogJoint:
         }
         if len(set(counts.values())) > 1:
             raise ValueError(
-                f"terms: expected the same number of observations in all terms, got {counts}"
+                f"terms: expected the same number of observations in all minibatched terms, got "
+                f"{counts}"
             )
         self.num_observations = next(iter(counts.values()), 0)
 
@@ -177,7 +181,8 @@ class LogJoint:
 
         Args:
             values: samples ``(S, *shape)`` by variable name.
-            indices: minibatch of the data, ``(B,) int64``; None for all data.
+            indices: indices of the observations in a minibatch, ``(B,) int64``; None for all
+                observations.
 
         Returns:
             Values by term name: ``(S,)``, or ``(S, *E)`` for elementwise terms.
@@ -199,7 +204,7 @@ class LogJoint:
         return found
 
     def to(self, device: torch.device) -> "LogJoint":
-        """Returns a copy whose data are on the given device."""
+        """Returns a copy of the log joint with its data on the given device."""
         moved = {}
         for name, term in self.terms.items():
             data = {key: value.to(device) for key, value in term.data.items()}
@@ -218,7 +223,8 @@ def _check_value(
         wanted = " or ".join(map(str, allowed))
         raise TermError(
             f"term {name!r} (variables: {_listed(term.variables)}): expected shape {wanted}, with "
-            f"a value for each of {count} samples, got {shape}; sum over all axes but the first"
+            f"a value for each of {count} samples, got {shape}; if the term is not elementwise, "
+            "sum over all axes but the first"
         )
 
 

@@ -1,17 +1,16 @@
-"""Losses, samplers, layers and autoencoder bases that the models are built from.
+"""Building blocks of models: losses, random draws, layers and autoencoder base classes.
 
-- :mod:`~wmrl.nn.losses`: losses as pure functions, including that of mixture density networks
-  (``floored_kl``, ``gaussian_kl``, ``masked_mean``, ``mixture_log_likelihood``,
-  ``squared_error``, ``termination_loss``).
+- :mod:`~wmrl.nn.losses`: losses as pure functions (``floored_kl``, ``gaussian_kl``,
+  ``masked_mean``, ``mixture_log_likelihood``, ``squared_error``, ``termination_loss``).
 - :mod:`~wmrl.nn.sampling`: random draws from predicted distributions, and dropout (``draw_codes``,
   ``draw_endings``, ``dropout``, ``sample_mixture``).
 - :mod:`~wmrl.nn.linear`: a linear layer that is fast for many rows on CPUs.
 - :mod:`~wmrl.nn.dense`: dense layers, optionally with gated residuals (``ReZero``,
   ``dense_layers``).
-- :mod:`~wmrl.nn.sequence_models`: LSTM and Transformer behind one interface (``SequenceModel``,
-  ``LSTMModel``, ``TransformerModel``, ``make_sequence_model``).
-- :mod:`~wmrl.nn.autoencoder`: the interface of autoencoders, and variational autoencoders
-  (``Autoencoder``, ``GaussianAutoencoder``).
+- :mod:`~wmrl.nn.sequence_models`: an LSTM and a Transformer with the same interface
+  (``SequenceModel``, ``LSTMModel``, ``TransformerModel``, ``make_sequence_model``).
+- :mod:`~wmrl.nn.autoencoder`: the interface of autoencoders, and a base class of variational
+  autoencoders (``Autoencoder``, ``GaussianAutoencoder``).
 - :mod:`~wmrl.nn.vq_autoencoder`: a base class of VQ-VAEs (``QuantizedAutoencoder``,
   ``QuantizerConfig``, ``make_quantizer``).
 - :mod:`~wmrl.nn.quantizers`: vector quantizers with a learned codebook (``EMAConfig``,

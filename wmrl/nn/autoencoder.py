@@ -1,4 +1,4 @@
-"""Interface of autoencoders of any kind of input, and a base class of variational ones."""
+"""Interface of autoencoders, and a base class of variational autoencoders."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -16,9 +16,9 @@ _ACTIVE_VARIANCE = 0.01
 class Autoencoder(SavedModule):
     """Interface of networks that map inputs to latents and back.
 
-    Each subclass decides what its inputs ``(B, ...)`` are, for example frames or vectors. It
-    converts them to network inputs in ``_preprocess``, and sets ``config`` (a frozen dataclass)
-    and ``config_class``.
+    A subclass defines the inputs ``(B, ...)``, for example frames or vectors, and converts them to
+    network inputs in ``_preprocess``. It also sets ``config`` (a frozen dataclass) and
+    ``config_class``.
     """
 
     @property
@@ -32,7 +32,7 @@ class Autoencoder(SavedModule):
 
     @abstractmethod
     def decode(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(B, Z) float32`` to inputs ``(B, ...)``."""
+        """Maps latents ``(B, Z) float32`` to reconstructed inputs ``(B, ...)``."""
 
     @abstractmethod
     def loss(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -43,8 +43,8 @@ class Autoencoder(SavedModule):
             generator: source of all randomness.
 
         Returns:
-            The loss ``()``, averaged over the batch, and the parts of the loss by name, detached
-            from the graph of gradients.
+            The scalar loss, averaged over the batch, and the parts of the loss by name. The parts
+            are detached from the autograd graph.
         """
 
     @abstractmethod
@@ -54,28 +54,30 @@ class Autoencoder(SavedModule):
     def prepare(
         self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
     ) -> None:
-        """Prepares the model for a training step; the trainer calls it before every step.
+        """Prepares the model for a training step; does nothing by default.
+
+        When training starts from random initial weights, this method is called before every step.
 
         Args:
             step: index of the step, from 0.
-            draw: function that returns an endless iterator over batches of inputs.
-            generator: source of all randomness of the preparation.
+            draw: function that returns an endless iterator over batches of training inputs.
+            generator: source of all randomness.
         """
 
     def resume(self, steps: int) -> None:
-        """Restores state that is not in the weights, when training resumes.
+        """Restores state that is not in the weights when training resumes; does nothing by default.
 
         Args:
-            steps: number of training steps so far.
+            steps: number of training steps taken so far.
         """
 
     def check_latents(self, latents: Tensor) -> None:
-        """Raises ``ValueError`` unless latents are ``(B, Z)``."""
+        """Raises ``ValueError`` unless the latents have the shape ``(B, Z)``."""
         check_shape("latents", latents, ("B", self.latent_dim))
 
     @abstractmethod
     def _preprocess(self, inputs: Tensor) -> Tensor:
-        """Checks inputs and converts them to the network's inputs, ``(B, ...) float32``."""
+        """Checks inputs ``(B, ...)`` and converts them to network inputs, ``(B, ...) float32``."""
 
 
 class GaussianAutoencoder(Autoencoder):
@@ -83,7 +85,7 @@ class GaussianAutoencoder(Autoencoder):
 
     Source: Auto-Encoding Variational Bayes, Kingma and Welling 2014
     (https://arxiv.org/abs/1312.6114). A subclass implements the encoder, the decoder and the loss
-    term of the KL divergence. If its encoder returns no variance, it is trained as a plain
+    term of the KL divergence. If the encoder returns no variance, the model is trained as a plain
     autoencoder, without noise.
     """
 
@@ -97,16 +99,17 @@ class GaussianAutoencoder(Autoencoder):
         return self._encode(self._preprocess(inputs))[0]
 
     def loss(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Computes the squared error plus the loss term of the KL divergence.
+        """Computes the squared error of reconstructions plus the loss term of the KL divergence.
 
         Args:
             inputs: ``(B, ...)``.
             generator: source of the noise in draws from the posterior.
 
         Returns:
-            The loss ``()``, averaged over the batch, and its parts: ``squared_error``, summed over
-            the elements of a network input, and ``kl``, the KL divergence in nats per input before
-            any floor or weight (only if the encoder returns a variance).
+            The scalar loss, averaged over the batch, and its parts. ``squared_error`` is summed
+            over the elements of a network input and averaged over the batch. ``kl`` is the KL
+            divergence in nats per input, before any floor or weight; it is missing if the encoder
+            returns no variance.
         """
         target = self._preprocess(inputs)
         mean, log_variance = self._encode(target)
@@ -125,10 +128,11 @@ class GaussianAutoencoder(Autoencoder):
         """Computes metrics of the latents over batches of held-out inputs.
 
         Returns:
-            ``kl``, the KL divergence in nats per input (only if the encoder returns a variance),
-            and ``active_dimensions``, the number of latent dimensions whose posterior mean has a
-            variance above 0.01 over the inputs. The threshold is that of Importance Weighted
-            Autoencoders (Burda et al. 2016, https://arxiv.org/abs/1509.00519).
+            ``kl`` and ``active_dimensions``. ``kl`` is the KL divergence in nats per input; it is
+            missing if the encoder returns no variance. ``active_dimensions`` is the number of
+            latent dimensions whose posterior mean varies over the inputs with a variance above
+            0.01, the threshold in Importance Weighted Autoencoders (Burda et al. 2016,
+            https://arxiv.org/abs/1509.00519).
         """
         divergences, means = [], []
         for inputs in batches:
@@ -142,9 +146,9 @@ class GaussianAutoencoder(Autoencoder):
 
     @abstractmethod
     def _encode(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Maps network inputs to mean and log σ², each ``(B, Z)``.
+        """Maps network inputs to the posterior's mean and log σ², each ``(B, Z)``.
 
-        Instead of log σ², an encoder without a variance returns None.
+        An encoder without a variance returns None instead of log σ².
         """
 
     @abstractmethod
@@ -153,8 +157,8 @@ class GaussianAutoencoder(Autoencoder):
 
     @abstractmethod
     def _kl_loss(self, kl: Tensor) -> Tensor:
-        """Computes the loss term ``()`` of KL divergences ``(B, Z)``."""
+        """Computes the scalar loss term from the KL divergences ``(B, Z)`` of a batch."""
 
     def _draw(self, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
-        """Draws latents ``(B, Z)`` from the posterior, given standard normal noise."""
+        """Draws latents ``(B, Z)`` from the posterior, using standard normal noise ``(B, Z)``."""
         return torch.addcmul(mean, std, noise)

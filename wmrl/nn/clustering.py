@@ -1,4 +1,4 @@
-"""Operations on clusters for codebooks: nearest codes, k-means, and sums over clusters."""
+"""Clustering of vectors for codebooks: nearest codes, k-means, and sums per cluster."""
 
 import torch
 from torch import Tensor
@@ -8,11 +8,11 @@ _MAX_PAIRS = 2**24
 
 
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
-    """Finds the nearest code for each vector.
+    """Finds the nearest code of each vector by Euclidean distance.
 
     Args:
         vectors: ``(N, D)``.
-        codebook: ``(K, D)``, the codes' vectors.
+        codebook: ``(K, D)``, one vector per code.
 
     Returns:
         Codes ``(N,) int64`` in 0 … K − 1.
@@ -26,21 +26,21 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
 def kmeans(
     vectors: Tensor, codebook_size: int, *, steps: int = 10, generator: torch.Generator
 ) -> Tensor:
-    """Finds the centers ``(K, D)`` of clusters of vectors by Lloyd's algorithm.
+    """Clusters vectors by Lloyd's algorithm, and returns the clusters' centers ``(K, D)``.
 
     Args:
         vectors: ``(N, D)``.
         codebook_size: K, number of clusters.
         steps: number of iterations.
-        generator: source of the initial centers, which are random vectors.
+        generator: random generator that chooses K vectors as the initial centers.
 
     Raises:
         ValueError: there are fewer vectors than clusters.
     """
     if len(vectors) < codebook_size:
         raise ValueError(
-            f"vectors: expected at least as many as the {codebook_size} codes, got {len(vectors)}; "
-            "give more data or a smaller codebook"
+            f"vectors: expected at least {codebook_size}, one per code, got {len(vectors)}; give "
+            "more data or a smaller codebook_size"
         )
     order = torch.randperm(len(vectors), generator=generator, device=generator.device)
     centers = vectors[order[:codebook_size].to(vectors.device)].clone()
@@ -51,7 +51,7 @@ def kmeans(
 
 
 def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Tensor, Tensor]:
-    """Counts and sums the vectors of each code.
+    """Computes the number and the sum of the vectors of each code.
 
     Args:
         vectors: ``(N, D) float32``.

@@ -1,4 +1,4 @@
-"""Metrics of the use of a codebook and of its geometry."""
+"""Metrics of a codebook: how often its codes occur, and how their vectors are arranged."""
 
 import torch
 from torch import Tensor
@@ -18,10 +18,10 @@ def code_counts(codes: Tensor, codebook_size: int) -> Tensor:
 
 
 def perplexity(counts: Tensor) -> float:
-    """Computes the perplexity of the codes' frequencies, the effective number of codes in use.
+    """Computes the perplexity of the codes' frequencies: the effective number of codes in use.
 
-    It is exp(H), where H is the entropy in nats: as many equally frequent codes would have the
-    same entropy.
+    The perplexity is exp(H), where H is the entropy of the frequencies in nats. For example, it is
+    n if n codes are equally frequent and the others do not occur.
 
     Args:
         counts: ``(K,)``, how often each code occurs.
@@ -38,23 +38,24 @@ def perplexity(counts: Tensor) -> float:
     """
     total = counts.sum()
     if not total > 0:
-        raise ValueError("counts: expected at least one code, got none")
+        raise ValueError("counts: expected at least one code that occurs, got only zeros")
     share = counts.double() / total
     return float(torch.exp(-torch.xlogy(share, share).sum()))
 
 
 def utilization(counts: Tensor) -> float:
-    """Computes the share of codes that occur at least once, from their counts ``(K,)``."""
+    """Computes the share of codes that occur at least once, given the codes' counts ``(K,)``."""
     return float((counts > 0).double().mean())
 
 
 def effective_rank(vectors: Tensor) -> float:
     """Computes the effective rank of vectors ``(N, D)``.
 
-    It is exp(H), where H is the entropy in nats of the normalized singular values (Roy and
-    Vetterli 2007, "The effective rank: A measure of effective dimensionality", EUSIPCO,
-    equation 1): 1 if all vectors are collinear, min(N, D) if all singular values are equal, and
-    0 if all vectors are zero. The mean of the vectors is not subtracted.
+    The effective rank is exp(H), where H is the entropy in nats of the singular values after their
+    normalization to a sum of 1. It is 1 if all vectors are collinear, min(N, D) if all singular
+    values are equal, and 0 if all vectors are zero. The mean of the vectors is not subtracted.
+    Source: Roy and Vetterli 2007, "The effective rank: A measure of effective dimensionality",
+    EUSIPCO, equation 1.
     """
     values = torch.linalg.svdvals(vectors.double())
     if not values.sum() > 0:
@@ -64,25 +65,25 @@ def effective_rank(vectors: Tensor) -> float:
 
 
 def alignment(vectors: Tensor) -> dict[str, float]:
-    """Measures how close vectors ``(N, D)`` are to being collinear, regardless of their signs.
+    """Measures how close vectors ``(N, D)`` are to lying on one line through the origin.
 
-    Zero vectors have no direction and are left out. The mean is not subtracted; to measure the
-    alignment of the deviations from the mean, subtract it first.
+    Opposite vectors count as aligned. Zero vectors are left out. The mean of the vectors is not
+    subtracted.
 
     Returns:
-        ``mean_cosine`` and ``median_cosine``, the mean and median over all pairs of the absolute
-        cosine of their angle (1 if all vectors are collinear, 1/2 on average for random directions
-        in three dimensions); and ``first_share``, the share of the first principal direction in
-        the sum of squares (σ₁² / Σσ², at least 1/D).
+        ``mean_cosine`` and ``median_cosine`` are the mean and the median over all pairs of vectors
+        of the absolute cosine between them. Both are 1 if all vectors are collinear, and about 1/2
+        for random directions in three dimensions. ``first_share`` is σ₁² / Σσ², the share of the
+        largest squared singular value in the sum of all squared singular values.
 
     Raises:
-        ValueError: fewer than two vectors are not zero.
+        ValueError: there are fewer than two nonzero vectors.
     """
     vectors = vectors.double()
     norms = vectors.norm(dim=1)
     vectors, norms = vectors[norms > 0], norms[norms > 0]
     if len(vectors) < 2:
-        raise ValueError(f"vectors: expected at least two that are not zero, got {len(vectors)}")
+        raise ValueError(f"vectors: expected at least two nonzero vectors, got {len(vectors)}")
     directions = vectors / norms[:, None]
     rows, columns = torch.triu_indices(len(vectors), len(vectors), 1)
     cosines = (directions @ directions.T)[rows, columns].abs().clamp(max=1.0)

@@ -27,12 +27,12 @@ class ReZero(nn.Module):
 
 
 def dense_layers(widths: Sequence[int], *, rezero: bool = False) -> list[nn.Module]:
-    """Creates linear layers with ReLUs between them.
+    """Creates a list of linear layers with ReLUs between them.
 
     Args:
         widths: widths of the input, of each hidden layer, and of the output.
-        rezero: True to use a :class:`ReZero` layer instead of a linear layer and a ReLU wherever
-            a hidden layer is as wide as the layer before it.
+        rezero: True to replace a hidden linear layer and its ReLU with a :class:`ReZero` layer
+            wherever the linear layer's input and output have the same width.
     """
     layers: list[nn.Module] = []
     for number, (before, after) in enumerate(pairwise(widths), 1):

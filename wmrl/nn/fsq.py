@@ -11,12 +11,13 @@ from wmrl.nn.quantizers import Quantized, Quantizer
 class FSQuantizer(Quantizer):
     """Finite scalar quantization (Mentzer et al. 2023, https://arxiv.org/abs/2309.15505).
 
-    Each of the D numbers of a vector is bounded and rounded to one of L_d levels. The indices of
-    the levels are the digits of the code, in a mixed-radix system with radices L_d. The code's
-    vector consists of the levels, scaled to [−1, 1]. There is no codebook to learn.
+    Component d of a vector is bounded and rounded to one of L_d levels. The indices of the D levels
+    are the digits of the code, in a mixed-radix system with radices L_d. The code's vector consists
+    of the D levels, scaled to [−1, 1]. There is no codebook to learn.
 
     Args:
-        levels: L_d ≥ 3, number of levels for each of the D numbers; K is their product.
+        levels: number of levels L_d of each of the D components, at least 3. The number of codes
+            K is the product of these numbers.
 
     Raises:
         ValueError: ``levels`` is empty or has an element below 3.
@@ -43,7 +44,7 @@ class FSQuantizer(Quantizer):
     def __init__(self, levels: tuple[int, ...]) -> None:
         super().__init__()
         if not levels or min(levels) < 3:
-            raise ValueError(f"levels: expected numbers of at least 3, got {levels}")
+            raise ValueError(f"levels: expected one or more numbers, each at least 3, got {levels}")
         self.levels = tuple(levels)
         self.codebook_size, self.code_dim = math.prod(levels), len(levels)
         strides = [math.prod(levels[:d]) for d in range(len(levels))]
@@ -53,7 +54,7 @@ class FSQuantizer(Quantizer):
         self.register_buffer("halves", half, persistent=False)
 
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """Implements :meth:`Quantizer.forward`; both losses are 0, as there is no codebook."""
+        """Implements :meth:`Quantizer.forward`; commitment and codebook losses are 0."""
         bounded = self._bound(vectors)
         rounded = bounded + (bounded.round() - bounded).detach()
         codes = self._code(rounded.detach())
@@ -72,7 +73,7 @@ class FSQuantizer(Quantizer):
 
     @torch.no_grad()
     def code_of(self, vectors: Tensor) -> Tensor:
-        """Implements :meth:`Quantizer.code_of` for vectors that are bounded already."""
+        """Implements :meth:`Quantizer.code_of`; the vectors must be in [−1, 1]."""
         return self._code((vectors * self.halves).round())
 
     def bound(self, vectors: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ class FSQuantizer(Quantizer):
         return self._bound(vectors) / self.halves
 
     def _bound(self, vectors: Tensor) -> Tensor:
-        """Bounds vectors such that rounding can give every level and no other number."""
+        """Bounds vectors ``(..., D)`` such that rounding maps component d to one of L_d levels."""
         levels = self.bases.to(vectors.dtype)
         half = (levels - 1) * (1 + 1e-3) / 2
         offset = torch.where(levels % 2 == 0, 0.5, 0.0)

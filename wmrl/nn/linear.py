@@ -1,4 +1,4 @@
-"""A linear layer that is fast for many rows on CPUs, where it dominates the cost of dreams."""
+"""A linear layer that is fast for many rows on CPUs."""
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +11,12 @@ _HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-unty
 
 
 def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Computes ``inputs @ weight.T + bias``, about twice as fast as ``F.linear`` on some CPUs.
+    """Computes ``inputs @ weight.T + bias``; on some CPUs, it is twice as fast as ``F.linear``.
 
-    PyTorch dispatches float32 matrix products to MKL and convolutions to oneDNN. MKL reaches only
-    half of the speed of a recent AMD core. With many rows, the product is therefore computed as a
-    1×1 convolution over an image with one pixel per row. No data is moved for this, because the
-    image's channels-last layout is the layout of the rows.
+    On CPUs, PyTorch computes float32 matrix products with MKL and convolutions with oneDNN. On
+    recent AMD CPUs, MKL reaches only half of the possible speed. If there are many inputs, the
+    product is therefore computed as a 1×1 convolution over an image with one pixel per input. The
+    inputs are not copied, because they already have the channels-last layout of such an image.
 
     Args:
         inputs: ``(N, I) float32``.

@@ -1,6 +1,6 @@
 """Losses as pure functions with shape checks.
 
-Each function sums only over the axes that its docstring names; further masking, weighting and
+Each function reduces only the axes that its docstring names. Further masking, weighting and
 averaging are left to the caller.
 """
 
@@ -16,7 +16,7 @@ _LOG_2PI = math.log(2.0 * math.pi)
 
 
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Computes the squared error, summed over all axes but the first.
+    """Computes the squared error of each example, summed over all axes but the first.
 
     This is the reconstruction loss of World Models (https://arxiv.org/abs/1803.10122, appendix
     A.1). Up to a constant, it is the negative log-likelihood of a Gaussian with variance 1/2.
@@ -26,7 +26,7 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
         target: ``(B, ...) float32``.
 
     Returns:
-        ``(B,)``.
+        Squared errors ``(B,)``.
 
     Raises:
         ValueError: the shapes differ.
@@ -37,17 +37,17 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Computes the KL divergence of a diagonal Gaussian from N(0, I), per dimension, in nats.
+    """Computes the KL divergence of a diagonal Gaussian from N(0, I), in nats per dimension.
 
     For each dimension, KL(N(μ, σ²) ‖ N(0, 1)) = (μ² + σ² − log σ² − 1) / 2. Source: Auto-Encoding
     Variational Bayes, Kingma and Welling 2014 (https://arxiv.org/abs/1312.6114), appendix B.
 
     Args:
-        mean: ``(..., Z)``, means μ.
+        mean: ``(..., Z)``, μ.
         log_variance: ``(..., Z)``, log σ².
 
     Returns:
-        ``(..., Z)``, KL divergences of at least 0.
+        KL divergences ``(..., Z)``.
 
     Raises:
         ValueError: the shapes differ.
@@ -57,19 +57,19 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def floored_kl(kl: Tensor, *, floor: float) -> Tensor:
-    """Sums a KL divergence over dimensions, with a floor of ``floor`` nats per dimension.
+    """Sums KL divergences over dimensions, with a lower bound on each sum.
 
-    The result is max(Σ_j KL_j, floor · Z), as in the published code of World Models
-    (https://arxiv.org/abs/1803.10122, ``kl_tolerance`` = 0.5). The floor applies to the sum, not to
-    single dimensions. Below it, the gradient is zero and does not pull the posterior toward the
-    prior, which keeps the posterior from collapsing.
+    The result is max(Σ_j KL_j, ``floor`` · Z), as in the published code of World Models
+    (https://arxiv.org/abs/1803.10122, ``kl_tolerance`` = 0.5). Single dimensions have no lower
+    bound. If a sum is below the bound, its gradient is zero and does not pull the posterior toward
+    the prior. This prevents posterior collapse.
 
     Args:
-        kl: ``(B, Z)``, KL divergence of each dimension.
-        floor: nats per dimension, at least 0.
+        kl: ``(B, Z)``, KL divergence of each dimension in nats.
+        floor: lower bound of the average over dimensions, in nats; at least 0.
 
     Returns:
-        ``(B,)``.
+        Bounded sums ``(B,)`` in nats.
 
     Raises:
         ValueError: ``kl`` does not have two axes, or ``floor`` is negative.
@@ -88,7 +88,7 @@ def floored_kl(kl: Tensor, *, floor: float) -> Tensor:
 def mixture_log_likelihood(
     logits: Tensor, means: Tensor, log_stds: Tensor, target: Tensor
 ) -> Tensor:
-    """Computes the log-density of a target under one mixture of Gaussians per dimension.
+    """Computes the log-density of a target, with a separate mixture of Gaussians per dimension.
 
     For each dimension, the log-density is log Σ_k π_k N(z; μ_k, σ_k²) with π = softmax(logits), as
     in equations 22 and 23 of Mixture Density Networks, Bishop 1994
@@ -97,10 +97,10 @@ def mixture_log_likelihood(
     standard deviations.
 
     Args:
-        logits: ``(..., K, Z)``, unnormalized log π.
-        means: ``(..., K, Z)``, μ.
-        log_stds: ``(..., K, Z)``, log σ.
-        target: ``(..., Z)``, z.
+        logits: ``(..., K, Z)``, unnormalized log-weights log π of the K components.
+        means: ``(..., K, Z)``, means μ of the components.
+        log_stds: ``(..., K, Z)``, log σ of the components.
+        target: ``(..., Z)``, target z.
 
     Returns:
         Log-densities ``(..., Z)`` in nats.
@@ -130,14 +130,14 @@ def mixture_log_likelihood(
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Computes the mean of the values where ``mask`` is True.
+    """Computes the mean of those values for which ``mask`` is True.
 
     Args:
         values: tensor of any shape.
-        mask: bool tensor of the same shape; None for the mean of all values.
+        mask: bool tensor of the same shape as ``values``; None for the mean of all values.
 
     Returns:
-        The mean ``()``; 0 if the mask is False everywhere.
+        The scalar mean; 0 if the mask is False everywhere.
 
     Raises:
         ValueError: the shapes differ.
@@ -149,19 +149,19 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def termination_loss(logits: Tensor, terminated: Tensor, *, positive_weight: float) -> Tensor:
-    """Computes the cross-entropy of predicted terminations, with a weight on terminated steps.
+    """Computes the cross-entropy of predicted terminations, with a weight for terminated steps.
 
     World Models (https://arxiv.org/abs/1803.10122) uses a weight of 10 in DoomTakeCover. With a
-    weight of 1, the predicted probabilities are calibrated, which dreams need because they draw
-    terminations from them.
+    weight of 1, the predicted probabilities are calibrated. Dreams need calibrated probabilities,
+    because they draw terminations from them.
 
     Args:
         logits: log-odds of termination, of any shape.
-        terminated: bool tensor of the same shape, True where an episode terminated.
+        terminated: bool tensor of the shape of ``logits``, True where an episode terminated.
         positive_weight: factor on the cross-entropy of terminated steps, above 0.
 
     Returns:
-        The cross-entropy in nats, of the same shape.
+        The cross-entropy of each step in nats, in the shape of ``logits``.
 
     Raises:
         ValueError: the shapes differ, or ``positive_weight`` is not above 0.

@@ -1,7 +1,7 @@
-"""Vector quantizers, which map vectors to codes and back by a learned codebook.
+"""Vector quantizers, which map vectors to codes of a learned codebook, and codes to vectors.
 
-:class:`GradientQuantizer` learns its codebook by gradients, as in the original VQ-VAE, and
-:class:`EMAQuantizer` by exponential moving averages of the vectors.
+:class:`GradientQuantizer` learns its codebook by gradients, as in the original VQ-VAE.
+:class:`EMAQuantizer` learns its codebook by exponential moving averages of the vectors.
 :class:`~wmrl.nn.fsq.FSQuantizer` has the same interface but no codebook to learn.
 """
 
@@ -21,12 +21,14 @@ class Quantized(NamedTuple):
     """Result of quantizing N vectors.
 
     Attributes:
-        vectors: ``(N, D)``, the codes' vectors; their gradients are passed on to the inputs.
-        codes: ``(N,) int64`` in 0 … K − 1.
-        commitment: ``(N,)``, squared Euclidean distance of each input to its code; its gradient
-            flows to the inputs only.
-        codebook: ``(N,)``, the same distance with a gradient that flows to the codes only; 0 if
-            the codebook is not learned by gradients.
+        vectors: ``(N, D)``, the vectors of the chosen codes. Their gradients are passed on to the
+            inputs.
+        codes: ``(N,) int64``, the chosen codes, in 0 … K − 1.
+        commitment: ``(N,)``, commitment loss: squared Euclidean distance of each input to its
+            code's vector. Its gradient flows only to the inputs. 0 if there is no codebook to
+            learn.
+        codebook: ``(N,)``, codebook loss: the same squared distance, but its gradient flows only
+            to the codes' vectors. 0 if the codebook is not learned by gradients.
     """
 
     vectors: Tensor
@@ -36,12 +38,12 @@ class Quantized(NamedTuple):
 
 
 class Quantizer(nn.Module, ABC):
-    """Interface of quantizers, which map vectors ``(N, D)`` to the nearest of K codes.
+    """Interface of quantizers, which map each of N vectors ``(N, D)`` to one of K codes.
 
     Attributes:
         codebook_size: K, number of codes.
         code_dim: D, dimension of a code's vector.
-        learned: True if there is a codebook to learn, which :meth:`init_codebook` initializes.
+        learned: True if there is a codebook to learn; :meth:`init_codebook` initializes it.
     """
 
     codebook_size: int
@@ -50,12 +52,12 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """Quantizes vectors, and in training mode also updates a codebook of moving averages.
+        """Quantizes vectors; in training mode, it also updates a codebook of moving averages.
 
         Args:
             vectors: ``(N, D) float32``.
-            generator: source of the randomness of the update, on any device; PyTorch's global
-                generator if None.
+            generator: source of the update's randomness, on any device; PyTorch's global generator
+                if None.
         """
 
     @abstractmethod
@@ -64,13 +66,13 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def lookup(self, codes: Tensor) -> Tensor:
-        """Returns the vectors ``(..., D) float32`` of valid codes ``(...) int64``.
+        """Returns the vectors ``(..., D) float32`` of codes ``(...) int64``, which must be valid.
 
-        It does not check the codes, because a check would have to wait for a GPU.
+        Unlike :meth:`decode`, this method does not check the codes, and so never waits for a GPU.
         """
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Returns the vectors ``(..., D) float32`` of codes ``(...) int64``.
+        """Checks codes ``(...) int64`` and returns their vectors ``(..., D) float32``.
 
         Raises:
             ValueError: a code is outside 0 … K − 1.
@@ -79,11 +81,11 @@ class Quantizer(nn.Module, ABC):
         return self.lookup(codes)
 
     def bound(self, vectors: Tensor) -> Tensor:
-        """Maps vectors ``(N, D)`` to the range of the codes' vectors; the identity by default."""
+        """Maps vectors ``(N, D)`` into the range of the codes' vectors; the identity by default."""
         return vectors
 
     def code_of(self, vectors: Tensor) -> Tensor:
-        """Maps vectors ``(N, D)``, as returned by :meth:`decode`, to codes ``(N,) int64``."""
+        """Maps vectors ``(N, D)`` that :meth:`decode` returned to their codes ``(N,) int64``."""
         return self.encode(vectors)
 
     def codebook(self) -> Tensor:
@@ -92,10 +94,10 @@ class Quantizer(nn.Module, ABC):
         return self.lookup(torch.arange(self.codebook_size, device=device))
 
     def init_codebook(self, vectors: Tensor, *, generator: torch.Generator) -> None:
-        """Initializes the codebook, if there is one, from vectors ``(N, D)``.
+        """Initializes the codebook from a sample of vectors; does nothing if there is no codebook.
 
         Args:
-            vectors: sample of the distribution that will be quantized.
+            vectors: ``(N, D)``, sample of the vectors that will be quantized.
             generator: source of all randomness.
 
         Raises:
@@ -106,13 +108,13 @@ class Quantizer(nn.Module, ABC):
         """Raises ``ValueError`` unless all codes are in 0 … K − 1."""
         if codes.numel() and not (int(codes.min()) >= 0 and int(codes.max()) < self.codebook_size):
             raise ValueError(
-                f"codes: expected 0 to {self.codebook_size - 1}, got {int(codes.min())} to "
-                f"{int(codes.max())}"
+                f"codes: expected values from 0 to {self.codebook_size - 1}, got values from "
+                f"{int(codes.min())} to {int(codes.max())}"
             )
 
 
 class GradientQuantizer(Quantizer):
-    """A codebook learned by the gradients of a loss.
+    """A quantizer whose codebook is learned by the gradients of a loss.
 
     Source: Neural Discrete Representation Learning, van den Oord et al. 2017
     (https://arxiv.org/abs/1711.00937), equation 3.
@@ -120,8 +122,9 @@ class GradientQuantizer(Quantizer):
     Args:
         codebook_size: K, number of codes.
         code_dim: D, dimension of a code's vector.
-        spread: half-width of the uniform distribution around 0 of the initial codes; 1/K if None.
-        generator: source of the initial codes; a generator with seed 0 if None.
+        spread: limit of the codes' initial components, which are uniform in [−spread, spread];
+            1/K if None.
+        generator: source of the codes' initial components; a generator with seed 0 if None.
     """
 
     def __init__(
@@ -170,12 +173,13 @@ class EMAConfig:
 
     Attributes:
         decay: decay factor γ of the moving averages, in [0, 1).
-        epsilon: constant of the Laplace smoothing of the codes' counts.
-        expiry: average number of vectors per batch below which a code is replaced by a random
-            vector of the batch; 0 to keep unused codes.
-        gradient: ``"straight-through"``, or ``"rotation"`` (Fifty et al. 2024,
-            https://arxiv.org/abs/2410.06424), which rotates and scales the gradient like the
-            rotation and scaling that take the vector to its code.
+        epsilon: constant that Laplace smoothing adds to the moving average of each code's count.
+        expiry: minimum average number of vectors per batch that are assigned to a code. A code with
+            a lower moving average is replaced by a random vector of the batch. 0 to keep unused
+            codes.
+        gradient: estimator of the gradient through the quantizer. ``"straight-through"`` copies
+            the gradient. ``"rotation"`` treats the code's vector as a rotation and scaling of the
+            input (Fifty et al. 2024, https://arxiv.org/abs/2410.06424).
         kmeans_steps: number of k-means iterations in :meth:`EMAQuantizer.init_codebook`.
     """
 
@@ -194,20 +198,20 @@ class EMAConfig:
 
 
 class EMAQuantizer(Quantizer):
-    """A codebook of exponential moving averages of the vectors that it quantizes.
+    """A quantizer whose codebook consists of exponential moving averages of its input vectors.
 
     Source: van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937), appendix A.1. Each batch
-    updates N ← γN + (1 − γ)n and m ← γm + (1 − γ)Σz for each code, where z are the n vectors that
-    are nearest to it. The code's vector is m / N, with a smoothed N.
+    updates N ← γN + (1 − γ)n and m ← γm + (1 − γ)Σz for each code, where n is the number of vectors
+    z that are nearest to the code. The code's vector is m / N, with Laplace smoothing of N.
 
     Args:
         codebook_size: K, number of codes.
         code_dim: D, dimension of a code's vector.
-        config: decay, smoothing, expiry and gradient; the defaults if None.
+        config: options of the moving averages and of the gradient; the defaults if None.
 
     Attributes:
-        sizes: ``(K,)``, moving averages N of the number of vectors per code and batch.
-        sums: ``(K, D)``, moving averages m of the sums of these vectors.
+        sizes: ``(K,)``, moving average N of each code's number of vectors per batch.
+        sums: ``(K, D)``, moving average m of the sum of each code's vectors.
         vectors: ``(K, D)``, the codes' vectors.
 
     Example:
@@ -269,7 +273,7 @@ class EMAQuantizer(Quantizer):
 
     @torch.no_grad()
     def _update(self, vectors: Tensor, codes: Tensor, generator: torch.Generator | None) -> None:
-        """Updates the moving averages with one batch."""
+        """Updates the moving averages and the codes' vectors with one batch."""
         decay = self.config.decay
         sizes, sums = cluster_sums(vectors, codes, self.codebook_size)
         self.sizes.lerp_(sizes, 1.0 - decay)
@@ -295,14 +299,14 @@ class EMAQuantizer(Quantizer):
 
 
 def _pass_through(vectors: Tensor, chosen: Tensor) -> Tensor:
-    """Returns ``chosen`` and passes gradients on to ``vectors`` (straight-through estimator)."""
+    """Returns ``chosen``, with the gradient of the identity (straight-through estimator)."""
     return vectors + (chosen - vectors).detach()
 
 
 def _rotate(vectors: Tensor, chosen: Tensor) -> Tensor:
-    """Returns ``chosen`` as a rotation and scaling of ``vectors`` (rotation trick).
+    """Returns ``chosen``, computed as a rotation and scaling of ``vectors`` (rotation trick).
 
-    The rotation and the scaling are constants for the gradient.
+    The gradient treats the rotation and the scaling as constants.
     """
     e = nn.functional.normalize(vectors.detach(), dim=1)
     q = nn.functional.normalize(chosen, dim=1)

@@ -1,6 +1,6 @@
-"""Random draws for the inner loop of dreams: mixtures, codes, terminations and dropout masks.
+"""Random draws from predicted distributions, and dropout.
 
-All randomness comes from the given generator, and nothing is copied to the host.
+All randomness comes from the given generator. No function copies data from the device to the host.
 """
 
 import torch
@@ -17,19 +17,18 @@ def sample_mixture(
     temperature: float,
     generator: torch.Generator | None,
 ) -> Tensor:
-    """Draws from one mixture of Gaussians per dimension.
+    """Draws samples, with a separate mixture of Gaussians per dimension.
 
     The temperature τ works as in World Models (https://arxiv.org/abs/1803.10122): the logits are
-    divided by τ, and the noise is multiplied by √τ. A component is chosen by inverting the
-    cumulative distribution at a uniform random number. This needs 1/K of the random numbers of
-    the Gumbel trick and no softmax normalization, and only the standard deviation of the chosen
-    component is exponentiated.
+    divided by τ, and the noise is multiplied by √τ. The component is drawn by inverting its
+    cumulative distribution. This needs one random number per dimension, whereas the
+    Gumbel trick needs K.
 
     Args:
         logits: ``(B, K, Z)``, unnormalized log-weights of the K components.
         means: ``(B, K, Z)``, means of the components.
-        log_stds: ``(B, K, Z)``, logarithms of their standard deviations.
-        temperature: τ > 0.
+        log_stds: ``(B, K, Z)``, logarithms of the components' standard deviations.
+        temperature: temperature τ, above 0.
         generator: source of all randomness; PyTorch's global generator if None.
 
     Returns:
@@ -67,11 +66,11 @@ def sample_mixture(
 def draw_codes(
     logits: Tensor, *, temperature: float = 1.0, generator: torch.Generator | None
 ) -> Tensor:
-    """Draws from categorical distributions by inverting their cumulative distributions.
+    """Draws codes from categorical distributions.
 
     Args:
         logits: ``(..., K)``, unnormalized log-probabilities.
-        temperature: τ > 0, divisor of the logits.
+        temperature: divisor of the logits, above 0.
         generator: source of all randomness; PyTorch's global generator if None.
 
     Returns:
@@ -89,7 +88,7 @@ def draw_codes(
 
 
 def draw_endings(log_odds: Tensor, *, generator: torch.Generator | None) -> Tensor:
-    """Draws terminations ``(...) bool`` of episodes from their log-odds ``(...)``."""
+    """Draws whether episodes terminate, ``(...) bool``, given the log-odds ``(...)``."""
     uniform = torch.rand(log_odds.shape, generator=generator, device=log_odds.device)
     return uniform < torch.sigmoid(log_odds)
 
@@ -97,13 +96,13 @@ def draw_endings(log_odds: Tensor, *, generator: torch.Generator | None) -> Tens
 def dropout(values: Tensor, *, rate: float, generator: torch.Generator) -> Tensor:
     """Sets each value to 0 with probability ``rate`` and scales the rest by 1 / (1 − rate).
 
-    PyTorch's own dropout can only draw from the global generator. This function splits each 64-bit
-    random number into four of 16 bits, which on a CPU is eight times as fast as one Bernoulli draw
-    per value. As a consequence, the rate is rounded to a multiple of 2⁻¹⁶.
+    Unlike PyTorch's dropout, this function draws from a given generator. It draws only 16 random
+    bits per value. On a CPU, this is eight times as fast as one Bernoulli draw per value, but the
+    rate is rounded to a multiple of 2⁻¹⁶.
 
     Args:
         values: tensor of any shape.
-        rate: probability with which a value is set to 0, in [0, 1).
+        rate: probability that a value is set to 0, in [0, 1).
         generator: source of the dropout mask.
 
     Raises:

@@ -1,6 +1,6 @@
 """Causal sequence models for memories and priors: an LSTM and a Transformer with a KV cache.
 
-Each model can run over whole sequences or step by step, with the same results.
+Each model can process a whole sequence at once, or step by step with the same results.
 """
 
 import math
@@ -14,25 +14,25 @@ from torch import Tensor, nn
 from wmrl.core.validation import check_choice, check_int
 
 SequenceState = tuple[Tensor, ...]
-"""State of a sequence model: tensors with the batch as first axis.
+"""State of a sequence model: tensors whose first axis is the batch.
 
-Single entries of the batch can therefore be selected or reset.
+The state of a single sequence can therefore be selected or reset.
 """
 
 DEFAULT_NUM_HEADS = 4
-"""Default number of a Transformer's attention heads."""
+"""Default number of attention heads of a Transformer."""
 
 SequenceModelName = Literal["lstm", "transformer"]
-"""Names that :func:`make_sequence_model` accepts."""
+"""Names of sequence models that :func:`make_sequence_model` accepts."""
 
 SEQUENCE_MODELS: tuple[str, ...] = get_args(SequenceModelName)
-"""Tuple of the names in :data:`SequenceModelName`."""
+"""Tuple of all names in :data:`SequenceModelName`."""
 
 
 class SequenceModel(nn.Module, ABC):
-    """Interface of causal networks from inputs ``(B, T, I)`` to features ``(B, T, H)``.
+    """Interface of causal networks that map inputs ``(B, T, I)`` to features ``(B, T, H)``.
 
-    The features of step t depend only on the inputs up to and including step t.
+    The features of step t depend only on the inputs of step t and earlier steps.
 
     Attributes:
         feature_dim: H, the number of features.
@@ -42,20 +42,20 @@ class SequenceModel(nn.Module, ABC):
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> SequenceState:
-        """Returns the state before the first input."""
+        """Returns the state of ``batch_size`` sequences before their first input."""
 
     @abstractmethod
     def forward(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
-        """Computes features ``(B, T, H)`` of inputs ``(B, T, I)``, and the state after them.
+        """Computes the features ``(B, T, H)`` of sequences, and the state after the last input.
 
         Args:
-            inputs: ``(B, T, I)``.
+            inputs: ``(B, T, I)``, B sequences of T inputs.
             state: state before the first input.
         """
 
     @abstractmethod
     def step(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
-        """Computes features ``(B, H)`` of one input ``(B, I)``, and the state after it."""
+        """Computes the features ``(B, H)`` of the next input ``(B, I)``, and the state after it."""
 
     @property
     def device(self) -> torch.device:
@@ -79,12 +79,13 @@ def make_sequence_model(
         input_dim: I, dimension of an input.
         hidden_dim: H, number of features.
         num_layers: number of layers of an LSTM or blocks of a Transformer.
-        context: number of inputs that a Transformer's step attends to, including its own.
-        num_heads: number of a Transformer's attention heads.
+        context: number of inputs that each step of a Transformer attends to, its own included;
+            ignored by an LSTM.
+        num_heads: number of attention heads of a Transformer; ignored by an LSTM.
 
     Raises:
-        ValueError: the name is unknown; or, for a Transformer, ``hidden_dim`` is not a multiple
-            of ``num_heads`` or ``context`` is below 1.
+        ValueError: the name is unknown; the Transformer's ``hidden_dim`` is not a multiple of
+            ``num_heads``; or its ``context`` is below 1.
     """
     check_choice("sequence_model", name, SEQUENCE_MODELS)
     if name == "lstm":
@@ -97,9 +98,18 @@ def make_sequence_model(
 def check_heads(
     hidden_dim: int, num_heads: int = DEFAULT_NUM_HEADS, *, name: str = "hidden_dim"
 ) -> None:
-    """Raises ``ValueError`` unless ``hidden_dim`` is a multiple of ``num_heads``."""
+    """Raises ``ValueError`` unless ``hidden_dim`` is a multiple of ``num_heads``.
+
+    Args:
+        hidden_dim: number of features of a Transformer.
+        num_heads: number of attention heads.
+        name: name of the argument ``hidden_dim``, for the error message.
+    """
     if hidden_dim % num_heads:
-        raise ValueError(f"{name}: expected a multiple of the {num_heads} heads, got {hidden_dim}")
+        raise ValueError(
+            f"{name}: expected a multiple of {num_heads}, the number of attention heads, got "
+            f"{hidden_dim}"
+        )
 
 
 class LSTMModel(SequenceModel):
@@ -119,7 +129,7 @@ class LSTMModel(SequenceModel):
         self.first_cell = nn.Parameter(torch.zeros(num_layers, hidden_dim))
 
     def initial_state(self, batch_size: int) -> SequenceState:
-        """Returns the learned initial ``(h, c)``, each ``(B, num_layers, H)``."""
+        """Returns the learned initial hidden and cell states, each ``(B, num_layers, H)``."""
         parts = self.first_hidden, self.first_cell
         return tuple(part.expand(batch_size, -1, -1) for part in parts)
 
@@ -139,17 +149,17 @@ class TransformerModel(SequenceModel):
     """A causal Transformer over a sliding window, with a cache of keys and values.
 
     Attention and MLP each start with a layer normalization (pre-norm, Xiong et al. 2020,
-    https://arxiv.org/abs/2002.04745). There are no position embeddings: attention scores decrease
-    linearly with the age of an input, with one slope per head (ALiBi, Press et al. 2021,
-    https://arxiv.org/abs/2108.12409). Sequences of a batch may therefore start at different times,
-    and the cache can be a ring buffer in which the newest input overwrites the oldest.
+    https://arxiv.org/abs/2002.04745). There are no position embeddings. Instead, attention scores
+    decrease linearly with the age of an input, with one slope per head (ALiBi, Press et al. 2021,
+    https://arxiv.org/abs/2108.12409). The sequences of a batch may therefore start at different
+    times. The cache is a ring buffer in which the newest input overwrites the oldest.
 
     Args:
         input_dim: I, dimension of an input.
         hidden_dim: H, number of features; a multiple of ``num_heads``.
         num_layers: number of blocks.
         num_heads: number of attention heads.
-        context: W, the number of inputs that a step attends to, including its own.
+        context: W, the number of inputs that each step attends to, its own included.
 
     Raises:
         ValueError: ``hidden_dim`` is not a multiple of ``num_heads``, or ``context`` is below 1.
@@ -180,8 +190,9 @@ class TransformerModel(SequenceModel):
         """Returns an empty cache.
 
         Returns:
-            The time ``(B, 1) int64``, which is the number of inputs so far, then keys and values
-            ``(B, W, H)`` of each block. The input of time t occupies slot t mod W.
+            The time ``(B, 1) int64``, which is the number of inputs so far, followed by the keys
+            and values of each block, ``(B, W, H)`` each. Input t, counted from 0, is stored at
+            index t mod W of the second axis.
         """
         cache = torch.zeros(batch_size, self.context, self.feature_dim, device=self.device)
         time = torch.zeros(batch_size, 1, dtype=torch.int64, device=self.device)
@@ -215,19 +226,30 @@ class TransformerModel(SequenceModel):
         return list(self.blocks)  # type: ignore[arg-type]  # ModuleList is not generic
 
     def _times(self, time: Tensor) -> Tensor:
-        """Returns the times ``(B, W)`` at which the cache's slots were written; < 0 if empty."""
+        """Returns the times ``(B, W)`` of the cached inputs; negative where the cache is empty."""
         slot = torch.arange(self.context, device=time.device)
         return time - 1 - (time - 1 - slot) % self.context
 
     def _bias(self, now: Tensor, then: Tensor) -> Tensor:
-        """Returns the bias ``(B, num_heads, T, S)`` of attention scores; −∞ where masked."""
+        """Returns the bias ``(B, num_heads, T, S)`` of attention scores; −∞ where masked.
+
+        Args:
+            now: ``(B, T)``, times of the queries.
+            then: ``(B, S)``, times of the keys.
+        """
         age = now[:, :, None] - then[:, None, :]
         visible = (age >= 0) & (age < self.context) & (then >= 0)[:, None, :]
         bias = -self.slopes[:, None, None] * age[:, None]
         return bias.masked_fill(~visible[:, None], -math.inf)
 
     def _write(self, cache: Tensor, new: Tensor, time: Tensor) -> Tensor:
-        """Returns the cache, updated with the last W of the new entries ``(B, T, H)``."""
+        """Returns a copy of a cache ``(B, W, H)`` with the last W new entries written to it.
+
+        Args:
+            cache: ``(B, W, H)``, keys or values so far.
+            new: ``(B, T, H)``, new keys or values.
+            time: ``(B, 1)``, time of the first new entry.
+        """
         length = new.shape[1]
         kept = min(length, self.context)
         times = time + torch.arange(length - kept, length, device=new.device)  # (B, kept)
@@ -238,7 +260,7 @@ class TransformerModel(SequenceModel):
 class _Block(nn.Module):
     """A Transformer block: pre-norm self-attention and MLP.
 
-    The caller concatenates cached keys and values between :meth:`project` and :meth:`attend`.
+    Between :meth:`project` and :meth:`attend`, the caller prepends the cached keys and values.
     """
 
     def __init__(self, hidden_dim: int, num_heads: int) -> None:
@@ -255,14 +277,14 @@ class _Block(nn.Module):
         )
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Computes queries, keys and values, each ``(B, T, H)``."""
+        """Computes queries, keys and values of the block's inputs; all are ``(B, T, H)``."""
         query, keys, values = self.qkv(self.attention_norm(x)).chunk(3, -1)
         return query, keys, values
 
     def attend(
         self, x: Tensor, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor
     ) -> Tensor:
-        """Applies attention and the MLP to the block's inputs x, ``(B, T, H)``."""
+        """Computes the block's outputs ``(B, T, H)`` by applying attention and MLP to ``x``."""
 
         def split(part: Tensor) -> Tensor:
             """Splits ``(B, T, H)`` into heads, ``(B, num_heads, T, H / num_heads)``."""

@@ -1,4 +1,4 @@
-"""Base class of VQ-VAEs for any kind of input, with quantizer, loss, warm-up and metrics."""
+"""Base class of VQ-VAEs, with quantizer, loss, warm-up and metrics."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -21,27 +21,28 @@ _VECTORS_PER_CODE = 16
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizerConfig:
-    """Configuration of a quantizer and of the loss and warm-up of its autoencoder.
+    """Configuration of a VQ-VAE's quantizer, loss and warm-up.
 
     Attributes:
         quantizer: ``"ema"``, ``"gradient"`` or ``"fsq"``.
         codebook_size: K, number of codes; ignored by ``"fsq"``.
         code_dim: D, dimension of a code's vector; ignored by ``"fsq"``.
-        levels: number of levels of each dimension of ``"fsq"``, where K is the product of the
-            levels and D the number of dimensions; ignored by other quantizers.
+        levels: number of levels of each dimension of ``"fsq"``. K is then the product of these
+            numbers, and D is their count. Ignored by other quantizers.
         decay: decay factor γ of the moving averages of ``"ema"``.
-        expiry: average number of vectors per batch below which ``"ema"`` replaces a code; 0 to
-            keep unused codes.
+        expiry: minimum average number of vectors per batch that are assigned to a code of
+            ``"ema"``. A code with a lower moving average is replaced by a random vector of the
+            batch. 0 to keep unused codes.
         rotation: True if ``"ema"`` uses the rotation trick instead of straight-through gradients.
         commitment: weight β of the commitment loss.
-        warmup_steps: number of initial steps that train a plain autoencoder without a codebook.
-            After them, k-means of the encoder's outputs initializes the codebook
-            (https://arxiv.org/abs/2605.06870). With 0, quantization starts at once: the codebook
-            of ``"ema"`` is initialized by k-means before the first step, and that of
-            ``"gradient"`` keeps its random initial codes.
-        relu_output: True if the encoder ends in a ReLU, as in the experiment that
-            ``wmrl reproduce vqvae`` repeats. Its outputs are then never negative, so that codes
-            with negative components are rarely used.
+        warmup_steps: number of initial steps that train a plain autoencoder without quantization.
+            After the warm-up, k-means of the encoder's outputs initializes the codebook
+            (https://arxiv.org/abs/2605.06870). Without a warm-up (0), k-means initializes the
+            codebook of ``"ema"`` before the first step, and ``"gradient"`` keeps its random
+            initial codebook.
+        relu_output: True if the encoder ends in a ReLU, as in the experiment behind
+            ``wmrl reproduce vqvae``. The encoder's outputs are then never negative, and codes with
+            negative components are rarely used.
     """
 
     quantizer: Literal["ema", "gradient", "fsq"] = "ema"
@@ -66,36 +67,37 @@ class QuantizerConfig:
 
     @property
     def least_steps(self) -> int:
-        """Minimum number of training steps, twice the warm-up."""
+        """Minimum number of training steps under a time limit: twice ``warmup_steps``."""
         return 2 * self.warmup_steps
 
     def check_training(self, *, vectors: int, steps: int) -> None:
-        """Raises ``ValueError`` unless there are enough data and steps to learn a codebook.
+        """Raises ``ValueError`` if there are too few data or steps to learn a codebook.
 
         Args:
-            vectors: number of encoder outputs for all training data.
+            vectors: number of vectors that the encoder outputs for all training data.
             steps: number of training steps.
         """
         if steps <= self.warmup_steps:
             raise ValueError(
-                f"steps: expected more than the warm-up's {self.warmup_steps}, got {steps}; train "
-                "longer or lower warmup_steps"
+                f"steps: expected more than the {self.warmup_steps} steps of the warm-up, got "
+                f"{steps}; raise steps or lower warmup_steps"
             )
         if self.quantizer != "fsq" and vectors < self.codebook_size:
             raise ValueError(
-                f"codebook_size: expected at most the {vectors} vectors of the training data, got "
-                f"{self.codebook_size}; give more data or a smaller codebook"
+                f"codebook_size: expected at most {vectors}, the number of encoder outputs for the "
+                f"training data, got {self.codebook_size}; give more data or lower codebook_size"
             )
 
 
 def make_quantizer(
     config: QuantizerConfig, *, generator: torch.Generator | None = None
 ) -> Quantizer:
-    """Creates the quantizer of a configuration.
+    """Creates the quantizer that a configuration describes.
 
     Args:
         config: kind and sizes of the quantizer.
-        generator: source of the initial codes of ``"gradient"``; a generator with seed 0 if None.
+        generator: source of the initial codebook of ``"gradient"``; a generator with seed 0 if
+            None. Ignored by other quantizers.
     """
     if config.quantizer == "fsq":
         return FSQuantizer(config.levels)
@@ -113,7 +115,7 @@ def _ema_config(config: QuantizerConfig) -> EMAConfig:
 
 
 def _check_options(config: QuantizerConfig) -> None:
-    """Checks the options of the configured quantizer without allocating its codebook."""
+    """Raises ``ValueError`` if an option of the quantizer is invalid; creates no codebook."""
     if config.quantizer == "fsq":
         FSQuantizer(config.levels)
     elif config.quantizer == "ema":
@@ -124,11 +126,13 @@ class QuantizedAutoencoder(Autoencoder):
     """An autoencoder that represents an input by T codes of one codebook (a VQ-VAE).
 
     Source: van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937). The latent of an input is
-    the concatenation of its codes' vectors, Z = T · D numbers. A subclass sets ``config`` and
-    ``quantizer``, and implements the encoder and the decoder.
+    the concatenation of the vectors of its T codes, and has Z = T · D dimensions. A subclass sets
+    ``config`` and ``quantizer``, and implements the encoder and the decoder.
 
     Attributes:
-        quantizing: False during the warm-up, when no codebook is used.
+        config: configuration of quantizer, loss and warm-up.
+        quantizer: quantizer of the encoder's outputs.
+        quantizing: False during the warm-up, which trains without quantization.
     """
 
     config: QuantizerConfig
@@ -151,7 +155,7 @@ class QuantizedAutoencoder(Autoencoder):
         return self.num_tokens * self.quantizer.code_dim
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Maps inputs ``(B, ...)`` to their codes' concatenated vectors, ``(B, Z) float32``."""
+        """Maps inputs ``(B, ...)`` to latents ``(B, Z) float32``, the concatenated code vectors."""
         return self.quantizer.lookup(self.codes(inputs)).flatten(1)
 
     def codes(self, inputs: Tensor) -> Tensor:
@@ -159,7 +163,7 @@ class QuantizedAutoencoder(Autoencoder):
         return self.quantizer.encode(self.unquantized(inputs)).view(len(inputs), self.num_tokens)
 
     def unquantized(self, inputs: Tensor) -> Tensor:
-        """Maps inputs ``(B, ...)`` to the encoder's outputs, ``(B · T, D) float32``."""
+        """Maps inputs ``(B, ...)`` to unquantized encoder outputs ``(B · T, D) float32``."""
         return self._encode(self._preprocess(inputs))
 
     def codes_of(self, latents: Tensor) -> Tensor:
@@ -173,16 +177,19 @@ class QuantizedAutoencoder(Autoencoder):
         return self.quantizer.decode(codes).flatten(1)
 
     def loss(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Computes the squared error plus the commitment and codebook losses.
+        """Computes the squared error plus the weighted commitment loss and the codebook loss.
+
+        During the warm-up, the loss is the squared error alone.
 
         Args:
             inputs: ``(B, ...)``.
-            generator: source of the choice of vectors that replace expired codes.
+            generator: source of the random choice of vectors that replace rarely used codes.
 
         Returns:
-            The loss ``()``, averaged over the batch, and its parts: ``squared_error``, summed over
-            the elements of a network input, and ``commitment``, the unweighted commitment loss,
-            summed over the codes of an input (0 during the warm-up).
+            The scalar loss, averaged over the batch, and its parts. ``squared_error`` is summed
+            over the elements of a network input. ``commitment`` is the unweighted commitment loss,
+            summed over the codes of an input; 0 during the warm-up. Both are averaged over the
+            batch.
         """
         target = self._preprocess(inputs)
         vectors = self._encode(target)
@@ -203,10 +210,10 @@ class QuantizedAutoencoder(Autoencoder):
         """Computes metrics of the use of the codebook over batches of held-out inputs.
 
         Returns:
-            ``perplexity`` and ``utilization`` of the codes; ``codebook_rank`` and
-            ``encoder_rank``, the effective ranks of the K codes' vectors and of the encoder's
-            outputs; and ``commitment``, the squared distance of the encoder's outputs to their
-            codes, summed over the codes of an input and averaged over inputs.
+            ``perplexity`` and ``utilization`` of the codes; ``codebook_rank``, the effective rank
+            of the vectors of all K codes; ``encoder_rank``, the effective rank of the encoder's
+            outputs; and ``commitment``, the squared distance of the encoder's outputs to the
+            vectors of their codes, summed over the codes of an input and averaged over inputs.
         """
         counts, vectors, distances = torch.zeros(self.codebook_size).double(), [], []
         for inputs in batches:
@@ -228,13 +235,12 @@ class QuantizedAutoencoder(Autoencoder):
     def prepare(
         self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
     ) -> None:
-        """Initializes the codebook at the end of the warm-up.
+        """Switches quantization on at the end of the warm-up, and initializes the codebook.
 
         Args:
-            step: index of the step that follows, from 0.
-            draw: function that returns an endless iterator over batches of inputs; only as many
-                batches are drawn as k-means needs.
-            generator: source of all randomness of k-means.
+            step: index of the next training step, from 0.
+            draw: function that returns an endless iterator over batches of inputs, for k-means.
+            generator: source of the randomness of k-means.
         """
         warmup = self.config.warmup_steps
         self.quantizing = self._quantizes(step)
@@ -254,18 +260,18 @@ class QuantizedAutoencoder(Autoencoder):
         self.quantizing = self._quantizes(steps - 1)
 
     def _quantizes(self, step: int) -> bool:
-        """Returns True if a training step uses the codebook."""
+        """Returns True if a training step comes after the warm-up and uses the quantizer."""
         return step >= self.config.warmup_steps
 
     @abstractmethod
     def _encode(self, inputs: Tensor) -> Tensor:
-        """Maps network inputs to vectors ``(B · T, D)``, not yet quantized."""
+        """Maps network inputs to unquantized vectors ``(B · T, D)``, T consecutive rows each."""
 
     @abstractmethod
     def _decode(self, vectors: Tensor, count: int) -> Tensor:
         """Maps vectors to network outputs, which have the shape of network inputs.
 
         Args:
-            vectors: ``(B · T, D)``, T vectors of the first input, then T of the second, and so on.
+            vectors: ``(B · T, D)``, T consecutive vectors per input.
             count: B, the number of inputs.
         """

@@ -4,7 +4,7 @@
   (``CodePrior``, ``CodePriorConfig``).
 - :mod:`~wmrl.priors.training`: training and evaluation (``PriorTrainingConfig``,
   ``nats_per_image``, ``train_prior``).
-- :mod:`~wmrl.priors.baselines`: count-based predictors for comparison (``Bigram``,
+- :mod:`~wmrl.priors.baselines`: count-based predictors as baselines (``Bigram``,
   ``CopyLast``, ``Unigram``, ``bits_per_dimension``).
 """
 

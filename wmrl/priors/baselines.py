@@ -1,4 +1,4 @@
-"""Count-based predictors of codes, which are baselines for memories and priors."""
+"""Count-based predictors of codes, as baselines for memories and priors."""
 
 import math
 
@@ -6,20 +6,23 @@ import torch
 from torch import Tensor
 
 ALPHAS = (0.25, 1.0, 4.0, 16.0, 64.0, 256.0)
-"""Smoothing parameters from which the best one is chosen if none is given."""
+"""Candidates for the smoothing parameter ``alpha`` of :class:`Unigram` and :class:`Bigram`.
 
-_VALIDATION = 0.1  # share of the data on which the smoothing parameter is chosen
+If ``alpha`` is None, the candidate that best predicts held-out codes is used.
+"""
+
+_VALIDATION = 0.1  # share of the data that is held out to choose the smoothing parameter
 
 
 class Unigram:
-    """Predictor of a code from the frequencies of codes at the same position.
+    """Predictor of codes from the smoothed frequencies of codes at each position.
 
     Args:
         codes: ``(N, T) int64``, codes of N images or frames at T positions.
         codebook_size: K, number of codes in the codebook.
-        alpha: smoothing parameter α: the uniform distribution over codes counts as much as α
-            observations. If None, the element of :data:`ALPHAS` that best predicts the last tenth
-            of the rows.
+        alpha: smoothing parameter α. It adds α observations to each position, spread evenly over
+            the K codes. If None, α is chosen from :data:`ALPHAS`, such that counts of the other
+            rows best predict the last tenth of the rows.
     """
 
     def __init__(self, codes: Tensor, codebook_size: int, *, alpha: float | None = None) -> None:
@@ -41,19 +44,19 @@ class Unigram:
         self._codebook_size = codebook_size
 
     def log_likelihood(self, codes: Tensor) -> Tensor:
-        """Computes the log-probability of each code, ``(N, T) float64`` in nats."""
+        """Computes the log-probabilities ``(N, T) float64`` of codes ``(N, T) int64``, in nats."""
         return self._log[self._codebook_size * torch.arange(codes.shape[1]) + codes]
 
 
 class CopyLast:
-    """Predictor with one probability per position that the code stays the same in the next frame.
+    """Predictor of the next frame's codes, based on how often each position keeps its code.
 
-    If a code changes, the new code is predicted from the frequencies of the other codes at that
-    position.
+    If a code changes, the new code is predicted from the frequencies of the other codes at the
+    same position.
 
     Args:
         before: ``(N, T) int64``, codes of N frames.
-        after: ``(N, T) int64``, codes of the frames that follow them.
+        after: ``(N, T) int64``, codes of the N next frames.
         codebook_size: K, number of codes in the codebook.
     """
 
@@ -63,7 +66,7 @@ class CopyLast:
         self._other = Unigram(after, codebook_size)
 
     def log_likelihood(self, before: Tensor, after: Tensor) -> Tensor:
-        """Computes log p(after | before) of each code, ``(N, T) float64`` in nats."""
+        """Computes log p(after | before) for each pair of codes, ``(N, T) float64`` in nats."""
         taken = self._other.log_likelihood(before).exp()  # probability of the previous code
         other = self._other.log_likelihood(after) - torch.log1p(-taken)
         change = torch.log(1.0 - self._stay) + other
@@ -71,19 +74,19 @@ class CopyLast:
 
 
 class Bigram:
-    """Predictor of a code from one given code, based on smoothed counts of pairs.
+    """Predictor of a code from one other code, based on smoothed counts of pairs.
 
-    The counts are smoothed with the prediction of a :class:`Unigram`, which counts as much as α
-    observations.
+    For each code to predict from, smoothing adds α observations. These are distributed as
+    :class:`Unigram` predicts.
 
     Args:
-        before: ``(N, T) int64``, the given codes in 0 … K, where K can stand for "no code".
-        after: ``(N, T) int64``, the codes to predict.
+        before: ``(N, T) int64``, codes to predict from, in 0 … K. K can stand for "no code".
+        after: ``(N, T) int64``, codes to predict, in 0 … K − 1.
         codebook_size: K, number of codes in the codebook.
-        pooled: True to count the pairs of all positions together; False to count those of each
+        pooled: True to count the pairs of all positions together; False to count the pairs of each
             position separately.
-        alpha: smoothing parameter α; if None, the element of :data:`ALPHAS` that best predicts the
-            last tenth of the rows.
+        alpha: smoothing parameter α. If None, α is chosen from :data:`ALPHAS`, such that counts of
+            the other rows best predict the last tenth of the rows.
     """
 
     def __init__(
@@ -111,7 +114,7 @@ class Bigram:
         self._given = torch.bincount(self._row(before).flatten(), minlength=rows)
 
     def log_likelihood(self, before: Tensor, after: Tensor) -> Tensor:
-        """Computes log p(after | before) of each code, ``(N, T) float64`` in nats."""
+        """Computes log p(after | before) for each pair of codes, ``(N, T) float64`` in nats."""
         single = self._single.log_likelihood(after).exp()
         pair = self._pair(before, after)
         index = torch.searchsorted(self._pairs, pair).clamp(max=len(self._pairs) - 1)
@@ -129,11 +132,11 @@ class Bigram:
 
 
 def bits_per_dimension(nats: float, dimensions: int) -> float:
-    """Converts the nats of an image to bits per dimension.
+    """Converts the negative log-likelihood of an image from nats to bits per dimension.
 
     Args:
-        nats: negative log-likelihood of the image.
-        dimensions: number of the image's values, pixels times channels.
+        nats: negative log-likelihood of the image in nats.
+        dimensions: number of values in the image, which is height · width · channels.
     """
     return nats / (dimensions * math.log(2.0))
 
@@ -141,7 +144,7 @@ def bits_per_dimension(nats: float, dimensions: int) -> float:
 def _split(codes: Tensor) -> tuple[Tensor, Tensor]:
     """Splits codes ``(N, T)`` into the first 90 % and the last 10 % of the rows.
 
-    Each part has at least one row.
+    Each part has at least one row. If N = 1, both parts are the same row.
     """
     last = max(1, round(_VALIDATION * len(codes)))
     return codes[: max(1, len(codes) - last)], codes[-last:]

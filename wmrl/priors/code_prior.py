@@ -29,15 +29,15 @@ class CodePriorConfig:
     Attributes:
         num_tokens: T, number of codes per image, in raster order.
         codebook_size: K, number of codes in the codebook.
-        num_classes: number of image classes; 0 if the prior is not conditioned on a class.
+        num_classes: number of image classes; 0 if the prior is not conditioned on classes.
         sequence_model: ``"lstm"`` or ``"transformer"``.
-        hidden_dim: number of features of the sequence model, and dimension of the embeddings of
-            codes and positions.
+        hidden_dim: number of features of the sequence model. The embeddings of codes, positions and
+            classes have the same dimension.
         num_layers: number of layers of the sequence model.
-        dropout: share of the sequence model's features that are dropped in training.
-        one_hot: True for the architecture of the experiment that ``wmrl reproduce vqvae`` repeats:
-            the inputs are one-hot codes without positions, and there are K ReLU units between the
-            features and the logits.
+        dropout: probability that a feature of the sequence model is dropped in training.
+        one_hot: True to use one-hot codes and classes as inputs, without positions, and to add a
+            hidden layer of K ReLU units before the logits. This is the architecture of the
+            experiment behind ``wmrl reproduce vqvae``.
     """
 
     num_tokens: int = 49
@@ -61,7 +61,8 @@ class CodePriorConfig:
     def check(self, codes: Tensor, labels: Tensor | None = None) -> None:
         """Raises ``ValueError`` unless codes ``(B, T)`` and labels ``(B,)`` fit this configuration.
 
-        Values are checked on a CPU only, because a check would have to wait for a GPU.
+        On a GPU, only the shapes are checked, because reading the values would make the program
+        wait.
         """
         check_shape("codes", codes, ("B", self.num_tokens))
         _check_range("codes", codes, self.codebook_size)
@@ -71,12 +72,16 @@ class CodePriorConfig:
         """Raises ``ValueError`` unless labels fit this configuration.
 
         Args:
-            labels: ``(B,) int64``, classes of the images; None if there are no classes.
+            labels: ``(B,) int64``, classes of the images; None if ``num_classes`` is 0.
             num_images: B, number of images.
         """
         classes = self.num_classes
         if (labels is None) == (classes > 0):
-            expected = f"({num_images},) of {classes} classes" if classes else "None"
+            expected = (
+                f"one of {classes} classes for each of {num_images} images"
+                if classes
+                else "None, because num_classes is 0"
+            )
             raise ValueError(f"labels: expected {expected}, got {labels}")
         if labels is None:
             return
@@ -89,11 +94,11 @@ class CodePrior(nn.Module):
 
     It factorizes p(codes) = Π_t p(code_t | code_<t, class), as in section 3.2 of van den Oord et
     al. 2017 (https://arxiv.org/abs/1711.00937), but with a causal sequence model instead of the
-    PixelCNN. The inputs of a step are the previous code, the position of the code to predict, and
-    the class.
+    PixelCNN. At step t, the model receives the previous code, the position t and, if there are
+    classes, the class of the image. With ``one_hot``, it receives no position.
 
     Args:
-        config: sizes.
+        config: architecture and sizes.
         generator: source of the initial weights; a generator with a fixed seed if None.
 
     Example:
@@ -145,19 +150,19 @@ class CodePrior(nn.Module):
         *,
         dropout: torch.Generator | None = None,
     ) -> Tensor:
-        """Computes the log-probability of each code given the codes before it.
+        """Computes the log-probability of each code, given the previous codes of the image.
 
         Args:
             codes: ``(B, T) int64``, in raster order.
-            labels: ``(B,) int64``, classes of the images, if the prior is conditioned on them.
-            dropout: source of dropout masks; None for no dropout.
+            labels: ``(B,) int64``, classes of the images; None if the prior has no classes.
+            dropout: generator of the dropout masks; None for no dropout.
 
         Returns:
             Log-probabilities ``(B, T)`` in nats.
 
         Raises:
-            ValueError: a shape is wrong, labels are missing or unexpected, or (on a CPU) codes or
-                labels are out of range.
+            ValueError: a shape is wrong; labels are missing, or given without classes; or codes or
+                labels in CPU memory are out of range.
         """
         self.config.check(codes, labels)
         before = F.pad(codes[:, :-1], (1, 0), value=self.config.codebook_size)
@@ -180,20 +185,20 @@ class CodePrior(nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator,
     ) -> Tensor:
-        """Draws the codes of images, one position after the other.
+        """Draws the codes of images from the prior, one position after the other.
 
         Args:
             num_images: N, number of images.
-            labels: ``(N,) int64``, classes of the images, if the prior is conditioned on them.
-            temperature: τ > 0, divisor of the logits.
+            labels: ``(N,) int64``, classes of the images; None if the prior has no classes.
+            temperature: divisor of the logits, above 0.
             generator: source of all randomness, on the prior's device.
 
         Returns:
             Codes ``(N, T) int64`` in raster order.
 
         Raises:
-            ValueError: labels are missing, unexpected or out of range, or ``temperature`` is not
-                above 0.
+            ValueError: labels are missing, or given without classes; labels in CPU memory are out
+                of range; or ``temperature`` is not above 0.
         """
         self.config.check_labels(labels, num_images)
         code = torch.full((num_images,), self.config.codebook_size, device=self.device)
@@ -205,7 +210,7 @@ class CodePrior(nn.Module):
         return torch.stack(codes, 1)
 
     def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
-        """Writes an artifact with the weights in full precision, and returns its digest."""
+        """Saves the prior as an artifact with weights in full precision; returns its digest."""
         return save_artifact(
             path,
             kind="prior",
@@ -217,7 +222,7 @@ class CodePrior(nn.Module):
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
-        """Restores a prior from a loaded artifact."""
+        """Restores a prior from a loaded artifact, in evaluation mode."""
         config = restore_config(CodePriorConfig, artifact)
         return restore_module(lambda: cls(config), artifact).eval()
 
@@ -233,9 +238,14 @@ class CodePrior(nn.Module):
 
 
 def _check_range(name: str, numbers: Tensor, count: int) -> None:
-    """Raises ``ValueError`` unless numbers are in 0 … count − 1; checks on a CPU only."""
+    """Raises ``ValueError`` unless all numbers are in 0 … ``count`` − 1.
+
+    Tensors on a GPU are not checked, because reading their values would make the program wait.
+    """
     if numbers.device.type != "cpu" or not numbers.numel():
         return
     least, most = int(numbers.min()), int(numbers.max())
     if least < 0 or most >= count:
-        raise ValueError(f"{name}: expected 0 to {count - 1}, got {least} to {most}")
+        raise ValueError(
+            f"{name}: expected values from 0 to {count - 1}, got values from {least} to {most}"
+        )

@@ -38,16 +38,17 @@ def train_prior(
 ) -> CodePrior:
     """Trains a prior on the codes of images.
 
-    The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). The same call resumes an
-    interrupted run, and loads the result of a finished one. The finished run contains
-    ``artifact/`` and ``metrics.csv``.
+    The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). Calling the function again
+    with the same arguments resumes an interrupted run, or loads the result of a finished run. A
+    finished run contains ``artifact/`` and ``metrics.csv``.
 
     Args:
-        codes: ``(N, T) int64``, in raster order.
+        codes: ``(N, T) int64``, codes of N images in raster order.
         path: folder of the run.
-        config: sizes; ``num_tokens`` and ``codebook_size`` must be those of the codes.
-        training: duration and learning rate; the defaults if None.
-        labels: ``(N,) int64``, classes of the images, if the prior is conditioned on them.
+        config: configuration of the prior; ``num_tokens`` and ``codebook_size`` must be those of
+            the codes.
+        training: settings of the training run; the defaults if None.
+        labels: ``(N,) int64``, classes of the images; None if the prior has no classes.
         device: device to train on; ``"auto"`` for a GPU if there is one.
         progress: True to show a progress bar.
 
@@ -56,16 +57,16 @@ def train_prior(
 
     Raises:
         ValueError: codes or labels do not fit the configuration, or there are fewer images than
-            in a batch.
-        RunError: the folder is in use, or belongs to another run.
+            ``training.batch_size``.
+        RunError: the folder is in use, or holds a run with other arguments.
     """
     path, resolved = Path(path), resolve_device(device)
     training = training or PriorTrainingConfig()
     config.check(codes, labels)
     if len(codes) < training.batch_size:
         raise ValueError(
-            f"codes: expected at least a batch of {training.batch_size}, got {len(codes)}; give "
-            "more images or lower batch_size"
+            f"codes: expected at least {training.batch_size} images (one batch), got {len(codes)}; "
+            "give more images or lower batch_size"
         )
     codes, labels = codes.cpu(), None if labels is None else labels.cpu()
     sampler = ArraySampler(codes.numpy(), batch_size=training.batch_size, seed=training.seed)
@@ -100,16 +101,16 @@ def train_prior(
 def nats_per_image(
     prior: CodePrior, codes: Tensor, labels: Tensor | None = None, *, batch_size: int = 250
 ) -> Tensor:
-    """Computes the negative log-likelihood of the codes of images.
+    """Computes the negative log-likelihood of the codes of each image, in nats.
 
     Args:
         prior: prior to evaluate, on any device.
-        codes: ``(N, T) int64``, in raster order.
-        labels: ``(N,) int64``, classes of the images, if the prior is conditioned on them.
+        codes: ``(N, T) int64``, codes of N images in raster order.
+        labels: ``(N,) int64``, classes of the images; None if the prior has no classes.
         batch_size: number of images that are evaluated at once.
 
     Returns:
-        Nats per image ``(N,)``, in CPU memory.
+        Negative log-likelihoods ``(N,)`` in nats, in CPU memory.
     """
     device = prior.device
     parts = []

@@ -1,14 +1,14 @@
-"""Artifacts: folders of trained weights that are safe to load and verified by checksums.
+"""Artifacts: folders of trained weights, safe to load and verified by checksums.
 
 An artifact consists of plain data and never contains a pickle::
 
-    config.json         format version, kind, class, its configuration, and provenance
+    config.json         format version, kind, class, configuration and provenance
     model.safetensors   weights
     README.md           model card (optional)
     SHA256SUMS          one line per file, in the format of ``sha256sum``
 
 An artifact is written atomically, so that its folder is always complete. All files are verified
-against their checksums before any of their content is used.
+against their checksums before their content is used.
 """
 
 import hashlib
@@ -58,11 +58,12 @@ class Artifact:
     Attributes:
         path: folder of the artifact.
         kind: ``"vision"``, ``"memory"``, ``"prior"``, ``"encoding"``, ``"elites"`` or ``"agent"``.
-        class_name: name of the class of the stored model, for instance ``"VAE"``.
-        config: configuration of that class, by field name.
-        provenance: description of its origin: command, seed, data hash, package versions, scores.
-        tensors: weights by name, converted from float16 to float32.
-        digest: SHA-256 of ``model.safetensors``, by which other artifacts refer to it.
+        class_name: name of the model's class, for instance ``"VAE"``.
+        config: values of the model's configuration, by field name.
+        provenance: description of the artifact's origin, such as the command, the seed, the hash of
+            the data, package versions and scores.
+        tensors: weights by name; float16 weights are converted to float32.
+        digest: SHA-256 of ``model.safetensors``; other artifacts refer to this artifact by it.
     """
 
     path: Path
@@ -75,7 +76,11 @@ class Artifact:
 
 
 def shipped_artifacts(*, kind: str | None = None) -> list[str]:
-    """Returns the names of the artifacts that come with the package, optionally of one kind."""
+    """Returns the names of the artifacts that come with the package.
+
+    Args:
+        kind: kind of the artifacts, such as ``"memory"``; None for all kinds.
+    """
     headers = sorted(SHIPPED.glob(f"*/{_CONFIG}"))
     return [
         path.parent.name
@@ -104,7 +109,7 @@ def find_artifact(name_or_path: str | Path) -> Path:
     except (OSError, ValueError, RuntimeError) as error:  # no such user, name too long, null byte
         found = f"an invalid path ({error})"
     raise ArtifactError(
-        f"no artifact {str(name_or_path)!r}: expected a shipped name ({', '.join(shipped)}) "
+        f"no artifact {str(name_or_path)!r}: expected a shipped artifact ({', '.join(shipped)}) "
         f"or the path of an artifact's folder, got {found}"
     )
 
@@ -127,20 +132,20 @@ def save_artifact(
     Args:
         path: folder to write.
         kind: ``"vision"``, ``"memory"``, ``"prior"``, ``"encoding"``, ``"elites"`` or ``"agent"``.
-        class_name: name of the class of the model.
-        config: JSON-serializable configuration of that class.
+        class_name: name of the model's class, for instance ``"VAE"``.
+        config: JSON-serializable configuration of the model, by field name.
         tensors: weights by name.
         provenance: JSON-serializable description of the artifact's origin.
         card: model card in Markdown.
-        half: True to store floating-point tensors as float16, except those with values beyond its
-            range.
+        half: True to store floating-point tensors as float16. A tensor with values beyond the range
+            of float16 keeps its dtype.
 
     Returns:
         The artifact's digest, the SHA-256 of ``model.safetensors``.
 
     Raises:
         ValueError: ``kind`` is unknown, or a weight is not finite.
-        ArtifactError: the folder contains something other than an artifact.
+        ArtifactError: the folder contains files that are not part of an artifact.
 
     Example:
         >>> import torch
@@ -182,7 +187,7 @@ def save_artifact(
 
 
 def artifact_digest(tensors: Mapping[str, torch.Tensor], *, half: bool = False) -> str:
-    """Computes the digest that :func:`save_artifact` returns for these weights."""
+    """Computes the digest that :func:`save_artifact` would return for these weights."""
     return hashlib.sha256(_model_file(tensors, half)).hexdigest()
 
 
@@ -209,22 +214,24 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
         ) from error
     for name, value, kinds in (("config", config, dict), ("class", class_name, str)):
         if not isinstance(value, kinds):
-            expected = "an object" if kinds is dict else "text"
+            expected = "a JSON object" if kinds is dict else "a string"
             raise ArtifactError(
                 f"{path / _CONFIG}: expected {name!r} to be {expected}, got {value!r:.100}"
             )
     if version != FORMAT_VERSION:
         raise ArtifactError(
-            f"{path}: expected format version {FORMAT_VERSION}, got {version!r}, which "
-            f"{_READERS.get(version, 'a newer wmrl')} reads; use that release, or train the "
-            "artifact again"
+            f"{path}: expected format version {FORMAT_VERSION}, got {version!r}; load the artifact "
+            f"with {_READERS.get(version, 'a newer wmrl')}, or train it again"
         )
     if kind is not None and found != kind:
         raise ArtifactError(f"{path}: expected an artifact of kind {kind!r}, got {found!r}")
     try:
         tensors = load_safetensors(files[_MODEL])
     except (SafetensorError, ValueError, KeyError) as error:
-        raise ArtifactError(f"{path / _MODEL}: not a valid safetensors file ({error})") from error
+        raise ArtifactError(
+            f"{path / _MODEL}: not a valid safetensors file ({error}); download or train the "
+            "artifact again"
+        ) from error
     return Artifact(
         path=path,
         kind=found,
@@ -245,7 +252,7 @@ def restore_config(config_class: type[C], artifact: Artifact) -> C:
     """Builds the configuration that an artifact was saved with.
 
     Raises:
-        ArtifactError: its fields are not those of ``config_class``, or a value is invalid.
+        ArtifactError: a field of the saved configuration is unknown, missing or invalid.
     """
     try:
         return build_config(config_class, artifact.config)
@@ -258,15 +265,16 @@ def restore_config(config_class: type[C], artifact: Artifact) -> C:
 def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
     """Creates a module and loads an artifact's weights into it.
 
-    The shapes of the weights are first checked on a module without memory for its weights, so that
-    a forged dimension cannot make the process allocate gigabytes.
+    The shapes of the weights are first checked on PyTorch's meta device, where tensors take no
+    memory. A forged dimension thus cannot make the process allocate gigabytes.
 
     Args:
         make: function that creates the module from the artifact's configuration.
         artifact: content of the artifact.
 
     Raises:
-        ArtifactError: the module can't be created, or its weights have different names or shapes.
+        ArtifactError: the module can't be created, or the names or shapes of its weights differ
+            from the artifact's.
     """
     try:
         with torch.device("meta"):
@@ -298,7 +306,7 @@ def _check_shapes(module: torch.nn.Module, artifact: Artifact) -> None:
         name = min(set(expected.items()) ^ set(got.items()))[0]
         raise ArtifactError(
             f"{artifact.path}: weights do not fit {artifact.class_name}: {name!r}: expected shape "
-            f"{expected.get(name)}, got {got.get(name)}"
+            f"{expected.get(name)}, got {got.get(name)} (None if there is no such weight)"
         )
 
 
@@ -321,7 +329,7 @@ def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
 
 
 def _verified_files(path: Path) -> dict[str, bytes]:
-    """Reads the artifact's files and verifies them against SHA256SUMS."""
+    """Reads an artifact's files and verifies them against its ``SHA256SUMS``."""
     known = {_CONFIG, _MODEL, _CARD, _SUMS}
     foreign = sorted({entry.name for entry in path.iterdir()} - known)
     foreign = [name for name in foreign if not name.startswith(".")]
@@ -351,7 +359,7 @@ def _verified_files(path: Path) -> dict[str, bytes]:
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str:
-    """Replaces those parts of a tensor's dotted name that are in a table."""
+    """Renames a tensor: replaces the parts of its dotted name that are keys of a table."""
     return ".".join(table.get(part, part) for part in name.split("."))
 
 
@@ -368,13 +376,16 @@ def _read_sums(path: Path) -> dict[str, str]:
         digest, _, name = line.partition("  ")
         # Only known names are allowed, so that no line refers to a file outside the folder.
         if name not in (_CONFIG, _MODEL, _CARD) or name in sums or len(digest) != 64:
-            raise ArtifactError(f"{path / _SUMS}: unexpected line {line[:100]!r}")
+            raise ArtifactError(
+                f"{path / _SUMS}: unexpected line {line[:100]!r}; download or train the artifact "
+                "again"
+            )
         sums[name] = digest
     return sums
 
 
 def _write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes an artifact's files, unless something else is at that path."""
+    """Writes an artifact's folder; replaces only an empty folder or another artifact."""
     if path.exists() and any(path.iterdir()):
         shown = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
         if _SUMS not in shown or shown - {_CONFIG, _MODEL, _CARD, _SUMS}:

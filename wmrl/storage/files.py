@@ -26,18 +26,18 @@ _STALE_SECONDS = 3600.0  # temporary folders of this age have no live writer
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Replaces a file with what the caller writes to a temporary path.
+    """Replaces a file atomically with what the caller writes to a temporary path.
 
     On success, the temporary file is synced to disk and renamed to ``path``, and the rename is
     synced. On failure, the temporary file is removed and ``path`` stays unchanged. Several
     processes may write the same path at once; the last one to finish wins. The caller may also
-    write a folder, unless ``path`` is a folder that is not empty.
+    write a folder; ``path`` must then be an empty folder or not exist.
 
     Args:
         path: path of the file or folder; missing parent folders are created.
 
     Yields:
-        The temporary path, in the same folder and with the same suffix; nothing exists there yet.
+        The temporary path, where no file exists yet. Its folder and suffix are those of ``path``.
 
     Raises:
         OSError: a file operation failed, or ``path`` is a folder that is not empty.
@@ -67,19 +67,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_bytes(path: str | Path, data: bytes) -> Path:
-    """Writes a file and returns its path."""
+    """Writes a file atomically and returns its path."""
     with atomic_path(path) as aside:
         aside.write_bytes(data)
     return Path(path)
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Writes a text file in UTF-8 and returns its path."""
+    """Writes a text file in UTF-8 atomically and returns its path."""
     return write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
-    """Writes a JSON file with sorted keys and returns its path.
+    """Writes a JSON file with sorted keys atomically and returns its path.
 
     Raises:
         ValueError: a number is NaN or infinite.
@@ -89,7 +89,7 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> Path:
-    """Writes an image ``(H, W, 3) uint8`` as a PNG file and returns its path.
+    """Writes an image ``(H, W, 3) uint8`` atomically as a PNG file and returns its path.
 
     Raises:
         ValueError: ``path`` doesn't end in ``.png``.
@@ -103,11 +103,11 @@ def write_image(path: str | Path, image: np.ndarray) -> Path:
 
 
 def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes a folder of files, and replaces any folder of that name.
+    """Writes a folder of files, and replaces any folder at that path.
 
-    The files are written to a temporary folder and synced to disk. The new and the old folder then
-    swap names in one step where the operating system supports it; elsewhere, the old folder is
-    moved away first. Several processes may write the same folder at once; the last one wins.
+    The files are written to a temporary folder and synced to disk. On most Linux systems, the new
+    folder and an old one then swap names in one step; elsewhere, the old folder is moved away
+    first. Several processes may write the same folder at once; the last one to finish wins.
 
     Args:
         path: path of the folder; a symbolic link is followed, not replaced.
@@ -144,7 +144,7 @@ def exchange(first: Path, second: Path) -> bool:
 
 
 def sync_folder(path: Path) -> None:
-    """Syncs the renames in a folder to disk; does nothing where folders can't be opened."""
+    """Syncs the renames in a folder to disk; does nothing if the system can't open folders."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -156,7 +156,7 @@ def sync_folder(path: Path) -> None:
 
 
 def sync_tree(path: Path) -> None:
-    """Syncs a file, or all files and folders below a folder, to disk."""
+    """Syncs a file, or a folder with all files and folders below it, to disk."""
     if not path.is_dir():
         _sync_file(path)
         return
@@ -175,7 +175,7 @@ def _sync_file(path: Path) -> None:
 
 
 def _move(aside: Path, path: Path) -> bool:
-    """Renames ``aside`` to ``path``; returns False if ``path`` is taken."""
+    """Renames the folder ``aside`` to ``path``; returns False if ``path`` is taken."""
     try:
         aside.rename(path)
     except OSError as error:
@@ -186,7 +186,11 @@ def _move(aside: Path, path: Path) -> bool:
 
 
 def _move_both(aside: Path, path: Path) -> bool:
-    """Moves the old folder away and the new one into its place; on an error, moves it back."""
+    """Moves the folder at ``path`` away, and renames ``aside`` to ``path``.
+
+    Returns False if another process has just removed or created ``path``. On an error, the old
+    folder is moved back.
+    """
     old = aside.with_suffix(".old")
     try:
         path.rename(old)
@@ -203,7 +207,7 @@ def _move_both(aside: Path, path: Path) -> bool:
 
 
 def _sweep(path: Path) -> None:
-    """Removes temporary folders that killed writers of a folder left behind."""
+    """Removes temporary folders that killed writers of ``path`` have left behind."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
         ours = left.suffix == ".new" or (left.suffix == ".old" and path.exists())
         with suppress(FileNotFoundError):

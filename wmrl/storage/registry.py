@@ -1,7 +1,7 @@
 """Registries of the classes that artifacts refer to by name, and plugins that add classes.
 
-Loading an artifact never imports a module because a file names it: only classes of this library and
-classes that the running program has registered can be loaded.
+Artifacts cannot make the program import arbitrary modules: they can refer only to classes of this
+library and to classes that the running program has registered.
 """
 
 import re
@@ -24,8 +24,8 @@ class Registry(Generic[T]):
 
     Args:
         base: base class of all registered classes.
-        kind: kind of artifact that they are saved as, for error messages.
-        builtin: path ``"module:Class"`` of each class of this library.
+        kind: kind of artifact that instances of the classes are saved as, such as ``"vision"``.
+        builtin: paths ``"module:Class"`` of the classes of this library.
         register: dotted name of the public function that registers a class, for error messages.
 
     Example:
@@ -58,8 +58,8 @@ class Registry(Generic[T]):
     def register(self, cls: type[S]) -> type[S]:
         """Adds a class under its name; usable as a decorator.
 
-        A class that is defined again, as by running a notebook cell twice or reloading a module,
-        replaces its earlier definition.
+        If a class is defined again, for example by a notebook cell that runs twice, the new
+        definition replaces the earlier one.
 
         Args:
             cls: class that derives from :attr:`base`.
@@ -101,7 +101,7 @@ class Registry(Generic[T]):
         return found
 
     def for_config(self, config: Any) -> type[T]:
-        """Returns the class whose ``config_class`` is the type of a configuration.
+        """Returns the class whose ``config_class`` is the type of ``config``.
 
         Raises:
             ValueError: there is no such class.
@@ -126,13 +126,13 @@ class Registry(Generic[T]):
 
 
 def load_plugins(names: Iterable[str]) -> None:
-    """Imports the plugins of installed packages; the plugins register classes.
+    """Imports the plugins of the given packages.
 
-    A package declares its plugins as entry points in the group ``wmrl.plugins``; each is the name
-    of a module to import. Plugins of packages that are not in ``names`` are not imported.
+    A plugin is a module that registers classes when it is imported. A package declares its plugins
+    as entry points in the group ``wmrl.plugins``. Plugins of other packages are not imported.
 
     Args:
-        names: names of installed packages, as ``pip`` takes them.
+        names: names of installed packages, as in ``pip install``.
 
     Raises:
         ValueError: a package is not installed, or declares no plugins.
@@ -143,7 +143,7 @@ def load_plugins(names: Iterable[str]) -> None:
             found = ", ".join(map(repr, sorted(known))) or "none"
             raise ValueError(
                 f"plugins: expected an installed package with entry points in the group "
-                f"{PLUGIN_GROUP!r} (found: {found}), got {name!r}"
+                f"{PLUGIN_GROUP!r} (installed: {found}), got {name!r}"
             )
         for point in known[_normalized(name)]:
             point.load()

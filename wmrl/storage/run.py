@@ -1,4 +1,4 @@
-"""Runs: locked folders with the configuration and the checkpoints of a training."""
+"""Training runs: locked folders with a configuration and checkpoints."""
 
 import json
 import os
@@ -33,7 +33,7 @@ class Checkpoint:
 
     Attributes:
         tensors: tensors by name, such as weights and optimizer moments.
-        state: all other content, as JSON stores it (tuples become lists).
+        state: JSON-serializable state, such as the step; tuples are restored as lists.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -41,7 +41,7 @@ class Checkpoint:
 
 
 class Run:
-    """A locked folder with a configuration and atomically written checkpoints.
+    """A training run: a locked folder with a configuration and atomically written checkpoints.
 
     The operating system holds the lock (``flock``) and releases it when the process ends, even if
     the process is killed. Use the run as a context manager, or call :meth:`close`.
@@ -49,13 +49,14 @@ class Run:
     Args:
         path: folder of the run; created if it does not exist.
         config: JSON-serializable description of everything that the run's result depends on. It is
-            written when the run is created; when the run is resumed, it must be the same.
+            saved with a new run, and must be equal when the run is resumed.
 
     Attributes:
         path: folder of the run.
 
     Raises:
-        RunError: another process or ``Run`` uses the folder, or its configuration is different.
+        RunError: another process or ``Run`` uses the folder, or the folder holds a run with another
+            configuration.
 
     Example:
         >>> import torch
@@ -123,7 +124,7 @@ class Run:
     def load_checkpoint(
         self, name: str, *, device: str | torch.device = "cpu"
     ) -> Checkpoint | None:
-        """Reads a checkpoint, or returns None if there is none.
+        """Reads a checkpoint; returns None if it does not exist.
 
         Args:
             name: name of the checkpoint.
@@ -153,21 +154,26 @@ class Run:
         return Checkpoint({key: t.to(device) for key, t in tensors.items()}, json.loads(text))
 
     def delete_checkpoint(self, name: str) -> None:
-        """Deletes a checkpoint if there is one."""
+        """Deletes a checkpoint if it exists."""
         self._checkpoint_path(name).unlink(missing_ok=True)
 
     def _checkpoint_path(self, name: str) -> Path:
         if not name or Path(name).name != name or name.startswith("."):
-            raise ValueError(f"name: expected a file name without folders, got {name!r}")
+            raise ValueError(
+                f"name: expected a file name without folders or a leading dot, got {name!r}"
+            )
         return self.path / f"{name}.checkpoint"
 
     def _remove_leftovers(self) -> None:
-        """Removes unfinished checkpoints of killed processes; the lock excludes other writers."""
+        """Removes unfinished checkpoints that killed processes have left behind.
+
+        The lock ensures that no other process is writing them.
+        """
         for left in self.path.glob(".*.new.checkpoint"):
             left.unlink(missing_ok=True)
 
     def _settle_config(self, config: Mapping[str, Any]) -> None:
-        """Writes the configuration, or compares it with the existing one if there is one."""
+        """Saves the configuration of a new run, or compares it with that of an existing run."""
         path = self.path / _CONFIG
         text = json.dumps(dict(config), indent=2, sort_keys=True)
         if not path.exists():
@@ -211,7 +217,7 @@ def _lock(path: Path) -> BinaryIO:
 
 
 def _difference(expected: Any, found: Any, name: str = "") -> str:
-    """Describes the first field that differs; returns an empty string if none does."""
+    """Describes the first difference between two JSON values; returns ``""`` if they are equal."""
     if isinstance(expected, dict) and isinstance(found, dict):
         for key in sorted(expected.keys() | found.keys()):
             pair = expected.get(key, "nothing"), found.get(key, "nothing")

@@ -25,7 +25,7 @@ M = TypeVar("M", bound="SavedModule")
 
 
 class SavedModule(nn.Module, ABC):
-    """Network that is saved as an artifact and restored from it.
+    """Base class of networks that can be saved as artifacts and restored from them.
 
     A subclass sets ``kind``, ``config_class`` and ``config`` (a frozen dataclass). Its constructor
     takes the configuration as its only required argument.
@@ -34,7 +34,8 @@ class SavedModule(nn.Module, ABC):
         kind: kind of the artifact.
         config: configuration of the network.
         config_class: class of the configuration.
-        digest: SHA-256 of the file that the weights were loaded from or last saved to, or None.
+        digest: SHA-256 of the file that the weights were loaded from or last saved to; None if
+            there is no such file.
     """
 
     kind: ClassVar[str]
@@ -57,15 +58,15 @@ class SavedModule(nn.Module, ABC):
     ) -> str:
         """Writes an artifact and returns its digest.
 
-        The weights in memory are replaced by those of the file, which may be rounded. A model that
-        is then trained on the outputs of this network is trained on those of the saved weights.
+        The saved weights may be rounded. They also replace the weights in memory, so that this
+        network has the same outputs as a network loaded from the artifact.
 
         Args:
             path: folder to write.
             provenance: JSON-serializable description of the network's origin.
             card: model card in Markdown.
-            half: True to store floating-point tensors as float16, except those with values beyond
-                its range.
+            half: True to store floating-point tensors as float16. A tensor with values beyond the
+                range of float16 keeps its dtype.
         """
         save_artifact(
             path,
@@ -92,7 +93,10 @@ class SavedModule(nn.Module, ABC):
 
     @classmethod
     def _shaped_as(cls, config: Any, artifact: Artifact) -> Self:
-        """Creates a network whose tensors have the same shapes as the artifact's."""
+        """Creates a network whose weights have the same shapes as those of an artifact.
+
+        A subclass overrides this method if the shapes depend on more than the configuration.
+        """
         return cls(config)
 
 
@@ -102,7 +106,7 @@ def load_saved_module(
     """Loads a network from an artifact, in evaluation mode.
 
     Args:
-        registry: registry of the classes of the artifact's kind.
+        registry: registry that contains the network's class.
         name_or_path: name of a shipped artifact, or path of an artifact's folder.
         device: device of the weights.
 

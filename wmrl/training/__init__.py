@@ -1,7 +1,7 @@
 """Training loop, metrics and progress bars.
 
-- :mod:`~wmrl.training.trainer`: training loop of all models, with checkpoints from which a run
-  resumes with bit-identical results (``Trainer``, ``TrainingConfig``).
+- :mod:`~wmrl.training.trainer`: training loop of all models, which resumes from checkpoints with
+  bit-identical results (``Trainer``, ``TrainingConfig``).
 - :mod:`~wmrl.training.metrics`: metrics in CSV and TensorBoard files (``MetricsLogger``,
   ``log_images``, ``read_metrics``).
 - :mod:`~wmrl.training.progress`: progress bars (``progress_bar``).

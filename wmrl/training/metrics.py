@@ -13,10 +13,10 @@ from wmrl.storage.files import write_text
 
 
 class MetricsLogger:
-    """Logger that writes named numbers by step to ``metrics.csv`` and as TensorBoard events.
+    """Logger that writes scalar metrics to ``metrics.csv`` and as TensorBoard events.
 
-    The CSV file of a resumed run is identical to that of an uninterrupted one, because rows after
-    ``resume_step`` are dropped. A new name adds a column, for which the file is rewritten.
+    In a resumed run, rows after ``resume_step`` are dropped, so that the CSV file is the same as
+    that of an uninterrupted run. A metric with a new name adds a column to the file.
 
     Args:
         folder: folder of the files; created if it does not exist.
@@ -65,22 +65,22 @@ class MetricsLogger:
         self.close()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds a row.
+        """Adds a row of metrics.
 
         Args:
-            step: number of the step, greater than that of the last row.
-            values: numbers by name; a row may have other names than the rows before.
+            step: number of the step, greater than the step of the last row.
+            values: metrics by name; the names may differ from row to row.
 
         Raises:
-            ValueError: ``step`` is not greater than that of the last row, or a value is named
+            ValueError: ``step`` is not greater than the step of the last row, or a metric is named
                 ``"step"``.
         """
         if self._rows and step <= self._rows[-1]["step"]:
             raise ValueError(f"step: expected more than {self._rows[-1]['step']}, got {step}")
         if "step" in values:
             raise ValueError(
-                "values: expected names other than 'step', which names the first column; choose "
-                "another name"
+                "values: expected names other than 'step', got 'step', which is the name of the "
+                "first column; choose another name"
             )
         row = {"step": step, **{name: float(value) for name, value in values.items()}}
         self._rows.append(row)
@@ -118,10 +118,13 @@ def log_images(folder: str | Path, images: Mapping[str, np.ndarray], *, step: in
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:
-    """Reads the rows of a ``metrics.csv``, as dictionaries of the values in each row.
+    """Reads the rows of a ``metrics.csv``.
 
-    An incomplete last line, which a killed writer may leave behind, is skipped. If the file does
-    not exist, the result is empty.
+    An incomplete last line, which a killed writer may leave behind, is skipped.
+
+    Returns:
+        One dictionary per row, with the values by column name; an empty list if the file does not
+        exist.
     """
     path = Path(path)
     if not path.exists():

@@ -14,9 +14,9 @@ from wmrl.training.metrics import MetricsLogger
 from wmrl.training.progress import progress_bar
 
 LossAt = Callable[[int], tuple[Tensor, dict[str, Tensor]]]
-"""Function from the number of a step to the loss, ``()``, and its parts by name.
+"""Function that takes the number of a step and returns the loss ``()`` and its parts by name.
 
-It must depend only on the step and the weights.
+The result must depend only on the step and the weights.
 """
 
 _CHECKPOINT = "last"
@@ -29,14 +29,14 @@ class TrainingConfig:
     Attributes:
         steps: number of gradient steps.
         batch_size: number of examples in a batch.
-        learning_rate: initial learning rate of Adam; it decays along half a cosine.
+        learning_rate: initial learning rate of Adam; it decays with a cosine schedule.
         final_learning_rate: learning rate at the end of training.
         gradient_clip: maximum norm of the gradient; None for no clipping.
-        max_seconds: limit on the training time in seconds, summed over all resumptions; the decay
-            of the learning rate is then fitted to it. None for no limit; only then is the result
-            bit-identical if the run is interrupted and resumed.
+        max_seconds: limit on the training time in seconds, summed over all resumptions; None for no
+            limit. With a limit, the number of steps and the schedule of the learning rate depend on
+            the speed of training, so that results are not reproducible bit by bit.
         checkpoint_every: number of steps between checkpoints, a multiple of ``log_every``.
-        log_every: number of steps over which each row of the metrics is averaged.
+        log_every: number of steps between rows of the metrics; each row averages over them.
         held_out: fraction of the episodes that are held out for evaluation.
         seed: root seed.
     """
@@ -71,7 +71,7 @@ class TrainingConfig:
 
 
 class Trainer:
-    """Trainer that minimizes a loss with Adam, starting from the last checkpoint of a run.
+    """Trainer that minimizes a loss with Adam, and resumes from the run's checkpoint if it exists.
 
     Args:
         module: network to train, already on its device.
@@ -79,12 +79,13 @@ class Trainer:
         config: settings of the training run.
         label: text before the progress bar.
         progress: True to show a progress bar.
-        least_steps: minimum number of steps, which are taken even beyond the time limit.
+        least_steps: minimum number of steps, even if they take longer than the time limit.
 
     Attributes:
         step: number of steps taken so far.
         seconds: training time so far in seconds, summed over all resumptions.
-        planned: total number of steps, fewer than configured if the time limit requires it.
+        planned: planned total number of steps, fewer than ``config.steps`` if the time limit
+            requires it.
     """
 
     def __init__(
@@ -112,10 +113,11 @@ class Trainer:
         self._resume()
 
     def train(self, loss_at: LossAt) -> None:
-        """Takes the remaining steps; does nothing if the run is already finished.
+        """Trains for the remaining steps; does nothing if the run is already finished.
 
         Args:
-            loss_at: function from the number of a step to the loss and its parts.
+            loss_at: function that takes the number of a step and returns the loss ``()`` and its
+                parts by name.
 
         Raises:
             FloatingPointError: the loss is not finite.

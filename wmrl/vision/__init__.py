@@ -1,12 +1,12 @@
 """Vision models, which map frames to latents or discrete codes, and back.
 
-- :mod:`~wmrl.vision.base`: the interface, loading, and registration of further classes
+- :mod:`~wmrl.vision.base`: the interface of vision models, loading, and registration of classes
   (``Vision``, ``load_vision``, ``register_vision``).
 - :mod:`~wmrl.vision.vae`: the VAE of World Models (``VAE``, ``VAEConfig``).
 - :mod:`~wmrl.vision.vqvae`: the VQ-VAE (``VQVAE``, ``VQVAEConfig``).
-- :mod:`~wmrl.vision.training`: training on rollout stores (``train_vision``).
-- :mod:`~wmrl.vision.image_training`: training on image sets, and conversion between images and
-  codes (``decode_codes``, ``encode_images``, ``train_on_images``).
+- :mod:`~wmrl.vision.training`: training on frames of rollout stores (``train_vision``).
+- :mod:`~wmrl.vision.image_training`: training of VQ-VAEs on image sets, and conversion between
+  images and codes (``decode_codes``, ``encode_images``, ``train_on_images``).
 - :mod:`~wmrl.vision.evaluation`: held-out metrics and images of reconstructions
   (``comparison_image``, ``pick_frames``, ``vision_report``).
 - :mod:`~wmrl.vision.codebook_plot`: images of codebooks (``CodeUse``, ``code_use``,

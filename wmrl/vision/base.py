@@ -1,4 +1,4 @@
-"""Interface of vision models, which map frames to latents and back."""
+"""Interface of vision models, which map frames to latents and latents to frames."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -18,11 +18,10 @@ from wmrl.storage.saved_module import load_saved_module
 class Vision(Autoencoder):
     """Interface of vision models: autoencoders of frames.
 
-    Frames are ``(B, H, W, C) uint8`` outside the network; those of environments have 3 color
-    channels. The constructor of a subclass takes the configuration and a keyword argument
-    ``generator``, the source of the initial weights (a generator with a fixed seed if None). A
-    subclass sets ``config`` (a frozen dataclass) and ``config_class``, and is registered by
-    :func:`register_vision`.
+    Frames are ``(B, H, W, C) uint8``; the frames of environments have 3 color channels. A subclass
+    sets ``config`` (a frozen dataclass) and ``config_class``, and is registered by
+    :func:`register_vision`. Its constructor takes the configuration and a keyword argument
+    ``generator``, the source of the initial weights (a generator with a fixed seed if None).
     """
 
     kind = "vision"
@@ -39,22 +38,21 @@ class Vision(Autoencoder):
 
     @abstractmethod
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps frames ``(B, H, W, C) uint8`` to the ``(mean, std)`` of their latents' posteriors.
+        """Maps frames ``(B, H, W, C) uint8`` to posterior distributions of their latents.
 
         Returns:
-            Means and standard deviations, each ``(B, Z) float32``.
+            Mean and standard deviation of each latent, both ``(B, Z) float32``.
         """
 
     def plan_training(self, *, frames: int, steps: int) -> int:
-        """Checks that there are enough frames and steps to train from random initial weights.
+        """Checks that frames and steps suffice to train from random initial weights.
 
         Args:
             frames: number of training frames.
             steps: number of gradient steps.
 
         Returns:
-            The minimum number of steps, which training takes even beyond its time limit; 0 by
-            default.
+            The minimum number of steps if training has a time limit; 0 by default.
 
         Raises:
             ValueError: there are too few frames or steps.
@@ -62,7 +60,7 @@ class Vision(Autoencoder):
         return 0
 
     def check_frames(self, frames: Tensor) -> None:
-        """Raises ``ValueError`` unless frames are ``(B, *frame_shape) uint8``."""
+        """Raises ``ValueError`` unless the frames are ``(B, *frame_shape) uint8``."""
         check_shape("frames", frames, ("B", *self.frame_shape))
         if frames.dtype != torch.uint8:
             raise ValueError(f"frames: expected dtype uint8, got {frames.dtype}")
@@ -79,12 +77,12 @@ class Vision(Autoencoder):
 
     @torch.inference_mode()
     def encode_numpy(self, frames: np.ndarray) -> np.ndarray:
-        """Calls :meth:`encode` on a NumPy array and returns a NumPy array."""
+        """Encodes a NumPy array of frames ``(B, H, W, C) uint8`` to latents ``(B, Z) float32``."""
         return self.encode(torch.from_numpy(frames).to(self.device)).cpu().numpy()
 
     @torch.inference_mode()
     def decode_numpy(self, latents: np.ndarray) -> np.ndarray:
-        """Calls :meth:`decode` on a NumPy array and returns a NumPy array."""
+        """Decodes a NumPy array of latents ``(B, Z) float32`` to frames ``(B, H, W, C) uint8``."""
         return self.decode(torch.from_numpy(latents).to(self.device)).cpu().numpy()
 
 
@@ -94,7 +92,7 @@ VISIONS: Registry[Vision] = Registry(
     ("wmrl.vision.vae:VAE", "wmrl.vision.vqvae:VQVAE"),
     register="wmrl.vision.register_vision",
 )
-"""Registry of all vision models."""
+"""Registry of the classes of vision models."""
 
 V = TypeVar("V", bound=Vision)
 
@@ -102,18 +100,19 @@ V = TypeVar("V", bound=Vision)
 def register_vision(cls: type[V]) -> type[V]:
     """Registers a class of vision models that is defined outside this library.
 
-    It can be used as a decorator. :func:`~wmrl.vision.training.train_vision` can then train the
-    class, and its artifacts can be loaded wherever a vision model is expected.
+    This function can be used as a decorator. Once the class is registered,
+    :func:`~wmrl.vision.training.train_vision` can train its models, and their artifacts can be
+    loaded.
 
     Args:
-        cls: subclass of :class:`Vision`; its artifacts store its name.
+        cls: subclass of :class:`Vision`. Artifacts refer to the class by its name.
 
     Returns:
         The same class.
 
     Raises:
-        ValueError: another class of that name is registered.
-        TypeError: the class does not derive from :class:`Vision`.
+        ValueError: a different class of the same name is registered.
+        TypeError: ``cls`` is not a class, or does not derive from :class:`Vision`.
     """
     return VISIONS.register(cls)
 
@@ -122,11 +121,12 @@ def load_vision(name_or_path: str | Path, *, device: str | torch.device = "auto"
     """Loads a vision model from an artifact.
 
     Args:
-        name_or_path: name of a shipped artifact, or path of an artifact's folder.
+        name_or_path: name of an artifact that comes with this package, or path of an artifact's
+            folder.
         device: device of the weights; ``"auto"`` for a GPU if there is one.
 
     Raises:
-        ArtifactError: the artifact is missing, damaged, not a vision model, or of an unknown
+        ArtifactError: the artifact is missing or damaged, is not a vision model, or has an unknown
             class.
 
     Example:

@@ -1,4 +1,4 @@
-"""Images of codebooks, which show the decoded patch and the frequency of each code."""
+"""Images of a VQ-VAE's codebook, with the decoded patch and the frequency of each code."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,14 @@ _BATCH = 128
 
 @dataclass(frozen=True)
 class CodeUse:
-    """Frequencies and decoded patches of a VQ-VAE's codes in a set of frames.
+    """Counts and decoded patches of a VQ-VAE's codes in a set of frames.
 
     Attributes:
         counts: ``(K,) int64``, number of occurrences of each code.
-        patches: ``(K, h, w, C) float32`` in [0, 1], one patch for each code: the average of the
-            decoded patches at the positions where the code occurs, or, for a code that never
-            occurs, the central patch of an image decoded from this code alone.
+        patches: ``(K, h, w, C) float32`` in [0, 1], one image patch per code. A code's patch is
+            the average of the decoded patches at all positions where the code occurs. For a code
+            that never occurs, it is the central patch of a frame that is decoded from this code at
+            all positions.
     """
 
     counts: Tensor
@@ -32,7 +33,7 @@ class CodeUse:
 
 @torch.inference_mode()
 def code_use(vision: VQVAE, frames: np.ndarray) -> CodeUse:
-    """Counts codes in frames ``(N, H, W, C) uint8``, and averages their decoded patches."""
+    """Counts each code in frames ``(N, H, W, C) uint8`` and computes its average decoded patch."""
     rows, columns = vision.config.grid
     height, width = (
         size // part for size, part in zip(vision.config.frame_size, (rows, columns), strict=True)
@@ -41,7 +42,7 @@ def code_use(vision: VQVAE, frames: np.ndarray) -> CodeUse:
     codebook_size = vision.codebook_size
 
     def patches_of(codes: Tensor) -> Tensor:
-        """Decodes codes ``(B, T)`` to patches ``(B · T, h, w, C)``."""
+        """Decodes codes ``(B, T)`` of B frames to image patches ``(B · T, h, w, C)``."""
         decoded = vision.mean(vision.latents_of(codes)).clamp(0.0, 1.0).cpu()
         cut = decoded.reshape(-1, rows, height, columns, width, shape[-1])
         return cut.transpose(2, 3).reshape(-1, *shape)
@@ -61,13 +62,13 @@ def code_use(vision: VQVAE, frames: np.ndarray) -> CodeUse:
 
 
 def draw_codebook(use: CodeUse, *, columns: int = 32, patch_size: int = 40) -> np.ndarray:
-    """Draws the patches of all codes, from the most to the least frequent code.
+    """Draws an image of all codes' patches, from the most to the least frequent code.
 
-    Below each patch are the number of its code and a bar whose length is proportional to
-    log(1 + count). The patches of codes that never occur are dimmed.
+    Below each patch are the code's number and a bar of a length proportional to log(1 + count).
+    The patches of codes that never occur are dimmed.
 
     Args:
-        use: result of :func:`code_use`.
+        use: counts and patches of the codes, from :func:`code_use`.
         columns: number of codes per row.
         patch_size: width and height of a patch in pixels.
 

@@ -14,14 +14,15 @@ _BATCH = 128
 
 
 def pick_frames(episodes: Sequence[StoredEpisode], *, count: int) -> np.ndarray:
-    """Selects frames that are spread evenly over all episodes.
+    """Selects frames at even intervals over all episodes.
 
     Args:
-        episodes: stored episodes to select from.
+        episodes: episodes to select from.
         count: maximum number of frames.
 
     Returns:
-        Frames ``(N, H, W, 3) uint8``; N is less than ``count`` if the episodes have fewer frames.
+        Frames ``(N, H, W, 3) uint8``. N is ``count``, or the number of all frames if that is
+        less.
 
     Raises:
         ValueError: there are no episodes.
@@ -48,9 +49,10 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
         frames: ``(N, H, W, C) uint8``, frames on which the model was not trained.
 
     Returns:
-        ``frames``, the number N; ``squared_error`` of the reconstructions, summed over a frame's
-        pixels in [0, 1] and averaged over frames; ``latent_dim``, the number Z; and the entries of
-        the model's :meth:`~wmrl.nn.autoencoder.Autoencoder.metrics`.
+        Metrics by name. ``frames`` is the number N of frames. ``squared_error`` is the squared
+        error of the reconstructions, summed over the pixels of a frame (in [0, 1]) and averaged
+        over frames. ``latent_dim`` is the number of latent dimensions. The other metrics are those
+        of the model's method :meth:`~wmrl.nn.autoencoder.Autoencoder.metrics`.
     """
     errors = []
     for batch in _batches(vision, frames):
@@ -66,7 +68,7 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
 
 @torch.inference_mode()
 def comparison_image(vision: Vision, frames: np.ndarray, *, scale: int = 2) -> np.ndarray:
-    """Renders frames side by side, above their reconstructions.
+    """Renders an image with frames side by side and, below them, their reconstructions.
 
     Args:
         vision: vision model that reconstructs the frames.

@@ -34,17 +34,18 @@ def train_on_images(
 ) -> VQVAE:
     """Trains a VQ-VAE on images.
 
-    The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). The same call resumes an
-    interrupted run, and loads the result of a finished one. The finished run contains
-    ``artifact/``, ``metrics.csv``, and ``report.json`` with the held-out metrics of
-    :func:`~wmrl.vision.evaluation.vision_report`.
+    The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). Calling the function again
+    with the same arguments resumes an interrupted run, or loads the result of a finished run. A
+    finished run contains ``artifact/``, ``metrics.csv`` and ``report.json``. The report contains
+    the metrics of :func:`~wmrl.vision.evaluation.vision_report` on the held-out images.
 
     Args:
         images: training images.
-        held_out: images to evaluate on.
+        held_out: images to evaluate the trained VQ-VAE on.
         path: folder of the run.
-        config: sizes and loss; ``frame_size`` and ``channels`` must be those of the images.
-        training: duration and learning rate; its ``held_out`` is ignored.
+        config: configuration of the VQ-VAE; ``frame_size`` and ``channels`` must be those of the
+            images.
+        training: settings of the training run; its attribute ``held_out`` is ignored.
         device: device to train on; ``"auto"`` for a GPU if there is one.
         progress: True to show a progress bar.
 
@@ -52,9 +53,9 @@ def train_on_images(
         The trained VQ-VAE, as saved in the artifact.
 
     Raises:
-        ValueError: the images do not have the configured shape, or there are too few images or
-            steps for a batch or to learn a codebook.
-        RunError: the folder is in use, or belongs to another run.
+        ValueError: the images do not have the configured shape, there are fewer training images
+            than in a batch, or there are too few images or steps to learn a codebook.
+        RunError: the folder is in use, or holds a run with other arguments.
     """
     path, resolved = Path(path), resolve_device(device)
     expected = (*config.frame_size, config.channels)
@@ -111,7 +112,7 @@ def encode_images(vision: VQVAE, images: np.ndarray, *, batch_size: int = 500) -
 
     Args:
         vision: VQ-VAE, on any device.
-        images: images of its ``frame_shape``.
+        images: ``(N, H, W, C) uint8``, of the VQ-VAE's ``frame_shape``.
         batch_size: number of images that are encoded at once.
     """
     parts = [
@@ -127,11 +128,12 @@ def decode_codes(vision: VQVAE, codes: Tensor, *, batch_size: int = 500) -> Tens
 
     Args:
         vision: VQ-VAE, on any device.
-        codes: codes in raster order.
+        codes: ``(N, T) int64``, codes of N images in raster order.
         batch_size: number of images that are decoded at once.
 
     Returns:
-        Mean values of pixels, see :meth:`~wmrl.vision.vqvae.VQVAE.mean`.
+        Pixel values, as :meth:`~wmrl.vision.vqvae.VQVAE.mean` computes them: 0 is black, 1 is full
+        intensity, and values are not clipped.
     """
     parts = [
         vision.mean(vision.latents_of(part.to(vision.device))).cpu()

@@ -1,4 +1,4 @@
-"""Training of vision models on rollout stores."""
+"""Training of vision models on the frames of rollout stores."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -41,21 +41,21 @@ def train_vision(
 ) -> Vision:
     """Trains a vision model on the frames of one or several stores.
 
-    The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). The same call resumes an
-    interrupted run, with bit-identical results unless there is a time limit (see
-    :class:`~wmrl.training.trainer.TrainingConfig`), and loads the result of a finished one. The
-    finished run contains ``artifact/``, ``metrics.csv``, ``report.json`` with held-out
-    metrics, ``reconstructions.png`` with held-out frames above their reconstructions, and, for a
-    VQ-VAE, ``codebook.png``.
+    The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). Calling the function again
+    with the same arguments resumes an interrupted run, or loads the result of a finished run. A
+    resumed run has bit-identical results if ``training`` sets no time limit. A finished run
+    contains ``artifact/``, ``metrics.csv``, ``report.json`` with held-out metrics, and
+    ``reconstructions.png`` with held-out frames and their reconstructions. For a VQ-VAE, it also
+    contains ``codebook.png``.
 
     Args:
         stores: rollout stores of one task.
         path: folder of the run.
         config: configuration of a VAE, a VQ-VAE or a registered vision model; the defaults of
             the VAE if None.
-        training: duration and learning rate; the defaults if None.
-        init: artifact (name or path) whose weights and codebook replace the random initial ones;
-            there is then no warm-up.
+        training: settings of the training run; the defaults if None.
+        init: name or path of an artifact whose weights are the initial weights; None for random
+            initial weights. A VQ-VAE that starts from an artifact has no warm-up.
         device: device to train on; ``"auto"`` for a GPU if there is one.
         progress: True to show a progress bar.
 
@@ -63,10 +63,10 @@ def train_vision(
         The trained vision model, as saved in the artifact.
 
     Raises:
-        ValueError: the stores are empty or of different tasks, their frames have another shape
-            than configured, or there are too few frames or steps to learn a codebook.
-        RunError: the folder is in use, or belongs to another run.
-        ArtifactError: ``init`` cannot be loaded, or its weights have other shapes.
+        ValueError: the stores are empty or belong to different tasks, their frames do not have the
+            shape that the model expects, or there are too few frames or steps to learn a codebook.
+        RunError: the folder is in use, or holds a run with other arguments.
+        ArtifactError: ``init`` cannot be loaded, or its weights do not fit the configured model.
     """
     path, resolved = Path(path), resolve_device(device)
     config, training = config or VAEConfig(), training or TrainingConfig()
@@ -131,7 +131,10 @@ def _train(
 
 
 def _finish(vision: Vision, path: Path, split: DataSplit, provenance: Mapping[str, Any]) -> Vision:
-    """Saves the artifact, evaluates the model, and finally writes the report."""
+    """Saves the artifact, evaluates the model, and writes images and report.
+
+    The report is written last, because it marks the run as finished.
+    """
     vision.eval()
     digest = vision.save(path / "artifact", provenance=provenance)
     episodes = split.held_out or split.train

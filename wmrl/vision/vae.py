@@ -18,16 +18,16 @@ class VAEConfig:
     """Configuration of a :class:`VAE`.
 
     Attributes:
-        base_channels: number of channels of the first convolution; the others have 2, 4 and 8
-            times as many. The paper's 32 channels result in 4,348,547 parameters with 32 latent
-            dimensions, and 16 channels in about a quarter of that.
+        base_channels: number of output channels of the first convolution; the other convolutions
+            have 2, 4 and 8 times as many. With 32 latent dimensions, the paper's 32 channels give
+            4,348,547 parameters, and 16 channels about a quarter of that.
         latent_dim: Z, the number of latent dimensions.
-        kl_floor: floor on the KL divergence, in nats per dimension; see
+        kl_floor: lower bound of the KL divergence in the loss, in nats per dimension; see
             :func:`~wmrl.nn.losses.floored_kl`.
-        frame_size: height and width of the frames; the paper's layers require 64×64.
+        frame_size: height and width of the frames; must be ``(64, 64)``, as in the paper.
         log_variance_bias: initial offset of the posterior's log σ². With 0, the sampled latents
-            are mostly noise at first, and some dimensions never become useful; with −2, they
-            inform the decoder from the start.
+            are mostly noise at first, and some dimensions never become useful. With −2, the
+            sampled latents are informative from the start.
     """
 
     base_channels: int = 16
@@ -43,7 +43,7 @@ class VAEConfig:
         check_float("kl_floor", self.kl_floor, at_least=0)
         if self.frame_size != (64, 64):
             raise ValueError(
-                f"frame_size: expected (64, 64), as the paper's layers require, got "
+                f"frame_size: expected (64, 64), because the paper's layers require it, got "
                 f"{self.frame_size}; let the task resize its frames to 64×64"
             )
 
@@ -53,7 +53,7 @@ class VAE(GaussianAutoencoder, Vision):
 
     Source: World Models, Ha and Schmidhuber 2018 (https://arxiv.org/abs/1803.10122), appendix A.1.
     The controller observes the posterior's mean; the memory is trained on draws from the posterior.
-    The KL divergence in the loss has a floor (see :func:`~wmrl.nn.losses.floored_kl`).
+    The KL divergence in the loss has a lower bound (see :func:`~wmrl.nn.losses.floored_kl`).
 
     Args:
         config: sizes and loss.

@@ -1,4 +1,4 @@
-"""A convolutional VQ-VAE: a vision model with discrete latents."""
+"""A convolutional VQ-VAE, a vision model with discrete latents."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,18 +16,19 @@ from wmrl.vision.base import Vision
 
 @dataclass(frozen=True, kw_only=True)
 class VQVAEConfig(QuantizerConfig):
-    """Configuration of a :class:`VQVAE`, in addition to the options of its quantizer.
+    """Configuration of a :class:`VQVAE`; inherited attributes configure quantizer and loss.
 
     Attributes:
-        frame_size: height and width of the frames, multiples of ``2**num_downsamplings``.
+        frame_size: height and width of the frames; both must be multiples of
+            ``2**num_downsamplings``.
         channels: number of color channels of a frame; 3 in environments.
         base_channels: number of channels after the first downsampling; each further downsampling
             doubles it.
         residual_channels: number of channels inside a residual block.
-        num_residual_blocks: number of residual blocks in the encoder, and in the decoder.
+        num_residual_blocks: number of residual blocks in the encoder, and also in the decoder.
         rezero: True to scale each residual block by a learned number that is initially 0
             (Bachlechner et al. 2020, https://arxiv.org/abs/2003.04887).
-        num_downsamplings: number of times that height and width are halved.
+        num_downsamplings: number of times that the encoder halves height and width.
     """
 
     frame_size: tuple[int, int] = (64, 64)
@@ -53,7 +54,7 @@ class VQVAEConfig(QuantizerConfig):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Numbers of rows and columns of the grid of a frame's codes."""
+        """Number of rows and of columns in the grid of codes that represents a frame."""
         step = 2**self.num_downsamplings
         return self.frame_size[0] // step, self.frame_size[1] // step
 
@@ -63,12 +64,12 @@ class VQVAE(QuantizedAutoencoder, Vision):
 
     The encoder halves height and width ``num_downsamplings`` times and applies residual blocks.
     Each position of the resulting grid is quantized to the nearest of K codes. The latent of a
-    frame is the concatenation of its codes' vectors in raster order, ``Z = rows · columns · D``
-    numbers. It can therefore be used wherever a VAE's latent can, and :meth:`codes_of` converts it
-    back to codes.
+    frame is the concatenation of its codes' vectors in raster order, and has
+    Z = rows · columns · D dimensions. Such latents can be used in place of a VAE's latents.
+    :meth:`codes_of` converts latents back to codes.
 
     Args:
-        config: sizes, quantizer and loss.
+        config: architecture, quantizer and loss.
         generator: source of the initial weights; a generator with a fixed seed if None.
 
     Example:
@@ -122,7 +123,7 @@ class VQVAE(QuantizedAutoencoder, Vision):
 
     @property
     def code_space(self) -> spaces.MultiDiscrete:
-        """Space of a frame's codes, ``MultiDiscrete`` with T elements."""
+        """Space of a frame's codes: ``MultiDiscrete`` with T elements in 0 … K − 1."""
         return spaces.MultiDiscrete([self.codebook_size] * self.num_tokens)
 
     def plan_training(self, *, frames: int, steps: int) -> int:
@@ -131,7 +132,7 @@ class VQVAE(QuantizedAutoencoder, Vision):
         return self.config.least_steps
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps frames to latents and zeros, because a quantized latent has no variance."""
+        """Maps frames to latents and standard deviations of 0: quantized latents have no noise."""
         latents = self.encode(frames)
         return latents, torch.zeros_like(latents)
 
@@ -144,9 +145,10 @@ class VQVAE(QuantizedAutoencoder, Vision):
         return self._to_frames(self.mean(latents).clamp(0.0, 1.0))
 
     def mean(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(B, Z)`` to the mean values of pixels, ``(B, H, W, C) float32``.
+        """Maps latents ``(B, Z) float32`` to unclipped pixel values ``(B, H, W, C) float32``.
 
-        0 is black and 1 is full intensity; the decoder's outputs are not clipped to this range.
+        These are the decoder's outputs. 0 is black and 1 is full intensity, but values outside
+        [0, 1] are possible.
 
         Raises:
             ValueError: the latents' shape is not ``(B, Z)``.
@@ -163,7 +165,7 @@ class VQVAE(QuantizedAutoencoder, Vision):
         ]
 
     def _encode(self, inputs: Tensor) -> Tensor:
-        """Maps pixels in [0, 1] to vectors ``(B · T, D)`` in raster order."""
+        """Maps pixels ``(B, C, H, W)`` in [0, 1] to vectors ``(B · T, D)`` in raster order."""
         vectors: Tensor = self.encoder(inputs - 0.5)
         return vectors.permute(0, 2, 3, 1).reshape(-1, self.quantizer.code_dim)
 
@@ -174,7 +176,7 @@ class VQVAE(QuantizedAutoencoder, Vision):
 
 
 class _Residual(nn.Module):
-    """A residual block x + α f(x), where α is 1 or learned with the initial value 0.
+    """A residual block x + α f(x) with α = 1; with ``rezero``, α is learned and initially 0.
 
     The function f consists of a ReLU, a 3×3 convolution, a ReLU and a 1×1 convolution.
     """

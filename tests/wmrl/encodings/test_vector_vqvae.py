@@ -111,7 +111,7 @@ def test_what_does_not_fit_is_named() -> None:
         model.codes(torch.zeros(2, 5))
     with pytest.raises(ValueError, match=r"latents: expected shape \(B, 12\), got \(2, 11\)"):
         model.decode(torch.zeros(2, 11))
-    with pytest.raises(ValueError, match="codes: expected 0 to 15, got 16 to 16"):
+    with pytest.raises(ValueError, match="expected values from 0 to 15, got values from 16"):
         model.latents_of(torch.full((1, 3), 16))
     with pytest.raises(ValueError, match="num_tokens: expected at least 1, got 0"):
         VectorVQVAEConfig(**SMALL | {"num_tokens": 0})

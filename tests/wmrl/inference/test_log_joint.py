@@ -81,10 +81,10 @@ def test_clear_errors() -> None:
     ):
         Term(lambda a: a, {"y": y})
     with pytest.raises(
-        ValueError, match=r"minibatched: expected names of data \['y'\], got \('x',\)"
+        ValueError, match=r"minibatched: expected keys of data, \['y'\], got \('x',\)"
     ):
         Term(lambda a, y: a, {"y": y}, minibatched=("x",))
-    with pytest.raises(ValueError, match="minibatched: expected data of one length"):
+    with pytest.raises(ValueError, match="minibatched: expected data of equal lengths"):
         Term(lambda a, x, y: a, {"x": torch.zeros(2), "y": y}, minibatched=("x", "y"))
     with pytest.raises(
         ValueError,

@@ -26,5 +26,5 @@ def test_centers_are_the_means_of_their_clusters() -> None:
 
 
 def test_more_clusters_than_vectors_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least as many as the 8 codes, got 5; give more data"):
+    with pytest.raises(ValueError, match="at least 8, one per code, got 5; give more data"):
         kmeans(random(5, 2), 8, generator=torch.Generator())

@@ -47,5 +47,5 @@ def test_alignment() -> None:
     assert found["first_share"] == pytest.approx(1 / 3, abs=0.02)
     # A common offset alone aligns them.
     assert alignment(random + torch.tensor([9.0, 0.0, 0.0]))["mean_cosine"] > 0.9
-    with pytest.raises(ValueError, match="vectors: expected at least two that are not zero, got 1"):
+    with pytest.raises(ValueError, match="vectors: expected at least two nonzero vectors, got 1"):
         alignment(torch.tensor([[0.0, 0.0], [1.0, 0.0]]))

@@ -45,7 +45,7 @@ def test_codes_and_vectors_agree(quantizer: Quantizer) -> None:
 def test_codes_out_of_range_are_named(quantizer: Quantizer) -> None:
     for code in (-1, quantizer.codebook_size):
         with pytest.raises(
-            ValueError, match=f"codes: expected 0 to {quantizer.codebook_size - 1}, got"
+            ValueError, match=f"codes: expected values from 0 to {quantizer.codebook_size - 1},"
         ):
             quantizer.decode(torch.tensor([0, code]))
 
@@ -146,7 +146,7 @@ def test_kmeans_finds_clusters() -> None:
 
 
 def test_too_little_data_is_named() -> None:
-    with pytest.raises(ValueError, match="expected at least as many as the 8 codes, got 5"):
+    with pytest.raises(ValueError, match="expected at least 8, one per code, got 5"):
         EMAQuantizer(8, 2).init_codebook(random(5, 2), generator=torch.Generator())
 
 
@@ -206,8 +206,8 @@ def test_fsq_gradient_is_that_of_the_bound() -> None:
     ("make", "message"),
     [
         (lambda: EMAQuantizer(0, 2), "codebook_size: expected at least 1, got 0"),
-        (lambda: FSQuantizer((2, 3)), "levels: expected numbers of at least 3"),
-        (lambda: FSQuantizer(()), "levels: expected numbers of at least 3"),
+        (lambda: FSQuantizer((2, 3)), "levels: expected one or more numbers, each at least 3"),
+        (lambda: FSQuantizer(()), "levels: expected one or more numbers, each at least 3"),
         (lambda: EMAConfig(decay=1.0), "decay: expected below 1"),
         (lambda: EMAConfig(expiry=-1.0), "expiry: expected at least 0"),
         (

@@ -100,7 +100,7 @@ def test_the_first_state_of_an_lstm_is_learned() -> None:
 
 
 def test_wrong_options_are_named() -> None:
-    with pytest.raises(ValueError, match="hidden_dim: expected a multiple of the 4 heads, got 6"):
+    with pytest.raises(ValueError, match="hidden_dim: expected a multiple of 4, the number of"):
         TransformerModel(3, 6, num_heads=4)
     with pytest.raises(ValueError, match="context: expected at least 1"):
         TransformerModel(3, 8, context=0)

@@ -213,8 +213,8 @@ def test_header_larger_than_the_file(saved: Path) -> None:
     ("change", "message"),
     [
         ({"format_version": 99}, "expected format version 2, got 99"),
-        ({"config": [1]}, "expected 'config' to be an object"),
-        ({"class": ["VAE"]}, "expected 'class' to be text"),
+        ({"config": [1]}, "expected 'config' to be a JSON object"),
+        ({"class": ["VAE"]}, "expected 'class' to be a string"),
     ],
 )
 def test_odd_headers(saved: Path, change: dict[str, object], message: str) -> None:

@@ -155,7 +155,7 @@ def test_rezero_blocks_begin_as_nothing(rezero: bool) -> None:
         ({"frame_size": (60, 64)}, "frame_size: expected two multiples of 16"),
         ({"codebook_size": 0}, "codebook_size: expected at least 1"),
         ({"quantizer": "pq"}, "quantizer: expected one of 'ema', 'gradient', 'fsq', got 'pq'"),
-        ({"quantizer": "fsq", "levels": (2, 3)}, "levels: expected numbers of at least 3"),
+        ({"quantizer": "fsq", "levels": (2, 3)}, "levels: expected one or more numbers"),
         ({"decay": 1.0}, "decay: expected below 1"),
         ({"commitment": -1.0}, "commitment: expected at least 0"),
     ],
@@ -168,7 +168,7 @@ def test_wrong_configurations_are_named(options: dict[str, Any], message: str) -
 def test_wrong_shapes_and_codes_are_named(vision: VQVAE) -> None:
     with pytest.raises(ValueError, match=r"latents: expected shape \(B, 18\), got \(2, 17\)"):
         vision.decode(torch.zeros(2, 17))
-    with pytest.raises(ValueError, match="codes: expected 0 to 4, got 0 to 5"):
+    with pytest.raises(ValueError, match="expected values from 0 to 4, got values from 0 to 5"):
         vision.latents_of(torch.tensor([[0, 1, 2, 3, 4, 5]]))
 
 
