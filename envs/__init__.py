@@ -1,21 +1,21 @@
-"""Gymnasium environments, registered under ``vsg/`` when :mod:`wmrl` is imported.
+"""Gymnasium environments; importing :mod:`wmrl` registers the ids that start with ``vsg/``.
 
 - :mod:`~wmrl.envs.tasks`: descriptions of games (``CAR_RACING``, ``Task``,
   ``find_task``, ``register_task``, ``rendered_frame``).
-- :mod:`~wmrl.envs.world_model`: a vision model and a memory model that fit together and fit a task
+- :mod:`~wmrl.envs.world_model`: a vision model and a memory model for the same task
   (``WorldModel``).
-- :mod:`~wmrl.envs.observations`: formats of the observations of latent and dream environments
+- :mod:`~wmrl.envs.observations`: observation formats of latent and dream environments
   (``ObservationFormat``).
 - :mod:`~wmrl.envs.car_racing`: ``vsg/CarRacing-v3`` (``CarRacing``).
-- :mod:`~wmrl.envs.frames`: environments of raw frames with frame skip (``FrameEnv``,
+- :mod:`~wmrl.envs.frames`: environments with frame skip that return frames (``FrameEnv``,
   ``FrameVectorEnv``).
 - :mod:`~wmrl.envs.latent`: ``vsg/CarRacingLatent-v0`` (``LatentEnv``, ``LatentVectorEnv``).
 - :mod:`~wmrl.envs.dream`: ``vsg/CarRacingDream-v0`` (``DreamEnv``, ``DreamVectorEnv``).
 - :mod:`~wmrl.envs.planar_arm`: ``vsg/PlanarArm-v0``, ``vsg/PlanarArmLatent-v0`` (``Arm``,
   ``PlanarArmEnv``, ``PlanarArmLatentEnv``, ``PlanarArmLatentVectorEnv``, ``PlanarArmVectorEnv``,
   ``ReachObjective``, ``solve_targets``).
-- :mod:`~wmrl.envs.rendering`: windows, videos, images (``write_video``).
-- :mod:`~wmrl.envs.single_env`: base class of single environments that wrap a vector environment.
+- :mod:`~wmrl.envs.rendering`: windows, videos and images (``write_video``).
+- :mod:`~wmrl.envs.single_env`: base class of environments that wrap a vector environment of size 1.
 - :mod:`~wmrl.envs.autoreset`: helpers for resets, step limits and Gymnasium's autoreset modes.
 """
 

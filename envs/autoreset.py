@@ -9,11 +9,11 @@ from wmrl.core.validation import check_int
 
 
 def reset_mask(options: Mapping[str, Any] | None, num_envs: int) -> np.ndarray:
-    """Returns the mask of environments to reset, ``(N,) bool``.
+    """Returns a mask ``(N,) bool`` that is True for the environments to reset.
 
     Args:
-        options: options of the reset; ``"reset_mask"`` is the mask. Without it, all environments
-            are reset.
+        options: options of ``reset``. Their item ``"reset_mask"`` is the mask; without this item,
+            all environments are reset.
         num_envs: number N of environments.
 
     Raises:
@@ -24,7 +24,10 @@ def reset_mask(options: Mapping[str, Any] | None, num_envs: int) -> np.ndarray:
     if mask is None:
         return np.ones(num_envs, dtype=np.bool_)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-        raise TypeError(f"options['reset_mask']: expected an array of bool, got {mask!r}")
+        raise TypeError(
+            f"options['reset_mask']: expected an array of bool, got {mask!r}; convert it with "
+            "np.array(mask, dtype=bool)"
+        )
     if mask.shape != (num_envs,) or not mask.any():
         raise ValueError(
             f"options['reset_mask']: expected shape ({num_envs},) with at least one "
@@ -34,14 +37,13 @@ def reset_mask(options: Mapping[str, Any] | None, num_envs: int) -> np.ndarray:
 
 
 def step_limit(max_episode_steps: int | None) -> float:
-    """Returns the step limit as a number, which is infinite if there is no limit.
+    """Returns the maximum number of steps per episode, or infinity for no limit.
 
     Args:
-        max_episode_steps: the limit, at least 1. None and −1 (Gymnasium's value) stand for no
-            limit.
+        max_episode_steps: the limit, at least 1. None or −1 means no limit, as in Gymnasium.
 
     Raises:
-        ValueError: the limit is neither None nor −1 nor an integer of at least 1.
+        ValueError: ``max_episode_steps`` is 0, below −1, or not an integer.
     """
     if max_episode_steps is None or max_episode_steps == -1:
         return np.inf
@@ -49,12 +51,12 @@ def step_limit(max_episode_steps: int | None) -> float:
 
 
 def final_observations(observations: Iterable[Any], ended: np.ndarray) -> np.ndarray:
-    """Returns Gymnasium's ``final_obs``, an object array with one entry per environment.
+    """Returns Gymnasium's ``final_obs``, an object array ``(N,)`` with one entry per environment.
 
-    An entry is the final observation of an episode that ended, and None otherwise.
+    If the episode of an environment ended, its entry is the final observation, otherwise None.
 
     Args:
-        observations: final observations of the K episodes that ended, in the order of their
+        observations: final observations of the episodes that ended, in the order of the
             environments.
         ended: ``(N,) bool``, True for environments whose episodes ended.
     """
@@ -67,7 +69,8 @@ def final_observations(observations: Iterable[Any], ended: np.ndarray) -> np.nda
 def joint_seed(seed: int | Sequence[int | None] | None) -> int | None:
     """Returns a single seed for a batch of environments that share one random stream.
 
-    A sequence of seeds is hashed to one number; entries of None are ignored.
+    An integer or None is returned unchanged. A sequence of seeds is hashed to one seed; its entries
+    of None are ignored.
     """
     if not isinstance(seed, Sequence):
         return seed

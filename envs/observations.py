@@ -1,4 +1,4 @@
-"""Formats of the observations of latent and dream environments: embeddings or codes."""
+"""Observation formats of latent and dream environments: embeddings or codes."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, get_args
@@ -16,22 +16,23 @@ ObservationName = Literal["embeddings", "codes"]
 
 
 class ObservationFormat:
-    """Format in which an environment returns observations [z] or [z, h].
+    """Observation format of an environment: latents as embeddings or as discrete codes.
 
-    The format ``"embeddings"`` leaves observations unchanged. ``"codes"`` replaces the latent z by
-    its discrete codes ``(T,) int64``. If there is a hidden state h, the observation becomes a
+    Before formatting, an observation is one vector: the latent z, or [z, h] with the hidden state h
+    of a memory. The format ``"embeddings"`` leaves this vector unchanged. The format ``"codes"``
+    replaces z by its discrete codes ``(T,) int64``; with a memory, the observation becomes a
     dictionary ``{"codes": (T,) int64, "memory": (H,) float32}``.
 
     Args:
-        world_model: world model that the observations come from.
+        world_model: world model of the environment.
         name: name of the format, ``"embeddings"`` or ``"codes"``.
 
     Attributes:
         space: space of one formatted observation.
 
     Raises:
-        ValueError: there is no format of that name, or ``"codes"`` is chosen for a vision model
-            without codes.
+        ValueError: the format is unknown, or it is ``"codes"`` and the vision model has no discrete
+            codes.
 
     Example:
         >>> import numpy as np
@@ -54,7 +55,7 @@ class ObservationFormat:
             return
         if not isinstance(world_model.vision, VQVAE):
             raise ValueError(
-                f"observation: expected a VQ-VAE as vision for 'codes', got a "
+                f"observation: expected a VQ-VAE as vision model for observation='codes', got a "
                 f"{type(world_model.vision).__name__}; use a VQ-VAE, or observation='embeddings'"
             )
         self._vision = world_model.vision
@@ -65,7 +66,7 @@ class ObservationFormat:
 
     @torch.inference_mode()
     def format_batch(self, observations: np.ndarray) -> Any:
-        """Formats observations ``(N, O) float32`` for a vector environment."""
+        """Formats N observations, given as vectors ``(N, O) float32``, as one batch."""
         if self._vision is None:
             return observations
         latent_dim = self._vision.latent_dim
@@ -76,10 +77,10 @@ class ObservationFormat:
         return {"codes": codes, "memory": observations[:, latent_dim:]}
 
     def format_each(self, observations: np.ndarray) -> Iterable[Any]:
-        """Formats observations ``(N, O) float32`` and returns them one by one."""
+        """Formats N observations, given as vectors ``(N, O) float32``; returns a list."""
         formatted = self.format_batch(observations)
         return [select_observation(formatted, index) for index in range(len(observations))]
 
     def format(self, observations: np.ndarray) -> Any:
-        """Formats one observation, given as ``(1, O) float32``, for a single environment."""
+        """Formats a single observation, given as a batch of one vector, ``(1, O) float32``."""
         return select_observation(self.format_batch(observations), 0)

@@ -1,4 +1,4 @@
-"""Base class of single environments that wrap a vector environment with one sub-environment."""
+"""Base class of environments that wrap a vector environment of size 1."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar
@@ -13,15 +13,17 @@ from wmrl.envs.rendering.window import Window, check_render_mode
 
 
 class SingleEnv(gym.Env[ObsType, np.ndarray]):
-    """Base class of single environments that wrap a vector environment with one sub-environment.
+    """Base class of environments that wrap a vector environment with ``num_envs=1``.
 
     A subclass sets ``metadata`` with the render modes ``"human"`` and ``"rgb_array"``, and
     implements :meth:`check_action`.
 
     Args:
         batch: vector environment with ``num_envs=1``, autoreset disabled and the render mode
-            ``"rgb_array"``. Its spaces and its frame rate are also those of this environment.
-        render_mode: ``"rgb_array"``, ``"human"`` (in a window) or None.
+            ``"rgb_array"``. This environment has the frame rate and the single observation and
+            action spaces of ``batch``.
+        render_mode: ``"human"`` to show frames in a window, ``"rgb_array"`` to return them from
+            :meth:`render`, or None.
         title: title of the window.
 
     Attributes:
@@ -46,7 +48,10 @@ class SingleEnv(gym.Env[ObsType, np.ndarray]):
 
     @abstractmethod
     def check_action(self, action: np.ndarray) -> np.ndarray:
-        """Checks an action and converts it to the form that the vector environment expects.
+        """Checks an action, and converts it for the vector environment.
+
+        Returns:
+            The converted action, without a batch axis.
 
         Raises:
             ValueError: the action has the wrong shape or invalid values.
@@ -55,7 +60,7 @@ class SingleEnv(gym.Env[ObsType, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
-        """Starts an episode; ``options`` are passed to the vector environment."""
+        """Starts an episode; passes ``seed`` and ``options`` to the vector environment."""
         super().reset(seed=seed)
         observations, info = self._batch.reset(seed=seed, options=options)
         self._running = True
@@ -97,13 +102,16 @@ class SingleEnv(gym.Env[ObsType, np.ndarray]):
 
 
 def select_observation(observations: Any, index: int) -> Any:
-    """Returns one observation of a batch, which is an array or a dictionary of arrays."""
+    """Returns the observation at ``index`` from a batch (an array or a dictionary of arrays)."""
     if isinstance(observations, dict):
         return {key: value[index] for key, value in observations.items()}
     return observations[index]
 
 
 def _select_info(infos: dict[str, Any]) -> dict[str, Any]:
-    """Returns the info of a batch's only environment, without Gymnasium's masks."""
+    """Converts the info of a vector environment of size 1 to the info of its sub-environment.
+
+    The masks that Gymnasium adds under names with a leading underscore are left out.
+    """
     info = {name: value[0] for name, value in infos.items() if not name.startswith("_")}
     return {name: value if value.ndim else value.item() for name, value in info.items()}

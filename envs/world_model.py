@@ -1,4 +1,4 @@
-"""World model: a vision model and a memory model that fit together and fit a task."""
+"""World model: a vision model and a memory model for the same task."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,14 +23,16 @@ BOUND = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, eq=False)
 class WorldModel:
-    """Vision model and memory model of a task, for observing the game or simulating it.
+    """World model of a task: a vision model and, optionally, a memory model.
+
+    Environments use it to observe the game or to simulate it.
 
     Attributes:
         task: task whose frames the vision model encodes.
         vision: vision model, which encodes frames to latents.
-        memory: memory model, which summarizes the past and predicts the next latents; None if there
-            is none.
-        frame_skip: base frames per agent step.
+        memory: memory model, which summarizes the past and predicts the next latent; None for a
+            world model without memory.
+        frame_skip: number of game frames per agent step.
 
     Raises:
         ArtifactError: the vision model, the memory model and the task do not fit together.
@@ -46,7 +48,7 @@ class WorldModel:
         check_int("frame_skip", self.frame_skip, at_least=1)
         if self.vision.frame_shape[:2] != self.task.frame_size:
             raise ArtifactError(
-                f"vision: expected frames of size {self.task.frame_size}, as in the task "
+                f"vision: expected frames of size {self.task.frame_size}, the frame size of task "
                 f"{self.task.name!r}, got {self.vision.frame_shape[:2]}; use a vision model that "
                 "was trained on this task"
             )
@@ -78,21 +80,22 @@ class WorldModel:
     ) -> Self:
         """Opens a world model from names, paths or objects.
 
-        Models are put in evaluation mode.
+        The models are put into evaluation mode.
 
         Args:
-            task: a task or its name.
+            task: a task, its name, or its location as ``"module:ATTRIBUTE"``.
             vision: a vision model, the path of its artifact, or the name of a shipped artifact.
             memory: a memory model, the path of its artifact, or the name of a shipped artifact;
-                ``"auto"`` for the shipped memory that was trained on the vision model, None for no
+                ``"auto"`` for the shipped memory that was trained on the vision model; None for no
                 memory.
-            frame_skip: base frames per agent step; if None, the memory's or, without a memory, the
-                task's.
-            device: device of both models. With ``"auto"``, a vision model that is given as an
-                object stays on its device, and the memory is moved there.
+            frame_skip: number of game frames per agent step. If None, the frame skip of the memory
+                or, without a memory, of the task.
+            device: device of both models. With ``"auto"``, a vision model that is passed as an
+                object stays on its device, and the memory is moved to the same device.
 
         Raises:
-            ArtifactError: an artifact is missing or damaged, or does not fit the others.
+            ArtifactError: an artifact is missing or damaged, or the models and the task do not fit
+                together.
             ValueError: there is no such task or device, or ``frame_skip`` is below 1.
 
         Example:
@@ -130,7 +133,11 @@ class WorldModel:
 
     @cached_property
     def observation_space(self) -> spaces.Box:
-        """Space of one observation, ``(Z,) float32``, or ``(Z + H,) float32`` with a memory."""
+        """Space of one observation.
+
+        Without a memory, it is the latent, ``(Z,) float32``. With a memory, the hidden state is
+        appended, ``(Z + H,) float32``.
+        """
         size = self.vision.latent_dim + (self.memory.feature_dim if self.memory else 0)
         return spaces.Box(-BOUND, BOUND, (size,), np.float32)
 
@@ -143,14 +150,14 @@ class WorldModel:
         """Checks actions and clips them to the action space.
 
         Args:
-            actions: numbers of shape ``(*batch, A)``.
-            batch: expected lengths of the leading axes.
+            actions: ``(*batch, A)``, actions with A dimensions.
+            batch: expected shape of ``actions`` without the last axis; ``()`` for a single action.
 
         Returns:
-            ``(*batch, A) float32``.
+            The clipped actions, ``(*batch, A) float32``.
 
         Raises:
-            ValueError: the shape is wrong, or a number is NaN.
+            ValueError: ``actions`` has the wrong shape, or contains NaN.
         """
         actions = np.asarray(actions, dtype=np.float32)
         expected = (*batch, *self.action_space.shape)

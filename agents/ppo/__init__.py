@@ -1,8 +1,8 @@
 """Proximal policy optimization (PPO) in runs that can be interrupted and resumed.
 
-- :mod:`~wmrl.agents.ppo.learner`: learner (``PPOLearner``).
+- :mod:`~wmrl.agents.ppo.learner`: training of an agent (``PPOLearner``).
 - :mod:`~wmrl.agents.ppo.config`: configuration (``PPOConfig``).
-- :mod:`~wmrl.agents.ppo.batched`: Stable-Baselines3's PPO with faster collection
+- :mod:`~wmrl.agents.ppo.batched`: Stable-Baselines3's PPO with faster collection of rollouts
   (``BatchedPPO``).
 """
 

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's PPO without loops over environments."""
+"""Stable-Baselines3's PPO with faster collection of rollouts."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -16,7 +16,7 @@ from wmrl.agents.sb3.vec_env import SB3VecEnv
 
 
 class _Capture(KVWriter):  # type: ignore[misc]
-    """Log writer that stores SB3's values instead of printing them."""
+    """Log writer that stores SB3's metrics in ``values`` instead of printing them."""
 
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
@@ -33,12 +33,12 @@ class _Capture(KVWriter):  # type: ignore[misc]
 
 
 class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
-    """PPO (https://arxiv.org/abs/1707.06347) of SB3 with faster collection of rollouts.
+    """SB3's PPO (https://arxiv.org/abs/1707.06347) with faster collection of rollouts.
 
-    With hundreds of environments, SB3's collection spends its time on the info dictionary of each
-    environment and on a separate value prediction for each time-out. Here there are no info
-    dictionaries, and the values of all time-outs are predicted as one batch. Losses, returns and
-    updates are SB3's.
+    With hundreds of environments, SB3 spends most of the collection on info dictionaries and on a
+    separate value prediction for each truncated episode. This class creates no info dictionaries,
+    and predicts the values of all episodes that are truncated in a step as one batch. Losses,
+    returns and updates are those of SB3.
 
     Args:
         args: positional arguments of SB3's ``PPO``; the environment must be an
@@ -62,10 +62,10 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         """Collects one rollout and learns from it.
 
         Args:
-            critic_only: train only the value network, not the policy.
+            critic_only: True to train only the value network, not the policy.
 
         Returns:
-            The metrics that SB3 logs.
+            The metrics that SB3 logs, by name.
         """
         self._capture.values = {}
         with self._frozen_actor() if critic_only else nullcontext():
@@ -74,14 +74,14 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         return self._capture.values
 
     def training_tensors(self) -> dict[str, Tensor]:
-        """Returns the tensors of the policy and its optimizer, from which training can resume."""
+        """Returns the tensors of the policy and its optimizer, for a checkpoint."""
         tensors = {f"policy.{name}": t for name, t in self.policy.state_dict().items()}
         for index, values in self.policy.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
         return tensors
 
     def load_training_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restores the tensors of :meth:`training_tensors`."""
+        """Loads tensors that :meth:`training_tensors` returned into the policy and optimizer."""
         self.policy.load_state_dict(_below("policy.", tensors))
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _below("optimizer.", tensors).items():
@@ -142,7 +142,15 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
                 parameter.requires_grad_(True)
 
     def _bootstrap(self, env: SB3VecEnv, rewards: np.ndarray, dones: np.ndarray) -> None:
-        """Adds γ V(s') to the rewards ``(N,)`` of truncated episodes, in place."""
+        """Adds γ V(s') in place to the last rewards of truncated episodes.
+
+        The s' are the final observations of these episodes.
+
+        Args:
+            env: environment after the step.
+            rewards: ``(N,) float32``, rewards of the step.
+            dones: ``(N,) bool``, True where an episode ended in the step.
+        """
         timeouts = env.truncated & ~env.terminated
         if timeouts.any():
             final = env.final_observations[timeouts[dones]]

@@ -19,37 +19,36 @@ class PPOConfig:
 
     Attributes:
         steps: total number of agent steps, over all environments.
-        rollout_steps: number T of agent steps of each environment between updates.
-        chunk_rollouts: number of rollouts in a chunk. Before each chunk the environments are reset,
-            and after it a checkpoint is saved.
+        rollout_steps: number of agent steps per rollout in each environment. An update follows each
+            rollout.
+        chunk_rollouts: number of rollouts in a chunk. A chunk begins with a reset of all
+            environments and ends with a checkpoint.
         n_epochs: number of passes over a rollout in an update.
-        batch_size: number of agent steps per gradient step.
+        batch_size: number of agent steps in a minibatch.
         learning_rate: learning rate of Adam at the start.
-        learning_rate_final: learning rate at the end; between start and end it is interpolated
-            linearly.
-        log_std: logarithm of the action noise's standard deviation at the start; None to keep that
-            of the initial agent (0 without one).
-        log_std_final: final value of ``log_std``, which is interpolated linearly until then; None
-            to learn it by gradient descent.
+        learning_rate_final: learning rate of Adam at the end, reached by linear interpolation.
+        log_std: logarithm of the standard deviation of the action noise at the start. None to take
+            it from the initial agent, or 0 without an initial agent.
+        log_std_final: final value of ``log_std``, reached by linear interpolation. None to learn
+            ``log_std`` by gradient descent instead.
         log_std_share: fraction of the run after which ``log_std_final`` is reached.
-        anneal_by: measure of progress in interpolations: ``"steps"`` for the fraction of steps, or
-            ``"time"`` for the fraction of the time limit if that is larger. With ``"time"``, no two
-            runs are identical.
+        anneal_by: measure of progress for interpolation. ``"steps"``: fraction of ``steps``.
+            ``"time"``: the larger of this fraction and the fraction of the time limit. Runs with
+            ``"time"`` are not reproducible.
         gamma: discount factor γ per agent step.
         gae_lambda: λ of generalized advantage estimation.
         clip_range: ε of the clipped objective.
         ent_coef: weight of the entropy bonus.
         vf_coef: weight of the value loss.
-        max_grad_norm: bound to which the gradient's norm is clipped.
-        target_kl: target KL divergence of an update, which stops when an estimate exceeds 1.5 times
-            this value; None for no limit.
+        max_grad_norm: maximum norm of the gradient, to which it is clipped.
+        target_kl: target KL divergence of an update. The update stops early if the estimated KL
+            divergence exceeds 1.5 times this value. None for no early stop.
         reward_scale: factor by which rewards are multiplied.
         critic_rollouts: number of initial rollouts that train only the value network. Values that
-            were learned in a dream are wrong in the real game, and updates based on them would harm
-            a good policy.
-        stagger: maximal number of agent steps after which each environment's first episode of a
-            chunk is truncated. The number is random, so that later episodes do not all start at the
-            same time; 0 for no truncation.
+            were learned in a dream are wrong in the real game, and would harm a good policy.
+        stagger: maximum length, in agent steps, of each environment's first episode in a chunk; 0
+            for no limit. The length is drawn between 1 and this maximum, so that later episodes do
+            not all start at the same time.
         hidden_dims: widths of the hidden layers of the policy and of the value network.
         activation: ``"tanh"``, ``"relu"`` or ``"elu"``.
 
@@ -98,27 +97,27 @@ class PPOConfig:
         check_choice("anneal_by", self.anneal_by, ("steps", "time"))
         if self.log_std is None and self.log_std_final is not None:
             raise ValueError(
-                "log_std: expected a number, got None; give the value from which to interpolate to "
-                "log_std_final"
+                "log_std: expected a number because log_std_final is set, got None; set log_std to "
+                "the value at which the interpolation to log_std_final starts"
             )
         check_choice("activation", self.activation, ACTIVATIONS)
 
     @classmethod
     def dream(cls, **options: Any) -> Self:
-        """Creates the preset for 256 dreams of 60 agent steps each.
+        """Creates the preset for training in 256 parallel dreams of 60 agent steps each.
 
         Args:
-            options: values of attributes that replace those of the preset.
+            options: attributes whose values replace those of the preset.
         """
         preset: dict[str, Any] = {"steps": 2_000_000, "ent_coef": 0.003, "log_std": -0.5}
         return cls(**preset | options)
 
     @classmethod
     def real(cls, **options: Any) -> Self:
-        """Creates the preset for 32 real games, starting from a policy trained in a dream.
+        """Creates the preset for fine-tuning a dream-trained policy in 32 parallel real games.
 
         Args:
-            options: values of attributes that replace those of the preset.
+            options: attributes whose values replace those of the preset.
         """
         preset: dict[str, Any] = {
             "steps": 350_000,

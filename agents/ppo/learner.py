@@ -1,4 +1,4 @@
-"""Learner for PPO in dreams and in the real game, which can be interrupted and resumed."""
+"""PPO in dreams and real games, with training that can be interrupted and resumed."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -32,34 +32,37 @@ _CHECKPOINT = "ppo"
 class PPOLearner(AgentLearner):
     """Learner that trains a policy with PPO (https://arxiv.org/abs/1707.06347).
 
-    Training is divided into chunks of rollouts, with a checkpoint after each. A chunk depends only
-    on the checkpoint before it (policy, optimizer and counters) and on a seed of its own, with
-    which the environments and all random generators are seeded. A run that is resumed from its last
-    checkpoint therefore has the same results, bit for bit, as an uninterrupted run.
+    Training is divided into chunks of rollouts, with a checkpoint after each chunk. Before a chunk,
+    the environments and all random generators are seeded with a seed for this chunk. The results of
+    the chunk depend only on this seed and on the last checkpoint, which contains the policy, the
+    optimizer and the counters. A run that is resumed from its last checkpoint therefore has the
+    same results, bit for bit, as an uninterrupted run.
 
     Args:
-        env: vector environment with autoreset mode ``SAME_STEP``. Its episodes after a reset must
-            depend only on the seed of the reset.
+        env: vector environment with autoreset mode ``SAME_STEP``. After a reset, its episodes must
+            depend only on the seed of the reset and on the actions.
         config: configuration of PPO.
-        path: folder of the run, which is locked until :meth:`close`.
+        path: folder of the run. It stays locked until :meth:`close` is called.
         seed: root seed.
         world_model: reference to the world model; it is saved with the agent.
-        init: agent with the same architecture, from whose weights training starts.
+        init: agent with the same architecture. Its weights are the initial weights. None for random
+            initial weights.
         device: device of the policy; small policies are fastest on the CPU.
-        threads: number of PyTorch's threads while learning; unchanged if None. One is fastest if
-            worker processes need the cores. The number may affect the last bits of the results.
+        threads: number of PyTorch threads during training; None to leave it unchanged. One thread
+            is fastest if worker processes need the cores. The number may affect the last bits of
+            the results.
 
     Attributes:
-        env: adapter of the vector environment.
+        env: the vector environment, adapted to Stable-Baselines3.
         config: configuration of PPO.
-        threads: number of PyTorch's threads while learning.
+        threads: number of PyTorch threads during training, or None.
         steps: number of agent steps so far.
-        seconds: time spent on learning so far, including that before interruptions.
+        seconds: training time so far in seconds, including the time before interruptions.
 
     Raises:
         RunError: the folder is in use, or belongs to a run with another configuration.
-        ValueError: ``init`` is not an SB3Agent of the same architecture, or ``env`` has another
-            autoreset mode.
+        ValueError: ``init`` is not an SB3Agent with the same architecture, or the autoreset mode of
+            ``env`` is not ``SAME_STEP``.
 
     Example:
         >>> from wmrl.agents import PPOConfig, PPOLearner
@@ -110,12 +113,12 @@ class PPOLearner(AgentLearner):
 
     @property
     def agent(self) -> SB3Agent:
-        """Agent with the learner's policy, which changes as training continues."""
+        """Agent that shares the learner's policy, and changes as training continues."""
         return self._agent
 
     @property
     def done(self) -> bool:
-        """True if all ``config.steps`` are done."""
+        """True if all ``config.steps`` agent steps are done."""
         return self.steps >= self.config.steps
 
     def learn(
@@ -126,14 +129,16 @@ class PPOLearner(AgentLearner):
         evaluate_every: int = 1,
         progress: bool = True,
     ) -> Self:
-        """Learns up to ``config.steps`` in total, continuing from the last checkpoint.
+        """Trains until ``config.steps`` agent steps are done, continuing from the last checkpoint.
 
         Args:
-            max_seconds: time limit for learning, including the time before interruptions; None for
-                no limit. A run that is stopped by the limit is not reproducible bit for bit.
-            evaluator: function that evaluates the agent for curves; its time does not count.
+            max_seconds: limit on the training time in seconds, including the time before
+                interruptions; None for no limit. A run that the limit stops is not reproducible bit
+                for bit.
+            evaluator: function from the agent to named metrics for learning curves. Its time does
+                not count as training time.
             evaluate_every: number of chunks between evaluations.
-            progress: show a progress bar.
+            progress: True to show a progress bar.
 
         Returns:
             The learner itself.
@@ -159,8 +164,8 @@ class PPOLearner(AgentLearner):
 
         Args:
             path: folder to write.
-            provenance: JSON-able description of how the agent was made, which is added to that of
-                the learner.
+            provenance: JSON-able description of how the agent was made. It is added to the
+                learner's own description.
 
         Returns:
             The artifact's digest.
@@ -213,7 +218,7 @@ class PPOLearner(AgentLearner):
     def _learn_chunk(
         self, limit: float, advance: Callable[[int, str], None]
     ) -> dict[int, dict[str, float]]:
-        """Learns one chunk and returns its metrics by step."""
+        """Trains for one chunk, and returns its metrics by the number of agent steps."""
         config, model = self.config, self._model
         rows: dict[int, dict[str, float]] = {}
         with isolated_randomness(integer_seed(self._seed, "ppo", self._chunk)):
@@ -234,7 +239,7 @@ class PPOLearner(AgentLearner):
         return rows
 
     def _reset_env(self) -> None:
-        """Sets the environment's seed for the chunk, and makes the model begin with a reset."""
+        """Seeds the environment for the next chunk, and makes the chunk begin with a reset."""
         count = self.env.num_envs
         self.env.seed(training_seed(self._seed, "ppo", self._chunk, "env", span=count))
         if self.config.stagger:
@@ -278,8 +283,9 @@ def _warm_start(policy: nn.Module, init: Agent) -> str:
     if expected != got:
         name = min(set(expected.items()) ^ set(got.items()))[0]
         raise ValueError(
-            f"init: expected an agent with the same observations, actions and hidden layers, with "
-            f"{name!r} of shape {expected.get(name)}, got shape {got.get(name)}"
+            f"init: expected an agent with the same observations, actions and hidden layers as the "
+            f"learner, got an agent with other weights: {name!r} has shape {got.get(name)} instead "
+            f"of {expected.get(name)}"
         )
     policy.load_state_dict(weights)
     return tensors_digest(weights)

@@ -4,20 +4,20 @@
 - :mod:`~wmrl.agents.quality_diversity.dde_config`: configuration of DDE (``DDEConfig``).
 - :mod:`~wmrl.agents.quality_diversity.archive`: configuration of archives, and elites
   (``ArchiveConfig``, ``Elites``, ``load_elites``).
-- :mod:`~wmrl.agents.quality_diversity.problems`: problems whose solutions are poses of planar
-  arms or controllers (``ArmProblem``, ``ControllerProblem``, ``ControllerProblemConfig``,
+- :mod:`~wmrl.agents.quality_diversity.problems`: problems whose solutions are controllers or
+  poses of planar arms (``ArmProblem``, ``ControllerProblem``, ``ControllerProblemConfig``,
   ``Problem``).
-- :mod:`~wmrl.agents.quality_diversity.emitters`: the reconstruction emitter (``Mutation``,
-  ``ReconstructionEmitter``).
-- :mod:`~wmrl.agents.quality_diversity.bandit`: bandit that selects emitters, and its scheduler
-  (``BanditScheduler``, ``BelowOffsetWarning``, ``SlidingWindowUCB``).
+- :mod:`~wmrl.agents.quality_diversity.emitters`: emitter of reconstructions and mutations
+  (``Mutation``, ``ReconstructionEmitter``).
+- :mod:`~wmrl.agents.quality_diversity.bandit`: UCB bandit, and a scheduler that uses it to select
+  emitters (``BanditScheduler``, ``BelowOffsetWarning``, ``SlidingWindowUCB``).
 - :mod:`~wmrl.agents.quality_diversity.initialization`: random initialization of archives
   (``fill_archive``).
 - :mod:`~wmrl.agents.quality_diversity.baselines`: searches with the emitters of ``ribs``
   (``RibsResult``, ``search_with_ribs``).
 - :mod:`~wmrl.agents.quality_diversity.search`: complete searches with any algorithm
   (``EliteSearchConfig``, ``EliteSearchResult``, ``search_elites``).
-- :mod:`~wmrl.agents.quality_diversity.presets`: settings that suit a planar arm (``SearchPreset``,
+- :mod:`~wmrl.agents.quality_diversity.presets`: settings for planar arms (``SearchPreset``,
   ``encoding_config``, ``default_initial_coverage``).
 - :mod:`~wmrl.agents.quality_diversity.heatmap`: images and videos of archives (``draw_map``,
   ``write_map_video``, ``write_map``).

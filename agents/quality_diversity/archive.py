@@ -1,8 +1,8 @@
 """Configuration of archives, and elites that can be saved as artifacts.
 
-The archives themselves are those of ``ribs`` (https://docs.pyribs.org). This module adds archives
-with cells of about equal size on a disc, snapshots of archives, and artifacts of elites from which
-an archive can be restored.
+Archives are those of ``ribs`` (https://docs.pyribs.org). This module adds disc-shaped archives
+whose cells have about the same size, snapshots of archives, and artifacts of elites. An archive can
+be restored from its elites.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,12 +31,12 @@ class ArchiveConfig:
 
     Attributes:
         shape: ``"disc"`` for measures within a disc, or ``"grid"`` for measures within a rectangle.
-        cells: number of cells of a disc, all of about the same size.
+        cells: number of cells of a disc. All cells have about the same size.
         dims: number of cells of a grid along each measure.
-        low: lower bound of each measure; a disc touches all four bounds.
-        high: upper bound of each measure.
+        low: lower bound of each measure.
+        high: upper bound of each measure. A disc extends from ``low`` to ``high`` in both measures.
         qd_score_offset: finite lower bound of the objective. The QD score is the sum of
-            (objective − offset) over all elites.
+            (objective − ``qd_score_offset``) over all elites.
 
     Example:
         >>> import numpy as np
@@ -78,7 +78,7 @@ class ArchiveConfig:
         return self.cells if self.shape == "disc" else self.dims[0] * self.dims[1]
 
     def centers(self) -> np.ndarray:
-        """Returns the centers of the cells, ordered by cell index, ``(cells, 2)``."""
+        """Returns the centers of the cells in measure space, ``(cells, 2)``, by cell index."""
         low, high = np.array(self.low), np.array(self.high)
         if self.shape == "disc":
             inside: np.ndarray = low + disc_centers(self.cells) * (high - low)
@@ -90,8 +90,8 @@ class ArchiveConfig:
     def neighbors(self) -> np.ndarray:
         """Returns the indices of the cells around each cell, ``(cells, K)``.
 
-        On a disc, these are the six nearest cells. On a grid, these are the eight adjacent cells;
-        the cell itself takes the place of neighbors beyond the border.
+        On a disc, the neighbors are the six nearest cells. On a grid, they are the eight adjacent
+        cells. At the border of a grid, the index of the cell itself replaces missing neighbors.
         """
         if self.shape == "grid":
             indices = np.pad(np.arange(self.num_cells).reshape(self.dims), 1, constant_values=-1)
@@ -118,8 +118,9 @@ class ArchiveConfig:
         Args:
             solution_dim: X, dimension of a solution.
             seed: seed of the archive's random number generator.
-            elites: initial elites; an empty archive if None.
-            options: further keyword arguments of the archive class, such as ``learning_rate``.
+            elites: elites to add to the archive; None for an empty archive.
+            options: further keyword arguments of the ``ribs`` archive class, such as
+                ``learning_rate``.
 
         Raises:
             ValueError: the solutions of the elites do not have dimension ``solution_dim``.
@@ -149,10 +150,13 @@ class ArchiveConfig:
         return archive
 
     def snapshot(self, archive: ArchiveBase) -> np.ndarray:
-        """Returns the objective in each cell of an archive from :meth:`make`, NaN if it is empty.
+        """Returns the objective in each cell of an archive.
+
+        Args:
+            archive: archive from :meth:`make`.
 
         Returns:
-            ``(cells,) float32``.
+            ``(cells,) float32``, NaN for empty cells.
         """
         objectives = np.full(self.num_cells, np.nan, np.float32)
         found = archive.data(["index", "objective"])
@@ -162,7 +166,7 @@ class ArchiveConfig:
 
 @dataclass(frozen=True, eq=False)
 class Elites:
-    """Elites of an archive, N in number, ordered by the indices of their cells.
+    """The N elites of an archive, ordered by the indices of their cells.
 
     Attributes:
         solutions: ``(N, X) float32``.
@@ -192,7 +196,7 @@ class Elites:
         )
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Returns the arrays as tensors, by name."""
+        """Returns a dictionary of the arrays, converted to tensors."""
         return {name: torch.from_numpy(value) for name, value in vars(self).items()}
 
     @classmethod
@@ -213,7 +217,7 @@ class Elites:
         Args:
             path: folder of the artifact.
             archive: configuration of the archive that the elites are from.
-            provenance: JSON-able description of how the elites were found.
+            provenance: JSON-serializable description of the search that found the elites.
 
         Returns:
             The digest of the artifact.
@@ -231,8 +235,11 @@ class Elites:
 def load_elites(name_or_path: str | Path) -> tuple[Elites, ArchiveConfig]:
     """Loads elites and the configuration of their archive, as saved by :meth:`Elites.save`.
 
+    Args:
+        name_or_path: name of a shipped artifact, or path of an artifact's folder.
+
     Raises:
-        ArtifactError: the artifact is missing, damaged, of another kind, or has no elites.
+        ArtifactError: the artifact is missing or damaged, is of another kind, or has no elites.
     """
     artifact = load_artifact(name_or_path, kind="elites")
     elites = Elites.from_tensors(artifact.tensors)
@@ -257,7 +264,7 @@ def _unit_disc(cells: int) -> np.ndarray:
 def disc_centers(cells: int) -> np.ndarray:
     """Returns the centers of a centroidal Voronoi tessellation of the disc inscribed in [0, 1]².
 
-    They are computed by Lloyd's algorithm, initialized with the evenly spread points of a sunflower
+    The centers are computed by Lloyd's algorithm, which starts from an evenly spread sunflower
     pattern (Vogel 1979). The result is deterministic.
 
     Args:
@@ -270,7 +277,7 @@ def disc_centers(cells: int) -> np.ndarray:
 
 
 def _sunflower(count: int) -> np.ndarray:
-    """Returns points spread evenly over the unit disc in a sunflower pattern, ``(count, 2)``."""
+    """Returns points ``(count, 2)``, spread evenly over the unit disc in a sunflower pattern."""
     index = np.arange(count) + 0.5
     radius, turn = np.sqrt(index / count), index * _GOLDEN_ANGLE
     return np.stack((radius * np.cos(turn), radius * np.sin(turn)), axis=1)

@@ -1,4 +1,4 @@
-"""Sliding-window bandit, and a scheduler that selects emitters with it."""
+"""UCB bandit with a sliding window, and a scheduler that uses it to select emitters."""
 
 import math
 import warnings
@@ -15,20 +15,20 @@ from wmrl.core.validation import check_choice, check_float, check_int
 
 
 class SlidingWindowUCB:
-    """UCB1 (Auer et al. 2002) over a sliding window of the last W pulls.
+    """UCB1 bandit (Auer et al. 2002) with a sliding window of the last W pulls.
 
-    A pull consists of one or more trials of a choice and the total reward that they earned. The
-    bandit selects the choice that maximizes r / n + c √(ln N / n), where r is the total reward and
-    n the number of trials of that choice within the window, and N is the number of all trials
-    within the window. Choices without trials in the window are selected first. The window lets the
-    bandit adapt when the best choice changes during a search.
+    A pull is one or more trials of the same choice, with their total reward. The bandit selects the
+    choice with the highest r / n + c √(ln N / n). Within the window, r is the total reward of the
+    choice, n is its number of trials, and N is the number of trials of all choices. Choices without
+    trials in the window are selected first. The window lets the bandit adapt when the best choice
+    changes during a search.
 
     Args:
-        num_choices: number of choices, the arms of the bandit.
-        window: W, number of pulls in the window, at least ``num_choices``.
+        num_choices: number of choices (arms of the bandit).
+        window: W, maximum number of pulls in the window, at least ``num_choices``.
         exploration: c, weight of the exploration bonus; √2 in UCB1.
-        relative: True to divide each r / n by that of the best choice, for rewards that are not
-            within [0, 1].
+        relative: True to divide all mean rewards r / n by the highest of them. This is for rewards
+            that are not within [0, 1].
 
     Example:
         >>> from wmrl.agents.quality_diversity import SlidingWindowUCB
@@ -57,7 +57,7 @@ class SlidingWindowUCB:
         self._pulls: deque[tuple[int, float, int]] = deque(maxlen=window)
 
     def choose(self) -> int:
-        """Returns the index of the choice to try next, the lowest one in case of a tie."""
+        """Returns the index of the choice to try next; in a tie, the lowest index."""
         rewards, trials = np.zeros(self.num_choices), np.zeros(self.num_choices)
         # Rounding errors of running sums would depend on pulls that have left the window.
         if self._pulls:
@@ -89,39 +89,39 @@ class SlidingWindowUCB:
         self._pulls.append((choice, float(reward), trials))
 
     def state(self) -> list[tuple[int, float, int]]:
-        """Returns the choice, reward and trials of each pull in the window, JSON-able."""
+        """Returns the window as a list of pulls ``(choice, reward, trials)``, JSON-serializable."""
         return list(self._pulls)
 
     def restore(self, state: Sequence[Sequence[Any]]) -> None:
-        """Replaces the window with one from :meth:`state`."""
+        """Restores the window from a result of :meth:`state`."""
         self._pulls.clear()
         for choice, reward, trials in state:
             self.update(choice, reward, trials=trials)
 
 
 class BanditScheduler:
-    """Scheduler that selects an emitter for each batch with a bandit.
+    """Scheduler that uses a bandit to select one emitter for each batch.
 
     The interface is that of the schedulers of ``ribs``. The ``BanditScheduler`` of ``ribs`` counts
-    rewards over the whole search instead of over a window.
+    rewards over the whole search; this one counts them over a sliding window.
 
     Args:
-        archive: archive that solutions are added to.
+        archive: archive to which solutions are added.
         emitters: emitters, one for each choice of the bandit.
-        bandit: bandit that selects the emitter; a :class:`SlidingWindowUCB` over 1000 batches if
-            None.
+        bandit: bandit that selects the emitter; if None, a :class:`SlidingWindowUCB` over 1000
+            batches.
         reward: reward of the bandit. ``"entered"`` is the number of solutions that entered the
             archive, as in Data-Driven Encodings. ``"qd_score"`` is the increase of the archive's QD
-            score, which is larger for a new cell than for a slightly better elite. It has no fixed
-            scale, so the bandit should have ``relative=True``, which is the default if ``bandit``
-            is None. The archive's ``qd_score_offset`` should be a lower bound of the objective,
-            because new cells with objectives below it decrease the score.
+            score, which is larger for a new cell than for a slightly better elite. This increase
+            has no fixed scale, so ``bandit`` should have ``relative=True``, as the default bandit
+            has. The archive's ``qd_score_offset`` should be a lower bound of the objective;
+            otherwise new cells may decrease the QD score.
 
     Attributes:
         emitter_index: index of the emitter that was asked last.
 
     Raises:
-        ValueError: the reward is unknown, or there is not one emitter for each choice.
+        ValueError: the reward is unknown, or the numbers of emitters and choices differ.
 
     Example:
         >>> from ribs.emitters import IsoLineEmitter
@@ -162,7 +162,7 @@ class BanditScheduler:
         self._asked: np.ndarray | None = None
 
     def ask(self) -> np.ndarray:
-        """Returns solutions ``(B, X)`` to evaluate.
+        """Selects an emitter and returns its next solutions ``(B, X)`` to evaluate.
 
         Raises:
             RuntimeError: :meth:`tell` was not called for the previous solutions.
@@ -183,8 +183,8 @@ class BanditScheduler:
             measures: ``(B, M)``, measures of these solutions.
 
         Returns:
-            Result of the archive's ``add``: for each solution its ``status`` (0: not added,
-            1: improved a cell, 2: new cell) and its ``value``.
+            Result of the archive's ``add``: arrays ``"status"`` and ``"value"`` with one entry per
+            solution. The status is 0 (not added), 1 (replaced a worse elite) or 2 (new cell).
 
         Raises:
             RuntimeError: :meth:`ask` was not called before.
@@ -222,8 +222,8 @@ def _warn_below_offset(objective: np.ndarray, archive: ArchiveBase) -> None:
         warnings.warn(
             # The text is always the same, so that Python shows the warning only once.
             f"objective: expected at least the archive's qd_score_offset of {offset:g}, got lower "
-            "values, so that new cells may decrease the QD score and thus the reward of the "
-            "emitter that found them; create the archive with a lower qd_score_offset",
+            "values, with which new cells decrease the QD score instead of increasing it; create "
+            "the archive with a lower qd_score_offset",
             BelowOffsetWarning,
             stacklevel=3,
         )

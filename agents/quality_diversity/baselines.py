@@ -17,10 +17,15 @@ from wmrl.core.validation import check_choice, check_int
 from wmrl.training.progress import progress_bar
 
 RibsMethod = Literal["iso", "line", "cma-me", "cma-mae"]
-"""Search methods: MAP-Elites with isotropic mutation (Mouret and Clune 2015,
-https://arxiv.org/abs/1504.04909), MAP-Elites with line mutation (Vassiliades and Mouret 2018,
-https://arxiv.org/abs/1804.03906), CMA-ME (Fontaine et al. 2020, https://arxiv.org/abs/1912.02400)
-and CMA-MAE (Fontaine and Nikolaidis 2023, https://arxiv.org/abs/2205.10752)."""
+"""Names of search methods with the emitters of ``ribs``.
+
+- ``"iso"``: MAP-Elites with isotropic mutation (Mouret and Clune 2015,
+  https://arxiv.org/abs/1504.04909).
+- ``"line"``: MAP-Elites with isotropic and line mutation (Vassiliades and Mouret 2018,
+  https://arxiv.org/abs/1804.03906).
+- ``"cma-me"``: CMA-ME (Fontaine et al. 2020, https://arxiv.org/abs/1912.02400).
+- ``"cma-mae"``: CMA-MAE (Fontaine and Nikolaidis 2023, https://arxiv.org/abs/2205.10752).
+"""
 
 _ISO_SIGMA, _LINE_SIGMA, _BATCH_SIZE = 0.006, 0.2, 100  # as in Data-Driven Encodings
 _NUM_EMITTERS, _CMA_BATCH_SIZE, _SIGMA0 = 15, 36, 0.2  # as in the examples of ribs, except for σ₀
@@ -31,11 +36,12 @@ class RibsResult(NamedTuple):
     """Result of :func:`search_with_ribs`.
 
     Attributes:
-        elites: final elites, with solutions as they were evaluated, clipped to [−1, 1].
-        rows: metrics over time, each with ``evaluations``, ``coverage``, ``mean_fitness``,
+        elites: final elites. Their solutions are within [−1, 1].
+        rows: rows of metrics over time, each with ``evaluations``, ``coverage``, ``mean_fitness``,
             ``best_fitness`` and ``qd_score``.
         seconds: wall time in seconds.
-        snapshots: ``(S, cells) float32``, objectives over time, NaN for empty cells.
+        snapshots: ``(S, cells) float32``, objective in each cell at S points in time; NaN for
+            empty cells.
     """
 
     elites: Elites
@@ -58,24 +64,28 @@ def search_with_ribs(
 ) -> RibsResult:
     """Searches for elites with emitters of ``ribs``.
 
-    The initial archive is the same as that of :class:`~wmrl.agents.quality_diversity.dde.DDE` with
-    the same seed. CMA-ES samples solutions without bounds, so they are clipped to [−1, 1] before
-    they are evaluated and added to the archive of the result.
+    The initial elites are those of :class:`~wmrl.agents.quality_diversity.dde.DDE` with the same
+    seed, the same initial coverage, a batch size of 100 and no ``init``.
+
+    CMA-ES samples solutions without bounds. They are clipped to [−1, 1] before they are evaluated
+    and added to the result.
 
     Args:
         problem: problem to solve.
         method: search method.
-        evaluations: budget of evaluations, including the initialization; the last batch may exceed
-            it.
-        initial_coverage: share of the cells that random solutions fill at the start.
+        evaluations: budget of evaluations, including the initialization. The last batch may exceed
+            the budget.
+        initial_coverage: share of the archive's cells to fill with random solutions at the start.
         seed: root seed.
         log_every: number of evaluations between two rows of metrics.
-        snapshots: number of snapshots for a video of the archive, spread evenly over the budget.
-        until: condition on a row of metrics; the search stops at the first row that meets it.
+        snapshots: approximate number of snapshots of the archive, taken at equal intervals, for a
+            video.
+        until: function that returns True to stop the search. It is called with each row of metrics.
         progress: show a progress bar.
 
     Raises:
-        ValueError: the method is unknown, or the initialization uses up the whole budget.
+        ValueError: the method is unknown; or random solutions fill too few cells, or use up the
+            whole budget.
     """
     check_choice("method", method, get_args(RibsMethod))
     check_int("snapshots", snapshots, at_least=1)
@@ -93,8 +103,8 @@ def search_with_ribs(
     if used >= evaluations:
         raise ValueError(
             f"evaluations: expected more than the {used:,} random solutions that fill "
-            f"{initial_coverage:.1%} of the cells at the start, got {evaluations:,}; raise it, or "
-            "lower initial_coverage"
+            f"{initial_coverage:.1%} of the cells at the start, got {evaluations:,}; raise "
+            "evaluations, or lower initial_coverage"
         )
     initial = Elites.from_archive(result_archive)
     archive = _emitters_archive(problem, method, initial, seed)
@@ -122,7 +132,12 @@ def search_with_ribs(
 
 
 def archive_metrics(archive: ArchiveBase, evaluations: int) -> dict[str, float]:
-    """Returns the metrics of an archive after a number of evaluations."""
+    """Returns a row of metrics of an archive.
+
+    Args:
+        archive: archive to describe.
+        evaluations: number of evaluations so far, which becomes part of the row.
+    """
     stats = archive.stats
     return {
         "evaluations": evaluations,
@@ -136,7 +151,10 @@ def archive_metrics(archive: ArchiveBase, evaluations: int) -> dict[str, float]:
 def _emitters_archive(
     problem: Problem, method: RibsMethod, initial: Elites, seed: int
 ) -> ArchiveBase:
-    """Returns the archive of the emitters; that of CMA-MAE has slowly rising thresholds."""
+    """Returns the archive that the emitters use, filled with the initial elites.
+
+    With CMA-MAE, the acceptance thresholds of this archive rise slowly.
+    """
     options: dict[str, float] = {}
     if method == "cma-mae":
         options = {"learning_rate": 0.01, "threshold_min": problem.archive.qd_score_offset}

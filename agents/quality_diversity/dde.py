@@ -34,13 +34,14 @@ _CHECKPOINT = "dde"
 class DDE(Learner):
     """Data-Driven Encodings (Gaier, Asteroth and Mouret 2020, https://arxiv.org/abs/2003.04389).
 
-    Every few generations, an encoding is trained on the elites, starting from its current weights.
-    In each generation, a bandit selects an emitter, whose solutions are evaluated and added to the
-    archive. Without an encoding, this is MAP-Elites with isotropic and line mutation.
+    DDE is MAP-Elites with an encoding that is learned from the elites. In each generation, a bandit
+    selects an emitter. The solutions of this emitter are evaluated and added to the archive. Every
+    few generations, the encoding is trained further on the current elites. Without an encoding,
+    this is MAP-Elites with isotropic and line mutation.
 
-    All randomness is a function of the root seed and the generation number, and the archive is
-    rebuilt from its elites at each checkpoint, so that a run that was interrupted and resumed gives
-    bit-identical results.
+    A run that was interrupted and resumed gives bit-identical results: all randomness is a function
+    of the root seed and the generation number, and the archive is rebuilt from its elites at each
+    checkpoint.
 
     Args:
         problem: problem to solve.
@@ -53,16 +54,19 @@ class DDE(Learner):
     Attributes:
         problem: problem to solve.
         config: configuration of the search.
-        elites: elites at the last checkpoint, or after the initialization; None before.
+        elites: elites at the last checkpoint. They are the initial elites until the first
+            checkpoint, and None before the initialization.
         generation: number of completed generations.
         evaluations: number of evaluated solutions.
-        seconds: wall time in seconds.
+        seconds: wall time of the completed generations, in seconds.
         training_seconds: part of ``seconds`` that was spent on training the encoding.
-        snapshots: ``(S, cells) float32``, objectives over time, NaN for empty cells.
+        snapshots: ``(S, cells) float32``, objective in each cell at S points in time; NaN for
+            empty cells.
 
     Raises:
         RunError: the folder is in use, or belongs to a run with a different configuration.
-        ValueError: the encoding or ``init`` does not fit the problem.
+        ValueError: the encoding or ``init`` does not have the problem's dimension X, or ``init`` is
+            not within [−1, 1].
 
     Example:
         >>> from wmrl.agents.quality_diversity import DDE, ArmProblem, DDEConfig
@@ -117,7 +121,7 @@ class DDE(Learner):
 
     @property
     def encoding(self) -> Encoding | None:
-        """Encoding that is trained on the elites, or None."""
+        """Encoding that is trained on the elites; None if ``config.encoding`` is None."""
         return None if self._trainer is None else self._trainer.encoding
 
     @property
@@ -135,8 +139,8 @@ class DDE(Learner):
 
         Args:
             progress: show a progress bar.
-            until: condition on a row of metrics; the search stops at the first checkpoint whose
-                last row meets it.
+            until: function that returns True to stop the search. It is called at each checkpoint
+                with the latest row of metrics.
 
         Returns:
             The search itself.
@@ -149,8 +153,9 @@ class DDE(Learner):
         """
         if not self._consistent:
             raise RunError(
-                f"{self.path}: expected a search that was not interrupted, got one that was; close "
-                "it and create a new one in the same folder to continue from the last checkpoint"
+                f"{self.path}: expected a search that was not interrupted in learn(), got an "
+                "interrupted one; to continue from the last checkpoint, close this DDE and create "
+                "a new one with the same path"
             )
         with (
             MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
@@ -201,7 +206,11 @@ class DDE(Learner):
         return EncodingTrainer(encoding, self.config.training, seed=self._seed)
 
     def _initial_elites(self) -> Elites:
-        """Evaluates ``init`` and then random solutions until the initial coverage is reached."""
+        """Evaluates ``init``, then random solutions until the initial coverage is reached.
+
+        Returns:
+            Elites among all these solutions.
+        """
         archive, config = self.archive(), self.config
         if len(self._init):
             add_evaluated(archive, self._init, *self._evaluate(self._init))
@@ -215,7 +224,7 @@ class DDE(Learner):
         return Elites.from_archive(archive)
 
     def _segment(self, logger: MetricsLogger) -> dict[str, float]:
-        """Runs the generations up to the next checkpoint and returns the last row of metrics."""
+        """Runs the generations up to the next checkpoint, and returns the last row of metrics."""
         config, began, before = self.config, time.monotonic(), self.seconds
         self._consistent = False
         archive = self.archive()
@@ -324,7 +333,8 @@ def _checked_init(init: np.ndarray | None, solution_dim: int) -> np.ndarray:
     check_shape("init", solutions, ("N", solution_dim))
     if not (np.abs(solutions) <= 1.0).all():  # is also False for NaN
         raise ValueError(
-            "init: expected numbers in [-1, 1], got numbers outside or NaN; scale or clip them"
+            "init: expected numbers in [-1, 1], got numbers outside of this range or NaN; scale or "
+            "clip the solutions"
         )
     return solutions
 

@@ -1,4 +1,4 @@
-"""Configuration of DDE and of the encodings that it may learn."""
+"""Configuration of Data-Driven Encodings (DDE), and creation of encodings."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,29 +20,31 @@ EncodingConfig = VectorVAEConfig | VectorVQVAEConfig
 class DDEConfig:
     """Configuration of :class:`~wmrl.agents.quality_diversity.dde.DDE`.
 
-    The defaults find more and better elites than the published settings of Data-Driven Encodings,
-    which :meth:`as_published` returns.
+    The defaults find more and better elites than the published settings of Data-Driven Encodings.
+    :meth:`as_published` returns the published settings.
 
     Attributes:
-        generations: number of generations, one batch each.
+        generations: number of generations, each of which evaluates one batch.
         batch_size: number of solutions per batch.
-        initial_coverage: share of the cells that random solutions fill before the first generation.
-        crossovers: shares of reconstructions within a batch. Each combination of a share and a
-            mutation defines an emitter.
+        initial_coverage: share of the archive's cells to fill with random solutions before the
+            first generation.
+        crossovers: shares of reconstructions in a batch. There is one emitter for each combination
+            of a share and a mutation.
         mutations: mutation operators.
-        reward: reward of the bandit, as in
+        reward: reward of the bandit: ``"entered"`` or ``"qd_score"``, as in
             :class:`~wmrl.agents.quality_diversity.bandit.BanditScheduler`.
-        window: window of the bandit, in generations.
+        window: number of latest generations whose rewards the bandit takes into account.
         exploration: weight of the bandit's exploration bonus.
-        encoding: configuration of the encoding; None for no encoding, in which case ``crossovers``
+        encoding: configuration of the encoding; None for no encoding. With None, ``crossovers``
             must be ``(0.0,)``.
         training: configuration of the encoding's training.
-        train_every: number of generations between trainings.
+        train_every: number of generations between trainings of the encoding.
         log_every: number of generations between two rows of metrics.
         checkpoint_every: number of generations between checkpoints, a multiple of ``log_every``.
-            The result depends on this number, because the archive is rebuilt at each checkpoint,
-            but not on interruptions.
-        snapshots: number of snapshots for a video of the archive, spread evenly over the run.
+            The archive is rebuilt at each checkpoint, so the result depends on this number. It does
+            not depend on interruptions.
+        snapshots: approximate number of snapshots of the archive, taken at equal intervals, for a
+            video.
     """
 
     generations: int = 10_000
@@ -72,7 +74,7 @@ class DDEConfig:
         for name in (*counts, "checkpoint_every", "snapshots"):
             check_int(name, getattr(self, name), at_least=1)
         if not all(isinstance(each, Mutation) for each in self.mutations):
-            raise TypeError(f"mutations: expected each to be a Mutation, got {self.mutations}")
+            raise TypeError(f"mutations: expected Mutation objects, got {self.mutations}")
         for share in self.crossovers:
             check_float("crossovers", share, at_least=0, at_most=1)
         check_choice("reward", self.reward, ("entered", "qd_score"))
@@ -90,20 +92,21 @@ class DDEConfig:
             )
         if self.encoding is None and max(self.crossovers) > 0:
             raise ValueError(
-                f"crossovers: expected (0.0,) if encoding is None, got {self.crossovers}"
+                f"crossovers: expected (0.0,) if encoding is None, got {self.crossovers}; set "
+                "crossovers to (0.0,), or choose an encoding"
             )
 
     @property
     def bandit_arms(self) -> tuple[tuple[float, Mutation], ...]:
-        """Share of reconstructions and mutation of each emitter that the bandit can select."""
+        """Pairs ``(share of reconstructions, mutation)``, one for each emitter of the bandit."""
         return tuple((share, each) for share in self.crossovers for each in self.mutations)
 
     @classmethod
     def as_published(cls, **changes: Any) -> Self:
-        """Returns the published settings of Data-Driven Encodings.
+        """Returns a configuration with the published settings of Data-Driven Encodings.
 
         Args:
-            changes: values of fields that differ from the published settings.
+            changes: values of fields that should differ from the published settings.
         """
         published: dict[str, Any] = {
             "mutations": (Mutation(), Mutation(line_sigma=0.0)),
@@ -126,13 +129,13 @@ def make_encoding(config: EncodingConfig, *, generator: torch.Generator | None =
 
     Args:
         config: configuration of a VAE, a VQ-VAE or a registered encoding.
-        generator: random generator of the initial weights; one with a fixed seed if None.
+        generator: random number generator of the initial weights; one with a fixed seed if None.
     """
     return ENCODINGS.for_config(config)(config, generator=generator)
 
 
 def _distinct(name: str, values: Any) -> tuple[Any, ...]:
-    """Converts values to a tuple and checks that there are some and that they are distinct."""
+    """Converts values to a tuple, which must not be empty or contain duplicates."""
     found = tuple(values) if isinstance(values, Iterable) else ()
     if not found:
         raise ValueError(f"{name}: expected a tuple of at least one value, got {values!r}")

@@ -1,4 +1,4 @@
-"""Reconstruction emitter of Data-Driven Encodings."""
+"""Emitter of Data-Driven Encodings, which reconstructs and mutates elites."""
 
 from dataclasses import dataclass
 
@@ -15,15 +15,17 @@ from wmrl.encodings.base import Encoding
 class Mutation:
     """Isotropic and line mutation of solutions in [−1, 1].
 
-    A parent x becomes x + σ_iso m N(0, I) + σ_line (y − x) N(0, 1), where y is a random elite and m
-    a binary mask (Vassiliades and Mouret 2018, https://arxiv.org/abs/1804.03906).
+    A parent x becomes x + σ_iso m N(0, I) + σ_line (y − x) N(0, 1), where y is a random elite. This
+    is the mutation of Vassiliades and Mouret 2018 (https://arxiv.org/abs/1804.03906) with an
+    additional binary mask m.
 
     Attributes:
         iso_sigma: σ_iso, scale of the isotropic mutation.
         line_sigma: σ_line, scale of the line mutation.
-        density: expected share of ones in the mask m, which is drawn for each solution. It is
-            raised if needed to mutate at least one number per solution on average.
-        frontier: True to select parents only among elites next to empty cells, if there are any.
+        density: expected share of ones in the mask m, which is drawn anew for each solution. A
+            share below 1/X is raised to 1/X, where X is the dimension of a solution.
+        frontier: True to select parents only from elites next to empty cells. If there are no such
+            elites, parents are selected from all elites.
     """
 
     iso_sigma: float = 0.006
@@ -40,21 +42,23 @@ class Mutation:
 class ReconstructionEmitter(EmitterBase):
     """Emitter of reconstructions and mutations of elites in a fixed ratio.
 
-    Reconstructions are those of Gaier, Asteroth and Mouret 2020 (https://arxiv.org/abs/2003.04389):
-    (x + D(E(x))) / 2 for a parent x, with the encoder E and the decoder D. All solutions are
-    clipped to [−1, 1].
+    The reconstruction of a parent x is (x + D(E(x))) / 2, with the encoder E and the decoder D
+    (Gaier, Asteroth and Mouret 2020, https://arxiv.org/abs/2003.04389). All solutions are clipped
+    to [−1, 1].
 
     Args:
-        archive: archive that parents are selected from.
+        archive: archive from which parents are selected.
         encoding: encoding with the encoder E and the decoder D; may be None if ``crossover`` is 0.
-        crossover: share of reconstructions in a batch, rounded to whole solutions.
-        mutation: mutation of the other solutions; ``Mutation()`` if None.
+        crossover: share of reconstructions in a batch, from 0 to 1. All other solutions are
+            mutations.
+        mutation: mutation operator; ``Mutation()`` if None.
         neighbors: ``(cells, K)``, indices of the cells around each cell, as returned by
-            :meth:`~wmrl.agents.quality_diversity.archive.ArchiveConfig.neighbors`; required for a
-            mutation with ``frontier``.
+            :meth:`~wmrl.agents.quality_diversity.archive.ArchiveConfig.neighbors`; required if
+            ``mutation.frontier`` is True.
         batch_size: number of solutions per batch.
-        seed: seed of the noise and of the selection of parents next to empty cells; other parents
-            are drawn with the archive's random number generator.
+        seed: seed of the mutation noise and, if ``mutation.frontier`` is True, of the selection of
+            parents for mutations. All other elites are drawn with the archive's random number
+            generator.
 
     Raises:
         ValueError: an argument is out of range, the encoding is missing or has a wrong
@@ -93,14 +97,20 @@ class ReconstructionEmitter(EmitterBase):
         check_float("crossover", crossover, at_least=0, at_most=1)
         check_int("batch_size", batch_size, at_least=1)
         if crossover and encoding is None:
-            raise ValueError(f"encoding: expected one if crossover is {crossover}, got None")
+            raise ValueError(
+                "encoding: expected an Encoding if crossover is above 0, got None with crossover "
+                f"{crossover}"
+            )
         if encoding is not None and encoding.input_dim != solution_dim:
             raise ValueError(
                 f"encoding: expected input_dim {solution_dim}, the archive's solution_dim, got "
                 f"{encoding.input_dim}"
             )
         if mutation.frontier and neighbors is None:
-            raise ValueError("neighbors: expected an array if mutation.frontier is True, got None")
+            raise ValueError(
+                "neighbors: expected an array if mutation.frontier is True, got None; pass the "
+                "result of ArchiveConfig.neighbors()"
+            )
         limit = np.ones(solution_dim)
         super().__init__(
             archive,
@@ -115,7 +125,7 @@ class ReconstructionEmitter(EmitterBase):
         self._rng = np.random.default_rng(seed)
 
     def ask(self) -> np.ndarray:
-        """Returns solutions ``(batch_size, X)`` to evaluate, reconstructions first.
+        """Returns new solutions ``(batch_size, X)``: first reconstructions, then mutations.
 
         Raises:
             ValueError: the archive is empty.
@@ -143,7 +153,11 @@ class ReconstructionEmitter(EmitterBase):
         return self.encoding.reconstruct(vectors).cpu().numpy().astype(parents.dtype, copy=False)
 
     def _frontier_elites(self, count: int) -> np.ndarray:
-        """Draws elites ``(count, X)`` next to empty cells, or any elites if there are none."""
+        """Draws elites next to empty cells, or from all elites if none is next to an empty cell.
+
+        Returns:
+            Their solutions, ``(count, X)``.
+        """
         assert self._neighbors is not None
         elites = self.archive.data(["index", "solution"])
         occupied = np.zeros(len(self._neighbors), bool)

@@ -26,18 +26,18 @@ def draw_map(
     title: str = "",
     size: int = 480,
 ) -> np.ndarray:
-    """Draws the objectives of an archive as a heatmap, with brighter colors for higher objectives.
+    """Draws the objectives in an archive as a heatmap, where brighter colors mean higher values.
 
     Args:
         archive: configuration of the archive.
         objectives: ``(cells,)``, objective in each cell, NaN for empty cells.
-        limits: objectives of the darkest and the brightest color; the result of
+        limits: objectives to draw in the darkest and in the brightest color; the result of
             :func:`color_limits` if None.
         title: text above the map.
         size: length of the map's longer side, in pixels.
 
     Returns:
-        ``(H, W, 3) uint8``; the first measure increases to the right, the second upwards.
+        ``(H, W, 3) uint8``. The first measure increases to the right, and the second upwards.
 
     Raises:
         ValueError: the number of objectives is not the number of cells.
@@ -105,9 +105,9 @@ def write_map_video(
     Args:
         path: path of an ``.mp4``, ``.gif`` or ``.webp`` file.
         archive: configuration of the archive.
-        snapshots: ``(S, cells)``, objectives over time, NaN for empty cells.
-        titles: title of each snapshot, shown before its coverage and mean objective; empty for no
-            titles.
+        snapshots: ``(S, cells)``, objective in each cell at S points in time; NaN for empty cells.
+        titles: S titles, each shown before the coverage and the mean objective of its snapshot;
+            empty for no titles.
         fps: snapshots per second.
         size: length of the map's longer side, in pixels.
 
@@ -115,7 +115,7 @@ def write_map_video(
         The path.
 
     Raises:
-        ValueError: there are no snapshots, or the number of titles is not that of the snapshots.
+        ValueError: there are no snapshots, or the numbers of titles and snapshots differ.
     """
     if titles and len(titles) != len(snapshots):
         raise ValueError(f"titles: expected {len(snapshots)}, one per snapshot, got {len(titles)}")
@@ -135,7 +135,7 @@ def write_map_video(
 
 
 def color_limits(objectives: np.ndarray) -> tuple[float, float]:
-    """Returns the objectives that get the darkest and the brightest color.
+    """Returns the objectives to draw in the darkest and in the brightest color.
 
     The lowest 2 % of the objectives are ignored, so that a few poor elites do not reduce the
     contrast between the others.
@@ -155,7 +155,7 @@ def map_colors(shades: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _cell_of_pixels(archive: ArchiveConfig, size: int) -> np.ndarray:
-    """Returns the index of the cell at each pixel, ``(H, W)``; −1 outside of the archive."""
+    """Returns the cell index at each pixel, ``(H, W)``; −1 for pixels outside of the archive."""
     low, high = np.array(archive.low), np.array(archive.high)
     if archive.shape == "grid":
         columns, rows = archive.dims
@@ -173,6 +173,6 @@ def _cell_of_pixels(archive: ArchiveConfig, size: int) -> np.ndarray:
 
 
 def _pixels(columns: int, rows: int, size: int) -> tuple[int, int]:
-    """Returns the width and the height in pixels of a grid of square cells."""
+    """Returns width and height, in pixels, of a grid of square cells with longer side ``size``."""
     longer = max(columns, rows)
     return max(1, size * columns // longer), max(1, size * rows // longer)

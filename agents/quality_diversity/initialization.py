@@ -1,4 +1,4 @@
-"""Random initialization of archives, and checks of evaluations before they are added."""
+"""Random initialization of archives, and checks of objectives and measures."""
 
 from typing import Any
 
@@ -19,7 +19,9 @@ def fill_archive(
     batch_size: int,
     seed: int,
 ) -> int:
-    """Adds solutions drawn uniformly from [−1, 1] until a share of the cells is filled.
+    """Adds random solutions to an archive until a share of its cells is filled.
+
+    The numbers of a solution are drawn uniformly from [−1, 1].
 
     Args:
         archive: archive to fill.
@@ -32,7 +34,7 @@ def fill_archive(
         Number of evaluations.
 
     Raises:
-        ValueError: the coverage is not reached within 1000 batches.
+        ValueError: the share is not reached within 1000 batches.
     """
     for number in range(_MAX_BATCHES):
         generator = numpy_generator(seed, "fill", number)
@@ -45,15 +47,15 @@ def fill_archive(
     coverage = float(archive.stats.coverage)
     raise ValueError(
         f"initial_coverage: expected random solutions to fill {initial_coverage:.1%} of the cells, "
-        f"got {coverage:.2%} with {batch_size * _MAX_BATCHES:,} of them; lower it, for example to "
-        f"{0.5 * coverage:.1g}, or use fewer cells"
+        f"got {coverage:.2%} after {batch_size * _MAX_BATCHES:,} solutions; lower "
+        f"initial_coverage, for example to {0.5 * coverage:.1g}, or use an archive with fewer cells"
     )
 
 
 def add_evaluated(
     archive: ArchiveBase, solutions: np.ndarray, objective: np.ndarray, measures: np.ndarray
 ) -> None:
-    """Adds evaluated solutions to an archive if they pass :func:`checked_evaluations`.
+    """Checks the objectives and measures of solutions, and adds the solutions to an archive.
 
     Args:
         archive: archive to add to.
@@ -62,7 +64,7 @@ def add_evaluated(
         measures: ``(B, M)``, measures of the solutions.
 
     Raises:
-        ValueError: a shape is wrong, or a number is not finite; in this case nothing is added.
+        ValueError: a shape is wrong, or a number is not finite. In this case nothing is added.
     """
     count = len(solutions)
     archive.add(solutions, *checked_evaluations(objective, measures, count=count, archive=archive))
@@ -71,13 +73,13 @@ def add_evaluated(
 def checked_evaluations(
     objective: Any, measures: Any, *, count: int, archive: ArchiveBase
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Checks objectives and measures and returns them as arrays.
+    """Checks the objectives and measures of solutions, and returns them as arrays.
 
     Args:
         objective: ``(B,)``, objectives.
         measures: ``(B, M)``, measures.
         count: B, the number of evaluated solutions.
-        archive: archive with M measures.
+        archive: archive for the solutions, which determines M.
 
     Raises:
         ValueError: a shape is wrong, or a number is not finite.
@@ -96,6 +98,6 @@ def checked_evaluations(
             row = int(np.argmin(finite))
             raise ValueError(
                 f"{name}: expected finite numbers, got {value[row].tolist()} in row {row} "
-                f"({count - int(finite.sum())} such rows in total); nothing was added"
+                f"(rows with such values: {count - int(finite.sum())}); no solution was added"
             )
     return objective, measures

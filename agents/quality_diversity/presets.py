@@ -1,4 +1,4 @@
-"""Settings for planar arms: initial coverage, and encodings of elites."""
+"""Settings of searches for elites of planar arms: initial coverage and encodings."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ from wmrl.encodings.vector_vae import VectorVAEConfig
 from wmrl.encodings.vector_vqvae import VectorVQVAEConfig
 
 EncodingKind = Literal["vae", "vqvae", "fsq"]
-"""Kinds of encodings that DDE can learn."""
+"""Kinds of encodings that DDE can learn: VAE, VQ-VAE, or finite scalar quantization (FSQ)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +18,9 @@ class SearchPreset:
 
     Attributes:
         problem: problem to solve.
-        evaluations: full budget of evaluations.
-        initial_coverage: share of the cells that random poses fill at the start.
-        latent_dim: Z, number of latents if the encoding is a VAE.
+        evaluations: budget of evaluations.
+        initial_coverage: share of the archive's cells to fill with random poses at the start.
+        latent_dim: latent dimension Z of a VAE; it has no effect on other encodings.
     """
 
     problem: ArmProblem
@@ -30,16 +30,16 @@ class SearchPreset:
 
 
 def default_initial_coverage(num_joints: int) -> float:
-    """Returns the default share of the cells that random poses fill at the start.
+    """Returns the default share of an archive's cells to fill with random poses at the start.
 
-    It is lower for arms of many joints, because the ends of random poses are then all near the
-    base: with 1000 joints, 100,000 random poses fill less than 5 % of the cells.
+    The share is lower for arms with more than 500 joints, because their random poses all end near
+    the base. With 1000 joints, 100,000 random poses fill less than 5 % of the cells.
     """
     return 0.05 if num_joints <= 500 else 0.002
 
 
 def encoding_config(kind: EncodingKind, preset: SearchPreset) -> EncodingConfig:
-    """Returns the configuration of an encoding for the problem of a preset."""
+    """Returns the configuration of an encoding of a given kind for the problem of a preset."""
     input_dim = preset.problem.solution_dim
     if kind == "vqvae":
         return VectorVQVAEConfig(

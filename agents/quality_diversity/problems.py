@@ -12,19 +12,20 @@ from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.kinematics import ANGLE_LIMIT
 
 ArmObjective = Literal["std", "variance"]
-"""Objectives of :class:`ArmProblem`."""
+"""Names of the objectives of :class:`ArmProblem`."""
 
 _COLLISION = np.pi / 2
-"""Minimum penalty of a collision in radians: the greatest possible std of angles."""
+"""Minimum penalty of a collision, in radians. It equals the greatest possible std of angles."""
 
 _ROUNDING = 1e-6
-"""Relative error of float32 sums over thousands of joints."""
+"""Relative rounding error of float32 sums over thousands of joints."""
 
 
 class Problem(Protocol):
     """Interface of quality-diversity problems.
 
-    Evaluations are a pure function of the solutions, which are within [−1, 1].
+    A solution is a vector of X numbers in [−1, 1]. Its objective and its measures depend on nothing
+    but the solution.
     """
 
     @property
@@ -33,36 +34,39 @@ class Problem(Protocol):
 
     @property
     def solution_dim(self) -> int:
-        """X, dimension of a solution."""
+        """Dimension X of a solution."""
 
     def evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Evaluates solutions.
 
         Args:
-            solutions: ``(B, X) float32``.
+            solutions: ``(B, X) float32``, in [−1, 1].
 
         Returns:
             Objectives ``(B,)`` and measures ``(B, 2)``.
         """
 
     def describe(self) -> dict[str, Any]:
-        """Returns a JSON-able description of all that evaluations depend on except solutions."""
+        """Returns a JSON-serializable description of the problem.
+
+        It contains everything that affects evaluations, apart from the solutions.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmProblem:
-    """Problem whose solutions are poses of a planar arm and whose measures are its end position.
+    """Problem whose solutions are poses of a planar arm.
 
-    The objective rewards even angles. Poses that collide with an obstacle have a lower objective
-    than all poses that do not.
+    The measures of a pose are the position of the arm's end. The objective rewards even angles. A
+    pose that collides with an obstacle has a lower objective than any pose without a collision.
 
     Attributes:
         arm: the planar arm.
         objective: ``"std"`` for −std of the angles, as in Data-Driven Encodings, or ``"variance"``
             for 100 (1 − variance), as in Fontaine and Nikolaidis 2021
             (https://arxiv.org/abs/2106.03894).
-        archive: configuration of the archive; by default a disc of 1950 cells whose
-            ``qd_score_offset`` is :func:`objective_lower_bound`.
+        archive: configuration of the archive; by default a disc of 1950 cells, with the result of
+            :func:`objective_lower_bound` as its ``qd_score_offset``.
 
     Example:
         >>> import numpy as np
@@ -88,14 +92,20 @@ class ArmProblem:
 
     @property
     def solution_dim(self) -> int:
-        """X, the number of joints."""
+        """Dimension X of a solution: the number of joints."""
         return self.arm.num_joints
 
     def evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Implements :meth:`Problem.evaluate` for poses.
+        """Evaluates poses.
+
+        Args:
+            solutions: ``(B, X)`` in [−1, 1], joint angles divided by π/2.
+
+        Returns:
+            Objectives ``(B,)`` and measures ``(B, 2)``.
 
         Raises:
-            ValueError: a number is not within [−1, 1].
+            ValueError: the number of joints is wrong, or a number is not within [−1, 1].
         """
         found = self.arm.evaluate(solutions)
         fitness = found.fitness.astype(np.float64)
@@ -104,7 +114,7 @@ class ArmProblem:
         return _objective_of(fitness, self.objective), found.descriptors
 
     def describe(self) -> dict[str, Any]:
-        """Returns a JSON-able description of the arm, the objective and the archive."""
+        """Returns a JSON-serializable description of the arm, the objective and the archive."""
         return {
             "problem": "planar-arm",
             "arm": asdict(self.arm),
@@ -114,10 +124,10 @@ class ArmProblem:
 
 
 def objective_lower_bound(arm: Arm, objective: ArmObjective) -> float:
-    """Returns a lower bound of the objective over all poses, for ``qd_score_offset``.
+    """Returns a lower bound of the objective over all poses, for use as ``qd_score_offset``.
 
-    The std of the angles is greatest if half of them are at each end of their range, and the depth
-    of a collision is at most the radius of the obstacle.
+    The std of the angles is at most π/2: it is greatest if one half of the angles is −π/2 and the
+    other half is π/2. The depth of a collision is at most the radius of the obstacle.
     """
     fitness = -ANGLE_LIMIT * (1.0 + _ROUNDING)
     if arm.obstacles:
@@ -127,7 +137,7 @@ def objective_lower_bound(arm: Arm, objective: ArmObjective) -> float:
 
 
 def _objective_of(fitness: Any, objective: ArmObjective) -> Any:
-    """Converts −std of the angles, minus penalties of collisions, to an objective."""
+    """Converts fitness (−std of the angles, minus collision penalties) to the objective."""
     return 100.0 * (1.0 - fitness**2) if objective == "variance" else fitness
 
 
@@ -136,12 +146,13 @@ class ControllerProblemConfig:
     """Configuration of :class:`ControllerProblem`.
 
     Attributes:
-        measures: names of two of the task's actions. The measures are their means over the agent
-            steps of the rollouts; bars around a name, as in ``"|steer|"``, denote absolute values.
+        measures: names of two actions of the task. A measure is the mean of an action over the
+            agent steps of each rollout, averaged over the rollouts. Bars around a name, as in
+            ``"|steer|"``, select the mean of the action's absolute value.
         archive: configuration of the archive; measures beyond its bounds belong to the outermost
             cells.
-        scale: factor by which a solution is multiplied to obtain the parameters, which are
-            therefore within [−scale, scale].
+        scale: factor that converts solutions, which are in [−1, 1], to parameters of controllers,
+            which are in [−scale, scale].
         seed: root seed of the rollouts, the same for all controllers.
     """
 
@@ -167,11 +178,11 @@ class ControllerProblem:
     The objective is the mean score of a controller, and the measures are means of its actions.
 
     Args:
-        fitness: fitness function that runs controllers, in dreams or in the real game.
+        fitness: fitness function, which runs controllers in dreams or in the real game.
         config: configuration of the problem.
 
     Raises:
-        ValueError: a measure does not name an action of the task.
+        ValueError: a measure is not the name of an action of the task.
     """
 
     def __init__(
@@ -182,8 +193,8 @@ class ControllerProblem:
         for measure in self.config.measures:
             if measure not in (*names, *map("|{}|".format, names)):
                 raise ValueError(
-                    f"measures: expected names of the task's actions {names}, with bars around "
-                    f"them for absolute values, got {measure!r}"
+                    f"measures: expected names of the task's actions {names}, or such names in "
+                    f"bars ('|name|') for absolute values, got {measure!r}"
                 )
 
     @property
@@ -193,7 +204,7 @@ class ControllerProblem:
 
     @property
     def solution_dim(self) -> int:
-        """X, the number of parameters of a controller."""
+        """Dimension X of a solution: the number of parameters of a controller."""
         return self.fitness.controller.parameter_count
 
     def parameters(self, solutions: np.ndarray) -> np.ndarray:
@@ -208,10 +219,10 @@ class ControllerProblem:
         return solutions
 
     def evaluate(self, solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Implements :meth:`Problem.evaluate` for controllers.
+        """Evaluates controllers in rollouts.
 
         Args:
-            solutions: ``(B, X) float32``.
+            solutions: ``(B, X) float32``, in [−1, 1].
 
         Returns:
             Mean scores ``(B,) float64`` and measures ``(B, 2) float64``.
@@ -226,5 +237,5 @@ class ControllerProblem:
         return found.scores.mean(1), np.stack(measures, axis=1)
 
     def describe(self) -> dict[str, Any]:
-        """Returns a JSON-able description of the rollouts, the measures and the archive."""
+        """Returns a JSON-serializable description of the rollouts, measures and archive."""
         return {"problem": "controllers", **asdict(self.config), "fitness": self.fitness.describe()}

@@ -1,4 +1,4 @@
-"""Complete searches for elites among the poses of a planar arm, each in its own folder."""
+"""Searches for elite poses of a planar arm, with all results of a search in one folder."""
 
 import json
 import shutil
@@ -26,8 +26,11 @@ from wmrl.storage.artifact import load_artifact, package_versions
 from wmrl.storage.run import Run, RunError
 
 Algorithm = Literal["dde", "dde-published", "iso", "line", "cma-me", "cma-mae"]
-"""Search algorithms: DDE with the settings of wmrl or with the published ones, and searches with
-the emitters of ``ribs``."""
+"""Names of search algorithms.
+
+``"dde"`` and ``"dde-published"`` are Data-Driven Encodings, with the default settings and with the
+published ones. The others are MAP-Elites, CMA-ME and CMA-MAE with the emitters of ``ribs``.
+"""
 
 _BATCH_SIZE = 100  # batch size of DDE, as published
 _CHECKPOINT = "ribs"
@@ -38,14 +41,15 @@ class EliteSearchConfig:
     """Configuration of :func:`search_elites`.
 
     Attributes:
-        problem: problem to solve, with the arm and the archive.
-        algorithm: search algorithm.
-        encoding: kind of encoding that DDE learns, or None for no encoding. ``"auto"`` is replaced
-            by ``"vae"`` for DDE and by None for other algorithms.
-        evaluations: budget of evaluations, which the last batch may exceed. It includes the
-            initialization, except for DDE.
-        initial_coverage: share of the cells that random poses fill at the start; by default the
-            result of :func:`~wmrl.agents.quality_diversity.presets.default_initial_coverage`.
+        problem: problem to solve; it contains the arm and the configuration of the archive.
+        algorithm: name of the search algorithm.
+        encoding: kind of encoding that DDE learns, or None for no encoding. ``"auto"`` stands for
+            ``"vae"`` with DDE, and for None with other algorithms.
+        evaluations: budget of evaluations. The last batch may exceed it. Evaluations of the
+            initialization count, except with DDE.
+        initial_coverage: share of the archive's cells to fill with random poses at the start; by
+            default, the result of
+            :func:`~wmrl.agents.quality_diversity.presets.default_initial_coverage`.
         seed: root seed.
     """
 
@@ -63,8 +67,8 @@ class EliteSearchConfig:
             object.__setattr__(self, "encoding", "vae" if self.is_dde else None)
         if self.encoding is not None and not self.is_dde:
             raise ValueError(
-                f"encoding: expected none with {self.algorithm!r}, which does not learn one, got "
-                f"{self.encoding!r}; leave it out, or use the algorithm 'dde'"
+                f"encoding: expected none with {self.algorithm!r}, because only DDE learns an "
+                f"encoding, got {self.encoding!r}; omit encoding, or use the algorithm 'dde'"
             )
         check_int("evaluations", self.evaluations, at_least=1)
         if self.initial_coverage is None:
@@ -77,17 +81,17 @@ class EliteSearchConfig:
 
     @property
     def is_dde(self) -> bool:
-        """True if the algorithm is DDE, which can learn an encoding."""
+        """True if the algorithm is DDE, with the default or the published settings."""
         return self.algorithm in ("dde", "dde-published")
 
     def describe(self) -> dict[str, Any]:
-        """Returns a JSON-able description of all that the result depends on."""
+        """Returns the problem and the settings of the search as a JSON-serializable dictionary."""
         own = {name: getattr(self, name) for name in vars(self) if name != "problem"}
         described: dict[str, Any] = json.loads(json.dumps(self.problem.describe() | own))
         return described
 
     def dde(self) -> DDEConfig:
-        """Returns the configuration of DDE.
+        """Returns the configuration of DDE for this search.
 
         Raises:
             ValueError: the algorithm is not DDE.
@@ -118,7 +122,8 @@ class EliteSearchResult(NamedTuple):
         elites: final elites.
         metrics: final metrics: ``evaluations``, ``coverage``, ``mean_fitness``, ``best_fitness``
             and ``qd_score``.
-        snapshots: ``(S, cells) float32``, objectives over time, NaN for empty cells.
+        snapshots: ``(S, cells) float32``, objective in each cell at S points in time; NaN for
+            empty cells.
     """
 
     elites: Elites
@@ -136,24 +141,27 @@ def search_elites(
 ) -> EliteSearchResult:
     """Searches for elites and writes them into a folder.
 
-    The folder contains the artifact ``elites/``, the heatmap ``map.png`` and its video ``map.mp4``.
-    If the function is called again after an interruption, DDE continues from the last checkpoint in
-    ``run/``, with bit-identical results, and other algorithms start again. The result of a finished
-    search is read from the folder.
+    The folder contains the elites as an artifact (``elites/``), their heatmap (``map.png``) and a
+    video of the heatmap over time (``map.mp4``).
+
+    To resume an interrupted search, call the function again with the same arguments. DDE then
+    continues from its last checkpoint, in ``run/``, and gives bit-identical results. Other
+    algorithms start again. If the search is already finished, its result is read from the folder.
 
     Args:
         path: path of the folder.
         config: configuration of the search.
-        init: name or path of an artifact of elites, whose solutions DDE evaluates first.
-        device: device of DDE's encoding.
+        init: name or path of an artifact of elites. DDE evaluates their solutions first; other
+            algorithms do not support this argument.
+        device: device on which DDE trains its encoding.
         progress: show a progress bar.
 
     Raises:
         RunError: the folder is in use, or belongs to a search with a different configuration.
-        ArtifactError: ``init`` is not an artifact of elites, or the path of the result's artifact
-            is taken by something else.
-        ValueError: ``path`` is a file, ``init`` does not fit the arm or the algorithm, or random
-            poses fill too few cells or use up the whole budget.
+        ArtifactError: ``init`` is not an artifact of elites, or ``elites/`` in the folder contains
+            something other than an artifact.
+        ValueError: ``path`` is a file; ``init`` does not fit the arm or the algorithm; or random
+            poses fill too few cells, or use up the whole budget.
 
     Example:
         >>> from wmrl.agents.quality_diversity import ArmProblem, EliteSearchConfig, search_elites
@@ -188,17 +196,18 @@ def search_elites(
 
 
 def _load_init(init: str | Path, config: EliteSearchConfig) -> tuple[np.ndarray, str]:
-    """Returns the initial solutions, and the digest of their artifact."""
+    """Returns the solutions of an artifact of elites, and the digest of the artifact."""
     if not config.is_dde:
         raise ValueError(
             f"init: expected none with {config.algorithm!r}, which starts from random poses, got "
-            f"{str(init)!r}; leave it out, or use the algorithm 'dde'"
+            f"{str(init)!r}; omit init, or use the algorithm 'dde'"
         )
     solutions, solution_dim = load_elites(init)[0].solutions, config.problem.solution_dim
     if solutions.ndim != 2 or solutions.shape[1] != solution_dim:
         raise ValueError(
-            f"init: expected elites of {solution_dim} numbers, one per joint, got an array of "
-            f"shape {solutions.shape} in {str(init)!r}; use elites of an arm of as many joints"
+            f"init: expected elites of {solution_dim} numbers, one per joint, got solutions of "
+            f"shape {solutions.shape} in {str(init)!r}; use elites of an arm with the same number "
+            "of joints"
         )
     return solutions, load_artifact(init).digest
 
@@ -210,7 +219,7 @@ def _search_with_dde(
     device: str | torch.device,
     progress: bool,
 ) -> EliteSearchResult:
-    """Searches with DDE, continuing from the last checkpoint."""
+    """Searches with DDE, from the last checkpoint if there is one."""
     settings = config.dde()
     with DDE(
         config.problem, settings, path=path, seed=config.seed, init=init, device=device
@@ -249,7 +258,7 @@ def _search_with_ribs(run: Run, config: EliteSearchConfig, progress: bool) -> El
 def _write(
     path: Path, config: EliteSearchConfig, result: EliteSearchResult, init: str | None
 ) -> None:
-    """Writes the heatmap, its video and the artifact of the elites."""
+    """Writes the heatmap, the video of the heatmap and the artifact of the elites."""
     archive = config.problem.archive
     title = f"{config.problem.solution_dim} joints, {config.algorithm}"
     write_map(path / "map.png", archive, result.elites, title=title)

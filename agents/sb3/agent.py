@@ -43,12 +43,13 @@ class SB3Agent(Agent):
     """Agent that acts with a policy of Stable-Baselines3.
 
     Args:
-        policy: actor-critic (PPO, A2C), SAC or TD3 policy for flat observations.
+        policy: policy of PPO, A2C, SAC or TD3, with ``Box`` spaces that have one axis.
         world_model: reference to the world model that the policy was trained with.
-        seed: seed of the exploration noise (used if ``deterministic=False``).
+        seed: seed of the exploration noise, which is used if ``deterministic=False``.
 
     Raises:
-        ValueError: policies of this class, or with these layers or spaces, cannot be saved.
+        ValueError: the class, the spaces, the activation function or the features extractor of the
+            policy is not supported.
 
     Example:
         >>> from stable_baselines3 import PPO
@@ -79,11 +80,13 @@ class SB3Agent(Agent):
 
     @classmethod
     def from_model(cls, model: BaseAlgorithm, *, world_model: WorldModelRef | None = None) -> Self:
-        """Creates an agent from the policy of a model, which may continue to learn.
+        """Creates an agent that shares the policy of a model.
+
+        If the model continues to learn, the agent changes as well.
 
         Args:
-            model: model of Stable-Baselines3. Agent and model share the policy.
-            world_model: reference to the world model that the model is trained with.
+            model: model of Stable-Baselines3, such as ``PPO``.
+            world_model: reference to the world model in which the model is trained.
         """
         return cls(model.policy, world_model=world_model)
 
@@ -136,8 +139,8 @@ class SB3Agent(Agent):
             agent = cls(_build_policy(artifact.config))
         except _INVALID_POLICY as error:
             raise ArtifactError(
-                f"{artifact.path}: expected the artifact of a policy, got invalid contents "
-                f"({error})"
+                f"{artifact.path}: expected the artifact of a policy with a valid config.json, got "
+                f"an invalid one ({error})"
             ) from error
         load_weights(agent.policy, artifact)
         agent.world_model = WorldModelRef.from_artifact(artifact)
@@ -145,13 +148,13 @@ class SB3Agent(Agent):
 
 
 def _check_dims(artifact: Artifact) -> None:
-    """Checks that the configured layers do not need more weights than the artifact has.
+    """Checks that the configured layers do not need far more weights than the artifact has.
 
-    SB3 allocates the weights when it creates a policy, so that the configuration has to be checked
-    before that.
+    The check must come before the policy is created, because SB3 then allocates all its weights.
 
     Raises:
-        ValueError: the layers need more weights, or a dimension is not an integer of at least 1.
+        ValueError: the layers need more than twice as many weights as the artifact has, or a
+            dimension is not an integer of at least 1.
     """
     options = artifact.config["policy_kwargs"]
     layers = options.get("net_arch", [])
@@ -167,13 +170,13 @@ def _check_dims(artifact: Artifact) -> None:
     # Twice the weights, since ``needed`` counts the layers of an actor once for each critic.
     if needed > 2 * available:
         raise ValueError(
-            f"policy: expected layers of at most {available} weights, as many as the artifact has, "
-            f"got layers with the dimensions {dims}"
+            f"policy: expected layers of at most {available} weights, the number in the artifact, "
+            f"got larger layers, with the dimensions {dims}"
         )
 
 
 def _policy_options(policy: BasePolicy) -> dict[str, Any]:
-    """Returns those constructor arguments of a policy that an artifact stores, JSON-able."""
+    """Returns the JSON-able constructor arguments from which a policy can be created again."""
     name = type(policy).__name__
     if _POLICIES.get(name) is not type(policy):
         raise ValueError(f"policy: expected one of the classes {sorted(_POLICIES)}, got {name}")
@@ -184,30 +187,30 @@ def _policy_options(policy: BasePolicy) -> dict[str, Any]:
     extractor = given.get("features_extractor_class", FlattenExtractor)
     if extractor is not FlattenExtractor:
         raise ValueError(
-            f"policy: expected FlattenExtractor as its features extractor, got {extractor.__name__}"
+            f"policy: expected FlattenExtractor as the features extractor, got {extractor.__name__}"
         )
     options = {key: given[key] for key in _OPTIONS if given.get(key) is not None}
     activation = options["activation_fn"].__name__
     if activation not in _ACTIVATIONS:
         raise ValueError(
-            f"policy: expected one of the activations {sorted(_ACTIVATIONS)}, got {activation}"
+            f"policy: expected one of {sorted(_ACTIVATIONS)} as activation_fn, got {activation}"
         )
     return options | {"activation_fn": activation}
 
 
 def _build_policy(config: Mapping[str, Any]) -> BasePolicy:
-    """Creates a policy with the configured layers; its weights have to be loaded afterward.
+    """Creates a policy with the configured layers and random weights.
 
     Raises:
-        ValueError: the configuration contains a name that is not allowed.
+        ValueError: the configuration contains an unsupported policy, activation or option.
     """
     name, options = config["policy"], dict(config["policy_kwargs"])
     unknown = set(options) - set(_OPTIONS)
     activation = options.get("activation_fn")
     if name not in _POLICIES or unknown or activation not in _ACTIVATIONS:
         raise ValueError(
-            f"policy: expected one of {sorted(_POLICIES)} with an activation of "
-            f"{sorted(_ACTIVATIONS)} and options of {sorted(_OPTIONS)}, got policy {name!r}, "
+            f"policy: expected a policy from {sorted(_POLICIES)}, an activation from "
+            f"{sorted(_ACTIVATIONS)} and options from {sorted(_OPTIONS)}, got policy {name!r}, "
             f"activation {activation!r} and unknown options {sorted(unknown)}"
         )
     low, high = (np.array(config[key], np.float32) for key in ("action_low", "action_high"))

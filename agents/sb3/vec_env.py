@@ -1,4 +1,4 @@
-"""Adapter from vector environments of Gymnasium to ``VecEnv`` of Stable-Baselines3."""
+"""Adapter from Gymnasium's vector environments to the ``VecEnv`` of Stable-Baselines3."""
 
 import time
 from collections.abc import Sequence
@@ -17,32 +17,33 @@ _NEVER = np.iinfo(np.int64).max
 
 
 class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
-    """Adapter from a vector environment to ``VecEnv``, without loops over its slots.
+    """Adapter from a Gymnasium vector environment to the ``VecEnv`` of Stable-Baselines3.
 
-    A slot is one of the vector environment's environments. As in Stable-Baselines3, the info of a
-    slot whose episode ended contains ``terminal_observation``, ``TimeLimit.truncated`` and the
-    environment's own final info. It also contains ``episode``, with the return ``r``, the length
-    ``l`` in steps, and the seconds ``t`` since the adapter was created, so that no ``VecMonitor``
-    is needed. The infos of other slots are empty.
+    When the episode of a sub-environment ends, its info contains ``terminal_observation``,
+    ``TimeLimit.truncated`` and the entries of Gymnasium's final info. It also contains ``episode``,
+    as with a ``VecMonitor``: the return ``r``, the length ``l`` in steps, and the seconds ``t``
+    since the adapter was created. The infos of all other sub-environments are empty.
 
-    An episode that ends because its goal was reached counts as truncated, so that its last step is
-    bootstrapped. Observations do not show that the goal is near. If the value after the goal were
-    zero, the agent would learn that completing the task is as bad as failing.
+    An episode that reached its goal counts as truncated, so that the value of its last observation
+    is bootstrapped. Otherwise, the agent would learn that reaching the goal is as bad as failing,
+    because observations do not show that the goal is near.
 
     Args:
         env: vector environment with autoreset mode ``SAME_STEP``.
-        completed_key: key of the final info whose value is true if the goal was reached; if None,
-            the ``completed_key`` of the environment's task, if it has one.
+        completed_key: key of the entry in the final info that is true if the goal was reached. If
+            None, the ``completed_key`` of the environment's task is used, if there is one.
 
     Attributes:
-        env: the vector environment.
-        terminated: ``(N,) bool``, slots whose episode was terminated in the last step.
-        truncated: ``(N,) bool``, slots whose episode was truncated in the last step.
-        final_observations: ``(K, O)``, last observations of the K episodes that ended in the most
-            recent step in which any ended, in the order of their slots.
+        env: the vector environment, with N sub-environments.
+        terminated: ``(N,) bool``, True where an episode was terminated in the last step.
+        truncated: ``(N,) bool``, True where an episode was truncated in the last step.
+        final_observations: ``(K, O) float32``, final observations of K episodes that ended in the
+            same step, in the order of their sub-environments. They are kept until the next step in
+            which an episode ends.
         episodes: ``episode`` entries of the episodes that ended in the last step, in the order of
-            their slots.
-        whole_episodes: those of ``episodes`` that :meth:`cut_first_episodes` did not truncate.
+            their sub-environments.
+        whole_episodes: entries of ``episodes``, without the episodes that were truncated because of
+            :meth:`cut_first_episodes`.
 
     Raises:
         ValueError: the environment's autoreset mode is not ``SAME_STEP``, or its observation space
@@ -53,12 +54,12 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         mode = env.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
             raise ValueError(
-                f"env: expected autoreset mode {AutoresetMode.SAME_STEP}, got {mode}; create it "
-                "with autoreset_mode=AutoresetMode.SAME_STEP"
+                f"env: expected autoreset mode {AutoresetMode.SAME_STEP}, got {mode}; create the "
+                "environment with autoreset_mode=AutoresetMode.SAME_STEP"
             )
         if not isinstance(env.single_observation_space, spaces.Box):
             raise ValueError(
-                f"env: expected a Box as observation space, got {env.single_observation_space}"
+                f"env: expected a Box observation space, got {env.single_observation_space}"
             )
         self.env = env
         world_model = getattr(env, "world_model", None)
@@ -81,12 +82,15 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         self._started = time.perf_counter()
 
     def seed(self, seed: int | None = None) -> list[int | None]:
-        """Sets the seed of the next :meth:`reset`; None leaves the generators as they are."""
+        """Sets the seed of the next :meth:`reset`, and returns the seed of each sub-environment.
+
+        With None, the next reset does not seed the generators again.
+        """
         self._next_seed = seed
         return [None if seed is None else seed + slot for slot in range(self.num_envs)]
 
     def reset(self) -> np.ndarray:
-        """Resets all slots and returns their observations ``(N, O)``."""
+        """Resets all sub-environments and returns their observations ``(N, O)``."""
         options = self._options[0] or None
         observations, _ = self.env.reset(seed=self._next_seed, options=options)
         self._next_seed = None
@@ -98,11 +102,11 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         return np.array(observations)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Stores the actions ``(N, A)`` for :meth:`step_wait`."""
+        """Stores the actions ``(N, A)`` until :meth:`step_wait` takes the step."""
         self._actions = actions
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        """Steps all slots and returns observations, rewards, dones and infos."""
+        """Steps all sub-environments and returns observations, rewards, dones and infos."""
         observations, rewards, dones = self.step_arrays(self._actions)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for row, slot in enumerate(np.flatnonzero(dones)):
@@ -118,7 +122,12 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         return observations, rewards, dones, infos
 
     def step_arrays(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Steps all slots without info dictionaries; attributes describe the ended episodes.
+        """Steps all sub-environments without creating info dictionaries.
+
+        Episodes that ended are described by the attributes of this adapter.
+
+        Args:
+            actions: ``(N, A)``.
 
         Returns:
             Observations ``(N, O)``, rewards ``(N,) float32`` and dones ``(N,) bool``.
@@ -156,19 +165,19 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         return observations, np.array(rewards, np.float32), dones
 
     def cut_first_episodes(self, lengths: np.ndarray) -> None:
-        """Truncates the first episode of each slot after the next :meth:`reset`.
+        """Limits the length of the first episodes after the next :meth:`reset`.
 
-        Without this, slots that are reset together also reach their time limits together, so that
-        all steps of a rollout are from the same stage of an episode.
+        With different limits, episodes do not all reach their time limit in the same step. The
+        steps of a rollout are then from different stages of episodes.
 
         Args:
-            lengths: ``(N,) int``, number of steps, at least 1, after which the episode of each slot
-                is truncated.
+            lengths: ``(N,) int``, number of steps, at least 1, after which the first episode of
+                each sub-environment is truncated.
         """
         self._pending_cuts = np.array(lengths, np.int64)
 
     def _cut(self, slots: np.ndarray) -> np.ndarray:
-        """Truncates episodes and returns the first observations ``(K, O)`` of the next ones."""
+        """Truncates K episodes and returns the first observations ``(K, O)`` of the next ones."""
         self.truncated = self.truncated | slots
         fresh, _ = self.env.reset(options={"reset_mask": slots})
         first: np.ndarray = fresh[slots]
@@ -179,34 +188,35 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: Indices = None) -> list[Any]:
-        """Returns an attribute of the vector environment, repeated for each requested slot."""
+        """Returns an attribute of the vector environment, once per requested sub-environment."""
         return [getattr(self.env, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: Indices = None) -> None:
-        """Sets an attribute of the vector environment, since slots have none of their own."""
+        """Sets an attribute of the vector environment, which all sub-environments share."""
         setattr(self.env, attr_name, value)
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: Indices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Raises an error, since slots of a vector environment have no methods of their own.
+        """Raises an error, because the sub-environments have no methods of their own.
 
         Raises:
             AttributeError: always.
         """
         raise AttributeError(
-            f"env_method({method_name!r}): the slots of {type(self.env).__name__} have no methods "
-            "of their own; call the method of the vector environment, the attribute env"
+            f"env_method({method_name!r}): the sub-environments of {type(self.env).__name__} have "
+            "no methods of their own; call a method of the whole vector environment, which is the "
+            "attribute env of this adapter"
         )
 
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None
     ) -> list[bool]:
-        """Returns False for each requested slot, since slots are not wrapped."""
+        """Returns False for each requested sub-environment, because none is wrapped."""
         return [False] * len(list(self._get_indices(indices)))
 
     def get_images(self) -> Sequence[np.ndarray | None]:
-        """Returns the rendered image of each slot, or None."""
+        """Returns one image per sub-environment; None for each if nothing is rendered."""
         frames: Any = self.env.render()
         return list(frames) if frames is not None else [None] * self.num_envs
 
@@ -219,13 +229,16 @@ def dream_vec_env(
     """Creates a ``VecEnv`` of dreams for Stable-Baselines3.
 
     Args:
-        id_or_env: id of an environment, or vector environment with autoreset mode ``SAME_STEP``.
-        num_envs: number of dreams, which are stepped as one batch (only with an id).
-        kwargs: keyword arguments of the environment (only with an id), such as ``temperature``.
+        id_or_env: id of an environment, or a vector environment with autoreset mode
+            ``SAME_STEP``.
+        num_envs: number of dreams, which are stepped as one batch; ignored if an environment is
+            given.
+        kwargs: keyword arguments to create the environment, such as ``temperature``; allowed only
+            with an id.
 
     Raises:
-        ValueError: keyword arguments are given with an environment, or its autoreset mode is not
-            ``SAME_STEP``.
+        ValueError: keyword arguments are given together with an environment, or the autoreset mode
+            of the environment is not ``SAME_STEP``.
 
     Example:
         >>> from stable_baselines3 import PPO
@@ -246,13 +259,14 @@ def latent_vec_env(
     """Creates a ``VecEnv`` of real games that are observed through a world model.
 
     Args:
-        id_or_env: id of an environment, or vector environment with autoreset mode ``SAME_STEP``.
-        num_envs: number of games (only with an id).
-        kwargs: keyword arguments of the environment (only with an id).
+        id_or_env: id of an environment, or a vector environment with autoreset mode
+            ``SAME_STEP``.
+        num_envs: number of games; ignored if an environment is given.
+        kwargs: keyword arguments to create the environment; allowed only with an id.
 
     Raises:
-        ValueError: keyword arguments are given with an environment, or its autoreset mode is not
-            ``SAME_STEP``.
+        ValueError: keyword arguments are given together with an environment, or the autoreset mode
+            of the environment is not ``SAME_STEP``.
     """
     return _vec_env(id_or_env, num_envs, kwargs)
 

@@ -1,10 +1,10 @@
-"""``vsg/CarRacing-v3``: Gymnasium's CarRacing-v3 with a renderer that is thirty times faster.
+"""``vsg/CarRacing-v3``: Gymnasium's CarRacing-v3 with a renderer that is about 30 times faster.
 
 - :mod:`~wmrl.envs.car_racing.env`: the environment (``CarRacing``).
 - :mod:`~wmrl.envs.car_racing.renderer`: renders observations (``StatePainter``).
-- :mod:`~wmrl.envs.car_racing.rasterizer`: fills polygons, in compiled code.
-- :mod:`~wmrl.envs.car_racing.lazy_rendering`: an adapter of Gymnasium's own CarRacing that renders
-  only observed frames (``LazyRendering``).
+- :mod:`~wmrl.envs.car_racing.rasterizer`: compiled functions that fill polygons.
+- :mod:`~wmrl.envs.car_racing.lazy_rendering`: an adapter that makes Gymnasium's own CarRacing
+  render only the frames that are observed (``LazyRendering``).
 """
 
 from typing import TYPE_CHECKING

@@ -13,17 +13,17 @@ from wmrl.envs.car_racing.renderer import StatePainter
 
 
 class CarRacing(car_racing.CarRacing):
-    """Gymnasium's ``CarRacing-v3`` with a renderer that is about thirty times faster.
+    """Gymnasium's ``CarRacing-v3`` with a renderer that is about 30 times faster.
 
     ## Description
-    Physics, tracks, rewards and episode ends are computed by Gymnasium's own code, and are
-    identical, bit for bit, for the same calls. Only observations are rendered differently, by a
-    compiled scan-line rasterizer with exact coverage along rows; their pixels differ from
-    Gymnasium's by 0.05 of 255 levels on average. ``render()`` is Gymnasium's own.
+    Gymnasium's own code computes physics, tracks, rewards and episode ends. For the same calls,
+    they are bit-identical to those of ``CarRacing-v3``. Only observations are rendered differently,
+    by a compiled scan-line rasterizer. Their pixels differ from Gymnasium's by 0.05 of 255 levels
+    on average. ``render()`` is Gymnasium's own.
 
-    The rasterizer is compiled when an environment is first reset, which takes a few seconds. numba
-    caches the result on disk: in the package's folder or, if that is read-only, in the user's cache
-    folder or the folder given by the environment variable ``NUMBA_CACHE_DIR``.
+    The first reset compiles the rasterizer with numba, which takes a few seconds. numba caches the
+    compiled code on disk: in ``NUMBA_CACHE_DIR`` if this environment variable is set, otherwise in
+    the package's folder or, if this is read-only, in the user's cache folder.
 
     ## Action Space
     ``Box([-1, 0, 0], [1, 1, 1], float32)``: steering (-1 is left), gas, brake. With
@@ -34,29 +34,31 @@ class CarRacing(car_racing.CarRacing):
     the score, the speed, the spin of the four wheels, the steering angle and the gyroscope.
 
     ## Rewards
-    -0.1 per frame, +1000/N when one of the track's N tiles is first touched, and -100 for leaving
-    the playfield. With ``frame_skip``, a step returns the sum over its frames.
+    -0.1 per frame, +1000/N when one of the track's N tiles is touched for the first time, and -100
+    for leaving the playfield. With ``frame_skip``, a step returns the sum over its frames.
 
     ## Starting State
     The car is at rest on the first tile of a new random track. The camera zooms in during the first
     50 frames. ``reset(seed=s)`` starts the same episode regardless of earlier episodes.
 
     ## Episode End
-    Terminates when the last tile is touched or the car leaves the playfield. The registered
-    environment truncates after 1000 calls of ``step``, which are ``1000 * frame_skip`` frames; pass
-    ``max_episode_steps`` to ``gym.make`` for another limit.
+    Terminates when the car finishes the lap or leaves the playfield. The lap is finished when all
+    tiles have been touched, or when the car reaches the first tile again after touching more than
+    the fraction ``lap_complete_percent`` of the tiles. The registered environment truncates after
+    1000 calls of ``step``, which are ``1000 * frame_skip`` frames; pass ``max_episode_steps`` to
+    ``gym.make`` for another limit.
 
     ## Arguments
     Gymnasium's arguments ``render_mode``, ``verbose``, ``lap_complete_percent``,
-    ``domain_randomize`` and ``continuous``, and its option ``reset(options={"randomize": bool})``
-    are supported. There is one more argument:
+    ``domain_randomize`` and ``continuous`` are supported, and so is its option
+    ``reset(options={"randomize": bool})``. There is one more argument:
 
-    - ``frame_skip=1``: number of frames for which a step repeats its action. The step ends early if
-      the episode does, and renders only the last frame. ``reset`` advances the game by one frame,
-      whatever ``frame_skip`` is.
+    - ``frame_skip=1``: number of frames for which a step repeats its action. A step ends early if
+      the episode ends, and renders only its last frame. ``reset`` always advances the game by one
+      frame.
 
     ## Version History
-    - v3: observations as in Gymnasium's ``CarRacing-v3``.
+    - v3: first version; it has the same number as Gymnasium's ``CarRacing-v3``.
 
     Raises:
         ValueError: ``frame_skip`` is less than 1.
@@ -136,7 +138,7 @@ class CarRacing(car_racing.CarRacing):
         return total, terminated, truncated, info
 
     def observe(self) -> np.ndarray:
-        """Renders the current state, as ``step`` does.
+        """Renders the observation of the current state.
 
         Returns:
             A new array ``(96, 96, 3) uint8``.
@@ -173,7 +175,7 @@ class CarRacing(car_racing.CarRacing):
         )
 
     def _camera(self, x: float, y: float, angle: float) -> np.ndarray:
-        """Returns the camera that follows the hull, in the format of :meth:`StatePainter.paint`."""
+        """Returns the camera for a pose of the hull, described in :meth:`StatePainter.paint`."""
         far, near = 0.1 * car_racing.SCALE, car_racing.ZOOM * car_racing.SCALE
         zoom = far * max(1 - self.t, 0) + near * min(self.t, 1)
         cosine, sine = zoom * math.cos(angle), -zoom * math.sin(angle)

@@ -1,4 +1,4 @@
-"""Adapter of Gymnasium's own CarRacing that renders only observed frames."""
+"""Adapter that makes Gymnasium's own CarRacing render only the frames that are observed."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from gymnasium.envs.box2d.car_racing import CarRacing
 
 
 class LazyRendering:
-    """Adapter of Gymnasium's ``CarRacing-v3`` that renders only observed frames.
+    """Adapter that makes Gymnasium's ``CarRacing-v3`` render only the frames that are observed.
 
-    Gymnasium's ``step`` spends most of its time on rendering, although only the last frame of an
-    agent step is observed. Physics, rewards, episode ends and observed frames are identical, bit
-    for bit, to those of Gymnasium's ``step``, because rendering only reads the game's state.
+    Gymnasium's ``step`` always renders a frame, which takes most of its time. With a frame skip,
+    only the last frame of each agent step is observed, so this adapter renders no others.
+    Rendering only reads the game's state. Physics, rewards, episode ends and observed frames are
+    therefore bit-identical to those of Gymnasium's ``step``.
 
     Args:
-        env: the environment. Its own methods may still be called between calls of :meth:`advance`
-            and :meth:`observe`.
+        env: the unwrapped environment. It may still be used directly, for example to reset it.
     """
 
     def __init__(self, env: CarRacing) -> None:
@@ -45,7 +45,7 @@ class LazyRendering:
         return total, terminated, truncated, info
 
     def observe(self) -> np.ndarray:
-        """Renders the frame ``(96, 96, 3) uint8`` that the last step would have returned."""
+        """Renders the frame ``(96, 96, 3) uint8`` at the end of the last :meth:`advance`."""
         env = self._env
         now, env.reward = env.reward, self._shown_score
         try:
@@ -56,9 +56,10 @@ class LazyRendering:
         return frame
 
     def _remember(self, mode: str) -> Any:
-        """Records the score instead of rendering the frame.
+        """Replaces ``CarRacing._render`` during steps: records the score, and renders no frame.
 
-        Gymnasium renders a frame before it subtracts that frame's 0.1 from the score.
+        :meth:`observe` shows the recorded score, because Gymnasium renders a frame before it
+        subtracts 0.1 from the score for that frame.
         """
         if mode != "state_pixels":
             return CarRacing._render(self._env, mode)

@@ -1,14 +1,14 @@
 """Compiled rasterizer of CarRacing's 96x96 observations.
 
 Gymnasium fills several hundred polygons on a 1000x800 surface, flips it vertically and shrinks it
-with a box filter. This module stores each line of the surface not as a row of pixels but as a short
-list of runs, which are intervals of one color. Filling a polygon overwrites runs. Boundaries of
-runs are real numbers, so anti-aliased edges cost nothing extra, and the box filter only has to
-visit the boundaries.
+with a box filter. This module stores each line of the surface as a short list of runs instead of a
+row of pixels. A run is an interval of one color. Filling a polygon overwrites runs. The boundaries
+of runs are real numbers, so anti-aliased edges need no extra work, and the box filter only visits
+the boundaries.
 
-All compiled functions and their constants must stay in this module: numba's disk cache is keyed by
-the source file of a compiled function, so it would not notice changes of functions and constants
-that are imported from other files.
+All compiled functions and their constants must stay in this module. numba's disk cache only
+checks the source file of a compiled function, so it would not notice changes of functions or
+constants that are imported from other files.
 """
 
 import math
@@ -60,10 +60,11 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
 def _compiled(function: _Function) -> _Function:
-    """Compiles a function with numba on its first call, and caches it on disk if possible.
+    """Makes numba compile a function on its first call, and cache it on disk if possible.
 
-    The cache is next to this file or, if numba cannot write there, in the user's cache folder or in
-    ``NUMBA_CACHE_DIR``. If none of these is writable, every process compiles the function again.
+    The cache is in ``NUMBA_CACHE_DIR`` if this environment variable is set, otherwise next to this
+    file or, if numba cannot write there, in the user's cache folder. If no folder is writable,
+    every process compiles the function again.
     """
     try:
         compiled: _Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
@@ -73,15 +74,18 @@ def _compiled(function: _Function) -> _Function:
 
 
 class Canvas(NamedTuple):
-    """Lines of the surface, from top to bottom, each stored as runs of one color.
+    """Surface to draw on, stored as lines from top to bottom.
+
+    Each line is a list of runs, which are intervals of one color.
 
     Attributes:
-        edges: ``(LINES, MAX_RUNS) float32``, column at which each run starts; the first run starts
-            at 0.
+        edges: ``(LINES, MAX_RUNS) float32``, column at which each run starts; the first run of each
+            line starts at 0.
         inks: ``(LINES, MAX_RUNS) int32``, palette index of each run.
         runs: ``(LINES,) int64``, number of runs of each line.
-        left: ``(LINES,) float64``, column at which the current polygon starts.
-        right: ``(LINES,) float64``, column at which the current polygon ends.
+        left: ``(LINES,) float64``, on each line, the left end of the polygon that is being filled.
+        right: ``(LINES,) float64``, on each line, the right end of the polygon that is being
+            filled.
     """
 
     edges: np.ndarray
@@ -92,15 +96,15 @@ class Canvas(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """An edge of a polygon that is not horizontal.
+    """Non-horizontal edge of a polygon, which passes through column ``x + y * slope`` at row y.
 
     Attributes:
-        x: column at row 0; at row y it is ``x + y * slope``.
+        x: column at row 0.
         slope: columns per row.
         top: row of the upper end.
         bottom: row of the lower end.
-        low: smaller column of the two ends.
-        high: larger column of the two ends.
+        low: column of the left end.
+        high: column of the right end.
     """
 
     x: float
@@ -117,9 +121,10 @@ class Scene(NamedTuple):
     Attributes:
         field: ``(1, 4, 2) float64``, the playfield.
         grass: ``(N, 4, 2) float64``, the lighter squares on the playfield.
-        reach: upper bound on the diameter of a square or of a polygon of the road.
-        wheel: ``(4, 2) float64``, a wheel in its own coordinates, front edge first.
-        hull: ``(4, 8, 2) float64``, the parts of the hull in its own coordinates.
+        reach: upper bound on the diameters of these squares and of the road's polygons.
+        wheel: ``(4, 2) float64``, corners of a wheel in the wheel's coordinates; the two front
+            corners come first.
+        hull: ``(4, 8, 2) float64``, corners of the hull's four parts in the hull's coordinates.
     """
 
     field: np.ndarray
@@ -150,7 +155,7 @@ def _wipe(canvas: Canvas) -> None:
 
 @_compiled
 def _paint_lines(canvas: Canvas, first: int, stop: int, ink: int) -> None:
-    """Fills columns ``[canvas.left, canvas.right)`` of lines ``[first, stop)`` with a color."""
+    """Fills lines ``[first, stop)`` with a color, each from ``canvas.left`` to ``canvas.right``."""
     edges, inks, runs_of = canvas.edges, canvas.inks, canvas.runs
     for line in range(first, stop):
         left = max(canvas.left[line], 0.0)
@@ -186,12 +191,12 @@ def _paint_lines(canvas: Canvas, first: int, stop: int, ink: int) -> None:
 
 @_compiled
 def _widen_hard(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
-    """Extends the current polygon to the pixels of an edge without anti-aliasing.
+    """Extends a polygon so that it covers an edge without anti-aliasing.
 
     Args:
-        left: left ends of the polygon on the lines that the edge crosses; updated in place.
-        right: right ends of the polygon on the same lines; updated in place.
-        rows: rows of these lines on the surface.
+        left: left end of the polygon on each line that the edge crosses; updated in place.
+        right: right end of the polygon on each of these lines; updated in place.
+        rows: row of each of these lines on the surface.
         edge: the edge.
     """
     for k in range(len(rows)):
@@ -202,9 +207,10 @@ def _widen_hard(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edg
 
 @_compiled
 def _widen_steep(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
-    """Extends the current polygon to the pixels of a steep anti-aliased edge.
+    """Extends a polygon so that it covers a steep anti-aliased edge.
 
-    Such an edge fades out over one more pixel per row. Arguments: see :func:`_widen_hard`.
+    In each row, such an edge fades out over one pixel. The arguments are those of
+    :func:`_widen_hard`.
     """
     for k in range(len(rows)):
         x = edge.x + min(max(rows[k], edge.top), edge.bottom) * edge.slope
@@ -215,9 +221,10 @@ def _widen_steep(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Ed
 
 @_compiled
 def _widen_flat(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
-    """Extends the current polygon to the pixels of a flat anti-aliased edge.
+    """Extends a polygon so that it covers a flat anti-aliased edge.
 
-    Such an edge fades out over several pixels per row. Arguments: see :func:`_widen_hard`.
+    In each row, such an edge fades out over several pixels. The arguments are those of
+    :func:`_widen_hard`.
     """
     run = abs(edge.slope)
     for k in range(len(rows)):
@@ -233,12 +240,12 @@ def _widen_flat(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edg
 def _widen(
     canvas: Canvas, first: int, stop: int, ends: tuple[int, int, int, int], soft: bool
 ) -> None:
-    """Extends the current polygon on lines ``[first, stop)`` to the pixels of an edge.
+    """Extends the polygon that is being filled so that it covers an edge.
 
     Args:
-        canvas: canvas with the current polygon.
-        first: first line that the edge crosses.
-        stop: first line after those that the edge crosses.
+        canvas: canvas that stores the polygon's left and right ends on each line.
+        first: index of the first line that the edge crosses.
+        stop: index of the last line that the edge crosses, plus 1.
         ends: columns and rows ``(x1, y1, x2, y2)`` of the ends of the edge.
         soft: True for an anti-aliased edge.
     """
@@ -263,7 +270,7 @@ def _widen(
 
 @_compiled
 def _line_below(y: float) -> int:
-    """Returns the first line of the scene at or below row ``y``."""
+    """Returns the index of the uppermost line of the scene at or below row ``y``."""
     return min(max(math.ceil((y - FIRST_LINE) / PITCH), 0), SCENE_LINES)
 
 
@@ -275,8 +282,8 @@ def _paint_polygon(canvas: Canvas, corners: np.ndarray, ink: int, soft: bool) ->
         canvas: canvas to draw on.
         corners: ``(N, 2) int64``, columns and rows of the corners.
         ink: palette index of the color.
-        soft: True to add the anti-aliased outline that Gymnasium draws around all polygons except
-            those of the car.
+        soft: True to add an anti-aliased outline, as Gymnasium does for all polygons except those
+            of the car.
     """
     count = len(corners)
     top = bottom = corners[0, 1]
@@ -299,11 +306,11 @@ def _paint_polygon(canvas: Canvas, corners: np.ndarray, ink: int, soft: bool) ->
 
 @_compiled
 def _project(points: np.ndarray, camera: np.ndarray, corners: np.ndarray) -> bool:
-    """Projects the corners of a polygon to the surface.
+    """Projects the corners of a polygon onto the surface.
 
     Args:
         points: ``(N, 2) float64``, corners in world units.
-        camera: the camera, as in :func:`draw`.
+        camera: ``(4,) float64``, described in :func:`draw`.
         corners: ``(N, 2) int64``, output array for the columns and rows of the corners.
 
     Returns:
@@ -330,11 +337,11 @@ def _paint_all(
 
     Args:
         canvas: canvas to draw on.
-        polygons: ``(N, 4, 2) float64``, the polygons.
-        reach: upper bound on their diameters.
+        polygons: ``(N, 4, 2) float64``, corners of the polygons.
+        reach: upper bound on the polygons' diameters.
         ink: palette index of the first polygon.
         ink_step: difference between the palette indices of consecutive polygons.
-        camera: the camera, as in :func:`draw`.
+        camera: ``(4,) float64``, described in :func:`draw`.
     """
     corners = np.empty((4, 2), np.int64)
     cosine, sine, x0, y0 = camera[0], camera[1], camera[2], camera[3]
@@ -354,7 +361,7 @@ def _paint_all(
 def _paint_part(
     canvas: Canvas, part: np.ndarray, pose: np.ndarray, ink: int, camera: np.ndarray
 ) -> None:
-    """Fills a part ``(N, 2)`` of the car, given in the coordinates of the wheel or the hull."""
+    """Fills a polygon ``(N, 2)`` of a wheel or the hull, given in the coordinates of that body."""
     cosine, sine = math.cos(pose[2]), math.sin(pose[2])
     placed = np.empty_like(part)
     for k in range(len(part)):
@@ -367,7 +374,7 @@ def _paint_part(
 
 @_compiled
 def _paint_wheel(canvas: Canvas, wheel: np.ndarray, pose: np.ndarray, camera: np.ndarray) -> None:
-    """Fills a wheel ``(4, 2)``, and the lighter stripe that shows its rotation."""
+    """Fills the polygon ``(4, 2)`` of a wheel, and the lighter stripe that shows its rotation."""
     _paint_part(canvas, wheel, pose, BLACK, camera)
     sine1, sine2 = math.sin(pose[3]), math.sin(pose[3] + STRIPE)
     if sine1 > 0.0 and sine2 > 0.0:
@@ -393,7 +400,7 @@ def _paint_car(canvas: Canvas, scene: Scene, poses: np.ndarray, camera: np.ndarr
 
 @_compiled
 def _paint_bar(canvas: Canvas, x1: float, y1: float, x2: float, y2: float, ink: int) -> None:
-    """Fills a rectangle of the status bar, including the pixels at both ends."""
+    """Fills a rectangle of the status bar from pixel (x1, y1) to pixel (x2, y2), both included."""
     top, bottom = int(min(y1, y2)), int(max(y1, y2))
     first = SCENE_LINES + max(top - BAR_TOP, 0)
     stop = SCENE_LINES + min(bottom + 1, HEIGHT) - BAR_TOP
@@ -418,7 +425,7 @@ def _paint_gauges(canvas: Canvas, gauges: np.ndarray) -> None:
 
 @_compiled
 def _pack(colors: np.ndarray) -> np.ndarray:
-    """Packs colors ``(N, 3)`` into integers ``(N,)``; truncates fractions, as Gymnasium does."""
+    """Packs each color of ``(N, 3)`` into one integer; truncates fractions, as Gymnasium does."""
     packed = np.empty(len(colors), np.int64)
     for k in range(len(colors)):
         red, green, blue = int(colors[k, 0]), int(colors[k, 1]), int(colors[k, 2])
@@ -430,10 +437,10 @@ def _pack(colors: np.ndarray) -> np.ndarray:
 def _add_line(
     canvas: Canvas, line: int, share: int, palette: np.ndarray, steps: np.ndarray
 ) -> None:
-    """Adds the color differences between successive runs of a canvas line to ``steps``.
+    """Adds the color differences between successive runs of a line to ``steps``.
 
-    Each difference is spread over two adjacent pixels. Several lines are averaged into a row of
-    pixels; ``share`` is the weight of this line, as a fixed-point number.
+    Each difference is spread over two adjacent pixels. A row of pixels is a weighted average of
+    several lines; ``share`` is the weight of this line, as a fixed-point number.
     """
     edges, inks = canvas.edges, canvas.inks
     scale = np.float32(SIZE / WIDTH)
@@ -450,7 +457,7 @@ def _add_line(
 
 @_compiled
 def _finish_row(steps: np.ndarray, row: np.ndarray) -> None:
-    """Sums color differences to a row of pixels ``(SIZE, 3) uint8``, and sets them to 0."""
+    """Accumulates the color differences ``steps`` into a row of pixels, then zeroes ``steps``."""
     color = 0
     for column in range(SIZE):
         color += steps[column]
@@ -464,12 +471,12 @@ def _finish_row(steps: np.ndarray, row: np.ndarray) -> None:
 def _shrink(
     canvas: Canvas, first: int, lines_per_pixel: float, palette: np.ndarray, pixels: np.ndarray
 ) -> None:
-    """Shrinks lines of the canvas to rows of pixels with the box filter.
+    """Shrinks lines of the canvas to rows of pixels with a box filter.
 
     Args:
-        canvas: canvas with the lines.
-        first: first line.
-        lines_per_pixel: number of lines per row of pixels, which may be fractional.
+        canvas: canvas that holds the lines.
+        first: index of the first line.
+        lines_per_pixel: number of lines per row of pixels; may be fractional.
         palette: packed color of each palette index.
         pixels: ``(R, SIZE, 3) uint8``, output array.
     """
@@ -493,17 +500,18 @@ def draw(
     gauges: np.ndarray,
     state: np.ndarray,
 ) -> None:
-    """Draws a state of the game without the score.
+    """Draws the observation of a state, without the score.
 
     Args:
-        canvas: canvas to draw on, whose previous content is discarded.
+        canvas: canvas to draw on; its previous content is discarded.
         colors: ``(FIRST_ROAD_INK + P, 3) float64``, red, green and blue of each palette index.
         scene: shapes of the playfield and the car.
         road: ``(P, 4, 2) float64``, polygons of the road in world units, in drawing order.
-        camera: ``(4,) float64``: cosine and sine of the camera's rotation times its zoom, and
-            column and row (counted from the bottom) of the world's origin on the surface.
-        poses: ``(5, 4) float64``: x, y, angle and phase of the four wheels and of the hull, whose
-            phase is unused.
+        camera: ``(4,) float64``: ``zoom * cos(angle)`` and ``zoom * sin(angle)`` of the camera,
+            then the column and the row of the world's origin on the surface. This row is counted
+            from the bottom.
+        poses: ``(5, 4) float64``: x, y, angle, and rotation about the axle, of the four wheels and
+            then of the hull. The hull's last entry is not used.
         gauges: ``(7,) float64``: speed, spin of the four wheels, angle of the front wheels, turn
             rate of the hull.
         state: ``(SIZE, SIZE, 3) uint8``, output array.

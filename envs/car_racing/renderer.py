@@ -26,17 +26,18 @@ _SCORE_SIZE, _SCORE_CENTER = 42, (60, 50)  # in pixels of the status bar on Gymn
 
 
 class StatePainter:
-    """Renderer of the states of one episode, in which the track is fixed.
+    """Renderer of observations on a fixed track.
 
     Args:
         road: ``(P, 4, 2) float64``, polygons of the road in world units, in drawing order.
-        road_rgb: ``(P, 3)``, colors of these polygons; copied to the attribute of that name.
+        road_rgb: ``(P, 3)``, colors of the road's polygons, 0 to 255; copied to the attribute
+            ``road_rgb``.
         ground_rgb: ``(3,)``, color of the playfield.
-        grass_rgb: ``(3,)``, color of the squares on the playfield.
+        grass_rgb: ``(3,)``, color of the grass squares on the playfield.
 
     Attributes:
-        road_rgb: ``(P, 3) float64``, colors of the road's polygons; change it in place to recolor
-            them.
+        road_rgb: ``(P, 3) float64``, colors of the road's polygons. Change this array in place to
+            recolor the polygons.
     """
 
     def __init__(
@@ -57,17 +58,17 @@ class StatePainter:
     def paint(
         self, *, camera: np.ndarray, poses: np.ndarray, gauges: np.ndarray, score: str
     ) -> np.ndarray:
-        """Renders a state.
+        """Renders the observation of a state.
 
         Args:
-            camera: ``(4,) float64``: cosine and sine of the camera's rotation times its zoom, and
-                column and row (counted from the bottom) of the world's origin on Gymnasium's
-                surface.
-            poses: ``(5, 4) float64``: x, y, angle and phase of the four wheels and of the hull,
-                whose phase is unused.
+            camera: ``(4,) float64``: ``zoom * cos(angle)`` and ``zoom * sin(angle)`` of the camera,
+                then the column and the row of the world's origin on Gymnasium's surface. This row
+                is counted from the bottom.
+            poses: ``(5, 4) float64``: x, y, angle, and rotation about the axle, of the four wheels
+                and then of the hull. The hull's last entry is not used.
             gauges: ``(7,) float64``: speed, spin of the four wheels, angle of the front wheels,
                 turn rate of the hull.
-            score: text of the score.
+            score: the score, as text to display.
 
         Returns:
             A new array ``(96, 96, 3) uint8``.
@@ -103,13 +104,13 @@ def _scene() -> rasterizer.Scene:
 
 
 def _with_eight_corners(part: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Repeats the last corner of a part of the hull, so that all parts have eight corners."""
+    """Pads a part of the hull to eight corners by repeating its last corner."""
     return np.array([*part, *[part[-1]] * (8 - len(part))])
 
 
 @lru_cache(maxsize=4096)
 def _score_pixels(score: str) -> np.ndarray:
-    """Renders the left end of the status bar with the score, ``(12, 12, 3) uint8``."""
+    """Renders the left end of the status bar with the score; returns ``(12, 12, 3) uint8``."""
     try:
         text = _render_score(score)
     except pygame.error:  # closing a window quits pygame, which invalidates the font

@@ -1,4 +1,4 @@
-"""``vsg/CarRacingDream-v0``: a game simulated by a world model, also called a dream.
+"""Dream environments, which simulate a game with a world model (``vsg/CarRacingDream-v0``).
 
 - :mod:`~wmrl.envs.dream.env`: the single environment (``DreamEnv``).
 - :mod:`~wmrl.envs.dream.vector`: the vector environment, which steps N dreams as one batch

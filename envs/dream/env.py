@@ -1,4 +1,4 @@
-"""Dream environment: a game that is simulated by a memory model."""
+"""Dream environment: a memory model simulates a game."""
 
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,14 @@ from wmrl.vision.base import Vision
 
 
 class DreamEnv(SingleEnv[Any], EzPickle):
-    """Environment that simulates a game with a memory model, which is called a dream.
+    """Dream environment, in which a memory model simulates a game.
 
     ## Description
-    From World Models (https://arxiv.org/abs/1803.10122): given a latent and an action, the memory
-    predicts distributions of the next latent and of termination, from which both are drawn, and the
-    expected reward. The game itself does not run. An agent that was trained here can act in
-    :class:`~wmrl.envs.latent.env.LatentEnv`, which has the same spaces.
+    Dreams are described in World Models (https://arxiv.org/abs/1803.10122). Given a latent and an
+    action, the memory predicts the expected reward, and distributions of the next latent and of
+    termination. The next latent and the termination are drawn from these distributions. The game
+    itself does not run. An agent that was trained in a dream can act in the real game, because
+    :class:`~wmrl.envs.latent.env.LatentEnv` has the same spaces.
 
     ## Action Space
     The task's ``action_space``, ``Box(A,)`` float32; for CarRacing, steer and pedal (+ gas,
@@ -39,13 +40,16 @@ class DreamEnv(SingleEnv[Any], EzPickle):
     The memory's prediction of the task's reward for one agent step.
 
     ## Starting State
-    One of the memory's start states, drawn at random. A start state is an encoded sequence from the
-    real game, whose latents and actions initialize h. Options of ``reset`` select another start:
-    ``"start"`` is the index of a start state; ``"state"`` is a :class:`~wmrl.dream.DreamState` with
-    a batch of one, such as the ``state`` of a latent environment, from which the dream continues.
+    One of the memory's start states, drawn at random. A start state is a recorded sequence of
+    latents and actions from the real game. The memory runs over this sequence to initialize h, and
+    the dream starts at the last latent. Options of ``reset`` select another start:
+
+    - ``"start"``: index of a start state.
+    - ``"state"``: a :class:`~wmrl.dream.DreamState` of batch size 1, from which the dream
+      continues, for example :attr:`LatentEnv.state <wmrl.envs.latent.env.LatentEnv.state>`.
 
     ## Episode End
-    Terminates when a termination is drawn from the memory's prediction. Truncates after
+    In each step, termination is drawn from the memory's prediction. Truncates after
     ``max_episode_steps`` agent steps (``vsg/CarRacingDream-v0``: 250).
 
     ## Arguments
@@ -55,22 +59,23 @@ class DreamEnv(SingleEnv[Any], EzPickle):
       ``"auto"`` for the shipped memory that was trained on the vision model.
     - ``temperature``: τ > 0, which controls the uncertainty of the dream: logits are divided by τ,
       and Gaussian noise is multiplied by √τ.
-    - ``dropout``: True to keep the memory's dropout on, with new random masks in every step.
-    - ``max_episode_steps``: agent steps until truncation; no limit if None. ``gymnasium.make``
-      passes it to Gymnasium's ``TimeLimit`` wrapper instead, with the same effect.
-    - ``observation``: ``"embeddings"`` for the latent and h as one vector. With a vision model that
-      has discrete codes, also ``"codes"`` for a dictionary of ``"codes"``, ``MultiDiscrete(T,)``,
-      and ``"memory"``, which is h.
+    - ``dropout``: True to apply the memory's dropout, with a new random mask in each step.
+    - ``max_episode_steps``: maximum number of agent steps per episode; no limit if None.
+      ``gymnasium.make`` enforces this limit with Gymnasium's ``TimeLimit`` wrapper, which has the
+      same effect.
+    - ``observation``: ``"embeddings"`` or ``"codes"``. ``"embeddings"`` returns z and h as one
+      vector. ``"codes"`` requires a VQ-VAE as vision model, and returns a dictionary: ``"codes"``
+      contains the discrete codes, ``MultiDiscrete(T,)``, and ``"memory"`` contains h.
     - ``device``: device of the models, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.
-    - ``render_mode``: ``"rgb_array"`` for the decoded latent, enlarged; ``"human"`` to show it in a
-      window.
+    - ``render_mode``: ``"rgb_array"`` to return the decoded latent as an enlarged image;
+      ``"human"`` to show this image in a window.
 
     ## Version History
     - v0: first version.
 
     Raises:
-        ArtifactError: an artifact is missing or damaged, or does not fit the others, or the memory
-            has no start states.
+        ArtifactError: an artifact is missing or damaged, the models and the task do not fit
+            together, or the memory has no start states.
         ValueError: an argument is invalid.
 
     Example:
@@ -134,7 +139,7 @@ class DreamEnv(SingleEnv[Any], EzPickle):
 
     @property
     def state(self) -> DreamState:
-        """Current state of the dream, a batch of one.
+        """Current state of the dream, as a batch of one.
 
         Raises:
             ResetNeeded: the environment has not been reset.
@@ -145,6 +150,6 @@ class DreamEnv(SingleEnv[Any], EzPickle):
         """Returns an action ``(A,) float32``, clipped to the action space.
 
         Raises:
-            ValueError: the shape is wrong, or a number is NaN.
+            ValueError: the action has the wrong shape, or contains NaN.
         """
         return self.world_model.clip(action, ())

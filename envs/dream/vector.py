@@ -1,4 +1,4 @@
-"""Vector environment of dreams: games that a memory model simulates as one batch."""
+"""Vector environment of dreams, which a memory model simulates as one batch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,32 +27,37 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     """Vector environment of N dreams, which are stepped as one batch.
 
     ## Description
-    The vector environment of :class:`~wmrl.envs.dream.env.DreamEnv`. In each step, the memory
-    predicts the next step of all dreams at once.
+    The vector version of :class:`~wmrl.envs.dream.env.DreamEnv`. One call of the memory model
+    predicts the next step of all dreams.
 
     ## Action Space
-    ``Box(N, A)`` float32, N actions of the task.
+    ``Box(N, A)`` float32, one action of the task per dream.
 
     ## Observation Space
-    ``Box(N, Z + H)`` float32, as in the latent environment: latents and the memory's hidden states.
+    ``Box(N, Z + H)`` float32: for each dream, the latent and the memory's hidden state. The
+    argument ``observation`` selects another format.
 
     ## Rewards
-    The memory's prediction of the task's reward for one agent step, ``(N,) float64``.
+    ``(N,) float64``: for each dream, the memory's prediction of the task's reward for one agent
+    step.
 
     ## Starting State
-    As in :class:`~wmrl.envs.dream.env.DreamEnv`. ``reset(seed=...)`` takes one seed for the batch,
-    or N seeds that are hashed to one, because the dreams share one random stream. Options:
-    ``"start"``, an index of a start state or one index per dream that is reset; ``"state"``, a
-    :class:`~wmrl.dream.DreamState` of these dreams to continue from; ``"reset_mask"``,
-    ``(N,) bool``, the dreams to reset.
+    As in :class:`~wmrl.envs.dream.env.DreamEnv`. All dreams share one random stream, so
+    ``reset(seed=...)`` takes a single seed; a sequence of N seeds is hashed to one. Options of
+    ``reset``:
+
+    - ``"reset_mask"``: ``(N,) bool``, True for the dreams to reset; all dreams by default.
+    - ``"start"``: index of a start state for all dreams that are reset, or one index for each.
+    - ``"state"``: a :class:`~wmrl.dream.DreamState` with one entry for each dream that is reset;
+      these dreams continue from it.
 
     ## Episode End
-    As in :class:`~wmrl.envs.dream.env.DreamEnv`. If ``autoreset_mode`` is DISABLED, a dream that
-    has ended idles until it is reset.
+    As in :class:`~wmrl.envs.dream.env.DreamEnv`. With ``AutoresetMode.DISABLED``, a dream that has
+    ended keeps its observation and flags, with reward 0, until it is reset.
 
     ## Arguments
     - ``num_envs``: number N of dreams.
-    - ``autoreset_mode``: one of Gymnasium's three autoreset modes.
+    - ``autoreset_mode``: a member of ``gymnasium.vector.AutoresetMode``, or its value.
     - ``render_mode``: ``"rgb_array"`` or None.
     - All other arguments: as in :class:`~wmrl.envs.dream.env.DreamEnv`.
 
@@ -60,8 +65,8 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     - v0: first version.
 
     Raises:
-        ArtifactError: an artifact is missing or damaged, or does not fit the others, or the memory
-            has no start states.
+        ArtifactError: an artifact is missing or damaged, the models and the task do not fit
+            together, or the memory has no start states.
         ValueError: an argument is invalid.
 
     Example:
@@ -126,7 +131,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         Args:
             world_model: task, vision model and memory model.
             num_envs: number N of dreams.
-            **options: other arguments of the environment.
+            **options: other arguments of the constructor.
 
         Raises:
             ValueError: the world model has no memory, or an argument is invalid.
@@ -203,7 +208,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         return self._format.format_batch(observations), rewards, terminated, truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """Returns the N decoded latents, enlarged; None without a render mode."""
+        """Returns an enlarged image of each dream's decoded latent; None without a render mode."""
         if self.render_mode is None:
             return None
         frames = self.world_model.vision.decode_numpy(self.state.latent.cpu().numpy())
@@ -217,7 +222,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             self._generator = torch_generator(root, "dream", device=self.world_model.device)
 
     def _start(self, count: int, options: dict[str, Any]) -> DreamState:
-        """Returns initial states of ``count`` dreams, as the options of a reset specify."""
+        """Returns the initial states of ``count`` dreams for the given options of ``reset``."""
         state = options.get("state")
         if state is not None:
             return self._given_state(count, state)
@@ -228,7 +233,8 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         available = self._memory.num_start_states
         if indices.min() < 0 or indices.max() >= available:
             raise ValueError(
-                f"options['start']: expected 0 to {available - 1}, got {indices.tolist()}"
+                f"options['start']: expected indices from 0 to {available - 1}, got "
+                f"{indices.tolist()}"
             )
         on_device = torch.from_numpy(indices.copy()).to(self.world_model.device)
         return dream_reset(self._memory, indices=on_device, generator=self._generator)
@@ -248,7 +254,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Advances all dreams by one step; returns observations, rewards and terminations.
 
-        The results are copied to the host in a single transfer, to wait for the GPU only once.
+        A single transfer copies all results to the CPU, so the CPU waits for the GPU only once.
         """
         assert self._generator is not None
         a = torch.from_numpy(self.world_model.clip(actions, (self.num_envs,))).to(
@@ -269,20 +275,24 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         return observations, flat[n * size : -n].astype(np.float64), flat[-n:] > 0
 
     def _restart(self, mask: np.ndarray, options: dict[str, Any]) -> np.ndarray:
-        """Restarts the K dreams in the mask; returns their observations, ``(K, O) float32``."""
+        """Restarts the K dreams that ``mask`` selects; returns their observations ``(K, O)``."""
         index = torch.from_numpy(np.flatnonzero(mask)).to(self.world_model.device)
         observations = self._replace(index, self._start(len(index), options))
         self._steps[mask] = 0
         return observations
 
     def _hold(self, mask: np.ndarray, before: DreamState) -> np.ndarray:
-        """Restores an earlier state of the dreams in the mask; returns their observations."""
+        """Sets the dreams that ``mask`` selects to their states in ``before``.
+
+        Returns:
+            The observations ``(K, O) float32`` of these K dreams.
+        """
         index = torch.from_numpy(np.flatnonzero(mask)).to(self.world_model.device)
         memory = tuple(tensor[index] for tensor in before.memory)
         return self._replace(index, DreamState(before.latent[index], memory))
 
     def _replace(self, index: torch.Tensor, states: DreamState) -> np.ndarray:
-        """Replaces the states of some dreams; returns their observations."""
+        """Replaces the states of the dreams at ``index``; returns their new observations."""
         now = self.state
         self._state = DreamState(
             now.latent.index_copy(0, index, states.latent),
@@ -295,12 +305,14 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
 
 def _dreaming_memory(world_model: WorldModel) -> Memory[Any]:
-    """Returns the memory of a world model, after checking that it has start states."""
+    """Checks that a world model has a memory with start states, and returns this memory."""
     if world_model.memory is None:
-        raise ValueError("memory: expected a memory to dream with, got None; use 'auto' or a name")
+        raise ValueError(
+            "memory: expected a memory to dream with, got None; use 'auto', a name or a path"
+        )
     if world_model.memory.num_start_states == 0:
         raise ArtifactError(
-            "memory: expected start states for its dreams, got none; train the memory with "
-            "'wmrl train-memory', or call its method set_start_states"
+            "memory: expected a memory with start states, in which dreams begin, got one without; "
+            "train the memory with 'wmrl train-memory', or call its method set_start_states"
         )
     return world_model.memory

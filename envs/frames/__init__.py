@@ -1,9 +1,9 @@
-"""Environments of raw frames, which repeat each action for several frames of a game.
+"""Environments that repeat each action for several frames of a game, and return its frames.
 
 - :mod:`~wmrl.envs.frames.env`: the single environment (``FrameEnv``).
 - :mod:`~wmrl.envs.frames.vector`: the vector environment (``FrameVectorEnv``).
-- :mod:`~wmrl.envs.frames.worker`: worker processes, each of which steps some sub-environments.
-- :mod:`~wmrl.envs.frames.slots`: sub-environments that read and write shared arrays.
+- :mod:`~wmrl.envs.frames.worker`: worker processes of the vector environment.
+- :mod:`~wmrl.envs.frames.slots`: sub-environments, which exchange data through shared arrays.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Environment of raw frames, whose step repeats an action in the base environment of a task."""
+"""Environment that plays a task with frame skip and returns frames as observations."""
 
 from typing import Any
 
@@ -16,18 +16,21 @@ from wmrl.envs.tasks.task import Task
 
 
 class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
-    """Environment of raw frames, whose step repeats an action in the base environment of a task.
+    """Environment that plays a task with frame skip and returns frames as observations.
 
     ## Description
-    Such a step is called an agent step; the frames of the base environment are called base frames.
-    Observations are the task's frames, before any vision model encodes them. A base environment
-    that offers ``advance(action, frames) -> (reward, terminated, truncated, info)`` and
-    ``observe() -> frame`` is rendered only once per agent step. So is Gymnasium's own CarRacing, by
-    :class:`~wmrl.envs.car_racing.lazy_rendering.LazyRendering`.
+    The game itself is called the base environment, and its frames are called base frames. One step
+    of this environment, called an agent step, repeats an action for ``frame_skip`` base frames.
+    Observations are frames that no vision model has encoded.
+
+    A base environment is rendered only once per agent step if it has the methods
+    ``advance(action, frames) -> (reward, terminated, truncated, info)`` and ``observe() -> frame``.
+    The same holds for Gymnasium's own CarRacing. This optimization is off if the base environment
+    has wrappers, or if ``render_mode`` is ``"human"``.
 
     ## Action Space
-    The task's ``action_space``, ``Box(A,) float32``. The task converts an action to one of the
-    base environment, which is then repeated for ``frame_skip`` base frames.
+    The task's ``action_space``, ``Box(A,) float32``. The task converts each action to an action of
+    the base environment.
 
     ## Observation Space
     ``Box(0, 255, (H, W, 3), uint8)``: the task's cropped and resized frame.
@@ -36,30 +39,30 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
     The sum of the base environment's rewards over the frames of the agent step.
 
     ## Starting State
-    That of the base environment, whose ``reset`` receives the seed and the options.
+    The starting state of the base environment, to which the seed and the options are passed.
 
     ## Episode End
     Terminates when the base environment terminates. Truncates when the base environment truncates,
-    after ``max_frames`` base frames (which may shorten the last agent step), or after ``patience``
-    base frames without a positive reward. The time limit with which the base environment is
-    registered has no effect.
+    after ``max_frames`` base frames, or after ``patience`` base frames without a positive reward.
+    The limit ``max_frames`` may shorten the last agent step. The registered time limit
+    of the base environment has no effect.
 
     ## Information
     The base environment's info and ``"frames"``, the number of base frames since the reset. If the
-    episode ends within an agent step, ``"frames"`` still includes all frames of that step.
+    episode ends in the middle of an agent step, ``"frames"`` still counts all frames of that step.
 
     ## Arguments
     - ``task``: a task, its name, or its location as ``"module:ATTRIBUTE"``.
     - ``base``: id of a base environment to use instead of the task's.
-    - ``frame_skip``: base frames per agent step; the task's if None.
+    - ``frame_skip``: number of base frames per agent step; the task's if None.
     - ``max_frames``: maximum number of base frames per episode; the task's if None.
-    - ``patience``: base frames without a positive reward after which an episode is truncated;
-      no such limit if None.
+    - ``patience``: number of base frames without a positive reward after which an episode is
+      truncated; no such limit if None.
     - ``render_mode``: a render mode of the base environment.
 
     Raises:
-        ValueError: there is no such task, a number is less than 1, or ``render_mode`` differs from
-            the render mode that the task needs for its frames.
+        ValueError: there is no such task, a number is less than 1, or the task needs another
+            ``render_mode`` for its frames.
 
     Example:
         >>> import numpy as np
@@ -112,7 +115,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts an episode; ``seed`` and ``options`` are passed to the base environment."""
+        """Starts an episode; passes ``seed`` and ``options`` to the base environment."""
         super().reset(seed=seed)
         observation, info = self.base.reset(seed=seed, options=options)
         self._frames = self._last_gain = 0
@@ -120,7 +123,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         return self.task.observe(self.base, observation), {**info, "frames": 0}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Repeats an action for one agent step.
+        """Takes one agent step, which repeats an action for ``frame_skip`` base frames.
 
         Args:
             action: ``(A,) float32``.
@@ -157,8 +160,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         fixed = kwargs.get("render_mode")
         if self.render_mode is not None and fixed not in (None, self.render_mode):
             raise ValueError(
-                f"render_mode: expected {fixed!r} or None, because task {self.task.name!r} renders "
-                f"its frames in that mode, got {self.render_mode!r}"
+                f"render_mode: expected {fixed!r} or None, because task {self.task.name!r} fixes "
+                f"the render mode, got {self.render_mode!r}"
             )
         kwargs["render_mode"] = fixed or self.render_mode
         return gym.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)

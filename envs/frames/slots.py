@@ -1,4 +1,4 @@
-"""Sub-environments of a frame vector environment, and the arrays that they share with it."""
+"""Sub-environments of a frame vector environment, and arrays that are shared between processes."""
 
 import mmap
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ _ALIGNMENT = 64
 
 
 def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) -> Layout:
-    """Returns the layout of the shared arrays of N sub-environments.
+    """Returns the shape and dtype of each shared array of N sub-environments, by name.
 
-    The array ``"finals"`` holds the last frames of episodes that ended in a step that also reset
-    them (SAME_STEP).
+    The array ``"finals"`` is used in the autoreset mode SAME_STEP. It holds the final frames of the
+    episodes that ended in the last step.
 
     Args:
         num_envs: number N of sub-environments.
@@ -37,7 +37,7 @@ def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) ->
 
 
 def layout_bytes(layout: Layout) -> int:
-    """Returns the size in bytes of a file that holds the arrays of a layout."""
+    """Returns the size in bytes of a file that holds all arrays of a layout."""
     return sum(_padded_bytes(shape, dtype) for shape, dtype in layout.values())
 
 
@@ -48,7 +48,7 @@ def map_arrays(layout: Layout, descriptor: int) -> dict[str, np.ndarray]:
 
     Args:
         layout: layout of the arrays.
-        descriptor: descriptor of a file of :func:`layout_bytes` bytes.
+        descriptor: descriptor of the file, whose size is ``layout_bytes(layout)``.
     """
     shared = mmap.mmap(descriptor, layout_bytes(layout))
     arrays: dict[str, np.ndarray] = {}
@@ -65,14 +65,14 @@ def _padded_bytes(shape: tuple[int, ...], dtype: str) -> int:
 
 
 class FrameSlots:
-    """Consecutive sub-environments ("slots") of a vector environment, stepped sequentially.
+    """Consecutive sub-environments (slots) of a vector environment, stepped one after another.
 
     Args:
         num_slots: number of slots.
         env_kwargs: keyword arguments of :class:`~wmrl.envs.frames.env.FrameEnv`.
-        autoreset_mode: Gymnasium's autoreset mode. With ``DISABLED``, a slot whose episode is over
-            idles (same frame, reward 0, same flags) until it is reset.
-        arrays: shared arrays of :func:`slot_layout`, sliced to these slots.
+        autoreset_mode: Gymnasium's autoreset mode. With ``DISABLED``, a slot whose episode has
+            ended keeps its frame and flags, with reward 0, until it is reset.
+        arrays: the shared arrays, described by :func:`slot_layout`, sliced to these slots.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class FrameSlots:
         ]
 
     def step(self) -> list[dict[str, Any]]:
-        """Steps each slot with its action from the shared arrays, and returns the info of each."""
+        """Steps each slot with its action from the shared arrays; returns one info per slot."""
         return [self._step(slot) for slot in range(len(self.envs))]
 
     def render(self) -> list[Any]:

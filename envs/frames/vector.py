@@ -1,4 +1,4 @@
-"""Vector environment of raw frames, stepped by worker processes."""
+"""Vector environment of ``FrameEnv`` sub-environments, stepped by worker processes."""
 
 import itertools
 import os
@@ -22,11 +22,10 @@ from wmrl.envs.tasks.task import Task
 
 
 class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """Vector environment of :class:`~wmrl.envs.frames.env.FrameEnv`, stepped by worker processes.
+    """Vector environment of N :class:`~wmrl.envs.frames.env.FrameEnv`, stepped by worker processes.
 
     ## Description
-    The sub-environments are called slots. Results do not depend on the number of workers: they are
-    identical, bit for bit.
+    The sub-environments are called slots. Results are bit-identical for any number of workers.
 
     ## Action Space
     ``Box(N, A) float32``.
@@ -42,26 +41,28 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     and so on.
 
     ## Episode End
-    As in :class:`~wmrl.envs.frames.env.FrameEnv`. Slots are then reset as ``autoreset_mode``
-    specifies (https://farama.org/Vector-Autoreset-Mode). With ``DISABLED``, a slot whose episode
-    is over idles (same frame, reward 0, same flags, no info) until
-    ``reset(options={"reset_mask": …})`` selects it; so does a slot that was never reset.
+    As in :class:`~wmrl.envs.frames.env.FrameEnv`. When a slot's episode has ended,
+    ``autoreset_mode`` determines when the slot is reset
+    (https://farama.org/Vector-Autoreset-Mode). With ``DISABLED``, the slot keeps its frame and
+    flags, with reward 0 and no info, until ``reset(options={"reset_mask": …})`` selects it. A slot
+    that was never reset is treated alike.
 
     ## Arguments
     - ``num_envs``: number N of slots.
     - ``task``: a task, its name, or its location as ``"module:ATTRIBUTE"``.
     - ``base``: id of a base environment to use instead of the task's.
-    - ``frame_skip``: base frames per agent step; the task's if None.
+    - ``frame_skip``: number of base frames per agent step; the task's if None.
     - ``max_frames``: maximum number of base frames per episode; the task's if None.
-    - ``patience``: base frames without a positive reward after which an episode is truncated;
-      no such limit if None.
-    - ``workers``: number of worker processes among which the slots are divided, at most N. With 0,
-      all slots are stepped in this process. If None, one worker per CPU core, or 0 for one slot.
+    - ``patience``: number of base frames without a positive reward after which an episode is
+      truncated; no such limit if None.
+    - ``workers``: number of worker processes, among which the slots are divided; at most N are
+      started. With 0, all slots are stepped in this process. If None, one worker per CPU core, or 0
+      for a single slot.
     - ``autoreset_mode``: a member of ``gymnasium.vector.AutoresetMode``, or its value.
     - ``render_mode``: ``"rgb_array"`` or None.
 
     Raises:
-        ValueError: there is no such task or mode, or a number is out of range.
+        ValueError: there is no such task or autoreset mode, or a number is out of range.
 
     Example:
         >>> import numpy as np
@@ -130,17 +131,17 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         Args:
             seed: an integer s, which seeds the slots with s, s + 1, and so on; or a sequence of one
-                seed per slot, with None for slots that are not seeded.
-            options: the option ``"reset_mask"``, ``(N,) bool``, selects the slots to reset
-                (default: all). All other options are passed to the base environments.
+                seed per slot. Slots with the seed None are not seeded.
+            options: ``"reset_mask"``, ``(N,) bool``, is True for the slots to reset; without it,
+                all slots are reset. All other options are passed to the base environments.
 
         Returns:
             Frames ``(N, H, W, 3) uint8`` (a copy), and infos.
 
         Raises:
             TypeError: the mask is not an array of bool.
-            ValueError: there is not one seed per slot, or the mask has the wrong shape or selects
-                no slot.
+            ValueError: the number of seeds is not N, or the mask has the wrong shape or selects no
+                slot.
         """
         options = dict(options or {})
         mask = reset_mask(options, self.num_envs)
@@ -191,7 +192,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return tuple(self._ask("render"))
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Stops the workers, or closes the slots that this process steps itself."""
+        """Stops the workers; without workers, closes the slots of this process."""
         for worker in self._workers:
             worker.close()
         if self._slots is not None:
@@ -199,7 +200,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._workers, self._slots = [], None
 
     def _start(self, layout: Layout, env_kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Creates the slots, and returns the metadata of their environments."""
+        """Creates the slots and their workers, and returns the metadata of the environments."""
         if self.workers == 0:
             self._arrays: Mapping[str, np.ndarray] = {
                 name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()
@@ -231,13 +232,13 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return metadata
 
     def _ask(self, method: str, *per_slot: Sequence[Any], **shared: Any) -> list[Any]:
-        """Calls a method of :class:`FrameSlots` in every worker.
+        """Calls a method of :class:`FrameSlots` in every worker; without workers, in this process.
 
         Args:
             method: name of the method.
-            *per_slot: arguments with one item per slot; each worker receives the items of its
+            *per_slot: arguments with one item per slot. Each worker receives the items of its own
                 slots.
-            **shared: arguments that every worker receives in full.
+            **shared: arguments that are the same for all workers.
 
         Returns:
             One result per slot, in order.
@@ -255,7 +256,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return [answer for answers in self._receive() for answer in answers]
 
     def _receive(self) -> list[Any]:
-        """Returns every worker's answer, or raises the first error once all answers are read."""
+        """Waits for all workers; returns their answers, or raises the first error among them."""
         answers, errors = [], []
         for worker in self._workers:
             try:
@@ -284,7 +285,7 @@ def _worker_count(workers: int | None, num_envs: int) -> int:
 
 
 def _shared_file(size: int) -> int:
-    """Creates an unnamed file of zeros, and returns its descriptor.
+    """Creates an unnamed file of ``size`` zero bytes, and returns its file descriptor.
 
     The operating system deletes the file when no process uses it any more.
     """

@@ -1,10 +1,10 @@
 """Worker processes that step the slots of a vector environment.
 
-A worker is a fresh interpreter that communicates over its standard input and output. Unlike a
+A worker is a new Python interpreter that communicates over its standard input and output. Unlike a
 forked process, it inherits no threads or locks of torch. Unlike a spawned process, it does not
 import the user's main script again, so scripts need no ``if __name__ == "__main__"`` guard. Frames
-and actions pass through a shared file, so that messages are only a few bytes long. Workers require
-an operating system with POSIX pipes; on other systems, use ``workers=0``.
+and actions are exchanged through a shared file, so messages stay small. Workers require an
+operating system with POSIX pipes; on other systems, use ``workers=0``.
 """
 
 import contextlib
@@ -32,14 +32,14 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 
 class FrameWorker:
-    """Worker process that steps consecutive slots.
+    """Worker process that steps consecutive slots (sub-environments) of a vector environment.
 
-    The process sends one answer when it has started, and one for each request.
+    The process sends one answer after it has started, and one answer to each request.
 
     Args:
-        slots: range ``(start, stop)`` of the slots' indices, without ``stop``.
+        slots: half-open range ``(start, stop)`` of the slots' indices.
         shared: descriptor of the file that holds the shared arrays.
-        layout: layout of the shared arrays.
+        layout: shape and dtype of each shared array, by name.
         env_kwargs: keyword arguments of :class:`~wmrl.envs.frames.env.FrameEnv`.
         autoreset_mode: Gymnasium's autoreset mode.
     """
@@ -81,8 +81,8 @@ class FrameWorker:
 
         Raises:
             RuntimeError: the process died, or raised an exception that cannot be pickled.
-            Exception: the method raised this exception; the worker's traceback is attached as a
-                note.
+            Exception: any exception that the called method raised; the worker's traceback is
+                attached as a note.
         """
         try:
             succeeded, value = self._answers.recv()
@@ -124,9 +124,9 @@ class FrameWorker:
         except subprocess.TimeoutExpired:
             status = "its pipe was closed"
         return RuntimeError(
-            f"{self._name()} died ({status}); a negative exit status is the number of the signal "
-            "that ended the process, and -9 often means that the machine ran out of memory; create "
-            "a new environment to continue"
+            f"{self._name()} died ({status}); create a new environment to continue. A negative "
+            "exit status is the number of the signal that ended the process; -9 often means that "
+            "the machine ran out of memory"
         )
 
     def _name(self) -> str:
@@ -134,7 +134,7 @@ class FrameWorker:
 
 
 def serve() -> None:
-    """Answers the parent's requests until the parent closes the worker, or dies."""
+    """Answers requests of the parent process until the parent closes this worker or dies."""
     # Ctrl-C in a terminal reaches the whole process group; only the parent may stop workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests = Connection(os.dup(0), writable=False)

@@ -1,4 +1,4 @@
-"""``vsg/CarRacingLatent-v0``: a real game, observed through a world model.
+"""Latent environments: real games, observed through a world model (``vsg/CarRacingLatent-v0``).
 
 - :mod:`~wmrl.envs.latent.env`: the single environment (``LatentEnv``).
 - :mod:`~wmrl.envs.latent.vector`: the vector environment (``LatentVectorEnv``).

@@ -20,48 +20,50 @@ from wmrl.vision.base import Vision
 
 
 class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
-    """Environment of a real game that is observed through a vision model and a memory model.
+    """Latent environment: a real game, observed through a vision model and a memory model.
 
     ## Description
-    From World Models (https://arxiv.org/abs/1803.10122): each frame is encoded to a latent z, and a
-    memory summarizes past latents and actions in a hidden state h. An agent observes only these
-    numbers. A step is one agent step, which lasts ``frame_skip`` frames of the base environment
-    (base frames).
+    The environment follows World Models (https://arxiv.org/abs/1803.10122): the vision model
+    encodes each frame to a latent z, and the memory model summarizes past latents and actions in a
+    hidden state h. An agent observes only z and h. The game itself is the base environment, and its
+    frames are called base frames. One step, called an agent step, repeats an action for
+    ``frame_skip`` base frames.
 
     ## Action Space
     The task's ``action_space``, ``Box(A,)`` float32; for CarRacing, steer and pedal (+ gas,
     − brake) in [−1, 1]. Actions are clipped to this space.
 
     ## Observation Space
-    ``Box(Z + H,)`` float32: the latent z_t and the hidden state h_t, which depends on all latents
-    and actions before t. Without a memory ``Box(Z,)`` float32, z_t alone. The argument
+    ``Box(Z + H,)`` float32: the latent z_t and the hidden state h_t, where h_t depends on all
+    latents and actions before t. Without a memory, ``Box(Z,)`` float32: only z_t. The argument
     ``observation`` selects another format.
 
     ## Rewards
     The sum of the base environment's rewards over the frames of an agent step.
 
     ## Starting State
-    That of the base environment, whose ``reset`` receives the seed and the options. All entries of
-    h are 0.
+    The starting state of the base environment, to which the seed and the options are passed. All
+    entries of h are 0.
 
     ## Episode End
     Terminates when the base environment terminates. Truncates when the base environment truncates,
-    or after the task's ``max_frames`` base frames (CarRacing: 1000, which are 250 agent steps of 4
-    frames).
+    or after the task's ``max_frames`` base frames. For CarRacing, this limit is 1000
+    base frames, which are 250 agent steps of 4 base frames.
 
     ## Arguments
     - ``task``: a :class:`~wmrl.envs.tasks.task.Task` or its name.
     - ``vision``: a vision model, the path of its artifact, or the name of a shipped artifact.
     - ``memory``: a memory model that was trained on this vision model, the path of its artifact, or
       the name of a shipped artifact; ``"auto"`` for the shipped memory that was trained on the
-      vision model; None to observe z alone.
-    - ``base``: id of a base environment to use instead of the task's. For CarRacing, the task's is
-      ``vsg/CarRacing-v3``; ``CarRacing-v3`` selects Gymnasium's own rendering.
-    - ``frame_skip``: base frames per agent step; if None, the memory's or, without a memory, the
-      task's.
-    - ``observation``: ``"embeddings"`` for z and h as one vector. With a vision model that has
-      discrete codes, also ``"codes"``: ``MultiDiscrete(T,)``, or with a memory a dictionary of
-      ``"codes"`` and ``"memory"``, which is h.
+      vision model; None to observe only z.
+    - ``base``: id of a base environment to use instead of the task's. For example, CarRacing uses
+      ``vsg/CarRacing-v3`` by default; ``CarRacing-v3`` selects Gymnasium's own rendering.
+    - ``frame_skip``: number of base frames per agent step. If None, the frame skip of the memory
+      or, without a memory, of the task.
+    - ``observation``: ``"embeddings"`` or ``"codes"``. ``"embeddings"`` returns z and h as one
+      vector. ``"codes"`` requires a VQ-VAE as vision model, and returns its discrete codes,
+      ``MultiDiscrete(T,)``; with a memory, it returns a dictionary of ``"codes"`` and ``"memory"``,
+      which contains h.
     - ``device``: device of the models, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.
     - ``render_mode``: ``"rgb_array"`` or ``"human"``; both show the real game.
 
@@ -69,7 +71,8 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
     - v0: first version.
 
     Raises:
-        ArtifactError: an artifact is missing or damaged, or does not fit the others.
+        ArtifactError: an artifact is missing or damaged, or the models and the task do not fit
+            together.
         ValueError: an argument is invalid.
 
     Example:
@@ -133,7 +136,7 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
 
     @property
     def state(self) -> DreamState:
-        """Latest latent and memory state, as a batch of one, from which a dream can continue."""
+        """Latest latent and memory state, as a batch of one; a dream can continue from it."""
         return self._tracker.state
 
     def reset(

@@ -11,10 +11,11 @@ from wmrl.memory.sequences import select_states
 
 
 class LatentTracker:
-    """Tracker of the latents and memory states of N running games, as one batch.
+    """Tracker of the latents and memory states of N running games, processed as one batch.
 
-    The observation at time t is z_t, or [z_t, h_t] with a memory. The hidden state h_t depends on
-    all (z_s, a_s) with s < t and is initially 0 (https://arxiv.org/abs/1803.10122, appendix A.1).
+    The observation at time t is the latent z_t or, with a memory, [z_t, h_t]. The hidden state h_t
+    is 0 at the start of an episode, and depends on all earlier latents and actions: all z_s and a_s
+    with s < t (https://arxiv.org/abs/1803.10122, appendix A.1).
 
     Args:
         world_model: vision model and memory model.
@@ -49,16 +50,17 @@ class LatentTracker:
 
     @torch.inference_mode()
     def reset(self, mask: np.ndarray) -> None:
-        """Resets the memory state of the games in the mask ``(N,) bool``, whose episodes start."""
+        """Resets the memory states of the games that ``mask``, ``(N,) bool``, selects."""
         self._state = self._select(mask, self._blank)
 
     @torch.inference_mode()
     def advance(self, actions: np.ndarray, *, idle: np.ndarray | None = None) -> None:
-        """Advances the memory state by the latest latents and the actions that follow them.
+        """Updates the memory states with the latest latents and the actions that followed them.
 
         Args:
             actions: ``(N, A) float32``.
-            idle: ``(N,) bool``, games that were not stepped, whose memory state stays unchanged.
+            idle: ``(N,) bool``, True for games whose memory states are to stay unchanged, because
+                they did not take the action; all games are updated if None.
         """
         memory = self.world_model.memory
         if memory is None:
@@ -77,11 +79,11 @@ class LatentTracker:
 
     @torch.inference_mode()
     def peek(self, frames: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Returns observations of some games, without a change of the tracker's state.
+        """Returns observations of K of the games without changing the tracker's state.
 
         Args:
-            frames: ``(K, H, W, 3) uint8``.
-            indices: ``(K,) int``, indices of the games that the frames belong to.
+            frames: ``(K, H, W, 3) uint8``, one frame of each of the K games.
+            indices: ``(K,) int``, indices of the K games, in the order of ``frames``.
 
         Returns:
             Observations ``(K, O) float32``.
@@ -92,11 +94,11 @@ class LatentTracker:
 
     @property
     def state(self) -> DreamState:
-        """Latest latents and memory states, from which N dreams can continue."""
+        """Latest latents and memory states of the N games; N dreams can continue from them."""
         return DreamState(self.latents, self._state)
 
     def _select(self, mask: np.ndarray, state: MemoryState) -> MemoryState:
-        """Returns the memory states, replaced by those in ``state`` for the games in the mask."""
+        """Returns ``state`` for the games that ``mask`` selects, the current state for others."""
         return select_states(torch.from_numpy(mask).to(self.world_model.device), state, self._state)
 
     def _encode(self, frames: np.ndarray) -> Tensor:

@@ -27,36 +27,38 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     """Vector environment of N real games that are observed through one world model.
 
     ## Description
-    The vector environment of :class:`~wmrl.envs.latent.env.LatentEnv`. Worker processes step the
-    games, and this process encodes all frames as one batch, so that results do not depend on the
-    number of workers.
+    The vector version of :class:`~wmrl.envs.latent.env.LatentEnv`. Worker processes step the games,
+    and this process encodes all frames as one batch. Results do not depend on the number of
+    workers.
 
     ## Action Space
-    ``Box(N, A)`` float32, N actions of the task.
+    ``Box(N, A)`` float32, one action of the task per game.
 
     ## Observation Space
     ``Box(N, Z + H)`` float32, or ``Box(N, Z)`` without a memory. The argument ``observation``
     selects another format.
 
     ## Rewards
-    The sums of the base environments' rewards over the frames of an agent step, ``(N,) float64``.
+    ``(N,) float64``: for each game, the sum of its rewards over the frames of an agent step.
 
     ## Starting State
-    As in :class:`~wmrl.envs.latent.env.LatentEnv`. ``reset(seed=s)`` seeds the games with s, s + 1,
-    and so on; a sequence contains one seed per game. The option ``"reset_mask"``, ``(N,) bool``,
-    selects the games to reset; other options are passed to the base environments.
+    As in :class:`~wmrl.envs.latent.env.LatentEnv`. The seed of ``reset`` is an integer s, which
+    seeds the games with s, s + 1, and so on, or a sequence of one seed per game. The option
+    ``"reset_mask"``, ``(N,) bool``, is True for the games to reset; all games are reset by default.
+    Other options are passed to the base environments.
 
     ## Episode End
-    As in :class:`~wmrl.envs.latent.env.LatentEnv`. Truncates also after ``max_episode_steps`` agent
-    steps. If ``autoreset_mode`` is DISABLED, a game that has ended idles until it is reset.
+    As in :class:`~wmrl.envs.latent.env.LatentEnv`. An episode is also truncated after
+    ``max_episode_steps`` agent steps. With ``AutoresetMode.DISABLED``, a game that has ended keeps
+    its observation and flags, with reward 0, until it is reset.
 
     ## Arguments
     - ``num_envs``: number N of games.
     - ``workers``: number of worker processes. With 0, the games are stepped in this process. If
-      None, one worker per CPU core, or 0 for one game.
-    - ``autoreset_mode``: one of Gymnasium's three autoreset modes.
-    - ``max_episode_steps``: agent steps until truncation, in addition to the task's own limit; no
-      additional limit if None.
+      None, one worker per CPU core, or 0 for a single game.
+    - ``autoreset_mode``: a member of ``gymnasium.vector.AutoresetMode``, or its value.
+    - ``max_episode_steps``: maximum number of agent steps per episode, in addition to the task's
+      own limit; no additional limit if None.
     - ``render_mode``: ``"rgb_array"`` or None.
     - All other arguments: as in :class:`~wmrl.envs.latent.env.LatentEnv`.
 
@@ -124,7 +126,7 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         Args:
             world_model: task, vision model, memory model and frame skip.
             num_envs: number N of games.
-            **options: other arguments of the environment.
+            **options: other arguments of the constructor.
 
         Raises:
             ValueError: an argument is invalid.
@@ -145,7 +147,7 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
 
     @property
     def state(self) -> DreamState:
-        """Latest latents and memory states, from which N dreams can continue."""
+        """Latest latents and memory states of the N games; N dreams can continue from them."""
         return self._tracker.state
 
     def reset(
@@ -173,7 +175,7 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         return observations, rewards, terminated, truncated, infos
 
     def _observe(self, actions: np.ndarray, ended: np.ndarray, infos: dict[str, Any]) -> Any:
-        """Returns the observations after a step, and adds final observations to ``infos``."""
+        """Returns the observations after a step, and encodes the final frames in ``infos``."""
         stale, self._ended = self._ended, ended
         self._tracker.advance(actions, idle=stale)
         if self._mode is AutoresetMode.NEXT_STEP and stale.any():
@@ -187,17 +189,17 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         return self._format.format_batch(self._tracker.observe(self._frames))
 
     def _threads(self) -> AbstractContextManager[None]:
-        """Limits encoding on the CPU to one thread if there are workers.
+        """Returns a context that limits torch to one thread if torch and workers share the CPU.
 
-        With several threads, torch keeps its threads busy for a while after each batch, which slows
-        down the workers by more than the batch gains. With 16 games on two cores, the limit raises
-        the speed from 1,900 to 2,600 agent steps per second.
+        Without the limit, torch's threads stay busy for a while after each batch. They slow down
+        the workers more than they speed up the encoding. With 16 games on two cores, the limit
+        raises the speed from 1,900 to 2,600 agent steps per second.
         """
         crowded = self._games.workers > 0 and self.world_model.device.type == "cpu"
         return torch_threads(1) if crowded else nullcontext()
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """Renders the base environments; returns N images, or None without a render mode."""
+        """Returns one image of each base environment; None without a render mode."""
         return None if self.render_mode is None else self._games.render()
 
     def close_extras(self, **kwargs: Any) -> None:

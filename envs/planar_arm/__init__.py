@@ -2,8 +2,8 @@
 
 - :mod:`~wmrl.envs.planar_arm.arm`: the arm, which evaluates batches of poses (``Arm``,
   ``ArmEvaluation``).
-- :mod:`~wmrl.envs.planar_arm.kinematics`: pure functions for end points, penetration of obstacles
-  and more.
+- :mod:`~wmrl.envs.planar_arm.kinematics`: pure functions that compute end points, penetration of
+  obstacles and more.
 - :mod:`~wmrl.envs.planar_arm.reward`: rewards, and the objective of reaching a target
   (``ArmReward``, ``ReachEvaluation``, ``ReachObjective``).
 - :mod:`~wmrl.envs.planar_arm.targets`: fixed and random targets (``ArmTargets``).
@@ -11,7 +11,7 @@
 - :mod:`~wmrl.envs.planar_arm.rendering`: images of arms (``draw_arm``).
 - :mod:`~wmrl.envs.planar_arm.env`: the environment (``PlanarArmEnv``).
 - :mod:`~wmrl.envs.planar_arm.vector`: the vector environment (``PlanarArmVectorEnv``).
-- :mod:`~wmrl.envs.planar_arm.latent_actions`: latents or codes as actions, decoded to poses
+- :mod:`~wmrl.envs.planar_arm.latent_actions`: actions that are latents or codes of an encoding
   (``ArmLatents``).
 - :mod:`~wmrl.envs.planar_arm.latent_env`: the environment with latent actions
   (``PlanarArmLatentEnv``).

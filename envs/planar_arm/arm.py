@@ -29,14 +29,16 @@ _CHUNK = 2**14
 
 
 class ArmEvaluation(NamedTuple):
-    """Evaluation of B poses of an arm, in the dtype of the actions.
+    """Evaluation of B poses of an arm.
+
+    The arrays are float32 if the actions were float32, otherwise float64.
 
     Attributes:
         fitness: ``(B,)``, −std of the angles in radians; collisions have no effect on it.
         end_points: ``(B, 2)``, x and y of the end points, in units of length.
         descriptors: ``(B, 2)``, the end points scaled to [0, 1]².
-        penetration: ``(B,)``, maximum depth to which a link enters an obstacle, in units of length;
-            0 if no link does.
+        penetration: ``(B,)``, greatest depth to which a link enters an obstacle, in units of
+            length; 0 if no link enters an obstacle.
     """
 
     fitness: np.ndarray
@@ -46,7 +48,7 @@ class ArmEvaluation(NamedTuple):
 
     @property
     def feasible(self) -> np.ndarray:
-        """Mask of the poses that enter no obstacle, ``(B,) bool``."""
+        """True for poses that enter no obstacle, ``(B,) bool``."""
         free: np.ndarray = self.penetration <= 0.0
         return free
 
@@ -55,20 +57,22 @@ class ArmEvaluation(NamedTuple):
 class Arm:
     """Planar arm of n joints with its base at the origin.
 
-    This is the arm of Data-Driven Encodings (https://arxiv.org/abs/2003.04389). Link lengths,
-    locked joints and obstacles make new problems, for which a learned encoding can be reused. An
-    action consists of n numbers in [−1, 1]. Multiplied by π/2, they are the joint angles in
-    radians, each relative to the previous link.
+    By default, this is the arm of Data-Driven Encodings (https://arxiv.org/abs/2003.04389). Other
+    link lengths, locked joints and obstacles define new problems, on which a learned encoding can
+    be reused.
 
-    An arm collides if the center line of a link enters an obstacle; links may cross each other. A
+    An action consists of n numbers in [−1, 1], one per joint. Multiplied by π/2, they are the joint
+    angles in radians. Each angle is relative to the previous link.
+
+    A pose collides if the center line of a link enters an obstacle. Links may cross each other. A
     pose that collides is infeasible.
 
     Attributes:
         num_joints: number n of joints.
         link_lengths: n lengths greater than 0; 1/n each if empty.
-        locks: pairs ``(joint, angle)``, or a mapping from joint to angle. The joint with this index
-            (0 is at the base) is locked at this angle in radians, within ±π/2. Actions have no
-            effect on locked joints, but the fitness includes their angles.
+        locks: locked joints, as pairs ``(joint, angle)`` or a mapping from joint to angle. Joints
+            are given by index (0 is at the base), and angles in radians, within ±π/2. Actions have
+            no effect on locked joints, but the fitness includes the angles of locked joints.
         obstacles: circles ``(x, y, radius)``.
 
     Raises:
@@ -121,7 +125,7 @@ class Arm:
         return self._locked[0]
 
     def angles(self, actions: np.ndarray) -> np.ndarray:
-        """Converts actions to joint angles in radians, with locked joints at their fixed angles.
+        """Converts actions to joint angles in radians; locked joints have their locked angles.
 
         Args:
             actions: ``(B, n)`` in [−1, 1].
@@ -152,15 +156,15 @@ class Arm:
         return joint_positions(angles, self._lengths.astype(angles.dtype))
 
     def evaluate(self, actions: np.ndarray) -> ArmEvaluation:
-        """Evaluates poses independently of each other.
+        """Evaluates poses; the result of a pose does not depend on the other poses.
 
-        Actions out of range are not clipped but refused, so that the actions in an archive always
-        match their fitness.
+        Actions out of range are not clipped but raise an error. The actions in an archive therefore
+        always match their fitness.
 
         Args:
-            actions: ``(B, n)`` in [−1, 1]. If they are float32, so is the computation, which is
-                then several times as fast; end points are accurate to 10⁻⁶ with 20 joints and to
-                10⁻⁴ with 1000. Otherwise the computation is in float64.
+            actions: ``(B, n)`` in [−1, 1]. For float32 actions, the computation is in float32,
+                otherwise in float64. With float32 it is several times as fast, and end points are
+                accurate to 10⁻⁶ with 20 joints and to 10⁻⁴ with 1000 joints.
 
         Raises:
             ValueError: the number of joints is wrong, or a number is out of range or not finite.
@@ -189,14 +193,14 @@ class Arm:
         return evaluation._replace(descriptors=descriptors(evaluation.end_points, self.reach))
 
     def within_reach(self, points: np.ndarray) -> np.ndarray:
-        """Returns a mask of the points that are at a possible distance and in no obstacle.
+        """Returns a mask of the points that are within the arm's reach and in no obstacle.
 
-        Both conditions are necessary for a point to be reachable, but not sufficient: limits of the
-        joint angles and obstacles on the way may rule out more points, especially with few joints.
-        For a precise answer, see :func:`wmrl.envs.planar_arm.oracle.solve_targets`.
+        Some of these points may still be unreachable, because joint angles are limited and links
+        must avoid obstacles. This mainly concerns arms with few joints. For arms without obstacles,
+        :func:`wmrl.envs.planar_arm.oracle.solve_targets` searches for poses that reach the points.
 
         Args:
-            points: ``(B, 2)``.
+            points: ``(B, 2)``, x and y in units of length.
 
         Returns:
             ``(B,) bool``.
@@ -235,7 +239,7 @@ class Arm:
             raise ValueError(
                 f"{name}: expected a point between {self.min_reach:g} and {self.reach:g} units of "
                 f"length from the base and in no obstacle, got {worst.tolist()}, at a distance of "
-                f"{np.hypot(*worst):g}; choose a point within reach"
+                f"{np.hypot(*worst):g} from the base; choose another point"
             )
         return points
 

@@ -15,11 +15,11 @@ from wmrl.envs.single_env import SingleEnv
 
 
 class OneArmEnv(SingleEnv[np.ndarray]):
-    """Base class of environments of a single planar arm, whatever its actions are.
+    """Base class of environments with a single planar arm, for any kind of actions.
 
     Args:
-        arms: vector environment with one arm, autoreset disabled and the render mode
-            ``"rgb_array"``. Its spaces are also those of this environment.
+        arms: vector environment with one arm, with autoreset disabled and the render mode
+            ``"rgb_array"``. This environment has the same spaces.
         render_mode: ``"rgb_array"``, ``"human"`` (in a window) or None.
     """
 
@@ -27,7 +27,10 @@ class OneArmEnv(SingleEnv[np.ndarray]):
         "render_modes": ["human", "rgb_array"],
         "render_fps": 2,
     }
-    reset_needed = "step: an arm takes one pose per episode; call reset() first"
+    reset_needed = (
+        "step: expected a running episode, got none, because an arm takes one pose per episode; "
+        "call reset() first"
+    )
 
     def __init__(self, arms: PlanarArmVectorEnv, *, render_mode: str | None = None) -> None:
         super().__init__(arms, render_mode=render_mode, title="wmrl: planar arm")
@@ -35,11 +38,11 @@ class OneArmEnv(SingleEnv[np.ndarray]):
 
     @property
     def arm(self) -> Arm:
-        """Arm that takes the poses."""
+        """Arm of the environment."""
         return self._arms.arm
 
     def check_action(self, action: np.ndarray) -> np.ndarray:
-        """Checks an action, and clips it unless it consists of codes.
+        """Checks an action and returns it, clipped to [−1, 1]; codes are not clipped.
 
         Raises:
             ValueError: the shape is wrong, a number is not finite, or a code is out of range.
@@ -52,49 +55,51 @@ class PlanarArmEnv(OneArmEnv, EzPickle):
 
     ## Description
     The arm is that of Data-Driven Encodings (https://arxiv.org/abs/2003.04389): it has n joints and
-    links of length 1/n, and its base is at the origin. It should bend as evenly as possible and, if
-    there is a target, reach it. Arguments vary the link lengths, lock joints and add obstacles. To
-    evaluate batches of poses without episodes, use :class:`~wmrl.envs.planar_arm.arm.Arm`.
+    links of length 1/n, and its base is at the origin. It should bend as evenly as possible and
+    reach the target, if there is one. Arguments can change the link lengths, lock joints and add
+    obstacles. To evaluate batches of poses without episodes, use
+    :class:`~wmrl.envs.planar_arm.arm.Arm`.
 
     ## Action Space
     ``Box(n,)`` float32 in [−1, 1]. Multiplied by π/2, an action gives the joint angles in radians,
-    from the base to the end, each relative to the previous link. Actions are clipped to this space.
-    They have no effect on locked joints.
+    in order from the base to the end. Each angle is relative to the previous link. Actions are
+    clipped to this space. They have no effect on locked joints.
 
     ## Observation Space
-    ``Box(2,)`` float32: x and y of the target. Without a target ``Box(1,)`` float32, always 0.
+    ``Box(2,)`` float32: x and y of the target. Without a target, ``Box(1,)`` float32, always 0.
 
     ## Rewards
-    The fitness, which is −std of the joint angles in radians. With a target, minus
-    ``distance_weight`` · distance / reach. If the arm collides, also minus ``collision_cost`` ·
-    (1 + penetration / reach). The reach is the length of the whole arm. An arm collides if the
-    center line of a link enters an obstacle; the penetration is the maximum depth to which a link
-    does. Links may cross each other.
+    The fitness, which is −std of the joint angles in radians, minus costs. With a target, the cost
+    of the distance is ``distance_weight`` · distance / reach. The distance is that of the end point
+    from the target, and the reach is the length of the whole arm. The cost of a collision is
+    ``collision_cost`` · (1 + penetration / reach). An arm collides if the center line of a link
+    enters an obstacle. The penetration is the greatest depth to which a link enters an obstacle.
+    Links may cross each other.
 
     ## Starting State
-    The arm is stretched along the x axis, which has no effect on later poses. The option
-    ``"target"`` of ``reset``, ``(2,)``, sets a target for this episode.
+    The arm is stretched along the x axis, which has no effect on later poses. If the environment
+    has a target, the option ``"target"`` of ``reset``, ``(2,)``, replaces it for this episode.
 
     ## Episode End
     Terminates after one step.
 
     ## Information
     After a step, the info contains ``"end_point"``, ``(2,)`` float32, and ``"descriptor"``,
-    ``(2,)`` float32 in [0, 1], which is end point / (2 · reach) + 0.5. With a target, it also
-    contains ``"distance"``, and with obstacles ``"collision"`` and ``"penetration"``.
+    ``(2,)`` float32 in [0, 1], which is end point / (2 · reach) + 0.5. With a target, the info also
+    contains ``"distance"``. With obstacles, it also contains ``"collision"`` and ``"penetration"``.
 
     ## Arguments
     - ``num_joints``: number n of joints.
     - ``link_lengths``: n lengths; 1/n each if empty.
-    - ``locks``: pairs ``(joint, angle)``, or a mapping from joint to angle: index of a joint, and
-      the angle in radians at which it is locked.
+    - ``locks``: locked joints, as pairs ``(joint, angle)`` or a mapping from joint to angle. Joints
+      are given by index (0 is at the base), and angles in radians.
     - ``obstacles``: circles ``(x, y, radius)``, none of which covers the base.
-    - ``target``: a point ``(x, y)``; ``"random"`` for a new point at each reset, drawn uniformly
-      from the points within the arm's reach (with few joints, limits of the joint angles make some
-      of them unreachable); None for no target.
+    - ``target``: a fixed point ``(x, y)``; ``"random"`` for a new random point at each reset; None
+      for no target. Random points are drawn uniformly within the arm's reach. With few joints, some
+      of them are unreachable because of the limits of the joint angles.
     - ``distance_weight``: cost of a distance equal to the reach, in the unit of the fitness.
     - ``collision_cost``: cost of a collision with penetration 0, in the unit of the fitness.
-    - ``render_mode``: ``"rgb_array"`` or ``"human"`` (in a window).
+    - ``render_mode``: ``"rgb_array"``, ``"human"`` (in a window) or None.
 
     ## Version History
     - v0: first version.

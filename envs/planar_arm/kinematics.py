@@ -15,7 +15,9 @@ ANGLE_LIMIT = math.pi / 2
 
 
 def end_points(angles: np.ndarray, link_lengths: np.ndarray) -> np.ndarray:
-    """Computes the end points p = Σ_j l_j (cos φ_j, sin φ_j), where φ_j = θ_1 + … + θ_j.
+    """Computes the end points of arms.
+
+    The end point is p = Σ_j l_j (cos φ_j, sin φ_j), where φ_j = θ_1 + … + θ_j.
 
     Args:
         angles: ``(B, n)``, the joint angles θ in radians.
@@ -39,11 +41,11 @@ def joint_positions(angles: np.ndarray, link_lengths: np.ndarray) -> np.ndarray:
     """Computes the positions of all joints and of the end point.
 
     Args:
-        angles: ``(B, n)``, radians.
+        angles: ``(B, n)``, joint angles in radians.
         link_lengths: ``(n,)``.
 
     Returns:
-        ``(B, n + 1, 2)``, x and y, from the base (0, 0) to the end point.
+        ``(B, n + 1, 2)``, x and y, in order from the base (0, 0) to the end point.
 
     Raises:
         ValueError: the shapes do not match.
@@ -57,10 +59,12 @@ def joint_positions(angles: np.ndarray, link_lengths: np.ndarray) -> np.ndarray:
 
 
 def regularity(angles: np.ndarray) -> np.ndarray:
-    """Computes the fitness of the paper, −std of the joint angles, which rewards even bending.
+    """Computes −std of the joint angles, which is the fitness in Data-Driven Encodings.
+
+    It rewards poses that bend evenly.
 
     Args:
-        angles: ``(B, n)``, radians.
+        angles: ``(B, n)``, joint angles in radians.
 
     Returns:
         ``(B,)``, in radians, at most 0. The divisor of the std is n.
@@ -72,29 +76,31 @@ def regularity(angles: np.ndarray) -> np.ndarray:
 def descriptors(points: np.ndarray, reach: float) -> np.ndarray:
     """Scales end points to the unit square, which is the descriptor space of MAP-Elites.
 
-    For arms of length 1, this is xy / 2 + 0.5 as in the paper. Other arms are scaled accordingly.
+    The descriptor of an end point p is p / (2 · reach) + 0.5.
 
     Args:
         points: ``(B, 2)``, end points.
         reach: length of the whole arm, greater than 0.
 
     Returns:
-        ``(B, 2)``, clipped to [0, 1] because of rounding.
+        ``(B, 2)``, in [0, 1]; values slightly out of range because of rounding are clipped.
     """
     scaled: np.ndarray = np.clip(points / points.dtype.type(2.0 * reach) + 0.5, 0.0, 1.0)
     return scaled
 
 
 def penetration(positions: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
-    """Computes the depth to which arms enter circles, measured at the links' center lines.
+    """Computes the depth to which the center lines of links enter circular obstacles.
+
+    The depth in one circle is its radius minus the distance of its center from the nearest point of
+    a link.
 
     Args:
         positions: ``(B, n + 1, 2)``, from :func:`joint_positions`.
         obstacles: ``(K, 3)``, x, y and radius of each circle.
 
     Returns:
-        ``(B,)``, the maximum over all circles of the radius minus the distance of the center from
-        the nearest point of a link; 0 for arms that enter no circle.
+        ``(B,)``, the greatest depth in any circle; 0 for arms that enter no circle.
     """
     x, y = np.ascontiguousarray(positions[..., 0]), np.ascontiguousarray(positions[..., 1])
     start_x, start_y = x[:, :-1], y[:, :-1]

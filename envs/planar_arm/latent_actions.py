@@ -13,32 +13,31 @@ from wmrl.envs.planar_arm.validation import clip_action
 from wmrl.nn.vq_autoencoder import QuantizedAutoencoder
 
 LATENT_LIMIT = 3.0
-"""Default limit of latents.
+"""Default latent value that corresponds to an action of 1.
 
-Latents of a VAE are about N(0, I), so that 99.7 % of them are within ±3 in each dimension.
+Each dimension of a VAE's latents is about N(0, 1), so that 99.7 % of its values are within ±3.
 """
 
 
 class ArmLatents:
-    """Latent actions of planar arms, which an encoding decodes to poses.
+    """Latent actions of planar arms, decoded to poses by an encoding.
 
     Args:
-        encoding: an encoding, which is moved to the device; or the path of its artifact, or the
-            name of a shipped artifact.
-        latent_limit: value of a latent's dimension that corresponds to an action of 1; it has no
-            effect on codes.
+        encoding: an encoding, the path of its artifact, or the name of a shipped artifact. The
+            encoding is moved to ``device``.
+        latent_limit: latent value that corresponds to an action of 1. It has no effect on codes.
         device: device on which actions are decoded.
 
     Attributes:
         encoding: encoding that decodes actions.
-        discrete: True if actions are codes.
-        space: space of one action, ``MultiDiscrete([K] * T)`` for codes, otherwise ``Box(Z,)`` in
-            [−1, 1].
+        discrete: True if actions are codes, False if they are latents.
+        space: action space of one arm: ``MultiDiscrete([K] * T)`` for codes, and ``Box(Z,)`` in
+            [−1, 1] for latents.
 
     Raises:
         ArtifactError: the artifact is missing or damaged, or is not an encoding.
         ValueError: ``latent_limit`` is not a finite number above 0.
-        TypeError: ``encoding`` is neither an encoding nor a path nor a name.
+        TypeError: ``encoding`` is not an encoding, a path or a name.
     """
 
     space: spaces.MultiDiscrete | spaces.Box
@@ -72,7 +71,7 @@ class ArmLatents:
         return self.encoding.input_dim
 
     def check_actions(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
-        """Checks actions; returns latents clipped to [−1, 1] as float32, or codes as int64.
+        """Checks actions, and returns latents clipped to [−1, 1] as float32, or codes as int64.
 
         Args:
             actions: actions of one arm or of several arms.
@@ -98,10 +97,10 @@ class ArmLatents:
         """Decodes actions to poses.
 
         Args:
-            actions: ``(B, Z)`` or ``(B, T)``, from :meth:`check_actions`.
+            actions: latents ``(B, Z)`` or codes ``(B, T)``, from :meth:`check_actions`.
 
         Returns:
-            ``(B, n) float32`` in [−1, 1], the actions of :class:`~wmrl.envs.planar_arm.arm.Arm`.
+            ``(B, n) float32`` in [−1, 1], actions of :class:`~wmrl.envs.planar_arm.arm.Arm`.
         """
         device = self.encoding.device
         given = torch.from_numpy(np.ascontiguousarray(actions)).to(device)
@@ -116,7 +115,9 @@ class ArmLatents:
         assert isinstance(self.space, spaces.MultiDiscrete)
         codebook_size = int(self.space.nvec[0])
         if not np.issubdtype(actions.dtype, np.integer):
-            raise ValueError(f"action: expected integer codes, got {actions.dtype}; pass int64")
+            raise ValueError(
+                f"action: expected integer codes, got {actions.dtype}; convert them to int64"
+            )
         outside = (actions < 0) | (actions >= codebook_size)
         if outside.any():
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Environment of a planar arm with latent actions, which takes one pose per episode."""
+"""Environment of a planar arm with latent actions and one pose per episode."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,48 +17,51 @@ from wmrl.envs.planar_arm.validation import Locks
 
 
 class PlanarArmLatentEnv(OneArmEnv, EzPickle):
-    """Environment of a planar arm with latent actions, which takes one pose per episode.
+    """Environment of a planar arm with latent actions and one pose per episode.
 
     ## Description
-    From Data-Driven Encodings (https://arxiv.org/abs/2003.04389): an encoding that was trained on
-    the elites of one problem defines the search space of another problem, which may differ in link
-    lengths, locked joints and obstacles. An action is a latent or consists of codes, and is decoded
-    to a pose. Everything else is as in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`.
+    An encoding decodes each action to a pose. The action is a latent of a VAE, or consists of the
+    codes of a VQ-VAE. As in Data-Driven Encodings (https://arxiv.org/abs/2003.04389), the encoding
+    was trained on the elites of one problem and defines the search space of another problem. The
+    two problems may differ in link lengths, locked joints and obstacles. Everything else is as in
+    :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`.
 
     ## Action Space
     With a VAE, ``Box(Z,)`` float32 in [−1, 1]; the latent is the action times ``latent_limit``.
-    Actions are clipped to this space. With a VQ-VAE, ``MultiDiscrete([K] * T)``: T codes.
+    Actions are clipped to this space. With a VQ-VAE, ``MultiDiscrete([K] * T)``: T codes
+    from 0 to K − 1.
 
     ## Observation Space
-    ``Box(2,)`` float32: x and y of the target. Without a target ``Box(1,)`` float32, always 0.
+    ``Box(2,)`` float32: x and y of the target. Without a target, ``Box(1,)`` float32, always 0.
 
     ## Rewards
-    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`: −std of the joint angles in radians; with
-    a target, minus ``distance_weight`` · distance / reach; if the arm collides, also minus
-    ``collision_cost`` · (1 + penetration / reach).
+    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`: −std of the joint angles in radians. With
+    a target, ``distance_weight`` · distance / reach is subtracted. If the arm collides,
+    ``collision_cost`` · (1 + penetration / reach) is subtracted.
 
     ## Starting State
-    The arm is stretched along the x axis, which has no effect on later poses. The option
-    ``"target"`` of ``reset``, ``(2,)``, sets a target for this episode.
+    The arm is stretched along the x axis, which has no effect on later poses. If the environment
+    has a target, the option ``"target"`` of ``reset``, ``(2,)``, replaces it for this episode.
 
     ## Episode End
     Terminates after one step.
 
     ## Information
-    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`, and ``"pose"``, ``(n,)`` float32: the
-    decoded action, which has the same reward as an action of ``vsg/PlanarArm-v0``.
+    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. In addition, ``"pose"``, ``(n,)``
+    float32: the decoded action. As an action of ``vsg/PlanarArm-v0``, it gets the same reward.
 
     ## Arguments
     - ``encoding``: an encoding, the path of its artifact, or the name of a shipped artifact
       (``"planar-arm-vae"``, ``"planar-arm-vqvae"``). It determines the number of joints, which is
       200 for shipped encodings.
-    - ``latent_limit``: value of a latent's dimension that corresponds to an action of 1. Latents of
-      a VAE are about N(0, I), so 3 excludes almost none of them (Data-Driven Encodings uses 5).
-    - ``num_joints``: None, or the number of joints that the encoding is expected to have.
+    - ``latent_limit``: latent value that corresponds to an action of 1. Each dimension of a VAE's
+      latents is about N(0, 1), so a limit of 3 excludes almost no latents. Data-Driven Encodings
+      uses 5. The limit has no effect on codes.
+    - ``num_joints``: number of joints to check against the encoding; None for no check.
     - ``link_lengths``, ``locks``, ``obstacles``, ``target``, ``distance_weight``,
       ``collision_cost``: as in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`.
     - ``device``: device on which actions are decoded, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.
-    - ``render_mode``: ``"rgb_array"`` or ``"human"`` (in a window).
+    - ``render_mode``: ``"rgb_array"``, ``"human"`` (in a window) or None.
 
     ## Version History
     - v0: first version.

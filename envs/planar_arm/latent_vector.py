@@ -17,17 +17,18 @@ from wmrl.envs.planar_arm.vector import PlanarArmVectorEnv
 
 
 class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
-    """Vector environment of N planar arms with latent actions, evaluated as one batch.
+    """Vector environment of N planar arms with latent actions.
 
     ## Description
     The vector environment of :class:`~wmrl.envs.planar_arm.latent_env.PlanarArmLatentEnv`. All
-    actions of a step are decoded at once.
+    actions of a step are decoded as one batch, and all poses are evaluated as one batch.
 
     ## Action Space
-    ``Box(N, Z)`` float32 in [−1, 1] with a VAE, ``MultiDiscrete(N, T)`` with a VQ-VAE.
+    With a VAE, ``Box(N, Z)`` float32 in [−1, 1]. With a VQ-VAE, ``MultiDiscrete`` of shape
+    ``(N, T)``: T codes per arm.
 
     ## Observation Space
-    ``Box(N, 2)`` float32, the targets. Without targets ``Box(N, 1)`` float32, zeros.
+    ``Box(N, 2)`` float32, the targets. Without targets, ``Box(N, 1)`` float32, always 0.
 
     ## Rewards
     As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`; 0 for arms that are reset or idle.
@@ -39,8 +40,8 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
     As in :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`.
 
     ## Information
-    As in :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`, and ``"pose"``, ``(N, n)``
-    float32, the decoded actions.
+    As in :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`. In addition, ``"pose"``,
+    ``(N, n)`` float32: the decoded actions.
 
     ## Arguments
     - ``num_envs``: number N of arms.
@@ -91,11 +92,11 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
 
     @property
     def encoding(self) -> Encoding:
-        """Encoding that decodes actions."""
+        """Encoding that decodes actions to poses."""
         return self._latents.encoding
 
     def check_actions(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
-        """Checks actions; returns latents clipped to [−1, 1], or codes.
+        """Checks actions and returns them; latents are clipped to [−1, 1], codes are unchanged.
 
         Args:
             actions: actions of one arm or of all arms.
@@ -118,6 +119,6 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
 def _check_joints(name: str, given: int | None, num_joints: int) -> None:
     if given not in (None, num_joints):
         raise ValueError(
-            f"{name}: expected {num_joints} joints, as in the encoding, got {given}; give "
-            f"{num_joints}, or choose an encoding for {given} joints"
+            f"{name}: expected {num_joints} joints, as in the encoding, got {given}; use "
+            f"{num_joints} joints, or choose an encoding for {given} joints"
         )

@@ -1,7 +1,7 @@
 """Oracle for planar arms: poses that reach a target with the smallest std of angles.
 
-The oracle uses gradients of the arm's equations. Its results are a reference for those of searches
-that only evaluate poses.
+The oracle uses gradients of the arm's equations. Its results are a reference for searches that can
+only evaluate poses.
 """
 
 import math
@@ -30,14 +30,15 @@ class ArmOracleConfig:
     Attributes:
         num_starts: number of initial poses per target. Several are needed because there are many
             local optima.
-        num_survivors: number of the most promising poses after ``search_steps``, which are then
-            optimized until convergence.
+        num_survivors: number of poses per target that are optimized further after ``search_steps``.
+            These are the most promising ones.
         search_steps: maximum number of optimization steps for each initial pose.
-        refine_steps: maximum number of further steps for each survivor.
-        tolerance: distance from the target, relative to the arm's reach, within which the target
-            counts as solved.
-        seed: seed of the initial poses. All targets share these poses, so that the result for a
-            target does not depend on the other targets, up to rounding.
+        refine_steps: maximum number of further optimization steps for each of the
+            ``num_survivors`` poses.
+        tolerance: maximum distance from a target at which the target counts as solved, as a
+            fraction of the arm's reach.
+        seed: seed of the random numbers for the initial poses. All targets share these numbers, so
+            that the result for a target does not depend on the other targets, up to rounding.
 
     Raises:
         ValueError: a number of poses or steps is less than 1, or the tolerance is not between 0
@@ -62,11 +63,11 @@ class ArmOracleResult:
     """Solutions for T targets.
 
     Attributes:
-        angles: ``(T, n) float64``, joint angles in radians. For targets that were not solved, these
-            are the angles with the smallest distance found.
+        angles: ``(T, n) float64``, joint angles in radians. For a target that was not solved, they
+            are the angles that came closest to it.
         std: ``(T,) float64``, std of these angles in radians.
         distance: ``(T,) float64``, distance of the end point from the target, in units of length.
-        solved: ``(T,) bool``, True where the distance is within the tolerance.
+        solved: ``(T,) bool``, True for targets whose distance is within the tolerance.
     """
 
     angles: np.ndarray
@@ -76,7 +77,7 @@ class ArmOracleResult:
 
     @property
     def actions(self) -> np.ndarray:
-        """Angles, converted to actions in [−1, 1], ``(T, n) float64``."""
+        """Actions that correspond to the joint angles, ``(T, n) float64`` in [−1, 1]."""
         actions: np.ndarray = np.clip(self.angles / ANGLE_LIMIT, -1.0, 1.0)
         return actions
 
@@ -88,19 +89,22 @@ def solve_targets(
     *,
     device: str | torch.device = "auto",
 ) -> ArmOracleResult:
-    """Finds the joint angles with the smallest std with which an arm reaches each target.
+    """Finds, for each target, the joint angles that reach it with the smallest std.
 
     The method is sequential quadratic programming (Nocedal and Wright, Numerical Optimization,
     2006, chapter 18). It minimizes ½ Σ_i (θ_i − m)² over the angles θ and their mean m, subject to
     p(θ) = target and |θ_i| ≤ π/2, where p(θ) is the end point. This problem has the same minima as
-    the std. Each step linearizes p and solves the resulting problem in closed form, with three
-    unknowns: m and the two multipliers of the target. Angles that would leave their range are fixed
-    at the bound, and a step that increases an exact penalty function is rejected and shortened.
-    Finally, Newton's method removes the remaining distance, without regard to the std.
+    the std.
 
-    An arm can wind in many ways, each of which is a local optimum; therefore several initial poses
-    are tried. Targets at the very edge of the reach (within a few thousandths of it) may remain
-    unsolved.
+    Each step linearizes p. The linearized problem has a closed-form solution with three unknowns:
+    m and the two Lagrange multipliers of p(θ) = target. Angles that would leave their range are
+    fixed at the bound. A step that increases an exact penalty function is rejected, and the next
+    step is shorter. Finally, Newton's method removes the remaining distance from the target; it
+    ignores the std.
+
+    An arm can wind in many ways, each of which is a local optimum. Therefore, several initial poses
+    are tried. Targets at the very edge of the reach (within a few thousandths of the reach) may
+    remain unsolved.
 
     Args:
         targets: ``(T, 2)`` or ``(2,)``, in units of length. Targets out of reach are allowed but
@@ -138,8 +142,8 @@ def solve_targets(
         )
     if arm.obstacles:
         raise ValueError(
-            f"arm: expected no obstacles, which the oracle cannot avoid, got {len(arm.obstacles)}; "
-            "create the Arm without them to get a lower bound on the std"
+            "arm: expected no obstacles, because the oracle cannot avoid them, got "
+            f"{len(arm.obstacles)}; create the Arm without them to get a lower bound on the std"
         )
     solver = _Solver(arm, config, _float64_device(device))
     return solver.solve(points)
@@ -155,7 +159,7 @@ def _float64_device(device: str | torch.device) -> torch.device:
 
 
 class _Solver:
-    """Solver for one arm, whose initial poses are the same for all targets."""
+    """Solver for one arm, which uses the same random numbers for all targets."""
 
     def __init__(self, arm: Arm, config: ArmOracleConfig, device: torch.device) -> None:
         self._config = config
@@ -202,7 +206,7 @@ class _Solver:
 
     @torch.inference_mode()
     def _solve(self, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns angles ``(T, n)`` and distances ``(T,)`` for a batch of targets."""
+        """Returns angles ``(T, n)`` and distances ``(T,)`` in units of the reach, for T targets."""
         config = self._config
         count = len(targets)
         each = targets.repeat_interleave(config.num_starts, dim=0)  # (T·S, 2)
@@ -222,10 +226,10 @@ class _Solver:
         return angles[chosen], gaps.flatten()[chosen]
 
     def _starts(self, targets: Tensor) -> Tensor:
-        """Returns initial angles, ``(T·S, n)``.
+        """Returns the angles of S initial poses for each of T targets, ``(T·S, n)``.
 
         Every other pose winds along a circle. The remaining poses turn to the target with their
-        first few joints and then go straight, which helps with targets near the edge of the reach.
+        first few joints and then go straight. They help with targets near the edge of the reach.
         """
         facing = torch.atan2(targets[:, 1], targets[:, 0]).view(-1, 1, 1)
         joint = torch.arange(self._joints, device=targets.device)
@@ -236,7 +240,7 @@ class _Solver:
         return self._in_range(starts.flatten(0, 1))
 
     def _descend(self, angles: Tensor, targets: Tensor, steps: int) -> Tensor:
-        """Optimizes angles ``(R, n)`` for targets ``(R, 2)`` until they converge."""
+        """Optimizes angles ``(R, n)`` for targets ``(R, 2)``, by at most ``steps`` steps."""
         result = angles.clone()
         rows = torch.arange(len(angles), device=angles.device)
         length = torch.full_like(targets[:, 0], 0.5)
@@ -263,10 +267,14 @@ class _Solver:
         return result
 
     def _step(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Solves the linearized problem; returns the step ``(R, n)`` and multipliers ``(R, 2)``.
+        """Solves the linearized problem for R poses.
 
-        The step d is m − θ + Jᵀλ for free angles and 0 for fixed ones. The multipliers λ are such
-        that J d is the gap to the target, and m is the mean of all angles θ + d.
+        The step d is m − θ + Jᵀλ for free angles and 0 for fixed angles, where J is the Jacobian of
+        the end point. The multipliers λ are chosen so that J d is the gap to the target, and m so
+        that it is the mean of all angles θ + d.
+
+        Returns:
+            The steps ``(R, n)`` and the multipliers ``(R, 2)``.
         """
         gaps, jacobian = self._linearized(angles, targets)
         free = self._movable.expand_as(angles)
@@ -289,7 +297,7 @@ class _Solver:
             free = free & ~leaving
 
     def _close_in(self, angles: Tensor, targets: Tensor) -> Tensor:
-        """Moves end points to their targets by shortest Newton steps; angles stay in range."""
+        """Moves end points to their targets by Newton's method; angles stay in range."""
         for _ in range(30):
             gaps, jacobian = self._linearized(angles, targets)
             if (gaps.norm(dim=1) < 0.01 * self._config.tolerance).all():
@@ -305,8 +313,8 @@ class _Solver:
     def _linearized(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the gaps to the targets, ``(R, 2)``, and the Jacobian ∂p/∂θ, ``(R, 2, n)``.
 
-        A joint rotates all links after it, so ∂p/∂θ_i is the vector from joint i to the end point,
-        rotated by a right angle.
+        A joint rotates all links after it. Therefore, ∂p/∂θ_i is the vector from joint i to the end
+        point p, rotated by a right angle.
         """
         heading = angles.cumsum(dim=1)
         links = self._lengths * torch.stack((heading.cos(), heading.sin()), dim=1)
@@ -325,7 +333,7 @@ class _Solver:
         return penalty
 
     def _rank(self, angles: Tensor, targets: Tensor) -> Tensor:
-        """Returns scores ``(R,)`` of poses; poses with lower scores are more promising."""
+        """Returns scores of poses, ``(R,)``; a lower score is more promising."""
         missing = self._gaps(angles, targets).norm(dim=1)
         rank: Tensor = angles.std(dim=1, correction=0) + 10.0 * missing
         return rank

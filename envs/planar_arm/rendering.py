@@ -25,13 +25,14 @@ def draw_arm(
     caption: str = "",
     size: int = 480,
 ) -> np.ndarray:
-    """Draws one pose of an arm from above.
+    """Draws an arm in one pose.
 
     Args:
-        arm: arm to draw; its locked joints are drawn as squares and its obstacles as discs.
-        positions: ``(n + 1, 2)``, from :meth:`~wmrl.envs.planar_arm.arm.Arm.joint_positions`.
-        target: ``(2,)``, drawn as a ring with a cross; no target if None.
-        collides: True to draw links in red.
+        arm: arm to draw; locked joints are drawn as squares, and obstacles as discs.
+        positions: ``(n + 1, 2)``, positions of the joints and the end point, as computed by
+            :meth:`~wmrl.envs.planar_arm.arm.Arm.joint_positions`.
+        target: ``(2,)``, x and y of the target, drawn as a ring with a cross; None for no target.
+        collides: True to draw the links in red.
         caption: text at the bottom of the image.
         size: width and height of the image in pixels.
 
@@ -73,7 +74,7 @@ def _draw_links(
 
 
 class _Canvas:
-    """Square image, whose coordinates are in units of length and relative to the arm's base."""
+    """Square image centered on the arm's base; points are given in units of length."""
 
     def __init__(self, reach: float, size: int) -> None:
         self.pixels = np.full((size, size, 3), _BACKGROUND, np.uint8)

@@ -14,15 +14,15 @@ class ArmReward:
     """Reward of planar arms: the fitness minus costs of distance and collision.
 
     The cost of the distance is w · distance / reach. The cost of a collision is
-    c · (1 + penetration / reach). The distance is not squared. Therefore, if w exceeds the rate at
-    which the std decreases with distance / reach, the optimal pose is exactly at the target, and
-    has the smallest std of all poses that are.
+    c · (1 + penetration / reach). The distance is not squared. Therefore, the optimal pose is
+    exactly at the target if w is large enough, that is, if w exceeds the rate at which the std
+    decreases with distance / reach. Of all poses at the target, this one has the smallest std.
 
     Attributes:
-        distance_weight: w, at least 0, in radians like the fitness; it has no effect without a
+        distance_weight: w, at least 0, in radians like the fitness. It has no effect without a
             target.
         collision_cost: c, at least 0, in radians like the fitness. If c is above π/2, a pose that
-            collides has a lower reward than any pose at the same distance that does not.
+            collides has a lower reward than any pose at the same distance without a collision.
 
     Raises:
         ValueError: an attribute is negative or not finite.
@@ -43,8 +43,8 @@ class ArmReward:
         Args:
             evaluation: evaluation of the poses.
             reach: length of the whole arm.
-            distances: ``(B,)``, distances of the end points from their targets; None if there are
-                no targets.
+            distances: ``(B,)``, distances of the end points from the targets; None without
+                targets.
 
         Returns:
             ``(B,) float64``.
@@ -64,7 +64,8 @@ class ReachEvaluation(NamedTuple):
     Attributes:
         rewards: ``(B,) float64``, rewards as in ``vsg/PlanarArm-v0``.
         stds: ``(B,) float64``, std of the joint angles in radians.
-        distances: ``(B,) float64``, distance of the end point from the target, in units of length.
+        distances: ``(B,) float64``, distances of the end points from the target, in units of
+            length.
         feasible: ``(B,) bool``, True for poses that enter no obstacle.
     """
 
@@ -93,7 +94,7 @@ class ReachObjective:
     Attributes:
         arm: arm that takes the poses.
         target: x and y of the target.
-        reward: reward function, with its costs of distance and collision.
+        reward: reward function, which sets the costs of distance and collision.
 
     Raises:
         ValueError: the target is out of the arm's reach.
@@ -123,7 +124,7 @@ class ReachObjective:
         """Evaluates poses.
 
         Args:
-            poses: ``(B, n)``, which are clipped to [−1, 1] as in the environment.
+            poses: ``(B, n)``. They are clipped to [−1, 1], as in the environment.
 
         Raises:
             ValueError: the number of joints is wrong, or a number is not finite.

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from wmrl.envs.planar_arm.arm import Arm
 
-#: A point; ``"random"`` for a point that is drawn at each reset; or None for no target.
+#: A fixed point ``(x, y)``; ``"random"`` for a new random point at each reset; None for no target.
 Target = Sequence[float] | Literal["random"] | None
 _ROUNDS = 1000
 
@@ -19,8 +19,9 @@ class ArmTargets:
     """Source of targets for a batch of identical arms.
 
     Attributes:
-        arm: arm whose reach contains the targets.
-        target: a point ``(x, y)``, ``"random"`` or None.
+        arm: arm that is to reach the targets.
+        target: a fixed point ``(x, y)``; ``"random"`` for a new random point at each reset; None
+            for no target.
 
     Raises:
         ValueError: the target is invalid, or out of the arm's reach.
@@ -45,7 +46,7 @@ class ArmTargets:
 
     @property
     def space(self) -> spaces.Box:
-        """Space of one observation, which is the target, or always 0 without a target."""
+        """Observation space of one arm: x and y of the target, or always 0 without a target."""
         if self.target is None:
             return spaces.Box(-1.0, 1.0, (1,), np.float32)
         return spaces.Box(-self.arm.reach, self.arm.reach, (2,), np.float32)
@@ -62,8 +63,8 @@ class ArmTargets:
 
         Args:
             num_envs: number N of arms.
-            options: options of the reset. The option ``"target"``, ``(2,)`` or ``(N, 2)``, takes
-                precedence over :attr:`target`.
+            options: options of the reset. The option ``"target"``, of shape ``(2,)`` or ``(N, 2)``,
+                is used instead of :attr:`target`.
             indices: ``(K,) int``, indices of the arms that are reset.
             rng: random number generator for random targets.
 
@@ -71,8 +72,8 @@ class ArmTargets:
             ``(K, 2) float64``; if :attr:`target` is None, zeros of shape ``(K, 1)``.
 
         Raises:
-            ValueError: the option ``"target"`` has the wrong shape or is out of reach, or is given
-                although :attr:`target` is None.
+            ValueError: the option ``"target"`` has the wrong shape, is out of reach, or is given
+                although :attr:`target` is None; or obstacles leave no room for random targets.
         """
         given = options.get("target")
         if given is not None:
@@ -88,7 +89,7 @@ class ArmTargets:
         if self.target is None:
             raise ValueError(
                 f"options['target']: expected none, because the environment has no target, got "
-                f"{target!r}; create the environment with target='random' or a point"
+                f"{target!r}; create the environment with target='random' or target=(x, y)"
             )
         shape = np.shape(target)
         if shape not in ((2,), (num_envs, 2)):
@@ -98,7 +99,7 @@ class ArmTargets:
         return np.broadcast_to(self.arm.check_targets(target, "options['target']"), (num_envs, 2))
 
     def _draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Draws points ``(count, 2)`` uniformly from those within reach, by rejection sampling."""
+        """Draws points ``(count, 2)`` uniformly within the arm's reach, by rejection sampling."""
         points = np.zeros((count, 2))
         missing = np.arange(count)
         for _ in range(_ROUNDS):

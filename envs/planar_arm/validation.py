@@ -16,7 +16,10 @@ Locks = Sequence[tuple[int, float]] | Mapping[int, float]
 
 
 def check_link_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[float, ...]:
-    """Checks n link lengths, which must be above 0; returns 1/n for each link if none are given."""
+    """Checks link lengths, and returns them as a tuple with one length per joint.
+
+    If no lengths are given, each length is 1/n for n joints.
+    """
     try:
         lengths = tuple(map(float, link_lengths)) or (1.0 / num_joints,) * num_joints
     except (TypeError, ValueError, OverflowError) as error:
@@ -26,7 +29,7 @@ def check_link_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[
     if len(lengths) != num_joints:
         raise ValueError(
             f"link_lengths: expected {num_joints} lengths, one per joint, got {len(lengths)}; "
-            f"give as many, or num_joints={len(lengths)}"
+            f"give one length per joint, or num_joints={len(lengths)}"
         )
     for index, length in enumerate(lengths):
         if not 0.0 < length < math.inf:
@@ -38,7 +41,10 @@ def check_link_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[
 
 
 def check_locks(locks: Locks, num_joints: int) -> tuple[tuple[int, float], ...]:
-    """Checks locks, which must leave a joint free; returns pairs (joint, angle) in joint order."""
+    """Checks locked joints, and returns pairs ``(joint, angle)`` in the order of the joints.
+
+    At least one joint must not be locked.
+    """
     given = locks.items() if isinstance(locks, Mapping) else locks
     try:
         # JSON turns the keys of a mapping into strings.
@@ -61,7 +67,7 @@ def check_locks(locks: Locks, num_joints: int) -> tuple[tuple[int, float], ...]:
         raise ValueError(f"locks: expected each joint at most once, got {pairs}")
     if len(pairs) == num_joints:
         raise ValueError(
-            f"locks: expected at least one joint that moves, got all {num_joints} locked"
+            f"locks: expected at least one joint that moves, got all {num_joints} joints locked"
         )
     return tuple(pairs)
 
@@ -69,7 +75,10 @@ def check_locks(locks: Locks, num_joints: int) -> tuple[tuple[int, float], ...]:
 def check_obstacles(
     obstacles: Sequence[tuple[float, float, float]],
 ) -> tuple[tuple[float, float, float], ...]:
-    """Checks circles ``(x, y, radius)``, none of which may cover the base, and returns them."""
+    """Checks obstacles, and returns them as circles ``(x, y, radius)``.
+
+    No obstacle may cover the base of the arm.
+    """
     try:
         given = list(obstacles)
     except TypeError as error:
@@ -88,7 +97,8 @@ def check_obstacles(
             numbers = ()
         if len(numbers) != 3 or not all(map(math.isfinite, numbers)) or numbers[2] <= 0.0:
             raise ValueError(
-                "obstacles: expected circles (x, y, radius), finite and with a radius above 0, got "
+                "obstacles: expected circles (x, y, radius) of finite numbers, with a radius above "
+                "0, got "
                 f"{obstacle!r} at index {index}"
             )
         x, y, radius = numbers
@@ -111,7 +121,7 @@ def clip_action(
         action: action of one arm, or actions of several arms.
         shape: expected shape of the action.
         each: description of the numbers in error messages, such as "one number per joint".
-        argument: name of the argument of the environment that determines the shape.
+        argument: name of the environment's argument that determines the shape, for error messages.
     """
     try:
         numbers = np.asarray(
@@ -133,10 +143,10 @@ def clip_action(
 
 
 def _to_int(number: object) -> int:
-    """Converts a number, or a string as in the keys of a JSON object, to an integer."""
+    """Converts a whole number, or a string such as a key of a JSON object, to an integer."""
     if isinstance(number, bool):
-        raise TypeError(f"expected a number, got {number}")
+        raise TypeError(f"joint: expected an integer, got {number}")
     integer = int(number)  # type: ignore[call-overload]
     if not isinstance(number, str) and integer != number:
-        raise ValueError(f"expected an integer, got {number}")
+        raise ValueError(f"joint: expected an integer, got {number}")
     return int(integer)

@@ -23,31 +23,32 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     ## Description
     The vector environment of :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. A step ends all
-    running episodes. With the autoreset mode SAME_STEP, arms are therefore evaluated in every step;
-    with NEXT_STEP, in every other step.
+    running episodes. Therefore, arms are evaluated in every step with the autoreset mode SAME_STEP,
+    and in every other step with NEXT_STEP.
 
     ## Action Space
     ``Box(N, n)`` float32 in [−1, 1].
 
     ## Observation Space
-    ``Box(N, 2)`` float32, the targets. Without targets ``Box(N, 1)`` float32, zeros.
+    ``Box(N, 2)`` float32, the targets. Without targets, ``Box(N, 1)`` float32, always 0.
 
     ## Rewards
     As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`; 0 for arms that are reset or idle.
 
     ## Starting State
-    ``reset(seed=...)`` takes one seed for the batch, or N seeds that are hashed to one, because the
-    arms share the random stream of targets. Options: ``"target"``, ``(2,)`` or ``(N, 2)``, the
-    targets of this episode; ``"reset_mask"``, ``(N,) bool``, the arms to reset.
+    The arms are stretched along the x axis. All arms share one random stream for their targets.
+    ``reset`` therefore takes one seed; if it gets N seeds, they are hashed to one. Its options are
+    ``"target"``, the targets of this episode, ``(2,)`` or ``(N, 2)``, and ``"reset_mask"``, a mask
+    of the arms to reset, ``(N,) bool``.
 
     ## Episode End
-    Terminates after one step. If ``autoreset_mode`` is DISABLED, an arm whose episode is over idles
-    until a reset selects it.
+    An episode terminates after one step. With the autoreset mode DISABLED, the arm then idles until
+    it is reset.
 
     ## Information
-    ``"end_point"`` and ``"descriptor"``, ``(N, 2)``; with targets, also ``"distance"``, ``(N,)``;
-    with obstacles, also ``"collision"`` and ``"penetration"``, ``(N,)``. Each of them comes with
-    Gymnasium's mask, such as ``"_distance"``. With SAME_STEP, all of them are in ``"final_info"``.
+    ``"end_point"`` and ``"descriptor"``, ``(N, 2)``. With targets, also ``"distance"``, ``(N,)``.
+    With obstacles, also ``"collision"`` and ``"penetration"``, ``(N,)``. Each array has a mask as
+    in Gymnasium, such as ``"_distance"``. With SAME_STEP, all of them are in ``"final_info"``.
 
     ## Arguments
     - ``num_envs``: number N of arms.
@@ -105,7 +106,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts episodes of all arms, or of those that ``options["reset_mask"]`` selects.
+        """Starts episodes of all arms, or of the arms that ``options["reset_mask"]`` selects.
 
         Raises:
             ResetNeeded: the first reset does not select all arms.
@@ -123,7 +124,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Moves every arm to a pose, which ends its episode.
+        """Moves the arms to the poses given by their actions, which ends the episodes.
 
         Raises:
             ResetNeeded: the environment has not been reset.
@@ -199,7 +200,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _idle(self) -> np.ndarray:
         """Returns a mask of the arms that wait for a reset, ``(N,) bool``."""
         if self._over is None:
-            raise ResetNeeded("step: no episode is running; call reset() first")
+            raise ResetNeeded("arms: expected a reset of all arms, got none; call reset() first")
         return self._over
 
     def _start(self, mask: np.ndarray, options: dict[str, Any]) -> None:
@@ -230,7 +231,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _info_arrays(
         self, poses: np.ndarray, evaluation: ArmEvaluation, distances: np.ndarray | None
     ) -> dict[str, np.ndarray]:
-        """Returns the arrays of the info by name; each has one entry per arm."""
+        """Returns the info as a dictionary of arrays with one entry per arm."""
         arrays = {"end_point": evaluation.end_points, "descriptor": evaluation.descriptors}
         if distances is not None:
             arrays["distance"] = distances
@@ -241,7 +242,12 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
 
 def _masked(values: Mapping[str, np.ndarray], ran: np.ndarray) -> dict[str, Any]:
-    """Converts arrays to Gymnasium's infos, masked by ``ran``, the arms that took a step."""
+    """Converts arrays to an info dictionary of Gymnasium, with a mask for each array.
+
+    Args:
+        values: arrays by name, each with one entry per arm.
+        ran: ``(N,) bool``, True for arms that took a step. The values of other arms are set to 0.
+    """
     if not ran.any():
         return {}
     infos: dict[str, Any] = {}

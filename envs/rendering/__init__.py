@@ -6,7 +6,7 @@
   (``Panel``, ``PanelDrawer``).
 - :mod:`~wmrl.envs.rendering.contact_sheet`: frames of several episodes in one image
   (``draw_contact_sheet``).
-- :mod:`~wmrl.envs.rendering.code_map`: discrete codes of a frame, drawn over its reconstruction
+- :mod:`~wmrl.envs.rendering.code_map`: the discrete codes of a frame, written over its image
   (``draw_code_map``).
 """
 

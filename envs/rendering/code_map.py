@@ -1,4 +1,4 @@
-"""Code maps: images of the discrete codes of a frame, drawn over its reconstruction."""
+"""Code maps: images with the discrete code of each cell written into the cell."""
 
 import colorsys
 
@@ -11,7 +11,7 @@ _TINT = 0.4
 
 
 def code_color(code: int) -> tuple[int, int, int]:
-    """Returns the color ``(red, green, blue)`` of a code; consecutive codes get distant hues."""
+    """Returns a color ``(red, green, blue)`` for a code; consecutive codes get distant hues."""
     red, green, blue = colorsys.hsv_to_rgb(code * _GOLDEN % 1.0, 0.75, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
 
@@ -27,12 +27,12 @@ def draw_code_map(
     """Tints each cell of an image in the color of its code, and writes the code into the cell.
 
     Args:
-        image: ``(H, W, 3) uint8``, usually the frame that is decoded from the codes.
+        image: ``(H, W, 3) uint8``, usually the frame that was decoded from the codes.
         codes: ``(rows, columns) int``, the code of each cell.
         width: width of the result in pixels.
         height: height of the result in pixels.
-        previous: codes of the previous frame; cells whose code has changed get a white outline. No
-            outlines if None.
+        previous: ``(rows, columns) int``, codes of the previous frame. Cells whose code has changed
+            get a white outline; there are no outlines if None.
 
     Returns:
         ``(height, width, 3) uint8``.

@@ -13,9 +13,9 @@ def draw_contact_sheet(
     """Draws frames in a grid, one row per episode; shorter rows are padded with background.
 
     Args:
-        rows: frames ``(H, W, 3) uint8`` of each row, all of the same shape.
-        scale: integer factor by which frames are enlarged by repeating pixels.
-        gap: width in pixels of the background around frames.
+        rows: for each row, its frames ``(H, W, 3) uint8``. All frames have the same shape.
+        scale: integer factor by which frames are enlarged; pixels are repeated.
+        gap: width in pixels of the background around each frame.
 
     Returns:
         The contact sheet, ``uint8``, with three color channels.
@@ -32,8 +32,8 @@ def draw_contact_sheet(
     for frame in frames:
         if frame.shape != shape or frame.ndim != 3 or frame.dtype != np.uint8:
             raise ValueError(
-                f"rows: expected frames (H, W, 3) uint8, all of one shape, got {frame.dtype} of "
-                f"shape {frame.shape}; the first frame has shape {shape}"
+                f"rows: expected frames (H, W, 3) uint8, all of one shape, got a frame "
+                f"{frame.shape} {frame.dtype}; the first frame has shape {shape}"
             )
     height, width = shape[0] * scale + gap, shape[1] * scale + gap
     sheet = np.full((height * len(rows) + gap, width * max(map(len, rows)) + gap, 3), 32, np.uint8)

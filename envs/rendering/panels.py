@@ -23,7 +23,7 @@ class Panel:
 
     Attributes:
         label: title above the image, on the left.
-        image: ``(H, W, 3) uint8``, stretched to the image size of the drawer.
+        image: ``(H, W, 3) uint8``; :class:`PanelDrawer` resizes it to its own width and height.
         note: text above the image, on the right.
         action: ``(A,) float32`` in [−1, 1], drawn as bars below the image; no bars if None.
         metrics: pairs ``(name, value)``, written below the image.
@@ -51,13 +51,13 @@ class PanelDrawer:
     """Drawer of panels of a fixed size, so that all frames of a video have the same shape.
 
     Attributes:
-        width: width of an image in pixels, at least 80.
-        height: height of an image in pixels, at least 60.
+        width: width of each panel's image in pixels, at least 80.
+        height: height of each panel's image in pixels, at least 60.
         action_names: names of the bars, one per action dimension. Space for these bars is reserved
             even if a panel has no action.
-        text_size: size of the labels in pixels, at least 8; if None, a twentieth of the width, but
-            at least 8 and at most 20.
-        gap: width in pixels of the space around panels.
+        text_size: size of the labels in pixels, at least 8. If None, it is ``width // 20``, clipped
+            to the range 8 to 20.
+        gap: width in pixels of the space around each panel.
 
     Example:
         >>> import numpy as np
@@ -83,7 +83,7 @@ class PanelDrawer:
             check_int("text_size", self.text_size, at_least=8)
 
     def draw(self, panels: Sequence[Panel]) -> np.ndarray:
-        """Draws panels from left to right.
+        """Draws panels from left to right into one image.
 
         Args:
             panels: the panels of one frame.
@@ -132,7 +132,7 @@ class PanelDrawer:
         self._draw_metrics(draw, panel.metrics, left=left, middle=top + self.gap // 2)
 
     def _scaled_image(self, panel: Panel) -> np.ndarray:
-        """Returns the image of a panel, stretched to the image size and possibly dimmed."""
+        """Returns a panel's image, resized for drawing, and darkened if the panel is dimmed."""
         # Bicubic interpolation would cause ringing at the edges in enlarged frames.
         shrinks = panel.image.shape[0] > self.height
         interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
@@ -147,8 +147,8 @@ class PanelDrawer:
     ) -> None:
         if len(action) > len(self.action_names):
             raise ValueError(
-                f"action: expected at most {len(self.action_names)} numbers, one for each of "
-                f"action_names, got {len(action)}"
+                f"action: expected at most {len(self.action_names)} numbers, one per name in the "
+                f"drawer's action_names, got {len(action)}"
             )
         for index, (name, value) in enumerate(zip(self.action_names, action, strict=False)):
             middle = top + self.gap // 2 + self._row * index + self._row // 2
@@ -194,5 +194,7 @@ class PanelDrawer:
 def _font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):  # pragma: no cover
-        raise ImportError("Pillow was built without FreeType; reinstall it: pip install pillow")
+        raise ImportError(
+            "Pillow was built without FreeType; run: pip install --force-reinstall pillow"
+        )
     return font

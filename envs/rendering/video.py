@@ -1,4 +1,4 @@
-"""Video files: MP4, GIF and WebP, written atomically."""
+"""Writing of video files: MP4, GIF and WebP."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -39,10 +39,10 @@ def write_video(
     """Writes a video frame by frame, so that memory use does not grow with its length.
 
     Args:
-        path: path of the file, whose suffix ``.mp4``, ``.gif`` or ``.webp`` selects the format.
+        path: path of the file. Its suffix ``.mp4``, ``.gif`` or ``.webp`` selects the format.
             Missing folders are created. An existing file is replaced once the new one is complete.
-        frames: frames ``(H, W, 3) uint8``, all of the same shape. An MP4 stores one color per 2 × 2
-            pixels; if H or W is odd, its last row or column is repeated.
+        frames: frames ``(H, W, 3) uint8``, all of the same shape. An MP4 needs an even height and
+            width, so the last row is repeated if H is odd, and the last column if W is odd.
         fps: frames per second.
         crf: constant rate factor of an MP4, 0 to 51; larger values give smaller files and coarser
             frames. It has no effect on other formats.
@@ -75,7 +75,11 @@ def write_video(
 
 
 def check_video_path(path: str | Path) -> None:
-    """Raises ``ValueError`` unless a path's suffix is that of a supported video format."""
+    """Checks that a path has the suffix of a supported video format.
+
+    Raises:
+        ValueError: the suffix is not ``.mp4``, ``.gif`` or ``.webp``.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in _OPTIONS:
         raise ValueError(f"path: expected a name ending in .mp4, .gif or .webp, got {path}")
@@ -91,7 +95,9 @@ def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
             )
         shape = shape or frame.shape
         if frame.shape != shape:
-            raise ValueError(f"frames: expected shape {shape}, got {frame.shape} at index {index}")
+            raise ValueError(
+                f"frames: expected shape {shape} as at index 0, got {frame.shape} at index {index}"
+            )
         yield frame
 
 

@@ -10,14 +10,14 @@ from wmrl.core.validation import check_choice
 
 
 def enlarge(frame: np.ndarray, *, height: int = 384) -> np.ndarray:
-    """Enlarges a frame by the largest integer factor with which it fits into a given height.
+    """Enlarges a frame by the largest integer factor that keeps it within a maximum height.
 
     Args:
         frame: ``(H, W, 3) uint8``.
-        height: maximum height of the result in pixels; larger frames keep their size.
+        height: maximum height of the result in pixels; a frame that is higher keeps its size.
 
     Returns:
-        ``(k · H, k · W, 3) uint8``.
+        ``(k · H, k · W, 3) uint8``, where k is the factor.
     """
     factor = max(1, height // frame.shape[0])
     large: np.ndarray = cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
@@ -29,7 +29,7 @@ def check_render_mode(render_mode: str | None, metadata: Mapping[str, Any]) -> s
 
     Args:
         render_mode: the render mode, or None, which all environments support.
-        metadata: the environment's metadata, which lists its ``"render_modes"``.
+        metadata: the environment's metadata, with the list ``"render_modes"``.
 
     Raises:
         ValueError: the environment does not support the mode.
@@ -43,7 +43,7 @@ class Window:
 
     Args:
         title: text of the title bar.
-        fps: maximum number of frames per second; :meth:`show` waits if it is called more often.
+        fps: maximum number of frames per second. If :meth:`show` is called more often, it waits.
     """
 
     def __init__(self, title: str, *, fps: float) -> None:

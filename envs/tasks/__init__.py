@@ -1,4 +1,4 @@
-"""Tasks: descriptions of games, which contain everything that is specific to a game.
+"""Tasks: descriptions of games, with all settings that differ from game to game.
 
 - :mod:`~wmrl.envs.tasks.task`: the description of a game, and functions that return its frames
   (``Task``, ``observation_frame``, ``rendered_frame``).

@@ -1,4 +1,4 @@
-"""The task CarRacing, as in World Models but with a frame skip of 4 and a two-way pedal."""
+"""The task CarRacing of World Models, here with frame skip 4 and one pedal for gas and brake."""
 
 import numpy as np
 from gymnasium import spaces
@@ -10,8 +10,8 @@ def steer_and_pedal_to_action(action: np.ndarray) -> np.ndarray:
     """Converts an action (steer, pedal) to an action (steer, gas, brake) of CarRacing.
 
     Args:
-        action: ``(2,)``, steer and pedal, which are clipped to [−1, 1]. Positive values of the
-            pedal are gas, negative values are brake.
+        action: ``(2,)``, steer and pedal; both are clipped to [−1, 1]. Positive values of the pedal
+            are gas, negative values are brake.
 
     Returns:
         Steer, gas and brake, ``(3,) float32``.

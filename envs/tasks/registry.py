@@ -1,4 +1,4 @@
-"""Registry of tasks, by name."""
+"""Registry of tasks by name."""
 
 from importlib import import_module
 
@@ -9,9 +9,10 @@ _TASKS = {CAR_RACING.name: CAR_RACING}
 
 
 def register_task(task: Task) -> None:
-    """Registers a task, so that agents and frame stores that refer to it by name can be opened.
+    """Registers a task under its name.
 
-    Registering an equal task again has no effect.
+    Saved agents and frame stores refer to their task by name. Register the task before you open
+    them. Registering an equal task again has no effect.
 
     Raises:
         ValueError: a different task is registered under the same name.
@@ -30,12 +31,12 @@ def register_task(task: Task) -> None:
 
 
 def registered_task(name: str) -> Task:
-    """Returns the registered task of a name.
+    """Returns the task that is registered under a name.
 
-    No module is imported, so this is safe for names that are read from files.
+    Unlike :func:`find_task`, it never imports a module, so it is safe for names from files.
 
     Raises:
-        ValueError: there is no registered task of that name.
+        ValueError: no task is registered under that name.
     """
     if name not in _TASKS:
         raise ValueError(
@@ -49,11 +50,12 @@ def find_task(task: Task | str) -> Task:
     """Finds a task by its name or location.
 
     Args:
-        task: the name of a registered task; or ``"module:ATTRIBUTE"``, the location of a task,
-            whose module is imported; or a task, which is returned unchanged.
+        task: the name of a registered task; or the location ``"module:ATTRIBUTE"`` of a task, which
+            imports the module; or a task, which is returned unchanged.
 
     Raises:
         ValueError: there is no such task.
+        ImportError: the module cannot be imported.
 
     Example:
         >>> from wmrl.envs import find_task

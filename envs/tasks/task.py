@@ -13,49 +13,50 @@ from wmrl.core.validation import check_int
 
 
 def observation_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
-    """Returns the observation itself, for games whose observation is an image."""
+    """Returns the observation unchanged, for games whose observations are images."""
     frame: np.ndarray = observation
     return frame
 
 
 def rendered_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
-    """Returns ``env.render()``, for base environments with ``render_mode="rgb_array"``."""
+    """Returns the image ``env.render()``; ``env`` needs ``render_mode="rgb_array"``."""
     frame: np.ndarray = env.render()  # type: ignore[assignment]
     return frame
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Description of a game, with everything that environments and training need to know of it.
+    """Description of a game, with all settings that environments and training need.
 
     The game itself is the base environment, a registered Gymnasium environment. Its frames are
-    called base frames. Tasks are sent to worker processes with cloudpickle.
+    called base frames. Tasks are sent to worker processes, so cloudpickle must be able to pickle
+    them.
 
     Attributes:
-        name: name by which artifacts, commands and seeds refer to the task.
+        name: name by which artifacts and commands refer to the task.
         env_id: id of the base environment.
         action_space: space of the agent's actions, ``Box(A,) float32``.
         to_env_action: function that converts an agent's action, ``(A,) float32``, to an action of
             the base environment.
         env_kwargs: keyword arguments of the base environment.
         frame: function ``(env, observation) -> frame`` that returns the raw frame ``(H, W, 3)
-            uint8``; :func:`observation_frame` or :func:`rendered_frame` suits most games.
+            uint8``. For most games, use :func:`observation_frame` or :func:`rendered_frame`.
         crop_rows: rows ``(start, stop)`` of the raw frame to keep; all rows if None.
         frame_size: height and width to which frames are resized after the crop.
-        frame_skip: base frames per agent step.
-        warmup_frames: number of base frames at the beginning of an episode from which no dream may
-            start.
+        frame_skip: number of base frames per agent step.
+        warmup_frames: number of base frames at the start of an episode in which no dream begins.
         max_frames: number of base frames after which an episode is truncated.
         fps: base frames per second at the game's own speed, for videos and windows.
         patience: number of base frames without a positive reward after which data collection
             truncates an episode; no such limit if None.
-        explore_low: lower bounds ``(A,)`` of the mean action of a random exploration episode. The
-            mean is drawn uniformly between the bounds, and autoregressive noise is added to it.
-            All 0 if empty.
-        explore_high: upper bounds ``(A,)`` of that mean action. All 0 if empty.
+        explore_low: lower bounds ``(A,)`` of the mean action in a random exploration episode. For
+            each episode, a mean action is drawn uniformly between the bounds, and autoregressive
+            noise is added to it in each step. If empty, all lower bounds are 0.
+        explore_high: upper bounds ``(A,)`` of this mean action. If empty, all upper bounds are 0.
         solved_at: mean return from which the task counts as solved; None if undefined.
-        completed_key: key of the base environment's info that is true at the end of an episode
-            whose goal was reached; learners do not treat such an end as a failure.
+        completed_key: key in the base environment's info. Its value is True if an episode ended
+            because the goal was reached. Learners do not treat such an end as a failure. None if
+            the base environment has no such key.
         action_names: names of the action dimensions, shown in videos; none if empty.
 
     Raises:
@@ -107,8 +108,8 @@ class Task:
         for name in ("explore_low", "explore_high", "action_names"):
             if len(getattr(self, name)) not in (0, self.action_dim):
                 raise ValueError(
-                    f"{name}: expected {self.action_dim} items, one per action dimension, or (), "
-                    f"got {getattr(self, name)}"
+                    f"{name}: expected {self.action_dim} items (one per action dimension) or an "
+                    f"empty tuple, got {getattr(self, name)}"
                 )
 
     @property
@@ -121,7 +122,7 @@ class Task:
 
         Args:
             env: the base environment.
-            observation: its last observation.
+            observation: the last observation of ``env``.
 
         Returns:
             ``(*frame_size, 3) uint8``.
@@ -136,15 +137,12 @@ class Task:
 
 
 def completed_slots(info: Mapping[str, Any], key: str | None, num_envs: int) -> np.ndarray:
-    """Returns a mask of the environments that have reached their goal.
+    """Returns a mask ``(N,) bool`` that is True for environments whose goal was reached.
 
     Args:
-        info: info of a step of a vector environment, or the ``"final_info"`` in it.
-        key: the task's ``completed_key``.
+        info: infos that ``step`` of a vector environment returned, or their ``"final_info"``.
+        key: the task's ``completed_key``, which may be None.
         num_envs: number N of environments.
-
-    Returns:
-        ``(N,) bool``.
     """
     if key is None or key not in info:
         return np.zeros(num_envs, np.bool_)

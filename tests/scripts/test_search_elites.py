@@ -215,7 +215,7 @@ def test_a_folder_of_another_search_is_refused(
         (["--init", "nowhere"], "no artifact 'nowhere'"),
         (["--evaluations", "0"], "evaluations: expected at least 1, got 0"),
         (["--evaluations", "90", "--algorithm", "iso"], "evaluations: expected more than the 100"),
-        (["--dims", "3", "4"], "cells: expected none together with dims (3, 4), got 40"),
+        (["--dims", "3", "4"], "cells: expected no value together with dims (3, 4), got 40"),
         (["--cells", "0"], "cells: expected at least 1, got 0"),
         (["--qd-score-offset", "-1"], "qd_score_offset: expected at most -1.570"),
         (["--qd-score-offset", "nan"], "qd_score_offset: expected a finite number"),

@@ -96,14 +96,15 @@ def test_options_of_other_algorithms_are_refused(
         value = "ranks" if name == "returns" else "2"
         option = f"--{name.replace('_', '-')}"
         assert run([*words, "--algorithm", algorithm, option, value]) == 2
-        assert f"{name}: expected none with '{algorithm}', got " in capsys.readouterr().err
+        assert f"{name}: expected no value with '{algorithm}', got " in capsys.readouterr().err
     if algorithm != "ppo":
         assert run([*words, "--algorithm", algorithm, "--num-envs", "4"]) == 2
-        assert f"num_envs: expected none with '{algorithm}' in the dream" in capsys.readouterr().err
+        message = f"num_envs: expected no value with '{algorithm}' in the dream"
+        assert message in capsys.readouterr().err
     real = [*words, "--algorithm", "cma-es", "--env", "real"]
     for option in (["--action-noise", "0.1"], ["--temperature", "1.2"], ["--dropout"]):
         assert run([*real, *option]) == 2
-        assert "expected none in the real game" in capsys.readouterr().err
+        assert "expected no value in the real game" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -3,15 +3,15 @@
 - :mod:`~wmrl.memory.base`: the interface, loading, and registration of further classes
   (``Memory``, ``MemoryState``, ``Transition``, ``load_memory``, ``matching_memory``,
   ``register_memory``).
-- :mod:`~wmrl.memory.trainable`: the base class of memories that learn from recorded sequences,
-  with their loss (``TrainableMemory``, ``TrainableMemoryConfig``).
+- :mod:`~wmrl.memory.trainable`: the base class of memories with a training loss
+  (``TrainableMemory``, ``TrainableMemoryConfig``).
 - :mod:`~wmrl.memory.mdn_rnn`: the MDN-RNN of World Models (``MDNRNN``, ``MDNRNNConfig``).
 - :mod:`~wmrl.memory.discrete`: the interface of memories over discrete latents
   (``DiscreteMemory``).
-- :mod:`~wmrl.memory.code_memory`: an autoregressive prior over the next frame's codes
+- :mod:`~wmrl.memory.code_memory`: a memory that predicts the codes of the next frame
   (``CodeMemory``, ``CodeMemoryConfig``).
-- :mod:`~wmrl.memory.ensemble`: ensembles of memories, whose predicted reward is lower where the
-  members disagree (``CodeMemoryEnsemble``, ``CodeMemoryEnsembleConfig``, ``MemoryEnsemble``,
+- :mod:`~wmrl.memory.ensemble`: ensembles, which predict a lower reward where their members disagree
+  (``CodeMemoryEnsemble``, ``CodeMemoryEnsembleConfig``, ``MemoryEnsemble``,
   ``MemoryEnsembleConfig``).
 - :mod:`~wmrl.memory.dataset`: encoding of rollout stores as sequences of latents
   (``LatentDataset``, ``LatentEpisode``, ``encode_store``, ``load_latents``).
@@ -21,7 +21,7 @@
 - :mod:`~wmrl.memory.training`: training of one memory (``MemoryTrainingConfig``,
   ``train_memory``).
 - :mod:`~wmrl.memory.ensemble_training`: training of an ensemble (``train_ensemble``).
-- :mod:`~wmrl.memory.evaluation`: held-out metrics, and dreams compared with recordings
+- :mod:`~wmrl.memory.evaluation`: held-out metrics, and errors of dreams relative to recordings
   (``code_report``, ``open_loop_report``, ``prediction_report``).
 """
 

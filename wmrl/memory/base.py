@@ -1,4 +1,4 @@
-"""Interface of memories: models that predict the next latent from latents and actions."""
+"""Interface, registration and loading of memories, the models that predict the next latent."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from wmrl.storage.registry import Registry
 from wmrl.storage.saved_module import SavedModule, load_saved_module
 
 MemoryState = tuple[Tensor, ...]
-"""Recurrent state: tensors with the batch as first axis, so that entries can be replaced."""
+"""Recurrent state of a memory: tensors whose first axis is the batch."""
 
 P = TypeVar("P")
 
 
 @dataclass(frozen=True)
 class Transition:
-    """Sampled step of a batch of dreams.
+    """Sampled next step of a batch of B dreams.
 
     Attributes:
         latent: ``(B, Z) float32``, next latents.
@@ -40,20 +40,22 @@ class Transition:
 
 
 class Memory(SavedModule, Generic[P]):
-    """Interface of memories, which predict the next latent, reward and termination.
+    """Interface of models that predict the next latent, reward and termination.
 
-    The type parameter ``P`` is the type of the predictions (parameters of distributions). The same
-    network runs over whole sequences (:meth:`forward`) and single steps (:meth:`step`).
+    A memory runs over whole sequences (:meth:`forward`) or step by step (:meth:`step`). The type
+    parameter ``P`` is the type of its predictions, which are parameters of distributions.
 
-    The constructor of a subclass takes the configuration and a keyword argument ``generator``, the
-    source of the initial weights (a generator with a fixed seed if None); a new memory has no start
-    states (S = 0). A subclass sets ``config`` (a frozen dataclass with at least ``latent_dim``,
-    ``action_dim``, ``task``, ``frame_skip`` and ``vision_digest``) and ``config_class``, and is
-    registered by :func:`register_memory`.
+    A memory stores S start states, from which dreams start. Each is a recorded sequence of T ≥ 1
+    latents and the actions between them. A new memory has none (S = 0).
+
+    A subclass sets ``config_class`` and ``config``, a frozen dataclass with at least the attributes
+    ``latent_dim``, ``action_dim``, ``task``, ``frame_skip`` and ``vision_digest``. Its constructor
+    takes the configuration and a keyword argument ``generator``, the source of the initial weights.
+    If ``generator`` is None, the constructor uses a generator with a fixed seed. Register the
+    subclass with :func:`register_memory`.
 
     Attributes:
-        start_mean: buffer ``(S, T, Z) float32``, posterior means of the latents of S recorded
-            sequences, T ≥ 1 latents each, in which dreams start.
+        start_mean: buffer ``(S, T, Z) float32``, posterior means of the start states' latents.
         start_std: buffer ``(S, T, Z) float32``, standard deviations of these posteriors.
         start_actions: buffer ``(S, T - 1, A) float32``, actions between these latents.
     """
@@ -80,7 +82,7 @@ class Memory(SavedModule, Generic[P]):
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> MemoryState:
-        """Returns the state before the first latent, for a batch of episodes."""
+        """Returns the state before the first step, for a batch of ``batch_size`` episodes."""
 
     @abstractmethod
     def forward(
@@ -92,20 +94,19 @@ class Memory(SavedModule, Generic[P]):
         state: MemoryState | None = None,
         dropout: torch.Generator | None = None,
     ) -> tuple[P, MemoryState]:
-        """Predicts the next step at every step of sequences.
+        """Predicts the next latent, reward and termination at each step of a batch of sequences.
 
         Args:
             latents: ``(B, T, Z) float32``, latents z_t.
             actions: ``(B, T, A) float32``, actions a_t.
-            first: ``(B, T) bool``, True where an episode starts; the state is reset before these
-                steps. If None, it is never reset.
+            first: ``(B, T) bool``, True where an episode starts. The state is reset before these
+                steps. None if no episode starts within the sequences.
             state: state before the first step; the initial state if None.
-            dropout: source of dropout masks; if None, there is no dropout, not even in training
-                mode.
+            dropout: source of dropout masks; None for no dropout, even in training mode.
 
         Returns:
-            The predictions for steps t + 1, with leading axes (B, T), and the state after the last
-            step.
+            The predictions for steps t + 1, with leading axes ``(B, T)``, and the state after the
+            last step.
         """
 
     @abstractmethod
@@ -117,21 +118,21 @@ class Memory(SavedModule, Generic[P]):
         *,
         dropout: torch.Generator | None = None,
     ) -> tuple[P, MemoryState]:
-        """Predicts the next step from the current one.
+        """Predicts the next latent, reward and termination from the current latent and action.
 
         Args:
             latent: ``(B, Z) float32``, latents z_t.
             action: ``(B, A) float32``, actions a_t.
             state: state before the step.
-            dropout: source of dropout masks; no dropout if None.
+            dropout: source of dropout masks; None for no dropout, even in training mode.
 
         Returns:
-            The predictions for step t + 1, with leading axis (B,), and the state after the step.
+            The predictions for step t + 1, with leading axis ``(B,)``, and the state after step t.
         """
 
     @abstractmethod
     def features(self, state: MemoryState) -> Tensor:
-        """Returns the features ``(B, H) float32`` of a state, which a controller observes."""
+        """Returns the features ``(B, H) float32`` that a controller observes in a given state."""
 
     @abstractmethod
     def sample(
@@ -140,9 +141,10 @@ class Memory(SavedModule, Generic[P]):
         """Draws the next latent, reward and termination from predictions of :meth:`step`.
 
         Args:
-            prediction: predictions with leading axis (B,).
-            temperature: τ > 0 as in World Models (https://arxiv.org/abs/1803.10122): logits are
-                divided by τ, and Gaussian noise is multiplied by √τ.
+            prediction: predictions with leading axis ``(B,)``.
+            temperature: τ > 0 as in World Models (https://arxiv.org/abs/1803.10122). The logits of
+                mixture components or codes are divided by τ, and Gaussian noise is multiplied by
+                √τ.
             generator: source of all randomness; PyTorch's global generator if None.
         """
 
@@ -167,18 +169,20 @@ class Memory(SavedModule, Generic[P]):
 
     @abstractmethod
     def log_likelihood(self, prediction: P, latents: Tensor) -> Tensor:
-        """Returns the log-density or log-probability of the next latents.
+        """Returns the log-likelihood of the next latents under the predictions.
 
         Args:
-            prediction: predictions with leading axes (...).
+            prediction: predictions with leading axes ``(...)``.
             latents: ``(..., Z) float32``, next latents.
 
         Returns:
-            ``(..., N) float32`` in nats, for each of the N numbers or codes of a latent.
+            Log-likelihoods ``(..., N) float32`` in nats. Their sum over the last axis is the
+            log-likelihood of the whole latent. N is the number of latent dimensions or codes, or 1
+            for an ensemble.
         """
 
     def set_start_states(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
-        """Sets the recorded sequences in which dreams start.
+        """Sets the recorded sequences from which dreams start.
 
         Args:
             mean: ``(S, T, Z) float32``, posterior means of the latents.
@@ -186,7 +190,7 @@ class Memory(SavedModule, Generic[P]):
             actions: ``(S, T - 1, A) float32``, actions between the latents.
 
         Raises:
-            ValueError: an argument has another shape.
+            ValueError: an argument has the wrong shape.
         """
         count, steps = mean.shape[:2]
         check_shape("mean", mean, (count, steps, self.latent_dim))
@@ -197,7 +201,7 @@ class Memory(SavedModule, Generic[P]):
         )
 
     def with_start_states_of(self, artifact: Artifact) -> Self:
-        """Copies the start states of an artifact, if it has any, and returns this memory."""
+        """Copies the start states from an artifact, if it has any, and returns this memory."""
         starts = [artifact.tensors.get(f"start_{name}") for name in ("mean", "std", "actions")]
         mean, std, actions = starts
         if mean is not None and std is not None and actions is not None:
@@ -222,8 +226,8 @@ class Memory(SavedModule, Generic[P]):
         if digest != expected:
             raise ArtifactError(
                 f"memory: trained on the vision {str(expected)[:12]}…, got the vision "
-                f"{str(digest)[:12]}…; use the vision that it was trained on, or train a memory "
-                "for this one"
+                f"{str(digest)[:12]}… (digests of vision models); use the vision model that the "
+                "memory was trained on, or train a memory on the given one"
             )
 
     @classmethod
@@ -242,7 +246,7 @@ MEMORIES: Registry[Memory[Any]] = Registry(
     ),
     register="wmrl.memory.register_memory",
 )
-"""Registry of all memories."""
+"""Registry of all classes of memories."""
 
 M = TypeVar("M", bound=Memory[Any])
 
@@ -250,18 +254,18 @@ M = TypeVar("M", bound=Memory[Any])
 def register_memory(cls: type[M]) -> type[M]:
     """Registers a class of memories that is defined outside this library.
 
-    It can be used as a decorator. The artifacts of the class can then be loaded wherever a memory
-    is expected. If the class derives from :class:`~wmrl.memory.trainable.TrainableMemory`,
-    :func:`~wmrl.memory.training.train_memory` can train it.
+    The function can be used as a decorator. Artifacts of a registered class can be loaded wherever
+    a memory is expected. :func:`~wmrl.memory.training.train_memory` can train the class if it
+    derives from :class:`~wmrl.memory.trainable.TrainableMemory`.
 
     Args:
-        cls: subclass of :class:`Memory`; its artifacts store its name.
+        cls: subclass of :class:`Memory`. Artifacts refer to it by its name.
 
     Returns:
         The same class.
 
     Raises:
-        ValueError: another class of that name is registered.
+        ValueError: another class with the same name is registered.
         TypeError: the class does not derive from :class:`Memory`.
     """
     return MEMORIES.register(cls)
@@ -287,13 +291,13 @@ def load_memory(name_or_path: str | Path, *, device: str | torch.device = "auto"
 
 
 def matching_memory(vision_digest: str | None) -> str:
-    """Returns the name of the shipped memory that was trained on a vision model.
+    """Returns the name of the shipped memory that was trained on a given vision model.
 
     Args:
         vision_digest: digest of the vision model; None if it was never saved.
 
     Raises:
-        ArtifactError: there is no such memory.
+        ArtifactError: no shipped memory was trained on this vision model.
     """
     for name in shipped_artifacts(kind="memory"):
         config = load_artifact(name, kind="memory").config
@@ -301,6 +305,7 @@ def matching_memory(vision_digest: str | None) -> str:
         if config.get("vision_digest") == vision_digest:
             return name
     raise ArtifactError(
-        f"memory: no shipped memory was trained on the vision {str(vision_digest)[:12]}…; give the "
-        "name or path of one that was, or, in the real game, None to observe without a memory"
+        f"memory: no shipped memory was trained on the vision {str(vision_digest)[:12]}… (the "
+        "start of its digest); pass the name or path of a memory that was trained on it, or None "
+        "to use the real game without a memory"
     )

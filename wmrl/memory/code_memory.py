@@ -1,4 +1,4 @@
-"""Memory over discrete latents, which predicts the codes of the next frame."""
+"""Memory with discrete latents, which predicts the codes of the next frame."""
 
 import math
 from collections.abc import Mapping
@@ -28,25 +28,25 @@ Decoding = Literal["parallel", "sequential"]
 
 @dataclass(frozen=True, kw_only=True)
 class CodeMemoryConfig(TrainableMemoryConfig):
-    """Architecture, loss and origin of a :class:`CodeMemory`.
+    """Architecture, loss, task and vision model of a :class:`CodeMemory`.
 
     Attributes:
-        grid: height and width of a frame's grid of codes; T is their product.
+        grid: height and width of the grid of codes of a frame. T is their product.
         codebook_size: K, the number of codes in the codebook.
-        code_dim: D, the dimension of a code's vector; a latent has ``Z = T · D`` numbers.
+        code_dim: D, the dimension of a code's vector. A latent has ``Z = T · D`` dimensions.
         sequence_model: ``"lstm"`` or ``"transformer"``.
         hidden_dim: H, the width of the sequence model.
         num_layers: number of layers of the sequence model.
         context: number of agent steps that a Transformer attends to; ignored by an LSTM.
-        token_dim: E, the dimension of the features from which each code of the next frame is
-            predicted.
-        num_refinements: number of residual convolutional blocks, which exchange information between
-            the grid positions of the next frame before its codes are predicted.
-        loss_share: share of a batch's frames on which the loss is computed, in (0, 1]. A part of
-            them suffices, because the frames of a sequence are similar. This saves time, because
-            the K-way classification costs more than all layers before it.
-        decoding: ``"parallel"`` to predict all codes of a frame independently, given the past;
-            ``"sequential"`` to predict each code given also the codes before it in raster order.
+        token_dim: E, the number of features at each grid position, from which the next code there
+            is predicted.
+        num_refinements: number of residual convolutional blocks. They exchange information between
+            grid positions before the codes are predicted.
+        loss_share: fraction of a batch's frames on which the negative log-likelihood is computed,
+            in (0, 1]. A small fraction saves time, because classification among K codes costs more
+            than all layers before it. It suffices, because the frames of a sequence are similar.
+        decoding: ``"parallel"`` to predict the codes of a frame independently of each other;
+            ``"sequential"`` to predict each code given the codes before it, in raster order.
     """
 
     grid: tuple[int, int] = (4, 4)
@@ -90,10 +90,13 @@ class CodeMemoryConfig(TrainableMemoryConfig):
 
 
 class CodePrediction(NamedTuple):
-    """Prediction of the next step; the leading axes (...) are those of the memory's inputs.
+    """Prediction of the next codes, reward and termination.
+
+    The leading axes ``(...)`` are those of the memory's inputs.
 
     Attributes:
-        places: ``(..., T, E) float32``, features of each grid position of the next frame.
+        places: ``(..., T, E) float32``, features at each grid position, from which the codes of the
+            next frame are predicted.
         reward: ``(...) float32``, expected reward in the task's units.
         termination: ``(...) float32``, log-odds of termination.
     """
@@ -104,24 +107,23 @@ class CodePrediction(NamedTuple):
 
 
 class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]):
-    """A memory that predicts the codes of a VQ-VAE, the reward and the termination.
+    """Memory that predicts the VQ-VAE codes of the next frame, the reward and the termination.
 
-    The input of its sequence model at each step is [vectors of the frame's codes, action]. The code
-    at each grid position of the next frame is predicted from the sequence model's features and, by
-    a 3×3 convolution, from the current codes around that position, because most objects move only
-    a little in one step. The interface is that of other memories: a latent is the concatenation
-    of its codes' vectors.
+    A latent is the concatenation of the vectors of a frame's codes. At each step, the latent and
+    the action are the input of a sequence model. The next code at each grid position is predicted
+    from the output of the sequence model and from a 3×3 convolution over the current codes. The
+    convolution helps because most objects move only a little in one step.
 
-    The features that a controller observes are the sequence model's output *before* the step, and
-    zeros before the first step.
+    The features for a controller are the sequence model's output *before* the current step. They
+    are zeros before the first step.
 
     Args:
         config: architecture and loss.
         generator: source of the initial weights; a generator with a fixed seed if None.
 
     Attributes:
-        codebook: buffer ``(K, D) float32``, vectors of the VQ-VAE's codes; see
-            :meth:`set_codebook`.
+        codebook: buffer ``(K, D) float32``, vectors of the VQ-VAE's codes. They are zeros until
+            :meth:`set_codebook` is called.
 
     Example:
         >>> import torch
@@ -186,12 +188,22 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
 
     @classmethod
     def fit_config(cls, config: CodeMemoryConfig, vision: Vision) -> CodeMemoryConfig:
-        """Returns a copy of a configuration with the grid and codebook sizes of a VQ-VAE."""
+        """Returns a copy of a configuration, adapted to the codes of a VQ-VAE.
+
+        The copy has the grid, the codebook size and the code dimension of the VQ-VAE.
+
+        Args:
+            config: configuration of the memory.
+            vision: vision model on which the memory will be trained.
+
+        Raises:
+            ValueError: the vision model is not a VQ-VAE.
+        """
         if not isinstance(vision, VQVAE):
             raise ValueError(
                 f"vision: expected a VQ-VAE for a memory with discrete latents, got a "
-                f"{type(vision).__name__}; train one with 'wmrl train-vision --kind vqvae', or "
-                "choose an MDN-RNN"
+                f"{type(vision).__name__}; train a VQ-VAE with 'wmrl train-vision --kind vqvae', "
+                "or train an MDN-RNN on this vision model"
             )
         return replace(
             config,
@@ -202,23 +214,23 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
 
     def bind_vision(self, vision: Vision) -> None:
         """Copies the codebook of a VQ-VAE."""
-        assert isinstance(vision, VQVAE), "fit_config has checked the class"
+        assert isinstance(vision, VQVAE), "vision: expected a VQ-VAE, which fit_config checks"
         self.set_codebook(vision.quantizer.codebook().detach().cpu())
 
     def set_codebook(self, codebook: Tensor) -> None:
-        """Copies the vectors of the VQ-VAE's codes.
+        """Copies the codebook of a VQ-VAE into this memory.
 
         Args:
-            codebook: ``(K, D) float32``.
+            codebook: ``(K, D) float32``, vectors of the codes.
 
         Raises:
-            ValueError: the codebook has another shape.
+            ValueError: the shape of the codebook is not ``(K, D)``.
         """
         check_shape("codebook", codebook, tuple(self.codebook.shape))
         self.codebook.copy_(codebook)
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Returns the nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
+        """Returns the codes ``(..., T) int64`` with vectors nearest to latents ``(..., Z)``."""
         vectors = latents.reshape(-1, self.config.code_dim)
         return nearest(vectors, self.codebook).view(*latents.shape[:-1], self.config.num_tokens)
 
@@ -227,7 +239,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         return self.codebook[codes.long()].flatten(-2)
 
     def initial_state(self, batch_size: int) -> MemoryState:
-        """Returns the features, zeros ``(B, H)``, and the sequence model's initial state."""
+        """Returns zeros ``(B, H)`` as features, followed by the sequence model's initial state."""
         features = torch.zeros(batch_size, self.config.hidden_dim, device=self.device)
         return (features, *self.sequence_model.initial_state(batch_size))
 
@@ -277,7 +289,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Transition:
-        """Draws the next codes and termination; the reward is the expected reward."""
+        """Draws the next latent and termination; the reward is the predicted mean."""
         codes = self.sample_codes(prediction.places, temperature=temperature, generator=generator)
         ended = draw_endings(prediction.termination, generator=generator)
         return Transition(self.latents_of(codes), prediction.reward, ended)
@@ -285,20 +297,23 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
     def sample_codes(
         self, places: Tensor, *, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draws codes ``(B, T) int64``, given the features ``(B, T, E)`` of their positions."""
+        """Draws codes ``(B, T) int64`` from the predicted features ``places`` ``(B, T, E)``."""
         if self.config.decoding == "parallel":
             logits = self.classify(self.refine(places))
             return draw_codes(logits, temperature=temperature, generator=generator)
         return self._draw_sequentially(self.refine(places), temperature, generator)
 
     def log_likelihood(self, prediction: CodePrediction, latents: Tensor) -> Tensor:
-        """Returns the log-probability ``(..., T)`` of each code of the latents ``(..., Z)``."""
+        """Returns the log-probability ``(..., T)`` in nats of each code of latents ``(..., Z)``."""
         return self._log_likelihood(prediction.places, latents)
 
     def training_error(
         self, prediction: CodePrediction, batch: SequenceBatch, generator: torch.Generator
     ) -> Tensor:
-        """Returns the mean negative log-likelihood of a random ``loss_share`` of the frames."""
+        """Returns the mean negative log-likelihood of a random sample of the batch's frames.
+
+        The sample contains the fraction ``config.loss_share`` of the frames.
+        """
         mask = batch.mask.flatten()
         count = math.ceil(self.config.loss_share * len(mask))
         chosen = torch.randperm(len(mask), generator=generator, device=mask.device)[:count]
@@ -353,7 +368,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
 
 
 class _ResidualBlock(nn.Module):
-    """A residual block x + f(x), where f is a layer norm, a GELU and a 3×3 convolution."""
+    """Residual block x + f(x), where f applies a layer norm, a GELU and a 3×3 convolution."""
 
     def __init__(self, grid: tuple[int, int], token_dim: int) -> None:
         super().__init__()

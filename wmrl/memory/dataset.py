@@ -1,4 +1,4 @@
-"""Encoding of rollout stores with a cache in the store's folder, and batches of windows."""
+"""Encoding of rollout stores as latents, and random batches of encoded episodes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class LatentEpisode:
 
     Attributes:
         mean: ``(T + 1, Z) float16``, posterior means of the frames' latents.
-        std: ``(T + 1, Z) float16``, standard deviations of the posteriors.
-        actions: ``(T, A) float32``.
+        std: ``(T + 1, Z) float16``, standard deviations of these posteriors.
+        actions: ``(T, A) float32``, action of each agent step.
         rewards: ``(T,) float32``, in the task's units.
         terminated: True if the last agent step terminated the episode.
     """
@@ -45,21 +45,21 @@ class LatentEpisode:
 def encode_store(
     store: RolloutStore, vision: Vision, *, batch_size: int = 256, progress: bool = False
 ) -> Path:
-    """Encodes every episode of a store that this vision model has not encoded yet.
+    """Encodes the episodes of a rollout store with a vision model.
 
-    Each file is written under a temporary name and then renamed, so that an interrupted call can be
-    resumed. Only one episode at a time is in memory. Folders and files are named after the digests
-    of the vision model and the episode, so that encodings of other models or episodes are never
-    used by mistake.
+    Episodes that this model has already encoded are skipped, so that an interrupted call can be
+    repeated. Only one episode at a time is loaded. The names of the written files contain the
+    digests of the vision model and the episode, so that different encodings are never confused.
 
     Args:
-        store: rollout store.
+        store: rollout store with the episodes.
         vision: vision model that was saved or loaded, and therefore has a digest.
         batch_size: number of frames that are encoded at once.
         progress: True to show a progress bar.
 
     Returns:
-        The folder of the encodings, ``latents/<digest>`` in the store's folder.
+        The folder of the encodings, ``latents/<digest>`` in the store's folder. The digest is
+        shortened to 16 characters.
 
     Raises:
         ValueError: the vision model was never saved.
@@ -83,27 +83,28 @@ def load_latents(episodes: Sequence[StoredEpisode], vision: Vision) -> list[Late
 
     Args:
         episodes: stored episodes.
-        vision: vision model that encoded them.
+        vision: vision model with which they were encoded.
 
     Raises:
-        ValueError: an episode is not encoded yet, or its file is damaged.
+        ValueError: an episode is not encoded yet, or the file of its latents is damaged.
     """
     return [_load(episode, vision) for episode in episodes]
 
 
 class LatentDataset:
-    """Dataset of windows of encoded episodes, drawn at random.
+    """Dataset that draws batches of random windows from encoded episodes.
 
-    The batch of a training step depends only on the data, the seed and the step. A window that
-    would extend beyond an edge of its episode is moved inside the episode, or padded if the episode
-    is shorter than the window. Transitions at the edges of an episode are therefore not drawn less
-    often than others. Latents are drawn from their posteriors (μ, σ) again for each batch.
+    A window consists of L consecutive transitions of one episode. If a window would extend beyond
+    the start or end of its episode, it is moved inside. Transitions near the edges are therefore
+    drawn at least as often as those in the middle. If the episode is shorter than L, the window is
+    padded. For each batch, latents are drawn anew from their posteriors (μ, σ). The batch of a
+    training step depends only on the data, the seed and the step.
 
     Args:
-        episodes: encoded episodes of at least one agent step.
+        episodes: encoded episodes, each of at least one agent step.
         length: L, number of transitions in a window.
         batch_size: B, number of windows in a batch.
-        seed: root seed of the choice of windows and of the noise.
+        seed: root seed from which windows and latents are drawn.
         device: device of the data and the batches.
 
     Raises:
@@ -130,7 +131,7 @@ class LatentDataset:
         self._offsets = np.concatenate(([0], np.cumsum(self._lengths + 1)[:-1]))
         self._mean = torch.cat([episode.mean for episode in episodes]).to(device)
         self._std = torch.cat([episode.std for episode in episodes]).to(device)
-        # A blank row after each episode's agent steps, so that they have the indices of latents.
+        # A blank row after each episode, so that its actions and latents have the same row indices.
         blank = torch.zeros(1, episodes[0].actions.shape[1])
         actions = [part for episode in episodes for part in (episode.actions, blank)]
         rewards = [part for episode in episodes for part in (episode.rewards, blank[:, 0])]
@@ -150,10 +151,11 @@ class LatentDataset:
         return self._windows(*self._draw(generator), step)
 
     def _draw(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draws windows.
+        """Draws B random windows.
 
         Returns:
-            Indices of the B windows' episodes and of their first agent steps, each ``(B,) int64``.
+            The index of each window's episode, and the index of its first agent step within that
+            episode, each ``(B,) int64``.
         """
         places = generator.integers(self._ends[-1], size=self.batch_size)
         episode = np.searchsorted(self._ends, places, side="right")
@@ -181,8 +183,8 @@ class LatentDataset:
 def _folder(store: RolloutStore, vision: Vision) -> Path:
     if vision.digest is None:
         raise ValueError(
-            "vision: expected a digest, got None; save the vision first, because the folder of "
-            "its latents is named after the digest"
+            "vision: expected a digest, got None; save the vision first with vision.save(path), "
+            "which gives it a digest"
         )
     return store.path / "latents" / vision.digest[:16]
 
@@ -210,7 +212,7 @@ def _encode_episode(episode: StoredEpisode, vision: Vision, batch_size: int) -> 
 def _posteriors(
     episode: StoredEpisode, vision: Vision, batch_size: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yields posterior means and standard deviations of an episode's frames in batches."""
+    """Yields the posterior means and standard deviations of an episode's frames, in batches."""
     store, summary = episode
     count = summary.length + 1
     for start in range(0, count, batch_size):
@@ -230,13 +232,13 @@ def _load(episode: StoredEpisode, vision: Vision) -> LatentEpisode:
         loaded = LatentEpisode(**tensors, terminated=episode.summary.terminated)
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{file}: missing or damaged ({error}); delete it if it exists, and run encode_store "
-            "again"
+            f"{file}: expected the latents of an episode, but the file is missing or damaged "
+            f"({error}); delete it if it exists, and run encode_store again"
         ) from error
     if not complete:
         raise ValueError(
-            f"{file}: expected {length} rewards, and mean and std of shape "
-            f"({length + 1}, {latent_dim}), got shapes {shapes}; delete the damaged file and run "
-            "encode_store again"
+            f"{file}: expected {length} rewards, and a mean and std of shape "
+            f"({length + 1}, {latent_dim}), got a damaged file with a mean and std of shapes "
+            f"{shapes}; delete it and run encode_store again"
         )
     return loaded

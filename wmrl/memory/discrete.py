@@ -12,13 +12,13 @@ from wmrl.storage.artifact import Artifact
 
 
 class DiscreteMemory(Memory[P]):
-    """Interface of memories whose latents consist of codes.
+    """Interface of memories whose latents consist of T codes from a codebook of K codes.
 
     Start states are stored as codes instead of latents.
 
     Attributes:
-        start_codes: buffer ``(S, T', T)``, the T codes of each of the T' latents of S start states;
-            int16 if K is at most 2¹⁵, otherwise int32.
+        start_codes: buffer ``(S, T', T)``, codes of S start states, each a recorded sequence of T'
+            latents; int16 if K is at most 2¹⁵, otherwise int32.
     """
 
     start_codes: Tensor
@@ -30,7 +30,7 @@ class DiscreteMemory(Memory[P]):
 
     @abstractmethod
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Returns the nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
+        """Returns the codes ``(..., T) int64`` with vectors nearest to latents ``(..., Z)``."""
 
     @abstractmethod
     def latents_of(self, codes: Tensor) -> Tensor:
@@ -42,14 +42,14 @@ class DiscreteMemory(Memory[P]):
         return len(self.start_codes)
 
     def start_latents(self, indices: Tensor, generator: torch.Generator) -> Tensor:
-        """Returns the latents ``(B, T', Z)`` of start states, without random noise."""
+        """Returns the latents ``(B, T', Z)`` of B start states, without random noise."""
         return self.latents_of(self.start_codes[indices])
 
     def with_start_states_of(self, artifact: Artifact) -> Self:
-        """Copies the start states of an artifact, if it has any, and returns this memory.
+        """Copies the start states from an artifact, if it has any, and returns this memory.
 
         Raises:
-            ValueError: their shapes or codes do not fit this memory.
+            ValueError: the shapes or codes of the start states do not fit this memory.
         """
         codes, actions = (artifact.tensors.get(f"start_{name}") for name in ("codes", "actions"))
         if codes is not None and actions is not None:
@@ -58,8 +58,8 @@ class DiscreteMemory(Memory[P]):
             check_shape("start_actions", actions, (num_states, steps - 1, self.action_dim))
             if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < self.codebook_size:
                 raise ValueError(
-                    f"start_codes: expected codes from 0 to {self.codebook_size - 1}, got "
-                    f"{int(codes.min())} to {int(codes.max())}"
+                    f"start_codes: expected codes from 0 to {self.codebook_size - 1}, got codes "
+                    f"from {int(codes.min())} to {int(codes.max())}"
                 )
             self.register_buffer("start_codes", codes)
             self.register_buffer("start_actions", actions)

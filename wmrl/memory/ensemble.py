@@ -1,4 +1,4 @@
-"""Ensembles of memories, with a penalty on the reward where members disagree."""
+"""Ensembles of memories, which predict a lower reward where their members disagree."""
 
 import math
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ class MemoryEnsembleConfig:
 
     Attributes:
         num_members: M, the number of members.
-        pessimism: number of standard deviations of the members' rewards that are subtracted from
-            the mean of their rewards.
-        noise_floor: lower bound on the σ of each Gaussian in dreams; 0 for no bound in addition to
-            the members' own.
-        member: configuration that all members share, as a dictionary of the fields of
-            ``member_config_class`` (:class:`~wmrl.memory.mdn_rnn.MDNRNNConfig`, unless a subclass
-            sets another).
+        pessimism: weight of the members' disagreement. The predicted reward is the mean of the
+            members' rewards minus ``pessimism`` times their standard deviation.
+        noise_floor: lower bound on the σ of each predicted Gaussian. With 0, only the bound in the
+            members' configuration applies.
+        member: configuration of each member, as a dictionary of the fields of
+            ``member_config_class``. Fields that are left out have their default values.
+        member_config_class: class of the members' configuration. Subclasses may set another.
     """
 
     member_config_class: ClassVar[type] = MDNRNNConfig
@@ -50,7 +50,7 @@ class MemoryEnsembleConfig:
 
     @cached_property
     def member_config(self) -> Any:
-        """Configuration that all members share, an instance of ``member_config_class``."""
+        """Configuration of each member, an instance of ``member_config_class``."""
         return build_config(self.member_config_class, self.member)
 
     @property
@@ -85,8 +85,8 @@ class EnsemblePrediction(NamedTuple):
 
     Attributes:
         members: prediction of each member.
-        reward: ``(...) float32``, mean of the members' rewards minus ``pessimism`` standard
-            deviations.
+        reward: ``(...) float32``, mean of the members' rewards minus ``pessimism`` times their
+            standard deviation.
         termination: ``(...) float32``, maximum of the members' log-odds of termination.
     """
 
@@ -98,18 +98,18 @@ class EnsemblePrediction(NamedTuple):
 class MemoryEnsemble(Memory[EnsemblePrediction]):
     """Ensemble of M memories that were trained on the same vision model.
 
-    Each next latent is drawn from the prediction of a random member; reward and termination combine
-    the predictions of all members. A controller can therefore hardly exploit the errors of a
-    single member. It also gets less reward where the members disagree, which happens far from their
-    training data (compare PETS, Chua et al. 2018, https://arxiv.org/abs/1805.12114, and MOPO, Yu
-    et al. 2020, https://arxiv.org/abs/2005.13239). The features are those of the first member.
+    Each next latent is drawn from the prediction of a random member, as in PETS (Chua et al. 2018,
+    https://arxiv.org/abs/1805.12114). A controller can therefore hardly exploit the errors of a
+    single member. The predicted reward is lower where the members disagree, which they do mostly
+    far from their training data (compare MOPO, Yu et al. 2020, https://arxiv.org/abs/2005.13239).
+    The features for a controller are those of the first member.
 
-    The members are MDN-RNNs. For another class of memories, derive a class that sets
-    ``config_class`` and ``member_class``, and register it by
+    The members are MDN-RNNs. For members of another class, derive a subclass that sets
+    ``config_class`` and ``member_class``, and register it with
     :func:`~wmrl.memory.base.register_memory`.
 
     Args:
-        config: size, pessimism and the members' configuration.
+        config: configuration of the ensemble and of its members.
         generator: source of the members' initial weights; a generator with a fixed seed if None.
     """
 
@@ -134,28 +134,31 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
     def of(
         cls, members: Sequence[Memory[Any]], *, pessimism: float = 1.0, noise_floor: float = 0.0
     ) -> Self:
-        """Creates an ensemble of copies of trained memories.
+        """Creates an ensemble from copies of trained memories.
 
         Args:
-            members: memories of the same configuration. The ensemble has the start states of the
-                first one.
-            pessimism: see :class:`MemoryEnsembleConfig`.
-            noise_floor: see :class:`MemoryEnsembleConfig`.
+            members: memories with the same configuration. The ensemble gets the start states of
+                the first one.
+            pessimism: weight of the members' disagreement; see :class:`MemoryEnsembleConfig`.
+            noise_floor: lower bound on the σ of each Gaussian; see :class:`MemoryEnsembleConfig`.
 
         Raises:
-            ValueError: there are no members, their class is not ``member_class``, or their
-                configurations differ.
+            ValueError: there are no members, a member is not of the class ``member_class``, or the
+                configurations of the members differ.
         """
         if not members:
             raise ValueError("members: expected at least one memory, got none")
         classes = {type(member) for member in members}
         if classes != {cls.member_class}:
             found = sorted(each.__name__ for each in classes)
-            raise ValueError(f"members: expected {cls.member_class.__name__}, got {found}")
+            raise ValueError(
+                f"members: expected memories of class {cls.member_class.__name__}, got {found}"
+            )
         configs = [member.config for member in members]
         if any(config != configs[0] for config in configs):
             raise ValueError(
-                f"members: expected memories of one configuration and one vision, got {configs}"
+                f"members: expected memories of one configuration (vision_digest included), got "
+                f"the configurations {configs}"
             )
         config = cls.config_class(
             num_members=len(members),
@@ -172,11 +175,11 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
 
     @property
     def feature_dim(self) -> int:
-        """H, the number of features of the first member, which a controller observes."""
+        """H, the number of features that a controller observes."""
         return self._members()[0].feature_dim
 
     def initial_state(self, batch_size: int) -> MemoryState:
-        """Returns the concatenated initial states of all members."""
+        """Returns the initial states of all members, concatenated into one tuple."""
         return tuple(
             part for member in self._members() for part in member.initial_state(batch_size)
         )
@@ -222,7 +225,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Transition:
-        """Draws the next latent of each dream from the prediction of a random member."""
+        """Draws the next latent and termination, each latent from a random member's prediction."""
         count, members = len(prediction.reward), self.config.num_members
         device = prediction.reward.device
         member = torch.randint(members, (count,), generator=generator, device=device)
@@ -238,7 +241,10 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         return self._members()[0].sample(chosen, temperature=temperature, generator=generator)
 
     def log_likelihood(self, prediction: EnsemblePrediction, latents: Tensor) -> Tensor:
-        """Returns the log-density ``(..., 1)`` of latents under an even mixture of all members."""
+        """Returns the log-likelihood ``(..., 1)`` in nats of latents ``(..., Z)``.
+
+        The density is the mean of the members' densities of the whole latent.
+        """
         pairs = zip(self._members(), prediction.members, strict=True)
         each = torch.stack([member.log_likelihood(p, latents).sum(-1) for member, p in pairs])
         return (torch.logsumexp(each, 0) - math.log(len(each))).unsqueeze(-1)
@@ -275,9 +281,8 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
 class CodeMemoryEnsembleConfig(MemoryEnsembleConfig):
     """Configuration of a :class:`CodeMemoryEnsemble`.
 
-    It is a :class:`MemoryEnsembleConfig` whose ``noise_floor`` must be 0, because the predictions
-    of discrete latents have no Gaussians. To widen the distributions, raise the temperature of the
-    dream instead.
+    ``noise_floor`` must be 0, because discrete latents are not predicted by Gaussians. For more
+    noise in a dream, raise its temperature instead.
     """
 
     member_config_class: ClassVar[type] = CodeMemoryConfig
@@ -287,12 +292,12 @@ class CodeMemoryEnsembleConfig(MemoryEnsembleConfig):
         if self.noise_floor:
             raise ValueError(
                 f"noise_floor: expected 0 for a memory with discrete latents, got "
-                f"{self.noise_floor}; raise the temperature of the dream instead"
+                f"{self.noise_floor}; for more noise in a dream, raise its temperature"
             )
 
 
 class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
-    """A :class:`MemoryEnsemble` of memories with discrete latents."""
+    """Ensemble of memories with discrete latents; see :class:`MemoryEnsemble`."""
 
     config_class: ClassVar[type] = CodeMemoryEnsembleConfig
     member_class: ClassVar[type[Memory[Any]]] = CodeMemory
@@ -303,7 +308,7 @@ class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
         return self._code_members()[0].codebook_size
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Returns the nearest codes ``(..., T) int64`` of latents ``(..., Z)``."""
+        """Returns the codes ``(..., T) int64`` with vectors nearest to latents ``(..., Z)``."""
         return self._code_members()[0].codes_of(latents)
 
     def latents_of(self, codes: Tensor) -> Tensor:
@@ -317,11 +322,11 @@ class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Transition:
-        """Draws the next codes of each dream from the prediction of a random member.
+        """Draws the next latent and termination of each dream.
 
-        The dreams are randomly divided into equal shares, one per member, which are padded to
-        equal length. The shapes of all tensors are then known without waiting for a GPU, and each
-        member draws only the codes of its share.
+        The dreams are randomly divided among the members, and each member draws the codes of its
+        share. The shares are padded to the same size. All shapes are therefore known without
+        waiting for a GPU.
         """
         count, members = len(prediction.reward), self.config.num_members
         device = prediction.reward.device
@@ -341,7 +346,7 @@ class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
         return Transition(self.latents_of(codes), prediction.reward, ended)
 
     def _copy_start_states(self, member: Memory[Any]) -> None:
-        assert isinstance(member, CodeMemory), "MemoryEnsemble.of has checked the class"
+        assert isinstance(member, CodeMemory), "member: expected a CodeMemory, as of() checks"
         self.register_buffer("start_codes", member.start_codes)
         self.register_buffer("start_actions", member.start_actions)
 
@@ -356,7 +361,7 @@ def ensemble_class(member_config: Any) -> type[MemoryEnsemble]:
         member_config: configuration of a member.
 
     Raises:
-        ValueError: there is no such class.
+        ValueError: no ensemble class has members with such a configuration.
     """
     member_class = MEMORIES.for_config(member_config)
     for cls in MEMORIES:
@@ -364,7 +369,7 @@ def ensemble_class(member_config: Any) -> type[MemoryEnsemble]:
             return cls
     name = member_class.__name__
     raise ValueError(
-        f"config: expected the configuration of a memory that has an ensemble class, got that of "
-        f"{name}; derive a class from MemoryEnsemble with member_class = {name}, and register it "
-        "by wmrl.memory.register_memory"
+        f"config: expected the configuration of a memory class with an ensemble class, got that of "
+        f"{name}; derive a class from MemoryEnsemble, set its member_class to {name}, and register "
+        "it with wmrl.memory.register_memory"
     )

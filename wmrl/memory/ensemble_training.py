@@ -33,24 +33,27 @@ def train_ensemble(
     device: str | torch.device = "auto",
     progress: bool = True,
 ) -> MemoryEnsemble:
-    """Trains members one after another with different seeds, and combines them in an ensemble.
+    """Trains memories with different seeds, and combines them in an ensemble.
 
-    The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). The same call resumes an
-    interrupted run, and loads the result of a finished one. The finished run contains ``artifact/``
-    and ``report.json`` of the ensemble, and the folders ``member-0/``, ``member-1/`` and so on,
-    which are runs of :func:`~wmrl.memory.training.train_memory`.
+    The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). A call with the same arguments
+    resumes an interrupted run, or loads the result of a finished one. The finished run contains
+    ``artifact/`` and ``report.json`` of the ensemble. It also contains the members' own runs, which
+    :func:`~wmrl.memory.training.train_memory` writes to ``member-0/``, ``member-1/`` and so on.
 
     Args:
         stores: rollout stores of one task.
         path: folder of the run.
         vision: vision model that was saved or loaded.
         num_members: M, the number of members.
-        pessimism: see :class:`~wmrl.memory.ensemble.MemoryEnsembleConfig`.
-        noise_floor: see :class:`~wmrl.memory.ensemble.MemoryEnsembleConfig`.
-        config: architecture and loss of a member; the defaults of the MDN-RNN if None.
-        training: training options of each member; the defaults for ``config`` if None.
-        init: artifacts (names or paths) of the members' initial weights, one per member; random
-            weights if None.
+        pessimism: weight of the members' disagreement in the predicted reward; see
+            :class:`~wmrl.memory.ensemble.MemoryEnsembleConfig`.
+        noise_floor: lower bound on the σ of each Gaussian; see
+            :class:`~wmrl.memory.ensemble.MemoryEnsembleConfig`.
+        config: configuration of each member; None for an MDN-RNN with default options.
+        training: training options of each member; None for the defaults of the members' class. The
+            members' seeds are derived from ``training.seed``.
+        init: names or paths of artifacts with the members' initial weights, one per member; None
+            for random initial weights.
         device: device to train on; ``"auto"`` for a GPU if there is one.
         progress: True to show progress bars.
 
@@ -58,10 +61,12 @@ def train_ensemble(
         The trained ensemble, as saved in the artifact.
 
     Raises:
-        ValueError: the number of artifacts in ``init`` is not ``num_members``, an option of the
-            ensemble is out of range, or :func:`~wmrl.memory.training.train_memory` raises it.
+        ValueError: ``init`` does not have ``num_members`` entries, an option is out of range, no
+            ensemble class has members with this configuration, or
+            :func:`~wmrl.memory.training.train_memory` rejects an argument.
         RunError: the folder is in use, or belongs to another run.
-        ArtifactError: an artifact in ``init`` cannot be loaded, or its weights do not fit.
+        ArtifactError: an artifact in ``init`` cannot be loaded, or its weights do not fit the
+            member.
     """
     path, config = Path(path), config or MDNRNNConfig()
     training = training or MemoryTrainingConfig.default_for(config)

@@ -1,4 +1,4 @@
-"""Evaluation of memories: metrics of one-step predictions, and dreams versus recordings."""
+"""Evaluation of memories: metrics of one-step predictions, and errors of dreams."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -24,20 +24,24 @@ _GREEDY = 1e-3  # temperature so low that the likeliest outcome is drawn
 def prediction_report(
     memory: Memory[Any], data: LatentDataset, *, num_batches: int = 20
 ) -> dict[str, Any]:
-    """Computes one-step metrics on sequences that the memory was not trained on.
+    """Computes metrics of one-step predictions on held-out sequences.
 
     Args:
-        memory: memory to evaluate, on the data's device.
-        data: held-out windows.
-        num_batches: number of batches to evaluate, from the first.
+        memory: memory to evaluate, on the same device as the data.
+        data: held-out sequences.
+        num_batches: number of batches to evaluate.
 
     Returns:
-        ``log_likelihood_per_dimension``, in nats per latent dimension, or per code for a memory
-        with discrete latents; ``reward_r2``, the explained share of the reward's variance (None if
-        the reward does not vary); ``termination_log_loss``, the cross-entropy in nats per step;
-        ``termination_auc``, the area under the ROC curve of predicted terminations (None unless
-        some steps terminated an episode and some did not); ``terminations``, the number of steps
-        that terminated an episode; and ``steps``, the number of all steps.
+        A dictionary with these entries:
+
+        - ``log_likelihood_per_dimension``: mean log-likelihood in nats per latent dimension, per
+          code if the latents are discrete, or per latent for an ensemble.
+        - ``reward_r2``: R² of the predicted rewards; None if all rewards are equal.
+        - ``termination_log_loss``: cross-entropy of the predicted terminations in nats per step.
+        - ``termination_auc``: area under the ROC curve of the predicted terminations; None if no
+          step or every step terminated an episode.
+        - ``terminations``: number of steps that terminated an episode.
+        - ``steps``: total number of steps.
     """
     columns: list[list[Tensor]] = [[], [], [], [], []]
     for step in range(num_batches):
@@ -69,21 +73,24 @@ def prediction_report(
 def code_report(
     memory: CodeMemory, train: Sequence[LatentEpisode], held_out: Sequence[LatentEpisode]
 ) -> dict[str, Any]:
-    """Compares a memory with discrete latents to baselines that count codes.
+    """Compares a memory with discrete latents to count-based baselines.
+
+    The baselines are ``copy_last`` (:class:`~wmrl.priors.baselines.CopyLast`) and ``bigram``
+    (:class:`~wmrl.priors.baselines.Bigram`). Both predict each code of the next frame from the
+    current code at the same position.
 
     Args:
         memory: memory to evaluate.
-        train: episodes on which the memory was trained; the baselines count codes in them.
-        held_out: episodes to evaluate on, in full length.
+        train: episodes on which the memory was trained, and in which the baselines count codes.
+        held_out: episodes on which the memory and the baselines are evaluated.
 
     Returns:
-        Two dictionaries by model. ``nats_per_frame`` is the negative log-likelihood of the next
-        frame's codes, averaged over agent steps, of ``memory``, ``copy_last``
-        (:class:`~wmrl.priors.baselines.CopyLast`) and ``bigram``
-        (:class:`~wmrl.priors.baselines.Bigram`, given the previous code at the same position).
-        ``accuracy`` is the share of codes that are predicted correctly, by the likeliest codes of
-        ``memory`` (chosen one after another if it decodes sequentially) and by the codes of the
-        previous frame, ``copy_last``.
+        A dictionary with two entries, which are dictionaries with one value per model:
+
+        - ``nats_per_frame``: mean negative log-likelihood of all codes of the next frame, for
+          ``memory``, ``copy_last`` and ``bigram``.
+        - ``accuracy``: share of codes that are predicted correctly, for ``memory`` (the likeliest
+          codes, chosen greedily) and ``copy_last`` (the codes of the current frame).
     """
 
     def pairs(episodes: Sequence[LatentEpisode]) -> tuple[Tensor, Tensor]:
@@ -118,11 +125,14 @@ def code_report(
 
 
 def explained_variance(prediction: Tensor, target: Tensor) -> float | None:
-    """Computes R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)²; None if the target does not vary.
+    """Computes the coefficient of determination R² = 1 − Σ (y − ŷ)² / Σ (y − ȳ)².
 
     Args:
         prediction: ``(N,)``, predictions ŷ.
         target: ``(N,)``, targets y.
+
+    Returns:
+        R², or None if all targets are equal.
     """
     spread = float((target - target.mean()).square().sum())
     if spread == 0:
@@ -131,16 +141,17 @@ def explained_variance(prediction: Tensor, target: Tensor) -> float | None:
 
 
 def ranking_quality(score: Tensor, positive: Tensor) -> float | None:
-    """Computes the area under the ROC curve, in which ties count half.
+    """Computes the area under the ROC curve.
 
-    It is the probability that a random positive has a higher score than a random negative.
+    The area is the probability that a random positive has a higher score than a random negative.
+    Pairs with equal scores count half.
 
     Args:
         score: ``(N,)``, predicted scores.
         positive: ``(N,) bool``, True for positives.
 
     Returns:
-        The area, or None unless both classes occur.
+        The area, or None if there are no positives or no negatives.
     """
     below, above = score[~positive].sort().values, score[positive]
     if len(below) == 0 or len(above) == 0:
@@ -166,13 +177,15 @@ def open_loop_report(
     num_dreams: int = 128,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Compares dreams in which recorded actions are taken with the recordings.
+    """Computes the errors of dreams relative to recordings with the same actions.
 
-    After ``burn_in`` recorded steps, the memory runs on its own predictions. Each error is the
-    squared difference between a frame and the recorded frame, summed over pixels in [0, 1] and
-    averaged over dreams. A dream at temperature 1 and the recording are two possible futures.
-    Where the future is uncertain, even a perfect memory therefore has the error that is expected
-    between two recordings.
+    The memory first processes ``burn_in`` recorded steps. From then on, its inputs are its own
+    predicted latents and the recorded actions. An error is the squared difference between a
+    predicted and a recorded frame, summed over pixels in [0, 1] and averaged over dreams.
+
+    Even a perfect memory has an error if the future is uncertain, because a dream at temperature 1
+    and the recording are then two samples of the future. The expected error of a perfect memory is
+    that between two recordings.
 
     Args:
         memory: memory to evaluate.
@@ -180,16 +193,20 @@ def open_loop_report(
         episodes: held-out episodes.
         latents: encodings of the same episodes.
         burn_in: number of recorded steps before a dream.
-        num_dreams: maximum number of dreams, which start in different recorded states.
-        seed: root seed of the choice of states and of the dreams' noise.
+        num_dreams: maximum number of dreams, each from a different recorded state.
+        seed: root seed of the start states and of the noise in the dreams.
 
     Returns:
-        For each horizon of 1, 5, 10, 15 or 50 steps that an episode reaches (the key is the number
-        as text), the following errors: ``dream``, that of decoded dreams at temperature 1;
-        ``likeliest``, that of dreams which always take the likeliest next latent; ``copy_last``,
-        that of the last recorded frame before the dream; and ``reconstruction``, that of the
-        decoded latent of the recorded frame, a lower bound that dreams beat only by chance. The
-        entry ``dreams`` is the number of dreams.
+        A dictionary whose keys are numbers of dreamed steps: ``"1"``, ``"5"``, ``"10"``, ``"15"``
+        and ``"50"``. Numbers that no episode reaches are left out. Each value is a dictionary with
+        these entries:
+
+        - ``dream``: error of decoded dreams at temperature 1.
+        - ``likeliest``: error of decoded dreams in which the next latent is always the likeliest.
+        - ``copy_last``: error of predicting the last recorded frame before the dream.
+        - ``reconstruction``: error of encoding and decoding the recorded frame itself. Dreams have
+          a lower error only by chance.
+        - ``dreams``: number of dreams over which the errors are averaged.
     """
     starts = _sample_start_states(latents, burn_in, num_dreams, seed)
     reached: dict[int, list[int]] = {horizon: [] for horizon in HORIZONS}
@@ -219,7 +236,7 @@ def open_loop_report(
 def _sample_start_states(
     latents: Sequence[LatentEpisode], burn_in: int, count: int, seed: int
 ) -> list[_Start]:
-    """Draws recorded states that have at least ``burn_in`` predecessors and one successor."""
+    """Draws recorded states with at least ``burn_in`` steps before and one step after them."""
     every = [
         _Start(i, time)
         for i, episode in enumerate(latents)
@@ -238,9 +255,9 @@ def _dream(
     seed: int,
     temperature: float,
 ) -> Tensor:
-    """Returns the latents ``(B, steps, Z)`` of dreams.
+    """Returns the latents ``(B, steps, Z)`` of dreams with recorded actions.
 
-    After the end of an episode, its last action is repeated.
+    If a recording ends before the dream, the last action of the recording is repeated.
     """
     device = memory.device
     generator = torch_generator(seed, "open loop", device=device)
@@ -271,7 +288,7 @@ def _compare(
     dreamed: Mapping[str, Tensor],
     horizon: int,
 ) -> dict[str, Any]:
-    """Returns the mean errors and the number of dreams at one horizon."""
+    """Returns the mean errors of dreams after ``horizon`` steps, and the number of dreams."""
     pairs = [
         store.frames(summary.index, time, time + horizon + 1)[[0, -1]]
         for (store, summary), time in zip(episodes, times, strict=True)

@@ -23,13 +23,13 @@ _LARGE_BATCH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class MDNRNNConfig(TrainableMemoryConfig):
-    """Architecture, loss and origin of an :class:`MDNRNN`.
+    """Architecture, loss, task and vision model of an :class:`MDNRNN`.
 
     Attributes:
         latent_dim: Z, the number of latent dimensions of the vision model.
         hidden_dim: H, the width of the LSTM.
         num_mixtures: K, the number of Gaussians for each latent dimension.
-        min_std: lower bound on the σ of each Gaussian, without which the likelihood is unbounded.
+        min_std: lower bound on the σ of each Gaussian, which keeps the likelihood bounded.
     """
 
     latent_dim: int = 32
@@ -45,12 +45,14 @@ class MDNRNNConfig(TrainableMemoryConfig):
 
 
 class MixturePrediction(NamedTuple):
-    """Prediction of the next step; the leading axes (...) are those of the memory's inputs.
+    """Predicted distributions of the next latent, reward and termination.
+
+    The leading axes ``(...)`` are those of the memory's inputs.
 
     Attributes:
         logits: ``(..., K, Z) float32``, unnormalized log-weights of the mixture components.
         means: ``(..., K, Z) float32``, means of the components.
-        log_stds: ``(..., K, Z) float32``, logarithms of their standard deviations.
+        log_stds: ``(..., K, Z) float32``, logarithms of the components' standard deviations.
         reward: ``(...) float32``, expected reward in the task's units.
         termination: ``(...) float32``, log-odds of termination.
     """
@@ -62,21 +64,21 @@ class MixturePrediction(NamedTuple):
     termination: Tensor
 
     def log_likelihood(self, latents: Tensor) -> Tensor:
-        """Returns the log-density ``(..., Z)`` of each dimension of latents ``(..., Z)``."""
+        """Returns the log-density ``(..., Z)`` in nats of latents ``(..., Z)``, per dimension."""
         return mixture_log_likelihood(self.logits, self.means, self.log_stds, latents)
 
 
 class MDNRNN(TrainableMemory[MixturePrediction]):
     """The MDN-RNN of World Models, with an additional reward head.
 
-    An LSTM predicts a mixture of Gaussians for each latent dimension, the reward and the
-    termination (Ha and Schmidhuber 2018, https://arxiv.org/abs/1803.10122, appendix A.2). As in the
-    paper, each latent dimension has its own mixture weights. The features are the LSTM's output h
-    *before* the step: at time t, a controller observes [z_t, h_t], where h_t depends on all
-    (z_s, a_s) with s < t.
+    An LSTM predicts the reward, the termination, and one mixture of Gaussians per latent dimension
+    (Ha and Schmidhuber 2018, https://arxiv.org/abs/1803.10122, appendix A.2). As in the paper, each
+    latent dimension has its own mixture weights. The features for a controller are the LSTM's
+    output h *before* the current step: at time t, the controller observes [z_t, h_t], where h_t
+    depends only on the latents and actions before t.
 
-    As in the paper, the LSTM has one bias, while PyTorch's LSTM has two. The bias is implemented as
-    the weights of an additional input that is always 1, which also saves operations in each step.
+    As in the paper, the LSTM has one bias, while PyTorch's LSTM has two. The bias consists of the
+    weights of an additional input that is always 1.
 
     Args:
         config: architecture and loss.
@@ -116,7 +118,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         return self.config.hidden_dim
 
     def initial_state(self, batch_size: int) -> MemoryState:
-        """Returns the LSTM's state ``(h, c)``, each zeros ``(B, H) float32``."""
+        """Returns the LSTM's initial state ``(h, c)``, two tensors of zeros ``(B, H) float32``."""
         h = torch.zeros(batch_size, self.config.hidden_dim, device=self.device)
         return h, torch.zeros_like(h)
 
@@ -174,7 +176,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Transition:
-        """Draws the next latent and termination; the reward is the expected reward."""
+        """Draws the next latent and termination; the reward is the predicted mean."""
         latent = sample_mixture(
             prediction.logits,
             prediction.means,
@@ -186,7 +188,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         return Transition(latent, prediction.reward, ended)
 
     def log_likelihood(self, prediction: MixturePrediction, latents: Tensor) -> Tensor:
-        """Returns the log-density ``(..., Z)`` of each dimension of latents ``(..., Z)``."""
+        """Returns the log-density ``(..., Z)`` in nats of latents ``(..., Z)``, per dimension."""
         return prediction.log_likelihood(latents)
 
     def _inputs(self, latents: Tensor, actions: Tensor) -> Tensor:

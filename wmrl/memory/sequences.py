@@ -12,12 +12,12 @@ class SequenceBatch:
     """Batch of B windows of L transitions from recorded episodes.
 
     Attributes:
-        latents: ``(B, L + 1, Z) float32``, latents z_t to z_{t + L}, drawn from their posteriors.
-            The last transition of an episode leads to the latent of its final frame.
-        actions: ``(B, L, A) float32``.
+        latents: ``(B, L + 1, Z) float32``, latents before and after each transition, drawn from
+            their posteriors.
+        actions: ``(B, L, A) float32``, actions of the transitions.
         rewards: ``(B, L) float32``, in the task's units.
         terminated: ``(B, L) bool``, True where the transition terminated the episode.
-        mask: ``(B, L) bool``, False where the window extends beyond the end of its episode.
+        mask: ``(B, L) bool``, False for padding beyond the end of an episode.
     """
 
     latents: Tensor
@@ -28,15 +28,15 @@ class SequenceBatch:
 
 
 def segments(first: Tensor | None, length: int) -> list[tuple[int, int]]:
-    """Splits a batch of sequences into segments, such that episodes start only at their edges.
+    """Splits the steps of a batch of sequences into segments at the starts of episodes.
 
     Args:
         first: ``(B, L) bool``, True where an episode starts; None if no episode starts.
         length: L, number of steps.
 
     Returns:
-        First step and end ``(start, stop)`` of each segment. An episode of the batch can start only
-        at the first step of a segment.
+        A pair ``(start, stop)`` for each segment, which consists of the steps from ``start`` to
+        ``stop - 1``. No episode starts after the first step of a segment.
     """
     starts = [] if first is None else first[:, 1:].any(0).nonzero().flatten().add(1).tolist()
     edges = [0, *starts, length]
@@ -46,12 +46,12 @@ def segments(first: Tensor | None, length: int) -> list[tuple[int, int]]:
 def select_states(
     mask: Tensor, chosen: tuple[Tensor, ...], otherwise: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
-    """Combines two states of a batch.
+    """Selects the state of each batch entry from one of two states.
 
     Args:
         mask: ``(B,) bool``, True for the entries to take from ``chosen``.
-        chosen: state for the entries in the mask.
-        otherwise: state for all other entries.
+        chosen: tensors with leading axis ``(B,)``, used where the mask is True.
+        otherwise: tensors of the same shapes, used where the mask is False.
     """
     return tuple(
         torch.where(mask.view(-1, *[1] * (b.ndim - 1)), a, b)

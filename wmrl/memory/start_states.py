@@ -1,4 +1,4 @@
-"""Selection of the recorded states in which dreams start."""
+"""Selection of the recorded states from which dreams start."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,14 +18,15 @@ class StartStatesConfig:
 
     Attributes:
         max_states: maximum number of start states.
-        burn_in: number of recorded agent steps before a start state, which warm up the memory's
-            state. With too few, its features h differ from those in the game: on CarRacing, by
-            31 % after 5 agent steps.
-        window: number of agent steps before a start state among which at least one must have a
-            positive reward. In CarRacing, the agent is then on the road and can learn to drive;
-            from arbitrary recorded states, it mostly learns to avoid grass.
-        warmup_frames: number of base frames at the beginning of an episode in which no dream
-            starts; None for the number in the store's metadata.
+        burn_in: number of recorded agent steps that the memory processes before a dream starts.
+            With too few, the memory's features differ from those in the game. In CarRacing, they
+            differ by 31 % after 5 agent steps.
+        window: number of agent steps before a start state. At least one of them must have a
+            positive reward. In CarRacing, the agent is then on the road and can learn to drive.
+            From arbitrary recorded states, it mostly learns to avoid grass.
+        warmup_frames: number of frames, before frame skipping, at the start of an episode in which
+            no dream starts. If None, :func:`~wmrl.memory.training.train_memory` takes the number
+            from the store's metadata, while :func:`choose_start_states` takes 0.
     """
 
     max_states: int = 512
@@ -42,15 +43,17 @@ class StartStatesConfig:
 
 
 class StartStates(NamedTuple):
-    """Encoded sequences for :meth:`wmrl.memory.base.Memory.set_start_states`.
+    """S recorded sequences from which dreams start.
+
+    The three tensors are arguments of :meth:`wmrl.memory.base.Memory.set_start_states`.
 
     Attributes:
         mean: ``(S, burn_in + 1, Z) float32``, posterior means of the latents.
-        std: ``(S, burn_in + 1, Z) float32``, standard deviations of the posteriors.
+        std: ``(S, burn_in + 1, Z) float32``, standard deviations of these posteriors.
         actions: ``(S, burn_in, A) float32``, actions between the latents.
-        rule: criterion by which the states were chosen: ``"scored"`` (a recent positive reward),
-            ``"any"`` if no state after the warmup frames has one, or ``"early"`` if no episode is
-            longer than the warmup frames.
+        rule: criterion by which the start states were chosen. ``"scored"``: a recent positive
+            reward. ``"any"``: any state after the warmup frames, because none has a recent positive
+            reward. ``"early"``: any state, because no episode is longer than the warmup frames.
     """
 
     mean: torch.Tensor
@@ -62,11 +65,13 @@ class StartStates(NamedTuple):
 def choose_start_states(
     episodes: Sequence[LatentEpisode], config: StartStatesConfig, *, frame_skip: int, seed: int
 ) -> StartStates:
-    """Draws start states without replacement from all states that meet the criteria.
+    """Draws start states from recorded episodes, without replacement.
+
+    If no state meets all criteria, they are relaxed; see the ``rule`` of :class:`StartStates`.
 
     Args:
         episodes: encoded episodes.
-        config: criteria and number of the states.
+        config: criteria of the start states, and their maximum number.
         frame_skip: number of base frames per agent step.
         seed: root seed of the draw.
 
@@ -98,11 +103,11 @@ def choose_start_states(
 def _candidates(
     episodes: Sequence[LatentEpisode], config: StartStatesConfig, frame_skip: int
 ) -> list[tuple[str, np.ndarray]]:
-    """Returns candidates for start states by the rules of :class:`StartStates`.
+    """Returns the candidates for start states under each rule of :class:`StartStates`.
 
     Returns:
-        Names of the rules, from the strictest on, each with the pairs (episode, agent step) of the
-        states that meet it, ``(N, 2) int64``.
+        Pairs of a rule and its candidates, from the strictest rule to the least strict. Candidates
+        are an array ``(N, 2) int64`` of episode indices and agent steps.
     """
     after_warmup = max(-(-(config.warmup_frames or 0) // frame_skip), config.burn_in)
     scored, late, early = [], [], []
@@ -118,7 +123,7 @@ def _candidates(
 
 
 def _scored_within(rewards: np.ndarray, window: int) -> np.ndarray:
-    """Returns True for states with a positive reward in the ``window`` steps before them."""
+    """Returns True for each state with a positive reward in the ``window`` steps before it."""
     positive = np.concatenate(([0], np.cumsum(rewards > 0)))
     t = np.arange(len(rewards))
     recent: np.ndarray = positive[t] > positive[np.maximum(t - window, 0)]

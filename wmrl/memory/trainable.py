@@ -1,4 +1,4 @@
-"""Base class of memories that learn from recorded sequences."""
+"""Base class of memories that are trained on recorded sequences."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,15 +16,15 @@ from wmrl.vision.base import Vision
 
 @dataclass(frozen=True, kw_only=True)
 class TrainableMemoryConfig:
-    """Loss and origin of a :class:`TrainableMemory`.
+    """Configuration that all trainable memories share: the loss, the task and the vision model.
 
     Attributes:
         action_dim: A, the number of action dimensions of the task.
-        dropout: share of the features h that are dropped before the head of the next latent, if
-            dropout masks are requested. Reward and termination are always predicted from all of h,
-            because different masks would otherwise look like a disagreement between members of an
-            ensemble.
-        reward_scale: factor that converts rewards to the scale of the network's other outputs.
+        dropout: dropout rate of the features from which the next latent is predicted, used if the
+            memory is called with a source of dropout masks. Reward and termination are predicted
+            without dropout. Otherwise, different masks would look like disagreement between the
+            members of an ensemble.
+        reward_scale: factor that brings rewards to the scale of the network's other outputs.
         reward_weight: weight of the squared error of scaled rewards, relative to the negative
             log-likelihood.
         termination_weight: weight of the cross-entropy of terminations.
@@ -58,21 +58,24 @@ class TrainableMemoryConfig:
 class TrainableMemory(Memory[P]):
     """Base class of memories with a training loss.
 
-    In a subclass, ``config`` is a :class:`TrainableMemoryConfig`, and the predictions are a
-    ``NamedTuple`` with the fields ``reward`` and ``termination``.
+    In a subclass, ``config`` is a :class:`TrainableMemoryConfig`. The predictions are a
+    ``NamedTuple`` with at least the fields ``reward`` and ``termination``.
 
     Attributes:
-        training_defaults: training options of this class that differ from the general defaults.
+        training_defaults: default training options of this class, by name, where they differ from
+            those of :class:`~wmrl.memory.training.MemoryTrainingConfig`.
     """
 
     training_defaults: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod
     def fit_config(cls, config: Any, vision: Vision) -> Any:
-        """Returns a copy of a configuration with the fields that a vision model determines.
+        """Returns a copy of a configuration, adapted to a vision model.
+
+        By default, only ``latent_dim`` is replaced by that of the vision model.
 
         Args:
-            config: configuration of this class.
+            config: configuration of a memory of this class.
             vision: vision model on which the memory will be trained.
 
         Raises:
@@ -81,7 +84,9 @@ class TrainableMemory(Memory[P]):
         return replace(config, latent_dim=vision.latent_dim)
 
     def bind_vision(self, vision: Vision) -> None:
-        """Copies what the memory needs from its vision model before training; nothing by default.
+        """Copies parts of the vision model, such as its codebook, before training.
+
+        By default, nothing is copied.
 
         Args:
             vision: vision model that :meth:`fit_config` has accepted.
@@ -90,18 +95,19 @@ class TrainableMemory(Memory[P]):
     def loss(
         self, batch: SequenceBatch, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Computes the negative log-likelihood plus the losses of reward and termination.
+        """Computes the training loss of a batch.
 
-        All parts are means over the steps in the batch's mask.
+        The loss is the weighted sum of three parts. Each part is a mean over the steps in the
+        batch's mask.
 
         Args:
-            batch: recorded sequences; the memory starts each one in its initial state.
-            generator: source of dropout masks.
+            batch: recorded sequences. The memory is in its initial state before each of them.
+            generator: source of dropout masks and other random draws.
 
         Returns:
-            The loss ``()``, and its parts before weighting: ``nll``, the negative log-likelihood in
-            nats per number or code of a latent; ``reward_error``, the squared error of scaled
-            rewards; and ``termination_loss``, the cross-entropy in nats.
+            The loss ``()``, and a dictionary of its parts before weighting. ``nll`` is the negative
+            log-likelihood in nats per latent dimension or code. ``reward_error`` is the squared
+            error of the scaled rewards. ``termination_loss`` is the cross-entropy in nats.
         """
         config = self.config
         predicted, _ = self(batch.latents[:, :-1], batch.actions, dropout=generator)
@@ -124,17 +130,22 @@ class TrainableMemory(Memory[P]):
     def training_error(
         self, prediction: P, batch: SequenceBatch, generator: torch.Generator
     ) -> Tensor:
-        """Returns the mean negative log-likelihood ``()`` per number or code of a latent.
+        """Returns the mean negative log-likelihood ``()`` in nats per latent dimension or code.
 
         Args:
             prediction: predictions of the batch's transitions.
-            batch: recorded sequences; only the steps in the mask count.
-            generator: source of randomness for subclasses that estimate the loss from a sample.
+            batch: recorded sequences; only the steps in their mask count.
+            generator: source of randomness, for subclasses that estimate the mean from a sample of
+                the steps.
         """
         log_likelihood = self.log_likelihood(prediction, batch.latents[:, 1:])
         return masked_mean(-log_likelihood.mean(-1), batch.mask)
 
     def check_sequence(self, latents: Tensor, actions: Tensor) -> None:
-        """Raises ``ValueError`` unless the shapes are ``(B, T, Z)`` and ``(B, T, A)``."""
+        """Checks the shapes of latents ``(B, T, Z)`` and actions ``(B, T, A)``.
+
+        Raises:
+            ValueError: a shape is wrong.
+        """
         check_shape("latents", latents, ("B", "T", self.latent_dim))
         check_shape("actions", actions, (*latents.shape[:2], self.action_dim))

@@ -29,13 +29,15 @@ from wmrl.vision.base import Vision
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryTrainingConfig(TrainingConfig):
-    """Training options of a memory, in addition to those of its base class.
+    """Training options of a memory.
+
+    The options of :class:`~wmrl.training.trainer.TrainingConfig` apply as well.
 
     Attributes:
         batch_size: number of sequences in a batch.
-        gradient_clip: bound on the gradient's norm; None for no bound.
+        gradient_clip: maximum norm of the gradient; None for no clipping.
         sequence_length: L, number of transitions in a sequence.
-        start_states: options for the choice of recorded states in which dreams start.
+        start_states: options for choosing the recorded states from which dreams start.
     """
 
     steps: int = 2500
@@ -46,10 +48,10 @@ class MemoryTrainingConfig(TrainingConfig):
 
     @classmethod
     def discrete(cls, **options: Any) -> Self:
-        """Returns the defaults for a :class:`~wmrl.memory.code_memory.CodeMemory`.
+        """Returns the default training options of :class:`~wmrl.memory.code_memory.CodeMemory`.
 
         Args:
-            **options: options that replace defaults.
+            **options: options that replace these defaults.
         """
         return cls(**{**CodeMemory.training_defaults, **options})
 
@@ -59,7 +61,7 @@ class MemoryTrainingConfig(TrainingConfig):
 
     @classmethod
     def default_for(cls, config: TrainableMemoryConfig) -> Self:
-        """Returns the defaults for a memory with the given configuration."""
+        """Returns the default training options of a memory with a given configuration."""
         return cls(**trainable_class(config).training_defaults)
 
 
@@ -76,21 +78,22 @@ def train_memory(
 ) -> TrainableMemory[Any]:
     """Trains a memory on the latents of one or several stores.
 
-    The stores are encoded once by :func:`~wmrl.memory.dataset.encode_store`. The folder ``path``
-    holds a run (:class:`~wmrl.storage.run.Run`). The same call resumes an interrupted run, and
-    loads the result of a finished one. The finished run contains ``artifact/`` (including the
-    states in which dreams start), ``metrics.csv``, and ``report.json`` with held-out metrics.
+    Episodes that are not encoded yet are first encoded by
+    :func:`~wmrl.memory.dataset.encode_store`. The folder ``path`` holds a run
+    (:class:`~wmrl.storage.run.Run`). A call with the same arguments resumes an interrupted run, or
+    loads the result of a finished one. The finished run contains ``artifact/``, ``metrics.csv``,
+    and ``report.json`` with held-out metrics. The artifact includes the start states of dreams.
 
     Args:
         stores: rollout stores of one task.
         path: folder of the run.
         vision: vision model that was saved or loaded.
-        config: configuration of an MDN-RNN, a memory with discrete latents, or a registered
-            memory; the defaults of the MDN-RNN if None. Fields that the stores and the vision
-            model determine are overwritten.
-        training: training options; :meth:`MemoryTrainingConfig.default_for` if None.
-        init: artifact (name or path) of a memory with the same architecture, whose weights replace
-            the random initial ones.
+        config: configuration of the memory. Its class determines the class of the memory. None for
+            an MDN-RNN with default options. Fields that the stores and the vision model determine
+            are overwritten.
+        training: training options; None for those of :meth:`MemoryTrainingConfig.default_for`.
+        init: name or path of the artifact of a memory with the same architecture. Its weights are
+            the initial weights. None for random initial weights.
         device: device to train on; ``"auto"`` for a GPU if there is one.
         progress: True to show progress bars.
 
@@ -98,11 +101,11 @@ def train_memory(
         The trained memory, as saved in the artifact.
 
     Raises:
-        ValueError: the stores are empty or of different tasks, no episode is longer than the
-            burn-in of the start states, the vision model was never saved, or its latents are
-            continuous but the memory needs discrete ones.
+        ValueError: there are no stores or episodes, the stores have different metadata, no episode
+            is longer than the burn-in of the start states, the vision model was never saved, or the
+            memory needs discrete latents but the vision model has continuous ones.
         RunError: the folder is in use, or belongs to another run.
-        ArtifactError: ``init`` cannot be loaded, or its weights have other shapes.
+        ArtifactError: ``init`` cannot be loaded, or its weights do not fit the memory.
     """
     path, resolved = Path(path), resolve_device(device)
     config = _fit(config or MDNRNNConfig(), stores, vision)
@@ -145,7 +148,7 @@ def train_memory(
 
 
 def trainable_class(config: TrainableMemoryConfig) -> type[TrainableMemory[Any]]:
-    """Returns the memory class of a configuration.
+    """Returns the class of the memories that have a given configuration.
 
     Raises:
         ValueError: there is no such class, or it is not a subclass of
@@ -163,14 +166,14 @@ def trainable_class(config: TrainableMemoryConfig) -> type[TrainableMemory[Any]]
 def _fit(
     config: TrainableMemoryConfig, stores: Sequence[RolloutStore], vision: Vision
 ) -> TrainableMemoryConfig:
-    """Returns a configuration with the fields that the stores and the vision model determine."""
+    """Returns a copy of a configuration, adapted to the stores and the vision model."""
     if vision.digest is None:
         raise ValueError(
-            "vision: expected a digest, got None; save the vision first, because the memory's "
-            "configuration refers to its digest"
+            "vision: expected a digest, got None; save the vision first with vision.save(path), "
+            "which gives it a digest"
         )
     if not stores:
-        raise ValueError("stores: expected at least one, got none")
+        raise ValueError("stores: expected at least one rollout store, got none")
     metadata = stores[0].metadata
     origin: dict[str, Any] = {
         "action_dim": metadata.action_dim,
@@ -183,7 +186,7 @@ def _fit(
 
 
 def _with_warmup(training: MemoryTrainingConfig, store: RolloutStore) -> MemoryTrainingConfig:
-    """Returns the options with the ``warmup_frames`` of the store's task, unless one is set."""
+    """Returns the options; if ``warmup_frames`` is None, it is taken from the store."""
     if training.start_states.warmup_frames is not None:
         return training
     starts = replace(training.start_states, warmup_frames=store.metadata.warmup_frames)
@@ -207,8 +210,10 @@ def _initial(
         found = given[name]
         if found is None or found.shape != parameter.shape:
             raise ArtifactError(
-                f"{artifact.path}: weights do not fit: {name!r} expected shape "
-                f"{tuple(parameter.shape)}, got {None if found is None else tuple(found.shape)}"
+                f"{artifact.path}: weights do not fit: {name!r} is missing or has another shape: "
+                f"expected {tuple(parameter.shape)}, got "
+                f"{None if found is None else tuple(found.shape)}; pass as init a memory with the "
+                "same architecture"
             )
         parameter.data.copy_(found)
     return memory

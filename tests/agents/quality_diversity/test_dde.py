@@ -309,7 +309,7 @@ def test_clear_errors(tmp_path) -> None:
         name = "crossovers" if "encoding" in wrong else next(iter(wrong))
         with pytest.raises(ValueError, match=name):
             DDEConfig(**wrong)
-    with pytest.raises(TypeError, match="mutations: expected each to be a Mutation"):
+    with pytest.raises(TypeError, match="mutations: expected Mutation objects"):
         DDEConfig(mutations=({},))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"encoding: expected the configuration .* got 'vae'"):
         DDEConfig(encoding="vae")  # type: ignore[arg-type]

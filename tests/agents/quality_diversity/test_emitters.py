@@ -152,7 +152,7 @@ def test_clear_errors() -> None:
     archive = archive_of(ELITES)
     for wrong, message in (
         ({"crossover": 1.5}, "crossover: expected at most 1, got 1.5"),
-        ({"crossover": 0.5, "encoding": None}, "encoding: expected one if crossover"),
+        ({"crossover": 0.5, "encoding": None}, "encoding: expected an Encoding if crossover"),
         ({"crossover": 0.0, "mutation": Mutation(frontier=True)}, "neighbors: expected"),
         ({"crossover": 0.0, "batch_size": 0}, "batch_size"),
         (

@@ -301,7 +301,7 @@ def test_bad_arguments_are_refused(make, make_tiny):
         with pytest.raises(error, match=message):
             make(**change)
     without = make_tiny(starts=0)
-    with pytest.raises(ArtifactError, match="expected start states for its dreams, got none"):
+    with pytest.raises(ArtifactError, match=r"expected a memory with start states, .* without"):
         make(**without.kwargs)
 
 
@@ -315,7 +315,7 @@ def test_bad_calls_are_refused(make):
     with pytest.raises(ValueError, match=r"action: expected shape \(5, 2\), got \(2,\)"):
         env.step(np.zeros(2))
     for options, error, message in (
-        ({"start": 6}, ValueError, r"options\['start'\]: expected 0 to 5, got"),
+        ({"start": 6}, ValueError, r"options\['start'\]: expected indices from 0 to 5, got"),
         ({"reset_mask": [True] * N}, TypeError, "expected an array of bool"),
         ({"reset_mask": np.ones(3, bool)}, ValueError, r"expected shape \(5,\)"),
         ({"reset_mask": np.zeros(N, bool)}, ValueError, "at least one True"),
