@@ -1,12 +1,13 @@
 """Agents, and the algorithms that train them.
 
-- :mod:`~wmrl.agents.agent`: interface of agents, and loading and registration of agent classes
-  (``Agent``, ``load_agent``, ``register_agent``).
-- :mod:`~wmrl.agents.controller`: linear or small neural controllers with a flat weight vector
-  (``ControllerAgent``, ``ControllerConfig``).
+- :mod:`~wmrl.agents.agent`: base class of agents, and functions that load agents and register
+  agent classes (``Agent``, ``load_agent``, ``register_agent``).
+- :mod:`~wmrl.agents.controller`: controllers (linear, or small neural networks) with a flat weight
+  vector (``ControllerAgent``, ``ControllerConfig``).
 - :mod:`~wmrl.agents.world_model_ref`: references from agents to their world models
   (``WorldModelRef``).
-- :mod:`~wmrl.agents.learner`: interface of learners that can be interrupted (``Learner``).
+- :mod:`~wmrl.agents.learner`: base class of learners, which can be interrupted and resumed
+  (``Learner``).
 - :mod:`~wmrl.agents.seeds`: seeds reserved for evaluation.
 - :mod:`~wmrl.agents.evaluation`: evaluation protocol (``EvaluationResult``, ``evaluate``,
   ``evaluate_dream``).
@@ -25,7 +26,9 @@
 """
 
 if __name__ != "wmrl.agents":  # pragma: no cover
-    raise ImportError("this folder is the package 'wmrl.agents': install wmrl and import that")
+    raise ImportError(
+        "this folder is the package 'wmrl.agents': install wmrl, then import wmrl.agents"
+    )
 
 from typing import TYPE_CHECKING
 

@@ -26,7 +26,7 @@ State = tuple[np.ndarray, ...]
 
 
 class Agent(ABC):
-    """A policy from observations to actions, with the ``predict`` of Stable-Baselines3.
+    """Policy that maps observations to actions, with the ``predict`` method of Stable-Baselines3.
 
     Attributes:
         observation_space: space of a single observation.
@@ -50,14 +50,15 @@ class Agent(ABC):
         """Chooses actions.
 
         Args:
-            observation: ``(O,)`` or ``(N, O) float32``.
+            observation: one observation ``(O,) float32`` or a batch ``(N, O) float32``.
             state: state that the previous call returned; None in the first call, and for agents
                 without a state.
             episode_start: ``(N,) bool``, True for batch entries at the start of an episode.
-            deterministic: act without exploration noise.
+            deterministic: True to act without exploration noise.
 
         Returns:
-            Actions ``(A,)`` or ``(N, A) float32``, and the next state.
+            One action ``(A,) float32`` or a batch ``(N, A) float32``; and the state to pass to the
+            next call.
         """
 
     @abstractmethod
@@ -79,7 +80,10 @@ class Agent(ABC):
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Self:
-        """Loads an agent of this class, given its shipped name or path.
+        """Loads a saved agent of this class.
+
+        Args:
+            name_or_path: name of a shipped agent, or a folder that :meth:`save` wrote.
 
         Raises:
             ArtifactError: the artifact is missing, damaged, or of another class.
@@ -119,7 +123,7 @@ class Agent(ABC):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights, the same as :meth:`save` returns."""
+        """SHA-256 digest of the weights, equal to the digest that :meth:`save` returns."""
         return artifact_digest(self.artifact_tensors())
 
     def open_world_model(
@@ -132,19 +136,22 @@ class Agent(ABC):
         """Opens the world model that the agent was trained with.
 
         Args:
-            vision: shipped name or path of the vision model; the recorded one if None.
-            memory: shipped name or path of the memory model; the recorded one if None.
+            vision: shipped name or path of the vision model; None for the one to which
+                :attr:`world_model` refers.
+            memory: shipped name or path of the memory model; None for the one to which
+                :attr:`world_model` refers.
             device: device of the models.
 
         Raises:
-            ArtifactError: the agent has no reference to a world model, or an artifact is missing,
-                damaged, or not the one that the agent was trained with.
+            ArtifactError: the agent has no reference to a world model; or the reference contains an
+                unknown task; or a model is missing, damaged, or not the one that the agent was
+                trained with.
             ValueError: there is no such device.
         """
         if self.world_model is None:
             raise ArtifactError(
-                "agent: expected a reference to its world model, got none; set its world_model "
-                "attribute with WorldModelRef.of, or create the environment yourself"
+                "agent: expected a reference to its world model, got none; set agent.world_model "
+                "to a WorldModelRef, or open the world model with WorldModel.open"
             )
         return self.world_model.open(vision=vision, memory=memory, device=device)
 
@@ -153,10 +160,10 @@ class Agent(ABC):
         return self
 
     def batch_observations(self, observation: np.ndarray) -> np.ndarray:
-        """Returns observations ``(O,)`` or ``(N, O)`` as a contiguous ``(N, O) float32``.
+        """Converts one observation ``(O,)`` or a batch ``(N, O)`` to a batch ``(N, O) float32``.
 
         Raises:
-            ValueError: the observations have another shape.
+            ValueError: the shape of the observation is neither ``(O,)`` nor ``(N, O)``.
         """
         batch = np.ascontiguousarray(observation, np.float32)
         dim = self.observation_space.shape[0]
@@ -189,8 +196,8 @@ def register_agent(cls: type[A]) -> type[A]:
     Artifacts of the class can then be loaded wherever an agent is expected.
 
     Args:
-        cls: subclass of :class:`Agent`. Artifacts store its ``class_name``, which is set to
-            ``cls.__name__`` if the class does not define it.
+        cls: subclass of :class:`Agent`. Artifacts store its ``class_name``. If the class has none,
+            it is set to ``cls.__name__``.
 
     Returns:
         The same class.
@@ -205,13 +212,12 @@ def register_agent(cls: type[A]) -> type[A]:
 
 
 def load_agent(name_or_path: str | Path, device: str | torch.device = "auto") -> Agent:
-    """Loads an agent of any registered class, given its shipped name or path.
+    """Loads a saved agent of any registered class.
 
     Args:
         name_or_path: name of a shipped agent, or a folder that ``Agent.save`` wrote.
-        device: device of the agent's computation. ``"auto"`` is the CPU: controllers and small
-            policies are faster there, because a step takes less time than a transfer to an
-            accelerator.
+        device: device of the agent's computation. ``"auto"`` is the CPU, on which controllers and
+            small policies are fastest: their step takes less time than a transfer to a GPU.
 
     Raises:
         ArtifactError: the artifact is missing, damaged, not an agent, or of an unknown class.
@@ -239,4 +245,7 @@ def load_agent(name_or_path: str | Path, device: str | torch.device = "auto") ->
 
 
 Evaluator = Callable[[Agent], Mapping[str, float]]
-"""Function that returns named metrics of an agent for curves; it must not use training seeds."""
+"""Function that evaluates an agent and returns metrics by name, for learning curves.
+
+It must not use training seeds.
+"""

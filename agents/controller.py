@@ -27,14 +27,16 @@ class ControllerConfig:
     """Configuration of a controller.
 
     Attributes:
-        observation_dim: O, number of inputs (with a memory model, Z latents + H hidden units).
-        action_dim: A, number of action dimensions.
+        observation_dim: number of inputs, O. With a memory model, these are Z latents and H hidden
+            units.
+        action_dim: number of action dimensions, A.
         hidden_dims: widths of the hidden layers; empty for the paper's linear controller.
         action_low: lower bounds ``(A,)`` of the action space; all −1 if empty.
         action_high: upper bounds ``(A,)`` of the action space; all 1 if empty.
 
     Raises:
-        ValueError: a dimension is less than 1, or the bounds are not finite with low < high.
+        ValueError: a dimension is less than 1, there are not A bounds, a bound is not finite, or a
+            lower bound is not below its upper bound.
     """
 
     observation_dim: int
@@ -66,12 +68,12 @@ class ControllerConfig:
     def for_spaces(
         cls, observation_space: spaces.Box, action_space: spaces.Box, **options: Any
     ) -> Self:
-        """Creates the configuration for an environment's spaces.
+        """Creates a configuration that fits an environment's spaces.
 
         Args:
             observation_space: space of a single observation.
             action_space: space of a single action.
-            options: values of the other attributes.
+            options: values of other attributes, such as ``hidden_dims``.
         """
         return cls(
             observation_dim=observation_space.shape[0],
@@ -83,7 +85,7 @@ class ControllerConfig:
 
     @property
     def action_space(self) -> spaces.Box:
-        """Action space ``Box(A,) float32`` between the bounds."""
+        """Action space: a ``float32`` box of shape ``(A,)`` between the bounds."""
         low = np.array(self.action_low or (-1.0,) * self.action_dim, np.float32)
         high = np.array(self.action_high or (1.0,) * self.action_dim, np.float32)
         return spaces.Box(low, high, dtype=np.float32)
@@ -102,16 +104,16 @@ class ControllerConfig:
 def batched_outputs(
     parameters: Tensor, observations: Tensor, *, config: ControllerConfig
 ) -> Tensor:
-    """Computes outputs in [−1, 1] of P controllers on R observations each.
+    """Computes the outputs, in [−1, 1], of P controllers for R observations each.
 
     Args:
-        parameters: ``(P, N) float32``; each row contains, for each layer, the weight matrix
-            (outputs × inputs, in row-major order) followed by the bias.
+        parameters: ``(P, N) float32``, the parameters of one controller per row: for each layer,
+            its weight matrix (outputs × inputs, row-major), then its bias.
         observations: ``(P, R, O) float32``.
         config: configuration of the controllers.
 
     Returns:
-        ``(P, R, A) float32``.
+        Outputs ``(P, R, A) float32``.
 
     Raises:
         ValueError: a shape does not match the configuration.
@@ -130,7 +132,7 @@ def batched_outputs(
 
 
 def scale_outputs(outputs: Tensor, *, config: ControllerConfig) -> Tensor:
-    """Scales outputs ``(..., A)`` in [−1, 1] to actions between the bounds."""
+    """Scales outputs ``(..., A)`` from [−1, 1] to the bounds of the action space."""
     if not (config.action_low or config.action_high):
         return outputs
     space = config.action_space
@@ -141,21 +143,24 @@ def scale_outputs(outputs: Tensor, *, config: ControllerConfig) -> Tensor:
 def batched_actions(
     parameters: Tensor, observations: Tensor, *, config: ControllerConfig
 ) -> Tensor:
-    """Computes actions ``(P, R, A)`` from the arguments of :func:`batched_outputs`."""
+    """Computes the actions ``(P, R, A) float32`` of P controllers for R observations each.
+
+    The arguments are those of :func:`batched_outputs`.
+    """
     outputs = batched_outputs(parameters, observations, config=config)
     return scale_outputs(outputs, config=config)
 
 
 class ControllerAgent(Agent):
-    """Agent that acts with a controller and has no state and no exploration noise.
+    """Agent that acts with a controller, without a state and without exploration noise.
 
     Args:
         config: configuration of the controller.
-        parameters: weights ``(N,) float`` of the controller.
-        world_model: reference to the world model that the agent was trained with.
+        parameters: ``(N,) float``, weights of the controller.
+        world_model: reference to the world model that the agent was trained with; None for none.
 
     Raises:
-        ValueError: the parameters have another shape.
+        ValueError: the shape of ``parameters`` is not ``(config.parameter_count,)``.
 
     Example:
         >>> import numpy as np
@@ -238,13 +243,18 @@ class ControllerAgent(Agent):
 
 
 def check_sizes(values: Mapping[str, Any], num_weights: int) -> None:
-    """Checks that no dimension of a saved configuration exceeds the number of weights.
+    """Checks that the dimensions in a saved configuration do not exceed the number of weights.
 
-    :class:`ControllerConfig` allocates arrays of these dimensions, so that they have to be checked
-    before it is created.
+    The check must precede the creation of a :class:`ControllerConfig`, which allocates arrays of
+    these dimensions.
+
+    Args:
+        values: attributes of the configuration, by name.
+        num_weights: number of the saved weights.
 
     Raises:
-        ValueError: a dimension is not an integer from 1 to ``num_weights``.
+        ValueError: ``observation_dim`` or ``action_dim`` is not an integer from 1 to
+            ``num_weights``.
     """
     for name in ("observation_dim", "action_dim"):
         check_int(name, values[name], at_least=1, at_most=num_weights)

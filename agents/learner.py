@@ -1,4 +1,4 @@
-"""Interface of learners, which train in a run's folder and save what they learned."""
+"""Base classes of learners, which train in the folder of a run and save the result."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,11 +12,12 @@ from wmrl.storage.run import Run
 
 
 class Learner(ABC):
-    """Base of learners that can be interrupted at any time and resumed.
+    """Base class of learners, which can be interrupted at any time and resumed.
 
-    A learner locks the folder of its run. A learner that is created with the same arguments in the
-    same folder resumes from the last checkpoint, and its results are bit for bit those of a run
-    without the interruption. Learners are context managers that release the folder on exit.
+    A learner locks the folder of its run. To resume an interrupted run, create the learner again
+    with the same arguments and the same folder: it continues from the last checkpoint, and its
+    results are bit-identical to those of an uninterrupted run. Learners are context managers that
+    release the folder on exit.
 
     Subclasses call :meth:`_open_run` at the end of their constructor.
     """
@@ -31,14 +32,14 @@ class Learner(ABC):
     @property
     @abstractmethod
     def done(self) -> bool:
-        """True if everything that the configuration asks for is learned."""
+        """True if the training that the configuration specifies is complete."""
 
     @abstractmethod
     def learn(self, *, progress: bool = True) -> Self:
-        """Learns until :attr:`done`, continuing from the last checkpoint.
+        """Continues the training from the last checkpoint, until :attr:`done` is True.
 
         Args:
-            progress: show a progress bar.
+            progress: True to show a progress bar.
 
         Returns:
             The learner itself.
@@ -46,10 +47,13 @@ class Learner(ABC):
 
     @abstractmethod
     def save(self, path: str | Path) -> str:
-        """Saves what was learned as an artifact and returns its digest."""
+        """Saves the result of the training as an artifact, and returns the artifact's digest."""
 
     def close(self) -> None:
-        """Releases the folder of the run, but does not close the environment or problem."""
+        """Releases the folder of the run.
+
+        The environment or problem that the learner uses stays open.
+        """
         self._run.close()
 
     def __enter__(self) -> Self:
@@ -63,7 +67,7 @@ class Learner(ABC):
         """Restores the last checkpoint, if there is one."""
 
     def _open_run(self, path: str | Path, config: Mapping[str, Any]) -> None:
-        """Locks the run's folder, checks that it belongs to this run, and restores the run.
+        """Locks the run's folder, checks its configuration, and restores the last checkpoint.
 
         Args:
             path: folder of the run.
@@ -81,12 +85,12 @@ class Learner(ABC):
 
 
 class AgentLearner(Learner):
-    """Base of learners that train an agent."""
+    """Base class of learners that train an agent."""
 
     @property
     @abstractmethod
     def agent(self) -> Agent:
-        """Agent in its current state."""
+        """Agent with the weights that have been learned so far."""
 
     def predict(
         self,
@@ -95,5 +99,5 @@ class AgentLearner(Learner):
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, State | None]:
-        """Chooses actions with :meth:`~wmrl.agents.agent.Agent.predict` of :attr:`agent`."""
+        """Chooses actions with :attr:`agent`; see :meth:`~wmrl.agents.agent.Agent.predict`."""
         return self.agent.predict(observation, state, episode_start, deterministic)

@@ -20,9 +20,9 @@ def evaluation_seeds(count: int, *, first: int = EVALUATION_SEEDS.start) -> tupl
     check_int("count", count, at_least=1)
     if first not in EVALUATION_SEEDS or first + count - 1 not in EVALUATION_SEEDS:
         raise ValueError(
-            f"seed: expected an evaluation seed from {EVALUATION_SEEDS.start} to "
-            f"{EVALUATION_SEEDS.stop - count} as the first of {count}, got {first}; other seeds "
-            "are for training"
+            f"seed: expected a seed from {EVALUATION_SEEDS.start} to "
+            f"{EVALUATION_SEEDS.stop - count}, the first of {count} evaluation seeds, got {first}; "
+            "other seeds are for training"
         )
     return tuple(range(first, first + count))
 
@@ -32,11 +32,12 @@ def training_seed(seed: int, *path: int | str, span: int = 1) -> int:
 
     Args:
         seed: root seed.
-        path: keys below the root seed, as for :func:`wmrl.core.seeding.integer_seed`.
-        span: number of consecutive seeds that will be used, starting with the returned one.
+        path: keys that distinguish the derived seed from others of the same root seed; see
+            :func:`wmrl.core.seeding.integer_seed`.
+        span: number of consecutive seeds that the caller will use, from the returned seed on.
 
     Returns:
-        The first of ``span`` seeds, none of which is in :data:`EVALUATION_SEEDS`.
+        The first of ``span`` consecutive seeds. None of them is in :data:`EVALUATION_SEEDS`.
     """
     drawn = integer_seed(seed, *path)
     clash = EVALUATION_SEEDS.start - span < drawn < EVALUATION_SEEDS.stop

@@ -19,16 +19,17 @@ from wmrl.storage.artifact import Artifact, ArtifactError, find_artifact, shippe
 class WorldModelRef:
     """Reference to the world model that an agent was trained with.
 
-    An agent's artifact stores the reference in its ``config.json``, under the key
-    ``"world_model"``, as an object with the attributes below.
+    An agent's artifact stores the reference in its ``config.json``: the key ``"world_model"`` holds
+    an object whose keys are the attributes below.
 
     Attributes:
         task: name of the registered task.
         vision: shipped name or path of the vision model.
         memory: shipped name or path of the memory model; None if there is none.
-        vision_digest: digest of the vision model; None if it was not saved.
-        memory_digest: digest of the memory model; None if there is none or it was not saved.
-        frame_skip: base frames per agent step.
+        vision_digest: digest of the vision model; None if that model was never saved.
+        memory_digest: digest of the memory model; None if there is no such model, or if it was
+            never saved.
+        frame_skip: number of base frames per agent step.
 
     Raises:
         ValueError: ``frame_skip`` is less than 1.
@@ -62,19 +63,19 @@ class WorldModelRef:
         memory: str | Path | None = None,
         relative_to: str | Path | None = None,
     ) -> Self:
-        """Creates the reference to an open world model.
+        """Creates a reference to an open world model.
 
         Args:
             world_model: world model that the agent is trained with.
             vision: shipped name or path of its vision model.
             memory: shipped name or path of its memory model, or ``"auto"`` for the memory model
                 that is shipped for the vision model; None if the world model has no memory model.
-            relative_to: folder in which the agent will be saved. Paths are stored relative to it,
-                so that a folder that contains agent and models can be moved. If None, paths are
-                absolute.
+            relative_to: folder in which the agent will be saved. Paths are stored relative to this
+                folder, so that agent and models can be moved together. None to store absolute
+                paths.
 
         Raises:
-            ArtifactError: there is no such artifact.
+            ArtifactError: there is no artifact of that name or path.
             ValueError: the world model has a memory model and ``memory`` is None, or vice versa.
         """
         if (world_model.memory is None) != (memory is None):
@@ -96,9 +97,12 @@ class WorldModelRef:
 
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self | None:
-        """Reads the reference from an agent's artifact; returns None if it has none.
+        """Reads the reference from an agent's artifact.
 
         Paths that begin with a dot are relative to the artifact's folder.
+
+        Returns:
+            The reference; None if the agent was saved without one.
 
         Raises:
             ArtifactError: the artifact's configuration does not contain a valid reference.
@@ -128,8 +132,8 @@ class WorldModelRef:
         """Opens the world model.
 
         Args:
-            vision: shipped name or path of the vision model; the recorded one if None.
-            memory: shipped name or path of the memory model; the recorded one if None.
+            vision: shipped name or path of the vision model; None for the one in the reference.
+            memory: shipped name or path of the memory model; None for the one in the reference.
             device: device of the models.
 
         Raises:
@@ -140,7 +144,9 @@ class WorldModelRef:
         try:
             task = registered_task(self.task)
         except ValueError as error:
-            raise ArtifactError(f"agent: its world model cannot be opened ({error})") from error
+            raise ArtifactError(
+                f"agent: its world model cannot be opened, because the task is unknown ({error})"
+            ) from error
         world_model = WorldModel.open(
             task,
             vision or self.vision,
@@ -152,10 +158,10 @@ class WorldModelRef:
         return world_model
 
     def check(self, world_model: WorldModel) -> None:
-        """Checks that a world model consists of the recorded models.
+        """Checks that a world model consists of the models to which the reference refers.
 
         Raises:
-            ArtifactError: the digest of a model differs from the recorded one.
+            ArtifactError: the digest of a model differs from the digest in the reference.
         """
         for name, part, expected in (
             ("vision", world_model.vision, self.vision_digest),
@@ -171,7 +177,7 @@ class WorldModelRef:
 
 
 def _portable(name_or_path: str | Path, relative_to: str | Path | None) -> str:
-    """Returns a shipped name unchanged, and a path as absolute or relative to a folder."""
+    """Returns a shipped name unchanged; makes a path absolute, or relative to ``relative_to``."""
     name = str(name_or_path)
     if name in shipped_artifacts():
         return name

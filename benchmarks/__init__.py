@@ -1,1 +1,1 @@
-"""Benchmarks, which ``python -m benchmarks`` runs; each writes its measurements to a JSON file."""
+"""Benchmarks, run by ``python -m benchmarks``. Each writes its measurements to a JSON file."""

@@ -1,4 +1,7 @@
-"""Runs all benchmarks, or those named, each in its own process; the machine should be idle."""
+"""Runs the benchmarks named as arguments, or all, each in its own process.
+
+The machine should be idle.
+"""
 
 import os
 import subprocess
@@ -20,9 +23,7 @@ NAMES = (
 if __name__ == "__main__":
     load = os.getloadavg()[0]
     if load > 0.5:
-        print(
-            f"warning: load average: expected at most 0.5, got {load:.1f}; results may be too slow"
-        )
+        print(f"warning: load average: expected at most 0.5, got {load:.1f}; stop other processes")
     for name in sys.argv[1:] or NAMES:
         print(f"\n{name}", flush=True)
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

@@ -1,7 +1,7 @@
-"""Compares speed and pixels of vsg/CarRacing-v3 with Gymnasium's CarRacing-v3.
+"""Compares speed and pixels of vsg/CarRacing-v3 with those of Gymnasium's CarRacing-v3.
 
-Both run in one process. The results are printed, and written with a description of the machine to
-``benchmarks/car_racing.json``.
+Both environments run in one process. The results are printed, and written to
+``benchmarks/car_racing.json`` with a description of the machine.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class Args:
 
 
 def _actions(env: Any, steps: int, seed: int) -> list[np.ndarray]:
-    """Returns actions that follow the road with random drift; both environments replay them."""
+    """Returns the actions of an episode that follows the road with a random drift."""
     rng = np.random.default_rng(seed)
     env.reset(seed=seed)
     actions = []
@@ -54,7 +54,7 @@ def _actions(env: Any, steps: int, seed: int) -> list[np.ndarray]:
 
 
 def _drive(env: Any, actions: list[np.ndarray]) -> tuple[float, list[np.ndarray], list[float]]:
-    """Takes a step per action; returns the total seconds, the states and the rewards."""
+    """Takes a step per action; returns the total seconds, the observations and the rewards."""
     results = []
     start = perf_counter()
     for action in actions:
@@ -64,7 +64,7 @@ def _drive(env: Any, actions: list[np.ndarray]) -> tuple[float, list[np.ndarray]
 
 
 def measure(args: Args) -> dict[str, Any]:
-    """Measures both environments on the same tracks with the same actions."""
+    """Measures vsg/CarRacing-v3 and CarRacing-v3 on the same tracks, with the same actions."""
     original, fast = (gym.make(name).unwrapped for name in ("CarRacing-v3", "vsg/CarRacing-v3"))
     scout: Any = gym.make("vsg/CarRacing-v3").unwrapped
     start = perf_counter()
@@ -85,8 +85,8 @@ def measure(args: Args) -> dict[str, Any]:
             )
             if slow_rewards != fast_rewards:
                 raise RuntimeError(
-                    f"rewards: expected equal ones, got different ones on track {seed} "
-                    f"after step {first}"
+                    "rewards: expected the same in both environments, got different ones on track "
+                    f"{seed} after step {first}"
                 )
             seconds += slow_s, fast_s
             steps += len(block)

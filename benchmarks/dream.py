@@ -1,7 +1,8 @@
-"""Measures dream steps per second, in total and relative to their matrix products alone.
+"""Measures the speed of dreams, and compares it with the speed of their matrix products alone.
 
-Also measures dreams with discrete latents, which have as many codes as the shipped VQ-VAE and
-parallel decoding, and the shipped ensembles in ``DreamVectorEnv``, which uses NumPy arrays.
+Dreams with discrete latents are also measured, with as many codes as the shipped VQ-VAE and with
+parallel decoding. Finally the shipped ensembles are measured in ``DreamVectorEnv``, whose actions
+and observations are NumPy arrays.
 """
 
 import time
@@ -25,7 +26,7 @@ Z, A, H, BATCHES = 32, 2, 256, (1, 64, 256, 1024)
 
 
 def rate(step: Callable[[], Any], batch: int, device: torch.device, seconds: float = 3.0) -> float:
-    """Measures dream steps per second, counting all ``batch`` dreams."""
+    """Measures dream steps per second of ``step``, which advances ``batch`` dreams."""
 
     def wait() -> None:
         if device.type == "cuda":
@@ -44,7 +45,7 @@ def rate(step: Callable[[], Any], batch: int, device: torch.device, seconds: flo
 
 
 def dreaming(memory: Memory[Any], batch: int) -> Callable[[], Any]:
-    """Returns a function that takes one dream step with a linear controller."""
+    """Returns a function that advances ``batch`` dreams by one step, with a linear controller."""
     generator = torch.Generator(memory.device).manual_seed(0)
     observation_dim = memory.latent_dim + memory.feature_dim
     weight = 0.1 * torch.randn(observation_dim, A, generator=generator, device=memory.device)
@@ -129,7 +130,7 @@ def main() -> None:
 
 
 def environment_rate(vision: str, batch: int) -> float:
-    """Measures steps per second of the vector environment with a shipped world model."""
+    """Measures dream steps per second of ``DreamVectorEnv`` with a shipped world model."""
     env = gym.make_vec(
         "vsg/CarRacingDream-v0", num_envs=batch, vision=vision, autoreset_mode="SameStep"
     )
@@ -142,7 +143,7 @@ def environment_rate(vision: str, batch: int) -> float:
 
 
 def discrete_memory() -> CodeMemory:
-    """Creates a memory model over discrete latents with random weights and start states."""
+    """Creates a memory model with discrete latents, random weights and random start states."""
     memory = CodeMemory(CodeMemoryConfig(action_dim=A, hidden_dim=H))
     generator = torch.Generator().manual_seed(0)
     memory.set_codebook(torch.randn(memory.codebook.shape, generator=generator))

@@ -1,7 +1,7 @@
 """Measures evaluations per second of DDE and ribs on an arm of 20 joints, in batches of 100.
 
-The searches do not train the encoding; its training is measured separately. They start from the
-same archive and take turns, so that a slow phase of the machine affects all of them.
+All searches start from the same archive and take turns, so that a slow phase of the machine affects
+all of them. They do not train an encoding; that training is measured separately.
 """
 
 import time
@@ -28,13 +28,13 @@ BATCH, GENERATIONS, ROUNDS = 100, 1000, 5
 
 
 class AskTell(Protocol):
-    """Common interface of the schedulers."""
+    """Common interface of the schedulers of DDE and ribs."""
 
     def ask(self) -> np.ndarray:
         """Returns solutions ``(B, X)`` to evaluate."""
 
     def tell(self, objective: np.ndarray, measures: np.ndarray) -> Any:
-        """Receives the objectives ``(B,)`` and measures ``(B, M)`` of these solutions."""
+        """Receives objectives ``(B,)`` and measures ``(B, M)`` of solutions from :meth:`ask`."""
 
 
 def generations(scheduler: AskTell, problem: ArmProblem) -> float:
@@ -72,7 +72,7 @@ def dde(problem: ArmProblem, initial: Elites, config: DDEConfig) -> BanditSchedu
 
 
 def ribs(problem: ArmProblem, initial: Elites) -> Scheduler:
-    """Creates the scheduler of MAP-Elites with line mutation, from ribs."""
+    """Creates the scheduler of ribs for MAP-Elites with line mutation."""
     archive = problem.archive.make(problem.solution_dim, seed=0, elites=initial)
     limit = np.ones(problem.solution_dim)
     emitter = IsoLineEmitter(
@@ -89,7 +89,7 @@ def ribs(problem: ArmProblem, initial: Elites) -> Scheduler:
 
 
 def seconds(work: Callable[[], Any], rounds: int = 5) -> float:
-    """Measures the median duration of a call in seconds."""
+    """Measures the duration of ``work`` in seconds: the median over ``rounds`` calls."""
     taken = []
     for _ in range(rounds):
         started = time.perf_counter()

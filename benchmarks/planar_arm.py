@@ -1,4 +1,4 @@
-"""Measures planar arms per second: of ``Arm.evaluate`` and of the vector environment."""
+"""Measures how many planar arms ``Arm.evaluate`` and the vector environment process per second."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ SMALL = 100  # arms in a small batch, as in a generation of the paper
 
 
 def rate(work: Callable[[], Any], arms: int, seconds: float = 2.0) -> float:
-    """Measures arms per second of a call that processes ``arms`` of them."""
+    """Measures arms per second of ``work``, which processes ``arms`` arms in each call."""
     work()
     started, rounds = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
@@ -32,7 +32,7 @@ def evaluating(arm: Arm, count: int, dtype: type[np.floating[Any]]) -> float:
 
 
 def stepping(count: int) -> float:
-    """Measures arms per second of the vector environment, with random targets."""
+    """Measures arms per second of a vector environment of ``count`` arms with random targets."""
     env = gym.make_vec(
         "vsg/PlanarArm-v0", num_envs=count, target="random", autoreset_mode="SameStep"
     )

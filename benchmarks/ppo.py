@@ -1,4 +1,4 @@
-"""Measures the rate of PPO in the shipped dreams, including its updates."""
+"""Measures agent steps per second of PPO in the shipped dreams, including its updates."""
 
 import tempfile
 from pathlib import Path
@@ -14,7 +14,7 @@ ROLLOUT, ROUNDS = 32, 16
 
 
 def steps_per_second(num_envs: int, **world: Any) -> float:
-    """Measures agent steps per second after a warm-up."""
+    """Measures agent steps per second of PPO in ``num_envs`` dreams, after a warm-up."""
     dreams = gym.make_vec(
         "vsg/CarRacingDream-v0",
         num_envs=num_envs,

@@ -13,7 +13,7 @@ _PACKAGES = ("wmrl", "gymnasium", "numba", "numpy", "pygame-ce", "stable-baselin
 
 
 def write_report(name: str, results: Mapping[str, Any]) -> None:
-    """Prints results, and writes them with the machine to ``benchmarks/<name>.json``."""
+    """Prints results, and writes them and :func:`machine` to ``benchmarks/<name>.json``."""
     for key, value in results.items():
         print(f"  {key:36} {value:14,.4g}" if isinstance(value, float) else f"  {key:36} {value}")
     path = Path(__file__).parent / f"{name}.json"
@@ -21,7 +21,7 @@ def write_report(name: str, results: Mapping[str, Any]) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Returns the processor, number of threads, system, and versions of packages."""
+    """Returns a description of the machine: processor, threads, system and package versions."""
     return {
         "processor": _processor(),
         "threads": torch.get_num_threads(),

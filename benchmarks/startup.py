@@ -14,7 +14,7 @@ _MAKE = (
 
 
 def median_seconds(code: str, runs: int = 5) -> float:
-    """Returns the median of the seconds that ``code`` prints, run in fresh processes.
+    """Runs ``code`` in fresh processes, and returns the median of the seconds that it prints.
 
     The first process fills the disk cache and is not counted.
     """

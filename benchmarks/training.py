@@ -1,7 +1,7 @@
-"""Measures the training rates of vision models (frames per second) and memory models (transitions).
+"""Measures the training speed of vision models (frames/s) and of memory models (transitions/s).
 
-The functions are those that the commands call. Their other work, such as opening stores and writing
-reports, is excluded by subtracting the duration of a short run from that of a long one.
+The measured functions are those that the commands call. The duration of a short run is subtracted
+from that of a long run, to exclude other work, such as opening stores and writing reports.
 """
 
 import tempfile

@@ -1,7 +1,7 @@
 """The ``wmrl`` command, which imports only the module of the requested subcommand.
 
-Every subcommand is a module of this package with a frozen dataclass ``Args``, whose fields become
-options, and a function ``main(args)``.
+Each subcommand is a module of this package. The module defines a frozen dataclass ``Args``, whose
+fields become the options of the subcommand, and a function ``main(args)``.
 """
 
 import difflib
@@ -20,8 +20,8 @@ class Command:
     """Module and summary of a subcommand.
 
     Attributes:
-        module: module of this package that defines ``Args`` and ``main`` of the subcommand.
-        summary: description in ``wmrl --help``.
+        module: name of the module below ``wmrl.scripts`` that defines ``Args`` and ``main``.
+        summary: one-line description, shown by ``wmrl --help``.
     """
 
     module: str
@@ -44,7 +44,7 @@ COMMANDS = {
     ),
     "train-memory": Command(
         "train_memory",
-        "train a memory model, which predicts the next step: the dream",
+        "train a memory model, which predicts the next step and so generates dreams",
     ),
     "compare-memories": Command(
         "reproduce.memories.command",
@@ -67,15 +67,15 @@ COMMANDS = {
     ),
     "reproduce dde": Command(
         "reproduce.dde.command",
-        "search for elites of planar arms: DDE and other MAP-Elites, and an oracle",
+        "compare DDE with other MAP-Elites searches and an oracle, on planar arms",
     ),
     "reproduce reuse": Command(
         "reproduce.reuse.command",
-        "reach targets with a planar arm by searching an encoding of its elites",
+        "reach targets with a planar arm, using an encoding learned from elites",
     ),
     "reproduce codebook": Command(
         "reproduce.codebook.command",
-        "measure how codes of elites align, and test ways to prevent it",
+        "measure whether codes of elites align along few directions, and what prevents it",
     ),
     "reproduce drivers": Command(
         "reproduce.drivers.command",
@@ -93,7 +93,9 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the command and exits: 0 on success, 2 if the request cannot be carried out.
+    """Runs the command and exits the process.
+
+    The exit status is 0 on success, and 2 if the request cannot be carried out.
 
     Args:
         argv: arguments after the program name; ``sys.argv[1:]`` if None.
@@ -146,7 +148,7 @@ def run(argv: Sequence[str]) -> int:
         if debug:
             traceback.print_exc()
             return 2
-        return _fail(f"{error or type(error).__name__}\n(wmrl --debug {name} … shows where)")
+        return _fail(f"{error or type(error).__name__}\n(for the traceback: wmrl --debug {name} …)")
 
 
 def usage(names: Iterable[str] = COMMANDS) -> str:
@@ -161,15 +163,19 @@ def usage(names: Iterable[str] = COMMANDS) -> str:
             "",
             *(f"  {name:{width}}  {command.summary}" for name, command in commands.items()),
             "",
-            "wmrl COMMAND --help lists the options of a command; --debug shows the traceback of",
-            "an error; --plugins NAME loads the plugins of an installed package, which register",
-            "further models and agents (repeatable); --version prints the version.",
+            "wmrl COMMAND --help lists the options of a command. --version prints the version.",
+            "--debug shows the traceback of an error. --plugins NAME loads the plugins of an",
+            "installed package, which register further models and agents; it can be repeated.",
         ]
     )
 
 
 def _split_plugins(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Splits off ``--plugins NAME`` and ``--plugins=NAME``; returns other words, and names."""
+    """Separates the options ``--plugins NAME`` and ``--plugins=NAME`` from the other words.
+
+    Returns:
+        The other words, and the names.
+    """
     words: list[str] = []
     names: list[str] = []
     given = iter(argv)

@@ -19,27 +19,28 @@ class Args:
     """Policy that acts: "autoregressive" or "repeated" random actions, or the name or path of an
     agent."""
     frames: int | None = None
-    """Minimum total number of base frames in the store; episodes that have begun are finished.
-    256,000 if neither this nor --episodes is given."""
+    """Total number of base frames in the store. When it is reached, no further episode begins, but
+    episodes in progress are finished. If neither this nor --episodes is given: 256,000."""
     episodes: int | None = None
-    """Total number of episodes in the store, instead of frames."""
+    """Total number of episodes in the store; give either this or --frames."""
     seed: int = 0
     """Root seed; equal seeds give bit-identical episodes."""
     noise: float = 0.6
-    """Upper bound of the scale of the noise added to an agent's actions; the scale is drawn for
-    each episode. A scale of 1 is half the range of the action space."""
+    """Upper bound of the scale of the noise on an agent's actions. The scale is drawn for each
+    episode; a scale of 1 is half the range of the action space."""
     vision: str | None = None
-    """Name or path of the agent's vision model, if not the one recorded in its artifact."""
+    """Vision model: a shipped name or a path; if not given, the one recorded with the agent."""
     memory: str | None = None
-    """Name or path of the agent's memory model, if not the one recorded in its artifact."""
+    """Memory model: a shipped name or a path; if not given, the one recorded with the agent."""
     num_envs: int = 16
     """Number of parallel environments."""
     workers: int | None = None
     """Number of worker processes; one per core if not given. Affects speed only."""
     base: str | None = None
-    """Id of the base environment, if not the task's own."""
+    """Id of the base environment; if not given, the task's own."""
     frame_skip: int | None = None
-    """Base frames per agent step; if not given, the agent's own, or the task's without an agent."""
+    """Number of base frames per agent step, for random actions; if not given, the task's. For an
+    agent, it is ignored: the frame skip of the agent's world model is used."""
     device: str = "auto"
     """Device of an agent and its world model: auto, cpu, cuda …"""
 

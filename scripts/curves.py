@@ -17,7 +17,7 @@ class Args:
     """Options of ``wmrl curves``."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of runs, or folders that contain them."""
+    """Folders of runs, or folders that contain runs."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("curves.png")
     """Image file to write, .png, .svg or .pdf."""
     columns: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ def main(args: Args) -> None:
     runs = sorted({file.parent for run in args.runs for file in run.rglob("metrics.csv")})
     if not runs:
         given = ", ".join(map(str, args.runs)) or "none"
-        raise ValueError(f"runs: expected folders with a metrics.csv somewhere inside, got {given}")
+        raise ValueError(f"runs: expected folders with a metrics.csv at any depth, got {given}")
     found = {run: read_metrics(run / "metrics.csv") for run in runs}
     names = dict.fromkeys(name for rows in found.values() for row in rows for name in row)
     columns = args.columns or tuple(name for name in names if name != "step")
@@ -58,7 +58,17 @@ def main(args: Args) -> None:
 
 
 def draw_curve(panel: "Axes", run: Path, column: str, label: str, style: str = "-") -> None:
-    """Plots one column of a run over its steps, if the run has that column."""
+    """Plots one column of the metrics of a run over the training steps.
+
+    If the run does not have the column, nothing is plotted.
+
+    Args:
+        panel: Matplotlib axes.
+        run: folder of the run.
+        column: name of the column in metrics.csv.
+        label: label in the legend.
+        style: Matplotlib format of the line.
+    """
     from wmrl.training.metrics import read_metrics
 
     rows = [row for row in read_metrics(run / "metrics.csv") if column in row]

@@ -1,7 +1,8 @@
 """Trains an agent in a dream, then runs it in the real game: a tour of five minutes.
 
-Opens CarRacing with the shipped world model, trains a new controller in the dream by CMA-ES, scores
-it and the shipped agents in the real game, prints a table, and writes videos.
+The command opens CarRacing with the shipped world model and trains a new controller in the dream by
+CMA-ES. Then it scores the new controller and the shipped agents in the real game, prints a table,
+and writes videos.
 """
 
 import tempfile
@@ -27,19 +28,19 @@ class Args:
     out: Path = Path("videos")
     """Folder for the videos and the new controller."""
     generations: int = 150
-    """Generations of CMA-ES in the dream."""
+    """Number of generations of CMA-ES in the dream."""
     seconds: float = 75.0
     """Time limit of the training, in seconds."""
     episodes: int = 10
-    """Episodes per agent in the real game."""
+    """Number of episodes of each agent in the real game."""
     video_agent_steps: int | None = None
     """Maximum length of a video, in agent steps; the whole episode if not given."""
     agents: tuple[str, ...] = ("car-racing-dream", "car-racing-real")
-    """Trained agents to compare with: shipped names or paths."""
+    """Trained agents to compare the new one with: shipped names or paths."""
     vision: str = "car-racing-vae"
     """Vision model: a shipped name or a path."""
     memory: str = "auto"
-    """Memory model: a shipped name or a path, or "auto" for the shipped one of that vision
+    """Memory model: a shipped name or a path, or "auto" for the one shipped with the vision
     model."""
     seed: int = 0
     """Root seed of the training."""
@@ -49,7 +50,10 @@ class Args:
 
 @dataclass(frozen=True)
 class _Result:
-    """An agent with its world model and scores; None for what random actions do not have."""
+    """Scores of an agent, with its world model.
+
+    For random actions, ``agent``, ``world_model`` and ``dream`` are None.
+    """
 
     name: str
     agent: "Agent | None"
@@ -95,7 +99,7 @@ def _open_world_model(args: Args, console: "Console") -> "WorldModel":
     console.print(
         f"The vision model encodes a frame of {height}×{width} pixels as "
         f"{world_model.vision.latent_dim} numbers; with the state of the memory model, an "
-        f"observation has {observation.size}."
+        f"observation has {observation.size} numbers."
     )
     return world_model
 
@@ -172,7 +176,7 @@ def _print_table(results: list[_Result], console: "Console") -> None:
         table.add_row(notes.get(result.name, result.name), *cells)
     console.print(table)
     console.print(
-        "A few episodes are a rough estimate: wmrl evaluate scores an agent by the full protocol."
+        "A few episodes give a rough estimate; wmrl evaluate scores an agent by the full protocol."
     )
 
 

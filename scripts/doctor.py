@@ -49,7 +49,7 @@ class Check:
         subject: package, device or other thing that was checked.
         state: ``"ok"``, ``"problem"``, or ``"note"`` if something optional is missing.
         found: version or other finding.
-        fix: instructions to fix the problem; empty if there is none.
+        fix: instructions to fix the problem; empty if there is no problem.
     """
 
     subject: str
@@ -90,7 +90,7 @@ def check_machine() -> Iterator[Check]:
 
 
 def check_packages() -> Iterator[Check]:
-    """Checks the requirements of wmrl and its extras, and finds packages that conflict."""
+    """Checks that required packages are installed, and that no installed packages conflict."""
     from packaging.requirements import Requirement
 
     yield Check("wmrl", "ok", f"{wmrl.__version__} in {Path(wmrl.__file__).parent}")
@@ -150,7 +150,7 @@ def check_game() -> Iterator[Check]:
     if sys.platform == "linux" and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     ):
-        fix = "connect one for wmrl play or render_mode='human'; wmrl record and demo need none"
+        fix = "connect a display for wmrl play or render_mode='human'; other commands need none"
         yield Check("display", "note", "none", fix)
 
 
@@ -197,7 +197,7 @@ CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
 
 
 def _references(artifact: Any) -> Iterator[tuple[str, str]]:
-    """Yields the kind and the digest of each artifact that an artifact was trained with."""
+    """Yields the kind and the digest of each model with which an artifact was trained."""
     config = {
         **artifact.config,
         **artifact.config.get("world_model", {}),
@@ -209,7 +209,7 @@ def _references(artifact: Any) -> Iterator[tuple[str, str]]:
 
 
 def _extra(requirement: Any) -> str:
-    """Returns the extra that a requirement belongs to; empty for a core requirement."""
+    """Returns the extra to which a requirement belongs; empty if it belongs to no extra."""
     for extra in metadata.metadata("wmrl").get_all("Provides-Extra") or ():
         marker = requirement.marker
         if marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}):

@@ -1,7 +1,7 @@
-"""Scores an agent by the evaluation protocol: fixed held-out seeds, with every return recorded.
+"""Scores an agent by the evaluation protocol: on fixed held-out seeds, recording every return.
 
-The game is Gymnasium's own environment unless --base is given. For a score to be reported, the
-protocol requires at least 100 episodes.
+The game is Gymnasium's own environment; --base selects another one. Scores that are to be reported
+need at least 100 episodes.
 """
 
 from dataclasses import dataclass
@@ -23,24 +23,24 @@ class Args:
     episodes: int = 100
     """Number of episodes, each with its own seed."""
     out: Path | None = None
-    """JSON file for the result; if not given, <agent>-<environment>.json beside the artifact if the
-    agent is a path, else in runs/results."""
+    """JSON file for the result. If not given, it is <agent>-<environment>.json: in runs/results for
+    shipped agents and random actions, and beside the artifact for other agents."""
     dream: bool = False
-    """Score the agent in its dream instead of the real game."""
+    """Score the agent in the dream of its world model, instead of the real game."""
     agent_steps: int = 250
-    """Length of a dream, in agent steps."""
+    """Dream: maximum length, in agent steps."""
     temperature: float = 1.0
-    """Temperature τ of the dream."""
+    """Dream: temperature τ."""
     base: str | None = None
-    """Id of the environment, if not the original game; for example "vsg/CarRacing-v3"."""
+    """Id of the environment, such as "vsg/CarRacing-v3"; if not given, the original game."""
     seed: int = 1_000_000
-    """First seed, between 1,000,000 and 1,999,999, the range reserved for evaluation."""
+    """Seed of the first episode. Seeds from 1,000,000 to 1,999,999 are reserved for evaluation."""
     deterministic: bool = True
     """Use the agent's deterministic actions, without exploration noise."""
     vision: str | None = None
-    """Name or path of the agent's vision model, if not the one recorded in its artifact."""
+    """Vision model: a shipped name or a path; if not given, the one recorded with the agent."""
     memory: str | None = None
-    """Name or path of the agent's memory model, if not the one recorded in its artifact."""
+    """Memory model: a shipped name or a path; if not given, the one recorded with the agent."""
     num_envs: int = 20
     """Number of parallel environments."""
     workers: int | None = None
@@ -65,7 +65,8 @@ def main(args: Args) -> None:
         path = find_artifact(args.agent).resolve()
     elif args.dream:
         raise ValueError(
-            "agent: expected an agent with a world model, got 'random'; leave --dream out"
+            "agent: expected an agent with a world model, got 'random'; name another agent, or "
+            "leave --dream out"
         )
     if args.dream:
         result = evaluate_dream(

@@ -22,7 +22,7 @@ class Args:
     out: Path | None = None
     """Folder for contact-sheet.png and episodes.mp4; nothing is written if not given."""
     episodes: int = 6
-    """Number of episodes to show, spaced evenly in the ranking of their returns."""
+    """Number of episodes to show, from the lowest to the highest return, in equal steps of rank."""
     columns: int = 12
     """Frames per episode on the contact sheet."""
     scale: int = 4
@@ -34,7 +34,7 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Prints the report and writes the images that were requested."""
+    """Prints the statistics and, with ``--out``, writes the contact sheet and the video."""
     from wmrl.data.statistics import report_store
     from wmrl.data.store import RolloutStore
 

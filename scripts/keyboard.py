@@ -21,10 +21,10 @@ _QUIT, _RESTART = ("escape", "q"), ("r", "return")
 
 
 class Keyboard:
-    """Keyboard of an open pygame window, whose key events are converted into actions.
+    """Converter of key events in an open pygame window into smooth actions.
 
-    Left and right (or A and D) move the first action dimension between −1 and 1, up and down (or W
-    and S) the second. R or Return restarts; Escape, Q or closing the window quits.
+    Left and right (or A and D) change the first action dimension, up and down (or W and S) the
+    second, each between −1 and 1. R or Return restarts; Escape, Q or closing the window quits.
 
     Args:
         action_dim: number of action dimensions, A; those beyond the second stay at 0.
@@ -57,12 +57,12 @@ class Keyboard:
                 self._take_key(event, down=event.type == pygame.KEYDOWN)
 
     def take_restart(self) -> bool:
-        """Returns whether a restart was requested since the last call, and clears the request."""
+        """Returns True if a restart was requested since the last call, and clears the request."""
         requested, self._restarts = self._restarts, False
         return requested
 
     def act(self, seconds: float) -> np.ndarray:
-        """Returns the action ``(A,) float32`` after the current keys are held for ``seconds``."""
+        """Holds the current keys for ``seconds``; returns the resulting action ``(A,) float32``."""
         target = np.zeros_like(self._action)
         for name in self._held & _KEYS.keys():
             dimension, value = _KEYS[name]

@@ -1,4 +1,4 @@
-"""Lets you drive, in the real game or in the dream.
+"""Lets you drive with the keyboard, in the real game or in the dream.
 
 The arrow keys (or W, A, S, D) steer, accelerate and brake; R or Return restarts; Escape or Q
 quits. The real game is shown beside its reconstruction by the vision model.
@@ -31,7 +31,7 @@ class Args:
     vision: str = "car-racing-vae"
     """Vision model: a shipped name or a path."""
     memory: str = "auto"
-    """Memory model: a shipped name or a path, or "auto" for the shipped one of that vision
+    """Memory model: a shipped name or a path, or "auto" for the one shipped with the vision
     model."""
     task: str = "car-racing"
     """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
@@ -40,7 +40,7 @@ class Args:
     seed: int | None = None
     """Seed of the first episode; random if not given."""
     out: Path | None = None
-    """Video file to record the session to, .mp4, .gif or .webp; none if not given."""
+    """Video file of the session: .mp4, .gif or .webp; if not given, no video is recorded."""
     width: int = 560
     """Width of each image in pixels."""
     device: str = "auto"
@@ -68,11 +68,11 @@ def main(args: Args) -> None:
 
 @dataclass(frozen=True)
 class _Game:
-    """Environment to play, with what is shown of it.
+    """Environment to play, and the panels that show it.
 
     Attributes:
         env: the environment; one step is one frame on the screen.
-        panels_of: function from the last observation to keyword arguments of the panels.
+        panels_of: function that maps the last observation to the keyword arguments of each panel.
         fps: steps per second.
         action_names: names of the action dimensions.
     """
@@ -147,7 +147,10 @@ def _play(game: _Game, args: Args) -> Iterator[np.ndarray]:
 
 
 def _episode(game: _Game, keyboard: "Keyboard", seed: int | None) -> "Iterator[list[Panel]]":
-    """Plays one episode and shows its last frame until the player restarts or quits."""
+    """Plays one episode and yields the panels of each step.
+
+    After the episode, the last panels are repeated until the player restarts or quits.
+    """
     from wmrl.envs.rendering.panels import Panel
 
     observation, _ = game.env.reset(seed=seed)

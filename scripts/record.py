@@ -1,7 +1,7 @@
 """Records a video of an agent: the real game, its reconstruction, and the dream.
 
-The dream starts from the encoded frame of the game and the memory state of the episode so far, and
-then runs without the game. It restarts from the real state at regular intervals.
+The dream starts from the latent and the memory state of the game, and then runs without the game.
+At regular intervals, it restarts from the current state of the game.
 """
 
 from dataclasses import dataclass, field
@@ -19,11 +19,11 @@ class Args:
     agent: tyro.conf.Positional[str]
     """Agent to record: a shipped name or a path."""
     out: Path = Path("videos/record.mp4")
-    """Video file to write, .mp4, .gif or .webp."""
+    """Video file to write: .mp4, .gif or .webp."""
     vision: str | None = None
-    """Name or path of the agent's vision model, if not the one recorded in its artifact."""
+    """Vision model: a shipped name or a path; if not given, the one recorded with the agent."""
     memory: str | None = None
-    """Name or path of the agent's memory model, if not the one recorded in its artifact."""
+    """Memory model: a shipped name or a path; if not given, the one recorded with the agent."""
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
     video: tyro.conf.OmitArgPrefixes[VideoConfig] = field(default_factory=VideoConfig)

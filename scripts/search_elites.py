@@ -1,10 +1,10 @@
-"""Searches for elites among the poses of a planar arm: the best pose for each position of its end.
+"""Searches for elites of a planar arm: the best pose for each position of the end of the arm.
 
-The algorithms are Data-Driven Encodings (DDE), which is MAP-Elites with an encoding learned from
-its elites, and MAP-Elites, CMA-ME and CMA-MAE with the emitters of ribs. If a search is
+The algorithms are MAP-Elites, CMA-ME and CMA-MAE, with the emitters of ribs, and Data-Driven
+Encodings (DDE), which is MAP-Elites with an encoding learned from the elites. If a search is
 interrupted, repeat the command: DDE continues, and the other algorithms start again. The folder
-contains the elites (an artifact), map.png (a heatmap), map.mp4 (the heatmap over time) and, with
-DDE, metrics in run/metrics.csv.
+contains elites/ (an artifact), map.png (a heatmap), map.mp4 (the heatmap over time) and, with DDE,
+run/metrics.csv.
 """
 
 from dataclasses import dataclass
@@ -27,31 +27,31 @@ class Args:
     num_joints: int = 20
     """Number of joints of the arm."""
     link_lengths: tuple[float, ...] = ()
-    """Length of each link; 1/num_joints each if not given."""
+    """Length of each link; if not given, all have the length 1 / num_joints."""
     obstacles: tuple[tuple[float, float, float], ...] = ()
-    """Circles that no link may enter: x, y and radius of each, with the base at (0, 0)."""
+    """Circles that no link may enter: x, y and radius of each. The base of the arm is at (0, 0)."""
     locks: tuple[tuple[int, float], ...] = ()
     """Locked joints: index (0 is at the base) and angle in radians of each."""
     objective: Literal["std", "variance"] = "std"
-    """Objective: −std of the angles, or 100 (1 − variance)."""
+    """Objective to maximize: −std of the angles ("std"), or 100 (1 − variance) ("variance")."""
     cells: int | None = None
     """Number of cells of the archive, which is a disc; 1950 if not given."""
     dims: tuple[int, int] | None = None
-    """Number of cells along x and along y, for a grid instead of the disc."""
+    """Number of cells along x and along y, for an archive that is a grid instead of a disc."""
     qd_score_offset: float | None = None
-    """Objective that the QD score is counted from; if not given, a lower bound of the objective of
-    all poses."""
+    """Number that is subtracted from each objective in the QD score; if not given, a lower bound of
+    the objective over all poses."""
     algorithm: Literal["dde", "dde-published", "iso", "line", "cma-me", "cma-mae"] = "dde"
     """Search algorithm: DDE, DDE with the published settings, MAP-Elites with isotropic or line
     mutation, CMA-ME or CMA-MAE."""
     encoding: Literal["auto", "vae", "vqvae", "fsq", "none"] = "auto"
-    """Encoding that DDE learns; "auto" is a VAE for DDE and none for other algorithms."""
+    """Encoding that DDE learns. "auto" is a VAE for DDE, and no encoding for other algorithms."""
     evaluations: int = 100_000
-    """Budget of evaluations, which the last batch may exceed; it includes the initialization,
-    except for DDE."""
+    """Budget of evaluations, which the last batch may exceed. The evaluations of the
+    initialization are included, except with DDE."""
     initial_coverage: float | None = None
-    """Share of the cells that random poses fill at the start; 0.05 if not given, and 0.002 for
-    arms of more than 500 joints."""
+    """Share of the cells that random poses fill at the start; if not given, 0.05, or 0.002 for arms
+    of more than 500 joints."""
     init: str | None = None
     """Artifact of elites that DDE evaluates first, such as the folder elites/ of another search."""
     seed: int = 0
@@ -105,14 +105,14 @@ def _archive(args: Args, arm: "Arm") -> "ArchiveConfig":
     if offset > bound:
         raise ValueError(
             f"qd_score_offset: expected at most {bound:.6g}, the lower bound of the objective, got "
-            f"{offset:g}; leave it out"
+            f"{offset:g}; leave it out to use the bound"
         )
     if args.dims is None:
         cells = 1950 if args.cells is None else args.cells
         return ArchiveConfig(cells=cells, qd_score_offset=offset)
     if args.cells is not None:
         raise ValueError(
-            f"cells: expected none together with dims {args.dims}, got {args.cells}; give cells "
-            "for a disc, or dims for a grid"
+            f"cells: expected no value together with dims {args.dims}, got {args.cells}; give "
+            "either cells for a disc, or dims for a grid"
         )
     return ArchiveConfig(shape="grid", dims=args.dims, qd_score_offset=offset)

@@ -10,8 +10,8 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
     """Formats values as ``mean ± standard deviation``, or a single value by itself.
 
     Args:
-        values: one value per seed, n in total; the standard deviation divides by n − 1.
-        form: format specification of mean and standard deviation, such as ``".1f"``.
+        values: one value per seed. The standard deviation is that of a sample (``ddof=1``).
+        form: format specification of each number, such as ``".1f"``.
     """
     import numpy as np
 
@@ -21,14 +21,30 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
 
 
 def check_counts(**counts: int | None) -> None:
-    """Raises ``ValueError`` if an option, passed by its name, is below 1; None is allowed."""
+    """Checks that each option is None or an integer of at least 1.
+
+    Args:
+        counts: values of the options, by name.
+
+    Raises:
+        ValueError: a value is below 1, or not an integer.
+    """
     for name, value in counts.items():
         if value is not None:
             check_int(name, value, at_least=1)
 
 
 def check_names(option: str, given: Sequence[str], known: Iterable[str]) -> None:
-    """Raises ``ValueError`` if an option contains an unknown or repeated name."""
+    """Checks that an option contains only known names, each at most once.
+
+    Args:
+        option: name of the option, for the error message.
+        given: names that the option contains.
+        known: names that it may contain.
+
+    Raises:
+        ValueError: a name is unknown or repeated.
+    """
     for name in given:
         if name not in known:
             raise ValueError(f"{option}: expected some of {', '.join(known)}, got {name!r}")
@@ -36,11 +52,20 @@ def check_names(option: str, given: Sequence[str], known: Iterable[str]) -> None
 
 
 def check_seeds(seeds: Sequence[int], option: str = "seeds", *, optional: bool = False) -> None:
-    """Raises ``ValueError`` if seeds are negative, repeated, or missing and not optional."""
+    """Checks that seeds are at least 0 and distinct, and that there is at least one.
+
+    Args:
+        seeds: seeds to check.
+        option: name of the option, for the error message.
+        optional: True to allow that there are no seeds.
+
+    Raises:
+        ValueError: a seed is negative or repeated, or there are no seeds.
+    """
     if not seeds and not optional:
-        raise ValueError(f"{option}: expected at least one, got none; list one or more")
+        raise ValueError(f"{option}: expected at least one, got none; pass one or more integers")
     if min(seeds, default=0) < 0:
-        raise ValueError(f"{option}: expected at least 0, got {', '.join(map(str, seeds))}")
+        raise ValueError(f"{option}: expected at least 0 each, got {', '.join(map(str, seeds))}")
     _check_once(option, seeds)
 
 
@@ -50,7 +75,13 @@ def _check_once(option: str, given: Sequence[object]) -> None:
 
 
 def need(*packages: str) -> None:
-    """Raises ``ImportError`` if packages of the ``reproduce`` extra are not installed."""
+    """Checks that packages of the ``reproduce`` extra are installed.
+
+    Raises:
+        ImportError: a package is not installed.
+    """
     missing = [package for package in packages if find_spec(package) is None]
     if missing:
-        raise ImportError(f'missing packages: {", ".join(missing)}; pip install "wmrl[reproduce]"')
+        raise ImportError(
+            f'packages are missing: {", ".join(missing)}; run pip install "wmrl[reproduce]"'
+        )

@@ -1,10 +1,12 @@
 """Runs the whole training loop; after an interruption, the same command resumes it.
 
-Each round collects rollouts, trains the vision model and the memory model, and trains an agent in
-the dream; the next round collects rollouts with that agent. Finally the agent is fine-tuned in the
-real game. The folder of the run contains a folder for each round (with data/, vision/, memory/ and
-agent/), real/agent/, and curve.csv, which lists the real score by minutes and real frames, and the
-score that the dream predicted.
+Each round collects rollouts, trains the world model, and trains an agent in the dream. The next
+round collects rollouts with that agent. The vision model is trained in the first two rounds only.
+Finally the agent is fine-tuned in the real game.
+
+The folder of the run contains a folder for each round (with data/, vision/, memory/ and agent/),
+real/agent/ and curve.csv. The file curve.csv lists the score in the real game over the minutes of
+training and the frames of the real game, and the mean rewards per agent step in game and dream.
 """
 
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ class Args:
     hours: float = 1.0
     """Total time in hours, for a machine with two cores. Each stage is limited to a share of it."""
     rounds: int = 5
-    """Number of rounds of collecting rollouts, training the world model, and training the agent."""
+    """Number of rounds. Each collects rollouts, trains the world model, and trains the agent."""
     latents: Literal["continuous", "discrete"] = "continuous"
     """Kind of latents. Continuous: a VAE and an MDN-RNN. Discrete: a VQ-VAE and a memory model over
     its codes."""

@@ -1,14 +1,20 @@
 """Trains a controller by CMA-ES, PPO or variational search, in a dream or in the real game.
 
 After an interruption, the same command resumes the training. The folder of the run contains
-artifact/ and metrics.csv. For CMA-ES, metrics.csv has a row per generation, with the columns
-fitness/mean, fitness/best and fitness/std (of the candidates' mean returns), fitness/not_finite
-(number of candidates without a finite score), search/sigma, search/axis_ratio and search/mean_norm.
-For variational search, it has the same fitness columns, and posterior/alpha, posterior/divergence
-(from the prior, in nats), posterior/std and posterior/mean_norm. For PPO, steps are agent steps,
-and the columns are rollout/ep_rew_mean and rollout/ep_len_mean (last 100 episodes) and train/…, as
-defined by Stable-Baselines3. All have the seconds of training and, with --score-every, score/mean
-and score/std in the game.
+artifact/ (the agent) and metrics.csv.
+
+For CMA-ES and variational search, metrics.csv has a row per generation. The columns fitness/mean,
+fitness/best and fitness/std describe the mean returns of the candidates; fitness/not_finite is the
+number of candidates without a finite score. CMA-ES also has search/sigma, search/axis_ratio and
+search/mean_norm. Variational search also has posterior/alpha, posterior/divergence (from the prior,
+in nats), posterior/std and posterior/mean_norm.
+
+For PPO, metrics.csv has a row per rollout, and its steps are agent steps. The columns are
+rollout/ep_rew_mean and rollout/ep_len_mean (over the last 100 episodes), and train/…, as defined by
+Stable-Baselines3.
+
+All algorithms have the column seconds (training time) and, with --score-every, score/mean and
+score/std (in the game).
 """
 
 from contextlib import ExitStack
@@ -50,29 +56,30 @@ class Args:
     task: str = "car-racing"
     """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
     init: str | None = None
-    """Name or path of an agent to initialize from."""
+    """Agent to initialize from: a shipped name or a path."""
     hidden_dims: tuple[int, ...] | None = None
-    """Dimensions of the hidden layers; if not given, 64 64 for PPO, and no hidden layers (a linear
-    controller) for the others."""
+    """Widths of the hidden layers. If not given: for PPO, 64 64; for the others, those of the agent
+    that --init names, or no hidden layers (a linear controller)."""
     num_envs: int | None = None
     """Number of parallel environments; if not given, 256 dreams or 32 real games for PPO, and 16
     real games for the others."""
     agent_steps: int | None = None
-    """Maximum length of an episode in agent steps; if not given, 60 in dreams and the task's own
-    limit in the game."""
+    """Maximum length of an episode, in agent steps; if not given, 60 in dreams and the task's own
+    limit in the real game."""
     temperature: float | None = None
     """Dream: temperature τ; 1 if not given."""
     dropout: bool = False
     """Dream: enable the dropout of the memory model."""
     base: str | None = None
-    """Id of the base environment, if not the task's own."""
+    """Id of the base environment; if not given, the task's own."""
     workers: int | None = None
     """Number of worker processes; one per core if not given. Affects speed only."""
     steps: int | None = None
-    """PPO: total number of agent steps. PPO options that are not given have the defaults of
-    PPOConfig.dream or PPOConfig.real."""
+    """PPO: total number of agent steps. If not given, this and the other PPO options have the
+    defaults of PPOConfig.dream or PPOConfig.real."""
     learning_rate: float | None = None
-    """PPO: initial learning rate of Adam. Variational: that of the mean, 1 if not given."""
+    """PPO: initial learning rate of Adam. Variational: learning rate of the posterior's mean; 1 if
+    not given."""
     learning_rate_final: float | None = None
     """PPO: final learning rate of Adam."""
     log_std: float | None = None
@@ -82,37 +89,38 @@ class Args:
     generations: int | None = None
     """CMA-ES, variational: number of generations; 300 if not given."""
     population_size: int | None = None
-    """CMA-ES, variational: controllers per generation; if not given, 32 for CMA-ES and 64 for
-    variational."""
+    """CMA-ES, variational: number of controllers per generation; if not given, 32 for CMA-ES
+    and 64 for variational."""
     num_rollouts: int | None = None
-    """CMA-ES, variational: episodes per controller; 16 if not given."""
+    """CMA-ES, variational: number of episodes per controller; 16 if not given."""
     sigma: float | None = None
     """CMA-ES: initial step size; 0.1 if not given."""
     rank: int | None = None
-    """Variational: rank of the correlation between parameters; 0 (independent) if not given."""
+    """Variational: number of directions along which parameters can be correlated; 0 (independent
+    parameters) if not given."""
     std: float | None = None
     """Variational: initial standard deviation of the posterior; 0.1 if not given."""
     prior_std: float | None = None
     """Variational: standard deviation of the prior; 1 if not given."""
     alpha: float | None = None
-    """Variational: initial α, the return that a nat of divergence from the prior is worth; 0.1 if
-    not given."""
+    """Variational: initial weight α of the divergence from the prior, in units of return per nat;
+    0.1 if not given."""
     alpha_final: float | None = None
-    """Variational: final α; equal to the initial one if not given."""
+    """Variational: final α; equal to the initial α if not given."""
     returns: Literal["raw", "standardized", "ranks"] | None = None
-    """Variational: transformation of the returns, "raw" if not given; "standardized" and "ranks"
-    change the objective."""
+    """Variational: transformation of the returns; "raw" (none) if not given. "standardized" and
+    "ranks" change the objective."""
     action_noise: float | None = None
-    """CMA-ES, variational, in a dream: standard deviation of noise on the actions, which keeps the
-    search from exploiting errors of the dream; 0.1 if not given."""
+    """CMA-ES, variational, in a dream: standard deviation of the noise on actions; 0.1 if not
+    given. The noise keeps the search from exploiting errors of the dream."""
     saturation_penalty: float | None = None
-    """CMA-ES, variational, in a dream: penalty per agent step, multiplied by the share of saturated
-    outputs; 0 if not given."""
+    """CMA-ES, variational, in a dream: penalty per agent step, multiplied by the share of outputs
+    that are saturated (beyond ±0.95); 0 if not given."""
     score_every: int | None = None
-    """Number of generations (PPO: chunks) between scores in the game, for a learning curve; no
-    scores if not given."""
+    """Number of generations (for PPO, of chunks of rollouts) between evaluations in the real game,
+    for a learning curve; if not given, there are no evaluations."""
     score_episodes: int = 20
-    """Episodes per score, on seeds that reported scores do not use."""
+    """Number of episodes per evaluation. Their seeds are not used for reported scores."""
     minutes: float | None = None
     """Time limit of training, in minutes."""
     seed: int = 0
@@ -140,7 +148,10 @@ _ALGORITHMS_OF = {
     "action_noise": ("cma-es", "variational"),
     "saturation_penalty": ("cma-es", "variational"),
 }
-"""Algorithms that support each option; options that all of them support are not listed."""
+"""Algorithms that support an option, by the name of the option.
+
+Options that all algorithms support are not listed.
+"""
 
 _FITNESS_OPTIONS = ("num_rollouts", "action_noise", "saturation_penalty")
 
@@ -278,33 +289,36 @@ def _check_options(args: Args) -> None:
     """Raises ``ValueError`` if a given option would have no effect."""
     if args.num_envs is not None and args.env == "dream" and args.algorithm != "ppo":
         raise ValueError(
-            f"num_envs: expected none with {args.algorithm!r} in the dream, got "
+            f"num_envs: expected no value with {args.algorithm!r} in the dream, got "
             f"{args.num_envs}; leave it out, as all dreams of a generation run in one batch"
         )
     for name, algorithms in _ALGORITHMS_OF.items():
         value = getattr(args, name)
         if value is not None and args.algorithm not in algorithms:
             raise ValueError(
-                f"{name}: expected none with {args.algorithm!r}, got {value!r}; leave it out, or "
-                f"use --algorithm {' or '.join(algorithms)}"
+                f"{name}: expected no value with {args.algorithm!r}, got {value!r}; leave it out, "
+                f"or use --algorithm {' or '.join(algorithms)}"
             )
     for name in _DREAM_OPTIONS if args.env == "real" else ():
         value = getattr(args, name)
         if value is not None and value is not False:
             raise ValueError(
-                f"{name}: expected none in the real game, got {value!r}; leave it out, or use "
+                f"{name}: expected no value in the real game, got {value!r}; leave it out, or use "
                 "--env dream"
             )
 
 
 def _options(args: Args, *names: str) -> dict[str, Any]:
-    """Returns the options that are not None; the learner has defaults for the others."""
+    """Returns those of the named options that are not None, by name."""
     options = {name: getattr(args, name) for name in names}
     return {name: value for name, value in options.items() if value is not None}
 
 
 def _or_default(value: T | None, default: T) -> T:
-    """Returns a value, or the default if it is None; 0 is kept, for the callee to reject."""
+    """Returns the value, or the default if the value is None.
+
+    A value of 0 is returned as it is, so that the configuration can reject it.
+    """
     return default if value is None else value
 
 

@@ -1,10 +1,14 @@
 """Trains a memory model, which generates the dream.
 
 The model predicts the next latent, reward and termination. After an interruption, the same command
-resumes the training. The folder of the run contains artifact/, report.json (held-out likelihood,
-reward R², termination quality, and dreams compared with recordings) and metrics.csv. Its columns
-are means over the last steps: loss, nll (nats per latent dimension, or per code), reward_error
-(squared error of scaled rewards) and termination_loss (nats per step).
+resumes the training. The folder of the run contains artifact/ (the model), report.json and
+metrics.csv. For an ensemble, metrics.csv is in the folders of the members: member-0/ and so on.
+
+report.json contains metrics on held-out episodes: the likelihood, the R² of rewards, the quality of
+predicted terminations, and a comparison of dreams with recordings.
+
+The columns of metrics.csv are means over the last steps: loss; nll, in nats per latent dimension or
+per code; reward_error, the squared error of scaled rewards; and termination_loss, in nats per step.
 """
 
 from dataclasses import dataclass
@@ -32,42 +36,43 @@ class Args:
     kind: Literal["mdn", "codes"] = "mdn"
     """Kind of model: "mdn" for an MDN-RNN, "codes" for a model over the codes of a VQ-VAE."""
     hidden_dim: int | None = None
-    """Hidden units of the sequence model, H; 256 if not given."""
+    """Number of hidden units of the sequence model, H; 256 if not given."""
     num_mixtures: int = 5
-    """MDN-RNN: Gaussians per latent dimension."""
+    """MDN-RNN: number of Gaussians per latent dimension."""
     sequence_model: Literal["lstm", "transformer"] = "lstm"
-    """Codes: the sequence model."""
+    """Model over codes: kind of sequence model."""
     decoding: Literal["parallel", "sequential"] = "parallel"
-    """Codes: predict the codes of a frame all at once (parallel) or one by one (sequential)."""
+    """Model over codes: predict the codes of a frame all at once (parallel) or one by one
+    (sequential)."""
     dropout: float = 0.1
     """Dropout rate of the memory state h in training, and in dreams that enable dropout."""
     reward_weight: float = 2.0
     """Weight of the squared reward error relative to the log-likelihood per dimension."""
     positive_weight: float = 1.0
-    """Weight of terminal steps relative to others; with more than 1, dreams end too often."""
+    """Weight of terminal steps relative to other steps. Above 1, dreams end too often."""
     num_members: int = 1
     """Number of memory models to train; 2 or more form an ensemble."""
     pessimism: float = 1.0
-    """Ensemble: number of standard deviations over members subtracted from the mean reward."""
+    """Ensemble: number of standard deviations over members to subtract from the mean reward."""
     noise_floor: float = 0.0
     """Ensemble: lower bound of the standard deviation of every Gaussian in the dream."""
     steps: int = 2500
-    """Gradient steps per member."""
+    """Number of gradient steps; for an ensemble, per member."""
     batch_size: int | None = None
-    """Sequences per batch; if not given, 48, or 16 for codes."""
+    """Sequences per batch; if not given, 48 for an MDN-RNN and 16 for a model over codes."""
     sequence_length: int = 48
     """Transitions per sequence."""
     learning_rate: float | None = None
-    """Initial learning rate of Adam, which decays along half a cosine; if not given, 1e-3, or 3e-3
-    for codes."""
+    """Initial learning rate of Adam, with cosine decay; if not given, 1e-3 for an MDN-RNN and 3e-3
+    for a model over codes."""
     minutes: float | None = None
-    """Time limit of training, in minutes per member."""
+    """Time limit of training, in minutes; for an ensemble, per member."""
     burn_in: int = 12
-    """Recorded agent steps before the start of a dream, over which its initial h is computed."""
+    """Number of recorded agent steps before a dream, from which its initial state h is computed."""
     start_window: int = 6
-    """Number of agent steps before the start of a dream that must include a positive reward."""
+    """Number of recorded agent steps before a dream; at least one must have a positive reward."""
     init: str | None = None
-    """Name or path of an artifact to initialize from (not for ensembles)."""
+    """Memory model to initialize from: a shipped name or a path. Not supported for ensembles."""
     seed: int = 0
     """Root seed."""
     device: str = "auto"
@@ -75,7 +80,7 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Trains the model and prints its held-out metrics."""
+    """Trains the model and prints its metrics on held-out episodes."""
     from wmrl.data.store import RolloutStore
     from wmrl.memory.ensemble_training import train_ensemble
     from wmrl.memory.training import train_memory
@@ -83,13 +88,13 @@ def main(args: Args) -> None:
 
     if args.num_members > 1 and args.init is not None:
         raise ValueError(
-            "init: expected None for an ensemble, whose members are trained from scratch, got "
+            "init: expected no value for an ensemble, whose members are trained from scratch, got "
             f"{args.init!r}; leave --init or --num-members out"
         )
     stores = [RolloutStore(path) for path in args.stores]
     if not stores:
         raise ValueError(
-            "stores: expected at least one rollout store; record one with wmrl collect"
+            "stores: expected at least one rollout store, got none; record one with wmrl collect"
         )
     vision = load_vision(args.vision, device=args.device)
     config, training = _model(args), _training(args)

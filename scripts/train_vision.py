@@ -1,12 +1,16 @@
-"""Trains a vision model, which maps frames to latents and back: a VAE or a VQ-VAE.
+"""Trains a vision model (a VAE or a VQ-VAE), which maps frames to latents and back.
 
 After an interruption, the same command resumes the training. The folder of the run contains
-artifact/, reconstructions.png, report.json (held-out squared error, and KL and active dimensions of
-a VAE, or perplexity, utilization and effective ranks of a VQ-VAE), for a VQ-VAE also codebook.png
-(the mean decoded patch of each code, from the most to the least frequent), and metrics.csv. The
-columns of metrics.csv are means over the last steps: loss, squared_error (summed over a frame's
-pixels in [0, 1]), and kl (VAE, nats per frame) or commitment (VQ-VAE, squared distance of a frame's
-vectors to their codes).
+artifact/ (the model), reconstructions.png, report.json and metrics.csv. For a VQ-VAE, it also
+contains codebook.png: the mean decoded patch of each code, from the most to the least frequent.
+
+report.json contains metrics on held-out frames. These are the squared error and, for a VAE, the KL
+divergence and the number of active dimensions; for a VQ-VAE, the perplexity, the utilization and
+the effective ranks.
+
+The columns of metrics.csv are means over the last steps: loss; squared_error, summed over the
+pixels of a frame, whose values are in [0, 1]; for a VAE, kl, in nats per frame; for a VQ-VAE,
+commitment, the squared distance between the vectors of a frame and their codes.
 """
 
 from dataclasses import dataclass
@@ -29,36 +33,38 @@ class Args:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder of the run."""
     kind: Literal["vae", "vqvae"] = "vae"
-    """Kind of model."""
+    """Kind of vision model."""
     base_channels: int = 16
     """Channels of the first convolution; the VAE of the World Models paper has 32."""
     latent_dim: int = 32
     """VAE: number of latent dimensions, Z."""
     kl_floor: float = 0.5
-    """VAE: KL divergence from the prior, in nats per dimension, that is not penalized."""
+    """VAE: KL divergence from the prior, in nats per latent dimension, up to which there is no
+    penalty."""
     quantizer: Literal["ema", "gradient", "fsq"] = "ema"
-    """VQ-VAE: codebook learned by moving averages (ema) or gradients, or finite scalar quantization
-    (fsq)."""
+    """VQ-VAE: kind of quantizer. "ema" and "gradient" learn a codebook, by moving averages or by
+    gradient descent; "fsq" is finite scalar quantization."""
     codebook_size: int = 512
-    """VQ-VAE: number of codes of a learned codebook, K."""
+    """VQ-VAE: number of codes in a learned codebook, K."""
     code_dim: int = 16
     """VQ-VAE: dimension of a code's vector, D."""
     levels: tuple[int, ...] = (8, 8, 8)
-    """VQ-VAE: number of levels in each dimension of finite scalar quantization."""
+    """VQ-VAE with finite scalar quantization: number of levels of each dimension."""
     num_downsamplings: int = 4
-    """VQ-VAE: number of times that height and width are halved; each cell then has a code."""
+    """VQ-VAE: number of times that height and width are halved. Each cell of the resulting grid has
+    one code."""
     warmup_steps: int = 500
-    """VQ-VAE: number of initial steps trained as an autoencoder, without quantization."""
+    """VQ-VAE: number of initial steps that train a plain autoencoder, without quantization."""
     steps: int = 5000
-    """Gradient steps."""
+    """Number of gradient steps."""
     batch_size: int = 100
     """Frames per batch."""
     learning_rate: float = 1e-3
-    """Initial learning rate of Adam; it decays along half a cosine."""
+    """Initial learning rate of Adam, with cosine decay."""
     minutes: float | None = None
     """Time limit of training, in minutes."""
     init: str | None = None
-    """Name or path of an artifact to initialize from."""
+    """Vision model to initialize from: a shipped name or a path."""
     seed: int = 0
     """Root seed."""
     device: str = "auto"
@@ -66,7 +72,7 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Trains the model and prints its held-out metrics."""
+    """Trains the model and prints its metrics on held-out frames."""
     from wmrl.data.store import RolloutStore
     from wmrl.training.trainer import TrainingConfig
     from wmrl.vision.training import train_vision

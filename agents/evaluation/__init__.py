@@ -1,4 +1,4 @@
-"""Evaluation of agents by one protocol, on which all reported scores are based.
+"""Evaluation of agents by the protocol on which all reported scores are based.
 
 - :mod:`~wmrl.agents.evaluation.scoring`: scoring of agents in the real game and in dreams
   (``RANDOM``, ``evaluate``, ``evaluate_dream``, ``original_id``).

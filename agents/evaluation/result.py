@@ -13,20 +13,20 @@ from wmrl.storage.files import write_text
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
-    """Per-episode scores of one agent.
+    """Scores of an agent in each episode of an evaluation.
 
     Attributes:
         agent: name of the agent.
         task: name of the task.
         base: id of the base environment, or ``"dream"``.
         deterministic: True if the agent acted without exploration noise.
-        seeds: seed of each episode. In a dream, all entries are the seed of the batch: its
-            episodes share one stream of random numbers, so that an episode depends on this seed,
-            on the number of episodes, and on its index.
+        seeds: seed of each episode. In dreams, all entries are equal, because all episodes share
+            one seed and one stream of random numbers. An episode then depends on the seed, on its
+            index, and on the number of episodes.
         returns: undiscounted sum of rewards of each episode, in the order of ``seeds``.
         lengths: number of agent steps of each episode.
-        terminated: for each episode, True if the game ended it rather than the time limit.
-        versions: versions of the packages on which the scores depend.
+        terminated: for each episode, True if the game ended it, False if the time limit did.
+        versions: versions of the packages on which the scores depend, by package name.
         digest: :attr:`~wmrl.agents.agent.Agent.digest` of the agent; empty for random actions.
 
     Raises:
@@ -67,7 +67,7 @@ class EvaluationResult:
 
     @property
     def std(self) -> float:
-        """Standard deviation of the returns, with their number as the divisor (``ddof=0``)."""
+        """Population standard deviation of the returns (``ddof=0``)."""
         return float(np.std(self.returns))
 
     @property
@@ -86,7 +86,7 @@ class EvaluationResult:
         return f"{self.mean:.1f} ± {self.std:.1f} ({self.episodes} episodes of {self.base})"
 
     def save(self, path: str | Path) -> None:
-        """Writes the result, its mean and its standard deviation to a JSON file, atomically."""
+        """Writes the result to a JSON file, with its mean and standard deviation, atomically."""
         content = {"mean": self.mean, "std": self.std, "episodes": self.episodes} | asdict(self)
         write_text(path, json.dumps(content, indent=1) + "\n")
 

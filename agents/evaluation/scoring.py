@@ -1,10 +1,11 @@
 """Scoring of agents in the real game and in their dreams.
 
-A reported score is the mean and standard deviation of at least 100 episodes on fixed seeds that
-were used neither for training nor for selection
-(:data:`~wmrl.agents.seeds.EVALUATION_SEEDS`), in the unmodified base environment, with
-deterministic actions; the returns of all episodes are recorded. Frames that the agent does not
-observe are not rendered. This does not change the scores at all (see
+A reported score is the mean and standard deviation of the returns of at least 100 episodes. The
+episodes are played in the unmodified base environment, with deterministic actions, on fixed seeds
+(:data:`~wmrl.agents.seeds.EVALUATION_SEEDS`) that are used neither for training nor for selection.
+The returns of all episodes are recorded.
+
+Frames that the agent does not observe are not rendered. This does not change the scores (see
 :class:`~wmrl.envs.car_racing.lazy_rendering.LazyRendering`).
 """
 
@@ -52,23 +53,25 @@ def evaluate(
     """Scores an agent in the real game.
 
     Args:
-        agent: agent, or its shipped name or path, or ``"random"`` for uniformly random actions.
+        agent: agent; or its shipped name or path; or ``"random"`` for uniformly random actions.
         episodes: number of episodes, each with its own seed.
-        task: task for ``agent="random"``; ignored for agents, whose world model has a task.
-        base: id of the base environment. If None, the original of the task's own environment,
-            such as Gymnasium's ``CarRacing-v3`` for ``vsg/CarRacing-v3``.
-        seed: seed of the first episode; the seeds of the others follow it.
-        deterministic: act without exploration noise.
+        task: task if ``agent`` is ``"random"``. For other agents it is ignored, because their world
+            model has a task.
+        base: id of the base environment. None for the original game that the task's environment
+            reimplements, such as Gymnasium's ``CarRacing-v3`` for ``vsg/CarRacing-v3``.
+        seed: seed of the first episode. Each further episode has the next integer as its seed.
+        deterministic: True to act without exploration noise.
         world_model: world model of the agent; if None, the one to which the agent refers.
         num_envs: number of games that run in parallel.
         workers: number of worker processes, which share the games; one per core if None. It does
             not affect the scores.
-        device: device of the world model, if it is opened here.
+        device: device of the world model; ignored if ``world_model`` is given.
         name: name of the agent in the result; by default the name of its artifact or class.
-        progress: show a progress bar.
+        progress: True to show a progress bar.
 
     Raises:
-        ArtifactError: an artifact is missing or damaged, or the world model is not the agent's.
+        ArtifactError: an artifact is missing or damaged, or ``world_model`` is not the one that the
+            agent was trained with.
         ValueError: the seeds are not evaluation seeds, or a number is out of range.
 
     Example:
@@ -122,26 +125,27 @@ def evaluate_dream(
     device: str | torch.device = "auto",
     name: str | None = None,
 ) -> EvaluationResult:
-    """Scores an agent in its dream.
+    """Scores an agent in the dream of its world model.
 
-    All episodes are simulated as one batch, which draws from one stream of random numbers. An
-    episode therefore depends on ``seed``, on the number of episodes, and on its index, and the
-    result gives ``seed`` as the seed of each.
+    All episodes run as one batch and share one stream of random numbers. An episode therefore
+    depends on ``seed``, on its index, and on the number of episodes. The result lists ``seed`` as
+    the seed of every episode.
 
     Args:
         agent: agent, or its shipped name or path.
-        episodes: number of dreams.
-        agent_steps: maximal number of agent steps of a dream.
+        episodes: number of episodes in the dream.
+        agent_steps: maximal number of agent steps of an episode.
         temperature: temperature τ of the dream.
-        dropout: keep the dropout of the memory model active.
+        dropout: True to keep the dropout of the memory model active.
         seed: seed of the batch.
-        deterministic: act without exploration noise.
+        deterministic: True to act without exploration noise.
         world_model: world model of the agent; if None, the one to which the agent refers.
-        device: device of the world model, if it is opened here.
+        device: device of the world model; ignored if ``world_model`` is given.
         name: name of the agent in the result; by default the name of its artifact or class.
 
     Raises:
-        ArtifactError: an artifact is missing or damaged, or the world model is not the agent's.
+        ArtifactError: an artifact is missing or damaged, or ``world_model`` is not the one that the
+            agent was trained with.
         ValueError: the world model has no memory model, or ``seed`` is not an evaluation seed.
 
     Example:
@@ -179,7 +183,7 @@ def evaluate_dream(
 
 
 def original_id(task: Task) -> str:
-    """Returns the Gymnasium id of the game that a task's ``vsg/`` environment reimplements."""
+    """Returns the id of a task's original game: its environment id without the prefix ``vsg/``."""
     return task.env_id.removeprefix("vsg/")
 
 
@@ -223,7 +227,7 @@ def _agent_policy(agent: Agent, deterministic: bool) -> BatchPolicy:
 
 
 def _random_policy(env: VectorEnv[Any, Any, Any], seeds: tuple[int, ...]) -> BatchPolicy:
-    """Creates a policy of uniformly random actions with a random generator per episode."""
+    """Creates a policy that draws uniformly random actions, with one generator per episode."""
     space: Any = env.single_action_space
     streams = [numpy_generator(seed, "random actions") for seed in seeds]
 

@@ -29,19 +29,19 @@ class RunLayout:
         return self.path / f"round-{number}"
 
     def vision(self, number: int) -> Path:
-        """Returns the folder of the artifact of the vision model that a round uses."""
+        """Returns the artifact folder of the vision model that a round uses."""
         return self.round(min(number, self.vision_rounds - 1)) / "vision" / "artifact"
 
     def memory(self, number: int) -> Path:
-        """Returns the folder of the artifact of a round's memory model."""
+        """Returns the artifact folder of the memory model of a round."""
         return self.round(number) / "memory" / "artifact"
 
     def memory_member(self, number: int, member: int) -> Path:
-        """Returns the folder of the artifact of one member of a round's memory model."""
+        """Returns the artifact folder of one member of the memory ensemble of a round."""
         return self.round(number) / "memory" / f"member-{member}" / "artifact"
 
     def agent(self, stage: Path) -> Path:
-        """Returns the folder of the artifact of the agent that is trained in ``stage``."""
+        """Returns the artifact folder of the agent that is trained in the folder ``stage``."""
         return stage / "agent"
 
     def world_model_ref(self, world_model: WorldModel, number: int, stage: Path) -> WorldModelRef:

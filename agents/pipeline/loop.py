@@ -1,8 +1,8 @@
-"""Training of a world model, and of agents in it, in rounds.
+"""Training loop: rounds that train a world model, and an agent in its dream.
 
-Iterative procedure of World Models (https://arxiv.org/abs/1803.10122, section 5): collect rollouts,
-train the vision and memory models on them, train an agent in the dream, collect rollouts with that
-agent, and repeat. Finally the agent is fine-tuned in the real game.
+This is the iterative procedure of World Models (https://arxiv.org/abs/1803.10122, section 5). Each
+round collects rollouts, trains the world model on them, and trains an agent in the dream. The next
+round collects rollouts with that agent. Finally the agent is fine-tuned in the real game.
 """
 
 import json
@@ -49,7 +49,7 @@ _CURVE_SEED = EVALUATION_SEEDS.start + 500_000
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """Results of a training run.
+    """Paths of the results of a training run.
 
     Attributes:
         vision: folder of the artifact of the vision model.
@@ -57,7 +57,7 @@ class TrainResult:
         dream: folder of the artifact of the agent that was trained in dreams only.
         real: folder of the artifact of the agent that was fine-tuned in the real game; None if the
             plan has no fine-tuning.
-        curve: CSV file of scores in the real game over minutes of training.
+        curve: CSV file with the score in the real game over the training time in minutes.
     """
 
     vision: Path
@@ -79,9 +79,9 @@ def train(
 ) -> TrainResult:
     """Runs the training loop in a folder, or resumes it after an interruption.
 
-    Each stage has its own folder below ``path`` and is skipped if it is done. After an interruption
-    at any time, the same call resumes the run. If the plan has no time limits, the results are bit
-    for bit those of an uninterrupted run.
+    Each stage has its own folder below ``path``, and a stage that is complete is skipped. After an
+    interruption at any time, the same call resumes the run. If the plan has no time limits, the
+    results are bit-identical to those of an uninterrupted run.
 
     Args:
         task: task, or its name.
@@ -91,7 +91,7 @@ def train(
         workers: number of worker processes for the games; one per core if None. It affects only the
             time that the run takes.
         device: device of the vision and memory models.
-        progress: show progress bars.
+        progress: True to show progress bars.
 
     Raises:
         RunError: the folder is in use, or belongs to a run with another plan, task or seed.
@@ -108,7 +108,10 @@ def train(
 
 
 class _Loop:
-    """Stages of the loop. They are idempotent, and persist only through the files they write."""
+    """Stages of the training loop.
+
+    A stage that is run again continues from its files, or loads its result if it is complete.
+    """
 
     def __init__(
         self,
@@ -131,7 +134,7 @@ class _Loop:
         self._fine_tuning_frames = 0
 
     def round(self, number: int) -> None:
-        """Collects rollouts, trains the world model, trains an agent in it, and evaluates it."""
+        """Runs one round: collects rollouts, trains the world model, trains and scores an agent."""
         stages = [
             ("collect", self._collect),
             ("memory", self._train_memory),
@@ -144,12 +147,12 @@ class _Loop:
         self._score(f"round {number}", self._layout.round(number))
 
     def real(self) -> None:
-        """Fine-tunes the agent of the last dream in the real game."""
+        """Fine-tunes the agent of the last round in the real game, and scores it."""
         self._stage("real game", self._train_in_game)
         self._score("real game", self._layout.real)
 
     def result(self) -> TrainResult:
-        """Returns the files of the run."""
+        """Writes the score curve, and returns the paths of the run's results."""
         last, layout = self._plan.rounds - 1, self._layout
         return TrainResult(
             vision=layout.vision(last),
@@ -282,7 +285,11 @@ class _Loop:
         max_seconds: float | None,
         curve: bool = False,
     ) -> Agent:
-        """Trains an agent; if ``curve`` (in the real game), adds points to the curve meanwhile."""
+        """Trains an agent by PPO.
+
+        If ``curve`` is True, the environment is the real game, and points are added to the score
+        curve during the training.
+        """
         number = self._plan.rounds - 1 if curve else len(self._stores) - 1
         world_model = self._opened_world_model()
         with (
@@ -320,11 +327,11 @@ class _Loop:
             return learner.agent
 
     def _real_frames(self) -> int:
-        """Counts the base frames of the real game on which world model and agent were trained."""
+        """Counts the base frames of the real game that were used to train world model and agent."""
         return sum(store_frames(store) for store in self._stores) + self._fine_tuning_frames
 
     def _score(self, label: str, stage: Path) -> None:
-        """Evaluates the agent in the game and in the dream, and adds a point to the curve."""
+        """Scores the agent in the game and in the dream, and adds a point to the score curve."""
         if (stage / "score.json").exists() or self._agent is None:
             return
         promise = evaluate_dream(
@@ -364,7 +371,10 @@ class _Loop:
             work()
 
     def _anew(self, number: int) -> bool:
-        """Returns True if a round's vision model is new: its memory model and agent start anew."""
+        """Returns True if a round trains its memory model and agent from scratch.
+
+        These are the rounds that also train the vision model.
+        """
         return number < self._plan.vision_rounds
 
     def _opened_world_model(self) -> WorldModel:

@@ -22,7 +22,7 @@ _REAL_FRAMES = 9_500_000
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """Amounts of data and training, on which a run's result depends besides task and seed.
+    """Configuration of a training run: amounts of data and training, and settings of all stages.
 
     Attributes:
         rounds: number of rounds of data collection and training.
@@ -31,37 +31,42 @@ class TrainingPlan:
         noise: exploration noise of the agent, the ``max_scale`` of
             :class:`~wmrl.agents.rollouts.exploration.NoisyAgent`.
         vision_rounds: number of initial rounds that train the vision model. In these rounds the
-            memory model and the agent start anew. Later rounds keep the vision model and continue
-            to train the other two.
+            memory model and the agent are trained from scratch. Later rounds keep the vision model,
+            and continue the training of the memory model and the agent.
         vision: configuration of the vision model, a VAE or a VQ-VAE.
         vision_training: configuration of the vision model's training in the first round.
-        vision_retraining: configuration of its training in the other ``vision_rounds``.
+        vision_retraining: configuration of the vision model's further training, after the first
+            round.
         memory: configuration of the memory model: an MDN-RNN, or a model with discrete latents,
             which needs a VQ-VAE.
-        memory_training: configuration of each member's training when the members start anew.
-        memory_retraining: configuration of their training when they continue with more data.
+        memory_training: configuration of the training of a memory model from scratch.
+        memory_retraining: configuration of the further training of a memory model with more data.
         num_members: number of memory models in the ensemble.
-        pessimism: number of the members' standard deviations to subtract from the mean reward.
-        noise_floor: lower bound on the σ of the members' Gaussians in the dream.
+        pessimism: number of standard deviations of the members' rewards that are subtracted from
+            the mean reward of the ensemble.
+        noise_floor: lower bound of the standard deviation σ of each Gaussian in the dream.
         temperature: temperature τ of the dream.
-        dropout: True if the members' dropout is active in the dream.
+        dropout: True if the dropout of the memory models is active in the dream.
         algorithm: algorithm of the training in the dream, ``"ppo"`` or ``"cma-es"``.
         evolution: configuration of CMA-ES.
-        trials: configuration of a controller's trials in CMA-ES. Its length of dreams, temperature
-            and dropout are replaced by those of the plan.
-        dreams: number of dreams that PPO steps as one batch.
-        dream_agent_steps: number of agent steps of a dream.
-        dream: configuration of PPO in the dream when the agent starts anew.
-        dream_seconds: time limit for PPO when the agent starts anew, and for CMA-ES in every round,
-            in seconds; None for no limit.
-        dream_again: configuration of PPO in the dream when it continues with the last agent.
-        dream_again_seconds: time limit for that training, in seconds; None for no limit.
-        real_envs: number of parallel games in which the agent is fine-tuned; 0 for no fine-tuning,
-            which CMA-ES requires.
+        trials: configuration of the dreams in which CMA-ES scores controllers. Its ``agent_steps``,
+            ``temperature`` and ``dropout`` are replaced by those of the plan.
+        dreams: number of dreams that PPO runs in parallel, as one batch.
+        dream_agent_steps: maximal number of agent steps of a dream.
+        dream: configuration of PPO in the dream if the agent is trained from scratch.
+        dream_seconds: time limit in seconds for PPO from scratch, and for CMA-ES in every round;
+            None for no limit.
+        dream_again: configuration of PPO in the dream if the agent of the previous round is trained
+            further.
+        dream_again_seconds: time limit in seconds for further training by PPO; None for no limit.
+        real_envs: number of parallel games in which the agent is fine-tuned; 0 for no fine-tuning.
+            With CMA-ES it must be 0.
         real: configuration of PPO in the real game.
-        real_seconds: time limit for the fine-tuning, in seconds; None for no limit.
-        score_episodes: number of episodes that are played for each point of the curve.
-        score_every: number of PPO's chunks between points of the curve during fine-tuning.
+        real_seconds: time limit in seconds for the fine-tuning; None for no limit.
+        score_episodes: number of episodes that are played for each point of the score curve.
+        score_every: number of chunks of PPO (see
+            :attr:`~wmrl.agents.ppo.config.PPOConfig.chunk_rollouts`) between points of the score
+            curve during fine-tuning.
 
     Raises:
         ValueError: an attribute is out of range, or two attributes cannot be combined.
@@ -120,26 +125,25 @@ class TrainingPlan:
         check_choice("algorithm", self.algorithm, ("ppo", "cma-es"))
         if self.algorithm == "cma-es" and self.real_envs:
             raise ValueError(
-                f"real_envs: expected 0 with CMA-ES, got {self.real_envs}; fine-tuning uses PPO, "
-                "so use algorithm='ppo', or 'wmrl train-controller' afterward"
+                f"real_envs: expected 0 with CMA-ES, got {self.real_envs}; set real_envs=0, "
+                "or algorithm='ppo', because fine-tuning in the real game uses PPO"
             )
 
     @classmethod
     def for_hours(
         cls, hours: float, *, latents: Literal["continuous", "discrete"] = "continuous"
     ) -> Self:
-        """Creates a plan that takes about ``hours`` on two cores.
+        """Creates a plan for a run of about ``hours`` hours on two cores.
 
-        About half of the time is for fine-tuning in the real game. Each training stage is limited
-        to a share of the time, so that a slower machine finishes in time with less training. Two
-        runs with the same seed are therefore not identical, unlike those of a plan without time
-        limits.
+        About half of the time is for fine-tuning in the real game. Each training stage has a time
+        limit, so that a slower machine finishes in time with less training. Because of these
+        limits, two runs with the same seed are not identical.
 
         Args:
             hours: total time in hours.
             latents: ``"continuous"`` for a VAE and an MDN-RNN, or ``"discrete"`` for a VQ-VAE and a
-                memory model over its codes. That model learns more slowly and gets twice the time,
-                which is taken from the fine-tuning.
+                memory model over its codes. A memory model over codes learns more slowly. It gets
+                twice the time, and the fine-tuning gets less.
 
         Raises:
             ValueError: ``hours`` is not above 0.

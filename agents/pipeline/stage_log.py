@@ -1,4 +1,4 @@
-"""Durations of a run's stages, and the curve of the score in the real game over minutes."""
+"""Log of a training run: durations of its stages, and its score in the real game over time."""
 
 import csv
 import io
@@ -55,14 +55,14 @@ class _Stopwatch:
 
 
 class StageLog:
-    """Log of a run's stages and scores, which persists in the run's folder.
+    """Log of the stages and scores of a training run, stored in the run's folder.
 
-    Only the time that is spent in stages counts, including that before an interruption. The time
-    between stages does not count, nor does the time while the clock is :meth:`paused`, for example
-    during an evaluation.
+    The clock counts the time spent in stages, including time before an interruption. It does not
+    count the time between stages, or time while it is :meth:`paused`, for example during an
+    evaluation.
 
     Args:
-        run: the run.
+        run: run whose folder holds the log.
     """
 
     def __init__(self, run: Run) -> None:
@@ -74,12 +74,15 @@ class StageLog:
         self._watch: _Stopwatch | None = None
 
     def seconds(self, stage: str) -> float | None:
-        """Returns the duration of a stage in seconds; None if it is not done."""
+        """Returns the duration of a stage in seconds; None if the stage is not complete."""
         return self._seconds.get(stage)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Measures the duration of a stage, including the time before any interruptions."""
+        """Measures the duration of a stage, which is run in the ``with`` block.
+
+        Time that was spent on the stage before an interruption is included.
+        """
         if stage in self._seconds:
             yield
             return
@@ -96,7 +99,7 @@ class StageLog:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Pauses the clock of the current stage, if there is a current stage."""
+        """Pauses the clock during the ``with`` block."""
         with nullcontext() if self._watch is None else self._watch.paused():
             yield
 
@@ -108,7 +111,7 @@ class StageLog:
         frames: int,
         promise: EvaluationResult | None = None,
     ) -> None:
-        """Adds a point to the curve, or replaces the point with the same label.
+        """Adds a point to the score curve, or replaces the point with the same label.
 
         Args:
             label: name of the point.
@@ -135,7 +138,7 @@ class StageLog:
         self.write_curve()
 
     def write_curve(self) -> Path:
-        """Writes the curve as CSV and returns its path."""
+        """Writes the score curve to a CSV file, and returns the path of the file."""
         text = io.StringIO()
         writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
         writer.writeheader()

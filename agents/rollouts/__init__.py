@@ -2,8 +2,8 @@
 
 - :mod:`~wmrl.agents.rollouts.collection`: collection of episodes into a rollout store
   (``collect``).
-- :mod:`~wmrl.agents.rollouts.exploration`: exploration policies, random or with an agent
-  (``ExplorationPolicy``, ``RepeatedRandom``, ``NoisyAgent``, ``AutoregressiveNoise``).
+- :mod:`~wmrl.agents.rollouts.exploration`: exploration policies: random actions, or an agent
+  with noise (``ExplorationPolicy``, ``RepeatedRandom``, ``NoisyAgent``, ``AutoregressiveNoise``).
 - :mod:`~wmrl.agents.rollouts.frame_agent`: agents that act on frames (``FrameAgent``).
 - :mod:`~wmrl.agents.rollouts.recorder`: playing and recording of episodes (``Collector``).
 - :mod:`~wmrl.agents.rollouts.scheduler`: assignment of episodes to environments (``Schedule``).

@@ -59,29 +59,31 @@ def collect(
     Each episode depends only on the task, the policy, the seed and the index of the episode. The
     store's hash is therefore the same for any number of workers, and for a collection that was
     interrupted and resumed. A call with more ``episodes`` or ``frames`` continues the collection of
-    an earlier call. Memory holds only the ``num_envs`` episodes in progress and a few that wait to
-    be written.
+    an earlier call. Only the ``num_envs`` episodes in progress, and a few that wait to be written,
+    are held in RAM.
 
     Args:
-        task: task, or its name; its ``patience`` ends hopeless episodes early.
+        task: task, or its name. An episode ends early after ``task.patience`` base frames without a
+            positive reward.
         path: folder of the store, created if it does not exist.
-        policy: exploration policy, or its name ``"autoregressive"`` or ``"repeated"``; or agent, or
-            its shipped name or path.
+        policy: exploration policy, or the name of one (``"autoregressive"`` or ``"repeated"``); or
+            an agent, or the shipped name or path of one.
         episodes: total number of episodes; give either this or ``frames``.
-        frames: total number of base frames. No new episode begins once this many have been played,
-            but episodes in progress are finished, so that the store contains somewhat more.
+        frames: total number of base frames. Once this many have been played, no further episode
+            begins, but episodes in progress are finished. The store thus contains somewhat more.
         seed: root seed.
         noise: noise that is added to an agent's actions; ``NoisyAgent()`` if None.
         world_model: world model of the agent; if None, the one to which the agent refers.
-        num_envs: number of games that run in parallel. With an agent, it is also the size of the
-            batches of frames that are encoded, which may affect the last bits of the results.
+        num_envs: number of games that run in parallel. With an agent, it is also the batch size of
+            the vision model, which may affect the last bits of the results.
         workers: number of worker processes; see
             :class:`~wmrl.envs.frames.vector.FrameVectorEnv`.
         base: id of the base environment; the task's own if None.
-        frame_skip: base frames per agent step; the task's if None. With an agent, that of its
-            world model is used instead.
-        device: device of the agent and its world model, if they are loaded here.
-        progress: show a progress bar.
+        frame_skip: number of base frames per agent step; the task's if None. With an agent, this is
+            ignored, and the frame skip of the agent's world model is used.
+        device: device of an agent that is given by name or path, and of a world model that is not
+            given.
+        progress: True to show a progress bar.
 
     Returns:
         The store, which is open for writing.
@@ -150,7 +152,10 @@ def collect(
 
 def _check_goal(episodes: int | None, frames: int | None) -> int:
     if (episodes is None) == (frames is None):
-        raise ValueError(f"episodes, frames: expected one of the two, got {episodes} and {frames}")
+        raise ValueError(
+            f"episodes, frames: expected one of the two, got {episodes} and {frames}; give one of "
+            "them, and leave the other out"
+        )
     name, value = ("frames", frames) if episodes is None else ("episodes", episodes)
     return check_int(name, value or 0, at_least=1)
 
@@ -176,7 +181,7 @@ def _policies(
     num_envs: int,
     device: str,
 ) -> tuple[ExplorationPolicy, FrameAgent | None]:
-    """Returns the exploration policy and, if there is one, the agent that it perturbs."""
+    """Returns the exploration policy, and the agent to whose actions it adds noise, or None."""
     if isinstance(policy, str):
         policy = (
             EXPLORATION_POLICIES[policy]()
@@ -191,9 +196,10 @@ def _policies(
 
 @contextmanager
 def _writing(store: RolloutStore) -> Iterator[Callable[[int, Episode], None]]:
-    """Provides a function that writes episodes in threads, and finally waits for the threads.
+    """Provides a function that writes episodes in background threads.
 
-    Errors in the threads are raised in the calling thread.
+    The ``with`` block ends when all episodes are written. Errors in the background threads are
+    raised in the calling thread.
     """
     pending: set[Future[Any]] = set()
     with ThreadPoolExecutor(_WRITERS) as threads:

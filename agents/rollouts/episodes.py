@@ -10,11 +10,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from wmrl.core.validation import check_int
 
 BatchPolicy = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""Policy that acts in all N slots at once.
+"""Function that chooses actions in all N sub-environments (slots) of a vector environment at once.
 
-Its arguments are the observations ``(N, ...)``, the indices ``(N,) int`` of the slots' episodes,
-and a mask ``(N,) bool`` of the episodes that have just begun. It returns the actions
-``(N, A) float32``.
+Its arguments are the observations ``(N, ...)``, the index of the episode in each slot,
+``(N,) int``, and a mask ``(N,) bool`` that is True for episodes that have just begun. It returns
+the actions ``(N, A) float32``.
 """
 
 
@@ -25,9 +25,9 @@ class EpisodeScores:
     Attributes:
         returns: ``(E,) float64``, undiscounted sum of rewards of each episode.
         lengths: ``(E,) int64``, number of agent steps of each episode.
-        terminated: ``(E,) bool``, True if the game ended the episode rather than a time limit.
+        terminated: ``(E,) bool``, True if the game ended the episode, False if a time limit did.
         actions: ``(E, A) float64``, mean action over the agent steps of each episode.
-        magnitudes: ``(E, A) float64``, mean absolute value of the action, in the same way.
+        magnitudes: ``(E, A) float64``, mean absolute action over the agent steps of each episode.
     """
 
     returns: np.ndarray
@@ -55,25 +55,27 @@ def run_episodes(
     *,
     on_end: Callable[[int], None] | None = None,
 ) -> EpisodeScores:
-    """Runs whole episodes, as many at a time as the environment has slots.
+    """Runs whole episodes in the sub-environments (slots) of a vector environment.
 
-    With a sequence of seeds, there is one episode per seed, and a slot whose episode ends continues
-    with the next seed. If the policy treats batch entries independently, an episode then depends
-    only on its seed, and not on the number of worker processes of the environment.
+    With a sequence of seeds, there is one episode per seed. When the episode in a slot ends, the
+    slot continues with the next seed. If the policy treats batch entries independently, an episode
+    depends only on its seed, and not on the number of worker processes of the environment.
 
-    With a single seed, there is one episode per slot, and the whole batch is reset with that seed.
-    This is for environments whose slots share one stream of random numbers, such as dreams.
+    With a single seed, there is one episode per slot, and all slots are reset together with that
+    seed. This is meant for environments whose slots share one stream of random numbers, such as
+    dreams.
 
     Args:
         env: vector environment. With a sequence of seeds, its autoreset mode must be ``DISABLED``,
-            and it must accept a seed for each slot and a step while some slots have no episode.
-            With a single seed, the mode may also be ``SAME_STEP``.
+            ``reset`` must accept one seed per slot, and ``step`` must work while some slots have no
+            episode. With a single seed, the mode may also be ``SAME_STEP``.
         policy: policy that chooses the actions.
-        seeds: seeds of the episodes, or seed of the whole batch.
-        on_end: function called with the number of completed episodes whenever it increases.
+        seeds: one seed per episode; or a single seed for all slots together.
+        on_end: function that is called whenever episodes end, with the number of episodes that are
+            complete.
 
     Returns:
-        Scores in the order of the seeds, or of the slots.
+        Scores, in the order of the seeds; with a single seed, in the order of the slots.
 
     Raises:
         ValueError: there are no seeds, or the environment has another autoreset mode.

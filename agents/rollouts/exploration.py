@@ -17,17 +17,17 @@ from wmrl.envs.tasks.task import Task
 ActionStream = Callable[[np.ndarray | None], np.ndarray]
 """Function that chooses the actions of one episode, one per call.
 
-Its argument is the agent's action ``(A,) float32``, or None without an agent; it returns the action
-to take, ``(A,) float32`` in the task's action space.
+The argument is the agent's action ``(A,) float32``, or None without an agent. The result is the
+action to take, ``(A,) float32``, in the task's action space.
 """
 
 
 class ExplorationPolicy(ABC):
-    """Base of exploration policies."""
+    """Base class of exploration policies, which choose actions while rollouts are collected."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Returns a JSON-able description that, with the seed, determines the actions."""
+        """Returns a JSON-able description: the policy's name and all of its parameters."""
 
     @abstractmethod
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
@@ -103,14 +103,14 @@ class AutoregressiveNoise(ExplorationPolicy):
     """Autocorrelated random actions around a mean that is drawn for each episode.
 
     The mean is drawn uniformly between the task's ``explore_low`` and ``explore_high``. The noise
-    around it is drawn by :func:`autoregressive_noise`. The scale of the noise is also drawn for
-    each episode, since episodes with little noise get farther and those with much noise show more
-    failures.
+    around the mean is an AR(1) process (see :func:`autoregressive_noise`). The scale of the noise
+    is also drawn for each episode: with little noise, episodes get farther; with much noise, they
+    show more failures. A scale of 1 is half the range of the action space.
 
     Attributes:
         smoothing: correlation ρ in [0, 1) of the noise at successive agent steps.
-        min_scale: lower bound on the scale of the noise, in units of half the action space's range.
-        max_scale: upper bound on the scale, which is drawn uniformly between the two.
+        min_scale: lower bound of the noise scale.
+        max_scale: upper bound of the noise scale, which is drawn uniformly between the two bounds.
 
     Raises:
         ValueError: an attribute is out of range.
@@ -157,8 +157,8 @@ class NoisyAgent(ExplorationPolicy):
 
     Attributes:
         smoothing: correlation ρ in [0, 1) of the noise at successive agent steps.
-        max_scale: upper bound on the scale of the noise, in units of half the action space's
-            range; the scale is drawn uniformly between 0 and this bound.
+        max_scale: upper bound of the noise scale, which is drawn uniformly from 0 to this bound.
+            A scale of 1 is half the range of the action space.
 
     Raises:
         ValueError: an attribute is out of range.
@@ -184,7 +184,8 @@ class NoisyAgent(ExplorationPolicy):
         def act(proposal: np.ndarray | None) -> np.ndarray:
             if proposal is None:
                 raise ValueError(
-                    "proposal: expected an agent's action, got None; use NoisyAgent with an agent"
+                    "proposal: expected an agent's action, got None; pass an agent to collect as "
+                    "policy, and NoisyAgent as noise"
                 )
             action: np.ndarray = np.clip(proposal + scale * noise(), low, high).astype(np.float32)
             return action
@@ -205,7 +206,8 @@ def autoregressive_noise(
         smoothing: ρ in [0, 1).
 
     Returns:
-        A function that returns the next x_t, ``(dim,) float64``.
+        A function that returns x_0 in its first call, x_1 in the second, and so on, each
+        ``(dim,) float64``.
     """
     x = generator.standard_normal(dim)
     innovation = np.sqrt(1.0 - smoothing**2)

@@ -1,4 +1,4 @@
-"""Agents that act on the frames of several games."""
+"""Agents that act on the frames of several games at once."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from wmrl.envs.world_model import WorldModel
 
 
 class FrameAgent:
-    """Agent with its world model, which acts on the frames of N games.
+    """Agent that acts on the frames of N games, encoded by its world model.
 
     Args:
         agent: agent that chooses the actions.
         world_model: world model of the agent.
-        num_envs: number N of games. Their N frames are always encoded as one batch, even if some of
+        num_envs: number of games, N. All N frames are always encoded as one batch, even if some of
             the games are not in progress.
     """
 
@@ -27,7 +27,7 @@ class FrameAgent:
         self._state: State | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Returns a JSON-able description: digests of the models, and the number of games."""
+        """Returns a JSON-able description: digests of agent and models, and the number of games."""
         memory = self.world_model.memory
         return {
             "agent": self.agent.digest,
@@ -54,5 +54,9 @@ class FrameAgent:
         return actions
 
     def advance(self, actions: np.ndarray) -> None:
-        """Advances the memory states by the actions ``(N, A) float32`` that were taken."""
+        """Advances the memory states by one agent step.
+
+        Args:
+            actions: ``(N, A) float32``, actions that are taken in the games.
+        """
         self._tracker.advance(actions)

@@ -37,14 +37,15 @@ class _PartialEpisode:
 
 
 class Collector:
-    """Player and recorder of episodes in the slots of a vector environment.
+    """Player and recorder of episodes in the N sub-environments (slots) of a vector environment.
 
     Args:
         env: vector environment with autoreset mode ``DISABLED``.
         exploration: exploration policy, which is started anew for each episode.
-        frame_agent: agent whose actions the policy perturbs; None for a policy without an agent.
+        frame_agent: agent to whose actions the policy adds noise; None for a policy without an
+            agent.
         seed: root seed of the collection.
-        write: function called with the index and the content of each episode that has ended.
+        write: function that is called at the end of each episode, with its index and its content.
     """
 
     def __init__(
@@ -88,14 +89,14 @@ class Collector:
             )
 
     def step(self, live: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        """Takes and records an agent step in the live slots.
+        """Takes and records one agent step in each slot that has an episode in progress.
 
         Args:
             live: ``(N,) bool``, True for slots with an episode in progress.
             fresh: ``(N,) bool``, True for slots whose episode has just begun.
 
         Returns:
-            ``(N,) bool``, True for slots whose episode has ended.
+            ``(N,) bool``, True for slots whose episode ended at this step.
         """
         actions = np.zeros(self._env.action_space.shape or (), dtype=np.float32)
         proposals = (

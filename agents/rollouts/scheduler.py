@@ -1,4 +1,4 @@
-"""Assignment of episodes to slots that does not depend on interruptions."""
+"""Assignment of episodes to the slots of a vector environment, independent of interruptions."""
 
 from collections.abc import Mapping
 
@@ -8,30 +8,32 @@ from wmrl.core.validation import check_int
 
 
 class Schedule:
-    """Assignment of episodes, in the order of their indices, to slots that become free.
+    """Assignment of episodes to the N sub-environments (slots) of a vector environment.
 
-    All slots are stepped together. An episode that is already recorded is not played again, but
-    occupies a slot for as many agent steps as it took. The other episodes therefore get the same
-    slots, and the same entries of the batch, as in an uninterrupted collection. An interrupted
-    collection thus has the same results bit for bit, even if the results of a computation depend on
-    the position in the batch.
+    All slots are stepped together. A slot that is free gets the episode with the next index.
+
+    If an interrupted collection is resumed, episodes that are already recorded are not played
+    again. Each of them still occupies a slot for as many agent steps as it took. The other episodes
+    therefore get the same slots as in an uninterrupted collection, and the results are
+    bit-identical, even if the result of a computation depends on the position in the batch.
 
     Args:
-        slots: number N of slots.
-        known: length in agent steps of each recorded episode, by index.
-        episodes: maximal number of episodes to begin; no limit if None.
-        agent_steps: total number of agent steps after which no further episode begins; no limit if
-            None.
+        slots: number of slots, N.
+        known: lengths of the recorded episodes, in agent steps, by episode index.
+        episodes: maximal number of episodes, including recorded ones; None for no limit.
+        agent_steps: total number of agent steps after which no further episode begins; None for no
+            limit.
 
     Raises:
         ValueError: ``slots`` is less than 1.
 
     Attributes:
         episodes: ``(N,) int64``, index of the episode in each slot; −1 for none.
-        live: ``(N,) bool``, True for slots whose episode is played, not already recorded.
-        begun: number of episodes that have begun.
-        over: number of episodes that have ended.
-        taken: total number of agent steps that the episodes have taken.
+        live: ``(N,) bool``, True for slots whose episode is being played; False for slots that are
+            free or hold a recorded episode.
+        begun: number of episodes that have begun, including recorded ones.
+        over: number of episodes that have ended, including recorded ones.
+        taken: total number of agent steps so far, including those of recorded episodes.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class Schedule:
         self.begun = self.over = self.taken = 0
 
     def begin(self) -> np.ndarray:
-        """Assigns episodes to free slots, and skips periods in which only recorded ones are left.
+        """Assigns episodes to free slots.
+
+        While no slot holds an episode to play, the agent steps of recorded episodes are skipped.
 
         Returns:
             ``(N,) bool``, True for slots in which a new episode has to begin. The schedule is
@@ -66,7 +70,7 @@ class Schedule:
             self._pass(int(self._left[known].min()), np.zeros_like(known))
 
     def tick(self, over: np.ndarray) -> None:
-        """Counts one agent step in each slot.
+        """Counts one agent step in each slot that holds an episode.
 
         Args:
             over: ``(N,) bool``, True for slots whose episode ended at this step.

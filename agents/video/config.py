@@ -10,19 +10,19 @@ class VideoConfig:
     """Contents of a video of an agent.
 
     Attributes:
-        seed: seed of the episode, with which the game is reset.
+        seed: seed of the episode.
         base: id of the base environment; the task's own if None.
         agent_steps: maximal number of agent steps; None for the whole episode.
-        dream_agent_steps: number of agent steps after which the dream restarts from the state of
-            the game.
-        same_actions: True if the actions taken in the game are also taken in the dream; False if
-            the agent observes the dream and acts in it.
+        dream_agent_steps: number of agent steps after which the dream restarts from the current
+            state of the game.
+        same_actions: True if the dream takes the same actions as the game; False if the agent
+            observes the dream and acts in it.
         temperature: temperature τ of the dream.
         deterministic: True if the agent acts without exploration noise.
-        sharp: True if the image that the game renders is shown; False for the small frame that the
+        sharp: True to show the image that the game renders; False to show the small frame that the
             vision model encodes.
-        code_map: True if a map of the codes is also shown. It needs a vision model with discrete
-            latents; for others it has no effect.
+        code_map: True to show a map of the codes as well. This has no effect if the latents of the
+            vision model are continuous.
         width: width of an image in pixels.
         height: height of an image in pixels.
         speed: playback speed, as a multiple of the game's own speed.

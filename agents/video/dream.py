@@ -48,10 +48,10 @@ class DreamCompanion:
     def choose_action(
         self, real: DreamState, agent_state: State | None, action: np.ndarray
     ) -> None:
-        """Restarts the dream if it is due, and chooses the dream's next action.
+        """Restarts the dream if a restart is due, and chooses the next action in the dream.
 
         Args:
-            real: current state of the game.
+            real: current latent and memory state of the game.
             agent_state: state of the agent after it has chosen ``action``.
             action: action ``(A,)`` of the agent in the game.
         """
@@ -75,7 +75,7 @@ class DreamCompanion:
         self._running = True
 
     def step(self, real_reward: float) -> bool:
-        """Advances by one agent step.
+        """Advances the dream by one agent step.
 
         Args:
             real_reward: reward of the same agent step in the game.
@@ -96,7 +96,11 @@ class DreamCompanion:
         return terminated or self._age >= self._config.dream_agent_steps
 
     def panel(self, reconstruction: np.ndarray) -> Panel:
-        """Returns the dream's panel; before the first dream, it shows ``reconstruction``."""
+        """Returns the panel of the dream.
+
+        Args:
+            reconstruction: ``(H, W, 3) uint8``, image to show before the first dream has started.
+        """
         if self._count == 0:
             return Panel(
                 label="dream",
@@ -129,6 +133,6 @@ def act(
     state: State | None,
     config: VideoConfig,
 ) -> tuple[np.ndarray, State | None]:
-    """Returns an agent's action, clipped to the action space, and its next state."""
+    """Returns an agent's action, clipped to the action space, and the agent's next state."""
     action, state = agent.predict(observation, state, deterministic=config.deterministic)
     return world_model.clip(action, ()), state

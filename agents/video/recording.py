@@ -29,8 +29,8 @@ class Recording:
         seed: seed of the episode.
         agent_steps: number of agent steps of the episode.
         score: return of the episode.
-        dreams: for each dream that ended, its return and the game's return over the same agent
-            steps.
+        dreams: pairs of returns, one for each completed dream: the return of the dream, and that
+            of the game over the same agent steps.
     """
 
     path: Path
@@ -43,19 +43,21 @@ class Recording:
 def record(
     agent: Agent, path: str | Path, *, world_model: WorldModel, config: VideoConfig | None = None
 ) -> Recording:
-    """Records a video of an agent in the real game, with the reconstruction and a dream beside it.
+    """Records a video of an agent: the real game, its reconstruction, and a dream.
 
-    The dream starts with the latent and the memory state of the game, and then runs without it. If
-    the world model has no memory model, there is no dream.
+    The dream starts with the latent and the memory state of the game, and then runs without the
+    game. If the world model has no memory model, there is no dream.
 
     Args:
         agent: agent that plays.
         path: ``.mp4``, ``.gif`` or ``.webp`` file to write.
         world_model: world model of the agent.
-        config: contents of the video.
+        config: contents of the video; the defaults of
+            :class:`~wmrl.agents.video.config.VideoConfig` if None.
 
     Raises:
-        ValueError: the suffix of the path is unknown, or the agent does not fit the world model.
+        ValueError: the suffix of the path is unknown, or the spaces of the agent are not those of
+            the world model.
     """
     check_video_path(path)
     video = EpisodeVideo(agent, world_model, config or VideoConfig())
@@ -72,7 +74,7 @@ def record(
 class EpisodeVideo:
     """Iterable over the frames of a video that :func:`record` writes.
 
-    The episode is played while the frames are iterated over, anew by each iterator.
+    Each iteration plays the episode anew, and yields the frames while the episode is played.
 
     Args:
         agent: agent that plays.
@@ -83,11 +85,11 @@ class EpisodeVideo:
         config: contents of the video.
         agent_steps: number of agent steps so far.
         score: return so far.
-        dreams: for each dream that ended so far, its return and the game's return over the same
-            agent steps.
+        dreams: pairs of returns, one for each dream completed so far: the return of the dream, and
+            that of the game over the same agent steps.
 
     Raises:
-        ValueError: the agent does not fit the world model.
+        ValueError: the spaces of the agent are not those of the world model.
     """
 
     def __init__(self, agent: Agent, world_model: WorldModel, config: VideoConfig) -> None:
@@ -183,7 +185,7 @@ class EpisodeVideo:
         )
 
     def _code_panels(self, decoded: np.ndarray, latents: Tensor) -> list[Panel]:
-        """Returns the panel of the codes if the configuration and the vision model have one."""
+        """Returns the panel of the code map; no panel if it is disabled or there are no codes."""
         vision, config = self._world_model.vision, self.config
         if not (config.code_map and isinstance(vision, VQVAE)):
             return []

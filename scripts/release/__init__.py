@@ -1,1 +1,1 @@
-"""Scripts that train, score and publish the artifacts shipped with the package."""
+"""Scripts that score agents and write the artifacts that are shipped with the package."""

@@ -1,7 +1,8 @@
 """Writes the shipped artifacts from a finished run of ``wmrl train``.
 
-This is not a subcommand of ``wmrl``. Maintainers run ``python -m wmrl.scripts.release.car_racing
-runs/car-racing`` after ``python -m wmrl.scripts.release.score_table`` has scored the agents.
+This is not a subcommand of ``wmrl``. Maintainers first score the agents with
+``python -m wmrl.scripts.release.score_table``, then run
+``python -m wmrl.scripts.release.car_racing runs/car-racing``.
 """
 
 import json
@@ -17,7 +18,14 @@ import tyro
 
 @dataclass(frozen=True)
 class Names:
-    """Names of the shipped artifacts of a run."""
+    """Names of the shipped artifacts of a run.
+
+    Attributes:
+        vision: name of the vision model.
+        memory: name of the memory model.
+        dream: name of the agent that was trained in the dream.
+        real: name of the agent that was then fine-tuned in the real game.
+    """
 
     vision: str
     memory: str
@@ -38,15 +46,15 @@ class Args:
     run: Annotated[Path, tyro.conf.Positional]
     """Folder of a finished run of ``wmrl train``."""
     command: str = "wmrl train"
-    """Command that produced the run, which the model cards quote."""
+    """Command that produced the run; the model cards quote it."""
     results: Path = Path("results")
-    """Folder of the agents' scores."""
+    """Folder from which the agents' scores are read."""
     out: Path = Path("wmrl/artifacts")
-    """Folder of the artifacts."""
+    """Folder in which the artifacts are written."""
 
 
 def main(args: Args) -> None:
-    """Writes the four artifacts with model cards; the kind of latents determines their names."""
+    """Writes the vision model, the memory model and two agents as artifacts with model cards."""
     from wmrl.agents.agent import load_agent
     from wmrl.memory.base import load_memory
     from wmrl.storage.artifact import package_versions

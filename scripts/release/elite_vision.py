@@ -1,4 +1,4 @@
-"""Export of a vision model trained on frames of elites, with its memory model and driver."""
+"""Export of a vision model trained on elites' frames, together with its memory and its driver."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,13 +10,14 @@ VISION, MEMORY, DRIVER = "car-racing-elite-vqvae", "car-racing-elite-symbols", "
 
 
 def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]) -> None:
-    """Writes the vision model, its memory model, and the driver that was trained in their dream.
+    """Writes artifacts of a vision model, its memory model, and the driver trained in their dream.
 
     Args:
-        trial: folder that :func:`~wmrl.scripts.reproduce.drivers.vision_trial.try_vision` wrote.
-        out: folder of the three artifacts.
-        row: result that it returned.
-        made: provenance, including ``command`` and ``seed``.
+        trial: folder of a trial of
+            :func:`~wmrl.scripts.reproduce.drivers.vision_trial.try_vision`.
+        out: folder in which the three artifacts are written.
+        row: result of that trial.
+        made: provenance of the artifacts, including ``command`` and ``seed``.
     """
     from wmrl.agents.agent import load_agent
     from wmrl.memory.base import load_memory

@@ -1,9 +1,10 @@
 """Scores agents by the full evaluation protocol and writes the table of results.
 
-This is not a subcommand of ``wmrl``. ``python -m wmrl.scripts.release.score_table name=path … --how
-name="by …"`` evaluates each agent (or ``random``) and writes its per-episode returns to
-``results/<name>.json``, unless that file exists. The descriptions of the agents' training are
-stored in ``results/about.json``, and the table of all scores in ``results/README.md``.
+This is not a subcommand of ``wmrl``. Run it as
+``python -m wmrl.scripts.release.score_table name=path … --how name="by …"``. Each agent is
+evaluated, and its per-episode returns are written to ``results/<name>.json``. Agents whose file
+exists are not evaluated again. The descriptions after ``--how`` are stored in
+``results/about.json``, and the table of all scores in ``results/README.md``.
 """
 
 import json
@@ -22,11 +23,11 @@ class Args:
     agents: tyro.conf.Positional[tuple[str, ...]] = ()
     """Agents to score, each as name=path, a shipped name, or ``random``."""
     how: tuple[str, ...] = ()
-    """Descriptions of the agents' training, each as name=text."""
+    """Descriptions of how agents were trained, each as name=text."""
     episodes: int = 100
     """Episodes per agent; the protocol requires at least 100."""
     dream_agent_steps: int = 250
-    """Length of the dreams in which agents are also scored, in agent steps."""
+    """Length of a dream in agent steps. Agents with a memory model are also scored in dreams."""
     out: Path = Path("results")
     """Folder of the scores and the table."""
 
@@ -37,8 +38,8 @@ def main(args: Args) -> None:
         name, _, path = agent.partition("=")
         if f"{name}.json" == _ABOUT:
             raise ValueError(
-                f"agents: expected a name other than {name!r}, whose file holds the descriptions, "
-                f"got {agent!r}; rename the agent"
+                f"agents: expected a name other than {name!r}, because about.json stores the "
+                f"descriptions, got {agent!r}; rename the agent"
             )
         score(name, path or name, args)
     for text in args.how:
@@ -49,7 +50,15 @@ def main(args: Args) -> None:
 
 
 def score(name: str, path: str, args: Args) -> None:
-    """Evaluates one agent in the game and, if it has a memory model, in its dream."""
+    """Evaluates an agent in the real game and, if it has a memory model, in its dream.
+
+    Evaluations whose file exists are not repeated.
+
+    Args:
+        name: name of the agent in the results and of its files.
+        path: path or shipped name of the agent, or ``"random"``.
+        args: command-line options.
+    """
     from wmrl.agents.agent import load_agent
     from wmrl.agents.evaluation.scoring import RANDOM, evaluate, evaluate_dream
 
@@ -72,7 +81,7 @@ def score(name: str, path: str, args: Args) -> None:
 
 
 def describe(name: str, how: str, folder: Path) -> None:
-    """Stores the description of an agent's training."""
+    """Stores a description of an agent's training in ``about.json``."""
     about = _about(folder) | {name: how}
     (folder / _ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
 
@@ -84,7 +93,7 @@ def _about(folder: Path) -> dict[str, str]:
 
 
 def write_table(folder: Path) -> str:
-    """Writes ``README.md`` in the folder of results and returns its text."""
+    """Writes the table of all scores to ``README.md`` in the folder, and returns its text."""
     lines = [
         "# Results",
         "",
@@ -127,7 +136,11 @@ def write_table(folder: Path) -> str:
 
 
 def per_agent_step(score: dict[str, list[float]]) -> float:
-    """Returns the mean reward per agent step, which can be compared between dream and game."""
+    """Returns the mean reward per agent step, which is comparable between a dream and the game.
+
+    Args:
+        score: ``returns`` and ``lengths`` of the episodes, the lengths in agent steps.
+    """
     return sum(score["returns"]) / sum(score["lengths"])
 
 

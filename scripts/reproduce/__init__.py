@@ -1,1 +1,1 @@
-"""Experiments, one package each, which ``wmrl reproduce NAME`` runs."""
+"""Experiments of ``wmrl reproduce`` and ``wmrl compare-memories``, one package for each."""

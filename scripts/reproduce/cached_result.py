@@ -1,4 +1,4 @@
-"""Results of experiments, cached in JSON files together with all that they depend on."""
+"""Cache for results of experiments, in JSON files."""
 
 import json
 from collections.abc import Mapping
@@ -9,18 +9,21 @@ from wmrl.storage.files import write_json
 
 
 class CachedResult:
-    """JSON file with a result and its key, a description of all that the result depends on.
+    """Result of an experiment that is cached in a JSON file, together with a key.
+
+    The key describes everything that the result depends on. A result of other settings is thus
+    never used by mistake.
 
     Args:
         path: path of the file.
-        key: JSON-able description of all that the result depends on.
-        name: kind of the result, such as ``"search"``, for error messages.
+        key: JSON-able description of everything that the result depends on.
+        name: kind of the result in error messages, such as ``"search"``.
 
     Attributes:
-        value: content of the file, including ``key``; None if there is no file yet.
+        value: content of the file, including ``key``; None if the file did not exist.
 
     Raises:
-        ValueError: the file has a different key.
+        ValueError: the file exists and contains a different key.
     """
 
     def __init__(self, path: Path, key: Mapping[str, Any], *, name: str) -> None:
@@ -31,8 +34,8 @@ class CachedResult:
             found: dict[str, Any] = json.loads(path.read_text())
             if found["key"] != self._key:
                 raise ValueError(
-                    f"path: expected a folder of this {name}, got {path}, which has other "
-                    "settings; choose another folder, or delete that file"
+                    f"path: expected results with the settings of this {name}, got {path}, which "
+                    "has other settings; choose another folder, or delete that file"
                 )
             self.value = found
 
@@ -40,7 +43,7 @@ class CachedResult:
         """Writes a result to the file.
 
         Returns:
-            The result with ``key`` added, which is the :attr:`value` after the file is read.
+            The content of the file: the result, and the key as ``key``.
         """
         whole = {"key": self._key, **result}
         write_json(self._path, whole)

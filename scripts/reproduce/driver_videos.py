@@ -1,4 +1,4 @@
-"""Small videos of agents in the real game, without panels of latents or codes."""
+"""Videos of agents that play the real game, alone or side by side."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -19,12 +19,13 @@ from wmrl.envs.world_model import WorldModel
 
 @dataclass(frozen=True, kw_only=True)
 class DriverVideoConfig:
-    """Configuration of a video.
+    """Configuration of a video of one or more agents.
 
     Attributes:
-        seed: seed of the episode.
-        agent_steps: length of the video in agent steps; shorter if the episode ends earlier.
-        width: width of the image in pixels.
+        seed: seed of the episode, the same for all agents.
+        agent_steps: maximum length of the video in agent steps. It is shorter if all episodes end
+            earlier.
+        width: width of each agent's image in pixels.
         speed: speed of the video relative to the game.
         crf: constant rate factor, as in :func:`~wmrl.envs.rendering.video.write_video`.
     """
@@ -52,12 +53,12 @@ def write_driver_video(
 
     Args:
         agent: agent that plays the game.
-        path: path of an ``.mp4`` file.
+        path: path of the video, which ends in ``.mp4``, ``.gif`` or ``.webp``.
         world_model: world model of the agent.
-        config: configuration of the video.
+        config: configuration of the video; the defaults if None.
 
     Returns:
-        The agent's return within the video.
+        The agent's return up to the end of the video.
     """
     config = config or DriverVideoConfig()
     total = 0.0
@@ -78,18 +79,19 @@ def write_drivers_video(
     world_model: WorldModel,
     config: DriverVideoConfig | None = None,
 ) -> dict[str, float]:
-    """Writes a video of agents side by side, each playing the game with the same seed.
+    """Writes a video of several agents in the real game, side by side.
 
-    The panel of an agent whose episode has ended is dimmed.
+    All agents play with the same seed. If the episode of an agent ends before the video, its panel
+    is dimmed from then on.
 
     Args:
         agents: agents, keyed by the labels of their panels.
-        path: path of an ``.mp4`` file.
+        path: path of the video, which ends in ``.mp4``, ``.gif`` or ``.webp``.
         world_model: world model of the agents.
-        config: configuration of the video; ``width`` is that of each panel.
+        config: configuration of the video; the defaults if None.
 
     Returns:
-        The return of each agent within the video.
+        The return of each agent up to the end of the video, keyed by label.
 
     Raises:
         ValueError: there are no agents.
@@ -120,7 +122,7 @@ def write_drivers_video(
 def _play(
     agent: Agent, world_model: WorldModel, config: DriverVideoConfig
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """Yields the rendered game and the return so far after each agent step."""
+    """Plays an episode; after each agent step, yields the rendered frame and the return so far."""
     env = LatentEnv(
         task=world_model.task,
         vision=world_model.vision,

@@ -1,1 +1,1 @@
-"""A VAE for binary vectors with a full-covariance posterior."""
+"""Experiment with a VAE of binary vectors that has a full-covariance posterior."""

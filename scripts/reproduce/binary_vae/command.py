@@ -1,11 +1,11 @@
 """Trains a VAE for binary vectors with two learning-rate schedules.
 
-The data are 1,000 points of three Gaussians, each observed as 100 bits. A VAE with two latent
-dimensions and a posterior of full covariance is trained without labels, at a constant low learning
-rate and at a high one that decays; it is evaluated by how well the three classes separate in the
-latents. The output folder contains table.md and results.json (bounds on the evidence of held-out
-points, and the separation of the classes), and images of data, latents and posteriors for the first
-seed.
+The data are 1,000 points from a mixture of three Gaussians. Each point is observed as 100 bits, and
+its Gaussian is its class. A VAE with two latent dimensions and a full-covariance posterior is
+trained without labels: once with a low, constant learning rate, and once with a high learning rate
+that decays. The output folder contains table.md, results.json, and images of the data, latents and
+posteriors for the first seed. The results are bounds on the log evidence of held-out points, and
+measures of how well the latents separate the classes.
 """
 
 import json
@@ -31,9 +31,9 @@ class Args:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/binary-vae")
     """Output folder of the table and images."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Root seeds; each has its own mixture, points, and one model per schedule."""
+    """Root seeds. Each has its own mixture, its own points, and one model per schedule."""
     points: int = 1000
-    """Number of training points, and of held-out points."""
+    """Number of training points; there are as many held-out points."""
     epochs: int | None = None
     """Number of epochs; 500 if not given."""
 
@@ -77,12 +77,16 @@ def main(args: Args) -> None:
 def separation(
     vae: "BinaryVAE", data: "BinaryPoints", held_out: "BinaryPoints"
 ) -> dict[str, float]:
-    """Computes how well classes are separated in the posterior means.
+    """Measures how well the posterior means of a VAE separate the classes.
+
+    Args:
+        vae: trained VAE.
+        data: points on which a linear classifier is trained.
+        held_out: points on which the separation is measured.
 
     Returns:
-        ``silhouette``, the silhouette score of the held-out points for their true classes, and
-        ``probe_accuracy``, the held-out accuracy of a linear classifier that is trained on the
-        means of ``data``.
+        ``silhouette``, the silhouette score of the posterior means with the classes as clusters,
+        and ``probe_accuracy``, the accuracy of the linear classifier.
     """
     import torch
     from sklearn.linear_model import LogisticRegression
@@ -98,7 +102,7 @@ def separation(
 
 
 def write_table(rows: list[dict[str, Any]]) -> str:
-    """Formats mean and standard deviation over seeds, for each schedule, as Markdown."""
+    """Formats the results as a Markdown table, with mean and standard deviation over seeds."""
     lines = [
         "# Binary VAE",
         "",

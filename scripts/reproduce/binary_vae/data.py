@@ -13,9 +13,9 @@ _MEANS = np.array([[1.0, 1.0], [-1.0, 0.0], [1.0, -2.0]])
 
 @dataclass(frozen=True)
 class BinaryMixture:
-    """Mixture of three Gaussians in the plane, observed through half-planes.
+    """Mixture of three Gaussians in the plane, whose points are observed as bits.
 
-    A point x of the mixture is observed as the bits tanh(xW) > 0, with W uniform in [0, 3].
+    A point x is observed as the X bits tanh(xW) > 0, where W is the projection.
 
     Attributes:
         factors: factors A of the covariances AᵀA, ``(3, 2, 2) float64``.
@@ -29,7 +29,15 @@ class BinaryMixture:
 
     @classmethod
     def random(cls, *, num_bits: int = 100, seed: int) -> Self:
-        """Creates a mixture with normal factors, and uniform weights and projection."""
+        """Creates a random mixture with the fixed means (1, 1), (−1, 0) and (1, −2).
+
+        The factors are standard normal. The weights are uniform, then normalized. The projection is
+        uniform in [0, 3].
+
+        Args:
+            num_bits: X, number of bits per point.
+            seed: root seed.
+        """
         generator = numpy_generator(seed, "binary mixture")
         factors = generator.standard_normal((3, 2, 2))
         weights = generator.random(3)

@@ -20,10 +20,11 @@ class BinaryVAEConfig:
     """Configuration of a :class:`BinaryVAE`.
 
     Attributes:
-        input_dim: number of bits in a vector, X.
-        latent_dim: number of latent dimensions, Z.
-        hidden_dims: dimensions of the encoder's hidden layers. The decoder has all but the last of
-            them, in reverse order; a single one is used for both.
+        input_dim: X, number of bits per vector.
+        latent_dim: Z, number of latent dimensions.
+        hidden_dims: widths of the encoder's hidden layers, one or more. The decoder has these
+            widths in reverse order, without the encoder's last one. If there is only one width,
+            both have it.
     """
 
     input_dim: int = 100
@@ -54,7 +55,7 @@ class GaussianPosterior(NamedTuple):
     factor: Tensor
 
     def draw(self, noise: Tensor) -> Tensor:
-        """Computes latents z = μ + Lε ``(..., B, Z)`` from standard normal noise of that shape."""
+        """Computes latents z = μ + Lε from standard normal noise ε; both are ``(..., B, Z)``."""
         return self.mean + (self.factor @ noise.unsqueeze(-1)).squeeze(-1)
 
     def log_density(self, latents: Tensor) -> Tensor:
@@ -75,14 +76,15 @@ class GaussianPosterior(NamedTuple):
 
 
 class BinaryVAE(nn.Module):
-    """VAE with a Bernoulli likelihood, whose encoder outputs the posterior's Cholesky factor.
+    """VAE of binary vectors, with a Gaussian posterior of full covariance.
 
-    Sources: Kingma & Welling 2014 (https://arxiv.org/abs/1312.6114), appendix C; full covariance:
-    Kingma & Welling 2019 (https://arxiv.org/abs/1906.02691), section 2.5.1.
+    The likelihood is Bernoulli, as in Kingma & Welling 2014 (https://arxiv.org/abs/1312.6114),
+    appendix C. The encoder outputs the mean and the Cholesky factor of the posterior, as in Kingma
+    & Welling 2019 (https://arxiv.org/abs/1906.02691), section 2.5.1.
 
     Args:
-        config: configuration.
-        generator: generator of the initial weights; a fixed seed if None.
+        config: sizes of the networks.
+        generator: source of the initial weights; a generator with a fixed seed if None.
     """
 
     def __init__(
@@ -118,17 +120,29 @@ class BinaryVAE(nn.Module):
         return logits
 
     def elbo(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
-        """Estimates E_q[log p(x|z)] − KL(q‖p), ``(B,)`` in nats, with one latent per vector."""
+        """Estimates the ELBO of vectors ``(B, X)``, drawing one latent per vector.
+
+        Returns:
+            Estimates of E_q[log p(x|z)] − KL(q‖p), ``(B,)`` in nats.
+        """
         posterior = self.posterior(vectors)
         noise = torch.randn(posterior.mean.shape, generator=generator, device=vectors.device)
         return self._log_likelihood(vectors, posterior.draw(noise)) - posterior.divergence()
 
     @torch.no_grad()
     def log_evidence(self, vectors: Tensor, generator: torch.Generator, *, samples: int) -> Tensor:
-        """Estimates log p(x) by importance sampling from q, ``(B,)`` in nats.
+        """Estimates log p(x) of vectors ``(B, X)`` by importance sampling from the posterior.
 
-        The estimate is the lower bound of Burda et al. 2016 (https://arxiv.org/abs/1509.00519),
-        equation 8, which approaches log p(x) as the number of samples grows.
+        The estimate is a lower bound that approaches log p(x) as the number of samples grows (Burda
+        et al. 2016, https://arxiv.org/abs/1509.00519, equation 8).
+
+        Args:
+            vectors: binary vectors, ``(B, X) float32``.
+            generator: source of the samples.
+            samples: number of latents drawn for each vector.
+
+        Returns:
+            ``(B,)`` in nats.
         """
         posterior = self.posterior(vectors)
         shape = (samples, *posterior.mean.shape)
@@ -153,13 +167,13 @@ def _layers(widths: tuple[int, ...]) -> nn.Sequential:
 
 @dataclass(frozen=True, kw_only=True)
 class BinaryTrainingConfig:
-    """Configuration of the training of a binary VAE by Adam over shuffled batches.
+    """Configuration for training a :class:`BinaryVAE` with Adam on shuffled batches.
 
     Attributes:
         epochs: number of passes over the data.
-        batch_size: vectors per batch.
+        batch_size: number of vectors per batch.
         learning_rate: initial learning rate.
-        milestones: epochs before which the learning rate is divided by 10.
+        milestones: epochs at whose start the learning rate is divided by 10; the first epoch is 0.
     """
 
     epochs: int = 500
@@ -178,7 +192,7 @@ REGIMES = {
     "constant": BinaryTrainingConfig(learning_rate=3e-4),
     "decayed": BinaryTrainingConfig(learning_rate=3e-2, milestones=(10, 100, 450)),
 }
-"""Training configurations with two learning-rate schedules, by name."""
+"""Training configurations by name: a constant learning rate, and one that decays."""
 
 
 def train_binary_vae(
@@ -192,15 +206,15 @@ def train_binary_vae(
 
     Args:
         vectors: binary vectors ``(N, X) float32``, on the device to train on.
-        config: configuration of the model; defaults with ``input_dim`` X if None.
-        training: configuration of the training; defaults if None.
+        config: configuration of the model; if None, the defaults with ``input_dim`` X.
+        training: configuration of the training; the defaults if None.
         seed: root seed.
 
     Returns:
-        The model, and the mean ELBO over each epoch in nats per vector.
+        The model, and the mean ELBO during each epoch, in nats per vector.
 
     Raises:
-        ValueError: there are no vectors.
+        ValueError: ``vectors`` has another shape, or there are no vectors.
     """
     if vectors.ndim != 2 or len(vectors) == 0:
         raise ValueError(f"vectors: expected shape (N, X), N > 0, got {tuple(vectors.shape)}")
@@ -233,8 +247,8 @@ def bounds(vae: BinaryVAE, vectors: Tensor, *, seed: int, samples: int = 5000) -
     """Computes lower bounds on the log evidence of held-out vectors ``(N, X) float32``.
 
     Returns:
-        ``elbo``, the ELBO averaged over 100 latents per vector, and ``log_evidence``, the
-        importance-sampled bound with ``samples`` latents per vector; both in nats per vector.
+        Two means over the vectors, in nats: ``elbo``, the ELBO with 100 latents per vector, and
+        ``log_evidence``, the importance-sampled bound with ``samples`` latents per vector.
     """
     generator = torch_generator(seed, "bounds", device=vectors.device)
     elbo = torch.stack([vae.elbo(vectors, generator) for _ in range(100)]).mean()

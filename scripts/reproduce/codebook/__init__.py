@@ -1,1 +1,1 @@
-"""Alignment of the codes that VQ-VAEs learn from elites."""
+"""Experiment on the alignment of code vectors in VQ-VAEs that are trained on elites."""

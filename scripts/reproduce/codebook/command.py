@@ -1,9 +1,10 @@
-"""Measures whether the codes of elites align along a few directions, and what prevents it.
+"""Measures whether VQ-VAE codes learned from elites align along a few directions.
 
-VQ-VAEs are trained on elites of a planar arm with 20 joints and on random poses. Their settings are
-those of the experiment that preceded this project or those of this project, either unchanged or
-with a single change. If the command is interrupted, repeat it to continue. The folder contains
-table.md, results.json and codes.png.
+VQ-VAEs are trained on elite poses of a planar arm with 20 joints and, as a control, on random
+poses. There are two sets of settings: those of an earlier experiment and those of this project.
+Each set is used unchanged and with small changes, to find out what prevents the alignment. If the
+command is interrupted, repeat it to continue. The output folder contains table.md, results.json and
+codes.png.
 """
 
 import json
@@ -17,7 +18,7 @@ import tyro
 from wmrl.scripts.tables import check_counts, check_names, check_seeds, mean_and_spread
 
 GROUPS = {"earlier": "The earlier experiment's", "ours": "This project's"}
-"""Headings of the tables, keyed by the first word of the names of their variants."""
+"""Headings of the tables, keyed by the prefix that the variants in a table share."""
 
 COLUMNS = {
     "explained": ("variance explained", ".1%"),
@@ -27,7 +28,8 @@ COLUMNS = {
     "median_cosine": ("median", ".2f"),
     "first_share": ("first direction's share", ".0%"),
 }
-"""Titles and formats of the metrics. The last four are also computed for centered codes."""
+"""Title and format of each metric. The last four metrics are computed twice: for the codes, and
+for the codes minus their mean."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,16 @@ class Args:
     """Options of ``wmrl reproduce codebook``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/codebook")
-    """Folder of the table, the results and the image."""
+    """Output folder of the table, the results and the image."""
     work: Path = Path("runs/reproduce-codebook")
-    """Folder of the searches and trainings; finished ones are read from there."""
+    """Folder of the searches and training runs; finished ones are not repeated."""
     variants: tuple[str, ...] = ()
     """Codebooks to train: any of earlier, earlier-dense, earlier-warmup, earlier-ema, earlier-fsq,
-    earlier-random, ours, ours-cold, ours-gradient and ours-random; all if none is given."""
+    earlier-random, ours, ours-cold, ours-gradient and ours-random; all if not given."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds; each is used for a search for elites and for the training of each codebook."""
+    """Root seeds. For each seed, elites are searched for and each codebook is trained once."""
     evaluations: int = 30_000
-    """Number of evaluations of each search for elites."""
+    """Number of evaluations in each search for elites."""
 
 
 def main(args: Args) -> None:
@@ -100,7 +102,7 @@ def _caption(row: dict[str, Any]) -> str:
 
 
 def write_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Returns a Markdown table of means and standard deviations over seeds."""
+    """Formats the metrics as Markdown tables, with mean and standard deviation over seeds."""
     from wmrl.scripts.reproduce.codebook.experiment import VARIANTS
 
     lines = [

@@ -1,8 +1,7 @@
-"""Alignment of the codes of poses, for various training data and settings.
+"""Training of VQ-VAEs on poses, and metrics of how much their codes align.
 
-In the experiment that preceded this project, the codes of elites aligned along one or two
-directions. The settings of that experiment, also with single changes, are compared with those of
-this project.
+In an earlier experiment, the codes of elites aligned along one or two directions. The settings of
+that experiment and those of this project are compared, both unchanged and with small changes.
 """
 
 from dataclasses import dataclass, replace
@@ -30,8 +29,8 @@ PRESET = SearchPreset(
     ),
     evaluations=30_000,
 )
-"""Arm, grid and budget of the earlier experiment. The fitness of that experiment, the negative
-variance of the angles, ranks poses in the same order."""
+"""Search for elites with the arm, grid and budget of the earlier experiment. The objective is −std
+of the angles instead of −variance; both rank poses in the same order."""
 
 EARLIER = VectorVQVAEConfig(
     input_dim=20,
@@ -43,7 +42,8 @@ EARLIER = VectorVQVAEConfig(
     rezero=True,
     warmup_steps=0,
 )
-"""VQ-VAE of the earlier experiment: five ReZero layers of width 512 in encoder and decoder."""
+"""Configuration of the earlier experiment's VQ-VAE. The encoder and the decoder have five ReZero
+layers of width 512 each."""
 
 EARLIER_TRAINING = EncodingTrainingConfig(
     epochs=250,
@@ -53,7 +53,7 @@ EARLIER_TRAINING = EncodingTrainingConfig(
     decay_every=200,
     weight_penalty=0.0,
 )
-"""Training settings of the last model of the earlier experiment."""
+"""Training configuration of the last model in the earlier experiment."""
 
 Data = Literal["elites", "random"]
 """Training data: elites of a search, or the same number of random poses."""
@@ -61,13 +61,13 @@ Data = Literal["elites", "random"]
 
 @dataclass(frozen=True, kw_only=True)
 class CodebookVariant:
-    """Settings of a codebook.
+    """Settings with which a VQ-VAE is trained for the comparison of codebooks.
 
     Attributes:
         title: title in tables.
         config: configuration of the VQ-VAE.
         training: configuration of the training.
-        data: training data.
+        data: poses to train on, ``"elites"`` or ``"random"``.
     """
 
     title: str
@@ -104,19 +104,20 @@ VARIANTS: dict[str, CodebookVariant] = {
     ),
     "ours-random": _ours("from random poses", data="random"),
 }
-"""Codebooks of the earlier experiment and of this project, unchanged or with a single change."""
+"""Settings of the earlier experiment and of this project, by name. They are either unchanged or
+have one or two changes."""
 
 
 def find_poses(path: Path, *, seed: int, evaluations: int | None = None) -> dict[str, np.ndarray]:
-    """Returns the training data: elites of MAP-Elites with line mutation, and random poses.
+    """Returns elite poses, found by MAP-Elites with line mutation, and as many random poses.
 
     Args:
-        path: folder of the search, from which a finished search is read.
+        path: folder of the search. If it contains the finished search, the elites are read from it.
         seed: root seed.
-        evaluations: budget of evaluations; that of the earlier experiment if None.
+        evaluations: budget of evaluations; that of :data:`PRESET` if None.
 
     Returns:
-        ``elites`` and ``random``, each ``(N, 20) float32`` in [−1, 1].
+        A dictionary with ``elites`` and ``random``, each ``(N, 20) float32`` in [−1, 1].
     """
     budget = PRESET.evaluations if evaluations is None else evaluations
     _, elites = run_search(PRESET, "line", path, evaluations=budget, seed=seed, progress=False)
@@ -128,19 +129,22 @@ def find_poses(path: Path, *, seed: int, evaluations: int | None = None) -> dict
 def train_codebook(
     variant: CodebookVariant, poses: dict[str, np.ndarray], path: Path, *, seed: int
 ) -> tuple[VectorVQVAE, dict[str, Any]]:
-    """Trains a codebook in a folder, or reads it from there.
+    """Trains a VQ-VAE on poses, or reads it if the folder already contains it.
 
     Args:
-        variant: settings of the codebook.
+        variant: settings of the VQ-VAE.
         poses: result of :func:`find_poses`.
         path: path of the folder.
         seed: root seed.
 
     Returns:
-        The VQ-VAE and its metrics: those of
-        :func:`~wmrl.scripts.reproduce.reuse.encodings.evaluate_encoding` on held-out poses;
-        ``used``, the number of codes in use; and ``raw`` and ``centered``, the results of
-        :func:`spread` for these codes and for these codes minus their mean.
+        The VQ-VAE and its metrics. The metrics are those of
+        :func:`~wmrl.scripts.reproduce.reuse.encodings.evaluate_encoding` on held-out poses, and
+        three more:
+
+        - ``used``: number of codes in use.
+        - ``raw``: result of :func:`spread` for the codes in use.
+        - ``centered``: result of :func:`spread` for the codes in use minus their mean.
     """
     vectors = poses[variant.data]
     encoding, metrics = train_encoding(
@@ -158,19 +162,27 @@ def train_codebook(
 
 @torch.no_grad()
 def used_codes(encoding: VectorVQVAE, vectors: np.ndarray) -> torch.Tensor:
-    """Returns the vectors of the codes in use, ``(U, D)``.
+    """Returns the code vectors that an encoding uses for given vectors.
 
     The other codes are left out because they are still near their initial values.
+
+    Args:
+        encoding: trained VQ-VAE.
+        vectors: vectors to encode, ``(N, X) float32``.
+
+    Returns:
+        Vectors of the U codes in use, ``(U, D) float32``.
     """
     counts = code_counts(encoding.codes(torch.from_numpy(vectors)), encoding.codebook_size)
     return encoding.quantizer.codebook()[counts > 0]
 
 
 def spread(codes: torch.Tensor) -> dict[str, float] | None:
-    """Returns the effective ``rank`` of codes ``(U, D)`` and their alignment.
+    """Computes the effective rank and the alignment of code vectors ``(U, D)``.
 
-    These are the results of :func:`~wmrl.nn.codebook_metrics.effective_rank` and
-    :func:`~wmrl.nn.codebook_metrics.alignment`. For fewer than two codes, None is returned.
+    Returns:
+        ``rank``, the result of :func:`~wmrl.nn.codebook_metrics.effective_rank`, and the metrics of
+        :func:`~wmrl.nn.codebook_metrics.alignment`. None if there are fewer than two codes.
     """
     if len(codes) < 2:
         return None

@@ -1,4 +1,4 @@
-"""Images of the directions of codes."""
+"""Drawings of code vectors as lines from the origin."""
 
 import numpy as np
 import torch
@@ -17,20 +17,21 @@ def draw_directions(
     """Draws codes as lines from the origin, in the plane of their first two singular vectors.
 
     Args:
-        codes: ``(K, D)`` with D ≥ 2.
+        codes: code vectors, ``(K, D)`` with D ≥ 2.
         title: text above the plot.
         caption: text below the title, in a muted color.
         size: side length of the plot in pixels.
 
     Returns:
-        ``(size + 40, size, 3) uint8``; the longest code nearly reaches the border.
+        The image, ``(size + 40, size, 3) uint8``. Its scale is such that the longest code nearly
+        reaches the border.
 
     Raises:
-        ValueError: there are no codes, or they have fewer than two numbers.
+        ValueError: there are no codes, or they have fewer than two dimensions.
     """
     if codes.ndim != 2 or len(codes) < 1 or codes.shape[1] < 2:
         raise ValueError(
-            f"codes: expected shape (K, D) with D of at least 2, got {tuple(codes.shape)}"
+            f"codes: expected shape (K, D) with K ≥ 1 and D ≥ 2, got {tuple(codes.shape)}"
         )
     codes = codes.detach().cpu().double()
     directions = torch.linalg.svd(codes, full_matrices=False).Vh

@@ -1,11 +1,14 @@
-"""Compares Data-Driven Encodings on planar arms with the searches of ribs and a gradient oracle.
+"""Compares Data-Driven Encodings (DDE) with searches of pyribs and with an oracle.
 
-The arms have 20 and 200 joints (objective −std of the angles, a disc of 1950 cells) and 1000 joints
-(objective 100 (1 − variance), a grid of 100 × 100 cells). All searches of an arm start from random
-poses with the same archive and budget. If the command is interrupted, repeat it to continue. The
-folder contains table.md and a report for each arm and method, so that the work can be split between
-several calls. For the full budget and its first seed, it also contains a heatmap of each search and
-a video of the archive of DDE.
+The searches look for elite poses of planar arms. With 20 and 200 joints, the objective is −std of
+the angles, and the archive is a disc of 1950 cells. With 1000 joints, the objective is
+100 (1 − variance), and the archive is a grid of 100 × 100 cells. All searches of an arm start from
+random poses with the same archive and budget. The oracle uses gradients of the arm's equations.
+
+If the command is interrupted, repeat it to continue. The output folder contains table.md and a
+report for each arm and method. The table includes the reports of earlier calls, so that the work
+can be split between several calls. For the first seed of the full budget, the folder also contains
+a heatmap of each search and a video of DDE's archive.
 """
 
 import json
@@ -31,7 +34,7 @@ COLUMNS = {
     "seconds": ("seconds", ".0f"),
     "training_seconds": ("of that training", ".0f"),
 }
-"""Titles and formats of the metrics of a search."""
+"""Title and format of each metric of a search."""
 
 
 @dataclass(frozen=True)
@@ -39,25 +42,26 @@ class Args:
     """Options of ``wmrl reproduce dde``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/dde")
-    """Folder of the table, the reports, the heatmaps and the videos."""
+    """Output folder of the table, the reports, the heatmaps and the videos."""
     work: Path = Path("runs/reproduce-dde")
-    """Folder of the searches; finished ones are read from there."""
+    """Folder of the searches; finished ones are not repeated."""
     tasks: tuple[str, ...] = ("20-joints", "200-joints", "1000-joints")
-    """Arms to search: any of 20-joints, 200-joints and 1000-joints."""
+    """Arms to compare the searches on: any of 20-joints, 200-joints and 1000-joints."""
     methods: tuple[str, ...] = ()
     """Searches to compare: any of iso, line, cma-me, cma-mae, dde-published, dde-none, dde,
-    dde-fine, dde-vqvae and dde-fsq; all if none is given."""
+    dde-fine, dde-vqvae and dde-fsq; all if not given."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the searches with the reduced budget, and of the races to a coverage of 95 % with
-    200 joints."""
+    """Seeds of the searches with the reduced budget, and of the races. A race is a search for poses
+    of the arm with 200 joints that ends at a coverage of 95 % and a mean std of 0.06."""
     full_seeds: tuple[int, ...] = (0,)
     """Seeds of the searches with the full budget."""
     reduced: int = 100_000
-    """Number of evaluations of the reduced budget."""
+    """Reduced budget: number of evaluations in a search."""
     full: int | None = None
-    """Number of evaluations of the full budget; the published budget if None."""
+    """Full budget: number of evaluations in a search. By default, each arm has its published
+    budget."""
     race: int = 5_000_000
-    """Maximum number of evaluations of a race."""
+    """Maximum number of evaluations in a race."""
 
 
 def main(args: Args) -> None:
@@ -72,7 +76,7 @@ def main(args: Args) -> None:
     check_seeds(args.seeds, optional=True)
     check_seeds(args.full_seeds, "full_seeds", optional=True)
     if not (args.seeds or args.full_seeds):
-        raise ValueError("seeds: expected at least one in seeds or full_seeds, got none in both")
+        raise ValueError("seeds: expected at least one in seeds or full_seeds, got none in either")
     check_counts(reduced=args.reduced, full=args.full, race=args.race)
     args.out.mkdir(parents=True, exist_ok=True)
     about = {
@@ -97,7 +101,7 @@ def main(args: Args) -> None:
 
 
 def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
-    """Runs the searches of an arm with a method and returns a row for each."""
+    """Runs all searches of one arm with one method; returns a row of metrics for each search."""
     from wmrl.scripts.reproduce.dde.experiment import TASKS, oracle_gap, oracle_stds, run_search
 
     preset, work = TASKS[name], args.work / name
@@ -129,7 +133,11 @@ def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
 
 
 def _race(args: Args, method: str) -> list[dict[str, Any]]:
-    """Runs the races with 200 joints and returns the evaluations to the goal for each seed."""
+    """Runs the races of a method, one for each seed.
+
+    Returns:
+        A row for each race, with the number of evaluations until the goal; None if not reached.
+    """
     from wmrl.scripts.reproduce.dde.experiment import (
         TASKS,
         evaluations_until,
@@ -157,7 +165,7 @@ def _race(args: Args, method: str) -> list[dict[str, Any]]:
 def _draw(
     preset: "SearchPreset", method: str, elites: "Elites", path: Path, out: Path, name: str
 ) -> None:
-    """Writes the heatmap of a search and, for DDE, its video."""
+    """Writes a heatmap of a search and, if the method is ``"dde"``, a video of its archive."""
     import numpy as np
 
     from wmrl.agents.quality_diversity.heatmap import write_map, write_map_video
@@ -170,7 +178,7 @@ def _draw(
 
 
 def write_table(rows: Sequence[dict[str, Any]], races: Sequence[dict[str, Any]]) -> str:
-    """Returns a Markdown table of means and standard deviations over seeds."""
+    """Formats the results as Markdown tables, with mean and standard deviation over seeds."""
     from wmrl.scripts.reproduce.dde.experiment import METHODS
 
     titles = {str(method): title for method, title in METHODS.items()}

@@ -1,4 +1,4 @@
-"""Searches for elites with the same initialization, archive and budget."""
+"""Comparable searches for elites, with the same initialization, archive and budget."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -51,17 +51,17 @@ METHODS: dict[Method, str] = {
     "dde-vqvae": "DDE: VQ-VAE",
     "dde-fsq": "DDE: finite scalar quantization",
 }
-"""Titles of the searches; the first four have the emitters of ``ribs``. DDE without an encoding
-uses only the mutations and the bandit, and so shows the effect of the encoding. The finer mutation
-is an additional choice of the bandit: the usual noise of 0.006 is too coarse to make the angles of
-200 joints even."""
+"""Titles of the search methods, by name. The first four methods use emitters of ``ribs``. DDE
+without an encoding has only the mutations and the bandit, and so shows the effect of the encoding.
+In ``"dde-fine"``, the bandit can also choose a finer mutation, because the usual noise of 0.006 is
+too coarse to make the angles of 200 joints even."""
 
 _FINE = Mutation(iso_sigma=0.001)
 _RIBS = get_args(RibsMethod)
 _ENCODINGS: dict[Method, EncodingKind] = {"dde-vqvae": "vqvae", "dde-fsq": "fsq"}
 
 SNAPSHOTS = "snapshots.npy"
-"""Name of the file with the objectives of DDE's archive over time, ``(S, cells)``."""
+"""Name of the file with S snapshots of DDE's archive: objectives in the cells, ``(S, cells)``."""
 
 _DISC = ArchiveConfig(qd_score_offset=-np.pi / 2)
 
@@ -80,9 +80,10 @@ TASKS = {
         initial_coverage=default_initial_coverage(1000),
     ),
 }
-"""Problems with the arms of Data-Driven Encodings (https://arxiv.org/abs/2003.04389), and with the
-long arm of Fontaine and Nikolaidis 2021 (https://arxiv.org/abs/2106.03894). The QD score of the
-latter is counted from 0, as in that paper, although some objectives are lower."""
+"""Problems by name. The arms with 20 and 200 joints are those of Data-Driven Encodings
+(https://arxiv.org/abs/2003.04389). The arm with 1000 joints is that of Fontaine and Nikolaidis 2021
+(https://arxiv.org/abs/2106.03894). As in their paper, its QD score has an offset of 0, although
+some objectives are negative."""
 
 
 def run_search(
@@ -95,7 +96,7 @@ def run_search(
     until: Callable[[Mapping[str, float]], bool] | None = None,
     progress: bool = True,
 ) -> tuple[dict[str, Any], Elites]:
-    """Runs a search in a folder, or reads a finished search from it.
+    """Runs a search for elites, or reads its result if the folder contains the finished search.
 
     Args:
         preset: problem and settings.
@@ -103,12 +104,16 @@ def run_search(
         path: path of the folder.
         evaluations: budget of evaluations.
         seed: root seed.
-        until: condition on a row of metrics; the search stops at a row that meets it.
+        until: condition on a row of metrics; the search stops at the first row that meets it.
         progress: show a progress bar.
 
     Returns:
-        A report and the elites. The report contains ``rows`` (metrics over the evaluations),
-        ``seconds``, ``training_seconds`` (included in ``seconds``) and ``key``.
+        A report and the elites. The report contains:
+
+        - ``rows``: metrics in the course of the search.
+        - ``seconds``: total time of the search.
+        - ``training_seconds``: part of that time in which the encoding was trained.
+        - ``key``: settings of the search.
 
     Raises:
         ValueError: the folder contains a search with other settings.
@@ -167,24 +172,32 @@ def _dde_config(preset: SearchPreset, method: Method, evaluations: int) -> DDECo
 
 
 def is_reached(row: Mapping[str, float]) -> bool:
-    """Returns True if at least 95 % of the cells have elites and their mean std is at most 0.06."""
+    """Checks whether a row of metrics reaches the goal of a race.
+
+    The goal is that at least 95 % of the cells have elites and that the elites' mean std is at most
+    0.06.
+    """
     return row["coverage"] >= 0.95 and row["mean_fitness"] >= -0.06
 
 
 def evaluations_until(rows: Sequence[Mapping[str, float]]) -> float | None:
-    """Returns the evaluations at the first row for which :func:`is_reached` is True, or None."""
+    """Returns the number of evaluations in the first row for which :func:`is_reached` is True.
+
+    Returns None if there is no such row.
+    """
     return next((row["evaluations"] for row in rows if is_reached(row)), None)
 
 
 def oracle_stds(preset: SearchPreset, path: Path) -> np.ndarray:
-    """Returns the oracle's std at the center of each cell.
+    """Returns the smallest std that a gradient-based oracle finds at the center of each cell.
 
     Args:
         preset: preset with the problem.
         path: folder of the cached result.
 
     Returns:
-        ``(cells,)``, NaN where the oracle does not reach the center.
+        Stds of the joint angles in radians, ``(cells,) float64``; NaN where the oracle does not
+        reach the center.
 
     Raises:
         ValueError: the folder contains the result of a different problem.
@@ -208,9 +221,12 @@ def oracle_gap(elites: Elites, stds: np.ndarray) -> dict[str, float]:
         stds: result of :func:`oracle_stds`.
 
     Returns:
-        ``oracle_coverage``, the share of the cells solved by the oracle that have an elite, and
-        two means over these cells: ``std``, the std of the elites, and ``oracle_gap``, that std
-        minus the oracle's.
+        Metrics of the cells that have an elite and a std of the oracle:
+
+        - ``std``: mean std of the elites, in radians.
+        - ``oracle_gap``: mean of the elite's std minus the oracle's std.
+        - ``oracle_coverage``: number of these cells, divided by the number of cells that have a std
+          of the oracle.
     """
     solved = np.isfinite(stds)
     own = np.full(len(stds), np.nan)
@@ -224,6 +240,6 @@ def oracle_gap(elites: Elites, stds: np.ndarray) -> dict[str, float]:
 
 
 def _plain(row: Mapping[str, float]) -> dict[str, float]:
-    """Renames the metrics of DDE to match those of ``search_with_ribs``."""
+    """Renames the metrics in a row of DDE to match those of ``search_with_ribs``."""
     names = ("coverage", "mean_fitness", "best_fitness", "qd_score")
     return {"evaluations": row["evaluations"], **{name: row[f"archive/{name}"] for name in names}}

@@ -1,11 +1,12 @@
 """Searches for elite drivers in the dream, and trains a vision model on their frames.
 
 MAP-Elites searches for linear controllers that differ in how much they steer and how they use the
-pedals; the elites are then evaluated in the real game. A VQ-VAE trained on the elites' frames is
-compared with one of the same size and budget trained on frames of random driving. The comparison
-covers the reconstruction of both kinds of frames, and the scores of drivers trained in the dream of
-each. After an interruption, the same command resumes. The output folder contains map.html (each
-cell links to a video of its driver), images of the heatmaps, table.md and results.json.
+pedals. The elites are then evaluated in the real game. After that, two VQ-VAEs of the same size and
+training budget are compared: one is trained on the elites' frames, the other on frames of random
+driving. They are compared by how well they reconstruct both kinds of frames, and by the scores of
+drivers that are trained in their dreams. If the command is interrupted, repeat it to continue. The
+output folder contains map.html (a heatmap of elites, with a video of each), images of the heatmaps,
+table.md and results.json.
 """
 
 import json
@@ -39,42 +40,44 @@ class Args:
     work: Path = Path("runs/reproduce-drivers")
     """Folder of the searches and training runs; finished ones are not repeated."""
     vision: str = "car-racing-vae"
-    """Vision model of the elites: a shipped name or a path."""
+    """Vision model with which the elites drive: a shipped name or a path."""
     memory: str = "auto"
-    """Memory model of the elites: a shipped name or a path; "auto" for the one shipped with the
-    vision model."""
+    """Memory model with which the elites drive: a shipped name or a path; "auto" for the one
+    shipped with the vision model."""
     task: str = "car-racing"
     """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
     init: str | None = None
     """Path of a linear controller to start from; if not given, one is trained by CMA-ES in the
     dream."""
     evolution: int = 150
-    """Generations of CMA-ES for the initial controller, with 64 candidates each."""
+    """Number of generations of CMA-ES that train the initial controller, with 64 candidates each.
+    It has no effect if init is given."""
     generations: int = 200
-    """Generations of MAP-Elites, with 100 solutions each."""
+    """Number of generations of MAP-Elites, with 100 solutions each."""
     num_rollouts: int = 16
-    """Rollouts of each solution in the dream."""
+    """Number of rollouts of each solution in the dream."""
     confirm: int = 4
-    """Episodes of each elite in the real game, by which the best of each cell is selected."""
+    """Number of episodes of each elite in the real game. They determine the best elite of each
+    cell."""
     episodes: int = 8
-    """Further episodes of each elite in the real game, which provide the training frames."""
+    """Number of further episodes of each elite in the real game, which provide training frames."""
     min_return: float = 200.0
-    """Minimum mean return in the real game of elites that provide training frames."""
+    """Mean return in the real game that an elite needs for its frames to be used in training."""
     videos: int = 150
     """Length of each elite's video, in agent steps; 0 for no videos."""
     vision_steps: int = 2500
-    """Gradient steps of each vision model."""
+    """Number of gradient steps for each vision model."""
     memory_steps: int = 3000
-    """Gradient steps of each memory model."""
+    """Number of gradient steps for each memory model."""
     dream_steps: int = 1_000_000
-    """Agent steps for which each driver is trained in the dream."""
+    """Number of agent steps for which each driver is trained in the dream."""
     score_episodes: int = 100
-    """Episodes per score of a driver."""
+    """Number of episodes in the score of each driver."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Root seeds of the comparison of vision models; without seeds, there is no comparison."""
+    """Root seeds of the comparison of vision models; if empty, no vision models are trained."""
     ship: Path | None = None
-    """Folder for the artifacts car-racing-elite-vqvae, its memory model and its driver, from the
-    first seed; not written if not given."""
+    """Folder in which to write the vision model car-racing-elite-vqvae, its memory model and its
+    driver, all from the first seed. By default, they are not written."""
     workers: int | None = None
     """Number of worker processes; one per core if not given. Affects speed only."""
     device: str = "auto"
@@ -85,7 +88,7 @@ HELD_OUT = 0.1
 """Share of the episodes that is held out to evaluate the vision models."""
 
 VISIONS = {"elite": "elites' frames", "random": "random driving"}
-"""Training data of the vision models that are compared, with their titles in tables."""
+"""Titles in tables of the vision models that are compared, keyed by their training data."""
 
 
 def main(args: Args) -> None:
@@ -95,7 +98,8 @@ def main(args: Args) -> None:
 
     if args.ship is not None and not args.seeds:
         raise ValueError(
-            "ship: expected at least one seed, whose models are shipped, got none; set --seeds"
+            "ship: expected at least one seed in seeds, got none; set --seeds, because the "
+            "models of the first seed are shipped"
         )
     check_seeds(args.seeds, optional=True)
     check_counts(
@@ -197,7 +201,7 @@ def _draw(args: Args, drivers: "EliteDrivers") -> None:
 
 
 def _write_videos(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
-    """Writes a video of each elite in the real game, and returns the paths by cell."""
+    """Writes a video of each elite in the real game; returns their paths, keyed by cell index."""
     from wmrl.core.device import torch_threads
     from wmrl.core.hashing import array_digest
     from wmrl.scripts.reproduce.driver_videos import DriverVideoConfig, write_driver_video
@@ -224,7 +228,11 @@ def _write_videos(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
 
 
 def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Returns a row for each vision model and seed, and a description of their data."""
+    """Trains and compares the vision models.
+
+    Returns:
+        A row of results for each vision model and seed, and a description of the training data.
+    """
     from wmrl.agents.rollouts.collection import collect
     from wmrl.data.split import split_episodes
     from wmrl.scripts.reproduce.drivers.experiment import evaluate_elites
@@ -280,7 +288,7 @@ def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]],
 def _evaluated(
     args: Args, drivers: "EliteDrivers", stores: Sequence["RolloutStore"]
 ) -> dict[str, float]:
-    """Computes metrics of the elites on episodes that were not used to select them."""
+    """Computes statistics of the elites' returns in episodes that were not used to select them."""
     import numpy as np
 
     selected = drivers.real.objectives[drivers.real.objectives >= args.min_return]
@@ -310,7 +318,7 @@ def _trial(args: Args) -> "VisionTrialConfig":
 
 
 def _ship(args: Args, out: Path, rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
-    """Writes the artifacts of the vision model that was trained on elites with the first seed."""
+    """Writes artifacts of the first seed: models trained on elites' frames, and their driver."""
     from wmrl.scripts.release.elite_vision import ship
     from wmrl.storage.artifact import package_versions
 

@@ -1,4 +1,4 @@
-"""Search for elite drivers in the dream, and evaluation of them in the real game."""
+"""Search for elite drivers in the dream, and their evaluation in the real game."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ from wmrl.envs.world_model import WorldModel
 from wmrl.storage.files import write_json
 
 SNAPSHOTS = "snapshots.npy"
-"""Name of the file with S snapshots of the dream's archive: its objectives ``(S, cells)``."""
+"""Name of the file with S snapshots of the archive: objectives in the cells, ``(S, cells)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +40,9 @@ class DriverSearchConfig:
         dream: configuration of the rollouts in the dream.
         search: configuration of MAP-Elites.
         real: configuration of the rollouts in the real game.
-        shrinkings: number of copies of the initial driver that the search starts from. Their
-            parameters are scaled down in equal steps, so that their behavior ranges from the
-            driver's own to almost standing still.
+        shrinkings: N, number of copies of the initial driver with which the search starts. Their
+            parameters are multiplied by 1/N, 2/N, …, 1. The copies thus range from one that almost
+            stands still to the initial driver itself.
         seed: root seed.
     """
 
@@ -82,7 +82,7 @@ class EliteDrivers:
         world_model: world model of the drivers.
         problem: problem that the search solved in the dream.
         dreamed: elites of the search, with objectives and measures from the dream.
-        real: best of them in each cell, with objectives and measures from the real game.
+        real: the best of ``dreamed`` in each cell, by objectives and measures from the real game.
     """
 
     world_model: WorldModel
@@ -91,7 +91,12 @@ class EliteDrivers:
     real: Elites
 
     def agent(self, row: int, *, world_model: WorldModelRef | None = None) -> ControllerAgent:
-        """Returns the driver in row ``row`` of ``real``."""
+        """Returns the agent of an elite.
+
+        Args:
+            row: index of the elite in ``real``.
+            world_model: reference to the world model; the reference is saved with the agent.
+        """
         parameters = self.problem.parameters(self.real.solutions[row])
         return ControllerAgent(self.problem.fitness.controller, parameters, world_model=world_model)
 
@@ -107,19 +112,19 @@ def find_drivers(
 ) -> EliteDrivers:
     """Searches for elite linear controllers in the dream, and evaluates them in the real game.
 
-    After an interruption, the same call resumes. The folder contains the run of the search,
-    ``search/``, and the artifacts of the elites, ``dreamed/`` and ``real/``.
+    The same call resumes an interrupted search. The folder of a finished search contains its run
+    ``search/``, and the artifacts ``dreamed/`` and ``real/`` with the elites.
 
     Args:
         path: folder of the search.
         world_model: world model with a memory model.
         config: configuration of the search.
-        init: driver to start from; random solutions if None.
+        init: driver to start from; if None, the search starts from random solutions.
         workers: number of processes that play the real game.
         progress: show a progress bar.
 
     Raises:
-        ValueError: ``init`` does not fit the world model, or there is no memory model.
+        ValueError: the world model has no memory model, or ``init`` does not fit it.
         RunError: the folder is in use, or belongs to a search with another configuration.
     """
     path, config = Path(path), config or DriverSearchConfig()
@@ -142,19 +147,19 @@ def evaluate_elites(
     workers: int | None = None,
     progress: bool = True,
 ) -> list[RolloutStore]:
-    """Collects episodes of elites in the real game, with one store per elite.
+    """Collects episodes of elites in the real game, in one rollout store per elite.
 
     Args:
-        drivers: the elites.
+        drivers: elites from :func:`find_drivers`.
         path: folder of the stores; complete ones are not collected again.
         episodes: number of episodes of each elite.
-        min_return: minimum mean return in the real game of the elites to evaluate.
+        min_return: mean return in the real game that an elite must have; others are left out.
         seed: root seed of the episodes.
         workers: number of processes that play.
         progress: show progress bars.
 
     Returns:
-        The stores, in the order of the elites' cells.
+        The stores, ordered by the elites' cells.
 
     Raises:
         ValueError: no elite reaches ``min_return``.
@@ -190,7 +195,7 @@ def _search(
     *,
     progress: bool,
 ) -> tuple[Elites, str]:
-    """Returns the elites of the dream, and the digest of their artifact."""
+    """Searches for elites in the dream; returns them and the digest of their artifact."""
     solutions = None if init is None else _shrunken(problem, init, config.shrinkings)
     with DDE(
         problem, config.search, path=path / "search", seed=config.seed, init=solutions
@@ -202,17 +207,21 @@ def _search(
 
 
 def _shrunken(problem: ControllerProblem, init: ControllerAgent, count: int) -> np.ndarray:
-    """Returns ``count`` copies ``(count, X)`` of a controller, scaled by 1/count to 1."""
+    """Returns ``count`` solutions: a controller's parameters times 1/count, 2/count, …, 1."""
     if init.config != problem.fitness.controller:
         raise ValueError(
-            f"init: expected a controller of {problem.fitness.controller}, got {init.config}"
+            f"init: expected a controller of {problem.fitness.controller}, got one of "
+            f"{init.config}; pass a linear controller trained with this world model"
         )
     shares = np.linspace(0.0, 1.0, count + 1)[1:, None]
     return problem.solutions(shares * init.parameters)
 
 
 def _confirm(path: Path, problem: ControllerProblem, dreamed: Elites, digest: str) -> Elites:
-    """Evaluates elites in the real game, unless done before, and returns the best of each cell."""
+    """Evaluates the dream's elites in the real game and returns the best of each cell.
+
+    If the folder already contains the result for these elites, it is read instead.
+    """
     about = path / "real.json"
     described = json.loads(json.dumps({"dreamed": digest, **problem.describe()}))
     if about.exists() and json.loads(about.read_text()) == described:

@@ -1,4 +1,4 @@
-"""Trials of vision models, judged by reconstruction and by the scores of drivers."""
+"""Trials of vision models, judged by their reconstructions and by the scores of drivers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -32,19 +32,19 @@ from wmrl.vision.vqvae import VQVAEConfig
 
 @dataclass(frozen=True, kw_only=True)
 class VisionTrialConfig:
-    """Configuration of a trial, the same for all vision models that are compared.
+    """Configuration of a trial of a vision model.
 
     Attributes:
         vision: configuration of the vision model.
-        vision_training: configuration of its training.
-        memory: configuration of the memory models over its codes.
-        memory_training: configuration of their training.
-        num_members: number of memory models in the ensemble. Disagreement among them lowers the
-            reward in the dream, which keeps the driver from exploiting errors of one member.
-        dream: configuration of PPO in the dream.
+        vision_training: configuration of the vision model's training.
+        memory: configuration of the memory models, which predict the vision model's codes.
+        memory_training: configuration of the memory models' training.
+        num_members: number of memory models in the ensemble. Where they disagree, the reward in the
+            dream is lower. This keeps the driver from exploiting the errors of one memory model.
+        dream: configuration of PPO, which trains the driver in the dream.
         num_dreams: number of parallel dreams.
-        agent_steps: length of a dream in agent steps.
-        episodes: number of episodes by which the driver is scored in the real game.
+        agent_steps: maximum length of a dream in agent steps.
+        episodes: number of episodes in the driver's score in the real game.
     """
 
     vision: VQVAEConfig = field(default_factory=VQVAEConfig)
@@ -73,16 +73,18 @@ def try_vision(
     device: str = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Trains a vision model, memory models and a driver in their dream, and scores the driver.
+    """Trains a vision model, memory models and a driver, and scores the driver in the real game.
 
-    The folder contains a run for each stage, and ``result.json``. After an interruption, the same
-    call resumes; the result of a finished trial is read from the folder.
+    The driver is trained in the dream of the memory models. The same call resumes an interrupted
+    trial, and reads the result of a finished one. The folder of a finished trial contains a run for
+    each stage, the artifact ``driver/``, and ``result.json``.
 
     Args:
         path: folder of the trial.
         task: task whose game is played.
         vision_data: training data of the vision model.
-        memory_data: training data of the memory models, the same for all vision models compared.
+        memory_data: training data of the memory models, which should be the same for all vision
+            models to compare.
         held_out: sets of held-out frames ``(N, H, W, 3) uint8``, by name.
         config: configuration of the trial.
         seed: root seed.
@@ -91,10 +93,14 @@ def try_vision(
         progress: show progress bars.
 
     Returns:
-        ``key``, the description of the trial; ``seed``; ``vision``, the metrics of the vision model
-        on each set of ``held_out``; ``memory``, the held-out metrics of the first memory model;
-        ``mean``, ``std`` and ``returns`` of the driver's episodes; and ``base``, the id of their
-        environment.
+        The result, with ``seed`` and these entries:
+
+        - ``key``: description of the trial.
+        - ``vision``: metrics of the vision model on each set of ``held_out``.
+        - ``memory``: held-out metrics of the first memory model.
+        - ``mean``, ``std`` and ``returns``: mean, standard deviation and list of the driver's
+          returns in the real game.
+        - ``base``: Gymnasium id of the real game.
 
     Raises:
         ValueError: the folder contains the result of another trial.

@@ -70,13 +70,15 @@ def write_page(
     measures: Sequence[str],
     text: str = "",
 ) -> Path:
-    """Writes the web page, an HTML file that needs no other files but the videos.
+    """Writes a web page with a heatmap of elites, in which cells link to videos.
+
+    The page is an HTML file that needs no other files except the videos.
 
     Args:
-        path: HTML file to write.
+        path: path of the HTML file.
         archive: configuration of the archive.
-        elites: elites of the archive, which color the cells.
-        videos: paths of the videos relative to the page, by cell index.
+        elites: elites of the archive; their objectives determine the colors of the cells.
+        videos: paths of the videos relative to the page, keyed by cell index.
         title: title of the page.
         measures: names of the two measures, which label the axes.
         text: plain text below the title.
@@ -85,7 +87,7 @@ def write_page(
         ``path``.
 
     Raises:
-        ValueError: there are not two measures, or a cell with a video has no elite.
+        ValueError: the number of measures is not two, or a cell with a video has no elite.
     """
     if len(measures) != 2:
         raise ValueError(f"measures: expected two names, got {list(measures)}")
@@ -133,7 +135,7 @@ def _cells(
 
 
 def _places(archive: ArchiveConfig) -> np.ndarray:
-    """Returns the centers of the cells in pixels, ``(cells, 2)``, with measure 2 upward."""
+    """Returns the centers of the cells in pixels, ``(cells, 2)``; the second measure points up."""
     low, high = np.array(archive.low), np.array(archive.high)
     share = (archive.centers() - low) / (high - low)
     places: np.ndarray = _MARGIN + _SIZE * np.stack((share[:, 0], 1.0 - share[:, 1]), axis=1)

@@ -1,9 +1,9 @@
 """Fits a normal distribution q to another, p, by gradient descent on KL(q‖p).
 
-q is N(5, 0.8²) initially and p is N(1, 0.3²). KL(q‖p) is approximated by a Riemann sum over the
-span of q, of p or of both, or its gradient is estimated from samples, by reparameterization or with
-the score function. The output folder contains table.md, results.json, curves.png, densities.png,
-and a video of the densities of each run.
+The initial q is N(5, 0.8²), and p is N(1, 0.3²). Some runs approximate KL(q‖p) by a Riemann sum
+over the span of q, of p or of both. The other runs estimate the gradient of KL(q‖p) from samples,
+by reparameterization or with the score function. The output folder contains table.md, results.json,
+curves.png, densities.png, and a video of the densities of each run.
 """
 
 import json
@@ -30,12 +30,13 @@ class Args:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/kl")
     """Output folder of the table, figures and videos."""
     runs: tuple[str, ...] = ()
-    """Runs to carry out: span-q, span-q-moving, span-p, span-both, reparameterized, score,
-    score-slow, score-plain, score-plain-slow; all of them if empty."""
+    """Runs to carry out: any of span-q, span-q-moving, span-p, span-both, reparameterized, score,
+    score-slow, score-plain and score-plain-slow; all if not given."""
     seeds: tuple[int, ...] = tuple(range(20))
-    """Seeds of the runs that draw samples; the others are deterministic and run once."""
+    """Seeds of the runs that draw samples. The other runs are deterministic and have no seed."""
     steps: int | None = None
-    """Maximum number of steps per run, for a quick look; each run's own number if not given."""
+    """Maximum number of steps of each run, for a quick look. By default, each run has its own
+    number of steps."""
 
 
 def main(args: Args) -> None:
@@ -87,11 +88,15 @@ def run_metrics(trace: "KLTrace") -> dict[str, Any]:
     """Computes metrics of a run.
 
     Returns:
-        ``verdict``; ``steps``; ``last_gradient``, the norm of the last gradient; ``rejected``, the
-        invalid mean and std that ended the run, or None; and ``start`` and ``end``, metrics of the
-        first and the last q. Each of the two contains ``mean``, ``std``, ``kl``, ``sum`` (the
-        Riemann sum) and ``mass`` (q's probability of the interval of its points); ``sum`` and
-        ``mass`` are None in runs without a Riemann sum.
+        A dictionary of metrics:
+
+        - ``verdict``: outcome of the run.
+        - ``steps``: number of steps taken.
+        - ``last_gradient``: norm of the last gradient.
+        - ``rejected``: invalid mean and std that stopped the run, or None.
+        - ``start`` and ``end``: metrics of the first and the last q. These are ``mean``, ``std``,
+          ``kl`` (the exact KL(q‖p)), ``sum`` (the Riemann sum) and ``mass`` (the probability under
+          q of the interval of the sum). Without a Riemann sum, ``sum`` and ``mass`` are None.
     """
     import numpy as np
 
@@ -116,11 +121,12 @@ def run_metrics(trace: "KLTrace") -> dict[str, Any]:
 
 
 def start_gradient(run: "KLRun") -> dict[str, list[float]]:
-    """Computes the initial gradient.
+    """Computes the exact gradient at the start of a run, and statistics of its estimates.
 
     Returns:
-        ``exact``, the gradient of KL(q‖p); ``mean`` and ``spread``, the mean and the standard
-        deviation of its estimates. Each has an entry for q's mean and one for its std.
+        ``exact``, the gradient of KL(q‖p), and ``mean`` and ``spread``, the mean and the standard
+        deviation of the run's estimates of it. Each is a pair of derivatives: with respect to the
+        mean and to the std of q.
     """
     from wmrl.scripts.reproduce.kl.experiment import gradient_spread
     from wmrl.scripts.reproduce.kl.gaussian import kl_divergence_gradient
@@ -131,7 +137,7 @@ def start_gradient(run: "KLRun") -> dict[str, list[float]]:
 
 
 def write_table(rows: Sequence[dict[str, Any]], gradients: dict[str, Any]) -> str:
-    """Formats the outcomes of runs, and measurements that explain them, as Markdown."""
+    """Formats the outcomes of the runs as Markdown, followed by metrics that explain them."""
     from wmrl.scripts.reproduce.kl.experiment import CONVERGED, RUNS
 
     names = list(dict.fromkeys(row["run"] for row in rows))
@@ -198,7 +204,7 @@ def _steps(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _outcomes(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Formats the number of converged runs, and the number and steps of stopped ones."""
+    """Formats two table cells: the number of converged runs, and the number of stopped runs."""
     converged = sum(row["verdict"] == "converged" for row in rows)
     stops = [row["steps"] for row in rows if row["verdict"] == "stopped"]
     span = " to ".join(str(each) for each in sorted({min(stops), max(stops)})) if stops else ""

@@ -1,6 +1,7 @@
 """Gradient descent on KL(q‖p) of two normal distributions, with several gradient estimators.
 
-Some runs fail by design: a Riemann sum whose points do not span both densities is not KL(q‖p).
+Some runs fail by design: the points of their Riemann sum do not span both densities, so that the
+sum does not approximate KL(q‖p).
 """
 
 import math
@@ -31,7 +32,7 @@ START, TARGET = Gaussian(5.0, 0.8), Gaussian(1.0, 0.3)
 """Initial q and target p."""
 
 CONVERGED = 0.05
-"""KL(q‖p), in nats, below which a run has converged."""
+"""Threshold in nats: a run has converged if its final KL(q‖p) is below it."""
 
 _REACH = 4.0  # half-width of a span, in standard deviations
 
@@ -40,25 +41,27 @@ Gradient = Callable[[Gaussian], tuple[float, float]]
 
 @dataclass(frozen=True, kw_only=True)
 class KLRun:
-    """Settings of a run: stochastic gradient descent with momentum on q's mean and std.
+    """Settings of a run that fits q to p by gradient descent with momentum.
 
-    The parameter is the std itself rather than its logarithm, so a step may make it negative, which
-    ends the run.
+    The parameters are the mean and the std of q. A step may make the std negative, because it is
+    not parameterized by its logarithm. The run then stops.
 
     Attributes:
         title: description in tables and figures.
-        gradient: kind of gradient: of a Riemann sum, reparameterized, or score-function.
-        span: interval of the points of the Riemann sum, which extends four standard deviations
-            around the mean of the initial q (``"q"``), of the current q (``"moving-q"``), of p
-            (``"p"``), or of both the initial q and p (``"both"``); None for other gradients.
-        width: width of the interval that each point represents; the distance of the points if None.
+        gradient: kind of gradient: the gradient of a Riemann sum, or an estimate from samples, by
+            reparameterization or with the score function.
+        span: interval of the points of the Riemann sum. It covers four standard deviations on each
+            side of the mean of the initial q (``"q"``), the current q (``"moving-q"``), p
+            (``"p"``), or both the initial q and p (``"both"``). None for other gradients.
+        width: width of the interval that each point represents; if None, the distance between two
+            points.
         num_points: number of points of the Riemann sum.
-        samples: samples per step for the other two gradients.
+        samples: number of samples per step for gradients that are estimated from samples.
         control_variates: True to reduce the variance of the score-function gradient by control
             variates.
         learning_rate: constant learning rate.
         steps: maximum number of steps.
-        momentum: factor by which the velocity decays per step.
+        momentum: factor by which the velocity is multiplied in each step, in [0, 1).
         start: initial q.
         target: p.
     """
@@ -79,8 +82,8 @@ class KLRun:
     def __post_init__(self) -> None:
         if (self.gradient == "riemann") != (self.span is not None):
             raise ValueError(
-                "span: expected a span for gradient='riemann' and None for others, got "
-                f"{self.span!r} for {self.gradient!r}"
+                "span: expected a span for gradient='riemann' and None for other gradients, got "
+                f"{self.span!r} for gradient={self.gradient!r}"
             )
         for name, least in (("steps", 1), ("num_points", 2), ("samples", 1)):
             check_int(name, getattr(self, name), at_least=least)
@@ -99,7 +102,7 @@ class KLRun:
         return self.gradient != "riemann"
 
     def interval(self, q: Gaussian) -> tuple[float, float] | None:
-        """Returns the interval of the points of the Riemann sum for q; None without a sum."""
+        """Returns the interval that the Riemann sum's points span at q; None if there is no sum."""
         if self.span is None:
             return None
         spanned = {
@@ -112,12 +115,15 @@ class KLRun:
         return low, max(each.mean + _REACH * each.std for each in spanned)
 
     def objective(self, q: Gaussian) -> float | None:
-        """Computes the Riemann sum at q, which the run minimizes; None without a sum."""
+        """Computes the Riemann sum at q; None if the run does not minimize a Riemann sum."""
         interval = self.interval(q)
         return None if interval is None else riemann_kl(q, self.target, *self._grid(*interval))
 
     def estimator(self, *, seed: int) -> Gradient:
-        """Creates a function from q to its gradient; each call draws new samples, if any."""
+        """Creates a function that returns the gradient at a given q, or an estimate of it.
+
+        If the run uses samples, each call of the function draws new ones.
+        """
         if self.gradient == "score":
             return _score_estimator(self, seed)
         if self.gradient == "reparameterized":
@@ -179,7 +185,8 @@ RUNS = {
         steps=600,
     ),
 }
-"""Runs by name: those of the original experiment, and score-function runs at two rates."""
+"""Runs by name: those of the original experiment, and runs with the score function at two learning
+rates."""
 
 
 @dataclass(frozen=True)
@@ -190,9 +197,10 @@ class KLTrace:
         run: settings of the run.
         means: mean of q, initially and after each of T steps, ``(T + 1,) float64``.
         stds: standard deviation of q, initially and after each step, ``(T + 1,) float64``.
-        gradients: gradient of each step, ``(T, 2) float64``; ``(T + 1, 2)`` if the run stopped.
-        rejected: invalid q that stopped the run, whose std is not positive or whose parameters are
-            not finite; its step is not counted in T. None if the run did not stop.
+        gradients: gradient of each step, ``(T, 2) float64``. If the run stopped, ``(T + 1, 2)``,
+            with the gradient of the step that stopped it.
+        rejected: invalid q that stopped the run: its std is not positive, or a parameter is not
+            finite. The step that led to it is not counted in T. None if the run did not stop.
     """
 
     run: KLRun
@@ -202,7 +210,7 @@ class KLTrace:
     rejected: Gaussian | None
 
     def __getitem__(self, step: int) -> Gaussian:
-        """Returns q after a step."""
+        """Returns q after ``step`` steps."""
         return Gaussian(float(self.means[step]), float(self.stds[step]))
 
     @property
@@ -234,8 +242,8 @@ def descend(run: KLRun, *, seed: int = 0) -> KLTrace:
 
     Args:
         run: settings of the run.
-        seed: seed of the samples, if the run draws any. Score-function runs with equal seeds use
-            the same noise.
+        seed: seed of the samples; it has no effect on runs without samples. Score-function runs
+            with equal seeds draw the same noise.
     """
     gradient_at = run.estimator(seed=seed)
     q, rejected = run.start, None
@@ -261,7 +269,8 @@ def gradient_spread(run: KLRun, *, count: int, seed: int = 0) -> tuple[np.ndarra
     """Computes the mean and the standard deviation of gradient estimates at the initial q.
 
     Returns:
-        Mean and standard deviation of ``count`` estimates, ``(2,) float64`` each.
+        Mean and standard deviation of ``count`` estimates, each ``(2,) float64``: the derivatives
+        with respect to the mean and the std of q.
     """
     gradient_at = run.estimator(seed=seed)
     found = np.array([gradient_at(run.start) for _ in range(count)])
@@ -269,7 +278,9 @@ def gradient_spread(run: KLRun, *, count: int, seed: int = 0) -> tuple[np.ndarra
 
 
 def select_steps(last: int, limit: int) -> list[int]:
-    """Selects up to ``limit`` steps from 0 to ``last``, inclusive and denser at the start.
+    """Selects up to ``limit`` of the steps 0 to ``last``, more densely at the start.
+
+    The first and the last step are always among them.
 
     Raises:
         ValueError: ``limit`` is less than 2.
@@ -279,7 +290,7 @@ def select_steps(last: int, limit: int) -> list[int]:
 
 
 class _Q(Factor):
-    """Normal factor whose parameters are its mean and std, not the logarithm of the std."""
+    """Normal factor, parameterized by its mean and its std instead of the logarithm of the std."""
 
     reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
@@ -301,10 +312,11 @@ class _Q(Factor):
 
 
 def _score_estimator(run: KLRun, seed: int) -> Gradient:
-    """Creates a score-function estimator from the gradient of the ELBO.
+    """Creates a function that estimates the gradient of KL(q‖p) with the score function.
 
-    The ELBO is −KL(q‖p), because p is normalized. With a single variable, Rao-Blackwellization has
-    no terms to omit and changes nothing.
+    It estimates the gradient of the ELBO and changes its sign. The ELBO is −KL(q‖p), because p is
+    normalized. With a single variable, Rao-Blackwellization has no terms to omit and changes
+    nothing.
     """
     mean, std = run.target
     constant = math.log(std) + 0.5 * math.log(math.tau)

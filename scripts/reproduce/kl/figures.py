@@ -20,7 +20,10 @@ _SHOWN = 400  # maximum number of points of a curve
 
 
 def draw_curves(traces: "Mapping[str, Sequence[KLTrace]]", path: Path) -> None:
-    """Plots exact KL(q‖p) over steps: one panel per run, one line per seed, × where one stopped."""
+    """Plots the exact KL(q‖p) over steps, with one panel per run and one line per seed.
+
+    A line ends in × if its run stopped.
+    """
     from wmrl.scripts.reproduce.kl.experiment import CONVERGED, select_steps
 
     figure, panels = _panels(len(traces), sharey=True)
@@ -59,7 +62,13 @@ def draw_densities(traces: "Mapping[str, KLTrace]", path: Path) -> None:
 
 
 def frames(name: str, trace: "KLTrace", *, limit: int = _FRAMES) -> "Iterator[np.ndarray]":
-    """Yields images ``(270, 480, 3) uint8`` of the densities at selected steps."""
+    """Yields images ``(270, 480, 3) uint8`` of the densities in the course of a run.
+
+    Args:
+        name: name of the run, for the title.
+        trace: trajectory of q in the run.
+        limit: maximum number of images; each shows q after a different number of steps.
+    """
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -91,7 +100,7 @@ def frames(name: str, trace: "KLTrace", *, limit: int = _FRAMES) -> "Iterator[np
 
 
 def write_run_video(name: str, trace: "KLTrace", path: Path) -> None:
-    """Writes the frames of a run as an MP4 that shows the last frame for another second."""
+    """Writes a video of the densities in the course of a run; the last frame stays for a second."""
     from itertools import repeat
 
     from wmrl.envs.rendering.video import write_video

@@ -1,6 +1,6 @@
-"""KL(q‖p) of two normal distributions and its gradients: exact, as a Riemann sum, from samples.
+"""KL(q‖p) of two normal distributions, and its gradient, both exact and approximate.
 
-Gradients are pairs of derivatives by the mean and by the standard deviation of q; p is fixed.
+A gradient is a pair of derivatives: with respect to the mean and to the standard deviation of q.
 """
 
 import math
@@ -28,7 +28,7 @@ class Gaussian(NamedTuple):
         return found
 
     def mass(self, low: float, high: float) -> float:
-        """Computes the probability of an interval."""
+        """Computes the probability of the interval from ``low`` to ``high``."""
         below = [math.erf((x - self.mean) / (self.std * math.sqrt(2))) for x in (low, high)]
         return 0.5 * (below[1] - below[0])
 
@@ -40,12 +40,14 @@ def kl_divergence(q: Gaussian, p: Gaussian) -> float:
 
 
 def kl_divergence_gradient(q: Gaussian, p: Gaussian) -> tuple[float, float]:
-    """Computes the gradient of :func:`kl_divergence`."""
+    """Computes the derivatives of KL(q‖p) with respect to the mean and the std of q."""
     return (q.mean - p.mean) / p.std**2, q.std / p.std**2 - 1 / q.std
 
 
 def riemann_kl(q: Gaussian, p: Gaussian, points: np.ndarray, width: float) -> float:
-    """Computes Σ width · q log(q/p), close to KL(q‖p) if the points span both densities.
+    """Computes the Riemann sum Σ width · q log(q/p), an approximation of KL(q‖p) in nats.
+
+    The approximation is good only if the points span both densities.
 
     Args:
         q: distribution to fit.
@@ -60,9 +62,10 @@ def riemann_kl(q: Gaussian, p: Gaussian, points: np.ndarray, width: float) -> fl
 def riemann_kl_gradient(
     q: Gaussian, p: Gaussian, points: np.ndarray, width: float
 ) -> tuple[float, float]:
-    """Computes the gradient Σ width · q (log(q/p) + 1) ∇log q of :func:`riemann_kl`.
+    """Computes the derivatives of :func:`riemann_kl` with respect to the mean and the std of q.
 
-    The points do not depend on q in this gradient.
+    The gradient is Σ width · q (log(q/p) + 1) ∇log q. The points count as constants, even if they
+    were chosen to span q.
     """
     z = (points - q.mean) / q.std
     log_q = -0.5 * z * z - (math.log(q.std) + _LOG_ROOT_TAU)
@@ -74,8 +77,8 @@ def riemann_kl_gradient(
 def reparameterized_gradient(q: Gaussian, p: Gaussian, noise: np.ndarray) -> tuple[float, float]:
     """Estimates the gradient of KL(q‖p) from reparameterized samples x = μ_q + σ_q · noise.
 
-    It is the gradient of the mean of −log σ_q + ½((x − μ_p)/σ_p)² over the samples, whose
-    expectation is KL(q‖p) up to a constant.
+    Up to a constant, KL(q‖p) is the expectation of −log σ_q + ½((x − μ_p)/σ_p)². The mean of this
+    expression over the samples is differentiated with respect to μ_q and σ_q.
 
     Args:
         q: distribution to fit.

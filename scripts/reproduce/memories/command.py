@@ -1,9 +1,10 @@
 """Compares the predictions of memory models that are trained on the same rollouts.
 
-The models with discrete latents are an LSTM and a Transformer, each predicting the codes of a frame
-all at once or one by one, with bigram counts as a baseline. The model with continuous latents is an
-MDN-RNN over the latents of a VAE. All are trained for the same number of steps. After an
-interruption, the same command resumes. The output folder contains table.md and results.json.
+The models with discrete latents are an LSTM and a Transformer. Each of the two is trained twice: to
+predict the codes of a frame all at once, and one by one. Their baselines are bigram counts and a
+copy of the last frame. The model with continuous latents is an MDN-RNN over the latents of a VAE.
+All models are trained for the same number of steps. If the command is interrupted, repeat it to
+continue. The output folder contains table.md and results.json.
 """
 
 import json
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 MDN = "MDN-RNN"
 HORIZONS = ("1", "10")
-"""Numbers of steps of an open-loop dream after which its error is reported."""
+"""Numbers of steps after which the error of an open-loop dream is reported, as text."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,12 @@ class Args:
     work: Path = Path("runs/compare-memories")
     """Folder of the training runs; finished ones are not repeated."""
     steps: int = 1500
-    """Gradient steps per model; each kind of model has its default batch size."""
+    """Number of gradient steps per model; the batch size is the default of each kind of model."""
     sequence_length: int = 48
-    """Transitions per sequence."""
+    """Number of transitions per training sequence."""
     num_dreams: int = 1024
-    """Dreams over which errors are averaged; all models start from the same held-out states."""
+    """Number of dreams over which errors are averaged. All models start from the same held-out
+    states."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Root seeds; each model is trained once per seed."""
     device: str = "auto"
@@ -53,7 +55,7 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Trains the models that are missing, and writes the table."""
+    """Trains the models that are missing, and writes the table and the results."""
     from wmrl.data.split import split_episodes
     from wmrl.data.store import RolloutStore
     from wmrl.memory.dataset import load_latents
@@ -68,7 +70,7 @@ def main(args: Args) -> None:
     stores = [RolloutStore(path) for path in args.stores]
     if not stores:
         raise ValueError(
-            "stores: expected at least one rollout store; record one with wmrl collect"
+            "stores: expected at least one rollout store, got none; record one with wmrl collect"
         )
     visions = {name: load_vision(name, device=args.device) for name in (args.vqvae, args.vae)}
     if not isinstance(visions[args.vqvae], VQVAE):
@@ -128,7 +130,7 @@ def _training(args: Args, seed: int, *, discrete: bool) -> "MemoryTrainingConfig
 
 
 def write_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Formats mean and standard deviation over seeds as a Markdown table."""
+    """Formats the results as a Markdown table, with mean and standard deviation over seeds."""
     import numpy as np
 
     heads = ["memory", "parameters", "steps", "nats per frame", "correct codes"]

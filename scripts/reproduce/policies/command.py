@@ -1,10 +1,10 @@
 """Compares training methods in the same dream: CMA-ES, variational search and PPO.
 
-All methods train for the same number of agent steps in the dream, and their agents are scored in
-that dream and in the unmodified game. The same is done for samples of the posteriors of variational
-search, at several multiples of their standard deviations. After an interruption, the same command
-resumes. The output folder contains table.md, results.json, and drawn.mp4, a video of samples of one
-posterior on the same track.
+All methods train for the same number of agent steps in the dream. Their agents are then scored in
+the dream and in the unmodified game. Variational search learns a posterior over controllers.
+Samples of it are also evaluated in the dream and in the game, at several multiples of the standard
+deviations. If the command is interrupted, repeat it to continue. The output folder contains
+table.md, results.json, and drawn.mp4, a video of several samples on the same track.
 """
 
 import json
@@ -29,7 +29,7 @@ class Args:
     """Options of ``wmrl reproduce policies``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/policies")
-    """Output folder of the table and the video."""
+    """Output folder of the table, the results and the video."""
     work: Path = Path("runs/reproduce-policies")
     """Folder of the training runs; finished ones are not repeated."""
     vision: str = "car-racing-vae"
@@ -39,20 +39,21 @@ class Args:
     task: str = "car-racing"
     """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
     methods: tuple[str, ...] = ()
-    """Training methods: cma-es, variational, variational-raw, variational-low-rank, ppo; all of
-    them if empty."""
+    """Training methods to compare: any of cma-es, variational, variational-raw,
+    variational-low-rank and ppo; all if not given."""
     generations: int = 60
-    """Generations of the searches, with 64 controllers each; PPO trains for as many agent steps."""
+    """Number of generations of CMA-ES and variational search, with 64 controllers each. PPO trains
+    for the same number of agent steps."""
     num_rollouts: int = 16
-    """Rollouts of each controller in the dream."""
+    """Number of rollouts of each controller in the dream."""
     score_episodes: int = 100
-    """Episodes per score of an agent."""
+    """Number of episodes for which each trained agent is scored in the unmodified game."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Root seeds; each method is trained once per seed."""
     num_samples: int = 25
-    """Controllers sampled from each posterior at each multiple of its standard deviations."""
+    """Number of controllers to sample at each multiple of a posterior's standard deviations."""
     sample_episodes: int = 4
-    """Episodes of each sampled controller in the real game."""
+    """Number of episodes of each sampled controller in the real game."""
     video_agent_steps: int = 250
     """Length of the video, in agent steps; 0 for no video."""
     workers: int | None = None
@@ -62,7 +63,7 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Trains the agents that are missing, and writes the table and the video."""
+    """Trains the agents that are missing, and writes the table, the results and the video."""
     from wmrl.agents.world_model_ref import WorldModelRef
     from wmrl.envs.world_model import WorldModel
     from wmrl.scripts.reproduce.policies.experiment import METHODS, try_policy, try_spread
@@ -176,14 +177,15 @@ def write_table(
     *,
     video: str | None = None,
 ) -> str:
-    """Formats the results as Markdown.
+    """Formats the results as Markdown tables.
 
     Args:
         rows: results of :func:`~wmrl.scripts.reproduce.policies.experiment.try_policy`.
-        spreads: results of :func:`~wmrl.scripts.reproduce.policies.experiment.try_spread`.
-        num_samples: number of controllers sampled at each multiple.
-        episodes: number of episodes of each sample in the real game.
-        video: name of a video of some samples, in the folder of the table; None if there is none.
+        spreads: rows of :func:`~wmrl.scripts.reproduce.policies.experiment.try_spread`, with
+            ``method`` and ``seed`` added.
+        num_samples: number of controllers sampled at each multiple of the standard deviations.
+        episodes: number of episodes of each sampled controller in the real game.
+        video: file name of the video, which is in the folder of the table; None without a video.
     """
     import numpy as np
 
@@ -249,7 +251,7 @@ def _multiple(scale: float) -> str:
 
 
 def _spread_cells(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Formats the results of all seeds for one method and scale."""
+    """Formats the table cells of one method and scale, from the rows of all seeds."""
     import numpy as np
 
     cells = [

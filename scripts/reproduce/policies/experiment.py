@@ -41,8 +41,8 @@ METHODS: dict[Method, str] = {
     "variational-low-rank": "variational search, on ranks, correlated",
     "ppo": "PPO (Stable-Baselines3)",
 }
-"""Titles of the training methods. Controllers are linear, except that of PPO, which has the default
-hidden layers."""
+"""Titles of the training methods in tables, by name. CMA-ES and variational search train linear
+controllers, and PPO trains a network with its default hidden layers."""
 
 # Scores use other dreams than training and learning curves.
 _DREAM_SEED = EVALUATION_SEEDS.start + 250_000
@@ -58,14 +58,16 @@ class PolicyTrialConfig:
         fitness: evaluation of controllers in the dream. All methods, including PPO, train for
             ``generations`` × ``population_size`` × ``fitness.num_rollouts`` ×
             ``fitness.agent_steps`` agent steps.
-        cma_es: settings of CMA-ES, except for generations and population size.
-        variational: settings of variational search, except for generations and population size. By
-            default, its initial standard deviation is the initial step size of CMA-ES.
-        rank: rank of the correlation in ``"variational-low-rank"``.
-        raw_alpha: weight α of the divergence in ``"variational-raw"``.
-        ppo: settings of PPO, except for the number of agent steps.
-        num_envs: number of parallel dreams of PPO.
-        dream_episodes: number of dreams in an agent's dream score.
+        cma_es: settings of CMA-ES; its ``generations`` and ``population_size`` are ignored.
+        variational: settings of variational search; its ``generations`` and ``population_size`` are
+            ignored. By default, its initial standard deviation equals the initial step size of
+            CMA-ES.
+        rank: number of directions along which the posterior of ``"variational-low-rank"`` may be
+            correlated.
+        raw_alpha: weight α of the divergence from the prior in ``"variational-raw"``.
+        ppo: settings of PPO; its ``steps`` is ignored.
+        num_envs: number of parallel dreams in which PPO trains.
+        dream_episodes: number of dreams in an agent's score in the dream.
         episodes: number of episodes in an agent's score in the unmodified game.
     """
 
@@ -95,7 +97,7 @@ class PolicyTrialConfig:
 
     @property
     def steps(self) -> int:
-        """Number of agent steps in the dream for which each method trains."""
+        """Number of agent steps for which each method trains in the dream."""
         return (
             self.generations
             * self.population_size
@@ -106,14 +108,14 @@ class PolicyTrialConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SpreadConfig:
-    """Settings of the evaluation of a posterior's samples.
+    """Settings for the evaluation of controllers that are sampled from a posterior.
 
     Attributes:
-        scales: multiples of the posterior's standard deviations.
+        scales: factors by which the posterior's standard deviations are multiplied.
         num_samples: number of controllers sampled at each scale.
-        num_rollouts: rollouts of each controller in the dream.
-        episodes: episodes of each controller in the task's own game, which renders faster than the
-            unmodified one.
+        num_rollouts: number of rollouts of each controller in the dream.
+        episodes: number of episodes of each controller in the task's own environment, which renders
+            faster than the unmodified game.
     """
 
     scales: tuple[float, ...] = (0.5, 1.0, 2.0)
@@ -139,25 +141,31 @@ def try_policy(
     workers: int | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Trains an agent in the dream, and scores it there and in the unmodified game.
+    """Trains an agent in the dream, then scores it in the dream and in the unmodified game.
 
-    The folder contains the run, ``agent/`` and ``result.json``. After an interruption, the same
-    call resumes; the result of a finished trial is read from the folder.
+    The same call resumes an interrupted trial, and reads the result of a finished one. The folder
+    of a finished trial contains the training run ``learner/``, the agent ``agent/``, and
+    ``result.json``.
 
     Args:
         method: training method.
         path: folder of the trial.
         world_model: world model of the dream.
-        config: settings.
+        config: settings; the defaults if None.
         seed: root seed.
-        ref: reference to the world model that is saved with the agent.
+        ref: reference to the world model; the reference is saved with the agent.
         workers: number of worker processes that play the game.
         progress: True to show progress bars.
 
     Returns:
-        ``key``, the description of the trial; ``method``; ``seed``; ``steps`` and ``seconds`` of
-        training; ``dream``, the mean return of deterministic episodes in the dream; ``mean``,
-        ``std`` and ``returns`` in the game; and ``base``, the id of its environment.
+        The result, with ``method``, ``seed`` and these entries:
+
+        - ``key``: description of the trial.
+        - ``steps`` and ``seconds``: agent steps and wall time of the training.
+        - ``dream``: mean return of deterministic episodes in the dream.
+        - ``mean``, ``std`` and ``returns``: mean, standard deviation and list of the returns in the
+          unmodified game.
+        - ``base``: Gymnasium id of the unmodified game.
 
     Raises:
         ValueError: the method is unknown, or the folder contains the result of another trial.
@@ -212,7 +220,11 @@ def _train(
     ref: WorldModelRef | None,
     progress: bool,
 ) -> tuple[Agent, int, float]:
-    """Trains and saves an agent; returns it, its agent steps and its seconds of training."""
+    """Trains an agent and saves it.
+
+    Returns:
+        The agent, the number of agent steps, and the seconds of training.
+    """
     own: dict[str, Any] = {
         "path": path / "learner",
         "seed": integer_seed(seed, "policy", method),
@@ -262,24 +274,29 @@ def try_spread(
     seed: int = 0,
     workers: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Evaluates samples of a posterior at multiples of its standard deviations.
+    """Evaluates controllers that are sampled from a posterior, in the dream and in the real game.
 
-    If the folder already contains the result, it is read instead.
+    They are sampled at several multiples of the posterior's standard deviations. If the folder
+    already contains the result, it is read instead.
 
     Args:
         agent: agent with the posterior.
         path: folder of the result, ``spread.json``.
         world_model: world model of the agent.
-        fitness: evaluation of samples in the dream, including action noise;
-            ``config.num_rollouts`` replaces its number of rollouts.
-        config: settings.
+        fitness: settings of the evaluation in the dream, including action noise.
+            ``config.num_rollouts`` replaces its ``num_rollouts``.
+        config: settings; the defaults if None.
         seed: root seed.
         workers: number of worker processes that play the game.
 
     Returns:
-        For scale 0 (the mean of the posterior) and each other scale: ``scale``; ``dream`` and
-        ``real``, the mean return of each sample; and ``correlation``, Spearman's correlation of
-        ``dream`` and ``real`` (None for scale 0, and if all returns of either are equal).
+        A row for scale 0, which is the posterior's mean alone, and a row for each scale of
+        ``config``. Each row contains:
+
+        - ``scale``: factor on the standard deviations.
+        - ``dream`` and ``real``: mean return of each sample in the dream and in the real game.
+        - ``correlation``: Spearman's correlation of ``dream`` and ``real``. None if all values of
+          one of them are equal, as for scale 0.
 
     Raises:
         ValueError: the folder contains a result of other settings.

@@ -1,1 +1,1 @@
-"""Reuse of encodings learned from elites, for other problems of a planar arm."""
+"""Experiment that reuses encodings learned from elites for other problems of a planar arm."""

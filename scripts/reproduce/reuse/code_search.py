@@ -15,11 +15,13 @@ class CodeSearchConfig:
     """Configuration of :class:`CodeSearch`.
 
     Attributes:
-        population_size: P, candidates per generation.
-        selected: share of the candidates, the best ones, that the distributions move toward.
-        learning_rate: α, step size of the distributions; 1 for UMDA, which discards the previous
-            distributions.
-        smoothing: ε; the probability of a code is at least ε / K, so that no code is lost.
+        population_size: P, number of candidates per generation.
+        selected: share of the candidates that are selected in a generation, from the best down.
+            The distributions move toward the selected candidates.
+        learning_rate: α, step size of the distributions, above 0 and at most 1. With 1, the
+            previous distributions are discarded, as in UMDA.
+        smoothing: ε, weight of the uniform distribution. Every code keeps a probability of at least
+            ε / K, so that no code is lost.
     """
 
     population_size: int = 50
@@ -44,9 +46,11 @@ class CodeSearch:
 
     Each token has a distribution p over the K codes, initially uniform. In each generation, p moves
     toward the frequencies q of the codes among the best candidates: p ← (1 − α) p + α q, and then
-    p ← (1 − ε) p + ε / K. This is Population-Based Incremental Learning (Baluja 1994,
-    CMU-CS-94-163) for more than two values, with the truncation selection of UMDA (Mühlenbein and
-    Paaß 1996, From Recombination of Genes to the Estimation of Distributions I, PPSN IV). For
+    p ← (1 − ε) p + ε / K.
+
+    This is Population-Based Incremental Learning (Baluja 1994, CMU-CS-94-163), generalized from
+    bits to K codes. The best candidates are chosen by truncation selection, as in UMDA (Mühlenbein
+    and Paaß 1996, From Recombination of Genes to the Estimation of Distributions I, PPSN IV). With
     α = 1, the algorithm is UMDA with smoothing.
 
     Args:
@@ -57,7 +61,7 @@ class CodeSearch:
 
     Attributes:
         probabilities: ``(T, K) float64``, distribution of each token.
-        population_size: P, candidates per generation.
+        population_size: P, number of candidates per generation.
 
     Raises:
         ValueError: an argument is out of range.
@@ -81,7 +85,7 @@ class CodeSearch:
         self._asked: np.ndarray | None = None
 
     def ask(self) -> np.ndarray:
-        """Returns the candidates of this generation, ``(P, T) int64`` in 0 … K − 1."""
+        """Returns the candidates of this generation: codes in 0 … K − 1, ``(P, T) int64``."""
         generator = numpy_generator(self._seed, "code-search", self._generation)
         num_tokens, codebook_size = self.probabilities.shape
         drawn = generator.random((self.population_size, num_tokens, 1))
@@ -96,10 +100,10 @@ class CodeSearch:
         """Updates the distributions with the values of the candidates.
 
         Args:
-            values: ``(P,)``, values of the candidates; larger is better.
+            values: values of the candidates, ``(P,)``; larger is better.
 
         Raises:
-            RuntimeError: :meth:`ask` was not called since the last call.
+            RuntimeError: :meth:`ask` was not called since the last call of :meth:`tell`.
             ValueError: the values are not one finite number per candidate.
         """
         if self._asked is None:

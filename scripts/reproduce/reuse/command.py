@@ -1,9 +1,10 @@
 """Reuses encodings learned from elites to reach targets with an arm of 200 joints.
 
 A VAE and a VQ-VAE are trained on the elites of a search and, as a control, on as many random poses.
-CMA-ES on angles, CMA-ES on latents and an estimation of distribution algorithm on codes then search
-for poses at targets, for the problem of the elites and for changed problems. If the command is
-interrupted, repeat it to continue. The folder contains table.md, results.json and poses.png.
+Poses at targets are then searched for in three spaces: CMA-ES searches the joint angles and the
+latents of the VAE, and an estimation of distribution algorithm searches the codes of the VQ-VAE.
+This is done for the problem of the elites and for changed problems. If the command is interrupted,
+repeat it to continue. The output folder contains table.md, results.json and poses.png.
 """
 
 import json
@@ -31,27 +32,27 @@ class Args:
     """Options of ``wmrl reproduce reuse``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/reuse")
-    """Folder of the table, the results and the image."""
+    """Output folder of the table, the results and the image."""
     work: Path = Path("runs/reproduce-reuse")
-    """Folder of the searches and trainings; finished ones are read from there."""
+    """Folder of the searches and training runs; finished ones are not repeated."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds; each is used for a search for elites, the training of each encoding and all searches
-    for poses."""
+    """Root seeds. For each seed, elites are searched for, each encoding is trained once, and all
+    searches for poses are run."""
     elites: int = 1_000_000
-    """Number of evaluations of each search for elites."""
+    """Number of evaluations in each search for elites."""
     epochs: int = 1000
     """Number of training epochs of each encoding."""
     targets: int = 18
-    """Number of targets, spread evenly over the disc that the arm reaches."""
+    """Number of targets, spread evenly over the arm's reach. Those in obstacles are left out."""
     evaluations: int = 5000
-    """Number of evaluations of each search for a pose."""
+    """Number of evaluations in each search for a pose."""
     ship: Path | None = None
-    """Folder for the artifacts planar-arm-vae and planar-arm-vqvae, the encodings trained on the
-    elites of the first seed; not written if None."""
+    """Folder in which to write the artifacts planar-arm-vae and planar-arm-vqvae. They are the
+    encodings trained on the elites of the first seed. By default, they are not written."""
 
 
 def main(args: Args) -> None:
-    """Runs the searches and trainings, and writes the table, the results and the image."""
+    """Runs the searches and the training, and writes the table, the results and the image."""
     from wmrl.scripts.reproduce.dde.experiment import TASKS
     from wmrl.scripts.reproduce.reuse.experiment import (
         METHODS,
@@ -100,7 +101,13 @@ def main(args: Args) -> None:
 def _train(
     args: Args, seed: int, learned: list[dict[str, Any]]
 ) -> "tuple[Elites, dict[tuple[str, str], Encoding]]":
-    """Returns the elites, and encodings by kind and data; appends their metrics to ``learned``."""
+    """Searches for elites and trains all encodings of a seed.
+
+    The metrics of the encodings are appended to ``learned``.
+
+    Returns:
+        The elites, and the encodings, keyed by kind and training data.
+    """
     from dataclasses import replace
 
     from wmrl.core.seeding import numpy_generator
@@ -141,7 +148,7 @@ def _search(
     elites: "Elites",
     encodings: "dict[tuple[str, str], Encoding]",
 ) -> dict[str, Any]:
-    """Searches for all targets of a problem with a method and returns a row of results."""
+    """Searches for a pose at each target of a problem, and returns a row of results."""
     from wmrl.scripts.reproduce.dde.experiment import TASKS
     from wmrl.scripts.reproduce.reuse.experiment import (
         METHODS,
@@ -182,7 +189,16 @@ def write_table(
     elites: int,
     num_joints: int,
 ) -> str:
-    """Returns Markdown tables of means and standard deviations over seeds."""
+    """Formats the results as Markdown tables, with mean and standard deviation over seeds.
+
+    Args:
+        learned: metrics of the encodings, a row for each kind, training data and seed.
+        rows: results of the searches, a row for each problem, method and seed.
+        oracle: for each problem, the median over the targets of the smallest possible std, in
+            radians; None if no target can be reached.
+        elites: number of evaluations in each search for elites.
+        num_joints: number of joints of the arm.
+    """
     from wmrl.scripts.reproduce.reuse.experiment import METHODS
 
     seeds = len({row["seed"] for row in rows})
@@ -246,14 +262,18 @@ def write_table(
 
 
 def _spread(values: Sequence[float | None], form: str) -> str:
-    """Formats medians over seeds, or the number of seeds with an infinite median."""
+    """Formats the medians of all seeds as their mean and standard deviation.
+
+    An infinite median is given as None. If there are any, the text is their number instead, such as
+    ``"not reached, 1 of 3"``.
+    """
     known = [value for value in values if value is not None]
     missing = len(values) - len(known)
     return f"not reached, {missing} of {len(values)}" if missing else mean_and_spread(known, form)
 
 
 def _draw(args: Args) -> None:
-    """Draws poses of the first seed at a few targets, one column each, with a row per method."""
+    """Writes an image of poses of the first seed, with a row per method and a column per target."""
     import numpy as np
 
     from wmrl.envs.planar_arm.rendering import draw_arm
@@ -287,7 +307,7 @@ def _draw(args: Args) -> None:
 
 
 def _ship(args: Args, learned: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> None:
-    """Writes the encodings trained on the elites of the first seed, with model cards."""
+    """Writes artifacts, with model cards, of the encodings trained on the first seed's elites."""
     from wmrl.encodings.base import load_encoding
     from wmrl.storage.artifact import load_artifact, package_versions
 
@@ -324,7 +344,14 @@ def _ship(args: Args, learned: Sequence[dict[str, Any]], rows: Sequence[dict[str
 def encoding_card(
     kind: str, metrics: dict[str, Any], score: dict[str, Any], *, evaluations: int
 ) -> str:
-    """Returns the model card of an encoding."""
+    """Returns the model card of an encoding.
+
+    Args:
+        kind: ``"vae"`` or ``"vqvae"``.
+        metrics: metrics of the encoding on held-out elites.
+        score: results of the searches in the latent space of the encoding.
+        evaluations: number of evaluations in each of these searches.
+    """
     what = {"vae": "VAE with 32 latents", "vqvae": "VQ-VAE with 8 codes of 64"}[kind]
     budget, median = f"{evaluations:,} evaluations", score["std_at_target"]
     std = "not reached at the median" if median is None else f"{median:.4f} rad"

@@ -1,4 +1,4 @@
-"""Encodings trained on the elites of a finished search."""
+"""Training of encodings on poses, such as the elites of a finished search."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -22,18 +22,18 @@ from wmrl.scripts.reproduce.cached_result import CachedResult
 _ACTIVE = 0.01
 
 TRAINING = EncodingTrainingConfig(epochs=1000, weight_penalty=0.0)
-"""Training settings for the elites of a finished search. Training takes far more epochs than within
-a search. There is no weight penalty: within a search it removes the noise of mutations from emitted
-solutions, but here no solutions are emitted, and the decoder has to reproduce the elites."""
+"""Training settings for the elites of a finished search. There are many more epochs than for the
+training during a search, and there is no weight penalty. During a search, the penalty removes the
+noise of mutations from emitted solutions. Here, the decoder should reproduce the elites."""
 
 
 def reuse_config(kind: str, input_dim: int) -> EncodingConfig:
-    """Returns the configuration of an encoding to reuse.
+    """Returns the configuration of an encoding that is trained on elites and then reused.
 
     The angles of elites are so even that the squared error, summed over a vector, is only a few
-    hundredths. The published KL weight of 0.1 would therefore leave no active latents: the weight
-    is twice the variance that counts as noise. A weight of 10⁻⁴ is used, well below the variance of
-    the elites. For the same reason, the commitment weight is lower than that for images.
+    hundredths. The KL weight is twice the variance that a VAE treats as noise. The published weight
+    of 0.1 would therefore leave no active latents, and a weight of 10⁻⁴ is used instead. For the
+    same reason, the commitment weight of the VQ-VAE is lower than the one for images.
 
     Args:
         kind: ``"vae"`` or ``"vqvae"``.
@@ -66,12 +66,12 @@ def train_encoding(
     seed: int,
     training: EncodingTrainingConfig = TRAINING,
 ) -> tuple[Encoding, dict[str, float]]:
-    """Trains an encoding of poses in a folder, or reads it from there.
+    """Trains an encoding of poses, or reads it if the folder already contains it.
 
     Args:
         config: configuration of the encoding.
-        vectors: ``(N, X) float32``, poses of an arm with links of equal length; a tenth of them,
-            drawn at random, is held out.
+        vectors: poses of an arm with links of equal length, ``(N, X) float32``. A random tenth of
+            them is held out.
         path: path of the folder.
         seed: root seed.
         training: configuration of the training.
@@ -80,7 +80,8 @@ def train_encoding(
         The encoding, and the metrics of :func:`evaluate_encoding` on the held-out poses.
 
     Raises:
-        ValueError: the folder contains an encoding with other settings, or there are too few poses.
+        ValueError: the folder contains an encoding with other settings, or there are fewer than 20
+            poses.
     """
     given = torch.from_numpy(np.asarray(vectors, np.float32))
     key = {
@@ -111,14 +112,19 @@ def evaluate_encoding(encoding: Encoding, vectors: Tensor) -> dict[str, float]:
 
     Args:
         encoding: encoding to evaluate.
-        vectors: ``(N, X) float32``, poses.
+        vectors: poses, ``(N, X) float32``.
 
     Returns:
-        ``squared_error``, summed over each pose and averaged over poses; ``explained``, the
-        explained share of the poses' variance; ``moved``, the median displacement of the end of an
-        arm of length 1; ``std`` and ``std_reconstructed``, the mean std of the angles in radians
-        before and after; and either ``active``, the number of active latents of a VAE, or the
-        metrics of a VQ-VAE on its use of the codebook.
+        A dictionary of metrics:
+
+        - ``squared_error``: squared error, summed over each pose and averaged over poses.
+        - ``explained``: share of the poses' variance that the reconstructions explain.
+        - ``moved``: median distance by which the reconstruction moves the end point of an arm of
+          length 1.
+        - ``std`` and ``std_reconstructed``: mean std of the angles in radians, before and after the
+          reconstruction.
+        - ``active``: number of active latents, for a VAE only.
+        - For a VQ-VAE, also the metrics of its use of the codebook.
     """
     reconstructed = encoding.reconstruct(vectors).clamp(-1.0, 1.0)
     error = float((reconstructed - vectors).square().sum(1).mean())

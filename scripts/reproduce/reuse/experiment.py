@@ -1,4 +1,4 @@
-"""Searches for poses at targets, over angles or over latents or codes of reused encodings."""
+"""Searches for poses at targets, over joint angles, latents of a VAE or codes of a VQ-VAE."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,10 +22,10 @@ from wmrl.scripts.reproduce.reuse.code_search import CodeSearch, CodeSearchConfi
 from wmrl.scripts.reproduce.reuse.pose_search import PoseSearchResult, search_pose
 
 TOLERANCE = 0.01
-"""Maximum distance from the target of poses that count as at it, as a share of the arm's reach."""
+"""Maximum distance at which a pose counts as at the target, as a share of the arm's reach."""
 
 POSES = "poses.npy"
-"""Name of the file with the best pose for each target, ``(T, n)``."""
+"""Name of the file with the best pose for each of T targets, ``(T, n)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +35,10 @@ class ReuseMethod:
     Attributes:
         title: title in tables.
         space: search space: angles, latents of a VAE or codes of a VQ-VAE.
-        data: training data of the encoding. For angles, which need no encoding, ``"elites"`` to
-            start from the elite nearest to the target, and None to start from the straight arm.
-        sigma: initial step size of CMA-ES, where 1 is half of the space's width; None for codes.
+        data: training data of the encoding. A search over angles has no encoding. For it,
+            ``"elites"`` means to start from the elite nearest to the target, and None means to
+            start from the straight arm.
+        sigma: initial step size of CMA-ES, in a space of numbers in [−1, 1]; None for codes.
     """
 
     title: str
@@ -65,16 +66,16 @@ METHODS = {
     ),
     "vqvae-random": ReuseMethod(title="codes, random poses", space="vqvae", data="random"),
 }
-"""Search methods. All except ``"elite"`` start from the center of their space. For angles, this is
-the straight arm, whose std is 0. Small initial steps from it keep the angles even, so three initial
-step sizes are compared. ``"elite"`` starts from the nearest elite, and so shows what an encoding
-adds to its training data."""
+"""Search methods by name. All except ``"elite"`` start from the center of their space. For angles,
+the center is the straight arm, whose std is 0. Small initial steps keep the angles even, so three
+initial step sizes are compared. ``"elite"`` starts from the elite nearest to the target. It uses
+elites without an encoding, and so shows what an encoding adds to them."""
 
 
 def problems(num_joints: int = 200) -> dict[str, Arm]:
-    """Returns the arms of the elites' problem and of changed problems; all have a reach of 1.
+    """Returns the arm of each problem, by name; all arms have a reach of 1.
 
-    - ``plain``, the problem of the elites: links of equal length.
+    - ``plain``: the problem for which elites were found, with links of equal length.
     - ``obstacles``: three circles of radius 0.15, whose centers are at a distance of 0.45 from the
       base and at angles of 40°, 160° and 280° to the x axis.
     - ``locked``: the joint in the middle is locked at half a radian.
@@ -92,14 +93,14 @@ def problems(num_joints: int = 200) -> dict[str, Arm]:
 
 
 def targets_for(arm: Arm, count: int = 18) -> np.ndarray:
-    """Returns targets spread evenly over the disc of the arm's reach.
+    """Returns targets spread evenly over the reach of an arm, except within obstacles.
 
     Args:
         arm: planar arm.
         count: number of targets before those within obstacles are removed.
 
     Returns:
-        ``(T, 2) float64``, spread as in
+        x and y of each target, ``(T, 2) float64``. They are placed as in
         :func:`~wmrl.agents.quality_diversity.archive.disc_centers`.
     """
     points = arm.reach * (2.0 * disc_centers(count) - 1.0)
@@ -118,35 +119,35 @@ def search_targets(
     evaluations: int = 5000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Searches for a pose at each target in a folder, or reads finished searches from it.
+    """Searches for a pose at each target, or reads the results if the folder contains them.
 
     Args:
         method: search method.
         arm: planar arm.
-        targets: ``(T, 2)``, x and y of each target.
+        targets: x and y of each target, ``(T, 2)``.
         path: path of the folder.
-        encoding: encoding of the method's space, trained on the method's data; None for angles.
-        starts: initial poses ``(T, n)`` from :func:`nearest_elites` for a method that starts from
+        encoding: encoding for ``method.space``, trained on ``method.data``; None for angles.
+        starts: initial poses ``(T, n)`` from :func:`nearest_elites`, for a method that starts from
             elites; None for other methods.
-        evaluations: number of evaluations of each search.
+        evaluations: number of evaluations in each search.
         seed: root seed.
 
     Returns:
-        A row for each target: the target, and all fields of the search's
-        :class:`~wmrl.scripts.reproduce.reuse.pose_search.PoseSearchResult` except the pose.
+        A row for each target, with ``target`` and all fields of
+        :class:`~wmrl.scripts.reproduce.reuse.pose_search.PoseSearchResult` except ``pose``.
 
     Raises:
-        ValueError: the folder contains results with other settings, or ``encoding`` or ``starts``
-            is missing although the method needs it, or given although it does not.
+        ValueError: the folder contains results of other settings, or ``encoding`` or ``starts``
+            does not fit the method.
     """
     if (encoding is None) != (method.space == "angles"):
         raise ValueError(
-            f"encoding: expected None for angles and an encoding otherwise, got {encoding}"
+            f"encoding: expected None for angles, and an encoding for other spaces, got {encoding}"
         )
     if (starts is not None) != (method.space == "angles" and method.data == "elites"):
         raise ValueError(
-            "starts: expected the result of nearest_elites if the method starts from elites, and "
-            f"None otherwise, got {'None' if starts is None else 'poses'} for {method.title!r}"
+            "starts: expected the result of nearest_elites if the method starts from elites, else "
+            f"None, got {'None' if starts is None else 'poses'} for {method.title!r}"
         )
     key = {
         "method": asdict(method),
@@ -208,9 +209,10 @@ def _search(
 
 
 def nearest_elites(elites: Elites, arm: Arm, targets: np.ndarray) -> np.ndarray:
-    """Returns the elite whose end is nearest to each target, ``(T, n)``.
+    """Returns the elite whose end point is nearest to each target, ``(T, n) float32``.
 
-    Elites are not evaluated again, so that on a changed problem their ends may be elsewhere.
+    The end points are those of the problem for which the elites were found. On a changed problem,
+    the same pose may end elsewhere.
     """
     ends = (2.0 * elites.measures - 1.0) * arm.reach
     gaps = np.linalg.norm(ends[None] - targets[:, None], axis=2)
@@ -219,9 +221,13 @@ def nearest_elites(elites: Elites, arm: Arm, targets: np.ndarray) -> np.ndarray:
 
 
 def oracle_stds_of_targets(arm: Arm, targets: np.ndarray) -> np.ndarray:
-    """Returns the oracle's std at each target, ``(T,)``, NaN where it finds no pose.
+    """Returns the smallest std of angles that an oracle finds at each target.
 
-    The oracle ignores obstacles, so that with obstacles its stds are lower bounds.
+    The oracle uses gradients of the arm's equations. It ignores obstacles; if there are any, its
+    stds are lower bounds.
+
+    Returns:
+        Stds in radians, ``(T,) float64``; NaN for targets at which no pose was found.
     """
     free = Arm(num_joints=arm.num_joints, link_lengths=arm.link_lengths, locks=arm.locks)
     found = solve_targets(targets, free, device="cpu")
@@ -229,12 +235,18 @@ def oracle_stds_of_targets(arm: Arm, targets: np.ndarray) -> np.ndarray:
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Summarizes the searches of one seed by medians over the targets.
+    """Summarizes the searches of one problem, method and seed over the targets.
+
+    Args:
+        rows: result of :func:`search_targets`.
 
     Returns:
-        ``std`` and ``distance`` of the poses with the highest reward; ``reached``, the share of
-        targets reached without a collision; and ``evaluations_to_target`` and ``std_at_target``, in
-        which targets that were not reached count as infinite, and an infinite median is None.
+        A dictionary of summaries:
+
+        - ``std`` and ``distance``: medians for the poses with the highest reward.
+        - ``reached``: share of the targets that were reached without a collision.
+        - ``evaluations_to_target`` and ``std_at_target``: medians in which a target that was not
+          reached counts as infinite; None if the median is infinite.
     """
     return {
         "std": float(np.median([row["std"] for row in rows])),

@@ -1,4 +1,4 @@
-"""Search for one pose, with any search algorithm and any decoder of its candidates."""
+"""Search for a pose at a target, with any ask-and-tell algorithm."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class Search(Protocol):
 
     @property
     def population_size(self) -> int:
-        """P, candidates per generation."""
+        """P, number of candidates per generation."""
 
     def ask(self) -> np.ndarray:
-        """Returns the candidates of this generation, ``(P, A)``."""
+        """Returns the P candidates of this generation, ``(P, A)`` with A numbers each."""
 
     def tell(self, values: np.ndarray) -> None:
         """Updates the search with the candidates' values ``(P,)``; larger is better."""
@@ -29,11 +29,11 @@ class PoseSearchResult:
     """Result of a search for one pose.
 
     Attributes:
-        pose: ``(n,) float32``, pose with the highest reward.
+        pose: pose with the highest reward, ``(n,) float32``.
         reward: reward of that pose.
-        std: std of its angles in radians.
-        distance: distance of its end from the target.
-        collides: True if it enters an obstacle.
+        std: std of that pose's angles in radians.
+        distance: distance of that pose's end point from the target, in units of length.
+        collides: True if that pose enters an obstacle.
         evaluations_to_target: number of evaluations until the first pose at the target; None if
             there is no such pose.
         std_at_target: minimum std of all poses at the target; None if there is no such pose.
@@ -62,12 +62,12 @@ def search_pose(
 
     Args:
         search: search over candidates ``(P, A)``.
-        decode: converts candidates to poses ``(P, n)``.
+        decode: function that converts candidates to poses ``(P, n)``.
         objective: function that evaluates poses.
-        evaluations: exact number of evaluations; if the last generation exceeds it, only its first
-            candidates are evaluated, and the search is not updated.
-        tolerance: maximum distance from the target at which a pose counts as at the target,
-            provided that it enters no obstacle.
+        evaluations: exact number of evaluations. If the last generation has more candidates than
+            evaluations are left, only its first candidates are evaluated.
+        tolerance: maximum distance at which a pose counts as at the target, in units of length.
+            Poses that enter an obstacle never count.
 
     Raises:
         ValueError: ``evaluations`` is less than 1.

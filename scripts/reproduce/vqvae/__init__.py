@@ -1,1 +1,1 @@
-"""VQ-VAEs and priors over their codes, on images of digits and clothes."""
+"""Experiment with VQ-VAEs of images, and with priors over their codes."""

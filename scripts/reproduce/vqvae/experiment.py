@@ -1,7 +1,8 @@
-"""VQ-VAEs on images and priors over their codes: the variants that are compared, and metrics.
+"""Training and evaluation of VQ-VAEs of images, and of priors over their codes.
 
-There are two stages, as in van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937): a VQ-VAE
-for the images, then a prior over its codes. All metrics are computed on held-out images.
+There are two stages, as in van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937): first a
+VQ-VAE is trained on images, then a prior is trained on the codes of the images. All metrics are
+computed on held-out images.
 """
 
 from collections.abc import Mapping
@@ -33,12 +34,12 @@ class ExperimentConfig:
     Attributes:
         codebook_size: number of codes of each codebook.
         code_dim: dimension of the code vectors of learned codebooks.
-        epochs: epochs of each VQ-VAE; incomplete batches are dropped.
-        warmup: share of the steps that belong to the warm-up, in variants that have one.
-        batch_size: images per batch of a VQ-VAE and of the earlier experiment's LSTM.
-        prior_images: maximum number of images on whose codes the priors are trained.
-        prior_epochs: epochs of each other trained prior.
-        lstm_epochs: epochs of the earlier experiment's LSTM.
+        epochs: number of epochs of each VQ-VAE; incomplete batches are dropped.
+        warmup: share of a VQ-VAE's training steps that form the warm-up, in variants that have one.
+        batch_size: number of images per batch, for VQ-VAEs and for the earlier experiment's LSTM.
+        prior_images: maximum number of images whose codes the priors are trained on.
+        prior_epochs: number of epochs of each trained prior except the earlier experiment's LSTM.
+        lstm_epochs: number of epochs of the earlier experiment's LSTM.
     """
 
     codebook_size: int = 512
@@ -58,12 +59,12 @@ class ExperimentConfig:
 
 @dataclass(frozen=True)
 class Variant:
-    """Variant of the codebook.
+    """Variant of the VQ-VAE. The variants differ in how their codebooks are learned.
 
     Attributes:
         title: name in tables.
         options: keyword arguments of :class:`~wmrl.vision.vqvae.VQVAEConfig`.
-        warmup: True to train without the codebook, as an autoencoder, at first.
+        warmup: True to train the VQ-VAE as an autoencoder without a codebook at first.
     """
 
     title: str
@@ -82,14 +83,16 @@ VARIANTS = {
     ),
     "fsq": Variant("finite scalar quantization, 8 × 8 × 8", {"quantizer": "fsq"}),
 }
-"""Codebooks that are compared, by name; that of the earlier experiment is first."""
+"""Variants of the VQ-VAE to compare, by name. The first is that of the earlier experiment."""
 
 BASELINE, OURS = "baseline", "ema-warmup"
-"""Names of the two codebooks on whose codes priors are trained."""
+"""Names of the two variants whose codes are used to train priors."""
 
 
 class Experiment:
-    """All models of one image set and one seed; each is trained once, in its own folder.
+    """Models of the experiment for one image set and one seed.
+
+    Each model is trained in its own folder when it is first needed, and read from there later.
 
     Args:
         images: training images.
@@ -117,7 +120,11 @@ class Experiment:
         self._options: dict[str, Any] = {"device": device, "progress": progress}
 
     def vision(self, name: str) -> VQVAE:
-        """Returns the VQ-VAE of a variant, which is trained if it is missing."""
+        """Returns the VQ-VAE of a variant; trains it first if it is missing.
+
+        Args:
+            name: name of the variant, a key of :data:`VARIANTS`.
+        """
         config, variant = self.config, VARIANTS[name]
         height, width, channels = self.images.images.shape[1:]
         steps = config.epochs * (len(self.images) // config.batch_size)
@@ -148,7 +155,10 @@ class Experiment:
         )
 
     def vision_metrics(self, name: str) -> dict[str, float]:
-        """Computes held-out metrics of a variant's VQ-VAE.
+        """Computes metrics of a variant's VQ-VAE on held-out images.
+
+        Args:
+            name: name of the variant, a key of :data:`VARIANTS`.
 
         Returns:
             The metrics of :func:`~wmrl.vision.evaluation.vision_report`, and ``used_rank``, the
@@ -161,12 +171,18 @@ class Experiment:
         return {**metrics, "used_rank": effective_rank(codebook[used])}
 
     def prior_metrics(self, name: str) -> dict[str, dict[str, float]]:
-        """Computes held-out metrics of the priors over a variant's codes.
+        """Computes metrics of the priors p(z) over a variant's codes on held-out images.
+
+        Args:
+            name: name of the variant, a key of :data:`VARIANTS`.
 
         Returns:
-            For each prior, ``nats``, the mean of −log p(z) per image, and ``bits_per_dimension``,
-            the mean of −log p(x|z) − log p(z) in bits per pixel value, where p(x|z) is a
-            :class:`~wmrl.scripts.reproduce.vqvae.likelihood.DiscretizedLogistic`.
+            A dictionary for each prior:
+
+            - ``nats``: mean of −log p(z) over the images.
+            - ``bits_per_dimension``: mean of −log p(x|z) − log p(z), in bits per pixel value. The
+              likelihood p(x|z) is a
+              :class:`~wmrl.scripts.reproduce.vqvae.likelihood.DiscretizedLogistic`.
         """
         vision = self.vision(name)
         count = min(self.config.prior_images, len(self.images))
@@ -183,10 +199,10 @@ class Experiment:
         }
 
     def prior(self, name: str, prior: str, train_codes: Tensor) -> CodePrior:
-        """Returns a prior over a variant's codes, which is trained if it is missing.
+        """Returns a prior over a variant's codes; trains it first if it is missing.
 
         Args:
-            name: name of the variant.
+            name: name of the variant, a key of :data:`VARIANTS`.
             prior: name of the prior, a key of :data:`PRIORS`.
             train_codes: codes of the first N training images, ``(N, T) int64``.
         """
@@ -210,7 +226,7 @@ class Experiment:
     def _prior_nats(
         self, name: str, train_codes: Tensor, held_out_codes: Tensor
     ) -> dict[str, Tensor]:
-        """Computes −log p(z), ``(N,)`` in nats, of the held-out images for each prior."""
+        """Returns −log p(z) of each held-out image in nats, ``(N,)``, keyed by prior."""
         codebook_size = self.config.codebook_size
         before, held_out_before = (
             F.pad(part[:, :-1], (1, 0), value=codebook_size)
@@ -231,7 +247,7 @@ class Experiment:
         return nats
 
     def _pixel_nats(self, vision: VQVAE, train_codes: Tensor, held_out_codes: Tensor) -> Tensor:
-        """Computes −log p(x|z), ``(N,)`` in nats, of the held-out images."""
+        """Computes −log p(x|z) of each held-out image, ``(N,)`` in nats."""
         images, held_out = (torch.from_numpy(part.images) for part in (self.images, self.held_out))
         likelihood = DiscretizedLogistic(
             images[: len(train_codes)], decode_codes(vision, train_codes)
@@ -248,13 +264,21 @@ PRIORS = {
     "transformer": "Transformer",
     "transformer-classes": "class-conditional Transformer",
 }
-"""Titles in tables of the trained priors, by name."""
+"""Titles of the trained priors in tables, by name."""
 
 
 def prior_recipe(
     prior: str, config: ExperimentConfig, *, images: int, num_tokens: int, num_classes: int
 ) -> tuple[CodePriorConfig, PriorTrainingConfig]:
-    """Returns the configurations of model and training of a prior, a key of :data:`PRIORS`."""
+    """Returns the configurations of a prior's model and training.
+
+    Args:
+        prior: name of the prior, a key of :data:`PRIORS`.
+        config: configuration of the experiment.
+        images: number of training images.
+        num_tokens: T, number of codes per image.
+        num_classes: number of image classes, for a class-conditional prior.
+    """
     model: dict[str, Any] = {"num_tokens": num_tokens, "codebook_size": config.codebook_size}
     if prior == "lstm":
         batch, epochs, final = config.batch_size, config.lstm_epochs, 1e-3

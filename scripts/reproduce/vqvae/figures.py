@@ -12,7 +12,13 @@ _SHOWN = 16  # number of images per row
 
 
 def draw_all(experiment: "Experiment", out: Path, name: str) -> None:
-    """Writes ``<name>-….png``, images of reconstructions, codebooks, samples and curves."""
+    """Writes images of codebooks, reconstructions, samples of the priors, and training curves.
+
+    Args:
+        experiment: experiment with the models.
+        out: folder of the images.
+        name: prefix of the names of the image files.
+    """
     from wmrl.scripts.reproduce.vqvae.experiment import BASELINE, OURS
     from wmrl.storage.files import write_image
     from wmrl.training.metrics import log_images
@@ -32,7 +38,7 @@ def draw_all(experiment: "Experiment", out: Path, name: str) -> None:
 
 
 def reconstructions(experiment: "Experiment") -> "np.ndarray":
-    """Renders held-out images and their reconstructions by each variant, ``(H, W, 3) uint8``."""
+    """Renders held-out images, above their reconstructions by each variant, ``(H, W, 3) uint8``."""
     from wmrl.scripts.reproduce.vqvae.experiment import VARIANTS
 
     images = experiment.held_out.images[:_SHOWN]
@@ -96,7 +102,7 @@ def draw_curves(experiment: "Experiment", path: Path) -> None:
 
 
 def _rows(rows: "list[tuple[str, np.ndarray]]") -> "np.ndarray":
-    """Renders labeled rows of images ``(N, H, W, 1) uint8``, magnified by 2."""
+    """Renders rows of images ``(N, H, W, 1) uint8``, each row with a label, magnified by 2."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 

@@ -13,14 +13,14 @@ _FITTED_PIXELS = 2**20
 def log_probability(targets: Tensor, means: Tensor, scales: Tensor) -> Tensor:
     """Computes the log-probability of each pixel under a discretized logistic, in nats.
 
-    The probability of a level is the mass of a logistic distribution between half a level below and
-    half a level above it; the lowest and the highest level also receive the mass in the tails
-    (Salimans et al. 2017, https://arxiv.org/abs/1701.05517, equation 2, with one component).
+    The probability of a pixel value is the mass of a logistic distribution between half a level
+    below and half a level above it. The values 0 and 255 also receive the mass in the tails. See
+    Salimans et al. 2017 (https://arxiv.org/abs/1701.05517), equation 2, with one component.
 
     Args:
-        targets: pixels, ``(...) uint8``.
-        means: means of the logistics, ``(...) float32``; 0 and 1 are the lowest and highest level.
-        scales: scales of the logistics in the same unit, above 0, ``(...) float32``.
+        targets: pixel values, ``(...) uint8``.
+        means: means of the logistics, ``(...) float32``; 0 is black and 1 is white.
+        scales: scales of the logistics, ``(...) float32``, above 0 and in the unit of ``means``.
 
     Returns:
         Log-probabilities, ``(...) float32``.
@@ -36,19 +36,20 @@ def log_probability(targets: Tensor, means: Tensor, scales: Tensor) -> Tensor:
 
 
 class DiscretizedLogistic:
-    """Discretized logistic p(pixel | decoded brightness), with a scale per range of brightness.
+    """Discretized logistic distribution of a pixel, given its brightness in the decoded image.
 
-    A pixel decoded as dark is almost surely black, while one decoded as gray may have any value, so
-    a single scale would fit neither.
+    Each range of decoded brightness has its own scale. A pixel that is decoded as dark is almost
+    surely black, while one that is decoded as gray may have any value. A single scale would fit
+    neither.
 
     Args:
-        targets: training images of the decoder, to which the scales are fitted,
-            ``(N, ...) uint8``.
+        targets: images to which the scales are fitted, ``(N, ...) uint8``. They should be training
+            images of the decoder.
         means: decoded images in [0, 1], ``(N, ...) float32``.
-        ranges: number of brightness ranges, R; a range that contains no decoded pixel gets the
-            mean absolute error of all pixels as its scale.
-        steps: number of steps of Adam.
-        seed: seed of the selection of about a million pixels, if there are more.
+        ranges: R, number of brightness ranges. If a range contains no decoded pixel, its scale is
+            the mean absolute error of all pixels.
+        steps: number of steps of Adam that fit the scales.
+        seed: seed of the random choice of about a million pixels, if there are more.
 
     Attributes:
         scales: scale of each range, ``(R,) float32``.
@@ -62,8 +63,8 @@ class DiscretizedLogistic:
     ) -> None:
         if targets.shape != means.shape or not targets.numel():
             raise ValueError(
-                f"means: expected the targets' shape {tuple(targets.shape)}, with a pixel or more, "
-                f"got {tuple(means.shape)}"
+                f"means: expected the targets' shape {tuple(targets.shape)}, with one or more "
+                f"pixels, got {tuple(means.shape)}"
             )
         check_int("ranges", ranges, at_least=1)
         self._ranges = ranges
@@ -89,7 +90,15 @@ class DiscretizedLogistic:
         self.scales = log_scales.detach().exp()[:, 0]
 
     def log_likelihood(self, targets: Tensor, means: Tensor) -> Tensor:
-        """Computes the log-probability ``(B,)`` of whole images ``(B, ...) uint8``, in nats."""
+        """Computes the log-probability of images, summed over their pixels.
+
+        Args:
+            targets: images, ``(B, ...) uint8``.
+            means: decoded images in [0, 1], ``(B, ...) float32``.
+
+        Returns:
+            ``(B,)`` in nats.
+        """
         return log_probability(targets, means, self.scales[self._range_of(means)]).flatten(1).sum(1)
 
     def _range_of(self, means: Tensor) -> Tensor:

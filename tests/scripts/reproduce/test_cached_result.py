@@ -14,6 +14,6 @@ def test_a_result_is_read_again(tmp_path: Path) -> None:
     assert whole == {"key": {"sizes": [1, 2], "seed": 0}, "rows": [1.5]}
     assert CachedResult(file, key, name="search").value == whole
     before = file.read_bytes()
-    with pytest.raises(ValueError, match=r"path: expected a search with the current .*json"):
+    with pytest.raises(ValueError, match=r"path: expected results .* this search, got .*json"):
         CachedResult(file, {**key, "seed": 1}, name="search")
     assert file.read_bytes() == before

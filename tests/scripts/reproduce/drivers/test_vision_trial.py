@@ -183,7 +183,7 @@ def test_a_folder_of_another_trial_is_refused(
         {"config": replace(CONFIG, vision=replace(CONFIG.vision, codebook_size=9))},
     )
     for change in changes:
-        with pytest.raises(ValueError, match=r"path: expected a trial with the .* other settings"):
+        with pytest.raises(ValueError, match=r"path: expected results .* this trial, .* settings"):
             attempt(path, **change)
     assert (path / "result.json").read_bytes() == before
 
