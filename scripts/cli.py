@@ -75,7 +75,7 @@ COMMANDS = {
     ),
     "reproduce codebook": Command(
         "reproduce.codebook.command",
-        "measure whether codes of elites align along few directions, and what prevents it",
+        "measure along how few directions codes of elites align, and test remedies",
     ),
     "reproduce drivers": Command(
         "reproduce.drivers.command",

@@ -135,7 +135,9 @@ def test_a_foreign_memory_gets_defaults_and_ensembles_of_its_own(
         assert isinstance(found, GRUEnsemble)
         return found
 
-    with pytest.raises(ValueError, match="derive a class from MemoryEnsemble with member_class = "):
+    with pytest.raises(
+        ValueError, match="derive a class from MemoryEnsemble, set its member_class to GRUMemory"
+    ):
         ensemble()
     register_memory(GRUEnsemble)
     members = ensemble()

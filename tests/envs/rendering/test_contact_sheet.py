@@ -21,9 +21,9 @@ def test_errors() -> None:
     frame = np.zeros((2, 2, 3), np.uint8)
     with pytest.raises(ValueError, match="at least one frame"):
         draw_contact_sheet([[], []])
-    with pytest.raises(ValueError, match=r"got uint8 of shape \(2, 3, 3\); .* \(2, 2, 3\)"):
+    with pytest.raises(ValueError, match=r"got a frame \(2, 3, 3\) uint8; .* \(2, 2, 3\)"):
         draw_contact_sheet([[frame, np.zeros((2, 3, 3), np.uint8)]])
-    with pytest.raises(ValueError, match="got float64"):
+    with pytest.raises(ValueError, match=r"got a frame \(2, 2, 3\) float64"):
         draw_contact_sheet([[frame.astype(float)]])
     with pytest.raises(ValueError, match="scale: expected at least 1, got 0"):
         draw_contact_sheet([[frame]], scale=0)
