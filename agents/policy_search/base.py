@@ -44,6 +44,7 @@ class ControllerSearch(AgentLearner):
         RunError: the folder is in use, or belongs to a run with a different configuration.
     """
 
+    _limit: ClassVar[str] = "generations"
     algorithm: ClassVar[str]
     title: ClassVar[str]
 

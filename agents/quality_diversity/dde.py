@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -83,6 +83,7 @@ class DDE(Learner):
         True
     """
 
+    _limit: ClassVar[str] = "generations"
     _consistent = True  # True if archive, bandit and encoding are of the same generation
 
     def __init__(
@@ -309,10 +310,11 @@ class DDE(Learner):
         if self._trainer is not None:
             learned, state["trainer"] = self._trainer.state()
             tensors |= {f"trainer.{k}": v for k, v in learned.items()}
-        self._run.save_checkpoint(_CHECKPOINT, tensors, state)
+        cut = self.generation % self.config.checkpoint_every != 0
+        self._save_checkpoint(_CHECKPOINT, tensors, state, cut=cut)
 
     def _restore(self) -> None:
-        checkpoint = self._run.load_checkpoint(_CHECKPOINT)
+        checkpoint = self._load_checkpoint(_CHECKPOINT, at="generation")
         if checkpoint is None:
             return
         tensors, state = checkpoint.tensors, checkpoint.state

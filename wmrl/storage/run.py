@@ -70,6 +70,7 @@ class Run:
 
     Attributes:
         path: folder of the run.
+        extended: True if a limit has just been raised.
 
     Raises:
         RunError: another process or ``Run`` uses the folder, the folder holds a run with another
@@ -95,6 +96,7 @@ class Run:
         self.path = Path(path)
         self._config: dict[str, Any] = json.loads(json.dumps(dict(config)))
         self._limits = tuple(limits)
+        self.extended = False
         self._identity = json_digest(_without(self._config, self._limits))
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock: BinaryIO | None = _lock(self.path / _LOCK)
@@ -210,6 +212,7 @@ class Run:
             # The report goes first: a run that is killed in between is then no finished one.
             (self.path / _REPORT).unlink(missing_ok=True)
             self._write_config()
+            self.extended = True
             return
         raise RunError(
             f"{self.path}: holds a run with another configuration: "
