@@ -134,7 +134,9 @@ def read_json(
     except StoredFileError:
         raise
     except ValueError as error:
-        raise StoredFileError(f"{path}: damaged (not a whole JSON file: {error}); {mend}") from error
+        raise StoredFileError(
+            f"{path}: damaged (not a whole JSON file: {error}); {mend}"
+        ) from error
     checksum = content.pop(_CHECKSUM, None)
     if checksum is None:
         raise StoredFileError(f"{path}: damaged (it has no {_CHECKSUM!r}); {mend}")

@@ -275,9 +275,7 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"{path}: not a checkpoint ({error}); {mend}") from error
     if not whole:
-        raise RunError(
-            f"{path}: damaged (its SHA-256 differs from the recorded one); {mend}"
-        )
+        raise RunError(f"{path}: damaged (its SHA-256 differs from the recorded one); {mend}")
     return tensors, metadata
 
 
