@@ -97,7 +97,7 @@ class Learner(ABC):
             self._restore()
             if self._run.extended and self._scheduled:
                 warnings.warn(
-                    f"{path}: continues with more {self._limit} than before. A setting changes with "
+                    f"{path}: continues with more {self._limit} than before. Settings change with "
                     f"the share of {self._limit} that are done, so that the result differs from "
                     "that of a run with this limit from the start; for that result, choose another "
                     "folder",

@@ -137,6 +137,7 @@ class ControllerSearch(AgentLearner):
                 logger.log(self.generation, row)
                 over = self.done or self.seconds >= limit
                 if over or self.generation % self._config.checkpoint_every == 0:
+                    logger.sync()
                     self._checkpoint()
                 advance(self.generation, f"mean {row['fitness/mean']:.1f}")
         return self

@@ -163,6 +163,7 @@ class PPOLearner(AgentLearner):
                     rows[self.steps] |= evaluator(self.agent)
                 for step, values in rows.items():
                     logger.log(step, values)
+                logger.sync()
                 self._checkpoint()
         return self
 

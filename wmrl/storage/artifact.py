@@ -15,8 +15,10 @@ import glob
 import hashlib
 import json
 import os
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +26,11 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save as save_safetensors
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from wmrl.core.config import build_config
 from wmrl.core.validation import check_choice
@@ -56,6 +63,8 @@ M = TypeVar("M", bound=torch.nn.Module)
 _CONFIG, _MODEL, _CARD, _SUMS = "config.json", "model.safetensors", "README.md", "SHA256SUMS"
 _LIMITS = {_MODEL: WEIGHTS_LIMIT}  # in bytes; that of all other files is SMALL_LIMIT
 _MEND = "download or train the artifact again"
+# Layers without weights, and groups of layers, come on top of the tensors.
+_LAYERS_PER_TENSOR, _LAYERS = 20, 1000
 _PATIENCE = 5.0  # seconds to go on reading an artifact that others replace again and again
 
 
@@ -274,7 +283,8 @@ def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
     """Creates a module and loads an artifact's weights into it.
 
     The shapes of the weights are first checked on PyTorch's meta device, where tensors take no
-    memory. A forged dimension thus cannot make the process allocate gigabytes.
+    memory, and with a limit on the number of layers. A forged dimension or count thus cannot make
+    the process allocate gigabytes, or run for ever.
 
     Args:
         make: function that creates the module from the artifact's configuration.
@@ -285,7 +295,7 @@ def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
             from the artifact's.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), limited_layers(artifact):
             skeleton = make()
     except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
         raise ArtifactError(
@@ -295,6 +305,37 @@ def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
     module = make()
     module.load_state_dict(artifact.tensors)
     return module
+
+
+@contextmanager
+def limited_layers(artifact: Artifact) -> Iterator[None]:
+    """Limits the layers that the ``with`` block can create, given the tensors of an artifact.
+
+    Raises:
+        ValueError: the block creates far more layers than the artifact has tensors.
+    """
+    limit = _LAYERS_PER_TENSOR * len(artifact.tensors) + _LAYERS
+    owner, count = threading.get_ident(), 0
+
+    def check(*_: object) -> None:
+        nonlocal count
+        count += threading.get_ident() == owner
+        if count > limit:
+            raise ValueError(
+                f"expected a number of layers that fits the {len(artifact.tensors)} tensors of "
+                f"{_MODEL}, got far more"
+            )
+
+    hooks = [
+        register_module_module_registration_hook(check),
+        register_module_parameter_registration_hook(check),
+        register_module_buffer_registration_hook(check),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def load_weights(module: torch.nn.Module, artifact: Artifact) -> None:
@@ -358,7 +399,7 @@ def _read(name_or_path: str | Path) -> tuple[Path, dict[str, bytes]]:
 def _state(path: str | Path) -> tuple[int, ...] | None:
     """Returns numbers that change if a folder is replaced; None if there is no such folder."""
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino, status.st_ctime_ns
@@ -392,7 +433,8 @@ def _verified_files(path: Path) -> dict[str, bytes]:
 
 def _files_of(path: Path, folder: int | None) -> dict[str, bytes]:
     known = {_CONFIG, _MODEL, _CARD, _SUMS}
-    foreign = sorted(set(os.listdir(path if folder is None else folder)) - known)
+    # pathlib can't list an open folder.
+    foreign = sorted(set(os.listdir(path if folder is None else folder)) - known)  # noqa: PTH208
     foreign = [name for name in foreign if not name.startswith(".")]
     if foreign:
         raise ArtifactError(

@@ -157,7 +157,9 @@ class Trainer:
                     self._plan()
                     advance(self.step, total=self.planned)
                 if self.step % config.checkpoint_every == 0:
+                    logger.sync()
                     self._save()
+            logger.sync()
         self.planned = self.step
         self._save()
 
