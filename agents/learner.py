@@ -1,14 +1,19 @@
 """Base classes of learners, which train in the folder of a run and save the result."""
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from wmrl.agents.agent import Agent, State
-from wmrl.storage.run import Run
+from wmrl.storage.run import Checkpoint, Run
+
+_END = "-end"
 
 
 class Learner(ABC):
@@ -19,10 +24,17 @@ class Learner(ABC):
     results are bit-identical to those of an uninterrupted run. Learners are context managers that
     release the folder on exit.
 
+    To extend a finished run, create the learner again with a higher limit, such as more steps. If
+    no schedule depends on the limit, the results are bit-identical to those of a run that had this
+    limit from the start. Otherwise they differ, and a warning says so.
+
     Subclasses call :meth:`_open_run` at the end of their constructor.
     """
 
     _run: Run
+    _limit: ClassVar[str]  # name of the setting that limits the training
+    config: Any
+    _scheduled: bool = False  # True if a schedule depends on the limit
 
     @property
     def path(self) -> Path:
@@ -76,12 +88,53 @@ class Learner(ABC):
         Raises:
             RunError: the folder is in use, or belongs to a run with another configuration.
         """
-        self._run = Run(path, config={"learner": type(self).__name__, **config})
+        self._run = Run(
+            path,
+            config={"learner": type(self).__name__, **config},
+            limits=(f"config.{self._limit}",),
+        )
         try:
             self._restore()
+            if self._run.extended and self._scheduled:
+                warnings.warn(
+                    f"{path}: continues with more {self._limit} than before. Settings change with "
+                    f"the share of {self._limit} that are done, so that the result differs from "
+                    "that of a run with this limit from the start; for that result, choose another "
+                    "folder",
+                    stacklevel=3,
+                )
         except BaseException:
             self._run.close()
             raise
+
+    def _save_checkpoint(
+        self, name: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any], *, cut: bool
+    ) -> None:
+        """Writes a checkpoint between two parts of the training, or at its end.
+
+        Args:
+            name: name of the checkpoint.
+            tensors: tensors by name.
+            state: JSON-serializable state.
+            cut: True if the limit of the training has ended the last part early. The checkpoint
+                before that part is then kept, since an extended run repeats the part as a whole.
+        """
+        self._run.save_checkpoint(f"{name}{_END}" if cut else name, tensors, state)
+
+    def _load_checkpoint(
+        self, name: str, *, at: str, device: str | torch.device = "cpu"
+    ) -> Checkpoint | None:
+        """Reads the last checkpoint from which the training can continue; None if there is none.
+
+        Args:
+            name: name of the checkpoint.
+            at: key of the checkpoint's state that counts towards the limit.
+            device: device of the tensors.
+        """
+        end = self._run.load_checkpoint(f"{name}{_END}", device=device)
+        if end is not None and end.state[at] >= getattr(self.config, self._limit):
+            return end
+        return self._run.load_checkpoint(name, device=device)
 
 
 class AgentLearner(Learner):

@@ -12,6 +12,7 @@ from wmrl.core.validation import check_int
 from wmrl.envs.tasks.registry import registered_task
 from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import matching_memory
+from wmrl.memory.trainable import MAX_FRAME_SKIP
 from wmrl.storage.artifact import Artifact, ArtifactError, find_artifact, shipped_artifacts
 
 
@@ -52,7 +53,7 @@ class WorldModelRef:
     frame_skip: int
 
     def __post_init__(self) -> None:
-        check_int("frame_skip", self.frame_skip, at_least=1)
+        check_int("frame_skip", self.frame_skip, at_least=1, at_most=MAX_FRAME_SKIP)
 
     @classmethod
     def of(

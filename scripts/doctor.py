@@ -30,6 +30,7 @@ _RIVALS = (
     ("pygame", "pygame-ce"),
     ("opencv-python", "opencv-python-headless", "opencv-contrib-python"),
 )
+_CACHE_FIX = "set NUMBA_CACHE_DIR to a folder that you can write to, for a faster start"
 _SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -186,10 +187,29 @@ def check_artifacts() -> Iterator[Check]:
         yield Check(name, "problem" if missing else "ok", found, fix)
 
 
+def check_compiled() -> Iterator[Check]:
+    """Checks numba's cache of the compiled rasterizer, and removes damaged files from it."""
+    from wmrl.core.numba_cache import damaged_cache_files
+    from wmrl.envs.car_racing.rasterizer import cache_folder
+
+    folder = cache_folder()
+    if folder is None:
+        yield Check("compiled code", "note", "numba has no folder for its cache", _CACHE_FIX)
+        return
+    damaged = damaged_cache_files(folder)
+    for path in damaged:
+        path.unlink()
+    found = f"numba's cache in {folder}"
+    if damaged:
+        found += f": {len(damaged)} damaged files removed; they are compiled again when needed"
+    yield Check("compiled code", "note" if damaged else "ok", found)
+
+
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     check_machine,
     check_packages,
     check_devices,
+    check_compiled,
     check_game,
     check_videos,
     check_artifacts,

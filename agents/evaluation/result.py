@@ -1,6 +1,5 @@
 """Results of evaluations."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Self
 
 import numpy as np
 
-from wmrl.storage.files import write_text
+from wmrl.storage.files import write_json
+from wmrl.storage.reading import read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,19 +86,19 @@ class EvaluationResult:
         return f"{self.mean:.1f} ± {self.std:.1f} ({self.episodes} episodes of {self.base})"
 
     def save(self, path: str | Path) -> None:
-        """Writes the result to a JSON file, with its mean and standard deviation, atomically."""
+        """Writes the result to a JSON file, with mean, standard deviation and a checksum."""
         content = {"mean": self.mean, "std": self.std, "episodes": self.episodes} | asdict(self)
-        write_text(path, json.dumps(content, indent=1) + "\n")
+        write_json(path, content)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Reads a result from a file that :meth:`save` wrote.
 
         Raises:
-            ValueError: the file does not contain a result.
+            ValueError: the file is missing or damaged, or does not contain a result.
         """
+        content = read_json(path, mend="score the agent again with wmrl evaluate")
         try:
-            content = json.loads(Path(path).read_text())
             for derived in ("mean", "std", "episodes"):
                 content.pop(derived)
             return cls(**content)

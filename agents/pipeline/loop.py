@@ -6,6 +6,8 @@ round collects rollouts with that agent. Finally the agent is fine-tuned in the 
 """
 
 import json
+import os
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -332,7 +334,7 @@ class _Loop:
 
     def _score(self, label: str, stage: Path) -> None:
         """Scores the agent in the game and in the dream, and adds a point to the score curve."""
-        if (stage / "score.json").exists() or self._agent is None:
+        if self._agent is None or _scored(stage):
             return
         promise = evaluate_dream(
             self._agent,
@@ -390,3 +392,17 @@ class _Loop:
             "root_seed": self._seed,
             "data": [store.content_hash() for store in self._stores],
         }
+
+
+def _scored(stage: Path) -> bool:
+    """Returns True if a stage has both scores; damaged ones are evaluated again."""
+    paths = [stage / "promise.json", stage / "score.json"]
+    if not all(os.path.lexists(path) for path in paths):
+        return False
+    try:
+        for path in paths:
+            EvaluationResult.load(path)
+    except ValueError as error:
+        warnings.warn(f"{error}; evaluated again", stacklevel=2)
+        return False
+    return True

@@ -44,6 +44,7 @@ class ControllerSearch(AgentLearner):
         RunError: the folder is in use, or belongs to a run with a different configuration.
     """
 
+    _limit: ClassVar[str] = "generations"
     algorithm: ClassVar[str]
     title: ClassVar[str]
 
@@ -136,6 +137,7 @@ class ControllerSearch(AgentLearner):
                 logger.log(self.generation, row)
                 over = self.done or self.seconds >= limit
                 if over or self.generation % self._config.checkpoint_every == 0:
+                    logger.sync()
                     self._checkpoint()
                 advance(self.generation, f"mean {row['fitness/mean']:.1f}")
         return self

@@ -154,6 +154,7 @@ class VariationalSearch(ControllerSearch):
     ) -> None:
         self.config = config or VariationalSearchConfig()
         self._done = 0
+        self._scheduled = self.config.alpha_final not in (None, self.config.alpha)
         start = initial_mean(fitness, init)
         self.posterior = make_posterior(start, self.config, seed=seed)
         super().__init__(fitness, self.config, start, path=path, seed=seed, world_model=world_model)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -77,6 +77,8 @@ class PPOLearner(AgentLearner):
         (64, True)
     """
 
+    _limit: ClassVar[str] = "steps"
+
     def __init__(
         self,
         env: SB3VecEnv | VectorEnv[Any, Any, Any],
@@ -94,6 +96,11 @@ class PPOLearner(AgentLearner):
         self.config = config
         self.steps, self.seconds = 0, 0.0
         self._chunk, self._fraction = 0, 0.0
+        self._cut = False  # True if the last chunk had fewer rollouts than the others
+        self._scheduled = (
+            config.learning_rate != config.learning_rate_final
+            or config.log_std_final not in (None, config.log_std)
+        )
         self._seed = seed
         self._model = self._build(device)
         self._agent = SB3Agent.from_model(self._model, world_model=world_model)
@@ -156,6 +163,7 @@ class PPOLearner(AgentLearner):
                     rows[self.steps] |= evaluator(self.agent)
                 for step, values in rows.items():
                     logger.log(step, values)
+                logger.sync()
                 self._checkpoint()
         return self
 
@@ -223,7 +231,7 @@ class PPOLearner(AgentLearner):
         rows: dict[int, dict[str, float]] = {}
         with isolated_randomness(integer_seed(self._seed, "ppo", self._chunk)):
             self._reset_env()
-            for _ in range(config.chunk_rollouts):
+            for number in range(config.chunk_rollouts):
                 started = time.perf_counter()
                 self._fraction = self._progress(limit)
                 self._set_noise()
@@ -232,6 +240,7 @@ class PPOLearner(AgentLearner):
                 self.steps = model.num_timesteps
                 self.seconds += time.perf_counter() - started
                 rows[self.steps] = logged | {"seconds": self.seconds}
+                self._cut = self.done and number < config.chunk_rollouts - 1
                 advance(self.steps, f"return {logged.get('rollout/ep_rew_mean', 0.0):.1f}")
                 if self.done or self.seconds >= limit:
                     break
@@ -256,10 +265,11 @@ class PPOLearner(AgentLearner):
 
     def _checkpoint(self) -> None:
         state = {"steps": self.steps, "chunk": self._chunk, "seconds": self.seconds}
-        self._run.save_checkpoint(_CHECKPOINT, self._model.training_tensors(), state)
+        tensors = self._model.training_tensors()
+        self._save_checkpoint(_CHECKPOINT, tensors, state, cut=self._cut)
 
     def _restore(self) -> None:
-        checkpoint = self._run.load_checkpoint(_CHECKPOINT, device=self._model.device)
+        checkpoint = self._load_checkpoint(_CHECKPOINT, at="steps", device=self._model.device)
         if checkpoint is None:
             return
         self._model.load_training_tensors(checkpoint.tensors)

@@ -26,6 +26,10 @@
 from typing import TYPE_CHECKING
 
 from wmrl.core.lazy import lazy_exports
+from wmrl.core.numba_cache import provide_numba_cache
+
+# ribs imports numpy_groupies, and that fails if numba finds no folder for its cache.
+provide_numba_cache("numpy_groupies", "aggregate_numba")
 
 if TYPE_CHECKING:
     from wmrl.agents.quality_diversity.archive import ArchiveConfig, Elites, load_elites

@@ -16,9 +16,13 @@ import torch
 from ribs.archives import ArchiveBase, CVTArchive, GridArchive
 from scipy.spatial import KDTree
 
+from wmrl.core.numba_cache import guard_numba_cache
 from wmrl.core.validation import check_choice, check_float, check_int
 from wmrl.storage.artifact import ArtifactError, load_artifact, restore_config, save_artifact
 
+guard_numba_cache()  # for what ribs has numba compile
+
+_MAX_CELLS = 10**7
 _SAMPLES_PER_CELL = 64
 _LLOYD_STEPS = 20
 _ADJACENT = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y]
@@ -63,9 +67,10 @@ class ArchiveConfig:
                 raise ValueError(f"{name}: expected two numbers (one per measure), got {value!r}")
             object.__setattr__(self, name, tuple(value))
         check_choice("shape", self.shape, ("disc", "grid"))
-        check_int("cells", self.cells, at_least=1)
+        check_int("cells", self.cells, at_least=1, at_most=_MAX_CELLS)
         for dim in self.dims:
-            check_int("dims", dim, at_least=1)
+            check_int("dims", dim, at_least=1, at_most=_MAX_CELLS)
+        check_int("dims", self.dims[0] * self.dims[1], at_most=_MAX_CELLS)
         for low, high in zip(self.low, self.high, strict=True):
             check_float("low", low)
             check_float("high", high, above=low)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from wmrl.core.validation import check_shape
 from wmrl.encodings.base import Encoding
 from wmrl.encodings.trainer import EncodingTrainer
 from wmrl.storage.run import RunError
-from wmrl.training.metrics import MetricsLogger, read_metrics
+from wmrl.training.metrics import MetricsLogger
 from wmrl.training.progress import progress_bar
 
 _CHECKPOINT = "dde"
@@ -83,6 +83,7 @@ class DDE(Learner):
         True
     """
 
+    _limit: ClassVar[str] = "generations"
     _consistent = True  # True if archive, bandit and encoding are of the same generation
 
     def __init__(
@@ -100,6 +101,7 @@ class DDE(Learner):
         self.elites: Elites | None = None
         self.generation = self.evaluations = 0
         self.seconds = self.training_seconds = 0.0
+        self._row: dict[str, float] = {}  # last row of the metrics
         self.snapshots = np.zeros((0, problem.archive.num_cells), np.float32)
         self._bandit = SlidingWindowUCB(
             len(self.config.bandit_arms),
@@ -166,7 +168,7 @@ class DDE(Learner):
                 self.elites = self._initial_elites()
                 self._consistent = True
             advance(self.generation, "")
-            row = next(reversed(read_metrics(self.path / "metrics.csv")), None)
+            row = self._row
             while not self.done and not (row and until is not None and until(row)):
                 row = self._segment(logger)
                 advance(
@@ -251,6 +253,8 @@ class DDE(Learner):
                 logger.log(self.generation, row)
                 pulls[:] = 0
         self.elites, self.snapshots = Elites.from_archive(archive), np.concatenate(snapshots)
+        self._row = row
+        logger.sync()
         self._checkpoint()
         self._consistent = True
         return row
@@ -305,14 +309,16 @@ class DDE(Learner):
             "seconds": self.seconds,
             "training_seconds": self.training_seconds,
             "bandit": self._bandit.state(),
+            "row": self._row,
         }
         if self._trainer is not None:
             learned, state["trainer"] = self._trainer.state()
             tensors |= {f"trainer.{k}": v for k, v in learned.items()}
-        self._run.save_checkpoint(_CHECKPOINT, tensors, state)
+        cut = self.generation % self.config.checkpoint_every != 0
+        self._save_checkpoint(_CHECKPOINT, tensors, state, cut=cut)
 
     def _restore(self) -> None:
-        checkpoint = self._run.load_checkpoint(_CHECKPOINT)
+        checkpoint = self._load_checkpoint(_CHECKPOINT, at="generation")
         if checkpoint is None:
             return
         tensors, state = checkpoint.tensors, checkpoint.state
@@ -321,6 +327,7 @@ class DDE(Learner):
         for name in ("generation", "evaluations", "seconds", "training_seconds"):
             setattr(self, name, state[name])
         self._bandit.restore(state["bandit"])
+        self._row = state.get("row", {})
         if self._trainer is not None:
             self._trainer.restore(_below(tensors, "trainer."), state["trainer"])
 

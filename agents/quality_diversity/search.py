@@ -148,6 +148,9 @@ def search_elites(
     continues from its last checkpoint, in ``run/``, and gives bit-identical results. Other
     algorithms start again. If the search is already finished, its result is read from the folder.
 
+    To extend a finished search, raise ``config.evaluations``. The result is bit-identical to that
+    of a search with these evaluations from the start.
+
     Args:
         path: path of the folder.
         config: configuration of the search.
@@ -179,7 +182,11 @@ def search_elites(
     if not new and not path.is_dir():
         raise ValueError(f"path: expected a folder or a new path, got the file {path}")
     try:
-        with Run(path, config={"search": "elites", **config.describe(), "init": digest}) as run:
+        with Run(
+            path,
+            config={"search": "elites", **config.describe(), "init": digest},
+            limits=("evaluations",),
+        ) as run:
             if config.is_dde:
                 result = _search_with_dde(path / "run", config, solutions, device, progress)
             else:
@@ -237,7 +244,7 @@ def _search_with_dde(
 def _search_with_ribs(run: Run, config: EliteSearchConfig, progress: bool) -> EliteSearchResult:
     """Searches with emitters of ``ribs``, or reads the result of a finished search."""
     checkpoint = run.load_checkpoint(_CHECKPOINT)
-    if checkpoint is not None:
+    if checkpoint is not None and checkpoint.state["evaluations"] >= config.evaluations:
         tensors = dict(checkpoint.tensors)
         snapshots = tensors.pop("snapshots").numpy()
         return EliteSearchResult(Elites.from_tensors(tensors), checkpoint.state, snapshots)
@@ -258,12 +265,13 @@ def _search_with_ribs(run: Run, config: EliteSearchConfig, progress: bool) -> El
 def _write(
     path: Path, config: EliteSearchConfig, result: EliteSearchResult, init: str | None
 ) -> None:
-    """Writes the heatmap, the video of the heatmap and the artifact of the elites."""
+    """Writes the artifact of the elites, the heatmap and the video of the heatmap."""
     archive = config.problem.archive
     title = f"{config.problem.solution_dim} joints, {config.algorithm}"
+    # The elites come first: what only shows them may fail, or be interrupted.
+    result.elites.save(path / "elites", archive, provenance=_provenance(config, result, init))
     write_map(path / "map.png", archive, result.elites, title=title)
     write_map_video(path / "map.mp4", archive, result.snapshots)
-    result.elites.save(path / "elites", archive, provenance=_provenance(config, result, init))
 
 
 def _provenance(

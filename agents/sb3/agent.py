@@ -18,7 +18,7 @@ from wmrl.agents.agent import Agent, State
 from wmrl.agents.sb3.global_rng import isolated_randomness
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.validation import check_int
-from wmrl.storage.artifact import Artifact, ArtifactError, load_weights
+from wmrl.storage.artifact import Artifact, ArtifactError, limited_layers, load_weights
 
 # Names that an artifact may contain. Loading an artifact uses no other classes and options.
 _POLICIES = {cls.__name__: cls for cls in (ActorCriticPolicy, SACPolicy, TD3Policy)}
@@ -136,7 +136,8 @@ class SB3Agent(Agent):
             )
         try:
             _check_dims(artifact)
-            agent = cls(_build_policy(artifact.config))
+            with limited_layers(artifact):
+                agent = cls(_build_policy(artifact.config))
         except _INVALID_POLICY as error:
             raise ArtifactError(
                 f"{artifact.path}: expected the artifact of a policy with a valid config.json, got "

@@ -18,6 +18,8 @@ from typing import NamedTuple, TypeVar
 import numba
 import numpy as np
 
+from wmrl.core.numba_cache import guard_numba_cache
+
 WIDTH, HEIGHT = 1000, 800  # Gymnasium's surface, in pixels
 SIZE = 96  # rows and columns of an observation
 BAR_TOP = 700  # first row of the status bar on the surface
@@ -64,13 +66,20 @@ def _compiled(function: _Function) -> _Function:
 
     By default, the cache is next to this file. If numba cannot write there, the cache is in the
     user's cache folder. The environment variable ``NUMBA_CACHE_DIR`` selects another folder. If no
-    folder is writable, every process compiles the function again.
+    folder is writable, every process compiles the function again. A damaged cache is removed, and
+    the function is compiled again.
     """
+    guard_numba_cache()
     try:
         compiled: _Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:
         compiled = numba.njit(nogil=True, error_model="numpy")(function)
     return compiled
+
+
+def cache_folder() -> str | None:
+    """Returns the folder of numba's cache of this module; None if it is not cached."""
+    return getattr(getattr(_wipe, "_cache", None), "cache_path", None)
 
 
 class Canvas(NamedTuple):

@@ -5,7 +5,6 @@ This is not a subcommand of ``wmrl``. Maintainers first score the agents with
 ``python -m wmrl.scripts.release.car_racing runs/car-racing``.
 """
 
-import json
 import textwrap
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -58,9 +57,10 @@ def main(args: Args) -> None:
     from wmrl.agents.agent import load_agent
     from wmrl.memory.base import load_memory
     from wmrl.storage.artifact import package_versions
+    from wmrl.storage.reading import read_json
     from wmrl.vision.base import load_vision
 
-    config = json.loads((args.run / "config.json").read_text())
+    config = read_json(args.run / "config.json")
     names = DISCRETE if "codebook_size" in config["plan"]["memory"] else CONTINUOUS
     last = config["plan"]["rounds"] - 1
     vision_round = min(last, config["plan"]["vision_rounds"] - 1)
@@ -73,7 +73,7 @@ def main(args: Args) -> None:
     }
 
     vision = load_vision(vision_run / "artifact", device="cpu")
-    report = json.loads((vision_run / "report.json").read_text())
+    report = read_json(vision_run / "report.json")
     # Everything is read before anything is overwritten.
     saves: list[Callable[[], str]] = [
         partial(
@@ -85,7 +85,7 @@ def main(args: Args) -> None:
     ]
     memory = load_memory(memory_run / "artifact", device="cpu")
     members = [
-        json.loads((memory_run / f"member-{i}/report.json").read_text())
+        read_json(memory_run / f"member-{i}/report.json")
         for i in range(config["plan"]["num_members"])
     ]
     held_out = [member["held_out"] for member in members]
@@ -102,7 +102,7 @@ def main(args: Args) -> None:
         agent = load_agent(path)
         if agent.world_model is not None:
             agent.world_model = replace(agent.world_model, vision=names.vision, memory=names.memory)
-        score = json.loads((args.results / f"{name}.json").read_text())
+        score = read_json(args.results / f"{name}.json")
         kept = {key: score[key] for key in ("mean", "std", "episodes", "base")}
         saves.append(
             partial(

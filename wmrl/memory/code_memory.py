@@ -23,6 +23,9 @@ from wmrl.nn.sequence_models import SequenceModelName, check_heads, make_sequenc
 from wmrl.vision.base import Vision
 from wmrl.vision.vqvae import VQVAE
 
+# A state holds the inputs of as many agent steps as the context.
+_MAX_LAYERS, _MAX_CONTEXT = 1000, 2**16
+
 Decoding = Literal["parallel", "sequential"]
 
 
@@ -68,10 +71,12 @@ class CodeMemoryConfig(TrainableMemoryConfig):
             raise ValueError(f"grid: expected a height and a width, got {self.grid}")
         for side in self.grid:
             check_int("grid", side, at_least=1)
-        for name in ("codebook_size", "code_dim", "hidden_dim", "num_layers", "context"):
+        for name in ("codebook_size", "code_dim", "hidden_dim"):
             check_int(name, getattr(self, name), at_least=1)
+        check_int("num_layers", self.num_layers, at_least=1, at_most=_MAX_LAYERS)
+        check_int("context", self.context, at_least=1, at_most=_MAX_CONTEXT)
         check_int("token_dim", self.token_dim, at_least=1)
-        check_int("num_refinements", self.num_refinements, at_least=0)
+        check_int("num_refinements", self.num_refinements, at_least=0, at_most=_MAX_LAYERS)
         check_float("loss_share", self.loss_share, above=0, at_most=1)
         check_choice("sequence_model", self.sequence_model, get_args(SequenceModelName))
         check_choice("decoding", self.decoding, get_args(Decoding))

@@ -13,8 +13,8 @@ from wmrl.memory.ensemble import MemoryEnsemble, ensemble_class
 from wmrl.memory.mdn_rnn import MDNRNNConfig
 from wmrl.memory.trainable import TrainableMemoryConfig
 from wmrl.memory.training import MemoryTrainingConfig, train_memory
-from wmrl.storage.artifact import load_artifact
 from wmrl.storage.files import write_json
+from wmrl.storage.finished import finished_artifact
 from wmrl.storage.run import Run
 from wmrl.vision.base import Vision
 
@@ -96,11 +96,12 @@ def train_ensemble(
             )
             for number in range(num_members)
         ]
-        if (path / "report.json").exists():
-            artifact = load_artifact(path / "artifact", kind="memory")
-            return kind.from_artifact(artifact).to(resolve_device(device))
-        ensemble = kind.of(trained, pessimism=pessimism, noise_floor=noise_floor)
         digests = [member.digest for member in trained]
+        done = finished_artifact(path, kind="memory")
+        # The members of a finished ensemble may have been trained further.
+        if done is not None and done.provenance.get("digests") == digests:
+            return kind.from_artifact(done).to(resolve_device(device))
+        ensemble = kind.of(trained, pessimism=pessimism, noise_floor=noise_floor)
         digest = ensemble.save(path / "artifact", provenance={**provenance, "digests": digests})
         write_json(path / "report.json", {"digest": digest, "members": digests})
         return ensemble

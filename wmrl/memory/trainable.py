@@ -13,6 +13,9 @@ from wmrl.memory.sequences import SequenceBatch
 from wmrl.nn.losses import masked_mean, termination_loss
 from wmrl.vision.base import Vision
 
+MAX_FRAME_SKIP = 10_000
+"""Maximum number of base frames per agent step."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainableMemoryConfig:
@@ -47,7 +50,7 @@ class TrainableMemoryConfig:
 
     def __post_init__(self) -> None:
         check_int("action_dim", self.action_dim, at_least=1)
-        check_int("frame_skip", self.frame_skip, at_least=1)
+        check_int("frame_skip", self.frame_skip, at_least=1, at_most=MAX_FRAME_SKIP)
         check_float("dropout", self.dropout, at_least=0, below=1)
         for name in ("reward_scale", "positive_weight"):
             check_float(name, getattr(self, name), above=0)

@@ -22,8 +22,9 @@ from wmrl.memory.start_states import StartStatesConfig, choose_start_states
 from wmrl.memory.trainable import TrainableMemory, TrainableMemoryConfig
 from wmrl.storage.artifact import ArtifactError, load_artifact
 from wmrl.storage.files import write_json
+from wmrl.storage.finished import finished_artifact
 from wmrl.storage.run import Run
-from wmrl.training.trainer import Trainer, TrainingConfig
+from wmrl.training.trainer import TRAINING_LIMITS, Trainer, TrainingConfig
 from wmrl.vision.base import Vision
 
 
@@ -120,9 +121,8 @@ def train_memory(
         "training": asdict(training),
         "init": None if init is None else load_artifact(init, kind="memory").digest,
     }
-    with Run(path, config=provenance) as run:
-        if (path / "report.json").exists():
-            done = load_artifact(path / "artifact")
+    with Run(path, config=provenance, limits=TRAINING_LIMITS) as run:
+        if (done := finished_artifact(path, kind="memory")) is not None:
             return trainable_class(config).from_artifact(done).to(resolved)
         for store in stores:
             encode_store(store, vision, progress=progress)

@@ -12,9 +12,10 @@ from wmrl.core.hashing import array_digest
 from wmrl.core.seeding import torch_generator
 from wmrl.data.array_sampler import ArraySampler
 from wmrl.priors.code_prior import CodePrior, CodePriorConfig
-from wmrl.storage.artifact import load_artifact
+from wmrl.storage.files import write_json
+from wmrl.storage.finished import finished_artifact
 from wmrl.storage.run import Run
-from wmrl.training.trainer import Trainer, TrainingConfig
+from wmrl.training.trainer import TRAINING_LIMITS, Trainer, TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ def train_prior(
 
     The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). Calling the function again
     with the same arguments resumes an interrupted run, or loads the result of a finished run. A
-    finished run contains ``artifact/`` and ``metrics.csv``.
+    finished run contains ``artifact/``, ``metrics.csv`` and ``report.json``.
 
     Args:
         codes: ``(N, T) int64``, codes of N images in raster order.
@@ -76,9 +77,9 @@ def train_prior(
         "prior": asdict(config),
         "training": asdict(training),
     }
-    with Run(path, config=provenance) as run:
-        if (path / "artifact").exists():
-            return CodePrior.from_artifact(load_artifact(path / "artifact")).to(resolved)
+    with Run(path, config=provenance, limits=TRAINING_LIMITS) as run:
+        if (done := finished_artifact(path, kind="prior")) is not None:
+            return CodePrior.from_artifact(done).to(resolved)
         prior = CodePrior(config, generator=torch_generator(training.seed, "prior weights"))
         prior.to(resolved).train()
         trainer = Trainer(prior, run, training, label=path.name, progress=progress)
@@ -93,7 +94,8 @@ def train_prior(
 
         trainer.train(loss_at)
         prior.eval()
-        prior.save(path / "artifact", provenance={**provenance, "steps": trainer.step})
+        digest = prior.save(path / "artifact", provenance={**provenance, "steps": trainer.step})
+        write_json(path / "report.json", {"digest": digest, "steps": trainer.step})
         return prior
 
 

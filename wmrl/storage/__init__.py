@@ -12,6 +12,8 @@
 - :mod:`~wmrl.storage.files`: atomic writing of files and folders
   (``atomic_path``, ``replace_folder``, ``write_bytes``, ``write_image``, ``write_json``,
   ``write_text``).
+- :mod:`~wmrl.storage.reading`: regular files of bounded size, and JSON that is verified
+  (``StoredFileError``, ``read_file``, ``read_json``).
 """
 
 from typing import TYPE_CHECKING
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         write_json,
         write_text,
     )
+    from wmrl.storage.reading import StoredFileError, read_file, read_json
     from wmrl.storage.registry import Registry, load_plugins
     from wmrl.storage.run import Checkpoint, Run, RunError
     from wmrl.storage.saved_module import SavedModule, load_saved_module
@@ -51,6 +54,7 @@ __all__ = [
     "Run",
     "RunError",
     "SavedModule",
+    "StoredFileError",
     "artifact_digest",
     "atomic_path",
     "find_artifact",
@@ -58,6 +62,8 @@ __all__ = [
     "load_plugins",
     "load_saved_module",
     "package_versions",
+    "read_file",
+    "read_json",
     "replace_folder",
     "save_artifact",
     "shipped_artifacts",

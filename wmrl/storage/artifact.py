@@ -11,22 +11,38 @@ An artifact is written atomically, so that its folder is always complete. All fi
 against their checksums before their content is used.
 """
 
+import glob
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from wmrl.core.config import build_config
 from wmrl.core.validation import check_choice
 from wmrl.storage.files import replace_folder
+from wmrl.storage.reading import (
+    SMALL_LIMIT,
+    WEIGHTS_LIMIT,
+    StoredFileError,
+    parse_json,
+    read_file,
+)
+from wmrl.storage.tensors import parse_tensors
 
 FORMAT_VERSION = 2
 # Releases that can read earlier format versions.
@@ -45,6 +61,11 @@ C = TypeVar("C")
 M = TypeVar("M", bound=torch.nn.Module)
 
 _CONFIG, _MODEL, _CARD, _SUMS = "config.json", "model.safetensors", "README.md", "SHA256SUMS"
+_LIMITS = {_MODEL: WEIGHTS_LIMIT}  # in bytes; that of all other files is SMALL_LIMIT
+_MEND = "download or train the artifact again"
+# Layers without weights, and groups of layers, come on top of the tensors.
+_LAYERS_PER_TENSOR, _LAYERS = 20, 1000
+_PATIENCE = 5.0  # seconds to go on reading an artifact that others replace again and again
 
 
 class ArtifactError(ValueError):
@@ -80,13 +101,12 @@ def shipped_artifacts(*, kind: str | None = None) -> list[str]:
 
     Args:
         kind: kind of the artifacts, such as ``"memory"``; None for all kinds.
+
+    Raises:
+        ArtifactError: ``kind`` is given, and a configuration is damaged.
     """
     headers = sorted(SHIPPED.glob(f"*/{_CONFIG}"))
-    return [
-        path.parent.name
-        for path in headers
-        if kind is None or json.loads(path.read_text()).get("kind") == kind
-    ]
+    return [path.parent.name for path in headers if kind is None or _kind(path) == kind]
 
 
 def find_artifact(name_or_path: str | Path) -> Path:
@@ -201,16 +221,14 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
     Raises:
         ArtifactError: the artifact is missing, damaged, of another format, or of another kind.
     """
-    path = find_artifact(name_or_path)
-    files = _verified_files(path)
+    path, files = _read(name_or_path)
     try:
-        header = json.loads(files[_CONFIG])
+        header = parse_json(files[_CONFIG])
         version, found = header["format_version"], header["kind"]
         class_name, config = header["class"], header["config"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
-            f"{path / _CONFIG}: not an artifact's configuration; download or train the "
-            "artifact again"
+            f"{path / _CONFIG}: not an artifact's configuration; {_MEND}"
         ) from error
     for name, value, kinds in (("config", config, dict), ("class", class_name, str)):
         if not isinstance(value, kinds):
@@ -226,11 +244,10 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
     if kind is not None and found != kind:
         raise ArtifactError(f"{path}: expected an artifact of kind {kind!r}, got {found!r}")
     try:
-        tensors = load_safetensors(files[_MODEL])
-    except (SafetensorError, ValueError, KeyError) as error:
+        tensors, _ = parse_tensors(files[_MODEL])
+    except ValueError as error:
         raise ArtifactError(
-            f"{path / _MODEL}: not a valid safetensors file ({error}); download or train the "
-            "artifact again"
+            f"{path / _MODEL}: not a valid safetensors file ({error}); {_MEND}"
         ) from error
     return Artifact(
         path=path,
@@ -266,7 +283,8 @@ def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
     """Creates a module and loads an artifact's weights into it.
 
     The shapes of the weights are first checked on PyTorch's meta device, where tensors take no
-    memory. A forged dimension thus cannot make the process allocate gigabytes.
+    memory, and with a limit on the number of layers. A forged dimension or count thus cannot make
+    the process allocate gigabytes, or run for ever.
 
     Args:
         make: function that creates the module from the artifact's configuration.
@@ -277,7 +295,7 @@ def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
             from the artifact's.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), limited_layers(artifact):
             skeleton = make()
     except (RuntimeError, TypeError, ValueError, OverflowError, MemoryError) as error:
         raise ArtifactError(
@@ -287,6 +305,37 @@ def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
     module = make()
     module.load_state_dict(artifact.tensors)
     return module
+
+
+@contextmanager
+def limited_layers(artifact: Artifact) -> Iterator[None]:
+    """Limits the layers that the ``with`` block can create, given the tensors of an artifact.
+
+    Raises:
+        ValueError: the block creates far more layers than the artifact has tensors.
+    """
+    limit = _LAYERS_PER_TENSOR * len(artifact.tensors) + _LAYERS
+    owner, count = threading.get_ident(), 0
+
+    def check(*_: object) -> None:
+        nonlocal count
+        count += threading.get_ident() == owner
+        if count > limit:
+            raise ValueError(
+                f"expected a number of layers that fits the {len(artifact.tensors)} tensors of "
+                f"{_MODEL}, got far more"
+            )
+
+    hooks = [
+        register_module_module_registration_hook(check),
+        register_module_parameter_registration_hook(check),
+        register_module_buffer_registration_hook(check),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def load_weights(module: torch.nn.Module, artifact: Artifact) -> None:
@@ -328,10 +377,64 @@ def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
     return tensor
 
 
+def _read(name_or_path: str | Path) -> tuple[Path, dict[str, bytes]]:
+    """Finds an artifact, reads its files and verifies them.
+
+    If another process replaces the folder meanwhile, reading starts again with the new folder.
+    """
+    end = time.monotonic() + _PATIENCE
+    while True:
+        before = _state(name_or_path)
+        try:
+            path = find_artifact(name_or_path)
+            return path, _verified_files(path)
+        except ArtifactError:
+            if before == _state(name_or_path) and not _being_replaced(name_or_path):
+                raise
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.001)
+
+
+def _state(path: str | Path) -> tuple[int, ...] | None:
+    """Returns numbers that change if a folder is replaced; None if there is no such folder."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino, status.st_ctime_ns
+
+
+def _being_replaced(path: str | Path) -> bool:
+    """Returns True while a folder has no name, because a writer can't swap it in one step."""
+    path = Path(path)
+    try:
+        return not path.exists() and any(path.parent.glob(f".{glob.escape(path.name)}.*.old"))
+    except (OSError, ValueError):
+        return False
+
+
 def _verified_files(path: Path) -> dict[str, bytes]:
-    """Reads an artifact's files and verifies them against its ``SHA256SUMS``."""
+    """Reads an artifact's files and verifies them against its ``SHA256SUMS``.
+
+    All files are those of one folder, even if another folder takes its name meanwhile.
+    """
+    if os.open not in os.supports_dir_fd:  # Windows
+        return _files_of(path, None)
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be opened ({error.strerror}); {_MEND}") from error
+    try:
+        return _files_of(path, folder)
+    finally:
+        os.close(folder)
+
+
+def _files_of(path: Path, folder: int | None) -> dict[str, bytes]:
     known = {_CONFIG, _MODEL, _CARD, _SUMS}
-    foreign = sorted({entry.name for entry in path.iterdir()} - known)
+    # pathlib can't list an open folder.
+    foreign = sorted(set(os.listdir(path if folder is None else folder)) - known)  # noqa: PTH208
     foreign = [name for name in foreign if not name.startswith(".")]
     if foreign:
         raise ArtifactError(
@@ -339,23 +442,37 @@ def _verified_files(path: Path) -> dict[str, bytes]:
             "file, or use another folder"
         )
     files = {}
-    for name, digest in _read_sums(path).items():
-        try:
-            files[name] = (path / name).read_bytes()
-        except OSError as error:
-            raise ArtifactError(f"{path / name}: cannot be read ({error.strerror})") from error
+    for name, digest in _read_sums(path, folder).items():
+        files[name] = _read_one(path / name, folder)
         if hashlib.sha256(files[name]).hexdigest() != digest:
             raise ArtifactError(
-                f"{path / name}: damaged (its SHA-256 differs from the one in {_SUMS}); download "
-                "or train the artifact again"
+                f"{path / name}: damaged (its SHA-256 differs from the one in {_SUMS}); {_MEND}"
             )
     missing = {_CONFIG, _MODEL} - set(files)
     if missing:
         raise ArtifactError(
             f"{path / _SUMS}: expected a line for each file, got none for "
-            f"{', '.join(sorted(missing))}; download or train the artifact again"
+            f"{', '.join(sorted(missing))}; {_MEND}"
         )
     return files
+
+
+def _read_one(path: Path, folder: int | None = None) -> bytes:
+    try:
+        limit = _LIMITS.get(path.name, SMALL_LIMIT)
+        return read_file(path, limit=limit, folder=folder, mend=_MEND)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}); {_MEND}") from error
+    except StoredFileError as error:
+        raise ArtifactError(str(error)) from error
+
+
+def _kind(path: Path) -> Any:
+    """Returns the kind of a shipped artifact, given the path of its configuration."""
+    try:
+        return parse_json(_read_one(path)).get("kind")
+    except ValueError as error:
+        raise ArtifactError(f"{path}: damaged ({error}); install wmrl again") from error
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str:
@@ -363,23 +480,20 @@ def _renamed(name: str, table: Mapping[str, str]) -> str:
     return ".".join(table.get(part, part) for part in name.split("."))
 
 
-def _read_sums(path: Path) -> dict[str, str]:
+def _read_sums(path: Path, folder: int | None) -> dict[str, str]:
     try:
-        lines = (path / _SUMS).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = _read_one(path / _SUMS, folder).decode().splitlines()
+    except (ArtifactError, UnicodeDecodeError) as error:
         raise ArtifactError(
-            f"{path / _SUMS}: missing or not text, so the artifact cannot be verified; download or "
-            "train it again"
+            f"{path / _SUMS}: missing or not text, so the artifact cannot be verified ({error}); "
+            f"{_MEND}"
         ) from error
     sums = {}
     for line in lines:
         digest, _, name = line.partition("  ")
         # Only known names are allowed, so that no line refers to a file outside the folder.
         if name not in (_CONFIG, _MODEL, _CARD) or name in sums or len(digest) != 64:
-            raise ArtifactError(
-                f"{path / _SUMS}: unexpected line {line[:100]!r}; download or train the artifact "
-                "again"
-            )
+            raise ArtifactError(f"{path / _SUMS}: unexpected line {line[:100]!r}; {_MEND}")
         sums[name] = digest
     return sums
 
@@ -399,9 +513,9 @@ def _holds(path: Path, files: Mapping[str, bytes]) -> bool:
     """Returns True if a folder contains exactly these files."""
     try:
         return {entry.name for entry in path.iterdir()} == set(files) and all(
-            (path / name).read_bytes() == data for name, data in files.items()
+            _read_one(path / name) == data for name, data in files.items()
         )
-    except OSError:
+    except (OSError, ArtifactError):
         return False
 
 

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from wmrl.storage.reading import with_checksum
+
 _STALE_SECONDS = 3600.0  # temporary folders of this age have no live writer
 
 
@@ -79,12 +81,15 @@ def write_text(path: str | Path, text: str) -> Path:
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
-    """Writes a JSON file with sorted keys atomically and returns its path.
+    """Writes a JSON file with sorted keys and a checksum atomically, and returns its path.
+
+    The checksum is the member ``"sha256"``; :func:`~wmrl.storage.reading.read_json` verifies it.
 
     Raises:
-        ValueError: a number is NaN or infinite.
+        ValueError: a number is NaN or infinite, or ``content`` has a member ``"sha256"``.
     """
-    text = json.dumps(dict(content), indent=2, sort_keys=True, allow_nan=False)
+    whole = with_checksum(content)
+    text = json.dumps(whole, indent=2, sort_keys=True, allow_nan=False)
     return write_text(path, text + "\n")
 
 

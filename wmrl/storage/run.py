@@ -2,25 +2,33 @@
 
 import json
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_safetensors
 
 from wmrl.core.hashing import tensors_digest
-from wmrl.storage.files import write_bytes
+from wmrl.storage.files import write_bytes, write_json
+from wmrl.storage.reading import (
+    WEIGHTS_LIMIT,
+    StoredFileError,
+    json_digest,
+    read_file,
+    read_json,
+)
+from wmrl.storage.tensors import parse_tensors
 
 try:
     import fcntl
 except ImportError:  # pragma: no cover - Windows has no flock
     fcntl = None  # type: ignore[assignment]
 
-_LOCK, _CONFIG = "lock", "config.json"
+_LOCK, _CONFIG, _REPORT = "lock", "config.json", "report.json"
 
 
 class RunError(ValueError):
@@ -43,6 +51,13 @@ class Checkpoint:
 class Run:
     """A training run: a locked folder with a configuration and atomically written checkpoints.
 
+    A finished run can be extended: its configuration may differ from the given one in the limits
+    named by ``limits``, if the given limits are higher. The run's ``report.json``, which marks it
+    as finished, is then removed.
+
+    A damaged or missing configuration is written again from the given one, if all checkpoints
+    belong to it.
+
     The operating system holds the lock (``flock``) and releases it when the process ends, even if
     the process is killed. Use the run as a context manager, or call :meth:`close`.
 
@@ -50,13 +65,16 @@ class Run:
         path: folder of the run; created if it does not exist.
         config: JSON-serializable description of everything that the run's result depends on. It is
             saved with a new run, and must be equal when the run is resumed.
+        limits: dotted names of entries of ``config`` that limit the run, such as
+            ``"training.steps"``; None stands for no limit. They may be raised later.
 
     Attributes:
         path: folder of the run.
+        extended: True if a limit has just been raised.
 
     Raises:
-        RunError: another process or ``Run`` uses the folder, or the folder holds a run with another
-            configuration.
+        RunError: another process or ``Run`` uses the folder, the folder holds a run with another
+            configuration, or a checkpoint belongs to another configuration.
 
     Example:
         >>> import torch
@@ -72,13 +90,19 @@ class Run:
         wmrl.storage.run.RunError: run: holds a run with another configuration: seed: ...
     """
 
-    def __init__(self, path: str | Path, *, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: str | Path, *, config: Mapping[str, Any], limits: Sequence[str] = ()
+    ) -> None:
         self.path = Path(path)
+        self._config: dict[str, Any] = json.loads(json.dumps(dict(config)))
+        self._limits = tuple(limits)
+        self.extended = False
+        self._identity = json_digest(_without(self._config, self._limits))
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock: BinaryIO | None = _lock(self.path / _LOCK)
         try:
             self._remove_leftovers()
-            self._settle_config(config)
+            self._settle_config()
         except BaseException:
             self.close()
             raise
@@ -118,7 +142,11 @@ class Run:
         stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         stored = {key: tensor.clone() for key, tensor in stored.items()}
         text = json.dumps(dict(state), sort_keys=True)
-        metadata = {"state": text, "sha256": tensors_digest(stored, text)}
+        metadata = {
+            "state": text,
+            "sha256": tensors_digest(stored, text),
+            "run": self._identity,
+        }
         self._write(self._checkpoint_path(name), save_safetensors(stored, metadata))
 
     def load_checkpoint(
@@ -134,24 +162,14 @@ class Run:
             RunError: the checkpoint is damaged.
         """
         path = self._checkpoint_path(name)
-        if not path.exists():
-            return None
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata()
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            text = metadata["state"]
-            whole = metadata["sha256"] == tensors_digest(tensors, text)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise RunError(
-                f"{path}: not a checkpoint ({error}); delete it to start again"
-            ) from error
-        if not whole:
-            raise RunError(
-                f"{path}: damaged (its SHA-256 differs from the recorded one); delete it to start "
-                "again"
-            )
-        return Checkpoint({key: t.to(device) for key, t in tensors.items()}, json.loads(text))
+            tensors, metadata = _read_checkpoint(path)
+        except FileNotFoundError:
+            return None
+        self._check_owner(path, metadata)
+        return Checkpoint(
+            {key: t.to(device) for key, t in tensors.items()}, json.loads(metadata["state"])
+        )
 
     def delete_checkpoint(self, name: str) -> None:
         """Deletes a checkpoint if it exists."""
@@ -172,28 +190,112 @@ class Run:
         for left in self.path.glob(".*.new.checkpoint"):
             left.unlink(missing_ok=True)
 
-    def _settle_config(self, config: Mapping[str, Any]) -> None:
+    def _settle_config(self) -> None:
         """Saves the configuration of a new run, or compares it with that of an existing run."""
         path = self.path / _CONFIG
-        text = json.dumps(dict(config), indent=2, sort_keys=True)
-        if not path.exists():
-            self._write(path, text.encode() + b"\n")
-            return
         try:
-            found = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise RunError(f"{path}: not a run's configuration; choose another folder") from error
-        difference = _difference(json.loads(text), found)
-        if difference:
+            found = read_json(path, mend="delete it to go on with the given configuration")
+        except StoredFileError as error:
+            owned = self._owns_checkpoints()
+            if os.path.lexists(path):
+                if not owned:
+                    raise RunError(
+                        f"{error}, or choose another folder; this is not a run's configuration"
+                    ) from error
+                warnings.warn(f"{error}; it is written again from the given one", stacklevel=3)
+            self._write_config()
+            return
+        if found == self._config:
+            return
+        fixed = (_without(each, self._limits) for each in (self._config, found))
+        if not _difference(*fixed) and self._extends(found):
+            # The report goes first: a run that is killed in between is then no finished one.
+            (self.path / _REPORT).unlink(missing_ok=True)
+            self._write_config()
+            self.extended = True
+            return
+        raise RunError(
+            f"{self.path}: holds a run with another configuration: "
+            f"{_difference(self._config, found)}; resume it with its own configuration"
+            f"{', or a higher limit' if self._limits else ''}, or choose another folder"
+        )
+
+    def _extends(self, found: Mapping[str, Any]) -> bool:
+        """Returns True if no limit of the configuration is lower than that of an earlier one."""
+        pairs = [(_entry(self._config, name), _entry(found, name)) for name in self._limits]
+        return all(new is None or (old is not None and new >= old) for new, old in pairs)
+
+    def _write_config(self) -> None:
+        self._check_open()
+        write_json(self.path / _CONFIG, self._config)
+
+    def _owns_checkpoints(self) -> bool:
+        """Returns True if there are checkpoints of a run with this configuration.
+
+        Raises:
+            RunError: a checkpoint belongs to a run with another configuration.
+        """
+        owned = False
+        for path in sorted(self.path.glob("*.checkpoint")):
+            try:
+                metadata = _read_checkpoint(path)[1]
+            except RunError:
+                continue  # reported when it is loaded
+            self._check_owner(path, metadata)
+            owned = owned or "run" in metadata
+        return owned
+
+    def _check_owner(self, path: Path, metadata: Mapping[str, str]) -> None:
+        # Earlier versions did not record the configuration.
+        if metadata.get("run", self._identity) != self._identity:
             raise RunError(
-                f"{self.path}: holds a run with another configuration: {difference}; resume it "
-                "with its own configuration, or choose another folder"
+                f"{path}: belongs to a run with another configuration; resume it with its own "
+                "configuration, or choose another folder"
             )
 
     def _write(self, path: Path, data: bytes) -> None:
+        self._check_open()
+        write_bytes(path, data)
+
+    def _check_open(self) -> None:
         if self._lock is None:
             raise RunError(f"{self.path}: the run is closed; open it again to write")
-        write_bytes(path, data)
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Reads and verifies the tensors and the metadata of a checkpoint."""
+    mend = "delete it to start again"
+    try:
+        data = read_file(path, limit=WEIGHTS_LIMIT, mend=mend)
+    except StoredFileError as error:
+        raise RunError(str(error)) from error
+    try:
+        tensors, metadata = parse_tensors(data)
+        whole = metadata["sha256"] == tensors_digest(tensors, metadata["state"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f"{path}: not a checkpoint ({error}); {mend}") from error
+    if not whole:
+        raise RunError(f"{path}: damaged (its SHA-256 differs from the recorded one); {mend}")
+    return tensors, metadata
+
+
+def _entry(config: Mapping[str, Any], name: str) -> Any:
+    """Returns the entry of a configuration with a dotted name; None if there is none."""
+    value: Any = config
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _without(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Returns a copy of a configuration without the entries of the given dotted names."""
+    copy: dict[str, Any] = json.loads(json.dumps(dict(config)))
+    for name in names:
+        *parents, last = name.split(".")
+        inner = _entry(copy, ".".join(parents)) if parents else copy
+        if isinstance(inner, dict):
+            inner.pop(last, None)
+    return copy
 
 
 def _lock(path: Path) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -9,7 +10,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from wmrl.storage.files import write_text
+from wmrl.storage.files import sync_tree, write_text
+from wmrl.storage.reading import StoredFileError, read_file
+
+_LIMIT = 2**30  # bytes of a CSV file
 
 
 class MetricsLogger:
@@ -17,6 +21,9 @@ class MetricsLogger:
 
     In a resumed run, rows after ``resume_step`` are dropped, so that the CSV file is the same as
     that of an uninterrupted run. A metric with a new name adds a column to the file.
+
+    Rows are appended without waiting for the disk. A learner calls :meth:`sync` before it writes a
+    checkpoint, so that a power failure never loses rows up to the checkpoint.
 
     Args:
         folder: folder of the files; created if it does not exist.
@@ -95,6 +102,16 @@ class MetricsLogger:
             for name, value in values.items():
                 self._writer.add_scalar(name, float(value), step)
 
+    def sync(self) -> None:
+        """Writes all rows and events to the disk."""
+        if self._rows:
+            sync_tree(self.path)
+        if self._writer is not None:
+            self._writer.flush()
+            folder = self.path.parent / "tensorboard"
+            if folder.is_dir():
+                sync_tree(folder)
+
     def close(self) -> None:
         """Writes pending TensorBoard events and closes the file of events."""
         if self._writer is not None:
@@ -120,22 +137,56 @@ def log_images(folder: str | Path, images: Mapping[str, np.ndarray], *, step: in
 def read_metrics(path: str | Path) -> list[dict[str, float]]:
     """Reads the rows of a ``metrics.csv``.
 
-    An incomplete last line, which a killed writer may leave behind, is skipped.
+    An incomplete last line, which a killed writer may leave behind, is skipped. Damaged lines are
+    skipped as well.
 
     Returns:
-        One dictionary per row, with the values by column name; an empty list if the file does not
-        exist.
+        One dictionary per row, with the values by column name and rising steps; an empty list if
+        the file does not exist, or has no intact header.
+
+    Warns:
+        UserWarning: lines are damaged.
     """
     path = Path(path)
-    if not path.exists():
+    try:
+        data = read_file(path, limit=_LIMIT)
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    text = path.read_text()
-    whole = text[: text.rfind("\n") + 1]
-    rows = []
-    for record in csv.DictReader(io.StringIO(whole, newline="")):
-        row = {name: float(value) for name, value in record.items() if value}
-        rows.append({**row, "step": int(record["step"])})
+    except StoredFileError as error:
+        warnings.warn(f"{error}; its rows are lost", stacklevel=2)
+        return []
+    lines = data.decode(errors="replace").split("\n")[:-1]
+    names, bad = (_values(lines[0]) if lines else []), 0
+    if lines and (names[:1] != ["step"] or len(set(names)) < len(names)):
+        names, bad = [], len(lines)
+    rows: list[dict[str, float]] = []
+    for line in lines[1:] if names else []:
+        row = _row(line, names)
+        if row is None or (rows and row["step"] <= rows[-1]["step"]):
+            bad += 1
+        else:
+            rows.append(row)
+    if bad:
+        warnings.warn(f"{path}: {bad} damaged lines are skipped", stacklevel=2)
     return rows
+
+
+def _values(line: str) -> list[str]:
+    """Splits a line of a CSV file; returns an empty list if it is damaged."""
+    try:
+        return next(csv.reader([line], strict=True), [])
+    except csv.Error:
+        return []
+
+
+def _row(line: str, names: list[str]) -> dict[str, float] | None:
+    """Parses a line of a CSV file; returns None if it is damaged."""
+    values = _values(line)
+    try:
+        row = {name: float(value) for name, value in zip(names, values, strict=True) if value}
+        return {**row, "step": int(values[0])}
+    except (ValueError, IndexError):
+        return None
 
 
 def _columns(rows: list[dict[str, float]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -70,8 +71,18 @@ class TrainingConfig:
         return self.final_learning_rate + decay * (self.learning_rate - self.final_learning_rate)
 
 
+TRAINING_LIMITS = ("training.steps", "training.max_seconds")
+"""Settings of a training run that may be raised to extend a finished run, as a run names them."""
+
+
 class Trainer:
     """Trainer that minimizes a loss with Adam, and resumes from the run's checkpoint if it exists.
+
+    If ``config`` allows more steps or more time than the run had before, the training goes on from
+    its last step. The learning rate follows the schedule of the new number of steps from there. If
+    the learning rate is constant (``final_learning_rate`` equals ``learning_rate``), the result is
+    bit-identical to that of a run which had the new number of steps from the start. Otherwise it
+    differs, and a warning says so.
 
     Args:
         module: network to train, already on its device.
@@ -110,6 +121,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.planned = config.steps
+        self._sums: dict[str, Tensor] = {}  # of metrics since the last row
         self._resume()
 
     def train(self, loss_at: LossAt) -> None:
@@ -127,7 +139,7 @@ class Trainer:
         config = self._config
         before, began = self.seconds, time.monotonic()
         resume_step = self.step or None
-        sums: dict[str, Tensor] = {}
+        sums = self._sums
         with (
             MetricsLogger(self._run.path, resume_step=resume_step) as logger,
             progress_bar(
@@ -140,12 +152,14 @@ class Trainer:
                 self.step += 1
                 if self.step % config.log_every == 0:
                     self._log(logger, sums)
-                    sums = {}
+                    sums.clear()
                     self.seconds = before + time.monotonic() - began
                     self._plan()
                     advance(self.step, total=self.planned)
                 if self.step % config.checkpoint_every == 0:
+                    logger.sync()
                     self._save()
+            logger.sync()
         self.planned = self.step
         self._save()
 
@@ -177,13 +191,38 @@ class Trainer:
             wanted = max(affordable, self.step, self._least_steps)
             self.planned = min(self._config.steps, wanted)
 
+    def _limits(self) -> list[float | None]:
+        return [self._config.steps, self._config.max_seconds]
+
+    def _extend(self) -> None:
+        """Plans the steps of a run whose limits were raised after its last checkpoint."""
+        config = self._config
+        self.planned = config.steps
+        if self.seconds > 0:
+            self._plan()
+        if config.learning_rate != config.final_learning_rate:
+            warnings.warn(
+                f"{self._run.path}: continues from step {self.step} to step {self.planned}. The "
+                "learning rate decays with the number of steps, so that the result differs from "
+                "that of a run with these limits from the start; for that result, choose another "
+                "folder",
+                stacklevel=4,
+            )
+
     def _save(self) -> None:
         tensors = {f"model.{name}": value for name, value in self._parameters.items()}
         tensors |= {f"buffer.{name}": value for name, value in self._buffers.items()}
         for name, parameter in self._parameters.items():
             for key, value in self._optimizer.state[parameter].items():
                 tensors[f"adam.{key}.{name}"] = value
-        state = {"step": self.step, "seconds": self.seconds, "planned": self.planned}
+        # A run that is extended later goes on within a row of the metrics.
+        tensors |= {f"sum.{name}": value for name, value in self._sums.items()}
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "planned": self.planned,
+            "limits": self._limits(),
+        }
         self._run.save_checkpoint(_CHECKPOINT, tensors, state)
 
     def _resume(self) -> None:
@@ -193,6 +232,14 @@ class Trainer:
         self.step = checkpoint.state["step"]
         self.seconds = checkpoint.state["seconds"]
         self.planned = checkpoint.state["planned"]
+        if checkpoint.state.get("limits", self._limits()) != self._limits():
+            self._extend()
+        device = next(iter(self._parameters.values())).device
+        self._sums = {
+            name.removeprefix("sum."): value.to(device)
+            for name, value in checkpoint.tensors.items()
+            if name.startswith("sum.")
+        }
         with torch.no_grad():
             for name, buffer in self._buffers.items():
                 buffer.copy_(checkpoint.tensors[f"buffer.{name}"])

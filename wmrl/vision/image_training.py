@@ -14,10 +14,10 @@ from wmrl.core.hashing import array_digest
 from wmrl.core.seeding import torch_generator
 from wmrl.data.array_sampler import ArraySampler
 from wmrl.data.images import ImageSet
-from wmrl.storage.artifact import load_artifact
 from wmrl.storage.files import write_json
+from wmrl.storage.finished import finished_artifact
 from wmrl.storage.run import Run
-from wmrl.training.trainer import Trainer, TrainingConfig
+from wmrl.training.trainer import TRAINING_LIMITS, Trainer, TrainingConfig
 from wmrl.vision.evaluation import vision_report
 from wmrl.vision.vqvae import VQVAE, VQVAEConfig
 
@@ -74,9 +74,9 @@ def train_on_images(
         "vision": asdict(config),
         "training": asdict(training),
     }
-    with Run(path, config=provenance) as run:
-        if (path / "report.json").exists():
-            return VQVAE.from_artifact(load_artifact(path / "artifact")).to(resolved)
+    with Run(path, config=provenance, limits=TRAINING_LIMITS) as run:
+        if (done := finished_artifact(path, kind="vision")) is not None:
+            return VQVAE.from_artifact(done).to(resolved)
         vision = VQVAE(config, generator=torch_generator(training.seed, "vision weights"))
         vision.to(resolved)
         trainer = Trainer(

@@ -16,9 +16,10 @@ from wmrl.data.split import DataSplit, split_episodes
 from wmrl.data.store import RolloutStore
 from wmrl.storage.artifact import load_artifact, load_weights
 from wmrl.storage.files import write_image, write_json
+from wmrl.storage.finished import finished_artifact
 from wmrl.storage.run import Run
 from wmrl.training.metrics import log_images
-from wmrl.training.trainer import Trainer, TrainingConfig
+from wmrl.training.trainer import TRAINING_LIMITS, Trainer, TrainingConfig
 from wmrl.vision.base import VISIONS, Vision
 from wmrl.vision.codebook_plot import code_use, draw_codebook
 from wmrl.vision.evaluation import comparison_image, pick_frames, vision_report
@@ -86,9 +87,9 @@ def train_vision(
         "training": asdict(training),
         "init": None if init is None else load_artifact(init, kind="vision").digest,
     }
-    with Run(path, config=provenance) as run:
-        if (path / "report.json").exists():
-            return cls.from_artifact(load_artifact(path / "artifact")).to(resolved)
+    with Run(path, config=provenance, limits=TRAINING_LIMITS) as run:
+        if (done := finished_artifact(path, kind="vision")) is not None:
+            return cls.from_artifact(done).to(resolved)
         if init is not None:
             load_weights(vision, load_artifact(init, kind="vision"))
         vision.to(resolved)

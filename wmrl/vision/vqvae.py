@@ -13,6 +13,8 @@ from wmrl.core.validation import check_int
 from wmrl.nn.vq_autoencoder import QuantizedAutoencoder, QuantizerConfig, make_quantizer
 from wmrl.vision.base import Vision
 
+_MAX_DOWNSAMPLINGS, _MAX_BLOCKS = 12, 1000  # so that a configuration never takes long to build
+
 
 @dataclass(frozen=True, kw_only=True)
 class VQVAEConfig(QuantizerConfig):
@@ -42,9 +44,13 @@ class VQVAEConfig(QuantizerConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "frame_size", tuple(self.frame_size))
-        for name in ("channels", "base_channels", "residual_channels", "num_downsamplings"):
+        for name in ("channels", "base_channels", "residual_channels"):
             check_int(name, getattr(self, name), at_least=1)
-        check_int("num_residual_blocks", self.num_residual_blocks, at_least=0)
+        most = _MAX_DOWNSAMPLINGS
+        check_int("num_downsamplings", self.num_downsamplings, at_least=1, at_most=most)
+        check_int("num_residual_blocks", self.num_residual_blocks, at_least=0, at_most=_MAX_BLOCKS)
+        for size in self.frame_size:
+            check_int("frame_size", size, at_most=2**most)
         step = 2**self.num_downsamplings
         if len(self.frame_size) != 2 or any(size < 1 or size % step for size in self.frame_size):
             raise ValueError(

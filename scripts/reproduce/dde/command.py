@@ -69,6 +69,7 @@ def main(args: Args) -> None:
     from wmrl.scripts.reproduce.dde.experiment import METHODS, TASKS
     from wmrl.storage.artifact import package_versions
     from wmrl.storage.files import write_json, write_text
+    from wmrl.storage.reading import read_json
 
     methods = args.methods or tuple(METHODS)
     check_names("tasks", args.tasks, TASKS)
@@ -91,7 +92,7 @@ def main(args: Args) -> None:
             }
             write_json(args.out / f"{name}-{method}.json", {**about, **found})
     paths = [args.out / f"{name}-{method}.json" for name in TASKS for method in METHODS]
-    reports = [json.loads(path.read_text()) for path in paths if path.exists()]
+    reports = [read_json(path) for path in paths if path.exists()]
     table = write_table(
         [row for report in reports for row in report["searches"]],
         [race for report in reports for race in report["races"]],

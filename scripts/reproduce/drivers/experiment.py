@@ -1,6 +1,7 @@
 """Search for elite drivers in the dream, and their evaluation in the real game."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +26,9 @@ from wmrl.core.seeding import integer_seed
 from wmrl.core.validation import check_int
 from wmrl.data.store import RolloutStore
 from wmrl.envs.world_model import WorldModel
+from wmrl.storage.artifact import ArtifactError
 from wmrl.storage.files import write_json
+from wmrl.storage.reading import StoredFileError, read_json
 
 SNAPSHOTS = "snapshots.npy"
 """Name of the file with S snapshots of the archive: objectives in the cells, ``(S, cells)``."""
@@ -225,8 +228,9 @@ def _confirm(path: Path, problem: ControllerProblem, dreamed: Elites, digest: st
     """
     about = path / "real.json"
     described = json.loads(json.dumps({"dreamed": digest, **problem.describe()}))
-    if about.exists() and json.loads(about.read_text()) == described:
-        return load_elites(path / "real")[0]
+    with suppress(StoredFileError, ArtifactError):  # missing or damaged: evaluated again
+        if read_json(about) == described:
+            return load_elites(path / "real")[0]
     objectives, measures = problem.evaluate(dreamed.solutions)
     archive = problem.archive.make(problem.solution_dim, seed=problem.config.seed)
     archive.add(dreamed.solutions, objectives, measures)

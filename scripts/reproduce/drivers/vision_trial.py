@@ -1,6 +1,5 @@
 """Tests of vision models by reconstructions, and by scores of drivers trained in the dream."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
@@ -24,6 +23,7 @@ from wmrl.memory.code_memory import CodeMemoryConfig
 from wmrl.memory.ensemble_training import train_ensemble
 from wmrl.memory.training import MemoryTrainingConfig
 from wmrl.scripts.reproduce.cached_result import CachedResult
+from wmrl.storage.reading import read_json
 from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.evaluation import vision_report
 from wmrl.vision.training import train_vision
@@ -147,7 +147,7 @@ def try_vision(
         workers=workers,
         progress=progress,
     )
-    member = json.loads((path / "memory/member-0/report.json").read_text())
+    member = read_json(path / "memory/member-0/report.json")
     return cached.store(
         {
             "seed": seed,

@@ -63,6 +63,7 @@ def main(args: Args) -> None:
     from wmrl.memory.training import train_memory
     from wmrl.storage.artifact import package_versions
     from wmrl.storage.files import write_json, write_text
+    from wmrl.storage.reading import read_json
     from wmrl.vision.base import load_vision
     from wmrl.vision.vqvae import VQVAE
 
@@ -89,7 +90,7 @@ def main(args: Args) -> None:
                 training=training,
                 device=args.device,
             )
-            report = json.loads((run / "report.json").read_text())
+            report = read_json(run / "report.json")
             split = split_episodes(stores, held_out=training.held_out)
             judged = split.held_out or split.train
             latents = load_latents(judged, visions[vision])

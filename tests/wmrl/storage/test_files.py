@@ -1,5 +1,6 @@
 """Files that are replaced as a whole or not at all."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -14,7 +15,9 @@ from wmrl.storage.files import atomic_path, write_bytes, write_image, write_json
 def test_json_replaces_the_last_one(tmp_path: Path) -> None:
     write_json(tmp_path / "report.json", {"b": 1, "a": None})
     write_json(tmp_path / "report.json", {"b": 2.5})
-    assert json.loads((tmp_path / "report.json").read_text()) == {"b": 2.5}
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert found.pop("sha256") == hashlib.sha256(b'{"b":2.5}').hexdigest()
+    assert found == {"b": 2.5}
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 

@@ -1,0 +1,142 @@
+"""numba's cache of compiled functions: it has a folder, and is verified when it is read.
+
+numba stores compiled functions in two kinds of files, indices and machine code, and trusts both. A
+cut file would end in an error at every start, and a changed one may crash the process.
+"""
+
+import atexit
+import hashlib
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+_MARK = b"wmrl-sha256:"
+_TAIL = len(_MARK) + 32
+_OWN = "rasterizer."  # start of the names of this package's files
+
+
+def provide_numba_cache(package: str, folder: str) -> None:
+    """Gives numba a temporary cache folder if it could not write to any other.
+
+    Call it before a package is imported whose functions numba caches: without a folder that it can
+    write to, numba raises an error. Worker processes use the temporary folder, too. It is removed
+    when the process ends. Nothing is done if ``NUMBA_CACHE_DIR`` is set.
+
+    Args:
+        package: name of the package; nothing is done if it is not installed.
+        folder: folder of the compiled functions within the package.
+    """
+    spec = find_spec(package)
+    if os.environ.get("NUMBA_CACHE_DIR") or spec is None or not spec.submodule_search_locations:
+        return
+    beside = Path(next(iter(spec.submodule_search_locations)), folder, "__pycache__")
+    user = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
+    if _writable(beside) or _writable(user / "numba"):
+        return
+    with suppress(OSError):  # then numba says what is missing
+        temporary, owner = tempfile.mkdtemp(prefix="wmrl-numba-"), os.getpid()
+        os.environ["NUMBA_CACHE_DIR"] = temporary
+        if "numba" in sys.modules:
+            sys.modules["numba"].config.CACHE_DIR = temporary
+        atexit.register(_remove_folder, temporary, owner)
+
+
+def guard_numba_cache() -> None:
+    """Makes numba verify the files of its cache, and compile a function again if one is bad.
+
+    From then on, files end in a checksum, which other programs ignore. Files without a checksum,
+    which other programs have written, are used if numba can read them. Files of this package must
+    have one.
+    """
+    from numba.core import caching
+
+    files: Any = getattr(caching, "IndexDataCacheFile", None)
+    needed = ("load", "save", "_dump", "_load_index", "_load_data")
+    if hasattr(files, "wmrl_guard") or not all(hasattr(files, name) for name in needed):
+        return  # guarded already, or another numba than this guard was written for
+    dump, load, save = files._dump, files.load, files.save
+    load_index, load_data = files._load_index, files._load_data
+
+    def dump_with_checksum(self: Any, value: Any) -> bytes:
+        data: bytes = dump(self, value)
+        return data + _MARK + hashlib.sha256(data).digest()
+
+    def load_verified_index(self: Any) -> Any:
+        _verify(Path(self._index_path))
+        return load_index(self)
+
+    def load_verified_data(self: Any, name: str) -> Any:
+        _verify(Path(self._data_path(name)))
+        return load_data(self, name)
+
+    def load_or_forget(self: Any, key: Any) -> Any:
+        try:
+            return load(self, key)
+        except Exception:
+            _remove_files(Path(self._index_path))
+            return None  # numba compiles the function
+
+    def save_anew(self: Any, key: Any, data: Any) -> None:
+        try:
+            save(self, key, data)
+        except OSError:
+            return  # a full disk, for instance; the function works without the cache
+        except Exception:
+            _remove_files(Path(self._index_path))
+            save(self, key, data)
+
+    files._dump, files.load, files.save = dump_with_checksum, load_or_forget, save_anew
+    files._load_index, files._load_data = load_verified_index, load_verified_data
+    files.wmrl_guard = True
+
+
+def damaged_cache_files(folder: str | Path) -> list[Path]:
+    """Returns the damaged files of this package in a cache folder of numba."""
+    return [path for path in sorted(Path(folder).glob(f"{_OWN}*.nb[ci]")) if not _intact(path)]
+
+
+def _verify(path: Path) -> None:
+    if path.exists() and not _intact(path):
+        raise ValueError(f"{path}: damaged")
+
+
+def _intact(path: Path) -> bool:
+    """Returns True if the checksum at the end of a file fits, or if another program wrote it."""
+    data = path.read_bytes()
+    if data[-_TAIL:-32] != _MARK:
+        return not path.name.startswith(_OWN)
+    data, checksum = data[:-_TAIL], data[-32:]
+    if path.suffix == ".nbi":
+        # It begins with numba's version, which has no part in the checksum.
+        from numba import __version__
+
+        data = data[len(pickle.dumps(__version__, protocol=-1)) :]
+    return hashlib.sha256(data).digest() == checksum
+
+
+def _remove_files(index: Path) -> None:
+    """Removes the cache of a function: its index, and its files of machine code."""
+    for path in (index, *index.parent.glob(f"{index.stem}.*.nbc")):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _remove_folder(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # not in a forked process
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _writable(folder: Path) -> bool:
+    """Returns True if files can be created in a folder, which is created if it does not exist."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,41 @@
+"""The result of a finished run: its artifact, which its report marks as complete."""
+
+import os
+import warnings
+from pathlib import Path
+
+from wmrl.storage.artifact import Artifact, ArtifactError, load_artifact
+from wmrl.storage.reading import StoredFileError, read_json
+
+
+def finished_artifact(path: str | Path, *, kind: str) -> Artifact | None:
+    """Reads the artifact of a finished run.
+
+    A run is finished if ``report.json`` exists. If the report or the artifact is damaged or
+    missing, the run counts as unfinished: its last checkpoint then gives both again, without
+    further training.
+
+    Args:
+        path: folder of the run, with ``artifact/`` and ``report.json``.
+        kind: kind of the artifact.
+
+    Returns:
+        The artifact; None if the run is not finished, or its result must be written again.
+
+    Warns:
+        UserWarning: the report or the artifact is damaged, or one does not belong to the other.
+    """
+    path = Path(path)
+    if not os.path.lexists(path / "report.json"):
+        return None
+    try:
+        report = read_json(path / "report.json")
+        artifact = load_artifact(path / "artifact", kind=kind)
+    except (ArtifactError, StoredFileError) as error:
+        found = str(error)
+    else:
+        if report.get("digest", artifact.digest) == artifact.digest:
+            return artifact
+        found = f"{path / 'report.json'}: does not belong to the artifact beside it"
+    warnings.warn(f"{found}; written again from the last checkpoint", stacklevel=3)
+    return None

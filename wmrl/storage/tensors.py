@@ -1,0 +1,34 @@
+"""Tensors from the bytes of a safetensors file."""
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+
+from wmrl.storage.reading import SMALL_LIMIT, parse_json
+
+
+def parse_tensors(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Reads the tensors and the metadata of a safetensors file.
+
+    The size of the header is checked before the header is parsed, so that reading takes time and
+    memory in proportion to the file.
+
+    Args:
+        data: content of the file.
+
+    Returns:
+        Tensors and metadata, both by name.
+
+    Raises:
+        ValueError: the data are not a safetensors file.
+    """
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > len(data) - 8:
+        raise ValueError(f"its header of {size:,} bytes is cut off")
+    if size > SMALL_LIMIT:
+        raise ValueError(f"expected a header of at most {SMALL_LIMIT:,} bytes, got {size:,}")
+    metadata = parse_json(data[8 : 8 + size]).get("__metadata__", {})
+    try:
+        return load(data), metadata
+    except (SafetensorError, KeyError, RuntimeError, OverflowError) as error:
+        raise ValueError(str(error)) from error
