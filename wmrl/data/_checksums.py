@@ -16,8 +16,7 @@ _LARGEST_JSON = 2**26
 def json_digest(content: Mapping[str, Any]) -> str:
     """Computes the SHA-256 of a JSON object, independent of the order of its keys."""
     # Read back first, so that keys that aren't strings are sorted as they are after reading.
-    read = json.loads(json.dumps(dict(content)))
-    return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
+    return _digest(json.loads(json.dumps(dict(content))))
 
 
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +33,7 @@ def unseal(sealed: Any) -> dict[str, Any]:
     if not isinstance(sealed, dict) or _KEY not in sealed:
         raise ValueError("it has no SHA-256")
     content = {key: value for key, value in sealed.items() if key != _KEY}
-    if sealed[_KEY] != json_digest(content):
+    if sealed[_KEY] != _digest(content):
         raise ValueError("its SHA-256 differs from the recorded one")
     return content
 
@@ -105,6 +104,10 @@ class FileVerifier:
     def forget(self) -> None:
         """Forgets which files have been read, so that they are read again."""
         self._verified.clear()
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _file_digest(path: Path) -> str:

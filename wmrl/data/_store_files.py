@@ -61,9 +61,9 @@ def create_store(path: Path, metadata: StoreMetadata) -> list[Path] | None:
         if not _must_write(path, metadata):  # another process was faster
             return None
         attributes = {"wmrl_store": FORMAT_VERSION, **asdict(metadata)}
-        with TemporaryDirectory() as folder:
-            zarr.create_group(folder, attributes=seal(attributes))
-            write_bytes(path / METADATA, (Path(folder) / METADATA).read_bytes())
+        with TemporaryDirectory() as aside:
+            zarr.create_group(aside, attributes=seal(attributes))
+            write_bytes(path / METADATA, (Path(aside) / METADATA).read_bytes())
     for folder in made:
         sync_folder(folder.parent)
     return made

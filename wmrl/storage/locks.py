@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # pragma: no cover - Windows has no flock
-    fcntl = None  # type: ignore[assignment]
 
 _POLL_SECONDS = 0.005
 _TELL_SECONDS = 1.0
@@ -38,7 +36,7 @@ def file_lock(
 
     If another process or thread holds the lock, the call waits for it. After one second of waiting,
     a line on standard error says for which process. The operating system releases the lock if the
-    process is killed. On systems without ``flock``, nothing is locked.
+    process is killed. On Windows, nothing is locked.
 
     Args:
         path: path of the file that is locked. It is created if it does not exist. While a process
@@ -57,7 +55,7 @@ def file_lock(
         >>> with file_lock("lock"):
         ...     pass  # other processes wait here
     """
-    if fcntl is None:  # pragma: no cover - Windows has no flock
+    if sys.platform == "win32":  # which has no flock
         yield
         return
     try:
