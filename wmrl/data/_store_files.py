@@ -1,106 +1,267 @@
-"""Reading and writing of a rollout store's files: metadata, index and arrays."""
+"""Creating of rollout stores, their metadata and their index."""
 
 import json
-import math
 import os
-from collections.abc import Sequence
+import re
+import shutil
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from wmrl.data._checksums import json_digest, read_attributes, seal, unseal
 from wmrl.data.episode import EpisodeSummary, StoreMetadata
-from wmrl.storage.files import write_bytes
+from wmrl.storage.files import sync_folder, write_bytes
+from wmrl.storage.locks import file_lock
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 # Releases that can read earlier format versions.
-_READERS = {1: "wmrl 0.1"}
-EPISODES = "episodes"
+_READERS = {1: "wmrl 0.1", 2: "the development version of wmrl 0.2 that recorded it"}
+EPISODES, INDEX, LOCK, METADATA = "episodes", "index.jsonl", "lock", "zarr.json"
 
-_CHUNK_BYTES = 2**19
+_OWN_NAMES = {EPISODES, INDEX, LOCK, METADATA, "latents"}
 
 
 class StoreError(ValueError):
     """Error raised if a rollout store is missing, damaged or incompatible, or lacks an episode."""
 
 
-def create_store(path: Path, metadata: StoreMetadata) -> None:
-    """Creates an empty store atomically; several processes may do so at once."""
-    (path / EPISODES).mkdir(parents=True, exist_ok=True)
-    attributes = {"wmrl_store": FORMAT_VERSION, **asdict(metadata)}
-    with TemporaryDirectory() as folder:
-        zarr.create_group(folder, attributes=attributes)
-        write_bytes(path / "zarr.json", (Path(folder) / "zarr.json").read_bytes())
+class _DamagedError(StoreError):
+    """Error raised if the metadata of a store are missing or damaged, but can be written again."""
+
+
+def metadata_digest(metadata: StoreMetadata) -> str:
+    """Computes the SHA-256 of a store's metadata, which each of its episodes records."""
+    return json_digest(asdict(metadata))
+
+
+def create_store(path: Path, metadata: StoreMetadata) -> list[Path] | None:
+    """Creates an empty store atomically; several processes may do so at once.
+
+    An existing store stays as it is, with two exceptions. If its metadata are missing or damaged,
+    they are written again. If it has no episodes, its metadata are replaced.
+
+    Returns:
+        The folders that did not exist before, the store's own first; None if a store existed.
+
+    Raises:
+        StoreError: there is something else at ``path``, or a store of another format, or one with
+            damaged metadata that differ from those its episodes record.
+    """
+    if not _must_write(path, metadata):
+        return None
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        (path / EPISODES).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be created ({error}); use another path") from error
+    with file_lock(path / LOCK, required=False):
+        if not _must_write(path, metadata):  # another process was faster
+            return None
+        attributes = {"wmrl_store": FORMAT_VERSION, **asdict(metadata)}
+        with TemporaryDirectory() as aside:
+            zarr.create_group(aside, attributes=seal(attributes))
+            write_bytes(path / METADATA, (Path(aside) / METADATA).read_bytes())
+    for folder in made:
+        sync_folder(folder.parent)
+    return made
+
+
+def remove_store(path: Path, made: Iterable[Path]) -> None:
+    """Removes a store without episodes, and those of the folders in ``made`` that are empty then.
+
+    If another process is writing to the store, nothing is removed.
+    """
+    try:
+        with file_lock(path / LOCK, timeout=0, required=False):
+            remove_leftovers(path)
+            (path / EPISODES).rmdir()
+            for name in (INDEX, METADATA, LOCK):
+                (path / name).unlink(missing_ok=True)
+        for folder in made:
+            folder.rmdir()
+    except OSError:
+        return  # it is in use, or not empty
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes what killed writers left in a store; the caller must hold its lock alone."""
+    for folder, pattern in (
+        (path, rf"\.({METADATA[:-5]}|{INDEX[:-6]})\..*\.new\..*"),
+        (path / EPISODES, r"\.\d{8,}\..*"),
+    ):
+        for entry in os.scandir(folder):
+            if re.fullmatch(pattern, entry.name):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    Path(entry.path).unlink(missing_ok=True)
 
 
 def read_metadata(path: Path) -> StoreMetadata:
-    """Reads the metadata of a store.
+    """Reads and verifies the metadata of a store.
 
     Raises:
         StoreError: there is no store at ``path``, or the store is damaged or of another format.
     """
+    # A Zarr store of another kind describes a group of this name by a file in it.
+    ours = (path / EPISODES).is_dir() and not (path / EPISODES / METADATA).exists()
     try:
-        attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
-        version = attributes["wmrl_store"]
+        attributes = read_attributes(path / METADATA)
+        version = attributes.get("wmrl_store")
+        ours = ours or version is not None
+        if version is None or version == FORMAT_VERSION or "sha256" in attributes:
+            attributes = unseal(attributes)
         if version == FORMAT_VERSION:
             names = [item.name for item in fields(StoreMetadata)]
             return StoreMetadata(**{name: attributes[name] for name in names})
-    except FileNotFoundError as error:
-        raise StoreError(
-            f"{path}: no rollout store there; record one with wmrl collect, or create one by "
-            "passing mode='a' and metadata"
-        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path}: not a rollout store (its zarr.json is invalid); use another path"
+        if not ours:
+            raise StoreError(_no_store(path)) from error
+        raise _DamagedError(
+            f"{path / METADATA}: missing or damaged ({error}); run the same wmrl collect again, "
+            "which writes it again"
         ) from error
+    reader = _READERS.get(version, "a newer wmrl") if isinstance(version, int) else "a newer wmrl"
     raise StoreError(
         f"{path}: expected format version {FORMAT_VERSION}, got {version!r}; open the store with "
-        f"{_READERS.get(version, 'a newer wmrl')}, or collect the episodes again"
+        f"{reader}, or collect the episodes again into another folder"
     )
 
 
-def write_array(group: zarr.Group, name: str, data: np.ndarray) -> None:
-    """Writes an array as one Zarr shard of compressed chunks, each with a checksum."""
-    row_bytes = max(1, math.prod(data.shape[1:]) * data.itemsize)
-    rows = min(max(1, _CHUNK_BYTES // row_bytes), max(1, len(data)))
-    chunks = (rows, *data.shape[1:])
-    array = group.create_array(
-        name,
-        shape=data.shape,
-        dtype=data.dtype,
-        chunks=chunks,
-        shards=(max(1, -(-len(data) // rows)) * rows, *data.shape[1:]),
-        compressors=[ZstdCodec(level=1), Crc32cCodec()],
-    )
-    array[...] = data
+def episode_indices(path: Path) -> list[int]:
+    """Lists the indices of the episodes in a store, ascending.
+
+    Raises:
+        StoreError: the folder of the episodes is missing.
+    """
+    try:
+        names = [entry.name for entry in os.scandir(path / EPISODES)]
+    except OSError as error:
+        raise StoreError(
+            f"{path / EPISODES}: missing or damaged ({error}); run the same wmrl collect again, "
+            "which collects the episodes again"
+        ) from error
+    return sorted(int(name) for name in names if re.fullmatch(r"[0-9]{8}|[1-9][0-9]{8,}", name))
 
 
-def read_index(path: Path) -> dict[int, EpisodeSummary]:
+def read_index(path: Path) -> dict[int, EpisodeSummary] | None:
     """Reads a store's ``index.jsonl``; returns summaries of episodes by episode index.
 
-    Incomplete lines, which killed writers leave behind, are skipped.
+    Returns None if a line is damaged or incomplete, as killed writers leave it. No line can be
+    trusted then, since the damaged one may have replaced another one.
     """
     found = {}
-    for line in path.read_bytes().splitlines() if path.exists() else []:
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return {}
+    except OSError:
+        return None
+    for line in filter(None, lines):
         try:
-            summary = EpisodeSummary(**json.loads(line))
-        except (ValueError, TypeError):
-            continue
+            summary = EpisodeSummary(**unseal(json.loads(line)))
+        except (ValueError, TypeError, RecursionError):
+            return None
         found[summary.index] = summary
     return found
 
 
-def append_index(path: Path, summaries: Sequence[EpisodeSummary]) -> None:
-    """Appends summaries to a store's ``index.jsonl``; several processes may do so at once."""
-    lines = "".join(json.dumps(asdict(summary)) + "\n" for summary in summaries)
+def append_index(path: Path, summaries: Iterable[EpisodeSummary]) -> None:
+    """Appends summaries to a store's ``index.jsonl``; several processes may do so at once.
+
+    The file is not synced to disk: lines that are lost in a power failure are written again when
+    the store is opened.
+    """
     # A single write in append mode doesn't mix with the lines of other processes. The leading
     # newline ends a line that a killed process may have left incomplete.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
-        os.write(descriptor, b"\n" + lines.encode())
+        os.write(descriptor, b"\n" + _index_lines(summaries))
     finally:
         os.close(descriptor)
+
+
+def write_index(path: Path, summaries: Iterable[EpisodeSummary]) -> None:
+    """Replaces a store's ``index.jsonl``; the caller must hold the store's lock alone."""
+    write_bytes(path, _index_lines(summaries))
+
+
+def _describe_place(path: Path) -> str:
+    """Says what is at a path that is not a rollout store."""
+    if not path.is_dir():
+        return "a file"
+    names = {entry.name for entry in os.scandir(path)}
+    if {"config.json", "SHA256SUMS"} <= names:
+        return "the folder of an artifact"
+    if {"config.json", "lock"} <= names:
+        return "the folder of a run"
+    if names & {"zarr.json", ".zgroup", ".zarray"}:
+        return "a Zarr store of another kind"
+    if names & {"dataset_info.json", "state.json", "main_data.hdf5"}:
+        return "a data set of another kind"
+    return f"a folder with {', '.join(sorted(names)[:3])}"
+
+
+def _no_store(path: Path) -> str:
+    """Says that there is no rollout store at a path."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return (
+            f"{path}: no rollout store there; record one with wmrl collect, or create one by "
+            "passing mode='a' and metadata"
+        )
+    return f"{path}: expected a rollout store, got {_describe_place(path)}; use another path"
+
+
+def _must_write(path: Path, metadata: StoreMetadata) -> bool:
+    """Returns True if ``metadata`` have to be written to a store."""
+    if not (path / METADATA).exists():
+        _check_place(path)
+    try:
+        found = read_metadata(path)
+        return not (path / EPISODES).is_dir() or (found != metadata and not episode_indices(path))
+    except _DamagedError as damage:
+        recorded = _recorded_digest(path)
+        if recorded not in (None, metadata_digest(metadata)):
+            raise StoreError(
+                f"{damage}; the arguments differ from those with which its episodes were recorded"
+            ) from damage
+        return True
+    except StoreError:
+        if (path / METADATA).exists():
+            raise
+        return True
+
+
+def _check_place(path: Path) -> None:
+    """Raises an error if a new store can't be created at a path."""
+    if path.is_dir():
+        # Hidden files belong to the system, or were left behind by killed writers.
+        foreign = [
+            entry.name
+            for entry in os.scandir(path)
+            if entry.name not in _OWN_NAMES and not entry.name.startswith(".")
+        ]
+        foreign += [name for name in (".zgroup", ".zarray") if (path / name).exists()]
+    if (path.exists() and not path.is_dir()) or (path.is_dir() and foreign):
+        raise StoreError(
+            f"{path}: expected a rollout store, or a new or empty folder for one, got "
+            f"{_describe_place(path)}; use another path"
+        )
+
+
+def _recorded_digest(path: Path) -> str | None:
+    """Returns the digest of the metadata that a store's episodes record, if one can be read."""
+    for index in episode_indices(path) if (path / EPISODES).is_dir() else ():
+        try:
+            content = unseal(read_attributes(path / EPISODES / f"{index:08d}" / METADATA))
+            return str(content["store"])
+        except (OSError, ValueError, KeyError):
+            continue
+    return None
+
+
+def _index_lines(summaries: Iterable[EpisodeSummary]) -> bytes:
+    return "".join(json.dumps(seal(asdict(summary))) + "\n" for summary in summaries).encode()

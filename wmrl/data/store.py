@@ -3,45 +3,50 @@
 A store is a Zarr v3 hierarchy with one group per episode::
 
     zarr.json                        attributes: format, StoreMetadata
-    episodes/00000123/zarr.json      attributes: the episode's summary and info
+    episodes/00000123/zarr.json      attributes: the episode's summary and info, the digest of the
+                                     store's metadata, sizes and SHA-256 of the files below
     episodes/00000123/frames/        (T + 1, H, W, 3) uint8
     episodes/00000123/actions/       (T, A) float32
     episodes/00000123/rewards/       (T,) float32
     index.jsonl                      a copy of the summaries, which speeds up opening the store
+    lock                             held by processes while they write
 
 Episodes are written atomically, and any number of processes may write different episodes at once.
-Every chunk has a CRC-32C checksum.
+Attributes and lines of the index contain their own SHA-256. Every chunk has a CRC-32C checksum.
+What is damaged or missing is an error when it is read. The index is rebuilt instead.
 """
 
 import hashlib
-import json
-import os
-import shutil
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-import zarr
 
 from wmrl.core.validation import check_choice
+from wmrl.data._checksums import FileVerifier
+from wmrl.data._episode_files import read_episode, read_rows, write_episode
 from wmrl.data._store_files import (
     EPISODES,
+    INDEX,
+    LOCK,
     StoreError,
     append_index,
     create_store,
+    episode_indices,
+    metadata_digest,
     read_index,
     read_metadata,
-    write_array,
+    remove_leftovers,
+    remove_store,
+    write_index,
 )
 from wmrl.data.episode import Episode, EpisodeSummary, StoreMetadata
-from wmrl.storage.files import atomic_path
+from wmrl.storage.locks import LockError, file_lock
 
 __all__ = ["Episode", "EpisodeSummary", "RolloutStore", "StoreError", "StoreMetadata"]
-
-_INDEX = "index.jsonl"
 
 
 class RolloutStore:
@@ -51,8 +56,9 @@ class RolloutStore:
         path: folder of the store.
         mode: ``"r"`` to read only, ``"a"`` to read and write.
         metadata: metadata that all episodes share. If there is no store at ``path``, mode ``"a"``
-            creates one with this metadata. An existing store must have equal metadata. None to open
-            an existing store with any metadata.
+            creates one with this metadata. Metadata that are damaged, or belong to a store without
+            episodes, are written again. Otherwise, an existing store must have equal metadata.
+            None to open an existing store with any metadata.
 
     Attributes:
         path: folder of the store.
@@ -92,13 +98,16 @@ class RolloutStore:
         check_choice("mode", mode, ("r", "a"))
         self.path = Path(path)
         self.mode = mode
-        if mode == "a" and metadata is not None and not (self.path / "zarr.json").exists():
-            create_store(self.path, metadata)
+        self._made: list[Path] | None = None
+        if mode == "a" and metadata is not None:
+            self._made = create_store(self.path, metadata)
         self.metadata = read_metadata(self.path)
+        self._digest = metadata_digest(self.metadata)
         if metadata is not None:
             self.check(**{item.name: getattr(metadata, item.name) for item in fields(metadata)})
         self._summaries: dict[int, EpisodeSummary] = {}
         self._index_lock = threading.Lock()
+        self._verifier = FileVerifier()
         self.refresh()
 
     def check(self, **expected: Any) -> Self:
@@ -120,19 +129,37 @@ class RolloutStore:
         return self
 
     def refresh(self) -> None:
-        """Adds episodes that other processes have written since the last refresh."""
-        present = {
-            int(entry.name) for entry in os.scandir(self.path / EPISODES) if entry.name.isdigit()
-        }
-        known = {**read_index(self.path / _INDEX), **self._summaries}
-        missing = sorted(present - known.keys())
-        found = [self._read_summary(index) for index in missing]
+        """Adds episodes that other processes have written since the last refresh.
+
+        Raises:
+            StoreError: an episode that the index lacks is damaged.
+        """
         if self.mode == "a":
-            self._clear(present)
-            if found:
-                append_index(self.path / _INDEX, found)
-        known.update((summary.index, summary) for summary in found)
-        self._summaries = {index: known[index] for index in sorted(present)}
+            try:
+                with file_lock(self.path / LOCK, timeout=0):
+                    remove_leftovers(self.path)
+                    self._load_summaries(repair=True)
+                return
+            except (TimeoutError, LockError):
+                pass  # others are writing, or nobody can know; reading works all the same
+        self._load_summaries(repair=False)
+
+    def _load_summaries(self, *, repair: bool) -> None:
+        """Reads the summaries from the index, and from episodes that it lacks.
+
+        Args:
+            repair: True to rewrite an index that is damaged or differs from the episodes. No one
+                else may be writing then.
+        """
+        present = episode_indices(self.path)
+        index = read_index(self.path / INDEX)
+        known = {**(index or {}), **self._summaries}
+        self._summaries = {
+            number: known[number] if number in known else self._read_attributes(number)["summary"]
+            for number in present
+        }
+        if repair and self._summaries != index:
+            write_index(self.path / INDEX, self.summaries)
 
     def __len__(self) -> int:
         return len(self._summaries)
@@ -175,36 +202,39 @@ class RolloutStore:
 
         Raises:
             StoreError: the store is read-only, the episode doesn't match the store's metadata,
-                ``index`` is negative, or the store has a different episode with that index.
+                ``index`` is negative, the store has a different episode with that index, or the
+                metadata on disk have changed.
         """
-        if self.mode != "a":
-            raise StoreError(f"{self.path}: opened to read only; open it with mode='a' to write")
-        self._check_episode(index, episode)
-        summary = EpisodeSummary(
-            index=index,
-            length=len(episode),
-            reward=float(np.sum(episode.rewards, dtype=np.float64)),
-            terminated=bool(episode.terminated),
-            truncated=bool(episode.truncated),
-            digest=episode.digest(),
-        )
-        if not self._place(summary, episode):
-            found = self._read_summary(index)
-            if found != summary:
-                raise StoreError(
-                    f"{self.path}: expected an unused index, got {index}, the index of a different "
-                    "episode; use another index"
-                )
-            summary = found
-        with self._index_lock:
-            if index not in self._summaries:
-                append_index(self.path / _INDEX, [summary])
-            self._summaries = dict(sorted({**self._summaries, index: summary}.items()))
-        return summary
+        self._check_writable()
+        with file_lock(self.path / LOCK, shared=True, required=False):
+            return self._write(index, episode)
 
-    def append(self, episode: Episode) -> EpisodeSummary:
-        """Writes an episode after the last one in the store, and returns its summary."""
-        return self.write(max(self._summaries, default=-1) + 1, episode)
+    def append(self, episode: Episode, *, timeout: float | None = 600.0) -> EpisodeSummary:
+        """Writes an episode after the last one in the store, and returns its summary.
+
+        Threads and processes that append or write at once wait for each other.
+
+        Args:
+            episode: the episode.
+            timeout: number of seconds to wait for others that write to the store; None to wait as
+                long as it takes.
+
+        Raises:
+            StoreError: the store is read-only or still in use after ``timeout`` seconds, the file
+                system has no locks, or the episode doesn't match the store's metadata.
+        """
+        self._check_writable()
+        try:
+            with file_lock(self.path / LOCK, timeout=timeout):
+                return self._write(max(episode_indices(self.path), default=-1) + 1, episode)
+        except TimeoutError as error:
+            raise StoreError(
+                f"{error}; to append no later than that, pass a longer timeout"
+            ) from error
+        except LockError as error:
+            raise StoreError(
+                f"{error}; or write episodes with indices of your own, by write(index, episode)"
+            ) from error
 
     def episode(self, index: int) -> Episode:
         """Reads a whole episode.
@@ -254,9 +284,14 @@ class RolloutStore:
     def verify(self, indices: Sequence[int] | None = None) -> None:
         """Checks that episodes, by default all, can be read and match their digests.
 
+        All their files are read from disk again.
+
         Raises:
-            StoreError: an episode can't be read, or has changed since it was written.
+            StoreError: an episode can't be read, or has changed since it was written; or the
+                store's metadata have changed since the store was opened.
         """
+        self._check_metadata()
+        self._verifier.forget()
         for index in self.indices if indices is None else indices:
             if self.episode(index).digest() != self.summary(index).digest:
                 raise StoreError(
@@ -264,8 +299,26 @@ class RolloutStore:
                     "delete this folder and collect the episode again"
                 )
 
+    def discard_unused(self) -> None:
+        """Removes the store if this object created it and no episode has been written since."""
+        if self._made is not None and not episode_indices(self.path):
+            remove_store(self.path, self._made)
+
     def _folder(self, index: int) -> Path:
         return self.path / EPISODES / f"{index:08d}"
+
+    def _check_writable(self) -> None:
+        if self.mode != "a":
+            raise StoreError(f"{self.path}: opened to read only; open it with mode='a' to write")
+        if not self.path.is_dir():
+            raise StoreError(f"{self.path}: the store has been removed; open it again")
+
+    def _check_metadata(self) -> None:
+        """Checks that the metadata are those on disk."""
+        if read_metadata(self.path) != self.metadata:
+            raise StoreError(
+                f"{self.path}: its metadata have changed since it was opened; open it again"
+            )
 
     def _check_episode(self, index: int, episode: Episode) -> None:
         if index < 0:
@@ -280,33 +333,31 @@ class RolloutStore:
                     f"as in the store's metadata, got (T, {', '.join(map(str, got))})"
                 )
 
-    def _place(self, summary: EpisodeSummary, episode: Episode) -> bool:
-        """Writes an episode's folder; returns False if the folder exists already."""
-        folder = self._folder(summary.index)
-        if folder.exists():
-            return False
-        attributes = {"summary": asdict(summary), "info": dict(episode.info)}
-        try:
-            with atomic_path(folder) as aside:
-                group = zarr.create_group(aside, attributes=attributes)
-                for name in ("frames", "actions", "rewards"):
-                    write_array(group, name, getattr(episode, name))
-        except OSError:
-            if folder.exists():  # another process was faster
-                return False
-            raise
-        finally:
-            # Temporary folders that killed writers of this episode left behind.
-            for left in folder.parent.glob(f".{folder.name}.*"):
-                shutil.rmtree(left, ignore_errors=True)
-        return True
-
-    def _clear(self, present: set[int]) -> None:
-        """Removes temporary folders that killed writers of the given episodes have left behind."""
-        for left in (self.path / EPISODES).glob(".*"):
-            number = left.name[1:].partition(".")[0]
-            if number.isdigit() and int(number) in present:
-                shutil.rmtree(left, ignore_errors=True)
+    def _write(self, index: int, episode: Episode) -> EpisodeSummary:
+        """Writes an episode; the caller must hold the store's lock."""
+        self._check_metadata()
+        self._check_episode(index, episode)
+        summary = EpisodeSummary(
+            index=index,
+            length=len(episode),
+            reward=float(np.sum(episode.rewards, dtype=np.float64)),
+            terminated=bool(episode.terminated),
+            truncated=bool(episode.truncated),
+            digest=episode.digest(),
+        )
+        folder = self._folder(index)
+        if not write_episode(folder, summary, episode, self._digest):
+            found = read_episode(folder, self._digest)["summary"]
+            if found != summary:
+                raise StoreError(
+                    f"{self.path}: expected an unused index, got {index}, the index of a different "
+                    "episode; use another index"
+                )
+        with self._index_lock:
+            if index not in self._summaries:
+                append_index(self.path / INDEX, [summary])
+            self._summaries = dict(sorted({**self._summaries, index: summary}.items()))
+        return summary
 
     def _read(self, index: int, name: str, start: int, stop: int | None) -> np.ndarray:
         length = self.summary(index).length + (name == "frames")
@@ -316,33 +367,24 @@ class RolloutStore:
                 f"start, stop: expected 0 ≤ start ≤ stop ≤ {length} for {name} of episode "
                 f"{index}, got {start} and {stop}"
             )
-        path = self._folder(index) / name
-        try:
-            array = zarr.open_array(path, mode="r")
-            if array.shape[0] != length:
-                raise ValueError(f"expected {length} rows, got {array.shape[0]}")
-            return np.asarray(array[start:stop])
-        except Exception as error:
-            raise StoreError(
-                f"{path}: missing or damaged ({error}); delete {path.parent} and collect the "
-                "episode again"
-            ) from error
+        return read_rows(
+            self._folder(index),
+            name,
+            slice(start, stop),
+            length=length,
+            files=self._read_attributes(index)["files"],
+            verifier=self._verifier,
+        )
 
     def _read_attributes(self, index: int) -> dict[str, Any]:
-        path = self._folder(index) / "zarr.json"
-        try:
-            attributes: dict[str, Any] = json.loads(path.read_bytes())["attributes"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        """Reads and verifies the attributes of an episode."""
+        folder = self._folder(index)
+        attributes = read_episode(folder, self._digest)
+        known = self._summaries.get(index)
+        if known is not None and known != attributes["summary"]:
             raise StoreError(
-                f"{path}: missing or damaged; delete {path.parent} and collect the episode again"
-            ) from error
+                f"{folder}: differs from its line in the index, or has changed since the store was "
+                f"opened; delete {self.path / INDEX}, which is written again, and open the store "
+                "again"
+            )
         return attributes
-
-    def _read_summary(self, index: int) -> EpisodeSummary:
-        try:
-            return EpisodeSummary(**self._read_attributes(index)["summary"])
-        except (KeyError, TypeError) as error:
-            raise StoreError(
-                f"{self._folder(index)}: not an episode of a rollout store; delete this folder and "
-                "collect the episode again"
-            ) from error

@@ -1,22 +1,28 @@
 """Encoding of rollout stores as latents, and random batches of encoded episodes."""
 
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_safetensors
 
+from wmrl.core.hashing import tensors_digest
 from wmrl.core.seeding import numpy_generator, torch_generator
 from wmrl.core.validation import check_int
 from wmrl.data.split import StoredEpisode
 from wmrl.data.store import RolloutStore
 from wmrl.memory.sequences import SequenceBatch
-from wmrl.storage.files import atomic_path
+from wmrl.storage.files import write_bytes
+from wmrl.storage.locks import file_lock
 from wmrl.training.progress import progress_bar
 from wmrl.vision.base import Vision
+
+_FORMAT_VERSION = 2  # version 1 had no checksums
+_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -43,13 +49,15 @@ class LatentEpisode:
 
 
 def encode_store(
-    store: RolloutStore, vision: Vision, *, batch_size: int = 256, progress: bool = False
+    store: RolloutStore, vision: Vision, *, batch_size: int = _BATCH_SIZE, progress: bool = False
 ) -> Path:
     """Encodes the episodes of a rollout store with a vision model.
 
     Episodes that this model has already encoded are skipped, so that an interrupted call can be
-    repeated. Only one episode at a time is loaded. The names of the written files contain the
-    digests of the vision model and the episode, so that different encodings are never confused.
+    repeated. Files that are damaged are encoded again. Only one episode at a time is loaded. If
+    another process encodes the store with the same model, the call waits for it. The names of the
+    written files contain the digests of the vision model and the episode, so that different
+    encodings are never confused.
 
     Args:
         store: rollout store with the episodes.
@@ -63,30 +71,36 @@ def encode_store(
 
     Raises:
         ValueError: the vision model was never saved.
+        StoreError: an episode can't be read.
     """
     folder = _folder(store, vision)
+    if not _missing(store, vision):
+        return folder  # also if nothing can be written there
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [
-        StoredEpisode(store, summary)
-        for summary in store.summaries
-        if not _file(StoredEpisode(store, summary), vision).exists()
-    ]
-    with progress_bar("encoding", total=len(missing), show=progress) as advance:
-        for done, episode in enumerate(missing, start=1):
-            _encode_episode(episode, vision, batch_size)
-            advance(done)
+    with file_lock(_lock(store, vision), required=False):
+        for left in folder.glob(".*.new.safetensors"):  # of killed processes
+            left.unlink(missing_ok=True)
+        missing = _missing(store, vision)  # another process may have encoded some meanwhile
+        with progress_bar("encoding", total=len(missing), show=progress) as advance:
+            for done, episode in enumerate(missing, start=1):
+                _encode_episode(episode, vision, batch_size)
+                advance(done)
     return folder
 
 
 def load_latents(episodes: Sequence[StoredEpisode], vision: Vision) -> list[LatentEpisode]:
-    """Loads episodes that :func:`encode_store` has encoded.
+    """Loads the latents of episodes.
+
+    Episodes that :func:`encode_store` has not encoded yet, or whose files are damaged, are encoded
+    first.
 
     Args:
         episodes: stored episodes.
-        vision: vision model with which they were encoded.
+        vision: vision model that encodes them.
 
     Raises:
-        ValueError: an episode is not encoded yet, or the file of its latents is damaged.
+        ValueError: the vision model was never saved.
+        StoreError: an episode can't be read.
     """
     return [_load(episode, vision) for episode in episodes]
 
@@ -189,24 +203,48 @@ def _folder(store: RolloutStore, vision: Vision) -> Path:
     return store.path / "latents" / vision.digest[:16]
 
 
+def _lock(store: RolloutStore, vision: Vision) -> Path:
+    folder = _folder(store, vision)
+    return folder.with_name(f"{folder.name}.lock")
+
+
 def _file(episode: StoredEpisode, vision: Vision) -> Path:
     summary = episode.summary
     name = f"{summary.index:08d}-{summary.digest[:16]}.safetensors"
     return _folder(episode.store, vision) / name
 
 
+def _missing(store: RolloutStore, vision: Vision) -> list[StoredEpisode]:
+    """Lists the episodes whose latents are missing or damaged."""
+    episodes = [StoredEpisode(store, summary) for summary in store.summaries]
+    return [episode for episode in episodes if not _is_encoded(episode, vision)]
+
+
+def _is_encoded(episode: StoredEpisode, vision: Vision) -> bool:
+    try:
+        _read(episode, vision)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _encode_episode(episode: StoredEpisode, vision: Vision, batch_size: int) -> None:
     store, summary = episode
     mean, std = zip(*_posteriors(episode, vision, batch_size), strict=True)
-    file = _file(episode, vision)
     tensors = {
         "mean": torch.cat(mean),
         "std": torch.cat(std),
         "actions": torch.from_numpy(store.actions(summary.index)),
         "rewards": torch.from_numpy(store.rewards(summary.index)),
     }
-    with atomic_path(file) as aside:
-        save_file(tensors, aside)
+    # A single entry: the order of several ones differs from call to call.
+    metadata = {"sha256": _checksum(tensors, episode, vision)}
+    write_bytes(_file(episode, vision), save_safetensors(tensors, metadata))
+
+
+def _checksum(tensors: dict[str, torch.Tensor], episode: StoredEpisode, vision: Vision) -> str:
+    """Computes the SHA-256 of latents, their format, and what was encoded by which model."""
+    return tensors_digest(tensors, f"{_FORMAT_VERSION} {episode.summary.digest} {vision.digest}")
 
 
 def _posteriors(
@@ -223,22 +261,32 @@ def _posteriors(
 
 
 def _load(episode: StoredEpisode, vision: Vision) -> LatentEpisode:
-    file = _file(episode, vision)
-    length, latent_dim = episode.summary.length, vision.latent_dim
     try:
-        tensors = load_file(file)
-        shapes = tuple(tensors["mean"].shape), tuple(tensors["std"].shape)
-        complete = shapes == ((length + 1, latent_dim),) * 2 and len(tensors["rewards"]) == length
-        loaded = LatentEpisode(**tensors, terminated=episode.summary.terminated)
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{file}: expected the latents of an episode, but the file is missing or damaged "
-            f"({error}); delete it if it exists, and run encode_store again"
-        ) from error
-    if not complete:
-        raise ValueError(
-            f"{file}: expected {length} rewards, and a mean and std of shape "
-            f"({length + 1}, {latent_dim}), got a damaged file with a mean and std of shapes "
-            f"{shapes}; delete it and run encode_store again"
-        )
-    return loaded
+        return _read(episode, vision)
+    except (OSError, ValueError):
+        _folder(episode.store, vision).mkdir(parents=True, exist_ok=True)
+        with file_lock(_lock(episode.store, vision), required=False):
+            if not _is_encoded(episode, vision):  # by another process in the meantime
+                _encode_episode(episode, vision, _BATCH_SIZE)
+        return _read(episode, vision)
+
+
+def _read(episode: StoredEpisode, vision: Vision) -> LatentEpisode:
+    """Reads and verifies the latents of an episode.
+
+    Raises:
+        OSError: there is no file, or it can't be read.
+        ValueError: the file is damaged, or has another format.
+    """
+    file = _file(episode, vision)
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise ValueError(f"{file}: not a regular file")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{file}: damaged ({error})") from error
+    if metadata.get("sha256") != _checksum(tensors, episode, vision):
+        raise ValueError(f"{file}: damaged (its SHA-256 differs from the recorded one)")
+    return LatentEpisode(**tensors, terminated=episode.summary.terminated)

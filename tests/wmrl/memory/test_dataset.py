@@ -1,13 +1,18 @@
-from collections.abc import Callable
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, save
 
 from wmrl.data.split import StoredEpisode, split_episodes
-from wmrl.data.store import RolloutStore
+from wmrl.data.store import RolloutStore, StoreError
 from wmrl.memory.dataset import LatentDataset, LatentEpisode, encode_store, load_latents
+from wmrl.storage.locks import file_lock
 from wmrl.vision.vae import VAE, VAEConfig
 
 MakeRollouts = Callable[..., RolloutStore]
@@ -92,13 +97,80 @@ def test_a_vision_without_a_name_is_refused(make_rollouts: MakeRollouts) -> None
         encode_store(make_rollouts((4,)), VAE(VAEConfig(base_channels=4)))
 
 
-def test_missing_and_damaged_encodings_are_named(make_rollouts: MakeRollouts, vision: VAE) -> None:
+def _faults(data: bytes, flips: int) -> Iterator[bytes | None]:
+    """Yields damaged versions of a file; None is a file that is gone."""
+    generator = random.Random(flips)
+    yield None
+    yield b""
+    yield data[: len(data) // 2]
+    yield data[:-10]
+    yield data + b"more"
+    for _ in range(flips):
+        damaged = bytearray(data)
+        damaged[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
+        yield bytes(damaged)
+
+
+@pytest.mark.parametrize("flips", [40, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("encoded_by", ["encode_store", "load_latents"])
+def test_missing_and_damaged_encodings_are_made_again(
+    make_rollouts: MakeRollouts, vision: VAE, encoded_by: str, flips: int
+) -> None:
     store = make_rollouts((4,))
-    with pytest.raises(ValueError, match=r"missing or damaged.*run encode_store again"):
-        load_latents(_episodes(store), vision)
-    file = next(encode_store(store, vision).iterdir())
-    file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(ValueError, match="missing or damaged"):
+    [file] = encode_store(store, vision).iterdir()
+    data = file.read_bytes()
+    for damaged in _faults(data, flips):
+        file.unlink()
+        if damaged is not None:
+            file.write_bytes(damaged)
+        if encoded_by == "encode_store":
+            encode_store(store, vision)
+        else:
+            load_latents(_episodes(store), vision)
+        assert file.read_bytes() == data
+    assert len(list(file.parent.iterdir())) == 1
+
+
+def test_encodings_without_a_checksum_or_of_another_episode_are_made_again(
+    make_rollouts: MakeRollouts, vision: VAE
+) -> None:
+    store = make_rollouts((4, 4))
+    one, two = sorted(encode_store(store, vision).iterdir())
+    data = one.read_bytes()
+    for wrong in (save(load(data)), two.read_bytes()):
+        one.write_bytes(wrong)
+        [latents, _] = load_latents(_episodes(store), vision)
+        assert np.array_equal(latents.rewards.numpy(), store.rewards(0))
+        assert one.read_bytes() == data
+
+
+def test_what_killed_encoders_left_is_removed(make_rollouts: MakeRollouts, vision: VAE) -> None:
+    store = make_rollouts((4, 5))
+    folder = encode_store(store, vision)
+    files = sorted(folder.iterdir())
+    files[1].rename(folder / f".{files[1].stem}.01234567.new.safetensors")
+    encode_store(store, vision)
+    assert sorted(folder.iterdir()) == files
+
+
+def test_encoding_waits_for_another_process(make_rollouts: MakeRollouts, vision: VAE) -> None:
+    store = make_rollouts((4,))
+    folder = store.path / "latents" / str(vision.digest)[:16]
+    folder.mkdir(parents=True)
+    with ThreadPoolExecutor(1) as thread:
+        with file_lock(folder.with_name(f"{folder.name}.lock")):
+            encoding = thread.submit(encode_store, store, vision)
+            time.sleep(0.1)
+            assert list(folder.iterdir()) == []
+        assert encoding.result(60) == folder
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_damaged_episodes_are_not_encoded(make_rollouts: MakeRollouts, vision: VAE) -> None:
+    store = make_rollouts((4,))
+    [frames] = (path for path in (store.path / "episodes/00000000/frames/c").rglob("*/*/*/0"))
+    frames.write_bytes(b"")
+    with pytest.raises(StoreError, match="missing or damaged"):
         load_latents(_episodes(store), vision)
 
 

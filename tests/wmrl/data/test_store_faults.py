@@ -1,0 +1,369 @@
+"""Damage to a rollout store: noticed when it is read, or without effect; and the mend works."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+import wmrl.data._episode_files
+from wmrl.data.frame_sampler import FrameSampler
+from wmrl.data.split import split_episodes
+from wmrl.data.statistics import report_store
+from wmrl.data.store import Episode, RolloutStore, StoreError, StoreMetadata
+from wmrl.storage import locks
+
+METADATA = StoreMetadata(
+    task="toy", frame_shape=(4, 6, 3), action_dim=2, frame_skip=3, policy={"seed": 1}
+)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives the frames of an episode several chunks."""
+    monkeypatch.setattr(wmrl.data._episode_files, "_CHUNK_BYTES", 150)
+
+
+def make_episode(index: int, *, black: bool = False) -> Episode:
+    generator = np.random.default_rng(index)
+    frames = generator.integers(1, 256, (5, 4, 6, 3), dtype=np.uint8)
+    frames[2:4] = 0  # a whole chunk of black frames
+    return Episode(
+        frames=np.zeros_like(frames) if black else frames,
+        actions=generator.normal(size=(4, 2)).astype(np.float32),
+        rewards=generator.normal(size=4).astype(np.float32),
+        terminated=index == 0,
+        truncated=index != 0,
+        info={"seed": index},
+    )
+
+
+def fill(store: RolloutStore, count: int = 2) -> RolloutStore:
+    for index in range(count):
+        if index not in store:
+            store.write(index, make_episode(index))
+    return store
+
+
+def make_store(path: Path, count: int = 2) -> RolloutStore:
+    return fill(RolloutStore(path, "a", metadata=METADATA), count)
+
+
+def read_all(path: Path) -> list[Any]:
+    """Reads whatever can be read from a store, in all the ways in which it can be read."""
+    store = RolloutStore(path)
+    found: list[Any] = [store.metadata, store.summaries, store.content_hash()]
+    for index in store.indices:
+        episode = store.episode(index)
+        found += [episode.info, episode.terminated, episode.truncated]
+        found += [part.tobytes() for part in (episode.frames, episode.actions, episode.rewards)]
+        found += [store.frames(index, start, start + 1).tobytes() for start in (0, 3)]
+    report = report_store(store)
+    found += [report.lengths.tolist(), report.returns.tolist(), report.action_mean.tolist()]
+    store.verify()
+    return found
+
+
+def mend(path: Path, message: str) -> None:
+    """Does what an error says."""
+    if match := re.search(r"delete (\S+?),? (and|which)", message):
+        victim = Path(match[1])
+        shutil.rmtree(victim) if victim.is_dir() else victim.unlink()
+    else:
+        assert "run the same wmrl collect again" in message
+    fill(RolloutStore(path, "a", metadata=METADATA))
+
+
+def faults(data: bytes, flips: int, generator: random.Random) -> Iterator[bytes | None]:
+    """Yields damaged versions of a file; None is a file that is gone."""
+    yield None
+    yield b""
+    if data:
+        yield data[: generator.randrange(len(data))]
+    for _ in range(flips if data else 0):
+        damaged = bytearray(data)
+        damaged[generator.randrange(len(data))] ^= 1 << generator.randrange(8)
+        yield bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    ("flips", "at_least"), [(2, 80), pytest.param(60, 900, marks=pytest.mark.slow)]
+)
+def test_each_fault_of_each_file_is_noticed_and_mended(
+    tmp_path: Path, flips: int, at_least: int
+) -> None:
+    whole = make_store(tmp_path / "whole").path
+    expected = read_all(whole)
+    generator = random.Random(flips)
+    cases = noticed = 0
+    for file in sorted(path for path in whole.rglob("*") if path.is_file()):
+        name = file.relative_to(whole)
+        for data in faults(file.read_bytes(), flips, generator):
+            path = tmp_path / f"{cases}"
+            shutil.copytree(whole, path)
+            (path / name).unlink()
+            if data is not None:
+                (path / name).write_bytes(data)
+            cases += 1
+            message = ""
+            try:
+                assert read_all(path) == expected, f"{name}: other data, without an error"
+            except StoreError as error:
+                message = str(error)
+            if message:
+                noticed += 1
+                mend(path, message)
+                assert read_all(path) == expected, f"{name}: {message}"
+            shutil.rmtree(path)
+    assert cases >= at_least
+    assert noticed > 0.8 * cases  # not the lock, the index, and names that nobody reads
+
+
+@pytest.mark.parametrize("black", [False, True])
+def test_black_frames_are_written(tmp_path: Path, black: bool) -> None:
+    store = RolloutStore(tmp_path, "a", metadata=METADATA)
+    store.write(0, make_episode(0, black=black))
+    files = list((tmp_path / "episodes/00000000/frames/c").rglob("*"))
+    assert len([path for path in files if path.is_file()]) == 1
+    assert store.frames(0, 2, 4).tobytes() == bytes(2 * 4 * 6 * 3)
+    for path in files:
+        if path.is_file():
+            path.unlink()
+    for reader in (store, RolloutStore(tmp_path)):  # also one that has read the file before
+        with pytest.raises(StoreError, match=r"frames: missing or damaged .*wmrl collect again"):
+            reader.frames(0, 2, 4)
+
+
+@pytest.mark.parametrize("kind", ["removed", "emptied", "exchanged", "flipped"])
+def test_training_meets_no_wrong_frames(tmp_path: Path, kind: str) -> None:
+    store = make_store(tmp_path)
+    sampler = FrameSampler(split_episodes([store], held_out=0).train, batch_size=4, seed=0)
+    one, two = (
+        next(path for path in (store.path / f"episodes/{index:08d}/frames").rglob("c/*/*/*/*"))
+        for index in range(2)
+    )
+    data = bytearray(one.read_bytes())
+    if kind == "removed":
+        one.unlink()
+    elif kind == "emptied":
+        one.write_bytes(b"")
+    elif kind == "exchanged":
+        one.write_bytes(two.read_bytes())
+    else:
+        data[10] ^= 4
+        one.write_bytes(data)
+    with pytest.raises(StoreError, match="missing or damaged"):
+        sampler.batch(0)
+    sampler.close()
+
+
+def test_changed_metadata_are_noticed_on_opening(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    path = tmp_path / "zarr.json"
+    header = json.loads(path.read_text())
+    header["attributes"]["frame_skip"] = 4
+    path.write_text(json.dumps(header))
+    with pytest.raises(
+        StoreError, match=r"SHA-256 differs from the recorded one.*wmrl collect aga"
+    ):
+        RolloutStore(tmp_path)
+    # The arguments of another collection don't mend it; those of the same one do.
+    with pytest.raises(StoreError, match="differ from those with which its episodes were recorded"):
+        RolloutStore(tmp_path, "a", metadata=replace(METADATA, frame_skip=4))
+    assert RolloutStore(tmp_path, "a", metadata=METADATA).metadata == METADATA
+    RolloutStore(tmp_path).verify()
+
+
+def test_metadata_of_another_store_are_noticed(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "one")
+    other = replace(METADATA, frame_skip=4)
+    RolloutStore(tmp_path / "two", "a", metadata=other)
+    shutil.copy(tmp_path / "two/zarr.json", tmp_path / "one/zarr.json")
+    with pytest.raises(StoreError, match="belongs to a store with other metadata"):
+        RolloutStore(tmp_path / "one").frames(0)
+    with pytest.raises(StoreError, match="its metadata have changed since it was opened"):
+        store.verify()
+    with pytest.raises(StoreError, match="its metadata have changed since it was opened"):
+        store.write(2, make_episode(2))
+
+
+def test_episodes_under_another_index_or_from_elsewhere_are_noticed(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    folder = tmp_path / "episodes"
+    shutil.copytree(folder / "00000000", folder / "00000002")
+    with pytest.raises(StoreError, match=r"00000002: belongs to .* or was renamed; delete this"):
+        RolloutStore(tmp_path)
+    shutil.rmtree(folder / "00000002")
+    shutil.rmtree(folder / "00000001")
+    other = RolloutStore(tmp_path / "other", "a", metadata=METADATA)
+    other.write(1, make_episode(7))
+    (tmp_path / "other/episodes/00000001").rename(folder / "00000001")
+    with pytest.raises(
+        StoreError, match=r"differs from its line in the index.*delete .*index.json"
+    ):
+        RolloutStore(tmp_path).frames(1)
+    (tmp_path / "index.jsonl").unlink()
+    assert RolloutStore(tmp_path).summary(1).digest == make_episode(7).digest()
+
+
+def test_a_damaged_index_is_not_trusted_at_all(tmp_path: Path) -> None:
+    store = make_store(tmp_path)
+    index = tmp_path / "index.jsonl"
+    stale, *_ = index.read_bytes().split()
+    shutil.rmtree(tmp_path / "episodes/00000000")
+    lasting = RolloutStore(tmp_path, "a", metadata=METADATA)
+    assert b'"index": 0' not in index.read_bytes()
+    lasting.write(0, make_episode(5))
+    fresh = index.read_bytes()
+    index.write_bytes(stale + b"\n" + fresh[:-20])  # the line of the new episode is cut
+    assert RolloutStore(tmp_path).summaries == lasting.summaries != store.summaries
+    RolloutStore(tmp_path, "a")
+    RolloutStore(tmp_path).verify()
+
+
+def test_special_files_are_refused_at_once(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    for name in ("zarr.json", "episodes/00000000/zarr.json", "episodes/00000001/frames/zarr.json"):
+        path = tmp_path / name
+        data = path.read_bytes()
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        with pytest.raises(StoreError, match="missing or damaged"):
+            RolloutStore(tmp_path).verify()
+        path.unlink()
+        path.write_bytes(data)
+    RolloutStore(tmp_path).verify()
+
+
+APPEND = """
+import sys
+import numpy as np
+from wmrl.data.store import RolloutStore
+sys.path.insert(0, sys.argv[1])
+from test_store_faults import METADATA, make_episode
+store = RolloutStore(sys.argv[2], "a", metadata=METADATA)
+for number in range(10):
+    store.append(make_episode(int(sys.argv[3]) + number))
+"""
+
+
+def test_processes_append_in_turn(tmp_path: Path) -> None:
+    """Three processes append ten episodes each: none is refused, none is lost."""
+    command = [sys.executable, "-c", APPEND, str(Path(__file__).parent), str(tmp_path / "store")]
+    writers = [subprocess.Popen([*command, str(number)]) for number in (100, 200, 300)]
+    assert [writer.wait(120) for writer in writers] == [0, 0, 0]
+    store = RolloutStore(tmp_path / "store")
+    store.verify()
+    assert store.indices == list(range(30))
+    seeds = sorted(store.info(index)["seed"] for index in store.indices)
+    assert seeds == [first + number for first in (100, 200, 300) for number in range(10)]
+
+
+def test_appending_waits_no_longer_than_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(tmp_path)
+    with (
+        locks.file_lock(tmp_path / "lock"),
+        pytest.raises(StoreError, match=r"lock: in use by process \d+ for 0.02 s; wait for it"),
+    ):
+        store.append(make_episode(2), timeout=0.02)
+    assert store.append(make_episode(2)).index == 2
+
+    def refuse(*_: Any) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    with pytest.raises(StoreError, match=r"No locks available.*write\(index, episode\)"):
+        store.append(make_episode(3))
+    assert store.write(3, make_episode(3)).index == 3
+    assert RolloutStore(tmp_path, "a", metadata=METADATA).indices == [0, 1, 2, 3]
+
+
+def put_artifact(path: Path) -> None:
+    path.mkdir()
+    for name in ("config.json", "SHA256SUMS", "model.safetensors"):
+        (path / name).write_text("{}")
+
+
+def put_run(path: Path) -> None:
+    path.mkdir()
+    for name in ("config.json", "lock", "last.checkpoint"):
+        (path / name).write_text("{}")
+
+
+def put_files(path: Path) -> None:
+    path.mkdir()
+    (path / "notes.txt").write_text("mine")
+
+
+@pytest.mark.parametrize(
+    ("put", "name"),
+    [
+        (put_artifact, "the folder of an artifact"),
+        (put_run, "the folder of a run"),
+        (put_files, "a folder with notes.txt"),
+        (lambda path: path.write_text("mine"), "a file"),
+        (lambda path: zarr.create_array(path, shape=(2,), dtype="u1"), "a Zarr store of another"),
+        (lambda path: zarr.create_group(path).create_group("episodes"), "a Zarr store of another"),
+    ],
+    ids=["artifact", "run", "files", "file", "zarr", "zarr-episodes"],
+)
+def test_other_folders_are_left_alone(tmp_path: Path, put: Any, name: str) -> None:
+    path = tmp_path / "there"
+    put(path)
+    before = sorted(path.rglob("*"))
+    with pytest.raises(StoreError, match=f"expected a rollout store.*got {name}.*another path"):
+        RolloutStore(path, "a", metadata=METADATA)
+    with pytest.raises(StoreError, match=f"expected a rollout store, got {name}.*another path"):
+        RolloutStore(path)
+    assert sorted(path.rglob("*")) == before
+
+
+def test_a_store_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match=r"cannot be created.*use another path"):
+        RolloutStore(tmp_path / "file/store", "a", metadata=METADATA)
+
+
+def test_empty_stores_stand_in_no_ones_way(tmp_path: Path) -> None:
+    path = tmp_path / "new/store"
+    store = RolloutStore(path, "a", metadata=METADATA)
+    other = replace(METADATA, frame_skip=5)
+    assert RolloutStore(path, "a", metadata=other).metadata == other
+    with pytest.raises(StoreError, match="its metadata have changed since it was opened"):
+        store.write(0, make_episode(0))
+    store.discard_unused()
+    assert list(tmp_path.iterdir()) == []
+    used = make_store(path)
+    used.discard_unused()
+    assert len(RolloutStore(path)) == 2
+    with pytest.raises(StoreError, match="frame_skip"):
+        RolloutStore(path, "a", metadata=other)
+
+
+def test_killed_creations_can_be_repeated(tmp_path: Path) -> None:
+    (tmp_path / "episodes").mkdir()
+    (tmp_path / "lock").touch()
+    (tmp_path / ".zarr.0123abcd.new.json").write_text("{")
+    with pytest.raises(StoreError, match="run the same wmrl collect again"):
+        RolloutStore(tmp_path)
+    make_store(tmp_path)
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_removed_folder_of_episodes_is_noticed(tmp_path: Path) -> None:
+    make_store(tmp_path)
+    shutil.rmtree(tmp_path / "episodes")
+    with pytest.raises(StoreError, match=r"episodes: missing .*run the same wmrl collect again"):
+        RolloutStore(tmp_path)
+    make_store(tmp_path).verify()

@@ -1,0 +1,135 @@
+"""Writing and reading of the folders of episodes in a rollout store."""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from wmrl.data._checksums import FileVerifier, read_attributes, record_files, seal, unseal
+from wmrl.data._store_files import StoreError
+from wmrl.data.episode import Episode, EpisodeSummary
+from wmrl.storage.files import atomic_path
+
+_ARRAYS = ("frames", "actions", "rewards")
+_CHUNK_BYTES = 2**19
+
+
+def write_episode(folder: Path, summary: EpisodeSummary, episode: Episode, store: str) -> bool:
+    """Writes the folder of an episode atomically; returns False if the folder exists already.
+
+    Args:
+        folder: folder of the episode.
+        summary: summary of the episode.
+        episode: the episode.
+        store: digest of the store's metadata.
+    """
+    if folder.exists():
+        return False
+    try:
+        with atomic_path(folder) as aside:
+            for name in _ARRAYS:
+                _write_array(aside / name, getattr(episode, name))
+            content = {
+                "summary": asdict(summary),
+                "info": dict(episode.info),
+                "store": store,
+                "files": record_files(aside),
+            }
+            zarr.create_group(aside, attributes=seal(content))
+    except OSError:
+        if folder.exists():  # another process was faster
+            return False
+        raise
+    return True
+
+
+def read_episode(folder: Path, store: str) -> dict[str, Any]:
+    """Reads and verifies the attributes of an episode.
+
+    Args:
+        folder: folder of the episode.
+        store: digest of the store's metadata.
+
+    Returns:
+        The ``summary`` (an :class:`EpisodeSummary`), ``info`` and ``files`` of the episode.
+
+    Raises:
+        StoreError: the attributes are missing or damaged, or belong to another episode or store.
+    """
+    try:
+        content = unseal(read_attributes(folder / "zarr.json"))
+        summary = EpisodeSummary(**content["summary"])
+        info, files = dict(content["info"]), dict(content["files"])
+        belongs = content["store"] == store and f"{summary.index:08d}" == folder.name
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder / "zarr.json", folder, error) from error
+    if not belongs:
+        raise StoreError(
+            f"{folder}: belongs to a store with other metadata, or was renamed; delete this folder "
+            "and run the same wmrl collect again"
+        )
+    return {"summary": summary, "info": info, "files": files}
+
+
+def read_rows(
+    folder: Path,
+    name: str,
+    rows: slice,
+    *,
+    length: int,
+    files: dict[str, Any],
+    verifier: FileVerifier,
+) -> np.ndarray:
+    """Reads rows of an array of an episode.
+
+    Args:
+        folder: folder of the episode.
+        name: name of the array.
+        rows: rows to read.
+        length: expected number of rows of the array.
+        files: sizes and checksums of the episode's files.
+        verifier: verifier of the files.
+
+    Raises:
+        StoreError: the array is missing or damaged.
+    """
+    path = folder / name
+    own = {file: record for file, record in files.items() if file.startswith(f"{name}/")}
+    try:
+        # Zarr would read a chunk that is missing as zeros.
+        verifier.verify(folder, own)
+        array = zarr.open_array(path, mode="r", zarr_format=3)
+        if array.shape[0] != length:
+            raise ValueError(f"expected {length} rows, got {array.shape[0]}")
+        data = np.asarray(array[rows])
+        verifier.verify(folder, own)  # nor has a file vanished while it was read
+    except Exception as error:
+        raise _damaged(path, folder, error) from error
+    return data
+
+
+def _write_array(path: Path, data: np.ndarray) -> None:
+    """Writes an array as one Zarr shard of compressed chunks, each with a checksum."""
+    row_bytes = max(1, math.prod(data.shape[1:]) * data.itemsize)
+    rows = min(max(1, _CHUNK_BYTES // row_bytes), max(1, len(data)))
+    array = zarr.create_array(
+        path,
+        shape=data.shape,
+        dtype=data.dtype,
+        chunks=(rows, *data.shape[1:]),
+        shards=(max(1, -(-len(data) // rows)) * rows, *data.shape[1:]),
+        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+        config={"write_empty_chunks": True},  # black frames, too
+    )
+    array[...] = data
+
+
+def _damaged(path: Path, folder: Path, error: Exception) -> StoreError:
+    return StoreError(
+        f"{path}: missing or damaged ({error}); delete {folder} and run the same wmrl collect "
+        "again, which collects the episode again"
+    )

@@ -1,0 +1,137 @@
+"""Locks on files: processes take turns, and a lock ends with the process that holds it."""
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+if sys.platform != "win32":
+    import fcntl
+
+_POLL_SECONDS = 0.005
+_TELL_SECONDS = 1.0
+_IN_USE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+
+
+class LockError(OSError):
+    """Error raised if the file system refuses to lock a file, although no one else has locked it.
+
+    Some network file systems have no locks.
+    """
+
+
+@contextmanager
+def file_lock(
+    path: str | Path,
+    *,
+    shared: bool = False,
+    timeout: float | None = None,
+    required: bool = True,
+) -> Iterator[None]:
+    """Holds a lock on a file (``flock``) for the length of a ``with`` block.
+
+    If another process or thread holds the lock, the call waits for it. After one second of waiting,
+    a line on standard error says for which process. The operating system releases the lock if the
+    process is killed. On Windows, nothing is locked.
+
+    Args:
+        path: path of the file that is locked. It is created if it does not exist. While a process
+            holds the lock alone, the file contains its ID.
+        shared: True for a lock that any number of processes may hold at once, but not while a
+            process holds the lock alone.
+        timeout: number of seconds to wait; 0 to give up at once, None to wait as long as it takes.
+        required: False to go on without a lock if the file system has none.
+
+    Raises:
+        TimeoutError: the lock is still in use after ``timeout`` seconds.
+        LockError: the file system has no locks, and one is required.
+
+    Example:
+        >>> from wmrl.storage.locks import file_lock
+        >>> with file_lock("lock"):
+        ...     pass  # other processes wait here
+    """
+    if sys.platform == "win32":  # which has no flock
+        yield
+        return
+    try:
+        file = _acquire(Path(path), shared, timeout)
+    except LockError:
+        if required:
+            raise
+        yield
+        return
+    try:
+        if not shared:
+            file.truncate(0)
+            file.write(f"process {os.getpid()}".encode())
+            file.flush()
+        yield
+        if not shared:
+            file.truncate(0)
+    finally:
+        # Closing is not enough: a process forked in the meantime also has the file open.
+        fcntl.flock(file, fcntl.LOCK_UN)
+        file.close()
+
+
+def _acquire(path: Path, shared: bool, timeout: float | None) -> BinaryIO:
+    """Opens and locks a file."""
+    began = time.monotonic()
+    told = False
+    file = path.open("a+b")
+    while True:
+        try:
+            locked = _try_lock(file, path, shared)
+            if locked and _is_at(file, path):
+                return file
+            if locked:  # the file was deleted while this process waited for it
+                file.close()
+                file = path.open("a+b")
+                continue
+            waited = time.monotonic() - began
+            if timeout is not None and waited >= timeout:
+                raise TimeoutError(
+                    f"{path}: in use by {_owner(file)} for {timeout:g} s; wait for it, or stop it"
+                )
+            if waited >= _TELL_SECONDS and not told:
+                print(f"waiting for {_owner(file)}, which uses {path.parent}", file=sys.stderr)
+                told = True
+            time.sleep(_POLL_SECONDS)
+        except BaseException:
+            file.close()
+            raise
+
+
+def _try_lock(file: BinaryIO, path: Path, shared: bool) -> bool:
+    """Locks a file; returns False if it is in use."""
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _IN_USE:
+            return False
+        raise LockError(
+            error.errno,
+            f"{path}: cannot be locked ({error.strerror}), because the file system has no locks; "
+            "use a folder on a local disk",
+        ) from error
+    return True
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    """Returns True if an open file is still the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _owner(file: BinaryIO) -> str:
+    """Reads who holds a lock alone."""
+    file.seek(0)
+    return file.read(100).decode(errors="replace").strip() or "another process"
