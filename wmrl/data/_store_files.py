@@ -12,6 +12,7 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from wmrl.core.json_text import json_text
 from wmrl.data.episode import EpisodeSummary, StoreMetadata
 from wmrl.storage.files import write_bytes
 
@@ -96,7 +97,7 @@ def read_index(path: Path) -> dict[int, EpisodeSummary]:
 
 def append_index(path: Path, summaries: Sequence[EpisodeSummary]) -> None:
     """Appends summaries to a store's ``index.jsonl``; several processes may do so at once."""
-    lines = "".join(json.dumps(asdict(summary)) + "\n" for summary in summaries)
+    lines = "".join(json_text(asdict(summary)) + "\n" for summary in summaries)
     # A single write in append mode doesn't mix with the lines of other processes. The leading
     # newline ends a line that a killed process may have left incomplete.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)

@@ -8,7 +8,6 @@ file.
 import ctypes
 import errno
 import glob
-import json
 import os
 import secrets
 import shutil
@@ -20,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from wmrl.core.json_text import json_text
 
 _STALE_SECONDS = 3600.0  # temporary folders of this age have no live writer
 
@@ -82,10 +83,10 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
     """Writes a JSON file with sorted keys atomically and returns its path.
 
     Raises:
+        TypeError: JSON has no value like one in ``content``.
         ValueError: a number is NaN or infinite.
     """
-    text = json.dumps(dict(content), indent=2, sort_keys=True, allow_nan=False)
-    return write_text(path, text + "\n")
+    return write_text(path, json_text(content, indent=2, sort_keys=True) + "\n")
 
 
 def write_image(path: str | Path, image: np.ndarray) -> Path:

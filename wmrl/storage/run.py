@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_safetensors
 
 from wmrl.core.hashing import tensors_digest
+from wmrl.core.json_text import json_text
 from wmrl.storage.files import write_bytes
 
 try:
@@ -21,6 +22,11 @@ except ImportError:  # pragma: no cover - Windows has no flock
     fcntl = None  # type: ignore[assignment]
 
 _LOCK, _CONFIG = "lock", "config.json"
+_KEPT = (
+    "this checkpoint was not written, and an earlier one is kept; resuming from it with the same "
+    "settings would lead here again: check the data, or start in another folder with a lower "
+    "learning rate"
+)
 
 
 class RunError(ValueError):
@@ -101,23 +107,39 @@ class Run:
             self._lock = None
 
     def save_checkpoint(
-        self, name: str, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
+        self,
+        name: str,
+        tensors: Mapping[str, torch.Tensor],
+        state: Mapping[str, Any],
+        *,
+        may_hold_nan: Collection[str] = (),
     ) -> None:
         """Writes a checkpoint, and replaces any earlier one of that name.
+
+        A checkpoint with numbers that are not finite is never written, because a run could not be
+        resumed from it. The earlier checkpoint then stays the last one.
 
         Args:
             name: name of the checkpoint, such as ``"last"``: a file name without a suffix.
             tensors: tensors by name, of any dtypes and devices.
             state: JSON-serializable state; floats are stored exactly.
+            may_hold_nan: names of tensors in which NaN stands for a missing value.
 
         Raises:
+            FloatingPointError: a tensor or ``state`` contains a number that is not finite.
+            TypeError: JSON can't store ``state``.
             ValueError: ``name`` is not a file name.
             RunError: the run is closed.
         """
         # Copies, because safetensors rejects tensors that share memory.
         stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         stored = {key: tensor.clone() for key, tensor in stored.items()}
-        text = json.dumps(dict(state), sort_keys=True)
+        for key, tensor in stored.items():
+            self._check_finite(name, key, tensor, nan=key in may_hold_nan)
+        try:
+            text = json_text(state, sort_keys=True)
+        except ValueError as error:
+            raise FloatingPointError(f"{self.path}: {error}; {_KEPT}") from error
         metadata = {"state": text, "sha256": tensors_digest(stored, text)}
         self._write(self._checkpoint_path(name), save_safetensors(stored, metadata))
 
@@ -164,6 +186,16 @@ class Run:
             )
         return self.path / f"{name}.checkpoint"
 
+    def _check_finite(self, name: str, key: str, tensor: torch.Tensor, *, nan: bool) -> None:
+        finite = torch.isfinite(tensor) if tensor.is_floating_point() else None
+        if finite is not None and nan:
+            finite |= tensor.isnan()
+        if finite is not None and not bool(finite.all()):
+            raise FloatingPointError(
+                f"{self.path}: expected finite numbers in checkpoint {name!r}, got NaN or infinity "
+                f"{int((~finite).sum())} times in {key!r}; {_KEPT}"
+            )
+
     def _remove_leftovers(self) -> None:
         """Removes unfinished checkpoints that killed processes have left behind.
 
@@ -175,7 +207,7 @@ class Run:
     def _settle_config(self, config: Mapping[str, Any]) -> None:
         """Saves the configuration of a new run, or compares it with that of an existing run."""
         path = self.path / _CONFIG
-        text = json.dumps(dict(config), indent=2, sort_keys=True)
+        text = json_text(config, indent=2, sort_keys=True)
         if not path.exists():
             self._write(path, text.encode() + b"\n")
             return
