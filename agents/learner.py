@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from wmrl.agents.agent import Agent, State
+from wmrl.core.validation import check_float, check_int
 from wmrl.storage.run import Run
 
 
@@ -101,3 +102,13 @@ class AgentLearner(Learner):
     ) -> tuple[np.ndarray, State | None]:
         """Chooses actions with :attr:`agent`; see :meth:`~wmrl.agents.agent.Agent.predict`."""
         return self.agent.predict(observation, state, episode_start, deterministic)
+
+
+def check_limits(max_seconds: float | None, evaluate_every: int) -> float:
+    """Checks the limits of a call of ``learn``, and returns the time limit, which may be infinite.
+
+    Raises:
+        ValueError: ``max_seconds`` is not above 0, or ``evaluate_every`` is less than 1.
+    """
+    check_int("evaluate_every", evaluate_every, at_least=1)
+    return np.inf if max_seconds is None else check_float("max_seconds", max_seconds, above=0)

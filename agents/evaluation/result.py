@@ -1,6 +1,7 @@
 """Results of evaluations."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from wmrl.core.json_text import json_text
 from wmrl.storage.files import write_text
 
 
@@ -54,6 +56,12 @@ class EvaluationResult:
                 )
         if not self.returns:
             raise ValueError("returns: expected at least one episode, got none")
+        for episode, (score, seed) in enumerate(zip(self.returns, self.seeds, strict=True)):
+            if not math.isfinite(score):
+                raise ValueError(
+                    f"returns: expected finite numbers, got {score} in episode {episode} (seed "
+                    f"{seed}); check the rewards of the game or of the memory model"
+                )
 
     @property
     def episodes(self) -> int:
@@ -88,7 +96,7 @@ class EvaluationResult:
     def save(self, path: str | Path) -> None:
         """Writes the result to a JSON file, with its mean and standard deviation, atomically."""
         content = {"mean": self.mean, "std": self.std, "episodes": self.episodes} | asdict(self)
-        write_text(path, json.dumps(content, indent=1) + "\n")
+        write_text(path, json_text(content, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

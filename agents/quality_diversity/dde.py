@@ -309,7 +309,7 @@ class DDE(Learner):
         if self._trainer is not None:
             learned, state["trainer"] = self._trainer.state()
             tensors |= {f"trainer.{k}": v for k, v in learned.items()}
-        self._run.save_checkpoint(_CHECKPOINT, tensors, state)
+        self._run.save_checkpoint(_CHECKPOINT, tensors, state, may_hold_nan=("snapshots",))
 
     def _restore(self) -> None:
         checkpoint = self._run.load_checkpoint(_CHECKPOINT)

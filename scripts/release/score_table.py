@@ -13,6 +13,8 @@ from pathlib import Path
 
 import tyro
 
+from wmrl.core.json_text import json_text
+
 _ABOUT = "about.json"
 
 
@@ -83,7 +85,7 @@ def score(name: str, path: str, args: Args) -> None:
 def describe(name: str, how: str, folder: Path) -> None:
     """Stores a description of an agent's training in ``about.json``."""
     about = _about(folder) | {name: how}
-    (folder / _ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+    (folder / _ABOUT).write_text(json_text(about, indent=1, sort_keys=True) + "\n")
 
 
 def _about(folder: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wmrl.core.json_text import jsonable
 from wmrl.storage.files import write_json
 
 
@@ -28,7 +29,7 @@ class CachedResult:
 
     def __init__(self, path: Path, key: Mapping[str, Any], *, name: str) -> None:
         self._path = path
-        self._key = json.loads(json.dumps(key))  # as read from a file, where tuples are lists
+        self._key = jsonable(key)  # as read from a file, where tuples are lists
         self.value: dict[str, Any] | None = None
         if path.exists():
             found: dict[str, Any] = json.loads(path.read_text())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float, check_int
 from wmrl.storage.run import Run
 from wmrl.training.metrics import MetricsLogger
@@ -53,11 +54,14 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
             check_int(name, getattr(self, name), at_least=1)
         for name in ("learning_rate", "gradient_clip", "max_seconds"):
             if getattr(self, name) is not None:
                 check_float(name, getattr(self, name), above=0)
+        check_float("final_learning_rate", self.final_learning_rate, at_least=0)
+        check_float("held_out", self.held_out, at_least=0, below=1)
         if self.checkpoint_every % self.log_every != 0:
             raise ValueError(
                 f"checkpoint_every: expected a multiple of log_every ({self.log_every}), got "
@@ -120,14 +124,15 @@ class Trainer:
                 parts by name.
 
         Raises:
-            FloatingPointError: the loss is not finite.
+            FloatingPointError: a term of the loss, or a weight, is not finite. The last checkpoint
+                is kept.
         """
         if self.step >= self.planned:
             return
         config = self._config
         before, began = self.seconds, time.monotonic()
         resume_step = self.step or None
-        sums: dict[str, Tensor] = {}
+        terms: list[dict[str, Tensor]] = []  # of the steps since the last row of the metrics
         with (
             MetricsLogger(self._run.path, resume_step=resume_step) as logger,
             progress_bar(
@@ -135,17 +140,17 @@ class Trainer:
             ) as advance,
         ):
             while self.step < self.planned:
-                for name, value in self._gradient_step(loss_at).items():
-                    sums[name] = sums[name] + value if name in sums else value
+                terms.append(self._gradient_step(loss_at))
                 self.step += 1
                 if self.step % config.log_every == 0:
-                    self._log(logger, sums)
-                    sums = {}
+                    self._log(logger, terms)
+                    terms = []
                     self.seconds = before + time.monotonic() - began
                     self._plan()
                     advance(self.step, total=self.planned)
                 if self.step % config.checkpoint_every == 0:
                     self._save()
+        self._sums(terms)  # the last steps may be too few for a row
         self.planned = self.step
         self._save()
 
@@ -161,14 +166,45 @@ class Trainer:
         self._optimizer.step()
         return {"loss": loss.detach(), **parts}
 
-    def _log(self, logger: MetricsLogger, sums: dict[str, Tensor]) -> None:
-        values = {name: float(value) / self._config.log_every for name, value in sums.items()}
-        if not math.isfinite(values["loss"]):
-            raise FloatingPointError(
-                f"{self._run.path}: expected a finite loss, got {values['loss']} near step "
-                f"{self.step}; start again with a learning_rate below {self._config.learning_rate}"
-            )
-        logger.log(self.step, values)
+    def _log(self, logger: MetricsLogger, terms: list[dict[str, Tensor]]) -> None:
+        count = self._config.log_every
+        logger.log(self.step, {name: value / count for name, value in self._sums(terms).items()})
+
+    def _sums(self, terms: list[dict[str, Tensor]]) -> dict[str, float]:
+        """Sums the loss and its parts over the last steps.
+
+        Only the sums are read from the device, because reading each step would slow down a GPU.
+
+        Raises:
+            FloatingPointError: a value was not finite; the message names the first such step.
+        """
+        sums: dict[str, Tensor] = {}
+        for values in terms:
+            for name, value in values.items():
+                sums[name] = sums[name] + value if name in sums else value
+        totals = {name: float(value) for name, value in sums.items()}
+        if all(map(math.isfinite, totals.values())):
+            return totals
+        for step, values in enumerate(terms, self.step - len(terms) + 1):
+            bad = {name: float(value) for name, value in values.items() if not value.isfinite()}
+            if bad:
+                raise FloatingPointError(self._divergence(step, bad))
+        return totals  # only their sum is too large
+
+    def _divergence(self, step: int, bad: dict[str, float]) -> str:
+        """Describes the first step whose loss, or parts of it, were not finite."""
+        terms = ", ".join(f"{name} {value}" for name, value in bad.items())
+        every = self._config.checkpoint_every
+        kept = (step - 1) // every * every
+        place = (
+            f"the checkpoint of step {kept} is kept" if kept else "no checkpoint was written yet"
+        )
+        return (
+            f"{self._run.path}: expected a finite loss, got {terms} at step {step}, on the batch "
+            f"of that step; {place}, but the same settings would lead here again: start again in "
+            f"another folder with a learning_rate below {self._config.learning_rate}, or check the "
+            "data"
+        )
 
     def _plan(self) -> None:
         """Adapts the planned number of steps to the time limit, given the speed so far."""
