@@ -17,9 +17,9 @@ from torch import Tensor
 
 from wmrl.agents.agent import Agent, State
 from wmrl.agents.world_model_ref import WorldModelRef
-from wmrl.core.config import build_config
-from wmrl.core.validation import check_int, check_shape
-from wmrl.storage.artifact import Artifact, ArtifactError
+from wmrl.core.config import build_config, check_fields
+from wmrl.core.validation import check_finite, check_int, check_shape
+from wmrl.storage.artifact import Artifact, ArtifactError, check_dtypes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,7 @@ class ControllerConfig:
                 f"action_low, action_high: expected finite bounds with low < high, got "
                 f"{self.action_low} and {self.action_high}"
             )
+        check_fields(self)
 
     @classmethod
     def for_spaces(
@@ -160,7 +161,8 @@ class ControllerAgent(Agent):
         world_model: reference to the world model that the agent was trained with; None for none.
 
     Raises:
-        ValueError: the shape of ``parameters`` is not ``(config.parameter_count,)``.
+        ValueError: the shape of ``parameters`` is not ``(config.parameter_count,)``, or a number is
+            not finite.
 
     Example:
         >>> import numpy as np
@@ -186,6 +188,7 @@ class ControllerAgent(Agent):
         self.config = config
         self.parameters = np.asarray(parameters, np.float32).copy()
         check_shape("parameters", self.parameters, (config.parameter_count,))
+        check_finite("parameters", self.parameters)
         self.world_model = world_model
         self.observation_space = spaces.Box(-np.inf, np.inf, (config.observation_dim,), np.float32)
         self.action_space = config.action_space
@@ -227,6 +230,7 @@ class ControllerAgent(Agent):
                 f"got class {artifact.class_name} with weights {sorted(artifact.tensors)}; load an "
                 "agent of any class with wmrl.agents.load_agent"
             )
+        check_dtypes(artifact, {"parameters": (torch.float32,)})
         try:
             check_sizes(artifact.config["controller"], len(artifact.tensors["parameters"]))
             config = build_config(ControllerConfig, artifact.config["controller"])

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from wmrl.agents.agent import Agent, State
+from wmrl.core.validation import check_float, check_int
 from wmrl.storage.run import Checkpoint, Run
 
 _END = "-end"
@@ -108,7 +109,13 @@ class Learner(ABC):
             raise
 
     def _save_checkpoint(
-        self, name: str, tensors: Mapping[str, Tensor], state: Mapping[str, Any], *, cut: bool
+        self,
+        name: str,
+        tensors: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+        *,
+        cut: bool,
+        may_hold_nan: Collection[str] = (),
     ) -> None:
         """Writes a checkpoint between two parts of the training, or at its end.
 
@@ -118,8 +125,10 @@ class Learner(ABC):
             state: JSON-serializable state.
             cut: True if the limit of the training has ended the last part early. The checkpoint
                 before that part is then kept, since an extended run repeats the part as a whole.
+            may_hold_nan: names of tensors that may contain NaN.
         """
-        self._run.save_checkpoint(f"{name}{_END}" if cut else name, tensors, state)
+        whole = f"{name}{_END}" if cut else name
+        self._run.save_checkpoint(whole, tensors, state, may_hold_nan=may_hold_nan)
 
     def _load_checkpoint(
         self, name: str, *, at: str, device: str | torch.device = "cpu"
@@ -154,3 +163,13 @@ class AgentLearner(Learner):
     ) -> tuple[np.ndarray, State | None]:
         """Chooses actions with :attr:`agent`; see :meth:`~wmrl.agents.agent.Agent.predict`."""
         return self.agent.predict(observation, state, episode_start, deterministic)
+
+
+def check_limits(max_seconds: float | None, evaluate_every: int) -> float:
+    """Checks the limits of a call of ``learn``, and returns the time limit, which may be infinite.
+
+    Raises:
+        ValueError: ``max_seconds`` is not above 0, or ``evaluate_every`` is less than 1.
+    """
+    check_int("evaluate_every", evaluate_every, at_least=1)
+    return np.inf if max_seconds is None else check_float("max_seconds", max_seconds, above=0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from wmrl.core.validation import check_int
+from wmrl.core.validation import check_int, check_seed
 
 
 def reset_mask(options: Mapping[str, Any] | None, num_envs: int) -> np.ndarray:
@@ -66,13 +66,39 @@ def final_observations(observations: Iterable[Any], ended: np.ndarray) -> np.nda
     return final
 
 
-def joint_seed(seed: int | Sequence[int | None] | None) -> int | None:
+def slot_seeds(
+    seed: int | Sequence[int | None] | np.ndarray | None, num_envs: int
+) -> list[int | None]:
+    """Returns one seed for each of N environments; None for environments that are not seeded.
+
+    Args:
+        seed: an integer s for the seeds s, s + 1, and so on; one seed or None per environment; or
+            None.
+        num_envs: number N of environments.
+
+    Raises:
+        ValueError: a seed is not an integer of at least 0, or the number of seeds is not N.
+    """
+    if seed is None:
+        return [None] * num_envs
+    if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str):
+        if len(seed) != num_envs:
+            raise ValueError(f"seed: expected {num_envs} seeds, got {len(seed)}")
+        return [None if value is None else check_seed("seed", value) for value in seed]
+    first = check_seed("seed", seed)  # type: ignore[arg-type]
+    return [first + slot for slot in range(num_envs)]
+
+
+def joint_seed(seed: int | Sequence[int | None] | np.ndarray | None) -> int | None:
     """Returns a single seed for a batch of environments that share one random stream.
 
     An integer or None is returned unchanged. A sequence of seeds is hashed to one seed; its entries
     of None are ignored.
+
+    Raises:
+        ValueError: a seed is not an integer of at least 0.
     """
-    if not isinstance(seed, Sequence):
-        return seed
-    given = [value for value in seed if value is not None]
+    if not isinstance(seed, Sequence | np.ndarray) or isinstance(seed, str):
+        return None if seed is None else check_seed("seed", seed)  # type: ignore[arg-type]
+    given = [check_seed("seed", value) for value in seed if value is not None]
     return int(np.random.SeedSequence(given).generate_state(1)[0]) if given else None

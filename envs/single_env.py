@@ -9,6 +9,7 @@ from gymnasium.core import ObsType
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import VectorEnv
 
+from wmrl.core.validation import check_seed
 from wmrl.envs.rendering.window import Window, check_render_mode
 
 
@@ -60,7 +61,12 @@ class SingleEnv(gym.Env[ObsType, np.ndarray]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
-        """Starts an episode; passes ``seed`` and ``options`` to the vector environment."""
+        """Starts an episode; passes ``seed`` and ``options`` to the vector environment.
+
+        Raises:
+            ValueError: ``seed`` is not an integer of at least 0, or an option is invalid.
+        """
+        seed = None if seed is None else check_seed("seed", seed)
         super().reset(seed=seed)
         observations, info = self._batch.reset(seed=seed, options=options)
         self._running = True

@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 
 from wmrl.core.device import resolve_device
-from wmrl.core.validation import check_int
+from wmrl.core.validation import check_actions, check_int
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
 from wmrl.memory.base import Memory, load_memory, matching_memory
@@ -45,7 +45,8 @@ class WorldModel:
     frame_skip: int
 
     def __post_init__(self) -> None:
-        check_int("frame_skip", self.frame_skip, at_least=1)
+        frame_skip = check_int("frame_skip", self.frame_skip, at_least=1)
+        object.__setattr__(self, "frame_skip", frame_skip)
         if self.vision.frame_shape[:2] != self.task.frame_size:
             raise ArtifactError(
                 f"vision: expected frames of size {self.task.frame_size}, the frame size of task "
@@ -157,15 +158,9 @@ class WorldModel:
             The clipped actions, ``(*batch, A) float32``.
 
         Raises:
-            ValueError: ``actions`` has the wrong shape, or contains NaN.
+            ValueError: ``actions`` has the wrong shape, or a number that is NaN or infinite.
         """
-        actions = np.asarray(actions, dtype=np.float32)
-        expected = (*batch, *self.action_space.shape)
-        if actions.shape != expected:
-            raise ValueError(f"action: expected shape {expected}, got {actions.shape}")
-        clipped: np.ndarray = np.minimum(
-            np.maximum(actions, self.action_space.low), self.action_space.high
+        space = self.action_space
+        return check_actions(
+            "action", actions, (*batch, *space.shape), low=space.low, high=space.high
         )
-        if np.isnan(clipped).any():
-            raise ValueError("action: expected numbers, got NaN; check how the action was computed")
-        return clipped

@@ -9,8 +9,9 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
+from typing import Any
 
 import wmrl
 
@@ -90,6 +91,13 @@ COMMANDS = {
         "train a VAE for binary vectors with two learning-rate schedules",
     ),
 }
+
+# Rules for the options of all commands, by name. Other integers are counts of at least 1, and
+# other numbers are at least 0.
+_SEEDS = ("seed", "seeds", "full_seeds")
+_ABOVE_ZERO = ("minutes", "hours", "seconds", "fps", "temperature")
+_NOT_COUNTS = ("warmup_steps", "burn_in", "rank", "workers", "videos", "video_agent_steps")
+_SIGNED = ("log_std", "log_std_final", "qd_score_offset", "min_return")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -194,8 +202,40 @@ def _run_command(name: str, words: Sequence[str]) -> int:
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     module = import_module(f"wmrl.scripts.{COMMANDS[name].module}")
     args = tyro.cli(module.Args, prog=f"wmrl {name}", description=module.__doc__, args=words)
+    check_options(args)
     # A command may return an exit status; most return None, which means success.
     return module.main(args) or 0
+
+
+def check_options(args: Any) -> None:
+    """Checks the options of a command: their types, and that numbers are not negative or 0.
+
+    Configurations check their own numbers, but some are only created after a model was loaded or a
+    run was begun, and a few options are not part of any.
+
+    Args:
+        args: options of a command, an instance of its ``Args``.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+    from wmrl.core.config import check_fields
+    from wmrl.core.validation import check_float, check_int, check_seed
+
+    check_fields(args)
+    for item in fields(args):
+        value = getattr(args, item.name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
+            if item.name in _SEEDS:
+                check_seed(item.name, number)  # type: ignore[arg-type]
+            elif item.name in _ABOVE_ZERO:
+                check_float(item.name, number, above=0)
+            elif isinstance(number, int) and item.name not in _NOT_COUNTS:
+                check_int(item.name, number, at_least=1)
+            elif item.name not in _SIGNED:
+                check_float(item.name, number, at_least=0)
 
 
 def _suggestion(name: str) -> str:

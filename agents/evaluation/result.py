@@ -1,5 +1,6 @@
 """Results of evaluations."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -54,6 +55,12 @@ class EvaluationResult:
                 )
         if not self.returns:
             raise ValueError("returns: expected at least one episode, got none")
+        for episode, (score, seed) in enumerate(zip(self.returns, self.seeds, strict=True)):
+            if not math.isfinite(score):
+                raise ValueError(
+                    f"returns: expected finite numbers, got {score} in episode {episode} (seed "
+                    f"{seed}); check the rewards of the game or of the memory model"
+                )
 
     @property
     def episodes(self) -> int:

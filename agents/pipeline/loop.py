@@ -5,7 +5,6 @@ round collects rollouts, trains the world model on them, and trains an agent in 
 round collects rollouts with that agent. Finally the agent is fine-tuned in the real game.
 """
 
-import json
 import os
 import warnings
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from wmrl.agents.rollouts.collection import collect
 from wmrl.agents.rollouts.exploration import AutoregressiveNoise, NoisyAgent
 from wmrl.agents.sb3.agent import SB3Agent
 from wmrl.agents.seeds import EVALUATION_SEEDS
+from wmrl.core.json_text import jsonable
 from wmrl.core.seeding import integer_seed
 from wmrl.data.store import RolloutStore
 from wmrl.envs.dream.vector import DreamVectorEnv
@@ -100,7 +100,7 @@ def train(
     """
     task = find_task(task)
     config = {"command": "train", "task": task.name, "plan": asdict(plan), "seed": seed}
-    with Run(path, config=json.loads(json.dumps(config))) as run:
+    with Run(path, config=jsonable(config)) as run:
         loop = _Loop(run, task, plan, seed, workers, device, progress)
         for number in range(plan.rounds):
             loop.round(number)

@@ -6,6 +6,7 @@ from typing import Literal, Self
 from wmrl.agents.policy_search.cma_es import CMAESConfig
 from wmrl.agents.policy_search.fitness import DreamFitnessConfig
 from wmrl.agents.ppo.config import PPOConfig
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_choice, check_float, check_int
 from wmrl.memory.code_memory import CodeMemoryConfig
 from wmrl.memory.ensemble import ensemble_class
@@ -110,8 +111,16 @@ class TrainingPlan:
     score_every: int = 2
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("rounds", "first_frames", "round_frames", "vision_rounds"):
             check_int(name, getattr(self, name), at_least=1)
+        for name in ("dreams", "dream_agent_steps", "score_episodes", "score_every"):
+            check_int(name, getattr(self, name), at_least=1)
+        for name in ("dream_seconds", "dream_again_seconds", "real_seconds"):
+            if getattr(self, name) is not None:
+                check_float(name, getattr(self, name), above=0)
+        check_float("noise", self.noise, at_least=0)
+        check_float("temperature", self.temperature, above=0)
         discrete = isinstance(self.memory, CodeMemoryConfig)
         if discrete and not isinstance(self.vision, VQVAEConfig):
             raise ValueError(

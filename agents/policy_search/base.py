@@ -11,10 +11,11 @@ import numpy as np
 
 from wmrl.agents.agent import Evaluator
 from wmrl.agents.controller import ControllerAgent
-from wmrl.agents.learner import AgentLearner
+from wmrl.agents.learner import AgentLearner, check_limits
 from wmrl.agents.policy_search.fitness import Fitness
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.hashing import array_digest
+from wmrl.core.validation import check_finite, check_seed, check_shape
 from wmrl.training.metrics import MetricsLogger
 from wmrl.training.progress import progress_bar
 
@@ -61,7 +62,7 @@ class ControllerSearch(AgentLearner):
         self.fitness, self._config = fitness, config
         self.world_model = world_model
         self.seconds = 0.0
-        self._seed = seed
+        self._seed = seed = check_seed("seed", seed)
         self._open_run(
             path,
             {
@@ -119,9 +120,10 @@ class ControllerSearch(AgentLearner):
 
         Raises:
             FloatingPointError: more candidates have non-finite scores than ``config.not_finite``
-                allows.
+                allows, or the search has diverged. The last checkpoint is kept.
+            ValueError: a limit is out of range, or the scores have the wrong shape.
         """
-        limit = np.inf if max_seconds is None else max_seconds
+        limit = check_limits(max_seconds, evaluate_every)
         with (
             MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
             progress_bar(self.title, total=self._config.generations, show=progress) as advance,
@@ -164,16 +166,23 @@ class ControllerSearch(AgentLearner):
             FloatingPointError: more candidates have non-finite scores than ``config.not_finite``
                 allows.
         """
-        scores = self.fitness(candidates.astype(np.float32), seed)
-        returns = np.asarray(scores, np.float64).reshape(len(candidates), -1).mean(1)
+        scores = np.asarray(self.fitness(candidates.astype(np.float32), seed), np.float64)
+        if scores.ndim not in (1, 2) or len(scores) != len(candidates) or not scores.size:
+            raise ValueError(
+                f"fitness: expected scores of shape ({len(candidates)}, R), one row per candidate, "
+                f"got {scores.shape}"
+            )
+        returns = scores.reshape(len(candidates), -1).mean(1)
         finite = np.isfinite(returns)
         bad = int((~finite).sum())
         allowed = 0 if self._config.not_finite == "raise" else len(finite) // 2
         if bad > allowed:
             raise FloatingPointError(
                 f"fitness: expected at most {allowed} candidates with non-finite scores in "
-                f"generation {self.generation}, got {bad} of {len(finite)}; check the memory "
-                "model's predictions, or lower sigma (CMA-ES) or std (variational search)"
+                f"generation {self.generation}, got {bad} of {len(finite)}, the first "
+                f"{returns[~finite][0]} for candidate {int(np.argmin(finite))}; the last "
+                "checkpoint is kept; check the memory model's predictions, or start in another "
+                "folder with a lower sigma (CMA-ES) or std (variational search)"
             )
         return returns, finite
 
@@ -215,9 +224,7 @@ def initial_mean(fitness: Fitness, init: ControllerAgent | np.ndarray | None) ->
                 f"init: expected an agent with {fitness.controller}, got one with {init.config}"
             )
         init = init.parameters
-    if init.shape != (size,) or not np.isfinite(init).all():
-        raise ValueError(
-            f"init: expected {size} finite numbers, got shape {init.shape}; pass the parameters "
-            "of a controller with the same configuration, and check them for NaN and infinity"
-        )
-    return np.array(init, np.float64)
+    init = np.array(init, np.float64)
+    check_shape("init", init, (size,))
+    check_finite("init", init, advice="pass the parameters of a trained controller")
+    return init

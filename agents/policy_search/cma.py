@@ -12,7 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from wmrl.core.seeding import numpy_generator
-from wmrl.core.validation import check_float, check_int
+from wmrl.core.validation import check_finite, check_float, check_int, check_seed, check_shape
+
+# Bounds of the step size, which an unbounded objective would otherwise drive to infinity, and an
+# optimum at exactly 0 to 0. Candidates then still fit into float32.
+_LARGEST_SPREAD, _SMALLEST_SIGMA = 1e30, 1e-250
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +176,8 @@ def cma_update(
         constants: strategy parameters.
 
     Returns:
-        The state after the update.
+        The state after the update. Its step size is limited so that the largest standard deviation
+        of the search distribution is at most 10³⁰.
     """
     k, n = constants, constants.dimension
     y = (candidates[order] - state.mean) / state.sigma  # (λ, n), ranked
@@ -207,6 +212,7 @@ def cma_update(
     basis, scales = state.basis, state.scales
     if k.diagonal or generation % k.decompose_every == 0:
         covariance, basis, scales = _decompose(covariance)
+    sigma = min(max(sigma, _SMALLEST_SIGMA), _LARGEST_SPREAD / scales.max())
     return CMAState(
         mean=mean,
         sigma=np.asarray(sigma),
@@ -295,7 +301,7 @@ class CMASearch:
         check_int("population_size", self.population_size, at_least=4)
         self._constants = cma_constants(len(mean), self.population_size)
         self._state = cma_init(mean, sigma)
-        self._seed = seed
+        self._seed = check_seed("seed", seed)
         self._asked: np.ndarray | None = None
 
     @property
@@ -320,6 +326,7 @@ class CMASearch:
         Raises:
             RuntimeError: :meth:`ask` was not called since the last call of :meth:`tell`.
             ValueError: the values are not one finite number per candidate.
+            FloatingPointError: the search has diverged; it keeps its last state.
         """
         if self._asked is None:
             raise RuntimeError(
@@ -328,7 +335,9 @@ class CMASearch:
             )
         values = checked_values(values, self.population_size)
         order = np.argsort(-values, kind="stable")
-        self._state = cma_update(self._state, self._asked, order, self._constants)
+        state = cma_update(self._state, self._asked, order, self._constants)
+        check_state(state)
+        self._state = state
         self._asked = None
 
 
@@ -339,9 +348,21 @@ def checked_values(values: np.ndarray, count: int) -> np.ndarray:
         ValueError: the shape is not ``(count,)``, or a value is not finite.
     """
     values = np.asarray(values, np.float64)
-    if values.shape != (count,) or not np.isfinite(values).all():
-        raise ValueError(
-            f"values: expected finite numbers of shape ({count},), one per candidate, got shape "
-            f"{values.shape} with {np.count_nonzero(~np.isfinite(values))} non-finite values"
-        )
+    check_shape("values", values, (count,))
+    check_finite("values", values, advice="check the objective of that candidate")
     return values
+
+
+def check_state(state: CMAState) -> None:
+    """Checks that a search has not diverged.
+
+    Raises:
+        FloatingPointError: the mean, the step size or the covariance is not finite.
+    """
+    for name, array in state._asdict().items():
+        if not np.isfinite(array).all():
+            raise FloatingPointError(
+                f"{name}: expected finite numbers, got {np.asarray(array)[~np.isfinite(array)][0]} "
+                f"in generation {int(state.generation)}; the objective may be unbounded: bound it, "
+                "or lower sigma"
+            )

@@ -11,6 +11,7 @@ from wmrl.agents.controller import ControllerAgent
 from wmrl.agents.policy_search.base import ControllerSearch, fitness_metrics, initial_mean
 from wmrl.agents.policy_search.cma import (
     CMAState,
+    check_state,
     cma_constants,
     cma_init,
     cma_sample,
@@ -19,6 +20,7 @@ from wmrl.agents.policy_search.cma import (
 from wmrl.agents.policy_search.fitness import Fitness
 from wmrl.agents.seeds import training_seed
 from wmrl.agents.world_model_ref import WorldModelRef
+from wmrl.core.config import check_fields
 from wmrl.core.seeding import numpy_generator
 from wmrl.core.validation import check_choice, check_float, check_int
 
@@ -50,6 +52,7 @@ class CMAESConfig:
     checkpoint_every: int = 5
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, least in (("generations", 1), ("population_size", 4), ("checkpoint_every", 1)):
             check_int(name, getattr(self, name), at_least=least)
         check_float("sigma", self.sigma, above=0)
@@ -159,7 +162,9 @@ class CMAES(ControllerSearch):
         seed = training_seed(self._seed, "cma-es", generation, "fitness")
         fitness, finite = self._returns(candidates, seed)
         order = np.argsort(-np.where(finite, fitness, -np.inf), kind="stable")
-        self.state = cma_update(self.state, candidates, order, self._constants)
+        state = cma_update(self.state, candidates, order, self._constants)
+        check_state(state)
+        self.state = state
         return {
             **fitness_metrics(fitness, finite),
             "search/sigma": float(self.state.sigma),

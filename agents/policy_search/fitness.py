@@ -17,6 +17,7 @@ from wmrl.agents.controller import (
 )
 from wmrl.agents.rollouts.episodes import run_episodes
 from wmrl.agents.seeds import training_seed
+from wmrl.core.config import check_fields
 from wmrl.core.seeding import torch_generator
 from wmrl.core.validation import check_float, check_int
 from wmrl.dream import DreamState, dream_observation, dream_reset, dream_step
@@ -103,6 +104,7 @@ class DreamFitnessConfig:
     max_batch: int = 1024
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("num_rollouts", "agent_steps", "max_batch"):
             check_int(name, getattr(self, name), at_least=1)
         check_float("temperature", self.temperature, above=0)
@@ -270,8 +272,11 @@ class RealFitnessConfig:
     num_envs: int = 16
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("num_rollouts", "num_envs"):
             check_int(name, getattr(self, name), at_least=1)
+        if self.agent_steps is not None:
+            check_int("agent_steps", self.agent_steps, at_least=1)
 
 
 class RealFitness:

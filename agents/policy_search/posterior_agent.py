@@ -10,7 +10,7 @@ from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.config import build_config
 from wmrl.core.seeding import numpy_generator
 from wmrl.core.validation import check_float
-from wmrl.storage.artifact import Artifact, ArtifactError
+from wmrl.storage.artifact import Artifact, ArtifactError, check_dtypes
 
 
 class PosteriorAgent(ControllerAgent):
@@ -88,7 +88,8 @@ class PosteriorAgent(ControllerAgent):
                 f"{artifact.path}: expected a {cls.class_name}, got a {artifact.class_name} with "
                 f"weights {sorted(artifact.tensors)}; use wmrl.agents.load_agent to open any agent"
             )
-        arrays = {name: tensor.float().numpy() for name, tensor in artifact.tensors.items()}
+        check_dtypes(artifact, dict.fromkeys(expected, (torch.float32,)))
+        arrays = {name: tensor.numpy() for name, tensor in artifact.tensors.items()}
         try:
             check_sizes(artifact.config["controller"], len(arrays["parameters"]))
             config = build_config(ControllerConfig, artifact.config["controller"])

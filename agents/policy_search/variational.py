@@ -16,6 +16,7 @@ from wmrl.agents.policy_search.fitness import Fitness
 from wmrl.agents.policy_search.posterior_agent import PosteriorAgent
 from wmrl.agents.seeds import training_seed
 from wmrl.agents.world_model_ref import WorldModelRef
+from wmrl.core.config import check_fields
 from wmrl.core.seeding import torch_generator
 from wmrl.core.validation import check_choice, check_float, check_int
 from wmrl.inference.elbo_gradient import control_variate_mean, score_function
@@ -77,6 +78,7 @@ class VariationalSearchConfig:
     checkpoint_every: int = 5
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, least in (
             ("generations", 1),
             ("population_size", 4),

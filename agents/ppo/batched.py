@@ -1,5 +1,6 @@
 """Stable-Baselines3's PPO with faster collection of rollouts."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -13,6 +14,15 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from torch import Tensor
 
 from wmrl.agents.sb3.vec_env import SB3VecEnv
+
+# Other metrics of SB3 are NaN where there is nothing to average.
+_TERMS = (
+    "train/loss",
+    "train/value_loss",
+    "train/policy_gradient_loss",
+    "train/entropy_loss",
+    "train/approx_kl",
+)
 
 
 class _Capture(KVWriter):  # type: ignore[misc]
@@ -66,12 +76,41 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
 
         Returns:
             The metrics that SB3 logs, by name.
+
+        Raises:
+            FloatingPointError: a term of the loss, or a weight, is not finite.
         """
         self._capture.values = {}
         with self._frozen_actor() if critic_only else nullcontext():
-            self.learn(self.n_steps * self.n_envs, reset_num_timesteps=False)
+            try:
+                self.learn(self.n_steps * self.n_envs, reset_num_timesteps=False)
+            except ValueError as error:
+                # torch's distributions raise it for actions that are not finite.
+                if bad := self._nonfinite_weight():
+                    raise FloatingPointError(self._divergence(f"the weights {bad!r}")) from error
+                raise
         self.logger.dump(self.num_timesteps)  # SB3 dumps before the update
-        return self._capture.values
+        logged = self._capture.values
+        for name in _TERMS:
+            if name in logged and not math.isfinite(logged[name]):
+                raise FloatingPointError(self._divergence(f"{name} {logged[name]}"))
+        return logged
+
+    def _nonfinite_weight(self) -> str:
+        """Returns the name of the first weight that is not finite, or an empty string."""
+        for name, tensor in self.policy.state_dict().items():
+            if not bool(torch.isfinite(tensor).all()):
+                return name
+        return ""
+
+    def _divergence(self, what: str) -> str:
+        rate = self.lr_schedule(self._current_progress_remaining)
+        return (
+            f"ppo: expected finite numbers, got {what} in the update after step "
+            f"{self.num_timesteps}; the last checkpoint is kept, but the same settings would lead "
+            f"here again: start again in another folder with a learning_rate below {rate:g}, a "
+            "lower reward_scale, or rewards without outliers"
+        )
 
     def training_tensors(self) -> dict[str, Tensor]:
         """Returns the tensors of the policy and its optimizer, for a checkpoint."""

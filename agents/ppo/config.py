@@ -5,7 +5,8 @@ from typing import Any, Literal, Self
 
 from torch import nn
 
-from wmrl.core.validation import check_choice, check_float, check_int
+from wmrl.core.config import check_fields
+from wmrl.core.validation import check_choice, check_float, check_int, check_lengths
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "elu": nn.ELU}
 """Activation functions, by name."""
@@ -81,7 +82,8 @@ class PPOConfig:
     activation: str = "tanh"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))  # JSON gives lists
+        check_fields(self)
+        check_lengths("hidden_dims", self.hidden_dims)
         for name in ("steps", "rollout_steps", "chunk_rollouts", "n_epochs"):
             check_int(name, getattr(self, name), at_least=1)
         check_int("batch_size", self.batch_size, at_least=2)
@@ -94,6 +96,8 @@ class PPOConfig:
             check_float(name, getattr(self, name), at_least=0)
         for name in ("gamma", "gae_lambda"):
             check_float(name, getattr(self, name), at_least=0, at_most=1)
+        if self.target_kl is not None:
+            check_float("target_kl", self.target_kl, above=0)
         check_choice("anneal_by", self.anneal_by, ("steps", "time"))
         if self.log_std is None and self.log_std_final is not None:
             raise ValueError(

@@ -12,7 +12,7 @@ from gymnasium.vector import VectorEnv
 from torch import nn
 
 from wmrl.agents.agent import Agent, Evaluator
-from wmrl.agents.learner import AgentLearner
+from wmrl.agents.learner import AgentLearner, check_limits
 from wmrl.agents.ppo.batched import BatchedPPO
 from wmrl.agents.ppo.config import ACTIVATIONS, PPOConfig
 from wmrl.agents.sb3.agent import SB3Agent
@@ -23,6 +23,7 @@ from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.device import torch_threads
 from wmrl.core.hashing import tensors_digest
 from wmrl.core.seeding import integer_seed
+from wmrl.core.validation import check_seed
 from wmrl.training.metrics import MetricsLogger
 from wmrl.training.progress import progress_bar
 
@@ -101,7 +102,7 @@ class PPOLearner(AgentLearner):
             config.learning_rate != config.learning_rate_final
             or config.log_std_final not in (None, config.log_std)
         )
-        self._seed = seed
+        self._seed = seed = check_seed("seed", seed)
         self._model = self._build(device)
         self._agent = SB3Agent.from_model(self._model, world_model=world_model)
         start = None if init is None else _warm_start(self._model.policy, init)
@@ -149,8 +150,13 @@ class PPOLearner(AgentLearner):
 
         Returns:
             The learner itself.
+
+        Raises:
+            FloatingPointError: an observation, a reward, a term of the loss or a weight is not
+                finite. The last checkpoint is kept.
+            ValueError: a limit is out of range.
         """
-        limit = np.inf if max_seconds is None else max_seconds
+        limit = check_limits(max_seconds, evaluate_every)
         with (
             torch_threads(self.threads),
             MetricsLogger(self._run.path, resume_step=self.steps or None) as logger,

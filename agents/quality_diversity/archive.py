@@ -16,13 +16,27 @@ import torch
 from ribs.archives import ArchiveBase, CVTArchive, GridArchive
 from scipy.spatial import KDTree
 
+from wmrl.core.config import check_fields
 from wmrl.core.numba_cache import guard_numba_cache
 from wmrl.core.validation import check_choice, check_float, check_int
-from wmrl.storage.artifact import ArtifactError, load_artifact, restore_config, save_artifact
+from wmrl.storage.artifact import (
+    ArtifactError,
+    check_dtypes,
+    load_artifact,
+    restore_config,
+    save_artifact,
+)
 
 guard_numba_cache()  # for what ribs has numba compile
 
 _MAX_CELLS = 10**7
+_FLOATS = (torch.float32, torch.float64)
+_DTYPES = {
+    "solutions": _FLOATS,
+    "objectives": _FLOATS,
+    "measures": _FLOATS,
+    "cells": (torch.int64,),
+}
 _SAMPLES_PER_CELL = 64
 _LLOYD_STEPS = 20
 _ADJACENT = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y]
@@ -61,6 +75,7 @@ class ArchiveConfig:
     qd_score_offset: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("dims", "low", "high"):
             value = getattr(self, name)
             if not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
@@ -247,6 +262,12 @@ def load_elites(name_or_path: str | Path) -> tuple[Elites, ArchiveConfig]:
         ArtifactError: the artifact is missing or damaged, is of another kind, or has no elites.
     """
     artifact = load_artifact(name_or_path, kind="elites")
+    if set(artifact.tensors) != set(_DTYPES):
+        raise ArtifactError(
+            f"{artifact.path}: expected weights {sorted(_DTYPES)}, got "
+            f"{sorted(artifact.tensors)}; search for the elites again"
+        )
+    check_dtypes(artifact, _DTYPES)
     elites = Elites.from_tensors(artifact.tensors)
     if not len(elites):
         raise ArtifactError(f"{artifact.path}: expected at least one elite, got an empty archive")

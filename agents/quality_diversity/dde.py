@@ -315,7 +315,7 @@ class DDE(Learner):
             learned, state["trainer"] = self._trainer.state()
             tensors |= {f"trainer.{k}": v for k, v in learned.items()}
         cut = self.generation % self.config.checkpoint_every != 0
-        self._save_checkpoint(_CHECKPOINT, tensors, state, cut=cut)
+        self._save_checkpoint(_CHECKPOINT, tensors, state, cut=cut, may_hold_nan=("snapshots",))
 
     def _restore(self) -> None:
         checkpoint = self._load_checkpoint(_CHECKPOINT, at="generation")

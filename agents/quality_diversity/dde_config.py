@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 import torch
 
 from wmrl.agents.quality_diversity.emitters import Mutation
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_choice, check_float, check_int
 from wmrl.encodings.base import ENCODINGS, Encoding
 from wmrl.encodings.trainer import EncodingTrainingConfig
@@ -90,6 +91,7 @@ class DDEConfig:
                 "encoding: expected None or the configuration of an encoding (for example "
                 f"VectorVAEConfig()), got {self.encoding!r}"
             )
+        check_fields(self)
         if self.encoding is None and max(self.crossovers) > 0:
             raise ValueError(
                 f"crossovers: expected (0.0,) if encoding is None, got {self.crossovers}; set "

@@ -7,6 +7,7 @@ import torch
 from ribs.archives import ArchiveBase
 from ribs.emitters import EmitterBase
 
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float, check_int
 from wmrl.encodings.base import Encoding
 
@@ -34,6 +35,7 @@ class Mutation:
     frontier: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_float("iso_sigma", self.iso_sigma, at_least=0)
         check_float("line_sigma", self.line_sigma, at_least=0)
         check_float("density", self.density, above=0, at_most=1)

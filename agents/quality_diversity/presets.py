@@ -5,6 +5,8 @@ from typing import Literal
 
 from wmrl.agents.quality_diversity.dde_config import EncodingConfig
 from wmrl.agents.quality_diversity.problems import ArmProblem
+from wmrl.core.config import check_fields
+from wmrl.core.validation import check_float, check_int
 from wmrl.encodings.vector_vae import VectorVAEConfig
 from wmrl.encodings.vector_vqvae import VectorVQVAEConfig
 
@@ -27,6 +29,12 @@ class SearchPreset:
     evaluations: int = 1_000_000
     initial_coverage: float = 0.05
     latent_dim: int = 32
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("evaluations", "latent_dim"):
+            check_int(name, getattr(self, name), at_least=1)
+        check_float("initial_coverage", self.initial_coverage, above=0, at_most=0.5)
 
 
 def default_initial_coverage(num_joints: int) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 
 from wmrl.agents.policy_search.fitness import DreamFitness, RealFitness
 from wmrl.agents.quality_diversity.archive import ArchiveConfig
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_choice, check_float
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.kinematics import ANGLE_LIMIT
@@ -170,6 +171,7 @@ class ControllerProblemConfig:
         if len(self.measures) != 2:
             raise ValueError(f"measures: expected two names, got {self.measures}")
         check_float("scale", self.scale, above=0)
+        check_fields(self)
 
 
 class ControllerProblem:

@@ -1,6 +1,5 @@
 """Searches for elite poses of a planar arm, with all results of a search in one folder."""
 
-import json
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,7 +20,9 @@ from wmrl.agents.quality_diversity.presets import (
     encoding_config,
 )
 from wmrl.agents.quality_diversity.problems import ArmProblem
-from wmrl.core.validation import check_choice, check_float, check_int
+from wmrl.core.config import check_fields
+from wmrl.core.json_text import jsonable
+from wmrl.core.validation import check_choice, check_float, check_int, check_seed
 from wmrl.storage.artifact import load_artifact, package_versions
 from wmrl.storage.run import Run, RunError
 
@@ -77,7 +78,8 @@ class EliteSearchConfig:
             )
             object.__setattr__(self, "initial_coverage", coverage)
         check_float("initial_coverage", self.initial_coverage, above=0, at_most=0.5)
-        check_int("seed", self.seed, at_least=0)
+        object.__setattr__(self, "seed", check_seed("seed", self.seed))
+        check_fields(self)
 
     @property
     def is_dde(self) -> bool:
@@ -87,7 +89,7 @@ class EliteSearchConfig:
     def describe(self) -> dict[str, Any]:
         """Returns the problem and the settings of the search as a JSON-serializable dictionary."""
         own = {name: getattr(self, name) for name in vars(self) if name != "problem"}
-        described: dict[str, Any] = json.loads(json.dumps(self.problem.describe() | own))
+        described: dict[str, Any] = jsonable(self.problem.describe() | own)
         return described
 
     def dde(self) -> DDEConfig:
@@ -258,7 +260,7 @@ def _search_with_ribs(run: Run, config: EliteSearchConfig, progress: bool) -> El
         progress=progress,
     )
     tensors = found.elites.tensors() | {"snapshots": torch.from_numpy(found.snapshots)}
-    run.save_checkpoint(_CHECKPOINT, tensors, found.rows[-1])
+    run.save_checkpoint(_CHECKPOINT, tensors, found.rows[-1], may_hold_nan=("snapshots",))
     return EliteSearchResult(found.elites, found.rows[-1], found.snapshots)
 
 

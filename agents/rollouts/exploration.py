@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float, check_int
 from wmrl.envs.tasks.task import Task
 
@@ -71,6 +72,7 @@ class RepeatedRandom(ExplorationPolicy):
     max_repeats: int = 10
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_int("min_repeats", self.min_repeats, at_least=1)
         check_int("max_repeats", self.max_repeats, at_least=self.min_repeats)
 
@@ -84,7 +86,7 @@ class RepeatedRandom(ExplorationPolicy):
 
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
         """Implements :meth:`ExplorationPolicy.start`."""
-        low, high = task.action_space.low, task.action_space.high
+        low, high = task.action_bounds()
         action, left = low, 0
 
         def act(proposal: np.ndarray | None) -> np.ndarray:
@@ -121,6 +123,7 @@ class AutoregressiveNoise(ExplorationPolicy):
     max_scale: float = 0.6
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_float("smoothing", self.smoothing, at_least=0, below=1)
         check_float("min_scale", self.min_scale, at_least=0)
         check_float("max_scale", self.max_scale, at_least=self.min_scale)
@@ -136,7 +139,7 @@ class AutoregressiveNoise(ExplorationPolicy):
 
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
         """Implements :meth:`ExplorationPolicy.start`."""
-        low, high = task.action_space.low, task.action_space.high
+        low, high = task.action_bounds()
         dim = task.action_dim
         mean = generator.uniform(
             task.explore_low or np.zeros(dim), task.explore_high or np.zeros(dim)
@@ -168,6 +171,7 @@ class NoisyAgent(ExplorationPolicy):
     max_scale: float = 0.6
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_float("smoothing", self.smoothing, at_least=0, below=1)
         check_float("max_scale", self.max_scale, at_least=0)
 
@@ -177,7 +181,7 @@ class NoisyAgent(ExplorationPolicy):
 
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
         """Implements :meth:`ExplorationPolicy.start`."""
-        low, high = task.action_space.low, task.action_space.high
+        low, high = task.action_bounds()
         scale = generator.uniform(0.0, self.max_scale) * (high - low) / 2
         noise = autoregressive_noise(generator, dim=task.action_dim, smoothing=self.smoothing)
 

@@ -10,6 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
 
+from wmrl.core.validation import check_seed
 from wmrl.envs.tasks.task import completed_slots
 
 Indices = int | Sequence[int] | None
@@ -86,7 +87,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
 
         With None, the next reset does not seed the generators again.
         """
-        self._next_seed = seed
+        self._next_seed = seed = None if seed is None else check_seed("seed", seed)
         return [None if seed is None else seed + slot for slot in range(self.num_envs)]
 
     def reset(self) -> np.ndarray:
@@ -131,8 +132,13 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
 
         Returns:
             Observations ``(N, O)``, rewards ``(N,) float32`` and dones ``(N,) bool``.
+
+        Raises:
+            FloatingPointError: an observation or a reward of the environment is not finite.
         """
         observations, rewards, terminated, truncated, info = self.env.step(actions)
+        _check_finite("rewards", rewards)
+        _check_finite("observations", observations)
         final_info = info.get("final_info", {})
         completed = terminated & completed_slots(final_info, self._completed_key, self.num_envs)
         self.terminated, self.truncated = terminated & ~completed, truncated | completed
@@ -219,6 +225,24 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         """Returns one image per sub-environment; None for each if nothing is rendered."""
         frames: Any = self.env.render()
         return list(frames) if frames is not None else [None] * self.num_envs
+
+
+def _check_finite(name: str, values: Any) -> None:
+    """Checks what an environment returned; the sum of finite numbers is finite, or nearly always.
+
+    The sum needs no array of flags, so that it takes a fraction of the time of ``np.isfinite``.
+    """
+    values = np.asarray(values)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):
+            return
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        index = tuple(map(int, bad[0]))
+        raise FloatingPointError(
+            f"{name}: expected finite numbers from the environment, got {values[index]} in "
+            f"sub-environment {index[0]}; check the game or the memory model"
+        )
 
 
 def dream_vec_env(

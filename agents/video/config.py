@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float, check_int
 
 
@@ -45,8 +46,11 @@ class VideoConfig:
     speed: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.agent_steps is not None:
             check_int("agent_steps", self.agent_steps, at_least=1)
         check_int("dream_agent_steps", self.dream_agent_steps, at_least=1)
+        for name in ("width", "height"):
+            check_int(name, getattr(self, name), at_least=1)
         check_float("temperature", self.temperature, above=0)
         check_float("speed", self.speed, above=0)

@@ -8,7 +8,7 @@ from gymnasium.envs.box2d import car_racing
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 
-from wmrl.core.validation import check_int
+from wmrl.core.validation import check_actions, check_flag, check_float, check_int
 from wmrl.envs.car_racing.renderer import StatePainter
 
 
@@ -62,7 +62,8 @@ class CarRacing(car_racing.CarRacing):
     - v3: first version; it has the same number as Gymnasium's ``CarRacing-v3``.
 
     Raises:
-        ValueError: ``frame_skip`` is less than 1.
+        ValueError: ``frame_skip`` is less than 1, ``lap_complete_percent`` is not in [0, 1], or
+            another argument has the wrong type.
 
     Example:
         >>> import gymnasium as gym
@@ -91,7 +92,14 @@ class CarRacing(car_racing.CarRacing):
         *,
         frame_skip: int = 1,
     ):
-        check_int("frame_skip", frame_skip, at_least=1)
+        frame_skip = check_int("frame_skip", frame_skip, at_least=1)
+        check_float("lap_complete_percent", lap_complete_percent, at_least=0, at_most=1)
+        for name, flag in (
+            ("verbose", verbose),
+            ("domain_randomize", domain_randomize),
+            ("continuous", continuous),
+        ):
+            check_flag(name, flag)
         gymnasium_arguments = (
             render_mode,
             verbose,
@@ -106,7 +114,11 @@ class CarRacing(car_racing.CarRacing):
         self._shown_score = 0.0
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Repeats an action for ``frame_skip`` frames and renders the last one."""
+        """Repeats an action for ``frame_skip`` frames and renders the last one.
+
+        Raises:
+            ValueError: the action has the wrong shape, or a number is NaN or infinite.
+        """
         frames = 1 if action is None else self.frame_skip  # Gymnasium's reset passes None
         reward, terminated, truncated, info = self.advance(action, frames)
         self.state = self.observe()
@@ -123,9 +135,13 @@ class CarRacing(car_racing.CarRacing):
             Sum of the rewards, and ``terminated``, ``truncated`` and ``info`` of the last frame.
 
         Raises:
-            ValueError: ``frames`` is less than 1.
+            ValueError: ``frames`` is less than 1, the action has the wrong shape, or a number is
+                NaN or infinite.
         """
         check_int("frames", frames, at_least=1)
+        if self.continuous and action is not None:
+            check_actions("action", action, (3,), each="steering, gas and brake")
+            action = np.asarray(action)  # in its own dtype, as Gymnasium computes with it
         total = 0.0
         self._advancing = True
         try:
@@ -146,6 +162,7 @@ class CarRacing(car_racing.CarRacing):
 
         Raises:
             ResetNeeded: the environment has not been reset.
+            ValueError: a position or speed of the car is NaN, infinite or beyond all bounds.
         """
         return self._draw_state(self._shown_score)
 

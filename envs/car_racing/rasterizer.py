@@ -35,6 +35,9 @@ FIRST_LINE = 0.5 * PITCH - 0.5  # row of the first line; 0 is the center of the 
 LINE_ROWS = FIRST_LINE + PITCH * np.arange(SCENE_LINES)
 MAX_RUNS = 500  # far more than any line needs; a power of two would cause cache conflicts
 
+# Larger numbers might overflow the integers of the projection.
+LARGEST = 1e9
+
 # pygame's box filter truncates after each of its two passes, so that a uniform color c becomes
 # c - 2 and a mix of colors becomes darker by 1.25 on average.
 FILTER_LOSS = 1.02
@@ -512,6 +515,15 @@ def _shrink(
 
 
 @_compiled
+def _bounded(numbers: np.ndarray) -> bool:
+    """Returns True if no number is NaN, infinite or beyond ``LARGEST``."""
+    bounded = True
+    for number in numbers.flat:
+        bounded &= abs(number) <= LARGEST  # False for NaN
+    return bounded
+
+
+@_compiled
 def draw(
     canvas: Canvas,
     colors: np.ndarray,
@@ -521,8 +533,11 @@ def draw(
     poses: np.ndarray,
     gauges: np.ndarray,
     state: np.ndarray,
-) -> None:
+) -> bool:
     """Draws an observation of the game, without the score.
+
+    The functions above don't check their arguments, and would write beyond their arrays if a
+    number were NaN. This function therefore checks the numbers that change from frame to frame.
 
     Args:
         canvas: canvas to draw on; its previous content is discarded.
@@ -537,7 +552,13 @@ def draw(
         gauges: ``(7,) float64``: speed, spin of the four wheels, angle of the front wheels, turn
             rate of the hull.
         state: ``(SIZE, SIZE, 3) uint8``, output array for the pixels of the observation.
+
+    Returns:
+        False if a number of ``camera``, ``poses`` or ``gauges`` is NaN, infinite or beyond
+        ``LARGEST``; nothing is drawn then.
     """
+    if not (_bounded(camera) and _bounded(poses) and _bounded(gauges)):
+        return False
     palette = _pack(colors)
     _wipe(canvas)
     _paint_all(canvas, scene.field, np.inf, GROUND, 0, camera)
@@ -548,3 +569,4 @@ def draw(
     scene_rows = SIZE - BAR_SIZE
     _shrink(canvas, 0, float(LINES_PER_PIXEL), palette, state[:scene_rows])
     _shrink(canvas, SCENE_LINES, HEIGHT / SIZE, palette, state[scene_rows:])
+    return True

@@ -7,6 +7,7 @@ import numpy as np
 import pygame
 from gymnasium.envs.box2d import car_dynamics, car_racing
 
+from wmrl.core.validation import check_finite, check_shape
 from wmrl.envs.car_racing import rasterizer
 
 _FIXED_COLORS = [
@@ -38,6 +39,9 @@ class StatePainter:
     Attributes:
         road_rgb: ``(P, 3) float64``, colors of the road's polygons. Change this array in place to
             recolor the polygons.
+
+    Raises:
+        ValueError: an array has the wrong shape, or a number is NaN or infinite.
     """
 
     def __init__(
@@ -48,6 +52,10 @@ class StatePainter:
         ground_rgb: np.ndarray,
         grass_rgb: np.ndarray,
     ):
+        check_shape("road", road, ("P", 4, 2))
+        check_shape("road_rgb", road_rgb, (len(road), 3))
+        check_finite("road", road)
+        check_finite("road_rgb", road_rgb)
         self._road = np.ascontiguousarray(road, np.float64)
         self._colors = np.concatenate([_FIXED_COLORS, road_rgb]).astype(np.float64)
         self._colors[rasterizer.GROUND] = ground_rgb
@@ -72,11 +80,21 @@ class StatePainter:
 
         Returns:
             A new array ``(96, 96, 3) uint8``.
+
+        Raises:
+            ValueError: an array has the wrong shape, or a number is NaN, infinite or beyond all
+                bounds.
         """
+        if (camera.shape, poses.shape, gauges.shape) != ((4,), (5, 4), (7,)):
+            raise ValueError(
+                "camera, poses, gauges: expected shapes (4,), (5, 4) and (7,), got "
+                f"{camera.shape}, {poses.shape} and {gauges.shape}"
+            )
         state = np.empty((rasterizer.SIZE, rasterizer.SIZE, 3), np.uint8)
-        rasterizer.draw(
+        if not rasterizer.draw(
             self._canvas, self._colors, _scene(), self._road, camera, poses, gauges, state
-        )
+        ):
+            raise ValueError(_undrawable(camera=camera, poses=poses, gauges=gauges))
         state[-rasterizer.BAR_SIZE :, :_SCORE_COLUMNS] = _score_pixels(score)
         return state
 
@@ -101,6 +119,20 @@ def _scene() -> rasterizer.Scene:
         wheel=car_dynamics.SIZE * wheel * (car_dynamics.WHEEL_W, car_dynamics.WHEEL_R),
         hull=car_dynamics.SIZE * np.stack([_with_eight_corners(part) for part in hull]),
     )
+
+
+def _undrawable(**arrays: np.ndarray) -> str:
+    """Says which number of the given arrays the rasterizer refuses to draw, by name."""
+    for name, array in arrays.items():
+        wrong = ~(np.abs(array) <= rasterizer.LARGEST)
+        if wrong.any():
+            index = tuple(map(int, np.argwhere(wrong)[0]))
+            return (
+                f"{name}: expected finite numbers up to ±{rasterizer.LARGEST:g}, got "
+                f"{array[index]} at index {index}; reset the environment, as the car's physics "
+                "can't recover"
+            )
+    raise AssertionError("all numbers can be drawn")
 
 
 def _with_eight_corners(part: Sequence[tuple[int, int]]) -> np.ndarray:

@@ -150,6 +150,6 @@ class DreamEnv(SingleEnv[Any], EzPickle):
         """Returns an action ``(A,) float32``, clipped to the action space.
 
         Raises:
-            ValueError: the action has the wrong shape, or contains NaN.
+            ValueError: the action has the wrong shape, or a number that is NaN or infinite.
         """
         return self.world_model.clip(action, ())

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from wmrl.core.seeding import torch_generator
-from wmrl.core.validation import check_float, check_int
+from wmrl.core.validation import check_flag, check_float, check_int
 from wmrl.dream import DreamState, dream_observation, dream_reset, dream_step
 from wmrl.envs.autoreset import final_observations, joint_seed, reset_mask, step_limit
 from wmrl.envs.observations import ObservationFormat, ObservationName
@@ -101,11 +101,11 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         render_mode: str | None = None,
     ) -> None:
         self.render_mode = check_render_mode(render_mode, self.metadata)
-        self.num_envs = check_int("num_envs", num_envs, at_least=1)
+        self.num_envs = num_envs = check_int("num_envs", num_envs, at_least=1)
         self._temperature = check_float("temperature", temperature, above=0)
         self.world_model = WorldModel.open(task, vision, memory, device=device)
         self._memory = _dreaming_memory(self.world_model)
-        self._dropout = dropout
+        self._dropout = check_flag("dropout", dropout)
         self._limit = step_limit(max_episode_steps)
         self._mode = AutoresetMode(autoreset_mode)
         self.metadata = {
@@ -229,7 +229,13 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         assert self._generator is not None
         if options.get("start") is None:
             return dream_reset(self._memory, batch_size=count, generator=self._generator)
-        indices = np.broadcast_to(np.asarray(options["start"], dtype=np.int64), (count,))
+        given = np.asarray(options["start"])
+        if given.dtype.kind not in "iu" or given.shape not in ((), (1,), (count,)):
+            raise ValueError(
+                f"options['start']: expected an index, or {count} indices, got "
+                f"{options['start']!r:.100}"
+            )
+        indices = np.broadcast_to(given.astype(np.int64), (count,))
         available = self._memory.num_start_states
         if indices.min() < 0 or indices.max() >= available:
             raise ValueError(
@@ -240,12 +246,23 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         return dream_reset(self._memory, indices=on_device, generator=self._generator)
 
     def _given_state(self, count: int, state: DreamState) -> DreamState:
+        if not isinstance(state, DreamState):
+            raise ValueError(f"options['state']: expected a DreamState, got {state!r:.100}")
         expected = (count, self._memory.latent_dim)
         if tuple(state.latent.shape) != expected:
             raise ValueError(
                 f"options['state']: expected latents of shape {expected}, got "
                 f"{tuple(state.latent.shape)}"
             )
+        blank = [tuple(tensor.shape) for tensor in self._memory.initial_state(count)]
+        got = [tuple(tensor.shape) for tensor in state.memory]
+        if blank != got:
+            raise ValueError(
+                f"options['state']: expected a memory state of shapes {blank}, got {got}"
+            )
+        for tensor in (state.latent, *state.memory):
+            if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                raise ValueError("options['state']: expected finite numbers, got NaN or infinity")
         device = self.world_model.device
         return DreamState(
             state.latent.to(device), tuple(tensor.to(device) for tensor in state.memory)

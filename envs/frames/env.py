@@ -1,5 +1,6 @@
 """Environment that plays a task with frame skip and returns frames as observations."""
 
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -9,7 +10,7 @@ from gymnasium.envs.box2d.car_racing import CarRacing
 from gymnasium.error import ResetNeeded
 from gymnasium.wrappers import OrderEnforcing
 
-from wmrl.core.validation import check_int, check_shape
+from wmrl.core.validation import check_actions, check_int, check_number, check_seed
 from wmrl.envs.car_racing.lazy_rendering import LazyRendering
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
@@ -87,13 +88,13 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         render_mode: str | None = None,
     ) -> None:
         self.task = find_task(task)
-        self.frame_skip = self.task.frame_skip if frame_skip is None else frame_skip
-        self.max_frames = self.task.max_frames if max_frames is None else max_frames
+        frame_skip = self.task.frame_skip if frame_skip is None else frame_skip
+        max_frames = self.task.max_frames if max_frames is None else max_frames
+        self.frame_skip = check_int("frame_skip", frame_skip, at_least=1)
+        self.max_frames = check_int("max_frames", max_frames, at_least=1)
         self.patience = patience
-        check_int("frame_skip", self.frame_skip, at_least=1)
-        check_int("max_frames", self.max_frames, at_least=1)
         if patience is not None:
-            check_int("patience", patience, at_least=1)
+            self.patience = check_int("patience", patience, at_least=1)
         self.render_mode = render_mode
         self.base = self._make_base(base or self.task.env_id)
         self.action_space = self.task.action_space
@@ -111,16 +112,24 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         self._frames = 0
         self._last_gain = 0
         self._running = False
+        self._episode = 0
+        self._seed: int | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts an episode; passes ``seed`` and ``options`` to the base environment."""
+        """Starts an episode; passes ``seed`` and ``options`` to the base environment.
+
+        Raises:
+            ValueError: ``seed`` is not a seed, or the game's frame is not ``(H, W, 3) uint8``.
+        """
+        self._seed = seed = None if seed is None else check_seed("seed", seed)
         super().reset(seed=seed)
         observation, info = self.base.reset(seed=seed, options=options)
         self._frames = self._last_gain = 0
+        self._episode += 1
         self._running = True
-        return self.task.observe(self.base, observation), {**info, "frames": 0}
+        return self._observe(observation), {**info, "frames": 0}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Takes one agent step, which repeats an action for ``frame_skip`` base frames.
@@ -130,21 +139,26 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
 
         Raises:
             ResetNeeded: no episode is running.
-            ValueError: ``action`` has the wrong shape.
+            ValueError: ``action`` has the wrong shape or a number that is not finite; or the game
+                returned a reward that is not finite, or a frame that is not ``(H, W, 3) uint8``.
         """
         if not self._running:
             raise ResetNeeded("step: no episode is running; call reset() first")
-        action = np.asarray(action, dtype=np.float32)
-        check_shape("action", action, self.task.action_space.shape)
+        action = check_actions("action", action, self.task.action_space.shape)
         num_frames = min(self.frame_skip, self.max_frames - self._frames)
         advance = self._step_frames if self._advancing is None else self._advance
         observation, reward, terminated, truncated, info = advance(
             self.task.to_env_action(action), num_frames
         )
         self._frames += num_frames
+        if not math.isfinite(reward):
+            raise ValueError(
+                f"reward: expected a finite number, got {reward}{self._moment()}; check the game's "
+                "step"
+            )
+        frame = self._observe(observation)
         truncated = not terminated and (truncated or self._out_of_time(reward))
         self._running = not (terminated or truncated)
-        frame = self.task.observe(self.base, observation)
         return frame, reward, terminated, truncated, {**info, "frames": self._frames}
 
     def render(self) -> Any:
@@ -170,7 +184,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         self, action: Any, num_frames: int
     ) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         reward, terminated, truncated, info = self._advancing.advance(action, num_frames)
-        return self._advancing.observe(), float(reward), bool(terminated), bool(truncated), info
+        observation = self._advancing.observe()
+        return observation, self._reward(reward), bool(terminated), bool(truncated), info
 
     def _step_frames(
         self, action: Any, num_frames: int
@@ -178,10 +193,29 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         total = 0.0
         for _ in range(num_frames):
             observation, reward, terminated, truncated, info = self.base.step(action)
-            total += float(reward)
+            total += self._reward(reward)
             if terminated or truncated:
                 break
         return observation, total, bool(terminated), bool(truncated), info
+
+    def _reward(self, reward: Any) -> float:
+        if isinstance(reward, float):  # step checks that the sum is finite
+            return float(reward)
+        return check_number(f"reward{self._moment()}", reward)
+
+    def _observe(self, observation: Any) -> np.ndarray:
+        try:
+            return self.task.observe(self.base, observation)
+        except ValueError as error:
+            raise ValueError(f"{error}{self._moment()}") from error
+
+    def _moment(self) -> str:
+        """Says for error messages in which task, episode and frame a value came up."""
+        seed = "" if self._seed is None else f", seed {self._seed}"
+        return (
+            f" (task {self.task.name!r}, episode {self._episode} of this environment{seed}, base "
+            f"frame {self._frames})"
+        )
 
     def _out_of_time(self, reward: float) -> bool:
         if reward > 0:

@@ -12,8 +12,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from wmrl.core.validation import check_int, check_shape
-from wmrl.envs.autoreset import reset_mask
+from wmrl.core.validation import check_actions, check_int
+from wmrl.envs.autoreset import joint_seed, reset_mask, slot_seeds
 from wmrl.envs.frames.env import frame_space
 from wmrl.envs.frames.slots import FrameSlots, Layout, layout_bytes, map_arrays, slot_layout
 from wmrl.envs.frames.worker import FrameWorker
@@ -91,7 +91,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         render_mode: str | None = None,
     ) -> None:
         self.closed = True  # there is nothing to close yet
-        check_int("num_envs", num_envs, at_least=1)
+        num_envs = check_int("num_envs", num_envs, at_least=1)
         self.task = find_task(task)
         self.num_envs = num_envs
         self.workers = _worker_count(workers, num_envs)
@@ -140,18 +140,15 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         Raises:
             TypeError: the mask is not an array of bool.
-            ValueError: the number of seeds is not N, or the mask has the wrong shape or selects no
-                slot.
+            ValueError: a seed is not an integer of at least 0, the number of seeds is not N, the
+                mask has the wrong shape or selects no slot, or a game's frame is not ``(H, W, 3)
+                uint8``.
         """
         options = dict(options or {})
         mask = reset_mask(options, self.num_envs)
         options.pop("reset_mask", None)
-        if seed is None or isinstance(seed, int | np.integer):
-            seeds = [None if seed is None else int(seed) + slot for slot in range(self.num_envs)]
-        else:
-            seeds = [None if value is None else int(value) for value in seed]
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"seed: expected {self.num_envs} seeds, got {len(seeds)}")
+        seeds = slot_seeds(seed, self.num_envs)
+        super().reset(seed=joint_seed(seed))
         infos = self._ask("reset", seeds, mask.tolist(), options=options or None)
         self._started = True
         return self._arrays["frames"].copy(), self._merge(infos)
@@ -170,12 +167,12 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         Raises:
             ResetNeeded: the environment has not been reset.
-            ValueError: ``actions`` has the wrong shape.
+            ValueError: ``actions`` has the wrong shape or a number that is not finite; or a game
+                returned a reward that is not finite, or a frame that is not ``(H, W, 3) uint8``.
         """
         if not self._started:
             raise ResetNeeded("step: no episode is running; call reset() first")
-        actions = np.asarray(actions, dtype=np.float32)
-        check_shape("actions", actions, (self.num_envs, self.task.action_dim))
+        actions = check_actions("actions", actions, (self.num_envs, self.task.action_dim))
         arrays = self._arrays
         arrays["actions"][:] = actions
         infos = self._merge(self._ask("step"))

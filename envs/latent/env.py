@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from gymnasium.utils import EzPickle
 
+from wmrl.core.validation import check_seed
 from wmrl.dream import DreamState
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.latent.tracker import LatentTracker
@@ -143,6 +144,7 @@ class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Starts an episode."""
+        seed = None if seed is None else check_seed("seed", seed)
         super().reset(seed=seed)
         self._frame, info = self._game.reset(seed=seed, options=options)
         self._tracker.reset(np.ones(1, dtype=np.bool_))

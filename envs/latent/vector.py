@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from wmrl.core.device import torch_threads
 from wmrl.dream import DreamState
-from wmrl.envs.autoreset import final_observations, reset_mask, step_limit
+from wmrl.envs.autoreset import final_observations, joint_seed, reset_mask, step_limit
 from wmrl.envs.frames.vector import FrameVectorEnv
 from wmrl.envs.latent.tracker import LatentTracker
 from wmrl.envs.observations import ObservationFormat, ObservationName
@@ -107,7 +107,7 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self.closed = False
         self._tracker = LatentTracker(self.world_model, num_envs)
         self._format = ObservationFormat(self.world_model, observation)
-        self.num_envs = num_envs
+        self.num_envs = num_envs = self._games.num_envs
         self.metadata = {
             **self.metadata,
             "autoreset_mode": self._mode,
@@ -157,6 +157,7 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         options: dict[str, Any] | None = None,
     ) -> tuple[Any, dict[str, Any]]:
         """Starts all games, or those that ``options["reset_mask"]`` selects."""
+        super().reset(seed=joint_seed(seed))
         self._frames, infos = self._games.reset(seed=seed, options=options)
         mask = reset_mask(options, self.num_envs)
         self._tracker.reset(mask)

@@ -84,7 +84,12 @@ class ArmLatents:
             return clip_action(
                 actions, shape, each="one number per latent dimension", argument="encoding"
             )
-        codes = np.asarray(actions)
+        try:
+            codes = np.asarray(actions)
+        except ValueError as error:  # sequences of different lengths
+            raise ValueError(
+                f"action: expected one code per token, got {actions!r:.100}"
+            ) from error
         if codes.shape != shape:
             raise ValueError(
                 f"action: expected shape {shape} with one code per token, got {codes.shape}; the "

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wmrl.core.config import check_fields
 from wmrl.core.device import resolve_device
 from wmrl.core.seeding import torch_generator
 from wmrl.core.validation import check_float, check_int
@@ -53,6 +54,7 @@ class ArmOracleConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("num_starts", "num_survivors", "search_steps", "refine_steps"):
             check_int(name, getattr(self, name), at_least=1)
         check_float("tolerance", self.tolerance, above=0, below=1)

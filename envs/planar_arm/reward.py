@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float
 from wmrl.envs.planar_arm.arm import Arm, ArmEvaluation
 
@@ -33,6 +34,7 @@ class ArmReward:
     collision_cost: float = 2.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_float("distance_weight", self.distance_weight, at_least=0)
         check_float("collision_cost", self.collision_cost, at_least=0)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from wmrl.core.validation import check_actions
 from wmrl.envs.planar_arm.kinematics import ANGLE_LIMIT
 
 Locks = Sequence[tuple[int, float]] | Mapping[int, float]
@@ -121,23 +122,10 @@ def clip_action(
         each: description of the numbers in error messages, such as "one number per joint".
         argument: name of the environment's argument that determines the shape, for error messages.
     """
-    try:
-        numbers = np.asarray(
-            action, np.float64
-        )  # numbers that would overflow float32 are still finite here
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"action: expected {each}, got {action!r:.100}") from error
-    if numbers.shape != shape:
-        raise ValueError(
-            f"action: expected shape {shape} with {each}, got {numbers.shape}; the environment's "
-            f"argument '{argument}' determines the shape"
-        )
-    if not np.isfinite(numbers).all():
-        raise ValueError(
-            f"action: expected finite numbers, got {numbers[~np.isfinite(numbers)][0]}; check "
-            "how the action was computed"
-        )
-    return np.clip(numbers, -1.0, 1.0).astype(np.float32)
+    source = f"the environment's argument '{argument}'"
+    return check_actions(
+        "action", action, shape or (), low=-1.0, high=1.0, each=each, source=source
+    )
 
 
 def _to_int(number: object) -> int:

@@ -80,7 +80,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
-        check_int("num_envs", num_envs, at_least=1)
+        num_envs = check_int("num_envs", num_envs, at_least=1)
         self.arm = Arm(
             num_joints=num_joints, link_lengths=link_lengths, locks=locks, obstacles=obstacles
         )

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from wmrl.core.validation import check_int
+from wmrl.core.validation import check_float, check_frame, check_int, check_lengths, check_name
 
 
 def observation_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
@@ -60,9 +60,8 @@ class Task:
         action_names: names of the action dimensions, shown in videos; none if empty.
 
     Raises:
-        ValueError: the action space is not a ``Box`` with one axis, ``frame_skip`` or
-            ``max_frames`` is less than 1, or a sequence does not have one item per action
-            dimension.
+        ValueError: a name is empty, the action space is not a ``Box`` with one axis, a number is
+            out of range, or a sequence does not have one finite number per action dimension.
 
     Example:
         >>> import numpy as np
@@ -103,8 +102,19 @@ class Task:
     def __post_init__(self) -> None:
         if not isinstance(self.action_space, spaces.Box) or len(self.action_space.shape) != 1:
             raise ValueError(f"action_space: expected a Box of one axis, got {self.action_space}")
+        check_name("name", self.name)
+        check_name("env_id", self.env_id)
         check_int("frame_skip", self.frame_skip, at_least=1)
         check_int("max_frames", self.max_frames, at_least=1)
+        check_int("warmup_frames", self.warmup_frames, at_least=0)
+        check_float("fps", self.fps, above=0)
+        if self.patience is not None:
+            check_int("patience", self.patience, at_least=1)
+        if self.solved_at is not None:
+            check_float("solved_at", self.solved_at)
+        if len(check_lengths("frame_size", self.frame_size)) != 2:
+            raise ValueError(f"frame_size: expected (height, width), got {self.frame_size}")
+        self._check_crop()
         for name in ("explore_low", "explore_high", "action_names"):
             if len(getattr(self, name)) not in (0, self.action_dim):
                 raise ValueError(
@@ -112,10 +122,42 @@ class Task:
                     f"empty tuple, got {getattr(self, name)}"
                 )
 
+        for name in ("explore_low", "explore_high"):
+            for number in getattr(self, name):
+                check_float(name, number)
+        none = (0.0,) * self.action_dim
+        for low, high in zip(self.explore_low or none, self.explore_high or none, strict=True):
+            if low > high:
+                raise ValueError(
+                    f"explore_low: expected at most explore_high, {self.explore_high}, got "
+                    f"{self.explore_low}"
+                )
+
+    def _check_crop(self) -> None:
+        if self.crop_rows is None:
+            return
+        start, stop = self.crop_rows
+        check_int("crop_rows", start, at_least=0)
+        check_int("crop_rows", stop, at_least=start + 1)
+
     @property
     def action_dim(self) -> int:
         """Number A of action dimensions."""
         return int(self.action_space.shape[0])
+
+    def action_bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the lower and upper bounds of the actions, each ``(A,) float32``.
+
+        Raises:
+            ValueError: the action space is unbounded, so that random actions can't be drawn.
+        """
+        low, high = self.action_space.low, self.action_space.high
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise ValueError(
+                f"action_space: expected finite bounds for random actions, got "
+                f"{self.action_space}; give the Box of the task finite bounds"
+            )
+        return low, high
 
     def observe(self, env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
         """Returns the cropped and resized frame, which is the input of vision models.
@@ -126,9 +168,18 @@ class Task:
 
         Returns:
             ``(*frame_size, 3) uint8``.
+
+        Raises:
+            ValueError: the raw frame is not ``(H, W, 3) uint8``, or has fewer rows than
+                ``crop_rows`` keeps.
         """
-        frame = self.frame(env, observation)
+        frame = check_frame("frame", self.frame(env, observation))
         if self.crop_rows is not None:
+            if self.crop_rows[1] > len(frame):
+                raise ValueError(
+                    f"crop_rows: expected rows from 0 to {len(frame)}, as the frame has no more, "
+                    f"got {self.crop_rows}; change crop_rows of the task"
+                )
             frame = frame[slice(*self.crop_rows)]
         height, width = self.frame_size
         if frame.shape[:2] != (height, width):

@@ -1,12 +1,12 @@
 """Cache for results of experiments, in JSON files."""
 
-import json
 import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wmrl.core.json_text import jsonable
 from wmrl.storage.files import write_json
 from wmrl.storage.reading import StoredFileError, read_json
 
@@ -35,7 +35,7 @@ class CachedResult:
 
     def __init__(self, path: Path, key: Mapping[str, Any], *, name: str) -> None:
         self._path = path
-        self._key = json.loads(json.dumps(key))  # as read from a file, where tuples are lists
+        self._key = jsonable(key)  # as read from a file, where tuples are lists
         self.value: dict[str, Any] | None = None
         if os.path.lexists(path):
             try:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from wmrl.agents.agent import Agent, State
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float, check_int
 from wmrl.envs.latent.env import LatentEnv
 from wmrl.envs.rendering.panels import Panel, PanelDrawer
@@ -37,9 +38,11 @@ class DriverVideoConfig:
     crf: int = 32
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_int("agent_steps", self.agent_steps, at_least=1)
         check_int("width", self.width, at_least=1)
         check_float("speed", self.speed, above=0)
+        check_int("crf", self.crf, at_least=0, at_most=63)
 
 
 def write_driver_video(

@@ -6,11 +6,13 @@
 - :mod:`~wmrl.core.device`: selection of the device and of the number of torch's CPU threads
   (``resolve_device``, ``torch_threads``).
 - :mod:`~wmrl.core.config`: configurations built from JSON and checked against their dataclasses
-  (``build_config``).
+  (``build_config``, ``check_fields``).
 - :mod:`~wmrl.core.hashing`: SHA-256 digests of arrays and tensors (``array_digest``,
   ``tensors_digest``).
-- :mod:`~wmrl.core.validation`: argument checks (``check_choice``, ``check_float``, ``check_int``,
-  ``check_shape``).
+- :mod:`~wmrl.core.json_text`: strict JSON (``json_text``, ``jsonable``).
+- :mod:`~wmrl.core.validation`: argument checks (``check_actions``, ``check_choice``,
+  ``check_finite``, ``check_flag``, ``check_float``, ``check_frame``, ``check_int``,
+  ``check_lengths``, ``check_name``, ``check_number``, ``check_seed``, ``check_shape``).
 - :mod:`~wmrl.core.lazy`: lazy imports of the public names of each package (``lazy_exports``).
 """
 
@@ -19,9 +21,10 @@ from typing import TYPE_CHECKING
 from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from wmrl.core.config import build_config
+    from wmrl.core.config import build_config, check_fields
     from wmrl.core.device import resolve_device, torch_threads
     from wmrl.core.hashing import array_digest, tensors_digest
+    from wmrl.core.json_text import json_text, jsonable
     from wmrl.core.seeding import (
         integer_seed,
         numpy_generator,
@@ -29,18 +32,42 @@ if TYPE_CHECKING:
         seeded_weights,
         torch_generator,
     )
-    from wmrl.core.validation import check_choice, check_float, check_int, check_shape
+    from wmrl.core.validation import (
+        check_actions,
+        check_choice,
+        check_finite,
+        check_flag,
+        check_float,
+        check_frame,
+        check_int,
+        check_lengths,
+        check_name,
+        check_number,
+        check_seed,
+        check_shape,
+    )
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
     "array_digest",
     "build_config",
+    "check_actions",
     "check_choice",
+    "check_fields",
+    "check_finite",
+    "check_flag",
     "check_float",
+    "check_frame",
     "check_int",
+    "check_lengths",
+    "check_name",
+    "check_number",
+    "check_seed",
     "check_shape",
     "integer_seed",
+    "json_text",
+    "jsonable",
     "numpy_generator",
     "resolve_device",
     "seed_sequence",

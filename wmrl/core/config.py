@@ -1,10 +1,22 @@
-"""Configurations from JSON, checked against the fields of a dataclass."""
+"""Checks of configurations: each value against the type of its field."""
 
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from wmrl.core.validation import (
+    check_choice,
+    check_flag,
+    check_float,
+    check_int,
+    check_name,
+    check_seed,
+)
 
 C = TypeVar("C")
 
@@ -43,6 +55,95 @@ def build_config(config_class: type[C], values: Mapping[str, Any]) -> C:
     # JSON stores tuples as lists.
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     return config_class(**values)
+
+
+def check_fields(config: Any) -> None:
+    """Checks each field of a configuration against its type; ``__post_init__`` calls it first.
+
+    Integers must not be booleans, numbers must be finite, flags must be booleans, strings must not
+    be empty, ``Literal`` fields must have one of their values, and a field ``seed`` must be a seed.
+    Scalars of NumPy become numbers of Python, which JSON can store; lists and arrays become tuples
+    where a field is a tuple. Fields of other types, such as functions, are not checked.
+
+    Args:
+        config: instance of a dataclass, frozen or not.
+
+    Raises:
+        ValueError: a value does not have the type of its field.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from wmrl.core import check_fields
+        >>> @dataclass(frozen=True)
+        ... class Config:
+        ...     temperature: float = 1.0
+        ...
+        ...     def __post_init__(self) -> None:
+        ...         check_fields(self)
+        >>> Config(temperature=float("nan"))
+        Traceback (most recent call last):
+        ValueError: temperature: expected a finite number, got nan
+    """
+    for name, hint in _hints(type(config)).items():
+        given = getattr(config, name)
+        checked = _checked(name, given, hint)
+        if checked is not given:
+            object.__setattr__(config, name, checked)
+
+
+@cache
+def _hints(config_class: type) -> dict[str, Any]:
+    hints = get_type_hints(config_class)
+    return {item.name: hints[item.name] for item in fields(config_class)}  # type: ignore[arg-type]
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """Checks a value against a type hint, and returns it without types of NumPy."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return _checked_option(name, value, args)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if origin is Literal:
+        return check_choice(name, value, args)
+    if origin is tuple:
+        return _checked_tuple(name, value, args)
+    if hint is int and (name == "seed" or name.endswith("_seed")):
+        return check_seed(name, value)
+    if hint is float:
+        check_float(name, value)
+        return value  # an int stays an int, as in the files of earlier runs
+    check = {int: check_int, bool: check_flag, str: check_name}.get(hint)
+    if check is not None:
+        return check(name, value)
+    if isinstance(hint, type) and is_dataclass(hint) and not isinstance(value, hint):
+        raise ValueError(f"{name}: expected a {hint.__name__}, got {value!r:.100}")
+    return value
+
+
+def _checked_option(name: str, value: Any, hints: tuple[Any, ...]) -> Any:
+    """Checks a value against a union of type hints."""
+    if value is None and NoneType in hints:
+        return None
+    others = [hint for hint in hints if hint is not NoneType]
+    for hint in others[:-1]:
+        try:
+            return _checked(name, value, hint)
+        except ValueError:
+            continue
+    return _checked(name, value, others[-1])
+
+
+def _checked_tuple(name: str, value: Any, hints: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Checks the items of a sequence against the hints of a tuple, and returns them as a tuple."""
+    if not isinstance(value, tuple | list | np.ndarray):
+        raise ValueError(f"{name}: expected a tuple, got {value!r:.100}")
+    each = (hints[0],) * len(value) if hints[1:] == (...,) else hints
+    if len(each) != len(value):
+        raise ValueError(f"{name}: expected {len(each)} items, got {value!r:.100}")
+    items = tuple(_checked(name, item, hint) for item, hint in zip(value, each, strict=True))
+    same = isinstance(value, tuple) and all(a is b for a, b in zip(items, value, strict=True))
+    return value if same else items  # type: ignore[return-value]
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -12,21 +12,21 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from wmrl.core.validation import check_int
+from wmrl.core.validation import check_seed
 
 
 def seed_sequence(seed: int, *path: int | str) -> np.random.SeedSequence:
     """Creates the ``SeedSequence`` of a root seed and a path of keys.
 
     Args:
-        seed: root seed, at least 0.
+        seed: root seed, from 0 to 2⁶³ − 1.
         path: keys, such as ``"collect", 3``: integers of at least 0, or strings. Strings are hashed
             to integers (CRC-32).
 
     Raises:
-        ValueError: ``seed`` or an integer key is negative.
+        ValueError: ``seed`` is out of range, or an integer key is negative.
     """
-    check_int("seed", seed, at_least=0)
+    seed = check_seed("seed", seed)
     keys = tuple(zlib.crc32(key.encode()) if isinstance(key, str) else key for key in path)
     if any(key < 0 for key in keys):
         raise ValueError(f"path: expected integer keys of at least 0, got {path}")

@@ -1,12 +1,20 @@
-"""Argument checks, with errors that state the name, the expected and the given value."""
+"""Argument checks, with errors that state the name, the expected and the given value.
+
+Values are checked once, where they enter: settings when a configuration is created, actions when an
+environment is stepped, frames and rewards when a game returns them. Code behind these checks,
+above all compiled code, trusts its inputs.
+"""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, SupportsFloat, SupportsIndex, TypeVar
 
 import numpy as np
 
 T = TypeVar("T")
+
+LARGEST_SEED = 2**63 - 1
+"""Largest root seed; larger integers fit neither into torch's generators nor into NumPy's int64."""
 
 
 def check_int(
@@ -77,11 +85,75 @@ def check_float(
     real = isinstance(value, int | float | np.integer | np.floating)
     if isinstance(value, bool) or not real:
         raise ValueError(f"{name}: expected a number, got {value!r:.100}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond the range of float64
+        number = math.inf if value > 0 else -math.inf  # type: ignore[operator]
     _check_bounds(name, number, at_least=at_least, above=above, at_most=at_most, below=below)
     if not math.isfinite(number):
         raise ValueError(f"{name}: expected a finite number, got {number}")
     return number
+
+
+def check_seed(name: str, value: SupportsIndex) -> int:
+    """Checks that an argument is a seed, an integer from 0 to 2⁶³ − 1.
+
+    Args:
+        name: name of the argument, for the error message.
+        value: an ``int`` or a NumPy integer; booleans are rejected.
+
+    Returns:
+        The seed as an ``int``, as Gymnasium requires it.
+
+    Raises:
+        ValueError: the value is not an integer, or is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.core import check_seed
+        >>> check_seed("seed", np.int64(7))
+        7
+        >>> check_seed("seed", -1)
+        Traceback (most recent call last):
+        ValueError: seed: expected at least 0, got -1
+    """
+    return check_int(name, value, at_least=0, at_most=LARGEST_SEED)
+
+
+def check_flag(name: str, value: bool) -> bool:
+    """Checks that an argument is True or False, and returns it as a ``bool``.
+
+    Raises:
+        ValueError: the value is neither a ``bool`` nor a NumPy boolean.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}: expected True or False, got {value!r:.100}")
+    return bool(value)
+
+
+def check_name(name: str, value: str) -> str:
+    """Checks that an argument is a string with at least one visible character, and returns it.
+
+    Raises:
+        ValueError: the value is not a string, or is empty or blank.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name}: expected a name that is not empty, got {value!r:.100}")
+    return value
+
+
+def check_lengths(name: str, value: Iterable[SupportsIndex]) -> tuple[int, ...]:
+    """Checks that an argument is a sequence of integers of at least 1, such as widths of layers.
+
+    Returns:
+        The integers as a tuple, which may be empty.
+
+    Raises:
+        ValueError: the value is not a sequence, or an item is not an integer of at least 1.
+    """
+    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+        raise ValueError(f"{name}: expected a sequence of integers, got {value!r:.100}")
+    return tuple(check_int(f"{name}[{k}]", item, at_least=1) for k, item in enumerate(value))
 
 
 def check_choice(name: str, value: T, choices: Iterable[T]) -> T:
@@ -132,6 +204,169 @@ def check_shape(name: str, array: Any, shape: tuple[int | str, ...]) -> None:
     if not fits:
         expected = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")
         raise ValueError(f"{name}: expected shape ({expected}), got {found}")
+
+
+def check_finite(name: str, array: np.ndarray, *, advice: str = "") -> None:
+    """Checks that all numbers of an array are finite.
+
+    Args:
+        name: name of the argument, for the error message.
+        array: real numbers, of any shape.
+        advice: what the caller can do about it, for the error message.
+
+    Raises:
+        ValueError: a number is NaN or infinite; the message contains its index.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.core import check_finite
+        >>> check_finite("rewards", np.array([0.5, np.nan]))
+        Traceback (most recent call last):
+        ValueError: rewards: expected finite numbers, got nan at index 1
+    """
+    finite = np.isfinite(array)
+    if finite.all():
+        return
+    place = np.unravel_index(int(np.argmin(finite)), finite.shape)
+    index = tuple(map(int, place)) if len(place) != 1 else int(place[0])
+    where = f" at index {index}" if finite.ndim else ""
+    raise ValueError(
+        f"{name}: expected finite numbers, got {np.asarray(array)[place]}{where}"
+        + (f"; {advice}" if advice else "")
+    )
+
+
+def check_actions(
+    name: str,
+    actions: Any,
+    shape: tuple[int, ...],
+    *,
+    low: np.ndarray | float | None = None,
+    high: np.ndarray | float | None = None,
+    each: str = "",
+    source: str = "",
+) -> np.ndarray:
+    """Checks continuous actions, and converts them to float32.
+
+    Args:
+        name: name of the argument, for the error message.
+        actions: real numbers. Finite numbers are clipped if there are bounds, however large they
+            are.
+        shape: expected shape.
+        low: lower bounds, which broadcast to ``shape``; None for no clipping.
+        high: upper bounds, which broadcast to ``shape``; None for no clipping.
+        each: description of the numbers for error messages, such as "one number per joint".
+        source: what determines the shape, for error messages.
+
+    Returns:
+        The actions, ``shape`` float32. They may share memory with the argument.
+
+    Raises:
+        ValueError: the shape is wrong, or an entry is not a real number, is NaN or infinite, or is
+            beyond the range of float32 and not clipped.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.core import check_actions
+        >>> check_actions("action", [0.5, 3.0], (2,), low=-1.0, high=1.0)
+        array([0.5, 1. ], dtype=float32)
+        >>> check_actions("action", [0.5, np.inf], (2,), low=-1.0, high=1.0)
+        Traceback (most recent call last):
+        ValueError: action: expected finite numbers, got inf at index 1; check how the action ...
+    """
+    numbers = _real_numbers(name, actions, each or f"numbers of shape {shape}")
+    if numbers.shape != shape:
+        detail = f", {each}" if each else ""
+        mend = f"; {source} determines the shape" if source else ""
+        raise ValueError(f"{name}: expected shape {shape}{detail}, got {numbers.shape}{mend}")
+    check_finite(name, numbers, advice="check how the action was computed")
+    if low is not None and high is not None:
+        numbers = np.minimum(np.maximum(numbers, low), high)
+    if numbers.dtype == np.float32:
+        return numbers
+    with np.errstate(over="ignore"):
+        converted: np.ndarray = numbers.astype(np.float32)
+    check_finite(name, converted, advice="numbers beyond ±3.4e38 do not fit into float32")
+    return converted
+
+
+def check_frame(name: str, frame: Any) -> np.ndarray:
+    """Checks that an image is ``(H, W, 3) uint8``, and returns it as a contiguous array.
+
+    Args:
+        name: name of the argument, for the error message.
+        frame: image, of any memory layout.
+
+    Raises:
+        ValueError: the image is not an array, has other axes or another dtype, or is empty. The
+            message says how to convert it.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.core import check_frame
+        >>> check_frame("frame", np.zeros((4, 4), np.uint8))
+        Traceback (most recent call last):
+        ValueError: frame: expected (H, W, 3) uint8, got (4, 4) uint8; convert gray images with ...
+    """
+    if not isinstance(frame, np.ndarray):
+        mend = "; create the game with render_mode='rgb_array'" if frame is None else ""
+        raise ValueError(
+            f"{name}: expected an array (H, W, 3) uint8, got {_described(frame)}{mend}"
+        )
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
+        raise ValueError(
+            f"{name}: expected (H, W, 3) uint8, got {frame.shape} {frame.dtype}"
+            f"{_frame_advice(frame)}"
+        )
+    return np.ascontiguousarray(frame)
+
+
+def check_number(name: str, value: Any) -> float:
+    """Checks that a result, such as a reward, is one finite real number, and returns it.
+
+    Unlike :func:`check_float`, it accepts booleans and arrays of one number, which games return.
+
+    Raises:
+        ValueError: the value is not a number, or is NaN or infinite.
+    """
+    try:
+        number = float(np.asarray(value).reshape(()))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name}: expected a number, got {value!r:.100}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name}: expected a finite number, got {number}")
+    return number
+
+
+def _real_numbers(name: str, values: Any, expected: str) -> np.ndarray:
+    """Converts values to float32 if they have this dtype already, otherwise to float64."""
+    try:
+        numbers = np.asarray(values)
+        if numbers.dtype.kind not in "fiu":
+            raise TypeError(str(numbers.dtype))
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise ValueError(f"{name}: expected {expected}, got {values!r:.100}") from error
+    # In float64, numbers beyond the range of float32 are still finite.
+    return numbers if numbers.dtype == np.float32 else numbers.astype(np.float64)
+
+
+def _described(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _frame_advice(frame: np.ndarray) -> str:
+    """Says how to convert an image to ``(H, W, 3) uint8``."""
+    if frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1):
+        return "; convert gray images with np.repeat(image.reshape(H, W, 1), 3, axis=2)"
+    if frame.ndim == 3 and frame.shape[2] == 4:
+        return "; drop the alpha channel with image[..., :3]"
+    if frame.ndim == 3 and frame.shape[0] in (1, 3, 4) and frame.shape[2] != 3:
+        return "; move the channels last with image.transpose(1, 2, 0)"
+    if frame.dtype.kind == "f":
+        return "; convert numbers in [0, 1] with (255 * image).round().astype(np.uint8)"
+    if frame.dtype != np.uint8 and frame.ndim == 3:
+        return "; convert numbers from 0 to 255 with image.astype(np.uint8)"
+    return ""
 
 
 def _check_bounds(

@@ -16,7 +16,7 @@ _LARGEST_JSON = 2**26
 def json_digest(content: Mapping[str, Any]) -> str:
     """Computes the SHA-256 of a JSON object, independent of the order of its keys."""
     # Read back first, so that keys that aren't strings are sorted as they are after reading.
-    return _digest(json.loads(json.dumps(dict(content))))
+    return _digest(json.loads(json_text(dict(content))))
 
 
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:

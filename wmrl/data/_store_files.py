@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import zarr
 
+from wmrl.core.json_text import json_text
 from wmrl.data._checksums import json_digest, read_attributes, seal, unseal
 from wmrl.data.episode import EpisodeSummary, StoreMetadata
 from wmrl.storage.files import sync_folder, write_bytes
@@ -264,4 +265,4 @@ def _recorded_digest(path: Path) -> str | None:
 
 
 def _index_lines(summaries: Iterable[EpisodeSummary]) -> bytes:
-    return "".join(json.dumps(seal(asdict(summary))) + "\n" for summary in summaries).encode()
+    return "".join(json_text(seal(asdict(summary))) + "\n" for summary in summaries).encode()

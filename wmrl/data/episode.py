@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from wmrl.core.validation import check_int
+from wmrl.core.json_text import json_text, jsonable
+from wmrl.core.validation import check_finite, check_flag, check_int, check_lengths, check_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,9 @@ class Episode:
             included in the digest.
 
     Raises:
-        ValueError: an array has the wrong length, number of axes or dtype.
+        TypeError: JSON can't store ``info``.
+        ValueError: an array has the wrong length, number of axes or dtype; an action, a reward or a
+            number in ``info`` is NaN or infinite; or a flag is not a ``bool``.
 
     Example:
         >>> import numpy as np
@@ -51,7 +54,12 @@ class Episode:
     info: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        count = len(self.rewards)
+        for name in ("frames", "actions", "rewards"):
+            if not isinstance(getattr(self, name), np.ndarray):
+                raise ValueError(
+                    f"{name}: expected an array, got a {type(getattr(self, name)).__name__}"
+                )
+        count = len(self.rewards) if self.rewards.ndim else 0
         for name, dtype, ndim, length in (
             ("frames", np.uint8, 4, count + 1),
             ("actions", np.float32, 2, count),
@@ -63,6 +71,11 @@ class Episode:
                     f"{name}: expected length {length}, {ndim} axes and dtype {np.dtype(dtype)}, "
                     f"got shape {array.shape} and dtype {array.dtype}"
                 )
+        for name in ("actions", "rewards"):
+            check_finite(name, getattr(self, name), advice="the first index is the agent step")
+        for name in ("terminated", "truncated"):
+            object.__setattr__(self, name, check_flag(name, getattr(self, name)))
+        object.__setattr__(self, "info", jsonable(self.info, "info"))
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -75,7 +88,7 @@ class Episode:
             "truncated": bool(self.truncated),
             "info": dict(self.info),
         }
-        sha = hashlib.sha256(json.dumps(header, sort_keys=True, allow_nan=False).encode())
+        sha = hashlib.sha256(json_text(header, sort_keys=True).encode())
         for array, dtype in ((self.frames, "u1"), (self.actions, "<f4"), (self.rewards, "<f4")):
             sha.update(np.ascontiguousarray(array, dtype=dtype).data)
         return sha.hexdigest()
@@ -116,8 +129,9 @@ class StoreMetadata:
         policy: JSON-serializable description of the policy, including its seed.
 
     Raises:
-        ValueError: ``frame_shape`` is not ``(H, W, 3)``, or ``action_dim`` or ``frame_skip`` is not
-            an integer of at least 1.
+        TypeError: JSON can't store ``policy``.
+        ValueError: ``frame_shape`` is not ``(H, W, 3)``, ``task`` is empty, or a number is out of
+            range.
     """
 
     task: str
@@ -128,10 +142,14 @@ class StoreMetadata:
     policy: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "frame_shape", tuple(self.frame_shape))
+        check_name("task", self.task)
+        frame_shape = check_lengths("frame_shape", self.frame_shape)
+        object.__setattr__(self, "frame_shape", frame_shape)
         # Converted to the form in which it is read from disk, so that equal policies compare equal.
-        object.__setattr__(self, "policy", json.loads(json.dumps(dict(self.policy))))
+        object.__setattr__(self, "policy", json.loads(json_text(self.policy)))
         if len(self.frame_shape) != 3 or self.frame_shape[2] != 3:
             raise ValueError(f"frame_shape: expected (H, W, 3), got {self.frame_shape}")
         for name in ("action_dim", "frame_skip"):
-            check_int(name, getattr(self, name), at_least=1)
+            object.__setattr__(self, name, check_int(name, getattr(self, name), at_least=1))
+        warmup_frames = check_int("warmup_frames", self.warmup_frames, at_least=0)
+        object.__setattr__(self, "warmup_frames", warmup_frames)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from wmrl.core.config import check_fields
 from wmrl.core.seeding import torch_generator
 from wmrl.core.validation import check_float, check_int
 from wmrl.encodings.base import Encoding
@@ -39,6 +40,7 @@ class EncodingTrainingConfig:
     weight_penalty: float = 0.5
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("epochs", "batch_size"):
             check_int(name, getattr(self, name), at_least=1)
         for name in ("learning_rate", "decay"):
@@ -119,8 +121,9 @@ class EncodingTrainer:
         metrics = {name: float(value) / count for name, value in sums.items()}
         if not all(map(math.isfinite, metrics.values())):
             raise FloatingPointError(
-                f"encoding: expected a finite loss, got {metrics['loss']} after {self.steps} "
-                f"steps; train with a learning_rate below {config.learning_rate}"
+                f"encoding: expected a finite loss, got {_nonfinite(metrics)} in the last epoch, "
+                f"up to step {self.steps}; train with a learning_rate below "
+                f"{config.learning_rate}, or check the solutions"
             )
         return metrics
 
@@ -181,6 +184,11 @@ class EncodingTrainer:
                     device=vectors.device,
                 )
             ]
+
+
+def _nonfinite(metrics: Mapping[str, float]) -> str:
+    bad = {name: value for name, value in metrics.items() if not math.isfinite(value)}
+    return ", ".join(f"{name} {value}" for name, value in bad.items())
 
 
 def _can_fuse(encoding: Encoding) -> bool:

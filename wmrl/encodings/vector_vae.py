@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from wmrl.core.config import check_fields
 from wmrl.core.seeding import seeded_weights
 from wmrl.core.validation import check_float, check_int
 from wmrl.encodings.base import Encoding
@@ -32,6 +33,7 @@ class VectorVAEConfig:
     kl_weight: float = 0.1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         widths = tuple(self.hidden_dims) or (2 * self.latent_dim,)
         object.__setattr__(self, "hidden_dims", widths)
         check_int("input_dim", self.input_dim, at_least=1)

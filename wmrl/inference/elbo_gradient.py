@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_int
 from wmrl.inference.factor import Factor
 from wmrl.inference.family import VariationalFamily, sum_elements
@@ -39,6 +40,7 @@ class GradientConfig:
     control_variates: bool = True
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_int("samples", self.samples, at_least=1)
         # A multiple estimated from only two other samples adds more variance than it removes.
         if self.control_variates and self.samples < 4:

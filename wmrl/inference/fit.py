@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from wmrl.core.config import check_fields
 from wmrl.core.device import resolve_device
 from wmrl.core.seeding import torch_generator
 from wmrl.core.validation import check_choice, check_float, check_int
@@ -76,6 +77,7 @@ class FitConfig:
     importance_samples: int = 4000
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("steps", "window", "patience"):
             check_int(name, getattr(self, name), at_least=1)
         check_int("max_lr_decays", self.max_lr_decays, at_least=0)

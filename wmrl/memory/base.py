@@ -190,8 +190,14 @@ class Memory(SavedModule, Generic[P]):
             actions: ``(S, T - 1, A) float32``, actions between the latents.
 
         Raises:
-            ValueError: an argument has the wrong shape.
+            ValueError: an argument has the wrong shape, is not float32, or contains a number that
+                is not finite.
         """
+        for name, tensor in (("mean", mean), ("std", std), ("actions", actions)):
+            if tensor.dtype != torch.float32:
+                raise ValueError(f"{name}: expected torch.float32, got {tensor.dtype}")
+            if not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
+                raise ValueError(f"{name}: expected finite numbers, got NaN or infinity")
         count, steps = mean.shape[:2]
         check_shape("mean", mean, (count, steps, self.latent_dim))
         check_shape("std", std, (count, steps, self.latent_dim))

@@ -53,6 +53,10 @@ class DiscreteMemory(Memory[P]):
         """
         codes, actions = (artifact.tensors.get(f"start_{name}") for name in ("codes", "actions"))
         if codes is not None and actions is not None:
+            if codes.is_floating_point() or codes.is_complex() or codes.dtype == torch.bool:
+                raise ValueError(f"start_codes: expected integers, got {codes.dtype}")
+            if actions.dtype != torch.float32:
+                raise ValueError(f"start_actions: expected torch.float32, got {actions.dtype}")
             num_states, steps = codes.shape[:2]
             check_shape("start_codes", codes, ("S", "T'", self.start_codes.shape[2]))
             check_shape("start_actions", actions, (num_states, steps - 1, self.action_dim))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from wmrl.core.config import build_config
+from wmrl.core.config import build_config, check_fields
 from wmrl.core.validation import check_float, check_int
 from wmrl.memory.base import MEMORIES, Memory, MemoryState, Transition
 from wmrl.memory.code_memory import CodeMemory, CodeMemoryConfig
@@ -43,6 +43,7 @@ class MemoryEnsembleConfig:
     member: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_int("num_members", self.num_members, at_least=1, at_most=_MAX_MEMBERS)
         check_float("pessimism", self.pessimism, at_least=0)
         check_float("noise_floor", self.noise_floor, at_least=0)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from wmrl.core.config import check_fields
 from wmrl.core.seeding import numpy_generator
 from wmrl.core.validation import check_int
 from wmrl.memory.dataset import LatentEpisode
@@ -36,6 +37,7 @@ class StartStatesConfig:
     warmup_frames: int | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_int("max_states", self.max_states, at_least=1)
         check_int("burn_in", self.burn_in, at_least=0)
         check_int("window", self.window, at_least=1)

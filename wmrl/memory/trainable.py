@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float, check_int, check_shape
 from wmrl.memory.base import Memory, P
 from wmrl.memory.sequences import SequenceBatch
@@ -49,6 +50,7 @@ class TrainableMemoryConfig:
     vision_digest: str | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_int("action_dim", self.action_dim, at_least=1)
         check_int("frame_skip", self.frame_skip, at_least=1, at_most=MAX_FRAME_SKIP)
         check_float("dropout", self.dropout, at_least=0, below=1)

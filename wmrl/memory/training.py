@@ -208,12 +208,12 @@ def _initial(
     given = {name: artifact.tensors.get(name) for name, _ in memory.named_parameters()}
     for name, parameter in memory.named_parameters():
         found = given[name]
-        if found is None or found.shape != parameter.shape:
+        if found is None or found.shape != parameter.shape or found.dtype != parameter.dtype:
             raise ArtifactError(
-                f"{artifact.path}: weights do not fit: {name!r} is missing or has another shape: "
-                f"expected {tuple(parameter.shape)}, got "
-                f"{None if found is None else tuple(found.shape)}; pass as init a memory with the "
-                "same architecture"
+                f"{artifact.path}: weights do not fit: {name!r} is missing or has another shape or "
+                f"dtype: expected {tuple(parameter.shape)} {parameter.dtype}, got "
+                f"{None if found is None else (tuple(found.shape), found.dtype)}; pass as init a "
+                "memory with the same architecture"
             )
         parameter.data.copy_(found)
     return memory

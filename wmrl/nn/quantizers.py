@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_choice, check_float, check_int
 from wmrl.nn.clustering import cluster_sums, kmeans, nearest
 
@@ -190,6 +191,7 @@ class EMAConfig:
     kmeans_steps: int = 10
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_float("decay", self.decay, at_least=0, below=1)
         check_float("epsilon", self.epsilon, at_least=0)
         check_float("expiry", self.expiry, at_least=0)

@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from wmrl.core.validation import check_choice, check_float, check_int
+from wmrl.core.config import check_fields
+from wmrl.core.validation import check_choice, check_float, check_int, check_lengths
 from wmrl.nn.autoencoder import Autoencoder
 from wmrl.nn.codebook_metrics import code_counts, effective_rank, perplexity, utilization
 from wmrl.nn.fsq import FSQuantizer
@@ -57,8 +58,10 @@ class QuantizerConfig:
     relu_output: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "levels", tuple(self.levels))
         check_choice("quantizer", self.quantizer, ("ema", "gradient", "fsq"))
+        check_lengths("levels", self.levels)
         check_int("codebook_size", self.codebook_size, at_least=1)
         check_int("code_dim", self.code_dim, at_least=1)
         check_float("commitment", self.commitment, at_least=0)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wmrl.core.config import check_fields
 from wmrl.core.seeding import seeded_weights
 from wmrl.core.validation import check_choice, check_float, check_int, check_shape
 from wmrl.nn.sampling import draw_codes
@@ -50,6 +51,7 @@ class CodePriorConfig:
     one_hot: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("num_tokens", "codebook_size", "hidden_dim", "num_layers"):
             check_int(name, getattr(self, name), at_least=1)
         check_int("num_classes", self.num_classes, at_least=0)

@@ -13,7 +13,6 @@ against their checksums before their content is used.
 
 import glob
 import hashlib
-import json
 import os
 import threading
 import time
@@ -33,6 +32,7 @@ from torch.nn.modules.module import (
 )
 
 from wmrl.core.config import build_config
+from wmrl.core.json_text import json_text
 from wmrl.core.validation import check_choice
 from wmrl.storage.files import replace_folder
 from wmrl.storage.reading import (
@@ -194,7 +194,7 @@ def save_artifact(
         "provenance": dict(provenance or {}),
     }
     files = {
-        _CONFIG: json.dumps(header, indent=2, sort_keys=True, allow_nan=False).encode() + b"\n",
+        _CONFIG: json_text(header, indent=2, sort_keys=True).encode() + b"\n",
         _MODEL: _model_file(tensors, half),
     }
     if card is not None:
@@ -249,6 +249,12 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
         raise ArtifactError(
             f"{path / _MODEL}: not a valid safetensors file ({error}); {_MEND}"
         ) from error
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ArtifactError(
+                f"{path / _MODEL}: expected finite weights, got NaN or ∞ in {name!r}; train the "
+                "artifact again"
+            )
     return Artifact(
         path=path,
         kind=found,
@@ -357,6 +363,26 @@ def _check_shapes(module: torch.nn.Module, artifact: Artifact) -> None:
             f"{artifact.path}: weights do not fit {artifact.class_name}: {name!r}: expected shape "
             f"{expected.get(name)}, got {got.get(name)} (None if there is no such weight)"
         )
+    check_dtypes(artifact, {name: (own.dtype,) for name, own in module.state_dict().items()})
+
+
+def check_dtypes(artifact: Artifact, dtypes: Mapping[str, tuple[torch.dtype, ...]]) -> None:
+    """Checks the dtypes of an artifact's weights; float16 weights count as float32.
+
+    Args:
+        artifact: content of the artifact.
+        dtypes: allowed dtypes, by name of the weight.
+
+    Raises:
+        ArtifactError: a weight has another dtype.
+    """
+    for name, tensor in artifact.tensors.items():
+        if tensor.dtype not in dtypes[name]:
+            raise ArtifactError(
+                f"{artifact.path}: weights do not fit {artifact.class_name}: {name!r}: expected "
+                f"dtype {' or '.join(map(str, dtypes[name]))}, got {tensor.dtype}; train the "
+                "artifact again"
+            )
 
 
 def _model_file(tensors: Mapping[str, torch.Tensor], half: bool) -> bytes:

@@ -8,7 +8,6 @@ file.
 import ctypes
 import errno
 import glob
-import json
 import os
 import secrets
 import shutil
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from wmrl.core.json_text import json_text, jsonable
 from wmrl.storage.reading import with_checksum
 
 _STALE_SECONDS = 3600.0  # temporary folders of this age have no live writer
@@ -86,11 +86,11 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
     The checksum is the member ``"sha256"``; :func:`~wmrl.storage.reading.read_json` verifies it.
 
     Raises:
+        TypeError: JSON has no value like one in ``content``.
         ValueError: a number is NaN or infinite, or ``content`` has a member ``"sha256"``.
     """
-    whole = with_checksum(content)
-    text = json.dumps(whole, indent=2, sort_keys=True, allow_nan=False)
-    return write_text(path, text + "\n")
+    whole = with_checksum(jsonable(content))
+    return write_text(path, json_text(whole, indent=2, sort_keys=True) + "\n")
 
 
 def write_image(path: str | Path, image: np.ndarray) -> Path:

@@ -3,7 +3,7 @@
 import json
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save as save_safetensors
 
 from wmrl.core.hashing import tensors_digest
+from wmrl.core.json_text import json_text, jsonable
 from wmrl.storage.files import write_bytes, write_json
 from wmrl.storage.reading import (
     WEIGHTS_LIMIT,
@@ -29,6 +30,11 @@ except ImportError:  # pragma: no cover - Windows has no flock
     fcntl = None  # type: ignore[assignment]
 
 _LOCK, _CONFIG, _REPORT = "lock", "config.json", "report.json"
+_KEPT = (
+    "this checkpoint was not written, and an earlier one is kept; resuming from it with the same "
+    "settings would lead here again: check the data, or start in another folder with a lower "
+    "learning rate"
+)
 
 
 class RunError(ValueError):
@@ -94,7 +100,7 @@ class Run:
         self, path: str | Path, *, config: Mapping[str, Any], limits: Sequence[str] = ()
     ) -> None:
         self.path = Path(path)
-        self._config: dict[str, Any] = json.loads(json.dumps(dict(config)))
+        self._config: dict[str, Any] = jsonable(dict(config))
         self._limits = tuple(limits)
         self.extended = False
         self._identity = json_digest(_without(self._config, self._limits))
@@ -125,23 +131,39 @@ class Run:
             self._lock = None
 
     def save_checkpoint(
-        self, name: str, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
+        self,
+        name: str,
+        tensors: Mapping[str, torch.Tensor],
+        state: Mapping[str, Any],
+        *,
+        may_hold_nan: Collection[str] = (),
     ) -> None:
         """Writes a checkpoint, and replaces any earlier one of that name.
+
+        A checkpoint with numbers that are not finite is never written, because a run could not be
+        resumed from it. The earlier checkpoint then stays the last one.
 
         Args:
             name: name of the checkpoint, such as ``"last"``: a file name without a suffix.
             tensors: tensors by name, of any dtypes and devices.
             state: JSON-serializable state; floats are stored exactly.
+            may_hold_nan: names of tensors in which NaN stands for a missing value.
 
         Raises:
+            FloatingPointError: a tensor or ``state`` contains a number that is not finite.
+            TypeError: JSON can't store ``state``.
             ValueError: ``name`` is not a file name.
             RunError: the run is closed.
         """
         # Copies, because safetensors rejects tensors that share memory.
         stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         stored = {key: tensor.clone() for key, tensor in stored.items()}
-        text = json.dumps(dict(state), sort_keys=True)
+        for key, tensor in stored.items():
+            self._check_finite(name, key, tensor, nan=key in may_hold_nan)
+        try:
+            text = json_text(state, sort_keys=True)
+        except ValueError as error:
+            raise FloatingPointError(f"{self.path}: {error}; {_KEPT}") from error
         metadata = {
             "state": text,
             "sha256": tensors_digest(stored, text),
@@ -181,6 +203,16 @@ class Run:
                 f"name: expected a file name without folders or a leading dot, got {name!r}"
             )
         return self.path / f"{name}.checkpoint"
+
+    def _check_finite(self, name: str, key: str, tensor: torch.Tensor, *, nan: bool) -> None:
+        finite = torch.isfinite(tensor) if tensor.is_floating_point() else None
+        if finite is not None and nan:
+            finite |= tensor.isnan()
+        if finite is not None and not bool(finite.all()):
+            raise FloatingPointError(
+                f"{self.path}: expected finite numbers in checkpoint {name!r}, got NaN or infinity "
+                f"{int((~finite).sum())} times in {key!r}; {_KEPT}"
+            )
 
     def _remove_leftovers(self) -> None:
         """Removes unfinished checkpoints that killed processes have left behind.
@@ -289,7 +321,7 @@ def _entry(config: Mapping[str, Any], name: str) -> Any:
 
 def _without(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Returns a copy of a configuration without the entries of the given dotted names."""
-    copy: dict[str, Any] = json.loads(json.dumps(dict(config)))
+    copy: dict[str, Any] = jsonable(dict(config))
     for name in names:
         *parents, last = name.split(".")
         inner = _entry(copy, ".".join(parents)) if parents else copy

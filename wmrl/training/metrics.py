@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -76,7 +77,8 @@ class MetricsLogger:
 
         Args:
             step: number of the step, greater than the step of the last row.
-            values: metrics by name; the names may differ from row to row.
+            values: metrics by name; the names may differ from row to row. Values that are not
+                finite, such as the mean over no episodes, are left out.
 
         Raises:
             ValueError: ``step`` is not greater than the step of the last row, or a metric is named
@@ -89,7 +91,9 @@ class MetricsLogger:
                 "values: expected names other than 'step', got 'step', which is the name of the "
                 "first column; choose another name"
             )
-        row = {"step": step, **{name: float(value) for name, value in values.items()}}
+        values = {name: float(value) for name, value in values.items()}
+        values = {name: value for name, value in values.items() if math.isfinite(value)}
+        row = {"step": step, **values}
         self._rows.append(row)
         new = [name for name in row if name not in self._names]
         if new:

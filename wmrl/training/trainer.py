@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float, check_int
 from wmrl.storage.run import Run
 from wmrl.training.metrics import MetricsLogger
@@ -54,11 +55,14 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
             check_int(name, getattr(self, name), at_least=1)
         for name in ("learning_rate", "gradient_clip", "max_seconds"):
             if getattr(self, name) is not None:
                 check_float(name, getattr(self, name), above=0)
+        check_float("final_learning_rate", self.final_learning_rate, at_least=0)
+        check_float("held_out", self.held_out, at_least=0, below=1)
         if self.checkpoint_every % self.log_every != 0:
             raise ValueError(
                 f"checkpoint_every: expected a multiple of log_every ({self.log_every}), got "
@@ -121,7 +125,7 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.planned = config.steps
-        self._sums: dict[str, Tensor] = {}  # of metrics since the last row
+        self._pending: dict[str, Tensor] = {}  # sums of the metrics since the last row
         self._resume()
 
     def train(self, loss_at: LossAt) -> None:
@@ -132,14 +136,15 @@ class Trainer:
                 parts by name.
 
         Raises:
-            FloatingPointError: the loss is not finite.
+            FloatingPointError: a term of the loss, or a weight, is not finite. The last checkpoint
+                is kept.
         """
         if self.step >= self.planned:
             return
         config = self._config
         before, began = self.seconds, time.monotonic()
         resume_step = self.step or None
-        sums = self._sums
+        terms: list[dict[str, Tensor]] = []  # of the steps since the last row of the metrics
         with (
             MetricsLogger(self._run.path, resume_step=resume_step) as logger,
             progress_bar(
@@ -147,12 +152,11 @@ class Trainer:
             ) as advance,
         ):
             while self.step < self.planned:
-                for name, value in self._gradient_step(loss_at).items():
-                    sums[name] = sums[name] + value if name in sums else value
+                terms.append(self._gradient_step(loss_at))
                 self.step += 1
                 if self.step % config.log_every == 0:
-                    self._log(logger, sums)
-                    sums.clear()
+                    self._log(logger, terms)
+                    terms = []
                     self.seconds = before + time.monotonic() - began
                     self._plan()
                     advance(self.step, total=self.planned)
@@ -160,6 +164,7 @@ class Trainer:
                     logger.sync()
                     self._save()
             logger.sync()
+        self._pending = self._sums(terms)  # the last steps may be too few for a row
         self.planned = self.step
         self._save()
 
@@ -175,14 +180,46 @@ class Trainer:
         self._optimizer.step()
         return {"loss": loss.detach(), **parts}
 
-    def _log(self, logger: MetricsLogger, sums: dict[str, Tensor]) -> None:
-        values = {name: float(value) / self._config.log_every for name, value in sums.items()}
-        if not math.isfinite(values["loss"]):
-            raise FloatingPointError(
-                f"{self._run.path}: expected a finite loss, got {values['loss']} near step "
-                f"{self.step}; start again with a learning_rate below {self._config.learning_rate}"
-            )
-        logger.log(self.step, values)
+    def _log(self, logger: MetricsLogger, terms: list[dict[str, Tensor]]) -> None:
+        count = self._config.log_every
+        sums = self._sums(terms)
+        self._pending = {}
+        logger.log(self.step, {name: float(value) / count for name, value in sums.items()})
+
+    def _sums(self, terms: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Sums the loss and its parts over the steps since the last row of the metrics.
+
+        Only the sums are read from the device, because reading each step would slow down a GPU.
+
+        Raises:
+            FloatingPointError: a value was not finite; the message names the first such step.
+        """
+        sums = dict(self._pending)
+        for values in terms:
+            for name, value in values.items():
+                sums[name] = sums[name] + value if name in sums else value
+        if all(math.isfinite(float(value)) for value in sums.values()):
+            return sums
+        for step, values in enumerate(terms, self.step - len(terms) + 1):
+            bad = {name: float(value) for name, value in values.items() if not value.isfinite()}
+            if bad:
+                raise FloatingPointError(self._divergence(step, bad))
+        return sums  # only their sum is too large
+
+    def _divergence(self, step: int, bad: dict[str, float]) -> str:
+        """Describes the first step whose loss, or parts of it, were not finite."""
+        terms = ", ".join(f"{name} {value}" for name, value in bad.items())
+        every = self._config.checkpoint_every
+        kept = (step - 1) // every * every
+        place = (
+            f"the checkpoint of step {kept} is kept" if kept else "no checkpoint was written yet"
+        )
+        return (
+            f"{self._run.path}: expected a finite loss, got {terms} at step {step}, on the batch "
+            f"of that step; {place}, but the same settings would lead here again: start again in "
+            f"another folder with a learning_rate below {self._config.learning_rate}, or check the "
+            "data"
+        )
 
     def _plan(self) -> None:
         """Adapts the planned number of steps to the time limit, given the speed so far."""
@@ -216,7 +253,7 @@ class Trainer:
             for key, value in self._optimizer.state[parameter].items():
                 tensors[f"adam.{key}.{name}"] = value
         # A run that is extended later goes on within a row of the metrics.
-        tensors |= {f"sum.{name}": value for name, value in self._sums.items()}
+        tensors |= {f"sum.{name}": value for name, value in self._pending.items()}
         state = {
             "step": self.step,
             "seconds": self.seconds,
@@ -235,7 +272,7 @@ class Trainer:
         if checkpoint.state.get("limits", self._limits()) != self._limits():
             self._extend()
         device = next(iter(self._parameters.values())).device
-        self._sums = {
+        self._pending = {
             name.removeprefix("sum."): value.to(device)
             for name, value in checkpoint.tensors.items()
             if name.startswith("sum.")

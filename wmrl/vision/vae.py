@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from wmrl.core.config import check_fields
 from wmrl.core.seeding import seeded_weights
 from wmrl.core.validation import check_float, check_int
 from wmrl.nn.autoencoder import GaussianAutoencoder
@@ -37,6 +38,7 @@ class VAEConfig:
     log_variance_bias: float = -2.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "frame_size", tuple(self.frame_size))  # a list in JSON
         check_int("base_channels", self.base_channels, at_least=1)
         check_int("latent_dim", self.latent_dim, at_least=1)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wmrl.core.config import check_fields
 from wmrl.core.seeding import seeded_weights, torch_generator
 from wmrl.core.validation import check_float, check_int, check_shape
 from wmrl.nn.dense import dense_layers
@@ -32,6 +33,7 @@ class BinaryVAEConfig:
     hidden_dims: tuple[int, ...] = (64, 32, 16)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))
         check_int("input_dim", self.input_dim, at_least=1)
         check_int("latent_dim", self.latent_dim, at_least=1)
@@ -182,10 +184,13 @@ class BinaryTrainingConfig:
     milestones: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self)
         object.__setattr__(self, "milestones", tuple(self.milestones))
         check_int("epochs", self.epochs, at_least=1)
         check_int("batch_size", self.batch_size, at_least=1)
         check_float("learning_rate", self.learning_rate, above=0)
+        for milestone in self.milestones:
+            check_int("milestones", milestone, at_least=0)
 
 
 REGIMES = {

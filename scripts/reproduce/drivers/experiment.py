@@ -1,6 +1,5 @@
 """Search for elite drivers in the dream, and their evaluation in the real game."""
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +21,8 @@ from wmrl.agents.quality_diversity.problems import ControllerProblem, Controller
 from wmrl.agents.rollouts.collection import collect
 from wmrl.agents.rollouts.exploration import NoisyAgent
 from wmrl.agents.world_model_ref import WorldModelRef
+from wmrl.core.config import check_fields
+from wmrl.core.json_text import jsonable
 from wmrl.core.seeding import integer_seed
 from wmrl.core.validation import check_int
 from wmrl.data.store import RolloutStore
@@ -74,6 +75,7 @@ class DriverSearchConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_int("shrinkings", self.shrinkings, at_least=1)
 
 
@@ -227,7 +229,7 @@ def _confirm(path: Path, problem: ControllerProblem, dreamed: Elites, digest: st
     If the folder already contains the result for these elites, the result is read from there.
     """
     about = path / "real.json"
-    described = json.loads(json.dumps({"dreamed": digest, **problem.describe()}))
+    described = jsonable({"dreamed": digest, **problem.describe()})
     with suppress(StoredFileError, ArtifactError):  # missing or damaged: evaluated again
         if read_json(about) == described:
             return load_elites(path / "real")[0]

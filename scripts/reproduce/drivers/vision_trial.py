@@ -13,8 +13,10 @@ from wmrl.agents.evaluation.scoring import evaluate
 from wmrl.agents.ppo.config import PPOConfig
 from wmrl.agents.ppo.learner import PPOLearner
 from wmrl.agents.world_model_ref import WorldModelRef
+from wmrl.core.config import check_fields
 from wmrl.core.hashing import array_digest
 from wmrl.core.seeding import integer_seed
+from wmrl.core.validation import check_int
 from wmrl.data.store import RolloutStore
 from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.envs.tasks.task import Task
@@ -59,6 +61,11 @@ class VisionTrialConfig:
     num_dreams: int = 256
     agent_steps: int = 50
     episodes: int = 100
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("num_members", "num_dreams", "agent_steps", "episodes"):
+            check_int(name, getattr(self, name), at_least=1)
 
 
 def try_vision(

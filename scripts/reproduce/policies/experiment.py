@@ -25,6 +25,7 @@ from wmrl.agents.ppo.config import PPOConfig
 from wmrl.agents.ppo.learner import PPOLearner
 from wmrl.agents.seeds import EVALUATION_SEEDS
 from wmrl.agents.world_model_ref import WorldModelRef
+from wmrl.core.config import check_fields
 from wmrl.core.hashing import tensors_digest
 from wmrl.core.seeding import integer_seed
 from wmrl.core.validation import check_choice, check_float, check_int
@@ -92,8 +93,11 @@ class PolicyTrialConfig:
     episodes: int = 100
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("generations", "rank", "num_envs", "dream_episodes", "episodes"):
             check_int(name, getattr(self, name), at_least=1)
+        check_int("population_size", self.population_size, at_least=4)
+        check_float("raw_alpha", self.raw_alpha, above=0)
 
     @property
     def steps(self) -> int:
@@ -124,6 +128,7 @@ class SpreadConfig:
     episodes: int = 4
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, least in (("num_samples", 2), ("num_rollouts", 1), ("episodes", 1)):
             check_int(name, getattr(self, name), at_least=least)
         for scale in self.scales:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wmrl.agents.policy_search.cma import checked_values
+from wmrl.core.config import check_fields
 from wmrl.core.seeding import numpy_generator
 from wmrl.core.validation import check_float, check_int
 
@@ -30,6 +31,7 @@ class CodeSearchConfig:
     smoothing: float = 0.02
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_int("population_size", self.population_size, at_least=2)
         check_float("selected", self.selected, above=0, at_most=1)
         check_float("learning_rate", self.learning_rate, above=0, at_most=1)

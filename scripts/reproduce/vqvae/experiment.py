@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float, check_int
 from wmrl.data.images import ImageSet
 from wmrl.nn.codebook_metrics import code_counts, effective_rank
@@ -52,6 +53,9 @@ class ExperimentConfig:
     lstm_epochs: int = 20
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("codebook_size", "code_dim"):
+            check_int(name, getattr(self, name), at_least=1)
         for name in ("epochs", "batch_size", "prior_images", "prior_epochs", "lstm_epochs"):
             check_int(name, getattr(self, name), at_least=1)
         check_float("warmup", self.warmup, above=0, below=1)

@@ -272,9 +272,9 @@ def test_a_bad_start_is_refused(tmp_path):
     other = ControllerAgent(ControllerConfig(observation_dim=1, action_dim=1), np.zeros(2))
     with pytest.raises(ValueError, match="init: expected an agent with ControllerConfig"):
         CMAES(Sphere(), TINY, path=tmp_path, init=other)
-    with pytest.raises(ValueError, match=r"init: expected 10 finite numbers, got shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"init: expected shape \(10,\), got \(3,\)"):
         CMAES(Sphere(), TINY, path=tmp_path, init=np.zeros(3))
-    with pytest.raises(ValueError, match="init: expected 10 finite numbers"):
+    with pytest.raises(ValueError, match="init: expected finite numbers, got "):
         CMAES(Sphere(), TINY, path=tmp_path, init=np.full(10, np.nan))
 
 

@@ -59,6 +59,9 @@ def test_clear_errors() -> None:
     with pytest.raises(RuntimeError, match=r"call ask\(\) first"):
         search.tell(np.zeros(4))
     search.ask()
-    for values in (np.zeros(3), np.array([0, 1, np.nan, 2])):
-        with pytest.raises(ValueError, match=r"values: expected finite numbers of shape \(4,\)"):
+    for values, message in (
+        (np.zeros(3), r"values: expected shape \(4,\), got \(3,\)"),
+        (np.array([0, 1, np.nan, 2]), "values: expected finite numbers, got nan at index 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
             search.tell(values)

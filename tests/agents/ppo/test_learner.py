@@ -294,7 +294,7 @@ def test_recipes():
         ({"steps": 0}, "steps: expected at least 1, got 0"),
         ({"batch_size": 1}, "batch_size: expected at least 2, got 1"),
         ({"learning_rate": 0.0}, "learning_rate: expected above 0"),
-        ({"learning_rate": float("nan")}, "learning_rate: expected above 0, got nan"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected a finite number, got nan"),
         ({"ent_coef": -0.1}, r"ent_coef: expected at least 0, got -0\.1"),
         ({"gamma": 1.1}, "gamma: expected at most 1"),
         ({"anneal_by": "moon"}, "anneal_by: expected one of 'steps', 'time', got 'moon'"),

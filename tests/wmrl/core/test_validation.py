@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from wmrl.core.validation import check_choice, check_float, check_int, check_shape
+from wmrl.core.validation import (
+    check_actions,
+    check_choice,
+    check_finite,
+    check_flag,
+    check_float,
+    check_frame,
+    check_int,
+    check_lengths,
+    check_name,
+    check_number,
+    check_seed,
+    check_shape,
+)
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
@@ -76,3 +89,153 @@ def test_shapes() -> None:
     ):
         with pytest.raises(ValueError, match=rf"^z: expected shape {words}$"):
             check_shape("z", array, shape)
+
+
+@pytest.mark.parametrize("value", [0, 7, 2**63 - 1, np.int64(5), np.uint8(5)])
+def test_seeds_come_back_as_python_s(value: Any) -> None:
+    assert type(check_seed("seed", value)) is int
+    assert check_seed("seed", value) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-1, "expected at least 0, got -1"),
+        (2**63, "expected at most 9223372036854775807, got 9223372036854775808"),
+        (True, "expected an integer, got True"),
+        (1.0, r"expected an integer, got 1\.0"),
+        (None, "expected an integer, got None"),
+        ("1", "expected an integer, got '1'"),
+    ],
+)
+def test_what_is_no_seed_is_refused(value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^seed: {message}$"):
+        check_seed("seed", value)
+
+
+@pytest.mark.parametrize("value", [1, 0, "yes", None, np.array([True])])
+def test_flags_are_booleans(value: Any) -> None:
+    assert check_flag("flag", np.True_) is True
+    with pytest.raises(ValueError, match=r"^flag: expected True or False, got "):
+        check_flag("flag", value)
+
+
+@pytest.mark.parametrize("value", ["", " \n", None, 1])
+def test_names_are_not_empty(value: Any) -> None:
+    assert check_name("task", "car racing") == "car racing"
+    with pytest.raises(ValueError, match=r"^task: expected a name that is not empty, got "):
+        check_name("task", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ((4, 0), r"sizes\[1\]: expected at least 1, got 0"),
+        ((True,), r"sizes\[0\]: expected an integer, got True"),
+        (4, "sizes: expected a sequence of integers, got 4"),
+        ("44", "sizes: expected a sequence of integers, got '44'"),
+    ],
+)
+def test_lengths_are_integers_of_at_least_1(value: Any, message: str) -> None:
+    assert check_lengths("sizes", [np.int64(4), 2]) == (4, 2)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        check_lengths("sizes", value)
+
+
+def test_the_first_number_that_is_not_finite_is_named() -> None:
+    array = np.zeros((2, 3), np.float32)
+    check_finite("x", array)
+    array[1, 2] = -np.inf
+    array[1, 1] = np.nan
+    with pytest.raises(
+        ValueError, match=r"^x: expected finite numbers, got nan at index \(1, 1\)$"
+    ):
+        check_finite("x", array)
+    with pytest.raises(ValueError, match=r"got inf; look$"):
+        check_finite("x", np.array(np.inf), advice="look")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64, np.uint8])
+def test_actions_of_any_real_dtype_become_float32(dtype: Any) -> None:
+    found = check_actions("action", np.array([0, 3], dtype), (2,), low=-1.0, high=1.0)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, [0.0, 1.0])
+
+
+def test_actions_are_clipped_however_large() -> None:
+    found = check_actions(
+        "action", [1e300, -1e300, 0.1], (3,), low=-1.0, high=np.float32([1, 1, 1])
+    )
+    np.testing.assert_array_equal(found, np.float32([1.0, -1.0, 0.1]))
+    with pytest.raises(ValueError, match=r"got inf at index 0; numbers beyond ±3\.4e38 do not fit"):
+        check_actions("action", [1e300, 0.0], (2,))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([0.0, np.nan], "expected finite numbers, got nan at index 1"),
+        ([np.inf, 0.0], "expected finite numbers, got inf at index 0"),
+        (np.float32([0.0, -np.inf]), "expected finite numbers, got -inf at index 1"),
+        ([0.0], r"expected shape \(2,\), a pose, got \(1,\); the arm determines the shape"),
+        ([[0.0, 0.0]], r"expected shape \(2,\), a pose, got \(1, 2\)"),
+        (0.0, r"expected shape \(2,\), a pose, got \(\)"),
+        ([1j, 0.0], "expected a pose, got "),
+        ([True, False], "expected a pose, got "),
+        (["a", "b"], "expected a pose, got "),
+        (None, "expected a pose, got None"),
+        ([[0.0], [0.0, 1.0]], "expected a pose, got "),
+        ({"a": 1}, "expected a pose, got "),
+    ],
+)
+def test_what_is_no_action_is_refused(value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^action: {message}"):
+        check_actions("action", value, (2,), low=-1.0, high=1.0, each="a pose", source="the arm")
+
+
+def test_frames_of_any_layout_become_contiguous() -> None:
+    frame = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    assert check_frame("frame", frame) is frame
+    for view in (frame[::-1], frame[:, ::-1], frame[..., ::-1], frame[:, ::2]):
+        found = check_frame("frame", view)
+        assert found.flags.c_contiguous
+        np.testing.assert_array_equal(found, view)
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (None, r"expected an array \(H, W, 3\) uint8, got None; create the game with render_mode"),
+        ([[[0, 0, 0]]], r"expected an array \(H, W, 3\) uint8, got a list"),
+        (np.zeros((4, 5), np.uint8), r"got \(4, 5\) uint8; convert gray images"),
+        (np.zeros((4, 5, 1), np.uint8), r"got \(4, 5, 1\) uint8; convert gray images"),
+        (np.zeros((4, 5, 4), np.uint8), r"got \(4, 5, 4\) uint8; drop the alpha channel"),
+        (np.zeros((3, 4, 5), np.uint8), r"got \(3, 4, 5\) uint8; move the channels last"),
+        (np.zeros((4, 5, 3)), r"got \(4, 5, 3\) float64; convert numbers in \[0, 1\]"),
+        (np.full((4, 5, 3), np.nan), r"got \(4, 5, 3\) float64; convert"),
+        (np.zeros((4, 5, 3), np.int64), r"got \(4, 5, 3\) int64; convert numbers from 0 to 255"),
+        (np.zeros((0, 5, 3), np.uint8), r"got \(0, 5, 3\) uint8"),
+        (np.zeros((1, 4, 5, 3), np.uint8), r"got \(1, 4, 5, 3\) uint8"),
+    ],
+)
+def test_what_is_no_frame_is_refused(frame: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^frame: .*{message}"):
+        check_frame("frame", frame)
+
+
+@pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.array([2.0]), np.array(2)])
+def test_results_are_numbers(value: Any) -> None:
+    found = check_number("reward", value)
+    assert type(found) is float
+    assert found == 2.0
+
+
+@pytest.mark.parametrize("value", [None, "x", [1.0, 2.0], np.nan, np.inf, 10**400, object()])
+def test_what_is_no_result_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^reward: expected a (finite )?number, got "):
+        check_number("reward", value)
+
+
+def test_integers_beyond_all_floats_are_not_finite() -> None:
+    with pytest.raises(ValueError, match=r"^x: expected a finite number, got inf$"):
+        check_float("x", 10**400)

@@ -82,6 +82,9 @@ def test_clear_errors() -> None:
     with pytest.raises(RuntimeError, match=r"call ask\(\) first"):
         search.tell(np.zeros(4))
     search.ask()
-    for values in (np.zeros(5), np.array([0, 1, 2, np.inf])):
-        with pytest.raises(ValueError, match=r"values: expected finite numbers of shape \(4,\)"):
+    for values, message in (
+        (np.zeros(5), r"values: expected shape \(4,\), got \(5,\)"),
+        (np.array([0, 1, 2, np.inf]), "values: expected finite numbers, got inf at index 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
             search.tell(values)

@@ -1,0 +1,71 @@
+"""Strict JSON: the numbers of NumPy are numbers, and NaN and infinity are errors."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def jsonable(content: Any, name: str = "") -> Any:
+    """Converts content to values that JSON can store: None, bool, int, float, str, list and dict.
+
+    Scalars and arrays of NumPy become numbers and lists; tuples become lists.
+
+    Args:
+        content: mappings with string or number keys, sequences, strings, numbers and None.
+        name: name of the content, for error messages.
+
+    Raises:
+        TypeError: JSON has no such value; the message contains its key.
+        ValueError: a number is NaN or infinite; the message contains its key.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.core import jsonable
+        >>> jsonable({"step": np.int64(3), "loss": np.array([0.5, 0.25])})
+        {'step': 3, 'loss': [0.5, 0.25]}
+        >>> jsonable({"scores": {"mean": float("nan")}})
+        Traceback (most recent call last):
+        ValueError: scores.mean: expected a finite number, which JSON can store, got nan
+    """
+    if isinstance(content, np.ndarray | np.generic):
+        content = content.tolist()
+    if content is None or isinstance(content, bool | int | str):
+        return content
+    if isinstance(content, float):
+        if not math.isfinite(content):
+            raise ValueError(
+                f"{name or 'content'}: expected a finite number, which JSON can store, got "
+                f"{content}"
+            )
+        return content
+    if isinstance(content, Mapping):
+        return {
+            _key(key, name): jsonable(value, _below(name, key)) for key, value in content.items()
+        }
+    if isinstance(content, list | tuple):
+        return [jsonable(value, f"{name}[{index}]") for index, value in enumerate(content)]
+    raise TypeError(
+        f"{name or 'content'}: expected a value that JSON can store, got a "
+        f"{type(content).__name__}; convert it to a string, a number, a list or a dictionary"
+    )
+
+
+def json_text(content: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
+    """Returns content as JSON text; see :func:`jsonable` for what is accepted."""
+    return json.dumps(jsonable(content), indent=indent, sort_keys=sort_keys, allow_nan=False)
+
+
+def _key(key: Any, name: str) -> Any:
+    key = key.item() if isinstance(key, np.generic) else key
+    if key is None or isinstance(key, str | bool | int):
+        return key
+    if isinstance(key, float) and math.isfinite(key):
+        return key
+    raise TypeError(f"{name or 'content'}: expected strings as keys, got {key!r:.100}")
+
+
+def _below(name: str, key: Any) -> str:
+    return f"{name}.{key}" if name else str(key)
