@@ -8,6 +8,7 @@ from gymnasium.envs.box2d import car_racing
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 
+from wmrl.core.processes import follow_parent
 from wmrl.core.validation import check_int
 from wmrl.envs.car_racing.renderer import StatePainter
 
@@ -90,6 +91,7 @@ class CarRacing(car_racing.CarRacing):
         *,
         frame_skip: int = 1,
     ):
+        follow_parent()
         check_int("frame_skip", frame_skip, at_least=1)
         gymnasium_arguments = (
             render_mode,

@@ -11,6 +11,10 @@
   ``tensors_digest``).
 - :mod:`~wmrl.core.validation`: argument checks (``check_choice``, ``check_float``, ``check_int``,
   ``check_shape``).
+- :mod:`~wmrl.core.processes`: child processes that neither hang nor outlive their parent
+  (``WorkerError``).
+- :mod:`~wmrl.core.interrupts`: Ctrl-C that waits until the state of a job can be saved
+  (``deferred_interrupts``).
 - :mod:`~wmrl.core.lazy`: lazy imports of the public names of each package (``lazy_exports``).
 """
 
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from wmrl.core.config import build_config
     from wmrl.core.device import resolve_device, torch_threads
     from wmrl.core.hashing import array_digest, tensors_digest
+    from wmrl.core.interrupts import deferred_interrupts
+    from wmrl.core.processes import WorkerError
     from wmrl.core.seeding import (
         integer_seed,
         numpy_generator,
@@ -34,12 +40,14 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "WorkerError",
     "array_digest",
     "build_config",
     "check_choice",
     "check_float",
     "check_int",
     "check_shape",
+    "deferred_interrupts",
     "integer_seed",
     "numpy_generator",
     "resolve_device",

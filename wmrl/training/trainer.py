@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from wmrl.core.interrupts import deferred_interrupts
 from wmrl.core.validation import check_float, check_int
 from wmrl.storage.run import Run
 from wmrl.training.metrics import MetricsLogger
@@ -110,10 +111,14 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         self.planned = config.steps
+        self._sums: dict[str, Tensor] = {}  # of the metrics since their last row
         self._resume()
 
     def train(self, loss_at: LossAt) -> None:
         """Trains for the remaining steps; does nothing if the run is already finished.
+
+        Ctrl-C ends the training after the current step, which is saved. A step that takes longer
+        than a second is not waited for; the run then keeps its last checkpoint.
 
         Args:
             loss_at: function that takes the number of a step and returns the loss ``()`` and its
@@ -121,14 +126,15 @@ class Trainer:
 
         Raises:
             FloatingPointError: the loss is not finite.
+            KeyboardInterrupt: the training was interrupted.
         """
         if self.step >= self.planned:
             return
         config = self._config
         before, began = self.seconds, time.monotonic()
         resume_step = self.step or None
-        sums: dict[str, Tensor] = {}
         with (
+            deferred_interrupts() as interrupts,
             MetricsLogger(self._run.path, resume_step=resume_step) as logger,
             progress_bar(
                 self._label, total=self.planned, done=self.step, show=self._progress
@@ -136,14 +142,18 @@ class Trainer:
         ):
             while self.step < self.planned:
                 for name, value in self._gradient_step(loss_at).items():
-                    sums[name] = sums[name] + value if name in sums else value
+                    self._sums[name] = self._sums[name] + value if name in self._sums else value
                 self.step += 1
                 if self.step % config.log_every == 0:
-                    self._log(logger, sums)
-                    sums = {}
+                    self._log(logger, self._sums)
+                    self._sums = {}
                     self.seconds = before + time.monotonic() - began
                     self._plan()
                     advance(self.step, total=self.planned)
+                if interrupts.pending:
+                    self.seconds = before + time.monotonic() - began
+                    self._save()
+                    interrupts.deliver()
                 if self.step % config.checkpoint_every == 0:
                     self._save()
         self.planned = self.step
@@ -183,6 +193,8 @@ class Trainer:
         for name, parameter in self._parameters.items():
             for key, value in self._optimizer.state[parameter].items():
                 tensors[f"adam.{key}.{name}"] = value
+        for name, value in self._sums.items():
+            tensors[f"sum.{name}"] = value
         state = {"step": self.step, "seconds": self.seconds, "planned": self.planned}
         self._run.save_checkpoint(_CHECKPOINT, tensors, state)
 
@@ -193,6 +205,12 @@ class Trainer:
         self.step = checkpoint.state["step"]
         self.seconds = checkpoint.state["seconds"]
         self.planned = checkpoint.state["planned"]
+        device = next(iter(self._parameters.values())).device
+        self._sums = {
+            name.removeprefix("sum."): tensor.to(device)
+            for name, tensor in checkpoint.tensors.items()
+            if name.startswith("sum.")
+        }
         with torch.no_grad():
             for name, buffer in self._buffers.items():
                 buffer.copy_(checkpoint.tensors[f"buffer.{name}"])
