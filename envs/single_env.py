@@ -9,6 +9,7 @@ from gymnasium.core import ObsType
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import VectorEnv
 
+from wmrl.core.processes import follow_parent
 from wmrl.core.validation import check_seed
 from wmrl.envs.rendering.window import Window, check_render_mode
 
@@ -39,6 +40,7 @@ class SingleEnv(gym.Env[ObsType, np.ndarray]):
     def __init__(
         self, batch: VectorEnv[Any, Any, Any], *, render_mode: str | None, title: str
     ) -> None:
+        follow_parent()
         self.render_mode = check_render_mode(render_mode, self.metadata)
         self._batch = batch
         self.observation_space = batch.single_observation_space

@@ -6,14 +6,17 @@ fields become the options of the subcommand, and a function ``main(args)``.
 
 import difflib
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Any
+from typing import Any, Self
 
 import wmrl
+from wmrl.core.processes import WorkerError
 
 
 @dataclass(frozen=True)
@@ -103,19 +106,59 @@ _SIGNED = ("log_std", "log_std_final", "qd_score_offset", "min_return")
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command and exits the process.
 
-    The exit status is 0 on success, and 2 if the request cannot be carried out.
+    The exit status is 0 on success, 2 if the request cannot be carried out, 130 after Ctrl-C, and
+    128 plus the number of the signal after a request to terminate (SIGTERM, SIGHUP).
 
     Args:
         argv: arguments after the program name; ``sys.argv[1:]`` if None.
     """
-    try:
-        status = run(sys.argv[1:] if argv is None else argv)
-        if sys.stdout is not None:  # None if the caller closed it
-            sys.stdout.flush()
-    except BrokenPipeError:  # the reader closed the pipe, as head does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1  # the work may be incomplete
-    sys.exit(status)
+    with _Interruption() as interruption:
+        try:
+            status = run(sys.argv[1:] if argv is None else argv)
+            if sys.stdout is not None:  # None if the caller closed it
+                sys.stdout.flush()
+        except BrokenPipeError:  # the reader closed the pipe, as head does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = 1  # the work may be incomplete
+        except BaseException:
+            # Some libraries turn an interruption into an error of their own.
+            if not interruption.signal:
+                raise
+            status = _fail("interrupted")
+        if interruption.signal and status:
+            status = 128 + interruption.signal
+        sys.exit(status)
+
+
+class _Interruption:
+    """Context in which Ctrl-C and requests to terminate raise ``KeyboardInterrupt``.
+
+    What an interrupted command does to keep its work is thus the same in all cases.
+
+    Attributes:
+        signal: number of the signal that arrived; 0 if none did.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)
+                # Signals that the caller ignores, as nohup does, stay ignored.
+                if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        self.signal = number
+        raise KeyboardInterrupt
 
 
 def run(argv: Sequence[str]) -> int:
@@ -152,7 +195,7 @@ def run(argv: Sequence[str]) -> int:
         raise
     except KeyboardInterrupt:
         return _fail("interrupted", status=130)
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError, WorkerError) as error:
         if debug:
             traceback.print_exc()
             return 2

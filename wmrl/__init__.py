@@ -2,6 +2,7 @@
 
 Importing this package registers the environments of the namespace ``vsg/`` (visual semantic
 grounding) with Gymnasium. It imports neither torch nor Box2D; both are loaded on first use.
+Processes that are forked afterwards compute with one thread (:mod:`wmrl.core.processes`).
 
 Packages and modules; each imports only those that are below it in this list:
 
@@ -31,6 +32,8 @@ Example:
 
 from gymnasium.envs.registration import register as _register
 from gymnasium.envs.registration import registry as _registry
+
+from wmrl.core import processes as _processes  # noqa: F401 -- prepares this process for forks
 
 __version__ = "0.2.0"
 __all__ = ["__version__"]

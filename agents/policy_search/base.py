@@ -15,6 +15,7 @@ from wmrl.agents.learner import AgentLearner, check_limits
 from wmrl.agents.policy_search.fitness import Fitness
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.hashing import array_digest
+from wmrl.core.interrupts import Interrupts, deferred_interrupts
 from wmrl.core.validation import check_finite, check_seed, check_shape
 from wmrl.training.metrics import MetricsLogger
 from wmrl.training.progress import progress_bar
@@ -62,6 +63,7 @@ class ControllerSearch(AgentLearner):
         self.fitness, self._config = fitness, config
         self.world_model = world_model
         self.seconds = 0.0
+        self._interrupts = Interrupts()
         self._seed = seed = check_seed("seed", seed)
         self._open_run(
             path,
@@ -107,6 +109,9 @@ class ControllerSearch(AgentLearner):
     ) -> Self:
         """Runs the remaining generations of the search.
 
+        Ctrl-C ends the search at once. The generations that were complete are saved, unless it
+        interrupts the evaluator; then those since the last checkpoint are not.
+
         Args:
             max_seconds: limit on :attr:`seconds`, the search time of the whole run; None for no
                 limit. The search stops after the generation in which the limit is reached.
@@ -121,21 +126,28 @@ class ControllerSearch(AgentLearner):
         Raises:
             FloatingPointError: more candidates have non-finite scores than ``config.not_finite``
                 allows, or the search has diverged. The last checkpoint is kept.
+            KeyboardInterrupt: the search was interrupted.
             ValueError: a limit is out of range, or the scores have the wrong shape.
         """
         limit = check_limits(max_seconds, evaluate_every)
         with (
+            deferred_interrupts() as self._interrupts,
             MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
             progress_bar(self.title, total=self._config.generations, show=progress) as advance,
         ):
             advance(self.generation, "")  # generations completed by earlier processes
             while not self.done and self.seconds < limit:
                 started = time.perf_counter()
-                row = self._generate()
+                try:
+                    row = self._generate()
+                except KeyboardInterrupt:
+                    self._checkpoint()
+                    raise
                 self.seconds += time.perf_counter() - started
                 row["seconds"] = self.seconds
                 if evaluator is not None and self.generation % evaluate_every == 0:
-                    row |= evaluator(self.agent)
+                    with self._interrupts.immediate():
+                        row |= evaluator(self.agent)
                 logger.log(self.generation, row)
                 over = self.done or self.seconds >= limit
                 if over or self.generation % self._config.checkpoint_every == 0:
@@ -166,7 +178,9 @@ class ControllerSearch(AgentLearner):
             FloatingPointError: more candidates have non-finite scores than ``config.not_finite``
                 allows.
         """
-        scores = np.asarray(self.fitness(candidates.astype(np.float32), seed), np.float64)
+        with self._interrupts.immediate():  # it takes long and changes nothing
+            found = self.fitness(candidates.astype(np.float32), seed)
+        scores = np.asarray(found, np.float64)
         if scores.ndim not in (1, 2) or len(scores) != len(candidates) or not scores.size:
             raise ValueError(
                 f"fitness: expected scores of shape ({len(candidates)}, R), one row per candidate, "

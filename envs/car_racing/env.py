@@ -8,6 +8,7 @@ from gymnasium.envs.box2d import car_racing
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 
+from wmrl.core.processes import follow_parent
 from wmrl.core.validation import check_actions, check_flag, check_float, check_int
 from wmrl.envs.car_racing.renderer import StatePainter
 
@@ -92,6 +93,7 @@ class CarRacing(car_racing.CarRacing):
         *,
         frame_skip: int = 1,
     ):
+        follow_parent()
         frame_skip = check_int("frame_skip", frame_skip, at_least=1)
         check_float("lap_complete_percent", lap_complete_percent, at_least=0, at_most=1)
         for name, flag in (

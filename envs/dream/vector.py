@@ -10,6 +10,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from wmrl.core.processes import follow_parent
 from wmrl.core.seeding import torch_generator
 from wmrl.core.validation import check_flag, check_float, check_int
 from wmrl.dream import DreamState, dream_observation, dream_reset, dream_step
@@ -100,6 +101,7 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         device: str | torch.device = "auto",
         render_mode: str | None = None,
     ) -> None:
+        follow_parent()
         self.render_mode = check_render_mode(render_mode, self.metadata)
         self.num_envs = num_envs = check_int("num_envs", num_envs, at_least=1)
         self._temperature = check_float("temperature", temperature, above=0)

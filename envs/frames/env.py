@@ -10,6 +10,7 @@ from gymnasium.envs.box2d.car_racing import CarRacing
 from gymnasium.error import ResetNeeded
 from gymnasium.wrappers import OrderEnforcing
 
+from wmrl.core.processes import follow_parent
 from wmrl.core.validation import check_actions, check_int, check_number, check_seed
 from wmrl.envs.car_racing.lazy_rendering import LazyRendering
 from wmrl.envs.tasks.registry import find_task
@@ -87,6 +88,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         patience: int | None = None,
         render_mode: str | None = None,
     ) -> None:
+        follow_parent()
         self.task = find_task(task)
         frame_skip = self.task.frame_skip if frame_skip is None else frame_skip
         max_frames = self.task.max_frames if max_frames is None else max_frames

@@ -19,7 +19,10 @@ def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) ->
     """Returns the shape and dtype of each shared array of N sub-environments, by name.
 
     The array ``"finals"`` is used in the autoreset mode SAME_STEP. It holds the final frames of the
-    episodes that ended in the last step.
+    episodes that ended in the last step. The arrays ``"playing"``, ``"episodes"`` and ``"steps"``
+    tell where a game failed, even if it ended its process: whether the game of a slot is being
+    stepped or reset, the number of resets since the last one with a seed, and the number of agent
+    steps since the last reset.
 
     Args:
         num_envs: number N of sub-environments.
@@ -33,6 +36,9 @@ def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) ->
         "rewards": ((num_envs,), "float64"),
         "terminated": ((num_envs,), "bool"),
         "truncated": ((num_envs,), "bool"),
+        "playing": ((num_envs,), "bool"),
+        "episodes": ((num_envs,), "int64"),
+        "steps": ((num_envs,), "int64"),
     }
 
 
@@ -117,16 +123,25 @@ class FrameSlots:
         """Renders the environment of each slot."""
         return [env.render() for env in self.envs]
 
+    def blame(self, slot: int) -> None:
+        """Marks a slot as the one whose game failed after its step or reset."""
+        self._arrays["playing"][slot] = True
+
     def close(self) -> None:
         """Closes the environments of all slots."""
         for env in self.envs:
             env.close()
 
     def _reset(self, slot: int, seed: int | None, options: dict[str, Any] | None) -> dict[str, Any]:
+        arrays = self._arrays
+        arrays["playing"][slot] = True
+        arrays["episodes"][slot] = 0 if seed is not None else arrays["episodes"][slot] + 1
+        arrays["steps"][slot] = 0
         frame, info = self.envs[slot].reset(seed=seed, options=options)
-        self._arrays["frames"][slot] = frame
-        self._arrays["rewards"][slot] = 0.0
-        self._arrays["terminated"][slot] = self._arrays["truncated"][slot] = False
+        arrays["frames"][slot] = frame
+        arrays["rewards"][slot] = 0.0
+        arrays["terminated"][slot] = arrays["truncated"][slot] = False
+        arrays["playing"][slot] = False
         self._ready[slot] = True
         return info
 
@@ -138,6 +153,8 @@ class FrameSlots:
             return {}
         if over and self._mode is AutoresetMode.NEXT_STEP:
             return self._reset(slot, None, None)
+        arrays["playing"][slot] = True
+        arrays["steps"][slot] += 1
         frame, reward, terminated, truncated, info = self.envs[slot].step(arrays["actions"][slot])
         if (terminated or truncated) and self._mode is AutoresetMode.SAME_STEP:
             arrays["finals"][slot] = frame
@@ -147,4 +164,5 @@ class FrameSlots:
         arrays["rewards"][slot] = reward
         arrays["terminated"][slot] = terminated
         arrays["truncated"][slot] = truncated
+        arrays["playing"][slot] = False
         return info

@@ -3,7 +3,7 @@
 import itertools
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,17 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from wmrl.core.processes import WorkerError, WorkerValueError, follow_parent
 from wmrl.core.validation import check_actions, check_int
 from wmrl.envs.autoreset import joint_seed, reset_mask, slot_seeds
 from wmrl.envs.frames.env import frame_space
 from wmrl.envs.frames.slots import FrameSlots, Layout, layout_bytes, map_arrays, slot_layout
-from wmrl.envs.frames.worker import FrameWorker
+from wmrl.envs.frames.worker import (
+    FrameWorker,
+    WorkerFailure,
+    close_workers,
+    registered_specs,
+)
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
 
@@ -109,7 +115,10 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "patience": patience,
             "render_mode": render_mode,
         }
+        follow_parent()
         layout = slot_layout(num_envs, (*self.task.frame_size, 3), self.task.action_dim)
+        self._seeds: list[int | None] = [None] * num_envs
+        self._process = os.getpid()
         self._workers: list[FrameWorker] = []
         self._slots: FrameSlots | None = None
         self.closed = False
@@ -143,12 +152,16 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             ValueError: a seed is not an integer of at least 0, the number of seeds is not N, the
                 mask has the wrong shape or selects no slot, or a game's frame is not ``(H, W, 3)
                 uint8``.
+            WorkerError: a game failed, or a worker process died.
         """
         options = dict(options or {})
         mask = reset_mask(options, self.num_envs)
         options.pop("reset_mask", None)
         seeds = slot_seeds(seed, self.num_envs)
         super().reset(seed=joint_seed(seed))
+        for slot in np.flatnonzero(mask):
+            if seeds[slot] is not None:
+                self._seeds[slot] = seeds[slot]
         infos = self._ask("reset", seeds, mask.tolist(), options=options or None)
         self._started = True
         return self._arrays["frames"].copy(), self._merge(infos)
@@ -169,6 +182,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             ResetNeeded: the environment has not been reset.
             ValueError: ``actions`` has the wrong shape or a number that is not finite; or a game
                 returned a reward that is not finite, or a frame that is not ``(H, W, 3) uint8``.
+            WorkerError: a game failed, or a worker process died.
         """
         if not self._started:
             raise ResetNeeded("step: no episode is running; call reset() first")
@@ -190,8 +204,8 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stops the workers; without workers, closes the slots of this process."""
-        for worker in self._workers:
-            worker.close()
+        if os.getpid() == self._process:  # a forked process must not stop its parent's workers
+            close_workers(self._workers)
         if self._slots is not None:
             self._slots.close()
         self._workers, self._slots = [], None
@@ -221,9 +235,10 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                         layout=layout,
                         env_kwargs=env_kwargs,
                         autoreset_mode=self.autoreset_mode,
+                        specs=registered_specs(env_kwargs["base"] or self.task.env_id),
                     )
                 )
-            metadata: dict[str, Any] = self._receive()[0]
+            metadata: dict[str, Any] = self._receive(starting=True)[0]
         finally:
             os.close(shared)  # the memory maps stay valid
         return metadata
@@ -244,25 +259,80 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ValueError(
                 f"{method}: expected an open environment, got a closed one; create a new one"
             )
+        if os.getpid() != self._process:
+            raise ValueError(
+                f"{method}: expected an environment of this process, got one that was created "
+                "before this process was forked; create another one here"
+            )
         if self._slots is not None:
-            answers: list[Any] = getattr(self._slots, method)(*per_slot, *shared.values())
+            try:
+                answers: list[Any] = getattr(self._slots, method)(*per_slot, *shared.values())
+            except Exception as error:
+                failure = WorkerFailure(f"{type(error).__name__}: {error}", cause=error)
+                raise self._error(failure, range(self.num_envs)) from error
             return answers
+        failures = []
         for worker in self._workers:
             parts = (argument[slice(*worker.slots)] for argument in per_slot)
-            worker.send(method, *parts, *shared.values())
-        return [answer for answers in self._receive() for answer in answers]
+            try:
+                worker.send(method, *parts, *shared.values())
+            except WorkerFailure as failure:
+                failures.append((worker, failure))
+        return [answer for answers in self._receive(failures) for answer in answers]
 
-    def _receive(self) -> list[Any]:
-        """Waits for all workers; returns their answers, or raises the first error among them."""
-        answers, errors = [], []
+    def _receive(
+        self, failures: Sequence[tuple[FrameWorker, WorkerFailure]] = (), *, starting: bool = False
+    ) -> list[Any]:
+        """Waits for all workers; returns their answers, or raises the first failure among them.
+
+        Args:
+            failures: failures so far, with the workers that have them.
+            starting: True if the workers have just been started. Then the exception that made one
+                fail is raised as it is.
+        """
+        answers, failures = [], list(failures)
         for worker in self._workers:
+            if any(worker is failed for failed, _ in failures):
+                continue
             try:
                 answers.append(worker.receive())
-            except Exception as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
-        return answers
+            except WorkerFailure as failure:
+                failures.append((worker, failure))
+        if not failures:
+            return answers
+        worker, failure = failures[0]
+        if starting and failure.cause is not None:
+            failure.cause.add_note(failure.note)
+            raise failure.cause
+        error = self._error(failure, range(*worker.slots), worker.name)
+        raise error from failure.cause
+
+    def _error(
+        self, failure: WorkerFailure, slots: Iterable[int], worker: str | None = None
+    ) -> WorkerError:
+        """Returns an error that names the worker, the slot, the episode and its seed."""
+        playing = [slot for slot in slots if self._arrays["playing"][slot]]
+        self._arrays["playing"][:] = False
+        where = "; ".join(map(self._describe, playing[:1] or slots))
+        kind = WorkerValueError if isinstance(failure.cause, ValueError) else WorkerError
+        before = "" if worker is None else f"{worker} " if failure.cause is None else f"{worker}: "
+        error = kind(
+            f"{before}{failure.summary}, in {where}" + (failure.mend and f"; {failure.mend}")
+        )
+        if failure.note:
+            error.add_note(failure.note)
+        return error
+
+    def _describe(self, slot: int) -> str:
+        """Describes where the game of a slot is."""
+        seed, later = self._seeds[slot], int(self._arrays["episodes"][slot])
+        if seed is None:
+            episode = f"episode {later} (no seed)"
+        elif later:
+            episode = f"episode {later} after the one with seed {seed}"
+        else:
+            episode = f"the episode with seed {seed}"
+        return f"slot {slot}, agent step {self._arrays['steps'][slot]} of {episode}"
 
     def _merge(self, infos: list[dict[str, Any]]) -> dict[str, Any]:
         merged: dict[str, Any] = {}

@@ -8,27 +8,37 @@ operating system with POSIX pipes; on other systems, use ``workers=0``.
 """
 
 import contextlib
+import copy
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import cloudpickle
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec, load_env_creator, parse_env_id
 from gymnasium.vector import AutoresetMode
 
+from wmrl.core.processes import Lifeline, follow
 from wmrl.envs.frames.slots import FrameSlots, Layout, map_arrays
 
 _BOOTSTRAP = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from wmrl.envs.frames.worker import serve; serve()"
+    "from wmrl.envs.frames.worker import serve; serve(int(sys.argv[2]))"
 )
 # Workers share the CPU cores, so that each of them should use a single thread.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# Seconds that workers have to end: those that wait for a request, and those that are busy.
+_IDLE_TIMEOUT, _BUSY_TIMEOUT = 5.0, 1.0
 
 
 class FrameWorker:
@@ -42,6 +52,11 @@ class FrameWorker:
         layout: shape and dtype of each shared array, by name.
         env_kwargs: keyword arguments of :class:`~wmrl.envs.frames.env.FrameEnv`.
         autoreset_mode: Gymnasium's autoreset mode.
+        specs: specifications of environments to register in the worker.
+
+    Attributes:
+        slots: half-open range of the slots' indices.
+        name: name of the worker in error messages.
     """
 
     def __init__(
@@ -52,91 +67,210 @@ class FrameWorker:
         layout: Layout,
         env_kwargs: dict[str, Any],
         autoreset_mode: AutoresetMode,
+        specs: Sequence[EnvSpec] = (),
     ) -> None:
         self.slots = slots
+        # Unlike pickle, cloudpickle can send functions that a script or notebook defines.
+        try:
+            request = cloudpickle.dumps((slots, shared, layout, env_kwargs, autoreset_mode, specs))
+        except Exception as error:
+            raise ValueError(
+                "task, base: expected a task and a game that can be pickled and sent to worker "
+                f"processes, got one that cannot ({error}); register the game in a module and give "
+                'it as base="module:id", or use workers=0'
+            ) from error
+        self._lifeline = Lifeline()
         (its_input, ours_to_write), (ours_to_read, its_output) = os.pipe(), os.pipe()
         self._requests = Connection(ours_to_write, readable=False)
         self._answers = Connection(ours_to_read, writable=False)
+        self._unanswered = 1  # the worker answers once it has started
+        lifeline = self._lifeline.reading
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path)],
-                stdin=its_input,
-                stdout=its_output,
-                pass_fds=(shared,),
-                env={**os.environ, **_ONE_THREAD},
-            )
+            with _sigint_blocked():  # until the worker ignores it
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path), str(lifeline)],
+                    stdin=its_input,
+                    stdout=its_output,
+                    pass_fds=(shared, lifeline),
+                    env={**os.environ, **_ONE_THREAD},
+                )
         finally:
             # Only the worker may keep these ends open, or its death would not close the pipes.
             os.close(its_input)
             os.close(its_output)
-        # Unlike pickle, cloudpickle can send functions that a script or notebook defines.
-        self._write(cloudpickle.dumps((slots, shared, layout, env_kwargs, autoreset_mode)))
+            self._lifeline.close_reading()
+        self.name = f"worker {self._process.pid} (slots {slots[0]} to {slots[1] - 1})"
+        self._write(request)
+
+    @property
+    def busy(self) -> bool:
+        """True if the worker still owes an answer."""
+        return self._unanswered > 0
 
     def send(self, method: str, *arguments: Any) -> None:
-        """Asks the worker to call a method of its :class:`~wmrl.envs.frames.slots.FrameSlots`."""
-        self._write(ForkingPickler.dumps((method, arguments)))
+        """Asks the worker to call a method of its :class:`~wmrl.envs.frames.slots.FrameSlots`.
+
+        Answers to earlier requests that nobody received, because Ctrl-C interrupted the caller, are
+        awaited and dropped.
+        """
+        message = _request(method, arguments)
+        while self.busy:
+            with contextlib.suppress(WorkerFailure):
+                self.receive()
+        self._write(message)
+        self._unanswered += 1
 
     def receive(self) -> Any:
         """Waits for the worker's next answer, and returns it.
 
         Raises:
-            RuntimeError: the process died, or raised an exception that cannot be pickled.
-            Exception: any exception that the called method raised; the worker's traceback is
-                attached as a note.
+            WorkerFailure: the process died, or the called method raised an exception.
         """
         try:
-            succeeded, value = self._answers.recv()
-        except (EOFError, OSError) as error:
-            raise self._death() from error
+            message = self._answers.recv_bytes()
+        except (EOFError, OSError):
+            raise self._death() from None
+        self._unanswered -= 1
+        try:
+            succeeded, value = ForkingPickler.loads(message)
+        except Exception as error:
+            raise WorkerFailure(
+                f"its answer cannot be unpickled here ({type(error).__name__}: {error}); let the "
+                "game return infos of classes that can be imported in this process, or use "
+                "workers=0",
+                cause=error,
+            ) from None
         if succeeded:
             return value
-        raised, text = value
-        if raised is None:
-            raise RuntimeError(f"{self._name()} failed:\n{text}")
-        raised.add_note(f"{self._name()} failed:\n{text}")
-        raise raised
-
-    def close(self, timeout: float = 5.0) -> None:
-        """Stops the process.
-
-        Args:
-            timeout: seconds to wait for the process to exit before it is killed.
-        """
-        with contextlib.suppress(RuntimeError):
-            self.send("close")
-        self._requests.close()
-        self._answers.close()
-        try:
-            self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        pickled, summary, text = value
+        cause = None
+        if pickled is not None:
+            with contextlib.suppress(Exception):
+                cause = ForkingPickler.loads(pickled)
+        raise WorkerFailure(summary, cause=cause, note=f"{self.name} failed:\n{text}")
 
     def _write(self, message: Any) -> None:
         try:
             self._requests.send_bytes(message)
-        except OSError as error:
-            raise self._death() from error
+        except OSError:
+            raise self._death() from None
 
-    def _death(self) -> RuntimeError:
+    def _death(self) -> "WorkerFailure":
+        self._unanswered = 0
         try:
             status = f"exit status {self._process.wait(1.0)}"
         except subprocess.TimeoutExpired:
             status = "its pipe was closed"
-        return RuntimeError(
-            f"{self._name()} died ({status}); create a new environment to continue. A negative "
-            "exit status is the number of the signal that ended the process; -9 often means that "
-            "the machine ran out of memory"
+        return WorkerFailure(
+            f"died ({status})",
+            mend="create a new environment to continue. A negative exit status is the number of "
+            "the signal that ended the process; -9 often means that the machine ran out of memory",
         )
 
-    def _name(self) -> str:
-        return f"worker {self._process.pid} (slots {self.slots[0]} to {self.slots[1] - 1})"
+
+class WorkerFailure(Exception):  # noqa: N818 -- a part of the error that the caller gets
+    """What a worker tells about a failure, without the names of slot and episode.
+
+    Attributes:
+        summary: what failed.
+        mend: how to continue; empty if it is up to the game.
+        cause: the exception that the game raised; None if it can't be pickled.
+        note: the worker's traceback; empty if there is none.
+    """
+
+    def __init__(
+        self, summary: str, *, mend: str = "", cause: Exception | None = None, note: str = ""
+    ) -> None:
+        super().__init__(summary)
+        self.summary, self.mend, self.cause, self.note = summary, mend, cause, note
 
 
-def serve() -> None:
-    """Answers requests of the parent process until the parent closes this worker or dies."""
-    # Ctrl-C in a terminal reaches the whole process group; only the parent may stop workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def registered_specs(env_id: str) -> list[EnvSpec]:
+    """Returns the specifications of an environment that are registered in this process.
+
+    Workers register them too, so that they know what a script or notebook has registered.
+
+    Args:
+        env_id: id of the environment, with or without a version. For an id ``"module:id"``, the
+            list is empty, as workers import the module themselves.
+    """
+    if ":" in env_id:
+        return []
+    namespace, name, _ = parse_env_id(env_id)
+    found = [
+        spec for spec in gym.registry.values() if (spec.namespace, spec.name) == (namespace, name)
+    ]
+    return [_with_classes(spec) for spec in found]
+
+
+def _with_classes(spec: EnvSpec) -> EnvSpec:
+    """Replaces an entry point in the main script, which workers don't import, by its class."""
+    if not isinstance(spec.entry_point, str) or not spec.entry_point.startswith("__main__:"):
+        return spec
+    spec = copy.copy(spec)
+    spec.entry_point = load_env_creator(str(spec.entry_point))
+    return spec
+
+
+def close_workers(workers: Sequence[FrameWorker]) -> None:
+    """Stops worker processes, all at the same time.
+
+    A worker that doesn't end in time is killed. It has less time if its game still has to answer,
+    or if an exception, such as the one that Ctrl-C raises, ends the caller.
+    """
+    hurried = sys.exc_info()[0] is not None or any(worker.busy for worker in workers)
+    deadline = time.monotonic() + (_BUSY_TIMEOUT if hurried else _IDLE_TIMEOUT)
+    try:
+        for worker in workers:
+            with contextlib.suppress(OSError):
+                worker._requests.send_bytes(ForkingPickler.dumps(("close", ())))
+            with contextlib.suppress(OSError):
+                worker._requests.close()
+                worker._answers.close()
+        for worker in workers:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                worker._process.wait(max(0.0, deadline - time.monotonic()))
+    finally:
+        for worker in workers:
+            worker._process.kill()  # does nothing to a process that has ended
+            worker._lifeline.close()
+        for worker in workers:
+            worker._process.wait()
+
+
+def _request(method: str, arguments: tuple[Any, ...]) -> Any:
+    """Pickles a request to a worker."""
+    with contextlib.suppress(Exception):
+        return ForkingPickler.dumps((method, arguments))  # faster than cloudpickle
+    try:
+        return cloudpickle.dumps((method, arguments))
+    except Exception as error:
+        raise ValueError(
+            "options: expected values that can be pickled and sent to worker processes, got one "
+            f"that cannot ({error}); use numbers, strings or arrays, or workers=0"
+        ) from error
+
+
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Blocks SIGINT in this thread, and in processes that it starts; it is delivered afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def serve(lifeline: int) -> None:
+    """Answers requests of the parent process until the parent closes this worker or dies.
+
+    Args:
+        lifeline: reading end of a pipe that closes when the parent ends.
+    """
+    follow(lifeline)
+    # Ctrl-C in a terminal reaches the whole process group; only the parent may stop workers. The
+    # signal was ignored before; it need not be blocked any more, and games may use it.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     requests = Connection(os.dup(0), writable=False)
     answers = Connection(os.dup(1), readable=False)
     # Redirects standard output to standard error and standard input to the null device, so that
@@ -150,35 +284,58 @@ def serve() -> None:
             answers.send((True, slots.envs[0].metadata))
         except Exception as error:
             _send_error(answers, error)
-        while slots is not None:
-            _serve_one(slots, requests, answers)
+        while slots is not None and _serve_one(slots, requests, answers):
+            pass
     # Skips the slow shutdown of the interpreter; there is nothing left to clean up.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-def _serve_one(slots: FrameSlots, requests: Connection, answers: Connection) -> None:
-    method, arguments = requests.recv()
-    if method == "close":
-        slots.close()
-        raise EOFError
+def _serve_one(slots: FrameSlots, requests: Connection, answers: Connection) -> bool:
+    """Answers one request; returns False if it was the last one, which gets no answer."""
+    request = requests.recv_bytes()
     try:
-        answers.send((True, getattr(slots, method)(*arguments)))
-    except BrokenPipeError:
-        raise
-    except Exception as error:
+        method, arguments = ForkingPickler.loads(request)
+        result = getattr(slots, method)(*arguments)
+    except (Exception, SystemExit) as error:
         _send_error(answers, error)
-
-
-def _send_error(answers: Connection, error: Exception) -> None:
-    text = traceback.format_exc()
-    sent: Exception | None = error
+        return True
+    if method == "close":
+        return False
     try:
-        ForkingPickler.loads(ForkingPickler.dumps(error))
+        message = ForkingPickler.dumps((True, result))
+    except Exception as error:
+        _send_error(answers, _unpicklable(slots, result, error))
+        return True
+    answers.send_bytes(message)
+    return True
+
+
+def _send_error(answers: Connection, error: BaseException) -> None:
+    text = "".join(traceback.format_exception(error))
+    try:
+        pickled: bytes | None = bytes(ForkingPickler.dumps(error))
     except Exception:
-        sent = None  # it cannot be pickled, or the parent could not unpickle it
-    answers.send((False, (sent, text)))
+        pickled = None
+    answers.send((False, (pickled, f"{type(error).__name__}: {error}", text)))
+
+
+def _unpicklable(slots: FrameSlots, results: Sequence[Any], error: Exception) -> TypeError:
+    """Returns an error that names the part of the slots' results that can't be pickled."""
+    for slot, result in enumerate(results):
+        parts = result if isinstance(result, dict) else {"image": result}
+        for key, value in parts.items():
+            try:
+                ForkingPickler.dumps(value)
+            except Exception:
+                slots.blame(slot)
+                return TypeError(
+                    f"info[{key!r}]: expected a value that can be pickled and sent to the parent "
+                    f"process, got {type(value).__name__} ({error}); let the game leave it out or "
+                    "convert it to an array, or use workers=0"
+                )
+    return TypeError(f"result: expected values that can be pickled ({error}); use workers=0")
 
 
 def _make_slots(
@@ -187,10 +344,12 @@ def _make_slots(
     layout: Layout,
     env_kwargs: dict[str, Any],
     autoreset_mode: AutoresetMode,
+    specs: Sequence[EnvSpec],
 ) -> FrameSlots:
     import cv2
 
     cv2.setNumThreads(1)
+    gym.registry.update({spec.id: spec for spec in specs})
     arrays = map_arrays(layout, shared)
     return FrameSlots(
         slots[1] - slots[0],

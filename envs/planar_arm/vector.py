@@ -9,6 +9,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from wmrl.core.processes import follow_parent
 from wmrl.core.validation import check_int
 from wmrl.envs.autoreset import final_observations, joint_seed, reset_mask
 from wmrl.envs.planar_arm.arm import Arm, ArmEvaluation
@@ -80,6 +81,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
+        follow_parent()
         num_envs = check_int("num_envs", num_envs, at_least=1)
         self.arm = Arm(
             num_joints=num_joints, link_lengths=link_lengths, locks=locks, obstacles=obstacles

@@ -13,6 +13,10 @@
 - :mod:`~wmrl.core.validation`: argument checks (``check_actions``, ``check_choice``,
   ``check_finite``, ``check_flag``, ``check_float``, ``check_frame``, ``check_int``,
   ``check_lengths``, ``check_name``, ``check_number``, ``check_seed``, ``check_shape``).
+- :mod:`~wmrl.core.processes`: child processes that neither hang nor outlive their parent
+  (``WorkerError``).
+- :mod:`~wmrl.core.interrupts`: Ctrl-C that waits until the state of a job can be saved
+  (``deferred_interrupts``).
 - :mod:`~wmrl.core.lazy`: lazy imports of the public names of each package (``lazy_exports``).
 """
 
@@ -24,7 +28,9 @@ if TYPE_CHECKING:
     from wmrl.core.config import build_config, check_fields
     from wmrl.core.device import resolve_device, torch_threads
     from wmrl.core.hashing import array_digest, tensors_digest
+    from wmrl.core.interrupts import deferred_interrupts
     from wmrl.core.json_text import json_text, jsonable
+    from wmrl.core.processes import WorkerError
     from wmrl.core.seeding import (
         integer_seed,
         numpy_generator,
@@ -50,6 +56,7 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "WorkerError",
     "array_digest",
     "build_config",
     "check_actions",
@@ -65,6 +72,7 @@ __all__ = [
     "check_number",
     "check_seed",
     "check_shape",
+    "deferred_interrupts",
     "integer_seed",
     "json_text",
     "jsonable",

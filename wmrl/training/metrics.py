@@ -3,8 +3,10 @@
 import csv
 import io
 import math
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +18,11 @@ from wmrl.storage.reading import StoredFileError, read_file
 
 _LIMIT = 2**30  # bytes of a CSV file
 
+_TENSORBOARD_FAILED = (
+    "{}: TensorBoard's events cannot be written ({}); the run goes on without them, and "
+    "metrics.csv has the same numbers"
+)
+
 
 class MetricsLogger:
     """Logger that writes scalar metrics to ``metrics.csv`` and as TensorBoard events.
@@ -25,6 +32,9 @@ class MetricsLogger:
 
     Rows are appended without waiting for the disk. A learner calls :meth:`sync` before it writes a
     checkpoint, so that a power failure never loses rows up to the checkpoint.
+
+    If TensorBoard cannot write its events, for example because the disk is full, the logger warns
+    once and goes on without them.
 
     Args:
         folder: folder of the files; created if it does not exist.
@@ -54,12 +64,14 @@ class MetricsLogger:
         self._rewrite()
         self._writer: Any = None
         if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
+            with self._without_failing():
+                from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(
-                str(self.path.parent / "tensorboard"),
-                purge_step=0 if resume_step is None else resume_step + 1,
-            )
+                _silence_threads()
+                self._writer = SummaryWriter(
+                    str(self.path.parent / "tensorboard"),
+                    purge_step=0 if resume_step is None else resume_step + 1,
+                )
 
     def __enter__(self) -> Self:
         return self
@@ -103,24 +115,36 @@ class MetricsLogger:
             with self.path.open("a", newline="") as file:
                 file.write(_as_csv([row], self._names))
         if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(name, float(value), step)
+            with self._without_failing():
+                for name, value in values.items():
+                    self._writer.add_scalar(name, float(value), step)
 
     def sync(self) -> None:
         """Writes all rows and events to the disk."""
         if self._rows:
             sync_tree(self.path)
         if self._writer is not None:
-            self._writer.flush()
-            folder = self.path.parent / "tensorboard"
-            if folder.is_dir():
-                sync_tree(folder)
+            with self._without_failing():
+                self._writer.flush()
+                folder = self.path.parent / "tensorboard"
+                if folder.is_dir():
+                    sync_tree(folder)
 
     def close(self) -> None:
         """Writes pending TensorBoard events and closes the file of events."""
-        if self._writer is not None:
-            self._writer.close()
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with self._without_failing():
+                writer.close()
+
+    @contextmanager
+    def _without_failing(self) -> Iterator[None]:
+        """Turns a failure of TensorBoard into a warning, and logs without it from then on."""
+        try:
+            yield
+        except Exception as error:
             self._writer = None
+            warnings.warn(_TENSORBOARD_FAILED.format(self.path.parent, error), stacklevel=3)
 
     def _rewrite(self) -> None:
         text = io.StringIO(newline="")
@@ -130,12 +154,36 @@ class MetricsLogger:
 
 
 def log_images(folder: str | Path, images: Mapping[str, np.ndarray], *, step: int = 0) -> None:
-    """Adds images ``(H, W, 3) uint8``, by name, to the TensorBoard events in a run's folder."""
-    from torch.utils.tensorboard import SummaryWriter
+    """Adds images ``(H, W, 3) uint8``, by name, to the TensorBoard events in a run's folder.
 
-    with SummaryWriter(str(Path(folder) / "tensorboard")) as writer:
-        for name, image in images.items():
-            writer.add_image(name, image, step, dataformats="HWC")
+    Warns if TensorBoard cannot write them.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+
+        _silence_threads()
+        with SummaryWriter(str(Path(folder) / "tensorboard")) as writer:
+            for name, image in images.items():
+                writer.add_image(name, image, step, dataformats="HWC")
+    except Exception as error:
+        warnings.warn(_TENSORBOARD_FAILED.format(folder, error), stacklevel=2)
+
+
+def _silence_threads() -> None:
+    """Keeps TensorBoard's threads from printing tracebacks; their errors are raised to the writer.
+
+    Errors in other threads are reported as before.
+    """
+    report = threading.excepthook
+    if getattr(report, "silences_tensorboard", False):
+        return
+
+    def hook(failure: threading.ExceptHookArgs) -> None:
+        if not type(failure.thread).__module__.startswith("tensorboard."):
+            report(failure)
+
+    hook.silences_tensorboard = True  # type: ignore[attr-defined]
+    threading.excepthook = hook
 
 
 def read_metrics(path: str | Path) -> list[dict[str, float]]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wmrl.core.config import check_fields
+from wmrl.core.interrupts import deferred_interrupts
 from wmrl.core.validation import check_float, check_int
 from wmrl.storage.run import Run
 from wmrl.training.metrics import MetricsLogger
@@ -131,6 +132,9 @@ class Trainer:
     def train(self, loss_at: LossAt) -> None:
         """Trains for the remaining steps; does nothing if the run is already finished.
 
+        Ctrl-C ends the training after the current step, which is saved. A step that takes longer
+        than a second is not waited for; the run then keeps its last checkpoint.
+
         Args:
             loss_at: function that takes the number of a step and returns the loss ``()`` and its
                 parts by name.
@@ -138,6 +142,7 @@ class Trainer:
         Raises:
             FloatingPointError: a term of the loss, or a weight, is not finite. The last checkpoint
                 is kept.
+            KeyboardInterrupt: the training was interrupted.
         """
         if self.step >= self.planned:
             return
@@ -146,6 +151,7 @@ class Trainer:
         resume_step = self.step or None
         terms: list[dict[str, Tensor]] = []  # of the steps since the last row of the metrics
         with (
+            deferred_interrupts() as interrupts,
             MetricsLogger(self._run.path, resume_step=resume_step) as logger,
             progress_bar(
                 self._label, total=self.planned, done=self.step, show=self._progress
@@ -160,6 +166,12 @@ class Trainer:
                     self.seconds = before + time.monotonic() - began
                     self._plan()
                     advance(self.step, total=self.planned)
+                if interrupts.pending:
+                    self.seconds = before + time.monotonic() - began
+                    self._pending, terms = self._sums(terms), []
+                    logger.sync()
+                    self._save()
+                    interrupts.deliver()
                 if self.step % config.checkpoint_every == 0:
                     logger.sync()
                     self._save()
@@ -252,7 +264,6 @@ class Trainer:
         for name, parameter in self._parameters.items():
             for key, value in self._optimizer.state[parameter].items():
                 tensors[f"adam.{key}.{name}"] = value
-        # A run that is extended later goes on within a row of the metrics.
         tensors |= {f"sum.{name}": value for name, value in self._pending.items()}
         state = {
             "step": self.step,

@@ -1,0 +1,99 @@
+"""Interruptions, such as Ctrl-C, that wait until the state of a job can be saved."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+_SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+_GRACE = 1.0  # seconds that an interruption may wait
+
+
+class Interrupts:
+    """Signals that arrived in the ``with`` block of :func:`deferred_interrupts`."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        self._waiting: int | None = None
+        self._immediate = False
+        self._timer: threading.Timer | None = None
+
+    @property
+    def pending(self) -> bool:
+        """True if an interruption waits."""
+        return self._waiting is not None
+
+    def deliver(self) -> None:
+        """Passes the interruption that waits to its handler, which usually raises an exception.
+
+        Does nothing if none waits.
+        """
+        number, self._waiting = self._waiting, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if number is not None:
+            self._handlers[number](number, None)
+
+    @contextmanager
+    def immediate(self) -> Iterator[None]:
+        """Lets interruptions through in a ``with`` block that may take long."""
+        self._immediate = True
+        try:
+            self.deliver()
+            yield
+        finally:
+            self._immediate = False
+
+    def _install(self) -> None:
+        for number in _SIGNALS:
+            handler = signal.getsignal(number)
+            if callable(handler):  # neither ignored nor left to the operating system
+                self._handlers[number] = handler
+                signal.signal(number, self._receive)
+
+    def _remove(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        first = self._waiting is None
+        self._waiting = number
+        if self._immediate or not first:
+            self.deliver()
+            return
+        self._timer = threading.Timer(_GRACE, self._send_again, [number])
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _send_again(self, number: int) -> None:
+        main = threading.main_thread().ident
+        if self.pending and main is not None:
+            signal.pthread_kill(main, number)
+
+
+@contextmanager
+def deferred_interrupts() -> Iterator[Interrupts]:
+    """Defers Ctrl-C and requests to terminate in a ``with`` block, for up to a second.
+
+    The block checks :attr:`Interrupts.pending` whenever its state is consistent, saves the state,
+    and calls :meth:`Interrupts.deliver`. An interruption that has waited for a second, or that is
+    repeated, is delivered at once. One that still waits at the end is delivered after the block.
+
+    Signals that are ignored or have no handler in Python are left alone, and so are all signals if
+    the block runs in another thread than the main one, which no signal interrupts.
+    """
+    interrupts = Interrupts()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupts
+        return
+    interrupts._install()
+    try:
+        yield interrupts
+    finally:
+        interrupts._remove()
+    interrupts.deliver()

@@ -1,0 +1,149 @@
+"""Child processes that neither hang nor outlive their parent.
+
+A forked process inherits the state of its parent's thread pools, but none of their threads. A
+computation that waits for such a pool never returns. Importing this module therefore limits each
+process that is forked later to one thread in torch and OpenCV. It imports neither of them.
+
+A process that follows another one is killed as soon as the other one ends, even if the other one
+was killed itself.
+"""
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import select
+import signal
+import sys
+import threading
+from typing import Any
+
+if sys.platform != "win32":
+    import fcntl
+
+_lifelines: set[int] = set()  # ends that a forked child must not keep open
+_followed: set[int] = set()
+
+
+class WorkerError(RuntimeError):
+    """Error raised if a game fails in a vector environment, or a worker process dies.
+
+    The message names the worker, the slot, the episode and its seed. The original exception, if
+    there is one, is the ``__cause__``.
+    """
+
+
+class WorkerValueError(WorkerError, ValueError):
+    """A :class:`WorkerError` whose cause is a ``ValueError``."""
+
+
+class Lifeline:
+    """A pipe that stays open for as long as this process lives.
+
+    A child process that gets the reading end can end itself when the pipe closes
+    (:func:`follow`). Processes that are forked from this one don't keep the pipe open.
+
+    Attributes:
+        reading: descriptor of the end for the child; to be closed with :meth:`close_reading` once
+            the child has it.
+    """
+
+    def __init__(self) -> None:
+        self.reading, self._writing = os.pipe()
+        _lifelines.add(self._writing)
+
+    def close_reading(self) -> None:
+        """Closes this process's copy of the child's end."""
+        os.close(self.reading)
+
+    def close(self) -> None:
+        """Closes the pipe, which ends the child."""
+        if self._writing in _lifelines:
+            _lifelines.discard(self._writing)
+            os.close(self._writing)
+
+
+def follow(descriptor: int) -> None:
+    """Makes this process end when a pipe closes, which happens at the latest when its owner ends.
+
+    On Linux the kernel kills this process, even in the middle of compiled code. Elsewhere, a
+    background thread does.
+
+    Args:
+        descriptor: reading end of a pipe to which nothing is written.
+    """
+    if not _kill_on_hangup(descriptor):  # pragma: no cover - systems other than Linux
+        threading.Thread(target=_watch, args=(descriptor,), name="follow", daemon=True).start()
+
+
+def follow_parent() -> None:
+    """Makes a daemonic process of :mod:`multiprocessing` end with its parent.
+
+    Gymnasium's asynchronous vector environments and Stable-Baselines3's ``SubprocVecEnv`` step
+    their environments in such processes. In all other processes, this function does nothing.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None or os.getpid() in _followed or not multiprocessing.current_process().daemon:
+        return
+    _followed.add(os.getpid())
+    follow(parent.sentinel)
+
+
+def _kill_on_hangup(descriptor: int) -> bool:
+    """Asks the kernel to kill this process when the pipe closes; returns False if it can't."""
+    if not sys.platform.startswith("linux"):  # pragma: no cover
+        return False
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
+    if select.select([descriptor], [], [], 0)[0]:  # it closed before the kernel was asked
+        _die()
+    return True
+
+
+def _watch(descriptor: int) -> None:  # pragma: no cover - systems other than Linux
+    multiprocessing.connection.wait([descriptor])
+    _die()
+
+
+def _die() -> None:
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+class _ForkGuard:
+    """What happens around each fork of this process."""
+
+    def __init__(self) -> None:
+        self._opencv_threads = 0
+
+    def before(self) -> None:
+        # OpenCV can't end its threads in a child, which doesn't have them.
+        if (opencv := sys.modules.get("cv2")) is not None:
+            with contextlib.suppress(Exception):
+                self._opencv_threads = opencv.getNumThreads()
+                opencv.setNumThreads(1)
+
+    def after_in_parent(self) -> None:
+        opencv: Any = sys.modules.get("cv2")
+        if opencv is not None and self._opencv_threads > 1:
+            with contextlib.suppress(Exception):
+                opencv.setNumThreads(self._opencv_threads)
+
+    def after_in_child(self) -> None:
+        if (torch := sys.modules.get("torch")) is not None:
+            with contextlib.suppress(Exception):
+                torch.set_num_threads(1)
+        for descriptor in _lifelines:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        _lifelines.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    _guard = _ForkGuard()
+    os.register_at_fork(
+        before=_guard.before,
+        after_in_parent=_guard.after_in_parent,
+        after_in_child=_guard.after_in_child,
+    )
