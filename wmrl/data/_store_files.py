@@ -14,6 +14,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from wmrl.data.episode import EpisodeSummary, StoreMetadata
 from wmrl.storage.files import write_bytes
+from wmrl.storage.recognition import did_you_mean, recognize
 
 FORMAT_VERSION = 2
 # Releases that can read earlier format versions.
@@ -48,10 +49,11 @@ def read_metadata(path: Path) -> StoreMetadata:
         if version == FORMAT_VERSION:
             names = [item.name for item in fields(StoreMetadata)]
             return StoreMetadata(**{name: attributes[name] for name in names})
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        got = f"{recognize(path).description}{did_you_mean(path, 'store')}"
         raise StoreError(
-            f"{path}: no rollout store there; record one with wmrl collect, or create one by "
-            "passing mode='a' and metadata"
+            f"{path}: no rollout store there, got {got}; record one with wmrl collect, or create "
+            "one by passing mode='a' and metadata"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(

@@ -10,8 +10,10 @@
 - :mod:`~wmrl.storage.registry`: classes that artifacts refer to by name, and plugins
   (``Registry``, ``load_plugins``).
 - :mod:`~wmrl.storage.files`: atomic writing of files and folders
-  (``atomic_path``, ``replace_folder``, ``write_bytes``, ``write_image``, ``write_json``,
-  ``write_text``).
+  (``atomic_path``, ``check_writable``, ``replace_folder``, ``write_bytes``, ``write_image``,
+  ``write_json``, ``write_text``).
+- :mod:`~wmrl.storage.recognition`: what is at a path, for messages (``did_you_mean``,
+  ``recognize``).
 """
 
 from typing import TYPE_CHECKING
@@ -31,12 +33,14 @@ if TYPE_CHECKING:
     )
     from wmrl.storage.files import (
         atomic_path,
+        check_writable,
         replace_folder,
         write_bytes,
         write_image,
         write_json,
         write_text,
     )
+    from wmrl.storage.recognition import did_you_mean, recognize
     from wmrl.storage.registry import Registry, load_plugins
     from wmrl.storage.run import Checkpoint, Run, RunError
     from wmrl.storage.saved_module import SavedModule, load_saved_module
@@ -53,11 +57,14 @@ __all__ = [
     "SavedModule",
     "artifact_digest",
     "atomic_path",
+    "check_writable",
+    "did_you_mean",
     "find_artifact",
     "load_artifact",
     "load_plugins",
     "load_saved_module",
     "package_versions",
+    "recognize",
     "replace_folder",
     "save_artifact",
     "shipped_artifacts",

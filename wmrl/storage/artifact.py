@@ -27,6 +27,7 @@ from safetensors.torch import save as save_safetensors
 from wmrl.core.config import build_config
 from wmrl.core.validation import check_choice
 from wmrl.storage.files import replace_folder
+from wmrl.storage.recognition import did_you_mean, recognize
 
 FORMAT_VERSION = 2
 # Releases that can read earlier format versions.
@@ -89,11 +90,13 @@ def shipped_artifacts(*, kind: str | None = None) -> list[str]:
     ]
 
 
-def find_artifact(name_or_path: str | Path) -> Path:
+def find_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Path:
     """Returns the folder of an artifact.
 
     Args:
-        name_or_path: name of a shipped artifact, or path of an artifact's folder.
+        name_or_path: name of a shipped artifact, path of an artifact's folder, or path of the
+            folder of a run, which stands for the folder ``artifact`` in it.
+        kind: kind of the artifacts that the error message suggests; None for any kind.
 
     Raises:
         ArtifactError: there is neither such a shipped artifact nor such a folder.
@@ -103,14 +106,19 @@ def find_artifact(name_or_path: str | Path) -> Path:
         return SHIPPED / str(name_or_path)
     try:
         path = Path(name_or_path).expanduser()
-        if (path / _CONFIG).is_file():
+        found = recognize(path)
+        if found.kind != "run" and (path / _CONFIG).is_file():
             return path
-        found = "a folder without config.json" if path.is_dir() else "nothing at that path"
+        if recognize(path / "artifact").kind == "artifact":
+            return path / "artifact"
+        got = found.description + did_you_mean(path, "artifact", detail=kind)
+        if got == "the folder of a run":
+            got += " without an artifact; repeat the command of the run to finish it"
     except (OSError, ValueError, RuntimeError) as error:  # no such user, name too long, null byte
-        found = f"an invalid path ({error})"
+        got = f"an invalid path ({error})"
     raise ArtifactError(
         f"no artifact {str(name_or_path)!r}: expected a shipped artifact ({', '.join(shipped)}) "
-        f"or the path of an artifact's folder, got {found}"
+        f"or the path of an artifact's folder, got {got}"
     )
 
 
@@ -195,13 +203,14 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
     """Reads and verifies an artifact.
 
     Args:
-        name_or_path: name of a shipped artifact, or path of an artifact's folder.
+        name_or_path: name of a shipped artifact, path of an artifact's folder, or path of the
+            folder of a run, which stands for the folder ``artifact`` in it.
         kind: required kind; None accepts any kind.
 
     Raises:
         ArtifactError: the artifact is missing, damaged, of another format, or of another kind.
     """
-    path = find_artifact(name_or_path)
+    path = find_artifact(name_or_path, kind=kind)
     files = _verified_files(path)
     try:
         header = json.loads(files[_CONFIG])

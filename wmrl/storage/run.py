@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_safetensors
 
 from wmrl.core.hashing import tensors_digest
-from wmrl.storage.files import write_bytes
+from wmrl.storage.files import check_writable, write_bytes
+from wmrl.storage.recognition import recognize
 
 try:
     import fcntl
@@ -55,8 +56,8 @@ class Run:
         path: folder of the run.
 
     Raises:
-        RunError: another process or ``Run`` uses the folder, or the folder holds a run with another
-            configuration.
+        RunError: another process or ``Run`` uses the folder; or the folder holds a run with another
+            configuration, an artifact or a rollout store; or it can't be written.
 
     Example:
         >>> import torch
@@ -73,7 +74,7 @@ class Run:
     """
 
     def __init__(self, path: str | Path, *, config: Mapping[str, Any]) -> None:
-        self.path = Path(path)
+        self.path = _check_folder(Path(path))
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock: BinaryIO | None = _lock(self.path / _LOCK)
         try:
@@ -194,6 +195,24 @@ class Run:
         if self._lock is None:
             raise RunError(f"{self.path}: the run is closed; open it again to write")
         write_bytes(path, data)
+
+
+def _check_folder(path: Path) -> Path:
+    """Checks that a path can be the folder of a run.
+
+    Raises:
+        RunError: there is something else, or the folder can't be written.
+    """
+    found = recognize(path)
+    if found.kind in ("artifact", "store", "latents"):
+        raise RunError(
+            f"{path}: expected the folder of a run, or a new or empty folder, got "
+            f"{found.description}; choose another folder"
+        )
+    try:
+        return check_writable(path, kind="folder")
+    except ValueError as error:
+        raise RunError(str(error)) from error
 
 
 def _lock(path: Path) -> BinaryIO:
