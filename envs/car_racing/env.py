@@ -10,9 +10,10 @@ from gymnasium.utils import EzPickle
 
 from wmrl.core.validation import check_int
 from wmrl.envs.car_racing.renderer import StatePainter
+from wmrl.envs.specs import SpecNamesModels
 
 
-class CarRacing(car_racing.CarRacing):
+class CarRacing(SpecNamesModels, car_racing.CarRacing):
     """Gymnasium's ``CarRacing-v3`` with a renderer that is about 30 times faster.
 
     ## Description

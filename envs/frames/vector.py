@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from wmrl.core.validation import check_int, check_shape
-from wmrl.envs.autoreset import reset_mask
+from wmrl.envs.autoreset import ResetOptions, options_of_each, reset_mask
 from wmrl.envs.frames.env import frame_space
 from wmrl.envs.frames.slots import FrameSlots, Layout, layout_bytes, map_arrays, slot_layout
 from wmrl.envs.frames.worker import FrameWorker
@@ -77,6 +77,8 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         >>> envs.close()
     """
 
+    options_per_env = True  # ``reset`` takes a sequence of options
+
     def __init__(
         self,
         num_envs: int,
@@ -125,7 +127,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self,
         *,
         seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
+        options: ResetOptions = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Starts episodes.
 
@@ -133,7 +135,8 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             seed: an integer s, which seeds the slots with s, s + 1, and so on; or a sequence of one
                 seed per slot. Slots with the seed None are not seeded.
             options: ``"reset_mask"``, ``(N,) bool``, is True for the slots to reset; without it,
-                all slots are reset. All other options are passed to the base environments.
+                all slots are reset. All other options are passed to the base environments. A
+                sequence of N dictionaries gives each slot its own options.
 
         Returns:
             Frames ``(N, H, W, 3) uint8`` (a copy), and infos.
@@ -143,16 +146,19 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             ValueError: the number of seeds is not N, or the mask has the wrong shape or selects no
                 slot.
         """
-        options = dict(options or {})
         mask = reset_mask(options, self.num_envs)
-        options.pop("reset_mask", None)
+        each = options_of_each(options, self.num_envs)
+        if each is None:
+            assert options is None or isinstance(options, Mapping)
+            shared = {k: value for k, value in (options or {}).items() if k != "reset_mask"}
+            each = [shared] * self.num_envs
         if seed is None or isinstance(seed, int | np.integer):
             seeds = [None if seed is None else int(seed) + slot for slot in range(self.num_envs)]
         else:
             seeds = [None if value is None else int(value) for value in seed]
         if len(seeds) != self.num_envs:
             raise ValueError(f"seed: expected {self.num_envs} seeds, got {len(seeds)}")
-        infos = self._ask("reset", seeds, mask.tolist(), options=options or None)
+        infos = self._ask("reset", seeds, mask.tolist(), [one or None for one in each])
         self._started = True
         return self._arrays["frames"].copy(), self._merge(infos)
 

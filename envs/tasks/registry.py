@@ -31,6 +31,11 @@ def register_task(task: Task) -> None:
         )
 
 
+def is_registered(task: Task) -> bool:
+    """Returns True if an equal task is registered under the task's name."""
+    return _TASKS.get(task.name) == task
+
+
 def registered_task(name: str) -> Task:
     """Returns the task that is registered under a name.
 

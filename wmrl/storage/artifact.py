@@ -75,6 +75,12 @@ class Artifact:
     tensors: dict[str, torch.Tensor]
     digest: str
 
+    @property
+    def name_or_path(self) -> str:
+        """Name of a shipped artifact, or absolute path of any other."""
+        path = self.path.resolve()
+        return path.name if path.parent == SHIPPED.resolve() else str(path)
+
 
 def shipped_artifacts(*, kind: str | None = None) -> list[str]:
     """Returns the names of the artifacts that come with the package.
