@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.device import resolve_device
+from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
 from wmrl.storage.artifact import (
     Artifact,
@@ -129,6 +130,7 @@ class Agent(ABC):
     def open_world_model(
         self,
         *,
+        task: Task | str | None = None,
         vision: str | Path | None = None,
         memory: str | Path | None = None,
         device: str | torch.device = "auto",
@@ -136,6 +138,9 @@ class Agent(ABC):
         """Opens the world model that the agent was trained with.
 
         Args:
+            task: task that the agent was trained on, or its location as ``"module:ATTRIBUTE"``.
+                None for the task that is registered under the name to which :attr:`world_model`
+                refers.
             vision: shipped name or path of the vision model; None for the one to which
                 :attr:`world_model` refers.
             memory: shipped name or path of the memory model; None for the one to which
@@ -146,14 +151,16 @@ class Agent(ABC):
             ArtifactError: the agent has no reference to a world model; or the reference contains an
                 unknown task; or a model is missing, damaged, or not the one that the agent was
                 trained with.
-            ValueError: there is no such device.
+            ValueError: there is no such device, or ``task`` does not exist or is another task than
+                the one that the agent was trained on.
+            ImportError: the module of ``task`` cannot be imported.
         """
         if self.world_model is None:
             raise ArtifactError(
                 "agent: expected a reference to its world model, got none; set agent.world_model "
                 "to a WorldModelRef, or open the world model with WorldModel.open"
             )
-        return self.world_model.open(vision=vision, memory=memory, device=device)
+        return self.world_model.open(task=task, vision=vision, memory=memory, device=device)
 
     def to(self, device: str | torch.device) -> Self:
         """Moves the agent's computation to a device; inputs and outputs stay NumPy arrays."""

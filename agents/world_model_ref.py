@@ -9,7 +9,8 @@ import torch
 
 from wmrl.core.config import build_config
 from wmrl.core.validation import check_int
-from wmrl.envs.tasks.registry import registered_task
+from wmrl.envs.tasks.registry import find_task, registered_task
+from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import matching_memory
 from wmrl.memory.trainable import MAX_FRAME_SKIP
@@ -126,6 +127,7 @@ class WorldModelRef:
     def open(
         self,
         *,
+        task: Task | str | None = None,
         vision: str | Path | None = None,
         memory: str | Path | None = None,
         device: str | torch.device = "auto",
@@ -133,6 +135,8 @@ class WorldModelRef:
         """Opens the world model.
 
         Args:
+            task: task of the name in the reference, or its location as ``"module:ATTRIBUTE"``; None
+                for the task that is registered under that name.
             vision: shipped name or path of the vision model; None for the one in the reference.
             memory: shipped name or path of the memory model; None for the one in the reference.
             device: device of the models.
@@ -140,14 +144,11 @@ class WorldModelRef:
         Raises:
             ArtifactError: the task is not registered, or an artifact is missing, damaged, or not
                 the one that the agent was trained with.
-            ValueError: there is no such device.
+            ValueError: there is no such device, or ``task`` does not exist or has another name than
+                the task in the reference.
+            ImportError: the module of ``task`` cannot be imported.
         """
-        try:
-            task = registered_task(self.task)
-        except ValueError as error:
-            raise ArtifactError(
-                f"agent: its world model cannot be opened, because the task is unknown ({error})"
-            ) from error
+        task = self._registered_task() if task is None else self._check_task(find_task(task))
         world_model = WorldModel.open(
             task,
             vision or self.vision,
@@ -157,6 +158,22 @@ class WorldModelRef:
         )
         self.check(world_model)
         return world_model
+
+    def _registered_task(self) -> Task:
+        try:
+            return registered_task(self.task)
+        except ValueError as error:
+            raise ArtifactError(
+                f"agent: its world model cannot be opened, because the task is unknown ({error})"
+            ) from error
+
+    def _check_task(self, task: Task) -> Task:
+        if task.name != self.task:
+            raise ValueError(
+                f"task: expected the task {self.task!r} that the agent was trained on, got "
+                f"{task.name!r}; name that task, or use another agent"
+            )
+        return task
 
     def check(self, world_model: WorldModel) -> None:
         """Checks that a world model consists of the models to which the reference refers.

@@ -7,20 +7,60 @@ import numpy as np
 
 from wmrl.core.validation import check_int, check_seed
 
+ResetOptions = dict[str, Any] | Sequence[dict[str, Any] | None] | None
+"""Options of a vector environment's ``reset``: one dictionary for all, or one for each."""
 
-def reset_mask(options: Mapping[str, Any] | None, num_envs: int) -> np.ndarray:
+
+def options_of_each(options: ResetOptions, num_envs: int) -> list[dict[str, Any]] | None:
+    """Returns the options of each environment if they are given one by one, otherwise None.
+
+    Args:
+        options: options of ``reset``.
+        num_envs: number N of environments.
+
+    Raises:
+        TypeError: the options are neither a dictionary nor a list or tuple of dictionaries.
+        ValueError: the number of dictionaries is not N, or one of them has a reset mask.
+    """
+    if options is None or isinstance(options, Mapping):
+        return None
+    if not isinstance(options, list | tuple):
+        raise TypeError(
+            f"options: expected a dictionary or a list of {num_envs} dictionaries, got "
+            f"{options!r:.100}"
+        )
+    if len(options) != num_envs:
+        raise ValueError(
+            f"options: expected {num_envs} dictionaries, one for each environment, got "
+            f"{len(options)}"
+        )
+    each = [{} if one is None else one for one in options]
+    for one in each:
+        if not isinstance(one, Mapping):
+            raise TypeError(
+                f"options: expected a dictionary for each environment, got {one!r:.100}"
+            )
+        if "reset_mask" in one:
+            raise ValueError(
+                "options: expected no 'reset_mask' among the options of one environment, got one; "
+                "give a single dictionary to reset some environments only"
+            )
+    return [dict(one) for one in each]
+
+
+def reset_mask(options: ResetOptions, num_envs: int) -> np.ndarray:
     """Returns a mask ``(N,) bool`` that is True for the environments to reset.
 
     Args:
         options: options of ``reset``. Their item ``"reset_mask"`` is the mask; without this item,
-            all environments are reset.
+            and if options are given for each environment, all environments are reset.
         num_envs: number N of environments.
 
     Raises:
         TypeError: the mask is not an array of bool.
         ValueError: the mask has the wrong shape, or selects no environment.
     """
-    mask = (options or {}).get("reset_mask")
+    mask = options.get("reset_mask") if isinstance(options, Mapping) else None
     if mask is None:
         return np.ones(num_envs, dtype=np.bool_)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:

@@ -12,9 +12,10 @@ from gymnasium.vector import VectorEnv
 from wmrl.core.processes import follow_parent
 from wmrl.core.validation import check_seed
 from wmrl.envs.rendering.window import Window, check_render_mode
+from wmrl.envs.specs import SpecNamesModels
 
 
-class SingleEnv(gym.Env[ObsType, np.ndarray]):
+class SingleEnv(SpecNamesModels, gym.Env[ObsType, np.ndarray]):
     """Base class of environments that wrap a vector environment with ``num_envs=1``.
 
     A subclass sets ``metadata`` with the render modes ``"human"`` and ``"rgb_array"``, and

@@ -10,10 +10,11 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import wmrl
 from wmrl.core.processes import WorkerError
@@ -26,10 +27,12 @@ class Command:
     Attributes:
         module: name of the module below ``wmrl.scripts`` that defines ``Args`` and ``main``.
         summary: one-line description, shown by ``wmrl --help``.
+        out: whether the option ``--out`` names a file or a folder.
     """
 
     module: str
     summary: str
+    out: Literal["file", "folder"] = "folder"
 
 
 COMMANDS = {
@@ -37,7 +40,7 @@ COMMANDS = {
         "demo", "take a five-minute tour: train an agent in a dream, run it in the game"
     ),
     "doctor": Command("doctor", "check this installation and report how to fix problems"),
-    "play": Command("play", "drive with the arrow keys, in the real game or in the dream"),
+    "play": Command("play", "drive with the arrow keys, in the real game or in the dream", "file"),
     "train": Command(
         "train", "run the whole training loop, from no data to a trained agent; resumable"
     ),
@@ -58,9 +61,11 @@ COMMANDS = {
         "train_controller", "train a controller, in a dream or in the real game"
     ),
     "search-elites": Command("search_elites", "search for elite poses of a planar arm; resumable"),
-    "curves": Command("curves", "plot the training curves of runs"),
-    "evaluate": Command("evaluate", "score an agent on fixed seeds in the unmodified game"),
-    "record": Command("record", "record a video of an agent: real frame, reconstruction and dream"),
+    "curves": Command("curves", "plot the training curves of runs", "file"),
+    "evaluate": Command("evaluate", "score an agent on fixed seeds in the unmodified game", "file"),
+    "record": Command(
+        "record", "record a video of an agent: real frame, reconstruction and dream", "file"
+    ),
     "reproduce kl": Command(
         "reproduce.kl.command",
         "fit one Gaussian to another by minimizing KL(q‖p), with several estimators",
@@ -190,7 +195,8 @@ def run(argv: Sequence[str]) -> int:
             from wmrl.storage.registry import load_plugins
 
             load_plugins(plugins)
-        return _run_command(name, rest)
+        with _importable_folder():
+            return _run_command(name, rest)
     except BrokenPipeError:  # main handles it
         raise
     except KeyboardInterrupt:
@@ -246,6 +252,7 @@ def _run_command(name: str, words: Sequence[str]) -> int:
     module = import_module(f"wmrl.scripts.{COMMANDS[name].module}")
     args = tyro.cli(module.Args, prog=f"wmrl {name}", description=module.__doc__, args=words)
     check_options(args)
+    _check_outputs(COMMANDS[name], args)
     # A command may return an exit status; most return None, which means success.
     return module.main(args) or 0
 
@@ -279,6 +286,38 @@ def check_options(args: Any) -> None:
                 check_int(item.name, number, at_least=1)
             elif item.name not in _SIGNED:
                 check_float(item.name, number, at_least=0)
+
+
+@contextmanager
+def _importable_folder() -> Iterator[None]:
+    """Lets modules be imported from the current folder, for ``--task module:ATTRIBUTE``.
+
+    Modules of this folder come last, so that they never replace installed ones.
+    """
+    folder = os.getcwd()  # noqa: PTH109 -- sys.path holds strings
+    added = folder not in sys.path
+    if added:
+        sys.path.append(folder)
+    try:
+        yield
+    finally:
+        if added and folder in sys.path:
+            sys.path.remove(folder)
+
+
+def _check_outputs(command: Command, args: Any) -> None:
+    """Checks that what a command will write can be written, before its work begins.
+
+    Raises:
+        ValueError: a path can't be written, or is a folder instead of a file or vice versa.
+    """
+    from wmrl.storage.files import check_writable
+
+    names = ("out", "work", "ship", *(["store"] if command.module == "collect" else []))
+    for name in names:
+        path = getattr(args, name, None)
+        if path is not None:
+            check_writable(path, kind=command.out if name == "out" else "folder", name=name)
 
 
 def _suggestion(name: str) -> str:

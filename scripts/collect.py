@@ -48,21 +48,27 @@ class Args:
 def main(args: Args) -> None:
     """Collects episodes and prints a summary of the store."""
     from wmrl.agents.agent import Agent, load_agent
-    from wmrl.agents.rollouts.collection import EXPLORATION_POLICIES, collect
+    from wmrl.agents.rollouts.collection import (
+        EXPLORATION_POLICIES,
+        collect,
+        open_for_collection,
+    )
     from wmrl.agents.rollouts.exploration import NoisyAgent
+    from wmrl.envs.tasks.registry import find_task
 
+    task = find_task(args.task)
     policy: Agent | str = args.policy
     world_model = None
     if args.policy not in EXPLORATION_POLICIES:
         policy = load_agent(args.policy, device=args.device)
-        world_model = policy.open_world_model(
-            vision=args.vision, memory=args.memory, device=args.device
+        world_model = open_for_collection(
+            policy, task, vision=args.vision, memory=args.memory, device=args.device
         )
     frames = args.frames
     if frames is None and args.episodes is None:
         frames = 256_000
     store = collect(
-        args.task,
+        task,
         args.store,
         policy=policy,
         episodes=args.episodes,

@@ -23,8 +23,12 @@ class Args:
     episodes: int = 100
     """Number of episodes, each with its own seed."""
     out: Path | None = None
-    """JSON file for the result. If not given, it is <agent>-<environment>.json: in runs/results for
-    shipped agents and random actions, and beside the artifact for other agents."""
+    """JSON file for the result. If not given, it is <agent>-<environment>.json, where a slash or a
+    colon in the environment's id is written as a hyphen: in runs/results for shipped agents and
+    random actions, and beside the artifact for other agents."""
+    task: str | None = None
+    """Task: a registered name, or module:ATTRIBUTE for a task of your own; if not given, the one
+    recorded with the agent, or car-racing for random actions."""
     dream: bool = False
     """Score the agent in the dream of its world model, instead of the real game."""
     agent_steps: int = 250
@@ -52,22 +56,27 @@ class Args:
 def main(args: Args) -> None:
     """Evaluates the agent, prints its score and writes the returns."""
     from wmrl.agents.agent import load_agent
-    from wmrl.agents.evaluation.scoring import RANDOM, evaluate, evaluate_dream
-    from wmrl.storage.artifact import SHIPPED, find_artifact
+    from wmrl.agents.evaluation.scoring import RANDOM, evaluate, evaluate_dream, original_id
+    from wmrl.envs.tasks.registry import find_task
+    from wmrl.storage.files import check_writable
 
+    task = None if args.task is None else find_task(args.task)
     agent: Agent | str = RANDOM
-    world_model, path = None, Path(RANDOM)
+    world_model = None
     if args.agent != RANDOM:
         agent = load_agent(args.agent, device=args.device)
         world_model = agent.open_world_model(
-            vision=args.vision, memory=args.memory, device=args.device
+            task=task, vision=args.vision, memory=args.memory, device=args.device
         )
-        path = find_artifact(args.agent).resolve()
     elif args.dream:
         raise ValueError(
             "agent: expected an agent with a world model, got 'random'; name another agent, or "
             "leave --dream out"
         )
+    game = world_model.task if world_model else task or find_task("car-racing")
+    base = "dream" if args.dream else args.base or original_id(game)
+    out = args.out or _default_out(args.agent, base)
+    check_writable(out, kind="file", name="out")
     if args.dream:
         result = evaluate_dream(
             agent,
@@ -83,6 +92,7 @@ def main(args: Args) -> None:
         result = evaluate(
             agent,
             episodes=args.episodes,
+            task=task,
             base=args.base,
             seed=args.seed,
             deterministic=args.deterministic,
@@ -93,9 +103,17 @@ def main(args: Args) -> None:
             name=args.agent,
             progress=True,
         )
-    by_name = args.agent == RANDOM or path.parent == SHIPPED.resolve()
-    folder = Path("runs/results") if by_name else path.parent
-    out = args.out or folder / f"{path.name}-{result.base.rpartition('/')[2]}.json"
     result.save(out)
     print(f"{args.agent}: {result} from {min(result.returns):.1f} to {max(result.returns):.1f}")
     print(f"returns: {out}")
+
+
+def _default_out(agent: str, base: str) -> Path:
+    """Returns the path of the result file; results in different environments never share one."""
+    from wmrl.agents.evaluation.scoring import RANDOM
+    from wmrl.storage.artifact import SHIPPED, find_artifact
+
+    path = Path(RANDOM) if agent == RANDOM else find_artifact(agent, kind="agent").resolve()
+    by_name = agent == RANDOM or path.parent == SHIPPED.resolve()
+    folder = Path("runs/results") if by_name else path.parent
+    return folder / f"{path.name}-{base.replace('/', '-').replace(':', '-')}.json"

@@ -20,6 +20,9 @@ class Args:
     """Agent to record: a shipped name or a path."""
     out: Path = Path("videos/record.mp4")
     """Video file to write: .mp4, .gif or .webp."""
+    task: str | None = None
+    """Task: a registered name, or module:ATTRIBUTE for a task of your own; if not given, the one
+    recorded with the agent."""
     vision: str | None = None
     """Vision model: a shipped name or a path; if not given, the one recorded with the agent."""
     memory: str | None = None
@@ -39,7 +42,9 @@ def main(args: Args) -> None:
 
     torch.set_num_threads(1)  # more threads do not speed up single frames
     agent = load_agent(args.agent, device=args.device)
-    world_model = agent.open_world_model(vision=args.vision, memory=args.memory, device=args.device)
+    world_model = agent.open_world_model(
+        task=args.task, vision=args.vision, memory=args.memory, device=args.device
+    )
     recording = record(agent, args.out, world_model=world_model, config=args.video)
     print(f"{recording.path}: seed {recording.seed}, {recording.agent_steps} agent steps")
     print(f"return {recording.score:.1f}")

@@ -39,7 +39,7 @@ def evaluate(
     agent: Agent | str | Path,
     *,
     episodes: int = 100,
-    task: Task | str = "car-racing",
+    task: Task | str | None = None,
     base: str | None = None,
     seed: int = EVALUATION_SEEDS.start,
     deterministic: bool = True,
@@ -55,8 +55,10 @@ def evaluate(
     Args:
         agent: agent; or its shipped name or path; or ``"random"`` for uniformly random actions.
         episodes: number of episodes, each with its own seed.
-        task: task if ``agent`` is ``"random"``. For other agents it is ignored, because their world
-            model has a task.
+        task: task to play, its name, or its location as ``"module:ATTRIBUTE"``. None for the task
+            that the agent was trained on; for ``"random"``, the task ``"car-racing"``. An agent
+            plays only the task that it was trained on, but a task that is not registered must be
+            given here.
         base: id of the base environment. None for the original game that the task's environment
             reimplements, such as Gymnasium's ``CarRacing-v3`` for ``vsg/CarRacing-v3``.
         seed: seed of the first episode. Each further episode has the next integer as its seed.
@@ -72,7 +74,8 @@ def evaluate(
     Raises:
         ArtifactError: an artifact is missing or damaged, or ``world_model`` is not the one that the
             agent was trained with.
-        ValueError: the seeds are not evaluation seeds, or a number is out of range.
+        ValueError: the seeds are not evaluation seeds, a number is out of range, or ``task`` is not
+            the one that the agent was trained on.
 
     Example:
         >>> from wmrl.agents import evaluate
@@ -89,13 +92,13 @@ def evaluate(
     }
     env: VectorEnv[Any, Any, Any]
     if agent == RANDOM:
-        game = find_task(task)
+        game = find_task("car-racing" if task is None else task)
         base = base or original_id(game)
         env = FrameVectorEnv(task=game, base=base, **options)
         policy, digest, name = _random_policy(env, seeds), "", name or RANDOM
     else:
         agent, name = _loaded(agent, name)
-        world_model = _checked_world_model(agent, world_model, device)
+        world_model = _checked_world_model(agent, world_model, task, device)
         game, base = world_model.task, base or original_id(world_model.task)
         env = LatentVectorEnv.from_world_model(world_model, base=base, **options)
         policy, digest = _agent_policy(agent, deterministic), agent.digest
@@ -116,6 +119,7 @@ def evaluate_dream(
     agent: Agent | str | Path,
     *,
     episodes: int = 100,
+    task: Task | str | None = None,
     agent_steps: int = 250,
     temperature: float = 1.0,
     dropout: bool = False,
@@ -134,6 +138,8 @@ def evaluate_dream(
     Args:
         agent: agent, or its shipped name or path.
         episodes: number of episodes in the dream.
+        task: task that the agent was trained on, or its location as ``"module:ATTRIBUTE"``; needed
+            only if it is not registered.
         agent_steps: maximal number of agent steps of an episode.
         temperature: temperature τ of the dream.
         dropout: True to keep the dropout of the memory model active.
@@ -146,7 +152,8 @@ def evaluate_dream(
     Raises:
         ArtifactError: an artifact is missing or damaged, or ``world_model`` is not the one that the
             agent was trained with.
-        ValueError: the world model has no memory model, or ``seed`` is not an evaluation seed.
+        ValueError: the world model has no memory model, ``seed`` is not an evaluation seed, or
+            ``task`` is not the one that the agent was trained on.
 
     Example:
         >>> from wmrl.agents import evaluate_dream
@@ -158,7 +165,7 @@ def evaluate_dream(
     """
     evaluation_seeds(1, first=seed)
     agent, name = _loaded(agent, name)
-    world_model = _checked_world_model(agent, world_model, device)
+    world_model = _checked_world_model(agent, world_model, task, device)
     env = DreamVectorEnv.from_world_model(
         world_model,
         episodes,
@@ -204,10 +211,18 @@ def _loaded(agent: Agent | str | Path, name: str | None) -> tuple[Agent, str]:
 
 
 def _checked_world_model(
-    agent: Agent, world_model: WorldModel | None, device: str | torch.device
+    agent: Agent,
+    world_model: WorldModel | None,
+    task: Task | str | None,
+    device: str | torch.device,
 ) -> WorldModel:
     if world_model is None:
-        return agent.open_world_model(device=device)
+        return agent.open_world_model(task=task, device=device)
+    if task is not None and find_task(task).name != world_model.task.name:
+        raise ValueError(
+            f"task: expected {world_model.task.name!r}, the task of the world model, got "
+            f"{find_task(task).name!r}; leave it out, or use a world model of that task"
+        )
     if agent.world_model is not None:
         agent.world_model.check(world_model)
     return world_model

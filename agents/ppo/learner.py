@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from torch import nn
 
@@ -94,6 +95,11 @@ class PPOLearner(AgentLearner):
     ) -> None:
         self.threads = threads
         self.env = env if isinstance(env, SB3VecEnv) else SB3VecEnv(env)
+        if not isinstance(self.env.observation_space, spaces.Box):
+            raise ValueError(
+                f"env: expected a Box observation space, got {self.env.observation_space}; use "
+                "observation='embeddings', or a learner of Stable-Baselines3"
+            )
         self.config = config
         self.steps, self.seconds = 0, 0.0
         self._chunk, self._fraction = 0, 0.0

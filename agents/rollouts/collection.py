@@ -19,11 +19,13 @@ from wmrl.agents.rollouts.frame_agent import FrameAgent
 from wmrl.agents.rollouts.recorder import Collector
 from wmrl.agents.rollouts.scheduler import Schedule
 from wmrl.core.validation import check_int
-from wmrl.data.store import Episode, RolloutStore, StoreMetadata
+from wmrl.data.store import Episode, RolloutStore, StoreError, StoreMetadata
 from wmrl.envs.frames.vector import FrameVectorEnv
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
+from wmrl.storage.files import check_writable
+from wmrl.storage.recognition import recognize
 from wmrl.training.progress import progress_bar
 
 EXPLORATION_POLICIES: dict[str, type[ExplorationPolicy]] = {
@@ -107,7 +109,7 @@ def collect(
     """
     task = find_task(task)
     total = _check_goal(episodes, frames)
-    exploration, frame_agent = _policies(policy, noise, world_model, num_envs, device)
+    exploration, frame_agent = _policies(task, policy, noise, world_model, num_envs, device)
     if frame_agent is not None:
         frame_skip = frame_agent.world_model.frame_skip
     elif frame_skip is None:
@@ -163,6 +165,13 @@ def _check_goal(episodes: int | None, frames: int | None) -> int:
 def _open_store(
     path: str | Path, task: Task, frame_skip: int, policy: dict[str, Any]
 ) -> RolloutStore:
+    found = recognize(path)
+    if found.kind in ("artifact", "run", "latents"):
+        raise StoreError(
+            f"{path}: expected a rollout store, or a new or empty folder, got {found.description}; "
+            "choose another folder"
+        )
+    check_writable(path, kind="folder")
     metadata = StoreMetadata(
         task=task.name,
         frame_shape=(*task.frame_size, 3),
@@ -175,6 +184,7 @@ def _open_store(
 
 
 def _policies(
+    task: Task,
     policy: ExplorationPolicy | Agent | str,
     noise: NoisyAgent | None,
     world_model: WorldModel | None,
@@ -190,8 +200,38 @@ def _policies(
         )
     if isinstance(policy, ExplorationPolicy):
         return policy, None
-    world_model = world_model or policy.open_world_model(device=device)
+    if world_model is None:
+        world_model = open_for_collection(policy, task, device=device)
     return noise or NoisyAgent(), FrameAgent(policy, world_model, num_envs)
+
+
+def open_for_collection(
+    agent: Agent,
+    task: Task,
+    *,
+    vision: str | Path | None = None,
+    memory: str | Path | None = None,
+    device: str = "auto",
+) -> WorldModel:
+    """Opens the world model of an agent that plays a task.
+
+    The task may also be a variant of the one that the agent was trained on. If its name is another,
+    the agent's task must be registered.
+
+    Args:
+        agent: agent that plays.
+        task: task that is played.
+        vision: as in :meth:`~wmrl.agents.agent.Agent.open_world_model`.
+        memory: as in :meth:`~wmrl.agents.agent.Agent.open_world_model`.
+        device: device of the models.
+
+    Raises:
+        ArtifactError: the world model cannot be opened.
+    """
+    own = agent.world_model is not None and agent.world_model.task == task.name
+    return agent.open_world_model(
+        task=task if own else None, vision=vision, memory=memory, device=device
+    )
 
 
 @contextmanager

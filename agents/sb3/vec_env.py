@@ -14,6 +14,10 @@ from wmrl.core.validation import check_seed
 from wmrl.envs.tasks.task import completed_slots
 
 Indices = int | Sequence[int] | None
+Observations = Any
+"""Observations of N sub-environments: an array ``(N, …)``, or a dictionary of such arrays."""
+
+_OBSERVATIONS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -29,6 +33,10 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
     is bootstrapped. Otherwise, the agent would learn that reaching the goal is as bad as failing,
     because observations do not show that the goal is near.
 
+    Wrappers of Stable-Baselines3 can be put around the adapter. The ``episode`` entries hold the
+    environment's own rewards, so that ``env_is_wrapped(Monitor)`` is True, and ``evaluate_policy``
+    reports these rewards even below a ``VecNormalize``.
+
     Args:
         env: vector environment with autoreset mode ``SAME_STEP``.
         completed_key: key of the entry in the final info that is true if the goal was reached. If
@@ -38,17 +46,17 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         env: the vector environment, with N sub-environments.
         terminated: ``(N,) bool``, True where an episode was terminated in the last step.
         truncated: ``(N,) bool``, True where an episode was truncated in the last step.
-        final_observations: ``(K, O) float32``, final observations of K episodes that ended in the
-            same step, in the order of their sub-environments. They are kept until the next step in
-            which an episode ends.
+        final_observations: final observations of K episodes that ended in the same step, in the
+            order of their sub-environments: an array ``(K, …)``, or a dictionary of such arrays.
+            They are kept until the next step in which an episode ends.
         episodes: ``episode`` entries of the episodes that ended in the last step, in the order of
             their sub-environments.
         whole_episodes: entries of ``episodes``, without the episodes that were truncated because of
             :meth:`cut_first_episodes`.
 
     Raises:
-        ValueError: the environment's autoreset mode is not ``SAME_STEP``, or its observation space
-            is not a ``Box``.
+        ValueError: the environment's autoreset mode is not ``SAME_STEP``, or Stable-Baselines3 does
+            not support its observation space.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], *, completed_key: str | None = None) -> None:
@@ -58,19 +66,22 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
                 f"env: expected autoreset mode {AutoresetMode.SAME_STEP}, got {mode}; create the "
                 "environment with autoreset_mode=AutoresetMode.SAME_STEP"
             )
-        if not isinstance(env.single_observation_space, spaces.Box):
+        space = env.single_observation_space
+        parts = list(space.values()) if isinstance(space, spaces.Dict) else [space]
+        if not all(isinstance(part, _OBSERVATIONS) for part in parts):
             raise ValueError(
-                f"env: expected a Box observation space, got {env.single_observation_space}"
+                "env: expected an observation space that is a Box, a MultiDiscrete, a Discrete, a "
+                f"MultiBinary or a Dict of them, got {space}"
             )
         self.env = env
         world_model = getattr(env, "world_model", None)
         self._completed_key = completed_key or (
             world_model.task.completed_key if world_model else None
         )
-        super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        super().__init__(env.num_envs, space, env.single_action_space)
         self.terminated = np.zeros(self.num_envs, bool)
         self.truncated = np.zeros(self.num_envs, bool)
-        self.final_observations = np.zeros((0, *self.observation_space.shape), np.float32)
+        self.final_observations = _stacked(space, [])
         self.episodes: list[dict[str, float]] = []
         self.whole_episodes: list[dict[str, float]] = []
         self._final_info: dict[str, Any] = {}
@@ -90,23 +101,52 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         self._next_seed = seed = None if seed is None else check_seed("seed", seed)
         return [None if seed is None else seed + slot for slot in range(self.num_envs)]
 
-    def reset(self) -> np.ndarray:
-        """Resets all sub-environments and returns their observations ``(N, O)``."""
-        options = self._options[0] or None
-        observations, _ = self.env.reset(seed=self._next_seed, options=options)
+    def reset(self) -> Observations:
+        """Resets all sub-environments, each with its own options, and returns their observations.
+
+        Returns:
+            An array ``(N, …)``, or a dictionary of such arrays.
+
+        Raises:
+            ValueError: the number of options that were set is not N.
+        """
+        observations = self._reset_all()
         self._next_seed = None
         self._reset_options()
         self.reset_infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         self._returns[:] = 0.0
         self._lengths[:] = 0
         self._cuts, self._pending_cuts = self._pending_cuts, np.full(self.num_envs, _NEVER)
-        return np.array(observations)
+        return _copied(observations)
+
+    def _reset_all(self) -> Observations:
+        options = self._options
+        if len(options) != self.num_envs:
+            raise ValueError(
+                f"options: expected {self.num_envs} dictionaries, one for each sub-environment, "
+                f"got {len(options)}"
+            )
+        # set_options copies a single dictionary for all as N references to one copy.
+        if not any(options) or all(one is options[0] for one in options):
+            observations, _ = self.env.reset(seed=self._next_seed, options=options[0] or None)
+            return observations
+        if getattr(self.env, "options_per_env", False):
+            observations, _ = self.env.reset(seed=self._next_seed, options=options)
+            return observations
+        # Gymnasium's vector environments share their options among all that they reset.
+        observations, _ = self.env.reset(seed=self._next_seed)
+        seeds: Any = self.seed(self._next_seed)
+        for slot, one in enumerate(options):
+            if one:
+                mask = np.arange(self.num_envs) == slot
+                observations, _ = self.env.reset(seed=seeds, options={**one, "reset_mask": mask})
+        return observations
 
     def step_async(self, actions: np.ndarray) -> None:
         """Stores the actions ``(N, A)`` until :meth:`step_wait` takes the step."""
         self._actions = actions
 
-    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    def step_wait(self) -> tuple[Observations, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Steps all sub-environments and returns observations, rewards, dones and infos."""
         observations, rewards, dones = self.step_arrays(self._actions)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
@@ -116,13 +156,13 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
                 for key, values in self._final_info.items()
                 if not key.startswith("_")
             } | {
-                "terminal_observation": self.final_observations[row],
+                "terminal_observation": _row(self.final_observations, row),
                 "TimeLimit.truncated": bool(self.truncated[slot] and not self.terminated[slot]),
                 "episode": self.episodes[row],
             }
         return observations, rewards, dones, infos
 
-    def step_arrays(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def step_arrays(self, actions: Any) -> tuple[Observations, np.ndarray, np.ndarray]:
         """Steps all sub-environments without creating info dictionaries.
 
         Episodes that ended are described by the attributes of this adapter.
@@ -131,7 +171,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
             actions: ``(N, A)``.
 
         Returns:
-            Observations ``(N, O)``, rewards ``(N,) float32`` and dones ``(N,) bool``.
+            Observations ``(N, …)``, rewards ``(N,) float32`` and dones ``(N,) bool``.
 
         Raises:
             FloatingPointError: an observation or a reward of the environment is not finite.
@@ -143,20 +183,20 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         completed = terminated & completed_slots(final_info, self._completed_key, self.num_envs)
         self.terminated, self.truncated = terminated & ~completed, truncated | completed
         dones = self.terminated | self.truncated
-        observations = np.array(observations)  # the environment may reuse its array
+        observations = _copied(observations)  # the environment may reuse its array
         self._returns += rewards
         self._lengths += 1
         self.episodes, self.whole_episodes = [], []
         cut = (self._lengths >= self._cuts) & ~dones
         if dones.any() or cut.any():
-            final = np.full((self.num_envs, *self.observation_space.shape), np.nan, np.float32)
-            if dones.any():
-                final[dones] = np.stack(list(np.asarray(info["final_obs"])[dones]))
+            final = [
+                info["final_obs"][slot] if dones[slot] else _row(observations, slot)
+                for slot in np.flatnonzero(dones | cut).tolist()
+            ]
+            self.final_observations = _stacked(self.observation_space, final)
             if cut.any():
-                final[cut] = observations[cut]
-                observations[cut] = self._cut(cut)
+                observations = self._cut(cut, observations)
                 dones = dones | cut
-            self.final_observations = final[dones]
             self._final_info = final_info
             self._cuts[dones] = _NEVER
             seconds = time.perf_counter() - self._started
@@ -182,12 +222,21 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         """
         self._pending_cuts = np.array(lengths, np.int64)
 
-    def _cut(self, slots: np.ndarray) -> np.ndarray:
-        """Truncates K episodes and returns the first observations ``(K, O)`` of the next ones."""
+    def _cut(self, slots: np.ndarray, observations: Observations) -> Observations:
+        """Truncates episodes; returns the observations, with the first ones of the next episodes.
+
+        Args:
+            slots: ``(N,) bool``, True where the episode is truncated.
+            observations: observations ``(N, …)`` of all sub-environments, which are changed.
+        """
         self.truncated = self.truncated | slots
         fresh, _ = self.env.reset(options={"reset_mask": slots})
-        first: np.ndarray = fresh[slots]
-        return first
+        if isinstance(observations, dict):
+            for name, value in observations.items():
+                value[slots] = fresh[name][slots]
+        else:
+            observations[slots] = fresh[slots]
+        return observations
 
     def close(self) -> None:
         """Closes the environment."""
@@ -218,8 +267,13 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None
     ) -> list[bool]:
-        """Returns False for each requested sub-environment, because none is wrapped."""
-        return [False] * len(list(self._get_indices(indices)))
+        """Returns True for ``Monitor``, whose ``episode`` entries this adapter provides itself.
+
+        For all other wrappers, it returns False.
+        """
+        from stable_baselines3.common.monitor import Monitor
+
+        return [wrapper_class is Monitor] * len(list(self._get_indices(indices)))
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """Returns one image per sub-environment; None for each if nothing is rendered."""
@@ -245,6 +299,32 @@ def _check_finite(name: str, values: Any) -> None:
         )
 
 
+def _copied(observations: Observations) -> Observations:
+    if isinstance(observations, dict):
+        return {name: np.array(value) for name, value in observations.items()}
+    return np.array(observations)
+
+
+def _row(observations: Observations, index: int) -> Any:
+    """Returns one observation of a batch."""
+    if isinstance(observations, dict):
+        return {name: np.array(value[index]) for name, value in observations.items()}
+    return np.array(observations[index])
+
+
+def _stacked(space: spaces.Space[Any], observations: Sequence[Any]) -> Any:
+    """Stacks K observations to an array ``(K, …)``, or to a dictionary of such arrays."""
+    if isinstance(space, spaces.Dict):
+        return {
+            name: _stacked(part, [observation[name] for observation in observations])
+            for name, part in space.items()
+        }
+    batch = np.zeros((len(observations), *(space.shape or ())), space.dtype)
+    for row, observation in enumerate(observations):
+        batch[row] = observation
+    return batch
+
+
 def dream_vec_env(
     id_or_env: str | VectorEnv[Any, Any, Any] = "vsg/CarRacingDream-v0",
     num_envs: int = 64,
@@ -258,7 +338,8 @@ def dream_vec_env(
         num_envs: number of dreams, which are stepped as one batch; ignored if an environment is
             given.
         kwargs: keyword arguments to create the environment, such as ``temperature``; allowed only
-            with an id.
+            with an id. With ``observation="codes"``, the observations are dictionaries, for
+            policies such as ``"MultiInputPolicy"``.
 
     Raises:
         ValueError: keyword arguments are given together with an environment, or the autoreset mode

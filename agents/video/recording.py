@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from wmrl.agents.agent import Agent, State
+from wmrl.agents.agent import Agent, State, load_agent
 from wmrl.agents.video.config import VideoConfig
 from wmrl.agents.video.dream import DreamCompanion, act
 from wmrl.envs.frames.env import FrameEnv
@@ -15,8 +16,9 @@ from wmrl.envs.latent.tracker import LatentTracker
 from wmrl.envs.rendering.code_map import draw_code_map
 from wmrl.envs.rendering.panels import AMBER, BLUE, GREEN, Panel, PanelDrawer
 from wmrl.envs.rendering.video import check_video_path, write_video
-from wmrl.envs.tasks.task import observation_frame
+from wmrl.envs.tasks.task import Task, observation_frame
 from wmrl.envs.world_model import WorldModel
+from wmrl.storage.files import check_writable
 from wmrl.vision.vqvae import VQVAE
 
 
@@ -41,7 +43,13 @@ class Recording:
 
 
 def record(
-    agent: Agent, path: str | Path, *, world_model: WorldModel, config: VideoConfig | None = None
+    agent: Agent | str | Path,
+    path: str | Path,
+    *,
+    task: Task | str | None = None,
+    world_model: WorldModel | None = None,
+    config: VideoConfig | None = None,
+    device: str | torch.device = "auto",
 ) -> Recording:
     """Records a video of an agent: the real game, its reconstruction, and a dream.
 
@@ -49,17 +57,26 @@ def record(
     game. If the world model has no memory model, there is no dream.
 
     Args:
-        agent: agent that plays.
+        agent: agent that plays, or its shipped name or path.
         path: ``.mp4``, ``.gif`` or ``.webp`` file to write.
-        world_model: world model of the agent.
+        task: task that the agent was trained on, or its location as ``"module:ATTRIBUTE"``; needed
+            only if the task is not registered and ``world_model`` is not given.
+        world_model: world model of the agent; if None, the one to which the agent refers.
         config: contents of the video; the defaults of
             :class:`~wmrl.agents.video.config.VideoConfig` if None.
+        device: device of the world model; ignored if ``world_model`` is given.
 
     Raises:
-        ValueError: the suffix of the path is unknown, or the spaces of the agent are not those of
-            the world model.
+        ArtifactError: the agent or its world model cannot be loaded.
+        ValueError: the suffix of the path is unknown, the path can't be written, or the spaces of
+            the agent are not those of the world model.
     """
     check_video_path(path)
+    check_writable(path, kind="file")
+    if not isinstance(agent, Agent):
+        agent = load_agent(agent)
+    if world_model is None:
+        world_model = agent.open_world_model(task=task, device=device)
     video = EpisodeVideo(agent, world_model, config or VideoConfig())
     fps = world_model.fps * video.config.speed
     return Recording(

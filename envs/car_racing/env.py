@@ -11,9 +11,10 @@ from gymnasium.utils import EzPickle
 from wmrl.core.processes import follow_parent
 from wmrl.core.validation import check_actions, check_flag, check_float, check_int
 from wmrl.envs.car_racing.renderer import StatePainter
+from wmrl.envs.specs import SpecNamesModels
 
 
-class CarRacing(car_racing.CarRacing):
+class CarRacing(SpecNamesModels, car_racing.CarRacing):
     """Gymnasium's ``CarRacing-v3`` with a renderer that is about 30 times faster.
 
     ## Description

@@ -14,9 +14,17 @@ from wmrl.core.processes import follow_parent
 from wmrl.core.seeding import torch_generator
 from wmrl.core.validation import check_flag, check_float, check_int
 from wmrl.dream import DreamState, dream_observation, dream_reset, dream_step
-from wmrl.envs.autoreset import final_observations, joint_seed, reset_mask, step_limit
+from wmrl.envs.autoreset import (
+    ResetOptions,
+    final_observations,
+    joint_seed,
+    options_of_each,
+    reset_mask,
+    step_limit,
+)
 from wmrl.envs.observations import ObservationFormat, ObservationName
 from wmrl.envs.rendering.window import check_render_mode, enlarge
+from wmrl.envs.specs import SpecNamesModels
 from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import Memory
@@ -24,7 +32,7 @@ from wmrl.storage.artifact import ArtifactError
 from wmrl.vision.base import Vision
 
 
-class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
+class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
     """Vector environment of N dreams, which are stepped as one batch.
 
     ## Description
@@ -51,6 +59,9 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     - ``"start"``: index of a start state for all dreams that are reset, or one index for each.
     - ``"state"``: a :class:`~wmrl.dream.DreamState` with one entry for each dream that is reset;
       these dreams continue from it.
+
+    A sequence of N dictionaries gives each dream its own options. There, ``"start"`` is one index,
+    and ``"state"`` is a state of batch size 1.
 
     ## Episode End
     As in :class:`~wmrl.envs.dream.env.DreamEnv`. With ``AutoresetMode.DISABLED``, a dream that has
@@ -85,6 +96,8 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         "render_modes": ["rgb_array"],
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
+
+    options_per_env = True  # ``reset`` takes a sequence of options
 
     def __init__(
         self,
@@ -163,17 +176,22 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self,
         *,
         seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
+        options: ResetOptions = None,
     ) -> tuple[Any, dict[str, Any]]:
         """Starts all dreams, or those that ``options["reset_mask"]`` selects."""
-        options = options or {}
         mask = reset_mask(options, self.num_envs)
+        each = options_of_each(options, self.num_envs)
         self._reseed(seed)
-        if mask.all():
-            self._state = self._start(self.num_envs, options)
+        if each is not None:
+            self._state = self._start_each(each)
             self._steps[:] = 0
         else:
-            self._restart(mask, options)
+            assert options is None or isinstance(options, dict)
+            if mask.all():
+                self._state = self._start(self.num_envs, options or {})
+                self._steps[:] = 0
+            else:
+                self._restart(mask, options or {})
         self._terminated[mask] = self._truncated[mask] = False
         observations = dream_observation(self._memory, self.state).cpu().numpy()
         return self._format.format_batch(observations), {}
@@ -246,6 +264,15 @@ class DreamVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
             )
         on_device = torch.from_numpy(indices.copy()).to(self.world_model.device)
         return dream_reset(self._memory, indices=on_device, generator=self._generator)
+
+    def _start_each(self, options: list[dict[str, Any]]) -> DreamState:
+        """Returns the initial states of all dreams, of which each has options of its own."""
+        starts = [one.get("start") for one in options]
+        if None not in starts and not any("state" in one for one in options):
+            return self._start(len(options), {"start": starts})
+        states = [self._start(1, one) for one in options]
+        memory = tuple(map(torch.cat, zip(*(state.memory for state in states), strict=True)))
+        return DreamState(torch.cat([state.latent for state in states]), memory)
 
     def _given_state(self, count: int, state: DreamState) -> DreamState:
         if not isinstance(state, DreamState):

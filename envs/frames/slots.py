@@ -98,21 +98,21 @@ class FrameSlots:
         self,
         seeds: Sequence[int | None],
         mask: Sequence[bool],
-        options: dict[str, Any] | None,
+        options: Sequence[dict[str, Any] | None],
     ) -> list[dict[str, Any]]:
         """Resets some slots.
 
         Args:
             seeds: one seed per slot; None for slots that are not seeded.
             mask: one flag per slot, True for slots to reset.
-            options: options that are passed to the base environments.
+            options: options of each slot, which are passed to its base environment.
 
         Returns:
             The info of each slot; empty for slots that are not reset.
         """
         return [
-            self._reset(slot, seed, options) if chosen else {}
-            for slot, (seed, chosen) in enumerate(zip(seeds, mask, strict=True))
+            self._reset(slot, seed, given) if chosen else {}
+            for slot, (seed, chosen, given) in enumerate(zip(seeds, mask, options, strict=True))
         ]
 
     def step(self) -> list[dict[str, Any]]:

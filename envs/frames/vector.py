@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space
 
 from wmrl.core.processes import WorkerError, WorkerValueError, follow_parent
 from wmrl.core.validation import check_actions, check_int
-from wmrl.envs.autoreset import joint_seed, reset_mask, slot_seeds
+from wmrl.envs.autoreset import ResetOptions, joint_seed, options_of_each, reset_mask, slot_seeds
 from wmrl.envs.frames.env import frame_space
 from wmrl.envs.frames.slots import FrameSlots, Layout, layout_bytes, map_arrays, slot_layout
 from wmrl.envs.frames.worker import (
@@ -83,6 +83,8 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         >>> envs.close()
     """
 
+    options_per_env = True  # ``reset`` takes a sequence of options
+
     def __init__(
         self,
         num_envs: int,
@@ -134,7 +136,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self,
         *,
         seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
+        options: ResetOptions = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Starts episodes.
 
@@ -142,7 +144,8 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             seed: an integer s, which seeds the slots with s, s + 1, and so on; or a sequence of one
                 seed per slot. Slots with the seed None are not seeded.
             options: ``"reset_mask"``, ``(N,) bool``, is True for the slots to reset; without it,
-                all slots are reset. All other options are passed to the base environments.
+                all slots are reset. All other options are passed to the base environments. A
+                sequence of N dictionaries gives each slot its own options.
 
         Returns:
             Frames ``(N, H, W, 3) uint8`` (a copy), and infos.
@@ -154,15 +157,18 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 uint8``.
             WorkerError: a game failed, or a worker process died.
         """
-        options = dict(options or {})
         mask = reset_mask(options, self.num_envs)
-        options.pop("reset_mask", None)
+        each = options_of_each(options, self.num_envs)
+        if each is None:
+            assert options is None or isinstance(options, Mapping)
+            shared = {k: value for k, value in (options or {}).items() if k != "reset_mask"}
+            each = [shared] * self.num_envs
         seeds = slot_seeds(seed, self.num_envs)
         super().reset(seed=joint_seed(seed))
         for slot in np.flatnonzero(mask):
             if seeds[slot] is not None:
                 self._seeds[slot] = seeds[slot]
-        infos = self._ask("reset", seeds, mask.tolist(), options=options or None)
+        infos = self._ask("reset", seeds, mask.tolist(), [one or None for one in each])
         self._started = True
         return self._arrays["frames"].copy(), self._merge(infos)
 

@@ -14,13 +14,14 @@ from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.latent.tracker import LatentTracker
 from wmrl.envs.observations import ObservationFormat, ObservationName
 from wmrl.envs.rendering.window import check_render_mode
+from wmrl.envs.specs import SpecNamesModels
 from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import Memory
 from wmrl.vision.base import Vision
 
 
-class LatentEnv(gym.Env[Any, np.ndarray], EzPickle):
+class LatentEnv(SpecNamesModels, gym.Env[Any, np.ndarray], EzPickle):
     """Latent environment: a real game, observed through a vision model and a memory model.
 
     ## Description

@@ -12,18 +12,25 @@ from gymnasium.vector.utils import batch_space
 
 from wmrl.core.device import torch_threads
 from wmrl.dream import DreamState
-from wmrl.envs.autoreset import final_observations, joint_seed, reset_mask, step_limit
+from wmrl.envs.autoreset import (
+    ResetOptions,
+    final_observations,
+    joint_seed,
+    reset_mask,
+    step_limit,
+)
 from wmrl.envs.frames.vector import FrameVectorEnv
 from wmrl.envs.latent.tracker import LatentTracker
 from wmrl.envs.observations import ObservationFormat, ObservationName
 from wmrl.envs.rendering.window import check_render_mode
+from wmrl.envs.specs import SpecNamesModels
 from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
 from wmrl.memory.base import Memory
 from wmrl.vision.base import Vision
 
 
-class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
+class LatentVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
     """Vector environment of N real games that are observed through one world model.
 
     ## Description
@@ -45,7 +52,8 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
     As in :class:`~wmrl.envs.latent.env.LatentEnv`. The seed of ``reset`` is an integer s, which
     seeds the games with s, s + 1, and so on, or a sequence of one seed per game. The option
     ``"reset_mask"``, ``(N,) bool``, is True for the games to reset; all games are reset by default.
-    Other options are passed to the base environments.
+    Other options are passed to the base environments. A sequence of N dictionaries gives each game
+    its own options.
 
     ## Episode End
     As in :class:`~wmrl.envs.latent.env.LatentEnv`. An episode is also truncated after
@@ -70,6 +78,8 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         "render_modes": ["rgb_array"],
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
+
+    options_per_env = True  # ``reset`` takes a sequence of options
 
     def __init__(
         self,
@@ -154,7 +164,7 @@ class LatentVectorEnv(VectorEnv[Any, np.ndarray, np.ndarray]):
         self,
         *,
         seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
+        options: ResetOptions = None,
     ) -> tuple[Any, dict[str, Any]]:
         """Starts all games, or those that ``options["reset_mask"]`` selects."""
         super().reset(seed=joint_seed(seed))

@@ -11,15 +11,22 @@ from gymnasium.vector.utils import batch_space
 
 from wmrl.core.processes import follow_parent
 from wmrl.core.validation import check_int
-from wmrl.envs.autoreset import final_observations, joint_seed, reset_mask
+from wmrl.envs.autoreset import (
+    ResetOptions,
+    final_observations,
+    joint_seed,
+    options_of_each,
+    reset_mask,
+)
 from wmrl.envs.planar_arm.arm import Arm, ArmEvaluation
 from wmrl.envs.planar_arm.reward import ArmReward
 from wmrl.envs.planar_arm.targets import ArmTargets, Target
 from wmrl.envs.planar_arm.validation import Locks, clip_action
 from wmrl.envs.rendering.window import check_render_mode
+from wmrl.envs.specs import SpecNamesModels
 
 
-class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """Vector environment of N planar arms, which are evaluated as one batch.
 
     ## Description
@@ -40,7 +47,8 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     The arms are stretched along the x axis. All arms share one random stream for their targets.
     ``reset`` therefore takes one seed; N seeds are hashed to one. ``reset`` has two options:
     ``"target"``, ``(2,)`` or ``(N, 2)``, sets the targets of this episode. ``"reset_mask"``,
-    ``(N,) bool``, selects the arms to reset.
+    ``(N,) bool``, selects the arms to reset. A sequence of N dictionaries gives each arm its own
+    target, ``(2,)``.
 
     ## Episode End
     An episode terminates after one step. With the autoreset mode DISABLED, the arm then idles until
@@ -66,6 +74,8 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         "render_fps": 2,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
+
+    options_per_env = True  # ``reset`` takes a sequence of options
 
     def __init__(
         self,
@@ -106,7 +116,7 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self,
         *,
         seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
+        options: ResetOptions = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Starts episodes of all arms, or of the arms that ``options["reset_mask"]`` selects.
 
@@ -115,12 +125,19 @@ class PlanarArmVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             TypeError: an option has the wrong type.
             ValueError: an option has the wrong shape, or a target is out of reach.
         """
-        options = options or {}
         mask = reset_mask(options, self.num_envs)
+        each = options_of_each(options, self.num_envs)
         if not mask.all():
             self._idle()
         super().reset(seed=joint_seed(seed))
-        self._start(mask, options)
+        if each is None:
+            assert options is None or isinstance(options, dict)
+            self._start(mask, options or {})
+        else:
+            self._start(mask, {})
+            for index, one in enumerate(each):
+                if one.get("target") is not None:
+                    self._start(np.arange(self.num_envs) == index, one)
         return self._observations(), {}
 
     def step(

@@ -1,6 +1,7 @@
 """Registry of tasks by name."""
 
 from importlib import import_module
+from types import ModuleType
 
 from wmrl.envs.tasks.car_racing import CAR_RACING
 from wmrl.envs.tasks.task import Task
@@ -30,6 +31,11 @@ def register_task(task: Task) -> None:
         )
 
 
+def is_registered(task: Task) -> bool:
+    """Returns True if an equal task is registered under the task's name."""
+    return _TASKS.get(task.name) == task
+
+
 def registered_task(name: str) -> Task:
     """Returns the task that is registered under a name.
 
@@ -54,8 +60,8 @@ def find_task(task: Task | str) -> Task:
             imports the module; or a task, which is returned unchanged.
 
     Raises:
-        ValueError: there is no such task.
-        ImportError: the module cannot be imported.
+        ValueError: there is no such task, or the object at the location is not a task.
+        ImportError: the module does not exist or cannot be imported.
 
     Example:
         >>> from wmrl.envs import find_task
@@ -69,11 +75,65 @@ def find_task(task: Task | str) -> Task:
     if task in _TASKS:
         return _TASKS[task]
     module, _, attribute = task.partition(":")
-    if attribute:
-        found = getattr(import_module(module), attribute, None)
-        if isinstance(found, Task):
-            return found
-    raise ValueError(
-        f"task: expected one of {sorted(_TASKS)} or the location of a Task as 'module:ATTRIBUTE', "
-        f"got {task!r}"
+    if not module or not attribute:
+        raise ValueError(
+            f"task: expected one of {sorted(_TASKS)} or the location of a Task as "
+            f"'module:ATTRIBUTE', got {task!r}"
+        )
+    found = _import(module, task)
+    if not hasattr(found, attribute):
+        raise ValueError(
+            f"task: expected an attribute {attribute!r} of module {module!r} "
+            f"({_origin(found)}), got none; {_tasks_of(found)}"
+        )
+    value = getattr(found, attribute)
+    if not isinstance(value, Task):
+        raise ValueError(
+            f"task: expected {task!r} to be a Task, got an object of type {type(value).__name__}; "
+            f"{_tasks_of(found)}"
+        )
+    return value
+
+
+def _import(module: str, location: str) -> ModuleType:
+    """Imports the module of a task's location.
+
+    Raises:
+        ImportError: the module does not exist, or an error occurred while it was imported.
+    """
+    if "/" in module or module.endswith(".py"):
+        stem = module.removesuffix(".py").strip("./").replace("/", ".")
+        raise ImportError(
+            f"task: expected the name of a module before the colon, got the path {module!r}; write "
+            f"'{stem}:{location.partition(':')[2]}' and run from the folder in which the module is"
+        )
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        # The missing module may also be one that the task's module imports.
+        missing = error.name is not None and f"{module}.".startswith(f"{error.name}.")
+        if not missing:
+            raise _import_error(module, error) from error
+        raise ImportError(
+            f"task: there is no module {error.name!r}, got the location {location!r}; run the "
+            "command in the folder of the module, or add that folder to PYTHONPATH"
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise _import_error(module, error) from error
+
+
+def _import_error(module: str, error: BaseException) -> ImportError:
+    return ImportError(
+        f"task: module {module!r} exists but its import failed ({type(error).__name__}: {error}); "
+        f"python -c 'import {module}' shows the traceback"
     )
+
+
+def _origin(module: ModuleType) -> str:
+    return getattr(module, "__file__", None) or "built-in or a folder without __init__.py"
+
+
+def _tasks_of(module: ModuleType) -> str:
+    """Returns a sentence that names the tasks that a module defines."""
+    names = [name for name, value in vars(module).items() if isinstance(value, Task)]
+    return f"its tasks are: {', '.join(names)}" if names else "the module has no tasks"

@@ -1,8 +1,10 @@
+import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -162,3 +164,67 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture)
     assert f"usage: wmrl {name}" in out
     first = (import_module(f"wmrl.scripts.{COMMANDS[name].module}").__doc__ or "").split()[:4]
     assert " ".join(first) in out
+
+
+def test_modules_of_the_current_folder_can_be_named(
+    command: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "game_of_mine.py").write_text("NAME = 'mine'\n")
+    (tmp_path / "json.py").write_text("raise ImportError('not the installed module')\n")
+    monkeypatch.chdir(tmp_path)
+    before = list(sys.path)
+    command.main = lambda args: print(import_module("game_of_mine").NAME, import_module("json"))
+    assert run(["try"]) == 0
+    assert capsys.readouterr().out.startswith("mine <module 'json' from '/")
+    assert sys.path == before  # outside the command line, nothing is added
+    sys.modules.pop("game_of_mine", None)
+
+
+def test_a_task_in_the_current_folder(tmp_path: Path) -> None:
+    """As from a shell, and with worker processes, which must find the module as well."""
+    toys = Path(__file__).parents[1] / "toys"
+    text = (toys / "toy_game.py").read_text().replace("toy_game:Toy", "my_game:Toy")
+    (tmp_path / "my_game.py").write_text(text)
+    words = ["collect", "data", "--episodes", "1", "--num-envs", "1", "--workers", "1"]
+    code = "from wmrl.scripts.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words, "--task", "my_game:TOY"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 episodes" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["collect", "evaluate", "record", "play", "train"])
+def test_every_command_that_plays_a_game_takes_a_task(name: str) -> None:
+    words = {field.name for field in fields(import_module(f"wmrl.scripts.{name}").Args)}
+    assert "task" in words
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, entry in COMMANDS.items() if entry.out == "folder"]
+)
+def test_output_folders_are_tried_first(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = import_module(f"wmrl.scripts.{COMMANDS[name].module}")
+    options = {field.name: field for field in fields(module.Args)}
+    if "out" not in options:
+        pytest.skip("writes nothing to --out")
+    monkeypatch.setattr(module, "main", None)  # calling it would fail
+    file = tmp_path / "file"
+    file.write_text("")
+    required = {"train-vision": ["store"], "train-memory": ["store", "--vision", "v"]}
+    required |= {"inspect": ["store"], "compare-memories": ["store"]}
+    positional = name in ("train-controller", "search-elites")
+    words = [str(file)] if positional else [*required.get(name, []), "--out", str(file)]
+    assert run([*name.split(), *words]) == 2
+    assert "out: expected a folder, got" in capsys.readouterr().err

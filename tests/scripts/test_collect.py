@@ -1,9 +1,15 @@
 """``wmrl collect``, from the command line to the store."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from toy_game import STEERED
+from toy_models import toy_agent
 
+from wmrl.agents.rollouts.collection import collect
+from wmrl.agents.rollouts.exploration import NoisyAgent
 from wmrl.data.store import RolloutStore
 from wmrl.scripts.cli import run
 from wmrl.scripts.collect import Args, main
@@ -24,6 +30,41 @@ def test_frames_are_the_budget_without_episodes(tmp_path: Path) -> None:
     main(Args(tmp_path, task="toy_game:TOY", frames=100, num_envs=1, workers=0, policy="repeated"))
     taken = 3 * sum(summary.length for summary in RolloutStore(tmp_path).summaries)
     assert 100 <= taken < 150
+
+
+def test_an_agent_plays_a_task_of_ones_own(make_tiny: Callable[..., Any], tmp_path: Path) -> None:
+    agent = toy_agent(make_tiny, tmp_path)
+    words = ["collect", str(tmp_path / "data"), "--policy", str(agent), "--episodes", "2"]
+    sizes = ["--num-envs", "2", "--workers", "0", "--noise", "0.1"]
+    assert run([*words, *sizes, "--task", "toy_game:STEERED"]) == 0
+    store = RolloutStore(tmp_path / "data")
+    assert (len(store), store.metadata.task) == (2, "steered-toy")
+    again = collect(
+        STEERED,
+        tmp_path / "again",
+        policy=str(agent),
+        episodes=2,
+        num_envs=2,
+        workers=0,
+        noise=NoisyAgent(max_scale=0.1),
+        progress=False,
+    )
+    assert again.content_hash() == store.content_hash()  # the same by Python
+
+
+def test_other_folders_stay_as_they_are(
+    agent_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--task", "toy_game:TOY", "--episodes", "1", "--num-envs", "1", "--workers", "0"]
+    before = sorted(file.name for file in agent_path.iterdir())
+    assert run(["collect", str(agent_path), *words]) == 2
+    assert "got an artifact of kind 'agent'; choose another folder" in capsys.readouterr().err
+    assert sorted(file.name for file in agent_path.iterdir()) == before
+    file = tmp_path / "file"
+    file.write_text("")
+    for path in (file, file / "data"):
+        assert run(["collect", str(path), *words]) == 2
+        assert "store: expected a folder" in capsys.readouterr().err
 
 
 def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,16 @@
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from toy_game import STEERED, TOY
+from toy_models import toy_agent
 
 from wmrl.agents.evaluation.result import EvaluationResult
+from wmrl.agents.evaluation.scoring import evaluate, evaluate_dream
 from wmrl.scripts.cli import run
+from wmrl.scripts.evaluate import _default_out
 from wmrl.storage.artifact import load_artifact
 
 
@@ -27,10 +33,61 @@ def test_a_real_score(agent_path: Path, tmp_path: Path, monkeypatch: pytest.Monk
         shutil.copytree(agent_path, tmp_path / run_name / "artifact")
     words = ["evaluate", "first/artifact", "--episodes", "1", "--base", "vsg/CarRacing-v3"]
     assert run([*words, "--workers", "1"]) == 0
-    assert not (tmp_path / "second" / "artifact-CarRacing-v3.json").exists()
-    result = EvaluationResult.load(tmp_path / "first" / "artifact-CarRacing-v3.json")
+    assert not list((tmp_path / "second").glob("*.json"))
+    result = EvaluationResult.load(tmp_path / "first" / "artifact-vsg-CarRacing-v3.json")
     assert result.base == "vsg/CarRacing-v3"
     assert result.seeds == (1_000_000,)
+
+
+@pytest.mark.parametrize(
+    ("base", "file"),
+    [
+        ("CarRacing-v3", "random-CarRacing-v3.json"),
+        ("vsg/CarRacing-v3", "random-vsg-CarRacing-v3.json"),
+        ("toy_game:Toy-v0", "random-toy_game-Toy-v0.json"),
+        ("dream", "random-dream.json"),
+    ],
+)
+def test_each_environment_has_a_result_file_of_its_own(base: str, file: str) -> None:
+    assert _default_out("random", base) == Path("runs/results") / file
+
+
+def test_a_task_of_ones_own(
+    make_tiny: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    agent, out = toy_agent(make_tiny, tmp_path), tmp_path / "score.json"
+    words = ["evaluate", str(agent), "--episodes", "2", "--workers", "0", "--out", str(out)]
+    assert run(words) == 2
+    assert "pass --task module:ATTRIBUTE" in capsys.readouterr().err
+    assert run([*words, "--task", "toy_game:STEERED"]) == 0
+    result = EvaluationResult.load(out)
+    assert (result.task, result.base) == ("steered-toy", "toy_game:Toy-v0")
+    played = evaluate(agent, task=STEERED, episodes=2, workers=0)
+    assert played.returns == result.returns  # the same by Python
+    dreamed = evaluate_dream(agent, task=STEERED, episodes=2, agent_steps=3, device="cpu")
+    assert dreamed.task == "steered-toy"
+    with pytest.raises(ValueError, match="task: expected the task 'steered-toy' that the agent"):
+        evaluate(agent, task=TOY, episodes=2, workers=0)
+
+
+def test_outputs_are_tried_before_the_work(
+    agent_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("")
+    monkeypatch.setattr("wmrl.agents.evaluation.scoring.run_episodes", None)  # would be called
+    for out, message in (
+        (".", "out: expected a file, got the folder '.'"),
+        ("taken/score.json", "'taken' is a file"),
+        ("/proc/score.json", "can't be written"),
+    ):
+        words = ["evaluate", str(agent_path), "--dream", "--out", out]
+        assert run(words) == 2
+        assert message in capsys.readouterr().err
+    default = agent_path.parent / "agent-dream.json"
+    default.mkdir()
+    assert run(["evaluate", str(agent_path), "--dream"]) == 2
+    assert "out: expected a file, got the folder" in capsys.readouterr().err
 
 
 def test_nothing_is_written_into_an_artifact(

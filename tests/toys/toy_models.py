@@ -1,17 +1,20 @@
 """A vision, a memory, their ensemble and an agent that the library knows nothing of."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+import toy_game
 from gymnasium import spaces
 from torch import Tensor, nn
 
 from wmrl.agents import Agent
+from wmrl.agents.controller import ControllerAgent, ControllerConfig
 from wmrl.core import seeded_weights
 from wmrl.memory import (
     MemoryEnsemble,
@@ -203,3 +206,13 @@ class ConstantAgent(Agent):
     @classmethod
     def from_artifact(cls, artifact: Artifact) -> Self:
         return cls(artifact.tensors["action"].numpy(), artifact.config["observation_dim"])
+
+
+def toy_agent(make_tiny: Callable[..., Any], folder: Path) -> Path:
+    """Saves a controller whose world model is of the unregistered task ``toy_game.STEERED``."""
+    tiny, task = make_tiny(toy_game.STEERED), toy_game.STEERED
+    config = ControllerConfig(observation_dim=24, action_dim=task.action_dim)
+    weights = np.random.default_rng(0).normal(size=config.parameter_count)
+    ref = replace(tiny.ref(task.frame_skip), task=task.name)
+    ControllerAgent(config, weights, world_model=ref).save(folder / "toy-agent")
+    return folder / "toy-agent"

@@ -10,10 +10,12 @@
 - :mod:`~wmrl.storage.registry`: classes that artifacts refer to by name, and plugins
   (``Registry``, ``load_plugins``).
 - :mod:`~wmrl.storage.files`: atomic writing of files and folders
-  (``atomic_path``, ``replace_folder``, ``write_bytes``, ``write_image``, ``write_json``,
-  ``write_text``).
+  (``atomic_path``, ``check_writable``, ``replace_folder``, ``write_bytes``, ``write_image``,
+  ``write_json``, ``write_text``).
 - :mod:`~wmrl.storage.reading`: regular files of bounded size, and JSON that is verified
   (``StoredFileError``, ``read_file``, ``read_json``).
+- :mod:`~wmrl.storage.recognition`: what is at a path, for messages (``did_you_mean``,
+  ``recognize``).
 """
 
 from typing import TYPE_CHECKING
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     )
     from wmrl.storage.files import (
         atomic_path,
+        check_writable,
         replace_folder,
         write_bytes,
         write_image,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
         write_text,
     )
     from wmrl.storage.reading import StoredFileError, read_file, read_json
+    from wmrl.storage.recognition import did_you_mean, recognize
     from wmrl.storage.registry import Registry, load_plugins
     from wmrl.storage.run import Checkpoint, Run, RunError
     from wmrl.storage.saved_module import SavedModule, load_saved_module
@@ -57,6 +61,8 @@ __all__ = [
     "StoredFileError",
     "artifact_digest",
     "atomic_path",
+    "check_writable",
+    "did_you_mean",
     "find_artifact",
     "load_artifact",
     "load_plugins",
@@ -64,6 +70,7 @@ __all__ = [
     "package_versions",
     "read_file",
     "read_json",
+    "recognize",
     "replace_folder",
     "save_artifact",
     "shipped_artifacts",

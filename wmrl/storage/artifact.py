@@ -42,6 +42,7 @@ from wmrl.storage.reading import (
     parse_json,
     read_file,
 )
+from wmrl.storage.recognition import did_you_mean, recognize
 from wmrl.storage.tensors import parse_tensors
 
 FORMAT_VERSION = 2
@@ -95,6 +96,12 @@ class Artifact:
     tensors: dict[str, torch.Tensor]
     digest: str
 
+    @property
+    def name_or_path(self) -> str:
+        """Name of a shipped artifact, or absolute path of any other."""
+        path = self.path.resolve()
+        return path.name if path.parent == SHIPPED.resolve() else str(path)
+
 
 def shipped_artifacts(*, kind: str | None = None) -> list[str]:
     """Returns the names of the artifacts that come with the package.
@@ -109,11 +116,13 @@ def shipped_artifacts(*, kind: str | None = None) -> list[str]:
     return [path.parent.name for path in headers if kind is None or _kind(path) == kind]
 
 
-def find_artifact(name_or_path: str | Path) -> Path:
+def find_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Path:
     """Returns the folder of an artifact.
 
     Args:
-        name_or_path: name of a shipped artifact, or path of an artifact's folder.
+        name_or_path: name of a shipped artifact, path of an artifact's folder, or path of the
+            folder of a run, which stands for the folder ``artifact`` in it.
+        kind: kind of the artifacts that the error message suggests; None for any kind.
 
     Raises:
         ArtifactError: there is neither such a shipped artifact nor such a folder.
@@ -123,14 +132,19 @@ def find_artifact(name_or_path: str | Path) -> Path:
         return SHIPPED / str(name_or_path)
     try:
         path = Path(name_or_path).expanduser()
-        if (path / _CONFIG).is_file():
+        found = recognize(path)
+        if found.kind != "run" and (path / _CONFIG).is_file():
             return path
-        found = "a folder without config.json" if path.is_dir() else "nothing at that path"
+        if recognize(path / "artifact").kind == "artifact":
+            return path / "artifact"
+        got = found.description + did_you_mean(path, "artifact", detail=kind)
+        if got == "the folder of a run":
+            got += " without an artifact; repeat the command of the run to finish it"
     except (OSError, ValueError, RuntimeError) as error:  # no such user, name too long, null byte
-        found = f"an invalid path ({error})"
+        got = f"an invalid path ({error})"
     raise ArtifactError(
         f"no artifact {str(name_or_path)!r}: expected a shipped artifact ({', '.join(shipped)}) "
-        f"or the path of an artifact's folder, got {found}"
+        f"or the path of an artifact's folder, got {got}"
     )
 
 
@@ -215,13 +229,14 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
     """Reads and verifies an artifact.
 
     Args:
-        name_or_path: name of a shipped artifact, or path of an artifact's folder.
+        name_or_path: name of a shipped artifact, path of an artifact's folder, or path of the
+            folder of a run, which stands for the folder ``artifact`` in it.
         kind: required kind; None accepts any kind.
 
     Raises:
         ArtifactError: the artifact is missing, damaged, of another format, or of another kind.
     """
-    path, files = _read(name_or_path)
+    path, files = _read(name_or_path, kind)
     try:
         header = parse_json(files[_CONFIG])
         version, found = header["format_version"], header["kind"]
@@ -403,7 +418,7 @@ def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
     return tensor
 
 
-def _read(name_or_path: str | Path) -> tuple[Path, dict[str, bytes]]:
+def _read(name_or_path: str | Path, kind: str | None) -> tuple[Path, dict[str, bytes]]:
     """Finds an artifact, reads its files and verifies them.
 
     If another process replaces the folder meanwhile, reading starts again with the new folder.
@@ -412,7 +427,7 @@ def _read(name_or_path: str | Path) -> tuple[Path, dict[str, bytes]]:
     while True:
         before = _state(name_or_path)
         try:
-            path = find_artifact(name_or_path)
+            path = find_artifact(name_or_path, kind=kind)
             return path, _verified_files(path)
         except ArtifactError:
             if before == _state(name_or_path) and not _being_replaced(name_or_path):

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -54,7 +54,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.new{path.suffix}")
+    aside = path.with_name(_aside_name(path))
     try:
         yield aside
         sync_tree(aside)
@@ -66,6 +66,72 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         else:
             aside.unlink(missing_ok=True)
         raise
+
+
+def check_writable(
+    path: str | Path, *, kind: Literal["file", "folder"], name: str = "path"
+) -> Path:
+    """Checks that a file or folder can be written, before the work whose result it will hold.
+
+    An empty file is created for a moment in the folder, or in the nearest folder above it that
+    exists. Nothing else is created or changed.
+
+    Args:
+        path: path that will be written.
+        kind: ``"file"`` or ``"folder"``.
+        name: name of the argument, for the error message.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: there is a folder where a file is expected, or vice versa; or the path can't be
+            written.
+
+    Example:
+        >>> from wmrl.storage import check_writable
+        >>> print(check_writable("results/score.json", kind="file", name="out"))
+        results/score.json
+        >>> check_writable(".", kind="file", name="out")
+        Traceback (most recent call last):
+        ValueError: out: expected a file, got the folder '.'; name a file in that folder
+    """
+    path = Path(path)
+    try:
+        problem = _obstacle(path, kind)
+        if not problem:
+            folder = next(f for f in ((path, *path.parents)[kind == "file" :]) if f.is_dir())
+            probe = folder / _aside_name(path if kind == "file" else folder)
+            probe.touch(exist_ok=False)
+            probe.unlink()
+    except (OSError, ValueError) as error:  # a ValueError for a null byte
+        reason = getattr(error, "strerror", None) or str(error)
+        problem = f"{str(path)!r}, which can't be written ({reason}); choose another path"
+    if problem:
+        raise ValueError(f"{name}: expected a {kind}, got {problem}")
+    return path
+
+
+def _obstacle(path: Path, kind: str) -> str:
+    """Describes what is in the way of a file or folder; returns ``""`` if nothing is."""
+    if kind == "file" and path.is_dir():
+        return f"the folder {str(path)!r}; name a file in that folder"
+    for each in (path, *path.parents):
+        if each.is_symlink() and not each.exists():
+            return f"{str(path)!r}, but {str(each)!r} is a broken link; choose another path"
+        if each.exists():
+            if each == path and kind == "file" and each.is_file():
+                return ""
+            if each.is_dir():
+                return ""
+            what = "a file" if each.is_file() else "a special file"
+            return f"{str(path)!r}, but {str(each)!r} is {what}; choose another path"
+    return ""
+
+
+def _aside_name(path: Path) -> str:
+    """Returns a new name for a temporary file or folder beside ``path``."""
+    return f".{path.stem}.{secrets.token_hex(4)}.new{path.suffix}"
 
 
 def write_bytes(path: str | Path, data: bytes) -> Path:

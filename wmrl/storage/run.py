@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save as save_safetensors
 
 from wmrl.core.hashing import tensors_digest
+<<<<<<< HEAD
 from wmrl.core.json_text import json_text, jsonable
 from wmrl.storage.files import write_bytes, write_json
 from wmrl.storage.reading import (
@@ -23,6 +24,10 @@ from wmrl.storage.reading import (
     read_json,
 )
 from wmrl.storage.tensors import parse_tensors
+=======
+from wmrl.storage.files import check_writable, write_bytes
+from wmrl.storage.recognition import recognize
+>>>>>>> 61694e83f632baa18f9367e4cae9355ebc7254fd
 
 try:
     import fcntl
@@ -79,8 +84,13 @@ class Run:
         extended: True if a limit has just been raised.
 
     Raises:
+<<<<<<< HEAD
         RunError: another process or ``Run`` uses the folder, the folder holds a run with another
             configuration, or a checkpoint belongs to another configuration.
+=======
+        RunError: another process or ``Run`` uses the folder; or the folder holds a run with another
+            configuration, an artifact or a rollout store; or it can't be written.
+>>>>>>> 61694e83f632baa18f9367e4cae9355ebc7254fd
 
     Example:
         >>> import torch
@@ -96,6 +106,7 @@ class Run:
         wmrl.storage.run.RunError: run: holds a run with another configuration: seed: ...
     """
 
+<<<<<<< HEAD
     def __init__(
         self, path: str | Path, *, config: Mapping[str, Any], limits: Sequence[str] = ()
     ) -> None:
@@ -104,6 +115,10 @@ class Run:
         self._limits = tuple(limits)
         self.extended = False
         self._identity = json_digest(_without(self._config, self._limits))
+=======
+    def __init__(self, path: str | Path, *, config: Mapping[str, Any]) -> None:
+        self.path = _check_folder(Path(path))
+>>>>>>> 61694e83f632baa18f9367e4cae9355ebc7254fd
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock: BinaryIO | None = _lock(self.path / _LOCK)
         try:
@@ -328,6 +343,24 @@ def _without(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
         if isinstance(inner, dict):
             inner.pop(last, None)
     return copy
+
+
+def _check_folder(path: Path) -> Path:
+    """Checks that a path can be the folder of a run.
+
+    Raises:
+        RunError: there is something else, or the folder can't be written.
+    """
+    found = recognize(path)
+    if found.kind in ("artifact", "store", "latents"):
+        raise RunError(
+            f"{path}: expected the folder of a run, or a new or empty folder, got "
+            f"{found.description}; choose another folder"
+        )
+    try:
+        return check_writable(path, kind="folder")
+    except ValueError as error:
+        raise RunError(str(error)) from error
 
 
 def _lock(path: Path) -> BinaryIO:

@@ -36,12 +36,15 @@ class SavedModule(nn.Module, ABC):
         config_class: class of the configuration.
         digest: SHA-256 of the file that the weights were loaded from or last saved to; None if
             there is no such file.
+        saved_at: shipped name or absolute path of the artifact that the weights were loaded from or
+            last saved to; None if there is no such artifact.
     """
 
     kind: ClassVar[str]
     config: Any
     config_class: ClassVar[type]
     digest: str | None = None
+    saved_at: str | None = None
 
     @property
     def device(self) -> torch.device:
@@ -80,7 +83,7 @@ class SavedModule(nn.Module, ABC):
         )
         artifact = load_artifact(path, kind=self.kind)
         load_weights(self, artifact)
-        self.digest = artifact.digest
+        self.digest, self.saved_at = artifact.digest, artifact.name_or_path
         return artifact.digest
 
     @classmethod
@@ -88,7 +91,7 @@ class SavedModule(nn.Module, ABC):
         """Restores a network, in evaluation mode, from the content of an artifact."""
         config: Any = restore_config(cls.config_class, artifact)
         module = restore_module(lambda: cls._shaped_as(config, artifact), artifact)
-        module.digest = artifact.digest
+        module.digest, module.saved_at = artifact.digest, artifact.name_or_path
         return module.eval()
 
     @classmethod

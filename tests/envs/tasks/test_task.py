@@ -1,4 +1,5 @@
 import pickle
+import sys
 from pathlib import Path
 
 import gymnasium as gym
@@ -54,9 +55,39 @@ def test_find_task() -> None:
     assert find_task("car-racing") is CAR_RACING
     assert find_task(CAR_RACING) is CAR_RACING
     assert find_task("wmrl.envs.tasks.car_racing:CAR_RACING") is CAR_RACING
-    for name in ("car", "wmrl.envs.tasks.car_racing:DOOM", "wmrl.envs.tasks.car_racing:np"):
+    for name in ("car", ":CAR_RACING", "wmrl.envs.tasks.car_racing:"):
         with pytest.raises(ValueError, match="task: expected one of"):
             find_task(name)
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("no_such_game:TASK", r"no module 'no_such_game', got the location 'no_such_game:TASK'"),
+        ("wmrl.envs.no_such_game:TASK", "there is no module 'wmrl.envs.no_such_game'"),
+        ("own_game:DOOM", r"'DOOM' of module 'own_game' \(.*own_game.py\), got none; its tasks"),
+        ("own_game:np", r"to be a Task, got an object of type module; its tasks are: TASK"),
+        ("own_game:Task", "to be a Task, got an object of type type"),
+        ("own_game.py:TASK", "write 'own_game:TASK'"),
+        ("./games/own_game.py:TASK", "write 'games.own_game:TASK'"),
+        ("needs_doom:TASK", r"import failed \(ModuleNotFoundError: No module named 'no_doom'\)"),
+        ("half_written:TASK", r"import failed \(SyntaxError: "),
+        ("a_script:TASK", r"import failed \(SystemExit: 3\)"),
+        ("wmrl.envs.tasks.task:x", "the module has no tasks"),
+    ],
+)
+def test_the_missing_part_of_a_location_is_named(
+    location: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = "import numpy as np\nfrom wmrl.envs import CAR_RACING as TASK, Task\n"
+    (tmp_path / "own_game.py").write_text(own)
+    (tmp_path / "needs_doom.py").write_text("import no_doom\n")
+    (tmp_path / "half_written.py").write_text("TASK = (\n")
+    (tmp_path / "a_script.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises((ValueError, ImportError), match=message):
+        find_task(location)
+    sys.modules.pop("own_game", None)
 
 
 def task(**kwargs: object) -> Task:

@@ -4,12 +4,20 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from wmrl.storage.files import atomic_path, write_bytes, write_image, write_json, write_text
+from wmrl.storage.files import (
+    atomic_path,
+    check_writable,
+    write_bytes,
+    write_image,
+    write_json,
+    write_text,
+)
 
 
 def test_json_replaces_the_last_one(tmp_path: Path) -> None:
@@ -96,3 +104,58 @@ def test_files_and_folders_are_synced(tmp_path: Path, monkeypatch: pytest.Monkey
     write_text(tmp_path / "notes.txt", "kept")
     file, folder = synced
     assert (file.parent, file.suffix, folder) == (tmp_path, ".txt", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.parametrize("path", ["new", "new/deep/er", "there", "there/new"])
+def test_paths_that_can_be_written(
+    tmp_path: Path, path: str, kind: Literal["file", "folder"]
+) -> None:
+    (tmp_path / "there").mkdir()
+    if path == "there" and kind == "file":
+        path = "there/old"
+        (tmp_path / path).write_text("old")
+    before = sorted(tmp_path.rglob("*"))
+    assert check_writable(tmp_path / path, kind=kind) == tmp_path / path
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "message"),
+    [
+        ("folder", "file", "x: expected a file, got the folder .*; name a file in that folder"),
+        ("file", "folder", "x: expected a folder, got .*, but .*file' is a file; choose another"),
+        ("file/new", "file", "but .*file' is a file"),
+        ("file/a/b", "folder", "but .*file' is a file"),
+        ("pipe", "file", "pipe' is a special file"),
+        ("pipe", "folder", "pipe' is a special file"),
+        ("link", "file", "link' is a broken link"),
+        ("link/new", "folder", "link' is a broken link"),
+        ("a" * 300, "file", "can't be written .*too long"),
+        ("a" * 250, "file", "can't be written .*too long"),  # with a temporary name beside it
+        ("a" * 300, "folder", "can't be written .*too long"),
+        ("a\0b", "file", "can't be written .*null byte"),
+        ("/proc/new", "file", "can't be written"),
+        ("/proc/new", "folder", "can't be written"),
+    ],
+)
+def test_paths_that_cannot_be_written(
+    tmp_path: Path, path: str, kind: Literal["file", "folder"], message: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=message):
+        check_writable(tmp_path / path, kind=kind, name="x")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refused)  # root may write anywhere
+    with pytest.raises(ValueError, match=r"x: expected a file, .* \(Permission denied\)"):
+        check_writable(tmp_path / "new", kind="file", name="x")

@@ -1,0 +1,130 @@
+"""Specs of environments that can be written as JSON, also where models and tasks are arguments."""
+
+import copy
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium.envs.registration import EnvSpec, WrapperSpec
+
+from wmrl.envs.tasks.registry import is_registered
+from wmrl.envs.tasks.task import Task
+
+
+class NamingSpec(EnvSpec):
+    """Spec of an environment whose JSON refers to models and tasks by name.
+
+    The ``kwargs`` hold the objects themselves, so that ``gymnasium.make(spec)`` uses them. In the
+    JSON, a model is the name or path of its artifact. A task is its registered name or its location
+    as ``"module:ATTRIBUTE"``. ``gymnasium.make(EnvSpec.from_json(text))`` loads them from there.
+    """
+
+    @classmethod
+    def of(cls, spec: EnvSpec) -> "NamingSpec":
+        """Creates a copy of a spec."""
+        named = cls(**{item.name: getattr(spec, item.name) for item in fields(spec) if item.init})
+        named.additional_wrappers = spec.additional_wrappers
+        return named
+
+    def to_json(self) -> str:
+        """Returns the spec as JSON.
+
+        Raises:
+            ValueError: a model was never saved or its artifact has changed, a task can't be named,
+                or an argument has no form in JSON.
+        """
+        plain = copy.copy(self)
+        plain.kwargs = {name: _plain(name, value) for name, value in self.kwargs.items()}
+        plain.additional_wrappers = tuple(_plain_wrapper(each) for each in self.additional_wrappers)
+        return super(NamingSpec, plain).to_json()
+
+
+class SpecNamesModels:
+    """Mixin of environments and vector environments whose spec can be written as JSON."""
+
+    _spec: EnvSpec | None = None
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """Spec with which ``gymnasium.make`` created the environment; None if it did not."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = None if spec is None else NamingSpec.of(spec)
+
+
+def _plain_wrapper(wrapper: WrapperSpec) -> WrapperSpec:
+    if wrapper.kwargs is None:
+        return wrapper
+    return replace(
+        wrapper, kwargs={name: _plain(name, value) for name, value in wrapper.kwargs.items()}
+    )
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Returns an argument in a form that JSON has."""
+    if isinstance(value, Task):
+        return _task_name(name, value)
+    if hasattr(value, "saved_at") and hasattr(value, "digest"):
+        return _artifact_name(name, value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path) or type(value).__module__ == "torch":  # a device or a dtype
+        return str(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        if all(isinstance(key, str) for key in value):
+            return {key: _plain(f"{name}[{key!r}]", item) for key, item in value.items()}
+        return [[_plain(name, key), _plain(name, item)] for key, item in value.items()]
+    if isinstance(value, list | tuple):
+        return [_plain(name, item) for item in value]
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"spec: {name}: expected a value that JSON has, a saved model or a task that can be "
+            f"named, got {value!r:.100}"
+        ) from error
+    return value
+
+
+def _artifact_name(name: str, model: Any) -> str:
+    """Returns the name or path of a model's artifact."""
+    if model.saved_at is None:
+        raise ValueError(
+            f"spec: {name}: expected a model that was saved or loaded, whose name or path JSON can "
+            f"hold, got a new {type(model).__name__}; save it with its method save(path)"
+        )
+    from wmrl.storage.artifact import find_artifact  # loads torch
+
+    weights = find_artifact(model.saved_at) / "model.safetensors"
+    if hashlib.sha256(weights.read_bytes()).hexdigest() != model.digest:
+        raise ValueError(
+            f"spec: {name}: expected the artifact {model.saved_at} to hold the model of the "
+            "environment, got another one, which has replaced it; save the model to another path"
+        )
+    return str(model.saved_at)
+
+
+def _task_name(name: str, task: Task) -> str:
+    """Returns the registered name or the location of a task."""
+    if is_registered(task):
+        return task.name
+    for module, content in list(sys.modules.items()):
+        if module == "__main__" or content is None:
+            continue
+        for attribute, value in list(vars(content).items()):
+            if value is task:
+                return f"{module}:{attribute}"
+    raise ValueError(
+        f"spec: {name}: expected a task that is registered or an attribute of a module, got task "
+        f"{task.name!r}, which is neither; call wmrl.envs.register_task"
+    )
