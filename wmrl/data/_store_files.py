@@ -190,22 +190,6 @@ def write_index(path: Path, summaries: Iterable[EpisodeSummary]) -> None:
     write_bytes(path, _index_lines(summaries))
 
 
-def _describe_place(path: Path) -> str:
-    """Says what is at a path that is not a rollout store."""
-    if not path.is_dir():
-        return "a file"
-    names = {entry.name for entry in os.scandir(path)}
-    if {"config.json", "SHA256SUMS"} <= names:
-        return "the folder of an artifact"
-    if {"config.json", "lock"} <= names:
-        return "the folder of a run"
-    if names & {"zarr.json", ".zgroup", ".zarray"}:
-        return "a Zarr store of another kind"
-    if names & {"dataset_info.json", "state.json", "main_data.hdf5"}:
-        return "a data set of another kind"
-    return f"a folder with {', '.join(sorted(names)[:3])}"
-
-
 def _no_store(path: Path) -> str:
     """Says that there is no rollout store at a path."""
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
@@ -213,7 +197,12 @@ def _no_store(path: Path) -> str:
             f"{path}: no rollout store there; record one with wmrl collect, or create one by "
             "passing mode='a' and metadata"
         )
-    return f"{path}: expected a rollout store, got {_describe_place(path)}; use another path"
+    got = recognize(path).description
+    return f"{path}: expected a rollout store, got {got}{_advice(path)}"
+
+
+def _advice(path: Path) -> str:
+    return did_you_mean(path, "store") or "; use another path"
 
 
 def _must_write(path: Path, metadata: StoreMetadata) -> bool:
@@ -249,7 +238,7 @@ def _check_place(path: Path) -> None:
     if (path.exists() and not path.is_dir()) or (path.is_dir() and foreign):
         raise StoreError(
             f"{path}: expected a rollout store, or a new or empty folder for one, got "
-            f"{_describe_place(path)}; use another path"
+            f"{recognize(path).description}{_advice(path)}"
         )
 
 

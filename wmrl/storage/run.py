@@ -13,9 +13,8 @@ import torch
 from safetensors.torch import save as save_safetensors
 
 from wmrl.core.hashing import tensors_digest
-<<<<<<< HEAD
 from wmrl.core.json_text import json_text, jsonable
-from wmrl.storage.files import write_bytes, write_json
+from wmrl.storage.files import check_writable, write_bytes, write_json
 from wmrl.storage.reading import (
     WEIGHTS_LIMIT,
     StoredFileError,
@@ -23,11 +22,8 @@ from wmrl.storage.reading import (
     read_file,
     read_json,
 )
-from wmrl.storage.tensors import parse_tensors
-=======
-from wmrl.storage.files import check_writable, write_bytes
 from wmrl.storage.recognition import recognize
->>>>>>> 61694e83f632baa18f9367e4cae9355ebc7254fd
+from wmrl.storage.tensors import parse_tensors
 
 try:
     import fcntl
@@ -84,13 +80,9 @@ class Run:
         extended: True if a limit has just been raised.
 
     Raises:
-<<<<<<< HEAD
-        RunError: another process or ``Run`` uses the folder, the folder holds a run with another
-            configuration, or a checkpoint belongs to another configuration.
-=======
-        RunError: another process or ``Run`` uses the folder; or the folder holds a run with another
-            configuration, an artifact or a rollout store; or it can't be written.
->>>>>>> 61694e83f632baa18f9367e4cae9355ebc7254fd
+        RunError: another process or ``Run`` uses the folder; the folder holds a run with another
+            configuration, or something other than a run; a checkpoint belongs to another
+            configuration; or the folder can't be written.
 
     Example:
         >>> import torch
@@ -106,19 +98,14 @@ class Run:
         wmrl.storage.run.RunError: run: holds a run with another configuration: seed: ...
     """
 
-<<<<<<< HEAD
     def __init__(
         self, path: str | Path, *, config: Mapping[str, Any], limits: Sequence[str] = ()
     ) -> None:
-        self.path = Path(path)
+        self.path = _check_folder(Path(path))
         self._config: dict[str, Any] = jsonable(dict(config))
         self._limits = tuple(limits)
         self.extended = False
         self._identity = json_digest(_without(self._config, self._limits))
-=======
-    def __init__(self, path: str | Path, *, config: Mapping[str, Any]) -> None:
-        self.path = _check_folder(Path(path))
->>>>>>> 61694e83f632baa18f9367e4cae9355ebc7254fd
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock: BinaryIO | None = _lock(self.path / _LOCK)
         try:
