@@ -71,7 +71,7 @@ def encode_store(
         for summary in store.summaries
         if not _file(StoredEpisode(store, summary), vision).exists()
     ]
-    with progress_bar("encoding", total=len(missing), show=progress) as advance:
+    with progress_bar("encoding", total=len(missing), show=progress, unit="episodes") as advance:
         for done, episode in enumerate(missing, start=1):
             _encode_episode(episode, vision, batch_size)
             advance(done)

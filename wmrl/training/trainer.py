@@ -20,6 +20,7 @@ The result must depend only on the step and the weights.
 """
 
 _CHECKPOINT = "last"
+_MEASURED_SHARE = 0.05  # share of the time limit after which the speed is known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,19 +132,25 @@ class Trainer:
         with (
             MetricsLogger(self._run.path, resume_step=resume_step) as logger,
             progress_bar(
-                self._label, total=self.planned, done=self.step, show=self._progress
+                self._label,
+                total=config.steps,
+                done=self.step,
+                show=self._progress,
+                max_seconds=config.max_seconds,
+                seconds=self.seconds,
             ) as advance,
         ):
+            note = ""
             while self.step < self.planned:
                 for name, value in self._gradient_step(loss_at).items():
                     sums[name] = sums[name] + value if name in sums else value
                 self.step += 1
+                self.seconds = before + time.monotonic() - began
                 if self.step % config.log_every == 0:
-                    self._log(logger, sums)
+                    note = self._log(logger, sums)
                     sums = {}
-                    self.seconds = before + time.monotonic() - began
-                    self._plan()
-                    advance(self.step, total=self.planned)
+                self._plan()
+                advance(self.step, note)
                 if self.step % config.checkpoint_every == 0:
                     self._save()
         self.planned = self.step
@@ -161,7 +168,8 @@ class Trainer:
         self._optimizer.step()
         return {"loss": loss.detach(), **parts}
 
-    def _log(self, logger: MetricsLogger, sums: dict[str, Tensor]) -> None:
+    def _log(self, logger: MetricsLogger, sums: dict[str, Tensor]) -> str:
+        """Logs the mean metrics of the last steps, and returns the first three as text."""
         values = {name: float(value) / self._config.log_every for name, value in sums.items()}
         if not math.isfinite(values["loss"]):
             raise FloatingPointError(
@@ -169,11 +177,14 @@ class Trainer:
                 f"{self.step}; start again with a learning_rate below {self._config.learning_rate}"
             )
         logger.log(self.step, values)
+        return ", ".join(f"{name} {value:.4g}" for name, value in list(values.items())[:3])
 
     def _plan(self) -> None:
         """Adapts the planned number of steps to the time limit, given the speed so far."""
-        if self._config.max_seconds is not None:
-            affordable = int(self._config.max_seconds * self.step / self.seconds)
+        limit = self._config.max_seconds
+        # The first steps are slower than the others, and say little about the speed.
+        if limit is not None and self.seconds > _MEASURED_SHARE * limit:
+            affordable = int(limit * self.step / self.seconds)
             wanted = max(affordable, self.step, self._least_steps)
             self.planned = min(self._config.steps, wanted)
 
