@@ -4,7 +4,9 @@ Each subcommand is a module of this package. The module defines a frozen datacla
 fields become the options of the subcommand, and a function ``main(args)``.
 """
 
+import codecs
 import difflib
+import io
 import os
 import sys
 import traceback
@@ -91,6 +93,39 @@ COMMANDS = {
     ),
 }
 
+_PLAIN = {
+    "≥": ">=",
+    "≤": "<=",
+    "±": "+/-",
+    "−": "-",
+    "–": "-",
+    "…": "...",
+    "×": "x",
+    "·": "*",
+    "→": "->",
+    "‖": "||",
+    "²": "^2",
+    "√": "sqrt",
+    "σ": "sigma",
+    "τ": "tau",
+    "μ": "mu",
+    "γ": "gamma",
+    "λ": "lambda",
+    "β": "beta",
+    "ε": "epsilon",
+    "Γ": "Gamma",
+    "π": "pi",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+    "•": "*",
+    **dict.fromkeys("╭╮╰╯", "+"),
+    **dict.fromkeys("─━╸╺", "-"),
+    **dict.fromkeys("│┃", "|"),
+}
+"""Text that replaces characters on terminals and in logs that cannot encode them."""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command and exits the process.
@@ -100,6 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: arguments after the program name; ``sys.argv[1:]`` if None.
     """
+    _accept_all_text()
     try:
         status = run(sys.argv[1:] if argv is None else argv)
         if sys.stdout is not None:  # None if the caller closed it
@@ -108,6 +144,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1  # the work may be incomplete
     sys.exit(status)
+
+
+def _accept_all_text() -> None:
+    """Makes the standard streams print each line at once, and text that they cannot encode.
+
+    Characters that an encoding such as ASCII lacks are replaced: "≥" by ">=", others by their code.
+    """
+    codecs.register_error("wmrl.plain", _replace_plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="wmrl.plain", line_buffering=True)
+
+
+def _replace_plainly(error: UnicodeError) -> tuple[str, int]:
+    """Replaces characters that cannot be encoded, as :func:`codecs.register_error` defines it."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    plain = "".join(_PLAIN.get(character, character) for character in text)
+    return plain.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 
 def run(argv: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from gymnasium.envs.box2d import car_racing
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 
+from wmrl.core.display import check_display
 from wmrl.core.validation import check_int
 from wmrl.envs.car_racing.renderer import StatePainter
 
@@ -62,6 +63,7 @@ class CarRacing(car_racing.CarRacing):
 
     Raises:
         ValueError: ``frame_skip`` is less than 1.
+        DisplayError: ``render_mode`` is ``"human"``, and there is no display.
 
     Example:
         >>> import gymnasium as gym
@@ -91,6 +93,8 @@ class CarRacing(car_racing.CarRacing):
         frame_skip: int = 1,
     ):
         check_int("frame_skip", frame_skip, at_least=1)
+        if render_mode == "human":
+            check_display()
         gymnasium_arguments = (
             render_mode,
             verbose,

@@ -1,3 +1,5 @@
+import io
+import os
 import re
 import subprocess
 import sys
@@ -8,7 +10,8 @@ from types import ModuleType
 import pytest
 
 import wmrl
-from wmrl.scripts.cli import COMMANDS, Command, run
+from wmrl.scripts import cli
+from wmrl.scripts.cli import COMMANDS, Command, main, run
 
 
 @pytest.fixture
@@ -162,3 +165,29 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture)
     assert f"usage: wmrl {name}" in out
     first = (import_module(f"wmrl.scripts.{COMMANDS[name].module}").__doc__ or "").split()[:4]
     assert " ".join(first) in out
+
+
+def test_text_that_the_output_cannot_encode_is_replaced() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LANG": "C"}
+    for words in (["--help"], ["play", "--help"], ["reproduce", "kl", "--help"]):
+        command = [sys.executable, "-c", "from wmrl.scripts.cli import main; main()", *words]
+        found = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert (found.returncode, found.stderr) == (0, b""), words
+        text = found.stdout.decode("ascii")
+        assert "\\u" not in text
+    assert "KL(q||p)" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [("0.5 ± 0.1 ≥ τ", b"0.5 +/- 0.1 >= tau\n"), ("日", b"\\u65e5\n")],
+)
+def test_each_character_has_a_replacement(
+    text: str, printed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii", newline="\n"))
+    monkeypatch.setattr(cli, "run", lambda words: print(text) or 0)
+    with pytest.raises(SystemExit):
+        main([])
+    assert raw.getvalue() == printed
