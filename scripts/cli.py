@@ -10,9 +10,12 @@ import io
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TextIO
 
 import wmrl
 
@@ -136,6 +139,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: arguments after the program name; ``sys.argv[1:]`` if None.
     """
     _accept_all_text()
+    warnings.showwarning = _show_warning
     try:
         status = run(sys.argv[1:] if argv is None else argv)
         if sys.stdout is not None:  # None if the caller closed it
@@ -155,6 +159,21 @@ def _accept_all_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="wmrl.plain", line_buffering=True)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Prints a warning of this package as its text alone, and others with their place in code."""
+    own = category.__module__.startswith("wmrl.")
+    text = warnings.formatwarning(message, category, filename, lineno, line)
+    with suppress(OSError):
+        print(f"wmrl: warning: {message}" if own else text, file=file or sys.stderr)
 
 
 def _replace_plainly(error: UnicodeError) -> tuple[str, int]:

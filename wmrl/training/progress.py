@@ -6,10 +6,10 @@ Both are written to the standard error, so that results on the standard output s
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -21,6 +21,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+T = TypeVar("T")
+
 LINE_SECONDS = 30.0
 """Seconds between two lines of progress where there is no terminal."""
 
@@ -29,6 +31,7 @@ _console = Console(stderr=True)
 # Name of the current stage and of the next one; whether a bar is shown already.
 _stage: ContextVar[tuple[str, str]] = ContextVar("stage", default=("", ""))
 _shown: ContextVar[bool] = ContextVar("shown", default=False)
+_last_line = 0.0  # when a line was last printed
 
 
 class Advance(Protocol):
@@ -103,17 +106,42 @@ def progress_bar(
 def stage(name: str, *, following: str = "", show: bool = True) -> Iterator[None]:
     """Names the stage to which the work in the ``with`` block belongs.
 
+    Where there is no terminal, a line tells at least every :data:`LINE_SECONDS` that the stage goes
+    on, also while it shows no progress bar.
+
     Args:
         name: name of the stage, which becomes part of the titles of progress bars.
         following: name of the next stage; empty for the last one.
         show: True to print a line with both names at the start.
     """
+    began = time.monotonic()
     announce(name + (f" (next: {following})" if following else ""), show=show)
     token = _stage.set((name, following))
+
+    def tell() -> None:
+        # The progress bars of the stage, which tell more, reset the time of the last line.
+        if time.monotonic() - _last_line >= LINE_SECONDS:
+            announce(f"{name}: goes on, {_duration(time.monotonic() - began)} so far")
+
     try:
-        yield
+        with _repeated(tell) if show and not _is_terminal() else nullcontext():
+            yield
     finally:
         _stage.reset(token)
+
+
+def stages(items: Sequence[T], name_of: Callable[[T], str], *, show: bool = True) -> Iterator[T]:
+    """Iterates over items, each in a :func:`stage` of its own, which is numbered.
+
+    Args:
+        items: items, such as the trials of an experiment.
+        name_of: function from an item to the name of its stage.
+        show: True to print a line at the start of each stage.
+    """
+    names = [f"{name_of(item)} ({n} of {len(items)})" for n, item in enumerate(items, start=1)]
+    for item, name, following in zip(items, names, [*names[1:], ""], strict=True):
+        with stage(name, following=following, show=show):
+            yield item
 
 
 def announce(text: str, *, show: bool = True) -> None:
@@ -123,8 +151,10 @@ def announce(text: str, *, show: bool = True) -> None:
         text: the line.
         show: False to print nothing.
     """
+    global _last_line
     if not show:
         return
+    _last_line = time.monotonic()
     if _is_terminal():
         _console.print(text, markup=False, highlight=False, soft_wrap=True)
         return
@@ -270,24 +300,32 @@ def _bar(work: _Work) -> Iterator[None]:
 
 @contextmanager
 def _lines(work: _Work) -> Iterator[None]:
+    announce(work.first_line())
+    word = "stopped"
+    try:
+        with _repeated(lambda: announce(work.line())):
+            yield
+        word = "done"
+    finally:
+        announce(work.last_line(word))
+
+
+@contextmanager
+def _repeated(tell: Callable[[], None]) -> Iterator[None]:
+    """Calls a function every :data:`LINE_SECONDS`, also while a single step takes minutes."""
     over = threading.Event()
 
     def repeat() -> None:
         while not over.wait(LINE_SECONDS):
-            announce(work.line())
+            tell()
 
-    # A thread, since a single step may take minutes.
     thread = threading.Thread(target=repeat, name="progress", daemon=True)
-    announce(work.first_line())
     thread.start()
-    word = "stopped"
     try:
         yield
-        word = "done"
     finally:
         over.set()
         thread.join()
-        announce(work.last_line(word))
 
 
 def _is_terminal() -> bool:
