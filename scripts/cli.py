@@ -96,6 +96,19 @@ COMMANDS = {
     ),
 }
 
+_NEXT = {
+    "demo": "wmrl play dream, or wmrl train for an agent that learns everything from scratch",
+    "collect": "wmrl train-vision {store} -o runs/vision",
+    "train-vision": "wmrl train-memory STORE --vision {out}/artifact -o runs/memory",
+    "train-memory": "wmrl train-controller --vision {vision} --memory {out}/artifact -o runs/agent",
+    "train-controller": "wmrl evaluate {out}/artifact",
+    "search-elites": "wmrl curves {out}",
+    "evaluate": "wmrl record AGENT, for a video",
+    "record": "wmrl evaluate {agent}, for its score",
+}
+"""Commands that usually come next, which are printed at the end. Fields of ``Args`` in braces are
+replaced by their values."""
+
 _PLAIN = {
     "≥": ">=",
     "≤": "<=",
@@ -270,7 +283,10 @@ def _run_command(name: str, words: Sequence[str]) -> int:
     module = import_module(f"wmrl.scripts.{COMMANDS[name].module}")
     args = tyro.cli(module.Args, prog=f"wmrl {name}", description=module.__doc__, args=words)
     # A command may return an exit status; most return None, which means success.
-    return module.main(args) or 0
+    status: int = module.main(args) or 0
+    if status == 0 and name in _NEXT:
+        print(f"next: {_NEXT[name].format_map(vars(args))}")
+    return status
 
 
 def _suggestion(name: str) -> str:

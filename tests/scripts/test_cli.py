@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -12,6 +13,7 @@ import pytest
 import wmrl
 from wmrl.scripts import cli
 from wmrl.scripts.cli import COMMANDS, Command, main, run
+from wmrl.training.learning_warning import LearningWarning
 
 
 @pytest.fixture
@@ -191,3 +193,31 @@ def test_each_character_has_a_replacement(
     with pytest.raises(SystemExit):
         main([])
     assert raw.getvalue() == printed
+
+
+@pytest.mark.parametrize("name", sorted(cli._NEXT))
+def test_the_next_command_exists_and_its_fields_are_options(name: str) -> None:
+    fields = import_module(f"wmrl.scripts.{COMMANDS[name].module}").Args.__dataclass_fields__
+    following = cli._NEXT[name].format_map(dict.fromkeys(fields, "x"))
+    assert following.split()[0] == "wmrl"
+    assert following.split()[1] in COMMANDS
+
+
+def test_a_warning_of_this_package_is_one_line(
+    command: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+
+    def warn(args: object) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = cli._show_warning
+            warnings.warn("nothing was learned", LearningWarning, stacklevel=1)
+            warnings.warn("old", DeprecationWarning, stacklevel=1)
+
+    command.main = warn
+    assert run(["try"]) == 0
+    own, other = capsys.readouterr().err.splitlines()[:2]
+    assert own == "wmrl: warning: nothing was learned"
+    assert "test_cli.py" in other
+    assert "DeprecationWarning: old" in other

@@ -32,6 +32,7 @@ _console = Console(stderr=True)
 _stage: ContextVar[tuple[str, str]] = ContextVar("stage", default=("", ""))
 _shown: ContextVar[bool] = ContextVar("shown", default=False)
 _last_line = 0.0  # when a line was last printed
+_work_shown = 0  # number of pieces of work that print lines
 
 
 class Advance(Protocol):
@@ -119,8 +120,8 @@ def stage(name: str, *, following: str = "", show: bool = True) -> Iterator[None
     token = _stage.set((name, following))
 
     def tell() -> None:
-        # The progress bars of the stage, which tell more, reset the time of the last line.
-        if time.monotonic() - _last_line >= LINE_SECONDS:
+        # Work within the stage tells more than the stage itself.
+        if _work_shown == 0 and time.monotonic() - _last_line >= LINE_SECONDS:
             announce(f"{name}: goes on, {_duration(time.monotonic() - began)} so far")
 
     try:
@@ -159,7 +160,9 @@ def announce(text: str, *, show: bool = True) -> None:
         _console.print(text, markup=False, highlight=False, soft_wrap=True)
         return
     with suppress(OSError, ValueError, AttributeError):  # a log that is full or closed
-        print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+        # One write, since lines come from several threads.
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+        sys.stderr.flush()
 
 
 class _Work:
@@ -300,13 +303,16 @@ def _bar(work: _Work) -> Iterator[None]:
 
 @contextmanager
 def _lines(work: _Work) -> Iterator[None]:
+    global _work_shown
     announce(work.first_line())
     word = "stopped"
+    _work_shown += 1
     try:
         with _repeated(lambda: announce(work.line())):
             yield
         word = "done"
     finally:
+        _work_shown -= 1
         announce(work.last_line(word))
 
 
