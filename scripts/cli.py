@@ -4,17 +4,20 @@ Each subcommand is a module of this package. The module defines a frozen datacla
 fields become the options of the subcommand, and a function ``main(args)``.
 """
 
+import codecs
 import difflib
+import io
 import os
 import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TextIO
 
 import wmrl
 from wmrl.core.processes import WorkerError
@@ -106,6 +109,51 @@ _SEEDS = ("seed", "seeds", "full_seeds")
 _ABOVE_ZERO = ("minutes", "hours", "seconds", "fps", "temperature")
 _NOT_COUNTS = ("warmup_steps", "burn_in", "rank", "workers", "videos", "video_agent_steps")
 _SIGNED = ("log_std", "log_std_final", "qd_score_offset", "min_return")
+_NEXT = {
+    "demo": "wmrl play dream, or wmrl train for an agent that learns everything from scratch",
+    "collect": "wmrl train-vision {store} -o runs/vision",
+    "train-vision": "wmrl train-memory STORE --vision {out}/artifact -o runs/memory",
+    "train-memory": "wmrl train-controller --vision {vision} --memory {out}/artifact -o runs/agent",
+    "train-controller": "wmrl evaluate {out}/artifact",
+    "search-elites": "wmrl curves {out}",
+    "evaluate": "wmrl record AGENT, for a video",
+    "record": "wmrl evaluate {agent}, for its score",
+}
+"""Commands that usually come next, which are printed at the end. Fields of ``Args`` in braces are
+replaced by their values."""
+
+_PLAIN = {
+    "≥": ">=",
+    "≤": "<=",
+    "±": "+/-",
+    "−": "-",
+    "–": "-",
+    "…": "...",
+    "×": "x",
+    "·": "*",
+    "→": "->",
+    "‖": "||",
+    "²": "^2",
+    "√": "sqrt",
+    "σ": "sigma",
+    "τ": "tau",
+    "μ": "mu",
+    "γ": "gamma",
+    "λ": "lambda",
+    "β": "beta",
+    "ε": "epsilon",
+    "Γ": "Gamma",
+    "π": "pi",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+    "•": "*",
+    **dict.fromkeys("╭╮╰╯", "+"),
+    **dict.fromkeys("─━╸╺", "-"),
+    **dict.fromkeys("│┃", "|"),
+}
+"""Text that replaces characters on terminals and in logs that cannot encode them."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -117,6 +165,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: arguments after the program name; ``sys.argv[1:]`` if None.
     """
+    _accept_all_text()
+    warnings.showwarning = _show_warning
     with _Interruption() as interruption:
         try:
             status = run(sys.argv[1:] if argv is None else argv)
@@ -164,6 +214,41 @@ class _Interruption:
     def _interrupt(self, number: int, frame: object) -> None:
         self.signal = number
         raise KeyboardInterrupt
+
+
+def _accept_all_text() -> None:
+    """Makes the standard streams print each line at once, and text that they cannot encode.
+
+    Characters that an encoding such as ASCII lacks are replaced: "≥" by ">=", others by their code.
+    """
+    codecs.register_error("wmrl.plain", _replace_plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="wmrl.plain", line_buffering=True)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Prints a warning of this package as its text alone, and others with their place in code."""
+    own = category.__module__.startswith("wmrl.")
+    text = warnings.formatwarning(message, category, filename, lineno, line)
+    with suppress(OSError):
+        print(f"wmrl: warning: {message}" if own else text, file=file or sys.stderr)
+
+
+def _replace_plainly(error: UnicodeError) -> tuple[str, int]:
+    """Replaces characters that cannot be encoded, as :func:`codecs.register_error` defines it."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    plain = "".join(_PLAIN.get(character, character) for character in text)
+    return plain.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 
 def run(argv: Sequence[str]) -> int:
@@ -254,7 +339,10 @@ def _run_command(name: str, words: Sequence[str]) -> int:
     check_options(args)
     _check_outputs(COMMANDS[name], args)
     # A command may return an exit status; most return None, which means success.
-    return module.main(args) or 0
+    status: int = module.main(args) or 0
+    if status == 0 and name in _NEXT:
+        print(f"next: {_NEXT[name].format_map(vars(args))}")
+    return status
 
 
 def check_options(args: Any) -> None:

@@ -1,6 +1,11 @@
-"""Plots training curves of one or more runs, with one panel per column of metrics.csv."""
+"""Plots training curves of one or more runs, with one panel per column of metrics.csv.
 
+It needs matplotlib, which is not installed by default: pip install "wmrl[reproduce]".
+"""
+
+import sys
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +15,8 @@ from wmrl.scripts.tables import need
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_MARK = "wmrl curves"  # in the metadata of the plots, so that they can be replaced
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,31 @@ def main(args: Args) -> None:
     if not runs:
         given = ", ".join(map(str, args.runs)) or "none"
         raise ValueError(f"runs: expected folders with a metrics.csv at any depth, got {given}")
+    _check_out(args.out)
     found = {run: read_metrics(run / "metrics.csv") for run in runs}
+    if not any(found.values()):
+        raise ValueError(
+            f"runs: expected metrics of at least one step, got none yet in "
+            f"{', '.join(map(str, runs))}; metrics are written every 50 steps"
+        )
     names = dict.fromkeys(name for rows in found.values() for row in rows for name in row)
-    columns = args.columns or tuple(name for name in names if name != "step")
-    unknown = [column for column in columns if column not in names]
-    if unknown or not columns:
+    shown = {
+        name
+        for rows in found.values()
+        for row in rows
+        for name, value in row.items()
+        if isfinite(value) and (value > 0 or not args.log)
+    }
+    given = args.columns or tuple(name for name in names if name != "step")
+    columns = tuple(name for name in given if name in shown)
+    unknown = [column for column in given if column not in names]
+    if unknown:
         raise ValueError(f"columns: expected some of {sorted(names)}, got {unknown}")
+    if not columns:
+        what = "positive values, which --log needs" if args.log else "finite values"
+        raise ValueError(f"columns: expected some with {what}, got {', '.join(given)}")
+    if empty := [name for name in given if name not in shown]:
+        print(f"left out, because nothing can be drawn: {', '.join(empty)}", file=sys.stderr)
     figure = Figure(figsize=(7, 3.2 * len(columns)), layout="constrained")
     panels = figure.subplots(len(columns), 1, squeeze=False)[:, 0]
     for column, panel in zip(columns, panels, strict=True):
@@ -50,11 +76,22 @@ def main(args: Args) -> None:
             draw_curve(panel, run, column, str(run))
         panel.set(title=column, xlabel="step", yscale="log" if args.log else "linear")
         panel.grid(alpha=0.3)
-        if panel.lines:  # a run of very few steps has no curve
-            panel.legend(fontsize="small")
+        panel.legend(fontsize="small")
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.out, dpi=100)
-    print(args.out)
+    key = "Software" if args.out.suffix == ".png" else "Creator"
+    figure.savefig(args.out, dpi=100, metadata={key: _MARK})
+    print(f"curves: {args.out}")
+
+
+def _check_out(out: Path) -> None:
+    """Checks that a plot can be written to a file, and that no other file is overwritten."""
+    if out.suffix not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"out: expected a name ending in .png, .svg or .pdf, got {out}")
+    if out.exists() and not (out.is_file() and _MARK.encode() in out.read_bytes()):
+        raise FileExistsError(
+            f"out: expected a new file, or a plot of wmrl curves, got {out}, which is something "
+            "else; choose another name with --out"
+        )
 
 
 def draw_curve(panel: "Axes", run: Path, column: str, label: str, style: str = "-") -> None:
@@ -74,4 +111,5 @@ def draw_curve(panel: "Axes", run: Path, column: str, label: str, style: str = "
     rows = [row for row in read_metrics(run / "metrics.csv") if column in row]
     if rows:
         steps, values = ([row[key] for row in rows] for key in ("step", column))
-        panel.plot(steps, values, style, label=label, linewidth=1)
+        marker = "o" if len(rows) == 1 else None  # a line of one point would be invisible
+        panel.plot(steps, values, style, label=label, linewidth=1, marker=marker)

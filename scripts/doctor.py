@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,22 @@ _RIVALS = (
 )
 _CACHE_FIX = "set NUMBA_CACHE_DIR to a folder that you can write to, for a faster start"
 _SHARED_MEMORY = Path("/dev/shm")
+_MODULES = {
+    **{name: name for name in ("gymnasium", "imageio", "imageio_ffmpeg", "numba", "numpy", "ribs")},
+    **{name: name for name in ("rich", "safetensors", "scipy", "stable_baselines3", "tensorboard")},
+    **{name: name for name in ("arviz_stats", "cloudpickle", "torch", "tyro", "zarr")},
+    "Box2D": "box2d",
+    "PIL": "pillow",
+    "cv2": "opencv-python",
+    "pygame": "pygame",
+}
+"""Packages that provide the modules which the commands import."""
+
+_LIBRARY_FIXES = {
+    "cv2": "pip install opencv-python-headless instead of opencv-python, which needs no system "
+    "libraries, or apt-get install libgl1 libglib2.0-0",
+}
+"""Fixes of modules whose import fails where libraries of the system are missing."""
 
 
 @dataclass(frozen=True)
@@ -77,17 +93,64 @@ def main(args: Args) -> int:
 
 
 def check_machine() -> Iterator[Check]:
-    """Checks Python, the machine, and the shared memory that workers use to pass frames."""
+    """Checks Python and the machine."""
     version = platform.python_version()
     old = sys.version_info < (3, 11)
     fix = "install Python 3.11 or newer" if old else ""
     yield Check("Python", "problem" if old else "ok", version, fix)
     yield Check("machine", "ok", f"{platform.platform()}, {os.cpu_count()} cores")
-    if _SHARED_MEMORY.is_dir():
-        free = shutil.disk_usage(_SHARED_MEMORY).free / 2**20
-        found = f"{free:,.0f} MiB free in {_SHARED_MEMORY}"
-        fix = "run the container with --shm-size=1g, or use workers=1" if free < 64 else ""
-        yield Check("shared memory", "problem" if fix else "ok", found, fix)
+
+
+def check_workers() -> Iterator[Check]:
+    """Checks that a game runs in a worker process, which passes its frames in shared memory."""
+    from contextlib import closing
+
+    from wmrl.envs.frames.vector import FrameVectorEnv
+
+    try:
+        with closing(FrameVectorEnv(1, workers=1)) as env:
+            frames, _ = env.reset(seed=0)
+    except (OSError, RuntimeError) as error:
+        fix = "use workers=0 (--workers 0), which runs the games in the process itself"
+        yield Check("workers", "problem", str(error), fix)
+    else:
+        yield Check("workers", "ok", f"a worker process passes frames {frames.shape[1:]}")
+
+
+def check_locks() -> Iterator[Check]:
+    """Checks that files in the current folder can be locked, as those of runs and stores are."""
+    try:
+        import fcntl
+    except ImportError:
+        found = "none on this system"
+        yield Check("locks", "note", found, "write to a folder from one process at a time")
+        return
+    here = Path.cwd()
+    try:
+        with tempfile.TemporaryFile(dir=here) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except PermissionError:
+        fix = "change to a folder that you may write to, or write to another one with --out"
+        yield Check("locks", "note", f"{here} is read-only", fix)
+    except OSError as error:
+        fix = "write runs and stores to another file system; this one has no locks"
+        yield Check("locks", "problem", f"{here}: {error.strerror}", fix)
+    else:
+        yield Check("locks", "ok", f"files in {here} can be locked")
+
+
+def check_imports() -> Iterator[Check]:
+    """Checks that the required packages can be imported, with the libraries that they load."""
+    failed = False
+    for module, package in _MODULES.items():
+        try:
+            import_module(module)
+        except Exception as error:  # a library of the system may be missing
+            failed = True
+            fix = _LIBRARY_FIXES.get(module, f"pip install --force-reinstall {package}")
+            yield Check(f"import {module}", "problem", f"{type(error).__name__}: {error}", fix)
+    if not failed:
+        yield Check("imports", "ok", f"{len(_MODULES)} required modules")
 
 
 def check_packages() -> Iterator[Check]:
@@ -208,9 +271,12 @@ def check_compiled() -> Iterator[Check]:
 CHECKS: tuple[Callable[[], Iterator[Check]], ...] = (
     check_machine,
     check_packages,
+    check_imports,
     check_devices,
     check_compiled,
+    check_locks,
     check_game,
+    check_workers,
     check_videos,
     check_artifacts,
 )

@@ -1,7 +1,8 @@
 """Lets you drive with the keyboard, in the real game or in the dream.
 
 The arrow keys (or W, A, S, D) steer, accelerate and brake; R or Return restarts; Escape or Q
-quits. The real game is shown beside its reconstruction by the vision model.
+quits. The real game is shown beside its reconstruction by the vision model. A display is needed;
+without one, wmrl record makes a video of an agent.
 """
 
 from collections.abc import Callable, Iterator
@@ -51,9 +52,11 @@ def main(args: Args) -> None:
     """Plays until the player quits."""
     import torch
 
+    from wmrl.core.display import check_display
     from wmrl.envs.rendering.video import check_video_path, write_video
 
     torch.set_num_threads(1)  # more threads do not speed up single frames
+    check_display()
     if args.out is not None:
         check_video_path(args.out)
     game = _open_real(args) if args.world == "real" else _open_dream(args)

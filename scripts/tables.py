@@ -1,9 +1,36 @@
 """Helpers shared by the scripts that write tables of results."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, replace
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from wmrl.core.validation import check_int
+
+
+class QuickOptions(Protocol):
+    """Options of a command that can be run quickly."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def quick(self) -> bool:
+        """True for a quick run."""
+
+    @property
+    def out(self) -> Path:
+        """Output folder."""
+
+
+Args = TypeVar("Args", bound=QuickOptions)
+
+_QUICK_NOTE = (
+    "**A quick run** (`--quick`): budgets are so small that the figures only show that everything "
+    "works."
+)
 
 
 def mean_and_spread(values: Sequence[float], form: str) -> str:
@@ -18,6 +45,62 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
     if len(values) == 1:
         return f"{values[0]:{form}}"
     return f"{np.mean(values):{form}} ± {np.std(values, ddof=1):{form}}"
+
+
+def quick_args(args: Args, reduced: Mapping[str, Any]) -> Args:
+    """Returns the options of a quick run, if ``args.quick`` is set; else the given options.
+
+    Options that are at their defaults are reduced, and ``-quick`` is appended to the default
+    folders, so that a quick run never mixes with full results.
+
+    Args:
+        args: options of a command, a dataclass with the fields ``quick`` and ``out``, and possibly
+            ``work``.
+        reduced: values of a quick run, by option.
+
+    Raises:
+        ValueError: the output folder has full results.
+    """
+    if not args.quick:
+        return args
+    defaults = {each.name: each.default for each in fields(args)}
+    changes: dict[str, Any] = {
+        **{name: Path(f"{defaults[name]}-quick") for name in ("out", "work") if name in defaults},
+        **reduced,
+    }
+    unset = {
+        name: value for name, value in changes.items() if getattr(args, name) == defaults[name]
+    }
+    quick = replace(args, **unset)
+    for path in quick.out.glob("*.json"):
+        with suppress(ValueError):  # not JSON: not a report
+            report = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(report, dict) and not report.get("quick", False):
+                raise FileExistsError(
+                    f"out: expected a folder without full results, got {quick.out}, which has "
+                    f"{path.name}; choose another folder for a quick run"
+                )
+    return quick
+
+
+def finish(out: Path, table: str, *, command: str, quick: bool) -> None:
+    """Writes and prints the table of an experiment, and prints where its results are.
+
+    Args:
+        out: output folder, in which ``table.md`` is written.
+        table: the table, whose first line is its title.
+        command: name of the command.
+        quick: True to mark the table as that of a quick run.
+    """
+    from wmrl.storage.files import write_text
+
+    if quick:
+        title, rest = table.split("\n", 1)
+        table = f"{title}\n\n{_QUICK_NOTE}\n{rest}"
+    write_text(out / "table.md", table)
+    print(table)
+    following = f"next: wmrl {command}, without --quick, for full results"
+    print(f"results: {out / 'table.md'}" + (f"; {following}" if quick else ""))
 
 
 def check_counts(**counts: int | None) -> None:

@@ -58,3 +58,4 @@ def main(args: Args) -> None:
     for name in ("vision", "memory", "dream", "real", "curve"):
         if path := getattr(result, name):
             print(f"{name:7} {path}")
+    print(f"next: wmrl evaluate {result.real or result.dream}")

@@ -102,7 +102,10 @@ def evaluate(
         game, base = world_model.task, base or original_id(world_model.task)
         env = LatentVectorEnv.from_world_model(world_model, base=base, **options)
         policy, digest = _agent_policy(agent, deterministic), agent.digest
-    with closing(env), progress_bar("evaluation", total=episodes, show=progress) as advance:
+    with (
+        closing(env),
+        progress_bar("evaluation", total=episodes, show=progress, unit="episodes") as advance,
+    ):
         scores = run_episodes(env, policy, seeds, on_end=lambda completed: advance(completed))
     return _result(
         scores,

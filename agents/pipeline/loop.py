@@ -8,14 +8,13 @@ round collects rollouts with that agent. Finally the agent is fine-tuned in the 
 import os
 import warnings
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gymnasium.vector import AutoresetMode, VectorEnv
-from rich.console import Console
 
 from wmrl.agents.agent import Agent
 from wmrl.agents.controller import ControllerAgent
@@ -42,6 +41,7 @@ from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
 from wmrl.memory.ensemble_training import train_ensemble
 from wmrl.storage.run import Run
+from wmrl.training.progress import announce, stage
 from wmrl.vision.base import load_vision
 from wmrl.vision.training import train_vision
 
@@ -129,7 +129,6 @@ class _Loop:
         self._layout = RunLayout(run.path, plan.vision_rounds)
         self._workers, self._device, self._progress = workers, device, progress
         self._stage_log = StageLog(run)
-        self._console = Console(quiet=not progress)
         self._stores: list[RolloutStore] = []
         self._world_model: WorldModel | None = None
         self._agent: Agent | None = None
@@ -144,8 +143,8 @@ class _Loop:
         ]
         if number < self._plan.vision_rounds:
             stages.insert(1, ("vision", self._train_vision))
-        for name, stage in stages:
-            self._stage(f"round {number}: {name}", partial(stage, number))
+        for name, work in stages:
+            self._stage(f"round {number}: {name}", partial(work, number))
         self._score(f"round {number}", self._layout.round(number))
 
     def real(self) -> None:
@@ -332,12 +331,16 @@ class _Loop:
         """Counts the base frames of the real game that were used to train world model and agent."""
         return sum(store_frames(store) for store in self._stores) + self._fine_tuning_frames
 
-    def _score(self, label: str, stage: Path) -> None:
+    def _score(self, label: str, folder: Path) -> None:
         """Scores the agent in the game and in the dream, and adds a point to the score curve."""
-        if self._agent is None or _scored(stage):
+        if self._agent is None or _scored(folder):
             return
+        with self._named(f"{label}: score", show=self._progress):
+            self._add_score(self._agent, label, folder)
+
+    def _add_score(self, agent: Agent, label: str, folder: Path) -> None:
         promise = evaluate_dream(
-            self._agent,
+            agent,
             episodes=100,
             agent_steps=self._plan.dream_agent_steps,
             temperature=self._plan.temperature,
@@ -345,13 +348,14 @@ class _Loop:
             seed=_CURVE_SEED,
             world_model=self._world_model,
         )
-        score = self._evaluate(self._agent)
+        score = self._evaluate(agent)
         self._stage_log.add_point(label, score, promise=promise, frames=self._real_frames())
-        promise.save(stage / "promise.json")
-        score.save(stage / "score.json")
-        self._console.print(
-            f"[bold]{label}[/]: {score}; mean reward per agent step {score.per_agent_step:.2f} in "
-            f"the game, {promise.per_agent_step:.2f} in the dream"
+        promise.save(folder / "promise.json")
+        score.save(folder / "score.json")
+        announce(
+            f"{label}: {score}; mean reward per agent step {score.per_agent_step:.2f} in the game, "
+            f"{promise.per_agent_step:.2f} in the dream",
+            show=self._progress,
         )
 
     def _evaluate(self, agent: Agent) -> EvaluationResult:
@@ -364,13 +368,20 @@ class _Loop:
                 seed=_CURVE_SEED,
                 world_model=self._world_model,
                 workers=self._workers,
+                progress=self._progress,
             )
 
     def _stage(self, name: str, work: Callable[[], None]) -> None:
-        if self._stage_log.seconds(name) is None:
-            self._console.print(f"[bold]{name}[/]")
-        with self._stage_log.timed(name):
+        new = self._stage_log.seconds(name) is None
+        with self._named(name, show=self._progress and new), self._stage_log.timed(name):
             work()
+
+    def _named(self, name: str, *, show: bool) -> AbstractContextManager[None]:
+        """Names a stage of the run, and the one after it, for the progress bars."""
+        names = self._plan.stages
+        after = names.index(name) + 1
+        following = names[after] if after < len(names) else ""
+        return stage(name, following=following, show=show)
 
     def _anew(self, number: int) -> bool:
         """Returns True if a round trains its memory model and agent from scratch.

@@ -138,6 +138,16 @@ class TrainingPlan:
                 "or algorithm='ppo', because fine-tuning in the real game uses PPO"
             )
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of all stages of the run, in order."""
+        names = []
+        for number in range(self.rounds):
+            vision = ("vision",) if number < self.vision_rounds else ()
+            each = ("collect", *vision, "memory", "dream", "score")
+            names += [f"round {number}: {name}" for name in each]
+        return (*names, *(("real game", "real game: score") if self.real_envs else ()))
+
     @classmethod
     def for_hours(
         cls, hours: float, *, latents: Literal["continuous", "discrete"] = "continuous"

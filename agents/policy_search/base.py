@@ -133,9 +133,16 @@ class ControllerSearch(AgentLearner):
         with (
             deferred_interrupts() as self._interrupts,
             MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
-            progress_bar(self.title, total=self._config.generations, show=progress) as advance,
+            progress_bar(
+                self.title,
+                total=self._config.generations,
+                done=self.generation,  # by earlier processes
+                show=progress,
+                unit="generations",
+                max_seconds=max_seconds,
+                seconds=self.seconds,
+            ) as advance,
         ):
-            advance(self.generation, "")  # generations completed by earlier processes
             while not self.done and self.seconds < limit:
                 started = time.perf_counter()
                 try:
@@ -153,7 +160,8 @@ class ControllerSearch(AgentLearner):
                 if over or self.generation % self._config.checkpoint_every == 0:
                     logger.sync()
                     self._checkpoint()
-                advance(self.generation, f"mean {row['fitness/mean']:.1f}")
+                note = f"mean {row['fitness/mean']:.1f}, best {row['fitness/best']:.1f}"
+                advance(self.generation, note, seconds=self.seconds)
         return self
 
     def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:

@@ -1,7 +1,7 @@
 """PPO in dreams and real games, with training that can be interrupted and resumed."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -26,7 +26,7 @@ from wmrl.core.hashing import tensors_digest
 from wmrl.core.seeding import integer_seed
 from wmrl.core.validation import check_seed
 from wmrl.training.metrics import MetricsLogger
-from wmrl.training.progress import progress_bar
+from wmrl.training.progress import Advance, progress_bar
 
 _CHECKPOINT = "ppo"
 
@@ -166,9 +166,16 @@ class PPOLearner(AgentLearner):
         with (
             torch_threads(self.threads),
             MetricsLogger(self._run.path, resume_step=self.steps or None) as logger,
-            progress_bar("PPO", total=self.config.steps, show=progress) as advance,
+            progress_bar(
+                "PPO",
+                total=self.config.steps,
+                done=self.steps,  # before an interruption
+                show=progress,
+                unit="agent steps",
+                max_seconds=max_seconds,
+                seconds=self.seconds,
+            ) as advance,
         ):
-            advance(self.steps)  # those before an interruption
             while not self.done and self.seconds < limit:
                 rows = self._learn_chunk(limit, advance)
                 if evaluator is not None and self._chunk % evaluate_every == 0:
@@ -235,9 +242,7 @@ class PPOLearner(AgentLearner):
             noise = _interpolate(config.log_std, config.log_std_final, fraction)
             self._model.policy.log_std.data.fill_(noise)
 
-    def _learn_chunk(
-        self, limit: float, advance: Callable[[int, str], None]
-    ) -> dict[int, dict[str, float]]:
+    def _learn_chunk(self, limit: float, advance: Advance) -> dict[int, dict[str, float]]:
         """Trains for one chunk, and returns its metrics by the number of agent steps."""
         config, model = self.config, self._model
         rows: dict[int, dict[str, float]] = {}
@@ -253,7 +258,7 @@ class PPOLearner(AgentLearner):
                 self.seconds += time.perf_counter() - started
                 rows[self.steps] = logged | {"seconds": self.seconds}
                 self._cut = self.done and number < config.chunk_rollouts - 1
-                advance(self.steps, f"return {logged.get('rollout/ep_rew_mean', 0.0):.1f}")
+                advance(self.steps, _note(logged), seconds=self.seconds)
                 if self.done or self.seconds >= limit:
                     break
         self._chunk += 1
@@ -288,6 +293,12 @@ class PPOLearner(AgentLearner):
         state = checkpoint.state
         self.steps, self._chunk, self.seconds = state["steps"], state["chunk"], state["seconds"]
         self._model.num_timesteps = self.steps
+
+
+def _note(logged: Mapping[str, float]) -> str:
+    """Returns the metrics that matter as text; the return is missing until an episode ends."""
+    shown = {"return": "rollout/ep_rew_mean", "explained variance": "train/explained_variance"}
+    return ", ".join(f"{name} {logged[key]:.2f}" for name, key in shown.items() if key in logged)
 
 
 def _interpolate(start: float, end: float, fraction: float) -> float:

@@ -112,18 +112,21 @@ def search_with_ribs(
     rows: list[dict[str, float]] = []
     maps: list[np.ndarray] = []
     map_every = max(1, evaluations // snapshots)
-    with progress_bar(method, total=evaluations, show=progress) as advance:
-        done = False
+    with progress_bar(method, total=evaluations, show=progress, unit="evaluations") as advance:
+        done, note = False, ""
         while not done:
             solutions = np.clip(scheduler.ask(), -1.0, 1.0).astype(np.float32)
             objective, measures = problem.evaluate(solutions)
             scheduler.tell(objective, measures)
             result_archive.add(solutions, objective, measures)
             before, used = used, used + len(solutions)
+            advance(used, note)
             done = used >= evaluations
             if used // log_every > before // log_every or done:
                 rows.append(archive_metrics(result_archive, used))
-                advance(used, f"{rows[-1]['coverage']:.1%} at {rows[-1]['mean_fitness']:.4f}")
+                coverage, fitness = rows[-1]["coverage"], rows[-1]["mean_fitness"]
+                note = f"coverage {coverage:.1%}, mean fitness {fitness:.4f}"
+                advance(used, note)
                 done = done or (until is not None and until(rows[-1]))
             if used // map_every > before // map_every or done:
                 maps.append(problem.archive.snapshot(result_archive))

@@ -26,7 +26,7 @@ from wmrl.encodings.base import Encoding
 from wmrl.encodings.trainer import EncodingTrainer
 from wmrl.storage.run import RunError
 from wmrl.training.metrics import MetricsLogger
-from wmrl.training.progress import progress_bar
+from wmrl.training.progress import Advance, progress_bar
 
 _CHECKPOINT = "dde"
 
@@ -161,20 +161,21 @@ class DDE(Learner):
             )
         with (
             MetricsLogger(self._run.path, resume_step=self.generation or None) as logger,
-            progress_bar("elites", total=self.config.generations, show=progress) as advance,
+            progress_bar(
+                "elites",
+                total=self.config.generations,
+                done=self.generation,
+                show=progress,
+                unit="generations",
+            ) as advance,
         ):
             if self.elites is None:
                 self._consistent = False
                 self.elites = self._initial_elites()
                 self._consistent = True
-            advance(self.generation, "")
             row = self._row
             while not self.done and not (row and until is not None and until(row)):
-                row = self._segment(logger)
-                advance(
-                    self.generation,
-                    f"{row['archive/coverage']:.1%} at {row['archive/mean_fitness']:.4f}",
-                )
+                row = self._segment(logger, advance)
         return self
 
     def archive(self) -> ArchiveBase:
@@ -225,7 +226,7 @@ class DDE(Learner):
         )
         return Elites.from_archive(archive)
 
-    def _segment(self, logger: MetricsLogger) -> dict[str, float]:
+    def _segment(self, logger: MetricsLogger, advance: Advance) -> dict[str, float]:
         """Runs the generations up to the next checkpoint, and returns the last row of metrics."""
         config, began, before = self.config, time.monotonic(), self.seconds
         self._consistent = False
@@ -236,6 +237,7 @@ class DDE(Learner):
         snapshots = [self.snapshots]
         row: dict[str, float] = {}
         losses: dict[str, float] = {}
+        note = ""
         end = min(self.generation + config.checkpoint_every, config.generations)
         while self.generation < end:
             if self._trainer is not None and self.generation % config.train_every == 0:
@@ -252,6 +254,9 @@ class DDE(Learner):
                 row = self._metrics(archive, pulls, losses)
                 logger.log(self.generation, row)
                 pulls[:] = 0
+                coverage, fitness = row["archive/coverage"], row["archive/mean_fitness"]
+                note = f"coverage {coverage:.1%}, mean fitness {fitness:.4f}"
+            advance(self.generation, note)
         self.elites, self.snapshots = Elites.from_archive(archive), np.concatenate(snapshots)
         self._row = row
         logger.sync()

@@ -128,7 +128,13 @@ def collect(
     if not schedule.live.any():
         return store  # without starting the games
     with (
-        progress_bar("collect", total=total, show=progress) as advance,
+        progress_bar(
+            "collect",
+            total=total,
+            done=schedule.over if frames is None else schedule.taken * frame_skip,
+            show=progress,
+            unit="episodes" if frames is None else "frames",
+        ) as advance,
         _writing(store) as write,
         closing(
             FrameVectorEnv(
@@ -147,7 +153,7 @@ def collect(
             collector.begin(schedule.episodes, fresh)
             schedule.tick(collector.step(schedule.live, fresh))
             done = schedule.over if frames is None else schedule.taken * frame_skip
-            advance(done, f"{schedule.over} episodes")
+            advance(done, "" if frames is None else f"{schedule.over} episodes")
             fresh = schedule.begin()
     return store
 

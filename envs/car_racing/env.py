@@ -8,6 +8,7 @@ from gymnasium.envs.box2d import car_racing
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 
+from wmrl.core.display import check_display
 from wmrl.core.processes import follow_parent
 from wmrl.core.validation import check_actions, check_flag, check_float, check_int
 from wmrl.envs.car_racing.renderer import StatePainter
@@ -66,6 +67,7 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
     Raises:
         ValueError: ``frame_skip`` is less than 1, ``lap_complete_percent`` is not in [0, 1], or
             another argument has the wrong type.
+        DisplayError: ``render_mode`` is ``"human"``, and there is no display.
 
     Example:
         >>> import gymnasium as gym
@@ -103,6 +105,8 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
             ("continuous", continuous),
         ):
             check_flag(name, flag)
+        if render_mode == "human":
+            check_display()
         gymnasium_arguments = (
             render_mode,
             verbose,

@@ -10,6 +10,7 @@ from gymnasium.envs.box2d.car_racing import CarRacing
 from gymnasium.error import ResetNeeded
 from gymnasium.wrappers import OrderEnforcing
 
+from wmrl.core.display import check_display
 from wmrl.core.processes import follow_parent
 from wmrl.core.validation import check_actions, check_int, check_number, check_seed
 from wmrl.envs.car_racing.lazy_rendering import LazyRendering
@@ -65,6 +66,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
     Raises:
         ValueError: there is no such task, a number is less than 1, or the task needs another
             ``render_mode`` for its frames.
+        DisplayError: ``render_mode`` is ``"human"``, and there is no display.
 
     Example:
         >>> import numpy as np
@@ -98,6 +100,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         if patience is not None:
             self.patience = check_int("patience", patience, at_least=1)
         self.render_mode = render_mode
+        if render_mode == "human":
+            check_display()
         self.base = self._make_base(base or self.task.env_id)
         self.action_space = self.task.action_space
         self.observation_space = frame_space(self.task)

@@ -6,6 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from wmrl.core.display import check_display
 from wmrl.core.validation import check_choice
 
 
@@ -33,9 +34,13 @@ def check_render_mode(render_mode: str | None, metadata: Mapping[str, Any]) -> s
 
     Raises:
         ValueError: the environment does not support the mode.
+        DisplayError: the mode is ``"human"``, and there is no display.
     """
     modes: list[str | None] = [*metadata["render_modes"], None]
-    return check_choice("render_mode", render_mode, modes)
+    check_choice("render_mode", render_mode, modes)
+    if render_mode == "human":
+        check_display()
+    return render_mode
 
 
 class Window:
@@ -52,10 +57,15 @@ class Window:
         self._screen: Any = None
 
     def show(self, frame: np.ndarray) -> None:
-        """Shows a frame, ``(H, W, 3) uint8``."""
+        """Shows a frame, ``(H, W, 3) uint8``.
+
+        Raises:
+            DisplayError: there is no display.
+        """
         import pygame
 
         if self._screen is None:
+            check_display()
             pygame.display.init()
             pygame.display.set_caption(self._title)
             self._screen = pygame.display.set_mode((frame.shape[1], frame.shape[0]))

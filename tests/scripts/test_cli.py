@@ -1,7 +1,9 @@
+import io
 import os
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +12,9 @@ from types import ModuleType
 import pytest
 
 import wmrl
-from wmrl.scripts.cli import COMMANDS, Command, run
+from wmrl.scripts import cli
+from wmrl.scripts.cli import COMMANDS, Command, main, run
+from wmrl.training.learning_warning import LearningWarning
 
 
 @pytest.fixture
@@ -228,3 +232,57 @@ def test_output_folders_are_tried_first(
     words = [str(file)] if positional else [*required.get(name, []), "--out", str(file)]
     assert run([*name.split(), *words]) == 2
     assert "out: expected a folder, got" in capsys.readouterr().err
+
+
+def test_text_that_the_output_cannot_encode_is_replaced() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LANG": "C"}
+    for words in (["--help"], ["play", "--help"], ["reproduce", "kl", "--help"]):
+        command = [sys.executable, "-c", "from wmrl.scripts.cli import main; main()", *words]
+        found = subprocess.run(command, env=environment, capture_output=True, check=False)
+        assert (found.returncode, found.stderr) == (0, b""), words
+        text = found.stdout.decode("ascii")
+        assert "\\u" not in text
+    assert "KL(q||p)" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [("0.5 ± 0.1 ≥ τ", b"0.5 +/- 0.1 >= tau\n"), ("日", b"\\u65e5\n")],
+)
+def test_each_character_has_a_replacement(
+    text: str, printed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii", newline="\n"))
+    monkeypatch.setattr(cli, "run", lambda words: print(text) or 0)
+    with pytest.raises(SystemExit):
+        main([])
+    assert raw.getvalue() == printed
+
+
+@pytest.mark.parametrize("name", sorted(cli._NEXT))
+def test_the_next_command_exists_and_its_fields_are_options(name: str) -> None:
+    fields = import_module(f"wmrl.scripts.{COMMANDS[name].module}").Args.__dataclass_fields__
+    following = cli._NEXT[name].format_map(dict.fromkeys(fields, "x"))
+    assert following.split()[0] == "wmrl"
+    assert following.split()[1] in COMMANDS
+
+
+def test_a_warning_of_this_package_is_one_line(
+    command: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+
+    def warn(args: object) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = cli._show_warning
+            warnings.warn("nothing was learned", LearningWarning, stacklevel=1)
+            warnings.warn("old", DeprecationWarning, stacklevel=1)
+
+    command.main = warn
+    assert run(["try"]) == 0
+    own, other = capsys.readouterr().err.splitlines()[:2]
+    assert own == "wmrl: warning: nothing was learned"
+    assert "test_cli.py" in other
+    assert "DeprecationWarning: old" in other

@@ -21,7 +21,8 @@ def test_collects_and_prints_a_summary(tmp_path: Path, capsys: pytest.CaptureFix
     store = RolloutStore(tmp_path)
     assert len(store) == 3
     assert store.metadata.policy["seed"] == 5
-    last = capsys.readouterr().out.splitlines()[-1]
+    *_, last, following = capsys.readouterr().out.splitlines()
+    assert following == f"next: wmrl train-vision {tmp_path} -o runs/vision"
     assert "3 episodes" in last
     assert store.content_hash() in last
 

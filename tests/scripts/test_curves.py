@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -35,3 +36,43 @@ def test_errors(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         "columns: expected some of ['kl', 'loss', 'step'], got ['los']" in capsys.readouterr().err
     )
     assert not (tmp_path / "x.png").exists()
+
+
+def test_only_its_own_plots_are_replaced(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "a.svg", "a.pdf"):
+        words = ["curves", str(runs), "-o", str(tmp_path / name)]
+        assert cli.run(words) == cli.run(words) == 0
+        (tmp_path / name).write_bytes(b"a photograph")
+        assert cli.run(words) == 2
+        assert "out: expected a new file, or a plot of wmrl curves" in capsys.readouterr().err
+        assert (tmp_path / name).read_bytes() == b"a photograph"
+    assert cli.run(["curves", str(runs), "-o", str(tmp_path / "a.jpg")]) == 2
+    assert "ending in .png, .svg or .pdf" in capsys.readouterr().err
+
+
+def test_panels_without_anything_to_draw_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with MetricsLogger(tmp_path / "run", tensorboard=False) as logger:
+        logger.log(1, {"loss": 1.0, "gain": -1.0, "lost": math.nan})
+    out = tmp_path / "out.png"
+    height = []
+    for words in ([], ["--log"]):
+        assert cli.run(["curves", str(tmp_path / "run"), "-o", str(out), *words]) == 0
+        image = iio.imread(out)
+        height.append(image.shape[0])
+    assert height == [640, 320]  # two panels, then one
+    shown = (image[50:270, 80:650, :3].astype(int) != 255).any(-1).mean()
+    assert shown > 0.003  # the single point, and the grid
+    printed = capsys.readouterr().err.splitlines()
+    assert [line.rpartition(": ")[2] for line in printed] == ["lost", "gain, lost"]
+    assert cli.run(["curves", str(tmp_path / "run"), "--columns", "gain", "--log"]) == 2
+    assert "expected some with positive values" in capsys.readouterr().err
+
+
+def test_a_run_without_metrics_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    MetricsLogger(tmp_path / "run", tensorboard=False).close()
+    assert cli.run(["curves", str(tmp_path / "run"), "-o", str(tmp_path / "x.png")]) == 2
+    assert "got none yet" in capsys.readouterr().err

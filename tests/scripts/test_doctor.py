@@ -1,8 +1,13 @@
+import errno
 import json
+import shutil
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import wmrl.storage.artifact
 from wmrl.scripts import doctor
@@ -80,13 +85,67 @@ def test_packages_that_shadow_each_other_are_a_problem(monkeypatch: pytest.Monke
 def test_the_rest_of_this_installation_is_ok() -> None:
     checks_to_run = (
         doctor.check_machine,
+        doctor.check_imports,
         doctor.check_devices,
         doctor.check_game,
+        doctor.check_workers,
+        doctor.check_locks,
         doctor.check_videos,
     )
     checks = [check for run_check in checks_to_run for check in run_check()]
     assert [check for check in checks if check.state == "problem"] == []
-    assert {"Python", "device", "CPU", "vsg/CarRacing-v3", "MP4"} <= {c.subject for c in checks}
+    found = {"Python", "imports", "device", "CPU", "vsg/CarRacing-v3", "workers", "locks", "MP4"}
+    assert found <= {check.subject for check in checks}
+
+
+def test_every_required_package_is_imported() -> None:
+    installed = metadata.packages_distributions()
+    imported = {name for module in doctor._MODULES for name in installed[module]}
+    lines = [line for line in metadata.requires("wmrl") or () if "extra ==" not in line]
+    required = {canonicalize_name(Requirement(line).name) for line in lines}
+    assert len(required) > 10
+    assert required <= {canonicalize_name(name) for name in imported}
+
+
+def test_a_module_that_fails_to_load_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> None:
+        if name == "cv2":
+            raise ImportError("libGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(doctor, "import_module", load)
+    (check,) = doctor.check_imports()
+    assert (check.subject, check.state) == ("import cv2", "problem")
+    assert check.found == "ImportError: libGL.so.1: cannot open shared object file"
+    assert "opencv-python-headless" in check.fix
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "found"),
+    [
+        (OSError(errno.ENOLCK, "No locks available"), "problem", "No locks available"),
+        (OSError(errno.EOPNOTSUPP, "Operation not supported"), "problem", "not supported"),
+        (PermissionError(errno.EACCES, "Permission denied"), "note", "is read-only"),
+    ],
+)
+def test_locks_that_fail_say_why(
+    error: OSError, state: str, found: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(*args: object) -> None:
+        raise error
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (check,) = doctor.check_locks()
+    assert (check.state, "in use" in check.found) == (state, False)
+    assert found in check.found
+
+
+def test_a_small_shared_memory_is_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    assert [check for check in doctor.check_machine() if check.state == "problem"] == []
 
 
 def test_exit_status_and_output(

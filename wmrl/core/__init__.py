@@ -5,6 +5,8 @@
   ``torch_generator``).
 - :mod:`~wmrl.core.device`: selection of the device and of the number of torch's CPU threads
   (``resolve_device``, ``torch_threads``).
+- :mod:`~wmrl.core.display`: check for a display on which windows are visible (``check_display``,
+  ``DisplayError``).
 - :mod:`~wmrl.core.config`: configurations built from JSON and checked against their dataclasses
   (``build_config``, ``check_fields``).
 - :mod:`~wmrl.core.hashing`: SHA-256 digests of arrays and tensors (``array_digest``,
@@ -27,6 +29,7 @@ from wmrl.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from wmrl.core.config import build_config, check_fields
     from wmrl.core.device import resolve_device, torch_threads
+    from wmrl.core.display import DisplayError, check_display
     from wmrl.core.hashing import array_digest, tensors_digest
     from wmrl.core.interrupts import deferred_interrupts
     from wmrl.core.json_text import json_text, jsonable
@@ -56,11 +59,13 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "DisplayError",
     "WorkerError",
     "array_digest",
     "build_config",
     "check_actions",
     "check_choice",
+    "check_display",
     "check_fields",
     "check_finite",
     "check_flag",

@@ -16,6 +16,7 @@ from wmrl.data._checksums import json_digest, read_attributes, seal, unseal
 from wmrl.data.episode import EpisodeSummary, StoreMetadata
 from wmrl.storage.files import sync_folder, write_bytes
 from wmrl.storage.locks import file_lock
+from wmrl.storage.recognition import did_you_mean, recognize
 
 FORMAT_VERSION = 3
 # Releases that can read earlier format versions.

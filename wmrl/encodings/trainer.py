@@ -11,6 +11,7 @@ from wmrl.core.config import check_fields
 from wmrl.core.seeding import torch_generator
 from wmrl.core.validation import check_float, check_int
 from wmrl.encodings.base import Encoding
+from wmrl.training.progress import progress_bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +84,12 @@ class EncodingTrainer:
             self._parameters.values(), lr=self.config.learning_rate, fused=_can_fuse(encoding)
         )
 
-    def fit(self, vectors: Tensor) -> dict[str, float]:
+    def fit(self, vectors: Tensor, *, progress: bool = False) -> dict[str, float]:
         """Trains for ``config.epochs`` epochs; each epoch has a new random order of the vectors.
 
         Args:
             vectors: ``(N, X) float32``, solutions to train on.
+            progress: True to show a progress bar.
 
         Returns:
             The loss (under ``"loss"``) and its parts by name, averaged over the batches of the last
@@ -107,15 +109,18 @@ class EncodingTrainer:
         sums: dict[str, Tensor] = {}
         count = 0
         encoding.train()
-        for epoch in range(config.epochs):
-            for group in self._optimizer.param_groups:
-                group["lr"] = config.rate(epoch)
-            order = torch.randperm(len(vectors), generator=generator, device=device)
-            for rows in torch.split(order, config.batch_size):
-                values = self._step(vectors[rows], vectors, generator)
-                if epoch == config.epochs - 1:
-                    sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
-                    count += 1
+        with progress_bar("encoding", total=config.epochs, show=progress, unit="epochs") as advance:
+            for epoch in range(config.epochs):
+                for group in self._optimizer.param_groups:
+                    group["lr"] = config.rate(epoch)
+                order = torch.randperm(len(vectors), generator=generator, device=device)
+                for rows in torch.split(order, config.batch_size):
+                    values = self._step(vectors[rows], vectors, generator)
+                    if epoch == config.epochs - 1:
+                        sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
+                        count += 1
+                # A number is read from the device only where it is shown.
+                advance(epoch + 1, f"loss {float(values['loss']):.4g}" if progress else "")
         encoding.eval()
         self.fits += 1
         metrics = {name: float(value) / count for name, value in sums.items()}

@@ -220,7 +220,11 @@ def fit_posterior(
     ):
         while not fit.done:
             trace.append(fit.run_window())
-            advance(fit.steps, f"ELBO {trace[-1]['elbo']:.3f}")
+            advance(
+                fit.steps,
+                f"ELBO {trace[-1]['elbo']:.3f}",
+                total=fit.steps if fit.done else None,  # it may have converged earlier
+            )
             if log is not None:
                 log.log(fit.steps, {k: v for k, v in trace[-1].items() if k != "step"})
     try:

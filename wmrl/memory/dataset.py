@@ -81,7 +81,8 @@ def encode_store(
         for left in folder.glob(".*.new.safetensors"):  # of killed processes
             left.unlink(missing_ok=True)
         missing = _missing(store, vision)  # another process may have encoded some meanwhile
-        with progress_bar("encoding", total=len(missing), show=progress) as advance:
+        total = len(missing)
+        with progress_bar("encoding", total=total, show=progress, unit="episodes") as advance:
             for done, episode in enumerate(missing, start=1):
                 _encode_episode(episode, vision, batch_size)
                 advance(done)

@@ -17,6 +17,7 @@ from wmrl.priors.baselines import Bigram, CopyLast
 from wmrl.vision.base import Vision
 
 HORIZONS = (1, 5, 10, 15, 50)
+_LEAST_VARIANCE = 1e-4  # of a dimension that never moves, for which any likelihood can be reached
 _GREEDY = 1e-3  # temperature so low that the likeliest outcome is drawn
 
 
@@ -36,6 +37,9 @@ def prediction_report(
 
         - ``log_likelihood_per_dimension``: mean log-likelihood in nats per latent dimension, per
           code if the latents are discrete, or per latent for an ensemble.
+        - ``trivial_log_likelihood_per_dimension``: the same of the better of two trivial
+          predictions, the mean latent and the last latent, each with a Gaussian error. Missing if
+          the latents are discrete.
         - ``reward_r2``: R² of the predicted rewards; None if all rewards are equal.
         - ``termination_log_loss``: cross-entropy of the predicted terminations in nats per step.
         - ``termination_auc``: area under the ROC curve of the predicted terminations; None if no
@@ -44,6 +48,7 @@ def prediction_report(
         - ``steps``: total number of steps.
     """
     columns: list[list[Tensor]] = [[], [], [], [], []]
+    steps: list[tuple[Tensor, Tensor]] = []
     for step in range(num_batches):
         batch = data.batch(step)
         predicted, _ = memory(batch.latents[:, :-1], batch.actions)
@@ -56,9 +61,12 @@ def prediction_report(
         )
         for column, value in zip(columns, values, strict=True):
             column.append(value[batch.mask].cpu())
+        if not isinstance(memory, CodeMemory):
+            steps.append((batch.latents[:, :-1][batch.mask], batch.latents[:, 1:][batch.mask]))
     likelihood, expected, reward, logit, ended = (torch.cat(column) for column in columns)
     return {
         "log_likelihood_per_dimension": float(likelihood.mean()),
+        **({"trivial_log_likelihood_per_dimension": _trivial_likelihood(steps)} if steps else {}),
         "reward_r2": explained_variance(expected, reward),
         "termination_log_loss": float(
             torch.nn.functional.binary_cross_entropy_with_logits(logit, ended.float())
@@ -67,6 +75,44 @@ def prediction_report(
         "terminations": int(ended.sum()),
         "steps": len(reward),
     }
+
+
+def _trivial_likelihood(steps: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """Returns the likelihood of the better of two predictions: the mean and the last latent.
+
+    Args:
+        steps: latents before and after steps, each ``(N, Z)``.
+    """
+    before, after = (torch.cat(part).double() for part in zip(*steps, strict=True))
+    likelihoods = []
+    for error in (after, after - before):
+        variance = error.var(0, correction=0).clamp(min=_LEAST_VARIANCE)
+        likelihoods.append(-0.5 * (torch.log(2 * torch.pi * variance) + 1.0).mean())
+    return float(torch.stack(likelihoods).max())
+
+
+def memory_warnings(metrics: Mapping[str, Any]) -> list[str]:
+    """Returns warnings, with what to try, about a memory that learned nothing.
+
+    Args:
+        metrics: results of :func:`prediction_report` and, for a memory with discrete latents, of
+            :func:`code_report`.
+    """
+    if "nats_per_frame" in metrics:
+        got, trivial = (-metrics["nats_per_frame"][name] for name in ("memory", "copy_last"))
+        unit, name = "per frame", "a copy of the last frame"
+    else:
+        got = metrics["log_likelihood_per_dimension"]
+        trivial = metrics["trivial_log_likelihood_per_dimension"]
+        unit, name = "per latent dimension", "the mean or the last latent"
+    if got > trivial:
+        return []
+    return [
+        f"memory: expected predictions that are better than {name}, got a log-likelihood of "
+        f"{got:.4g} nats {unit}, where that has {trivial:.4g}: the model learned nothing of what "
+        "happens next; train for more steps, record more episodes, or check that the vision model "
+        "shows what moves (reconstructions.png)"
+    ]
 
 
 @torch.inference_mode()

@@ -16,7 +16,12 @@ from wmrl.data.store import RolloutStore
 from wmrl.memory.base import MEMORIES
 from wmrl.memory.code_memory import CodeMemory
 from wmrl.memory.dataset import LatentDataset, LatentEpisode, encode_store, load_latents
-from wmrl.memory.evaluation import code_report, open_loop_report, prediction_report
+from wmrl.memory.evaluation import (
+    code_report,
+    memory_warnings,
+    open_loop_report,
+    prediction_report,
+)
 from wmrl.memory.mdn_rnn import MDNRNNConfig
 from wmrl.memory.start_states import StartStatesConfig, choose_start_states
 from wmrl.memory.trainable import TrainableMemory, TrainableMemoryConfig
@@ -24,6 +29,7 @@ from wmrl.storage.artifact import ArtifactError, load_artifact
 from wmrl.storage.files import write_json
 from wmrl.storage.finished import finished_artifact
 from wmrl.storage.run import Run
+from wmrl.training.learning_warning import warn_of_learning
 from wmrl.training.trainer import TRAINING_LIMITS, Trainer, TrainingConfig
 from wmrl.vision.base import Vision
 
@@ -107,6 +113,10 @@ def train_memory(
             memory needs discrete latents but the vision model has continuous ones.
         RunError: the folder is in use, or belongs to another run.
         ArtifactError: ``init`` cannot be loaded, or its weights do not fit the memory.
+
+    Warns:
+        LearningWarning: the predictions are no better than trivial ones. The report contains the
+            same text as ``warnings``.
     """
     path, resolved = Path(path), resolve_device(device)
     config = _fit(config or MDNRNNConfig(), stores, vision)
@@ -136,14 +146,17 @@ def train_memory(
         memory.set_start_states(starts.mean, starts.std, starts.actions)
         memory.eval()
         digest = memory.save(path / "artifact", provenance={**provenance, "steps": trainer.step})
+        metrics = _evaluate(memory, vision, split, train, held_out or train, training)
         report = {
             "digest": digest,
             "steps": trainer.step,
             "episodes": {"train": len(train), "held_out": len(held_out)},
             "start_states": {"count": len(starts.mean), "rule": starts.rule},
-            "held_out": _evaluate(memory, vision, split, train, held_out or train, training),
+            "held_out": metrics,
+            "warnings": memory_warnings(metrics),
         }
         write_json(path / "report.json", report)
+        warn_of_learning(memory_warnings(metrics))
         return memory
 
 

@@ -1,57 +1,350 @@
-"""Progress bars in the terminal."""
+"""Progress of long work: bars on a terminal, and lines of text in files and pipes.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+Both are written to the standard error, so that results on the standard output stay by themselves.
+"""
 
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeVar
+
+from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
+T = TypeVar("T")
+
+LINE_SECONDS = 30.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+_REFRESH_SECONDS = 0.1  # as often as Rich draws
+_console = Console(stderr=True)
+# Name of the current stage and of the next one; whether a bar is shown already.
+_stage: ContextVar[tuple[str, str]] = ContextVar("stage", default=("", ""))
+_shown: ContextVar[bool] = ContextVar("shown", default=False)
+_last_line = 0.0  # when a line was last printed
+_work_shown = 0  # number of pieces of work that print lines
+
 
 class Advance(Protocol):
-    """Callable that updates a progress bar."""
+    """Callable that updates the progress of work."""
 
-    def __call__(self, done: int, note: str = "", *, total: int | None = None) -> None:
-        """Updates the progress bar.
+    def __call__(
+        self,
+        done: int,
+        note: str = "",
+        *,
+        total: int | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        """Updates the progress.
 
         Args:
             done: number of units of work done so far.
-            note: text beside the bar, such as a score.
+            note: two or three figures that matter, such as a score.
             total: new total number of units; None if it is unchanged.
+            seconds: seconds that count towards the time limit; None for the time since the start.
         """
 
 
 @contextmanager
-def progress_bar(title: str, *, total: int, done: int = 0, show: bool = True) -> Iterator[Advance]:
-    """Shows a progress bar with the time elapsed and the time remaining.
+def progress_bar(
+    title: str,
+    *,
+    total: int,
+    done: int = 0,
+    show: bool = True,
+    unit: str = "steps",
+    max_seconds: float | None = None,
+    seconds: float = 0.0,
+) -> Iterator[Advance]:
+    """Shows the progress of work until the end of the ``with`` block.
+
+    On a terminal, a bar is shown. Elsewhere, a line of text is written at the start, every
+    :data:`LINE_SECONDS`, and at the end, each flushed at once. Both contain the amount of work
+    done, the speed, the time remaining and the note. A line also names the next stage; see
+    :func:`stage`.
+
+    If the work has a time limit and reaches it earlier than ``total``, the amount is given as time.
+    Within another progress bar, nothing is shown.
 
     Args:
-        title: text before the bar.
+        title: name of the work.
         total: total number of units of work.
         done: number of units that are already done.
-        show: True to show the bar, False to show nothing.
+        show: True to show the progress, False to show nothing.
+        unit: name of the units, in the plural.
+        max_seconds: time limit in seconds; None for no limit.
+        seconds: seconds that already count towards the limit.
 
     Yields:
-        A function that updates the bar, as :class:`Advance` describes.
+        A function that updates the progress, as :class:`Advance` describes.
     """
+    name, following = _stage.get()
+    title = title if not name else name if name.endswith(title) else f"{name}: {title}"
+    work = _Work(title, total, done, unit, max_seconds, seconds, following)
+    if not show or _shown.get() or done >= total:
+        yield work.update
+        return
+    token = _shown.set(True)
+    try:
+        with _bar(work) if _is_terminal() else _lines(work):
+            yield work.update
+    finally:
+        _shown.reset(token)
+
+
+@contextmanager
+def stage(name: str, *, following: str = "", show: bool = True) -> Iterator[None]:
+    """Names the stage to which the work in the ``with`` block belongs.
+
+    Where there is no terminal, a line tells at least every :data:`LINE_SECONDS` that the stage goes
+    on, also while it shows no progress bar.
+
+    Args:
+        name: name of the stage, which becomes part of the titles of progress bars.
+        following: name of the next stage; empty for the last one.
+        show: True to print a line with both names at the start.
+    """
+    began = time.monotonic()
+    announce(name + (f" (next: {following})" if following else ""), show=show)
+    token = _stage.set((name, following))
+
+    def tell() -> None:
+        # Work within the stage tells more than the stage itself.
+        if _work_shown == 0 and time.monotonic() - _last_line >= LINE_SECONDS:
+            announce(f"{name}: goes on, {_duration(time.monotonic() - began)} so far")
+
+    try:
+        with _repeated(tell) if show and not _is_terminal() else nullcontext():
+            yield
+    finally:
+        _stage.reset(token)
+
+
+def stages(items: Sequence[T], name_of: Callable[[T], str], *, show: bool = True) -> Iterator[T]:
+    """Iterates over items, each in a :func:`stage` of its own, which is numbered.
+
+    Args:
+        items: items, such as the trials of an experiment.
+        name_of: function from an item to the name of its stage.
+        show: True to print a line at the start of each stage.
+    """
+    names = [f"{name_of(item)} ({n} of {len(items)})" for n, item in enumerate(items, start=1)]
+    for item, name, following in zip(items, names, [*names[1:], ""], strict=True):
+        with stage(name, following=following, show=show):
+            yield item
+
+
+def announce(text: str, *, show: bool = True) -> None:
+    """Prints a line about the progress of work and flushes it.
+
+    Args:
+        text: the line.
+        show: False to print nothing.
+    """
+    global _last_line
+    if not show:
+        return
+    _last_line = time.monotonic()
+    if _is_terminal():
+        _console.print(text, markup=False, highlight=False, soft_wrap=True)
+        return
+    with suppress(OSError, ValueError, AttributeError):  # a log that is full or closed
+        # One write, since lines come from several threads.
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+        sys.stderr.flush()
+
+
+class _Work:
+    """Amount of work that is done, as text."""
+
+    def __init__(
+        self,
+        title: str,
+        total: int,
+        done: int,
+        unit: str,
+        max_seconds: float | None,
+        seconds: float,
+        following: str,
+    ) -> None:
+        self.title, self.total, self.done, self.unit = title, total, done, unit
+        self.note, self.following = "", following
+        self.bar: tuple[Progress, TaskID] | None = None
+        self._refreshed = 0.0
+        self._max_seconds, self._before, self._given = max_seconds, seconds, False
+        self._seconds = seconds
+        self._began = time.monotonic()
+        self._first_done, self._first_fraction = done, self.fraction
+
+    def update(
+        self,
+        done: int,
+        note: str = "",
+        *,
+        total: int | None = None,
+        seconds: float | None = None,
+    ) -> None:
+        self.done, self.note = done, note
+        self.total = self.total if total is None else total
+        if seconds is not None:
+            self._seconds, self._given = seconds, True
+        self.refresh()
+
+    def refresh(self, *, finished: bool = False) -> None:
+        """Shows the state on the bar, if there is one."""
+        now = time.monotonic()
+        if self.bar is None or (now - self._refreshed < _REFRESH_SECONDS and not finished):
+            return
+        self._refreshed = now
+        bar, task = self.bar
+        fraction = 1.0 if finished else self.fraction
+        bar.update(task, completed=fraction, amount=self.amount, speed=self.speed, note=self.note)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that count towards the time limit."""
+        return self._seconds if self._given else self._before + self.elapsed
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+    @property
+    def fraction(self) -> float:
+        """Share of the work that is done, by the limit that is nearer."""
+        return min(1.0, max(self._by_amount, self._by_time))
+
+    @property
+    def _by_amount(self) -> float:
+        return self.done / max(1, self.total)
+
+    @property
+    def _by_time(self) -> float:
+        return 0.0 if self._max_seconds is None else self.seconds / self._max_seconds
+
+    @property
+    def amount(self) -> str:
+        """Amount done of the total, in units or seconds."""
+        if self._max_seconds is None or self._by_amount > self._by_time:
+            return f"{self.done:,} of {self.total:,} {self.unit}"
+        return f"{self.seconds:,.0f} s of {self._max_seconds:,.0f} s, {self.done:,} {self.unit}"
+
+    @property
+    def speed(self) -> str:
+        """Units per second, or per minute if they are slow; empty before the first one."""
+        new = self.done - self._first_done
+        if new <= 0 or self.elapsed <= 0:
+            return ""
+        rate = new / self.elapsed
+        if rate >= 1:
+            return f"{rate:,.1f} {self.unit}/s" if rate < 100 else f"{rate:,.0f} {self.unit}/s"
+        return f"{60 * rate:.1f} {self.unit}/min"
+
+    @property
+    def remaining(self) -> str:
+        """Estimate of the time remaining; empty before there is one."""
+        gained = self.fraction - self._first_fraction
+        if gained <= 0:
+            return ""
+        return f"{_duration(self.elapsed * (1 - self.fraction) / gained)} left"
+
+    def line(self) -> str:
+        parts = [self.amount, self.speed, self.remaining, self.note, self._next]
+        return f"{self.title}: {'; '.join(part for part in parts if part)}"
+
+    def first_line(self) -> str:
+        limit = "" if self._max_seconds is None else f", at most {self._max_seconds:,.0f} s"
+        whole = f"{self.total:,} {self.unit}{limit}"
+        begun = f"resumed at {self.done:,} of {whole}" if self.done else f"started, {whole}"
+        return f"{self.title}: {begun}"
+
+    def last_line(self, word: str) -> str:
+        took = f"{word} after {_duration(self.elapsed)}"
+        parts = [took, self.amount, self.speed, self.note, self._next]
+        return f"{self.title}: {'; '.join(part for part in parts if part)}"
+
+    @property
+    def _next(self) -> str:
+        return f"next: {self.following}" if self.following else ""
+
+
+@contextmanager
+def _bar(work: _Work) -> Iterator[None]:
     columns = (
         TextColumn("[bold]{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[amount]}", markup=False),
+        TextColumn("{task.fields[speed]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, disable=not show) as bar:
-        task = bar.add_task(title, total=total, completed=done, note="")
+    with Progress(*columns, console=_console) as bar:
+        # Rich's type for the number done is int, but it takes any number.
+        done: Any = work.fraction
+        task = bar.add_task(
+            work.title, total=1.0, completed=done, amount=work.amount, speed="", note=""
+        )
+        work.bar = (bar, task)
+        yield
+        work.refresh(finished=True)
 
-        def advance(done: int, note: str = "", *, total: int | None = None) -> None:
-            bar.update(task, completed=done, total=total, note=note)
 
-        yield advance
+@contextmanager
+def _lines(work: _Work) -> Iterator[None]:
+    global _work_shown
+    announce(work.first_line())
+    word = "stopped"
+    _work_shown += 1
+    try:
+        with _repeated(lambda: announce(work.line())):
+            yield
+        word = "done"
+    finally:
+        _work_shown -= 1
+        announce(work.last_line(word))
+
+
+@contextmanager
+def _repeated(tell: Callable[[], None]) -> Iterator[None]:
+    """Calls a function every :data:`LINE_SECONDS`, also while a single step takes minutes."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(LINE_SECONDS):
+            tell()
+
+    thread = threading.Thread(target=repeat, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _is_terminal() -> bool:
+    """Returns True if bars can be drawn, on a terminal or in a notebook."""
+    # Not the console's own answer, which FORCE_COLOR makes True in logs of CI.
+    with suppress(ValueError, AttributeError):  # a file that is closed, or None
+        terminal = sys.stderr.isatty() and not _console.is_dumb_terminal
+        return terminal or _console.is_jupyter
+    return False
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -23,6 +23,7 @@ The result must depend only on the step and the weights.
 """
 
 _CHECKPOINT = "last"
+_MEASURED_SHARE = 0.05  # share of the time limit after which the speed is known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,20 +155,25 @@ class Trainer:
             deferred_interrupts() as interrupts,
             MetricsLogger(self._run.path, resume_step=resume_step) as logger,
             progress_bar(
-                self._label, total=self.planned, done=self.step, show=self._progress
+                self._label,
+                total=config.steps,
+                done=self.step,
+                show=self._progress,
+                max_seconds=config.max_seconds,
+                seconds=self.seconds,
             ) as advance,
         ):
+            note = ""
             while self.step < self.planned:
                 terms.append(self._gradient_step(loss_at))
                 self.step += 1
+                self.seconds = before + time.monotonic() - began
                 if self.step % config.log_every == 0:
-                    self._log(logger, terms)
+                    note = self._log(logger, terms)
                     terms = []
-                    self.seconds = before + time.monotonic() - began
-                    self._plan()
-                    advance(self.step, total=self.planned)
+                self._plan()
+                advance(self.step, note)
                 if interrupts.pending:
-                    self.seconds = before + time.monotonic() - began
                     self._pending, terms = self._sums(terms), []
                     logger.sync()
                     self._save()
@@ -192,11 +198,13 @@ class Trainer:
         self._optimizer.step()
         return {"loss": loss.detach(), **parts}
 
-    def _log(self, logger: MetricsLogger, terms: list[dict[str, Tensor]]) -> None:
+    def _log(self, logger: MetricsLogger, terms: list[dict[str, Tensor]]) -> str:
+        """Logs the mean metrics of the last steps, and returns the first three as text."""
         count = self._config.log_every
-        sums = self._sums(terms)
+        values = {name: float(value) / count for name, value in self._sums(terms).items()}
         self._pending = {}
-        logger.log(self.step, {name: float(value) / count for name, value in sums.items()})
+        logger.log(self.step, values)
+        return ", ".join(f"{name} {value:.4g}" for name, value in list(values.items())[:3])
 
     def _sums(self, terms: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Sums the loss and its parts over the steps since the last row of the metrics.
@@ -235,8 +243,10 @@ class Trainer:
 
     def _plan(self) -> None:
         """Adapts the planned number of steps to the time limit, given the speed so far."""
-        if self._config.max_seconds is not None:
-            affordable = int(self._config.max_seconds * self.step / self.seconds)
+        limit = self._config.max_seconds
+        # The first steps are slower than the others, and say little about the speed.
+        if limit is not None and self.seconds > _MEASURED_SHARE * limit:
+            affordable = int(limit * self.step / self.seconds)
             wanted = max(affordable, self.step, self._least_steps)
             self.planned = min(self._config.steps, wanted)
 

@@ -1,6 +1,6 @@
 """Evaluation of vision models: held-out metrics and images of reconstructions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ from wmrl.nn.losses import squared_error
 from wmrl.vision.base import Vision
 
 _BATCH = 128
+_LEARNED_SHARE = 0.95  # of the mean image's error, below which a model has learned something
+_LEAST_PERPLEXITY = 2.0
 
 
 def pick_frames(episodes: Sequence[StoredEpisode], *, count: int) -> np.ndarray:
@@ -51,8 +53,10 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
     Returns:
         Metrics by name. ``frames`` is the number N of frames. ``squared_error`` is the squared
         error of the reconstructions, summed over the pixels of a frame (in [0, 1]) and averaged
-        over frames. ``latent_dim`` is the number of latent dimensions. The other metrics are those
-        of the model's method :meth:`~wmrl.nn.autoencoder.Autoencoder.metrics`.
+        over frames. ``mean_image_error`` is the same error if each frame is replaced by the mean
+        of all frames; a model with a higher error has learned nothing. ``latent_dim`` is the number
+        of latent dimensions. The other metrics are those of the model's method
+        :meth:`~wmrl.nn.autoencoder.Autoencoder.metrics`.
     """
     errors = []
     for batch in _batches(vision, frames):
@@ -61,9 +65,37 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
     return {
         "frames": len(frames),
         "squared_error": float(torch.cat(errors).mean()),
+        "mean_image_error": _mean_image_error(frames),
         "latent_dim": vision.latent_dim,
         **vision.metrics(_batches(vision, frames)),
     }
+
+
+def vision_warnings(metrics: Mapping[str, Any]) -> list[str]:
+    """Returns warnings, with what to try, about a model that learned nothing.
+
+    Args:
+        metrics: result of :func:`vision_report`.
+    """
+    found = []
+    error, trivial = metrics["squared_error"], metrics["mean_image_error"]
+    # Without the margin, a model that shows the mean image with slight errors of the pixels would
+    # sometimes seem to have learned something.
+    if trivial > 0 and error > _LEARNED_SHARE * trivial:
+        found.append(
+            f"vision: expected reconstructions that are better than the mean image, got a squared "
+            f"error of {error:.4g}, where the mean image has {trivial:.4g}: the model learned "
+            "nothing of what differs between frames; train for more steps, crop the frames so that "
+            "what moves is larger in them, record more varied episodes, or try --kind vqvae"
+        )
+    perplexity = metrics.get("perplexity")
+    if perplexity is not None and perplexity < _LEAST_PERPLEXITY:
+        found.append(
+            f"vision: expected a codebook in use, got a perplexity of {perplexity:.2f} codes: the "
+            "codebook collapsed; train for more steps, with a warm-up (warmup_steps), or with "
+            "--quantizer ema or fsq"
+        )
+    return found
 
 
 @torch.inference_mode()
@@ -83,6 +115,19 @@ def comparison_image(vision: Vision, frames: np.ndarray, *, scale: int = 2) -> n
     )
     rows = [np.concatenate(list(row), 1) for row in (frames, decoded)]
     return np.concatenate(rows).repeat(scale, 0).repeat(scale, 1)
+
+
+def _mean_image_error(frames: np.ndarray) -> float:
+    """Returns the squared error of the frames' mean, summed over pixels, averaged over frames."""
+    # In batches, since all frames as float64 may not fit into memory.
+    total = np.zeros(frames.shape[1:])
+    squares = np.zeros(frames.shape[1:])
+    for start in range(0, len(frames), _BATCH):
+        pixels = frames[start : start + _BATCH] / 255.0
+        total += pixels.sum(0)
+        squares += np.square(pixels).sum(0)
+    variance = squares / len(frames) - np.square(total / len(frames))
+    return float(variance.clip(0.0).sum())
 
 
 def _batches(vision: Vision, frames: np.ndarray) -> Iterator[torch.Tensor]:

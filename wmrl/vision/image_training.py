@@ -17,8 +17,9 @@ from wmrl.data.images import ImageSet
 from wmrl.storage.files import write_json
 from wmrl.storage.finished import finished_artifact
 from wmrl.storage.run import Run
+from wmrl.training.learning_warning import warn_of_learning
 from wmrl.training.trainer import TRAINING_LIMITS, Trainer, TrainingConfig
-from wmrl.vision.evaluation import vision_report
+from wmrl.vision.evaluation import vision_report, vision_warnings
 from wmrl.vision.vqvae import VQVAE, VQVAEConfig
 
 
@@ -102,7 +103,9 @@ def train_on_images(
         trainer.train(loss_at)
         vision.eval()
         vision.save(path / "artifact", provenance={**provenance, "steps": trainer.step})
-        write_json(path / "report.json", vision_report(vision, held_out.images))
+        metrics = vision_report(vision, held_out.images)
+        write_json(path / "report.json", {**metrics, "warnings": vision_warnings(metrics)})
+        warn_of_learning(vision_warnings(metrics))
         return vision
 
 

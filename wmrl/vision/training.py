@@ -18,11 +18,17 @@ from wmrl.storage.artifact import load_artifact, load_weights
 from wmrl.storage.files import write_image, write_json
 from wmrl.storage.finished import finished_artifact
 from wmrl.storage.run import Run
+from wmrl.training.learning_warning import warn_of_learning
 from wmrl.training.metrics import log_images
 from wmrl.training.trainer import TRAINING_LIMITS, Trainer, TrainingConfig
 from wmrl.vision.base import VISIONS, Vision
 from wmrl.vision.codebook_plot import code_use, draw_codebook
-from wmrl.vision.evaluation import comparison_image, pick_frames, vision_report
+from wmrl.vision.evaluation import (
+    comparison_image,
+    pick_frames,
+    vision_report,
+    vision_warnings,
+)
 from wmrl.vision.vae import VAEConfig
 from wmrl.vision.vqvae import VQVAE
 
@@ -68,6 +74,10 @@ def train_vision(
             shape that the model expects, or there are too few frames or steps to learn a codebook.
         RunError: the folder is in use, or holds a run with other arguments.
         ArtifactError: ``init`` cannot be loaded, or its weights do not fit the configured model.
+
+    Warns:
+        LearningWarning: the reconstructions are no better than the mean image, or the codebook
+            collapsed. The report contains the same text as ``warnings``.
     """
     path, resolved = Path(path), resolve_device(device)
     config, training = config or VAEConfig(), training or TrainingConfig()
@@ -154,9 +164,11 @@ def _finish(vision: Vision, path: Path, split: DataSplit, provenance: Mapping[st
             "digest": digest,
             "episodes": {"train": len(split.train), "held_out": len(split.held_out)},
             "held_out": metrics,
+            "warnings": vision_warnings(metrics),
             "steps": provenance["steps"],
         },
     )
+    warn_of_learning(vision_warnings(metrics), stacklevel=4)
     return vision
 
 

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import check_seeds, mean_and_spread, need
+from wmrl.scripts.tables import (
+    check_seeds,
+    finish,
+    mean_and_spread,
+    need,
+    quick_args,
+)
+from wmrl.training.progress import stages
 
 if TYPE_CHECKING:
     from wmrl.scripts.reproduce.binary_vae.data import BinaryPoints
@@ -36,6 +43,13 @@ class Args:
     """Number of training points; there are as many held-out points."""
     epochs: int | None = None
     """Number of epochs; 500 if not given."""
+    quick: bool = False
+    """Finish within two minutes: options at their defaults are reduced, results are marked, and
+    the default folders end in -quick."""
+
+
+QUICK: dict[str, Any] = {"seeds": (0,), "epochs": 30}
+"""Options of a quick run."""
 
 
 def main(args: Args) -> None:
@@ -45,8 +59,9 @@ def main(args: Args) -> None:
     from wmrl.scripts.reproduce.binary_vae.data import BinaryMixture
     from wmrl.scripts.reproduce.binary_vae.model import REGIMES, bounds, train_binary_vae
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_json, write_text
+    from wmrl.storage.files import write_json
 
+    args = quick_args(args, QUICK)
     need("matplotlib", "sklearn")
     check_seeds(args.seeds)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -56,9 +71,12 @@ def main(args: Args) -> None:
         data = mixture.sample(args.points, seed=2 * seed)
         held_out = mixture.sample(args.points, seed=2 * seed + 1)
         trained = {}
-        for name, regime in REGIMES.items():
+        for name, regime in stages(
+            list(REGIMES.items()),
+            lambda regime: f"{regime[0]}, seed {seed}",  # noqa: B023 - used at once
+        ):
             training = regime if args.epochs is None else replace(regime, epochs=args.epochs)
-            vae, curve = train_binary_vae(data.vectors, training=training, seed=seed)
+            vae, curve = train_binary_vae(data.vectors, training=training, seed=seed, progress=True)
             trained[name] = vae, curve
             metrics = bounds(vae, held_out.vectors, seed=seed) | separation(vae, data, held_out)
             rows.append({"regime": name, "seed": seed, **metrics})
@@ -67,11 +85,14 @@ def main(args: Args) -> None:
             _draw_data(data, args.out / "data.png")
             for name, (vae, curve) in trained.items():
                 _draw_latents(vae, data, curve, args.out / f"{name}.png")
-    about = {"args": _plain(args), "versions": package_versions("scikit-learn")}
+    about = {
+        "args": _plain(args),
+        "quick": args.quick,
+        "versions": package_versions("scikit-learn"),
+    }
     write_json(args.out / "results.json", {**about, "rows": rows})
     table = write_table(rows)
-    write_text(args.out / "table.md", table)
-    print(table)
+    finish(args.out, table, command="reproduce binary-vae", quick=args.quick)
 
 
 def separation(

@@ -12,6 +12,7 @@ from wmrl.core.config import check_fields
 from wmrl.core.seeding import seeded_weights, torch_generator
 from wmrl.core.validation import check_float, check_int, check_shape
 from wmrl.nn.dense import dense_layers
+from wmrl.training.progress import progress_bar
 
 _LOG_2PI = math.log(2.0 * math.pi)
 
@@ -206,6 +207,7 @@ def train_binary_vae(
     config: BinaryVAEConfig | None = None,
     training: BinaryTrainingConfig | None = None,
     seed: int = 0,
+    progress: bool = False,
 ) -> tuple[BinaryVAE, list[float]]:
     """Trains a binary VAE.
 
@@ -214,6 +216,7 @@ def train_binary_vae(
         config: configuration of the model; if None, the defaults with ``input_dim`` X.
         training: configuration of the training; the defaults if None.
         seed: root seed.
+        progress: True to show a progress bar.
 
     Returns:
         The model, and the mean ELBO during each epoch, in nats per vector.
@@ -231,19 +234,21 @@ def train_binary_vae(
     order = torch_generator(seed, "binary vae", "order", device=device)
     noise = torch_generator(seed, "binary vae", "noise", device=device)
     curve = []
-    for epoch in range(training.epochs):
-        for group in optimizer.param_groups:
-            passed = sum(epoch >= milestone for milestone in training.milestones)
-            group["lr"] = training.learning_rate * 0.1**passed
-        total = torch.zeros((), device=device)
-        shuffled = torch.randperm(len(vectors), generator=order, device=device)
-        for rows in torch.split(shuffled, training.batch_size):
-            optimizer.zero_grad()
-            bound = vae.elbo(vectors[rows], noise)
-            (-bound.mean()).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            total += bound.detach().sum()
-        curve.append(total / len(vectors))
+    with progress_bar("binary VAE", total=training.epochs, show=progress, unit="epochs") as advance:
+        for epoch in range(training.epochs):
+            for group in optimizer.param_groups:
+                passed = sum(epoch >= milestone for milestone in training.milestones)
+                group["lr"] = training.learning_rate * 0.1**passed
+            total = torch.zeros((), device=device)
+            shuffled = torch.randperm(len(vectors), generator=order, device=device)
+            for rows in torch.split(shuffled, training.batch_size):
+                optimizer.zero_grad()
+                bound = vae.elbo(vectors[rows], noise)
+                (-bound.mean()).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                total += bound.detach().sum()
+            curve.append(total / len(vectors))
+            advance(epoch + 1, f"ELBO {float(curve[-1]):.2f}" if progress else "")
     return vae, torch.stack(curve).tolist()
 
 

@@ -9,13 +9,21 @@ codes.png.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import check_counts, check_names, check_seeds, mean_and_spread
+from wmrl.scripts.tables import (
+    check_counts,
+    check_names,
+    check_seeds,
+    finish,
+    mean_and_spread,
+    quick_args,
+)
+from wmrl.training.progress import stages
 
 GROUPS = {"earlier": "The earlier experiment's", "ours": "This project's"}
 """Headings of the tables, keyed by the prefix that the variants in a table share."""
@@ -47,6 +55,15 @@ class Args:
     """Root seeds. For each seed, elites are searched for and each codebook is trained once."""
     evaluations: int = 30_000
     """Number of evaluations in each search for elites."""
+    epochs: int | None = None
+    """Number of epochs of each codebook's training; if not given, each variant has its own."""
+    quick: bool = False
+    """Finish within two minutes: options at their defaults are reduced, results are marked, and
+    the default folders end in -quick."""
+
+
+QUICK: dict[str, Any] = {"seeds": (0,), "evaluations": 5000, "epochs": 10}
+"""Options of a quick run."""
 
 
 def main(args: Args) -> None:
@@ -60,18 +77,22 @@ def main(args: Args) -> None:
     )
     from wmrl.scripts.reproduce.codebook.figures import draw_directions
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_image, write_json, write_text
+    from wmrl.storage.files import write_image, write_json
 
+    args = quick_args(args, QUICK)
     names = args.variants or tuple(VARIANTS)
     check_names("variants", names, VARIANTS)
     check_seeds(args.seeds)
-    check_counts(evaluations=args.evaluations)
+    check_counts(evaluations=args.evaluations, epochs=args.epochs)
     rows: list[dict[str, Any]] = []
     images = {}
-    for seed in args.seeds:
+    for seed in stages(args.seeds, lambda seed: f"seed {seed}"):
         poses = find_poses(args.work / f"poses-{seed}", seed=seed, evaluations=args.evaluations)
-        for name in names:
+        for name in stages(names, lambda name: f"{name}, seed {seed}"):  # noqa: B023 - used at once
             variant = VARIANTS[name]
+            if args.epochs is not None:
+                training = replace(variant.training, epochs=args.epochs)
+                variant = replace(variant, training=training)
             model, metrics = train_codebook(variant, poses, args.work / f"{name}-{seed}", seed=seed)
             sizes = {"codebook_size": model.codebook_size, "code_dim": model.quantizer.code_dim}
             rows.append({"variant": name, "seed": seed, **sizes, **metrics})
@@ -86,12 +107,12 @@ def main(args: Args) -> None:
     write_image(args.out / "codes.png", draw_contact_sheet([group for group in groups if group]))
     about = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
+        "quick": args.quick,
         "versions": package_versions(),
     }
     write_json(args.out / "results.json", {**about, "codebooks": rows})
     table = write_table(rows)
-    write_text(args.out / "table.md", table)
-    print(table)
+    finish(args.out, table, command="reproduce codebook", quick=args.quick)
 
 
 def _caption(row: dict[str, Any]) -> str:

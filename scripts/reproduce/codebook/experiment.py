@@ -120,7 +120,7 @@ def find_poses(path: Path, *, seed: int, evaluations: int | None = None) -> dict
         A dictionary with ``elites`` and ``random``, each ``(N, 20) float32`` in [−1, 1].
     """
     budget = PRESET.evaluations if evaluations is None else evaluations
-    _, elites = run_search(PRESET, "line", path, evaluations=budget, seed=seed, progress=False)
+    _, elites = run_search(PRESET, "line", path, evaluations=budget, seed=seed)
     drawn = numpy_generator(seed, "codebook", "random-arms")
     random = drawn.uniform(-1.0, 1.0, elites.solutions.shape).astype(np.float32)
     return {"elites": elites.solutions, "random": random}

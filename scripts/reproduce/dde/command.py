@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import check_counts, check_names, check_seeds, mean_and_spread
+from wmrl.scripts.tables import (
+    check_counts,
+    check_names,
+    check_seeds,
+    finish,
+    mean_and_spread,
+    quick_args,
+)
+from wmrl.training.progress import stages
 
 if TYPE_CHECKING:
     from wmrl.agents.quality_diversity.archive import Elites
@@ -62,15 +70,23 @@ class Args:
     budget."""
     race: int = 5_000_000
     """Maximum number of evaluations in a race."""
+    quick: bool = False
+    """Finish within two minutes: options at their defaults are reduced, results are marked, and
+    the default folders end in -quick."""
+
+
+QUICK: dict[str, Any] = {"tasks": ("20-joints",), "seeds": (0,), "full_seeds": (), "reduced": 3000}
+"""Options of a quick run."""
 
 
 def main(args: Args) -> None:
     """Runs the searches and writes the table, the reports, the heatmaps and the videos."""
     from wmrl.scripts.reproduce.dde.experiment import METHODS, TASKS
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_json, write_text
+    from wmrl.storage.files import write_json
     from wmrl.storage.reading import read_json
 
+    args = quick_args(args, QUICK)
     methods = args.methods or tuple(METHODS)
     check_names("tasks", args.tasks, TASKS)
     check_names("methods", methods, METHODS)
@@ -82,23 +98,24 @@ def main(args: Args) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     about = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
+        "quick": args.quick,
         "versions": package_versions(),
     }
-    for name in args.tasks:
-        for method in methods:
-            found = {
-                "searches": _search(args, name, method),
-                "races": _race(args, method) if name == "200-joints" else [],
-            }
-            write_json(args.out / f"{name}-{method}.json", {**about, **found})
+    pairs = [(name, method) for name in args.tasks for method in methods]
+    for name, method in stages(pairs, ", ".join):
+        found = {
+            "searches": _search(args, name, method),
+            "races": _race(args, method) if name == "200-joints" else [],
+        }
+        write_json(args.out / f"{name}-{method}.json", {**about, **found})
     paths = [args.out / f"{name}-{method}.json" for name in TASKS for method in METHODS]
-    reports = [read_json(path) for path in paths if path.exists()]
+    found_reports = [read_json(path) for path in paths if path.exists()]
+    reports = [each for each in found_reports if each.get("quick", False) == args.quick]
     table = write_table(
         [row for report in reports for row in report["searches"]],
         [race for report in reports for race in report["races"]],
     )
-    write_text(args.out / "table.md", table)
-    print(table)
+    finish(args.out, table, command="reproduce dde", quick=args.quick)
 
 
 def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:

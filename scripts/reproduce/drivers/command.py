@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from wmrl.core.validation import check_int
-from wmrl.scripts.tables import check_counts, check_seeds, mean_and_spread
+from wmrl.scripts.tables import (
+    check_counts,
+    check_seeds,
+    finish,
+    mean_and_spread,
+    quick_args,
+)
+from wmrl.training.progress import stage, stages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,6 +89,9 @@ class Args:
     """Number of worker processes; one per core if not given. Affects speed only."""
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
+    quick: bool = False
+    """Finish within two minutes: options at their defaults are reduced, results are marked, and
+    the default folders end in -quick."""
 
 
 HELD_OUT = 0.1
@@ -91,11 +101,29 @@ VISIONS = {"elite": "elites' frames", "random": "random driving"}
 """Titles in tables of the vision models that are compared, keyed by their training data."""
 
 
+QUICK: dict[str, Any] = {
+    "evolution": 2,
+    "generations": 2,
+    "num_rollouts": 2,
+    "confirm": 1,
+    "episodes": 1,
+    "min_return": -1000.0,
+    "videos": 0,
+    "vision_steps": 20,
+    "memory_steps": 20,
+    "dream_steps": 10_000,
+    "score_episodes": 2,
+    "seeds": (0,),
+}
+"""Options of a quick run."""
+
+
 def main(args: Args) -> None:
     """Runs the searches and the comparison, and writes the heatmaps, videos, table and results."""
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_json, write_text
+    from wmrl.storage.files import write_json
 
+    args = quick_args(args, QUICK)
     if args.ship is not None and not args.seeds:
         raise ValueError(
             "ship: expected at least one seed in seeds, got none; the models of the first seed "
@@ -114,13 +142,16 @@ def main(args: Args) -> None:
         score_episodes=args.score_episodes,
     )
     check_int("videos", args.videos, at_least=0)
-    drivers = _find(args)
+    with stage("elites", following="heatmaps and videos"):
+        drivers = _find(args)
     args.out.mkdir(parents=True, exist_ok=True)
-    _draw(args, drivers)
+    with stage("heatmaps and videos", following="vision models" if args.seeds else ""):
+        _draw(args, drivers)
     rows, about = _compare(args, drivers) if args.seeds else ([], {})
     search = _search_metrics(args, drivers) | about.pop("search", {})
     report = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
+        "quick": args.quick,
         "versions": package_versions("gymnasium", "stable-baselines3"),
         "search": search,
         **about,
@@ -128,10 +159,9 @@ def main(args: Args) -> None:
     }
     write_json(args.out / "results.json", report)
     table = write_table(search, rows)
-    write_text(args.out / "table.md", table)
     if args.ship is not None:
         _ship(args, args.ship, rows, about)
-    print(table)
+    finish(args.out, table, command="reproduce drivers", quick=args.quick)
 
 
 def _find(args: Args) -> "EliteDrivers":
@@ -264,7 +294,10 @@ def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]],
     }
     rows = []
     for seed in args.seeds:
-        for name in VISIONS:
+        for name in stages(
+            list(VISIONS),
+            lambda name: f"vision model of {VISIONS[name]}, seed {seed}",  # noqa: B023
+        ):
             row = try_vision(
                 args.work / f"vision-{name}-{seed}",
                 task=task,

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import check_counts, check_names, check_seeds, mean_and_spread, need
+from wmrl.scripts.tables import (
+    check_counts,
+    check_names,
+    check_seeds,
+    finish,
+    mean_and_spread,
+    need,
+    quick_args,
+)
+from wmrl.training.progress import stages
 
 if TYPE_CHECKING:
     from wmrl.scripts.reproduce.kl.experiment import KLRun, KLTrace
@@ -37,6 +46,13 @@ class Args:
     steps: int | None = None
     """Maximum number of steps of each run, for a quick look. By default, each run has its own
     number of steps."""
+    quick: bool = False
+    """Finish within two minutes: options at their defaults are reduced, results are marked, and
+    the default folders end in -quick."""
+
+
+QUICK: dict[str, Any] = {"seeds": (0, 1, 2), "steps": 300}
+"""Options of a quick run."""
 
 
 def main(args: Args) -> None:
@@ -46,8 +62,9 @@ def main(args: Args) -> None:
     from wmrl.scripts.reproduce.kl.experiment import RUNS, descend
     from wmrl.scripts.reproduce.kl.figures import draw_curves, draw_densities, write_run_video
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_json, write_text
+    from wmrl.storage.files import write_json
 
+    args = quick_args(args, QUICK)
     need("matplotlib")
     names = args.runs or tuple(RUNS)
     check_names("runs", names, RUNS)
@@ -57,7 +74,7 @@ def main(args: Args) -> None:
     rows: list[dict[str, Any]] = []
     traces: dict[str, list[KLTrace]] = {}
     gradients = {}
-    for name in names:
+    for name in stages(names, str):
         run = RUNS[name]
         if args.steps is not None:
             run = replace(run, steps=min(args.steps, run.steps))
@@ -73,6 +90,7 @@ def main(args: Args) -> None:
         write_run_video(name, trace, args.out / f"{name}.mp4")
     about = {
         "args": {**asdict(args), "out": str(args.out)},
+        "quick": args.quick,
         "versions": package_versions("matplotlib"),
         "runs": {name: asdict(found[0].run) for name, found in traces.items()},
     }
@@ -80,8 +98,7 @@ def main(args: Args) -> None:
     report = {**about, "gradients": gradients, "rows": rows, "curves": curves}
     write_json(args.out / "results.json", report)
     table = write_table(rows, gradients)
-    write_text(args.out / "table.md", table)
-    print(table)
+    finish(args.out, table, command="reproduce kl", quick=args.quick)
 
 
 def run_metrics(trace: "KLTrace") -> dict[str, Any]:

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import check_seeds, mean_and_spread
+from wmrl.scripts.tables import (
+    check_seeds,
+    finish,
+    mean_and_spread,
+    quick_args,
+)
+from wmrl.training.progress import stages
 
 if TYPE_CHECKING:
     from wmrl.memory.code_memory import CodeMemoryConfig
@@ -52,6 +58,13 @@ class Args:
     """Root seeds; each model is trained once per seed."""
     device: str = "auto"
     """Device to train on: auto, cpu, cuda …"""
+    quick: bool = False
+    """Finish within two minutes: options at their defaults are reduced, results are marked, and
+    the default folders end in -quick."""
+
+
+QUICK: dict[str, Any] = {"steps": 20, "num_dreams": 16, "seeds": (0,)}
+"""Options of a quick run."""
 
 
 def main(args: Args) -> None:
@@ -62,11 +75,12 @@ def main(args: Args) -> None:
     from wmrl.memory.evaluation import open_loop_report
     from wmrl.memory.training import train_memory
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_json, write_text
+    from wmrl.storage.files import write_json
     from wmrl.storage.reading import read_json
     from wmrl.vision.base import load_vision
     from wmrl.vision.vqvae import VQVAE
 
+    args = quick_args(args, QUICK)
     check_seeds(args.seeds)
     stores = [RolloutStore(path) for path in args.stores]
     if not stores:
@@ -79,7 +93,10 @@ def main(args: Args) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for seed in args.seeds:
-        for name, vision, config in _memories(args):
+        for name, vision, config in stages(
+            list(_memories(args)),
+            lambda memory: f"{memory[0]}, seed {seed}",  # noqa: B023 - used at once
+        ):
             run = args.work / f"{name.replace(', ', '-')}-{seed}"
             training = _training(args, seed, discrete=name != MDN)
             memory = train_memory(
@@ -103,12 +120,12 @@ def main(args: Args) -> None:
     about = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
         "data": [store.content_hash() for store in stores],
+        "quick": args.quick,
         "versions": package_versions(),
     }
     write_json(args.out / "results.json", {**about, "rows": rows})
     table = write_table(rows)
-    write_text(args.out / "table.md", table)
-    print(table)
+    finish(args.out, table, command="compare-memories", quick=args.quick)
 
 
 def _memories(args: Args) -> "Iterator[tuple[str, str, CodeMemoryConfig | MDNRNNConfig]]":

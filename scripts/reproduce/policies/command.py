@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from wmrl.core.validation import check_int
-from wmrl.scripts.tables import check_names, check_seeds, mean_and_spread
+from wmrl.scripts.tables import (
+    check_names,
+    check_seeds,
+    finish,
+    mean_and_spread,
+    quick_args,
+)
+from wmrl.training.progress import stages
 
 if TYPE_CHECKING:
     from wmrl.agents.policy_search.posterior_agent import PosteriorAgent
@@ -60,6 +67,21 @@ class Args:
     """Number of worker processes; one per core if not given. Affects speed only."""
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
+    quick: bool = False
+    """Finish within two minutes: options at their defaults are reduced, results are marked, and
+    the default folders end in -quick."""
+
+
+QUICK: dict[str, Any] = {
+    "generations": 2,
+    "num_rollouts": 2,
+    "score_episodes": 2,
+    "seeds": (0,),
+    "num_samples": 2,
+    "sample_episodes": 1,
+    "video_agent_steps": 25,
+}
+"""Options of a quick run."""
 
 
 def main(args: Args) -> None:
@@ -68,8 +90,9 @@ def main(args: Args) -> None:
     from wmrl.envs.world_model import WorldModel
     from wmrl.scripts.reproduce.policies.experiment import METHODS, try_policy, try_spread
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_json, write_text
+    from wmrl.storage.files import write_json
 
+    args = quick_args(args, QUICK)
     methods: Sequence[Method] = args.methods or tuple(METHODS)  # type: ignore[assignment]
     check_names("methods", methods, METHODS)
     check_seeds(args.seeds)
@@ -80,7 +103,7 @@ def main(args: Args) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     rows, spreads = [], []
     for seed in args.seeds:
-        for method in methods:
+        for method in stages(methods, lambda method: f"{method}, seed {seed}"):  # noqa: B023
             path = args.work / f"{method}-{seed}"
             row = try_policy(
                 method,
@@ -112,6 +135,7 @@ def main(args: Args) -> None:
     report = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
         "trial": asdict(trial),
+        "quick": args.quick,
         "versions": package_versions("gymnasium", "stable-baselines3", "cma"),
         "rows": rows,
         "spreads": spreads,
@@ -119,8 +143,7 @@ def main(args: Args) -> None:
     write_json(args.out / "results.json", report)
     video = "drawn.mp4" if args.video_agent_steps else None
     table = write_table(rows, spreads, args.num_samples, args.sample_episodes, video=video)
-    write_text(args.out / "table.md", table)
-    print(table)
+    finish(args.out, table, command="reproduce policies", quick=args.quick)
 
 
 def _trial(args: Args) -> "PolicyTrialConfig":

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import check_counts, check_seeds, mean_and_spread
+from wmrl.scripts.tables import (
+    check_counts,
+    check_seeds,
+    finish,
+    mean_and_spread,
+    quick_args,
+)
+from wmrl.training.progress import stages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +56,19 @@ class Args:
     ship: Path | None = None
     """Folder in which to write the artifacts planar-arm-vae and planar-arm-vqvae. They are the
     encodings trained on the elites of the first seed. By default, they are not written."""
+    quick: bool = False
+    """Finish within two minutes: options at their defaults are reduced, results are marked, and
+    the default folders end in -quick."""
+
+
+QUICK: dict[str, Any] = {
+    "seeds": (0,),
+    "elites": 10_000,
+    "epochs": 20,
+    "targets": 6,
+    "evaluations": 200,
+}
+"""Options of a quick run."""
 
 
 def main(args: Args) -> None:
@@ -61,8 +81,9 @@ def main(args: Args) -> None:
         targets_for,
     )
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_json, write_text
+    from wmrl.storage.files import write_json
 
+    args = quick_args(args, QUICK)
     check_seeds(args.seeds)
     check_counts(
         elites=args.elites,
@@ -75,27 +96,30 @@ def main(args: Args) -> None:
     learned: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     oracle: dict[str, float | None] = {}
-    for seed in args.seeds:
+    for seed in stages(args.seeds, lambda seed: f"seed {seed}"):
         elites, encodings = _train(args, seed, learned)
         for name, arm in problems(num_joints).items():
             targets = targets_for(arm, args.targets)
             if name not in oracle:
                 oracle[name] = _median(oracle_stds_of_targets(arm, targets))
-            for method in METHODS:
+            for method in stages(
+                list(METHODS),
+                lambda method: f"seed {seed}, {name}: {method}",  # noqa: B023 - used at once
+            ):
                 rows.append(_search(args, seed, name, method, elites, encodings))
                 print(json.dumps({k: v for k, v in rows[-1].items() if k != "targets"}))
     about = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
+        "quick": args.quick,
         "versions": package_versions(),
         "oracle": oracle,
     }
     write_json(args.out / "results.json", {**about, "encodings": learned, "searches": rows})
     table = write_table(learned, rows, oracle, elites=args.elites, num_joints=num_joints)
-    write_text(args.out / "table.md", table)
     _draw(args)
     if args.ship is not None:
         _ship(args, learned, rows)
-    print(table)
+    finish(args.out, table, command="reproduce reuse", quick=args.quick)
 
 
 def _train(

@@ -66,6 +66,7 @@ def train_encoding(
     *,
     seed: int,
     training: EncodingTrainingConfig = TRAINING,
+    progress: bool = True,
 ) -> tuple[Encoding, dict[str, float]]:
     """Trains an encoding of poses, or reads it if the folder already contains it.
 
@@ -76,6 +77,7 @@ def train_encoding(
         path: path of the folder.
         seed: root seed.
         training: configuration of the training.
+        progress: show a progress bar.
 
     Returns:
         The encoding, and the metrics of :func:`evaluate_encoding` on the held-out poses.
@@ -100,7 +102,7 @@ def train_encoding(
     held_out, poses = given[order[: len(given) // 10]], given[order[len(given) // 10 :]]
     weights = torch_generator(seed, "reuse", "encoding-weights")
     trainer = EncodingTrainer(make_encoding(config, generator=weights), training, seed=seed)
-    trainer.fit(poses)
+    trainer.fit(poses, progress=progress)
     trainer.encoding.save(path / "artifact", provenance=key)
     metrics = evaluate_encoding(trainer.encoding, held_out)
     cached.store({"held_out": metrics})

@@ -20,6 +20,7 @@ from wmrl.envs.planar_arm.reward import ReachObjective
 from wmrl.scripts.reproduce.cached_result import CachedResult
 from wmrl.scripts.reproduce.reuse.code_search import CodeSearch, CodeSearchConfig
 from wmrl.scripts.reproduce.reuse.pose_search import PoseSearchResult, search_pose
+from wmrl.training.progress import progress_bar
 
 TOLERANCE = 0.01
 """Maximum distance at which a pose counts as at the target, as a share of the arm's reach."""
@@ -118,6 +119,7 @@ def search_targets(
     starts: np.ndarray | None = None,
     evaluations: int = 5000,
     seed: int = 0,
+    progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Searches for a pose at each target, or reads the results if the folder contains them.
 
@@ -131,6 +133,7 @@ def search_targets(
             elites; None for other methods.
         evaluations: number of evaluations in each search.
         seed: root seed.
+        progress: show a progress bar.
 
     Returns:
         A row for each target, with ``target`` and all fields of
@@ -167,10 +170,12 @@ def search_targets(
         return rows
     if starts is None:
         starts = np.zeros((len(targets), arm.num_joints))
-    found = [
-        _search(method, arm, target, encoding, start, evaluations, integer_seed(seed, "reuse", row))
-        for row, (target, start) in enumerate(zip(targets, starts, strict=True))
-    ]
+    found = []
+    with progress_bar("poses", total=len(targets), show=progress, unit="targets") as advance:
+        for row, (target, start) in enumerate(zip(targets, starts, strict=True)):
+            own = integer_seed(seed, "reuse", row)
+            found.append(_search(method, arm, target, encoding, start, evaluations, own))
+            advance(row + 1, f"distance {found[-1].distance:.4f}, std {found[-1].std:.4f}")
     path.mkdir(parents=True, exist_ok=True)
     np.save(path / POSES, np.stack([each.pose for each in found]))
     rows = [

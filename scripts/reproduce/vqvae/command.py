@@ -22,7 +22,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from wmrl.scripts.tables import check_seeds, mean_and_spread, need
+from wmrl.scripts.tables import (
+    check_seeds,
+    finish,
+    mean_and_spread,
+    need,
+    quick_args,
+)
+from wmrl.training.progress import stages
 
 if TYPE_CHECKING:
     from wmrl.data.images import ImageSet
@@ -74,6 +81,20 @@ class Args:
     """Maximum number of images whose codes the priors are trained on."""
     device: str = "auto"
     """Device to train on: auto, cpu, cuda …"""
+    quick: bool = False
+    """Finish within two minutes: options at their defaults are reduced, results are marked, and
+    the default folders end in -quick."""
+
+
+QUICK: dict[str, Any] = {
+    "data": (DIGITS,),
+    "seeds": (0,),
+    "epochs": (2, 1),
+    "prior_epochs": 1,
+    "lstm_epochs": 1,
+    "prior_images": 1000,
+}
+"""Options of a quick run."""
 
 
 def main(args: Args) -> None:
@@ -81,8 +102,9 @@ def main(args: Args) -> None:
     from wmrl.scripts.reproduce.vqvae.experiment import BASELINE, OURS, VARIANTS, Experiment
     from wmrl.scripts.reproduce.vqvae.figures import draw_all
     from wmrl.storage.artifact import package_versions
-    from wmrl.storage.files import write_json, write_text
+    from wmrl.storage.files import write_json
 
+    args = quick_args(args, QUICK)
     need("matplotlib")
     check_seeds(args.seeds)
     if len(args.epochs) != 2:
@@ -106,11 +128,18 @@ def main(args: Args) -> None:
                 device=args.device,
             )
             origin = {"data": name, "images": len(images), "seed": seed}
-            for variant in VARIANTS:
+            origin_name = f"{name}, seed {seed}"
+            for variant in stages(
+                list(VARIANTS),
+                lambda variant: f"{origin_name}: {variant}",  # noqa: B023 - used at once
+            ):
                 metrics = experiment.vision_metrics(variant)
                 visions.append({**origin, "codebook": variant, **metrics})
                 print(json.dumps(visions[-1]))
-            for variant in (BASELINE, OURS):
+            for variant in stages(
+                (BASELINE, OURS),
+                lambda variant: f"{origin_name}: priors of {variant}",  # noqa: B023 - used at once
+            ):
                 for prior, metrics in experiment.prior_metrics(variant).items():
                     count = {"images": min(len(images), args.prior_images)}
                     names = {"codebook": variant, "prior": prior}
@@ -120,12 +149,12 @@ def main(args: Args) -> None:
                 draw_all(experiment, args.out, name)
     about = {
         "args": json.loads(json.dumps(asdict(args), default=str)),
+        "quick": args.quick,
         "versions": package_versions(),
     }
     write_json(args.out / "results.json", {**about, "visions": visions, "priors": priors})
     table = write_table(visions, priors)
-    write_text(args.out / "table.md", table)
-    print(table)
+    finish(args.out, table, command="reproduce vqvae", quick=args.quick)
 
 
 def _image_sets(args: Args, seed: int) -> "list[tuple[str, ImageSet, ImageSet]]":

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from torch import Tensor
 
 from wmrl.data.split import split_episodes
@@ -13,6 +14,7 @@ from wmrl.memory.dataset import LatentDataset, LatentEpisode, encode_store, load
 from wmrl.memory.evaluation import (
     code_report,
     explained_variance,
+    memory_warnings,
     open_loop_report,
     prediction_report,
     ranking_quality,
@@ -66,12 +68,44 @@ def test_predictions_are_judged_on_real_steps_only() -> None:
         predicted, _ = memory(latents[:, :-1], episode.actions[None])
     likelihood = mixture_log_likelihood(*predicted[:3], latents[:, 1:]).mean().item()
     assert report["log_likelihood_per_dimension"] == pytest.approx(likelihood, rel=1e-5)
+    after, before = latents[0, 1:].numpy(), latents[0, :-1].numpy()
+    trivial = [norm(0, e.std(0)).logpdf(e - e.mean(0)).mean() for e in (after, after - before)]
+    assert report["trivial_log_likelihood_per_dimension"] == pytest.approx(max(trivial), rel=1e-4)
     expected = explained_variance(predicted.reward[0], episode.rewards)
     assert report["reward_r2"] == pytest.approx(expected, rel=1e-4)
     assert (report["terminations"], report["steps"]) == (6, 30)
     p = torch.sigmoid(predicted.termination[0])
     log_loss = -(torch.log(1 - p[:-1]).sum() + torch.log(p[-1])) / 5
     assert report["termination_log_loss"] == pytest.approx(log_loss.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "warned"),
+    [
+        (
+            {
+                "log_likelihood_per_dimension": -1.5,
+                "trivial_log_likelihood_per_dimension": -1.4,
+            },
+            True,
+        ),
+        (
+            {
+                "log_likelihood_per_dimension": -1.3,
+                "trivial_log_likelihood_per_dimension": -1.4,
+            },
+            False,
+        ),
+        ({"nats_per_frame": {"memory": 50.0, "copy_last": 40.0, "bigram": 30.0}}, True),
+        ({"nats_per_frame": {"memory": 35.0, "copy_last": 40.0, "bigram": 30.0}}, False),
+    ],
+)
+def test_a_memory_that_is_no_better_than_trivial_predictions(
+    metrics: dict[str, Any], warned: bool
+) -> None:
+    found = memory_warnings(metrics)
+    assert len(found) == int(warned)
+    assert all("learned nothing" in text for text in found)
 
 
 class _Clairvoyant(MDNRNN):

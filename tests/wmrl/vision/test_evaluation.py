@@ -7,7 +7,12 @@ import torch
 from wmrl.data.split import split_episodes
 from wmrl.data.store import RolloutStore
 from wmrl.nn.losses import gaussian_kl
-from wmrl.vision.evaluation import comparison_image, pick_frames, vision_report
+from wmrl.vision.evaluation import (
+    comparison_image,
+    pick_frames,
+    vision_report,
+    vision_warnings,
+)
 from wmrl.vision.vae import VAE, VAEConfig
 
 MakeRollouts = Callable[..., RolloutStore]
@@ -39,6 +44,48 @@ def test_metrics_are_those_of_the_formulas(vision: VAE) -> None:
     kl = gaussian_kl(mean, 2 * std.log()).sum(1).mean().item()
     assert report["kl"] == pytest.approx(kl, rel=1e-4)
     assert (report["frames"], report["latent_dim"]) == (150, 6)
+    values = frames.astype(np.float64) / 255
+    mean_image = np.square(values - values.mean(0)).sum((1, 2, 3)).mean()
+    assert report["mean_image_error"] == pytest.approx(mean_image, rel=1e-9)
+
+
+def _white_block(count: int) -> np.ndarray:
+    """Frames of a white block of 4 × 4 pixels, at random places on black."""
+    frames = np.zeros((count, 64, 64, 3), np.uint8)
+    for frame, (x, y) in zip(
+        frames, np.random.default_rng(0).integers(0, 60, (count, 2)), strict=True
+    ):
+        frame[y : y + 4, x : x + 4] = 255
+    return frames
+
+
+def test_all_black_frames_have_learned_nothing_of_a_white_block(
+    vision: VAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = _white_block(100)
+    monkeypatch.setattr(
+        vision, "decode", lambda z: torch.zeros((len(z), 64, 64, 3), dtype=torch.uint8)
+    )
+    report = vision_report(vision, frames)
+    assert report["squared_error"] == pytest.approx(48.0)
+    (warning,) = vision_warnings(report)
+    assert "better than the mean image, got a squared error of 48" in warning
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        ({"squared_error": 40.0, "mean_image_error": 48.0}, []),
+        ({"squared_error": 0.0, "mean_image_error": 0.0}, []),  # all frames are the same
+        ({"squared_error": 1.0, "mean_image_error": 48.0, "perplexity": 1.2}, ["collapsed"]),
+        ({"squared_error": 1.0, "mean_image_error": 48.0, "perplexity": 90.0}, []),
+        ({"squared_error": 50.0, "mean_image_error": 48.0}, ["learned nothing"]),
+    ],
+)
+def test_warnings_tell_apart_what_was_learned(metrics: dict[str, float], words: list[str]) -> None:
+    found = vision_warnings(metrics)
+    assert len(found) == len(words)
+    assert all(word in warning for word, warning in zip(words, found, strict=True))
 
 
 def test_a_dimension_that_never_moves_is_not_active(vision: VAE) -> None:

@@ -11,6 +11,7 @@ import torch
 from wmrl.data.store import RolloutStore
 from wmrl.storage.artifact import ArtifactError, load_artifact
 from wmrl.storage.run import RunError
+from wmrl.training.learning_warning import LearningWarning
 from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.training import train_vision
 from wmrl.vision.vae import VAE, VAEConfig
@@ -42,8 +43,11 @@ def store(make_rollouts: MakeRollouts) -> RolloutStore:
 def test_a_run_leaves_an_artifact_a_report_and_an_image(
     store: RolloutStore, tmp_path: Path
 ) -> None:
-    vision = _train([store], tmp_path)
+    with pytest.warns(LearningWarning, match="better than the mean image"):
+        vision = _train([store], tmp_path)
     report = json.loads((tmp_path / "report.json").read_text())
+    (warning,) = report["warnings"]
+    assert "learned nothing" in warning
     artifact = load_artifact(tmp_path / "artifact", kind="vision")
     assert report["digest"] == artifact.digest == vision.digest
     assert report["episodes"] == {"train": 3, "held_out": 1}

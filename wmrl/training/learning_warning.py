@@ -1,0 +1,19 @@
+"""Warning about models that learned nothing."""
+
+import warnings
+from collections.abc import Sequence
+
+
+class LearningWarning(UserWarning):
+    """Warning that a trained model is no better than a trivial one."""
+
+
+def warn_of_learning(messages: Sequence[str], *, stacklevel: int = 3) -> None:
+    """Issues a :class:`LearningWarning` for each message.
+
+    Args:
+        messages: what the model fails to learn, and what to try.
+        stacklevel: level of the caller that the warnings name; see :func:`warnings.warn`.
+    """
+    for message in messages:
+        warnings.warn(message, LearningWarning, stacklevel=stacklevel)
