@@ -123,8 +123,6 @@ def _folder(path: Path, names: set[str]) -> Recognized:
     if artifact:
         kind = header.get("kind", "unknown")
         return found("artifact", f"an artifact of kind {kind!r}", str(kind))
-    if run or "metrics.csv" in names:
-        return found("run", "the folder of a run")
     if "zarr.json" in names:
         attributes = _read_json(path / "zarr.json").get("attributes")
         if isinstance(attributes, dict) and "wmrl_store" in attributes:
@@ -132,6 +130,8 @@ def _folder(path: Path, names: set[str]) -> Recognized:
         if isinstance(attributes, dict) and {"summary", "info"} <= attributes.keys():
             return found("other", "an episode of a rollout store")
         return found("other", "a Zarr dataset that is not a rollout store")
+    if run or "metrics.csv" in names:
+        return found("run", "the folder of a run")
     if any(map(_LATENTS.fullmatch, names)) or (
         path.name == "latents" and (path.parent / "zarr.json").is_file()
     ):

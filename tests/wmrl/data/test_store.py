@@ -306,7 +306,9 @@ def test_missing_foreign_and_newer_stores(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no rollout store there"):
         RolloutStore(tmp_path / "none", "a")
     zarr.create_group(tmp_path / "foreign")
-    with pytest.raises(StoreError, match="expected a rollout store, got a Zarr store of another"):
+    with pytest.raises(
+        StoreError, match="expected a rollout store, got a Zarr dataset that is not"
+    ):
         RolloutStore(tmp_path / "foreign")
     make_store(tmp_path / "newer", 0)
     path = tmp_path / "newer/zarr.json"

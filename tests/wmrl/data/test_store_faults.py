@@ -309,12 +309,18 @@ def put_files(path: Path) -> None:
 @pytest.mark.parametrize(
     ("put", "name"),
     [
-        (put_artifact, "the folder of an artifact"),
+        (put_artifact, "an artifact of kind"),
         (put_run, "the folder of a run"),
-        (put_files, "a folder with notes.txt"),
+        (put_files, "a folder of other files .*notes.txt"),
         (lambda path: path.write_text("mine"), "a file"),
-        (lambda path: zarr.create_array(path, shape=(2,), dtype="u1"), "a Zarr store of another"),
-        (lambda path: zarr.create_group(path).create_group("episodes"), "a Zarr store of another"),
+        (
+            lambda path: zarr.create_array(path, shape=(2,), dtype="u1"),
+            "a Zarr dataset that is not",
+        ),
+        (
+            lambda path: zarr.create_group(path).create_group("episodes"),
+            "a Zarr dataset that is not",
+        ),
     ],
     ids=["artifact", "run", "files", "file", "zarr", "zarr-episodes"],
 )

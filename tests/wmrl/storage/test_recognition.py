@@ -71,7 +71,7 @@ def test_recognize(home: Path, path: str, kind: str, description: str) -> None:
 
 
 def test_latents_are_recognized_by_their_files(home: Path) -> None:
-    (folder,) = (home / "data" / "latents").iterdir()
+    (folder,) = (each for each in (home / "data" / "latents").iterdir() if each.is_dir())
     moved = folder.rename(home / "moved")
     assert recognize(moved).kind == "latents"
 
@@ -117,11 +117,11 @@ def test_only_artifacts_of_the_kind_are_suggested(home: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("run", "got the folder of a run; record one"),
+        ("run", "got the folder of a run; use another path"),
         ("run/artifact", "got an artifact of kind 'vision'"),
         ("data/episodes", "did you mean .*/data"),
         ("file", "got a file"),
-        ("nowhere", "got nothing at that path"),
+        ("nowhere", "no rollout store there; record one"),
         ("digits", "got a set of labeled images"),
         (".", r"did you mean .*/data\?"),
     ],
