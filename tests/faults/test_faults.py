@@ -1,0 +1,16 @@
+"""The short form of the suites of injected faults (the long form: ``make test-faults``)."""
+
+from pathlib import Path
+
+import pytest
+import suites
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("damage", 12), ("interruptions", 4), ("forgery", 40), ("hostile", 21)]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_short_form(name: str, count: int, tmp_path: Path) -> None:
+    outcomes = list(suites.SUITES[name].run(count, 7, tmp_path))
+    assert len(outcomes) == count
+    assert not [outcome for outcome in outcomes if not outcome.passed]
