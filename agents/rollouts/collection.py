@@ -59,8 +59,9 @@ def collect(
     Each episode depends only on the task, the policy, the seed and the index of the episode. The
     store's hash is therefore the same for any number of workers, and for a collection that was
     interrupted and resumed. A call with more ``episodes`` or ``frames`` continues the collection of
-    an earlier call. Only the ``num_envs`` episodes in progress, and a few that wait to be written,
-    are held in RAM.
+    an earlier call. Episodes whose folders were deleted, because they were damaged, are collected
+    again. If a collection fails before its first episode is written, no store is left behind. Only
+    the ``num_envs`` episodes in progress, and a few that wait to be written, are held in RAM.
 
     Args:
         task: task, or its name. An episode ends early after ``task.patience`` base frames without a
@@ -91,7 +92,8 @@ def collect(
     Raises:
         ValueError: neither or both of ``episodes`` and ``frames`` are given, or the number is less
             than 1.
-        StoreError: the store contains episodes of another collection.
+        StoreError: the store contains episodes of another collection, or there is something else
+            at ``path``.
         ArtifactError: the agent or its world model cannot be loaded.
 
     Example:
@@ -107,6 +109,7 @@ def collect(
     """
     task = find_task(task)
     total = _check_goal(episodes, frames)
+    check_int("num_envs", num_envs, at_least=1)
     exploration, frame_agent = _policies(policy, noise, world_model, num_envs, device)
     if frame_agent is not None:
         frame_skip = frame_agent.world_model.frame_skip
@@ -126,6 +129,7 @@ def collect(
     if not schedule.live.any():
         return store  # without starting the games
     with (
+        _discarding_unused(store),
         progress_bar("collect", total=total, show=progress) as advance,
         _writing(store) as write,
         closing(
@@ -192,6 +196,16 @@ def _policies(
         return policy, None
     world_model = world_model or policy.open_world_model(device=device)
     return noise or NoisyAgent(), FrameAgent(policy, world_model, num_envs)
+
+
+@contextmanager
+def _discarding_unused(store: RolloutStore) -> Iterator[None]:
+    """Removes a new store if the collection fails before an episode is written."""
+    try:
+        yield
+    except BaseException:
+        store.discard_unused()
+        raise
 
 
 @contextmanager
