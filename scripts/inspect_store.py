@@ -39,10 +39,11 @@ def main(args: Args) -> None:
     from wmrl.data.store import RolloutStore
 
     store = RolloutStore(args.store)
+    if args.verify:
+        store.verify()  # which names all that is damaged, not only what the report reads
     report = report_store(store)
     _print(store, report)
     if args.verify:
-        store.verify()
         print("checksums: all episodes are intact")
     if args.out is not None:
         order = np.argsort(report.returns, kind="stable")

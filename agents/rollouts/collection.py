@@ -61,8 +61,9 @@ def collect(
     Each episode depends only on the task, the policy, the seed and the index of the episode. The
     store's hash is therefore the same for any number of workers, and for a collection that was
     interrupted and resumed. A call with more ``episodes`` or ``frames`` continues the collection of
-    an earlier call. Only the ``num_envs`` episodes in progress, and a few that wait to be written,
-    are held in RAM.
+    an earlier call. Episodes whose folders were deleted, because they were damaged, are collected
+    again. If a collection fails before its first episode is written, no store is left behind. Only
+    the ``num_envs`` episodes in progress, and a few that wait to be written, are held in RAM.
 
     Args:
         task: task, or its name. An episode ends early after ``task.patience`` base frames without a
@@ -93,7 +94,8 @@ def collect(
     Raises:
         ValueError: neither or both of ``episodes`` and ``frames`` are given, or the number is less
             than 1.
-        StoreError: the store contains episodes of another collection.
+        StoreError: the store contains episodes of another collection, or there is something else
+            at ``path``.
         ArtifactError: the agent or its world model cannot be loaded.
 
     Example:
@@ -109,6 +111,7 @@ def collect(
     """
     task = find_task(task)
     total = _check_goal(episodes, frames)
+    check_int("num_envs", num_envs, at_least=1)
     exploration, frame_agent = _policies(task, policy, noise, world_model, num_envs, device)
     if frame_agent is not None:
         frame_skip = frame_agent.world_model.frame_skip
@@ -128,6 +131,7 @@ def collect(
     if not schedule.live.any():
         return store  # without starting the games
     with (
+        _discarding_unused(store),
         progress_bar(
             "collect",
             total=total,
@@ -238,6 +242,16 @@ def open_for_collection(
     return agent.open_world_model(
         task=task if own else None, vision=vision, memory=memory, device=device
     )
+
+
+@contextmanager
+def _discarding_unused(store: RolloutStore) -> Iterator[None]:
+    """Removes a new store if the collection fails before an episode is written."""
+    try:
+        yield
+    except BaseException:
+        store.discard_unused()
+        raise
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """``wmrl collect``, from the command line to the store."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from wmrl.agents.rollouts.exploration import NoisyAgent
 from wmrl.data.store import RolloutStore
 from wmrl.scripts.cli import run
 from wmrl.scripts.collect import Args, main
+from wmrl.storage.artifact import find_artifact
 
 
 def test_collects_and_prints_a_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,3 +75,18 @@ def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "no artifact 'nobody'" in capsys.readouterr().err
     assert run(["collect", str(tmp_path), "--episodes", "0"]) == 2
     assert "episodes: expected at least 1, got 0" in capsys.readouterr().err
+
+
+def test_folders_of_other_things_are_named_before_any_game_is_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact = tmp_path / "artifact"
+    shutil.copytree(find_artifact("car-racing-dream"), artifact)
+    (tmp_path / "file").write_text("mine")
+    for path, found in ((artifact, "the folder of an artifact"), (tmp_path / "file", "a file")):
+        before = sorted(path.rglob("*"))
+        assert run(["collect", str(path), "--task", "toy_game:TOY", "--episodes", "1"]) == 2
+        assert f"got {found}; use another path" in capsys.readouterr().err
+        assert run(["inspect", str(path)]) == 2
+        assert f"expected a rollout store, got {found}" in capsys.readouterr().err
+        assert sorted(path.rglob("*")) == before

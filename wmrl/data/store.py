@@ -292,12 +292,16 @@ class RolloutStore:
         """
         self._check_metadata()
         self._verifier.forget()
+        damaged = {}
         for index in self.indices if indices is None else indices:
-            if self.episode(index).digest() != self.summary(index).digest:
-                raise StoreError(
-                    f"{self._folder(index)}: damaged (its SHA-256 differs from the recorded one); "
-                    "delete this folder and collect the episode again"
-                )
+            try:
+                self._verify(index)
+            except StoreError as error:
+                damaged[index] = error
+        if damaged:
+            first, *more = damaged
+            also = f"; episodes that are also damaged: {', '.join(map(str, more))}" if more else ""
+            raise StoreError(f"{damaged[first]}{also}") from damaged[first]
 
     def discard_unused(self) -> None:
         """Removes the store if this object created it and no episode has been written since."""
@@ -306,6 +310,14 @@ class RolloutStore:
 
     def _folder(self, index: int) -> Path:
         return self.path / EPISODES / f"{index:08d}"
+
+    def _verify(self, index: int) -> None:
+        """Checks that an episode can be read and matches its digest."""
+        if self.episode(index).digest() != self.summary(index).digest:
+            raise StoreError(
+                f"{self._folder(index)}: damaged (its SHA-256 differs from the recorded one); "
+                "delete this folder and run the same wmrl collect again"
+            )
 
     def _check_writable(self) -> None:
         if self.mode != "a":

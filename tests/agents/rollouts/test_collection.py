@@ -1,6 +1,7 @@
 """Collection: each episode is a function of its number, whoever plays it and whenever."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from toy_game import TOY, break_at_once
@@ -259,3 +261,49 @@ def test_errors(tmp_path: Path) -> None:
     assert not any(tmp_path.iterdir())
     with pytest.raises(ValueError, match="num_envs: expected at least 1, got 0"):
         collect(TOY, tmp_path, episodes=1, num_envs=0)
+
+
+def test_a_collection_that_fails_at_once_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "new/store"
+    for change, message in (
+        ({"task": replace(TOY, to_env_action=break_at_once)}, "the toy broke"),
+        ({"base": "NoSuchGame-v0"}, "NoSuchGame"),
+        ({"num_envs": 0}, "num_envs: expected at least 1"),
+    ):
+        with pytest.raises((ValueError, gym.error.Error), match=message):
+            gather(path, **change)
+        assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="the toy broke"):
+        gather(tmp_path / "empty", task=replace(TOY, to_env_action=break_at_once))
+    assert list((tmp_path / "empty").iterdir()) == []
+    # A kill leaves an empty store behind, which stands in no one's way.
+    RolloutStore(tmp_path / "store", "a", metadata=gather(tmp_path / "other").metadata)
+    assert len(gather(tmp_path / "store", episodes=2, seed=1, frame_skip=2)) == 2
+
+
+@pytest.mark.parametrize("name", ["frames", "actions", "zarr.json"])
+def test_damaged_episodes_are_collected_again_as_the_error_says(tmp_path: Path, name: str) -> None:
+    store = gather(tmp_path)
+    expected = store.content_hash()
+    for index in (2, 5):
+        path = store.path / f"episodes/{index:08d}" / name
+        file = path if path.is_file() else next(p for p in path.rglob("0") if p.is_file())
+        file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(StoreError, match=r"00000002.* run the same wmrl collect.*also damaged: 5"):
+        store.verify()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"delete (\S+) and run") as caught:
+            RolloutStore(tmp_path).verify()
+        shutil.rmtree(re.findall(r"delete (\S+) and run", str(caught.value))[0])
+    assert gather(tmp_path).content_hash() == expected
+    RolloutStore(tmp_path).verify()
+
+
+def test_lost_metadata_are_written_again_by_the_same_collection(tmp_path: Path) -> None:
+    expected = gather(tmp_path, episodes=2).metadata
+    (tmp_path / "zarr.json").unlink()
+    with pytest.raises(StoreError, match="were recorded"):
+        gather(tmp_path, episodes=2, seed=9)
+    assert gather(tmp_path, episodes=2).metadata == expected
+    RolloutStore(tmp_path).verify()

@@ -96,7 +96,7 @@ def faults(data: bytes, flips: int, generator: random.Random) -> Iterator[bytes 
 
 
 @pytest.mark.parametrize(
-    ("flips", "at_least"), [(2, 80), pytest.param(60, 900, marks=pytest.mark.slow)]
+    ("flips", "at_least"), [(2, 80), pytest.param(32, 500, marks=pytest.mark.slow)]
 )
 def test_each_fault_of_each_file_is_noticed_and_mended(
     tmp_path: Path, flips: int, at_least: int
@@ -373,3 +373,56 @@ def test_a_removed_folder_of_episodes_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"episodes: missing .*run the same wmrl collect again"):
         RolloutStore(tmp_path)
     make_store(tmp_path).verify()
+
+
+KILL = """
+import os, shutil, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import zarr
+from test_store_faults import fill, METADATA, make_store
+from wmrl.data.store import RolloutStore, StoreError
+
+root, stride = Path(sys.argv[2]), int(sys.argv[3])
+left = -1
+
+def count(event, arguments):
+    global left
+    if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"):
+        left -= 1
+        if left == 0:
+            os._exit(9)
+
+sys.addaudithook(count)
+events = killed = 0
+while killed in (0, 9):
+    events += stride
+    path = root / str(events)
+    child = os.fork()  # before Zarr has started a thread
+    if child == 0:
+        left = events
+        make_store(path)
+        os._exit(0)
+    killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if killed == 0:
+        break
+print(events)
+"""
+
+
+@pytest.mark.parametrize("stride", [16, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_kill_at_any_file_event_loses_no_whole_episode(tmp_path: Path, stride: int) -> None:
+    command = [sys.executable, "-c", KILL, str(Path(__file__).parent), str(tmp_path), str(stride)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 40
+    expected = make_store(tmp_path / "whole")
+    had = set()
+    for path in sorted(tmp_path.iterdir(), key=lambda path: (len(path.name), path.name)):
+        if (path / "zarr.json").exists():
+            store = RolloutStore(path)
+            store.verify()
+            had.add(len(store))
+        assert make_store(path).content_hash() == expected.content_hash()
+        RolloutStore(path).verify()
+        assert list(path.rglob(".*")) == []
+    assert had == {0, 1, 2}
