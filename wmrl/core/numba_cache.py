@@ -110,7 +110,7 @@ def _intact(path: Path) -> bool:
     """Returns True if the checksum at the end of a file fits, or if another program wrote it."""
     data = path.read_bytes()
     if data[-_TAIL:-32] != _MARK:
-        return not path.name.startswith(_OWN)
+        return not path.name.startswith(_OWN) and _MARK not in data[-2 * _TAIL :]
     data, checksum = data[:-_TAIL], data[-32:]
     # An index begins with numba's version, which has no part in the checksum.
     starts = range(min(_MAX_VERSION, len(data))) if path.suffix == ".nbi" else (0,)

@@ -140,7 +140,7 @@ def test_a_finished_search_can_be_extended(algorithm: Any, tmp_path: Path) -> No
 
 
 def test_the_elites_are_saved_before_the_video_is_made(tmp_path: Path, monkeypatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("no ffmpeg")
 
     monkeypatch.setattr(search_module, "write_map", fail)
