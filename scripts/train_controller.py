@@ -1,7 +1,7 @@
 """Trains a controller by CMA-ES, PPO or variational search, in a dream or in the real game.
 
-After an interruption, the same command resumes the training. The folder of the run contains
-artifact/ (the agent) and metrics.csv.
+After an interruption, the same command resumes the training. With more --steps or --generations,
+it continues a finished run. The folder of the run contains artifact/ (the agent) and metrics.csv.
 
 For CMA-ES and variational search, metrics.csv has a row per generation. The columns fitness/mean,
 fitness/best and fitness/std describe the mean returns of the candidates; fitness/not_finite is the

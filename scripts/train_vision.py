@@ -1,8 +1,10 @@
 """Trains a vision model (a VAE or a VQ-VAE), which maps frames to latents and back.
 
-After an interruption, the same command resumes the training. The folder of the run contains
-artifact/ (the model), reconstructions.png, report.json and metrics.csv. For a VQ-VAE, it also
-contains codebook.png: the mean decoded patch of each code, from the most to the least frequent.
+After an interruption, the same command resumes the training. With more --steps or --minutes, it
+continues a finished run; the learning rate then follows the schedule of the new number of steps
+from there on. The folder of the run contains artifact/ (the model), reconstructions.png,
+report.json and metrics.csv. For a VQ-VAE, it also contains codebook.png: the mean decoded patch of
+each code, from the most to the least frequent.
 
 report.json contains metrics on held-out frames. These are the squared error and, for a VAE, the KL
 divergence and the number of active dimensions; for a VQ-VAE, the perplexity, the utilization and

@@ -12,6 +12,7 @@ from wmrl.envs.latent.env import LatentEnv
 from wmrl.envs.tasks.car_racing import CAR_RACING
 from wmrl.envs.world_model import WorldModel
 from wmrl.storage.artifact import ArtifactError
+from wmrl.storage.files import write_json
 
 FAST = "vsg/CarRacing-v3"
 
@@ -66,10 +67,23 @@ def test_broken_results_are_refused(tmp_path):
         result(seeds=(1,))
     with pytest.raises(ValueError, match="returns: expected at least one"):
         result(seeds=(), returns=(), lengths=(), terminated=())
-    for text in ("{}", "[", '{"mean": 1, "std": 1, "episodes": 1, "surprise": 2}'):
-        (tmp_path / "x.json").write_text(text)
+    for content in ({}, {"mean": 1, "std": 1, "episodes": 1, "surprise": 2}):
+        write_json(tmp_path / "x.json", content)
         with pytest.raises(ValueError, match=r"x\.json: expected the JSON of an evaluation"):
             EvaluationResult.load(tmp_path / "x.json")
+
+
+def test_damaged_results_are_refused(tmp_path):
+    path = tmp_path / "x.json"
+    result().save(path)
+    whole = path.read_bytes()
+    for bad in (whole[:-9], b"", whole.replace(b"4.0", b"5.0"), b"{}"):
+        path.write_bytes(bad)
+        with pytest.raises(ValueError, match=r"x\.json: damaged .*; score the agent again"):
+            EvaluationResult.load(path)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"x\.json: expected a JSON file, got nothing"):
+        EvaluationResult.load(path)
 
 
 def test_scores_equal_those_of_single_episodes(agent, tiny, tmp_path):

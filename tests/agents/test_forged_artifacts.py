@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import resource
 import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,16 @@ import torch
 
 from wmrl.agents.agent import load_agent
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
+from wmrl.agents.quality_diversity.archive import load_elites
+from wmrl.encodings.base import load_encoding
 from wmrl.memory.base import load_memory
-from wmrl.storage.artifact import SHIPPED, ArtifactError, load_artifact, save_artifact
+from wmrl.storage.artifact import (
+    SHIPPED,
+    ArtifactError,
+    load_artifact,
+    save_artifact,
+    shipped_artifacts,
+)
 from wmrl.vision.base import load_vision
 
 OPENERS: dict[str, Callable[[Path], Any]] = {
@@ -110,3 +121,76 @@ def test_spare_tensors_admit_no_sizes(tmp_path: Path, shape: tuple[int, ...]) ->
     )
     with pytest.raises(ArtifactError, match="expected layers of at most"):
         load_agent(tmp_path / "forged")
+
+
+def forged(name: str, change: dict[str, Any], path: Path) -> Path:
+    """Copies a shipped artifact, and changes its configuration together with its sums."""
+    shutil.copytree(SHIPPED / name, path)
+    header = json.loads((path / "config.json").read_text())
+    for key, value in change.items():
+        inner = header["config"]
+        *parents, last = key.split(".")
+        for parent in parents:
+            inner = inner[parent]
+        inner[last] = value
+    (path / "config.json").write_text(json.dumps(header))
+    names = sorted(entry.name for entry in path.iterdir() if entry.name != "SHA256SUMS")
+    sums = [f"{hashlib.sha256((path / n).read_bytes()).hexdigest()}  {n}\n" for n in names]
+    (path / "SHA256SUMS").write_text("".join(sums))
+    return path
+
+
+def numbers(config: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of all integers of a configuration, and of the lists of integers in it."""
+    found = []
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found += numbers(value, f"{prefix}{key}.")
+        elif type(value) is int or (isinstance(value, list) and value and type(value[0]) is int):
+            found.append(f"{prefix}{key}")
+    return found
+
+
+KINDS: dict[str, Callable[[Path], Any]] = {
+    "vision": load_vision,
+    "memory": load_memory,
+    "agent": load_agent,
+    "encoding": load_encoding,
+    "elites": load_elites,
+}
+COUNTS = [
+    (name, number)
+    for name in shipped_artifacts()
+    for number in numbers(json.loads((SHIPPED / name / "config.json").read_text())["config"])
+]
+# Training and dreams have limits of their own for these; opening does not use them.
+HARMLESS = ("warmup_steps", "codebook_size", "code_dim", "context", "cells", "dims", "levels")
+
+
+def opened_within_bounds(name: str, number: str, value: Any, path: Path) -> None:
+    """Opens a forged artifact in a process of little memory and time."""
+    kind = json.loads((SHIPPED / name / "config.json").read_text())["kind"]
+    given = json.loads((SHIPPED / name / "config.json").read_text())["config"]
+    for part in number.split("."):
+        given = given[part]
+    forged(name, {number: [value] * len(given) if isinstance(given, list) else value}, path)
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with suppress(ArtifactError):
+        KINDS[kind](path)
+        assert number.rpartition(".")[2] in HARMLESS, number
+    shutil.rmtree(path)
+    assert time.monotonic() - began < 10.0
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB
+
+
+@pytest.mark.parametrize(("name", "number"), COUNTS)
+def test_forged_counts_are_refused_quickly(tmp_path: Path, name: str, number: str) -> None:
+    for value in (10**12, -(10**12)):
+        opened_within_bounds(name, number, value, tmp_path / "forged")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", [0, -1, 2**31, 2**63, 2**64, 10**30, 10**300, 65_537, 1001])
+@pytest.mark.parametrize(("name", "number"), COUNTS)
+def test_forged_counts_of_many_sizes(tmp_path: Path, name: str, number: str, value: int) -> None:
+    opened_within_bounds(name, number, value, tmp_path / "forged")

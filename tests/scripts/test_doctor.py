@@ -174,3 +174,19 @@ def test_exit_status_and_output(
         "found": "RuntimeError: boom",
         "fix": 'reinstall: pip install --force-reinstall "wmrl"',
     }
+
+
+def test_damaged_compiled_code_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wmrl.envs.car_racing import rasterizer
+
+    damaged = tmp_path / "rasterizer._wipe-1.py311.1.nbc"
+    damaged.write_bytes(b"cut")
+    monkeypatch.setattr(rasterizer, "cache_folder", lambda: str(tmp_path))
+    (check,) = doctor.check_compiled()
+    assert (check.state, damaged.exists()) == ("note", False)
+    assert "1 damaged files removed" in check.found
+    (check,) = doctor.check_compiled()
+    assert check.state == "ok"
+    monkeypatch.setattr(rasterizer, "cache_folder", lambda: None)
+    (check,) = doctor.check_compiled()
+    assert "NUMBA_CACHE_DIR" in check.fix

@@ -7,7 +7,6 @@ cut file would end in an error at every start, and a changed one may crash the p
 import atexit
 import hashlib
 import os
-import pickle
 import shutil
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 
 _MARK = b"wmrl-sha256:"
 _TAIL = len(_MARK) + 32
+_MAX_VERSION = 64  # bytes
 _OWN = "rasterizer."  # start of the names of this package's files
 
 
@@ -54,9 +54,9 @@ def guard_numba_cache() -> None:
     which other programs have written, are used if numba can read them. Files of this package must
     have one.
     """
-    from numba.core import caching
+    from numba import core
 
-    files: Any = getattr(caching, "IndexDataCacheFile", None)
+    files: Any = getattr(core.caching, "IndexDataCacheFile", None)
     needed = ("load", "save", "_dump", "_load_index", "_load_data")
     if hasattr(files, "wmrl_guard") or not all(hasattr(files, name) for name in needed):
         return  # guarded already, or another numba than this guard was written for
@@ -110,14 +110,11 @@ def _intact(path: Path) -> bool:
     """Returns True if the checksum at the end of a file fits, or if another program wrote it."""
     data = path.read_bytes()
     if data[-_TAIL:-32] != _MARK:
-        return not path.name.startswith(_OWN)
+        return not path.name.startswith(_OWN) and _MARK not in data[-2 * _TAIL :]
     data, checksum = data[:-_TAIL], data[-32:]
-    if path.suffix == ".nbi":
-        # It begins with numba's version, which has no part in the checksum.
-        from numba import __version__
-
-        data = data[len(pickle.dumps(__version__, protocol=-1)) :]
-    return hashlib.sha256(data).digest() == checksum
+    # An index begins with numba's version, which has no part in the checksum.
+    starts = range(min(_MAX_VERSION, len(data))) if path.suffix == ".nbi" else (0,)
+    return any(hashlib.sha256(data[start:]).digest() == checksum for start in starts)
 
 
 def _remove_files(index: Path) -> None:

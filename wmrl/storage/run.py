@@ -236,7 +236,7 @@ class Run:
                     raise RunError(
                         f"{error}, or choose another folder; this is not a run's configuration"
                     ) from error
-                warnings.warn(f"{error}; it is written again from the given one", stacklevel=3)
+                warnings.warn(f"{error}; written again from the given one", stacklevel=3)
             self._write_config()
             return
         if found == self._config:

@@ -185,3 +185,15 @@ def test_killed_a_dozen_times(finished: Path, tmp_path: Path) -> None:
     struck = killed_and_resumed(path, finished.name, kills=12, longest=1.0, seed=1)
     assert struck >= 10
     assert bits(path) == bits(finished)
+
+
+@pytest.mark.parametrize("name", ["score.json", "promise.json"])
+def test_a_damaged_score_is_evaluated_again(finished: Path, tmp_path: Path, name: str) -> None:
+    moved = tmp_path / finished.name
+    shutil.copytree(finished, moved)
+    file = moved / "round-0" / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-30])
+    with pytest.warns(UserWarning, match=rf"{name}: damaged .*evaluated again"):
+        train(TASK, moved, plan=PLANS[finished.name], seed=3, workers=1, progress=False)
+    assert file.read_bytes() == whole

@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,6 +127,17 @@ def test_interrupted_equals_uninterrupted(tmp_path):
     assert_same(whole, parts)
     assert without_time(tmp_path / "whole") == without_time(tmp_path / "parts")
     assert [row["step"] for row in without_time(tmp_path / "whole")] == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_finished_search_can_be_extended(tmp_path):
+    with CMAES(Sphere(noise=0.1), TINY, path=tmp_path / "whole") as whole:
+        whole.learn(progress=False)
+    for generations in (2, 5, 7):
+        config = replace(TINY, generations=generations)
+        with CMAES(Sphere(noise=0.1), config, path=tmp_path / "parts") as parts:
+            parts.learn(progress=False)
+    assert_same(whole, parts)
+    assert without_time(tmp_path / "whole") == without_time(tmp_path / "parts")
 
 
 def test_killed_process_resumes(tiny, tmp_path):

@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -105,6 +106,29 @@ def test_interrupted_equals_uninterrupted(match_env, tmp_path):
     rows = [read_metrics(tmp_path / name / "metrics.csv") for name in ("whole", "parts")]
     assert without_time(rows[0]) == without_time(rows[1])
     assert [row["step"] for row in rows[0]] == [32, 64, 96, 128, 160, 192]
+
+
+def test_a_finished_run_can_be_extended(match_env, tmp_path):
+    """Also if its end was in the middle of a chunk, which is then repeated."""
+    with learner(match_env, tmp_path / "whole") as whole:
+        whole.learn(progress=False)
+    for steps in (32, 96, 128, 192):
+        with learner(match_env, tmp_path / "parts", replace(TINY, steps=steps)) as parts:
+            parts.learn(progress=False)
+        assert parts.steps == steps
+    assert_same(weights(whole), weights(parts))
+    rows = [read_metrics(tmp_path / name / "metrics.csv") for name in ("whole", "parts")]
+    assert without_time(rows[0]) == without_time(rows[1])
+    with learner(match_env, tmp_path / "parts") as again:  # finished, also at its last chunk
+        assert again.done
+    with pytest.raises(RunError, match=r"config\.steps: expected 96, got 192"):
+        learner(match_env, tmp_path / "parts", replace(TINY, steps=96))
+    falling = replace(TINY, steps=64, learning_rate_final=0.0)
+    with learner(match_env, tmp_path / "falling", falling) as first:
+        first.learn(progress=False)
+    longer = replace(falling, steps=96)
+    with pytest.warns(UserWarning, match="so that the result differs"):
+        learner(match_env, tmp_path / "falling", longer).close()
 
 
 def test_killed_process_resumes(tiny, tmp_path):

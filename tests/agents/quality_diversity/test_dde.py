@@ -343,3 +343,19 @@ def test_a_fitness_that_is_not_finite_stops_it(tmp_path) -> None:
     with search, pytest.raises(ValueError, match=r"finite"):
         search.learn(progress=False)
     assert search.elites is None
+
+
+@pytest.mark.parametrize("kind", ["none", "vae"])
+def test_a_finished_run_can_be_extended(kind: str, tmp_path) -> None:
+    """Also if its end was between checkpoints, from which on it is then repeated."""
+    with DDE(PROBLEM, config(kind), path=tmp_path / "whole", seed=4) as whole:
+        whole.learn(progress=False)
+    for generations in (7, 45, 60):
+        own = config(kind, generations=generations)
+        with DDE(PROBLEM, own, path=tmp_path / "parts", seed=4) as parts:
+            parts.learn(progress=False)
+    for name, value in vars(whole.elites).items():
+        assert np.array_equal(value, getattr(parts.elites, name)), name
+    assert whole.evaluations == parts.evaluations
+    rows = [(tmp_path / name / "metrics.csv").read_text() for name in ("whole", "parts")]
+    assert rows[0] == rows[1]

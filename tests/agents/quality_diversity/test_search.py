@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wmrl.agents.quality_diversity import search as search_module
-from wmrl.agents.quality_diversity.archive import ArchiveConfig
+from wmrl.agents.quality_diversity.archive import ArchiveConfig, load_elites
 from wmrl.agents.quality_diversity.dde_config import DDEConfig
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.agents.quality_diversity.search import EliteSearchConfig, search_elites
@@ -80,7 +80,7 @@ def test_a_folder_in_use_is_refused_and_left(tmp_path: Path) -> None:
 
 
 def test_a_folder_taken_by_another_process_is_left(tmp_path: Path, monkeypatch) -> None:
-    def taken(path: Path, *, config: dict[str, Any]) -> Run:
+    def taken(path: Path, *, config: dict[str, Any], limits: Any) -> Run:
         path.mkdir()
         (path / "config.json").write_text("theirs")
         raise RunError("in use")
@@ -119,3 +119,32 @@ def test_clear_errors(tmp_path: Path) -> None:
             EliteSearchConfig(**wrong)
     with pytest.raises(ValueError, match="algorithm: expected 'dde' or 'dde-published', got 'iso'"):
         settings(algorithm="iso")
+
+
+@pytest.mark.parametrize("algorithm", ["dde", "line"])
+def test_a_finished_search_can_be_extended(algorithm: Any, tmp_path: Path) -> None:
+    config = EliteSearchConfig(
+        problem=PROBLEM, algorithm=algorithm, encoding=None, evaluations=5_300
+    )
+    more = replace(config, evaluations=7_400)
+    search_elites(tmp_path / "parts", config, progress=False)
+    parts = search_elites(tmp_path / "parts", more, progress=False)
+    whole = search_elites(tmp_path / "whole", more, progress=False)
+    for name, value in vars(whole.elites).items():
+        assert np.array_equal(value, getattr(parts.elites, name)), name
+    assert parts.metrics == whole.metrics
+    files = [tmp_path / name / "elites" / "SHA256SUMS" for name in ("parts", "whole")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    with pytest.raises(RunError, match="evaluations: expected 5300, got 7400"):
+        search_elites(tmp_path / "parts", config, progress=False)
+
+
+def test_the_elites_are_saved_before_the_video_is_made(tmp_path: Path, monkeypatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no ffmpeg")
+
+    monkeypatch.setattr(search_module, "write_map", fail)
+    config = EliteSearchConfig(problem=PROBLEM, algorithm="line", evaluations=300)
+    with pytest.raises(OSError, match="no ffmpeg"):
+        search_elites(tmp_path / "out", config, progress=False)
+    assert len(load_elites(tmp_path / "out" / "elites")[0]) > 0

@@ -1,6 +1,8 @@
 import gzip
+import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,6 +54,8 @@ def test_a_folder(folder: Path) -> None:
         (bytes([0, 0, 8, 2]) + b"\xff" * 8 + b"x", "expected 18446744065119617037 bytes"),
         (gzip.compress(b"abc", mtime=0)[:-4], "can't be read"),
         (b"\x1f\x8bnonsense", "can't be read"),
+        (gzip.compress(b"abc", mtime=0), "not an IDX file"),
+        (gzip.compress(bytes([0, 0, 8, 3, 0]), mtime=0), "truncated within its header"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, data: bytes, message: str) -> None:
@@ -90,3 +94,20 @@ def test_digits() -> None:
     assert digits.images.shape == (5000, 28, 28, 1)
     assert np.bincount(digits.labels).tolist() == [500] * 10
     assert digits.images.max() == 255
+
+
+def test_no_more_is_decompressed_than_the_header_says(tmp_path: Path) -> None:
+    bomb = gzip.compress(idx(np.zeros((2, 3), np.uint8)) + bytes(10**8))
+    (tmp_path / "file").write_bytes(bomb)
+    with pytest.raises(ImageSetError, match=r"expected 18 bytes for shape .*, got 19"):
+        read_idx(tmp_path / "file")
+    (tmp_path / "file").write_bytes(gzip.compress(bytes([0, 0, 8, 2]) + b"\xff" * 8 + bytes(10**6)))
+    with pytest.raises(ImageSetError, match="at most 1,073,741,824 bytes of values, got 18,446"):
+        read_idx(tmp_path / "file")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_special_files_are_refused_at_once(tmp_path: Path, make: Any) -> None:
+    make(tmp_path / "file")
+    with pytest.raises(ImageSetError, match=r"can't be read .*expected a regular file, got a"):
+        read_idx(tmp_path / "file")

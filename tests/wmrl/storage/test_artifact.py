@@ -3,6 +3,10 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -250,3 +254,87 @@ def test_shipped_artifacts_are_whole_and_small(name: str) -> None:
     artifact = load_artifact(name)
     assert artifact.provenance
     assert sum(path.stat().st_size for path in artifact.path.iterdir()) < 6e6
+
+
+WRITER = """
+import itertools, sys, torch
+from wmrl.storage.artifact import save_artifact
+print("ready", flush=True)
+for number in itertools.count():
+    save_artifact(
+        sys.argv[1],
+        kind="vision",
+        class_name="VAE",
+        config={"number": number},
+        tensors={"weight": torch.full((20,), float(number % 1000))},
+        card=f"# {number}",
+    )
+"""
+
+
+@pytest.mark.parametrize("swap", [True, False])
+def test_reading_while_others_write(saved: Path, tmp_path: Path, swap: bool) -> None:
+    """Real processes replace the artifact; each reading sees one of their states as a whole."""
+    code = (
+        WRITER
+        if swap
+        else WRITER.replace(
+            'print("ready"',
+            'import wmrl.storage.files as f; f.exchange = lambda *_: False\nprint("ready"',
+        )
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(saved)], stdout=subprocess.PIPE
+    ) as writer:
+        try:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            end, numbers = time.monotonic() + 2.0, set()
+            while time.monotonic() < end:
+                artifact = load_artifact(saved)
+                number = artifact.config.get("number")
+                if number is not None:
+                    assert artifact.tensors["weight"].tolist() == [number % 1000] * 20
+                    numbers.add(number)
+        finally:
+            writer.kill()
+    assert len(numbers) > 3
+
+
+SPECIAL: dict[str, Callable[[Path], object]] = {
+    "pipe": os.mkfifo,
+    "folder": Path.mkdir,
+    "endless": lambda path: path.symlink_to("/dev/zero"),
+    "large": lambda path: (path.touch(), os.truncate(path, 2**42)),
+    "missing": lambda path: None,
+}
+
+
+@pytest.mark.parametrize("kind", SPECIAL)
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "README.md", "SHA256SUMS"])
+def test_special_files_are_refused_at_once(saved: Path, name: str, kind: str) -> None:
+    (saved / name).unlink()
+    SPECIAL[kind](saved / name)
+    with pytest.raises(ArtifactError, match=name.replace(".", r"\.")):
+        load_artifact(saved)
+
+
+@pytest.mark.parametrize("size", [2**63 - 1, 2**64 - 1, 10**7, 2])
+def test_headers_of_wrong_sizes(saved: Path, size: int) -> None:
+    model = (saved / "model.safetensors").read_bytes()
+    (saved / "model.safetensors").write_bytes(struct.pack("<Q", size) + model[8:])
+    resum(saved)
+    with pytest.raises(ArtifactError, match="not a valid safetensors file"):
+        load_artifact(saved)
+
+
+@pytest.mark.parametrize("layer", [torch.nn.ReLU, lambda: torch.nn.Linear(2, 2)])
+def test_a_forged_count_costs_nothing(saved: Path, layer: Callable[[], torch.nn.Module]) -> None:
+    artifact = load_artifact(saved)
+
+    def deep() -> torch.nn.Module:
+        return torch.nn.ModuleList(torch.nn.Sequential(layer()) for _ in range(10**12))
+
+    with pytest.raises(ArtifactError, match="a number of layers that fits the 2 tensors"):
+        restore_module(deep, artifact)
+    torch.nn.Sequential(*[torch.nn.Linear(2, 2) for _ in range(2000)])  # not limited afterwards

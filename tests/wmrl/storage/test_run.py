@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from wmrl.storage.files import write_json
 from wmrl.storage.run import Run, RunError
 
 CONFIG = {"seed": 1, "model": {"width": 16, "sizes": [1, 2]}}
@@ -179,3 +181,78 @@ def test_a_foreign_configuration_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("not JSON")
     with pytest.raises(RunError, match="not a run's configuration"):
         Run(tmp_path, config=CONFIG)
+
+
+LIMITED = {"seed": 1, "training": {"steps": 60, "max_seconds": None}}
+LIMITS = ("training.steps", "training.max_seconds")
+
+
+def limited(**training: Any) -> dict[str, Any]:
+    return {**LIMITED, "training": LIMITED["training"] | training}  # type: ignore[operator]
+
+
+def test_limits_can_be_raised(tmp_path: Path) -> None:
+    with Run(tmp_path, config=limited(), limits=LIMITS) as run:
+        run.save_checkpoint("last", {"x": torch.ones(2)}, {"step": 60})
+        assert not run.extended
+    write_json(tmp_path / "report.json", {"steps": 60})
+    with Run(tmp_path, config=limited(steps=80), limits=LIMITS) as run:
+        assert run.extended
+        assert not (tmp_path / "report.json").exists()
+        assert run.load_checkpoint("last") is not None
+    with Run(tmp_path, config=limited(steps=80), limits=LIMITS) as run:
+        assert not run.extended
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        limited(steps=59),
+        limited(max_seconds=1e9),
+        limited(steps=80) | {"seed": 2},
+        {"seed": 1, "training": {"steps": 80, "max_seconds": None, "more": 1}},
+    ],
+)
+def test_other_changes_are_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
+    Run(tmp_path, config=limited(), limits=LIMITS).close()
+    write_json(tmp_path / "report.json", {"steps": 60})
+    with pytest.raises(RunError, match="holds a run with another configuration"):
+        Run(tmp_path, config=changed, limits=LIMITS)
+    assert (tmp_path / "report.json").exists()
+    with pytest.raises(RunError, match=r"training\.steps: expected 80, got 60"):
+        Run(tmp_path, config=limited(steps=80))
+
+
+@pytest.mark.parametrize("kind", ["flipped", "cut", "empty", "removed"])
+def test_a_lost_configuration_is_written_again(tmp_path: Path, kind: str) -> None:
+    with Run(tmp_path, config=CONFIG) as run:
+        run.save_checkpoint("last", {"x": torch.ones(2)}, {"step": 1})
+    path = tmp_path / "config.json"
+    whole = path.read_bytes()
+    damages = {"flipped": whole.replace(b"16", b"17"), "cut": whole[:20], "empty": b""}
+    if kind == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(damages[kind])
+    with pytest.raises(RunError, match="belongs to a run with another configuration"):
+        Run(tmp_path, config={**CONFIG, "seed": 2})
+    told = nullcontext() if kind == "removed" else pytest.warns(UserWarning, match="written again")
+    with told, Run(tmp_path, config=CONFIG) as run:
+        assert run.load_checkpoint("last") is not None
+    assert path.read_bytes() == whole
+
+
+def test_the_files_of_others_are_left_alone(tmp_path: Path) -> None:
+    text = '{"name": "of another program"}'
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(RunError, match="this is not a run's configuration"):
+        Run(tmp_path, config=CONFIG)
+    assert (tmp_path / "config.json").read_text() == text
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_special_files_are_no_checkpoints(tmp_path: Path, make: Any) -> None:
+    with Run(tmp_path, config=CONFIG) as run:
+        make(tmp_path / "last.checkpoint")
+        with pytest.raises(RunError, match="expected a regular file, got a"):
+            run.load_checkpoint("last")

@@ -1,5 +1,7 @@
 """Metrics: the same file whether a run was interrupted or not."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,3 +75,55 @@ def test_tensorboard_forgets_what_is_logged_again(tmp_path: Path) -> None:
         logger.log(3, {"loss": 30})
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")
     assert [(event.step, event.value) for event in events] == [(0, 0), (1, 1), (2, 2), (3, 30)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kept"),
+    [
+        (b"2,0.3333333333333333,\n", b"2,0.33\xff33,\n", [0, 1, 3, 4]),
+        (b"2,0.3333333333333333,\n", b"2,0.3,1.0,9.0\n", [0, 1, 3, 4]),
+        (b"2,0.3333333333333333,\n", b"\0\0\0\0\n", [0, 1, 3, 4]),
+        (b"2,0.3333333333333333,\n", b"\n", [0, 1, 3, 4]),
+        (b"2,0.3333333333333333,\n", b'"2,0.3\n', [0, 1, 3, 4]),
+        (b"2,0.3333333333333333,\n", b"1e3,0.3333333333333333,\n", [0, 1, 3, 4]),
+        (b"2,0.3333333333333333,\n", b"1,0.3333333333333333,\n", [0, 1, 3, 4]),
+        (b"step,", b"stop,", []),
+        (b"loss", b"step", []),
+    ],
+)
+def test_a_damaged_line_stops_no_run(tmp_path: Path, old: bytes, new: bytes, kept: list) -> None:
+    log(tmp_path, range(5))
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(path.read_bytes().replace(old, new))
+    with pytest.warns(UserWarning, match=r"metrics\.csv: \d damaged lines are skipped"):
+        rows = read_metrics(path)
+    assert [row["step"] for row in rows] == kept
+    with pytest.warns(UserWarning, match="damaged lines"):
+        log(tmp_path, range(5, 7), resume_step=4)
+    assert [row["step"] for row in read_metrics(path)] == [*kept, 5, 6]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_special_files_are_not_read(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "metrics.csv")
+    with pytest.warns(UserWarning, match="expected a regular file, got a"):
+        assert read_metrics(tmp_path / "metrics.csv") == []
+
+
+def test_synced_rows_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[str, bytes]] = []
+
+    def record(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").resolve()
+        if path.is_file():
+            synced.append((path.name, path.read_bytes()))
+
+    with MetricsLogger(tmp_path) as logger:
+        logger.log(1, {"loss": 2.0})
+        logger.log(2, {"loss": 1.0})
+        monkeypatch.setattr(os, "fsync", record)
+        logger.sync()
+    assert dict(synced)["metrics.csv"] == b"step,loss\n1,2.0\n2,1.0\n"
+    events = [data for name, data in synced if name.startswith("events.")]
+    assert events
+    assert events[0].count(b"loss") == 2

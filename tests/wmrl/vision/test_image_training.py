@@ -59,7 +59,7 @@ def test_a_run_leaves_an_artifact_and_a_report(tmp_path: Path) -> None:
     assert again.digest == vision.digest == load_artifact(tmp_path / "artifact").digest
     assert (tmp_path / "report.json").stat().st_mtime_ns == written
     with pytest.raises(RunError, match=r"training\.steps"):
-        train(tmp_path, replace(TRAINING, steps=13))
+        train(tmp_path, replace(TRAINING, steps=11))
 
 
 @pytest.mark.parametrize("killed", [6, 11])  # in the warm-up; after the codebook's start
@@ -201,3 +201,31 @@ def test_codes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="codes: expected at least 64 images"):
         train_prior(codes[:10], tmp_path, config=PRIOR, labels=labels[:10])
     assert not any(tmp_path.iterdir())
+
+
+def test_a_finished_run_can_be_extended(tmp_path: Path) -> None:
+    """Also in the middle of a row of metrics, and at a constant learning rate to the same bits."""
+    constant = replace(TRAINING, log_every=5, checkpoint_every=10, steps=12)
+    constant = replace(constant, final_learning_rate=constant.learning_rate)
+    train(tmp_path / "parts", constant)
+    parts = train(tmp_path / "parts", replace(constant, steps=19))
+    whole = train(tmp_path / "whole", replace(constant, steps=19))
+    assert parts.digest == whole.digest
+    for name in ("metrics.csv", "report.json", "artifact/SHA256SUMS"):
+        files = [tmp_path / run / name for run in ("parts", "whole")]
+        assert files[0].read_bytes() == files[1].read_bytes(), name
+    train(tmp_path / "decaying", TRAINING)
+    longer = replace(TRAINING, steps=TRAINING.steps + 7)
+    with pytest.warns(UserWarning, match=r"learning rate decays.*so that the result differs"):
+        train(tmp_path / "decaying", longer)
+    assert load_artifact(tmp_path / "decaying/artifact").provenance["steps"] == longer.steps
+
+
+@pytest.mark.parametrize("name", ["report.json", "artifact/config.json", "config.json"])
+def test_what_is_damaged_is_written_again(tmp_path: Path, name: str) -> None:
+    train(tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(UserWarning, match="written again from"):
+        train(tmp_path)
+    assert (tmp_path / name).read_bytes() == whole
