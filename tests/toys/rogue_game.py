@@ -1,5 +1,7 @@
 """Tiny games that misbehave in worker processes."""
 
+import os
+import signal
 import threading
 import time
 from typing import Any
@@ -54,6 +56,30 @@ class Picky(Sleepy):
         return self._frame(), 0.0, False, False, {"fine": 1, "lock": threading.Lock()}
 
 
+class Hanging(Sleepy):
+    """A game that sleeps for ever in its third step."""
+
+    steps = 0
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        return super().step(np.array([0.5 * (self.steps > 2)]))
+
+
+class Dying(Sleepy):
+    """A game that kills its process in the second step."""
+
+    steps = 0
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        if self.steps == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(np.zeros(1))
+
+
+gym.register("Hanging-v0", entry_point=Hanging)
+gym.register("Dying-v0", entry_point=Dying)
 gym.register("Sleepy-v0", entry_point=Sleepy)
 gym.register("Picky-v0", entry_point=Picky)
 
@@ -70,4 +96,4 @@ def _task(env_id: str) -> Task:
     )
 
 
-SLEEPY, PICKY = _task("Sleepy"), _task("Picky")
+SLEEPY, PICKY, HANGING, DYING = map(_task, ("Sleepy", "Picky", "Hanging", "Dying"))
