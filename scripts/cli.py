@@ -19,8 +19,13 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any, Literal, Self, TextIO
 
+import gymnasium
+
 import wmrl
 from wmrl.core.processes import WorkerError
+
+# Errors that are reported in one line; others are faults of this package.
+_ERRORS = (ValueError, OSError, ImportError, FloatingPointError, WorkerError, gymnasium.error.Error)
 
 
 @dataclass(frozen=True)
@@ -286,7 +291,7 @@ def run(argv: Sequence[str]) -> int:
         raise
     except KeyboardInterrupt:
         return _fail("interrupted", status=130)
-    except (ValueError, OSError, ImportError, FloatingPointError, WorkerError) as error:
+    except _ERRORS as error:
         if debug:
             traceback.print_exc()
             return 2

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -25,6 +26,8 @@ from wmrl.envs.frames.worker import (
 )
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
+
+_ARGUMENT_ERRORS = (ValueError, OSError, ImportError, gym.error.Error)
 
 
 class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -293,8 +296,8 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         Args:
             failures: failures so far, with the workers that have them.
-            starting: True if the workers have just been started. Then the exception that made one
-                fail is raised as it is.
+            starting: True if the workers have just been started. An exception about an argument is
+                then raised as it is.
         """
         answers, failures = [], list(failures)
         for worker in self._workers:
@@ -307,11 +310,11 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if not failures:
             return answers
         worker, failure = failures[0]
-        if starting and failure.cause is not None:
+        if starting and isinstance(failure.cause, _ARGUMENT_ERRORS):
             failure.cause.add_note(failure.note)
             raise failure.cause
-        error = self._error(failure, range(*worker.slots), worker.name)
-        raise error from failure.cause
+        slots = () if starting else range(*worker.slots)
+        raise self._error(failure, slots, worker.name) from failure.cause
 
     def _error(
         self, failure: WorkerFailure, slots: Iterable[int], worker: str | None = None
@@ -319,12 +322,14 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Returns an error that names the worker, the slot, the episode and its seed."""
         playing = [slot for slot in slots if self._arrays["playing"][slot]]
         self._arrays["playing"][:] = False
-        where = "; ".join(map(self._describe, playing[:1] or slots))
+        parts = [failure.summary]
+        if worker is not None:
+            parts.insert(0, f"{worker}: " if failure.cause else f"{worker} ")
+        where = [self._describe(slot) for slot in playing[:1] or slots]
+        parts += [f", in {'; '.join(where)}" if where else " as it started"]
+        parts += [f"; {failure.mend}"] if failure.mend else []
         kind = WorkerValueError if isinstance(failure.cause, ValueError) else WorkerError
-        before = "" if worker is None else f"{worker} " if failure.cause is None else f"{worker}: "
-        error = kind(
-            f"{before}{failure.summary}, in {where}" + (failure.mend and f"; {failure.mend}")
-        )
+        error = kind("".join(parts))
         if failure.note:
             error.add_note(failure.note)
         return error

@@ -11,6 +11,7 @@ import contextlib
 import copy
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -83,7 +84,10 @@ class FrameWorker:
         (its_input, ours_to_write), (ours_to_read, its_output) = os.pipe(), os.pipe()
         self._requests = Connection(ours_to_write, readable=False)
         self._answers = Connection(ours_to_read, writable=False)
+        self._readable = select.poll()
+        self._readable.register(ours_to_read, select.POLLIN)
         self._unanswered = 1  # the worker answers once it has started
+        self._torn = False  # True while a message is read or written
         lifeline = self._lifeline.reading
         try:
             with _sigint_blocked():  # until the worker ignores it
@@ -114,11 +118,12 @@ class FrameWorker:
         awaited and dropped.
         """
         message = _request(method, arguments)
+        self._check_whole()
         while self.busy:
             with contextlib.suppress(WorkerFailure):
                 self.receive()
-        self._write(message)
         self._unanswered += 1
+        self._write(message)
 
     def receive(self) -> Any:
         """Waits for the worker's next answer, and returns it.
@@ -126,11 +131,15 @@ class FrameWorker:
         Raises:
             WorkerFailure: the process died, or the called method raised an exception.
         """
+        self._check_whole()
+        self._readable.poll()  # Ctrl-C while waiting loses no part of the answer
+        self._torn = True
         try:
             message = self._answers.recv_bytes()
         except (EOFError, OSError):
             raise self._death() from None
         self._unanswered -= 1
+        self._torn = False
         try:
             succeeded, value = ForkingPickler.loads(message)
         except Exception as error:
@@ -150,13 +159,21 @@ class FrameWorker:
         raise WorkerFailure(summary, cause=cause, note=f"{self.name} failed:\n{text}")
 
     def _write(self, message: Any) -> None:
+        self._torn = True
         try:
             self._requests.send_bytes(message)
         except OSError:
             raise self._death() from None
+        self._torn = False
+
+    def _check_whole(self) -> None:
+        if self._torn:
+            raise WorkerFailure(
+                "was interrupted in the middle of a message", mend="create a new environment"
+            )
 
     def _death(self) -> "WorkerFailure":
-        self._unanswered = 0
+        self._unanswered, self._torn = 0, False
         try:
             status = f"exit status {self._process.wait(1.0)}"
         except subprocess.TimeoutExpired:

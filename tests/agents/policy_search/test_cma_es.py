@@ -1,7 +1,9 @@
+import os
 import signal
 import subprocess
 import sys
 import textwrap
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -320,3 +322,37 @@ def test_a_run_is_for_one_configuration(tmp_path):
 def test_config_errors(options, message):
     with pytest.raises(ValueError, match=message):
         CMAESConfig(**options)
+
+
+@pytest.mark.parametrize("where", ["fitness", "evaluator"])
+def test_ctrl_c_keeps_the_complete_generations(tmp_path, where):
+    """The interruption arrives in the long part of generation 6, after the checkpoint at 3."""
+    with CMAES(Sphere(noise=0.1), TINY, path=tmp_path / "whole") as whole:
+        whole.learn(evaluator=lambda agent: {"score": 1.0}, evaluate_every=1, progress=False)
+
+    class Interrupted(Sphere):
+        def __call__(self, parameters, seed):
+            if self.calls == 5 and where == "fitness":
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(5)
+            return super().__call__(parameters, seed)
+
+    def evaluator(agent):
+        if parts.generation == 6 and where == "evaluator":
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        return {"score": 1.0}
+
+    began = time.monotonic()
+    with (
+        CMAES(Interrupted(noise=0.1), TINY, path=tmp_path / "parts") as parts,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        parts.learn(evaluator=evaluator, evaluate_every=1, progress=False)
+    assert time.monotonic() - began < 4
+    with CMAES(Sphere(noise=0.1), TINY, path=tmp_path / "parts") as parts:
+        # An evaluation that is not complete leaves its generation without a row of metrics.
+        assert parts.generation == {"fitness": 5, "evaluator": 3}[where]
+        parts.learn(evaluator=lambda agent: {"score": 1.0}, evaluate_every=1, progress=False)
+    assert_same(whole, parts)
+    assert without_time(tmp_path / "whole") == without_time(tmp_path / "parts")

@@ -1,16 +1,21 @@
 """Metrics: the same file whether a run was interrupted or not."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from wmrl.training.metrics import MetricsLogger, read_metrics
+from wmrl.training.metrics import MetricsLogger, log_images, read_metrics
 
 
-def log(folder: Path, steps: range, *, resume_step: int | None = None) -> None:
-    with MetricsLogger(folder, resume_step=resume_step, tensorboard=False) as logger:
+def log(
+    folder: Path, steps: range, *, resume_step: int | None = None, tensorboard: bool = False
+) -> None:
+    with MetricsLogger(folder, resume_step=resume_step, tensorboard=tensorboard) as logger:
         for step in steps:
             values = {"loss": 1 / (step + 1)}
             if step >= 3:
@@ -127,3 +132,60 @@ def test_synced_rows_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     events = [data for name, data in synced if name.startswith("events.")]
     assert events
     assert events[0].count(b"loss") == 2
+
+
+class _FullDisk:
+    """A file of TensorBoard's events on a disk that fills up."""
+
+    def __init__(self, writer: Any, limit: int) -> None:
+        self._writer, self._left = writer, limit
+
+    def write(self, data: bytes) -> None:
+        if self._left == 0:
+            raise OSError(28, "No space left on device")
+        self._left -= 1
+        self._writer.write(data)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+@pytest.mark.parametrize("limit", [0, 1, 5])
+def test_training_goes_on_without_tensorboard_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], limit: int
+) -> None:
+    from tensorboard.summary.writer import event_file_writer
+
+    whole = event_file_writer.RecordWriter
+    monkeypatch.setattr(
+        event_file_writer, "RecordWriter", lambda file: _FullDisk(whole(file), limit)
+    )
+    with pytest.warns(UserWarning, match=r"TensorBoard's events cannot be written.*No s") as told:
+        log(tmp_path, range(1, 30), tensorboard=True)
+    assert len(told) == 1
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.csv")] == list(range(1, 30))
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_file_in_the_place_of_tensorboards_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tensorboard").write_text("a file")
+    with pytest.warns(UserWarning, match="the run goes on without them"):
+        log(tmp_path, range(1), tensorboard=True)
+    assert read_metrics(tmp_path / "metrics.csv") == [{"step": 0, "loss": 1.0}]
+    with pytest.warns(UserWarning, match="the run goes on without them"):
+        log_images(tmp_path, {"image": np.zeros((4, 4, 3), np.uint8)})
+
+
+def test_errors_of_other_threads_are_still_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", reported.append)
+    with MetricsLogger(tmp_path):
+        thread = threading.Thread(target=lambda: 1 / 0)
+        thread.start()
+        thread.join()
+    assert [failure.exc_type for failure in reported] == [ZeroDivisionError]

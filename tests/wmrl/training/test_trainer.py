@@ -1,3 +1,5 @@
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,20 @@ def _module() -> nn.Module:
 
 
 def _train(
-    path: Path, config: TrainingConfig = _CONFIG, *, kill_at: int | None = None, scale: float = 1.0
+    path: Path,
+    config: TrainingConfig = _CONFIG,
+    *,
+    kill_at: int | None = None,
+    interrupt_at: int | None = None,
+    scale: float = 1.0,
 ) -> tuple[nn.Module, Trainer]:
     module = _module()
 
     def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
         if step == kill_at:
             raise _Interrupted
+        if step == interrupt_at:
+            os.kill(os.getpid(), signal.SIGINT)
         frames = torch.randn(2, 3, 5, 5, generator=torch_generator(0, step))
         loss = scale * module(frames).square().mean()
         return loss, {"twice": 2 * loss.detach()}
@@ -131,3 +140,21 @@ def test_a_loss_that_is_not_finite_stops_it(tmp_path: Path) -> None:
 def test_wrong_configurations_are_named(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrainingConfig(**wrong)
+
+
+@pytest.mark.parametrize("stops", [(1,), (17, 18), (10, 29, 30)])
+def test_an_interrupted_run_keeps_its_last_step(tmp_path: Path, stops: tuple[int, ...]) -> None:
+    whole, _ = _train(tmp_path / "whole")
+    for stop in stops:
+        # The signal arrives while step `stop` is computed, and that step is finished.
+        with pytest.raises(KeyboardInterrupt):
+            _train(tmp_path / "parts", interrupt_at=stop - 1)
+        with Run(tmp_path / "parts", config={"test": 1}) as run:
+            checkpoint = run.load_checkpoint("last")
+        assert checkpoint is not None
+        assert checkpoint.state["step"] == stop
+    parts, trainer = _train(tmp_path / "parts")
+    assert trainer.step == 30
+    assert all(torch.equal(a, b) for a, b in zip(_weights(whole), _weights(parts), strict=True))
+    names = [tmp_path / name / "metrics.csv" for name in ("whole", "parts")]
+    assert names[0].read_bytes() == names[1].read_bytes()

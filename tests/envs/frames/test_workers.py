@@ -1,0 +1,279 @@
+"""Worker processes that fail, hang, are interrupted, or lose their parent."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from rogue_game import PICKY, SLEEPY
+from toy_game import TOY
+
+from wmrl.core.processes import WorkerError
+from wmrl.envs.frames.vector import FrameVectorEnv
+
+BREAK, DIE = 0.95, -0.95  # second action number that makes the toy fail, or kill its process
+RunScript = Callable[[str], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def run_script(tmp_path: Path) -> RunScript:
+    """Starts a script that can import the tests' games."""
+
+    def run(text: str) -> "subprocess.Popen[str]":
+        script = tmp_path / "script.py"
+        script.write_text(text)
+        toys = str(Path(sys.modules["toy_game"].__file__ or "").parent)
+        return subprocess.Popen(
+            [sys.executable, str(script)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": toys},
+            start_new_session=True,
+        )
+
+    return run
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def seconds_until_gone(pids: list[int], limit: float = 5.0) -> float:
+    began = time.monotonic()
+    while any(map(alive, pids)):
+        if time.monotonic() - began > limit:
+            for pid in pids:
+                if alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+            raise AssertionError("processes outlive their parent")
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def actions(slot: int, value: float) -> np.ndarray:
+    chosen = np.zeros((4, 2), np.float32)
+    chosen[slot, 1] = value
+    return chosen
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_failure_names_the_slot_the_step_and_the_seed(workers: int) -> None:
+    env = FrameVectorEnv(4, task=TOY, workers=workers)
+    env.reset(seed=[5, 6, 7, 8])
+    env.step(actions(0, 0.0))
+    with pytest.raises(WorkerError) as caught:
+        env.step(actions(2, BREAK))
+    message = str(caught.value)
+    assert (
+        "ValueError: the toy broke, in slot 2, agent step 2 of the episode with seed 7" in message
+    )
+    assert isinstance(caught.value, ValueError)  # as the game's own error
+    assert isinstance(caught.value.__cause__, ValueError)
+    if workers:
+        pid = env._workers[1]._process.pid
+        assert message.startswith(f"worker {pid} (slots 2 to 3): ")
+    env.close()
+
+
+def test_a_failure_names_how_many_episodes_the_seed_is_ago() -> None:
+    env = FrameVectorEnv(4, task=TOY, workers=1, max_frames=3)  # an episode a step
+    env.reset(seed=10)
+    for _ in range(4):
+        env.step(actions(0, 0.0))  # ends, is reset, ends, is reset
+    with pytest.raises(WorkerError, match="agent step 1 of episode 2 after the one with seed 13"):
+        env.step(actions(3, BREAK))
+    fresh = FrameVectorEnv(4, task=TOY, workers=1)
+    fresh.reset()
+    with pytest.raises(WorkerError, match=r"slot 0, agent step 1 of episode 1 \(no seed\)"):
+        fresh.step(actions(0, BREAK))
+    env.close()
+    fresh.close()
+
+
+def test_the_death_of_a_worker_is_one_error_that_names_its_game() -> None:
+    env = FrameVectorEnv(4, task=TOY, workers=2)
+    env.reset(seed=20)
+    with pytest.raises(WorkerError) as caught:
+        env.step(actions(3, DIE))
+    assert "died (exit status -9), in slot 3, agent step 1 of the episode with seed 23; create" in (
+        str(caught.value)
+    )
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    env.close()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda env: env.step(np.zeros((2, 1), np.float32)),
+        lambda env: env.reset(options={"lock": True}),
+    ],
+    ids=["step", "reset"],
+)
+def test_an_info_that_cannot_be_pickled_is_named(call: Callable[[FrameVectorEnv], Any]) -> None:
+    env = FrameVectorEnv(2, task=PICKY, workers=1)
+    env.reset(seed=3)
+    with pytest.raises(WorkerError, match=r"TypeError: info\['lock'\]: .* got lock .*workers=0"):
+        call(env)
+    env.reset(seed=3)  # the worker goes on
+    env.close()
+    alone = FrameVectorEnv(2, task=PICKY, workers=0)
+    alone.reset(seed=3)
+    assert "lock" in alone.step(np.zeros((2, 1), np.float32))[4]
+    alone.close()
+
+
+def test_options_that_cannot_be_pickled_are_refused() -> None:
+    env = FrameVectorEnv(2, task=TOY, workers=1)
+    with pytest.raises(ValueError, match=r"options: expected values that can be pickled"):
+        env.reset(options={"lock": threading.Lock()})
+    assert env.reset(seed=0)[0].shape == (2, 16, 16, 3)
+    env.close()
+
+
+def test_workers_know_the_environments_of_a_script(run_script: RunScript) -> None:
+    script = run_script(
+        "from dataclasses import replace\n"
+        "import gymnasium as gym, numpy as np\n"
+        "from toy_game import TOY, Toy\n"
+        "from wmrl.envs.frames.vector import FrameVectorEnv\n"
+        "class Mine(Toy):\n"
+        "    def observe(self): return np.full((12, 10, 3), 77, np.uint8)\n"
+        "gym.register('mine/Game-v3', entry_point=Mine)\n"
+        "gym.register('mine/Text-v0', entry_point='__main__:Mine')\n"
+        "for name in ('mine/Game-v3', 'mine/Text-v0'):\n"
+        "    for task, base in ((TOY, name), (replace(TOY, env_id=name), None)):\n"
+        "        env = FrameVectorEnv(2, task=task, base=base, workers=2)\n"
+        "        print(np.unique(env.reset(seed=0)[0]))\n"
+        "        env.close()\n"
+    )
+    out, err = script.communicate(timeout=120)
+    assert out.split("\n")[:-1] == ["[77]"] * 4, err
+
+
+def test_a_worker_registers_what_its_parent_has_registered_instead() -> None:
+    before = gym.registry["CartPole-v1"]
+    try:
+        gym.registry["CartPole-v1"] = replace(gym.registry["Toy-v0"], id="CartPole-v1")
+        env = FrameVectorEnv(2, task=TOY, base="CartPole-v1", workers=1)
+        known = FrameVectorEnv(2, task=TOY, workers=0)
+        np.testing.assert_array_equal(env.reset(seed=1)[0], known.reset(seed=1)[0])
+        env.close()
+    finally:
+        gym.registry["CartPole-v1"] = before
+
+
+def test_a_game_that_cannot_be_sent_is_refused_with_a_way_out() -> None:
+    lock = threading.Lock()
+    gym.register("Locked-v0", entry_point=lambda: lock)
+    try:
+        with pytest.raises(ValueError, match=r'base="module:id", or use workers=0'):
+            FrameVectorEnv(2, task=TOY, base="Locked-v0", workers=2)
+    finally:
+        del gym.registry["Locked-v0"]
+
+
+HANG = (
+    "import numpy as np\n"
+    "from rogue_game import SLEEPY\n"
+    "from wmrl.envs.frames.vector import FrameVectorEnv\n"
+    "env = FrameVectorEnv(4, task=SLEEPY, workers=4)\n"
+    "env.reset(seed=0)\n"
+    "print(*(worker._process.pid for worker in env._workers), flush=True)\n"
+    "with env_closing(env): env.step(np.full((4, 1), {way}, np.float32))\n"
+).replace("with env_closing(env)", "from contextlib import closing\nwith closing(env)")
+
+
+@pytest.mark.parametrize("way", [0.25, 0.75], ids=["asleep", "in compiled code"])
+def test_workers_that_hang_end_with_their_parent(run_script: RunScript, way: float) -> None:
+    parent = run_script(HANG.format(way=way))
+    assert parent.stdout is not None
+    pids = [int(word) for word in parent.stdout.readline().split()]
+    assert len(pids) == 4
+    time.sleep(0.3)
+    assert all(map(alive, pids))
+    parent.kill()
+    assert seconds_until_gone(pids) < 2
+    parent.communicate()
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_ctrl_c_ends_a_script_whose_games_hang(run_script: RunScript, group: bool) -> None:
+    parent = run_script(HANG.format(way=0.25))
+    assert parent.stdout is not None
+    pids = [int(word) for word in parent.stdout.readline().split()]
+    time.sleep(0.3)
+    began = time.monotonic()
+    (os.killpg if group else os.kill)(parent.pid, signal.SIGINT)
+    _, err = parent.communicate(timeout=20)
+    assert time.monotonic() - began < 3  # one second for all workers, and the interpreter's end
+    assert parent.returncode == -signal.SIGINT
+    assert err.count("Traceback") == 1  # the parent's; workers print none
+    assert not any(map(alive, pids))
+
+
+def test_workers_are_given_up_together() -> None:
+    env = FrameVectorEnv(6, task=SLEEPY, workers=6)
+    env.reset(seed=0)
+    for worker in env._workers:
+        worker.send("step")
+    env._arrays["actions"][:] = 0.25
+    began = time.monotonic()
+    env.close()
+    assert time.monotonic() - began < 3
+
+
+def test_an_interrupted_step_does_not_leave_a_stale_answer() -> None:
+    env = FrameVectorEnv(2, task=SLEEPY, workers=2)
+    env.reset(seed=0)
+    threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        env.step(np.full((2, 1), -0.5, np.float32))  # takes a second
+    fresh = FrameVectorEnv(2, task=SLEEPY, workers=0)
+    frames, infos = env.reset(seed=9)
+    np.testing.assert_array_equal(frames, fresh.reset(seed=9)[0])
+    np.testing.assert_array_equal(infos["frames"], [0, 0])
+    env.close()
+
+
+def test_workers_survive_the_thread_that_made_them() -> None:
+    made: list[Any] = []
+    thread = threading.Thread(target=lambda: made.append(FrameVectorEnv(2, task=TOY, workers=1)))
+    thread.start()
+    thread.join()
+    time.sleep(0.2)
+    made[0].reset(seed=0)
+    made[0].close()
+
+
+def test_a_forked_process_leaves_its_parents_workers_alone() -> None:
+    env = FrameVectorEnv(2, task=TOY, workers=1)
+    env.reset(seed=0)
+    child = os.fork()
+    if child == 0:
+        try:
+            try:
+                env.step(np.zeros((2, 2), np.float32))
+            except ValueError as error:
+                if "forked" in str(error):
+                    env.close()
+                    os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert env.step(np.zeros((2, 2), np.float32))[0].any()
+    env.close()

@@ -1,0 +1,138 @@
+"""Commands that are interrupted, terminated or killed, as real processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wmrl.data.store import RolloutStore
+from wmrl.storage.run import Run
+from wmrl.training.metrics import read_metrics
+
+_MAIN = "from wmrl.scripts.cli import main; main()"
+_LIMIT = 2.0 if os.environ.get("WMRL_IDLE_MACHINE") else 4.0  # seconds; other tests run beside this
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts the command in a session of its own, which is killed at the end of the test."""
+    started = []
+
+    def run(*words: object) -> "subprocess.Popen[str]":
+        toys = str(Path(__file__).parents[1] / "toys")
+        process = subprocess.Popen(
+            [sys.executable, "-c", _MAIN, *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": toys},
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        for pid in session(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.communicate()
+
+
+def session(leader: int) -> list[int]:
+    """Returns the ids of the living processes of a session."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields[0] != "Z" and int(fields[3]) == leader:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def wait_for(condition: Callable[[], Any], process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def end(process: "subprocess.Popen[str]", number: int, *, group: bool) -> str:
+    """Sends a signal; checks that all processes end in time, and returns what was printed."""
+    began = time.monotonic()
+    (os.killpg if group else os.kill)(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - began < _LIMIT
+    while session(process.pid):
+        assert time.monotonic() - began < _LIMIT, "processes are left"
+        time.sleep(0.02)
+    return err
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "term"]
+)
+def test_interrupted_training_keeps_its_last_step(
+    start: Start, make_rollouts: Any, tmp_path: Path, number: int, status: int
+) -> None:
+    store, out = make_rollouts().path, tmp_path / "run"
+    words = ("--base-channels", 4, "--latent-dim", 4, "--batch-size", 8, "--steps", 1_000_000)
+    process = start("train-vision", store, "--out", out, *words, "--device", "cpu")
+    wait_for(lambda: len(read_metrics(out / "metrics.csv")) >= 2, process)
+    err = end(process, number, group=False)
+    assert process.returncode == status
+    assert err.endswith("wmrl: interrupted\n")
+    assert "Traceback" not in err
+    config = json.loads((out / "config.json").read_text())
+    with Run(out, config=config) as run:
+        checkpoint = run.load_checkpoint("last")
+    assert checkpoint is not None
+    assert checkpoint.state["step"] >= read_metrics(out / "metrics.csv")[-1]["step"] >= 100
+
+
+@pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
+def test_interrupted_collecting_keeps_its_episodes(
+    start: Start, tmp_path: Path, group: bool
+) -> None:
+    words = ("--task", "toy_game:TOY", "--frames", 10**9, "--num-envs", 4, "--workers", 2)
+    process = start("collect", tmp_path / "data", *words)
+    episodes = tmp_path / "data" / "episodes"
+    wait_for(lambda: episodes.exists() and len(list(episodes.iterdir())) > 5, process)
+    assert len(session(process.pid)) == 3
+    err = end(process, signal.SIGINT, group=group)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    store = RolloutStore(tmp_path / "data")
+    assert len(store) > 5
+    store.verify()
+
+
+def test_games_that_hang_do_not_keep_a_command(start: Start, tmp_path: Path) -> None:
+    words = ("--task", "rogue_game:HANGING", "--episodes", 4, "--num-envs", 4, "--workers", 4)
+    process = start("collect", tmp_path / "data", *words)
+    wait_for(lambda: (tmp_path / "data").exists() and len(session(process.pid)) == 5, process)
+    time.sleep(3)
+    end(process, signal.SIGINT, group=True)
+    assert process.returncode == 130
+
+
+def test_a_game_that_dies_is_one_line(start: Start, tmp_path: Path) -> None:
+    words = ("--task", "rogue_game:DYING", "--episodes", 4, "--num-envs", 4, "--workers", 2)
+    process = start("collect", tmp_path / "data", *words, "--seed", 3)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    message = err[err.index("wmrl: ") :]
+    assert "died (exit status -9), in slot 0, agent step 2 of the episode with seed" in message
+    assert len(message.splitlines()) == 2  # the second one tells of --debug

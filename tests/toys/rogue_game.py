@@ -1,0 +1,99 @@
+"""Tiny games that misbehave in worker processes."""
+
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from wmrl.envs.tasks.task import Task
+
+
+class Sleepy(gym.Env[np.ndarray, np.ndarray]):
+    """A game that takes its time.
+
+    A negative action takes as many seconds as frames; an action up to 0.5 sleeps for ever, and a
+    greater one computes for ever without releasing Python's lock.
+    """
+
+    action_space = spaces.Box(-1, 1, (1,))
+    observation_space = spaces.Box(0, 255, (8, 8, 3), np.uint8)
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        return self._frame(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if action[0] < 0:
+            time.sleep(1.0)
+        elif 0 < action[0] <= 0.5:
+            time.sleep(1e6)
+        elif action[0] > 0.5:
+            pow(3, 10**10)  # hours
+        return self._frame(), 0.0, False, False, {}
+
+    def _frame(self) -> np.ndarray:
+        return self.np_random.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+
+
+class Picky(Sleepy):
+    """A game whose infos hold a lock, which can't be pickled."""
+
+    def reset(self, **arguments: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        frame, info = super().reset(**arguments)
+        return frame, {"lock": threading.Lock()} if arguments.get("options") else info
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        return self._frame(), 0.0, False, False, {"fine": 1, "lock": threading.Lock()}
+
+
+class Hanging(Sleepy):
+    """A game that sleeps for ever in its third step."""
+
+    steps = 0
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        return super().step(np.array([0.5 * (self.steps > 2)]))
+
+
+class Dying(Sleepy):
+    """A game that kills its process in the second step."""
+
+    steps = 0
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        if self.steps == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(np.zeros(1))
+
+
+gym.register("Hanging-v0", entry_point=Hanging)
+gym.register("Dying-v0", entry_point=Dying)
+gym.register("Sleepy-v0", entry_point=Sleepy)
+gym.register("Picky-v0", entry_point=Picky)
+
+
+def _task(env_id: str) -> Task:
+    return Task(
+        name=env_id.lower(),
+        env_id=f"rogue_game:{env_id}-v0",
+        action_space=Sleepy.action_space,
+        to_env_action=np.copy,
+        frame_size=(8, 8),
+        frame_skip=1,
+        max_frames=50,
+    )
+
+
+SLEEPY, PICKY, HANGING, DYING = map(_task, ("Sleepy", "Picky", "Hanging", "Dying"))
