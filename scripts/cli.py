@@ -283,7 +283,10 @@ def _run_command(name: str, words: Sequence[str]) -> int:
     module = import_module(f"wmrl.scripts.{COMMANDS[name].module}")
     args = tyro.cli(module.Args, prog=f"wmrl {name}", description=module.__doc__, args=words)
     # A command may return an exit status; most return None, which means success.
-    status: int = module.main(args) or 0
+    from wmrl.training.progress import heartbeat
+
+    with heartbeat(name, show=getattr(args, "progress", True)):
+        status: int = module.main(args) or 0
     if status == 0 and name in _NEXT:
         print(f"next: {_NEXT[name].format_map(vars(args))}")
     return status
