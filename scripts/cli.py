@@ -344,7 +344,10 @@ def _run_command(name: str, words: Sequence[str]) -> int:
     check_options(args)
     _check_outputs(COMMANDS[name], args)
     # A command may return an exit status; most return None, which means success.
-    status: int = module.main(args) or 0
+    from wmrl.training.progress import heartbeat
+
+    with heartbeat(name, show=getattr(args, "progress", True)):
+        status: int = module.main(args) or 0
     if status == 0 and name in _NEXT:
         print(f"next: {_NEXT[name].format_map(vars(args))}")
     return status

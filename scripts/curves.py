@@ -59,15 +59,15 @@ def main(args: Args) -> None:
         for name, value in row.items()
         if isfinite(value) and (value > 0 or not args.log)
     }
-    given = args.columns or tuple(name for name in names if name != "step")
-    columns = tuple(name for name in given if name in shown)
-    unknown = [column for column in given if column not in names]
+    wanted = args.columns or tuple(name for name in names if name != "step")
+    columns = tuple(name for name in wanted if name in shown)
+    unknown = [column for column in wanted if column not in names]
     if unknown:
         raise ValueError(f"columns: expected some of {sorted(names)}, got {unknown}")
     if not columns:
         what = "positive values, which --log needs" if args.log else "finite values"
-        raise ValueError(f"columns: expected some with {what}, got {', '.join(given)}")
-    if empty := [name for name in given if name not in shown]:
+        raise ValueError(f"columns: expected some with {what}, got {', '.join(wanted)}")
+    if empty := [name for name in wanted if name not in shown]:
         print(f"left out, because nothing can be drawn: {', '.join(empty)}", file=sys.stderr)
     figure = Figure(figsize=(7, 3.2 * len(columns)), layout="constrained")
     panels = figure.subplots(len(columns), 1, squeeze=False)[:, 0]

@@ -9,6 +9,7 @@ real/agent/ and curve.csv. The file curve.csv lists the score in the real game o
 training and the frames of the real game, and the mean rewards per agent step in game and dream.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -52,6 +53,13 @@ def main(args: Args) -> None:
     plan = replace(plan, rounds=args.rounds)
     if not args.real:
         plan = replace(plan, real_envs=0)
+    if 3600 * args.hours < plan.least_seconds:
+        print(
+            f"wmrl: warning: hours: expected at least {plan.least_seconds / 3600:.2f} for "
+            f"{plan.rounds} rounds on two cores, got {args.hours:g}: the run takes about "
+            f"{plan.least_seconds:.0f} s; fewer --rounds and --no-real take less",
+            file=sys.stderr,
+        )
     result = train(
         args.task, args.out, plan=plan, seed=args.seed, workers=args.workers, device=args.device
     )

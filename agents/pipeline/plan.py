@@ -19,6 +19,10 @@ from wmrl.vision.vqvae import VQVAEConfig
 
 # Base frames of the real game, including collection, in a plan of one hour or more.
 _REAL_FRAMES = 9_500_000
+_LEAST_EPISODES = 5  # of a point of the score curve
+# Seconds beside the training, measured on two cores with the shortest plans.
+_ROUND_SECONDS, _REAL_SECONDS = 20.0, 30.0
+_WARM_UP_SECONDS = 200.0  # of a VQ-VAE, which no time limit shortens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +143,16 @@ class TrainingPlan:
             )
 
     @property
+    def least_seconds(self) -> float:
+        """Estimate, for two cores, of the time that a run takes whatever its time limits are.
+
+        In it, games start, frames are encoded, and models and agents are evaluated.
+        """
+        least = _ROUND_SECONDS * self.rounds + (_REAL_SECONDS if self.real_envs else 0.0)
+        warm_ups = self.vision_rounds if isinstance(self.vision, VQVAEConfig) else 0
+        return least + _WARM_UP_SECONDS * min(warm_ups, 1)
+
+    @property
     def stages(self) -> tuple[str, ...]:
         """Names of all stages of the run, in order."""
         names = []
@@ -156,7 +170,8 @@ class TrainingPlan:
 
         About half of the time is for fine-tuning in the real game. Each training stage has a time
         limit, so that a slower machine finishes in time with less training. Because of these
-        limits, two runs with the same seed are not identical.
+        limits, two runs with the same seed are not identical. Below one hour, scores are means of
+        fewer episodes as well. A run takes at least :attr:`least_seconds`.
 
         Args:
             hours: total time in hours.
@@ -199,4 +214,5 @@ class TrainingPlan:
             dream_seconds=150 * hours,
             dream_again_seconds=150 * hours,
             real_seconds=(1040 if discrete else 1700) * hours,
+            score_episodes=max(_LEAST_EPISODES, round(50 * min(hours, 1.0))),
         )

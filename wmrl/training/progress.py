@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
@@ -32,6 +32,7 @@ _console = Console(stderr=True)
 _stage: ContextVar[tuple[str, str]] = ContextVar("stage", default=("", ""))
 _shown: ContextVar[bool] = ContextVar("shown", default=False)
 _last_line = 0.0  # when a line was last printed
+_telling = threading.Lock()
 _work_shown = 0  # number of pieces of work that print lines
 
 
@@ -115,20 +116,39 @@ def stage(name: str, *, following: str = "", show: bool = True) -> Iterator[None
         following: name of the next stage; empty for the last one.
         show: True to print a line with both names at the start.
     """
-    began = time.monotonic()
     announce(name + (f" (next: {following})" if following else ""), show=show)
     token = _stage.set((name, following))
-
-    def tell() -> None:
-        # Work within the stage tells more than the stage itself.
-        if _work_shown == 0 and time.monotonic() - _last_line >= LINE_SECONDS:
-            announce(f"{name}: goes on, {_duration(time.monotonic() - began)} so far")
-
     try:
-        with _repeated(tell) if show and not _is_terminal() else nullcontext():
+        with heartbeat(name, show=show):
             yield
     finally:
         _stage.reset(token)
+
+
+@contextmanager
+def heartbeat(name: str, *, show: bool = True) -> Iterator[None]:
+    """Tells that the work in the ``with`` block goes on, where there is no terminal.
+
+    A line is written whenever nothing else was for :data:`LINE_SECONDS`.
+
+    Args:
+        name: name of the work.
+        show: False to write nothing.
+    """
+    global _last_line
+    if not show or _is_terminal():
+        yield
+        return
+    began = _last_line = time.monotonic()
+
+    def tell() -> None:
+        # A progress bar tells more.
+        with _telling:
+            if _work_shown == 0 and time.monotonic() - _last_line >= LINE_SECONDS:
+                announce(f"{name}: goes on, {_duration(time.monotonic() - began)} so far")
+
+    with _repeated(tell):
+        yield
 
 
 def stages(items: Sequence[T], name_of: Callable[[T], str], *, show: bool = True) -> Iterator[T]:

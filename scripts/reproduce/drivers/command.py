@@ -345,8 +345,11 @@ def _trial(args: Args) -> "VisionTrialConfig":
     from wmrl.scripts.reproduce.drivers.vision_trial import VisionTrialConfig
 
     config = VisionTrialConfig()
+    # A short training still has steps after the warm-up.
+    warmup_steps = min(config.vision.warmup_steps, args.vision_steps // 2)
     return replace(
         config,
+        vision=replace(config.vision, warmup_steps=warmup_steps),
         vision_training=replace(config.vision_training, steps=args.vision_steps, held_out=HELD_OUT),
         memory_training=replace(config.memory_training, steps=args.memory_steps),
         dream=replace(config.dream, steps=args.dream_steps),

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import os
 import random
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,8 +107,32 @@ def state_bytes(checkpoint: Path) -> bytes:
 @pytest.fixture(scope="module", params=list(PLANS))
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("finished") / request.param
-    train(TASK, path, plan=PLANS[request.param], seed=3, workers=1, progress=False)
+    log = io.StringIO()
+    with redirect_stderr(log):
+        train(TASK, path, plan=PLANS[request.param], seed=3, workers=1)
+    (path.parent / "log.txt").write_text(log.getvalue())
     return path
+
+
+def test_its_log_tells_every_stage_and_the_next(finished: Path) -> None:
+    plan = PLANS[finished.name]
+    lines = [line[9:] for line in (finished.parent / "log.txt").read_text().splitlines()]
+    following = [*plan.stages[1:], ""]
+    starts = [
+        f"{name} (next: {after})" if after else name
+        for name, after in zip(plan.stages, following, strict=True)
+    ]
+    assert [line for line in lines if line in starts] == starts
+    units = {"collect": "frames", "memory": "steps", "score: evaluation": "episodes"}
+    for work, unit in units.items():
+        begin = f"round 0: {work}: done after"
+        done = [line for line in lines if line.startswith(begin)]
+        assert done, lines
+        assert all(f" {unit}; " in line for line in done)
+    scores = [line for line in lines if "mean reward per agent step" in line]
+    assert [line.partition(":")[0] for line in scores][: plan.rounds] == [
+        f"round {number}" for number in range(plan.rounds)
+    ]
 
 
 def test_what_it_leaves(finished: Path) -> None:

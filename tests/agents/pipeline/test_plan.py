@@ -32,6 +32,24 @@ def test_plans_scale_and_are_json() -> None:
     assert half.real_seconds == 0.5 * (whole.real_seconds or 0)
     assert half.first_frames == whole.first_frames // 2
     json.dumps(asdict(whole))
+    assert [TrainingPlan.for_hours(h).score_episodes for h in (0.02, 0.5, 1.0, 8.0)] == [
+        5,
+        25,
+        50,
+        50,
+    ]
+
+
+def test_the_least_time_and_the_stages_depend_on_the_rounds() -> None:
+    plan = TrainingPlan.for_hours(0.02)
+    assert 72 < plan.least_seconds < 180
+    short = replace(plan, rounds=1, real_envs=0)
+    assert short.least_seconds < 30
+    assert short.stages == tuple(
+        f"round 0: {name}" for name in ("collect", "vision", "memory", "dream", "score")
+    )
+    assert plan.stages[-2:] == ("real game", "real game: score")
+    assert len(plan.stages) == len(set(plan.stages)) == 5 * 4 + 2 + 2
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from wmrl.training import progress
-from wmrl.training.progress import announce, progress_bar, stage
+from wmrl.training.progress import announce, heartbeat, progress_bar, stage, stages
 
 _ON_TERMINAL = """
 from wmrl.training.progress import announce, progress_bar, stage
@@ -53,6 +53,27 @@ def test_a_line_comes_regularly_also_during_a_long_step(
     assert len(lines) >= 3
     pattern = r"search: 100 of 400 generations; [\d,.]+ generations/s; \d+ s left; mean 1.5"
     assert all(re.fullmatch(pattern, line) for line in lines)
+
+
+def test_a_stage_without_a_bar_is_not_silent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.05)
+    with heartbeat("command"), stage("scores"):
+        time.sleep(0.4)
+    lines = _lines(capsys.readouterr().err)
+    assert lines[0] == "scores"
+    assert len(lines) >= 3
+    assert set(lines[1:]) <= {"scores: goes on, 0 s so far", "command: goes on, 0 s so far"}
+    with heartbeat("command", show=False):
+        time.sleep(0.15)
+    assert capsys.readouterr().err == ""
+
+
+def test_items_in_stages_are_numbered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(stages(("a", "b"), "trial {}".format)) == ["a", "b"]
+    first, second = _lines(capsys.readouterr().err)
+    assert (first, second) == ("trial a (1 of 2) (next: trial b (2 of 2))", "trial b (2 of 2)")
 
 
 def test_work_that_a_time_limit_ends_is_shown_as_time(capsys: pytest.CaptureFixture[str]) -> None:
