@@ -85,7 +85,7 @@ class EncodingTrainer:
         """Trains for ``config.epochs`` passes over the vectors, each in a new random order.
 
         Args:
-            vectors: ``(N, X) float32``, solutions to train on.
+            vectors: ``(N, X)``, solutions to train on; converted to float32.
 
         Returns:
             The loss (under ``"loss"``) and its parts by name, averaged over the batches of the last
@@ -101,7 +101,7 @@ class EncodingTrainer:
             raise ValueError("vectors: expected at least one to learn from, got none")
         device = encoding.device
         generator = torch_generator(self._seed, "encoding", self.fits, device=device)
-        vectors = vectors.to(device)
+        vectors = vectors.to(device, torch.float32)
         sums: dict[str, Tensor] = {}
         count = 0
         encoding.train()
