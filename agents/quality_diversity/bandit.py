@@ -226,18 +226,18 @@ class BanditScheduler:
         """
         if self._asked is None:
             raise RuntimeError("tell: expected solutions from ask(), got none; call ask() first")
-        objective, measures = checked_evaluations(
+        scores, measures = checked_evaluations(
             objective, measures, count=len(self._asked), archive=self.archive
         )
         if self.reward == "qd_score":
-            if objective is None:
+            if scores is None:
                 raise ValueError(
                     "objective: expected numbers with reward='qd_score', got None; use "
                     "reward='entered' in a search without objectives"
                 )
-            _warn_below_offset(objective, self.archive)
+            _warn_below_offset(scores, self.archive)
         solutions = self._asked
-        data = {"solution": solutions, "objective": objective, "measures": measures}
+        data = {"solution": solutions, "objective": scores, "measures": measures}
         data |= {name: _checked_field(name, v, len(solutions)) for name, v in fields.items()}
         before = float(self.archive.stats.qd_score) if self.reward == "qd_score" else 0.0
         info = self._add(data)
@@ -291,11 +291,11 @@ class BanditScheduler:
         if self._add_mode == "batch":
             info: dict[str, np.ndarray] = archive.add(**data)
             return info
-        rows = [
-            archive.add_single(**{k: None if v is None else v[row] for k, v in data.items()})
-            for row in range(len(data["solution"]))
-        ]
-        return {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
+        infos = []
+        for row in range(len(data["solution"])):
+            single: dict[str, Any] = {k: None if v is None else v[row] for k, v in data.items()}
+            infos.append(archive.add_single(**single))
+        return {name: np.asarray([each[name] for each in infos]) for name in infos[0]}
 
 
 def _check_emitters(emitters: Sequence[EmitterBase]) -> None:
@@ -304,7 +304,7 @@ def _check_emitters(emitters: Sequence[EmitterBase]) -> None:
             "emitters: expected different objects, got one of them twice; create each with a call "
             "of its own"
         )
-    dims = sorted({int(emitter.solution_dim) for emitter in emitters})
+    dims = sorted({np.prod(emitter.solution_dim).item() for emitter in emitters})
     if len(dims) > 1:
         raise ValueError(f"emitters: expected solutions of one dimension, got dimensions {dims}")
 
