@@ -304,9 +304,11 @@ def _check_emitters(emitters: Sequence[EmitterBase]) -> None:
             "emitters: expected different objects, got one of them twice; create each with a call "
             "of its own"
         )
-    dims = sorted({np.prod(emitter.solution_dim).item() for emitter in emitters})
+    dims: set[Any] = {emitter.solution_dim for emitter in emitters}
     if len(dims) > 1:
-        raise ValueError(f"emitters: expected solutions of one dimension, got dimensions {dims}")
+        raise ValueError(
+            f"emitters: expected solutions of one dimension, got dimensions {sorted(dims, key=str)}"
+        )
 
 
 def _checked_field(name: str, value: Any, count: int) -> np.ndarray | None:
