@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from enum import Enum
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,12 @@ class NamingSpec(EnvSpec):
         named = cls(**{item.name: getattr(spec, item.name) for item in fields(spec) if item.init})
         named.additional_wrappers = spec.additional_wrappers
         return named
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "NamingSpec":
+        """Copies the spec, but not its arguments: wrappers copy specs, which may hold models."""
+        copied = copy.copy(self)
+        copied.kwargs = dict(self.kwargs)
+        return copied
 
     def to_json(self) -> str:
         """Returns the spec as JSON.
@@ -118,12 +125,19 @@ def _task_name(name: str, task: Task) -> str:
     """Returns the registered name or the location of a task."""
     if is_registered(task):
         return task.name
-    for module, content in list(sys.modules.items()):
-        if module == "__main__" or content is None:
-            continue
-        for attribute, value in list(vars(content).items()):
-            if value is task:
-                return f"{module}:{attribute}"
+    places = [
+        (module, attribute)
+        for module, content in list(sys.modules.items())
+        if module != "__main__" and isinstance(content, ModuleType)
+        for attribute, value in list(vars(content).items())
+        # Unlike isinstance, this calls nothing of values that are no tasks.
+        if issubclass(type(value), Task) and value == task
+    ]
+    if places:
+        own = getattr(task.to_env_action, "__module__", None)
+        # Modules that import the task from elsewhere were entered before the module that has it.
+        module, attribute = next((place for place in places if place[0] == own), places[-1])
+        return f"{module}:{attribute}"
     raise ValueError(
         f"spec: {name}: expected a task that is registered or an attribute of a module, got task "
         f"{task.name!r}, which is neither; call wmrl.envs.register_task"

@@ -35,6 +35,7 @@ class Args:
 
 def main(args: Args) -> None:
     """Writes the plot and prints its path."""
+    from wmrl.storage.recognition import recognize
     from wmrl.training.metrics import read_metrics
 
     need("matplotlib")
@@ -42,7 +43,7 @@ def main(args: Args) -> None:
 
     runs = sorted({file.parent for run in args.runs for file in run.rglob("metrics.csv")})
     if not runs:
-        given = ", ".join(map(str, args.runs)) or "none"
+        given = ", ".join(f"{run} ({recognize(run).description})" for run in args.runs) or "none"
         raise ValueError(f"runs: expected folders with a metrics.csv at any depth, got {given}")
     _check_out(args.out)
     found = {run: read_metrics(run / "metrics.csv") for run in runs}

@@ -10,7 +10,8 @@
 - :mod:`~wmrl.agents.quality_diversity.emitters`: emitter of reconstructions and mutations
   (``Mutation``, ``ReconstructionEmitter``).
 - :mod:`~wmrl.agents.quality_diversity.bandit`: UCB bandit, and a scheduler that uses it to select
-  emitters (``BanditScheduler``, ``BelowOffsetWarning``, ``SlidingWindowUCB``).
+  emitters (``BanditScheduler``, ``BelowOffsetWarning``, ``EmptyArchiveWarning``,
+  ``SlidingWindowUCB``).
 - :mod:`~wmrl.agents.quality_diversity.initialization`: random initialization of archives
   (``fill_archive``).
 - :mod:`~wmrl.agents.quality_diversity.baselines`: searches with the emitters of ``ribs``
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from wmrl.agents.quality_diversity.bandit import (
         BanditScheduler,
         BelowOffsetWarning,
+        EmptyArchiveWarning,
         SlidingWindowUCB,
     )
     from wmrl.agents.quality_diversity.baselines import RibsResult, search_with_ribs
@@ -75,6 +77,7 @@ __all__ = [
     "EliteSearchConfig",
     "EliteSearchResult",
     "Elites",
+    "EmptyArchiveWarning",
     "Mutation",
     "Problem",
     "ReconstructionEmitter",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from ribs.archives import ArchiveBase
 from ribs.emitters import EmitterBase
 
@@ -102,8 +103,9 @@ class SlidingWindowUCB:
 class BanditScheduler:
     """Scheduler that uses a bandit to select one emitter for each batch.
 
-    The interface is that of the schedulers of ``ribs``. The ``BanditScheduler`` of ``ribs`` counts
-    rewards over the whole search; this one counts them over a sliding window.
+    The interface is that of the schedulers of ``ribs``, except that ``bandit`` is the third
+    argument and that :meth:`tell` returns the result of the archive. The ``BanditScheduler`` of
+    ``ribs`` counts rewards over the whole search; this one counts them over a sliding window.
 
     Args:
         archive: archive to which solutions are added.
@@ -116,12 +118,19 @@ class BanditScheduler:
             has no fixed scale, so ``bandit`` should have ``relative=True``, as the default bandit
             has. The archive's ``qd_score_offset`` should be a lower bound of the objective;
             otherwise new cells may decrease the QD score.
+        result_archive: second archive to which all solutions are added; None for none.
+        add_mode: ``"batch"`` to add the solutions of a batch at once, or ``"single"`` to add them
+            one by one, for archives without batch addition.
 
     Attributes:
+        archive: archive to which solutions are added.
+        emitters: emitters, one for each choice of the bandit.
         emitter_index: index of the emitter that was asked last.
 
     Raises:
-        ValueError: the reward is unknown, or the numbers of emitters and choices differ.
+        ValueError: the reward or ``add_mode`` is unknown; or the numbers of emitters and choices
+            differ; or an emitter is given twice; or the emitters have different dimensions; or
+            ``result_archive`` is the same object as ``archive``.
 
     Example:
         >>> from ribs.emitters import IsoLineEmitter
@@ -148,8 +157,17 @@ class BanditScheduler:
         bandit: SlidingWindowUCB | None = None,
         *,
         reward: Literal["entered", "qd_score"] = "entered",
+        result_archive: ArchiveBase | None = None,
+        add_mode: Literal["batch", "single"] = "batch",
     ) -> None:
         check_choice("reward", reward, ("entered", "qd_score"))
+        check_choice("add_mode", add_mode, ("batch", "single"))
+        _check_emitters(emitters)
+        if result_archive is archive:
+            raise ValueError(
+                "result_archive: expected another archive than the first one, got the same; leave "
+                "it out"
+            )
         self.archive, self.emitters, self.reward = archive, list(emitters), reward
         relative = reward == "qd_score"
         self.bandit = bandit or SlidingWindowUCB(len(self.emitters), relative=relative)
@@ -159,7 +177,13 @@ class BanditScheduler:
                 f"bandit), got {len(self.emitters)}"
             )
         self.emitter_index = 0
+        self._result_archive, self._add_mode = result_archive, add_mode
         self._asked: np.ndarray | None = None
+
+    @property
+    def result_archive(self) -> ArchiveBase:
+        """Archive of all results: the second archive, or the first one if there is no second."""
+        return self.archive if self._result_archive is None else self._result_archive
 
     def ask(self) -> np.ndarray:
         """Selects an emitter and returns its next solutions ``(B, X)`` to evaluate.
@@ -175,12 +199,20 @@ class BanditScheduler:
         self._asked = self.emitters[self.emitter_index].ask()
         return self._asked
 
-    def tell(self, objective: np.ndarray, measures: np.ndarray) -> dict[str, np.ndarray]:
-        """Adds the evaluated solutions to the archive and updates the bandit and the emitter.
+    def tell(
+        self, objective: ArrayLike | None, measures: ArrayLike, **fields: ArrayLike | None
+    ) -> dict[str, np.ndarray]:
+        """Adds the evaluated solutions to the archives and updates the bandit and the emitter.
+
+        If a method of an archive raises an error, the solutions are kept, and the method may be
+        called again for them.
 
         Args:
-            objective: ``(B,)``, objectives of the solutions from :meth:`ask`.
+            objective: ``(B,)``, objectives of the solutions from :meth:`ask`; None in a search for
+                diversity alone, whose archive needs no objectives.
             measures: ``(B, M)``, measures of these solutions.
+            fields: further data for each solution, ``(B, …)``, for the extra fields of archives;
+                None for a field without data.
 
         Returns:
             Result of the archive's ``add``: arrays ``"status"`` and ``"value"`` with one entry per
@@ -188,29 +220,113 @@ class BanditScheduler:
 
         Raises:
             RuntimeError: :meth:`ask` was not called before.
-            ValueError: a shape is wrong, or a number is not finite. In this case nothing is added,
-                and the method may be called again for the same solutions.
+            ValueError: a shape is wrong, a number is not finite, or there are no objectives though
+                the reward of the bandit is the QD score. In this case nothing is added, and the
+                method may be called again for the same solutions.
         """
         if self._asked is None:
             raise RuntimeError(
                 "tell: expected a previous call of ask(), got none; call ask() first"
             )
-        objective, measures = checked_evaluations(
+        scores, measures = checked_evaluations(
             objective, measures, count=len(self._asked), archive=self.archive
         )
-        solutions, self._asked = self._asked, None
         if self.reward == "qd_score":
-            _warn_below_offset(objective, self.archive)
-        before = float(self.archive.stats.qd_score)
-        info: dict[str, Any] = self.archive.add(solutions, objective, measures)
+            if scores is None:
+                raise ValueError(
+                    "objective: expected numbers with reward='qd_score', got None; use "
+                    "reward='entered' in a search without objectives"
+                )
+            _warn_below_offset(scores, self.archive)
+        solutions = self._asked
+        data = {"solution": solutions, "objective": scores, "measures": measures}
+        data |= {name: _checked_field(name, v, len(solutions)) for name, v in fields.items()}
+        before = float(self.archive.stats.qd_score) if self.reward == "qd_score" else 0.0
+        info = self._add(data)
+        self._asked = None  # only now, so that nothing is lost if an archive raises an error
         if self.reward == "entered":
             entered = int(np.count_nonzero(info["status"]))
             self.bandit.update(self.emitter_index, entered, trials=len(solutions))
         else:
             gain = float(self.archive.stats.qd_score) - before
             self.bandit.update(self.emitter_index, max(0.0, gain))
-        self.emitters[self.emitter_index].tell(solutions, objective, measures, info)
+        self.emitters[self.emitter_index].tell(**data, add_info=info)
         return info
+
+    def ask_dqd(self) -> np.ndarray:
+        """Raises an error, because the bandit selects no emitters that use gradients.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "ask_dqd: expected a scheduler for emitters that use gradients, got a BanditScheduler; "
+            "use ribs.schedulers.Scheduler"
+        )
+
+    def tell_dqd(self, *args: Any, **kwargs: Any) -> None:
+        """Raises an error, as :meth:`ask_dqd` does.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        self.ask_dqd()
+
+    def _add(self, data: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Adds data to the archives; returns the result of the first archive."""
+        archives = {"archive": self.archive}
+        if self._result_archive is not None:
+            archives["result_archive"] = self._result_archive
+        were_empty = [name for name, archive in archives.items() if archive.empty]
+        infos = {name: self._add_to(archive, data) for name, archive in archives.items()}
+        for name in were_empty:
+            if archives[name].empty:
+                warnings.warn(
+                    f"{name}: expected it to hold solutions after adding some, got an empty one; "
+                    "its threshold_min may be above all objectives",
+                    EmptyArchiveWarning,
+                    stacklevel=3,
+                )
+        return infos["archive"]
+
+    def _add_to(self, archive: ArchiveBase, data: dict[str, Any]) -> dict[str, np.ndarray]:
+        if self._add_mode == "batch":
+            info: dict[str, np.ndarray] = archive.add(**data)
+            return info
+        infos = []
+        for row in range(len(data["solution"])):
+            single: dict[str, Any] = {k: None if v is None else v[row] for k, v in data.items()}
+            infos.append(archive.add_single(**single))
+        return {name: np.asarray([each[name] for each in infos]) for name in infos[0]}
+
+
+def _check_emitters(emitters: Sequence[EmitterBase]) -> None:
+    if len({id(emitter) for emitter in emitters}) != len(emitters):
+        raise ValueError(
+            "emitters: expected different objects, got one of them twice; create each with a call "
+            "of its own"
+        )
+    dims: set[Any] = {emitter.solution_dim for emitter in emitters}
+    if len(dims) > 1:
+        raise ValueError(
+            f"emitters: expected solutions of one dimension, got dimensions {sorted(dims, key=str)}"
+        )
+
+
+def _checked_field(name: str, value: Any, count: int) -> np.ndarray | None:
+    """Returns an extra field as an array with one row per solution."""
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.shape[:1] != (count,):
+        raise ValueError(
+            f"{name}: expected {count} rows, one per solution, got shape {array.shape}"
+        )
+    return array
+
+
+class EmptyArchiveWarning(UserWarning):
+    """Warning about an archive that is empty although solutions were added."""
 
 
 class BelowOffsetWarning(UserWarning):

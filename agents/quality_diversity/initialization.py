@@ -72,11 +72,11 @@ def add_evaluated(
 
 def checked_evaluations(
     objective: Any, measures: Any, *, count: int, archive: ArchiveBase
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Any, np.ndarray]:
     """Checks the objectives and measures of solutions, and returns them as arrays.
 
     Args:
-        objective: ``(B,)``, objectives.
+        objective: ``(B,)``, objectives; None, which is returned unchanged, if there are none.
         measures: ``(B, M)``, measures.
         count: B, the number of evaluated solutions.
         archive: archive for the solutions, which determines M.
@@ -84,11 +84,14 @@ def checked_evaluations(
     Raises:
         ValueError: a shape is wrong, or a number is not finite.
     """
-    objective, measures = np.asarray(objective), np.asarray(measures)
+    objective = None if objective is None else np.asarray(objective)
+    measures = np.asarray(measures)
     for name, value, shape in (
         ("objective", objective, (count,)),
         ("measures", measures, (count, int(archive.measure_dim))),
     ):
+        if value is None:
+            continue
         if value.shape != shape:
             raise ValueError(
                 f"{name}: expected shape {shape} with one row per solution, got {value.shape}"

@@ -81,7 +81,7 @@ class ArmTargets:
             return targets
         if self.target is None:
             return np.zeros((len(indices), 1))
-        if self.target == "random":
+        if isinstance(self.target, str):  # it is "random"
             return self._draw(len(indices), rng)
         return np.tile(np.asarray(self.target, np.float64), (len(indices), 1))
 

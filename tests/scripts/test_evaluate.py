@@ -70,6 +70,13 @@ def test_a_task_of_ones_own(
         evaluate(agent, task=TOY, episodes=2, workers=0)
 
 
+def test_random_actions_in_a_task_of_ones_own(tmp_path: Path) -> None:
+    out = tmp_path / "score.json"
+    words = ["evaluate", "random", "--task", "toy_game:TOY", "--episodes", "1", "--workers", "0"]
+    assert run([*words, "--out", str(out)]) == 0
+    assert EvaluationResult.load(out).task == "toy"
+
+
 def test_outputs_are_tried_before_the_work(
     agent_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -42,7 +42,7 @@ class Encoding(Autoencoder):
 
     def _preprocess(self, inputs: Tensor) -> Tensor:
         self.check_vectors(inputs)
-        return inputs
+        return inputs.to(torch.float32)  # archives of ribs are float64 by default
 
 
 ENCODINGS: Registry[Encoding] = Registry(

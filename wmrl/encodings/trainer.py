@@ -88,7 +88,7 @@ class EncodingTrainer:
         """Trains for ``config.epochs`` epochs; each epoch has a new random order of the vectors.
 
         Args:
-            vectors: ``(N, X) float32``, solutions to train on.
+            vectors: ``(N, X)``, solutions to train on; converted to float32.
             progress: True to show a progress bar.
 
         Returns:
@@ -105,7 +105,7 @@ class EncodingTrainer:
             raise ValueError("vectors: expected at least one to learn from, got none")
         device = encoding.device
         generator = torch_generator(self._seed, "encoding", self.fits, device=device)
-        vectors = vectors.to(device)
+        vectors = vectors.to(device, torch.float32)
         sums: dict[str, Tensor] = {}
         count = 0
         encoding.train()

@@ -79,7 +79,7 @@ class VectorVAE(GaussianAutoencoder, Encoding):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Maps latents ``(B, Z) float32`` to vectors ``(B, X) float32`` in (−1, 1)."""
-        self.check_latents(latents)
+        latents = self.check_latents(latents)
         return self._decode(latents)
 
     def _encode(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -89,7 +89,7 @@ class VectorVQVAE(QuantizedAutoencoder, Encoding):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Maps latents ``(B, Z) float32`` to vectors ``(B, X) float32``."""
-        self.check_latents(latents)
+        latents = self.check_latents(latents)
         return self._decode(latents.reshape(-1, self.quantizer.code_dim), len(latents))
 
     def _encode(self, inputs: Tensor) -> Tensor:

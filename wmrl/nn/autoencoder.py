@@ -71,9 +71,14 @@ class Autoencoder(SavedModule):
             steps: number of training steps taken so far.
         """
 
-    def check_latents(self, latents: Tensor) -> None:
-        """Raises ``ValueError`` unless the latents have the shape ``(B, Z)``."""
+    def check_latents(self, latents: Tensor) -> Tensor:
+        """Checks that latents have the shape ``(B, Z)``, and returns them as float32.
+
+        Raises:
+            ValueError: the shape is wrong.
+        """
         check_shape("latents", latents, ("B", self.latent_dim))
+        return latents.to(torch.float32)
 
     @abstractmethod
     def _preprocess(self, inputs: Tensor) -> Tensor:

@@ -171,7 +171,7 @@ class QuantizedAutoencoder(Autoencoder):
 
     def codes_of(self, latents: Tensor) -> Tensor:
         """Maps latents ``(B, Z)`` to the nearest codes ``(B, T) int64``."""
-        self.check_latents(latents)
+        latents = self.check_latents(latents)
         codes = self.quantizer.code_of(latents.reshape(-1, self.quantizer.code_dim))
         return codes.view(len(latents), self.num_tokens)
 

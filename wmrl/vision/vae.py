@@ -119,7 +119,7 @@ class VAE(GaussianAutoencoder, Vision):
         Raises:
             ValueError: the latents' shape is not ``(B, Z)``.
         """
-        self.check_latents(latents)
+        latents = self.check_latents(latents)
         return self._to_frames(self._decode(latents).permute(0, 2, 3, 1))
 
     def _encode(self, inputs: Tensor) -> tuple[Tensor, Tensor]:

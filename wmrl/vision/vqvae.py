@@ -159,7 +159,7 @@ class VQVAE(QuantizedAutoencoder, Vision):
         Raises:
             ValueError: the latents' shape is not ``(B, Z)``.
         """
-        self.check_latents(latents)
+        latents = self.check_latents(latents)
         pixels = self._decode(latents.reshape(-1, self.quantizer.code_dim), len(latents))
         return pixels.permute(0, 2, 3, 1)
 

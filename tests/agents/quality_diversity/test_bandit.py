@@ -3,13 +3,20 @@
 import json
 import math
 import warnings
+from typing import Literal
 
 import numpy as np
 import pytest
+from ribs.archives import GridArchive, ProximityArchive
 from ribs.emitters import IsoLineEmitter
+from ribs.schedulers import Scheduler
 
 from wmrl.agents.quality_diversity.archive import ArchiveConfig
-from wmrl.agents.quality_diversity.bandit import BanditScheduler, SlidingWindowUCB
+from wmrl.agents.quality_diversity.bandit import (
+    BanditScheduler,
+    EmptyArchiveWarning,
+    SlidingWindowUCB,
+)
 
 
 def slow_choice(
@@ -77,6 +84,12 @@ def scheduler(reward="entered"):
     return BanditScheduler(archive, emitters, bandit, reward=reward)
 
 
+def with_results() -> BanditScheduler:
+    search = scheduler()
+    results = ArchiveConfig(cells=100).make(2, seed=0)
+    return BanditScheduler(search.archive, search.emitters, search.bandit, result_archive=results)
+
+
 def evaluate(solutions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return -np.square(solutions).sum(1), np.clip(0.5 + 0.5 * solutions, 0, 1)
 
@@ -138,6 +151,120 @@ def test_objectives_below_the_offset_are_warned_of() -> None:
         assert len(messages) == warns
         beginning = "objective: expected at least the archive's qd_score_offset of -10,"
         assert all(each.startswith(beginning) for each in messages)
+
+
+class BrokenError(Exception):
+    """An error of an archive, a disk or anything else."""
+
+
+@pytest.mark.parametrize("which", ["archive", "result_archive"])
+def test_solutions_are_kept_when_adding_fails(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    search, plain = with_results(), with_results()
+    told = evaluate(search.ask())
+    np.testing.assert_array_equal(told[1], evaluate(plain.ask())[1])
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise BrokenError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(search, which), "add", fail)
+        with pytest.raises(BrokenError):
+            search.tell(*told)
+    with pytest.raises(RuntimeError, match=r"tell\(\) first"):
+        search.ask()
+    search.tell(*told)
+    plain.tell(*told)
+    for name in ("archive", "result_archive"):
+        mine, theirs = (getattr(each, name).data("objective") for each in (search, plain))
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(search.ask(), plain.ask())
+
+
+def test_results_are_as_those_of_ribs() -> None:
+    """With one emitter, the scheduler does what ``ribs.schedulers.Scheduler`` does."""
+    searches = []
+    for kind in (BanditScheduler, Scheduler):
+        first, second = (
+            GridArchive(
+                solution_dim=2,
+                dims=[8, 8],
+                ranges=[(0, 1)] * 2,
+                seed=0,
+                extra_fields={"note": ((2,), np.float32)},
+                **options,
+            )
+            for options in ({"learning_rate": 0.1, "threshold_min": -5.0}, {})
+        )
+        emitter = IsoLineEmitter(first, x0=[0.0, 0.0], iso_sigma=0.3, batch_size=20, seed=0)
+        searches.append(kind(first, [emitter], result_archive=second))
+    for _ in range(10):
+        solutions = [search.ask() for search in searches]
+        np.testing.assert_array_equal(*solutions)
+        objective, measures = evaluate(solutions[0])
+        for search in searches:
+            search.tell(objective, measures, note=10 * measures)
+    mine, theirs = searches
+    assert mine.result_archive is not mine.archive
+    for name in ("archive", "result_archive"):
+        ours, other = getattr(mine, name), getattr(theirs, name)
+        for field in ("solution", "objective", "measures", "note", "index"):
+            np.testing.assert_array_equal(ours.data(field), other.data(field))
+        np.testing.assert_allclose(ours.data("note"), 10 * ours.data("measures"), rtol=1e-6)
+    assert mine.result_archive.stats.obj_mean >= mine.archive.stats.obj_mean
+
+
+@pytest.mark.parametrize("add_mode", ["batch", "single"])
+def test_a_search_without_objectives(add_mode: Literal["batch", "single"]) -> None:
+    archive = ProximityArchive(
+        solution_dim=2, measure_dim=2, k_neighbors=3, novelty_threshold=0.05, seed=0
+    )
+    emitters = [IsoLineEmitter(archive, x0=[0, 0], iso_sigma=s, batch_size=9) for s in (0.1, 0.3)]
+    search = BanditScheduler(archive, emitters, add_mode=add_mode)
+    for _ in range(4):
+        measures = search.ask().copy()
+        info = search.tell(None, measures)
+        assert search.bandit.state()[-1][1] == np.count_nonzero(info["status"])
+    assert len(archive) > 3
+    other = BanditScheduler(archive, emitters, reward="qd_score")
+    other.ask()
+    with pytest.raises(ValueError, match="objective: expected numbers with reward='qd_score'"):
+        other.tell(None, measures)
+    other.tell(np.ones(9), measures)  # the solutions were kept
+
+
+def test_archives_that_stay_empty_are_warned_of() -> None:
+    archive = GridArchive(
+        solution_dim=2, dims=[5, 5], ranges=[(0, 1)] * 2, threshold_min=5.0, learning_rate=1.0
+    )
+    emitter = IsoLineEmitter(archive, x0=[0.0, 0.0], iso_sigma=0.1, batch_size=4, seed=0)
+    search = BanditScheduler(archive, [emitter], SlidingWindowUCB(1))
+    with pytest.warns(EmptyArchiveWarning, match="archive: expected it to hold solutions"):
+        search.tell(*evaluate(search.ask()))
+
+
+def test_extra_fields_have_one_row_per_solution() -> None:
+    search = scheduler()
+    told = evaluate(search.ask())
+    with pytest.raises(ValueError, match=r"note: expected 10 rows, one per solution, got shape"):
+        search.tell(*told, note=np.zeros(3))
+    search.tell(*told)
+
+
+def test_emitters_and_archives_are_checked() -> None:
+    archive = scheduler().archive
+    emitter = IsoLineEmitter(archive, x0=[0.0, 0.0])
+    wide = ArchiveConfig(cells=10).make(3, seed=0)
+    for emitters, options, message in (
+        ([emitter, emitter], {}, "emitters: expected different objects"),
+        ([emitter, IsoLineEmitter(wide, x0=[0.0] * 3)], {}, r"got dimensions \[2, 3\]"),
+        ([emitter], {"result_archive": archive}, "result_archive: expected another archive"),
+        ([emitter], {"add_mode": "all"}, "add_mode: expected one of 'batch', 'single'"),
+        ([], {}, "num_choices: expected at least 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            BanditScheduler(archive, emitters, **options)
+    with pytest.raises(NotImplementedError, match=r"use ribs\.schedulers\.Scheduler"):
+        BanditScheduler(archive, [emitter]).tell_dqd(None, None, None)
 
 
 def test_lists_are_taken() -> None:

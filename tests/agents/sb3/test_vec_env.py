@@ -1,8 +1,13 @@
 import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
+from stable_baselines3 import PPO
 
-from wmrl.agents.sb3.vec_env import SB3VecEnv
+from wmrl.agents.ppo.config import PPOConfig
+from wmrl.agents.ppo.learner import PPOLearner
+from wmrl.agents.sb3.vec_env import SB3VecEnv, dream_vec_env, latent_vec_env
+from wmrl.envs.dream.vector import DreamVectorEnv
 
 
 def step(env: SB3VecEnv, actions: np.ndarray | None = None):
@@ -94,3 +99,59 @@ def test_a_goal_that_was_reached_is_no_death(match_env):
             endings[name] += int((env.terminated & dones).sum())
     assert endings["died"] > 0
     assert endings["reached"] == 0
+
+
+def test_codes_are_observed(make_tiny):
+    """In dreams with codes, observations are dictionaries, as are the final ones."""
+    tiny = make_tiny(discrete=True)
+    options = {"observation": "codes", "max_episode_steps": 3, **tiny.kwargs}
+    env = dream_vec_env(num_envs=2, **options)
+    env.seed(1)
+    plain = DreamVectorEnv(2, autoreset_mode=AutoresetMode.SAME_STEP, **options)
+    expected, _ = plain.reset(seed=1)
+    observations = env.reset()
+    for _ in range(4):
+        assert set(observations) == {"codes", "memory"}
+        for name, value in observations.items():
+            np.testing.assert_array_equal(value, expected[name])
+        actions = np.full((2, 2), 0.5, np.float32)
+        observations, _, dones, infos = env.step(actions)
+        expected, _, terminated, truncated, info = plain.step(actions)
+        np.testing.assert_array_equal(dones, terminated | truncated)
+        for slot in np.flatnonzero(dones):
+            final = infos[slot]["terminal_observation"]
+            assert final in env.observation_space
+            for name, value in info["final_obs"][slot].items():
+                np.testing.assert_array_equal(final[name], value)
+
+
+def test_a_policy_learns_from_codes(make_tiny):
+    tiny = make_tiny(discrete=True)
+    env = dream_vec_env(num_envs=2, observation="codes", max_episode_steps=3, **tiny.kwargs)
+    env.cut_first_episodes(np.array([1, 2]))
+    model = PPO("MultiInputPolicy", env, n_steps=4, batch_size=8, n_epochs=1, seed=0, device="cpu")
+    assert model.learn(8).num_timesteps == 8
+
+
+def test_codes_without_a_memory_are_observed(make_tiny):
+    tiny = make_tiny(discrete=True)
+    env = latent_vec_env(
+        num_envs=1, vision=tiny.vision, memory=None, observation="codes", device="cpu"
+    )
+    observations = env.reset()
+    assert observations.shape == (1, 4)
+    assert observations.dtype == np.int64
+    env.close()
+
+
+def test_ppo_of_this_library_needs_vectors(make_tiny, tmp_path):
+    env = dream_vec_env(num_envs=2, observation="codes", **make_tiny(discrete=True).kwargs)
+    with pytest.raises(ValueError, match="env: expected a Box observation space, got Dict"):
+        PPOLearner(env, PPOConfig(), path=tmp_path / "run")
+
+
+def test_other_spaces_are_refused(match_env):
+    env = match_env(2)
+    env.single_observation_space = spaces.Tuple((spaces.Discrete(2),))
+    with pytest.raises(ValueError, match="env: expected an observation space that is a Box, a"):
+        SB3VecEnv(env)

@@ -195,3 +195,17 @@ def test_clear_errors(tmp_path) -> None:
     )
     with pytest.raises(ArtifactError, match="unknown encoding class 'Mystery'"):
         load_encoding(tmp_path / "x")
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_vectors_of_double_precision_are_taken(kind: str) -> None:
+    """Archives of ``ribs`` hold them by default."""
+    trainers = [EncodingTrainer(make(kind), seed=3) for _ in range(2)]
+    single = vectors(0, 100)
+    assert trainers[0].fit(single) == trainers[1].fit(single.double())
+    encoding = trainers[0].encoding
+    with torch.no_grad():
+        latents = encoding.encode(single.double())
+        assert torch.equal(latents, encoding.encode(single))
+        assert torch.equal(encoding.decode(latents.double()), encoding.decode(latents))
+        assert torch.equal(encoding.reconstruct(single.double()), encoding.reconstruct(single))
