@@ -139,8 +139,10 @@ class CarRacing(car_racing.CarRacing):
         """
         check_int("frames", frames, at_least=1)
         if self.continuous and action is not None:
-            check_actions("action", action, (3,), each="steering, gas and brake")
-            action = np.asarray(action)  # in its own dtype, as Gymnasium computes with it
+            check_actions(
+                "action", action, (3,), low=-1.0, high=1.0, each="steering, gas and brake"
+            )
+            action = np.asarray(action)  # not clipped, and in its own dtype, as in Gymnasium
         total = 0.0
         self._advancing = True
         try:
