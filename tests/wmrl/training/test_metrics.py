@@ -73,3 +73,11 @@ def test_tensorboard_forgets_what_is_logged_again(tmp_path: Path) -> None:
         logger.log(3, {"loss": 30})
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")
     assert [(event.step, event.value) for event in events] == [(0, 0), (1, 1), (2, 2), (3, 30)]
+
+
+def test_values_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
+    with MetricsLogger(tmp_path, tensorboard=False) as logger:
+        logger.log(1, {"loss": 1.0, "return": float("nan")})
+        logger.log(2, {"loss": float("inf"), "return": 3.0})
+    assert read_metrics(logger.path) == [{"step": 1, "loss": 1.0}, {"step": 2, "return": 3.0}]
+    assert logger.path.read_text() == "step,loss,return\n1,1.0,\n2,,3.0\n"
