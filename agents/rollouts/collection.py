@@ -18,7 +18,7 @@ from wmrl.agents.rollouts.exploration import (
 from wmrl.agents.rollouts.frame_agent import FrameAgent
 from wmrl.agents.rollouts.recorder import Collector
 from wmrl.agents.rollouts.scheduler import Schedule
-from wmrl.core.validation import check_int
+from wmrl.core.validation import check_int, check_seed
 from wmrl.data.store import Episode, RolloutStore, StoreMetadata
 from wmrl.envs.frames.vector import FrameVectorEnv
 from wmrl.envs.tasks.registry import find_task
@@ -106,6 +106,8 @@ def collect(
         (64, 64, 3)
     """
     task = find_task(task)
+    seed = check_seed("seed", seed)
+    check_int("num_envs", num_envs, at_least=1)
     total = _check_goal(episodes, frames)
     exploration, frame_agent = _policies(policy, noise, world_model, num_envs, device)
     if frame_agent is not None:

@@ -103,7 +103,7 @@ class EncodingTrainer:
             raise ValueError("vectors: expected at least one to learn from, got none")
         device = encoding.device
         generator = torch_generator(self._seed, "encoding", self.fits, device=device)
-        vectors = vectors.to(device)
+        vectors = vectors.to(device, torch.float32)
         sums: dict[str, Tensor] = {}
         count = 0
         encoding.train()
