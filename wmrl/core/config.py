@@ -1,7 +1,7 @@
 """Checks of configurations: each value against the type of its field."""
 
 import sys
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -84,7 +84,7 @@ def check_fields(config: Any) -> None:
         Traceback (most recent call last):
         ValueError: temperature: expected a finite number, got nan
     """
-    config_class: Hashable = type(config)
+    config_class: Any = type(config)
     for name, hint in _hints(config_class).items():
         given = getattr(config, name)
         checked = _checked(name, given, hint)
