@@ -8,7 +8,7 @@ from gymnasium.envs.box2d import car_racing
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 
-from wmrl.core.validation import check_actions, check_flag, check_float, check_int
+from wmrl.core.validation import check_actions, check_flag, check_float, check_int, check_seed
 from wmrl.envs.car_racing.renderer import StatePainter
 
 
@@ -111,6 +111,18 @@ class CarRacing(car_racing.CarRacing):
         self.frame_skip = frame_skip
         self._advancing = False
         self._shown_score = 0.0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts an episode on a new random track.
+
+        Raises:
+            ValueError: ``seed`` is not an integer from 0 to 2⁶³ − 1.
+        """
+        seed = None if seed is None else check_seed("seed", seed)
+        observation, info = super().reset(seed=seed, options=options)
+        return observation, info
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Repeats an action for ``frame_skip`` frames and renders the last one.
