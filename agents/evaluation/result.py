@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from wmrl.core.json_text import json_text
+from wmrl.core.strict_json import json_text
 from wmrl.storage.files import write_text
 
 

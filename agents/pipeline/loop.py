@@ -30,8 +30,8 @@ from wmrl.agents.rollouts.collection import collect
 from wmrl.agents.rollouts.exploration import AutoregressiveNoise, NoisyAgent
 from wmrl.agents.sb3.agent import SB3Agent
 from wmrl.agents.seeds import EVALUATION_SEEDS
-from wmrl.core.json_text import jsonable
 from wmrl.core.seeding import integer_seed
+from wmrl.core.strict_json import jsonable
 from wmrl.core.validation import check_int, check_seed
 from wmrl.data.store import RolloutStore
 from wmrl.envs.dream.vector import DreamVectorEnv

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tyro
 
-from wmrl.core.json_text import json_text
+from wmrl.core.strict_json import json_text
 
 _ABOUT = "about.json"
 

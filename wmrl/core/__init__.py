@@ -9,7 +9,7 @@
   (``build_config``, ``check_fields``).
 - :mod:`~wmrl.core.hashing`: SHA-256 digests of arrays and tensors (``array_digest``,
   ``tensors_digest``).
-- :mod:`~wmrl.core.json_text`: strict JSON (``json_text``, ``jsonable``).
+- :mod:`~wmrl.core.strict_json`: strict JSON (``json_text``, ``jsonable``).
 - :mod:`~wmrl.core.validation`: argument checks (``check_actions``, ``check_choice``,
   ``check_finite``, ``check_flag``, ``check_float``, ``check_frame``, ``check_int``,
   ``check_lengths``, ``check_name``, ``check_number``, ``check_seed``, ``check_shape``).
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from wmrl.core.config import build_config, check_fields
     from wmrl.core.device import resolve_device, torch_threads
     from wmrl.core.hashing import array_digest, tensors_digest
-    from wmrl.core.json_text import json_text, jsonable
     from wmrl.core.seeding import (
         integer_seed,
         numpy_generator,
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
         seeded_weights,
         torch_generator,
     )
+    from wmrl.core.strict_json import json_text, jsonable
     from wmrl.core.validation import (
         check_actions,
         check_choice,

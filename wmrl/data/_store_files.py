@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from wmrl.core.json_text import json_text
+from wmrl.core.strict_json import json_text
 from wmrl.data.episode import EpisodeSummary, StoreMetadata
 from wmrl.storage.files import write_bytes
 

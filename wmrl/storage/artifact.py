@@ -25,7 +25,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 
 from wmrl.core.config import build_config
-from wmrl.core.json_text import json_text
+from wmrl.core.strict_json import json_text
 from wmrl.core.validation import check_choice
 from wmrl.storage.files import replace_folder
 

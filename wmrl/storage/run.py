@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_safetensors
 
 from wmrl.core.hashing import tensors_digest
-from wmrl.core.json_text import json_text
+from wmrl.core.strict_json import json_text
 from wmrl.storage.files import write_bytes
 
 try:
