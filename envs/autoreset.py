@@ -121,11 +121,11 @@ def slot_seeds(
     """
     if seed is None:
         return [None] * num_envs
-    if isinstance(seed, Sequence | np.ndarray) and not isinstance(seed, str):
+    if isinstance(seed, Sequence | np.ndarray):
         if len(seed) != num_envs:
             raise ValueError(f"seed: expected {num_envs} seeds, got {len(seed)}")
         return [None if value is None else check_seed("seed", value) for value in seed]
-    first = check_seed("seed", seed)  # type: ignore[arg-type]
+    first = check_seed("seed", seed)
     return [first + slot for slot in range(num_envs)]
 
 
@@ -138,7 +138,7 @@ def joint_seed(seed: int | Sequence[int | None] | np.ndarray | None) -> int | No
     Raises:
         ValueError: a seed is not an integer of at least 0.
     """
-    if not isinstance(seed, Sequence | np.ndarray) or isinstance(seed, str):
-        return None if seed is None else check_seed("seed", seed)  # type: ignore[arg-type]
+    if not isinstance(seed, Sequence | np.ndarray):
+        return None if seed is None else check_seed("seed", seed)
     given = [check_seed("seed", value) for value in seed if value is not None]
     return int(np.random.SeedSequence(given).generate_state(1)[0]) if given else None

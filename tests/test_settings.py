@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from wmrl.agents.quality_diversity.problems import ArmProblem
-from wmrl.core.json_text import json_text
+from wmrl.core.strict_json import json_text
 from wmrl.scripts.cli import COMMANDS, check_options
 
 ROOT = Path(__file__).parents[1]

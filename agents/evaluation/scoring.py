@@ -95,7 +95,7 @@ def evaluate(
         game = find_task("car-racing" if task is None else task)
         base = base or original_id(game)
         env = FrameVectorEnv(task=game, base=base, **options)
-        policy, digest, name = _random_policy(env, seeds), "", name or RANDOM
+        policy, digest, name = _random_policy(game, seeds), "", name or RANDOM
     else:
         agent, name = _loaded(agent, name)
         world_model = _checked_world_model(agent, world_model, task, device)
@@ -244,13 +244,13 @@ def _agent_policy(agent: Agent, deterministic: bool) -> BatchPolicy:
     return act
 
 
-def _random_policy(env: VectorEnv[Any, Any, Any], seeds: tuple[int, ...]) -> BatchPolicy:
+def _random_policy(task: Task, seeds: tuple[int, ...]) -> BatchPolicy:
     """Creates a policy that draws uniformly random actions, with one generator per episode."""
-    space: Any = env.single_action_space
+    low, high = task.action_bounds()
     streams = [numpy_generator(seed, "random actions") for seed in seeds]
 
     def act(observations: np.ndarray, episodes: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        actions = [streams[episode].uniform(space.low, space.high) for episode in episodes]
+        actions = [streams[episode].uniform(low, high) for episode in episodes]
         return np.stack(actions).astype(np.float32)
 
     return act

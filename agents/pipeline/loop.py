@@ -31,8 +31,9 @@ from wmrl.agents.rollouts.collection import collect
 from wmrl.agents.rollouts.exploration import AutoregressiveNoise, NoisyAgent
 from wmrl.agents.sb3.agent import SB3Agent
 from wmrl.agents.seeds import EVALUATION_SEEDS
-from wmrl.core.json_text import jsonable
 from wmrl.core.seeding import integer_seed
+from wmrl.core.strict_json import jsonable
+from wmrl.core.validation import check_int, check_seed
 from wmrl.data.store import RolloutStore
 from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.envs.latent.vector import LatentVectorEnv
@@ -97,8 +98,12 @@ def train(
 
     Raises:
         RunError: the folder is in use, or belongs to a run with another plan, task or seed.
+        ValueError: there is no such task, or ``seed`` or ``workers`` is out of range.
     """
     task = find_task(task)
+    seed = check_seed("seed", seed)
+    if workers is not None:
+        check_int("workers", workers, at_least=0)
     config = {"command": "train", "task": task.name, "plan": asdict(plan), "seed": seed}
     with Run(path, config=jsonable(config)) as run:
         loop = _Loop(run, task, plan, seed, workers, device, progress)

@@ -98,10 +98,9 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
 
     def _nonfinite_weight(self) -> str:
         """Returns the name of the first weight that is not finite, or an empty string."""
-        for name, tensor in self.policy.state_dict().items():
-            if not bool(torch.isfinite(tensor).all()):
-                return name
-        return ""
+        weights: dict[str, Tensor] = self.policy.state_dict()
+        bad = (name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all()))
+        return next(bad, "")
 
     def _divergence(self, what: str) -> str:
         rate = self.lr_schedule(self._current_progress_remaining)

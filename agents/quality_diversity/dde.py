@@ -21,7 +21,7 @@ from wmrl.agents.quality_diversity.problems import Problem
 from wmrl.core.device import resolve_device
 from wmrl.core.hashing import array_digest
 from wmrl.core.seeding import integer_seed, torch_generator
-from wmrl.core.validation import check_shape
+from wmrl.core.validation import check_seed, check_shape
 from wmrl.encodings.base import Encoding
 from wmrl.encodings.trainer import EncodingTrainer
 from wmrl.storage.run import RunError
@@ -97,6 +97,7 @@ class DDE(Learner):
         device: str | torch.device = "auto",
     ) -> None:
         self.problem, self.config = problem, config or DDEConfig()
+        seed = check_seed("seed", seed)
         self._seed, self._init = seed, _checked_init(init, problem.solution_dim)
         self.elites: Elites | None = None
         self.generation = self.evaluations = 0

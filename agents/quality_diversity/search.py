@@ -21,7 +21,7 @@ from wmrl.agents.quality_diversity.presets import (
 )
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.core.config import check_fields
-from wmrl.core.json_text import jsonable
+from wmrl.core.strict_json import jsonable
 from wmrl.core.validation import check_choice, check_float, check_int, check_seed
 from wmrl.storage.artifact import load_artifact, package_versions
 from wmrl.storage.run import Run, RunError

@@ -18,7 +18,7 @@ from wmrl.agents.rollouts.exploration import (
 from wmrl.agents.rollouts.frame_agent import FrameAgent
 from wmrl.agents.rollouts.recorder import Collector
 from wmrl.agents.rollouts.scheduler import Schedule
-from wmrl.core.validation import check_int
+from wmrl.core.validation import check_int, check_seed
 from wmrl.data.store import Episode, RolloutStore, StoreError, StoreMetadata
 from wmrl.envs.frames.vector import FrameVectorEnv
 from wmrl.envs.tasks.registry import find_task
@@ -110,6 +110,8 @@ def collect(
         (64, 64, 3)
     """
     task = find_task(task)
+    seed = check_seed("seed", seed)
+    check_int("num_envs", num_envs, at_least=1)
     total = _check_goal(episodes, frames)
     check_int("num_envs", num_envs, at_least=1)
     exploration, frame_agent = _policies(task, policy, noise, world_model, num_envs, device)

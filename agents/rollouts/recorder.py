@@ -26,14 +26,19 @@ class _PartialEpisode:
     rewards: list[float] = field(default_factory=list)
 
     def episode(self, *, terminated: bool, truncated: bool, base_frames: int) -> Episode:
-        return Episode(
-            frames=np.stack(self.frames),
-            actions=np.stack(self.actions),
-            rewards=np.array(self.rewards, dtype=np.float32),
-            terminated=terminated,
-            truncated=truncated,
-            info={"seed": self.seed, "frames": base_frames},
-        )
+        with np.errstate(over="ignore"):  # the episode refuses rewards beyond float32
+            rewards = np.array(self.rewards, dtype=np.float32)
+        try:
+            return Episode(
+                frames=np.stack(self.frames),
+                actions=np.stack(self.actions),
+                rewards=rewards,
+                terminated=terminated,
+                truncated=truncated,
+                info={"seed": self.seed, "frames": base_frames},
+            )
+        except ValueError as error:
+            raise ValueError(f"{error} (episode {self.index}, seed {self.seed})") from error
 
 
 class Collector:

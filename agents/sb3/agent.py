@@ -17,7 +17,7 @@ from torch import nn
 from wmrl.agents.agent import Agent, State
 from wmrl.agents.sb3.global_rng import isolated_randomness
 from wmrl.agents.world_model_ref import WorldModelRef
-from wmrl.core.validation import check_int
+from wmrl.core.validation import check_int, check_seed
 from wmrl.storage.artifact import Artifact, ArtifactError, limited_layers, load_weights
 
 # Names that an artifact may contain. Loading an artifact uses no other classes and options.
@@ -76,7 +76,7 @@ class SB3Agent(Agent):
         self.world_model = world_model
         self.observation_space: spaces.Box = policy.observation_space
         self.action_space: spaces.Box = policy.action_space
-        self._generator = np.random.default_rng(seed)
+        self._generator = np.random.default_rng(check_seed("seed", seed))
 
     @classmethod
     def from_model(cls, model: BaseAlgorithm, *, world_model: WorldModelRef | None = None) -> Self:

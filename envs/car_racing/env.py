@@ -10,7 +10,7 @@ from gymnasium.utils import EzPickle
 
 from wmrl.core.display import check_display
 from wmrl.core.processes import follow_parent
-from wmrl.core.validation import check_actions, check_flag, check_float, check_int
+from wmrl.core.validation import check_actions, check_flag, check_float, check_int, check_seed
 from wmrl.envs.car_racing.renderer import StatePainter
 from wmrl.envs.specs import SpecNamesModels
 
@@ -120,6 +120,18 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
         self._advancing = False
         self._shown_score = 0.0
 
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts an episode on a new random track.
+
+        Raises:
+            ValueError: ``seed`` is not an integer from 0 to 2⁶³ − 1.
+        """
+        seed = None if seed is None else check_seed("seed", seed)
+        observation, info = super().reset(seed=seed, options=options)
+        return observation, info
+
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Repeats an action for ``frame_skip`` frames and renders the last one.
 
@@ -147,8 +159,10 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
         """
         check_int("frames", frames, at_least=1)
         if self.continuous and action is not None:
-            check_actions("action", action, (3,), each="steering, gas and brake")
-            action = np.asarray(action)  # in its own dtype, as Gymnasium computes with it
+            check_actions(
+                "action", action, (3,), low=-1.0, high=1.0, each="steering, gas and brake"
+            )
+            action = np.asarray(action)  # not clipped, and in its own dtype, as in Gymnasium
         total = 0.0
         self._advancing = True
         try:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from wmrl.core.display import check_display
-from wmrl.core.validation import check_choice
+from wmrl.core.validation import check_choice, check_float
 
 
 def enlarge(frame: np.ndarray, *, height: int = 384) -> np.ndarray:
@@ -49,11 +49,14 @@ class Window:
     Args:
         title: text of the title bar.
         fps: maximum number of frames per second. If :meth:`show` is called more often, it waits.
+
+    Raises:
+        ValueError: ``fps`` is not a finite number above 0.
     """
 
     def __init__(self, title: str, *, fps: float) -> None:
         self._title = title
-        self._fps = fps
+        self._fps = check_float("fps", fps, above=0)
         self._screen: Any = None
 
     def show(self, frame: np.ndarray) -> None:

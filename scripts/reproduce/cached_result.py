@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wmrl.core.json_text import jsonable
+from wmrl.core.strict_json import jsonable
 from wmrl.storage.files import write_json
 from wmrl.storage.reading import StoredFileError, read_json
 

@@ -204,3 +204,18 @@ def test_original_environment_gives_the_same_rewards(agent, world_model):
     original = evaluate(blind, **options)
     assert original.base == "CarRacing-v3"
     assert original.returns == evaluate(blind, base=FAST, **options).returns
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_returns_are_finite(bad) -> None:
+    message = rf"returns: expected finite numbers, got {bad} in episode 1 \(seed 1000001\)"
+    with pytest.raises(ValueError, match=message):
+        result(returns=(1.0, bad))
+
+
+def test_results_take_numbers_of_numpy(tmp_path) -> None:
+    found = result(
+        returns=(np.float64(1.0), np.float32(4.0)), seeds=np.array([1_000_000, 1_000_001])
+    )
+    found.save(tmp_path / "score.json")
+    assert EvaluationResult.load(tmp_path / "score.json") == result()

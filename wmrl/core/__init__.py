@@ -11,7 +11,7 @@
   (``build_config``, ``check_fields``).
 - :mod:`~wmrl.core.hashing`: SHA-256 digests of arrays and tensors (``array_digest``,
   ``tensors_digest``).
-- :mod:`~wmrl.core.json_text`: strict JSON (``json_text``, ``jsonable``).
+- :mod:`~wmrl.core.strict_json`: strict JSON (``json_text``, ``jsonable``).
 - :mod:`~wmrl.core.validation`: argument checks (``check_actions``, ``check_choice``,
   ``check_finite``, ``check_flag``, ``check_float``, ``check_frame``, ``check_int``,
   ``check_lengths``, ``check_name``, ``check_number``, ``check_seed``, ``check_shape``).
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from wmrl.core.display import DisplayError, check_display
     from wmrl.core.hashing import array_digest, tensors_digest
     from wmrl.core.interrupts import deferred_interrupts
-    from wmrl.core.json_text import json_text, jsonable
     from wmrl.core.processes import WorkerError
     from wmrl.core.seeding import (
         integer_seed,
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
         seeded_weights,
         torch_generator,
     )
+    from wmrl.core.strict_json import json_text, jsonable
     from wmrl.core.validation import (
         check_actions,
         check_choice,

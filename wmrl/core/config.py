@@ -84,7 +84,8 @@ def check_fields(config: Any) -> None:
         Traceback (most recent call last):
         ValueError: temperature: expected a finite number, got nan
     """
-    for name, hint in _hints(type(config)).items():
+    config_class: Any = type(config)
+    for name, hint in _hints(config_class).items():
         given = getattr(config, name)
         checked = _checked(name, given, hint)
         if checked is not given:
@@ -92,9 +93,9 @@ def check_fields(config: Any) -> None:
 
 
 @cache
-def _hints(config_class: type) -> dict[str, Any]:
+def _hints(config_class: Any) -> dict[str, Any]:
     hints = get_type_hints(config_class)
-    return {item.name: hints[item.name] for item in fields(config_class)}  # type: ignore[arg-type]
+    return {item.name: hints[item.name] for item in fields(config_class)}
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
@@ -113,9 +114,12 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     if hint is float:
         check_float(name, value)
         return value  # an int stays an int, as in the files of earlier runs
-    check = {int: check_int, bool: check_flag, str: check_name}.get(hint)
-    if check is not None:
-        return check(name, value)
+    if hint is int:
+        return check_int(name, value)
+    if hint is bool:
+        return check_flag(name, value)
+    if hint is str:
+        return check_name(name, value)
     if isinstance(hint, type) and is_dataclass(hint) and not isinstance(value, hint):
         raise ValueError(f"{name}: expected a {hint.__name__}, got {value!r:.100}")
     return value

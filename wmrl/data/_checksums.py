@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wmrl.core.json_text import json_text
+from wmrl.core.strict_json import json_text
 
 _KEY = "sha256"
 # No JSON file of a store comes close; a special file such as /dev/zero never ends.

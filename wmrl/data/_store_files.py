@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import zarr
 
-from wmrl.core.json_text import json_text
+from wmrl.core.strict_json import json_text
 from wmrl.data._checksums import json_digest, read_attributes, seal, unseal
 from wmrl.data.episode import EpisodeSummary, StoreMetadata
 from wmrl.storage.files import sync_folder, write_bytes

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from wmrl.core.seeding import numpy_generator
+from wmrl.core.validation import check_int, check_seed
 
 
 class ArraySampler:
@@ -22,16 +23,17 @@ class ArraySampler:
         steps_per_epoch: number of batches in an epoch.
 
     Raises:
-        ValueError: there are fewer than B images.
+        ValueError: there are fewer than B images, or a number is out of range.
     """
 
     def __init__(self, images: np.ndarray, *, batch_size: int, seed: int) -> None:
+        batch_size = check_int("batch_size", batch_size, at_least=1)
         if len(images) < batch_size:
             raise ValueError(
                 f"images: expected at least a batch of {batch_size}, got {len(images)}; use a "
                 "smaller batch_size"
             )
-        self._images, self._batch_size, self._seed = images, batch_size, seed
+        self._images, self._batch_size, self._seed = images, batch_size, check_seed("seed", seed)
         self.steps_per_epoch = len(images) // batch_size
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 

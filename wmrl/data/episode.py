@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wmrl.core.json_text import json_text, jsonable
+from wmrl.core.strict_json import json_text, jsonable
 from wmrl.core.validation import check_finite, check_flag, check_int, check_lengths, check_name
 
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from wmrl.core.validation import check_int
+
 # Maximum number of distances between vectors and codes in memory at once.
 _MAX_PAIRS = 2**24
 
@@ -35,8 +37,10 @@ def kmeans(
         generator: random generator that chooses K vectors as the initial centers.
 
     Raises:
-        ValueError: there are fewer vectors than clusters.
+        ValueError: there are fewer vectors than clusters, or a number is out of range.
     """
+    check_int("codebook_size", codebook_size, at_least=1)
+    check_int("steps", steps, at_least=0)
     if len(vectors) < codebook_size:
         raise ValueError(
             f"vectors: expected at least {codebook_size}, one per code, got {len(vectors)}; give "

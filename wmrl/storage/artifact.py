@@ -32,7 +32,7 @@ from torch.nn.modules.module import (
 )
 
 from wmrl.core.config import build_config
-from wmrl.core.json_text import json_text
+from wmrl.core.strict_json import json_text
 from wmrl.core.validation import check_choice
 from wmrl.storage.files import replace_folder
 from wmrl.storage.reading import (

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from wmrl.core.json_text import json_text, jsonable
+from wmrl.core.strict_json import json_text, jsonable
 from wmrl.storage.reading import with_checksum
 
 _STALE_SECONDS = 3600.0  # temporary folders of this age have no live writer

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save as save_safetensors
 
 from wmrl.core.hashing import tensors_digest
-from wmrl.core.json_text import json_text, jsonable
+from wmrl.core.strict_json import json_text, jsonable
 from wmrl.storage.files import check_writable, write_bytes, write_json
 from wmrl.storage.reading import (
     WEIGHTS_LIMIT,

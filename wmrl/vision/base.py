@@ -78,12 +78,15 @@ class Vision(Autoencoder):
     @torch.inference_mode()
     def encode_numpy(self, frames: np.ndarray) -> np.ndarray:
         """Encodes a NumPy array of frames ``(B, H, W, C) uint8`` to latents ``(B, Z) float32``."""
-        return self.encode(torch.from_numpy(frames).to(self.device)).cpu().numpy()
+        # A copy of arrays that torch can't read, such as mirrored views.
+        contiguous = torch.from_numpy(np.ascontiguousarray(frames))
+        return self.encode(contiguous.to(self.device)).cpu().numpy()
 
     @torch.inference_mode()
     def decode_numpy(self, latents: np.ndarray) -> np.ndarray:
         """Decodes a NumPy array of latents ``(B, Z) float32`` to frames ``(B, H, W, C) uint8``."""
-        return self.decode(torch.from_numpy(latents).to(self.device)).cpu().numpy()
+        contiguous = torch.from_numpy(np.ascontiguousarray(latents, np.float32))
+        return self.decode(contiguous.to(self.device)).cpu().numpy()
 
 
 VISIONS: Registry[Vision] = Registry(

@@ -22,8 +22,8 @@ from wmrl.agents.rollouts.collection import collect
 from wmrl.agents.rollouts.exploration import NoisyAgent
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.config import check_fields
-from wmrl.core.json_text import jsonable
 from wmrl.core.seeding import integer_seed
+from wmrl.core.strict_json import jsonable
 from wmrl.core.validation import check_int
 from wmrl.data.store import RolloutStore
 from wmrl.envs.world_model import WorldModel

@@ -65,3 +65,29 @@ def test_clear_errors() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             search.tell(values)
+
+
+@pytest.mark.parametrize("size", [1, 4])
+@pytest.mark.parametrize(
+    "objective",
+    [lambda x: x.sum(1), lambda x: (x**2).sum(1), lambda x: np.zeros(len(x)), lambda x: -x[:, 0]],
+)
+def test_an_unbounded_objective_never_leads_to_infinity(size: int, objective) -> None:
+    search = CMASearch(np.zeros(size), sigma=1e3)
+    for _ in range(600):
+        candidates = search.ask()
+        assert np.isfinite(candidates.astype(np.float32)).all()
+        search.tell(objective(np.clip(candidates, -1e100, 1e100)))
+    assert 0 < search.sigma < np.inf
+
+
+def test_an_optimum_is_kept_for_ever() -> None:
+    search = climb(CMASearch(np.ones(2), sigma=1.0), 3000, 1.0)
+    np.testing.assert_allclose(search.mean, 1.0)
+    assert search.sigma > 0
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True])
+def test_seeds_are_checked(seed) -> None:
+    with pytest.raises(ValueError, match=r"^seed: expected "):
+        CMASearch(np.zeros(2), sigma=1.0, seed=seed)

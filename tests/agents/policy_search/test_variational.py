@@ -375,7 +375,7 @@ def test_returns_that_are_not_finite(tmp_path) -> None:
         ({"population_size": 3}, "population_size: expected at least 4, got 3"),
         ({"alpha": 0.0}, "alpha: expected above 0, got 0.0"),
         ({"alpha_final": -1.0}, "alpha_final: expected above 0, got -1.0"),
-        ({"std": math.nan}, "std: expected above 0, got nan"),
+        ({"std": math.nan}, "std: expected a finite number, got nan"),
         ({"returns": "luck"}, "returns: expected one of"),
         ({"rank": -1}, "rank: expected at least 0"),
     ],

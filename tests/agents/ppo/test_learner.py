@@ -5,6 +5,7 @@ import textwrap
 from dataclasses import replace
 from itertools import pairwise
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -329,3 +330,72 @@ def test_recipes():
 def test_config_errors(options, message):
     with pytest.raises(ValueError, match=message):
         PPOConfig(**options)
+
+
+class Spoiled(gym.vector.VectorWrapper):
+    """The toy game, with a value that is not finite in the first environment from a step on."""
+
+    def __init__(self, env, *, after: int, reward: float = 0.0, observation: float = 0.0) -> None:
+        super().__init__(env)
+        self.left, self.add_reward, self.add_observation = after, reward, observation
+
+    def step(self, actions):
+        observations, rewards, *rest = self.env.step(actions)
+        self.left -= 1
+        if self.left < 0:
+            observations, rewards = observations.copy(), rewards.copy()
+            rewards[0] += self.add_reward
+            observations[0] += self.add_observation
+        return observations, rewards, *rest
+
+
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")  # in SB3's statistics
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            {"reward": float("nan")},
+            "rewards: expected finite numbers from the environment",
+        ),
+        ({"reward": float("-inf")}, "rewards: expected finite .* got -inf in sub-environment 0"),
+        ({"observation": float("nan")}, "observations: expected finite .* got nan in sub-env"),
+        ({"reward": 1e38}, "ppo: expected finite numbers, got .* the last checkpoint is kept"),
+    ],
+)
+def test_numbers_that_are_not_finite_stop_the_run_in_its_last_good_state(
+    match_env, tmp_path, spoil, message
+) -> None:
+    whole = weights_after_a_chunk(match_env, tmp_path / "whole")
+    env = Spoiled(match_env(4), after=17, **spoil)
+    with (
+        PPOLearner(env, TINY, path=tmp_path / "spoiled") as spoiled,
+        pytest.raises(FloatingPointError, match=message),
+    ):
+        spoiled.learn(progress=False)
+    assert "nan" not in (tmp_path / "spoiled" / "metrics.csv").read_text()
+    with learner(match_env, tmp_path / "spoiled") as resumed:
+        assert resumed.steps == 64  # the first chunk
+        assert_same(weights(resumed), whole)
+        assert resumed.learn(progress=False).done
+
+
+def weights_after_a_chunk(match_env, path) -> dict[str, torch.Tensor]:
+    class Stop(Exception):  # noqa: N818 -- it stands for a kill
+        pass
+
+    def stop(agent):
+        if trained.steps > 64:
+            raise Stop
+        return {}
+
+    with learner(match_env, path) as trained, pytest.raises(Stop):
+        trained.learn(progress=False, evaluator=stop)
+    with learner(match_env, path) as resumed:
+        return weights(resumed)
+
+
+@pytest.mark.parametrize("limit", [{"max_seconds": 0.0}, {"evaluate_every": 0}])
+def test_limits_are_checked(match_env, tmp_path, limit) -> None:
+    (name,) = limit
+    with learner(match_env, tmp_path) as trained, pytest.raises(ValueError, match=f"^{name}: exp"):
+        trained.learn(progress=False, **limit)

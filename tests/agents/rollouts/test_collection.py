@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 from toy_game import TOY, break_at_once
 
 from wmrl.agents.agent import Agent
@@ -24,6 +25,7 @@ from wmrl.core.seeding import numpy_generator
 from wmrl.data.store import RolloutStore, StoreError
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.tasks.car_racing import CAR_RACING
+from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
 from wmrl.storage.artifact import ArtifactError
 
@@ -307,3 +309,52 @@ def test_lost_metadata_are_written_again_by_the_same_collection(tmp_path: Path) 
         gather(tmp_path, episodes=2, seed=9)
     assert gather(tmp_path, episodes=2).metadata == expected
     RolloutStore(tmp_path).verify()
+
+
+class HugeReward(gym.Env[np.ndarray, np.ndarray]):
+    """A game whose rewards are finite, but beyond the range of float32."""
+
+    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    observation_space = spaces.Box(0, 255, (8, 8, 3), np.uint8)
+    reward = 1e300
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros((8, 8, 3), np.uint8), {}
+
+    def step(self, action):
+        return np.zeros((8, 8, 3), np.uint8), self.reward, False, True, {}
+
+
+class NanReward(HugeReward):
+    reward = float("nan")
+
+
+gym.register("HugeReward-v0", entry_point=HugeReward)
+gym.register("NanReward-v0", entry_point=NanReward)
+
+
+@pytest.mark.parametrize(
+    ("game", "message"),
+    [
+        (
+            "HugeReward-v0",
+            r"^rewards: expected finite numbers, got inf at index 0.*\(episode 0, seed",
+        ),
+        ("NanReward-v0", r"^reward: expected a finite number, got nan \(task 'odd', episode 1 of"),
+    ],
+)
+def test_rewards_that_are_not_finite_are_not_stored(tmp_path, game: str, message: str) -> None:
+    task = Task(
+        name="odd",
+        env_id=game,
+        action_space=HugeReward.action_space,
+        to_env_action=np.copy,
+        frame_size=(8, 8),
+    )
+    with pytest.raises(ValueError, match=message):
+        collect(task, tmp_path, episodes=1, num_envs=1, workers=0, progress=False)
+    assert len(RolloutStore(tmp_path)) == 0

@@ -107,5 +107,5 @@ def test_errors() -> None:
             kind(smoothing=1.0)
         with pytest.raises(ValueError, match=r"max_scale: expected at least 0.*, got -0\.1"):
             kind(max_scale=-0.1)
-    with pytest.raises(ValueError, match="min_scale: expected at least 0, got nan"):
+    with pytest.raises(ValueError, match="min_scale: expected a finite number, got nan"):
         AutoregressiveNoise(min_scale=float("nan"))

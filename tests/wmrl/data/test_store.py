@@ -352,3 +352,63 @@ def test_lopsided_episodes_are_refused(change: dict[str, Any], message: str) -> 
         replace(make_episode(), **change)
     with pytest.raises(ValueError, match=r"frame_shape: expected \(H, W, 3\)"):
         replace(METADATA, frame_shape=(4, 6))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("name", "place", "index"), [("actions", (2, 1), r"\(2, 1\)"), ("rewards", 2, "2")]
+)
+def test_episodes_have_finite_actions_and_rewards(
+    name: str, place: Any, index: str, bad: float
+) -> None:
+    good = make_episode(1)
+    array = getattr(good, name).copy()
+    array[place] = bad
+    message = f"^{name}: expected finite numbers, got {bad} at index {index}; the first index is"
+    with pytest.raises(ValueError, match=message):
+        replace(good, **{name: array})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"frames": None}, "frames: expected an array, got a NoneType"),
+        ({"rewards": [0.0] * 4}, "rewards: expected an array, got a list"),
+        ({"rewards": np.float32(0)}, "rewards: expected an array, got a float32"),
+        ({"frames": np.zeros((5, 4, 6, 3))}, "frames: expected length 5, 4 axes and dtype uint8"),
+        ({"rewards": np.zeros(4)}, "rewards: expected length 4, 1 axes and dtype float32"),
+        ({"terminated": 1}, "terminated: expected True or False, got 1"),
+        ({"truncated": None}, "truncated: expected True or False, got None"),
+        ({"info": {"score": np.nan}}, r"info\.score: expected a finite number"),
+    ],
+)
+def test_what_is_no_episode_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        replace(make_episode(1), **change)
+
+
+def test_infos_and_policies_take_numbers_of_numpy(tmp_path: Path) -> None:
+    episode = replace(make_episode(1), info={"seed": np.int64(4), "x": np.float32([0.5])})
+    plain = replace(make_episode(1), info={"seed": 4, "x": [0.5]})
+    assert episode.digest() == plain.digest()
+    store = make_store(tmp_path / "store", 0)
+    store.append(episode)
+    assert RolloutStore(store.path).info(0) == {"seed": 4, "x": [0.5]}
+    assert replace(METADATA, policy={"seed": np.int64(1)}, frame_skip=np.int64(3)) == METADATA
+    with pytest.raises(TypeError, match=r"^info\.path: expected a value that JSON can store"):
+        replace(episode, info={"path": Path("x")})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": ""}, "task: expected a name that is not empty"),
+        ({"frame_shape": (4, 0, 3)}, r"frame_shape\[1\]: expected at least 1, got 0"),
+        ({"frame_skip": True}, "frame_skip: expected an integer, got True"),
+        ({"warmup_frames": -1}, "warmup_frames: expected at least 0, got -1"),
+        ({"policy": {"noise": np.inf}}, "noise: expected a finite number"),
+    ],
+)
+def test_metadata_that_means_nothing_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        replace(METADATA, **change)

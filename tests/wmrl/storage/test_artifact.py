@@ -2,16 +2,24 @@ import hashlib
 import json
 import os
 import pickle
+import re
+import shutil
 import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from wmrl.agents.agent import load_agent
+from wmrl.agents.controller import ControllerAgent, ControllerConfig
+from wmrl.memory.base import load_memory
 from wmrl.storage.artifact import (
     ArtifactError,
     find_artifact,
@@ -23,6 +31,7 @@ from wmrl.storage.artifact import (
     shipped_artifacts,
 )
 from wmrl.storage.run import Run
+from wmrl.vision.base import load_vision
 from wmrl.vision.vae import VAEConfig
 
 
@@ -338,3 +347,73 @@ def test_a_forged_count_costs_nothing(saved: Path, layer: Callable[[], torch.nn.
     with pytest.raises(ArtifactError, match="a number of layers that fits the 2 tensors"):
         restore_module(deep, artifact)
     torch.nn.Sequential(*[torch.nn.Linear(2, 2) for _ in range(2000)])  # not limited afterwards
+
+
+def rewrite(path: Path, name: str, change: Any) -> None:
+    """Changes a tensor of an artifact, with the right checksums, as a stranger's program would."""
+    tensors = load_file(path / "model.safetensors")
+    tensors[name] = change(tensors[name])
+    save_file(tensors, path / "model.safetensors")
+    sums = [
+        f"{hashlib.sha256((path / line.split()[1]).read_bytes()).hexdigest()}  {line.split()[1]}"
+        for line in (path / "SHA256SUMS").read_text().splitlines()
+    ]
+    (path / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+
+
+WRONG_DTYPES = [
+    (lambda t: t.to(torch.int64), "torch.int64"),
+    (lambda t: t.to(torch.complex64), "torch.complex64"),
+    (lambda t: t.double(), "torch.float64"),
+    (lambda t: t.to(torch.bfloat16), "torch.bfloat16"),
+    (lambda t: t > 0, "torch.bool"),
+]
+
+
+@pytest.mark.parametrize(("change", "dtype"), WRONG_DTYPES)
+def test_weights_of_another_dtype_are_refused(
+    tiny: Any, tmp_path: Path, change: Any, dtype: str
+) -> None:
+    for number, (source, load) in enumerate(
+        [(tiny.vision, load_vision), (tiny.memory, load_memory)]
+    ):
+        path = shutil.copytree(source, tmp_path / str(number))
+        name = next(n for n, t in load_file(path / "model.safetensors").items() if t.ndim == 2)
+        rewrite(path, name, change)
+        with pytest.raises(ArtifactError, match=rf"expected .*got {re.escape(dtype)}"):
+            load(path, device="cpu")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(saved: Path, bad: float) -> None:
+    rewrite(saved, "weight", lambda tensor: torch.full_like(tensor, bad))
+    with pytest.raises(ArtifactError, match="expected finite weights, got NaN or ∞ in 'weight'"):
+        load_artifact(saved)
+
+
+@pytest.mark.parametrize(("change", "dtype"), WRONG_DTYPES)
+def test_parameters_of_controllers_are_float32(tmp_path: Path, change: Any, dtype: str) -> None:
+    config = ControllerConfig(observation_dim=2, action_dim=1)
+    ControllerAgent(config, np.ones(3)).save(tmp_path / "agent")
+    rewrite(tmp_path / "agent", "parameters", change)
+    with pytest.raises(
+        ArtifactError, match=f"'parameters': expected dtype torch.float32, got {dtype}"
+    ):
+        load_agent(tmp_path / "agent")
+
+
+def test_controllers_have_finite_parameters() -> None:
+    config = ControllerConfig(observation_dim=2, action_dim=1)
+    with pytest.raises(ValueError, match="parameters: expected finite numbers, got nan at index 2"):
+        ControllerAgent(config, np.array([0.0, 1.0, np.nan]))
+
+
+def test_provenance_takes_numbers_of_numpy(tmp_path: Path) -> None:
+    weights = {"w": torch.ones(2)}
+    about = {"kind": "vision", "class_name": "X", "config": {"n": np.int64(3)}, "tensors": weights}
+    save_artifact(tmp_path / "a", provenance={"score": np.float32(0.5)}, **about)
+    found = load_artifact(tmp_path / "a")
+    assert (found.config, found.provenance) == ({"n": 3}, {"score": 0.5})
+    with pytest.raises(ValueError, match=r"^provenance\.score: expected a finite number"):
+        save_artifact(tmp_path / "b", provenance={"score": np.nan}, **about)
+    assert not (tmp_path / "b").exists()

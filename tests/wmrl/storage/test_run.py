@@ -1,5 +1,6 @@
 """Runs: one owner, one configuration, and checkpoints that are whole or not there."""
 
+import math
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -256,3 +258,37 @@ def test_special_files_are_no_checkpoints(tmp_path: Path, make: Any) -> None:
         make(tmp_path / "last.checkpoint")
         with pytest.raises(RunError, match="expected a regular file, got a"):
             run.load_checkpoint("last")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_checkpoints_that_are_not_finite_are_not_written(tmp_path: Path, bad: float) -> None:
+    with Run(tmp_path, config=CONFIG) as run:
+        run.save_checkpoint("last", {"w": torch.ones(3)}, {"step": 1})
+        with pytest.raises(FloatingPointError, match="NaN or infinity 1 times in 'w'; this check"):
+            run.save_checkpoint("last", {"w": torch.tensor([0.0, bad])}, {"step": 2})
+        with pytest.raises(FloatingPointError, match=r"loss\.kl: expected a finite number"):
+            run.save_checkpoint("last", {"w": torch.ones(3)}, {"loss": {"kl": bad}})
+        kept = run.load_checkpoint("last")
+    assert kept is not None
+    assert kept.state == {"step": 1}
+    assert torch.equal(kept.tensors["w"], torch.ones(3))
+
+
+def test_only_nan_may_stand_for_a_missing_value(tmp_path: Path) -> None:
+    with Run(tmp_path, config=CONFIG) as run:
+        run.save_checkpoint("last", {"map": torch.tensor([math.nan])}, {}, may_hold_nan=("map",))
+        with pytest.raises(FloatingPointError, match="in 'map'"):
+            run.save_checkpoint(
+                "last", {"map": torch.tensor([math.inf])}, {}, may_hold_nan=("map",)
+            )
+
+
+def test_configurations_and_states_take_numbers_of_numpy(tmp_path: Path) -> None:
+    with Run(tmp_path, config={"seed": np.int64(3), "rates": np.float32([0.5])}) as run:
+        run.save_checkpoint("last", {}, {"step": np.int64(4), "ok": np.True_})
+    with Run(tmp_path, config={"seed": 3, "rates": [0.5]}) as run:
+        found = run.load_checkpoint("last")
+    assert found is not None
+    assert found.state == {"step": 4, "ok": True}
+    with pytest.raises(ValueError, match=r"^rates\[0\]: expected a finite number"):
+        Run(tmp_path / "new", config={"rates": [math.nan]})

@@ -189,3 +189,11 @@ def test_errors_of_other_threads_are_still_reported(
         thread.start()
         thread.join()
     assert [failure.exc_type for failure in reported] == [ZeroDivisionError]
+
+
+def test_values_that_are_not_finite_are_left_out(tmp_path: Path) -> None:
+    with MetricsLogger(tmp_path, tensorboard=False) as logger:
+        logger.log(1, {"loss": 1.0, "return": float("nan")})
+        logger.log(2, {"loss": float("inf"), "return": 3.0})
+    assert read_metrics(logger.path) == [{"step": 1, "loss": 1.0}, {"step": 2, "return": 3.0}]
+    assert logger.path.read_text() == "step,loss,return\n1,1.0,\n2,,3.0\n"

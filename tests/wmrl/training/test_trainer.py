@@ -158,3 +158,64 @@ def test_an_interrupted_run_keeps_its_last_step(tmp_path: Path, stops: tuple[int
     assert all(torch.equal(a, b) for a, b in zip(_weights(whole), _weights(parts), strict=True))
     names = [tmp_path / name / "metrics.csv" for name in ("whole", "parts")]
     assert names[0].read_bytes() == names[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("bad_step", "kept", "words"),
+    [(3, None, "no checkpoint was written yet"), (24, 20, "the checkpoint of step 20 is kept")],
+)
+def test_a_loss_that_is_not_finite_names_its_term_and_step(
+    tmp_path: Path, bad_step: int, kept: int | None, words: str
+) -> None:
+    module = _module()
+
+    def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = module(torch.ones(1, 3, 5, 5)).square().mean()
+        term = torch.tensor(float("inf") if step >= bad_step else 1.0)
+        return loss, {"fine": torch.ones(()), "odd": term}
+
+    with Run(tmp_path, config={"test": 1}) as run:
+        with pytest.raises(FloatingPointError) as error:
+            Trainer(module, run, _CONFIG, progress=False).train(loss_at)
+        last = run.load_checkpoint("last")
+    assert f"got odd inf at step {bad_step + 1}, on the batch of that step; {words}" in str(
+        error.value
+    )
+    assert "start again in another folder with a learning_rate below 0.1" in str(error.value)
+    assert (None if last is None else last.state["step"]) == kept
+    assert "inf" not in (tmp_path / "metrics.csv").read_text()
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    module = _module()
+
+    def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = module(torch.ones(1, 3, 5, 5)).square().mean()
+        if step == 19:  # the step after it would be the first with a loss that is not finite
+            loss = loss + (module.bias - module.bias.detach()).sum().mul(float("inf"))
+            loss = torch.where(torch.isfinite(loss), loss, (0 * loss).nan_to_num())
+        return loss, {}
+
+    with Run(tmp_path, config={"test": 1}) as run:
+        with pytest.raises(FloatingPointError, match=r"NaN or infinity \d+ times in 'model\.bias'"):
+            Trainer(module, run, _CONFIG, progress=False).train(loss_at)
+        last = run.load_checkpoint("last")
+    assert last is not None
+    assert last.state["step"] == 10
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in last.tensors.values())
+
+
+def test_the_last_steps_are_checked_too(tmp_path: Path) -> None:
+    config = TrainingConfig(steps=7, checkpoint_every=5, log_every=5)
+
+    def loss_at(step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = module.bias.sum()
+        return loss, {"kl": torch.tensor(float("nan") if step == 6 else 1.0)}
+
+    module = _module()
+    with Run(tmp_path, config={"test": 1}) as run:
+        with pytest.raises(FloatingPointError, match="got kl nan at step 7"):
+            Trainer(module, run, config, progress=False).train(loss_at)
+        last = run.load_checkpoint("last")
+    assert last is not None
+    assert last.state["step"] == 5

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from wmrl.core.json_text import json_text, jsonable
+from wmrl.core.strict_json import json_text, jsonable
 
 
 @pytest.mark.parametrize(
