@@ -133,7 +133,7 @@ class PPOLearner(AgentLearner):
     @property
     def done(self) -> bool:
         """True if all ``config.steps`` agent steps are done."""
-        return self.steps >= self.config.steps
+        return bool(self.steps >= self.config.steps)
 
     def learn(
         self,
@@ -275,7 +275,7 @@ class PPOLearner(AgentLearner):
         self._model.restart()
 
     def _progress(self, limit: float) -> float:
-        fraction = self.steps / self.config.steps
+        fraction: float = self.steps / self.config.steps
         if self.config.anneal_by == "time":
             fraction = max(fraction, self.seconds / limit)
         return fraction

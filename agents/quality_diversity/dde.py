@@ -130,7 +130,7 @@ class DDE(Learner):
     @property
     def done(self) -> bool:
         """True if all generations are completed."""
-        return self.generation >= self.config.generations
+        return bool(self.generation >= self.config.generations)
 
     def learn(
         self,

@@ -113,7 +113,6 @@ def collect(
     seed = check_seed("seed", seed)
     check_int("num_envs", num_envs, at_least=1)
     total = _check_goal(episodes, frames)
-    check_int("num_envs", num_envs, at_least=1)
     exploration, frame_agent = _policies(task, policy, noise, world_model, num_envs, device)
     if frame_agent is not None:
         frame_skip = frame_agent.world_model.frame_skip

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 import gymnasium as gym
@@ -225,7 +225,7 @@ def _with_classes(spec: EnvSpec) -> EnvSpec:
     if not isinstance(spec.entry_point, str) or not spec.entry_point.startswith("__main__:"):
         return spec
     spec = copy.copy(spec)
-    spec.entry_point = load_env_creator(str(spec.entry_point))
+    spec.entry_point = cast("Any", load_env_creator(str(spec.entry_point)))
     return spec
 
 

@@ -241,8 +241,8 @@ class Run:
             return
         if found == self._config:
             return
-        fixed = (_without(each, self._limits) for each in (self._config, found))
-        if not _difference(*fixed) and self._extends(found):
+        before = _without(found, self._limits)
+        if _without(self._config, self._limits) == before and self._extends(found):
             # The report goes first: a run that is killed in between is then no finished one.
             (self.path / _REPORT).unlink(missing_ok=True)
             self._write_config()
