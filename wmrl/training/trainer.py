@@ -188,13 +188,13 @@ class Trainer:
             self.planned = min(self._config.steps, wanted)
 
     def _save(self) -> None:
-        tensors = {f"model.{name}": value for name, value in self._parameters.items()}
+        tensors: dict[str, Tensor] = {}
+        tensors |= {f"model.{name}": value for name, value in self._parameters.items()}
         tensors |= {f"buffer.{name}": value for name, value in self._buffers.items()}
         for name, parameter in self._parameters.items():
             for key, value in self._optimizer.state[parameter].items():
                 tensors[f"adam.{key}.{name}"] = value
-        for name, value in self._sums.items():
-            tensors[f"sum.{name}"] = value
+        tensors |= {f"sum.{name}": value for name, value in self._sums.items()}
         state = {"step": self.step, "seconds": self.seconds, "planned": self.planned}
         self._run.save_checkpoint(_CHECKPOINT, tensors, state)
 
