@@ -35,7 +35,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             stderr=subprocess.PIPE,
             text=True,
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": toys},
+            env={**os.environ, "PYTHONPATH": toys, "OMP_NUM_THREADS": "1"},
             start_new_session=True,
         )
         started.append(process)
@@ -136,3 +136,77 @@ def test_a_game_that_dies_is_one_line(start: Start, tmp_path: Path) -> None:
     message = err[err.index("wmrl: ") :]
     assert "died (exit status -9), in slot 0, agent step 2 of the episode with seed" in message
     assert len(message.splitlines()) == 2  # the second one tells of --debug
+
+
+def _commands(agent: Path, store: Path, tiny: Any) -> dict[str, list[object]]:
+    """Returns commands that take minutes, by name; ``OUT`` stands for a new path."""
+    game = ["--base", "vsg/CarRacing-v3", "--workers", 2]
+    model = ["--vision", tiny.vision, "--memory", tiny.memory, "--device", "cpu"]
+    controller = ["train-controller", "OUT", *model]
+    return {
+        "collect": ["collect", "OUT", "--frames", 10**9, "--workers", 2],
+        "train": ["train", "--out", "OUT", "--workers", 2, "--device", "cpu"],
+        "train-vision": ["train-vision", store, "--out", "OUT", "--steps", 10**6],
+        "ppo in a dream": [*controller, "--steps", 10**9],
+        "ppo in the game": [*controller, "--steps", 10**9, "--env", "real", *game],
+        "cma-es": [*controller, "--algorithm", "cma-es", "--generations", 10**6],
+        "cma-es in the game": [
+            *controller, "--algorithm", "cma-es", "--env", "real", *game
+        ],
+        "variational": [*controller, "--algorithm", "variational", "--generations", 10**6],
+        "search-elites": ["search-elites", "--out", "OUT", "--evaluations", 10**8],
+        "evaluate": ["evaluate", agent, "--episodes", 10**4, *game, "--device", "cpu"],
+        "evaluate in a dream": ["evaluate", agent, "--dream", "--episodes", 10**5],
+        "record": ["record", agent, "--out", "OUT.mp4", *model],
+    }  # fmt: skip
+
+
+_NAMES = [
+    *("collect", "train", "train-vision", "ppo in a dream", "ppo in the game", "cma-es"),
+    *("cma-es in the game", "variational", "search-elites", "evaluate", "evaluate in a dream"),
+    "record",
+]
+
+
+def _words(name: str, agent: Path, store: Path, tiny: Any, out: Path) -> list[object]:
+    words = _commands(agent, store, tiny)[name]
+    return [str(word).replace("OUT", str(out)) for word in words]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.5, 4.0, 12.0])
+@pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
+@pytest.mark.parametrize("name", _NAMES)
+def test_every_command_ends_at_ctrl_c(
+    start: Start, name: str, group: bool, seconds: float, agent_path: Path,
+    make_rollouts: Any, tiny: Any, tmp_path: Path,
+) -> None:  # fmt: skip
+    process = start(*_words(name, agent_path, make_rollouts().path, tiny, tmp_path / "out"))
+    time.sleep(seconds)
+    if process.poll() is None:
+        err = end(process, signal.SIGINT, group=group)
+        assert process.returncode in (130, -signal.SIGINT)  # the latter before the command began
+        assert process.returncode == 130 or seconds < 1, err
+        assert "Traceback" not in err or seconds < 1, err
+    else:
+        assert name == "record"
+        assert process.returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["collect", "train", "evaluate"])
+def test_nothing_outlives_a_command_that_is_killed(
+    start: Start, name: str, agent_path: Path, make_rollouts: Any, tiny: Any, tmp_path: Path
+) -> None:
+    """Fifty kills in all, at moments from the start of the workers to the middle of the games."""
+    for number in range(17):
+        out = tmp_path / f"out-{number}"
+        process = start(*_words(name, agent_path, make_rollouts().path, tiny, out))
+        wait_for(lambda leader=process.pid: len(session(leader)) > 1, process)
+        time.sleep(0.5 * number)
+        process.kill()
+        process.wait()
+        began = time.monotonic()
+        while session(process.pid):
+            assert time.monotonic() - began < _LIMIT, "processes are left"
+            time.sleep(0.02)

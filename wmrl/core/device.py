@@ -11,13 +11,14 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
     Args:
         device: ``"auto"`` (CUDA if available, else Apple's MPS, else the CPU), or anything that
-            ``torch.device`` accepts, such as ``"cpu"`` or ``"cuda:1"``.
+            ``torch.device`` accepts, such as ``"cpu"`` or ``"cuda:1"``. CUDA is not available in a
+            process that was forked from one that uses CUDA.
 
     Raises:
         ValueError: ``device`` is not a device name, or this machine has no such device.
     """
     if device == "auto":
-        if torch.cuda.is_available():
+        if torch.cuda.is_available() and not torch.cuda._is_in_bad_fork():
             return torch.device("cuda")
         if torch.backends.mps.is_available():
             return torch.device("mps")
