@@ -159,10 +159,7 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
         """
         check_int("frames", frames, at_least=1)
         if self.continuous and action is not None:
-            check_actions(
-                "action", action, (3,), low=-1.0, high=1.0, each="steering, gas and brake"
-            )
-            action = np.asarray(action)  # not clipped, and in its own dtype, as in Gymnasium
+            action = _checked_action(action)
         total = 0.0
         self._advancing = True
         try:
@@ -238,3 +235,12 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
                 next(tiles).color = self._painter.road_rgb[k]
                 self.road_poly[k] = corners, self._painter.road_rgb[k]
         return True
+
+
+def _checked_action(action: Any) -> np.ndarray:
+    """Checks an action, and returns it unclipped and in its own dtype, as Gymnasium takes it."""
+    # A fast path, because the general check would take 2 % of the time of a frame.
+    usual = isinstance(action, np.ndarray) and action.shape == (3,) and action.dtype.kind == "f"
+    if not (usual and all(map(math.isfinite, action.tolist()))):
+        check_actions("action", action, (3,), low=-1.0, high=1.0, each="steering, gas and brake")
+    return np.asarray(action)
