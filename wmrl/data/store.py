@@ -258,11 +258,11 @@ class RolloutStore:
 
     def actions(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Reads actions ``[start, stop)`` of an episode, by default all: ``(N, A) float32``."""
-        return self._read(index, "actions", start, stop)
+        return self._finite(index, "actions", self._read(index, "actions", start, stop))
 
     def rewards(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Reads rewards ``[start, stop)`` of an episode, by default all: ``(N,) float32``."""
-        return self._read(index, "rewards", start, stop)
+        return self._finite(index, "rewards", self._read(index, "rewards", start, stop))
 
     def info(self, index: int) -> dict[str, Any]:
         """Reads the ``info`` of an episode, which describes its origin."""
@@ -387,6 +387,15 @@ class RolloutStore:
             files=self._read_attributes(index)["files"],
             verifier=self._verifier,
         )
+
+    def _finite(self, index: int, name: str, array: np.ndarray) -> np.ndarray:
+        """Checks numbers of an episode, which another program or release may have written."""
+        if not np.isfinite(array).all():
+            raise StoreError(
+                f"{self._folder(index) / name}: expected finite numbers, got NaN or infinity; "
+                f"delete {self._folder(index)} and collect the episode again"
+            )
+        return array
 
     def _read_attributes(self, index: int) -> dict[str, Any]:
         """Reads and verifies the attributes of an episode."""

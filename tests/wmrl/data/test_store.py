@@ -412,3 +412,15 @@ def test_infos_and_policies_take_numbers_of_numpy(tmp_path: Path) -> None:
 def test_metadata_that_means_nothing_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}"):
         replace(METADATA, **change)
+
+
+@pytest.mark.parametrize("name", ["actions", "rewards"])
+def test_stored_numbers_that_are_not_finite_are_not_trained_on(tmp_path: Path, name: str) -> None:
+    store = make_store(tmp_path / "store", 1)
+    folder = tmp_path / "store" / "episodes" / "00000000"
+    group = zarr.open_group(folder, mode="r+")
+    array = np.asarray(group[name])
+    array.flat[-1] = np.nan
+    group[name][...] = array  # as another program might
+    with pytest.raises(StoreError, match=f"{name}: expected finite numbers, got NaN or infinity"):
+        getattr(store, name)(0)
