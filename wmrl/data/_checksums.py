@@ -103,8 +103,8 @@ class FileVerifier:
                 raise ValueError(f"{name}: its SHA-256 differs from the recorded one")
             self._verified[path] = state
 
-    def forget(self) -> None:
-        """Forgets which files have been read, so that they are read again."""
+    def clear(self) -> None:
+        """Makes the next calls read all files again."""
         self._verified.clear()
 
 

@@ -291,7 +291,7 @@ class RolloutStore:
                 store's metadata have changed since the store was opened.
         """
         self._check_metadata()
-        self._verifier.forget()
+        self._verifier.clear()
         damaged = {}
         for index in self.indices if indices is None else indices:
             try:

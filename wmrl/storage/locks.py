@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -67,13 +67,11 @@ def file_lock(
         return
     try:
         if not shared:
-            file.truncate(0)
-            file.write(f"process {os.getpid()}".encode())
-            file.flush()
+            _sign(file, f"process {os.getpid()}")
         yield
-        if not shared:
-            file.truncate(0)
     finally:
+        if not shared:
+            _sign(file, "")
         # Closing is not enough: a process forked in the meantime also has the file open.
         fcntl.flock(file, fcntl.LOCK_UN)
         file.close()
@@ -83,7 +81,7 @@ def _acquire(path: Path, shared: bool, timeout: float | None) -> BinaryIO:
     """Opens and locks a file."""
     began = time.monotonic()
     told = False
-    file = path.open("a+b")
+    file = path.open("a+b", buffering=0)
     while True:
         try:
             locked = _try_lock(file, path, shared)
@@ -91,7 +89,7 @@ def _acquire(path: Path, shared: bool, timeout: float | None) -> BinaryIO:
                 return file
             if locked:  # the file was deleted while this process waited for it
                 file.close()
-                file = path.open("a+b")
+                file = path.open("a+b", buffering=0)
                 continue
             waited = time.monotonic() - began
             if timeout is not None and waited >= timeout:
@@ -129,6 +127,13 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _sign(file: BinaryIO, text: str) -> None:
+    """Replaces the content of a locked file."""
+    with suppress(OSError):  # a full disk keeps no one from locking
+        file.truncate(0)
+        file.write(text.encode())
 
 
 def _owner(file: BinaryIO) -> str:

@@ -18,7 +18,7 @@ HOLD = """
 import sys, time
 from wmrl.storage.locks import file_lock
 with file_lock(sys.argv[1]):
-    print("held", flush=True)
+    print("locked", flush=True)
     time.sleep(60)
 """
 
@@ -27,7 +27,7 @@ def hold(path: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-c", HOLD, str(path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
-    assert process.stdout.readline() == b"held\n"
+    assert process.stdout.readline() == b"locked\n"
     return process
 
 
