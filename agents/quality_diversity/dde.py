@@ -318,7 +318,9 @@ class DDE(Learner):
         self._save_checkpoint(_CHECKPOINT, tensors, state, cut=cut)
 
     def _restore(self) -> None:
-        checkpoint = self._load_checkpoint(_CHECKPOINT, at="generation")
+        checkpoint = self._load_checkpoint(
+            _CHECKPOINT, at="generation", limit=self.config.generations
+        )
         if checkpoint is None:
             return
         tensors, state = checkpoint.tensors, checkpoint.state

@@ -207,8 +207,8 @@ class Run:
             return
         if found == self._config:
             return
-        fixed = (_without(each, self._limits) for each in (self._config, found))
-        if not _difference(*fixed) and self._extends(found):
+        fixed, found_fixed = (_without(each, self._limits) for each in (self._config, found))
+        if not _difference(fixed, found_fixed) and self._extends(found):
             # The report goes first: a run that is killed in between is then no finished one.
             (self.path / _REPORT).unlink(missing_ok=True)
             self._write_config()

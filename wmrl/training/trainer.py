@@ -210,7 +210,9 @@ class Trainer:
             )
 
     def _save(self) -> None:
-        tensors = {f"model.{name}": value for name, value in self._parameters.items()}
+        tensors: dict[str, Tensor] = {
+            f"model.{name}": value for name, value in self._parameters.items()
+        }
         tensors |= {f"buffer.{name}": value for name, value in self._buffers.items()}
         for name, parameter in self._parameters.items():
             for key, value in self._optimizer.state[parameter].items():
