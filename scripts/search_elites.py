@@ -3,8 +3,8 @@
 The algorithms are MAP-Elites, CMA-ME and CMA-MAE, with the emitters of ribs, and Data-Driven
 Encodings (DDE), which is MAP-Elites with an encoding learned from the elites. If a search is
 interrupted, repeat the command: DDE continues, and the other algorithms start again. With more
---evaluations, the command extends a finished search in the same way. The folder contains elites/ (an artifact), map.png (a heatmap), map.mp4 (the heatmap over time) and, with DDE,
-run/metrics.csv.
+--evaluations, the command extends a finished search in the same way. The folder contains elites/
+(an artifact), map.png (a heatmap), map.mp4 (the heatmap over time) and, with DDE, run/metrics.csv.
 """
 
 from dataclasses import dataclass

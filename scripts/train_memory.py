@@ -2,8 +2,9 @@
 
 The model predicts the next latent, reward and termination. After an interruption, the same command
 resumes the training. With more --steps or --minutes, it continues a finished run; the learning rate
-then follows the schedule of the new number of steps from there on. The folder of the run contains artifact/ (the model), report.json and
-metrics.csv. For an ensemble, metrics.csv is in the folders of the members: member-0/ and so on.
+then follows the schedule of the new number of steps from there on. The folder of the run contains
+artifact/ (the model), report.json and metrics.csv. For an ensemble, metrics.csv is in the folders
+of the members: member-0/ and so on.
 
 report.json contains metrics on held-out episodes: the likelihood, the R² of rewards, the quality of
 predicted terminations, and a comparison of dreams with recordings.
