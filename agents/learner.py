@@ -34,7 +34,6 @@ class Learner(ABC):
 
     _run: Run
     _limit: ClassVar[str]  # name of the setting that limits the training
-    config: Any
     _scheduled: bool = False  # True if a schedule depends on the limit
 
     @property
@@ -131,17 +130,18 @@ class Learner(ABC):
         self._run.save_checkpoint(whole, tensors, state, may_hold_nan=may_hold_nan)
 
     def _load_checkpoint(
-        self, name: str, *, at: str, device: str | torch.device = "cpu"
+        self, name: str, *, at: str, limit: int, device: str | torch.device = "cpu"
     ) -> Checkpoint | None:
         """Reads the last checkpoint from which the training can continue; None if there is none.
 
         Args:
             name: name of the checkpoint.
             at: key of the checkpoint's state that counts towards the limit.
+            limit: limit of the training.
             device: device of the tensors.
         """
         end = self._run.load_checkpoint(f"{name}{_END}", device=device)
-        if end is not None and end.state[at] >= getattr(self.config, self._limit):
+        if end is not None and end.state[at] >= limit:
             return end
         return self._run.load_checkpoint(name, device=device)
 

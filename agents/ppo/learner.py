@@ -286,7 +286,9 @@ class PPOLearner(AgentLearner):
         self._save_checkpoint(_CHECKPOINT, tensors, state, cut=self._cut)
 
     def _restore(self) -> None:
-        checkpoint = self._load_checkpoint(_CHECKPOINT, at="steps", device=self._model.device)
+        checkpoint = self._load_checkpoint(
+            _CHECKPOINT, at="steps", limit=self.config.steps, device=self._model.device
+        )
         if checkpoint is None:
             return
         self._model.load_training_tensors(checkpoint.tensors)

@@ -324,7 +324,9 @@ class DDE(Learner):
         self._save_checkpoint(_CHECKPOINT, tensors, state, cut=cut, may_hold_nan=("snapshots",))
 
     def _restore(self) -> None:
-        checkpoint = self._load_checkpoint(_CHECKPOINT, at="generation")
+        checkpoint = self._load_checkpoint(
+            _CHECKPOINT, at="generation", limit=self.config.generations
+        )
         if checkpoint is None:
             return
         tensors, state = checkpoint.tensors, checkpoint.state

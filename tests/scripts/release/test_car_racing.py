@@ -1,6 +1,5 @@
 """Making the shipped artifacts out of a run."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,8 @@ import pytest
 from wmrl.agents.agent import load_agent
 from wmrl.scripts.release.car_racing import CONTINUOUS, DISCRETE, Args, main
 from wmrl.storage.artifact import load_artifact
+from wmrl.storage.files import write_json
+from wmrl.storage.reading import StoredFileError
 
 ERRORS = {"dream": 4.0, "likeliest": 3.0, "copy_last": 9.0, "reconstruction": 2.0}
 OPEN_LOOP = {"1": {**ERRORS, "dreams": 7}}
@@ -47,7 +48,7 @@ def finished_run(folder: Path, tiny: Any, driver: Path, *, discrete: bool) -> Pa
     }
     for name, content in files.items():
         (run / name).parent.mkdir(parents=True, exist_ok=True)
-        (run / name).write_text(json.dumps(content))
+        write_json(run / name, content)
     shutil.copytree(tiny.vision, run / "round-0/vision/artifact")
     shutil.copytree(tiny.memory, run / "round-0/memory/artifact")
     for place in ("round-0/agent", "real/agent"):
@@ -70,9 +71,9 @@ def test_a_run_becomes_artifacts_with_cards(
     results.mkdir()
     for name in (names.dream, names.real):
         score = {"mean": 800.0, "std": 12.0, "episodes": 100, "base": "CarRacing-v3"}
-        (results / f"{name}.json").write_text(json.dumps(score))
+        write_json(results / f"{name}.json", score)
     (results / f"{names.real}.json").rename(results / "away.json")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StoredFileError, match="expected a JSON file, got nothing"):
         main(Args(run=run, results=results, out=out))
     assert not out.exists()
     (results / "away.json").rename(results / f"{names.real}.json")
