@@ -182,7 +182,8 @@ def main(args: Args) -> None:
             evaluate_every=args.score_every or 1,
         )
         learner.save(args.out / "artifact", provenance={"command": "train-controller"})
-    print(f"agent: {args.out / 'artifact'} (wmrl evaluate {args.out / 'artifact'} scores it)")
+    task = f" --task {args.task}" if ":" in args.task else ""  # the agent can't refer to a module
+    print(f"agent: {args.out / 'artifact'} (wmrl evaluate {args.out / 'artifact'}{task} scores it)")
 
 
 def _policy_search(
