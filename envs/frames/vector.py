@@ -306,12 +306,12 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 failures.append((worker, failure))
         if not failures:
             return answers
-        worker, failure = failures[0]
-        if starting and isinstance(failure.cause, _ARGUMENT_ERRORS):
-            failure.cause.add_note(failure.note)
-            raise failure.cause
+        worker, first = failures[0]
+        if starting and isinstance(first.cause, _ARGUMENT_ERRORS):
+            first.cause.add_note(first.note)
+            raise first.cause
         slots = () if starting else range(*worker.slots)
-        raise self._error(failure, slots, worker.name) from failure.cause
+        raise self._error(first, slots, worker.name) from first.cause
 
     def _error(
         self, failure: WorkerFailure, slots: Iterable[int], worker: str | None = None
