@@ -225,7 +225,7 @@ def _with_classes(spec: EnvSpec) -> EnvSpec:
     if not isinstance(spec.entry_point, str) or not spec.entry_point.startswith("__main__:"):
         return spec
     spec = copy.copy(spec)
-    spec.entry_point = cast("Any", load_env_creator(str(spec.entry_point)))
+    spec.entry_point = load_env_creator(spec.entry_point)  # type: ignore[assignment]
     return spec
 
 

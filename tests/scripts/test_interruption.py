@@ -154,7 +154,7 @@ def _commands(agent: Path, store: Path, tiny: Any) -> dict[str, list[object]]:
             *controller, "--algorithm", "cma-es", "--env", "real", *game
         ],
         "variational": [*controller, "--algorithm", "variational", "--generations", 10**6],
-        "search-elites": ["search-elites", "--out", "OUT", "--evaluations", 10**8],
+        "search-elites": ["search-elites", "OUT", "--evaluations", 10**8],
         "evaluate": ["evaluate", agent, "--episodes", 10**4, *game, "--device", "cpu"],
         "evaluate in a dream": ["evaluate", agent, "--dream", "--episodes", 10**5],
         "record": ["record", agent, "--out", "OUT.mp4", *model],
