@@ -222,10 +222,11 @@ def registered_specs(env_id: str) -> list[EnvSpec]:
 
 def _with_classes(spec: EnvSpec) -> EnvSpec:
     """Replaces an entry point in the main script, which workers don't import, by its class."""
-    if not isinstance(spec.entry_point, str) or not spec.entry_point.startswith("__main__:"):
+    entry = spec.entry_point
+    if not isinstance(entry, str) or not entry.startswith("__main__:"):
         return spec
     spec = copy.copy(spec)
-    spec.entry_point = load_env_creator(spec.entry_point)  # type: ignore[assignment]
+    spec.entry_point = load_env_creator(entry)  # type: ignore[assignment]
     return spec
 
 
