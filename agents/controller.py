@@ -19,7 +19,8 @@ from wmrl.agents.agent import Agent, State
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.config import build_config, check_fields
 from wmrl.core.validation import check_finite, check_int, check_shape
-from wmrl.storage.artifact import Artifact, ArtifactError, check_dtypes
+from wmrl.storage.artifact import Artifact, ArtifactError
+from wmrl.storage.restoring import check_dtypes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,25 +4,22 @@ Each subcommand is a module of this package. The module defines a frozen datacla
 fields become the options of the subcommand, and a function ``main(args)``.
 """
 
-import codecs
 import difflib
-import io
 import os
-import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal, Self, TextIO
+from typing import Any, Literal
 
 import gymnasium
 
 import wmrl
 from wmrl.core.processes import WorkerError
+from wmrl.scripts.terminal import Interruption, accept_all_text, show_warning
 
 # Errors that are reported in one line; others are faults of this package.
 _ERRORS = (ValueError, OSError, ImportError, FloatingPointError, WorkerError, gymnasium.error.Error)
@@ -108,12 +105,6 @@ COMMANDS = {
     ),
 }
 
-# Rules for the options of all commands, by name. Other integers are counts of at least 1, and
-# other numbers are at least 0.
-_SEEDS = ("seed", "seeds", "full_seeds")
-_ABOVE_ZERO = ("minutes", "hours", "seconds", "fps", "temperature")
-_NOT_COUNTS = ("warmup_steps", "burn_in", "rank", "workers", "videos", "video_agent_steps")
-_SIGNED = ("log_std", "log_std_final", "qd_score_offset", "min_return")
 _NEXT = {
     "demo": "wmrl play dream, or wmrl train for an agent that learns everything from scratch",
     "collect": "wmrl train-vision {store} -o runs/vision",
@@ -127,39 +118,6 @@ _NEXT = {
 """Commands that usually come next, which are printed at the end. Fields of ``Args`` in braces are
 replaced by their values."""
 
-_PLAIN = {
-    "≥": ">=",
-    "≤": "<=",
-    "±": "+/-",
-    "−": "-",
-    "–": "-",
-    "…": "...",
-    "×": "x",
-    "·": "*",
-    "→": "->",
-    "‖": "||",
-    "²": "^2",
-    "√": "sqrt",
-    "σ": "sigma",
-    "τ": "tau",
-    "μ": "mu",
-    "γ": "gamma",
-    "λ": "lambda",
-    "β": "beta",
-    "ε": "epsilon",
-    "Γ": "Gamma",
-    "π": "pi",
-    "‘": "'",
-    "’": "'",
-    "“": '"',
-    "”": '"',
-    "•": "*",
-    **dict.fromkeys("╭╮╰╯", "+"),
-    **dict.fromkeys("─━╸╺", "-"),
-    **dict.fromkeys("│┃", "|"),
-}
-"""Text that replaces characters on terminals and in logs that cannot encode them."""
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command and exits the process.
@@ -170,9 +128,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: arguments after the program name; ``sys.argv[1:]`` if None.
     """
-    _accept_all_text()
-    warnings.showwarning = _show_warning
-    with _Interruption() as interruption:
+    accept_all_text()
+    warnings.showwarning = show_warning
+    with Interruption() as interruption:
         try:
             status = run(sys.argv[1:] if argv is None else argv)
             if sys.stdout is not None:  # None if the caller closed it
@@ -193,72 +151,6 @@ def main(argv: Sequence[str] | None = None) -> None:
                     stream.flush()
             os._exit(128 + interruption.signal)
         sys.exit(status)
-
-
-class _Interruption:
-    """Context in which Ctrl-C and requests to terminate raise ``KeyboardInterrupt``.
-
-    What an interrupted command does to keep its work is thus the same in all cases.
-
-    Attributes:
-        signal: number of the signal that arrived; 0 if none did.
-    """
-
-    def __init__(self) -> None:
-        self.signal = 0
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                number = getattr(signal, name, None)
-                # Signals that the caller ignores, as nohup does, stay ignored.
-                if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._interrupt)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _interrupt(self, number: int, frame: object) -> None:
-        self.signal = number
-        raise KeyboardInterrupt
-
-
-def _accept_all_text() -> None:
-    """Makes the standard streams print each line at once, and text that they cannot encode.
-
-    Characters that an encoding such as ASCII lacks are replaced: "≥" by ">=", others by their code.
-    """
-    codecs.register_error("wmrl.plain", _replace_plainly)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="wmrl.plain", line_buffering=True)
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    """Prints a warning of this package as its text alone, and others with their place in code."""
-    own = category.__module__.startswith("wmrl.")
-    text = warnings.formatwarning(message, category, filename, lineno, line)
-    with suppress(OSError):
-        print(f"wmrl: warning: {message}" if own else text, file=file or sys.stderr)
-
-
-def _replace_plainly(error: UnicodeError) -> tuple[str, int]:
-    """Replaces characters that cannot be encoded, as :func:`codecs.register_error` defines it."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    text = error.object[error.start : error.end]
-    plain = "".join(_PLAIN.get(character, character) for character in text)
-    return plain.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 
 def run(argv: Sequence[str]) -> int:
@@ -346,6 +238,8 @@ def _run_command(name: str, words: Sequence[str]) -> int:
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     module = import_module(f"wmrl.scripts.{COMMANDS[name].module}")
     args = tyro.cli(module.Args, prog=f"wmrl {name}", description=module.__doc__, args=words)
+    from wmrl.scripts.options import check_options
+
     check_options(args)
     _check_outputs(COMMANDS[name], args)
     # A command may return an exit status; most return None, which means success.
@@ -356,37 +250,6 @@ def _run_command(name: str, words: Sequence[str]) -> int:
     if status == 0 and name in _NEXT:
         print(f"next: {_NEXT[name].format_map(vars(args))}")
     return status
-
-
-def check_options(args: Any) -> None:
-    """Checks the options of a command: their types, and that numbers are not negative or 0.
-
-    Configurations check their own numbers, but some are only created after a model was loaded or a
-    run was begun, and a few options are not part of any.
-
-    Args:
-        args: options of a command, an instance of its ``Args``.
-
-    Raises:
-        ValueError: an option is out of range.
-    """
-    from wmrl.core.config import check_fields
-    from wmrl.core.validation import check_float, check_int, check_seed
-
-    check_fields(args)
-    for item in fields(args):
-        value = getattr(args, item.name)
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                continue
-            if item.name in _SEEDS:
-                check_seed(item.name, number)  # type: ignore[arg-type]
-            elif item.name in _ABOVE_ZERO:
-                check_float(item.name, number, above=0)
-            elif isinstance(number, int) and item.name not in _NOT_COUNTS:
-                check_int(item.name, number, at_least=1)
-            elif item.name not in _SIGNED:
-                check_float(item.name, number, at_least=0)
 
 
 @contextmanager

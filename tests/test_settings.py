@@ -16,7 +16,8 @@ import pytest
 
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.core.strict_json import json_text
-from wmrl.scripts.cli import COMMANDS, check_options
+from wmrl.scripts.cli import COMMANDS
+from wmrl.scripts.options import check_options
 
 ROOT = Path(__file__).parents[1]
 

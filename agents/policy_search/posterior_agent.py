@@ -10,7 +10,8 @@ from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.config import build_config
 from wmrl.core.seeding import numpy_generator
 from wmrl.core.validation import check_float
-from wmrl.storage.artifact import Artifact, ArtifactError, check_dtypes
+from wmrl.storage.artifact import Artifact, ArtifactError
+from wmrl.storage.restoring import check_dtypes
 
 
 class PosteriorAgent(ControllerAgent):

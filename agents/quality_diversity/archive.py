@@ -19,13 +19,8 @@ from scipy.spatial import KDTree
 from wmrl.core.config import check_fields
 from wmrl.core.numba_cache import guard_numba_cache
 from wmrl.core.validation import check_choice, check_float, check_int
-from wmrl.storage.artifact import (
-    ArtifactError,
-    check_dtypes,
-    load_artifact,
-    restore_config,
-    save_artifact,
-)
+from wmrl.storage.artifact import ArtifactError, load_artifact, save_artifact
+from wmrl.storage.restoring import check_dtypes, restore_config
 
 guard_numba_cache()  # for what ribs has numba compile
 

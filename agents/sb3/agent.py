@@ -18,7 +18,8 @@ from wmrl.agents.agent import Agent, State
 from wmrl.agents.sb3.global_rng import isolated_randomness
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.validation import check_int, check_seed
-from wmrl.storage.artifact import Artifact, ArtifactError, limited_layers, load_weights
+from wmrl.storage.artifact import Artifact, ArtifactError
+from wmrl.storage.restoring import limited_layers, load_weights
 
 # Names that an artifact may contain. Loading an artifact uses no other classes and options.
 _POLICIES = {cls.__name__: cls for cls in (ActorCriticPolicy, SACPolicy, TD3Policy)}

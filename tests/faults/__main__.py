@@ -65,12 +65,14 @@ def report(
         options.out / f"{name}.json",
         {
             "title": suite.title,
-            "command": f"python tests/faults --only {name} --scale {options.scale:g} --seed {options.seed}",
+            "command": f"python tests/faults --only {name} --scale {options.scale:g} "
+            f"--seed {options.seed}",
             "cases": len(outcomes),
             "outcomes": {k: v for k, v in counts.items() if len(k) < 60},
             "failures": [{"case": f.case, "result": f.result[:500]} for f in failures],
             "seconds": round(seconds),
-            "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+            "system": f"{platform.system()} {platform.machine()}",
+            "python": platform.python_version(),
             "versions": {package: version(package) for package in PACKAGES},
         },
     )

@@ -43,7 +43,11 @@ def count_events(plan: str, folder: Path) -> int:
 
 
 def interrupt(case: Interruption, folder: Path) -> str:
-    """Runs until the fault strikes; returns ``"killed"``, ``"refused"``, ``"done"`` or a failure."""
+    """Runs until the fault strikes.
+
+    Returns:
+        ``"killed"``, ``"refused"``, ``"done"`` or a description of a failure.
+    """
     shutil.rmtree(folder, ignore_errors=True)
 
     def work() -> str:

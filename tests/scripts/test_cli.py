@@ -14,6 +14,7 @@ import pytest
 import wmrl
 from wmrl.scripts import cli
 from wmrl.scripts.cli import COMMANDS, Command, main, run
+from wmrl.scripts.terminal import show_warning
 from wmrl.training.learning_warning import LearningWarning
 
 
@@ -276,7 +277,7 @@ def test_a_warning_of_this_package_is_one_line(
     def warn(args: object) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("always")
-            warnings.showwarning = cli._show_warning
+            warnings.showwarning = show_warning
             warnings.warn("nothing was learned", LearningWarning, stacklevel=1)
             warnings.warn("old", DeprecationWarning, stacklevel=1)
 

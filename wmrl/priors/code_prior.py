@@ -20,7 +20,8 @@ from wmrl.nn.sequence_models import (
     check_heads,
     make_sequence_model,
 )
-from wmrl.storage.artifact import Artifact, restore_config, restore_module, save_artifact
+from wmrl.storage.artifact import Artifact, save_artifact
+from wmrl.storage.restoring import restore_config, restore_module
 
 
 @dataclass(frozen=True, kw_only=True)

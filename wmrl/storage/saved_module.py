@@ -10,16 +10,9 @@ import torch
 from torch import nn
 
 from wmrl.core.device import resolve_device
-from wmrl.storage.artifact import (
-    Artifact,
-    ArtifactError,
-    load_artifact,
-    load_weights,
-    restore_config,
-    restore_module,
-    save_artifact,
-)
+from wmrl.storage.artifact import Artifact, ArtifactError, load_artifact, save_artifact
 from wmrl.storage.registry import Registry
+from wmrl.storage.restoring import load_weights, restore_config, restore_module
 
 M = TypeVar("M", bound="SavedModule")
 

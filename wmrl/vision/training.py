@@ -14,9 +14,10 @@ from wmrl.core.seeding import torch_generator
 from wmrl.data.frame_sampler import FrameSampler
 from wmrl.data.split import DataSplit, split_episodes
 from wmrl.data.store import RolloutStore
-from wmrl.storage.artifact import load_artifact, load_weights
+from wmrl.storage.artifact import load_artifact
 from wmrl.storage.files import write_image, write_json
 from wmrl.storage.finished import finished_artifact
+from wmrl.storage.restoring import load_weights
 from wmrl.storage.run import Run
 from wmrl.training.learning_warning import warn_of_learning
 from wmrl.training.metrics import log_images

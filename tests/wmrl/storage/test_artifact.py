@@ -24,12 +24,10 @@ from wmrl.storage.artifact import (
     ArtifactError,
     find_artifact,
     load_artifact,
-    load_weights,
-    restore_config,
-    restore_module,
     save_artifact,
     shipped_artifacts,
 )
+from wmrl.storage.restoring import load_weights, restore_config, restore_module
 from wmrl.storage.run import Run
 from wmrl.vision.base import load_vision
 from wmrl.vision.vae import VAEConfig

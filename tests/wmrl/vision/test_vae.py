@@ -120,7 +120,8 @@ def test_a_saved_vae_is_the_same_when_loaded(
 
 
 def test_weights_of_another_size_are_refused(vae: VAE, tmp_path: Path) -> None:
-    from wmrl.storage.artifact import load_artifact, load_weights
+    from wmrl.storage.artifact import load_artifact
+    from wmrl.storage.restoring import load_weights
 
     vae.save(tmp_path / "vision")
     with pytest.raises(ArtifactError, match="expected shape"):

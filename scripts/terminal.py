@@ -1,0 +1,109 @@
+"""Standard streams, warnings and interruptions of the command line."""
+
+import codecs
+import io
+import signal
+import sys
+import threading
+import warnings
+from contextlib import suppress
+from typing import Any, Self, TextIO
+
+_PLAIN = {
+    "≥": ">=",
+    "≤": "<=",
+    "±": "+/-",
+    "−": "-",
+    "–": "-",
+    "…": "...",
+    "×": "x",
+    "·": "*",
+    "→": "->",
+    "‖": "||",
+    "²": "^2",
+    "√": "sqrt",
+    "σ": "sigma",
+    "τ": "tau",
+    "μ": "mu",
+    "γ": "gamma",
+    "λ": "lambda",
+    "β": "beta",
+    "ε": "epsilon",
+    "Γ": "Gamma",
+    "π": "pi",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+    "•": "*",
+    **dict.fromkeys("╭╮╰╯", "+"),
+    **dict.fromkeys("─━╸╺", "-"),
+    **dict.fromkeys("│┃", "|"),
+}
+"""Text that replaces characters on terminals and in logs that cannot encode them."""
+
+
+class Interruption:
+    """Context in which Ctrl-C and requests to terminate raise ``KeyboardInterrupt``.
+
+    What an interrupted command does to keep its work is thus the same in all cases.
+
+    Attributes:
+        signal: number of the signal that arrived; 0 if none did.
+    """
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)
+                # Signals that the caller ignores, as nohup does, stay ignored.
+                if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        self.signal = number
+        raise KeyboardInterrupt
+
+
+def accept_all_text() -> None:
+    """Makes the standard streams print each line at once, and text that they cannot encode.
+
+    Characters that an encoding such as ASCII lacks are replaced: "≥" by ">=", others by their code.
+    """
+    codecs.register_error("wmrl.plain", _replace_plainly)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="wmrl.plain", line_buffering=True)
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Prints a warning of this package as its text alone, and others with their place in code."""
+    own = category.__module__.startswith("wmrl.")
+    text = warnings.formatwarning(message, category, filename, lineno, line)
+    with suppress(OSError):
+        print(f"wmrl: warning: {message}" if own else text, file=file or sys.stderr)
+
+
+def _replace_plainly(error: UnicodeError) -> tuple[str, int]:
+    """Replaces characters that cannot be encoded, as :func:`codecs.register_error` defines it."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    plain = "".join(_PLAIN.get(character, character) for character in text)
+    return plain.encode("ascii", "backslashreplace").decode("ascii"), error.end
