@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -6,12 +5,13 @@ import pytest
 
 from wmrl.scripts import cli
 from wmrl.scripts.reproduce.binary_vae.command import write_table
+from wmrl.storage.reading import read_json
 
 
 def test_a_short_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["reproduce", "binary-vae", "--points", "60", "--epochs", "2", "--seeds", "3"]
     assert cli.run([*words, "--out", str(tmp_path)]) == 0
-    report = json.loads((tmp_path / "results.json").read_text())
+    report = read_json(tmp_path / "results.json")
     assert [row["regime"] for row in report["rows"]] == ["constant", "decayed"]
     for row in report["rows"]:
         assert row["elbo"] < row["log_evidence"] < 0

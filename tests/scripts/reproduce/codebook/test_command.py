@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from wmrl.scripts.reproduce.codebook.experiment import (
     spread,
     used_codes,
 )
+from wmrl.storage.reading import read_json
 
 
 def test_a_small_run_whose_codebooks_are_reused(
@@ -34,7 +34,7 @@ def test_a_small_run_whose_codebooks_are_reused(
     words += ["--seeds", "0", "1", "--evaluations", "3000"]
     words += ["--work", str(tmp_path / "work"), "--out", str(out)]
     assert cli.run(words) == 0
-    report = json.loads((out / "results.json").read_text())
+    report = read_json(out / "results.json")
     found = [(row["variant"], row["seed"], row["code_dim"]) for row in report["codebooks"]]
     assert found == [
         (name, seed, size)
@@ -47,7 +47,7 @@ def test_a_small_run_whose_codebooks_are_reused(
     monkeypatch.setattr("wmrl.scripts.reproduce.reuse.encodings.EncodingTrainer", None)
     monkeypatch.setattr("wmrl.scripts.reproduce.dde.experiment.search_with_ribs", None)
     assert cli.run(words) == 0
-    assert json.loads((out / "results.json").read_text()) == report
+    assert read_json(out / "results.json") == report
 
 
 def test_elites_and_as_many_random_poses(tmp_path: Path) -> None:

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -11,6 +10,7 @@ from wmrl.envs.planar_arm.arm import Arm
 from wmrl.scripts import cli
 from wmrl.scripts.reproduce.dde import experiment as experiment_module
 from wmrl.scripts.reproduce.dde.command import write_table
+from wmrl.storage.reading import read_json
 
 
 def test_a_small_run_whose_searches_are_reused(
@@ -30,7 +30,7 @@ def test_a_small_run_whose_searches_are_reused(
     assert cli.run(words) == 0
     out = tmp_path / "out"
     files = [out / f"200-joints-{method}.json" for method in ("line", "dde")]
-    reports = [json.loads(file.read_text()) for file in files]
+    reports = [read_json(file) for file in files]
     report = {key: reports[0][key] + reports[1][key] for key in ("searches", "races")}
     runs = {(row["method"], row["budget"], row["seed"]) for row in report["searches"]}
     assert runs == {
@@ -48,7 +48,7 @@ def test_a_small_run_whose_searches_are_reused(
     monkeypatch.setattr("wmrl.agents.quality_diversity.dde.DDE.learn", None)
     monkeypatch.setattr("wmrl.agents.quality_diversity.baselines.Scheduler", None)
     assert cli.run(words) == 0
-    assert [json.loads(file.read_text()) for file in files] == reports
+    assert [read_json(file) for file in files] == reports
 
 
 def test_several_calls_may_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

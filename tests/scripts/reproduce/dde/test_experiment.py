@@ -1,6 +1,5 @@
 """Searches for elites, and the comparison with the oracle."""
 
-import json
 from dataclasses import asdict
 
 import numpy as np
@@ -21,6 +20,7 @@ from wmrl.scripts.reproduce.dde.experiment import (
     oracle_stds,
     run_search,
 )
+from wmrl.storage.reading import read_json
 
 PRESET = SearchPreset(
     problem=ArmProblem(
@@ -141,7 +141,7 @@ def test_a_finer_mutation_is_one_more(tmp_path) -> None:
     for method in ("dde", "dde-fine"):
         path = tmp_path / method
         run_search(PRESET, method, path, evaluations=300, seed=0, progress=False)
-        config = json.loads((path / "run" / "config.json").read_text())["config"]
+        config = read_json(path / "run" / "config.json")["config"]
         used[method] = config["mutations"]
     assert used["dde-fine"] == [*used["dde"], asdict(Mutation(iso_sigma=0.001))]
 

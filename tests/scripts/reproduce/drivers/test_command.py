@@ -1,4 +1,3 @@
-import json
 import re
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from wmrl.scripts import cli
 from wmrl.scripts.reproduce.drivers import experiment as experiment_module
 from wmrl.scripts.reproduce.drivers import vision_trial as vision_trial_module
 from wmrl.scripts.reproduce.drivers.command import write_table
+from wmrl.storage.reading import read_json
 from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.base import load_vision
 from wmrl.vision.vqvae import VQVAEConfig
@@ -81,7 +81,7 @@ def test_a_small_run_whose_results_are_reused(
     videos = re.findall(r'href="([^"]*)"', page)
     assert videos
     assert {out / video for video in videos} == set((out / "videos").iterdir())
-    report = json.loads((out / "results.json").read_text())
+    report = read_json(out / "results.json")
     assert report["search"]["cells"] == 12
     assert report["search"]["real"]["coverage"] == pytest.approx(len(videos) / 12)
     runs = [(row["data"], row["seed"]) for row in report["trials"]]
@@ -100,7 +100,7 @@ def test_a_small_run_whose_results_are_reused(
     assert {file.suffix for file in made} >= {".mp4", ".safetensors", ".json"}
     assert cli.run([*words, "--ship", str(tmp_path / "shipped")]) == 0
     assert times(work) == made
-    again = json.loads((out / "results.json").read_text())
+    again = read_json(out / "results.json")
     assert {**again, "args": report["args"]} == report
     world_model = WorldModel.open(
         STEERED,
@@ -134,7 +134,7 @@ def test_heatmaps_only_with_a_given_driver(tmp_path: Path, make_tiny: Any) -> No
     page = (out / "map.html").read_text("utf-8")
     assert "<a href" not in page
     assert "Click a cell" not in page
-    assert json.loads((out / "results.json").read_text())["trials"] == []
+    assert read_json(out / "results.json")["trials"] == []
     assert "Training data" not in (out / "table.md").read_text()
 
 

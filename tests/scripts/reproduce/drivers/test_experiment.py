@@ -1,6 +1,5 @@
 """Elite drivers: the search in the dream, and the evaluation in the real game."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from wmrl.scripts.reproduce.drivers.experiment import (
     evaluate_elites,
     find_drivers,
 )
+from wmrl.storage.reading import read_json
 from wmrl.storage.run import RunError
 
 CELLS = ArchiveConfig(
@@ -222,7 +222,7 @@ def test_other_real_rollouts_evaluate_again(
     other = replace(CONFIG, real=replace(CONFIG.real, num_rollouts=3))
     changed = find(path, world_model, init=init, config=other)
     assert_same(changed.dreamed, drivers.dreamed)
-    assert json.loads((path / "real.json").read_text())["fitness"]["config"]["num_rollouts"] == 3
+    assert read_json(path / "real.json")["fitness"]["config"]["num_rollouts"] == 3
     assert set(changed.real.objectives.tolist()) != set(drivers.real.objectives.tolist())
     assert_same(find(path, world_model, init=init).real, drivers.real)
 

@@ -22,6 +22,7 @@ from wmrl.memory.training import MemoryTrainingConfig
 from wmrl.scripts.reproduce.drivers import vision_trial as vision_trial_module
 from wmrl.scripts.reproduce.drivers.vision_trial import VisionTrialConfig, try_vision
 from wmrl.storage.artifact import load_artifact
+from wmrl.storage.reading import read_json
 from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.base import load_vision
 from wmrl.vision.evaluation import pick_frames, vision_report
@@ -114,7 +115,7 @@ def test_its_metrics_are_those_of_its_artifacts(
     assert load_artifact(path / "vision" / "artifact").provenance["data"] == hashes[:1]
     member = path / "memory" / "member-0"
     assert load_artifact(member / "artifact").provenance["data"] == hashes
-    assert report["memory"] == json.loads((member / "report.json").read_text())["held_out"]
+    assert report["memory"] == read_json(member / "report.json")["held_out"]
     assert (report["mean"], report["std"]) == (
         np.mean(report["returns"]),
         np.std(report["returns"]),
@@ -142,7 +143,7 @@ def test_a_finished_trial_is_read(
     tried: tuple[Path, dict[str, Any]], attempt: Attempt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, report = tried
-    kept = json.loads((path / "result.json").read_text())
+    kept = read_json(path / "result.json")
     assert kept == json.loads(json.dumps(report))
     for stage in STAGES:
         monkeypatch.setattr(vision_trial_module, stage, None)  # would fail if it were called

@@ -1,4 +1,3 @@
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from wmrl.scripts import cli
 from wmrl.scripts.reproduce.kl.command import run_metrics, start_gradient, write_table
 from wmrl.scripts.reproduce.kl.experiment import RUNS, descend
 from wmrl.scripts.reproduce.kl.figures import frames
+from wmrl.storage.reading import read_json
 
 
 def read_video(path: Path) -> np.ndarray:
@@ -26,7 +26,7 @@ def read_video(path: Path) -> np.ndarray:
 def test_a_short_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["reproduce", "kl", "--runs", "span-q", "score", "--steps", "12", "--seeds", "0", "5"]
     assert cli.run([*words, "--out", str(tmp_path)]) == 0
-    report = json.loads((tmp_path / "results.json").read_text())
+    report = read_json(tmp_path / "results.json")
     found = [(row["run"], row["seed"], row["verdict"]) for row in report["rows"]]
     assert found == [
         ("span-q", None, "did not converge"),

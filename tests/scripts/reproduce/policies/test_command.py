@@ -1,6 +1,5 @@
 """``wmrl reproduce policies``."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from wmrl.agents.ppo.config import PPOConfig
 from wmrl.scripts import cli
 from wmrl.scripts.reproduce.policies import experiment as experiment_module
 from wmrl.scripts.reproduce.policies.command import write_table
+from wmrl.storage.reading import read_json
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_a_short_run_and_nothing_is_made_twice(
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) >= 1
     assert video.get(cv2.CAP_PROP_FRAME_WIDTH) > 8 * 200
     video.release()
-    report = json.loads((out / "results.json").read_text())
+    report = read_json(out / "results.json")
     assert [row["method"] for row in report["rows"]] == ["cma-es", "variational", "ppo"]
     assert {row["steps"] for row in report["rows"]} == {2 * 4 * 2 * 8}
     assert [each["scale"] for each in report["spreads"]] == [0.0, 0.5, 1.0, 2.0]
@@ -56,7 +56,7 @@ def test_a_short_run_and_nothing_is_made_twice(
     assert made
     assert cli.run(words) == 0
     assert {file: file.stat().st_mtime_ns for file in work.rglob("*.safetensors")} == made
-    assert json.loads((out / "results.json").read_text()) == report
+    assert read_json(out / "results.json") == report
 
 
 @pytest.mark.parametrize(

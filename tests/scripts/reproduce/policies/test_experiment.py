@@ -1,6 +1,5 @@
 """Comparison of training methods."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -29,6 +28,7 @@ from wmrl.scripts.reproduce.policies.experiment import (
     try_policy,
     try_spread,
 )
+from wmrl.storage.reading import read_json
 
 FITNESS = DreamFitnessConfig(num_rollouts=2, agent_steps=8, dropout=True, action_noise=0.1)
 TINY = PolicyTrialConfig(
@@ -138,7 +138,7 @@ def test_samples_are_evaluated_in_the_dream_and_in_the_game(
     with RealFitness(world_model, RealFitnessConfig(num_rollouts=2), workers=0) as real:
         played = real(parameters, integer_seed(5, "spread", "real")).mean(1)
     assert rows[2]["real"] == played.tolist()
-    assert json.loads((tmp_path / "spread.json").read_text())["rows"] == rows
+    assert read_json(tmp_path / "spread.json")["rows"] == rows
     assert evaluated() == rows
     posterior.std[0] = 0.7
     with pytest.raises(ValueError, match="which has other settings"):

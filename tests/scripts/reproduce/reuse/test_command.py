@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from wmrl.scripts.reproduce.reuse import experiment as reuse_experiment
 from wmrl.scripts.reproduce.reuse.command import DATA, KINDS, encoding_card, write_table
 from wmrl.scripts.reproduce.reuse.experiment import METHODS
 from wmrl.storage.artifact import load_artifact
+from wmrl.storage.reading import read_json
 
 PROBLEMS = ("plain", "obstacles", "locked", "lengths")
 
@@ -51,7 +51,7 @@ def test_a_small_run_whose_results_are_reused(
     words += ["--targets", "5", "--evaluations", "60", "--ship", str(ship)]
     words += ["--out", str(out), "--work", str(work)]
     assert cli.run(words) == 0
-    report = json.loads((out / "results.json").read_text())
+    report = read_json(out / "results.json")
     assert (out / "table.md").read_text() in capsys.readouterr().out
     assert iio.imread(out / "poses.png").std() > 1
     learned = [(each["seed"], each["kind"], each["data"]) for each in report["encodings"]]
@@ -76,7 +76,7 @@ def test_a_small_run_whose_results_are_reused(
     assert len(made) > 100
     assert cli.run(words) == 0
     assert times(work) == made
-    assert json.loads((out / "results.json").read_text()) == report
+    assert read_json(out / "results.json") == report
 
 
 def test_the_table_has_a_row_for_each_encoding_and_search() -> None:

@@ -1,5 +1,4 @@
 import gzip
-import json
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -9,6 +8,7 @@ import pytest
 from wmrl.scripts import cli
 from wmrl.scripts.reproduce.vqvae.command import write_table
 from wmrl.scripts.reproduce.vqvae.experiment import PRIORS, VARIANTS
+from wmrl.storage.reading import read_json
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -41,7 +41,7 @@ def test_a_short_run_and_nothing_is_trained_twice(
     words += ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
     assert cli.run(words) == 0
     out = tmp_path / "out"
-    report = json.loads((out / "results.json").read_text())
+    report = read_json(out / "results.json")
     assert [row["codebook"] for row in report["visions"]] == list(VARIANTS)
     assert {row["prior"] for row in report["priors"]} == {"unigram", "bigram", *PRIORS}
     assert len(report["priors"]) == 2 * (2 + len(PRIORS))
@@ -57,7 +57,7 @@ def test_a_short_run_and_nothing_is_trained_twice(
         assert iio.imread(out / f"squares-{name}.png").std() > 1
     monkeypatch.setattr("wmrl.training.trainer.Trainer.train", None)  # would fail if it were called
     assert cli.run(words) == 0
-    assert json.loads((out / "results.json").read_text()) == report
+    assert read_json(out / "results.json") == report
 
 
 def test_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
