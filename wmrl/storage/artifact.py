@@ -42,6 +42,20 @@ from wmrl.storage.reading import parse_json
 from wmrl.storage.recognition import did_you_mean, recognize
 from wmrl.storage.tensors import parse_tensors
 
+__all__ = [
+    "FORMAT_VERSION",
+    "KINDS",
+    "SHIPPED",
+    "Artifact",
+    "ArtifactError",
+    "artifact_digest",
+    "find_artifact",
+    "load_artifact",
+    "package_versions",
+    "save_artifact",
+    "shipped_artifacts",
+]
+
 FORMAT_VERSION = 2
 # Releases that can read earlier format versions.
 _READERS = {1: "wmrl 0.1"}
