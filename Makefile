@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow bench lint check clean
+.PHONY: help install demo test test-slow test-faults bench lint check clean
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ test: $(STAMP) check ## Lint, types, floors and all quick tests
 
 test-slow: $(STAMP) ## Learning runs that take minutes each
 	$(BIN)/pytest -m slow
+
+test-faults: $(STAMP) ## Inject faults: kills, full disks, damaged, forged and hostile files (40 minutes)
+	PYTHONPATH=tests/toys OMP_NUM_THREADS=1 $(BIN)/python tests/faults --out results/faults
 
 bench: $(STAMP) ## Measure speeds on an otherwise idle machine; writes benchmarks/*.json
 	$(BIN)/python -m benchmarks
