@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import command_line
 import damage
 import forgery
 import interruptions
@@ -105,12 +106,24 @@ def hostile_files(count: int, seed: int, root: Path) -> Iterator[Outcome]:
         yield Outcome(f"{name}: {artifact.name}", result, result == "refused")
 
 
+def random_commands(count: int, seed: int, root: Path) -> Iterator[Outcome]:
+    """Runs commands with words that mostly mean nothing."""
+    choice = random.Random(seed)
+    for number in range(count):
+        words = command_line.draw(choice)
+        result = command_line.try_words(words, root / str(number))
+        shutil.rmtree(root / str(number), ignore_errors=True)
+        passed = result in ("done", "refused", "at work")
+        yield Outcome(" ".join(word[:40] for word in words), result, passed)
+
+
 SUITES = {
     suite.name: suite
     for suite in (
         Suite("damage", "A flipped bit, a cut, an empty or a missing file", 600, damaged_files),
         Suite("interruptions", "A kill, a full or a read-only disk", 200, interrupted_runs),
         Suite("forgery", "A forged configuration with valid checksums", 2000, forged_artifacts),
+        Suite("commands", "A command with random words", 2000, random_commands),
         Suite("hostile", "A file that is not what it seems", 84, hostile_files),
     )
 }

@@ -7,7 +7,8 @@ import suites
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("damage", 12), ("interruptions", 4), ("forgery", 40), ("hostile", 21)]
+    ("name", "count"),
+    [("damage", 12), ("interruptions", 4), ("forgery", 40), ("commands", 25), ("hostile", 21)],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_short_form(name: str, count: int, tmp_path: Path) -> None:
