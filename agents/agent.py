@@ -138,9 +138,8 @@ class Agent(ABC):
         """Opens the world model that the agent was trained with.
 
         Args:
-            task: task that the agent was trained on, or its location as ``"module:ATTRIBUTE"``.
-                None for the task that is registered under the name to which :attr:`world_model`
-                refers.
+            task: task that the agent was trained on, or the location ``"module:ATTRIBUTE"`` of the
+                task. If None, the task is looked up by its name in :attr:`world_model`.
             vision: shipped name or path of the vision model; None for the one to which
                 :attr:`world_model` refers.
             memory: shipped name or path of the memory model; None for the one to which
@@ -203,8 +202,8 @@ def register_agent(cls: type[A]) -> type[A]:
     Artifacts of the class can then be loaded wherever an agent is expected.
 
     Args:
-        cls: subclass of :class:`Agent`. Artifacts store its ``class_name``. If the class has none,
-            it is set to ``cls.__name__``.
+        cls: subclass of :class:`Agent`. Artifacts store its ``class_name``. A class without a
+            ``class_name`` gets its ``__name__`` as ``class_name``.
 
     Returns:
         The same class.

@@ -56,7 +56,8 @@ class ControllerConfig:
         for name in ("action_low", "action_high"):
             if len(getattr(self, name)) not in (0, self.action_dim):
                 raise ValueError(
-                    f"{name}: expected {self.action_dim} numbers or none, got {getattr(self, name)}"
+                    f"{name}: expected {self.action_dim} numbers, or an empty tuple, got "
+                    f"{getattr(self, name)}"
                 )
         space = self.action_space
         if not (space.is_bounded() and np.all(space.low < space.high)):
@@ -159,7 +160,7 @@ class ControllerAgent(Agent):
     Args:
         config: configuration of the controller.
         parameters: ``(N,) float``, weights of the controller.
-        world_model: reference to the world model that the agent was trained with; None for none.
+        world_model: reference to the world model that the agent was trained with, or None.
 
     Raises:
         ValueError: the shape of ``parameters`` is not ``(config.parameter_count,)``, or a number is

@@ -83,7 +83,7 @@ class Learner(ABC):
 
         Args:
             path: folder of the run.
-            config: JSON-able configuration on which the run's results depend.
+            config: JSON-serializable configuration on which the run's results depend.
 
         Raises:
             RunError: the folder is in use, or belongs to a run with another configuration.
@@ -116,14 +116,14 @@ class Learner(ABC):
         cut: bool,
         may_hold_nan: Collection[str] = (),
     ) -> None:
-        """Writes a checkpoint between two parts of the training, or at its end.
+        """Writes a checkpoint after a part of the training, such as a chunk of PPO.
 
         Args:
             name: name of the checkpoint.
             tensors: tensors by name.
             state: JSON-serializable state.
-            cut: True if the limit of the training has ended the last part early. The checkpoint
-                before that part is then kept, since an extended run repeats the part as a whole.
+            cut: True if the limit of the training has ended the part early. The previous checkpoint
+                is then kept as well, since a run with a higher limit repeats the whole part.
             may_hold_nan: names of tensors that may contain NaN.
         """
         whole = f"{name}{_END}" if cut else name
@@ -136,7 +136,8 @@ class Learner(ABC):
 
         Args:
             name: name of the checkpoint.
-            at: key of the checkpoint's state that counts towards the limit.
+            at: key, in the checkpoint's state, of the number to which the limit applies, such as
+                ``"steps"``.
             limit: limit of the training.
             device: device of the tensors.
         """

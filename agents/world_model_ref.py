@@ -73,8 +73,8 @@ class WorldModelRef:
             memory: shipped name or path of its memory model, or ``"auto"`` for the memory model
                 that is shipped for the vision model; None if the world model has no memory model.
             relative_to: folder in which the agent will be saved. Paths are stored relative to this
-                folder, so that agent and models can be moved together. None to store absolute
-                paths.
+                folder, so that agent and models can be moved together. If None, absolute paths
+                are stored.
 
         Raises:
             ArtifactError: there is no artifact of that name or path.
@@ -83,8 +83,8 @@ class WorldModelRef:
         if (world_model.memory is None) != (memory is None):
             expected = "None" if world_model.memory is None else "a name or path"
             raise ValueError(
-                f"memory: expected {expected}, got {memory!r}; name a memory model if and only if "
-                "the world model has one"
+                f"memory: expected {expected}, got {memory!r}; pass None if the world model has no "
+                "memory model, and the name or path of its memory model if it has one"
             )
         if memory == "auto":
             memory = matching_memory(world_model.vision.digest)
@@ -135,8 +135,8 @@ class WorldModelRef:
         """Opens the world model.
 
         Args:
-            task: task of the name in the reference, or its location as ``"module:ATTRIBUTE"``; None
-                for the task that is registered under that name.
+            task: task that the agent was trained on, or the location ``"module:ATTRIBUTE"`` of the
+                task. If None, the task is looked up by its name in the reference.
             vision: shipped name or path of the vision model; None for the one in the reference.
             memory: shipped name or path of the memory model; None for the one in the reference.
             device: device of the models.
@@ -195,7 +195,10 @@ class WorldModelRef:
 
 
 def _portable(name_or_path: str | Path, relative_to: str | Path | None) -> str:
-    """Returns a shipped name unchanged; makes a path absolute, or relative to ``relative_to``."""
+    """Returns a shipped name unchanged, and a path in the form in which a reference stores it.
+
+    The path is relative to the folder ``relative_to``, or absolute if ``relative_to`` is None.
+    """
     name = str(name_or_path)
     if name in shipped_artifacts():
         return name

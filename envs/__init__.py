@@ -17,7 +17,7 @@
 - :mod:`~wmrl.envs.rendering`: windows, videos and images (``write_video``).
 - :mod:`~wmrl.envs.single_env`: base class of environments that wrap a vector environment of size 1.
 - :mod:`~wmrl.envs.autoreset`: helpers for resets, step limits and Gymnasium's autoreset modes.
-- :mod:`~wmrl.envs.specs`: specs of environments as JSON, in which models and tasks are names.
+- :mod:`~wmrl.envs.specs`: specs of environments as JSON that refers to models and tasks by name.
 """
 
 if __name__ != "wmrl.envs":  # pragma: no cover

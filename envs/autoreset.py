@@ -43,7 +43,7 @@ def options_of_each(options: ResetOptions, num_envs: int) -> list[dict[str, Any]
         if "reset_mask" in one:
             raise ValueError(
                 "options: expected no 'reset_mask' among the options of one environment, got one; "
-                "give a single dictionary to reset some environments only"
+                "to reset only some environments, give one dictionary for all environments"
             )
     return [dict(one) for one in each]
 
@@ -52,8 +52,8 @@ def reset_mask(options: ResetOptions, num_envs: int) -> np.ndarray:
     """Returns a mask ``(N,) bool`` that is True for the environments to reset.
 
     Args:
-        options: options of ``reset``. Their item ``"reset_mask"`` is the mask; without this item,
-            and if options are given for each environment, all environments are reset.
+        options: options of ``reset``. If ``options`` is a dictionary with the item
+            ``"reset_mask"``, this item is the mask. Otherwise, all environments are reset.
         num_envs: number N of environments.
 
     Raises:
@@ -112,8 +112,8 @@ def slot_seeds(
     """Returns one seed for each of N environments; None for environments that are not seeded.
 
     Args:
-        seed: an integer s for the seeds s, s + 1, and so on; one seed or None per environment; or
-            None.
+        seed: an integer s, which gives the seeds s, s + 1, and so on; or a sequence with one seed
+            or None for each environment; or None to seed no environment.
         num_envs: number N of environments.
 
     Raises:
@@ -132,8 +132,8 @@ def slot_seeds(
 def joint_seed(seed: int | Sequence[int | None] | np.ndarray | None) -> int | None:
     """Returns a single seed for a batch of environments that share one random stream.
 
-    An integer or None is returned unchanged. A sequence of seeds is hashed to one seed; its entries
-    of None are ignored.
+    An integer or None is returned unchanged. A sequence of seeds is hashed to one seed; entries
+    that are None are ignored.
 
     Raises:
         ValueError: a seed is not an integer of at least 0.

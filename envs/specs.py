@@ -1,4 +1,4 @@
-"""Specs of environments that can be written as JSON, also where models and tasks are arguments."""
+"""Specs of environments that can be written as JSON even if arguments are models or tasks."""
 
 import copy
 import hashlib
@@ -19,11 +19,12 @@ from wmrl.envs.tasks.task import Task
 
 
 class NamingSpec(EnvSpec):
-    """Spec of an environment whose JSON refers to models and tasks by name.
+    """Environment spec whose JSON form refers to models and tasks by name.
 
-    The ``kwargs`` hold the objects themselves, so that ``gymnasium.make(spec)`` uses them. In the
-    JSON, a model is the name or path of its artifact. A task is its registered name or its location
-    as ``"module:ATTRIBUTE"``. ``gymnasium.make(EnvSpec.from_json(text))`` loads them from there.
+    The ``kwargs`` hold the objects themselves, so that ``gymnasium.make(spec)`` uses them. The JSON
+    holds the name or path of a model's artifact, and the registered name of a task or its location
+    as ``"module:ATTRIBUTE"``. ``gymnasium.make(EnvSpec.from_json(text))`` loads the models and
+    tasks that the JSON refers to.
     """
 
     @classmethod
@@ -34,7 +35,10 @@ class NamingSpec(EnvSpec):
         return named
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "NamingSpec":
-        """Copies the spec, but not its arguments: wrappers copy specs, which may hold models."""
+        """Copies the spec without copying its arguments, which may be large models.
+
+        Gymnasium copies the spec for each wrapper.
+        """
         copied = copy.copy(self)
         copied.kwargs = dict(self.kwargs)
         return copied
@@ -43,8 +47,8 @@ class NamingSpec(EnvSpec):
         """Returns the spec as JSON.
 
         Raises:
-            ValueError: a model was never saved or its artifact has changed, a task can't be named,
-                or an argument has no form in JSON.
+            ValueError: a model was never saved, the artifact of a model has changed, a task has
+                neither a registered name nor a location, or JSON can't hold an argument.
         """
         plain = copy.copy(self)
         plain.kwargs = {name: _plain(name, value) for name, value in self.kwargs.items()}
@@ -59,7 +63,7 @@ class SpecNamesModels:
 
     @property
     def spec(self) -> EnvSpec | None:
-        """Spec with which ``gymnasium.make`` created the environment; None if it did not."""
+        """Spec that ``gymnasium.make`` used; None if the environment was created in another way."""
         return self._spec
 
     @spec.setter
@@ -76,7 +80,7 @@ def _plain_wrapper(wrapper: WrapperSpec) -> WrapperSpec:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Returns an argument in a form that JSON has."""
+    """Returns an argument in a form that JSON can hold."""
     if isinstance(value, Task):
         return _task_name(name, value)
     if hasattr(value, "saved_at") and hasattr(value, "digest"):
@@ -97,8 +101,8 @@ def _plain(name: str, value: Any) -> Any:
         json.dumps(value)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"spec: {name}: expected a value that JSON has, a saved model or a task that can be "
-            f"named, got {value!r:.100}"
+            f"spec: {name}: expected a task, a saved model or a value that JSON can hold, got "
+            f"{value!r:.100}"
         ) from error
     return value
 
@@ -107,16 +111,16 @@ def _artifact_name(name: str, model: Any) -> str:
     """Returns the name or path of a model's artifact."""
     if model.saved_at is None:
         raise ValueError(
-            f"spec: {name}: expected a model that was saved or loaded, whose name or path JSON can "
-            f"hold, got a new {type(model).__name__}; save it with its method save(path)"
+            f"spec: {name}: expected a saved model, as JSON refers to models by name or path, got "
+            f"an unsaved {type(model).__name__}; save it with its method save(path)"
         )
     from wmrl.storage.artifact import find_artifact  # loads torch
 
     weights = find_artifact(model.saved_at) / "model.safetensors"
     if hashlib.sha256(weights.read_bytes()).hexdigest() != model.digest:
         raise ValueError(
-            f"spec: {name}: expected the artifact {model.saved_at} to hold the model of the "
-            "environment, got another one, which has replaced it; save the model to another path"
+            f"spec: {name}: expected the environment's model in the artifact {model.saved_at}, got "
+            "another model that was saved there later; save the environment's model to another path"
         )
     return str(model.saved_at)
 
@@ -139,6 +143,6 @@ def _task_name(name: str, task: Task) -> str:
         module, attribute = next((place for place in places if place[0] == own), places[-1])
         return f"{module}:{attribute}"
     raise ValueError(
-        f"spec: {name}: expected a task that is registered or an attribute of a module, got task "
-        f"{task.name!r}, which is neither; call wmrl.envs.register_task"
+        f"spec: {name}: expected a registered task or a task that is an attribute of a module, got "
+        f"task {task.name!r}, which is neither; call wmrl.envs.register_task"
     )

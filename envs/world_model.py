@@ -49,7 +49,7 @@ class WorldModel:
         object.__setattr__(self, "frame_skip", frame_skip)
         if self.vision.frame_shape[:2] != self.task.frame_size:
             raise ArtifactError(
-                f"vision: expected frames of size {self.task.frame_size}, the frame size of task "
+                f"vision: expected the frame size {self.task.frame_size} of task "
                 f"{self.task.name!r}, got {self.vision.frame_shape[:2]}; use a vision model that "
                 "was trained on this task"
             )

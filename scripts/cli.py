@@ -270,7 +270,7 @@ def _importable_folder() -> Iterator[None]:
 
 
 def _check_outputs(command: Command, args: Any) -> None:
-    """Checks that what a command will write can be written, before its work begins.
+    """Checks, before a command begins its work, that its output paths can be written.
 
     Raises:
         ValueError: a path can't be written, or is a folder instead of a file or vice versa.

@@ -29,9 +29,11 @@ class Args:
     """Upper bound of the scale of the noise on an agent's actions. The scale is drawn for each
     episode; a scale of 1 is half the range of the action space."""
     vision: str | None = None
-    """Vision model: a shipped name or a path; if not given, the one recorded with the agent."""
+    """Vision model: a shipped name or a path; if not given, the one that the agent was trained
+    with."""
     memory: str | None = None
-    """Memory model: a shipped name or a path; if not given, the one recorded with the agent."""
+    """Memory model: a shipped name or a path; if not given, the one that the agent was trained
+    with."""
     num_envs: int = 16
     """Number of parallel environments."""
     workers: int | None = None

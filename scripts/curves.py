@@ -1,6 +1,6 @@
 """Plots training curves of one or more runs, with one panel per column of metrics.csv.
 
-It needs matplotlib, which is not installed by default: pip install "wmrl[reproduce]".
+The command needs matplotlib, which is not installed by default: pip install "wmrl[reproduce]".
 """
 
 import sys
@@ -50,7 +50,7 @@ def main(args: Args) -> None:
     if not any(found.values()):
         raise ValueError(
             f"runs: expected metrics of at least one step, got none yet in "
-            f"{', '.join(map(str, runs))}; metrics are written every 50 steps"
+            f"{', '.join(map(str, runs))}; wait until the runs have written metrics"
         )
     names = dict.fromkeys(name for rows in found.values() for row in rows for name in row)
     shown = {
@@ -66,8 +66,8 @@ def main(args: Args) -> None:
     if unknown:
         raise ValueError(f"columns: expected some of {sorted(names)}, got {unknown}")
     if not columns:
-        what = "positive values, which --log needs" if args.log else "finite values"
-        raise ValueError(f"columns: expected some with {what}, got {', '.join(wanted)}")
+        what = "positive values, because of --log" if args.log else "finite values"
+        raise ValueError(f"columns: expected columns with {what}, got {', '.join(wanted)}")
     if empty := [name for name in wanted if name not in shown]:
         print(f"left out, because nothing can be drawn: {', '.join(empty)}", file=sys.stderr)
     figure = Figure(figsize=(7, 3.2 * len(columns)), layout="constrained")

@@ -36,7 +36,7 @@ class Args:
     video_agent_steps: int | None = None
     """Maximum length of a video, in agent steps; the whole episode if not given."""
     agents: tuple[str, ...] = ("car-racing-dream", "car-racing-real")
-    """Trained agents to compare the new one with: shipped names or paths."""
+    """Trained agents to which the new controller is compared: shipped names or paths."""
     vision: str = "car-racing-vae"
     """Vision model: a shipped name or a path."""
     memory: str = "auto"

@@ -118,7 +118,7 @@ def check_workers() -> Iterator[Check]:
 
 
 def check_locks() -> Iterator[Check]:
-    """Checks that files in the current folder can be locked, as those of runs and stores are."""
+    """Checks that files in the current folder can be locked; runs and stores need file locks."""
     try:
         import fcntl
     except ImportError:
@@ -140,7 +140,7 @@ def check_locks() -> Iterator[Check]:
 
 
 def check_imports() -> Iterator[Check]:
-    """Checks that the required packages can be imported, with the libraries that they load."""
+    """Checks that the required packages, and the libraries that they load, can be imported."""
     failed = False
     for module, package in _MODULES.items():
         try:

@@ -23,12 +23,12 @@ class Args:
     episodes: int = 100
     """Number of episodes, each with its own seed."""
     out: Path | None = None
-    """JSON file for the result. If not given, it is <agent>-<environment>.json, where a slash or a
-    colon in the environment's id is written as a hyphen: in runs/results for shipped agents and
-    random actions, and beside the artifact for other agents."""
+    """JSON file for the result. If not given, its name is <agent>-<environment>.json, where hyphens
+    replace slashes and colons in the environment's id. It is then in runs/results for shipped
+    agents and random actions, and beside the artifact for other agents."""
     task: str | None = None
     """Task: a registered name, or module:ATTRIBUTE for a task of your own; if not given, the one
-    recorded with the agent, or car-racing for random actions."""
+    that the agent was trained on, or car-racing for random actions."""
     dream: bool = False
     """Score the agent in the dream of its world model, instead of the real game."""
     agent_steps: int = 250
@@ -42,9 +42,11 @@ class Args:
     deterministic: bool = True
     """Use the agent's deterministic actions, without exploration noise."""
     vision: str | None = None
-    """Vision model: a shipped name or a path; if not given, the one recorded with the agent."""
+    """Vision model: a shipped name or a path; if not given, the one that the agent was trained
+    with."""
     memory: str | None = None
-    """Memory model: a shipped name or a path; if not given, the one recorded with the agent."""
+    """Memory model: a shipped name or a path; if not given, the one that the agent was trained
+    with."""
     num_envs: int = 20
     """Number of parallel environments."""
     workers: int | None = None
@@ -109,7 +111,7 @@ def main(args: Args) -> None:
 
 
 def _default_out(agent: str, base: str) -> Path:
-    """Returns the path of the result file; results in different environments never share one."""
+    """Returns the path of the result file, which is different for each environment."""
     from wmrl.agents.evaluation.scoring import RANDOM
     from wmrl.storage.artifact import SHIPPED, find_artifact
 

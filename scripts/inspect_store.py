@@ -22,11 +22,11 @@ class Args:
     out: Path | None = None
     """Folder for contact-sheet.png and episodes.mp4; nothing is written if not given."""
     episodes: int = 6
-    """Number of episodes to show, from the lowest to the highest return, in equal steps of rank."""
+    """Number of episodes to show, evenly spaced in the ranking of all episodes by return."""
     columns: int = 12
     """Frames per episode on the contact sheet."""
     scale: int = 4
-    """Magnification of frames in the video; the contact sheet always uses 2."""
+    """Magnification of frames in the video. On the contact sheet, the magnification is always 2."""
     fps: float = 12.5
     """Frames per second of the video."""
     verify: bool = False

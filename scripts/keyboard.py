@@ -23,8 +23,9 @@ _QUIT, _RESTART = ("escape", "q"), ("r", "return")
 class Keyboard:
     """Converter of key events in an open pygame window into smooth actions.
 
-    Left and right (or A and D) change the first action dimension, up and down (or W and S) the
-    second, each between −1 and 1. R or Return restarts; Escape, Q or closing the window quits.
+    The keys left and right (or A and D) change the first action dimension, and up and down (or W
+    and S) change the second. Actions stay between −1 and 1. R or Return restarts the episode.
+    Escape, Q or closing the window quits.
 
     Args:
         action_dim: number of action dimensions, A; those beyond the second stay at 0.

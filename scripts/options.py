@@ -1,4 +1,4 @@
-"""Checks of the options of all commands, by name."""
+"""Checks of command-line options; the name of an option determines its valid range."""
 
 from dataclasses import fields
 from typing import Any
@@ -15,10 +15,10 @@ _SIGNED = ("log_std", "log_std_final", "qd_score_offset", "min_return")
 
 
 def check_options(args: Any) -> None:
-    """Checks the options of a command: their types, and that numbers are not negative or 0.
+    """Checks the types of a command's options, and the ranges of the numbers.
 
-    Configurations check their own numbers, but some are only created after a model was loaded or a
-    run was begun, and a few options are not part of any.
+    Configurations check their own numbers. But some configurations are created only after a model
+    was loaded or a run was begun, and a few options do not belong to a configuration.
 
     Args:
         args: options of a command, an instance of its ``Args``.

@@ -22,11 +22,13 @@ class Args:
     """Video file to write: .mp4, .gif or .webp."""
     task: str | None = None
     """Task: a registered name, or module:ATTRIBUTE for a task of your own; if not given, the one
-    recorded with the agent."""
+    that the agent was trained on."""
     vision: str | None = None
-    """Vision model: a shipped name or a path; if not given, the one recorded with the agent."""
+    """Vision model: a shipped name or a path; if not given, the one that the agent was trained
+    with."""
     memory: str | None = None
-    """Memory model: a shipped name or a path; if not given, the one recorded with the agent."""
+    """Memory model: a shipped name or a path; if not given, the one that the agent was trained
+    with."""
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
     video: tyro.conf.OmitArgPrefixes[VideoConfig] = field(default_factory=VideoConfig)

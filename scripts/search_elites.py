@@ -1,10 +1,14 @@
 """Searches for elites of a planar arm: the best pose for each position of the end of the arm.
 
-The algorithms are MAP-Elites, CMA-ME and CMA-MAE, with the emitters of ribs, and Data-Driven
-Encodings (DDE), which is MAP-Elites with an encoding learned from the elites. If a search is
-interrupted, repeat the command: DDE continues, and the other algorithms start again. With more
---evaluations, the command extends a finished search in the same way. The folder contains elites/
-(an artifact), map.png (a heatmap), map.mp4 (the heatmap over time) and, with DDE, run/metrics.csv.
+The algorithms are MAP-Elites, CMA-ME, CMA-MAE and Data-Driven Encodings (DDE). DDE is MAP-Elites
+with an encoding that is learned from the elites. The other algorithms use the emitters of the
+package ribs.
+
+Repeat the command after an interruption, or with more --evaluations to extend a finished search.
+In both cases, DDE continues the search, and the other algorithms start again.
+
+The folder of the search contains elites/ (an artifact), map.png (a heatmap), map.mp4 (the heatmap
+over time) and, with DDE, run/metrics.csv.
 """
 
 from dataclasses import dataclass
@@ -29,13 +33,13 @@ class Args:
     link_lengths: tuple[float, ...] = ()
     """Length of each link; if not given, all have the length 1 / num_joints."""
     obstacles: tuple[tuple[float, float, float], ...] = ()
-    """Circles that no link may enter: x, y and radius of each. The base of the arm is at (0, 0)."""
+    """Circles that no link may enter, each as x, y and radius. The base of the arm is at (0, 0)."""
     locks: tuple[tuple[int, float], ...] = ()
-    """Locked joints: index (0 is at the base) and angle in radians of each."""
+    """Locked joints, each as index and angle in radians. Joint 0 is at the base."""
     objective: Literal["std", "variance"] = "std"
     """Objective to maximize: −std of the angles ("std"), or 100 (1 − variance) ("variance")."""
     cells: int | None = None
-    """Number of cells of the archive, which is a disc; 1950 if not given."""
+    """Number of cells of an archive that is a disc; 1950 if not given."""
     dims: tuple[int, int] | None = None
     """Number of cells along x and along y, for an archive that is a grid instead of a disc."""
     qd_score_offset: float | None = None
@@ -53,7 +57,8 @@ class Args:
     """Share of the cells that random poses fill at the start; if not given, 0.05, or 0.002 for arms
     of more than 500 joints."""
     init: str | None = None
-    """Artifact of elites that DDE evaluates first, such as the folder elites/ of another search."""
+    """Artifact of elites, such as the folder elites/ of another search. DDE evaluates these elites
+    first."""
     seed: int = 0
     """Root seed."""
     device: str = "auto"

@@ -12,7 +12,7 @@ from wmrl.core.validation import check_int
 
 
 class QuickOptions(Protocol):
-    """Options of a command that can be run quickly."""
+    """Options of a command that has an option ``--quick``."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -48,18 +48,21 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
 
 
 def quick_args(args: Args, reduced: Mapping[str, Any]) -> Args:
-    """Returns the options of a quick run, if ``args.quick`` is set; else the given options.
+    """Adapts the options of a command if ``args.quick`` is True.
 
-    Options that are at their defaults are reduced, and ``-quick`` is appended to the default
-    folders, so that a quick run never mixes with full results.
+    Options at their defaults get their values in ``reduced``. The default folders get the suffix
+    ``-quick``, so that the results of quick and full runs are never in the same folder.
 
     Args:
         args: options of a command, a dataclass with the fields ``quick`` and ``out``, and possibly
             ``work``.
-        reduced: values of a quick run, by option.
+        reduced: values for a quick run, by the name of the option.
+
+    Returns:
+        The adapted options, or ``args`` if ``args.quick`` is False.
 
     Raises:
-        ValueError: the output folder has full results.
+        FileExistsError: the output folder of a quick run has full results.
     """
     if not args.quick:
         return args
@@ -84,7 +87,7 @@ def quick_args(args: Args, reduced: Mapping[str, Any]) -> Args:
 
 
 def finish(out: Path, table: str, *, command: str, quick: bool) -> None:
-    """Writes and prints the table of an experiment, and prints where its results are.
+    """Writes the table of an experiment to a file, and prints the table and the path.
 
     Args:
         out: output folder, in which ``table.md`` is written.
@@ -135,7 +138,7 @@ def check_names(option: str, given: Sequence[str], known: Iterable[str]) -> None
 
 
 def check_seeds(seeds: Sequence[int], option: str = "seeds", *, optional: bool = False) -> None:
-    """Checks that seeds are at least 0 and distinct, and that there is at least one.
+    """Checks that there is at least one seed, and that seeds are distinct and at least 0.
 
     Args:
         seeds: seeds to check.
@@ -143,7 +146,7 @@ def check_seeds(seeds: Sequence[int], option: str = "seeds", *, optional: bool =
         optional: True to allow that there are no seeds.
 
     Raises:
-        ValueError: a seed is negative or repeated, or there are no seeds.
+        ValueError: a seed is negative or repeated, or there are no seeds and ``optional`` is False.
     """
     if not seeds and not optional:
         raise ValueError(f"{option}: expected at least one, got none; pass one or more integers")

@@ -46,7 +46,7 @@ _PLAIN = {
 class Interruption:
     """Context in which Ctrl-C and requests to terminate raise ``KeyboardInterrupt``.
 
-    What an interrupted command does to keep its work is thus the same in all cases.
+    An interrupted command thus saves its work in the same way in all cases.
 
     Attributes:
         signal: number of the signal that arrived; 0 if none did.
@@ -75,9 +75,10 @@ class Interruption:
 
 
 def accept_all_text() -> None:
-    """Makes the standard streams print each line at once, and text that they cannot encode.
+    """Makes the standard streams flush each line, and replace characters that they cannot encode.
 
-    Characters that an encoding such as ASCII lacks are replaced: "≥" by ">=", others by their code.
+    An ASCII stream, for example, prints "≥" as ">=". A character for which no such replacement is
+    known is printed as a backslash escape sequence.
     """
     codecs.register_error("wmrl.plain", _replace_plainly)
     for stream in (sys.stdout, sys.stderr):
@@ -93,7 +94,11 @@ def show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Prints a warning of this package as its text alone, and others with their place in code."""
+    """Prints a warning; a replacement for :func:`warnings.showwarning`.
+
+    For a warning of this package, only the text is printed. For any other warning, the file and
+    the line of code are also printed.
+    """
     own = category.__module__.startswith("wmrl.")
     text = warnings.formatwarning(message, category, filename, lineno, line)
     with suppress(OSError):
@@ -101,7 +106,7 @@ def show_warning(
 
 
 def _replace_plainly(error: UnicodeError) -> tuple[str, int]:
-    """Replaces characters that cannot be encoded, as :func:`codecs.register_error` defines it."""
+    """Error handler for :func:`codecs.register_error` that replaces unencodable characters."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]

@@ -5,8 +5,9 @@ round collects rollouts with that agent. The vision model is trained in the firs
 Finally the agent is fine-tuned in the real game.
 
 The folder of the run contains a folder for each round (with data/, vision/, memory/ and agent/),
-real/agent/ and curve.csv. The file curve.csv lists the score in the real game over the minutes of
-training and the frames of the real game, and the mean rewards per agent step in game and dream.
+real/agent/ and curve.csv. Each row of curve.csv contains the training time in minutes, the number
+of frames of the real game used so far, the agent's score in the real game, and the agent's mean
+rewards per agent step in the real game and in the dream.
 """
 
 import sys

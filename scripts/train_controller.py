@@ -6,8 +6,8 @@ it continues a finished run. The folder of the run contains artifact/ (the agent
 For CMA-ES and variational search, metrics.csv has a row per generation. The columns fitness/mean,
 fitness/best and fitness/std describe the mean returns of the candidates; fitness/not_finite is the
 number of candidates without a finite score. CMA-ES also has search/sigma, search/axis_ratio and
-search/mean_norm. Variational search also has posterior/alpha, posterior/divergence (from the prior,
-in nats), posterior/std and posterior/mean_norm.
+search/mean_norm. Variational search also has posterior/divergence (from the prior, in nats),
+posterior/alpha (the weight of this divergence), posterior/std and posterior/mean_norm.
 
 For PPO, metrics.csv has a row per rollout, and its steps are agent steps. The columns are
 rollout/ep_rew_mean and rollout/ep_len_mean (over the last 100 episodes), and train/…, as defined by
@@ -58,11 +58,11 @@ class Args:
     init: str | None = None
     """Agent to initialize from: a shipped name or a path."""
     hidden_dims: tuple[int, ...] | None = None
-    """Widths of the hidden layers. If not given: for PPO, 64 64; for the others, those of the agent
-    that --init names, or no hidden layers (a linear controller)."""
+    """Widths of the hidden layers. If not given, they are 64 64 for PPO. For the other algorithms,
+    they are those of the agent that --init names; without --init, the controller is linear."""
     num_envs: int | None = None
     """Number of parallel environments; if not given, 256 dreams or 32 real games for PPO, and 16
-    real games for the others."""
+    real games for the other algorithms."""
     agent_steps: int | None = None
     """Maximum length of an episode, in agent steps; if not given, 60 in dreams and the task's own
     limit in the real game."""
@@ -75,8 +75,8 @@ class Args:
     workers: int | None = None
     """Number of worker processes; one per core if not given. Affects speed only."""
     steps: int | None = None
-    """PPO: total number of agent steps. If not given, this and the other PPO options have the
-    defaults of PPOConfig.dream or PPOConfig.real."""
+    """PPO: total number of agent steps. PPO options that are not given have the values of
+    PPOConfig.dream or PPOConfig.real."""
     learning_rate: float | None = None
     """PPO: initial learning rate of Adam. Variational: learning rate of the posterior's mean; 1 if
     not given."""
@@ -117,8 +117,8 @@ class Args:
     """CMA-ES, variational, in a dream: penalty per agent step, multiplied by the share of outputs
     that are saturated (beyond ±0.95); 0 if not given."""
     score_every: int | None = None
-    """Number of generations (for PPO, of chunks of rollouts) between evaluations in the real game,
-    for a learning curve; if not given, there are no evaluations."""
+    """Number of generations between evaluations in the real game, for a learning curve. For PPO, it
+    is a number of chunks of rollouts. If not given, there are no evaluations."""
     score_episodes: int = 20
     """Number of episodes per evaluation. Their seeds are not used for reported scores."""
     minutes: float | None = None

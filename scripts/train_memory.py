@@ -1,16 +1,20 @@
 """Trains a memory model, which generates the dream.
 
 The model predicts the next latent, reward and termination. After an interruption, the same command
-resumes the training. With more --steps or --minutes, it continues a finished run; the learning rate
-then follows the schedule of the new number of steps. The folder of the run contains artifact/ (the
-model), report.json and metrics.csv. For an ensemble, metrics.csv is in the folders of the members:
-member-0/ and so on.
+resumes the training. With more --steps or --minutes, the command continues a finished run. From
+there on, the learning rate follows the schedule of the new number of steps. The folder of the run
+contains artifact/ (the model), report.json and metrics.csv. For an ensemble, metrics.csv is in the
+folders of the members: member-0/ and so on.
 
 report.json contains metrics on held-out episodes: the likelihood, the R² of rewards, the quality of
 predicted terminations, and a comparison of dreams with recordings.
 
-The columns of metrics.csv are means over the last steps: loss; nll, in nats per latent dimension or
-per code; reward_error, the squared error of scaled rewards; and termination_loss, in nats per step.
+Each row of metrics.csv contains means over the steps since the previous row. The columns are:
+
+- loss: weighted sum of the columns below.
+- nll: negative log-likelihood, in nats per latent dimension or per code.
+- reward_error: squared error of scaled rewards.
+- termination_loss: cross-entropy of the predicted terminations, in nats per step.
 """
 
 from dataclasses import dataclass
@@ -55,7 +59,8 @@ class Args:
     num_members: int = 1
     """Number of memory models to train; 2 or more form an ensemble."""
     pessimism: float = 1.0
-    """Ensemble: number of standard deviations over members to subtract from the mean reward."""
+    """Ensemble: number of standard deviations of the members' rewards that are subtracted from
+    their mean."""
     noise_floor: float = 0.0
     """Ensemble: lower bound of the standard deviation of every Gaussian in the dream."""
     steps: int = 2500

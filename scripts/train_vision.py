@@ -1,18 +1,21 @@
 """Trains a vision model (a VAE or a VQ-VAE), which maps frames to latents and back.
 
-After an interruption, the same command resumes the training. With more --steps or --minutes, it
-continues a finished run; the learning rate then follows the schedule of the new number of steps
-from there on. The folder of the run contains artifact/ (the model), reconstructions.png,
+After an interruption, the same command resumes the training. With more --steps or --minutes, the
+command continues a finished run. From there on, the learning rate follows the schedule of the new
+number of steps. The folder of the run contains artifact/ (the model), reconstructions.png,
 report.json and metrics.csv. For a VQ-VAE, it also contains codebook.png: the mean decoded patch of
-each code, from the most to the least frequent.
+each code, from the most to the least frequent code.
 
-report.json contains metrics on held-out frames. These are the squared error and, for a VAE, the KL
-divergence and the number of active dimensions; for a VQ-VAE, the perplexity, the utilization and
-the effective ranks.
+report.json contains metrics on held-out frames. The squared error is given for both kinds of model.
+A VAE also has the KL divergence and the number of active dimensions. A VQ-VAE also has the
+perplexity and the utilization of its codebook, and effective ranks.
 
-The columns of metrics.csv are means over the last steps: loss; squared_error, summed over the
-pixels of a frame, whose values are in [0, 1]; for a VAE, kl, in nats per frame; for a VQ-VAE,
-commitment, the squared distance between the vectors of a frame and their codes.
+Each row of metrics.csv contains means over the steps since the previous row. The columns are:
+
+- loss: the value that the training minimizes.
+- squared_error: error of the reconstruction, summed over pixels with values in [0, 1].
+- kl (for a VAE): KL divergence from the prior, in nats per frame.
+- commitment (for a VQ-VAE): squared distance of encoder outputs to codes, summed over a frame.
 """
 
 from dataclasses import dataclass

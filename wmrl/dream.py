@@ -17,7 +17,8 @@ class DreamState(NamedTuple):
 
     Attributes:
         latent: ``(B, Z) float32``, current latents z_t.
-        memory: recurrent state of the memory, after the latents z_s and actions a_s of steps s < t.
+        memory: recurrent state of the memory after it has processed the latents z_s and actions a_s
+            of all steps s < t.
     """
 
     latent: Tensor
@@ -117,5 +118,5 @@ def dream_step(
 
 
 def dream_observation(memory: Memory[Any], state: DreamState) -> Tensor:
-    """Returns a controller's observations ``(B, Z + H) float32``: latents and memory features."""
+    """Returns observations ``(B, Z + H) float32``: the latents and the memory's hidden states."""
     return torch.cat((state.latent, memory.features(state.memory)), 1)

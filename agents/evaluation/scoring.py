@@ -55,10 +55,10 @@ def evaluate(
     Args:
         agent: agent; or its shipped name or path; or ``"random"`` for uniformly random actions.
         episodes: number of episodes, each with its own seed.
-        task: task to play, its name, or its location as ``"module:ATTRIBUTE"``. None for the task
-            that the agent was trained on; for ``"random"``, the task ``"car-racing"``. An agent
-            plays only the task that it was trained on, but a task that is not registered must be
-            given here.
+        task: task to play, its name, or its location as ``"module:ATTRIBUTE"``. An agent plays only
+            the task that it was trained on. That task is the default, but must be given if it is
+            not registered. For ``"random"``, any task is allowed, and the default is
+            ``"car-racing"``.
         base: id of the base environment. None for the original game that the task's environment
             reimplements, such as Gymnasium's ``CarRacing-v3`` for ``vsg/CarRacing-v3``.
         seed: seed of the first episode. Each further episode has the next integer as its seed.
@@ -224,7 +224,7 @@ def _checked_world_model(
     if task is not None and find_task(task).name != world_model.task.name:
         raise ValueError(
             f"task: expected {world_model.task.name!r}, the task of the world model, got "
-            f"{find_task(task).name!r}; leave it out, or use a world model of that task"
+            f"{find_task(task).name!r}; leave task out, or pass a world model of the given task"
         )
     if agent.world_model is not None:
         agent.world_model.check(world_model)

@@ -117,7 +117,8 @@ def train(
 class _Loop:
     """Stages of the training loop.
 
-    A stage that is run again continues from its files, or loads its result if it is complete.
+    A stage that was interrupted continues from its files. If a stage is complete, its result is
+    loaded.
     """
 
     def __init__(
@@ -333,7 +334,7 @@ class _Loop:
             return learner.agent
 
     def _real_frames(self) -> int:
-        """Counts the base frames of the real game that were used to train world model and agent."""
+        """Counts the base frames of the real game that the training has used so far."""
         return sum(store_frames(store) for store in self._stores) + self._fine_tuning_frames
 
     def _score(self, label: str, folder: Path) -> None:
@@ -364,7 +365,7 @@ class _Loop:
         )
 
     def _evaluate(self, agent: Agent) -> EvaluationResult:
-        """Scores an agent in the task's own environment, which is faster than the original."""
+        """Scores an agent in the task's own environment, which is faster than Gymnasium's."""
         with self._stage_log.paused():
             return evaluate(
                 agent,
@@ -382,7 +383,7 @@ class _Loop:
             work()
 
     def _named(self, name: str, *, show: bool) -> AbstractContextManager[None]:
-        """Names a stage of the run, and the one after it, for the progress bars."""
+        """Makes the progress bars show the names of a stage and of the stage after it."""
         names = self._plan.stages
         after = names.index(name) + 1
         following = names[after] if after < len(names) else ""
@@ -411,7 +412,11 @@ class _Loop:
 
 
 def _scored(stage: Path) -> bool:
-    """Returns True if a stage has both scores; damaged ones are evaluated again."""
+    """Returns True if the scores of a stage, in the game and in the dream, can be loaded.
+
+    If a score file is damaged, a warning is shown and the result is False, so that the agent is
+    scored again.
+    """
     paths = [stage / "promise.json", stage / "score.json"]
     if not all(os.path.lexists(path) for path in paths):
         return False

@@ -31,8 +31,9 @@ class TrainingPlan:
 
     Attributes:
         rounds: number of rounds of data collection and training.
-        first_frames: base frames that are collected with random actions in the first round.
-        round_frames: base frames that are collected with the agent in each later round.
+        first_frames: number of base frames that are collected with random actions in the first
+            round.
+        round_frames: number of base frames that are collected with the agent in each later round.
         noise: exploration noise of the agent, the ``max_scale`` of
             :class:`~wmrl.agents.rollouts.exploration.NoisyAgent`.
         vision_rounds: number of initial rounds that train the vision model. In these rounds the
@@ -42,8 +43,8 @@ class TrainingPlan:
         vision_training: configuration of the vision model's training in the first round.
         vision_retraining: configuration of the vision model's further training, after the first
             round.
-        memory: configuration of the memory model: an MDN-RNN, or a model with discrete latents,
-            which needs a VQ-VAE.
+        memory: configuration of the memory model. A memory model with discrete latents needs a
+            VQ-VAE as the vision model.
         memory_training: configuration of the training of a memory model from scratch.
         memory_retraining: configuration of the further training of a memory model with more data.
         num_members: number of memory models in the ensemble.
@@ -128,8 +129,8 @@ class TrainingPlan:
         discrete = isinstance(self.memory, CodeMemoryConfig)
         if discrete and not isinstance(self.vision, VQVAEConfig):
             raise ValueError(
-                "vision: expected a VQVAEConfig for a memory with discrete latents, got a "
-                "VAEConfig; set vision=VQVAEConfig(), or memory=MDNRNNConfig()"
+                "vision: expected a VQVAEConfig for a memory model with discrete latents, got "
+                "a VAEConfig; set vision=VQVAEConfig(), or memory=MDNRNNConfig()"
             )
         ensemble_class(self.memory).config_class(  # checks the values
             num_members=self.num_members, pessimism=self.pessimism, noise_floor=self.noise_floor
@@ -144,9 +145,10 @@ class TrainingPlan:
 
     @property
     def least_seconds(self) -> float:
-        """Estimate, for two cores, of the time that a run takes whatever its time limits are.
+        """Estimated minimum time of a run on two cores, in seconds.
 
-        In it, games start, frames are encoded, and models and agents are evaluated.
+        It is the time for work without a time limit: starting games, encoding frames, evaluating
+        models and agents, and warming up a VQ-VAE.
         """
         least = _ROUND_SECONDS * self.rounds + (_REAL_SECONDS if self.real_envs else 0.0)
         warm_ups = self.vision_rounds if isinstance(self.vision, VQVAEConfig) else 0
@@ -170,14 +172,14 @@ class TrainingPlan:
 
         About half of the time is for fine-tuning in the real game. Each training stage has a time
         limit, so that a slower machine finishes in time with less training. Because of these
-        limits, two runs with the same seed are not identical. Below one hour, scores are means of
-        fewer episodes as well. A run takes at least :attr:`least_seconds`.
+        limits, two runs with the same seed are not identical. If ``hours`` is less than 1, each
+        score is also the mean of fewer episodes. A run takes at least :attr:`least_seconds`.
 
         Args:
             hours: total time in hours.
             latents: ``"continuous"`` for a VAE and an MDN-RNN, or ``"discrete"`` for a VQ-VAE and a
-                memory model over its codes. A memory model over codes learns more slowly. It gets
-                twice the time, and the fine-tuning gets less.
+                memory model with discrete latents. A memory model with discrete latents learns more
+                slowly, so it gets twice the training time, and the fine-tuning gets less.
 
         Raises:
             ValueError: ``hours`` is not above 0.

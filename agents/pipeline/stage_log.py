@@ -116,7 +116,7 @@ class StageLog:
         Args:
             label: name of the point.
             score: score in the real game.
-            frames: base frames of the real game that were used for training.
+            frames: number of base frames of the real game that were used for training.
             promise: score in the dream; None if it was not evaluated.
         """
         current = 0.0 if self._watch is None else self._watch.seconds

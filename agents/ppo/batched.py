@@ -87,7 +87,9 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
             except ValueError as error:
                 # torch's distributions raise it for actions that are not finite.
                 if bad := self._nonfinite_weight():
-                    raise FloatingPointError(self._divergence(f"the weights {bad!r}")) from error
+                    raise FloatingPointError(
+                        self._divergence(f"NaN or infinity in the weights {bad!r}")
+                    ) from error
                 raise
         self.logger.dump(self.num_timesteps)  # SB3 dumps before the update
         logged = self._capture.values
@@ -119,7 +121,7 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         return tensors
 
     def load_training_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Loads tensors that :meth:`training_tensors` returned into the policy and optimizer."""
+        """Copies the result of :meth:`training_tensors` into the policy and its optimizer."""
         self.policy.load_state_dict(_below("policy.", tensors))
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _below("optimizer.", tensors).items():

@@ -33,9 +33,9 @@ class PPOConfig:
         log_std_final: final value of ``log_std``, reached by linear interpolation. None to learn
             ``log_std`` by gradient descent instead.
         log_std_share: fraction of the run after which ``log_std_final`` is reached.
-        anneal_by: measure of progress for interpolation. ``"steps"``: fraction of ``steps``.
-            ``"time"``: the larger of this fraction and the fraction of the time limit. Runs with
-            ``"time"`` are not reproducible.
+        anneal_by: measure of progress for interpolation. ``"steps"``: fraction of ``steps`` that
+            are done. ``"time"``: this fraction, or the fraction of the time limit that has passed,
+            whichever is larger. Runs with ``"time"`` are not reproducible.
         gamma: discount factor γ per agent step.
         gae_lambda: λ of generalized advantage estimation.
         clip_range: ε of the clipped objective.
@@ -47,9 +47,10 @@ class PPOConfig:
         reward_scale: factor by which rewards are multiplied.
         critic_rollouts: number of initial rollouts that train only the value network. Values that
             were learned in a dream are wrong in the real game, and would harm a good policy.
-        stagger: maximum length, in agent steps, of each environment's first episode in a chunk; 0
-            for no limit. The length is drawn between 1 and this maximum, so that later episodes do
-            not all start at the same time.
+        stagger: upper bound of random limits on the length of first episodes, in agent steps; 0 for
+            no limits. In each chunk, the first episode of an environment is truncated after a
+            number of steps that is drawn between 1 and this bound. Later episodes therefore do not
+            all start at the same time.
         hidden_dims: widths of the hidden layers of the policy and of the value network.
         activation: ``"tanh"``, ``"relu"`` or ``"elu"``.
 

@@ -191,7 +191,7 @@ class PPOLearner(AgentLearner):
 
         Args:
             path: folder to write.
-            provenance: JSON-able description of how the agent was made. It is added to the
+            provenance: JSON-serializable description of how the agent was made. It is added to the
                 learner's own description.
 
         Returns:
@@ -243,7 +243,10 @@ class PPOLearner(AgentLearner):
             self._model.policy.log_std.data.fill_(noise)
 
     def _learn_chunk(self, limit: float, advance: Advance) -> dict[int, dict[str, float]]:
-        """Trains for one chunk, and returns its metrics by the number of agent steps."""
+        """Trains for one chunk, and returns the metrics of its rollouts.
+
+        Each key of the result is the number of agent steps after a rollout.
+        """
         config, model = self.config, self._model
         rows: dict[int, dict[str, float]] = {}
         with isolated_randomness(integer_seed(self._seed, "ppo", self._chunk)):
@@ -298,7 +301,10 @@ class PPOLearner(AgentLearner):
 
 
 def _note(logged: Mapping[str, float]) -> str:
-    """Returns the metrics that matter as text; the return is missing until an episode ends."""
+    """Returns a text with the most important metrics.
+
+    The mean return of the episodes is left out until the first episode has ended.
+    """
     shown = {"return": "rollout/ep_rew_mean", "explained variance": "train/explained_variance"}
     return ", ".join(f"{name} {logged[key]:.2f}" for name, key in shown.items() if key in logged)
 

@@ -90,7 +90,10 @@ class SlidingWindowUCB:
         self._pulls.append((choice, float(reward), trials))
 
     def state(self) -> list[tuple[int, float, int]]:
-        """Returns the window as a list of pulls ``(choice, reward, trials)``, JSON-serializable."""
+        """Returns the pulls in the window as a list of tuples ``(choice, reward, trials)``.
+
+        The list can be written as JSON.
+        """
         return list(self._pulls)
 
     def restore(self, state: Sequence[Sequence[Any]]) -> None:
@@ -115,9 +118,9 @@ class BanditScheduler:
         reward: reward of the bandit. ``"entered"`` is the number of solutions that entered the
             archive, as in Data-Driven Encodings. ``"qd_score"`` is the increase of the archive's QD
             score, which is larger for a new cell than for a slightly better elite. This increase
-            has no fixed scale, so ``bandit`` should have ``relative=True``, as the default bandit
-            has. The archive's ``qd_score_offset`` should be a lower bound of the objective;
-            otherwise new cells may decrease the QD score.
+            has no fixed scale. With this reward, ``bandit`` should therefore have
+            ``relative=True``, like the default bandit. The archive's ``qd_score_offset`` should be
+            a lower bound of the objective; otherwise new cells may decrease the QD score.
         result_archive: second archive to which all solutions are added; None for none.
         add_mode: ``"batch"`` to add the solutions of a batch at once, or ``"single"`` to add them
             one by one, for archives without batch addition.
@@ -165,8 +168,8 @@ class BanditScheduler:
         _check_emitters(emitters)
         if result_archive is archive:
             raise ValueError(
-                "result_archive: expected another archive than the first one, got the same; leave "
-                "it out"
+                "result_archive: expected another archive than the argument 'archive', got the "
+                "same object; leave result_archive out"
             )
         self.archive, self.emitters, self.reward = archive, list(emitters), reward
         relative = reward == "qd_score"
@@ -182,7 +185,7 @@ class BanditScheduler:
 
     @property
     def result_archive(self) -> ArchiveBase:
-        """Archive of all results: the second archive, or the first one if there is no second."""
+        """Archive of all results: the argument ``result_archive``; if it is None, ``archive``."""
         return self.archive if self._result_archive is None else self._result_archive
 
     def ask(self) -> np.ndarray:
@@ -204,12 +207,12 @@ class BanditScheduler:
     ) -> dict[str, np.ndarray]:
         """Adds the evaluated solutions to the archives and updates the bandit and the emitter.
 
-        If a method of an archive raises an error, the solutions are kept, and the method may be
-        called again for them.
+        If an archive raises an error, the solutions are kept, and :meth:`tell` may be called again
+        for them.
 
         Args:
-            objective: ``(B,)``, objectives of the solutions from :meth:`ask`; None in a search for
-                diversity alone, whose archive needs no objectives.
+            objective: ``(B,)``, objectives of the solutions from :meth:`ask`. None in a search
+                for diversity alone, if the archive needs no objectives.
             measures: ``(B, M)``, measures of these solutions.
             fields: further data for each solution, ``(B, …)``, for the extra fields of archives;
                 None for a field without data.
@@ -221,8 +224,8 @@ class BanditScheduler:
         Raises:
             RuntimeError: :meth:`ask` was not called before.
             ValueError: a shape is wrong, a number is not finite, or there are no objectives though
-                the reward of the bandit is the QD score. In this case nothing is added, and the
-                method may be called again for the same solutions.
+                the bandit's reward is ``"qd_score"``. Then nothing is added, and :meth:`tell` may
+                be called again for the same solutions.
         """
         if self._asked is None:
             raise RuntimeError(
@@ -273,7 +276,7 @@ class BanditScheduler:
         self.ask_dqd()
 
     def _add(self, data: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Adds data to the archives; returns the result of the first archive."""
+        """Adds evaluated solutions to each archive; returns the result of ``self.archive``."""
         archives = {"archive": self.archive}
         if self._result_archive is not None:
             archives["result_archive"] = self._result_archive
@@ -303,13 +306,14 @@ class BanditScheduler:
 def _check_emitters(emitters: Sequence[EmitterBase]) -> None:
     if len({id(emitter) for emitter in emitters}) != len(emitters):
         raise ValueError(
-            "emitters: expected different objects, got one of them twice; create each with a call "
-            "of its own"
+            "emitters: expected different objects, got the same emitter twice; create a new one "
+            "for each item"
         )
     dims: set[Any] = {emitter.solution_dim for emitter in emitters}
     if len(dims) > 1:
         raise ValueError(
-            f"emitters: expected solutions of one dimension, got dimensions {sorted(dims, key=str)}"
+            "emitters: expected solutions of the same dimension from all emitters, got dimensions "
+            f"{sorted(dims, key=str)}"
         )
 
 

@@ -84,8 +84,8 @@ def collect(
         base: id of the base environment; the task's own if None.
         frame_skip: number of base frames per agent step; the task's if None. With an agent, this is
             ignored, and the frame skip of the agent's world model is used.
-        device: device of an agent that is given by name or path, and of a world model that is not
-            given.
+        device: device to load models on: the world model if ``world_model`` is None, and an agent
+            that is given by name or path.
         progress: True to show a progress bar.
 
     Returns:
@@ -202,7 +202,10 @@ def _policies(
     num_envs: int,
     device: str,
 ) -> tuple[ExplorationPolicy, FrameAgent | None]:
-    """Returns the exploration policy, and the agent to whose actions it adds noise, or None."""
+    """Returns the exploration policy, and the agent to whose actions it adds noise.
+
+    The agent is None if the exploration policy acts without an agent.
+    """
     if isinstance(policy, str):
         policy = (
             EXPLORATION_POLICIES[policy]()
@@ -226,8 +229,8 @@ def open_for_collection(
 ) -> WorldModel:
     """Opens the world model of an agent that plays a task.
 
-    The task may also be a variant of the one that the agent was trained on. If its name is another,
-    the agent's task must be registered.
+    The task may also be a variant of the task that the agent was trained on. If the variant has
+    another name, the task that the agent was trained on must be registered.
 
     Args:
         agent: agent that plays.

@@ -71,14 +71,14 @@ def run_episodes(
             episode. With a single seed, the mode may also be ``SAME_STEP``.
         policy: policy that chooses the actions.
         seeds: one seed per episode; or a single seed for all slots together.
-        on_end: function that is called whenever episodes end, with the number of episodes that are
-            complete.
+        on_end: function that is called whenever episodes end, with the number of episodes that have
+            ended so far.
 
     Returns:
         Scores, in the order of the seeds; with a single seed, in the order of the slots.
 
     Raises:
-        ValueError: there are no seeds, or the environment has another autoreset mode.
+        ValueError: there are no seeds, or the environment's autoreset mode is not allowed.
     """
     modes = [AutoresetMode.DISABLED]
     if isinstance(seeds, int):

@@ -28,7 +28,7 @@ class ExplorationPolicy(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Returns a JSON-able description: the policy's name and all of its parameters."""
+        """Returns the policy's name and all its parameters as a JSON-serializable dictionary."""
 
     @abstractmethod
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
@@ -188,8 +188,8 @@ class NoisyAgent(ExplorationPolicy):
         def act(proposal: np.ndarray | None) -> np.ndarray:
             if proposal is None:
                 raise ValueError(
-                    "proposal: expected an agent's action, got None; pass an agent to collect as "
-                    "policy, and NoisyAgent as noise"
+                    "proposal: expected an agent's action, got None; call collect with the agent "
+                    "as the argument policy and the NoisyAgent as the argument noise"
                 )
             action: np.ndarray = np.clip(proposal + scale * noise(), low, high).astype(np.float32)
             return action

@@ -10,7 +10,7 @@ from wmrl.envs.world_model import WorldModel
 
 
 class FrameAgent:
-    """Agent that acts on the frames of N games, encoded by its world model.
+    """Agent that acts on the frames of N games, which its world model encodes.
 
     Args:
         agent: agent that chooses the actions.
@@ -27,7 +27,7 @@ class FrameAgent:
         self._state: State | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Returns a JSON-able description: digests of agent and models, and the number of games."""
+        """Returns the digests of the agent and its models, and the number of games."""
         memory = self.world_model.memory
         return {
             "agent": self.agent.digest,

@@ -56,7 +56,8 @@ class Schedule:
     def begin(self) -> np.ndarray:
         """Assigns episodes to free slots.
 
-        While no slot holds an episode to play, the agent steps of recorded episodes are skipped.
+        If all episodes in the slots are recorded ones, their agent steps are counted at once, until
+        a slot gets an episode that has to be played.
 
         Returns:
             ``(N,) bool``, True for slots in which a new episode has to begin. The schedule is

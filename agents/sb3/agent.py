@@ -142,7 +142,7 @@ class SB3Agent(Agent):
         except _INVALID_POLICY as error:
             raise ArtifactError(
                 f"{artifact.path}: expected the artifact of a policy with a valid config.json, got "
-                f"an invalid one ({error})"
+                f"an invalid config.json ({error})"
             ) from error
         load_weights(agent.policy, artifact)
         agent.world_model = WorldModelRef.from_artifact(artifact)
@@ -152,7 +152,7 @@ class SB3Agent(Agent):
 def _check_dims(artifact: Artifact) -> None:
     """Checks that the configured layers do not need far more weights than the artifact has.
 
-    The check must come before the policy is created, because SB3 then allocates all its weights.
+    This check must come first, because SB3 allocates all weights of a policy when it creates it.
 
     Raises:
         ValueError: the layers need more than twice as many weights as the artifact has, or a
@@ -172,13 +172,13 @@ def _check_dims(artifact: Artifact) -> None:
     # Twice the weights, since ``needed`` counts the layers of an actor once for each critic.
     if needed > 2 * available:
         raise ValueError(
-            f"policy: expected layers of at most {available} weights, the number in the artifact, "
-            f"got larger layers, with the dimensions {dims}"
+            f"policy: expected layers that fit the {available} weights in the artifact, got far "
+            f"larger layers (observation dimension, number of critics, layer widths: {dims})"
         )
 
 
 def _policy_options(policy: BasePolicy) -> dict[str, Any]:
-    """Returns the JSON-able constructor arguments from which a policy can be created again."""
+    """Returns the constructor arguments that recreate a policy, as JSON-serializable values."""
     name = type(policy).__name__
     if _POLICIES.get(name) is not type(policy):
         raise ValueError(f"policy: expected one of the classes {sorted(_POLICIES)}, got {name}")
@@ -211,9 +211,9 @@ def _build_policy(config: Mapping[str, Any]) -> BasePolicy:
     activation = options.get("activation_fn")
     if name not in _POLICIES or unknown or activation not in _ACTIVATIONS:
         raise ValueError(
-            f"policy: expected a policy from {sorted(_POLICIES)}, an activation from "
-            f"{sorted(_ACTIVATIONS)} and options from {sorted(_OPTIONS)}, got policy {name!r}, "
-            f"activation {activation!r} and unknown options {sorted(unknown)}"
+            f"policy: expected one of the policies {sorted(_POLICIES)}, one of the activations "
+            f"{sorted(_ACTIVATIONS)}, and only options from {sorted(_OPTIONS)}, got the policy "
+            f"{name!r}, the activation {activation!r}, and the unknown options {sorted(unknown)}"
         )
     low, high = (np.array(config[key], np.float32) for key in ("action_low", "action_high"))
     dim = int(config["observation_dim"])

@@ -13,8 +13,8 @@ def isolated_randomness(seed: int) -> Iterator[None]:
     """Seeds the global generators of Python, NumPy and PyTorch, and restores them afterward.
 
     Stable-Baselines3 draws actions, minibatches and initial weights from the global generators.
-    Within this context, these depend only on ``seed``. Afterward, the global generators continue as
-    if the context had not been entered.
+    Within this context, these draws depend only on ``seed``. Afterward, the global generators
+    continue as if the context had not been entered.
 
     Args:
         seed: seed in [0, 2³²).

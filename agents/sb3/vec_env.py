@@ -33,9 +33,9 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
     is bootstrapped. Otherwise, the agent would learn that reaching the goal is as bad as failing,
     because observations do not show that the goal is near.
 
-    Wrappers of Stable-Baselines3 can be put around the adapter. The ``episode`` entries hold the
-    environment's own rewards, so that ``env_is_wrapped(Monitor)`` is True, and ``evaluate_policy``
-    reports these rewards even below a ``VecNormalize``.
+    Wrappers of Stable-Baselines3 can be put around the adapter. Even inside a ``VecNormalize``, the
+    ``episode`` entries contain the rewards before normalization, as with a ``Monitor``.
+    ``env_is_wrapped(Monitor)`` is therefore True, and ``evaluate_policy`` reports these rewards.
 
     Args:
         env: vector environment with autoreset mode ``SAME_STEP``.
@@ -223,11 +223,15 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         self._pending_cuts = np.array(lengths, np.int64)
 
     def _cut(self, slots: np.ndarray, observations: Observations) -> Observations:
-        """Truncates episodes; returns the observations, with the first ones of the next episodes.
+        """Truncates the episodes of some sub-environments, and begins their next episodes.
 
         Args:
-            slots: ``(N,) bool``, True where the episode is truncated.
-            observations: observations ``(N, …)`` of all sub-environments, which are changed.
+            slots: ``(N,) bool``, True for the sub-environments whose episode is truncated.
+            observations: observations ``(N, …)`` of all sub-environments, changed in place.
+
+        Returns:
+            The changed observations. For the chosen sub-environments, they are the first
+            observations of the next episodes.
         """
         self.truncated = self.truncated | slots
         fresh, _ = self.env.reset(options={"reset_mask": slots})
@@ -267,9 +271,9 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
     def env_is_wrapped(
         self, wrapper_class: type[gym.Wrapper[Any, Any, Any, Any]], indices: Indices = None
     ) -> list[bool]:
-        """Returns True for ``Monitor``, whose ``episode`` entries this adapter provides itself.
+        """Returns True for ``Monitor`` and False for other wrappers, once per sub-environment.
 
-        For all other wrappers, it returns False.
+        The adapter itself provides the ``episode`` entries that a ``Monitor`` would add.
         """
         from stable_baselines3.common.monitor import Monitor
 
@@ -282,9 +286,13 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
 
 
 def _check_finite(name: str, values: Any) -> None:
-    """Checks what an environment returned; the sum of finite numbers is finite, or nearly always.
+    """Checks that the numbers that an environment returned are finite.
 
-    The sum needs no array of flags, so that it takes a fraction of the time of ``np.isfinite``.
+    If their sum is finite, all numbers are. Each number is checked only if the sum is not finite.
+    The sum takes a fraction of the time of ``np.isfinite``, because it needs no array of flags.
+
+    Raises:
+        FloatingPointError: a number is not finite.
     """
     values = np.asarray(values)
     with np.errstate(over="ignore", invalid="ignore"):

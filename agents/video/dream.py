@@ -12,7 +12,7 @@ from wmrl.envs.world_model import WorldModel
 
 
 class DreamCompanion:
-    """Dream that starts in the state of the game and then runs without it.
+    """Dream that starts in the state of the game and then runs without the game.
 
     The dream restarts from the state of the game every ``dream_agent_steps`` agent steps.
 

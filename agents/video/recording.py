@@ -59,8 +59,8 @@ def record(
     Args:
         agent: agent that plays, or its shipped name or path.
         path: ``.mp4``, ``.gif`` or ``.webp`` file to write.
-        task: task that the agent was trained on, or its location as ``"module:ATTRIBUTE"``; needed
-            only if the task is not registered and ``world_model`` is not given.
+        task: task that the agent was trained on, or the location ``"module:ATTRIBUTE"`` of the
+            task. It is needed only if the task is not registered and ``world_model`` is not given.
         world_model: world model of the agent; if None, the one to which the agent refers.
         config: contents of the video; the defaults of
             :class:`~wmrl.agents.video.config.VideoConfig` if None.
@@ -69,7 +69,7 @@ def record(
     Raises:
         ArtifactError: the agent or its world model cannot be loaded.
         ValueError: the suffix of the path is unknown, the path can't be written, or the spaces of
-            the agent are not those of the world model.
+            the agent have other shapes than those of the world model.
     """
     check_video_path(path)
     check_writable(path, kind="file")
@@ -106,7 +106,7 @@ class EpisodeVideo:
             that of the game over the same agent steps.
 
     Raises:
-        ValueError: the spaces of the agent are not those of the world model.
+        ValueError: the spaces of the agent have other shapes than those of the world model.
     """
 
     def __init__(self, agent: Agent, world_model: WorldModel, config: VideoConfig) -> None:
@@ -202,7 +202,10 @@ class EpisodeVideo:
         )
 
     def _code_panels(self, decoded: np.ndarray, latents: Tensor) -> list[Panel]:
-        """Returns the panel of the code map; no panel if it is disabled or there are no codes."""
+        """Returns a list with the panel of the code map.
+
+        The list is empty if the code map is disabled or the vision model has no codes.
+        """
         vision, config = self._world_model.vision, self.config
         if not (config.code_map and isinstance(vision, VQVAE)):
             return []

@@ -29,8 +29,9 @@ class DreamEnv(SingleEnv[Any], EzPickle):
     :class:`~wmrl.envs.latent.env.LatentEnv` has the same spaces.
 
     ## Action Space
-    The task's ``action_space``, ``Box(A,)`` float32; for CarRacing, steer and pedal (+ gas,
-    − brake) in [−1, 1]. Actions are clipped to this space.
+    The task's ``action_space``, ``Box(A,)`` float32. For CarRacing, an action is (steer, pedal) in
+    [−1, 1]. Positive values of the pedal are gas, negative values are brake. Actions are clipped to
+    this space.
 
     ## Observation Space
     ``Box(Z + H,)`` float32: the latent z and the memory's hidden state h. The argument
@@ -49,8 +50,8 @@ class DreamEnv(SingleEnv[Any], EzPickle):
       continues, for example :attr:`LatentEnv.state <wmrl.envs.latent.env.LatentEnv.state>`.
 
     ## Episode End
-    In each step, termination is drawn from the memory's prediction. Truncates after
-    ``max_episode_steps`` agent steps (``vsg/CarRacingDream-v0``: 250).
+    In each step, termination is drawn from the memory's prediction. A dream is truncated after
+    ``max_episode_steps`` agent steps, which are 250 in ``vsg/CarRacingDream-v0``.
 
     ## Arguments
     - ``task``: a :class:`~wmrl.envs.tasks.task.Task` or its name.

@@ -65,7 +65,8 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
 
     ## Episode End
     As in :class:`~wmrl.envs.dream.env.DreamEnv`. With ``AutoresetMode.DISABLED``, a dream that has
-    ended keeps its observation and flags, with reward 0, until it is reset.
+    ended keeps its observation and its flags (terminated, truncated), with reward 0, until it is
+    reset.
 
     ## Arguments
     - ``num_envs``: number N of dreams.
@@ -266,7 +267,7 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         return dream_reset(self._memory, indices=on_device, generator=self._generator)
 
     def _start_each(self, options: list[dict[str, Any]]) -> DreamState:
-        """Returns the initial states of all dreams, of which each has options of its own."""
+        """Returns the initial states of all dreams, given one dictionary of options per dream."""
         starts = [one.get("start") for one in options]
         if None not in starts and not any("state" in one for one in options):
             return self._start(len(options), {"start": starts})
@@ -358,7 +359,7 @@ def _dreaming_memory(world_model: WorldModel) -> Memory[Any]:
         )
     if world_model.memory.num_start_states == 0:
         raise ArtifactError(
-            "memory: expected a memory with start states, in which dreams begin, got one without; "
+            "memory: expected a memory with start states, got one without them; "
             "train the memory with 'wmrl train-memory', or call its method set_start_states"
         )
     return world_model.memory

@@ -59,8 +59,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
     - ``base``: id of a base environment to use instead of the task's.
     - ``frame_skip``: number of base frames per agent step; the task's if None.
     - ``max_frames``: maximum number of base frames per episode; the task's if None.
-    - ``patience``: number of base frames without a positive reward after which an episode is
-      truncated; no such limit if None.
+    - ``patience``: an episode is truncated after this number of successive base frames without a
+      positive reward; no such limit if None.
     - ``render_mode``: a render mode of the base environment.
 
     Raises:
@@ -127,7 +127,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         """Starts an episode; passes ``seed`` and ``options`` to the base environment.
 
         Raises:
-            ValueError: ``seed`` is not a seed, or the game's frame is not ``(H, W, 3) uint8``.
+            ValueError: ``seed`` is not an integer of at least 0, or the game's frame is not
+                ``(H, W, 3) uint8``.
         """
         self._seed = seed = None if seed is None else check_seed("seed", seed)
         super().reset(seed=seed)
@@ -145,8 +146,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
 
         Raises:
             ResetNeeded: no episode is running.
-            ValueError: ``action`` has the wrong shape or a number that is not finite; or the game
-                returned a reward that is not finite, or a frame that is not ``(H, W, 3) uint8``.
+            ValueError: ``action`` has the wrong shape or a number that is not finite, the game
+                returned a reward that is not finite, or a frame is not ``(H, W, 3) uint8``.
         """
         if not self._running:
             raise ResetNeeded("step: no episode is running; call reset() first")
@@ -216,7 +217,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
             raise ValueError(f"{error}{self._moment()}") from error
 
     def _moment(self) -> str:
-        """Says for error messages in which task, episode and frame a value came up."""
+        """Returns the current task, episode, seed and base frame as text for error messages."""
         seed = "" if self._seed is None else f", seed {self._seed}"
         return (
             f" (task {self.task.name!r}, episode {self._episode} of this environment{seed}, base "

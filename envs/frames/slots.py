@@ -19,10 +19,12 @@ def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) ->
     """Returns the shape and dtype of each shared array of N sub-environments, by name.
 
     The array ``"finals"`` is used in the autoreset mode SAME_STEP. It holds the final frames of the
-    episodes that ended in the last step. The arrays ``"playing"``, ``"episodes"`` and ``"steps"``
-    tell where a game failed, even if it ended its process: whether the game of a slot is being
-    stepped or reset, the number of resets since the last one with a seed, and the number of agent
-    steps since the last reset.
+    episodes that ended in the last step. Three arrays tell where a game failed, even if the failure
+    ended the worker process:
+
+    - ``"playing"``: True while the game of a slot is stepped or reset.
+    - ``"episodes"``: number of resets since the last reset with a seed.
+    - ``"steps"``: number of agent steps since the last reset.
 
     Args:
         num_envs: number N of sub-environments.
@@ -77,7 +79,8 @@ class FrameSlots:
         num_slots: number of slots.
         env_kwargs: keyword arguments of :class:`~wmrl.envs.frames.env.FrameEnv`.
         autoreset_mode: Gymnasium's autoreset mode. With ``DISABLED``, a slot whose episode has
-            ended keeps its frame and flags, with reward 0, until it is reset.
+            ended keeps its frame and its flags (terminated, truncated), with reward 0, until it
+            is reset.
         arrays: the shared arrays, described by :func:`slot_layout`, sliced to these slots.
     """
 
@@ -124,7 +127,7 @@ class FrameSlots:
         return [env.render() for env in self.envs]
 
     def blame(self, slot: int) -> None:
-        """Marks a slot as the one whose game failed after its step or reset."""
+        """Marks a slot as the cause of a failure that occurs after its step or reset."""
         self._arrays["playing"][slot] = True
 
     def close(self) -> None:

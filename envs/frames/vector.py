@@ -52,18 +52,20 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ## Episode End
     As in :class:`~wmrl.envs.frames.env.FrameEnv`. When a slot's episode has ended,
     ``autoreset_mode`` determines when the slot is reset
-    (https://farama.org/Vector-Autoreset-Mode). With ``DISABLED``, the slot keeps its frame and
-    flags, with reward 0 and no info, until ``reset(options={"reset_mask": …})`` selects it. A slot
-    that was never reset is treated alike.
+    (https://farama.org/Vector-Autoreset-Mode). With ``DISABLED``, the slot keeps its frame and its
+    flags (terminated, truncated), with reward 0 and no info, until
+    ``reset(options={"reset_mask": …})`` selects it. A slot that was never reset is treated in the
+    same way.
 
     ## Arguments
     - ``num_envs``: number N of slots.
     - ``task``: a task, its name, or its location as ``"module:ATTRIBUTE"``.
     - ``base``: id of a base environment to use instead of the task's.
-    - ``frame_skip``: number of base frames per agent step; the task's if None.
+    - ``frame_skip``: number of base frames (frames of the base environment) per agent step; the
+      task's if None.
     - ``max_frames``: maximum number of base frames per episode; the task's if None.
-    - ``patience``: number of base frames without a positive reward after which an episode is
-      truncated; no such limit if None.
+    - ``patience``: an episode is truncated after this number of successive base frames without a
+      positive reward; no such limit if None.
     - ``workers``: number of worker processes, among which the slots are divided; at most N are
       started. With 0, all slots are stepped in this process. If None, one worker per CPU core, or 0
       for a single slot.
@@ -151,7 +153,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 sequence of N dictionaries gives each slot its own options.
 
         Returns:
-            Frames ``(N, H, W, 3) uint8`` (a copy), and infos.
+            A copy of the frames ``(N, H, W, 3) uint8``, and infos.
 
         Raises:
             TypeError: the mask is not an array of bool.
@@ -184,13 +186,13 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             actions: ``(N, A) float32``.
 
         Returns:
-            Frames ``(N, H, W, 3) uint8``, rewards ``(N,) float64``, terminated and truncated
-            ``(N,) bool`` (all copies), and infos.
+            Frames ``(N, H, W, 3) uint8``, rewards ``(N,) float64``, terminated ``(N,) bool``,
+            truncated ``(N,) bool``, and infos. The arrays are copies.
 
         Raises:
             ResetNeeded: the environment has not been reset.
-            ValueError: ``actions`` has the wrong shape or a number that is not finite; or a game
-                returned a reward that is not finite, or a frame that is not ``(H, W, 3) uint8``.
+            ValueError: ``actions`` has the wrong shape or a number that is not finite, a game
+                returned a reward that is not finite, or a frame is not ``(H, W, 3) uint8``.
             WorkerError: a game failed, or a worker process died.
         """
         if not self._started:
@@ -253,7 +255,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return metadata
 
     def _ask(self, method: str, *per_slot: Sequence[Any], **shared: Any) -> list[Any]:
-        """Calls a method of :class:`FrameSlots` in every worker; without workers, in this process.
+        """Calls a method of :class:`FrameSlots` in all workers, or in this process without workers.
 
         Args:
             method: name of the method.
@@ -271,7 +273,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if os.getpid() != self._process:
             raise ValueError(
                 f"{method}: expected an environment of this process, got one that was created "
-                "before this process was forked; create another one here"
+                "before this process was forked; create a new one in this process"
             )
         if self._slots is not None:
             try:
@@ -295,9 +297,9 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Waits for all workers; returns their answers, or raises the first failure among them.
 
         Args:
-            failures: failures so far, with the workers that have them.
-            starting: True if the workers have just been started. An exception about an argument is
-                then raised as it is.
+            failures: pairs of a worker and its failure, for workers that have already failed.
+            starting: True if the workers have just been started. If a worker reports an exception
+                about an invalid argument, this exception is then raised instead of a WorkerError.
         """
         answers, failures = [], list(failures)
         for worker in self._workers:
@@ -335,7 +337,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return error
 
     def _describe(self, slot: int) -> str:
-        """Describes where the game of a slot is."""
+        """Returns a phrase that names a slot, its agent step, its episode and the seed."""
         seed, later = self._seeds[slot], int(self._arrays["episodes"][slot])
         if seed is None:
             episode = f"episode {later} (no seed)"
@@ -363,7 +365,7 @@ def _worker_count(workers: int | None, num_envs: int) -> int:
 
 
 def _shared_file(size: int) -> int:
-    """Creates an unnamed file of ``size`` zero bytes, and returns its file descriptor.
+    """Creates an unnamed file of a given size in bytes, and returns its file descriptor.
 
     The operating system deletes the file when no process uses it any more.
     """

@@ -53,7 +53,7 @@ class FrameWorker:
         layout: shape and dtype of each shared array, by name.
         env_kwargs: keyword arguments of :class:`~wmrl.envs.frames.env.FrameEnv`.
         autoreset_mode: Gymnasium's autoreset mode.
-        specs: specifications of environments to register in the worker.
+        specs: Gymnasium's specs of environments to register in the worker.
 
     Attributes:
         slots: half-open range of the slots' indices.
@@ -76,8 +76,8 @@ class FrameWorker:
             request = cloudpickle.dumps((slots, shared, layout, env_kwargs, autoreset_mode, specs))
         except Exception as error:
             raise ValueError(
-                "task, base: expected a task and a game that can be pickled and sent to worker "
-                f"processes, got one that cannot ({error}); register the game in a module and give "
+                "task, base: expected a task and a game that can be pickled for worker processes, "
+                f"got one that can't be pickled ({error}); register the game in a module and give "
                 'it as base="module:id", or use workers=0'
             ) from error
         self._lifeline = Lifeline()
@@ -114,8 +114,8 @@ class FrameWorker:
     def send(self, method: str, *arguments: Any) -> None:
         """Asks the worker to call a method of its :class:`~wmrl.envs.frames.slots.FrameSlots`.
 
-        Answers to earlier requests that nobody received, because Ctrl-C interrupted the caller, are
-        awaited and dropped.
+        If Ctrl-C interrupted the caller, earlier requests may have answers that were not received.
+        These answers are awaited and dropped first.
         """
         message = _request(method, arguments)
         self._check_whole()
@@ -145,7 +145,7 @@ class FrameWorker:
         except Exception as error:
             raise WorkerFailure(
                 f"its answer cannot be unpickled here ({type(error).__name__}: {error}); let the "
-                "game return infos of classes that can be imported in this process, or use "
+                "game return only objects whose classes can be imported in this process, or use "
                 "workers=0",
                 cause=error,
             ) from None
@@ -186,12 +186,12 @@ class FrameWorker:
 
 
 class WorkerFailure(Exception):  # noqa: N818 -- a part of the error that the caller gets
-    """What a worker tells about a failure, without the names of slot and episode.
+    """Failure of a worker, described without the slot and episode in which it occurred.
 
     Attributes:
-        summary: what failed.
-        mend: how to continue; empty if it is up to the game.
-        cause: the exception that the game raised; None if it can't be pickled.
+        summary: description of the failure.
+        mend: advice on how to continue; empty for no advice.
+        cause: the exception behind the failure; None if there is none or it can't be pickled.
         note: the worker's traceback; empty if there is none.
     """
 
@@ -203,9 +203,10 @@ class WorkerFailure(Exception):  # noqa: N818 -- a part of the error that the ca
 
 
 def registered_specs(env_id: str) -> list[EnvSpec]:
-    """Returns the specifications of an environment that are registered in this process.
+    """Returns Gymnasium's specs of an environment, as registered in this process.
 
-    Workers register them too, so that they know what a script or notebook has registered.
+    Workers register these specs too, because they do not run the script or notebook that registered
+    the environment.
 
     Args:
         env_id: id of the environment, with or without a version. For an id ``"module:id"``, the
@@ -221,7 +222,11 @@ def registered_specs(env_id: str) -> list[EnvSpec]:
 
 
 def _with_classes(spec: EnvSpec) -> EnvSpec:
-    """Replaces an entry point in the main script, which workers don't import, by its class."""
+    """Returns a spec that workers can use even if its entry point is in the main script.
+
+    Workers do not import the main script. A string that refers to it is replaced by the class or
+    function to which it refers.
+    """
     entry = spec.entry_point
     if not isinstance(entry, str) or not entry.startswith("__main__:"):
         return spec
@@ -233,8 +238,8 @@ def _with_classes(spec: EnvSpec) -> EnvSpec:
 def close_workers(workers: Sequence[FrameWorker]) -> None:
     """Stops worker processes, all at the same time.
 
-    A worker that doesn't end in time is killed. It has less time if its game still has to answer,
-    or if an exception, such as the one that Ctrl-C raises, ends the caller.
+    Workers that have not ended after 5 seconds are killed. The limit is 1 second if a worker still
+    owes an answer, or if an exception is being handled, such as the one that Ctrl-C raises.
     """
     hurried = sys.exc_info()[0] is not None or any(worker.busy for worker in workers)
     deadline = time.monotonic() + (_BUSY_TIMEOUT if hurried else _IDLE_TIMEOUT)
@@ -264,14 +269,17 @@ def _request(method: str, arguments: tuple[Any, ...]) -> Any:
         return cloudpickle.dumps((method, arguments))
     except Exception as error:
         raise ValueError(
-            "options: expected values that can be pickled and sent to worker processes, got one "
-            f"that cannot ({error}); use numbers, strings or arrays, or workers=0"
+            "options: expected values that can be pickled for worker processes, got one that can't "
+            f"be pickled ({error}); use numbers, strings or arrays, or workers=0"
         ) from error
 
 
 @contextmanager
 def _sigint_blocked() -> Iterator[None]:
-    """Blocks SIGINT in this thread, and in processes that it starts; it is delivered afterwards."""
+    """Blocks SIGINT in this thread; processes that are started meanwhile inherit the block.
+
+    A SIGINT that arrives meanwhile is delivered to this process afterwards.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -311,7 +319,10 @@ def serve(lifeline: int) -> None:
 
 
 def _serve_one(slots: FrameSlots, requests: Connection, answers: Connection) -> bool:
-    """Answers one request; returns False if it was the last one, which gets no answer."""
+    """Processes one request; returns False if it closed the slots.
+
+    A request that closes the slots gets no answer. All other requests get one.
+    """
     request = requests.recv_bytes()
     try:
         method, arguments = ForkingPickler.loads(request)

@@ -32,8 +32,9 @@ class LatentEnv(SpecNamesModels, gym.Env[Any, np.ndarray], EzPickle):
     ``frame_skip`` base frames.
 
     ## Action Space
-    The task's ``action_space``, ``Box(A,)`` float32; for CarRacing, steer and pedal (+ gas,
-    − brake) in [−1, 1]. Actions are clipped to this space.
+    The task's ``action_space``, ``Box(A,)`` float32. For CarRacing, an action is (steer, pedal) in
+    [−1, 1]. Positive values of the pedal are gas, negative values are brake. Actions are clipped to
+    this space.
 
     ## Observation Space
     ``Box(Z + H,)`` float32: the latent z_t and the hidden state h_t, where h_t depends on all
@@ -64,8 +65,8 @@ class LatentEnv(SpecNamesModels, gym.Env[Any, np.ndarray], EzPickle):
       or, without a memory, of the task.
     - ``observation``: ``"embeddings"`` or ``"codes"``. ``"embeddings"`` returns z and h as one
       vector. ``"codes"`` requires a VQ-VAE as vision model, and returns its discrete codes,
-      ``MultiDiscrete(T,)``; with a memory, it returns a dictionary of ``"codes"`` and ``"memory"``,
-      which contains h.
+      ``MultiDiscrete(T,)``. With a memory, it returns a dictionary: ``"codes"`` contains the
+      discrete codes, and ``"memory"`` contains h.
     - ``device``: device of the models, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.
     - ``render_mode``: ``"rgb_array"`` or ``"human"``; both show the real game.
 

@@ -49,8 +49,8 @@ class LatentVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
     ``(N,) float64``: for each game, the sum of its rewards over the frames of an agent step.
 
     ## Starting State
-    As in :class:`~wmrl.envs.latent.env.LatentEnv`. The seed of ``reset`` is an integer s, which
-    seeds the games with s, s + 1, and so on, or a sequence of one seed per game. The option
+    As in :class:`~wmrl.envs.latent.env.LatentEnv`. ``reset(seed=s)`` with an integer s seeds the
+    games with s, s + 1, and so on. The seed can also be a sequence of one seed per game. The option
     ``"reset_mask"``, ``(N,) bool``, is True for the games to reset; all games are reset by default.
     Other options are passed to the base environments. A sequence of N dictionaries gives each game
     its own options.
@@ -58,7 +58,7 @@ class LatentVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
     ## Episode End
     As in :class:`~wmrl.envs.latent.env.LatentEnv`. An episode is also truncated after
     ``max_episode_steps`` agent steps. With ``AutoresetMode.DISABLED``, a game that has ended keeps
-    its observation and flags, with reward 0, until it is reset.
+    its observation and its flags (terminated, truncated), with reward 0, until it is reset.
 
     ## Arguments
     - ``num_envs``: number N of games.

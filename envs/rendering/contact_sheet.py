@@ -32,8 +32,8 @@ def draw_contact_sheet(
     for frame in frames:
         if frame.shape != shape or frame.ndim != 3 or frame.dtype != np.uint8:
             raise ValueError(
-                f"rows: expected frames (H, W, 3) uint8, all of one shape, got a frame "
-                f"{frame.shape} {frame.dtype}; the first frame has shape {shape}"
+                f"rows: expected frames (H, W, 3) uint8, all of the same shape, got "
+                f"a frame {frame.shape} {frame.dtype}; the first frame has shape {shape}"
             )
     height, width = shape[0] * scale + gap, shape[1] * scale + gap
     sheet = np.full((height * len(rows) + gap, width * max(map(len, rows)) + gap, 3), 32, np.uint8)

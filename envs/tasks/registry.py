@@ -56,8 +56,8 @@ def find_task(task: Task | str) -> Task:
     """Finds a task by its name or location.
 
     Args:
-        task: the name of a registered task; or the location ``"module:ATTRIBUTE"`` of a task, which
-            imports the module; or a task, which is returned unchanged.
+        task: the name of a registered task; or the location ``"module:ATTRIBUTE"`` of a task, whose
+            module is then imported; or a task, which is returned unchanged.
 
     Raises:
         ValueError: there is no such task, or the object at the location is not a task.
@@ -105,7 +105,7 @@ def _import(module: str, location: str) -> ModuleType:
         stem = module.removesuffix(".py").strip("./").replace("/", ".")
         raise ImportError(
             f"task: expected the name of a module before the colon, got the path {module!r}; write "
-            f"'{stem}:{location.partition(':')[2]}' and run from the folder in which the module is"
+            f"'{stem}:{location.partition(':')[2]}' and run in the folder that contains the module"
         )
     try:
         return import_module(module)

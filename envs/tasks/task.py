@@ -44,11 +44,12 @@ class Task:
         crop_rows: rows ``(start, stop)`` of the raw frame to keep; all rows if None.
         frame_size: height and width to which frames are resized after the crop.
         frame_skip: number of base frames per agent step.
-        warmup_frames: number of base frames at the start of an episode in which no dream begins.
+        warmup_frames: length of the warm-up at the start of each episode, in base frames. Dreams
+            start from states after the warm-up, unless no episode is longer.
         max_frames: number of base frames after which an episode is truncated.
         fps: base frames per second at the game's own speed, for videos and windows.
-        patience: number of base frames without a positive reward after which data collection
-            truncates an episode; no such limit if None.
+        patience: data collection truncates an episode after this number of successive base frames
+            without a positive reward; no such limit if None.
         explore_low: lower bounds ``(A,)`` of the mean action in a random exploration episode. For
             each episode, a mean action is drawn uniformly between the bounds, and autoregressive
             noise is added to it in each step. If empty, all lower bounds are 0.
@@ -129,7 +130,7 @@ class Task:
         for low, high in zip(self.explore_low or none, self.explore_high or none, strict=True):
             if low > high:
                 raise ValueError(
-                    f"explore_low: expected at most explore_high, {self.explore_high}, got "
+                    f"explore_low: expected at most explore_high = {self.explore_high}, got "
                     f"{self.explore_low}"
                 )
 
@@ -155,7 +156,7 @@ class Task:
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise ValueError(
                 f"action_space: expected finite bounds for random actions, got "
-                f"{self.action_space}; give the Box of the task finite bounds"
+                f"{self.action_space}; set finite bounds in the task's action space"
             )
         return low, high
 
@@ -170,14 +171,14 @@ class Task:
             ``(*frame_size, 3) uint8``.
 
         Raises:
-            ValueError: the raw frame is not ``(H, W, 3) uint8``, or has fewer rows than
-                ``crop_rows`` keeps.
+            ValueError: the raw frame is not ``(H, W, 3) uint8``, or ``crop_rows`` ends after the
+                last row of the raw frame.
         """
         frame = check_frame("frame", self.frame(env, observation))
         if self.crop_rows is not None:
             if self.crop_rows[1] > len(frame):
                 raise ValueError(
-                    f"crop_rows: expected rows from 0 to {len(frame)}, as the frame has no more, "
+                    f"crop_rows: expected a range within the {len(frame)} rows of the raw frame, "
                     f"got {self.crop_rows}; change crop_rows of the task"
                 )
             frame = frame[slice(*self.crop_rows)]

@@ -1,4 +1,7 @@
-"""Export of a memory model, a driver, and a vision model that was trained on frames of elites."""
+"""Writes shipped artifacts: a VQ-VAE trained on rollouts of elites, a memory model and an agent.
+
+The agent, called the driver, was trained in the dream of the two models.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,15 +13,14 @@ VISION, MEMORY, DRIVER = "car-racing-elite-vqvae", "car-racing-elite-symbols", "
 
 
 def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]) -> None:
-    """Writes the vision model, the memory model and the driver of a trial as artifacts.
+    """Writes a vision model, a memory model and an agent as artifacts with model cards.
 
-    The driver is the agent that was trained in the dream of the two models.
+    The agent, called the driver, was trained in the dream of the two models.
 
     Args:
-        trial: folder of a trial of
-            :func:`~wmrl.scripts.reproduce.drivers.vision_trial.try_vision`.
+        trial: folder that :func:`~wmrl.scripts.reproduce.drivers.vision_trial.try_vision` wrote.
         out: folder in which the three artifacts are written.
-        row: result of the trial.
+        row: result that ``try_vision`` returned.
         made: provenance of the artifacts, including ``command`` and ``seed``.
     """
     from wmrl.agents.agent import load_agent
@@ -100,7 +102,7 @@ R² of its rewards: {row["memory"]["reward_r2"]:.3f}.
 
 
 def driver_card(score: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Returns the model card of the driver."""
+    """Returns the model card of the driver, the agent that was trained in the dream."""
     return f"""# {DRIVER}
 
 A network of two layers of 64 on [z, h] of `{VISION}` and `{MEMORY}`, trained by PPO inside that

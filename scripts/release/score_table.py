@@ -2,9 +2,9 @@
 
 This is not a subcommand of ``wmrl``. Run it as
 ``python -m wmrl.scripts.release.score_table name=path … --how name="by …"``. Each agent is
-evaluated, and its per-episode returns are written to ``results/<name>.json``. Agents whose file
-exists are not evaluated again. The descriptions after ``--how`` are stored in
-``results/about.json``, and the table of all scores in ``results/README.md``.
+evaluated, and its per-episode returns are written to ``results/<name>.json``. If this file exists,
+the agent is not evaluated again. The descriptions after ``--how`` are stored in
+``results/about.json``. The table of all scores is written to ``results/README.md``.
 """
 
 from dataclasses import dataclass

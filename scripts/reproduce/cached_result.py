@@ -14,8 +14,8 @@ from wmrl.storage.reading import StoredFileError, read_json
 class CachedResult:
     """Result of an experiment that is cached in a JSON file, together with a key.
 
-    The key describes everything that the result depends on. A result of other settings is thus
-    never used by mistake.
+    The key describes everything that the result depends on. A result that was computed with other
+    settings is thus never used by mistake.
 
     Args:
         path: path of the file.
@@ -23,8 +23,8 @@ class CachedResult:
         name: kind of the result in error messages, such as ``"search"``.
 
     Attributes:
-        value: content of the file, including ``key``; None if the file did not exist, or is
-            damaged, so that the result must be computed again.
+        value: content of the file, including ``key``. If the file did not exist or is damaged, it
+            is None, and the result must be computed.
 
     Raises:
         ValueError: the file exists and contains a different key.

@@ -72,7 +72,7 @@ def test_objects_are_put_in_evaluation_mode(tiny):
         (
             {"task": replace(CAR_RACING, frame_size=(32, 32))},
             ArtifactError,
-            r"vision: expected frames of size \(32, 32\), .* 'car-racing', got \(64, 64\)",
+            r"vision: expected the frame size \(32, 32\) of task 'car-racing', got \(64, 64\)",
         ),
         ({"task": THREE_PEDALS}, ArtifactError, "memory: expected action_dim 3, got 2"),
     ],
@@ -85,7 +85,7 @@ def test_what_does_not_fit_is_refused(tiny, change, error, message):
 
 def test_a_memory_of_another_vision_is_refused(tiny, make_tiny):
     other = make_tiny(seed=1)
-    with pytest.raises(ArtifactError, match=f"trained on the vision {other.vision_digest[:12]}…"):
+    with pytest.raises(ArtifactError, match=f"model with digest {other.vision_digest[:12]}…"):
         WorldModel.open("car-racing", tiny.vision, other.memory)
 
 

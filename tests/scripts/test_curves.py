@@ -69,7 +69,7 @@ def test_panels_without_anything_to_draw_are_left_out(
     printed = capsys.readouterr().err.splitlines()
     assert [line.rpartition(": ")[2] for line in printed] == ["lost", "gain, lost"]
     assert cli.run(["curves", str(tmp_path / "run"), "--columns", "gain", "--log"]) == 2
-    assert "expected some with positive values" in capsys.readouterr().err
+    assert "expected columns with positive values" in capsys.readouterr().err
 
 
 def test_a_run_without_metrics_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,7 +99,7 @@ def _hints(config_class: Any) -> dict[str, Any]:
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """Checks a value against a type hint, and returns it without types of NumPy."""
+    """Checks a value against a type hint, and returns it; NumPy scalars become Python scalars."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return _checked_option(name, value, args)

@@ -14,7 +14,8 @@ class DisplayError(OSError):
 def check_display() -> None:
     """Checks that windows would be visible.
 
-    A driver without a window is accepted if the environment variable ``SDL_VIDEODRIVER`` names it.
+    A video driver that shows no windows, such as ``dummy``, is accepted only if the environment
+    variable ``SDL_VIDEODRIVER`` names it.
 
     Raises:
         DisplayError: there is no display.

@@ -84,8 +84,8 @@ def deferred_interrupts() -> Iterator[Interrupts]:
     and calls :meth:`Interrupts.deliver`. An interruption that has waited for a second, or that is
     repeated, is delivered at once. One that still waits at the end is delivered after the block.
 
-    Signals that are ignored or have no handler in Python are left alone, and so are all signals if
-    the block runs in another thread than the main one, which no signal interrupts.
+    Signals that are ignored or have no handler in Python are not deferred. Outside the main thread,
+    no signal is deferred, because Python runs signal handlers only in the main thread.
     """
     interrupts = Interrupts()
     if threading.current_thread() is not threading.main_thread():

@@ -1,7 +1,8 @@
-"""numba's cache of compiled functions: it has a folder, and is verified when it is read.
+"""numba's cache of compiled functions: a writable folder for it, and verification of its files.
 
-numba stores compiled functions in two kinds of files, indices and machine code, and trusts both. A
-cut file would end in an error at every start, and a changed one may crash the process.
+numba stores compiled functions in two kinds of files, indices and machine code, and verifies
+neither. A truncated file would raise an error at every start, and a changed file may crash the
+process.
 """
 
 import atexit
@@ -22,15 +23,16 @@ _OWN = "rasterizer."  # start of the names of this package's files
 
 
 def provide_numba_cache(package: str, folder: str) -> None:
-    """Gives numba a temporary cache folder if it could not write to any other.
+    """Creates a temporary cache folder for numba if no other cache folder is writable.
 
-    Call it before a package is imported whose functions numba caches: without a folder that it can
-    write to, numba raises an error. Worker processes use the temporary folder, too. It is removed
-    when the process ends. Nothing is done if ``NUMBA_CACHE_DIR`` is set.
+    Without a writable cache folder, numba raises an error when a package with cached functions is
+    imported. Call this function before that import. Worker processes use the temporary folder, too.
+    The folder is removed when the process ends. Nothing is done if ``NUMBA_CACHE_DIR`` is set.
 
     Args:
-        package: name of the package; nothing is done if it is not installed.
-        folder: folder of the compiled functions within the package.
+        package: name of the package with cached functions; nothing is done if the package is not
+            installed.
+        folder: folder within the package whose modules contain the cached functions.
     """
     spec = find_spec(package)
     if os.environ.get("NUMBA_CACHE_DIR") or spec is None or not spec.submodule_search_locations:
@@ -48,11 +50,11 @@ def provide_numba_cache(package: str, folder: str) -> None:
 
 
 def guard_numba_cache() -> None:
-    """Makes numba verify the files of its cache, and compile a function again if one is bad.
+    """Makes numba verify its cache files, and recompile a function whose files are damaged.
 
-    From then on, files end in a checksum, which other programs ignore. Files without a checksum,
-    which other programs have written, are used if numba can read them. Files of this package must
-    have one.
+    From then on, numba ends each cache file that it writes with a checksum, which other programs
+    ignore. A file of another package may have been written without a checksum. Such a file is used
+    if numba can read it. A file of this package without a checksum counts as damaged.
     """
     from numba import core
 
@@ -107,7 +109,10 @@ def _verify(path: Path) -> None:
 
 
 def _intact(path: Path) -> bool:
-    """Returns True if the checksum at the end of a file fits, or if another program wrote it."""
+    """Returns True if a cache file is undamaged.
+
+    A file of another package may lack a checksum. It then counts as undamaged.
+    """
     data = path.read_bytes()
     if data[-_TAIL:-32] != _MARK:
         return not path.name.startswith(_OWN) and _MARK not in data[-2 * _TAIL :]
@@ -118,7 +123,7 @@ def _intact(path: Path) -> bool:
 
 
 def _remove_files(index: Path) -> None:
-    """Removes the cache of a function: its index, and its files of machine code."""
+    """Removes the cache files of a function: the index and the machine code."""
     for path in (index, *index.parent.glob(f"{index.stem}.*.nbc")):
         with suppress(OSError):
             path.unlink()

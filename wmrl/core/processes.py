@@ -2,10 +2,10 @@
 
 A forked process inherits the state of its parent's thread pools, but none of their threads. A
 computation that waits for such a pool never returns. Importing this module therefore limits each
-process that is forked later to one thread in torch and OpenCV. It imports neither of them.
+process that is forked later to one thread in torch and OpenCV. The import loads neither library.
 
-A process that follows another one is killed as soon as the other one ends, even if the other one
-was killed itself.
+A child process can ask to be killed as soon as its parent ends (:func:`follow_parent`,
+:func:`follow`). It is killed even if the parent itself was killed.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ _followed: set[int] = set()
 class WorkerError(RuntimeError):
     """Error raised if a game fails in a vector environment, or a worker process dies.
 
-    The message names the worker, the slot, the episode and its seed. The original exception, if
-    there is one, is the ``__cause__``.
+    The message names the worker process, the sub-environment (slot), the episode and its seed. The
+    original exception, if there is one, is the ``__cause__``.
     """
 
 
@@ -44,8 +44,8 @@ class Lifeline:
     (:func:`follow`). Processes that are forked from this one don't keep the pipe open.
 
     Attributes:
-        reading: descriptor of the end for the child; to be closed with :meth:`close_reading` once
-            the child has it.
+        reading: descriptor of the reading end, for the child. Once the child has it, this process
+            closes its own copy with :meth:`close_reading`.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Lifeline:
         _lifelines.add(self._writing)
 
     def close_reading(self) -> None:
-        """Closes this process's copy of the child's end."""
+        """Closes this process's copy of the reading end, which the child keeps open."""
         os.close(self.reading)
 
     def close(self) -> None:
@@ -64,10 +64,11 @@ class Lifeline:
 
 
 def follow(descriptor: int) -> None:
-    """Makes this process end when a pipe closes, which happens at the latest when its owner ends.
+    """Makes this process end when the writing end of a pipe closes.
 
-    On Linux the kernel kills this process, even in the middle of compiled code. Elsewhere, a
-    background thread does.
+    The writing end closes at the latest when the process that holds it ends. On Linux, the kernel
+    then kills this process, even in the middle of compiled code. On other systems, a background
+    thread does so.
 
     Args:
         descriptor: reading end of a pipe to which nothing is written.
@@ -112,7 +113,7 @@ def _die() -> None:
 
 
 class _ForkGuard:
-    """What happens around each fork of this process."""
+    """Functions to call before and after each fork of this process."""
 
     def __init__(self) -> None:
         self._opencv_threads = 0

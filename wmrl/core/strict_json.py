@@ -18,7 +18,7 @@ def jsonable(content: Any, name: str = "") -> Any:
         name: name of the content, for error messages.
 
     Raises:
-        TypeError: JSON has no such value; the message contains its key.
+        TypeError: JSON can't store a value; the message contains its key.
         ValueError: a number is NaN or infinite; the message contains its key.
 
     Example:

@@ -250,8 +250,7 @@ def check_actions(
 
     Args:
         name: name of the argument, for the error message.
-        actions: real numbers. Finite numbers are clipped if there are bounds, however large they
-            are.
+        actions: real numbers. If there are bounds, finite numbers of any size are clipped to them.
         shape: expected shape.
         low: lower bounds, which broadcast to ``shape``; None for no clipping.
         high: upper bounds, which broadcast to ``shape``; None for no clipping.
@@ -339,7 +338,7 @@ def check_number(name: str, value: Any) -> float:
 
 
 def _real_numbers(name: str, values: Any, expected: str) -> np.ndarray:
-    """Converts values to float32 if they have this dtype already, otherwise to float64."""
+    """Converts real numbers to a float64 array; a float32 array is returned unchanged."""
     try:
         numbers = np.asarray(values)
         if numbers.dtype.kind not in "fiu":

@@ -22,12 +22,12 @@ def json_digest(content: Mapping[str, Any]) -> str:
 
 
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy of a JSON object with its own SHA-256."""
+    """Returns a copy of a JSON object to which the object's SHA-256 is added."""
     return {**content, _KEY: json_digest(content)}
 
 
 def unseal(sealed: Any) -> dict[str, Any]:
-    """Returns the content of an object from :func:`seal`.
+    """Verifies an object from :func:`seal`, and returns it without the SHA-256.
 
     Raises:
         ValueError: the object has no SHA-256, or has changed.
@@ -74,7 +74,7 @@ class FileVerifier:
     """Verifier of files against recorded sizes and checksums.
 
     A file is read when it is first verified, and again when its time stamp or size has changed.
-    Whether it exists is checked each time.
+    Its existence is checked each time.
     """
 
     def __init__(self) -> None:

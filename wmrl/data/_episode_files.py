@@ -70,7 +70,7 @@ def read_episode(folder: Path, store: str) -> dict[str, Any]:
     if not belongs:
         raise StoreError(
             f"{folder}: belongs to a store with other metadata, or was renamed; delete this folder "
-            "and run the same wmrl collect again"
+            "and repeat the same wmrl collect command"
         )
     return {"summary": summary, "info": info, "files": files}
 
@@ -130,6 +130,6 @@ def _write_array(path: Path, data: np.ndarray) -> None:
 
 def _damaged(path: Path, folder: Path, error: Exception) -> StoreError:
     return StoreError(
-        f"{path}: missing or damaged ({error}); delete {folder} and run the same wmrl collect "
-        "again, which collects the episode again"
+        f"{path}: missing or damaged ({error}); delete {folder} and repeat the same wmrl collect "
+        "command, which collects the episode again"
     )

@@ -35,7 +35,7 @@ class _DamagedError(StoreError):
 
 
 def metadata_digest(metadata: StoreMetadata) -> str:
-    """Computes the SHA-256 of a store's metadata, which each of its episodes records."""
+    """Computes the SHA-256 of a store's metadata; each episode contains this digest."""
     return json_digest(asdict(metadata))
 
 
@@ -46,11 +46,12 @@ def create_store(path: Path, metadata: StoreMetadata) -> list[Path] | None:
     they are written again. If it has no episodes, its metadata are replaced.
 
     Returns:
-        The folders that did not exist before, the store's own first; None if a store existed.
+        The folders that were created, the innermost first; None if nothing was written.
 
     Raises:
-        StoreError: there is something else at ``path``, or a store of another format, or one with
-            damaged metadata that differ from those its episodes record.
+        StoreError: ``path`` holds something other than a store, holds a store of another format, or
+            can't be created; or the metadata on disk are damaged, and the store's episodes were
+            recorded with other metadata.
     """
     if not _must_write(path, metadata):
         return None
@@ -72,7 +73,7 @@ def create_store(path: Path, metadata: StoreMetadata) -> list[Path] | None:
 
 
 def remove_store(path: Path, made: Iterable[Path]) -> None:
-    """Removes a store without episodes, and those of the folders in ``made`` that are empty then.
+    """Removes a store without episodes, and then the folders in ``made`` that are empty.
 
     If another process is writing to the store, nothing is removed.
     """
@@ -89,7 +90,10 @@ def remove_store(path: Path, made: Iterable[Path]) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes what killed writers left in a store; the caller must hold its lock alone."""
+    """Removes temporary files and folders that killed writers left in a store.
+
+    The caller must hold the store's exclusive lock.
+    """
     for folder, pattern in (
         (path, rf"\.({METADATA[:-5]}|{INDEX[:-6]})\..*\.new\..*"),
         (path / EPISODES, r"\.\d{8,}\..*"),
@@ -123,8 +127,8 @@ def read_metadata(path: Path) -> StoreMetadata:
         if not ours:
             raise StoreError(_no_store(path)) from error
         raise _DamagedError(
-            f"{path / METADATA}: missing or damaged ({error}); run the same wmrl collect again, "
-            "which writes it again"
+            f"{path / METADATA}: missing or damaged ({error}); repeat the same wmrl collect "
+            "command, which writes the file again"
         ) from error
     reader = _READERS.get(version, "a newer wmrl") if isinstance(version, int) else "a newer wmrl"
     raise StoreError(
@@ -143,8 +147,8 @@ def episode_indices(path: Path) -> list[int]:
         names = [entry.name for entry in os.scandir(path / EPISODES)]
     except OSError as error:
         raise StoreError(
-            f"{path / EPISODES}: missing or damaged ({error}); run the same wmrl collect again, "
-            "which collects the episodes again"
+            f"{path / EPISODES}: missing or damaged ({error}); repeat the same wmrl collect "
+            "command, which collects the episodes again"
         ) from error
     return sorted(int(name) for name in names if re.fullmatch(r"[0-9]{8}|[1-9][0-9]{8,}", name))
 
@@ -152,8 +156,9 @@ def episode_indices(path: Path) -> list[int]:
 def read_index(path: Path) -> dict[int, EpisodeSummary] | None:
     """Reads a store's ``index.jsonl``; returns summaries of episodes by episode index.
 
-    Returns None if a line is damaged or incomplete, as killed writers leave it. No line can be
-    trusted then, since the damaged one may have replaced another one.
+    Returns None if a line is damaged or incomplete; a killed writer may leave an incomplete line.
+    The whole index is then rejected: the damaged line may be a newer summary of an episode whose
+    older summary is still in the file.
     """
     found = {}
     try:
@@ -187,7 +192,7 @@ def append_index(path: Path, summaries: Iterable[EpisodeSummary]) -> None:
 
 
 def write_index(path: Path, summaries: Iterable[EpisodeSummary]) -> None:
-    """Replaces a store's ``index.jsonl``; the caller must hold the store's lock alone."""
+    """Replaces a store's ``index.jsonl``; the caller must hold the store's exclusive lock."""
     write_bytes(path, _index_lines(summaries))
 
 
@@ -207,7 +212,7 @@ def _advice(path: Path) -> str:
 
 
 def _must_write(path: Path, metadata: StoreMetadata) -> bool:
-    """Returns True if ``metadata`` have to be written to a store."""
+    """Returns True if ``metadata`` must be written, to a new store or in place of old metadata."""
     if not (path / METADATA).exists():
         _check_place(path)
     try:
@@ -217,7 +222,7 @@ def _must_write(path: Path, metadata: StoreMetadata) -> bool:
         recorded = _recorded_digest(path)
         if recorded not in (None, metadata_digest(metadata)):
             raise StoreError(
-                f"{damage}; the arguments differ from those with which its episodes were recorded"
+                f"{damage}; the settings given now differ from those of the recorded episodes"
             ) from damage
         return True
     except StoreError:
@@ -244,7 +249,10 @@ def _check_place(path: Path) -> None:
 
 
 def _recorded_digest(path: Path) -> str | None:
-    """Returns the digest of the metadata that a store's episodes record, if one can be read."""
+    """Returns the digest of the metadata that a store's episodes were recorded with.
+
+    Returns None if no episode can be read.
+    """
     for index in episode_indices(path) if (path / EPISODES).is_dir() else ():
         try:
             content = unseal(read_attributes(path / EPISODES / f"{index:08d}" / METADATA))

@@ -30,7 +30,7 @@ class ArraySampler:
         batch_size = check_int("batch_size", batch_size, at_least=1)
         if len(images) < batch_size:
             raise ValueError(
-                f"images: expected at least a batch of {batch_size}, got {len(images)}; use a "
+                f"images: expected at least {batch_size} (one batch), got {len(images)}; use a "
                 "smaller batch_size"
             )
         self._images, self._batch_size, self._seed = images, batch_size, check_seed("seed", seed)

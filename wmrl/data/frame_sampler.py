@@ -88,7 +88,11 @@ class FrameSampler:
         return self._buffers[wanted[0]].result()
 
     def _read(self, number: int) -> np.ndarray:
-        """Reads the frames of a buffer; numbers of buffers continue across epochs."""
+        """Reads the frames of a buffer.
+
+        Args:
+            number: index of the buffer, counted over all epochs.
+        """
         count = len(self._stretches)
         first = number * self._per_buffer
         chosen = []

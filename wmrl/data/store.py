@@ -13,7 +13,7 @@ A store is a Zarr v3 hierarchy with one group per episode::
 
 Episodes are written atomically, and any number of processes may write different episodes at once.
 Attributes and lines of the index contain their own SHA-256. Every chunk has a CRC-32C checksum.
-What is damaged or missing is an error when it is read. The index is rebuilt instead.
+Reading a damaged or missing file raises an error, except for the index, which is rebuilt.
 """
 
 import hashlib
@@ -56,9 +56,9 @@ class RolloutStore:
         path: folder of the store.
         mode: ``"r"`` to read only, ``"a"`` to read and write.
         metadata: metadata that all episodes share. If there is no store at ``path``, mode ``"a"``
-            creates one with this metadata. Metadata that are damaged, or belong to a store without
-            episodes, are written again. Otherwise, an existing store must have equal metadata.
-            None to open an existing store with any metadata.
+            creates one with this metadata. If there is a store with damaged metadata, or
+            without episodes, mode ``"a"`` replaces its metadata. Otherwise, an existing store
+            must have equal metadata. None to open an existing store with any metadata.
 
     Attributes:
         path: folder of the store.
@@ -132,7 +132,7 @@ class RolloutStore:
         """Adds episodes that other processes have written since the last refresh.
 
         Raises:
-            StoreError: an episode that the index lacks is damaged.
+            StoreError: an episode is damaged, and its summary is not in the index.
         """
         if self.mode == "a":
             try:
@@ -145,11 +145,13 @@ class RolloutStore:
         self._load_summaries(repair=False)
 
     def _load_summaries(self, *, repair: bool) -> None:
-        """Reads the summaries from the index, and from episodes that it lacks.
+        """Reads the summaries of all episodes.
+
+        Summaries that are missing in the index are read from the folders of the episodes.
 
         Args:
-            repair: True to rewrite an index that is damaged or differs from the episodes. No one
-                else may be writing then.
+            repair: True to rewrite an index that is damaged or differs from the episodes. The
+                caller must then hold the store's exclusive lock.
         """
         present = episode_indices(self.path)
         index = read_index(self.path / INDEX)
@@ -228,12 +230,10 @@ class RolloutStore:
             with file_lock(self.path / LOCK, timeout=timeout):
                 return self._write(max(episode_indices(self.path), default=-1) + 1, episode)
         except TimeoutError as error:
-            raise StoreError(
-                f"{error}; to append no later than that, pass a longer timeout"
-            ) from error
+            raise StoreError(f"{error}, or append with a longer timeout") from error
         except LockError as error:
             raise StoreError(
-                f"{error}; or write episodes with indices of your own, by write(index, episode)"
+                f"{error}, or choose the indices yourself and call write(index, episode)"
             ) from error
 
     def episode(self, index: int) -> Episode:
@@ -316,7 +316,7 @@ class RolloutStore:
         if self.episode(index).digest() != self.summary(index).digest:
             raise StoreError(
                 f"{self._folder(index)}: damaged (its SHA-256 differs from the recorded one); "
-                "delete this folder and run the same wmrl collect again"
+                "delete this folder and repeat the same wmrl collect command"
             )
 
     def _check_writable(self) -> None:
@@ -326,7 +326,7 @@ class RolloutStore:
             raise StoreError(f"{self.path}: the store has been removed; open it again")
 
     def _check_metadata(self) -> None:
-        """Checks that the metadata are those on disk."""
+        """Checks that the metadata on disk have not changed since the store was opened."""
         if read_metadata(self.path) != self.metadata:
             raise StoreError(
                 f"{self.path}: its metadata have changed since it was opened; open it again"
@@ -389,7 +389,7 @@ class RolloutStore:
         )
 
     def _finite(self, index: int, name: str, array: np.ndarray) -> np.ndarray:
-        """Checks numbers of an episode, which another program or release may have written."""
+        """Checks that an array of an episode contains only finite numbers, and returns it."""
         if not np.isfinite(array).all():
             raise StoreError(
                 f"{self._folder(index) / name}: expected finite numbers, got NaN or infinity; "

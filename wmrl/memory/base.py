@@ -161,7 +161,7 @@ class Memory(SavedModule, Generic[P]):
             generator: source of the noise, on the memory's device.
 
         Returns:
-            Latents ``(B, T, Z) float32``.
+            Latents ``(B, T, Z) float32``, where T is the number of latents in a start state.
         """
         mean, std = self.start_mean[indices], self.start_std[indices]
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
@@ -231,8 +231,8 @@ class Memory(SavedModule, Generic[P]):
         expected = self.config.vision_digest
         if digest != expected:
             raise ArtifactError(
-                f"memory: trained on the vision {str(expected)[:12]}…, got the vision "
-                f"{str(digest)[:12]}… (digests of vision models); use the vision model that the "
+                f"memory: trained on the vision model with digest {str(expected)[:12]}…, got the "
+                f"vision model with digest {str(digest)[:12]}…; use the vision model that the "
                 "memory was trained on, or train a memory on the given one"
             )
 
@@ -311,7 +311,7 @@ def matching_memory(vision_digest: str | None) -> str:
         if config.get("vision_digest") == vision_digest:
             return name
     raise ArtifactError(
-        f"memory: no shipped memory was trained on the vision {str(vision_digest)[:12]}… (the "
-        "start of its digest); pass the name or path of a memory that was trained on it, or None "
-        "to use the real game without a memory"
+        f"memory: no shipped memory was trained on the vision model with digest "
+        f"{str(vision_digest)[:12]}…; pass the name or path of a memory that was trained on it, or "
+        "None to use the real game without a memory"
     )

@@ -31,7 +31,9 @@ Decoding = Literal["parallel", "sequential"]
 
 @dataclass(frozen=True, kw_only=True)
 class CodeMemoryConfig(TrainableMemoryConfig):
-    """Architecture, loss, task and vision model of a :class:`CodeMemory`.
+    """Configuration of a :class:`CodeMemory`.
+
+    Inherited attributes configure the loss, and identify the task and the vision model.
 
     Attributes:
         grid: height and width of the grid of codes of a frame. T is their product.
@@ -47,7 +49,8 @@ class CodeMemoryConfig(TrainableMemoryConfig):
             grid positions before the codes are predicted.
         loss_share: fraction of a batch's frames on which the negative log-likelihood is computed,
             in (0, 1]. A small fraction saves time, because classification among K codes costs more
-            than all layers before it. It suffices, because the frames of a sequence are similar.
+            than all layers before it. A small fraction suffices, because the frames of a sequence
+            are similar.
         decoding: ``"parallel"`` to predict the codes of a frame independently of each other;
             ``"sequential"`` to predict each code given the codes before it, in raster order.
     """
@@ -235,7 +238,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         self.codebook.copy_(codebook)
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Returns the codes ``(..., T) int64`` with vectors nearest to latents ``(..., Z)``."""
+        """Maps latents ``(..., Z)`` to the nearest codes ``(..., T) int64``."""
         vectors = latents.reshape(-1, self.config.code_dim)
         return nearest(vectors, self.codebook).view(*latents.shape[:-1], self.config.num_tokens)
 

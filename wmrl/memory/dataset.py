@@ -198,8 +198,8 @@ class LatentDataset:
 def _folder(store: RolloutStore, vision: Vision) -> Path:
     if vision.digest is None:
         raise ValueError(
-            "vision: expected a digest, got None; save the vision first with vision.save(path), "
-            "which gives it a digest"
+            "vision: expected a saved vision model, got one that was never saved; save it first "
+            "with vision.save(path)"
         )
     return store.path / "latents" / vision.digest[:16]
 
@@ -244,7 +244,11 @@ def _encode_episode(episode: StoredEpisode, vision: Vision, batch_size: int) -> 
 
 
 def _checksum(tensors: dict[str, torch.Tensor], episode: StoredEpisode, vision: Vision) -> str:
-    """Computes the SHA-256 of latents, their format, and what was encoded by which model."""
+    """Computes the checksum of an episode's encoding.
+
+    The SHA-256 covers the tensors, the version of the file format, and the digests of the episode
+    and the vision model.
+    """
     return tensors_digest(tensors, f"{_FORMAT_VERSION} {episode.summary.digest} {vision.digest}")
 
 

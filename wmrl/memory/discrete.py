@@ -30,7 +30,7 @@ class DiscreteMemory(Memory[P]):
 
     @abstractmethod
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Returns the codes ``(..., T) int64`` with vectors nearest to latents ``(..., Z)``."""
+        """Maps latents ``(..., Z)`` to the nearest codes ``(..., T) int64``."""
 
     @abstractmethod
     def latents_of(self, codes: Tensor) -> Tensor:
@@ -42,7 +42,10 @@ class DiscreteMemory(Memory[P]):
         return len(self.start_codes)
 
     def start_latents(self, indices: Tensor, generator: torch.Generator) -> Tensor:
-        """Returns the latents ``(B, T', Z)`` of B start states, without random noise."""
+        """Returns the latents ``(B, T', Z)`` of B start states, each a sequence of T' latents.
+
+        No random noise is added.
+        """
         return self.latents_of(self.start_codes[indices])
 
     def with_start_states_of(self, artifact: Artifact) -> Self:

@@ -158,8 +158,8 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         configs = [member.config for member in members]
         if any(config != configs[0] for config in configs):
             raise ValueError(
-                f"members: expected memories of one configuration (vision_digest included), got "
-                f"the configurations {configs}"
+                f"members: expected memories with the same configuration, including the same "
+                f"vision_digest, got {configs}"
             )
         config = cls.config_class(
             num_members=len(members),
@@ -309,7 +309,7 @@ class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
         return self._code_members()[0].codebook_size
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Returns the codes ``(..., T) int64`` with vectors nearest to latents ``(..., Z)``."""
+        """Maps latents ``(..., Z)`` to the nearest codes ``(..., T) int64``."""
         return self._code_members()[0].codes_of(latents)
 
     def latents_of(self, codes: Tensor) -> Tensor:
@@ -370,7 +370,7 @@ def ensemble_class(member_config: Any) -> type[MemoryEnsemble]:
             return cls
     name = member_class.__name__
     raise ValueError(
-        f"config: expected the configuration of a memory class with an ensemble class, got that of "
+        f"config: expected a memory class for which an ensemble class is registered, got "
         f"{name}; derive a class from MemoryEnsemble, set its member_class to {name}, and register "
         "it with wmrl.memory.register_memory"
     )

@@ -78,7 +78,10 @@ def prediction_report(
 
 
 def _trivial_likelihood(steps: Sequence[tuple[Tensor, Tensor]]) -> float:
-    """Returns the likelihood of the better of two predictions: the mean and the last latent.
+    """Returns the log-likelihood of the better of two trivial predictions.
+
+    The predictions are the mean latent and the last latent, each with a Gaussian error. The
+    log-likelihood is in nats per latent dimension.
 
     Args:
         steps: latents before and after steps, each ``(N, Z)``.
@@ -92,7 +95,7 @@ def _trivial_likelihood(steps: Sequence[tuple[Tensor, Tensor]]) -> float:
 
 
 def memory_warnings(metrics: Mapping[str, Any]) -> list[str]:
-    """Returns warnings, with what to try, about a memory that learned nothing.
+    """Returns a warning, with advice, if a memory learned nothing, else an empty list.
 
     Args:
         metrics: results of :func:`prediction_report` and, for a memory with discrete latents, of

@@ -23,7 +23,9 @@ _LARGE_BATCH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class MDNRNNConfig(TrainableMemoryConfig):
-    """Architecture, loss, task and vision model of an :class:`MDNRNN`.
+    """Configuration of an :class:`MDNRNN`.
+
+    Inherited attributes configure the loss, and identify the task and the vision model.
 
     Attributes:
         latent_dim: Z, the number of latent dimensions of the vision model.

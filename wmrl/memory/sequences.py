@@ -46,7 +46,7 @@ def segments(first: Tensor | None, length: int) -> list[tuple[int, int]]:
 def select_states(
     mask: Tensor, chosen: tuple[Tensor, ...], otherwise: tuple[Tensor, ...]
 ) -> tuple[Tensor, ...]:
-    """Selects the state of each batch entry from one of two states.
+    """Takes the state of each batch entry from one of two batches of states.
 
     Args:
         mask: ``(B,) bool``, True for the entries to take from ``chosen``.

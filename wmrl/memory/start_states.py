@@ -25,10 +25,10 @@ class StartStatesConfig:
         window: number of agent steps before a start state. At least one of these steps must have a
             positive reward. In CarRacing, the agent is then on the road and can learn to drive. An
             agent that starts from arbitrary recorded states mostly learns to avoid grass.
-        warmup_frames: length of the warm-up at the start of each episode, in frames of the game
-            instead of agent steps. Dreams start during the warm-up only if no episode is longer. If
-            None, :func:`~wmrl.memory.training.train_memory` reads the length from the store's
-            metadata, and :func:`choose_start_states` uses a length of 0.
+        warmup_frames: number of frames at the start of each episode that are excluded as start
+            states. These are frames of the game, not agent steps. If no episode is longer, no frame
+            is excluded. If None, :func:`~wmrl.memory.training.train_memory` uses the number in the
+            store's metadata, and :func:`choose_start_states` uses 0.
     """
 
     max_states: int = 512
@@ -54,9 +54,10 @@ class StartStates(NamedTuple):
         mean: ``(S, burn_in + 1, Z) float32``, posterior means of the latents.
         std: ``(S, burn_in + 1, Z) float32``, standard deviations of these posteriors.
         actions: ``(S, burn_in, A) float32``, actions between the latents.
-        rule: criterion by which the start states were chosen. ``"scored"``: a recent positive
-            reward. ``"any"``: any state after the warmup frames, because none has a recent positive
-            reward. ``"early"``: any state, because no episode is longer than the warmup frames.
+        rule: criterion by which the start states were chosen. ``"scored"``: states after
+            ``warmup_frames`` with a recent positive reward. ``"any"``: all states after
+            ``warmup_frames``, because none of them has a recent positive reward. ``"early"``: all
+            states, because no episode is longer than ``warmup_frames``.
     """
 
     mean: torch.Tensor
@@ -70,7 +71,7 @@ def choose_start_states(
 ) -> StartStates:
     """Draws start states from recorded episodes, without replacement.
 
-    If no state meets all criteria, they are relaxed; see the ``rule`` of :class:`StartStates`.
+    If no state meets all criteria, the criteria are relaxed; see ``rule`` of :class:`StartStates`.
 
     Args:
         episodes: encoded episodes.
@@ -109,8 +110,8 @@ def _candidates(
     """Returns the candidates for start states under each rule of :class:`StartStates`.
 
     Returns:
-        Pairs of a rule and its candidates, from the strictest rule to the least strict. Candidates
-        are an array ``(N, 2) int64`` of episode indices and agent steps.
+        Pairs of a rule and its candidates, from the strictest rule to the least strict. The
+        candidates of a rule are an array ``(N, 2) int64`` of episode indices and agent steps.
     """
     after_warmup = max(-(-(config.warmup_frames or 0) // frame_skip), config.burn_in)
     scored, late, early = [], [], []

@@ -182,8 +182,8 @@ def _fit(
     """Returns a copy of a configuration, adapted to the stores and the vision model."""
     if vision.digest is None:
         raise ValueError(
-            "vision: expected a digest, got None; save the vision first with vision.save(path), "
-            "which gives it a digest"
+            "vision: expected a saved vision model, got one that was never saved; save it first "
+            "with vision.save(path)"
         )
     if not stores:
         raise ValueError("stores: expected at least one rollout store, got none")
@@ -199,7 +199,7 @@ def _fit(
 
 
 def _with_warmup(training: MemoryTrainingConfig, store: RolloutStore) -> MemoryTrainingConfig:
-    """Returns the options; if ``warmup_frames`` is None, it is taken from the store."""
+    """Returns the training options, with the store's ``warmup_frames`` in place of None."""
     if training.start_states.warmup_frames is not None:
         return training
     starts = replace(training.start_states, warmup_frames=store.metadata.warmup_frames)
@@ -223,8 +223,8 @@ def _initial(
         found = given[name]
         if found is None or found.shape != parameter.shape or found.dtype != parameter.dtype:
             raise ArtifactError(
-                f"{artifact.path}: weights do not fit: {name!r} is missing or has another shape or "
-                f"dtype: expected {tuple(parameter.shape)} {parameter.dtype}, got "
+                f"{artifact.path}: weights do not fit: {name!r}: expected shape "
+                f"{tuple(parameter.shape)} and dtype {parameter.dtype}, got "
                 f"{None if found is None else (tuple(found.shape), found.dtype)}; pass as init a "
                 "memory with the same architecture"
             )

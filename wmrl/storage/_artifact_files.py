@@ -28,7 +28,7 @@ def folder_state(path: str | Path) -> tuple[int, ...] | None:
 
 
 def being_replaced(path: str | Path) -> bool:
-    """Returns True while a folder has no name, because a writer can't swap it in one step."""
+    """Returns True if a folder is missing only because another process is just replacing it."""
     path = Path(path)
     try:
         return not path.exists() and any(path.parent.glob(f".{glob.escape(path.name)}.*.old"))
@@ -39,7 +39,7 @@ def being_replaced(path: str | Path) -> bool:
 def verified_files(path: Path) -> dict[str, bytes]:
     """Reads an artifact's files and verifies them against its ``SHA256SUMS``.
 
-    All files are those of one folder, even if another folder takes its name meanwhile.
+    All files come from the same folder, even if another process replaces that folder meanwhile.
     """
     if os.open not in os.supports_dir_fd:  # Windows
         return _files_of(path, None)
@@ -119,7 +119,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def holds(path: Path, files: Mapping[str, bytes]) -> bool:
-    """Returns True if a folder contains exactly these files."""
+    """Returns True if a folder contains exactly the given files, with the given contents."""
     try:
         return {entry.name for entry in path.iterdir()} == set(files) and all(
             read_one(path / name) == data for name, data in files.items()

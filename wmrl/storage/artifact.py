@@ -84,7 +84,7 @@ class Artifact:
         provenance: description of the artifact's origin, such as the command, the seed, the hash of
             the data, package versions and scores.
         tensors: weights by name; float16 weights are converted to float32.
-        digest: SHA-256 of ``model.safetensors``; other artifacts refer to this artifact by it.
+        digest: SHA-256 of ``model.safetensors``, by which other artifacts refer to this one.
     """
 
     path: Path
@@ -109,7 +109,7 @@ def shipped_artifacts(*, kind: str | None = None) -> list[str]:
         kind: kind of the artifacts, such as ``"memory"``; None for all kinds.
 
     Raises:
-        ArtifactError: ``kind`` is given, and a configuration is damaged.
+        ArtifactError: a shipped artifact is damaged; this is noticed only if ``kind`` is given.
     """
     headers = sorted(SHIPPED.glob(f"*/{CONFIG}"))
     return [path.parent.name for path in headers if kind is None or _kind(path) == kind]
@@ -158,7 +158,7 @@ def save_artifact(
     card: str | None = None,
     half: bool = False,
 ) -> str:
-    """Writes an artifact atomically, and replaces any artifact at that path.
+    """Writes an artifact atomically, and replaces any earlier artifact at that path.
 
     An existing artifact with the same content is left untouched.
 

@@ -71,7 +71,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def check_writable(
     path: str | Path, *, kind: Literal["file", "folder"], name: str = "path"
 ) -> Path:
-    """Checks that a file or folder can be written, before the work whose result it will hold.
+    """Checks that a file or folder can be written; useful before long work.
 
     An empty file is created for a moment in the folder, or in the nearest folder above it that
     exists. Nothing else is created or changed.
@@ -113,7 +113,7 @@ def check_writable(
 
 
 def _obstacle(path: Path, kind: str) -> str:
-    """Describes what is in the way of a file or folder; returns ``""`` if nothing is."""
+    """Describes what prevents writing a file or folder; returns ``""`` if nothing does."""
     if kind == "file" and path.is_dir():
         return f"the folder {str(path)!r}; name a file in that folder"
     for each in (path, *path.parents):
@@ -152,7 +152,7 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
     The checksum is the member ``"sha256"``; :func:`~wmrl.storage.reading.read_json` verifies it.
 
     Raises:
-        TypeError: JSON has no value like one in ``content``.
+        TypeError: ``content`` contains a value that JSON can't store.
         ValueError: a number is NaN or infinite, or ``content`` has a member ``"sha256"``.
     """
     whole = with_checksum(jsonable(content))

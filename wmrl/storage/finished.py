@@ -1,4 +1,4 @@
-"""The result of a finished run: its artifact, which its report marks as complete."""
+"""Reading of the artifact of a finished run; a run is finished when it has a report."""
 
 import os
 import warnings
@@ -12,18 +12,18 @@ def finished_artifact(path: str | Path, *, kind: str) -> Artifact | None:
     """Reads the artifact of a finished run.
 
     A run is finished if ``report.json`` exists. If the report or the artifact is damaged or
-    missing, the run counts as unfinished: its last checkpoint then gives both again, without
-    further training.
+    missing, the run counts as unfinished. When it is resumed, both are written again from its last
+    checkpoint, without further training.
 
     Args:
         path: folder of the run, with ``artifact/`` and ``report.json``.
         kind: kind of the artifact.
 
     Returns:
-        The artifact; None if the run is not finished, or its result must be written again.
+        The artifact; None if the run is not finished or counts as unfinished.
 
     Warns:
-        UserWarning: the report or the artifact is damaged, or one does not belong to the other.
+        UserWarning: the report or the artifact is damaged, or they do not belong together.
     """
     path = Path(path)
     if not os.path.lexists(path / "report.json"):

@@ -40,9 +40,9 @@ def file_lock(
 
     Args:
         path: path of the file that is locked. It is created if it does not exist. While a process
-            holds the lock alone, the file contains its ID.
-        shared: True for a lock that any number of processes may hold at once, but not while a
-            process holds the lock alone.
+            holds an exclusive lock, the file contains the ID of that process.
+        shared: True for a shared lock, which any number of processes may hold at once. False for an
+            exclusive lock, which excludes all other locks on the file.
         timeout: number of seconds to wait; 0 to give up at once, None to wait as long as it takes.
         required: False to go on without a lock if the file system has none.
 
@@ -94,7 +94,8 @@ def _acquire(path: Path, shared: bool, timeout: float | None) -> BinaryIO:
             waited = time.monotonic() - began
             if timeout is not None and waited >= timeout:
                 raise TimeoutError(
-                    f"{path}: in use by {_owner(file)} for {timeout:g} s; wait for it, or stop it"
+                    f"{path}: still in use by {_owner(file)} after {timeout:g} s; wait for that "
+                    "process, or stop it"
                 )
             if waited >= _TELL_SECONDS and not told:
                 print(f"waiting for {_owner(file)}, which uses {path.parent}", file=sys.stderr)
@@ -137,6 +138,6 @@ def _sign(file: BinaryIO, text: str) -> None:
 
 
 def _owner(file: BinaryIO) -> str:
-    """Reads who holds a lock alone."""
+    """Reads from a locked file which process holds its exclusive lock."""
     file.seek(0)
     return file.read(100).decode(errors="replace").strip() or "another process"

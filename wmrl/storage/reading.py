@@ -42,8 +42,8 @@ def read_file(
     Args:
         path: path of the file; symbolic links are followed.
         limit: maximum size in bytes.
-        folder: descriptor of the open folder that contains the file, whose name is then the last
-            part of ``path``; None to open ``path`` itself.
+        folder: descriptor of an open folder, from which the file is opened by the last part of
+            ``path``. None to open ``path`` itself.
         mend: advice for the error message.
 
     Raises:
@@ -155,7 +155,9 @@ def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: the object has a member of that name already.
     """
     if _CHECKSUM in content:
-        raise ValueError(f"content: expected names other than {_CHECKSUM!r}, got that name")
+        raise ValueError(
+            f"content: expected no member named {_CHECKSUM!r} (the checksum's name), got one"
+        )
     return {**content, _CHECKSUM: json_digest(content)}
 
 

@@ -1,4 +1,4 @@
-"""Recognition of paths: what is at a path, for messages and for finding what was meant."""
+"""Recognition of what is at a path, for error messages with suggestions of other paths."""
 
 import json
 import re
@@ -20,7 +20,7 @@ _LATENTS = re.compile(r"\d{8}-[0-9a-f]{16}\.safetensors")
 
 @dataclass(frozen=True)
 class Recognized:
-    """What is at a path.
+    """Description of what is at a path.
 
     Attributes:
         path: the path.
@@ -60,13 +60,13 @@ def recognize(path: str | Path) -> Recognized:
 
 
 def suggestions(path: str | Path, kind: Kind, *, detail: str | None = None) -> list[Path]:
-    """Finds folders of one kind near a path, of which one may have been meant.
+    """Finds folders of a given kind near a wrong path, to suggest in an error message.
 
     Args:
-        path: path at which there is something else. Folders below it are searched, and then the
-            folders in which it is.
+        path: the wrong path. The folders below it are searched first. If none of them is of the
+            given kind, its parent folder and the folder above that are tried.
         kind: kind of the folders, as in :class:`Recognized`.
-        detail: required kind of an artifact; None for any.
+        detail: for artifacts, the required kind of the artifact; None for any.
 
     Returns:
         The folders, sorted by depth and name. A folder ``artifact`` directly below ``path`` is
@@ -85,12 +85,15 @@ def suggestions(path: str | Path, kind: Kind, *, detail: str | None = None) -> l
 
 
 def did_you_mean(path: str | Path, kind: Kind, *, detail: str | None = None) -> str:
-    """Returns the clause "; did you mean …?" with folders that were found; "" if there are none.
+    """Returns the clause "; did you mean …?" for an error message about a wrong path.
+
+    The clause names up to three folders that :func:`suggestions` finds. If there are none, an empty
+    string is returned.
 
     Args:
-        path: path at which there is something else.
-        kind: kind of the folders, as in :class:`Recognized`.
-        detail: required kind of an artifact; None for any.
+        path: the wrong path.
+        kind: required kind of folder, as in :class:`Recognized`.
+        detail: for artifacts, the required kind of the artifact; None for any.
     """
     found = suggestions(path, kind, detail=detail)
     if not found:
@@ -147,7 +150,7 @@ def _folder(path: Path, names: set[str]) -> Recognized:
 
 
 def _folders(path: Path, depth: int = _DEPTH) -> Iterator[Path]:
-    """Yields the folders below a path, the nearest first; links are not followed."""
+    """Yields the folders below a path, each after its parent; links are not followed."""
     try:
         children = sorted(
             child

@@ -67,7 +67,9 @@ def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
 
 @contextmanager
 def limited_layers(artifact: Artifact) -> Iterator[None]:
-    """Limits the layers that the ``with`` block can create, given the tensors of an artifact.
+    """Limits the number of layers that the ``with`` block can create.
+
+    The limit is far above the number of layers that the artifact's tensors require.
 
     Raises:
         ValueError: the block creates far more layers than the artifact has tensors.
@@ -113,7 +115,7 @@ def _check_shapes(module: torch.nn.Module, artifact: Artifact) -> None:
         name = min(set(expected.items()) ^ set(got.items()))[0]
         raise ArtifactError(
             f"{artifact.path}: weights do not fit {artifact.class_name}: {name!r}: expected shape "
-            f"{expected.get(name)}, got {got.get(name)} (None if there is no such weight)"
+            f"{expected.get(name)}, got {got.get(name)} (None means no such weight)"
         )
     check_dtypes(artifact, {name: (own.dtype,) for name, own in module.state_dict().items()})
 

@@ -234,7 +234,7 @@ class Run:
             if os.path.lexists(path):
                 if not owned:
                     raise RunError(
-                        f"{error}, or choose another folder; this is not a run's configuration"
+                        f"{error}, or choose another folder; this file is not a run's configuration"
                     ) from error
                 warnings.warn(f"{error}; written again from the given one", stacklevel=3)
             self._write_config()
@@ -251,11 +251,11 @@ class Run:
         raise RunError(
             f"{self.path}: holds a run with another configuration: "
             f"{_difference(self._config, found)}; resume it with its own configuration"
-            f"{', or a higher limit' if self._limits else ''}, or choose another folder"
+            f"{', or with a higher limit' if self._limits else ''}, or choose another folder"
         )
 
     def _extends(self, found: Mapping[str, Any]) -> bool:
-        """Returns True if no limit of the configuration is lower than that of an earlier one."""
+        """Returns True if no limit is lower than the same limit in an earlier configuration."""
         pairs = [(_entry(self._config, name), _entry(found, name)) for name in self._limits]
         return all(new is None or (old is not None and new >= old) for new, old in pairs)
 
@@ -314,7 +314,7 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
 
 
 def _entry(config: Mapping[str, Any], name: str) -> Any:
-    """Returns the entry of a configuration with a dotted name; None if there is none."""
+    """Returns the entry at a dotted name in a configuration; None if there is none."""
     value: Any = config
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
@@ -322,7 +322,7 @@ def _entry(config: Mapping[str, Any], name: str) -> Any:
 
 
 def _without(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Returns a copy of a configuration without the entries of the given dotted names."""
+    """Returns a copy of a configuration without the entries at the given dotted names."""
     copy: dict[str, Any] = jsonable(dict(config))
     for name in names:
         *parents, last = name.split(".")

@@ -139,7 +139,7 @@ class MetricsLogger:
 
     @contextmanager
     def _without_failing(self) -> Iterator[None]:
-        """Turns a failure of TensorBoard into a warning, and logs without it from then on."""
+        """Turns a failure of TensorBoard into a warning, and stops writing events from then on."""
         try:
             yield
         except Exception as error:
@@ -170,9 +170,10 @@ def log_images(folder: str | Path, images: Mapping[str, np.ndarray], *, step: in
 
 
 def _silence_threads() -> None:
-    """Keeps TensorBoard's threads from printing tracebacks; their errors are raised to the writer.
+    """Keeps TensorBoard's background threads from printing tracebacks.
 
-    Errors in other threads are reported as before.
+    TensorBoard raises an error of such a thread again in the thread that logs. Errors in threads of
+    other modules are reported as before.
     """
     report = threading.excepthook
     if getattr(report, "silences_tensorboard", False):
@@ -193,8 +194,8 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
     skipped as well.
 
     Returns:
-        One dictionary per row, with the values by column name and rising steps; an empty list if
-        the file does not exist, or has no intact header.
+        One dictionary per row, with the values by column name. The rows are in ascending order of
+        step. The list is empty if the file does not exist, or has no intact header.
 
     Warns:
         UserWarning: lines are damaged.

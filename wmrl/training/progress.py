@@ -1,6 +1,6 @@
 """Progress of long work: bars on a terminal, and lines of text in files and pipes.
 
-Both are written to the standard error, so that results on the standard output stay by themselves.
+Both are written to the standard error, so that the standard output contains only results.
 """
 
 import sys
@@ -75,8 +75,8 @@ def progress_bar(
     done, the speed, the time remaining and the note. A line also names the next stage; see
     :func:`stage`.
 
-    If the work has a time limit and reaches it earlier than ``total``, the amount is given as time.
-    Within another progress bar, nothing is shown.
+    If the time limit is expected to be reached before ``total``, the amount of work is given in
+    seconds. Within another progress bar, nothing is shown.
 
     Args:
         title: name of the work.
@@ -108,8 +108,8 @@ def progress_bar(
 def stage(name: str, *, following: str = "", show: bool = True) -> Iterator[None]:
     """Names the stage to which the work in the ``with`` block belongs.
 
-    Where there is no terminal, a line tells at least every :data:`LINE_SECONDS` that the stage goes
-    on, also while it shows no progress bar.
+    Where there is no terminal, a line is written at least every :data:`LINE_SECONDS`, even while no
+    progress bar is active, to show that the stage goes on.
 
     Args:
         name: name of the stage, which becomes part of the titles of progress bars.
@@ -127,9 +127,10 @@ def stage(name: str, *, following: str = "", show: bool = True) -> Iterator[None
 
 @contextmanager
 def heartbeat(name: str, *, show: bool = True) -> Iterator[None]:
-    """Tells that the work in the ``with`` block goes on, where there is no terminal.
+    """Writes lines which tell that the work in the ``with`` block goes on.
 
-    A line is written whenever nothing else was for :data:`LINE_SECONDS`.
+    A line is written whenever no other line of progress was written for :data:`LINE_SECONDS`. On a
+    terminal, nothing is written.
 
     Args:
         name: name of the work.
@@ -152,10 +153,10 @@ def heartbeat(name: str, *, show: bool = True) -> Iterator[None]:
 
 
 def stages(items: Sequence[T], name_of: Callable[[T], str], *, show: bool = True) -> Iterator[T]:
-    """Iterates over items, each in a :func:`stage` of its own, which is numbered.
+    """Iterates over items, each of which is a numbered :func:`stage`.
 
     Args:
-        items: items, such as the trials of an experiment.
+        items: items, such as the seeds of an experiment.
         name_of: function from an item to the name of its stage.
         show: True to print a line at the start of each stage.
     """
@@ -186,7 +187,7 @@ def announce(text: str, *, show: bool = True) -> None:
 
 
 class _Work:
-    """Amount of work that is done, as text."""
+    """State of a piece of work: texts and numbers that a progress bar or line shows."""
 
     def __init__(
         self,
@@ -242,7 +243,7 @@ class _Work:
 
     @property
     def fraction(self) -> float:
-        """Share of the work that is done, by the limit that is nearer."""
+        """Larger of two fractions: work done of the total, and time passed of the time limit."""
         return min(1.0, max(self._by_amount, self._by_time))
 
     @property
@@ -255,14 +256,17 @@ class _Work:
 
     @property
     def amount(self) -> str:
-        """Amount done of the total, in units or seconds."""
+        """Amount of work done and its total, or seconds passed and their limit, as text."""
         if self._max_seconds is None or self._by_amount > self._by_time:
             return f"{self.done:,} of {self.total:,} {self.unit}"
         return f"{self.seconds:,.0f} s of {self._max_seconds:,.0f} s, {self.done:,} {self.unit}"
 
     @property
     def speed(self) -> str:
-        """Units per second, or per minute if they are slow; empty before the first one."""
+        """Units per second as text, or per minute if there is less than one per second.
+
+        The text is empty before the first unit is done.
+        """
         new = self.done - self._first_done
         if new <= 0 or self.elapsed <= 0:
             return ""
@@ -338,7 +342,7 @@ def _lines(work: _Work) -> Iterator[None]:
 
 @contextmanager
 def _repeated(tell: Callable[[], None]) -> Iterator[None]:
-    """Calls a function every :data:`LINE_SECONDS`, also while a single step takes minutes."""
+    """Calls a function every :data:`LINE_SECONDS` in a thread until the ``with`` block ends."""
     over = threading.Event()
 
     def repeat() -> None:

@@ -40,7 +40,7 @@ class TrainingConfig:
             limit. With a limit, the number of steps and the schedule of the learning rate depend on
             the speed of training, so that results are not reproducible bit by bit.
         checkpoint_every: number of steps between checkpoints, a multiple of ``log_every``.
-        log_every: number of steps between rows of the metrics; each row averages over them.
+        log_every: number of gradient steps over which each row of the metrics is averaged.
         held_out: fraction of the episodes that are held out for evaluation.
         seed: root seed.
     """
@@ -227,7 +227,7 @@ class Trainer:
         return sums  # only their sum is too large
 
     def _divergence(self, step: int, bad: dict[str, float]) -> str:
-        """Describes the first step whose loss, or parts of it, were not finite."""
+        """Describes the first step at which the loss, or a part of it, is not finite."""
         terms = ", ".join(f"{name} {value}" for name, value in bad.items())
         every = self._config.checkpoint_every
         kept = (step - 1) // every * every

@@ -124,8 +124,7 @@ def load_vision(name_or_path: str | Path, *, device: str | torch.device = "auto"
     """Loads a vision model from an artifact.
 
     Args:
-        name_or_path: name of an artifact that comes with this package, or path of an artifact's
-            folder.
+        name_or_path: name of a shipped artifact, or path of an artifact's folder.
         device: device of the weights; ``"auto"`` for a GPU if there is one.
 
     Raises:

@@ -22,9 +22,9 @@ class CodeUse:
     Attributes:
         counts: ``(K,) int64``, number of occurrences of each code.
         patches: ``(K, h, w, C) float32`` in [0, 1], one image patch per code. A code's patch is
-            the average of the decoded patches at all positions where the code occurs. For a code
-            that never occurs, it is the central patch of a frame that is decoded from this code at
-            all positions.
+            the average of the decoded patches at all positions where the code occurs. If the code
+            never occurs, a grid that contains only this code is decoded to a frame, and the patch
+            is the center of the frame.
     """
 
     counts: Tensor

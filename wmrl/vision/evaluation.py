@@ -53,10 +53,10 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
     Returns:
         Metrics by name. ``frames`` is the number N of frames. ``squared_error`` is the squared
         error of the reconstructions, summed over the pixels of a frame (in [0, 1]) and averaged
-        over frames. ``mean_image_error`` is the same error if each frame is replaced by the mean
-        of all frames; a model with a higher error has learned nothing. ``latent_dim`` is the number
-        of latent dimensions. The other metrics are those of the model's method
-        :meth:`~wmrl.nn.autoencoder.Autoencoder.metrics`.
+        over frames. ``mean_image_error`` is the same error if the mean of all frames is used as the
+        reconstruction of each frame; a model with a higher ``squared_error`` has learned nothing.
+        ``latent_dim`` is the number of latent dimensions. The other metrics are those of the
+        model's method :meth:`~wmrl.nn.autoencoder.Autoencoder.metrics`.
     """
     errors = []
     for batch in _batches(vision, frames):
@@ -72,7 +72,7 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
 
 
 def vision_warnings(metrics: Mapping[str, Any]) -> list[str]:
-    """Returns warnings, with what to try, about a model that learned nothing.
+    """Returns warnings, with advice, if a model learned nothing or its codebook collapsed.
 
     Args:
         metrics: result of :func:`vision_report`.
@@ -118,7 +118,10 @@ def comparison_image(vision: Vision, frames: np.ndarray, *, scale: int = 2) -> n
 
 
 def _mean_image_error(frames: np.ndarray) -> float:
-    """Returns the squared error of the frames' mean, summed over pixels, averaged over frames."""
+    """Computes the squared error of predicting each frame by the mean of all frames.
+
+    The error is summed over the pixels of a frame and averaged over frames.
+    """
     # In batches, since all frames as float64 may not fit into memory.
     total = np.zeros(frames.shape[1:])
     squares = np.zeros(frames.shape[1:])

@@ -63,7 +63,8 @@ def train_vision(
             the VAE if None.
         training: settings of the training run; the defaults if None.
         init: name or path of an artifact whose weights are the initial weights; None for random
-            initial weights. A VQ-VAE that starts from an artifact has no warm-up.
+            initial weights. A VQ-VAE that starts from an artifact skips its ``warmup_steps``, the
+            steps without quantization.
         device: device to train on; ``"auto"`` for a GPU if there is one.
         progress: True to show a progress bar.
 
@@ -143,7 +144,7 @@ def _train(
 
 
 def _finish(vision: Vision, path: Path, split: DataSplit, provenance: Mapping[str, Any]) -> Vision:
-    """Saves the artifact, evaluates the model, and writes images and report.
+    """Saves the artifact, evaluates the model, and writes the images and the report.
 
     The report is written last, because it marks the run as finished.
     """

@@ -60,7 +60,7 @@ class VQVAEConfig(QuantizerConfig):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Number of rows and of columns in the grid of codes that represents a frame."""
+        """Numbers of rows and columns in the grid of a frame's codes."""
         step = 2**self.num_downsamplings
         return self.frame_size[0] // step, self.frame_size[1] // step
 
@@ -70,8 +70,8 @@ class VQVAE(QuantizedAutoencoder, Vision):
 
     The encoder halves height and width ``num_downsamplings`` times and applies residual blocks.
     Each position of the resulting grid is quantized to the nearest of K codes. The latent of a
-    frame is the concatenation of its codes' vectors in raster order, and has
-    Z = rows · columns · D dimensions. Such latents can be used in place of a VAE's latents.
+    frame is the concatenation of its codes' vectors in raster order. If a vector has D dimensions,
+    a latent has Z = rows · columns · D. Such latents can be used in place of a VAE's latents.
     :meth:`codes_of` converts latents back to codes.
 
     Args:

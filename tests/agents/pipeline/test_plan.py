@@ -60,7 +60,7 @@ def test_the_least_time_and_the_stages_depend_on_the_rounds() -> None:
         ({"algorithm": "sarsa"}, "algorithm: expected one of 'ppo', 'cma-es', got 'sarsa'"),
         (
             {"memory": CodeMemoryConfig()},
-            "vision: expected a VQVAEConfig for a memory with discrete latents",
+            "vision: expected a VQVAEConfig for a memory model with discrete latents",
         ),
         (
             {"vision": VQVAEConfig(), "memory": CodeMemoryConfig(), "noise_floor": 0.2},

@@ -292,7 +292,9 @@ def test_damaged_episodes_are_collected_again_as_the_error_says(tmp_path: Path, 
         path = store.path / f"episodes/{index:08d}" / name
         file = path if path.is_file() else next(p for p in path.rglob("0") if p.is_file())
         file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(StoreError, match=r"00000002.* run the same wmrl collect.*also damaged: 5"):
+    with pytest.raises(
+        StoreError, match=r"00000002.* repeat the same wmrl collect.*also damaged: 5"
+    ):
         store.verify()
     for _ in range(2):
         with pytest.raises(StoreError, match=r"delete (\S+) and run") as caught:

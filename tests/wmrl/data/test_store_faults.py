@@ -79,7 +79,7 @@ def mend(path: Path, message: str) -> None:
         victim = Path(match[1])
         shutil.rmtree(victim) if victim.is_dir() else victim.unlink()
     else:
-        assert "run the same wmrl collect again" in message
+        assert "repeat the same wmrl collect command" in message
     fill(RolloutStore(path, "a", metadata=METADATA))
 
 
@@ -142,7 +142,7 @@ def test_black_frames_are_written(tmp_path: Path, black: bool) -> None:
         if path.is_file():
             path.unlink()
     for reader in (store, RolloutStore(tmp_path)):  # also one that has read the file before
-        with pytest.raises(StoreError, match=r"frames: missing or damaged .*wmrl collect again"):
+        with pytest.raises(StoreError, match=r"frames: missing or damaged .*wmrl collect command"):
             reader.frames(0, 2, 4)
 
 
@@ -277,7 +277,7 @@ def test_appending_waits_no_longer_than_asked(
     store = make_store(tmp_path)
     with (
         locks.file_lock(tmp_path / "lock"),
-        pytest.raises(StoreError, match=r"lock: in use by process \d+ for 0.02 s; wait for it"),
+        pytest.raises(StoreError, match=r"lock: in use by process \d+ after 0.02 s; wait for that"),
     ):
         store.append(make_episode(2), timeout=0.02)
     assert store.append(make_episode(2)).index == 2
@@ -364,7 +364,7 @@ def test_killed_creations_can_be_repeated(tmp_path: Path) -> None:
     (tmp_path / "episodes").mkdir()
     (tmp_path / "lock").touch()
     (tmp_path / ".zarr.0123abcd.new.json").write_text("{")
-    with pytest.raises(StoreError, match="run the same wmrl collect again"):
+    with pytest.raises(StoreError, match="repeat the same wmrl collect command"):
         RolloutStore(tmp_path)
     make_store(tmp_path)
     assert list(tmp_path.glob(".*")) == []
@@ -373,7 +373,9 @@ def test_killed_creations_can_be_repeated(tmp_path: Path) -> None:
 def test_a_removed_folder_of_episodes_is_noticed(tmp_path: Path) -> None:
     make_store(tmp_path)
     shutil.rmtree(tmp_path / "episodes")
-    with pytest.raises(StoreError, match=r"episodes: missing .*run the same wmrl collect again"):
+    with pytest.raises(
+        StoreError, match=r"episodes: missing .*repeat the same wmrl collect command"
+    ):
         RolloutStore(tmp_path)
     make_store(tmp_path).verify()
 

@@ -136,7 +136,7 @@ def test_saved_and_loaded(memory: Memory[Any], tmp_path: Path) -> None:
 
 def test_only_its_own_vision(memory: Memory[Any]) -> None:
     memory.check_vision("5" * 64)
-    with pytest.raises(ArtifactError, match="memory: trained on the vision 555555555555…, got"):
+    with pytest.raises(ArtifactError, match="on the vision model with digest 555555555555…, got"):
         memory.check_vision("6" * 64)
 
 
@@ -153,5 +153,5 @@ def test_unknown_class(tmp_path: Path) -> None:
 
 def test_the_shipped_memory_of_a_vision_is_found() -> None:
     assert matching_memory(load_artifact("car-racing-vae").digest) == "car-racing-mdnrnn"
-    with pytest.raises(ArtifactError, match="no shipped memory was trained on the vision 555"):
+    with pytest.raises(ArtifactError, match=r"no shipped memory was trained on .* digest 555"):
         matching_memory("5" * 64)

@@ -92,7 +92,7 @@ def test_another_vision_has_encodings_of_its_own(
 
 def test_a_vision_without_a_name_is_refused(make_rollouts: MakeRollouts) -> None:
     with pytest.raises(
-        ValueError, match="vision: expected a digest, got None; save the vision first"
+        ValueError, match="vision: expected a saved vision model, got one that was never saved"
     ):
         encode_store(make_rollouts((4,)), VAE(VAEConfig(base_channels=4)))
 

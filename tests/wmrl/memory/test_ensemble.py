@@ -119,7 +119,7 @@ def test_wrong_members_are_named(members: list[MDNRNN]) -> None:
     other = MDNRNN(MDNRNNConfig(latent_dim=4, hidden_dim=12, num_mixtures=3, vision_digest="w"))
     with pytest.raises(ValueError, match=r"expected memories of class MDNRNN, got \['Code"):
         MemoryEnsemble.of([CodeMemory(CodeMemoryConfig(hidden_dim=4))])
-    with pytest.raises(ValueError, match="members: expected memories of one configuration"):
+    with pytest.raises(ValueError, match="members: expected memories with the same configuration"):
         MemoryEnsemble.of([members[0], other])
 
 

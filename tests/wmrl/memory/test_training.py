@@ -169,7 +169,7 @@ def test_a_warm_start_begins_where_the_other_ended(
 
 def test_a_vision_without_a_name_is_refused(store: RolloutStore, tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match="vision: expected a digest, got None; save the vision first"
+        ValueError, match="vision: expected a saved vision model, got one that was never saved"
     ):
         _train(store, tmp_path, VAE(VAEConfig(base_channels=4)))
     with pytest.raises(ValueError, match="sequence_length: expected at least 1, got 0"):

@@ -247,7 +247,7 @@ def test_a_lost_configuration_is_written_again(tmp_path: Path, kind: str) -> Non
 def test_the_files_of_others_are_left_alone(tmp_path: Path) -> None:
     text = '{"name": "of another program"}'
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(RunError, match="this is not a run's configuration"):
+    with pytest.raises(RunError, match="this file is not a run's configuration"):
         Run(tmp_path, config=CONFIG)
     assert (tmp_path / "config.json").read_text() == text
 

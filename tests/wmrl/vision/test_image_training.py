@@ -116,7 +116,7 @@ def test_every_epoch_shows_each_image_once() -> None:
     assert all(len(set(epoch.tolist())) == 9 for epoch in epochs)
     assert epochs[0].tolist() != epochs[1].tolist()
     assert np.array_equal(ArraySampler(numbers, batch_size=3, seed=0).batch(4), sampler.batch(4))
-    with pytest.raises(ValueError, match="images: expected at least a batch of 11, got 10"):
+    with pytest.raises(ValueError, match=r"images: expected at least 11 \(one batch\), got 10"):
         ArraySampler(numbers, batch_size=11, seed=0)
 
 
@@ -139,7 +139,7 @@ def test_images_of_another_size_are_refused(tmp_path: Path) -> None:
             config=replace(CONFIG, codebook_size=257),
             training=TRAINING,
         )
-    with pytest.raises(ValueError, match="images: expected at least a batch of 100, got 64"):
+    with pytest.raises(ValueError, match=r"images: expected at least 100 \(one batch\), got 64"):
         train(tmp_path, replace(TRAINING, batch_size=100))
     assert not any(tmp_path.iterdir())
 
