@@ -126,7 +126,7 @@ class StageLog:
             "real_frames": frames,
             "mean": round(score.mean, 2),
             "std": round(score.std, 2),
-            "standard_error": round(score.standard_error, 2),
+            "standard_error": None if score.episodes == 1 else round(score.standard_error, 2),
             "episodes": score.episodes,
             "per_agent_step": round(score.per_agent_step, 3),
             "promised_per_agent_step": None

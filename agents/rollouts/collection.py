@@ -19,13 +19,12 @@ from wmrl.agents.rollouts.frame_agent import FrameAgent
 from wmrl.agents.rollouts.recorder import Collector
 from wmrl.agents.rollouts.scheduler import Schedule
 from wmrl.core.validation import check_int, check_seed
-from wmrl.data.store import Episode, RolloutStore, StoreError, StoreMetadata
+from wmrl.data.store import Episode, RolloutStore, StoreMetadata
 from wmrl.envs.frames.vector import FrameVectorEnv
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
 from wmrl.storage.files import check_writable
-from wmrl.storage.recognition import recognize
 from wmrl.training.progress import progress_bar
 
 EXPLORATION_POLICIES: dict[str, type[ExplorationPolicy]] = {
@@ -176,12 +175,6 @@ def _check_goal(episodes: int | None, frames: int | None) -> int:
 def _open_store(
     path: str | Path, task: Task, frame_skip: int, policy: dict[str, Any]
 ) -> RolloutStore:
-    found = recognize(path)
-    if found.kind in ("artifact", "run", "latents"):
-        raise StoreError(
-            f"{path}: expected a rollout store, or a new or empty folder, got {found.description}; "
-            "choose another folder"
-        )
     check_writable(path, kind="folder")
     metadata = StoreMetadata(
         task=task.name,

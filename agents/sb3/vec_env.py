@@ -178,7 +178,8 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         """
         observations, rewards, terminated, truncated, info = self.env.step(actions)
         _check_finite("rewards", rewards)
-        _check_finite("observations", observations)
+        for part in observations.values() if isinstance(observations, dict) else [observations]:
+            _check_finite("observations", part)
         final_info = info.get("final_info", {})
         completed = terminated & completed_slots(final_info, self._completed_key, self.num_envs)
         self.terminated, self.truncated = terminated & ~completed, truncated | completed

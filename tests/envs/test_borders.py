@@ -296,9 +296,7 @@ def test_a_vector_environment_says_the_same() -> None:
     with closing(FrameVectorEnv(2, task=task, workers=0)) as envs:
         envs.reset(seed=5)
         envs.step(np.zeros((2, 1)))
-        with pytest.raises(
-            ValueError, match=r"^reward: expected a finite .*, seed 5, base frame 4"
-        ):
+        with pytest.raises(ValueError, match=r"reward: expected a finite .*, seed 5, base frame 4"):
             envs.step(np.zeros((2, 1)))
 
 

@@ -65,13 +65,13 @@ def test_a_damaged_artifact_is_a_problem_and_orphans_what_was_trained_on_it(ship
 
 
 def test_a_package_that_is_too_old_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = ["numpy>=999", 'surely-missing>=1; extra == "hub"', "rich>=1", "box2d>=0"]
+    lines = ["numpy>=999", 'surely-missing>=1; extra == "video"', "rich>=1", "box2d>=0"]
     monkeypatch.setattr(doctor.metadata, "requires", lambda name: lines)
     found = {check.subject: check for check in doctor.check_packages()}
     assert found["numpy"].state == "problem"
     assert found["numpy"].fix == 'pip install "numpy>=999"'
-    assert found["surely-missing [hub]"].state == "note"
-    assert found["surely-missing [hub]"].fix == 'pip install "wmrl[hub]"'
+    assert found["surely-missing [video]"].state == "note"
+    assert found["surely-missing [video]"].fix == 'pip install "wmrl[video]"'
     assert found["rich"].state == "ok"
 
 

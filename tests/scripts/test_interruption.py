@@ -1,6 +1,5 @@
 """Commands that are interrupted, terminated or killed, as real processes."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,8 +12,10 @@ from typing import Any
 import pytest
 
 from wmrl.data.store import RolloutStore
+from wmrl.storage.reading import read_json
 from wmrl.storage.run import Run
 from wmrl.training.metrics import read_metrics
+from wmrl.training.trainer import TRAINING_LIMITS
 
 _MAIN = "from wmrl.scripts.cli import main; main()"
 _LIMIT = 2.0 if os.environ.get("WMRL_IDLE_MACHINE") else 4.0  # seconds; other tests run beside this
@@ -95,8 +96,8 @@ def test_interrupted_training_keeps_its_last_step(
     assert process.returncode == status
     assert err.endswith("wmrl: interrupted\n")
     assert "Traceback" not in err
-    config = json.loads((out / "config.json").read_text())
-    with Run(out, config=config) as run:
+    config = read_json(out / "config.json")
+    with Run(out, config=config, limits=TRAINING_LIMITS) as run:
         checkpoint = run.load_checkpoint("last")
     assert checkpoint is not None
     assert checkpoint.state["step"] >= read_metrics(out / "metrics.csv")[-1]["step"] >= 100

@@ -275,7 +275,7 @@ def check_actions(
     """
     numbers = _real_numbers(name, actions, each or f"numbers of shape {shape}")
     if numbers.shape != shape:
-        detail = f", {each}" if each else ""
+        detail = f" with {each}" if each else ""
         mend = f"; {source} determines the shape" if source else ""
         raise ValueError(f"{name}: expected shape {shape}{detail}, got {numbers.shape}{mend}")
     check_finite(name, numbers, advice="check how the action was computed")

@@ -12,6 +12,8 @@
 - :mod:`~wmrl.storage.files`: atomic writing of files and folders
   (``atomic_path``, ``check_writable``, ``replace_folder``, ``write_bytes``, ``write_image``,
   ``write_json``, ``write_text``).
+- :mod:`~wmrl.storage.locks`: locks on files, which wait for other processes (``LockError``,
+  ``file_lock``).
 - :mod:`~wmrl.storage.reading`: regular files of bounded size, and JSON that is verified
   (``StoredFileError``, ``read_file``, ``read_json``).
 - :mod:`~wmrl.storage.recognition`: what is at a path, for messages (``did_you_mean``,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         write_json,
         write_text,
     )
+    from wmrl.storage.locks import LockError, file_lock
     from wmrl.storage.reading import StoredFileError, read_file, read_json
     from wmrl.storage.recognition import did_you_mean, recognize
     from wmrl.storage.registry import Registry, load_plugins
@@ -54,6 +57,7 @@ __all__ = [
     "Artifact",
     "ArtifactError",
     "Checkpoint",
+    "LockError",
     "Registry",
     "Run",
     "RunError",
@@ -63,6 +67,7 @@ __all__ = [
     "atomic_path",
     "check_writable",
     "did_you_mean",
+    "file_lock",
     "find_artifact",
     "load_artifact",
     "load_plugins",

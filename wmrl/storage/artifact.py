@@ -132,7 +132,7 @@ def find_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Path:
     try:
         path = Path(name_or_path).expanduser()
         found = recognize(path)
-        if found.kind != "run" and (path / CONFIG).is_file():
+        if found.kind == "artifact" or (found.kind != "run" and (path / CONFIG).is_file()):
             return path
         if recognize(path / "artifact").kind == "artifact":
             return path / "artifact"

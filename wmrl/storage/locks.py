@@ -51,7 +51,7 @@ def file_lock(
         LockError: the file system has no locks, and one is required.
 
     Example:
-        >>> from wmrl.storage.locks import file_lock
+        >>> from wmrl.storage import file_lock
         >>> with file_lock("lock"):
         ...     pass  # other processes wait here
     """

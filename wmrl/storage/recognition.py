@@ -133,6 +133,8 @@ def _folder(path: Path, names: set[str]) -> Recognized:
         if isinstance(attributes, dict) and {"summary", "info"} <= attributes.keys():
             return found("other", "an episode of a rollout store")
         return found("other", "a Zarr dataset that is not a rollout store")
+    if {"episodes", "lock"} <= names:
+        return found("store", "a rollout store without its metadata")
     if run or "metrics.csv" in names:
         return found("run", "the folder of a run")
     if any(map(_LATENTS.fullmatch, names)) or (

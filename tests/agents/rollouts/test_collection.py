@@ -346,7 +346,7 @@ gym.register("NanReward-v0", entry_point=NanReward)
             "HugeReward-v0",
             r"^rewards: expected finite numbers, got inf at index 0.*\(episode 0, seed",
         ),
-        ("NanReward-v0", r"^reward: expected a finite number, got nan \(task 'odd', episode 1 of"),
+        ("NanReward-v0", r"reward: expected a finite number, got nan \(task 'odd', episode 1 of"),
     ],
 )
 def test_rewards_that_are_not_finite_are_not_stored(tmp_path, game: str, message: str) -> None:
@@ -359,4 +359,4 @@ def test_rewards_that_are_not_finite_are_not_stored(tmp_path, game: str, message
     )
     with pytest.raises(ValueError, match=message):
         collect(task, tmp_path, episodes=1, num_envs=1, workers=0, progress=False)
-    assert len(RolloutStore(tmp_path)) == 0
+    assert not list(tmp_path.iterdir())

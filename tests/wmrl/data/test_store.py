@@ -416,11 +416,9 @@ def test_metadata_that_means_nothing_is_refused(change: dict[str, Any], message:
 
 @pytest.mark.parametrize("name", ["actions", "rewards"])
 def test_stored_numbers_that_are_not_finite_are_not_trained_on(tmp_path: Path, name: str) -> None:
-    store = make_store(tmp_path / "store", 1)
-    folder = tmp_path / "store" / "episodes" / "00000000"
-    group = zarr.open_group(folder, mode="r+")
-    array = np.asarray(group[name])
-    array.flat[-1] = np.nan
-    group[name][...] = array  # as another program might
+    episode = make_episode(0)
+    getattr(episode, name).flat[-1] = np.nan  # as another program might write it
+    store = RolloutStore(tmp_path / "store", "a", metadata=METADATA)
+    store.write(0, episode)
     with pytest.raises(StoreError, match=f"{name}: expected finite numbers, got NaN or infinity"):
         getattr(store, name)(0)

@@ -90,7 +90,7 @@ def test_nothing_to_do_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert cli.run([*words, "--seeds", "--full-seeds"]) == 2
     assert "seeds: expected at least one seed in seeds or full_seeds" in capsys.readouterr().err
     assert cli.run([*words, "--full-seeds", "-1"]) == 2
-    assert "full_seeds: expected at least 0 each, got -1" in capsys.readouterr().err
+    assert "full_seeds: expected at least 0, got -1" in capsys.readouterr().err
     for name in ("reduced", "full", "race"):
         assert cli.run([*words, f"--{name}", "0"]) == 2
         assert f"{name}: expected at least 1, got 0" in capsys.readouterr().err

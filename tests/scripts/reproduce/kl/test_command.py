@@ -131,7 +131,7 @@ def test_table() -> None:
         (["--runs", "span-q", "span-q"], "runs: expected distinct values, got span-q, span-q"),
         (["--seeds"], "seeds: expected at least one, got none"),
         (["--seeds", "0", "0"], "seeds: expected distinct values, got 0, 0"),
-        (["--seeds", "-1"], "seeds: expected at least 0 each, got -1"),
+        (["--seeds", "-1"], "seeds: expected at least 0, got -1"),
         (["--steps", "0"], "steps: expected at least 1, got 0"),
     ],
 )

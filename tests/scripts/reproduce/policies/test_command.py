@@ -64,7 +64,7 @@ def test_a_short_run_and_nothing_is_made_twice(
     [
         (["--methods", "sgd"], "methods: expected some of cma-es"),
         (["--seeds"], "seeds: expected at least one"),
-        (["--seeds", "0", "-1"], "seeds: expected at least 0 each, got 0, -1"),
+        (["--seeds", "0", "-1"], "seeds: expected at least 0, got -1"),
         (["--seeds", "0", "0"], "seeds: expected distinct values, got 0, 0"),
         (["--methods", "ppo", "ppo"], "methods: expected distinct values, got ppo, ppo"),
         (["--num-samples", "1"], "num_samples: expected at least 2, got 1"),
