@@ -50,9 +50,10 @@ def read_metadata(path: Path) -> StoreMetadata:
             names = [item.name for item in fields(StoreMetadata)]
             return StoreMetadata(**{name: attributes[name] for name in names})
     except (FileNotFoundError, NotADirectoryError) as error:
-        got = f"{recognize(path).description}{did_you_mean(path, 'store')}"
+        found = recognize(path)
+        got = "" if found.kind in ("nothing", "empty") else f", got {found.description}"
         raise StoreError(
-            f"{path}: no rollout store there, got {got}; record one with wmrl collect, or create "
+            f"{path}: no rollout store there{got}{did_you_mean(path, 'store')}; record one with wmrl collect, or create "
             "one by passing mode='a' and metadata"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
