@@ -53,8 +53,8 @@ def read_metadata(path: Path) -> StoreMetadata:
         found = recognize(path)
         got = "" if found.kind in ("nothing", "empty") else f", got {found.description}"
         raise StoreError(
-            f"{path}: no rollout store there{got}{did_you_mean(path, 'store')}; record one with wmrl collect, or create "
-            "one by passing mode='a' and metadata"
+            f"{path}: no rollout store there{got}{did_you_mean(path, 'store')}; record one "
+            "with wmrl collect, or create one by passing mode='a' and metadata"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
