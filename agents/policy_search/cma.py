@@ -252,9 +252,10 @@ def _decompose(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 class CMASearch:
     """CMA-ES that maximizes a function of n variables (https://arxiv.org/abs/1604.00772).
 
-    The state is kept in memory only, so an interrupted search has to start again. To search for
-    controllers with checkpoints, use :class:`~wmrl.agents.CMAES`. The candidates of a generation
-    depend only on the arguments below and on the values that :meth:`tell` has received so far.
+    The state is kept in memory only, so an interrupted search has to start again. The class
+    :class:`~wmrl.agents.CMAES` searches for controllers, and saves checkpoints. The candidates of a
+    generation depend only on the arguments below and on the values that :meth:`tell` has received
+    so far.
 
     Args:
         mean: initial mean, ``(n,)``.
@@ -285,8 +286,8 @@ class CMASearch:
         mean = np.asarray(mean, np.float64)
         if mean.ndim != 1 or not mean.size or not np.isfinite(mean).all():
             raise ValueError(
-                f"mean: expected finite numbers of shape (n,), got shape {mean.shape}; pass a "
-                "non-empty vector without NaN or infinity"
+                f"mean: expected finite numbers of shape (n,) with n above 0, got shape "
+                f"{mean.shape}; pass a vector without NaN or infinity"
             )
         check_float("sigma", sigma, above=0)
         default = 4 + math.floor(3 * math.log(len(mean)))  # Table 1
@@ -321,7 +322,10 @@ class CMASearch:
             ValueError: the values are not one finite number per candidate.
         """
         if self._asked is None:
-            raise RuntimeError("tell: expected candidates from ask(), got none; call ask() first")
+            raise RuntimeError(
+                "tell: expected a call of ask() before each call of tell(), got none; call ask() "
+                "first"
+            )
         values = checked_values(values, self.population_size)
         order = np.argsort(-values, kind="stable")
         self._state = cma_update(self._state, self._asked, order, self._constants)

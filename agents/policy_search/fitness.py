@@ -66,7 +66,7 @@ class Fitness(Protocol):
         """
 
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
-        """Computes the scores of :meth:`__call__` and the mean actions of each rollout."""
+        """Computes the same scores as :meth:`__call__`, and the mean actions of each rollout."""
 
     def describe(self) -> dict[str, Any]:
         """Returns the settings and models that determine the scores, as JSON-serializable data."""
@@ -86,9 +86,10 @@ class DreamFitnessConfig:
             errors of the dream.
         saturation_penalty: penalty subtracted from the score for each agent step in which all of
             the controller's outputs are beyond ±0.95. If only some outputs are, the penalty is
-            multiplied by their share.
+            multiplied by the share of these outputs.
         reward_limit: upper limit on the predicted reward of an agent step; None for no limit.
-            Higher rewards are clipped, such as those that the game can never give.
+            Higher predictions are clipped to the limit. A memory model may predict rewards that are
+            impossible in the game.
         max_batch: maximum number of dreams that run at once; a lower number needs less memory.
     """
 
@@ -112,8 +113,8 @@ class DreamFitnessConfig:
 class DreamFitness:
     """Fitness of controllers in dreams, which run in large batches.
 
-    The dreams of each controller start in the same R states, so start states cause no differences
-    between the scores of controllers.
+    All controllers dream from the same R start states, so start states cause no differences between
+    the scores of controllers.
 
     Args:
         world_model: world model with a memory model. The dreams run on the memory model's device.
@@ -153,7 +154,7 @@ class DreamFitness:
         if self.config.num_rollouts > self.config.max_batch:
             raise ValueError(
                 f"max_batch: expected at least num_rollouts ({self.config.num_rollouts}), "
-                f"got {self.config.max_batch}; raise it, or lower num_rollouts"
+                f"got {self.config.max_batch}; raise max_batch or lower num_rollouts"
             )
         self.memory = world_model.memory
         self.controller = _controller(world_model, hidden_dims)
@@ -195,7 +196,7 @@ class DreamFitness:
             chunk: index of the batch, which selects its stream of random numbers.
 
         Returns:
-            Tensors with the contents of the fields of :class:`Rollouts`, in their order.
+            Scores, mean actions and mean absolute actions, as in :class:`Rollouts`.
         """
         config, memory, count = self.config, self.memory, len(weights)
         device = memory.device

@@ -38,9 +38,9 @@ class VariationalSearchConfig:
         std: initial standard deviation of each parameter.
         prior_std: s of the prior N(0, s²) on each parameter.
         alpha: initial α, the weight of the KL divergence from the prior: each nat of divergence
-            costs α units of the return, after its transformation (see ``returns``). For example,
-            the divergence is 1.8 N nats if each of N parameters has a mean of 0 and a standard
-            deviation of ``prior_std / 10``.
+            costs α units of the transformed return (see ``returns``). For example, the divergence
+            is 1.8 N nats if each of N parameters has a mean of 0 and a standard deviation of
+            ``prior_std / 10``.
         alpha_final: final α, reached by geometric decay; None for a constant α.
         returns: transformation of the returns of a generation. ``"raw"`` leaves them unchanged.
             ``"standardized"`` gives them a mean of 0 and a variance of 1. ``"ranks"`` replaces them
@@ -95,7 +95,7 @@ class VariationalSearchConfig:
         check_choice("not_finite", self.not_finite, ("worst", "raise"))
 
     def alpha_at(self, generation: int) -> float:
-        """Returns α in a generation, where the first generation has the number 0."""
+        """Returns α in a generation; the first generation has the number 0."""
         last = self.alpha if self.alpha_final is None else self.alpha_final
         share = generation / max(1, self.generations - 1)
         return float(self.alpha * (last / self.alpha) ** share)
@@ -114,8 +114,9 @@ class VariationalSearch(ControllerSearch):
     The search takes natural gradient steps of limited length, because noise in the returns would
     make the steps too long if α is low. With N parameters and P controllers per generation, a step
     of the mean is at most ``learning_rate`` times √(N / P) standard deviations long. Noise alone
-    causes steps of this length if return / α has a variance of 1. If return / α has a standard
-    deviation above 1, steps of the standard deviations and directions are divided by it.
+    causes steps of this length if return / α has a variance of 1. Let r be the standard deviation
+    of return / α in a generation. If r is above 1, the steps of q's standard deviations and
+    directions are divided by r.
 
     The agent uses the posterior's mean as its parameters, and can draw other controllers from the
     posterior. A run that is killed and resumed gives bit-identical results, because the randomness
@@ -225,8 +226,8 @@ class VariationalSearch(ControllerSearch):
 
         Args:
             step: natural gradients by parameter name, as returned by :func:`natural_step`.
-            max_length: maximum length of the mean's step in standard deviations, for a learning
-                rate of 1.
+            max_length: maximum length of the mean's step at a learning rate of 1, in standard
+                deviations of the posterior.
             std_scale: additional factor for the steps of the standard deviations and directions.
         """
         size = len(step["loc"])
@@ -329,7 +330,7 @@ def natural_step(
     Args:
         posterior: normal distribution q.
         drawn: samples ``(P, N)`` from q.
-        utilities: values of the samples that q should maximize, ``(P,)``.
+        utilities: ``(P,)``, utilities of the samples.
         prior_std: s of the prior N(0, s²I).
 
     Returns:

@@ -60,7 +60,7 @@ class ArchiveConfig:
         for name in ("dims", "low", "high"):
             value = getattr(self, name)
             if not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
-                raise ValueError(f"{name}: expected two numbers, one per measure, got {value!r}")
+                raise ValueError(f"{name}: expected two numbers (one per measure), got {value!r}")
             object.__setattr__(self, name, tuple(value))
         check_choice("shape", self.shape, ("disc", "grid"))
         check_int("cells", self.cells, at_least=1)

@@ -173,8 +173,8 @@ class BanditScheduler:
         self.bandit = bandit or SlidingWindowUCB(len(self.emitters), relative=relative)
         if self.bandit.num_choices != len(self.emitters):
             raise ValueError(
-                f"emitters: expected {self.bandit.num_choices}, one for each choice of the "
-                f"bandit, got {len(self.emitters)}"
+                f"emitters: expected {self.bandit.num_choices} (one for each choice of the "
+                f"bandit), got {len(self.emitters)}"
             )
         self.emitter_index = 0
         self._result_archive, self._add_mode = result_archive, add_mode
@@ -225,7 +225,9 @@ class BanditScheduler:
                 method may be called again for the same solutions.
         """
         if self._asked is None:
-            raise RuntimeError("tell: expected solutions from ask(), got none; call ask() first")
+            raise RuntimeError(
+                "tell: expected a previous call of ask(), got none; call ask() first"
+            )
         scores, measures = checked_evaluations(
             objective, measures, count=len(self._asked), archive=self.archive
         )

@@ -199,8 +199,8 @@ class DDE(Learner):
         encoding = make_encoding(self.config.encoding, generator=generator)
         if encoding.input_dim != self.problem.solution_dim:
             raise ValueError(
-                f"encoding: expected input_dim {self.problem.solution_dim}, the problem's "
-                f"solution_dim, got {encoding.input_dim}; change input_dim of config.encoding"
+                f"encoding: expected input_dim {self.problem.solution_dim} (the problem's "
+                f"solution_dim), got {encoding.input_dim}; change input_dim of config.encoding"
             )
         encoding = encoding.to(resolve_device(device)).eval()
         return EncodingTrainer(encoding, self.config.training, seed=self._seed)

@@ -41,8 +41,8 @@ class DDEConfig:
         train_every: number of generations between trainings of the encoding.
         log_every: number of generations between two rows of metrics.
         checkpoint_every: number of generations between checkpoints, a multiple of ``log_every``.
-            The archive is rebuilt at each checkpoint, so the result depends on this number. It does
-            not depend on interruptions.
+            The archive is rebuilt at each checkpoint, so the result of a search depends on this
+            number. The result does not depend on interruptions.
         snapshots: approximate number of snapshots of the archive, taken at equal intervals, for a
             video.
     """
@@ -87,8 +87,8 @@ class DDEConfig:
             )
         if not isinstance(self.encoding, EncodingConfig | None):
             raise TypeError(
-                "encoding: expected the configuration of an encoding, such as VectorVAEConfig(), "
-                f"or None, got {self.encoding!r}"
+                "encoding: expected None or the configuration of an encoding (for example "
+                f"VectorVAEConfig()), got {self.encoding!r}"
             )
         if self.encoding is None and max(self.crossovers) > 0:
             raise ValueError(

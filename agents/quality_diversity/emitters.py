@@ -56,9 +56,9 @@ class ReconstructionEmitter(EmitterBase):
             :meth:`~wmrl.agents.quality_diversity.archive.ArchiveConfig.neighbors`; required if
             ``mutation.frontier`` is True.
         batch_size: number of solutions per batch.
-        seed: seed of the mutation noise and, if ``mutation.frontier`` is True, of the selection of
-            parents for mutations. All other elites are drawn with the archive's random number
-            generator.
+        seed: seed of the mutation noise. If ``mutation.frontier`` is True, this seed also
+            determines the parents of mutations. All other elites are drawn with the archive's
+            random number generator.
 
     Raises:
         ValueError: an argument is out of range, the encoding is missing or has a wrong
@@ -103,7 +103,7 @@ class ReconstructionEmitter(EmitterBase):
             )
         if encoding is not None and encoding.input_dim != solution_dim:
             raise ValueError(
-                f"encoding: expected input_dim {solution_dim}, the archive's solution_dim, got "
+                f"encoding: expected input_dim {solution_dim} (the archive's solution_dim), got "
                 f"{encoding.input_dim}"
             )
         if mutation.frontier and neighbors is None:
@@ -153,10 +153,12 @@ class ReconstructionEmitter(EmitterBase):
         return self.encoding.reconstruct(vectors).cpu().numpy().astype(parents.dtype, copy=False)
 
     def _frontier_elites(self, count: int) -> np.ndarray:
-        """Draws elites next to empty cells, or from all elites if none is next to an empty cell.
+        """Draws solutions of elites next to empty cells.
+
+        If there are no such elites, the solutions are drawn from all elites.
 
         Returns:
-            Their solutions, ``(count, X)``.
+            Solutions, ``(count, X)``.
         """
         assert self._neighbors is not None
         elites = self.archive.data(["index", "solution"])

@@ -106,8 +106,8 @@ def write_map_video(
         path: path of an ``.mp4``, ``.gif`` or ``.webp`` file.
         archive: configuration of the archive.
         snapshots: ``(S, cells)``, objective in each cell at S points in time; NaN for empty cells.
-        titles: S titles, each shown before the coverage and the mean objective of its snapshot;
-            empty for no titles.
+        titles: one title for each snapshot; empty for no titles. A title is followed by the
+            snapshot's coverage and mean objective, which are always shown.
         fps: snapshots per second.
         size: length of the map's longer side, in pixels.
 
@@ -118,7 +118,7 @@ def write_map_video(
         ValueError: there are no snapshots, or the numbers of titles and snapshots differ.
     """
     if titles and len(titles) != len(snapshots):
-        raise ValueError(f"titles: expected {len(snapshots)}, one per snapshot, got {len(titles)}")
+        raise ValueError(f"titles: expected {len(snapshots)} (one per snapshot), got {len(titles)}")
     if not len(snapshots):
         raise ValueError("snapshots: expected at least one, got none")
     limits = color_limits(snapshots[-1])
@@ -173,6 +173,6 @@ def _cell_of_pixels(archive: ArchiveConfig, size: int) -> np.ndarray:
 
 
 def _pixels(columns: int, rows: int, size: int) -> tuple[int, int]:
-    """Returns width and height, in pixels, of a grid of square cells with longer side ``size``."""
+    """Returns width and height in pixels of a grid of square cells; the larger is ``size``."""
     longer = max(columns, rows)
     return max(1, size * columns // longer), max(1, size * rows // longer)

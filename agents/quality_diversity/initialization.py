@@ -47,7 +47,7 @@ def fill_archive(
     coverage = float(archive.stats.coverage)
     raise ValueError(
         f"initial_coverage: expected random solutions to fill {initial_coverage:.1%} of the cells, "
-        f"got {coverage:.2%} after {batch_size * _MAX_BATCHES:,} solutions; lower "
+        f"got only {coverage:.2%} filled by {batch_size * _MAX_BATCHES:,} solutions; lower "
         f"initial_coverage, for example to {0.5 * coverage:.1g}, or use an archive with fewer cells"
     )
 
@@ -94,13 +94,13 @@ def checked_evaluations(
             continue
         if value.shape != shape:
             raise ValueError(
-                f"{name}: expected shape {shape}, one row per solution, got {value.shape}"
+                f"{name}: expected shape {shape} with one row per solution, got {value.shape}"
             )
         finite = np.isfinite(value).reshape(count, -1).all(1)
         if not finite.all():
             row = int(np.argmin(finite))
             raise ValueError(
                 f"{name}: expected finite numbers, got {value[row].tolist()} in row {row} "
-                f"(rows with such values: {count - int(finite.sum())}); no solution was added"
+                f"(non-finite rows: {count - int(finite.sum())}); no solution was added"
             )
     return objective, measures

@@ -193,8 +193,8 @@ class ControllerProblem:
         for measure in self.config.measures:
             if measure not in (*names, *map("|{}|".format, names)):
                 raise ValueError(
-                    f"measures: expected names of the task's actions {names}, or such names in "
-                    f"bars ('|name|') for absolute values, got {measure!r}"
+                    f"measures: expected names of the task's actions {names}, optionally in bars "
+                    f"('|name|') for absolute values, got {measure!r}"
                 )
 
     @property

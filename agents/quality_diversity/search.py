@@ -45,8 +45,8 @@ class EliteSearchConfig:
         algorithm: name of the search algorithm.
         encoding: kind of encoding that DDE learns, or None for no encoding. ``"auto"`` stands for
             ``"vae"`` with DDE, and for None with other algorithms.
-        evaluations: budget of evaluations. The last batch may exceed it. Evaluations of the
-            initialization count, except with DDE.
+        evaluations: budget of evaluations. The last batch may exceed it. The budget includes the
+            evaluations of the initialization, except with DDE.
         initial_coverage: share of the archive's cells to fill with random poses at the start; by
             default, the result of
             :func:`~wmrl.agents.quality_diversity.presets.default_initial_coverage`.
@@ -67,8 +67,8 @@ class EliteSearchConfig:
             object.__setattr__(self, "encoding", "vae" if self.is_dde else None)
         if self.encoding is not None and not self.is_dde:
             raise ValueError(
-                f"encoding: expected none with {self.algorithm!r}, because only DDE learns an "
-                f"encoding, got {self.encoding!r}; omit encoding, or use the algorithm 'dde'"
+                f"encoding: expected none with {self.algorithm!r}, got {self.encoding!r}; only DDE "
+                "learns an encoding, so omit encoding or use the algorithm 'dde'"
             )
         check_int("evaluations", self.evaluations, at_least=1)
         if self.initial_coverage is None:
@@ -151,8 +151,8 @@ def search_elites(
     Args:
         path: path of the folder.
         config: configuration of the search.
-        init: name or path of an artifact of elites. DDE evaluates their solutions first; other
-            algorithms do not support this argument.
+        init: name or path of an artifact of elites. DDE evaluates the solutions of these elites
+            first. Other algorithms do not support this argument.
         device: device on which DDE trains its encoding.
         progress: show a progress bar.
 
@@ -199,13 +199,13 @@ def _load_init(init: str | Path, config: EliteSearchConfig) -> tuple[np.ndarray,
     """Returns the solutions of an artifact of elites, and the digest of the artifact."""
     if not config.is_dde:
         raise ValueError(
-            f"init: expected none with {config.algorithm!r}, which starts from random poses, got "
-            f"{str(init)!r}; omit init, or use the algorithm 'dde'"
+            f"init: expected none with {config.algorithm!r}, got {str(init)!r}; this algorithm "
+            "always starts from random poses, so omit init or use the algorithm 'dde'"
         )
     solutions, solution_dim = load_elites(init)[0].solutions, config.problem.solution_dim
     if solutions.ndim != 2 or solutions.shape[1] != solution_dim:
         raise ValueError(
-            f"init: expected elites of {solution_dim} numbers, one per joint, got solutions of "
+            f"init: expected elites of {solution_dim} numbers (one per joint), got solutions of "
             f"shape {solutions.shape} in {str(init)!r}; use elites of an arm with the same number "
             "of joints"
         )

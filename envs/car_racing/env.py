@@ -23,8 +23,9 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
     on average. ``render()`` is Gymnasium's own.
 
     The first reset compiles the rasterizer with numba, which takes a few seconds. numba caches the
-    compiled code on disk: in ``NUMBA_CACHE_DIR`` if this environment variable is set, otherwise in
-    the package's folder or, if this is read-only, in the user's cache folder.
+    compiled code on disk, by default in the package's folder. If that folder is read-only, the
+    cache is in the user's cache folder. The environment variable ``NUMBA_CACHE_DIR`` selects
+    another folder.
 
     ## Action Space
     ``Box([-1, 0, 0], [1, 1, 1], float32)``: steering (-1 is left), gas, brake. With
@@ -176,7 +177,7 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
         )
 
     def _camera(self, x: float, y: float, angle: float) -> np.ndarray:
-        """Returns the camera for a pose of the hull, described in :meth:`StatePainter.paint`."""
+        """Returns the argument ``camera`` of :meth:`StatePainter.paint` for a pose of the hull."""
         far, near = 0.1 * car_racing.SCALE, car_racing.ZOOM * car_racing.SCALE
         zoom = far * max(1 - self.t, 0) + near * min(self.t, 1)
         cosine, sine = zoom * math.cos(angle), -zoom * math.sin(angle)

@@ -62,9 +62,9 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 def _compiled(function: _Function) -> _Function:
     """Makes numba compile a function on its first call, and cache it on disk if possible.
 
-    The cache is in ``NUMBA_CACHE_DIR`` if this environment variable is set, otherwise next to this
-    file or, if numba cannot write there, in the user's cache folder. If no folder is writable,
-    every process compiles the function again.
+    By default, the cache is next to this file. If numba cannot write there, the cache is in the
+    user's cache folder. The environment variable ``NUMBA_CACHE_DIR`` selects another folder. If no
+    folder is writable, every process compiles the function again.
     """
     try:
         compiled: _Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
@@ -96,7 +96,7 @@ class Canvas(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """Non-horizontal edge of a polygon, which passes through column ``x + y * slope`` at row y.
+    """Non-horizontal edge of a polygon. At row y, the edge is at column ``x + y * slope``.
 
     Attributes:
         x: column at row 0.
@@ -191,12 +191,12 @@ def _paint_lines(canvas: Canvas, first: int, stop: int, ink: int) -> None:
 
 @_compiled
 def _widen_hard(left: np.ndarray, right: np.ndarray, rows: np.ndarray, edge: Edge) -> None:
-    """Extends a polygon so that it covers an edge without anti-aliasing.
+    """Extends a polygon so that it covers an edge that is not anti-aliased.
 
     Args:
-        left: left end of the polygon on each line that the edge crosses; updated in place.
+        left: left end of the polygon on each canvas line that the edge crosses; updated in place.
         right: right end of the polygon on each of these lines; updated in place.
-        rows: row of each of these lines on the surface.
+        rows: position of each of these lines, in rows from the top of the surface.
         edge: the edge.
     """
     for k in range(len(rows)):
@@ -244,8 +244,8 @@ def _widen(
 
     Args:
         canvas: canvas that stores the polygon's left and right ends on each line.
-        first: index of the first line that the edge crosses.
-        stop: index of the last line that the edge crosses, plus 1.
+        first: index of the first canvas line that the edge crosses.
+        stop: index of the last canvas line that the edge crosses, plus 1.
         ends: columns and rows ``(x1, y1, x2, y2)`` of the ends of the edge.
         soft: True for an anti-aliased edge.
     """
@@ -270,7 +270,10 @@ def _widen(
 
 @_compiled
 def _line_below(y: float) -> int:
-    """Returns the index of the uppermost line of the scene at or below row ``y``."""
+    """Returns the index of the uppermost canvas line that is not above row ``y`` of the surface.
+
+    The lines of the status bar are not considered.
+    """
     return min(max(math.ceil((y - FIRST_LINE) / PITCH), 0), SCENE_LINES)
 
 
@@ -361,7 +364,7 @@ def _paint_all(
 def _paint_part(
     canvas: Canvas, part: np.ndarray, pose: np.ndarray, ink: int, camera: np.ndarray
 ) -> None:
-    """Fills a polygon ``(N, 2)`` of a wheel or the hull, given in the coordinates of that body."""
+    """Fills a polygon ``(N, 2)`` whose corners are in the coordinates of a wheel or of the hull."""
     cosine, sine = math.cos(pose[2]), math.sin(pose[2])
     placed = np.empty_like(part)
     for k in range(len(part)):
@@ -437,10 +440,20 @@ def _pack(colors: np.ndarray) -> np.ndarray:
 def _add_line(
     canvas: Canvas, line: int, share: int, palette: np.ndarray, steps: np.ndarray
 ) -> None:
-    """Adds the color differences between successive runs of a line to ``steps``.
+    """Adds a line of the canvas to a row of pixels.
 
-    Each difference is spread over two adjacent pixels. A row of pixels is a weighted average of
-    several lines; ``share`` is the weight of this line, as a fixed-point number.
+    The row of pixels is a weighted average of several lines. It is stored as ``steps``, the
+    differences between adjacent pixels. The line has constant color except for jumps at a few
+    columns. Each jump is multiplied by the weight of the line, and divided between the two pixels
+    around its column.
+
+    Args:
+        canvas: canvas that holds the line.
+        line: index of the line.
+        share: weight of the line, as a fixed-point number.
+        palette: packed color of each palette index.
+        steps: ``(SIZE + 1,) int64``, color of each pixel minus the color of the pixel to its left;
+            updated in place.
     """
     edges, inks = canvas.edges, canvas.inks
     scale = np.float32(SIZE / WIDTH)
@@ -457,7 +470,7 @@ def _add_line(
 
 @_compiled
 def _finish_row(steps: np.ndarray, row: np.ndarray) -> None:
-    """Accumulates the color differences ``steps`` into a row of pixels, then zeroes ``steps``."""
+    """Computes a row of pixels from ``steps``, as filled by :func:`_add_line`; zeroes ``steps``."""
     color = 0
     for column in range(SIZE):
         color += steps[column]
@@ -500,7 +513,7 @@ def draw(
     gauges: np.ndarray,
     state: np.ndarray,
 ) -> None:
-    """Draws the observation of a state, without the score.
+    """Draws an observation of the game, without the score.
 
     Args:
         canvas: canvas to draw on; its previous content is discarded.
@@ -514,7 +527,7 @@ def draw(
             then of the hull. The hull's last entry is not used.
         gauges: ``(7,) float64``: speed, spin of the four wheels, angle of the front wheels, turn
             rate of the hull.
-        state: ``(SIZE, SIZE, 3) uint8``, output array.
+        state: ``(SIZE, SIZE, 3) uint8``, output array for the pixels of the observation.
     """
     palette = _pack(colors)
     _wipe(canvas)

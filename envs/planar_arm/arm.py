@@ -163,8 +163,8 @@ class Arm:
 
         Args:
             actions: ``(B, n)`` in [−1, 1]. For float32 actions, the computation is in float32,
-                otherwise in float64. With float32 it is several times as fast, and end points are
-                accurate to 10⁻⁶ with 20 joints and to 10⁻⁴ with 1000 joints.
+                otherwise in float64. The computation in float32 is several times as fast. Its end
+                points are accurate to 10⁻⁶ with 20 joints and to 10⁻⁴ with 1000 joints.
 
         Raises:
             ValueError: the number of joints is wrong, or a number is out of range or not finite.
@@ -239,7 +239,7 @@ class Arm:
             raise ValueError(
                 f"{name}: expected a point between {self.min_reach:g} and {self.reach:g} units of "
                 f"length from the base and in no obstacle, got {worst.tolist()}, at a distance of "
-                f"{np.hypot(*worst):g} from the base; choose another point"
+                f"{np.hypot(*worst):g}; choose another point"
             )
         return points
 
@@ -266,7 +266,7 @@ class Arm:
             actions = actions.astype(np.float64)
         if actions.ndim != 2 or actions.shape[1] != self.num_joints:
             raise ValueError(
-                f"actions: expected shape (B, {self.num_joints}), one number per joint, got "
+                f"actions: expected shape (B, {self.num_joints}) with one number per joint, got "
                 f"{actions.shape}; pass a single action as actions[None], or create an Arm with "
                 "another num_joints"
             )

@@ -19,7 +19,7 @@ class OneArmEnv(SingleEnv[np.ndarray]):
 
     Args:
         arms: vector environment with one arm, with autoreset disabled and the render mode
-            ``"rgb_array"``. This environment has the same spaces.
+            ``"rgb_array"``. The spaces of this arm are also those of the new environment.
         render_mode: ``"rgb_array"``, ``"human"`` (in a window) or None.
     """
 

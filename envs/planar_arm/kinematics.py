@@ -92,8 +92,8 @@ def descriptors(points: np.ndarray, reach: float) -> np.ndarray:
 def penetration(positions: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
     """Computes the depth to which the center lines of links enter circular obstacles.
 
-    The depth in one circle is its radius minus the distance of its center from the nearest point of
-    a link.
+    The depth in a circle is the radius of the circle minus the distance from its center to the
+    nearest point of any link.
 
     Args:
         positions: ``(B, n + 1, 2)``, from :func:`joint_positions`.

@@ -87,7 +87,7 @@ class ArmLatents:
         codes = np.asarray(actions)
         if codes.shape != shape:
             raise ValueError(
-                f"action: expected shape {shape}, one code per token, got {codes.shape}; the "
+                f"action: expected shape {shape} with one code per token, got {codes.shape}; the "
                 "environment's argument 'encoding' determines the shape"
             )
         return self._check_codes(codes)

@@ -119,6 +119,6 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
 def _check_joints(name: str, given: int | None, num_joints: int) -> None:
     if given not in (None, num_joints):
         raise ValueError(
-            f"{name}: expected {num_joints} joints, as in the encoding, got {given}; use "
+            f"{name}: expected {num_joints} joints (as in the encoding), got {given}; use "
             f"{num_joints} joints, or choose an encoding for {given} joints"
         )

@@ -142,8 +142,8 @@ def solve_targets(
         )
     if arm.obstacles:
         raise ValueError(
-            "arm: expected no obstacles, because the oracle cannot avoid them, got "
-            f"{len(arm.obstacles)}; create the Arm without them to get a lower bound on the std"
+            f"arm: expected no obstacles, got {len(arm.obstacles)} that the oracle cannot avoid; "
+            "create the Arm without them to get a lower bound on the std"
         )
     solver = _Solver(arm, config, _float64_device(device))
     return solver.solve(points)
@@ -159,7 +159,7 @@ def _float64_device(device: str | torch.device) -> torch.device:
 
 
 class _Solver:
-    """Solver for one arm, which uses the same random numbers for all targets."""
+    """Solver for targets of one arm; all targets share the same random numbers."""
 
     def __init__(self, arm: Arm, config: ArmOracleConfig, device: torch.device) -> None:
         self._config = config
@@ -228,8 +228,9 @@ class _Solver:
     def _starts(self, targets: Tensor) -> Tensor:
         """Returns the angles of S initial poses for each of T targets, ``(T·S, n)``.
 
-        Every other pose winds along a circle. The remaining poses turn to the target with their
-        first few joints and then go straight. They help with targets near the edge of the reach.
+        Poses of two kinds alternate. A pose of the first kind winds along a circle. A pose of the
+        second kind turns to the target with its first few joints and is straight from there on,
+        which helps with targets near the edge of the reach.
         """
         facing = torch.atan2(targets[:, 1], targets[:, 0]).view(-1, 1, 1)
         joint = torch.arange(self._joints, device=targets.device)
@@ -240,7 +241,7 @@ class _Solver:
         return self._in_range(starts.flatten(0, 1))
 
     def _descend(self, angles: Tensor, targets: Tensor, steps: int) -> Tensor:
-        """Optimizes angles ``(R, n)`` for targets ``(R, 2)``, by at most ``steps`` steps."""
+        """Optimizes angles ``(R, n)`` for targets ``(R, 2)``, in at most ``steps`` steps."""
         result = angles.clone()
         rows = torch.arange(len(angles), device=angles.device)
         length = torch.full_like(targets[:, 0], 0.5)
@@ -269,9 +270,9 @@ class _Solver:
     def _step(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Solves the linearized problem for R poses.
 
-        The step d is m − θ + Jᵀλ for free angles and 0 for fixed angles, where J is the Jacobian of
-        the end point. The multipliers λ are chosen so that J d is the gap to the target, and m so
-        that it is the mean of all angles θ + d.
+        The step d is m − θ + Jᵀλ for free angles, and 0 for fixed angles. J is the Jacobian of the
+        end point, and m is the mean of all angles θ + d. The multipliers λ are chosen so that J d
+        equals the gap to the target.
 
         Returns:
             The steps ``(R, n)`` and the multipliers ``(R, 2)``.

@@ -16,7 +16,8 @@ class ArmReward:
     The cost of the distance is w · distance / reach. The cost of a collision is
     c · (1 + penetration / reach). The distance is not squared. Therefore, the optimal pose is
     exactly at the target if w is large enough, that is, if w exceeds the rate at which the std
-    decreases with distance / reach. Of all poses at the target, this one has the smallest std.
+    decreases with distance / reach. The optimal pose then has the smallest std of all poses at the
+    target.
 
     Attributes:
         distance_weight: w, at least 0, in radians like the fitness. It has no effect without a

@@ -88,7 +88,7 @@ class ArmTargets:
     def _given(self, num_envs: int, target: Any) -> np.ndarray:
         if self.target is None:
             raise ValueError(
-                f"options['target']: expected none, because the environment has no target, got "
+                "options['target']: expected none in an environment without a target, got "
                 f"{target!r}; create the environment with target='random' or target=(x, y)"
             )
         shape = np.shape(target)

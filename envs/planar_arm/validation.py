@@ -24,11 +24,11 @@ def check_link_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[
         lengths = tuple(map(float, link_lengths)) or (1.0 / num_joints,) * num_joints
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
-            f"link_lengths: expected numbers, one per joint, or (), got {link_lengths!r}"
+            f"link_lengths: expected a sequence with one number per joint, got {link_lengths!r}"
         ) from error
     if len(lengths) != num_joints:
         raise ValueError(
-            f"link_lengths: expected {num_joints} lengths, one per joint, got {len(lengths)}; "
+            f"link_lengths: expected {num_joints} lengths (one per joint), got {len(lengths)}; "
             f"give one length per joint, or num_joints={len(lengths)}"
         )
     for index, length in enumerate(lengths):
@@ -43,7 +43,7 @@ def check_link_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[
 def check_locks(locks: Locks, num_joints: int) -> tuple[tuple[int, float], ...]:
     """Checks locked joints, and returns pairs ``(joint, angle)`` in the order of the joints.
 
-    At least one joint must not be locked.
+    At least one joint must be free.
     """
     given = locks.items() if isinstance(locks, Mapping) else locks
     try:
@@ -83,7 +83,7 @@ def check_obstacles(
         given = list(obstacles)
     except TypeError as error:
         raise ValueError(
-            f"obstacles: expected circles (x, y, radius), or (), got {obstacles!r}"
+            f"obstacles: expected a sequence of circles (x, y, radius), got {obstacles!r}"
         ) from error
     circles = []
     for index, obstacle in enumerate(given):
@@ -97,16 +97,14 @@ def check_obstacles(
             numbers = ()
         if len(numbers) != 3 or not all(map(math.isfinite, numbers)) or numbers[2] <= 0.0:
             raise ValueError(
-                "obstacles: expected circles (x, y, radius) of finite numbers, with a radius above "
-                "0, got "
-                f"{obstacle!r} at index {index}"
+                "obstacles: expected circles (x, y, radius) with finite numbers and a radius above "
+                f"0, got {obstacle!r} at index {index}"
             )
         x, y, radius = numbers
         if math.hypot(x, y) <= radius:
             raise ValueError(
-                f"obstacles: expected the base (0, 0) to be free, got {obstacle!r} at index "
-                f"{index}, which covers the base, so that every pose collides; move this obstacle "
-                "or make it smaller"
+                "obstacles: expected the base (0, 0) to be free, got an obstacle over the base: "
+                f"{obstacle!r} at index {index}; move this obstacle or make it smaller"
             )
         circles.append((x, y, radius))
     return tuple(circles)
@@ -131,7 +129,7 @@ def clip_action(
         raise ValueError(f"action: expected {each}, got {action!r:.100}") from error
     if numbers.shape != shape:
         raise ValueError(
-            f"action: expected shape {shape}, {each}, got {numbers.shape}; the environment's "
+            f"action: expected shape {shape} with {each}, got {numbers.shape}; the environment's "
             f"argument '{argument}' determines the shape"
         )
     if not np.isfinite(numbers).all():

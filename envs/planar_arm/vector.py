@@ -44,10 +44,10 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
 
     ## Starting State
     The arms are stretched along the x axis. All arms share one random stream for their targets.
-    ``reset`` therefore takes one seed; if it gets N seeds, they are hashed to one. Its options are
-    ``"target"``, the targets of this episode, ``(2,)`` or ``(N, 2)``, and ``"reset_mask"``, a mask
-    of the arms to reset, ``(N,) bool``. A sequence of N dictionaries gives each arm its own target,
-    ``(2,)``.
+    ``reset`` therefore takes one seed; N seeds are hashed to one. ``reset`` has two options:
+    ``"target"``, ``(2,)`` or ``(N, 2)``, sets the targets of this episode. ``"reset_mask"``,
+    ``(N,) bool``, selects the arms to reset. A sequence of N dictionaries gives each arm its
+    own target, ``(2,)``.
 
     ## Episode End
     An episode terminates after one step. With the autoreset mode DISABLED, the arm then idles until

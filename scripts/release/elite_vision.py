@@ -1,4 +1,4 @@
-"""Export of a vision model trained on elites' frames, together with its memory and its driver."""
+"""Export of a memory model, a driver, and a vision model that was trained on frames of elites."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,13 +10,15 @@ VISION, MEMORY, DRIVER = "car-racing-elite-vqvae", "car-racing-elite-symbols", "
 
 
 def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]) -> None:
-    """Writes artifacts of a vision model, its memory model, and the driver trained in their dream.
+    """Writes the vision model, the memory model and the driver of a trial as artifacts.
+
+    The driver is the agent that was trained in the dream of the two models.
 
     Args:
         trial: folder of a trial of
             :func:`~wmrl.scripts.reproduce.drivers.vision_trial.try_vision`.
         out: folder in which the three artifacts are written.
-        row: result of that trial.
+        row: result of the trial.
         made: provenance of the artifacts, including ``command`` and ``seed``.
     """
     from wmrl.agents.agent import load_agent

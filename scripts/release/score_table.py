@@ -38,8 +38,8 @@ def main(args: Args) -> None:
         name, _, path = agent.partition("=")
         if f"{name}.json" == _ABOUT:
             raise ValueError(
-                f"agents: expected a name other than {name!r}, because about.json stores the "
-                f"descriptions, got {agent!r}; rename the agent"
+                f"agents: expected a name other than {name!r}, got {agent!r}; about.json is the "
+                "file of the descriptions, so rename the agent"
             )
         score(name, path or name, args)
     for text in args.how:
@@ -52,10 +52,10 @@ def main(args: Args) -> None:
 def score(name: str, path: str, args: Args) -> None:
     """Evaluates an agent in the real game and, if it has a memory model, in its dream.
 
-    Evaluations whose file exists are not repeated.
+    An evaluation is not repeated if the file with its result exists.
 
     Args:
-        name: name of the agent in the results and of its files.
+        name: name of the agent in the results and in file names.
         path: path or shipped name of the agent, or ``"random"``.
         args: command-line options.
     """

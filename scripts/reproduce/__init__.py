@@ -1,1 +1,1 @@
-"""Experiments of ``wmrl reproduce`` and ``wmrl compare-memories``, one package for each."""
+"""Experiments of ``wmrl reproduce`` and ``wmrl compare-memories``, one package per experiment."""

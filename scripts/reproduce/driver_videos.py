@@ -23,8 +23,8 @@ class DriverVideoConfig:
 
     Attributes:
         seed: seed of the episode, the same for all agents.
-        agent_steps: maximum length of the video in agent steps. It is shorter if all episodes end
-            earlier.
+        agent_steps: maximum length of the video in agent steps. The video is shorter if all
+            episodes end earlier.
         width: width of each agent's image in pixels.
         speed: speed of the video relative to the game.
         crf: constant rate factor, as in :func:`~wmrl.envs.rendering.video.write_video`.

@@ -243,7 +243,7 @@ def test_elites_of_another_arm_are_refused(
     assert run(words(tmp_path / "six", "--algorithm", "iso")) == 0
     init = str(tmp_path / "six" / "elites")
     assert run(words(tmp_path / "out", "--num-joints", "5", "--init", init)) == 2
-    assert "init: expected elites of 5 numbers, one per joint" in capsys.readouterr().err
+    assert "init: expected elites of 5 numbers (one per joint)" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

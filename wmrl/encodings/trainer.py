@@ -82,7 +82,7 @@ class EncodingTrainer:
         )
 
     def fit(self, vectors: Tensor) -> dict[str, float]:
-        """Trains for ``config.epochs`` passes over the vectors, each in a new random order.
+        """Trains for ``config.epochs`` epochs; each epoch has a new random order of the vectors.
 
         Args:
             vectors: ``(N, X)``, solutions to train on; converted to float32.

@@ -80,7 +80,7 @@ class VectorVQVAE(QuantizedAutoencoder, Encoding):
     def encode(self, inputs: Tensor) -> Tensor:
         """Maps vectors ``(B, X) float32`` to latents ``(B, Z) float32``.
 
-        A latent is the concatenation of the T codebook vectors that represent a vector. During the
+        A latent is the concatenation of the T codebook vectors that represent an input. During the
         warm-up, when no codebook is used, a latent is the encoder's output.
         """
         if not self.quantizing:

@@ -19,13 +19,13 @@ def check_variables(log_joint: LogJoint, family: VariationalFamily) -> None:
     unused = [name for name in family.names if name not in log_joint.variables]
     if missing:
         raise ValueError(
-            f"family: expected a factor for each of {', '.join(log_joint.variables)}, got none for "
-            f"{', '.join(missing)}; add a factor for each missing variable"
+            f"family: expected a factor for each variable ({', '.join(log_joint.variables)}), got "
+            f"none for {', '.join(missing)}; add a factor for each missing variable"
         )
     if unused:
         raise ValueError(
-            f"family: expected factors only for the log joint's variables, "
-            f"{', '.join(log_joint.variables)}, got also {', '.join(unused)}; remove these factors"
+            f"family: expected one factor per variable ({', '.join(log_joint.variables)}), got "
+            f"additional factors ({', '.join(unused)}); remove the additional factors"
         )
 
 

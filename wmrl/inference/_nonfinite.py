@@ -10,7 +10,7 @@ from wmrl.inference.log_joint import LogJoint
 
 
 class NonFiniteTracker:
-    """Record of the first step of a fit with a non-finite term or parameter.
+    """Record of the first step at which a term or a parameter of a fit is not finite.
 
     The record contains the number of non-finite samples of each term and the number of non-finite
     parameters of each factor. These counts are tensors that stay on the device, because reading
@@ -35,10 +35,10 @@ class NonFiniteTracker:
         self.all_finite = zero + 1.0
 
     def update(self, terms: Mapping[str, Tensor]) -> None:
-        """Counts non-finite values after a step, in its terms and in the family's parameters.
+        """Counts the non-finite values of terms and of the family's parameters after a step.
 
         Args:
-            terms: values by term name, ``(S,)``, or ``(S, *E)`` for elementwise terms.
+            terms: values at the step by term name, ``(S,)``, or ``(S, *E)`` for elementwise terms.
         """
         finite = []
         for name, value in terms.items():
@@ -53,9 +53,10 @@ class NonFiniteTracker:
         self.finite_steps = self.finite_steps + self.all_finite
 
     def describe(self) -> str:
-        """Describes the non-finite terms of the recorded step, for an error message.
+        """Describes the first step with a non-finite value, for an error message.
 
-        If all terms were finite, describes the factors with non-finite gradients instead.
+        The description names the non-finite terms. If all terms were finite, it names the factors
+        whose gradients were not finite.
         """
         terms = self._log_joint.terms
         parts = [

@@ -82,7 +82,7 @@ def elbo_gradient(
         generator: random generator for the samples, on the family's device.
         config: number of samples and variance reduction.
         estimators: ``"score"`` or ``"reparameterized"`` by variable name, as returned by
-            :func:`choose_estimators`; None for ``"score"`` for all variables.
+            :func:`choose_estimators`. If None, all variables use ``"score"``.
         indices: indices of the observations in a minibatch, ``(B,) int64``; None for all
             observations.
 
@@ -235,11 +235,12 @@ def _signal(
     *,
     rao_blackwell: bool,
 ) -> Tensor:
-    """Computes the values by which a variable's score function is multiplied in its gradient.
+    """Computes the values that multiply a variable's score function in the gradient estimate.
 
     Returns:
-        log p(x, z) − log q(z), ``(S,)``. With Rao-Blackwellization, only those summands that depend
-        on the variable, in the shape of the variable's log q.
+        log p(x, z) − log q(z) at each sample, ``(S,)``. With Rao-Blackwellization, this difference
+        omits all terms and factors that do not depend on the variable. The result then has the
+        shape of the variable's log q.
     """
     if not rao_blackwell:
         return _difference(terms, log_q)

@@ -21,9 +21,9 @@ class Factor(nn.Module, ABC):
     draws samples with a given random generator, because the distributions of PyTorch do not accept
     one.
 
-    The method :meth:`log_prob` has one value for each element of z if the elements are independent,
-    and one value in total if they are drawn jointly. In the first case, the shape of each parameter
-    must begin with ``shape``.
+    If the elements of z are independent, the method :meth:`log_prob` returns one value for each
+    element, and the shape of each parameter must begin with ``shape``. If the elements are drawn
+    jointly, :meth:`log_prob` returns a single value.
 
     Attributes:
         shape: shape of z.

@@ -35,12 +35,12 @@ class VariationalFamily(nn.Module):
             raise ValueError("factors: expected at least one, got none")
         for name in factors:
             if not name.isidentifier():
-                raise ValueError(f"factors: expected identifiers as names, got {name!r}")
+                raise ValueError(f"factors: expected Python identifiers as names, got {name!r}")
         shared = {id(parameter) for factor in factors.values() for parameter in factor.parameters()}
         if len(shared) < sum(len(list(factor.parameters())) for factor in factors.values()):
             raise ValueError(
-                f"factors: expected separate factors for {', '.join(factors)}, got factors that "
-                "share parameters; use copy.deepcopy to copy a factor"
+                f"factors: expected separate parameters for each variable ({', '.join(factors)}), "
+                "got factors that share parameters; use copy.deepcopy to copy a factor"
             )
         self._names = tuple(factors)
         # A ModuleDict rejects the names of its own attributes, such as "values".
@@ -53,7 +53,9 @@ class VariationalFamily(nn.Module):
             KeyError: the family has no such variable.
         """
         if name not in self._names:
-            raise KeyError(f"name: expected one of {', '.join(self._names)}, got {name!r}")
+            raise KeyError(
+                f"name: expected the name of a variable ({', '.join(self._names)}), got {name!r}"
+            )
         factor = self._factors[self._names.index(name)]
         assert isinstance(factor, Factor)
         return factor

@@ -41,15 +41,15 @@ class FitConfig:
     """Settings of :func:`fit_posterior`.
 
     The learning rate is constant while the ELBO rises. After each window of steps, the mean ELBO of
-    the window is compared with that of the best window so far. The ELBO has risen if it is higher
-    by more than one standard error of the difference. After ``patience`` windows in a row without a
-    rise, the learning rate decays. If it has already decayed ``max_lr_decays`` times, the fit ends
-    instead: it has converged.
+    the window is compared with that of the best window so far. The ELBO has risen if the new mean
+    is higher by more than one standard error of the difference. After ``patience`` windows in a row
+    without a rise (a plateau), the learning rate decays. After ``max_lr_decays`` decays, the next
+    plateau ends the fit, which has then converged.
 
     Attributes:
         steps: maximum number of steps.
-        estimator: ``"auto"`` to use the reparameterized gradient for each variable that allows it
-            and the score-function gradient for the others; ``"score"`` to use the score-function
+        estimator: ``"auto"`` uses the reparameterized gradient for each variable that allows it,
+            and the score-function gradient for the others. ``"score"`` uses the score-function
             gradient for all variables.
         gradient: number of samples per step, and variance reduction of the score-function gradient.
         optimizer: ``"adam"``, or ``"adagrad"`` as in Ranganath, Gerrish and Blei (2014).
@@ -169,7 +169,7 @@ def fit_posterior(
         FloatingPointError: a term or a gradient is not finite, or a distribution in a term rejects
             a value during the fit. The parameters are then reset to their values at the start of
             the current window of steps (:attr:`FitConfig.window`). After an error in the final
-            importance check, however, they keep their fitted values.
+            importance check, however, the parameters keep their fitted values.
 
     Example:
         The posterior of a rate with a Gamma(2, 1) prior after 14 events in 4 intervals is

@@ -64,8 +64,8 @@ class BetaFactor(Factor):
     """Independent beta distributions, with density ∝ z^(α − 1) (1 − z)^(β − 1) for 0 < z < 1.
 
     The parameters are the logit of the mean α/(α + β), and log(α + β). If α or β is below about
-    0.05, call ``double()`` on the factor: many samples are then closer to 0 or 1 than single
-    precision can represent.
+    0.05, many samples are closer to 0 or 1 than single precision can represent. In this case, call
+    ``double()`` on the factor.
 
     Args:
         shape: shape of z.

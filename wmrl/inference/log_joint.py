@@ -14,22 +14,22 @@ class Term:
     """One of the terms whose sum is a log joint density log p(x, z).
 
     The function's parameter names determine its arguments. A parameter that is a key of ``data``
-    receives that tensor. Any other parameter is a latent variable, and receives S samples of it,
-    ``(S, *shape)``. Parameters with a default value are not passed. The parameter names thus show
-    which variables the term depends on, as Rao-Blackwellization requires.
+    receives the tensor of this key. Any other parameter is a latent variable, and receives S
+    samples of it, ``(S, *shape)``. Parameters with a default value are not passed. The parameter
+    names thus show which variables the term depends on, as Rao-Blackwellization requires.
 
     Attributes:
         function: function that computes the term. It returns ``(S,)``, or ``(S, *E)`` if
             ``elementwise`` is True.
         data: tensors by parameter name.
         minibatched: names of the data whose first axis has N independent observations. If a
-            minibatch selects B of them, the value of the term is multiplied by N / B.
+            minibatch selects B observations, the value of the term is multiplied by N / B.
         elementwise: True if the term's variables have a common shape E, and the term has one value
             per element. Each value must depend only on its own element of the variables. The
             score-function gradient for an element then uses only the value for that element.
         names: names of the variables and data to pass to the function, in the order of its
-            parameters; empty for the names of the parameters. Set it if several terms share one
-            function, for example terms created in a loop.
+            parameters. If empty, the function's parameter names are used. Several terms that share
+            one function, for example terms created in a loop, need this field.
     """
 
     function: Callable[..., Tensor]

@@ -19,14 +19,15 @@ class StartStatesConfig:
     Attributes:
         max_states: maximum number of start states.
         burn_in: number of recorded agent steps that the memory processes before a dream starts.
-            With too few, the memory's features differ from those in the game. In CarRacing, they
-            differ by 31 % after 5 agent steps.
-        window: number of agent steps before a start state. At least one of them must have a
-            positive reward. In CarRacing, the agent is then on the road and can learn to drive.
-            From arbitrary recorded states, it mostly learns to avoid grass.
-        warmup_frames: number of frames, before frame skipping, at the start of an episode in which
-            no dream starts. If None, :func:`~wmrl.memory.training.train_memory` takes the number
-            from the store's metadata, while :func:`choose_start_states` takes 0.
+            After too few steps, the memory's features differ from those in the game. In CarRacing,
+            the features differ by 31 % after 5 agent steps.
+        window: number of agent steps before a start state. At least one of these steps must have a
+            positive reward. In CarRacing, the agent is then on the road and can learn to drive. An
+            agent that starts from arbitrary recorded states mostly learns to avoid grass.
+        warmup_frames: length of the warm-up at the start of each episode, in frames of the game
+            instead of agent steps. Dreams start during the warm-up only if no episode is longer. If
+            None, :func:`~wmrl.memory.training.train_memory` reads the length from the store's
+            metadata, and :func:`choose_start_states` uses a length of 0.
     """
 
     max_states: int = 512

@@ -4,7 +4,7 @@
   ``masked_mean``, ``mixture_log_likelihood``, ``squared_error``, ``termination_loss``).
 - :mod:`~wmrl.nn.sampling`: random draws from predicted distributions, and dropout (``draw_codes``,
   ``draw_endings``, ``dropout``, ``sample_mixture``).
-- :mod:`~wmrl.nn.linear`: a linear layer that is fast for many rows on CPUs.
+- :mod:`~wmrl.nn.linear`: a linear layer that is fast on CPUs for large batches.
 - :mod:`~wmrl.nn.dense`: dense layers, optionally with gated residuals (``ReZero``,
   ``dense_layers``).
 - :mod:`~wmrl.nn.sequence_models`: an LSTM and a Transformer with the same interface

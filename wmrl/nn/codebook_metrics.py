@@ -71,10 +71,10 @@ def alignment(vectors: Tensor) -> dict[str, float]:
     subtracted.
 
     Returns:
-        ``mean_cosine`` and ``median_cosine`` are the mean and the median over all pairs of vectors
-        of the absolute cosine between them. Both are 1 if all vectors are collinear, and about 1/2
-        for random directions in three dimensions. ``first_share`` is σ₁² / Σσ², the share of the
-        largest squared singular value in the sum of all squared singular values.
+        ``mean_cosine`` and ``median_cosine`` are the mean and the median of the absolute cosine,
+        over all pairs of vectors. Both are 1 if all vectors are collinear, and about 1/2 for random
+        directions in three dimensions. ``first_share`` is σ₁² / Σσ², the share of the largest
+        squared singular value in the sum of all squared singular values.
 
     Raises:
         ValueError: there are fewer than two nonzero vectors.

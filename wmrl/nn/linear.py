@@ -1,4 +1,4 @@
-"""A linear layer that is fast for many rows on CPUs."""
+"""A linear layer that is fast on CPUs for large batches."""
 
 import torch
 import torch.nn.functional as F

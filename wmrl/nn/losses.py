@@ -152,8 +152,8 @@ def termination_loss(logits: Tensor, terminated: Tensor, *, positive_weight: flo
     """Computes the cross-entropy of predicted terminations, with a weight for terminated steps.
 
     World Models (https://arxiv.org/abs/1803.10122) uses a weight of 10 in DoomTakeCover. With a
-    weight of 1, the predicted probabilities are calibrated. Dreams need calibrated probabilities,
-    because they draw terminations from them.
+    weight of 1, the predicted probabilities are calibrated. Calibration matters in dreams, where
+    terminations are drawn from the predicted probabilities.
 
     Args:
         logits: log-odds of termination, of any shape.

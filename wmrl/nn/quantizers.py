@@ -52,7 +52,7 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """Quantizes vectors; in training mode, it also updates a codebook of moving averages.
+        """Quantizes vectors; in training mode, also updates a codebook of moving averages.
 
         Args:
             vectors: ``(N, D) float32``.
@@ -174,9 +174,9 @@ class EMAConfig:
     Attributes:
         decay: decay factor γ of the moving averages, in [0, 1).
         epsilon: constant that Laplace smoothing adds to the moving average of each code's count.
-        expiry: minimum average number of vectors per batch that are assigned to a code. A code with
-            a lower moving average is replaced by a random vector of the batch. 0 to keep unused
-            codes.
+        expiry: minimum use of a code. The use is a moving average of the number of vectors per
+            batch that the code represents. A code with less use is replaced by a random vector of
+            the batch. If 0, no code is replaced.
         gradient: estimator of the gradient through the quantizer. ``"straight-through"`` copies
             the gradient. ``"rotation"`` treats the code's vector as a rotation and scaling of the
             input (Fifty et al. 2024, https://arxiv.org/abs/2410.06424).

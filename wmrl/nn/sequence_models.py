@@ -103,7 +103,7 @@ def check_heads(
     Args:
         hidden_dim: number of features of a Transformer.
         num_heads: number of attention heads.
-        name: name of the argument ``hidden_dim``, for the error message.
+        name: name by which the error message calls ``hidden_dim``.
     """
     if hidden_dim % num_heads:
         raise ValueError(

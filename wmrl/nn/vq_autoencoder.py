@@ -30,9 +30,9 @@ class QuantizerConfig:
         levels: number of levels of each dimension of ``"fsq"``. K is then the product of these
             numbers, and D is their count. Ignored by other quantizers.
         decay: decay factor γ of the moving averages of ``"ema"``.
-        expiry: minimum average number of vectors per batch that are assigned to a code of
-            ``"ema"``. A code with a lower moving average is replaced by a random vector of the
-            batch. 0 to keep unused codes.
+        expiry: minimum use of a code of ``"ema"``. The use is a moving average of the number of
+            vectors per batch that the code represents. A code with less use is replaced by a random
+            vector of the batch. If 0, no code is replaced.
         rotation: True if ``"ema"`` uses the rotation trick instead of straight-through gradients.
         commitment: weight β of the commitment loss.
         warmup_steps: number of initial steps that train a plain autoencoder without quantization.
@@ -67,7 +67,7 @@ class QuantizerConfig:
 
     @property
     def least_steps(self) -> int:
-        """Minimum number of training steps under a time limit: twice ``warmup_steps``."""
+        """Minimum number of training steps, even after a time limit: twice ``warmup_steps``."""
         return 2 * self.warmup_steps
 
     def check_training(self, *, vectors: int, steps: int) -> None:
@@ -177,19 +177,18 @@ class QuantizedAutoencoder(Autoencoder):
         return self.quantizer.decode(codes).flatten(1)
 
     def loss(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Computes the squared error plus the weighted commitment loss and the codebook loss.
+        """Computes the sum of squared error, weighted commitment loss and codebook loss.
 
         During the warm-up, the loss is the squared error alone.
 
         Args:
             inputs: ``(B, ...)``.
-            generator: source of the random choice of vectors that replace rarely used codes.
+            generator: source of the random vectors that replace rarely used codes.
 
         Returns:
-            The scalar loss, averaged over the batch, and its parts. ``squared_error`` is summed
-            over the elements of a network input. ``commitment`` is the unweighted commitment loss,
-            summed over the codes of an input; 0 during the warm-up. Both are averaged over the
-            batch.
+            The scalar loss, and two of its parts by name; all are averaged over the batch.
+            ``squared_error`` is summed over the elements of a network input. ``commitment`` is the
+            unweighted commitment loss, summed over the codes of an input; 0 during the warm-up.
         """
         target = self._preprocess(inputs)
         vectors = self._encode(target)
@@ -207,13 +206,14 @@ class QuantizedAutoencoder(Autoencoder):
 
     @torch.no_grad()
     def metrics(self, batches: Iterable[Tensor]) -> dict[str, float]:
-        """Computes metrics of the use of the codebook over batches of held-out inputs.
+        """Computes metrics of the codebook and the encoder over batches of held-out inputs.
 
         Returns:
-            ``perplexity`` and ``utilization`` of the codes; ``codebook_rank``, the effective rank
-            of the vectors of all K codes; ``encoder_rank``, the effective rank of the encoder's
-            outputs; and ``commitment``, the squared distance of the encoder's outputs to the
-            vectors of their codes, summed over the codes of an input and averaged over inputs.
+            ``perplexity`` and ``utilization`` of the codes. ``codebook_rank`` is the effective rank
+            of the vectors of all K codes. ``encoder_rank`` is the effective rank of the encoder's
+            outputs. ``commitment`` is the squared distance between an encoder output and its code's
+            vector, summed over the codes of an input and averaged over inputs. For ``"fsq"``, the
+            outputs are bounded before the distance is measured.
         """
         counts, vectors, distances = torch.zeros(self.codebook_size).double(), [], []
         for inputs in batches:
@@ -265,7 +265,10 @@ class QuantizedAutoencoder(Autoencoder):
 
     @abstractmethod
     def _encode(self, inputs: Tensor) -> Tensor:
-        """Maps network inputs to unquantized vectors ``(B · T, D)``, T consecutive rows each."""
+        """Maps network inputs to unquantized vectors ``(B · T, D)``.
+
+        Each input has T consecutive vectors.
+        """
 
     @abstractmethod
     def _decode(self, vectors: Tensor, count: int) -> Tensor:

@@ -35,8 +35,8 @@ class CodePriorConfig:
             classes have the same dimension.
         num_layers: number of layers of the sequence model.
         dropout: probability that a feature of the sequence model is dropped in training.
-        one_hot: True to use one-hot codes and classes as inputs, without positions, and to add a
-            hidden layer of K ReLU units before the logits. This is the architecture of the
+        one_hot: True to use one-hot codes and classes as inputs, without positions. A hidden layer
+            of K ReLU units is then added before the logits. This is the architecture of the
             experiment behind ``wmrl reproduce vqvae``.
     """
 
@@ -161,8 +161,8 @@ class CodePrior(nn.Module):
             Log-probabilities ``(B, T)`` in nats.
 
         Raises:
-            ValueError: a shape is wrong; labels are missing, or given without classes; or codes or
-                labels in CPU memory are out of range.
+            ValueError: codes or labels do not fit the configuration; see
+                :meth:`CodePriorConfig.check`.
         """
         self.config.check(codes, labels)
         before = F.pad(codes[:, :-1], (1, 0), value=self.config.codebook_size)
@@ -197,8 +197,8 @@ class CodePrior(nn.Module):
             Codes ``(N, T) int64`` in raster order.
 
         Raises:
-            ValueError: labels are missing, or given without classes; labels in CPU memory are out
-                of range; or ``temperature`` is not above 0.
+            ValueError: labels do not fit the configuration (see
+                :meth:`CodePriorConfig.check_labels`), or ``temperature`` is not above 0.
         """
         self.config.check_labels(labels, num_images)
         code = torch.full((num_images,), self.config.codebook_size, device=self.device)

@@ -22,9 +22,9 @@ class BinaryVAEConfig:
     Attributes:
         input_dim: X, number of bits per vector.
         latent_dim: Z, number of latent dimensions.
-        hidden_dims: widths of the encoder's hidden layers, one or more. The decoder has these
-            widths in reverse order, without the encoder's last one. If there is only one width,
-            both have it.
+        hidden_dims: widths of the encoder's hidden layers, one or more. The decoder has all widths
+            but the last, in reverse order: 32 and 64 for ``(64, 32, 16)``. If there is a single
+            width, the decoder has this width too.
     """
 
     input_dim: int = 100
@@ -55,7 +55,7 @@ class GaussianPosterior(NamedTuple):
     factor: Tensor
 
     def draw(self, noise: Tensor) -> Tensor:
-        """Computes latents z = μ + Lε from standard normal noise ε; both are ``(..., B, Z)``."""
+        """Computes latents z = μ + Lε from standard normal noise ε; z and ε are ``(..., B, Z)``."""
         return self.mean + (self.factor @ noise.unsqueeze(-1)).squeeze(-1)
 
     def log_density(self, latents: Tensor) -> Tensor:

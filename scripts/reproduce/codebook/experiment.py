@@ -181,8 +181,9 @@ def spread(codes: torch.Tensor) -> dict[str, float] | None:
     """Computes the effective rank and the alignment of code vectors ``(U, D)``.
 
     Returns:
-        ``rank``, the result of :func:`~wmrl.nn.codebook_metrics.effective_rank`, and the metrics of
-        :func:`~wmrl.nn.codebook_metrics.alignment`. None if there are fewer than two codes.
+        A dictionary with the metrics of :func:`~wmrl.nn.codebook_metrics.alignment`, and with
+        ``rank``, the result of :func:`~wmrl.nn.codebook_metrics.effective_rank`. None if there are
+        fewer than two codes.
     """
     if len(codes) < 2:
         return None

@@ -7,8 +7,8 @@ random poses with the same archive and budget. The oracle uses gradients of the 
 
 If the command is interrupted, repeat it to continue. The output folder contains table.md and a
 report for each arm and method. The table includes the reports of earlier calls, so that the work
-can be split between several calls. For the first seed of the full budget, the folder also contains
-a heatmap of each search and a video of DDE's archive.
+can be split between several calls. For the searches with the full budget and the first seed, the
+folder also contains heatmaps and, if the method is DDE, videos of the archive.
 """
 
 import json
@@ -76,7 +76,7 @@ def main(args: Args) -> None:
     check_seeds(args.seeds, optional=True)
     check_seeds(args.full_seeds, "full_seeds", optional=True)
     if not (args.seeds or args.full_seeds):
-        raise ValueError("seeds: expected at least one in seeds or full_seeds, got none in either")
+        raise ValueError("seeds: expected at least one seed in seeds or full_seeds, got none")
     check_counts(reduced=args.reduced, full=args.full, race=args.race)
     args.out.mkdir(parents=True, exist_ok=True)
     about = {
@@ -133,10 +133,13 @@ def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
 
 
 def _race(args: Args, method: str) -> list[dict[str, Any]]:
-    """Runs the races of a method, one for each seed.
+    """Runs the races of a method, one for each seed; none for methods with CMA-ES.
+
+    A race is a search that stops as soon as it reaches a goal.
 
     Returns:
-        A row for each race, with the number of evaluations until the goal; None if not reached.
+        A row for each race, with the number of evaluations until the goal; the number is None if
+        the goal was not reached.
     """
     from wmrl.scripts.reproduce.dde.experiment import (
         TASKS,

@@ -1,1 +1,1 @@
-"""Elite drivers, and vision models trained on their frames."""
+"""Search for elite drivers, and vision models trained on frames of these drivers."""

@@ -1,12 +1,12 @@
-"""Searches for elite drivers in the dream, and trains a vision model on their frames.
+"""Searches for elite drivers in the dream, and trains a vision model on frames of these drivers.
 
 MAP-Elites searches for linear controllers that differ in how much they steer and how they use the
 pedals. The elites are then evaluated in the real game. After that, two VQ-VAEs of the same size and
-training budget are compared: one is trained on the elites' frames, the other on frames of random
-driving. They are compared by how well they reconstruct both kinds of frames, and by the scores of
-drivers that are trained in their dreams. If the command is interrupted, repeat it to continue. The
-output folder contains map.html (a heatmap of elites, with a video of each), images of the heatmaps,
-table.md and results.json.
+training budget are compared: one is trained on frames of the elites, the other on frames of random
+driving. Both VQ-VAEs are evaluated on both kinds of frames. In addition, a driver is trained in the
+dream of each VQ-VAE, and scored in the real game. If the command is interrupted, repeat it to
+continue. The output folder contains map.html (a heatmap of the elites with links to their videos),
+images of the heatmaps, table.md and results.json.
 """
 
 import json
@@ -98,8 +98,8 @@ def main(args: Args) -> None:
 
     if args.ship is not None and not args.seeds:
         raise ValueError(
-            "ship: expected at least one seed in seeds, got none; set --seeds, because the "
-            "models of the first seed are shipped"
+            "ship: expected at least one seed in seeds, got none; the models of the first seed "
+            "are shipped, so set --seeds"
         )
     check_seeds(args.seeds, optional=True)
     check_counts(
@@ -201,7 +201,11 @@ def _draw(args: Args, drivers: "EliteDrivers") -> None:
 
 
 def _write_videos(args: Args, drivers: "EliteDrivers") -> dict[int, str]:
-    """Writes a video of each elite in the real game; returns their paths, keyed by cell index."""
+    """Writes a video of each elite in the real game.
+
+    Returns:
+        Paths of the videos, keyed by cell index.
+    """
     from wmrl.core.device import torch_threads
     from wmrl.core.hashing import array_digest
     from wmrl.scripts.reproduce.driver_videos import DriverVideoConfig, write_driver_video
@@ -288,7 +292,7 @@ def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]],
 def _evaluated(
     args: Args, drivers: "EliteDrivers", stores: Sequence["RolloutStore"]
 ) -> dict[str, float]:
-    """Computes statistics of the elites' returns in episodes that were not used to select them."""
+    """Computes statistics of the elites' returns, in episodes not used to select the elites."""
     import numpy as np
 
     selected = drivers.real.objectives[drivers.real.objectives >= args.min_return]
@@ -318,7 +322,10 @@ def _trial(args: Args) -> "VisionTrialConfig":
 
 
 def _ship(args: Args, out: Path, rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
-    """Writes artifacts of the first seed: models trained on elites' frames, and their driver."""
+    """Writes the vision model, the memory model and the driver of one trial as artifacts.
+
+    In this trial, the vision model was trained on frames of elites, with the first seed.
+    """
     from wmrl.scripts.release.elite_vision import ship
     from wmrl.storage.artifact import package_versions
 

@@ -112,8 +112,9 @@ def find_drivers(
 ) -> EliteDrivers:
     """Searches for elite linear controllers in the dream, and evaluates them in the real game.
 
-    The same call resumes an interrupted search. The folder of a finished search contains its run
-    ``search/``, and the artifacts ``dreamed/`` and ``real/`` with the elites.
+    The same call resumes an interrupted search. The folder of a finished search contains the run
+    ``search/`` and two artifacts: ``dreamed/`` with the elites of the dream, and ``real/`` with
+    those of the real game.
 
     Args:
         path: folder of the search.
@@ -124,7 +125,7 @@ def find_drivers(
         progress: show a progress bar.
 
     Raises:
-        ValueError: the world model has no memory model, or ``init`` does not fit it.
+        ValueError: the world model has no memory model, or ``init`` does not fit the world model.
         RunError: the folder is in use, or belongs to a search with another configuration.
     """
     path, config = Path(path), config or DriverSearchConfig()
@@ -153,7 +154,7 @@ def evaluate_elites(
         drivers: elites from :func:`find_drivers`.
         path: folder of the stores; complete ones are not collected again.
         episodes: number of episodes of each elite.
-        min_return: mean return in the real game that an elite must have; others are left out.
+        min_return: minimum mean return in the real game; elites below it are left out.
         seed: root seed of the episodes.
         workers: number of processes that play.
         progress: show progress bars.
@@ -167,8 +168,8 @@ def evaluate_elites(
     rows = np.flatnonzero(drivers.real.objectives >= min_return)
     if not len(rows):
         raise ValueError(
-            f"min_return: expected at most {drivers.real.objectives.max():.1f}, the highest mean "
-            f"return of an elite, got {min_return}; lower it"
+            f"min_return: expected at most {drivers.real.objectives.max():.1f} (the mean return of "
+            f"the best elite), got {min_return}; lower min_return"
         )
     return [
         collect(
@@ -195,7 +196,7 @@ def _search(
     *,
     progress: bool,
 ) -> tuple[Elites, str]:
-    """Searches for elites in the dream; returns them and the digest of their artifact."""
+    """Searches for elites in the dream; returns the elites and the digest of their artifact."""
     solutions = None if init is None else _shrunken(problem, init, config.shrinkings)
     with DDE(
         problem, config.search, path=path / "search", seed=config.seed, init=solutions
@@ -207,10 +208,10 @@ def _search(
 
 
 def _shrunken(problem: ControllerProblem, init: ControllerAgent, count: int) -> np.ndarray:
-    """Returns ``count`` solutions: a controller's parameters times 1/count, 2/count, …, 1."""
+    """Returns ``count`` solutions, for the parameters of ``init`` times 1/count, 2/count, …, 1."""
     if init.config != problem.fitness.controller:
         raise ValueError(
-            f"init: expected a controller of {problem.fitness.controller}, got one of "
+            f"init: expected a controller with {problem.fitness.controller}, got a controller with "
             f"{init.config}; pass a linear controller trained with this world model"
         )
     shares = np.linspace(0.0, 1.0, count + 1)[1:, None]
@@ -218,9 +219,9 @@ def _shrunken(problem: ControllerProblem, init: ControllerAgent, count: int) -> 
 
 
 def _confirm(path: Path, problem: ControllerProblem, dreamed: Elites, digest: str) -> Elites:
-    """Evaluates the dream's elites in the real game and returns the best of each cell.
+    """Evaluates the elites of the dream in the real game, and returns the best of each cell.
 
-    If the folder already contains the result for these elites, it is read instead.
+    If the folder already contains the result for these elites, the result is read from there.
     """
     about = path / "real.json"
     described = json.loads(json.dumps({"dreamed": digest, **problem.describe()}))

@@ -1,4 +1,4 @@
-"""Trials of vision models, judged by their reconstructions and by the scores of drivers."""
+"""Tests of vision models by reconstructions, and by scores of drivers trained in the dream."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -32,19 +32,20 @@ from wmrl.vision.vqvae import VQVAEConfig
 
 @dataclass(frozen=True, kw_only=True)
 class VisionTrialConfig:
-    """Configuration of a trial of a vision model.
+    """Configuration of :func:`try_vision`, which trains and tests a vision model.
 
     Attributes:
         vision: configuration of the vision model.
         vision_training: configuration of the vision model's training.
         memory: configuration of the memory models, which predict the vision model's codes.
         memory_training: configuration of the memory models' training.
-        num_members: number of memory models in the ensemble. Where they disagree, the reward in the
-            dream is lower. This keeps the driver from exploiting the errors of one memory model.
+        num_members: number of memory models in the ensemble. Where the memory models disagree, the
+            reward in the dream is lower. This keeps the driver from exploiting the errors of one
+            memory model.
         dream: configuration of PPO, which trains the driver in the dream.
         num_dreams: number of parallel dreams.
         agent_steps: maximum length of a dream in agent steps.
-        episodes: number of episodes in the driver's score in the real game.
+        episodes: number of episodes of the real game in which the driver is scored.
     """
 
     vision: VQVAEConfig = field(default_factory=VQVAEConfig)
@@ -83,8 +84,8 @@ def try_vision(
         path: folder of the trial.
         task: task whose game is played.
         vision_data: training data of the vision model.
-        memory_data: training data of the memory models, which should be the same for all vision
-            models to compare.
+        memory_data: training data of the memory models. This data should be the same in all trials
+            that are compared.
         held_out: sets of held-out frames ``(N, H, W, 3) uint8``, by name.
         config: configuration of the trial.
         seed: root seed.

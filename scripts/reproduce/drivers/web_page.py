@@ -93,7 +93,7 @@ def write_page(
         raise ValueError(f"measures: expected two names, got {list(measures)}")
     for cell in videos:
         if cell not in elites.cells:
-            raise ValueError(f"videos: expected cells that have an elite, got cell {cell}")
+            raise ValueError(f"videos: expected cells with an elite, got the empty cell {cell}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
@@ -135,7 +135,7 @@ def _cells(
 
 
 def _places(archive: ArchiveConfig) -> np.ndarray:
-    """Returns the centers of the cells in pixels, ``(cells, 2)``; the second measure points up."""
+    """Returns the centers of the cells in pixels, ``(cells, 2)``; the second axis points up."""
     low, high = np.array(archive.low), np.array(archive.high)
     share = (archive.centers() - low) / (high - low)
     places: np.ndarray = _MARGIN + _SIZE * np.stack((share[:, 0], 1.0 - share[:, 1]), axis=1)

@@ -93,10 +93,16 @@ def run_metrics(trace: "KLTrace") -> dict[str, Any]:
         - ``verdict``: outcome of the run.
         - ``steps``: number of steps taken.
         - ``last_gradient``: norm of the last gradient.
-        - ``rejected``: invalid mean and std that stopped the run, or None.
-        - ``start`` and ``end``: metrics of the first and the last q. These are ``mean``, ``std``,
-          ``kl`` (the exact KL(q‖p)), ``sum`` (the Riemann sum) and ``mass`` (the probability under
-          q of the interval of the sum). Without a Riemann sum, ``sum`` and ``mass`` are None.
+        - ``rejected``: invalid mean and std that stopped the run; None if it was not stopped.
+        - ``start`` and ``end``: a dictionary of metrics of the first q, and one of the last q.
+
+        The metrics of a q are:
+
+        - ``mean`` and ``std``: its parameters.
+        - ``kl``: exact KL(q‖p).
+        - ``sum``: value of the Riemann sum; None without a Riemann sum.
+        - ``mass``: probability that q assigns to the interval of the points of the Riemann sum;
+          None without a Riemann sum.
     """
     import numpy as np
 
@@ -121,12 +127,15 @@ def run_metrics(trace: "KLTrace") -> dict[str, Any]:
 
 
 def start_gradient(run: "KLRun") -> dict[str, list[float]]:
-    """Computes the exact gradient at the start of a run, and statistics of its estimates.
+    """Computes the gradient of KL(q‖p) at the initial q, and statistics of the run's estimates.
 
     Returns:
-        ``exact``, the gradient of KL(q‖p), and ``mean`` and ``spread``, the mean and the standard
-        deviation of the run's estimates of it. Each is a pair of derivatives: with respect to the
-        mean and to the std of q.
+        A dictionary of pairs. The first number of a pair is for the derivative with respect to the
+        mean of q, and the second is for the derivative with respect to the std of q.
+
+        - ``exact``: exact gradient.
+        - ``mean``: mean of the run's gradient estimates.
+        - ``spread``: standard deviation of the run's gradient estimates.
     """
     from wmrl.scripts.reproduce.kl.experiment import gradient_spread
     from wmrl.scripts.reproduce.kl.gaussian import kl_divergence_gradient
@@ -137,7 +146,13 @@ def start_gradient(run: "KLRun") -> dict[str, list[float]]:
 
 
 def write_table(rows: Sequence[dict[str, Any]], gradients: dict[str, Any]) -> str:
-    """Formats the outcomes of the runs as Markdown, followed by metrics that explain them."""
+    """Formats two Markdown tables: the outcomes of the runs, and the causes of these outcomes.
+
+    Args:
+        rows: a row for each run and seed: the result of :func:`run_metrics`, with ``run``, the name
+            of the run.
+        gradients: result of :func:`start_gradient` for each run, by name.
+    """
     from wmrl.scripts.reproduce.kl.experiment import CONVERGED, RUNS
 
     names = list(dict.fromkeys(row["run"] for row in rows))

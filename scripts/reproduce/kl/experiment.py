@@ -43,18 +43,20 @@ Gradient = Callable[[Gaussian], tuple[float, float]]
 class KLRun:
     """Settings of a run that fits q to p by gradient descent with momentum.
 
-    The parameters are the mean and the std of q. A step may make the std negative, because it is
-    not parameterized by its logarithm. The run then stops.
+    The parameters are the mean and the std of q, rather than the logarithm of the std. A step may
+    therefore make the std negative. This stops the run.
 
     Attributes:
         title: description in tables and figures.
-        gradient: kind of gradient: the gradient of a Riemann sum, or an estimate from samples, by
-            reparameterization or with the score function.
-        span: interval of the points of the Riemann sum. It covers four standard deviations on each
-            side of the mean of the initial q (``"q"``), the current q (``"moving-q"``), p
-            (``"p"``), or both the initial q and p (``"both"``). None for other gradients.
-        width: width of the interval that each point represents; if None, the distance between two
-            points.
+        gradient: ``"riemann"`` for the gradient of a Riemann sum; ``"reparameterized"`` for an
+            estimate from reparameterized samples; ``"score"`` for an estimate with the score
+            function.
+        span: distribution that the points of the Riemann sum cover: ``"q"`` for the initial q,
+            ``"moving-q"`` for the current q, ``"p"`` for p, ``"both"`` for the initial q and p.
+            Each distribution is covered up to four standard deviations from its mean. None for
+            other gradients.
+        width: width of the interval that each point represents; if None, the distance between
+            adjacent points.
         num_points: number of points of the Riemann sum.
         samples: number of samples per step for gradients that are estimated from samples.
         control_variates: True to reduce the variance of the score-function gradient by control
@@ -82,8 +84,8 @@ class KLRun:
     def __post_init__(self) -> None:
         if (self.gradient == "riemann") != (self.span is not None):
             raise ValueError(
-                "span: expected a span for gradient='riemann' and None for other gradients, got "
-                f"{self.span!r} for gradient={self.gradient!r}"
+                f"span: expected a span if and only if gradient='riemann', got {self.span!r} with "
+                f"gradient={self.gradient!r}"
             )
         for name, least in (("steps", 1), ("num_points", 2), ("samples", 1)):
             check_int(name, getattr(self, name), at_least=least)
@@ -102,7 +104,10 @@ class KLRun:
         return self.gradient != "riemann"
 
     def interval(self, q: Gaussian) -> tuple[float, float] | None:
-        """Returns the interval that the Riemann sum's points span at q; None if there is no sum."""
+        """Returns the interval that the points of the Riemann sum span if ``q`` is the current q.
+
+        Returns None if the run has no Riemann sum.
+        """
         if self.span is None:
             return None
         spanned = {
@@ -115,7 +120,7 @@ class KLRun:
         return low, max(each.mean + _REACH * each.std for each in spanned)
 
     def objective(self, q: Gaussian) -> float | None:
-        """Computes the Riemann sum at q; None if the run does not minimize a Riemann sum."""
+        """Computes the Riemann sum at ``q``, or returns None if the run has no Riemann sum."""
         interval = self.interval(q)
         return None if interval is None else riemann_kl(q, self.target, *self._grid(*interval))
 
@@ -197,10 +202,11 @@ class KLTrace:
         run: settings of the run.
         means: mean of q, initially and after each of T steps, ``(T + 1,) float64``.
         stds: standard deviation of q, initially and after each step, ``(T + 1,) float64``.
-        gradients: gradient of each step, ``(T, 2) float64``. If the run stopped, ``(T + 1, 2)``,
-            with the gradient of the step that stopped it.
-        rejected: invalid q that stopped the run: its std is not positive, or a parameter is not
-            finite. The step that led to it is not counted in T. None if the run did not stop.
+        gradients: gradient of each step, ``(T, 2) float64``. If an invalid q stopped the run, the
+            shape is ``(T + 1, 2)``, and the last gradient is that of the step to the invalid q.
+        rejected: invalid q that stopped the run; None if there was none. A q is invalid if its std
+            is not positive, or if a parameter is not finite. The step to the invalid q is not
+            counted in T.
     """
 
     run: KLRun
@@ -269,8 +275,9 @@ def gradient_spread(run: KLRun, *, count: int, seed: int = 0) -> tuple[np.ndarra
     """Computes the mean and the standard deviation of gradient estimates at the initial q.
 
     Returns:
-        Mean and standard deviation of ``count`` estimates, each ``(2,) float64``: the derivatives
-        with respect to the mean and the std of q.
+        Mean and standard deviation of ``count`` estimates, each ``(2,) float64``. The first number
+        is for the derivative with respect to the mean of q, and the second is for the derivative
+        with respect to the std of q.
     """
     gradient_at = run.estimator(seed=seed)
     found = np.array([gradient_at(run.start) for _ in range(count)])
@@ -290,7 +297,7 @@ def select_steps(last: int, limit: int) -> list[int]:
 
 
 class _Q(Factor):
-    """Normal factor, parameterized by its mean and its std instead of the logarithm of the std."""
+    """Normal factor whose parameters are the mean and the std, not the logarithm of the std."""
 
     reparameterized: ClassVar[bool] = True
     support: ClassVar[str] = "all real numbers"
@@ -314,9 +321,9 @@ class _Q(Factor):
 def _score_estimator(run: KLRun, seed: int) -> Gradient:
     """Creates a function that estimates the gradient of KL(q‖p) with the score function.
 
-    It estimates the gradient of the ELBO and changes its sign. The ELBO is −KL(q‖p), because p is
-    normalized. With a single variable, Rao-Blackwellization has no terms to omit and changes
-    nothing.
+    The function estimates the gradient of the ELBO and changes the sign of the estimate. The ELBO
+    is −KL(q‖p), because p is normalized. With a single variable, Rao-Blackwellization has no terms
+    to omit and changes nothing.
     """
     mean, std = run.target
     constant = math.log(std) + 0.5 * math.log(math.tau)

@@ -2,9 +2,9 @@
 
 All methods train for the same number of agent steps in the dream. Their agents are then scored in
 the dream and in the unmodified game. Variational search learns a posterior over controllers.
-Samples of it are also evaluated in the dream and in the game, at several multiples of the standard
-deviations. If the command is interrupted, repeat it to continue. The output folder contains
-table.md, results.json, and drawn.mp4, a video of several samples on the same track.
+Samples of the posterior, at several multiples of its standard deviations, are evaluated in the
+dream and in the game as well. If the command is interrupted, repeat it to continue. The output
+folder contains table.md, results.json, and drawn.mp4, a video of several samples on the same track.
 """
 
 import json
@@ -154,7 +154,7 @@ def _spread_config(args: Args) -> "SpreadConfig":
 
 
 def _video(args: Args, world_model: "WorldModel", posterior: "PosteriorAgent", path: Path) -> None:
-    """Writes a video of a posterior's mean and samples in the same episode."""
+    """Writes a video in which the mean and samples of a posterior play the same episode."""
     from wmrl.agents.agent import Agent
     from wmrl.core.device import torch_threads
     from wmrl.scripts.reproduce.driver_videos import DriverVideoConfig, write_drivers_video

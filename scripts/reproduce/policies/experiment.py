@@ -67,8 +67,8 @@ class PolicyTrialConfig:
         raw_alpha: weight α of the divergence from the prior in ``"variational-raw"``.
         ppo: settings of PPO; its ``steps`` is ignored.
         num_envs: number of parallel dreams in which PPO trains.
-        dream_episodes: number of dreams in an agent's score in the dream.
-        episodes: number of episodes in an agent's score in the unmodified game.
+        dream_episodes: number of dreams in which a trained agent is scored.
+        episodes: number of episodes of the unmodified game in which a trained agent is scored.
     """
 
     generations: int = 60
@@ -276,8 +276,8 @@ def try_spread(
 ) -> list[dict[str, Any]]:
     """Evaluates controllers that are sampled from a posterior, in the dream and in the real game.
 
-    They are sampled at several multiples of the posterior's standard deviations. If the folder
-    already contains the result, it is read instead.
+    The controllers are sampled at several multiples of the posterior's standard deviations. If the
+    folder already contains the result, the result is read from there.
 
     Args:
         agent: agent with the posterior.
@@ -295,8 +295,8 @@ def try_spread(
 
         - ``scale``: factor on the standard deviations.
         - ``dream`` and ``real``: mean return of each sample in the dream and in the real game.
-        - ``correlation``: Spearman's correlation of ``dream`` and ``real``. None if all values of
-          one of them are equal, as for scale 0.
+        - ``correlation``: Spearman's correlation of ``dream`` and ``real``. None if all returns in
+          the dream or all returns in the real game are equal, as for scale 0.
 
     Raises:
         ValueError: the folder contains a result of other settings.

@@ -16,8 +16,8 @@ class CodeSearchConfig:
 
     Attributes:
         population_size: P, number of candidates per generation.
-        selected: share of the candidates that are selected in a generation, from the best down.
-            The distributions move toward the selected candidates.
+        selected: share of the candidates that are selected in each generation, namely the best
+            ones. The distributions move toward the selected candidates.
         learning_rate: α, step size of the distributions, above 0 and at most 1. With 1, the
             previous distributions are discarded, as in UMDA.
         smoothing: ε, weight of the uniform distribution. Every code keeps a probability of at least
@@ -107,7 +107,9 @@ class CodeSearch:
             ValueError: the values are not one finite number per candidate.
         """
         if self._asked is None:
-            raise RuntimeError("tell: expected candidates from ask(), got none; call ask() first")
+            raise RuntimeError(
+                "tell: expected a previous call of ask(), got none; call ask() first"
+            )
         values = checked_values(values, self.population_size)
         best = np.argsort(-values, kind="stable")[: self.config.num_parents]
         codebook_size = self.probabilities.shape[1]

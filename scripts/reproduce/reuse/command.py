@@ -264,8 +264,8 @@ def write_table(
 def _spread(values: Sequence[float | None], form: str) -> str:
     """Formats the medians of all seeds as their mean and standard deviation.
 
-    An infinite median is given as None. If there are any, the text is their number instead, such as
-    ``"not reached, 1 of 3"``.
+    An infinite median is given as None. If some medians are infinite, the text only states how
+    many, such as ``"not reached, 1 of 3"``.
     """
     known = [value for value in values if value is not None]
     missing = len(values) - len(known)
@@ -307,7 +307,7 @@ def _draw(args: Args) -> None:
 
 
 def _ship(args: Args, learned: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> None:
-    """Writes artifacts, with model cards, of the encodings trained on the first seed's elites."""
+    """Writes the encodings trained on elites of the first seed, as artifacts with model cards."""
     from wmrl.encodings.base import load_encoding
     from wmrl.storage.artifact import load_artifact, package_versions
 

@@ -31,9 +31,10 @@ def reuse_config(kind: str, input_dim: int) -> EncodingConfig:
     """Returns the configuration of an encoding that is trained on elites and then reused.
 
     The angles of elites are so even that the squared error, summed over a vector, is only a few
-    hundredths. The KL weight is twice the variance that a VAE treats as noise. The published weight
-    of 0.1 would therefore leave no active latents, and a weight of 10⁻⁴ is used instead. For the
-    same reason, the commitment weight of the VQ-VAE is lower than the one for images.
+    hundredths. The KL weight is twice the variance of the noise that the VAE assumes. With the
+    published weight of 0.1, the noise would hide the differences between elites, and no latents
+    would be active. A weight of 10⁻⁴ is used instead. For the same reason, the commitment weight of
+    the VQ-VAE is lower than the one for images.
 
     Args:
         kind: ``"vae"`` or ``"vqvae"``.
@@ -55,7 +56,7 @@ def reuse_config(kind: str, input_dim: int) -> EncodingConfig:
             hidden_dims=(128,),
             commitment=0.01,
         )
-    raise ValueError(f"kind: expected one of 'vae', 'vqvae', got {kind!r}")
+    raise ValueError(f"kind: expected 'vae' or 'vqvae', got {kind!r}")
 
 
 def train_encoding(

@@ -35,10 +35,10 @@ class ReuseMethod:
     Attributes:
         title: title in tables.
         space: search space: angles, latents of a VAE or codes of a VQ-VAE.
-        data: training data of the encoding. A search over angles has no encoding. For it,
-            ``"elites"`` means to start from the elite nearest to the target, and None means to
-            start from the straight arm.
-        sigma: initial step size of CMA-ES, in a space of numbers in [−1, 1]; None for codes.
+        data: training data of the encoding. A search over angles has no encoding. With
+            ``"elites"``, such a search starts from the elite nearest to the target. With None, it
+            starts from the straight arm.
+        sigma: initial step size of CMA-ES, for numbers in [−1, 1]; None for codes.
     """
 
     title: str
@@ -100,7 +100,7 @@ def targets_for(arm: Arm, count: int = 18) -> np.ndarray:
         count: number of targets before those within obstacles are removed.
 
     Returns:
-        x and y of each target, ``(T, 2) float64``. They are placed as in
+        x and y of each target, ``(T, 2) float64``. The targets are placed as in
         :func:`~wmrl.agents.quality_diversity.archive.disc_centers`.
     """
     points = arm.reach * (2.0 * disc_centers(count) - 1.0)
@@ -142,12 +142,13 @@ def search_targets(
     """
     if (encoding is None) != (method.space == "angles"):
         raise ValueError(
-            f"encoding: expected None for angles, and an encoding for other spaces, got {encoding}"
+            f"encoding: expected None if and only if the method searches angles, got {encoding}"
         )
     if (starts is not None) != (method.space == "angles" and method.data == "elites"):
         raise ValueError(
-            "starts: expected the result of nearest_elites if the method starts from elites, else "
-            f"None, got {'None' if starts is None else 'poses'} for {method.title!r}"
+            "starts: expected poses if and only if the method starts from elites, got "
+            f"{'None' if starts is None else 'poses'} for the method {method.title!r}; "
+            "nearest_elites returns such poses"
         )
     key = {
         "method": asdict(method),
@@ -209,10 +210,13 @@ def _search(
 
 
 def nearest_elites(elites: Elites, arm: Arm, targets: np.ndarray) -> np.ndarray:
-    """Returns the elite whose end point is nearest to each target, ``(T, n) float32``.
+    """Finds, for each target, the elite whose end point is nearest to that target.
 
     The end points are those of the problem for which the elites were found. On a changed problem,
     the same pose may end elsewhere.
+
+    Returns:
+        Poses of the elites found, ``(T, n) float32``.
     """
     ends = (2.0 * elites.measures - 1.0) * arm.reach
     gaps = np.linalg.norm(ends[None] - targets[:, None], axis=2)
@@ -223,8 +227,8 @@ def nearest_elites(elites: Elites, arm: Arm, targets: np.ndarray) -> np.ndarray:
 def oracle_stds_of_targets(arm: Arm, targets: np.ndarray) -> np.ndarray:
     """Returns the smallest std of angles that an oracle finds at each target.
 
-    The oracle uses gradients of the arm's equations. It ignores obstacles; if there are any, its
-    stds are lower bounds.
+    The oracle uses gradients of the arm's equations. It ignores obstacles. For an arm with
+    obstacles, the stds are therefore lower bounds.
 
     Returns:
         Stds in radians, ``(T,) float64``; NaN for targets at which no pose was found.
@@ -235,7 +239,7 @@ def oracle_stds_of_targets(arm: Arm, targets: np.ndarray) -> np.ndarray:
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Summarizes the searches of one problem, method and seed over the targets.
+    """Summarizes the searches of one method, with one seed, at all targets of a problem.
 
     Args:
         rows: result of :func:`search_targets`.
@@ -243,10 +247,11 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     Returns:
         A dictionary of summaries:
 
-        - ``std`` and ``distance``: medians for the poses with the highest reward.
+        - ``std`` and ``distance``: medians over the targets. The pose considered for a target is
+          the one with the highest reward.
         - ``reached``: share of the targets that were reached without a collision.
-        - ``evaluations_to_target`` and ``std_at_target``: medians in which a target that was not
-          reached counts as infinite; None if the median is infinite.
+        - ``evaluations_to_target`` and ``std_at_target``: medians over the targets. A target that
+          was not reached counts as infinite. An infinite median is given as None.
     """
     return {
         "std": float(np.median([row["std"] for row in rows])),

@@ -66,8 +66,8 @@ def search_pose(
         objective: function that evaluates poses.
         evaluations: exact number of evaluations. If the last generation has more candidates than
             evaluations are left, only its first candidates are evaluated.
-        tolerance: maximum distance at which a pose counts as at the target, in units of length.
-            Poses that enter an obstacle never count.
+        tolerance: maximum distance from the target, in units of length, at which a pose counts as
+            reaching the target. Poses that enter an obstacle never count.
 
     Raises:
         ValueError: ``evaluations`` is less than 1.

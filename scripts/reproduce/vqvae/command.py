@@ -86,7 +86,9 @@ def main(args: Args) -> None:
     need("matplotlib")
     check_seeds(args.seeds)
     if len(args.epochs) != 2:
-        raise ValueError(f"epochs: expected two numbers (mnist-5000, folders), got {args.epochs}")
+        raise ValueError(
+            f"epochs: expected two numbers (for mnist-5000 and for folders), got {args.epochs}"
+        )
     sets = {
         seed: _image_sets(args, seed) for seed in args.seeds
     }  # raises errors before any training
@@ -201,13 +203,14 @@ def _table(
     columns: dict[str, tuple[str, str]],
     titles: tuple[dict[str, str], ...],
 ) -> list[str]:
-    """Formats a Markdown table with a line for each combination of the values of ``keys``.
+    """Formats a Markdown table with mean and standard deviation of each metric over seeds.
 
     Args:
         rows: results of all seeds.
-        keys: entries of ``rows`` that name a line, such as the codebook.
-        columns: title and format of each metric.
-        titles: for each key, a mapping from its values to titles.
+        keys: names of settings, such as ``"codebook"``. Results that have the same settings are
+            combined in one line of the table, which begins with the titles of these settings.
+        columns: title and number format of each metric.
+        titles: for each of ``keys``, a mapping from values of the setting to titles.
     """
     heads = [*keys, *(title for title, _ in columns.values())]
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]

@@ -226,7 +226,7 @@ class Experiment:
     def _prior_nats(
         self, name: str, train_codes: Tensor, held_out_codes: Tensor
     ) -> dict[str, Tensor]:
-        """Returns −log p(z) of each held-out image in nats, ``(N,)``, keyed by prior."""
+        """Returns, for each prior, −log p(z) of the N held-out images, ``(N,)`` in nats."""
         codebook_size = self.config.codebook_size
         before, held_out_before = (
             F.pad(part[:, :-1], (1, 0), value=codebook_size)

@@ -38,7 +38,10 @@ def draw_all(experiment: "Experiment", out: Path, name: str) -> None:
 
 
 def reconstructions(experiment: "Experiment") -> "np.ndarray":
-    """Renders held-out images, above their reconstructions by each variant, ``(H, W, 3) uint8``."""
+    """Renders held-out images with their reconstructions below, ``(H, W, 3) uint8``.
+
+    There is a row of reconstructions for each variant of the VQ-VAE.
+    """
     from wmrl.scripts.reproduce.vqvae.experiment import VARIANTS
 
     images = experiment.held_out.images[:_SHOWN]
@@ -102,7 +105,7 @@ def draw_curves(experiment: "Experiment", path: Path) -> None:
 
 
 def _rows(rows: "list[tuple[str, np.ndarray]]") -> "np.ndarray":
-    """Renders rows of images ``(N, H, W, 1) uint8``, each row with a label, magnified by 2."""
+    """Renders labeled rows of images ``(N, H, W, 1) uint8``; the images are magnified by 2."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont
 

@@ -46,8 +46,8 @@ class DiscretizedLogistic:
         targets: images to which the scales are fitted, ``(N, ...) uint8``. They should be training
             images of the decoder.
         means: decoded images in [0, 1], ``(N, ...) float32``.
-        ranges: R, number of brightness ranges. If a range contains no decoded pixel, its scale is
-            the mean absolute error of all pixels.
+        ranges: R, number of brightness ranges. For a range without decoded pixels, the scale is the
+            mean absolute error of all pixels.
         steps: number of steps of Adam that fit the scales.
         seed: seed of the random choice of about a million pixels, if there are more.
 
@@ -63,8 +63,8 @@ class DiscretizedLogistic:
     ) -> None:
         if targets.shape != means.shape or not targets.numel():
             raise ValueError(
-                f"means: expected the targets' shape {tuple(targets.shape)}, with one or more "
-                f"pixels, got {tuple(means.shape)}"
+                f"means: expected the targets' shape {tuple(targets.shape)} and at least one "
+                f"pixel, got {tuple(means.shape)}"
             )
         check_int("ranges", ranges, at_least=1)
         self._ranges = ranges

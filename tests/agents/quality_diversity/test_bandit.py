@@ -125,10 +125,10 @@ def test_told_evaluations_are_checked_and_may_be_told_again() -> None:
     with pytest.raises(ValueError, match=r"objective: expected finite numbers, got nan in row 3"):
         search.tell(wrong, measures)
     for told, message in (
-        ((objective, measures[:9]), r"measures: expected shape \(10, 2\), .* got \(9, 2\)"),
-        ((objective, measures[:, :1]), r"measures: expected shape \(10, 2\), .* got \(10, 1\)"),
-        ((objective[:, None], measures), r"objective: expected shape \(10,\), .* got \(10, 1\)"),
-        ((0.5, measures), r"objective: expected shape \(10,\), .* got \(\)"),
+        ((objective, measures[:9]), r"measures: expected shape \(10, 2\) .* got \(9, 2\)"),
+        ((objective, measures[:, :1]), r"measures: expected shape \(10, 2\) .* got \(10, 1\)"),
+        ((objective[:, None], measures), r"objective: expected shape \(10,\) .* got \(10, 1\)"),
+        ((0.5, measures), r"objective: expected shape \(10,\) .* got \(\)"),
     ):
         with pytest.raises(ValueError, match=message):
             search.tell(*told)
@@ -295,7 +295,7 @@ def test_clear_errors() -> None:
     archive = scheduler().archive
     emitter = IsoLineEmitter(archive, x0=[0.0, 0.0])
     with pytest.raises(
-        ValueError, match="emitters: expected 2, one for each choice of the bandit, got 1"
+        ValueError, match=r"emitters: expected 2 \(one for each choice of the bandit\), got 1"
     ):
         BanditScheduler(archive, [emitter], bandit)
     with pytest.raises(

@@ -157,7 +157,7 @@ def test_clear_errors() -> None:
         ({"crossover": 0.0, "batch_size": 0}, "batch_size"),
         (
             {"crossover": 0.0, "encoding": VectorVAE(VectorVAEConfig(input_dim=5))},
-            "encoding: expected input_dim 4, the archive's solution_dim, got 5",
+            "encoding: expected input_dim 4 .the archive's solution_dim., got 5",
         ),
     ):
         with pytest.raises(ValueError, match=message):

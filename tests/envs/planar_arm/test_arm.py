@@ -137,9 +137,9 @@ def test_maximum_and_minimum_reach():
             "locks: expected at least one joint that moves, got all 1",
         ),
         ({"locks": [3]}, "locks: expected pairs"),
-        ({"link_lengths": 3}, r"link_lengths: expected numbers, one per joint, or \(\), got 3"),
-        ({"num_joints": 1, "link_lengths": ["long"]}, "link_lengths: expected numbers"),
-        ({"obstacles": 0.5}, r"obstacles: expected circles \(x, y, radius\), or \(\), got 0.5"),
+        ({"link_lengths": 3}, "link_lengths: expected a sequence with one number per joint, got 3"),
+        ({"num_joints": 1, "link_lengths": ["long"]}, "link_lengths: expected a sequence"),
+        ({"obstacles": 0.5}, "obstacles: expected a sequence of circles .*, got 0.5"),
         ({"obstacles": [(0.5, 0.5)]}, r"obstacles: expected circles \(x, y, radius\).*index 0"),
         ({"obstacles": [(1, 1, 0.1), (1, 1, 0)]}, "obstacles: .*index 1"),
         ({"obstacles": [(1, math.inf, 0.1)]}, "obstacles: expected circles .*finite"),
@@ -154,7 +154,7 @@ def test_impossible_arms_are_refused(arguments, message):
 def test_bad_actions_are_refused():
     arm = Arm(num_joints=3)
     for actions, message in (
-        (np.zeros((5, 2)), r"actions: expected shape \(B, 3\), .* got \(5, 2\)"),
+        (np.zeros((5, 2)), r"actions: expected shape \(B, 3\) .* got \(5, 2\)"),
         (np.zeros(3), r"got \(3,\); pass a single action as actions\[None\]"),
     ):
         with pytest.raises(ValueError, match=message):

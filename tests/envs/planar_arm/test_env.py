@@ -173,7 +173,7 @@ def test_bad_calls_are_refused():
         env.render()
     env.reset(seed=0)
     for action, message in (
-        (np.zeros(4), r"action: expected shape \(3,\), one number per joint, got \(4,\)"),
+        (np.zeros(4), r"action: expected shape \(3,\) with one number per joint, got \(4,\)"),
         (np.zeros((1, 3)), r"action: expected shape \(3,\)"),
         (np.array([0, math.nan, 0]), "action: expected finite numbers, got nan"),
         (np.array([0, 0, -math.inf]), "action: expected finite numbers, got -inf"),

@@ -198,10 +198,10 @@ def test_bad_arguments_and_calls_are_refused():
         env.reset(options={"reset_mask": np.arange(N) == 0})
     env.reset(seed=0)
     for actions, message in (
-        (np.zeros(20), r"action: expected shape \(5, 20\), .* got \(20,\)"),
+        (np.zeros(20), r"action: expected shape \(5, 20\) .* got \(20,\)"),
         (
             np.zeros((N, 3)),
-            r"expected shape \(5, 20\), .* argument 'num_joints' determines the shape",
+            r"expected shape \(5, 20\) .* argument 'num_joints' determines the shape",
         ),
         (np.full((N, 20), np.nan), "action: expected finite numbers, got nan"),
     ):

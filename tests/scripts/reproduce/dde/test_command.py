@@ -88,7 +88,7 @@ def test_unknown_names_are_refused(option: str, capsys: pytest.CaptureFixture[st
 def test_nothing_to_do_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["reproduce", "dde", "--out", str(tmp_path / "out")]
     assert cli.run([*words, "--seeds", "--full-seeds"]) == 2
-    assert "seeds: expected at least one in seeds or full_seeds" in capsys.readouterr().err
+    assert "seeds: expected at least one seed in seeds or full_seeds" in capsys.readouterr().err
     assert cli.run([*words, "--full-seeds", "-1"]) == 2
     assert "full_seeds: expected at least 0 each, got -1" in capsys.readouterr().err
     for name in ("reduced", "full", "race"):

@@ -310,10 +310,10 @@ def test_errors(
 ) -> None:
     _, drivers = found
     best = f"{drivers.real.objectives.max():.1f}"
-    with pytest.raises(ValueError, match=rf"min_return: expected at most {best}, .*got 1000\.0"):
+    with pytest.raises(ValueError, match=rf"min_return: expected at most {best} .*got 1000\.0"):
         evaluate_elites(drivers, tmp_path, episodes=1, min_return=1000.0)
     small = ControllerAgent(ControllerConfig(observation_dim=3, action_dim=2), np.zeros(8))
-    with pytest.raises(ValueError, match="init: expected a controller of ControllerConfig"):
+    with pytest.raises(ValueError, match="init: expected a controller with ControllerConfig"):
         find(tmp_path / "init", world_model, init=small)
     blind = WorldModel.open(STEERED, world_model.vision, None)
     with pytest.raises(ValueError, match="world_model: expected one with a memory"):

@@ -183,6 +183,8 @@ def test_errors(tmp_path: Path) -> None:
         written(tmp_path, GRID, measures=("one",))
     empty = next(cell for cell in range(12) if cell not in elites.cells)
     for cell in (empty, 12, -1):
-        with pytest.raises(ValueError, match=rf"videos: .*have an elite, got cell {cell}"):
+        with pytest.raises(
+            ValueError, match=rf"videos: .*with an elite, got the empty cell {cell}"
+        ):
             written(tmp_path, GRID, {int(elites.cells[0]): "a.mp4", cell: "b.mp4"})
     assert not (tmp_path / "deep").exists()

@@ -69,7 +69,7 @@ def test_configurations_and_errors(tmp_path) -> None:
     for kind in ("vae", "vqvae"):
         assert reuse_config(kind, 200).input_dim == 200
     assert TRAINING.weight_penalty == 0
-    with pytest.raises(ValueError, match="kind: expected one of 'vae', 'vqvae', got 'pca'"):
+    with pytest.raises(ValueError, match="kind: expected 'vae' or 'vqvae', got 'pca'"):
         reuse_config("pca", 200)
     with pytest.raises(ValueError, match="vectors: expected at least 20 poses, got 19"):
         train_encoding(CONFIGS["vae"], even_arms(19), tmp_path, seed=0)
