@@ -122,6 +122,7 @@ def test_only_artifacts_of_the_kind_are_suggested(home: Path) -> None:
         ("data/episodes", "did you mean .*/data"),
         ("file", "got a file"),
         ("nowhere", "no rollout store there; record one"),
+        ("empty", "no rollout store there; record one"),
         ("digits", "got a set of labeled images"),
         (".", r"did you mean .*/data\?"),
     ],
