@@ -61,7 +61,7 @@ def test_other_folders_stay_as_they_are(
     words = ["--task", "toy_game:TOY", "--episodes", "1", "--num-envs", "1", "--workers", "0"]
     before = sorted(file.name for file in agent_path.iterdir())
     assert run(["collect", str(agent_path), *words]) == 2
-    assert "got an artifact of kind 'agent'; choose another folder" in capsys.readouterr().err
+    assert "got an artifact of kind 'agent'; use another path" in capsys.readouterr().err
     assert sorted(file.name for file in agent_path.iterdir()) == before
     file = tmp_path / "file"
     file.write_text("")
@@ -83,7 +83,7 @@ def test_folders_of_other_things_are_named_before_any_game_is_played(
     artifact = tmp_path / "artifact"
     shutil.copytree(find_artifact("car-racing-dream"), artifact)
     (tmp_path / "file").write_text("mine")
-    for path, found in ((artifact, "the folder of an artifact"), (tmp_path / "file", "a file")):
+    for path, found in ((artifact, "an artifact of kind 'agent'"), (tmp_path / "file", "a file")):
         before = sorted(path.rglob("*"))
         assert run(["collect", str(path), "--task", "toy_game:TOY", "--episodes", "1"]) == 2
         assert f"got {found}; use another path" in capsys.readouterr().err

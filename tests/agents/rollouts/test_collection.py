@@ -297,9 +297,9 @@ def test_damaged_episodes_are_collected_again_as_the_error_says(tmp_path: Path, 
     ):
         store.verify()
     for _ in range(2):
-        with pytest.raises(StoreError, match=r"delete (\S+) and run") as caught:
+        with pytest.raises(StoreError, match=r"delete (\S+) and repeat") as caught:
             RolloutStore(tmp_path).verify()
-        shutil.rmtree(re.findall(r"delete (\S+) and run", str(caught.value))[0])
+        shutil.rmtree(re.findall(r"delete (\S+) and repeat", str(caught.value))[0])
     assert gather(tmp_path).content_hash() == expected
     RolloutStore(tmp_path).verify()
 
@@ -307,7 +307,7 @@ def test_damaged_episodes_are_collected_again_as_the_error_says(tmp_path: Path, 
 def test_lost_metadata_are_written_again_by_the_same_collection(tmp_path: Path) -> None:
     expected = gather(tmp_path, episodes=2).metadata
     (tmp_path / "zarr.json").unlink()
-    with pytest.raises(StoreError, match="were recorded"):
+    with pytest.raises(StoreError, match="differ from those of the recorded"):
         gather(tmp_path, episodes=2, seed=9)
     assert gather(tmp_path, episodes=2).metadata == expected
     RolloutStore(tmp_path).verify()

@@ -414,11 +414,10 @@ def test_metadata_that_means_nothing_is_refused(change: dict[str, Any], message:
         replace(METADATA, **change)
 
 
-@pytest.mark.parametrize("name", ["actions", "rewards"])
-def test_stored_numbers_that_are_not_finite_are_not_trained_on(tmp_path: Path, name: str) -> None:
+def test_stored_numbers_that_are_not_finite_are_not_trained_on(tmp_path: Path) -> None:
     episode = make_episode(0)
-    getattr(episode, name).flat[-1] = np.nan  # as another program might write it
+    episode.actions.flat[-1] = np.nan  # as another program might write it
     store = RolloutStore(tmp_path / "store", "a", metadata=METADATA)
     store.write(0, episode)
-    with pytest.raises(StoreError, match=f"{name}: expected finite numbers, got NaN or infinity"):
-        getattr(store, name)(0)
+    with pytest.raises(StoreError, match="actions: expected finite numbers, got NaN or infinity"):
+        store.actions(0)

@@ -176,11 +176,11 @@ def test_changed_metadata_are_noticed_on_opening(tmp_path: Path) -> None:
     header["attributes"]["frame_skip"] = 4
     path.write_text(json.dumps(header))
     with pytest.raises(
-        StoreError, match=r"SHA-256 differs from the recorded one.*wmrl collect aga"
+        StoreError, match=r"SHA-256 differs from the recorded one.*wmrl collect command"
     ):
         RolloutStore(tmp_path)
     # The arguments of another collection don't mend it; those of the same one do.
-    with pytest.raises(StoreError, match="differ from those with which its episodes were recorded"):
+    with pytest.raises(StoreError, match="differ from those of the recorded episodes"):
         RolloutStore(tmp_path, "a", metadata=replace(METADATA, frame_skip=4))
     assert RolloutStore(tmp_path, "a", metadata=METADATA).metadata == METADATA
     RolloutStore(tmp_path).verify()
@@ -277,7 +277,9 @@ def test_appending_waits_no_longer_than_asked(
     store = make_store(tmp_path)
     with (
         locks.file_lock(tmp_path / "lock"),
-        pytest.raises(StoreError, match=r"lock: in use by process \d+ after 0.02 s; wait for that"),
+        pytest.raises(
+            StoreError, match=r"lock: still in use by process \d+ after 0.02 s; wait for that"
+        ),
     ):
         store.append(make_episode(2), timeout=0.02)
     assert store.append(make_episode(2)).index == 2
