@@ -1,6 +1,7 @@
 """Tiny artifacts, rollouts, agents and games that every test can use."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from wmrl.memory.mdn_rnn import MDNRNN, MDNRNNConfig
 from wmrl.vision.vae import VAE, VAEConfig
 from wmrl.vision.vqvae import VQVAE, VQVAEConfig
 
+# A shell that starts the tests in the background makes them, and their children, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame windows without a screen
 # The models are tiny, and pytest has as many processes as there are cores.
 torch.set_num_threads(1)
