@@ -209,7 +209,7 @@ def register_agent(cls: type[A]) -> type[A]:
         The same class.
 
     Raises:
-        ValueError: another class is registered under that name.
+        ValueError: another class is registered under the same ``class_name``.
         TypeError: ``cls`` does not derive from :class:`Agent`.
     """
     if issubclass(cls, Agent) and not hasattr(cls, "class_name"):

@@ -36,8 +36,8 @@ class ControllerConfig:
         action_high: upper bounds ``(A,)`` of the action space; all 1 if empty.
 
     Raises:
-        ValueError: a dimension is less than 1, there are not A bounds, a bound is not finite, or a
-            lower bound is not below its upper bound.
+        ValueError: a dimension is less than 1, the number of bounds is neither 0 nor A, a bound is
+            not finite, or a lower bound is not below its upper bound.
     """
 
     observation_dim: int
@@ -110,8 +110,8 @@ def batched_outputs(
     """Computes the outputs, in [−1, 1], of P controllers for R observations each.
 
     Args:
-        parameters: ``(P, N) float32``, the parameters of one controller per row: for each layer,
-            its weight matrix (outputs × inputs, row-major), then its bias.
+        parameters: ``(P, N) float32``, one vector of parameters per controller. A vector holds, for
+            each layer, the weight matrix (outputs × inputs, row-major) and then the bias.
         observations: ``(P, R, O) float32``.
         config: configuration of the controllers.
 

@@ -132,13 +132,12 @@ class Learner(ABC):
     def _load_checkpoint(
         self, name: str, *, at: str, limit: int, device: str | torch.device = "cpu"
     ) -> Checkpoint | None:
-        """Reads the last checkpoint from which the training can continue; None if there is none.
+        """Reads the checkpoint from which the training continues; None if there is none.
 
         Args:
             name: name of the checkpoint.
-            at: key, in the checkpoint's state, of the number to which the limit applies, such as
-                ``"steps"``.
-            limit: limit of the training.
+            at: key of the training's progress in the checkpoint's state, such as ``"steps"``.
+            limit: limit of this progress.
             device: device of the tensors.
         """
         end = self._run.load_checkpoint(f"{name}{_END}", device=device)

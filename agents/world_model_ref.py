@@ -195,9 +195,9 @@ class WorldModelRef:
 
 
 def _portable(name_or_path: str | Path, relative_to: str | Path | None) -> str:
-    """Returns a shipped name unchanged, and a path in the form in which a reference stores it.
+    """Returns a shipped name unchanged, or converts a path for storage in a reference.
 
-    The path is relative to the folder ``relative_to``, or absolute if ``relative_to`` is None.
+    The result is relative to the folder ``relative_to``, or absolute if ``relative_to`` is None.
     """
     name = str(name_or_path)
     if name in shipped_artifacts():

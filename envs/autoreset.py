@@ -12,7 +12,7 @@ ResetOptions = dict[str, Any] | Sequence[dict[str, Any] | None] | None
 
 
 def options_of_each(options: ResetOptions, num_envs: int) -> list[dict[str, Any]] | None:
-    """Returns the options of each environment if they are given one by one, otherwise None.
+    """Returns the options of each environment if ``options`` is a sequence, otherwise None.
 
     Args:
         options: options of ``reset``.
@@ -42,8 +42,9 @@ def options_of_each(options: ResetOptions, num_envs: int) -> list[dict[str, Any]
             )
         if "reset_mask" in one:
             raise ValueError(
-                "options: expected no 'reset_mask' among the options of one environment, got one; "
-                "to reset only some environments, give one dictionary for all environments"
+                "options: expected dictionaries without the key 'reset_mask', got a dictionary "
+                "with this key; to reset only some environments, give one dictionary for all "
+                "environments"
             )
     return [dict(one) for one in each]
 
@@ -70,8 +71,7 @@ def reset_mask(options: ResetOptions, num_envs: int) -> np.ndarray:
         )
     if mask.shape != (num_envs,) or not mask.any():
         raise ValueError(
-            f"options['reset_mask']: expected shape ({num_envs},) with at least one "
-            f"True, got {mask}"
+            f"options['reset_mask']: expected shape ({num_envs},) and at least one True, got {mask}"
         )
     return mask
 
@@ -93,7 +93,7 @@ def step_limit(max_episode_steps: int | None) -> float:
 def final_observations(observations: Iterable[Any], ended: np.ndarray) -> np.ndarray:
     """Returns Gymnasium's ``final_obs``, an object array ``(N,)`` with one entry per environment.
 
-    If the episode of an environment ended, its entry is the final observation, otherwise None.
+    An entry is the final observation if the episode of that environment ended, otherwise None.
 
     Args:
         observations: final observations of the episodes that ended, in the order of the

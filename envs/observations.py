@@ -18,10 +18,10 @@ ObservationName = Literal["embeddings", "codes"]
 class ObservationFormat:
     """Observation format of an environment: latents as embeddings or as discrete codes.
 
-    Before formatting, an observation is one vector: the latent z, or [z, h] with the hidden state h
-    of a memory. The format ``"embeddings"`` leaves this vector unchanged. The format ``"codes"``
-    replaces z by its discrete codes ``(T,) int64``; with a memory, the observation becomes a
-    dictionary ``{"codes": (T,) int64, "memory": (H,) float32}``.
+    Before formatting, an observation is one vector: the latent z or, with a memory, [z, h], where h
+    is the memory's hidden state. The format ``"embeddings"`` leaves this vector unchanged. The
+    format ``"codes"`` replaces z by its discrete codes ``(T,) int64``; with a memory, the
+    observation becomes a dictionary ``{"codes": (T,) int64, "memory": (H,) float32}``.
 
     Args:
         world_model: world model of the environment.

@@ -23,8 +23,8 @@ class SingleEnv(SpecNamesModels, gym.Env[ObsType, np.ndarray]):
 
     Args:
         batch: vector environment with ``num_envs=1``, autoreset disabled and the render mode
-            ``"rgb_array"``. This environment has the frame rate and the single observation and
-            action spaces of ``batch``.
+            ``"rgb_array"``. This environment takes its frame rate from ``batch``, and its spaces
+            from ``single_observation_space`` and ``single_action_space`` of ``batch``.
         render_mode: ``"human"`` to show frames in a window, ``"rgb_array"`` to return them from
             :meth:`render`, or None.
         title: title of the window.

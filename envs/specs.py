@@ -1,4 +1,4 @@
-"""Specs of environments that can be written as JSON even if arguments are models or tasks."""
+"""Environment specs whose JSON form refers to models and tasks by name."""
 
 import copy
 import hashlib
@@ -21,10 +21,10 @@ from wmrl.envs.tasks.task import Task
 class NamingSpec(EnvSpec):
     """Environment spec whose JSON form refers to models and tasks by name.
 
-    The ``kwargs`` hold the objects themselves, so that ``gymnasium.make(spec)`` uses them. The JSON
-    holds the name or path of a model's artifact, and the registered name of a task or its location
-    as ``"module:ATTRIBUTE"``. ``gymnasium.make(EnvSpec.from_json(text))`` loads the models and
-    tasks that the JSON refers to.
+    The ``kwargs`` hold the objects themselves, so that ``gymnasium.make(spec)`` uses them. In the
+    JSON, a model is replaced by the name or path of its artifact. A task is replaced by its
+    registered name, or by its location ``"module:ATTRIBUTE"``.
+    ``gymnasium.make(EnvSpec.from_json(text))`` loads the models and tasks that the JSON refers to.
     """
 
     @classmethod
@@ -111,8 +111,8 @@ def _artifact_name(name: str, model: Any) -> str:
     """Returns the name or path of a model's artifact."""
     if model.saved_at is None:
         raise ValueError(
-            f"spec: {name}: expected a saved model, as JSON refers to models by name or path, got "
-            f"an unsaved {type(model).__name__}; save it with its method save(path)"
+            f"spec: {name}: expected a saved model, got an unsaved {type(model).__name__}; save it "
+            "with its method save(path), because JSON refers to models by name or path"
         )
     from wmrl.storage.artifact import find_artifact  # loads torch
 

@@ -136,8 +136,8 @@ class WorldModel:
     def observation_space(self) -> spaces.Box:
         """Space of one observation.
 
-        Without a memory, it is the latent, ``(Z,) float32``. With a memory, the hidden state is
-        appended, ``(Z + H,) float32``.
+        Without a memory, an observation is the latent, ``(Z,) float32``. With a memory, it is the
+        latent followed by the hidden state, ``(Z + H,) float32``.
         """
         size = self.vision.latent_dim + (self.memory.feature_dim if self.memory else 0)
         return spaces.Box(-BOUND, BOUND, (size,), np.float32)

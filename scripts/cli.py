@@ -32,7 +32,7 @@ class Command:
     Attributes:
         module: name of the module below ``wmrl.scripts`` that defines ``Args`` and ``main``.
         summary: one-line description, shown by ``wmrl --help``.
-        out: whether the option ``--out`` names a file or a folder.
+        out: kind of the path that the option ``--out`` names.
     """
 
     module: str
@@ -273,7 +273,7 @@ def _check_outputs(command: Command, args: Any) -> None:
     """Checks, before a command begins its work, that its output paths can be written.
 
     Raises:
-        ValueError: a path can't be written, or is a folder instead of a file or vice versa.
+        ValueError: a path can't be written, or its kind (file or folder) is not the expected one.
     """
     from wmrl.storage.files import check_writable
 

@@ -85,7 +85,7 @@ def main(args: Args) -> None:
 
 
 def _check_out(out: Path) -> None:
-    """Checks that a plot can be written to a file, and that no other file is overwritten."""
+    """Checks the suffix of the output path, and that the path is new or holds an earlier plot."""
     if out.suffix not in (".png", ".svg", ".pdf"):
         raise ValueError(f"out: expected a name ending in .png, .svg or .pdf, got {out}")
     if out.exists() and not (out.is_file() and _MARK.encode() in out.read_bytes()):

@@ -102,7 +102,7 @@ def check_machine() -> Iterator[Check]:
 
 
 def check_workers() -> Iterator[Check]:
-    """Checks that a game runs in a worker process, which passes its frames in shared memory."""
+    """Checks that a game runs in a worker process, and that its frames arrive in this process."""
     from contextlib import closing
 
     from wmrl.envs.frames.vector import FrameVectorEnv

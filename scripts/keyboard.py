@@ -28,7 +28,7 @@ class Keyboard:
     Escape, Q or closing the window quits.
 
     Args:
-        action_dim: number of action dimensions, A; those beyond the second stay at 0.
+        action_dim: number of action dimensions, A; dimensions beyond the second stay at 0.
         rate: maximum change of an action per second. A tap on a key steers slightly, and a held key
             steers fully after ``1 / rate`` seconds.
 

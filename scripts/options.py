@@ -17,8 +17,9 @@ _SIGNED = ("log_std", "log_std_final", "qd_score_offset", "min_return")
 def check_options(args: Any) -> None:
     """Checks the types of a command's options, and the ranges of the numbers.
 
-    Configurations check their own numbers. But some configurations are created only after a model
-    was loaded or a run was begun, and a few options do not belong to a configuration.
+    A wrong option is thus reported before a model is loaded or a run is begun. Configurations check
+    their own numbers too, but some are created only later. Some options do not belong to a
+    configuration.
 
     Args:
         args: options of a command, an instance of its ``Args``.

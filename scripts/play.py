@@ -75,7 +75,8 @@ class _Game:
 
     Attributes:
         env: the environment; one step is one frame on the screen.
-        panels_of: function that maps the last observation to the keyword arguments of each panel.
+        panels_of: function from the last observation to a list of panels. Each panel is given by
+            its keyword arguments.
         fps: steps per second.
         action_names: names of the action dimensions.
     """

@@ -50,8 +50,8 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
 def quick_args(args: Args, reduced: Mapping[str, Any]) -> Args:
     """Adapts the options of a command if ``args.quick`` is True.
 
-    Options at their defaults get their values in ``reduced``. The default folders get the suffix
-    ``-quick``, so that the results of quick and full runs are never in the same folder.
+    An option that has its default value gets its value from ``reduced``. The default folders get
+    the suffix ``-quick``, so that quick and full runs never write to the same folder.
 
     Args:
         args: options of a command, a dataclass with the fields ``quick`` and ``out``, and possibly
@@ -62,7 +62,7 @@ def quick_args(args: Args, reduced: Mapping[str, Any]) -> Args:
         The adapted options, or ``args`` if ``args.quick`` is False.
 
     Raises:
-        FileExistsError: the output folder of a quick run has full results.
+        FileExistsError: the output folder of a quick run contains results of a full run.
     """
     if not args.quick:
         return args
@@ -80,8 +80,8 @@ def quick_args(args: Args, reduced: Mapping[str, Any]) -> Args:
             report = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(report, dict) and not report.get("quick", False):
                 raise FileExistsError(
-                    f"out: expected a folder without full results, got {quick.out}, which has "
-                    f"{path.name}; choose another folder for a quick run"
+                    f"out: expected a folder without results of a full run, got {quick.out}, whose "
+                    f"{path.name} is from a full run; choose another folder for a quick run"
                 )
     return quick
 
@@ -151,7 +151,9 @@ def check_seeds(seeds: Sequence[int], option: str = "seeds", *, optional: bool =
     if not seeds and not optional:
         raise ValueError(f"{option}: expected at least one, got none; pass one or more integers")
     if min(seeds, default=0) < 0:
-        raise ValueError(f"{option}: expected at least 0 each, got {', '.join(map(str, seeds))}")
+        raise ValueError(
+            f"{option}: expected seeds of at least 0, got {', '.join(map(str, seeds))}"
+        )
     _check_once(option, seeds)
 
 

@@ -9,9 +9,9 @@ number of candidates without a finite score. CMA-ES also has search/sigma, searc
 search/mean_norm. Variational search also has posterior/divergence (from the prior, in nats),
 posterior/alpha (the weight of this divergence), posterior/std and posterior/mean_norm.
 
-For PPO, metrics.csv has a row per rollout, and its steps are agent steps. The columns are
-rollout/ep_rew_mean and rollout/ep_len_mean (over the last 100 episodes), and train/…, as defined by
-Stable-Baselines3.
+For PPO, metrics.csv has a row per rollout, and the column step counts agent steps. The other
+columns are rollout/ep_rew_mean and rollout/ep_len_mean (over the last 100 episodes), and train/…,
+as defined by Stable-Baselines3.
 
 All algorithms have the column seconds (training time) and, with --score-every, score/mean and
 score/std (in the game).
@@ -310,7 +310,7 @@ def _check_options(args: Args) -> None:
 
 
 def _options(args: Args, *names: str) -> dict[str, Any]:
-    """Returns those of the named options that are not None, by name."""
+    """Returns the values of the named options, by name; options that are None are left out."""
     options = {name: getattr(args, name) for name in names}
     return {name: value for name, value in options.items() if value is not None}
 

@@ -1,8 +1,8 @@
 """Trains a memory model, which generates the dream.
 
 The model predicts the next latent, reward and termination. After an interruption, the same command
-resumes the training. With more --steps or --minutes, the command continues a finished run. From
-there on, the learning rate follows the schedule of the new number of steps. The folder of the run
+resumes the training. With more --steps or --minutes, the command continues a finished run. The
+learning rate then follows the schedule for the new number of steps. The folder of the run
 contains artifact/ (the model), report.json and metrics.csv. For an ensemble, metrics.csv is in the
 folders of the members: member-0/ and so on.
 
@@ -95,8 +95,8 @@ def main(args: Args) -> None:
 
     if args.num_members > 1 and args.init is not None:
         raise ValueError(
-            "init: expected no value for an ensemble, whose members are trained from scratch, got "
-            f"{args.init!r}; leave --init or --num-members out"
+            f"init: expected no value for an ensemble, got {args.init!r}; leave --init or "
+            "--num-members out, because the members of an ensemble are trained from scratch"
         )
     stores = [RolloutStore(path) for path in args.stores]
     if not stores:

@@ -1,14 +1,15 @@
 """Trains a vision model (a VAE or a VQ-VAE), which maps frames to latents and back.
 
 After an interruption, the same command resumes the training. With more --steps or --minutes, the
-command continues a finished run. From there on, the learning rate follows the schedule of the new
-number of steps. The folder of the run contains artifact/ (the model), reconstructions.png,
+command continues a finished run. The learning rate then follows the schedule for the new number
+of steps. The folder of the run contains artifact/ (the model), reconstructions.png,
 report.json and metrics.csv. For a VQ-VAE, it also contains codebook.png: the mean decoded patch of
 each code, from the most to the least frequent code.
 
 report.json contains metrics on held-out frames. The squared error is given for both kinds of model.
 A VAE also has the KL divergence and the number of active dimensions. A VQ-VAE also has the
-perplexity and the utilization of its codebook, and effective ranks.
+perplexity and the utilization of its codebook, and the effective ranks of the codebook and of the
+encoder outputs.
 
 Each row of metrics.csv contains means over the steps since the previous row. The columns are:
 

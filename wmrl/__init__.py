@@ -1,7 +1,7 @@
 """World models for reinforcement learning: agents that learn in their own dreams.
 
 Importing this package registers the environments of the namespace ``vsg/`` (visual semantic
-grounding) with Gymnasium. It imports neither torch nor Box2D; both are loaded on first use.
+grounding) with Gymnasium. The packages torch and Box2D are imported only on first use.
 Processes that are forked afterwards compute with one thread (:mod:`wmrl.core.processes`).
 
 Packages and modules; each imports only those that are below it in this list:

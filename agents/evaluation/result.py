@@ -31,7 +31,8 @@ class EvaluationResult:
         digest: :attr:`~wmrl.agents.agent.Agent.digest` of the agent; empty for random actions.
 
     Raises:
-        ValueError: there are no episodes, or the lists have different lengths.
+        ValueError: there are no episodes, the lists have different lengths, or a return is not
+            finite.
     """
 
     agent: str
@@ -50,7 +51,7 @@ class EvaluationResult:
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if len(getattr(self, name)) != self.episodes:
                 raise ValueError(
-                    f"{name}: expected {self.episodes} values, as many as returns, "
+                    f"{name}: expected {self.episodes} values (as many as returns), "
                     f"got {len(getattr(self, name))}"
                 )
         if not self.returns:

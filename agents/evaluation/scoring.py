@@ -1,4 +1,4 @@
-"""Scoring of agents in the real game and in their dreams.
+"""Scoring of agents in the real game and in dreams.
 
 A reported score is the mean and standard deviation of the returns of at least 100 episodes. The
 episodes are played in the unmodified base environment, with deterministic actions, on fixed seeds
@@ -142,7 +142,7 @@ def evaluate_dream(
         agent: agent, or its shipped name or path.
         episodes: number of episodes in the dream.
         task: task that the agent was trained on, or its location as ``"module:ATTRIBUTE"``; needed
-            only if it is not registered.
+            only if the task is not registered.
         agent_steps: maximal number of agent steps of an episode.
         temperature: temperature τ of the dream.
         dropout: True to keep the dropout of the memory model active.
@@ -193,7 +193,7 @@ def evaluate_dream(
 
 
 def original_id(task: Task) -> str:
-    """Returns the id of a task's original game: its environment id without the prefix ``vsg/``."""
+    """Returns the id of a task's original game: the task's ``env_id`` without ``vsg/``."""
     return task.env_id.removeprefix("vsg/")
 
 
@@ -223,7 +223,7 @@ def _checked_world_model(
         return agent.open_world_model(task=task, device=device)
     if task is not None and find_task(task).name != world_model.task.name:
         raise ValueError(
-            f"task: expected {world_model.task.name!r}, the task of the world model, got "
+            f"task: expected the task of the world model ({world_model.task.name!r}), got "
             f"{find_task(task).name!r}; leave task out, or pass a world model of the given task"
         )
     if agent.world_model is not None:

@@ -141,7 +141,7 @@ class _Loop:
         self._fine_tuning_frames = 0
 
     def round(self, number: int) -> None:
-        """Runs one round: collects rollouts, trains the world model, trains and scores an agent."""
+        """Runs a round: collects data, trains the world model, then trains and scores an agent."""
         stages = [
             ("collect", self._collect),
             ("memory", self._train_memory),
@@ -365,7 +365,7 @@ class _Loop:
         )
 
     def _evaluate(self, agent: Agent) -> EvaluationResult:
-        """Scores an agent in the task's own environment, which is faster than Gymnasium's."""
+        """Scores an agent in the task's base environment, which is faster than Gymnasium's own."""
         with self._stage_log.paused():
             return evaluate(
                 agent,
@@ -390,9 +390,9 @@ class _Loop:
         return stage(name, following=following, show=show)
 
     def _anew(self, number: int) -> bool:
-        """Returns True if a round trains its memory model and agent from scratch.
+        """Returns True if a round trains its memory model and its agent from scratch.
 
-        These are the rounds that also train the vision model.
+        A round does so if it also trains the vision model.
         """
         return number < self._plan.vision_rounds
 

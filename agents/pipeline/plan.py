@@ -45,18 +45,19 @@ class TrainingPlan:
             round.
         memory: configuration of the memory model. A memory model with discrete latents needs a
             VQ-VAE as the vision model.
-        memory_training: configuration of the training of a memory model from scratch.
-        memory_retraining: configuration of the further training of a memory model with more data.
+        memory_training: configuration of the memory model's training from scratch.
+        memory_retraining: configuration of the memory model's further training with more data.
         num_members: number of memory models in the ensemble.
-        pessimism: number of standard deviations of the members' rewards that are subtracted from
-            the mean reward of the ensemble.
+        pessimism: weight of the members' disagreement. The predicted reward is the mean of the
+            members' rewards minus ``pessimism`` times their standard deviation.
         noise_floor: lower bound of the standard deviation σ of each Gaussian in the dream.
         temperature: temperature τ of the dream.
         dropout: True if the dropout of the memory models is active in the dream.
         algorithm: algorithm of the training in the dream, ``"ppo"`` or ``"cma-es"``.
         evolution: configuration of CMA-ES.
-        trials: configuration of the dreams in which CMA-ES scores controllers. Its ``agent_steps``,
-            ``temperature`` and ``dropout`` are replaced by those of the plan.
+        trials: configuration of the dreams in which CMA-ES scores controllers. The plan's
+            ``dream_agent_steps``, ``temperature`` and ``dropout`` take precedence over the values
+            in ``trials``.
         dreams: number of dreams that PPO runs in parallel, as one batch.
         dream_agent_steps: maximal number of agent steps of a dream.
         dream: configuration of PPO in the dream if the agent is trained from scratch.
@@ -147,8 +148,8 @@ class TrainingPlan:
     def least_seconds(self) -> float:
         """Estimated minimum time of a run on two cores, in seconds.
 
-        It is the time for work without a time limit: starting games, encoding frames, evaluating
-        models and agents, and warming up a VQ-VAE.
+        It is the time of the work that has no time limit: starting games, encoding frames,
+        evaluating models and agents, and warming up a VQ-VAE.
         """
         least = _ROUND_SECONDS * self.rounds + (_REAL_SECONDS if self.real_envs else 0.0)
         warm_ups = self.vision_rounds if isinstance(self.vision, VQVAEConfig) else 0

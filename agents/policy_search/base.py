@@ -92,7 +92,7 @@ class ControllerSearch(AgentLearner):
 
     @abstractmethod
     def _checkpoint(self) -> None:
-        """Writes a checkpoint that :meth:`_restore` can read; it must include ``seconds``."""
+        """Writes a checkpoint that :meth:`_restore` can read and that includes ``seconds``."""
 
     @property
     def done(self) -> bool:
@@ -109,8 +109,9 @@ class ControllerSearch(AgentLearner):
     ) -> Self:
         """Runs the remaining generations of the search.
 
-        Ctrl-C ends the search at once. The generations that were complete are saved, unless it
-        interrupts the evaluator; then those since the last checkpoint are not.
+        Ctrl-C ends the search at once. During a generation, all completed generations are saved
+        first. During a call of the evaluator, nothing is saved, so the generations since the last
+        checkpoint are lost.
 
         Args:
             max_seconds: limit on :attr:`seconds`, the search time of the whole run; None for no
@@ -179,7 +180,7 @@ class ControllerSearch(AgentLearner):
         """Evaluates the candidates ``(P, N)`` of a generation.
 
         Returns:
-            Mean score of each candidate, ``(P,) float64``, and a mask ``(P,) bool`` that is True
+            Mean score ``(P,) float64`` of each candidate, and a mask ``(P,) bool`` that is True
             for finite scores.
 
         Raises:
@@ -191,8 +192,8 @@ class ControllerSearch(AgentLearner):
         scores = np.asarray(found, np.float64)
         if scores.ndim not in (1, 2) or len(scores) != len(candidates) or not scores.size:
             raise ValueError(
-                f"fitness: expected scores of shape ({len(candidates)}, R), one row per candidate, "
-                f"got {scores.shape}"
+                f"fitness: expected scores of shape ({len(candidates)}, R) with one row per "
+                f"candidate, got shape {scores.shape}"
             )
         returns = scores.reshape(len(candidates), -1).mean(1)
         finite = np.isfinite(returns)
@@ -201,8 +202,8 @@ class ControllerSearch(AgentLearner):
         if bad > allowed:
             raise FloatingPointError(
                 f"fitness: expected at most {allowed} candidates with non-finite scores in "
-                f"generation {self.generation}, got {bad} of {len(finite)}, the first "
-                f"{returns[~finite][0]} for candidate {int(np.argmin(finite))}; the last "
+                f"generation {self.generation}, got {bad} of {len(finite)} (the first is "
+                f"{returns[~finite][0]} for candidate {int(np.argmin(finite))}); the last "
                 "checkpoint is kept; check the memory model's predictions, or start in another "
                 "folder with a lower sigma (CMA-ES) or std (variational search)"
             )

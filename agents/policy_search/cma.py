@@ -290,11 +290,9 @@ class CMASearch:
         self, mean: np.ndarray, *, sigma: float, population_size: int | None = None, seed: int = 0
     ) -> None:
         mean = np.asarray(mean, np.float64)
-        if mean.ndim != 1 or not mean.size or not np.isfinite(mean).all():
-            raise ValueError(
-                f"mean: expected finite numbers of shape (n,) with n above 0, got shape "
-                f"{mean.shape}; pass a vector without NaN or infinity"
-            )
+        if mean.ndim != 1 or not mean.size:
+            raise ValueError(f"mean: expected shape (n,) with n above 0, got shape {mean.shape}")
+        check_finite("mean", mean)
         check_float("sigma", sigma, above=0)
         default = 4 + math.floor(3 * math.log(len(mean)))  # Table 1
         self.population_size = default if population_size is None else population_size

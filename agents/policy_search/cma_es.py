@@ -149,7 +149,7 @@ class CMAES(ControllerSearch):
     ) -> Self:
         """Starts a new search from the parameters of a saved agent.
 
-        To resume an interrupted search, call the constructor again with the same arguments instead.
+        To resume an interrupted search, repeat the call that started it, with the same arguments.
         """
         init = ControllerAgent.load(name_or_path)
         return cls(fitness, config, path=path, seed=seed, init=init, world_model=init.world_model)

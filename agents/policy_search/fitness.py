@@ -86,8 +86,8 @@ class DreamFitnessConfig:
             outputs, which lie in [−1, 1]. Without noise, a deterministic controller can exploit
             errors of the dream.
         saturation_penalty: penalty subtracted from the score for each agent step in which all of
-            the controller's outputs are beyond ±0.95. If only some outputs are, the penalty is
-            multiplied by the share of these outputs.
+            the controller's outputs are beyond ±0.95. If k of A outputs are beyond ±0.95, the
+            penalty is multiplied by k / A.
         reward_limit: upper limit on the predicted reward of an agent step; None for no limit.
             Higher predictions are clipped to the limit. A memory model may predict rewards that are
             impossible in the game.

@@ -9,7 +9,7 @@ from wmrl.agents.controller import ControllerAgent, ControllerConfig, check_size
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.config import build_config
 from wmrl.core.seeding import numpy_generator
-from wmrl.core.validation import check_float
+from wmrl.core.validation import check_float, check_shape
 from wmrl.storage.artifact import Artifact, ArtifactError
 from wmrl.storage.restoring import check_dtypes
 
@@ -50,10 +50,11 @@ class PosteriorAgent(ControllerAgent):
         if directions is None:
             directions = np.zeros((size, 0))
         self.directions = np.asarray(directions, np.float32).copy()
-        if self.std.shape != (size,) or not (self.std > 0).all() or np.isinf(self.std).any():
+        check_shape("std", self.std, (size,))
+        if not (self.std > 0).all() or np.isinf(self.std).any():
             raise ValueError(
-                f"std: expected {size} finite numbers above 0, got shape {self.std.shape} with "
-                f"values from {self.std.min(initial=np.inf)} to {self.std.max(initial=0.0)}"
+                f"std: expected finite numbers above 0, got numbers from {self.std.min()} to "
+                f"{self.std.max()}"
             )
         if self.directions.ndim != 2 or len(self.directions) != size:
             raise ValueError(f"directions: expected shape ({size}, R), got {self.directions.shape}")

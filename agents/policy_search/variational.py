@@ -117,8 +117,8 @@ class VariationalSearch(ControllerSearch):
     make the steps too long if α is low. With N parameters and P controllers per generation, a step
     of the mean is at most ``learning_rate`` times √(N / P) standard deviations long. Noise alone
     causes steps of this length if return / α has a variance of 1. Let r be the standard deviation
-    of return / α in a generation. If r is above 1, the steps of q's standard deviations and
-    directions are divided by r.
+    of return / α in a generation. If r is above 1, the steps of q's standard deviations, and of the
+    directions along which q correlates parameters, are divided by r.
 
     The agent uses the posterior's mean as its parameters, and can draw other controllers from the
     posterior. A run that is killed and resumed gives bit-identical results, because the randomness
@@ -192,7 +192,7 @@ class VariationalSearch(ControllerSearch):
     ) -> Self:
         """Starts a new search from the mean of a saved posterior.
 
-        To resume an interrupted search, call the constructor again with the same arguments instead.
+        To resume an interrupted search, repeat the call that started it, with the same arguments.
         """
         init = PosteriorAgent.load(name_or_path)
         start = init.parameters.astype(np.float64)
@@ -326,9 +326,9 @@ def natural_step(
     """Estimates the natural gradient of E_q[utility] − KL(q ‖ prior).
 
     The natural gradient is the gradient multiplied by the inverse Fisher information. For the mean,
-    the inverse Fisher information is the covariance of q. For the log standard deviations, it is ½
-    if the parameters are independent; this value is also used if they are correlated. For the
-    directions, it is approximated by σ².
+    the inverse Fisher information is the covariance of q. For the log standard deviations, ½ is
+    used, which is exact only if the covariance of q is diagonal. For the directions, σ² is used as
+    an approximation.
 
     Args:
         posterior: normal distribution q.

@@ -28,8 +28,8 @@ class PPOConfig:
         batch_size: number of agent steps in a minibatch.
         learning_rate: learning rate of Adam at the start.
         learning_rate_final: learning rate of Adam at the end, reached by linear interpolation.
-        log_std: logarithm of the standard deviation of the action noise at the start. None to take
-            it from the initial agent, or 0 without an initial agent.
+        log_std: logarithm of the standard deviation of the action noise at the start. If None,
+            it is taken from the initial agent; without an initial agent, it is 0.
         log_std_final: final value of ``log_std``, reached by linear interpolation. None to learn
             ``log_std`` by gradient descent instead.
         log_std_share: fraction of the run after which ``log_std_final`` is reached.
@@ -47,10 +47,10 @@ class PPOConfig:
         reward_scale: factor by which rewards are multiplied.
         critic_rollouts: number of initial rollouts that train only the value network. Values that
             were learned in a dream are wrong in the real game, and would harm a good policy.
-        stagger: upper bound of random limits on the length of first episodes, in agent steps; 0 for
-            no limits. In each chunk, the first episode of an environment is truncated after a
-            number of steps that is drawn between 1 and this bound. Later episodes therefore do not
-            all start at the same time.
+        stagger: largest random length of first episodes, in agent steps; 0 for no truncation. In
+            each chunk, the first episode of each environment is truncated after a random number of
+            steps, from 1 to this length. Later episodes therefore do not all start at the same
+            time.
         hidden_dims: widths of the hidden layers of the policy and of the value network.
         activation: ``"tanh"``, ``"relu"`` or ``"elu"``.
 

@@ -245,7 +245,7 @@ class PPOLearner(AgentLearner):
     def _learn_chunk(self, limit: float, advance: Advance) -> dict[int, dict[str, float]]:
         """Trains for one chunk, and returns the metrics of its rollouts.
 
-        Each key of the result is the number of agent steps after a rollout.
+        The metrics of a rollout are keyed by the value of ``steps`` at the end of the rollout.
         """
         config, model = self.config, self._model
         rows: dict[int, dict[str, float]] = {}
@@ -325,8 +325,8 @@ def _warm_start(policy: nn.Module, init: Agent) -> str:
         name = min(set(expected.items()) ^ set(got.items()))[0]
         raise ValueError(
             f"init: expected an agent with the same observations, actions and hidden layers as the "
-            f"learner, got an agent with other weights: {name!r} has shape {got.get(name)} instead "
-            f"of {expected.get(name)}"
+            f"learner, got an agent with other weights (the shape of {name!r} is {got.get(name)}, "
+            f"but {expected.get(name)} in the learner)"
         )
     policy.load_state_dict(weights)
     return tensors_digest(weights)

@@ -259,7 +259,7 @@ def load_elites(name_or_path: str | Path) -> tuple[Elites, ArchiveConfig]:
     artifact = load_artifact(name_or_path, kind="elites")
     if set(artifact.tensors) != set(_DTYPES):
         raise ArtifactError(
-            f"{artifact.path}: expected weights {sorted(_DTYPES)}, got "
+            f"{artifact.path}: expected the arrays {sorted(_DTYPES)}, got "
             f"{sorted(artifact.tensors)}; search for the elites again"
         )
     check_dtypes(artifact, _DTYPES)

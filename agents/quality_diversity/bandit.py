@@ -185,7 +185,7 @@ class BanditScheduler:
 
     @property
     def result_archive(self) -> ArchiveBase:
-        """Archive of all results: the argument ``result_archive``; if it is None, ``archive``."""
+        """Archive of all results: the argument ``result_archive`` if given, else ``archive``."""
         return self.archive if self._result_archive is None else self._result_archive
 
     def ask(self) -> np.ndarray:
@@ -207,18 +207,17 @@ class BanditScheduler:
     ) -> dict[str, np.ndarray]:
         """Adds the evaluated solutions to the archives and updates the bandit and the emitter.
 
-        If an archive raises an error, the solutions are kept, and :meth:`tell` may be called again
-        for them.
+        If an archive raises an error, :meth:`tell` may be called again for the same solutions.
 
         Args:
             objective: ``(B,)``, objectives of the solutions from :meth:`ask`. None in a search
-                for diversity alone, if the archive needs no objectives.
+                without objectives, if the archive supports it.
             measures: ``(B, M)``, measures of these solutions.
-            fields: further data for each solution, ``(B, …)``, for the extra fields of archives;
-                None for a field without data.
+            fields: arrays ``(B, …)`` for the extra fields of the archives; None for a field without
+                data.
 
         Returns:
-            Result of the archive's ``add``: arrays ``"status"`` and ``"value"`` with one entry per
+            Result of ``archive.add``: arrays ``"status"`` and ``"value"`` with one entry per
             solution. The status is 0 (not added), 1 (replaced a worse elite) or 2 (new cell).
 
         Raises:
@@ -257,7 +256,7 @@ class BanditScheduler:
         return info
 
     def ask_dqd(self) -> np.ndarray:
-        """Raises an error, because the bandit selects no emitters that use gradients.
+        """Raises an error, because this scheduler does not support emitters that use gradients.
 
         Raises:
             NotImplementedError: always.
@@ -276,7 +275,7 @@ class BanditScheduler:
         self.ask_dqd()
 
     def _add(self, data: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Adds evaluated solutions to each archive; returns the result of ``self.archive``."""
+        """Adds evaluated solutions to all archives, and returns the result of ``archive.add``."""
         archives = {"archive": self.archive}
         if self._result_archive is not None:
             archives["result_archive"] = self._result_archive
@@ -285,8 +284,8 @@ class BanditScheduler:
         for name in were_empty:
             if archives[name].empty:
                 warnings.warn(
-                    f"{name}: expected it to hold solutions after adding some, got an empty one; "
-                    "its threshold_min may be above all objectives",
+                    f"{name}: expected at least one elite after adding solutions, got none; the "
+                    "archive's threshold_min may be above all objectives",
                     EmptyArchiveWarning,
                     stacklevel=3,
                 )
@@ -344,8 +343,7 @@ def _warn_below_offset(objective: np.ndarray, archive: ArchiveBase) -> None:
         warnings.warn(
             # The text is always the same, so that Python shows the warning only once.
             f"objective: expected at least the archive's qd_score_offset of {offset:g}, got lower "
-            "values, with which new cells decrease the QD score instead of increasing it; create "
-            "the archive with a lower qd_score_offset",
+            "values, which decrease the QD score; create the archive with a lower qd_score_offset",
             BelowOffsetWarning,
             stacklevel=3,
         )

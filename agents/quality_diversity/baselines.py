@@ -67,8 +67,8 @@ def search_with_ribs(
     The initial elites are those of :class:`~wmrl.agents.quality_diversity.dde.DDE` with the same
     seed, the same initial coverage, a batch size of 100 and no ``init``.
 
-    CMA-ES samples solutions without bounds. They are clipped to [−1, 1] before they are evaluated
-    and added to the result.
+    CMA-ME and CMA-MAE sample solutions without bounds. The solutions are clipped to [−1, 1] before
+    they are evaluated and added to the result.
 
     Args:
         problem: problem to solve.

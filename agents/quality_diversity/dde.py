@@ -341,7 +341,7 @@ class DDE(Learner):
 
 
 def _checked_init(init: np.ndarray | None, solution_dim: int) -> np.ndarray:
-    """Checks initial solutions and returns them as ``(N, X) float32``; N is 0 for None."""
+    """Checks initial solutions and returns them as ``(N, X) float32``; None gives N = 0."""
     if init is None:
         return np.zeros((0, solution_dim), np.float32)
     solutions = np.asarray(init, np.float32)

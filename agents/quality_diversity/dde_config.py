@@ -131,7 +131,8 @@ def make_encoding(config: EncodingConfig, *, generator: torch.Generator | None =
 
     Args:
         config: configuration of a VAE, a VQ-VAE or a registered encoding.
-        generator: random number generator of the initial weights; one with a fixed seed if None.
+        generator: random number generator for the initial weights; None for a generator with a
+            fixed seed.
     """
     return ENCODINGS.for_config(config)(config, generator=generator)
 

@@ -106,8 +106,8 @@ def write_map_video(
         path: path of an ``.mp4``, ``.gif`` or ``.webp`` file.
         archive: configuration of the archive.
         snapshots: ``(S, cells)``, objective in each cell at S points in time; NaN for empty cells.
-        titles: one title for each snapshot; empty for no titles. A title is followed by the
-            snapshot's coverage and mean objective, which are always shown.
+        titles: one title for each snapshot; empty for no titles. The coverage and the mean
+            objective of a snapshot are always shown, after the title if there is one.
         fps: snapshots per second.
         size: length of the map's longer side, in pixels.
 
@@ -173,6 +173,9 @@ def _cell_of_pixels(archive: ArchiveConfig, size: int) -> np.ndarray:
 
 
 def _pixels(columns: int, rows: int, size: int) -> tuple[int, int]:
-    """Returns width and height in pixels of a grid of square cells; the larger is ``size``."""
+    """Returns the width and height, in pixels, of an image of a grid of square cells.
+
+    The longer side has ``size`` pixels.
+    """
     longer = max(columns, rows)
     return max(1, size * columns // longer), max(1, size * rows // longer)

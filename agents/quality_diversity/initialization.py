@@ -76,7 +76,7 @@ def checked_evaluations(
     """Checks the objectives and measures of solutions, and returns them as arrays.
 
     Args:
-        objective: ``(B,)``, objectives; None, which is returned unchanged, if there are none.
+        objective: ``(B,)``, objectives; None for no objectives. None is returned unchanged.
         measures: ``(B, M)``, measures.
         count: B, the number of evaluated solutions.
         archive: archive for the solutions, which determines M.
@@ -100,7 +100,7 @@ def checked_evaluations(
         if not finite.all():
             row = int(np.argmin(finite))
             raise ValueError(
-                f"{name}: expected finite numbers, got {value[row].tolist()} in row {row} "
-                f"(non-finite rows: {count - int(finite.sum())}); no solution was added"
+                f"{name}: expected finite numbers, got {value[row].tolist()} in row {row} (number "
+                f"of such rows: {count - int(finite.sum())}); no solution was added"
             )
     return objective, measures

@@ -83,8 +83,8 @@ def collect(
         base: id of the base environment; the task's own if None.
         frame_skip: number of base frames per agent step; the task's if None. With an agent, this is
             ignored, and the frame skip of the agent's world model is used.
-        device: device to load models on: the world model if ``world_model`` is None, and an agent
-            that is given by name or path.
+        device: device of the models that this function loads. It loads the world model if
+            ``world_model`` is None, and the agent if ``policy`` is its name or path.
         progress: True to show a progress bar.
 
     Returns:

@@ -210,8 +210,8 @@ def autoregressive_noise(
         smoothing: ρ in [0, 1).
 
     Returns:
-        A function that returns x_0 in its first call, x_1 in the second, and so on, each
-        ``(dim,) float64``.
+        A function that returns x_0 in its first call, x_1 in its second call, and so on. Each x_t
+        is ``(dim,) float64``.
     """
     x = generator.standard_normal(dim)
     innovation = np.sqrt(1.0 - smoothing**2)

@@ -10,7 +10,7 @@ from wmrl.envs.world_model import WorldModel
 
 
 class FrameAgent:
-    """Agent that acts on the frames of N games, which its world model encodes.
+    """Agent that plays N games from their frames, which the agent's world model encodes.
 
     Args:
         agent: agent that chooses the actions.

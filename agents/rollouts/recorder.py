@@ -50,7 +50,8 @@ class Collector:
         frame_agent: agent to whose actions the policy adds noise; None for a policy without an
             agent.
         seed: root seed of the collection.
-        write: function that is called at the end of each episode, with its index and its content.
+        write: function that is called at the end of each episode, with the index and the content of
+            the episode.
     """
 
     def __init__(

@@ -141,8 +141,8 @@ class SB3Agent(Agent):
                 agent = cls(_build_policy(artifact.config))
         except _INVALID_POLICY as error:
             raise ArtifactError(
-                f"{artifact.path}: expected the artifact of a policy with a valid config.json, got "
-                f"an invalid config.json ({error})"
+                f"{artifact.path}: expected a valid config.json of a policy, got an invalid one "
+                f"({error})"
             ) from error
         load_weights(agent.policy, artifact)
         agent.world_model = WorldModelRef.from_artifact(artifact)
@@ -152,7 +152,7 @@ class SB3Agent(Agent):
 def _check_dims(artifact: Artifact) -> None:
     """Checks that the configured layers do not need far more weights than the artifact has.
 
-    This check must come first, because SB3 allocates all weights of a policy when it creates it.
+    This check must come before the creation of the policy, in which SB3 allocates all weights.
 
     Raises:
         ValueError: the layers need more than twice as many weights as the artifact has, or a
@@ -209,11 +209,15 @@ def _build_policy(config: Mapping[str, Any]) -> BasePolicy:
     name, options = config["policy"], dict(config["policy_kwargs"])
     unknown = set(options) - set(_OPTIONS)
     activation = options.get("activation_fn")
-    if name not in _POLICIES or unknown or activation not in _ACTIVATIONS:
+    if name not in _POLICIES:
+        raise ValueError(f"policy: expected one of the classes {sorted(_POLICIES)}, got {name!r}")
+    if activation not in _ACTIVATIONS:
         raise ValueError(
-            f"policy: expected one of the policies {sorted(_POLICIES)}, one of the activations "
-            f"{sorted(_ACTIVATIONS)}, and only options from {sorted(_OPTIONS)}, got the policy "
-            f"{name!r}, the activation {activation!r}, and the unknown options {sorted(unknown)}"
+            f"activation_fn: expected one of {sorted(_ACTIVATIONS)}, got {activation!r}"
+        )
+    if unknown:
+        raise ValueError(
+            f"policy_kwargs: expected keys from {sorted(_OPTIONS)}, got {sorted(unknown)}"
         )
     low, high = (np.array(config[key], np.float32) for key in ("action_low", "action_high"))
     dim = int(config["observation_dim"])

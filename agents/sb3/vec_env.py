@@ -108,7 +108,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
             An array ``(N, …)``, or a dictionary of such arrays.
 
         Raises:
-            ValueError: the number of options that were set is not N.
+            ValueError: the options that were set are not N dictionaries.
         """
         observations = self._reset_all()
         self._next_seed = None
@@ -218,8 +218,8 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         steps of a rollout are then from different stages of episodes.
 
         Args:
-            lengths: ``(N,) int``, number of steps, at least 1, after which the first episode of
-                each sub-environment is truncated.
+            lengths: ``(N,) int``, maximum number of steps of each sub-environment's first episode,
+                at least 1.
         """
         self._pending_cuts = np.array(lengths, np.int64)
 
@@ -289,8 +289,9 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
 def _check_finite(name: str, values: Any) -> None:
     """Checks that the numbers that an environment returned are finite.
 
-    If their sum is finite, all numbers are. Each number is checked only if the sum is not finite.
-    The sum takes a fraction of the time of ``np.isfinite``, because it needs no array of flags.
+    If the sum of the numbers is finite, all numbers are finite. The numbers are checked one by one
+    only if the sum is not finite. Computing the sum takes a fraction of the time of
+    ``np.isfinite``, because it needs no array of flags.
 
     Raises:
         FloatingPointError: a number is not finite.

@@ -114,7 +114,7 @@ class EpisodeVideo:
             expected, got = getattr(world_model, name).shape, getattr(agent, name).shape
             if expected != got:
                 raise ValueError(
-                    f"agent: expected {name} of shape {expected}, as the world model has, got "
+                    f"agent: expected {name} of shape {expected}, as in the world model, got "
                     f"{got}; use the world model that the agent was trained with"
                 )
         self.config = config

@@ -58,8 +58,8 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
     ``reset(options={"randomize": bool})``. There is one more argument:
 
     - ``frame_skip=1``: number of frames for which a step repeats its action. A step ends early if
-      the episode ends, and renders only its last frame. ``reset`` always advances the game by one
-      frame.
+      the episode ends. Only the last frame of a step is rendered. ``reset`` always advances the
+      game by one frame.
 
     ## Version History
     - v3: first version; it has the same number as Gymnasium's ``CarRacing-v3``.
@@ -180,7 +180,7 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
 
         Raises:
             ResetNeeded: the environment has not been reset.
-            ValueError: a position or speed of the car is NaN, infinite or beyond all bounds.
+            ValueError: a position or speed of the car is NaN, infinite or too large to draw.
         """
         return self._draw_state(self._shown_score)
 
@@ -238,7 +238,7 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
 
 
 def _checked_action(action: Any) -> np.ndarray:
-    """Checks an action, and returns it unclipped and in its own dtype, as Gymnasium takes it."""
+    """Checks an action, and returns it as an array with unchanged values and dtype."""
     # A fast path, because the general check would take 2 % of the time of a frame.
     usual = isinstance(action, np.ndarray) and action.shape == (3,) and action.dtype.kind == "f"
     if not (usual and all(map(math.isfinite, action.tolist()))):

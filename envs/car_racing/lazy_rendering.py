@@ -56,10 +56,11 @@ class LazyRendering:
         return frame
 
     def _remember(self, mode: str) -> Any:
-        """Replaces ``CarRacing._render`` during steps: records the score, and renders no frame.
+        """Replaces ``CarRacing._render`` during steps.
 
-        :meth:`observe` shows the recorded score, because Gymnasium renders a frame before it
-        subtracts 0.1 from the score for that frame.
+        Records the score instead of rendering an observation. :meth:`observe` shows this score,
+        because Gymnasium renders an observation before it subtracts the frame's 0.1 from the score.
+        Modes other than ``"state_pixels"`` are rendered by Gymnasium.
         """
         if mode != "state_pixels":
             return CarRacing._render(self._env, mode)

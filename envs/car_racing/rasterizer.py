@@ -81,23 +81,23 @@ def _compiled(function: _Function) -> _Function:
 
 
 def cache_folder() -> str | None:
-    """Returns the folder of numba's cache of this module; None if it is not cached."""
+    """Returns the folder in which numba caches this module's functions; None without a cache."""
     return getattr(getattr(_wipe, "_cache", None), "cache_path", None)
 
 
 class Canvas(NamedTuple):
     """Surface to draw on, stored as lines from top to bottom.
 
-    Each line is a list of runs, which are intervals of one color.
+    Each line is a list of runs, which are intervals of one color. The current polygon, which is
+    being filled, is stored as its left and right ends on each line.
 
     Attributes:
         edges: ``(LINES, MAX_RUNS) float32``, column at which each run starts; the first run of each
             line starts at 0.
         inks: ``(LINES, MAX_RUNS) int32``, palette index of each run.
         runs: ``(LINES,) int64``, number of runs of each line.
-        left: ``(LINES,) float64``, on each line, the left end of the polygon that is being filled.
-        right: ``(LINES,) float64``, on each line, the right end of the polygon that is being
-            filled.
+        left: ``(LINES,) float64``, column of the current polygon's left end on each line.
+        right: ``(LINES,) float64``, column of the current polygon's right end on each line.
     """
 
     edges: np.ndarray
@@ -133,7 +133,7 @@ class Scene(NamedTuple):
     Attributes:
         field: ``(1, 4, 2) float64``, the playfield.
         grass: ``(N, 4, 2) float64``, the lighter squares on the playfield.
-        reach: upper bound on the diameters of these squares and of the road's polygons.
+        reach: upper bound on the diameters of the grass squares and of the road's polygons.
         wheel: ``(4, 2) float64``, corners of a wheel in the wheel's coordinates; the two front
             corners come first.
         hull: ``(4, 8, 2) float64``, corners of the hull's four parts in the hull's coordinates.
@@ -282,9 +282,10 @@ def _widen(
 
 @_compiled
 def _line_below(y: float) -> int:
-    """Returns the index of the uppermost canvas line that is not above row ``y`` of the surface.
+    """Returns the index of the first canvas line at or below row ``y`` of the surface.
 
-    The lines of the status bar are not considered.
+    Lines of the status bar are ignored. If no other line is at or below row ``y``, returns
+    ``SCENE_LINES``.
     """
     return min(max(math.ceil((y - FIRST_LINE) / PITCH), 0), SCENE_LINES)
 
@@ -440,7 +441,10 @@ def _paint_gauges(canvas: Canvas, gauges: np.ndarray) -> None:
 
 @_compiled
 def _pack(colors: np.ndarray) -> np.ndarray:
-    """Packs each color of ``(N, 3)`` into one integer; truncates fractions, as Gymnasium does."""
+    """Packs each of N colors ``(N, 3)`` into one integer.
+
+    Fractions are truncated, as in Gymnasium.
+    """
     packed = np.empty(len(colors), np.int64)
     for k in range(len(colors)):
         red, green, blue = int(colors[k, 0]), int(colors[k, 1]), int(colors[k, 2])
@@ -456,8 +460,8 @@ def _add_line(
 
     The row of pixels is a weighted average of several lines. It is stored as ``steps``, the
     differences between adjacent pixels. The line has constant color except for jumps at a few
-    columns. Each jump is multiplied by the weight of the line, and divided between the two pixels
-    around its column.
+    columns. Each jump is multiplied by the weight of the line. It is then divided between the pixel
+    that contains the column and the next pixel.
 
     Args:
         canvas: canvas that holds the line.
@@ -482,7 +486,10 @@ def _add_line(
 
 @_compiled
 def _finish_row(steps: np.ndarray, row: np.ndarray) -> None:
-    """Computes a row of pixels from ``steps``, as filled by :func:`_add_line`; zeroes ``steps``."""
+    """Computes a row of pixels from ``steps``, and then resets ``steps`` to 0.
+
+    :func:`_add_line` describes ``steps``.
+    """
     color = 0
     for column in range(SIZE):
         color += steps[column]
@@ -547,15 +554,15 @@ def draw(
         camera: ``(4,) float64``: ``zoom * cos(angle)`` and ``zoom * sin(angle)`` of the camera,
             then the column and the row of the world's origin on the surface. This row is counted
             from the bottom.
-        poses: ``(5, 4) float64``: x, y, angle, and rotation about the axle, of the four wheels and
-            then of the hull. The hull's last entry is not used.
+        poses: ``(5, 4) float64``, one row for each of the four wheels, then one for the hull. A row
+            is x, y, angle and rotation about the axle. The hull's rotation is not used.
         gauges: ``(7,) float64``: speed, spin of the four wheels, angle of the front wheels, turn
             rate of the hull.
         state: ``(SIZE, SIZE, 3) uint8``, output array for the pixels of the observation.
 
     Returns:
-        False if a number of ``camera``, ``poses`` or ``gauges`` is NaN, infinite or beyond
-        ``LARGEST``; nothing is drawn then.
+        True if the observation was drawn. False if nothing was drawn, because a number of
+        ``camera``, ``poses`` or ``gauges`` is NaN, infinite or beyond ``LARGEST``.
     """
     if not (_bounded(camera) and _bounded(poses) and _bounded(gauges)):
         return False

@@ -72,8 +72,8 @@ class StatePainter:
             camera: ``(4,) float64``: ``zoom * cos(angle)`` and ``zoom * sin(angle)`` of the camera,
                 then the column and the row of the world's origin on Gymnasium's surface. This row
                 is counted from the bottom.
-            poses: ``(5, 4) float64``: x, y, angle, and rotation about the axle, of the four wheels
-                and then of the hull. The hull's last entry is not used.
+            poses: ``(5, 4) float64``, one row for each of the four wheels, then one for the hull. A
+                row is x, y, angle and rotation about the axle. The hull's rotation is not used.
             gauges: ``(7,) float64``: speed, spin of the four wheels, angle of the front wheels,
                 turn rate of the hull.
             score: the score, as text to display.
@@ -82,14 +82,16 @@ class StatePainter:
             A new array ``(96, 96, 3) uint8``.
 
         Raises:
-            ValueError: an array has the wrong shape, or a number is NaN, infinite or beyond all
-                bounds.
+            ValueError: an array has the wrong shape, or a number is NaN, infinite or too large to
+                draw.
         """
-        if (camera.shape, poses.shape, gauges.shape) != ((4,), (5, 4), (7,)):
-            raise ValueError(
-                "camera, poses, gauges: expected shapes (4,), (5, 4) and (7,), got "
-                f"{camera.shape}, {poses.shape} and {gauges.shape}"
-            )
+        for name, array, shape in (
+            ("camera", camera, (4,)),
+            ("poses", poses, (5, 4)),
+            ("gauges", gauges, (7,)),
+        ):
+            if array.shape != shape:
+                raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
         state = np.empty((rasterizer.SIZE, rasterizer.SIZE, 3), np.uint8)
         if not rasterizer.draw(
             self._canvas, self._colors, _scene(), self._road, camera, poses, gauges, state
@@ -122,7 +124,10 @@ def _scene() -> rasterizer.Scene:
 
 
 def _undrawable(**arrays: np.ndarray) -> str:
-    """Says which number of the given arrays the rasterizer refuses to draw, by name."""
+    """Returns an error message about the first number that the rasterizer refuses to draw.
+
+    The message begins with the name under which the number's array is passed.
+    """
     for name, array in arrays.items():
         wrong = ~(np.abs(array) <= rasterizer.LARGEST)
         if wrong.any():
@@ -132,7 +137,7 @@ def _undrawable(**arrays: np.ndarray) -> str:
                 f"{array[index]} at index {index}; reset the environment, as the car's physics "
                 "can't recover"
             )
-    raise AssertionError("all numbers can be drawn")
+    raise AssertionError("arrays: expected a number that cannot be drawn, got none")
 
 
 def _with_eight_corners(part: Sequence[tuple[int, int]]) -> np.ndarray:

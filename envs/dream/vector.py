@@ -60,8 +60,8 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
     - ``"state"``: a :class:`~wmrl.dream.DreamState` with one entry for each dream that is reset;
       these dreams continue from it.
 
-    A sequence of N dictionaries gives each dream its own options. There, ``"start"`` is one index,
-    and ``"state"`` is a state of batch size 1.
+    A sequence of N dictionaries gives each dream its own options. In each of these dictionaries,
+    ``"start"`` is one index, and ``"state"`` is a state of batch size 1.
 
     ## Episode End
     As in :class:`~wmrl.envs.dream.env.DreamEnv`. With ``AutoresetMode.DISABLED``, a dream that has

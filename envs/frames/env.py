@@ -160,8 +160,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         self._frames += num_frames
         if not math.isfinite(reward):
             raise ValueError(
-                f"reward: expected a finite number, got {reward}{self._moment()}; check the game's "
-                "step"
+                f"reward: expected a finite number, got {reward}{self._moment()}; check the "
+                "method step of the game"
             )
         frame = self._observe(observation)
         truncated = not terminated and (truncated or self._out_of_time(reward))
@@ -181,8 +181,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         fixed = kwargs.get("render_mode")
         if self.render_mode is not None and fixed not in (None, self.render_mode):
             raise ValueError(
-                f"render_mode: expected {fixed!r} or None, because task {self.task.name!r} fixes "
-                f"the render mode, got {self.render_mode!r}"
+                f"render_mode: expected {fixed!r} or None, got {self.render_mode!r}; the task "
+                f"{self.task.name!r} fixes the render mode"
             )
         kwargs["render_mode"] = fixed or self.render_mode
         return gym.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)

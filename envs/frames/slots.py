@@ -16,7 +16,7 @@ _ALIGNMENT = 64
 
 
 def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) -> Layout:
-    """Returns the shape and dtype of each shared array of N sub-environments, by name.
+    """Returns the shape and dtype of each shared array of N sub-environments (slots), by name.
 
     The array ``"finals"`` is used in the autoreset mode SAME_STEP. It holds the final frames of the
     episodes that ended in the last step. Three arrays tell where a game failed, even if the failure
@@ -127,7 +127,7 @@ class FrameSlots:
         return [env.render() for env in self.envs]
 
     def blame(self, slot: int) -> None:
-        """Marks a slot as the cause of a failure that occurs after its step or reset."""
+        """Marks a slot as the cause of a failure that was found after the slot's step or reset."""
         self._arrays["playing"][slot] = True
 
     def close(self) -> None:

@@ -255,7 +255,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return metadata
 
     def _ask(self, method: str, *per_slot: Sequence[Any], **shared: Any) -> list[Any]:
-        """Calls a method of :class:`FrameSlots` in all workers, or in this process without workers.
+        """Calls a method of :class:`FrameSlots` in all workers; without workers, in this process.
 
         Args:
             method: name of the method.
@@ -294,12 +294,12 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _receive(
         self, failures: Sequence[tuple[FrameWorker, WorkerFailure]] = (), *, starting: bool = False
     ) -> list[Any]:
-        """Waits for all workers; returns their answers, or raises the first failure among them.
+        """Waits for all workers and returns their answers, or raises the first failure.
 
         Args:
             failures: pairs of a worker and its failure, for workers that have already failed.
-            starting: True if the workers have just been started. If a worker reports an exception
-                about an invalid argument, this exception is then raised instead of a WorkerError.
+            starting: True if the workers have just been started. In this case, a worker's exception
+                about an invalid argument is raised as it is, and not as a WorkerError.
         """
         answers, failures = [], list(failures)
         for worker in self._workers:

@@ -77,8 +77,8 @@ class FrameWorker:
         except Exception as error:
             raise ValueError(
                 "task, base: expected a task and a game that can be pickled for worker processes, "
-                f"got one that can't be pickled ({error}); register the game in a module and give "
-                'it as base="module:id", or use workers=0'
+                f"but pickling failed ({error}); register the game in a module and give it as "
+                'base="module:id", or use workers=0'
             ) from error
         self._lifeline = Lifeline()
         (its_input, ours_to_write), (ours_to_read, its_output) = os.pipe(), os.pipe()
@@ -144,9 +144,9 @@ class FrameWorker:
             succeeded, value = ForkingPickler.loads(message)
         except Exception as error:
             raise WorkerFailure(
-                f"its answer cannot be unpickled here ({type(error).__name__}: {error}); let the "
-                "game return only objects whose classes can be imported in this process, or use "
-                "workers=0",
+                f"the worker's answer cannot be unpickled ({type(error).__name__}: {error}); let "
+                "the game return only objects whose classes can be imported in the parent process, "
+                "or use workers=0",
                 cause=error,
             ) from None
         if succeeded:
@@ -224,8 +224,8 @@ def registered_specs(env_id: str) -> list[EnvSpec]:
 def _with_classes(spec: EnvSpec) -> EnvSpec:
     """Returns a spec that workers can use even if its entry point is in the main script.
 
-    Workers do not import the main script. A string that refers to it is replaced by the class or
-    function to which it refers.
+    Workers do not import the main script. If the entry point is a string that names a class or
+    function of the main script, the class or function itself replaces the string.
     """
     entry = spec.entry_point
     if not isinstance(entry, str) or not entry.startswith("__main__:"):
@@ -269,8 +269,8 @@ def _request(method: str, arguments: tuple[Any, ...]) -> Any:
         return cloudpickle.dumps((method, arguments))
     except Exception as error:
         raise ValueError(
-            "options: expected values that can be pickled for worker processes, got one that can't "
-            f"be pickled ({error}); use numbers, strings or arrays, or workers=0"
+            "options: expected values that can be pickled for worker processes, but pickling "
+            f"failed ({error}); give only numbers, strings or arrays, or use workers=0"
         ) from error
 
 
@@ -319,9 +319,9 @@ def serve(lifeline: int) -> None:
 
 
 def _serve_one(slots: FrameSlots, requests: Connection, answers: Connection) -> bool:
-    """Processes one request; returns False if it closed the slots.
+    """Processes one request; returns False after the request to close the slots.
 
-    A request that closes the slots gets no answer. All other requests get one.
+    This request gets no answer. All other requests get one.
     """
     request = requests.recv_bytes()
     try:
@@ -351,7 +351,7 @@ def _send_error(answers: Connection, error: BaseException) -> None:
 
 
 def _unpicklable(slots: FrameSlots, results: Sequence[Any], error: Exception) -> TypeError:
-    """Returns an error that names the part of the slots' results that can't be pickled."""
+    """Returns an error that names the unpicklable part of the slots' results."""
     for slot, result in enumerate(results):
         parts = result if isinstance(result, dict) else {"image": result}
         for key, value in parts.items():

@@ -59,8 +59,8 @@ class LatentTracker:
 
         Args:
             actions: ``(N, A) float32``.
-            idle: ``(N,) bool``, True for games that did not take the action. Their memory states
-                stay unchanged. If None, all memory states are updated.
+            idle: ``(N,) bool``, True for games in which no action was taken. The memory states of
+                these games stay unchanged. If None, all memory states are updated.
         """
         memory = self.world_model.memory
         if memory is None:
@@ -98,7 +98,7 @@ class LatentTracker:
         return DreamState(self.latents, self._state)
 
     def _select(self, mask: np.ndarray, state: MemoryState) -> MemoryState:
-        """Returns ``state`` for games that ``mask`` selects, and the current state for others."""
+        """Returns ``state`` for games that ``mask`` selects, and the current state for the rest."""
         return select_states(torch.from_numpy(mask).to(self.world_model.device), state, self._state)
 
     def _encode(self, frames: np.ndarray) -> Tensor:

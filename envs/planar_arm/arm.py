@@ -236,9 +236,15 @@ class Arm:
         possible = self.within_reach(points)
         if not possible.all():
             worst = points[np.argmin(possible)]
+            for x, y, radius in self.obstacles:
+                if np.hypot(worst[0] - x, worst[1] - y) < radius:
+                    raise ValueError(
+                        f"{name}: expected a point in no obstacle, got {worst.tolist()} in the "
+                        f"obstacle {(x, y, radius)}; choose another point"
+                    )
             raise ValueError(
                 f"{name}: expected a point between {self.min_reach:g} and {self.reach:g} units of "
-                f"length from the base and in no obstacle, got {worst.tolist()}, at a distance of "
+                f"length from the base, got {worst.tolist()}, at a distance of "
                 f"{np.hypot(*worst):g}; choose another point"
             )
         return points

@@ -71,7 +71,9 @@ class ArmLatents:
         return self.encoding.input_dim
 
     def check_actions(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:
-        """Checks actions, and returns latents clipped to [−1, 1] as float32, or codes as int64.
+        """Checks actions and returns them.
+
+        Latents are returned as float32, clipped to [−1, 1]. Codes are returned as int64.
 
         Args:
             actions: actions of one arm or of several arms.
@@ -88,7 +90,8 @@ class ArmLatents:
             codes = np.asarray(actions)
         except ValueError as error:  # sequences of different lengths
             raise ValueError(
-                f"action: expected one code per token, got {actions!r:.100}"
+                "action: expected an array of codes, got sequences of different lengths: "
+                f"{actions!r:.100}"
             ) from error
         if codes.shape != shape:
             raise ValueError(

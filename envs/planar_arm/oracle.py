@@ -32,12 +32,12 @@ class ArmOracleConfig:
         num_starts: number of initial poses per target. Several are needed because there are many
             local optima.
         num_survivors: number of poses per target that are optimized further after ``search_steps``.
-            These are the most promising ones.
+            The most promising poses are selected.
         search_steps: maximum number of optimization steps for each initial pose.
         refine_steps: maximum number of further optimization steps for each of the
             ``num_survivors`` poses.
-        tolerance: maximum distance from a target at which the target counts as solved, as a
-            fraction of the arm's reach.
+        tolerance: maximum distance of the end point from a solved target, as a fraction of the
+            arm's reach.
         seed: seed of the random numbers for the initial poses. All targets share these numbers, so
             that the result for a target does not depend on the other targets, up to rounding.
 
@@ -101,12 +101,12 @@ def solve_targets(
     Each step linearizes p. The linearized problem has a closed-form solution with three unknowns:
     m and the two Lagrange multipliers of p(θ) = target. Angles that would leave their range are
     fixed at the bound. A step that increases an exact penalty function is rejected, and the next
-    step is shorter. Finally, Newton's method removes the remaining distance from the target; it
-    ignores the std.
+    step is shorter. Finally, Newton's method removes the remaining distance from the target. This
+    last part ignores the std.
 
     An arm can wind in many ways, each of which is a local optimum. Therefore, several initial poses
-    are tried. Targets at the very edge of the reach (within a few thousandths of the reach) may
-    remain unsolved.
+    are tried. Targets at the very edge of the reach may remain unsolved, for example those at a
+    distance of 99.9 % of the reach from the base.
 
     Args:
         targets: ``(T, 2)`` or ``(2,)``, in units of length. Targets out of reach are allowed but
@@ -137,15 +137,18 @@ def solve_targets(
     """
     config = config or ArmOracleConfig()
     points = np.atleast_2d(np.asarray(targets, np.float64))
-    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"targets: expected shape (T, 2) or (2,), got {np.shape(targets)}")
+    finite = np.isfinite(points).all(1)
+    if not finite.all():
+        row = int(np.argmin(finite))
         raise ValueError(
-            f"targets: expected finite numbers of shape (T, 2), got shape {np.shape(targets)} with "
-            f"{np.count_nonzero(~np.isfinite(points))} non-finite numbers"
+            f"targets: expected finite numbers, got {points[row].tolist()} in row {row}"
         )
     if arm.obstacles:
         raise ValueError(
-            f"arm: expected no obstacles, got {len(arm.obstacles)} that the oracle cannot avoid; "
-            "create the Arm without them to get a lower bound on the std"
+            f"arm: expected no obstacles, got {len(arm.obstacles)}; create the Arm without them to "
+            "get a lower bound on the std"
         )
     solver = _Solver(arm, config, _float64_device(device))
     return solver.solve(points)

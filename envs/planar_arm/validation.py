@@ -119,8 +119,10 @@ def clip_action(
     Args:
         action: action of one arm, or actions of several arms.
         shape: expected shape of the action.
-        each: description of the numbers in error messages, such as "one number per joint".
-        argument: name of the environment's argument that determines the shape, for error messages.
+        each: description of the expected numbers, such as "one number per joint". It is used in
+            error messages.
+        argument: name of the environment's argument that determines the shape. It is used in error
+            messages.
     """
     source = f"the environment's argument '{argument}'"
     return check_actions(

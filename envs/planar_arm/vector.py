@@ -32,7 +32,7 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
     ## Description
     The vector environment of :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. A step ends all
     running episodes. Therefore, arms are evaluated in every step with the autoreset mode SAME_STEP,
-    and in every other step with NEXT_STEP.
+    and in every second step with NEXT_STEP.
 
     ## Action Space
     ``Box(N, n)`` float32 in [−1, 1].
@@ -47,8 +47,8 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
     The arms are stretched along the x axis. All arms share one random stream for their targets.
     ``reset`` therefore takes one seed; N seeds are hashed to one. ``reset`` has two options:
     ``"target"``, ``(2,)`` or ``(N, 2)``, sets the targets of this episode. ``"reset_mask"``,
-    ``(N,) bool``, selects the arms to reset. A sequence of N dictionaries gives each arm its own
-    target, ``(2,)``.
+    ``(N,) bool``, selects the arms to reset. Alternatively, ``options`` is a sequence of N
+    dictionaries, one per arm, each with the arm's own ``"target"``, ``(2,)``.
 
     ## Episode End
     An episode terminates after one step. With the autoreset mode DISABLED, the arm then idles until

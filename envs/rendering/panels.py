@@ -1,4 +1,4 @@
-"""Panels: labeled images side by side, with bars for actions and metrics below them."""
+"""Panels: labeled images side by side, with metrics and bars for actions below the images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,11 +19,12 @@ _BACKGROUND, _TRACK, _TEXT, _MUTED = (18, 20, 26), (44, 48, 58), (238, 240, 244)
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Image with a label, and optionally a note, bars for an action, and metrics.
+    """Image with a label and, optionally, a note, metrics, and bars for an action.
 
     Attributes:
         label: title above the image, on the left.
-        image: ``(H, W, 3) uint8``; :class:`PanelDrawer` resizes it to its own width and height.
+        image: ``(H, W, 3) uint8``; it is resized to the width and height of the
+            :class:`PanelDrawer`.
         note: text above the image, on the right.
         action: ``(A,) float32`` in [−1, 1], drawn as bars below the image; no bars if None.
         metrics: pairs ``(name, value)``, written below the image.

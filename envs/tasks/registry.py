@@ -56,8 +56,8 @@ def find_task(task: Task | str) -> Task:
     """Finds a task by its name or location.
 
     Args:
-        task: the name of a registered task; or the location ``"module:ATTRIBUTE"`` of a task, whose
-            module is then imported; or a task, which is returned unchanged.
+        task: the name of a registered task; or the location of a task, ``"module:ATTRIBUTE"``; or a
+            task, which is returned unchanged. For a location, the module is imported.
 
     Raises:
         ValueError: there is no such task, or the object at the location is not a task.
@@ -115,8 +115,8 @@ def _import(module: str, location: str) -> ModuleType:
         if not missing:
             raise _import_error(module, error) from error
         raise ImportError(
-            f"task: there is no module {error.name!r}, got the location {location!r}; run the "
-            "command in the folder of the module, or add that folder to PYTHONPATH"
+            f"task: there is no module {error.name!r}, which the location {location!r} needs; run "
+            "the command in the folder of the module, or add that folder to PYTHONPATH"
         ) from error
     except (Exception, SystemExit) as error:
         raise _import_error(module, error) from error

@@ -45,7 +45,8 @@ class Task:
         frame_size: height and width to which frames are resized after the crop.
         frame_skip: number of base frames per agent step.
         warmup_frames: length of the warm-up at the start of each episode, in base frames. Dreams
-            start from states after the warm-up, unless no episode is longer.
+            start from states after the warm-up. If no recorded episode is longer than the warm-up,
+            they start from any recorded state.
         max_frames: number of base frames after which an episode is truncated.
         fps: base frames per second at the game's own speed, for videos and windows.
         patience: data collection truncates an episode after this number of successive base frames

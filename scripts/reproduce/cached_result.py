@@ -23,8 +23,8 @@ class CachedResult:
         name: kind of the result in error messages, such as ``"search"``.
 
     Attributes:
-        value: content of the file, including ``key``. If the file did not exist or is damaged, it
-            is None, and the result must be computed.
+        value: content of the file, including ``key``; None if the file did not exist or is
+            damaged. If the value is None, the result must be computed.
 
     Raises:
         ValueError: the file exists and contains a different key.

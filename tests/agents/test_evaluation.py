@@ -63,7 +63,7 @@ def test_result_lasts(tmp_path):
 
 
 def test_broken_results_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="seeds: expected 2 values, as many as returns, got 1"):
+    with pytest.raises(ValueError, match=r"seeds: expected 2 values \(as many as returns\), got 1"):
         result(seeds=(1,))
     with pytest.raises(ValueError, match="returns: expected at least one"):
         result(seeds=(), returns=(), lengths=(), terminated=())

@@ -47,7 +47,9 @@ def test_full_results_are_not_overwritten_by_quick_ones(tmp_path: Path) -> None:
     quick_args(args, {})
     for full in ({"quick": False}, {"rows": []}):  # older results have no mark
         (tmp_path / "results.json").write_text(json.dumps(full))
-        with pytest.raises(FileExistsError, match=r"without full results, got .*results\.json"):
+        with pytest.raises(
+            FileExistsError, match=r"without results of a full run, got .*results\.json"
+        ):
             quick_args(args, {})
 
 

@@ -58,12 +58,17 @@ def build_config(config_class: type[C], values: Mapping[str, Any]) -> C:
 
 
 def check_fields(config: Any) -> None:
-    """Checks each field of a configuration against its type; ``__post_init__`` calls it first.
+    """Checks the value of each field of a configuration against the type of the field.
+
+    Configurations call this function at the start of ``__post_init__``.
 
     Integers must not be booleans, numbers must be finite, flags must be booleans, strings must not
-    be empty, ``Literal`` fields must have one of their values, and a field ``seed`` must be a seed.
-    Scalars of NumPy become numbers of Python, which JSON can store; lists and arrays become tuples
-    where a field is a tuple. Fields of other types, such as functions, are not checked.
+    be empty, and ``Literal`` fields must have one of their values. Integers named ``seed`` or
+    ``..._seed`` must be from 0 to 2⁶³ − 1. Fields of other types, such as functions, are not
+    checked.
+
+    NumPy scalars become Python numbers, which JSON can store. Lists and arrays become tuples where
+    a field is a tuple.
 
     Args:
         config: instance of a dataclass, frozen or not.

@@ -24,13 +24,13 @@ class Interrupts:
 
     @property
     def pending(self) -> bool:
-        """True if an interruption waits."""
+        """True if an interruption is waiting to be delivered."""
         return self._waiting is not None
 
     def deliver(self) -> None:
-        """Passes the interruption that waits to its handler, which usually raises an exception.
+        """Passes a pending interruption to its handler, which usually raises an exception.
 
-        Does nothing if none waits.
+        Does nothing if no interruption is pending.
         """
         number, self._waiting = self._waiting, None
         if self._timer is not None:

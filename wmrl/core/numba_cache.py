@@ -32,7 +32,7 @@ def provide_numba_cache(package: str, folder: str) -> None:
     Args:
         package: name of the package with cached functions; nothing is done if the package is not
             installed.
-        folder: folder within the package whose modules contain the cached functions.
+        folder: folder, within the package, of the modules that contain the cached functions.
     """
     spec = find_spec(package)
     if os.environ.get("NUMBA_CACHE_DIR") or spec is None or not spec.submodule_search_locations:

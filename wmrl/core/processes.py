@@ -38,10 +38,10 @@ class WorkerValueError(WorkerError, ValueError):
 
 
 class Lifeline:
-    """A pipe that stays open for as long as this process lives.
+    """A pipe that stays open until this process ends or calls :meth:`close`.
 
-    A child process that gets the reading end can end itself when the pipe closes
-    (:func:`follow`). Processes that are forked from this one don't keep the pipe open.
+    A child process that gets the reading end passes it to :func:`follow`. The child is then killed
+    when the pipe closes. Processes that are forked from this one don't keep the pipe open.
 
     Attributes:
         reading: descriptor of the reading end, for the child. Once the child has it, this process
@@ -53,22 +53,22 @@ class Lifeline:
         _lifelines.add(self._writing)
 
     def close_reading(self) -> None:
-        """Closes this process's copy of the reading end, which the child keeps open."""
+        """Closes this process's copy of the pipe's reading end; the child keeps its own copy."""
         os.close(self.reading)
 
     def close(self) -> None:
-        """Closes the pipe, which ends the child."""
+        """Closes the pipe; a child process that called :func:`follow` is then killed."""
         if self._writing in _lifelines:
             _lifelines.discard(self._writing)
             os.close(self._writing)
 
 
 def follow(descriptor: int) -> None:
-    """Makes this process end when the writing end of a pipe closes.
+    """Arranges that this process is killed when the writing end of a pipe closes.
 
-    The writing end closes at the latest when the process that holds it ends. On Linux, the kernel
-    then kills this process, even in the middle of compiled code. On other systems, a background
-    thread does so.
+    The writing end closes at the latest when the process that holds it terminates. On Linux, the
+    kernel then kills this process, even in the middle of compiled code. On other systems, a
+    background thread kills it.
 
     Args:
         descriptor: reading end of a pipe to which nothing is written.
@@ -78,10 +78,11 @@ def follow(descriptor: int) -> None:
 
 
 def follow_parent() -> None:
-    """Makes a daemonic process of :mod:`multiprocessing` end with its parent.
+    """Arranges that a daemonic :mod:`multiprocessing` process is killed when its parent ends.
 
-    Gymnasium's asynchronous vector environments and Stable-Baselines3's ``SubprocVecEnv`` step
-    their environments in such processes. In all other processes, this function does nothing.
+    Call this function in the daemonic process. In any other process, it does nothing. Gymnasium's
+    asynchronous vector environments and Stable-Baselines3's ``SubprocVecEnv`` step their
+    environments in daemonic processes.
     """
     parent = multiprocessing.parent_process()
     if parent is None or os.getpid() in _followed or not multiprocessing.current_process().daemon:
@@ -91,7 +92,10 @@ def follow_parent() -> None:
 
 
 def _kill_on_hangup(descriptor: int) -> bool:
-    """Asks the kernel to kill this process when the pipe closes; returns False if it can't."""
+    """Asks the Linux kernel to kill this process when a pipe closes.
+
+    Returns False on systems other than Linux.
+    """
     if not sys.platform.startswith("linux"):  # pragma: no cover
         return False
     fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())

@@ -323,7 +323,8 @@ def check_frame(name: str, frame: Any) -> np.ndarray:
 def check_number(name: str, value: Any) -> float:
     """Checks that a result, such as a reward, is one finite real number, and returns it.
 
-    Unlike :func:`check_float`, it accepts booleans and arrays of one number, which games return.
+    Unlike :func:`check_float`, this function accepts booleans and arrays of one number, because
+    games return them.
 
     Raises:
         ValueError: the value is not a number, or is NaN or infinite.

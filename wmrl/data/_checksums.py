@@ -22,7 +22,7 @@ def json_digest(content: Mapping[str, Any]) -> str:
 
 
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy of a JSON object to which the object's SHA-256 is added."""
+    """Returns a copy of a JSON object that also contains the SHA-256 of the object."""
     return {**content, _KEY: json_digest(content)}
 
 
@@ -33,10 +33,10 @@ def unseal(sealed: Any) -> dict[str, Any]:
         ValueError: the object has no SHA-256, or has changed.
     """
     if not isinstance(sealed, dict) or _KEY not in sealed:
-        raise ValueError("it has no SHA-256")
+        raise ValueError("expected a SHA-256 of the content, got none")
     content = {key: value for key, value in sealed.items() if key != _KEY}
     if sealed[_KEY] != _digest(content):
-        raise ValueError("its SHA-256 differs from the recorded one")
+        raise ValueError("the content's SHA-256 differs from the recorded one")
     return content
 
 
@@ -51,13 +51,13 @@ def read_attributes(path: Path) -> dict[str, Any]:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path}: not a regular file")
     if status.st_size > _LARGEST_JSON:
-        raise ValueError(f"it has {status.st_size} bytes, more than {_LARGEST_JSON}")
+        raise ValueError(f"expected at most {_LARGEST_JSON} bytes, got {status.st_size}")
     try:
         attributes = json.loads(path.read_bytes())["attributes"]
     except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError("it does not describe a Zarr group") from error
+        raise ValueError("expected the attributes of a Zarr group, got other content") from error
     if not isinstance(attributes, dict):
-        raise ValueError("it does not describe a Zarr group")
+        raise ValueError("expected the attributes of a Zarr group, got other content")
     return attributes
 
 
@@ -104,7 +104,7 @@ class FileVerifier:
             self._verified[path] = state
 
     def clear(self) -> None:
-        """Makes the next calls read all files again."""
+        """Forgets the verified files, so that each is read again when it is next verified."""
         self._verified.clear()
 
 

@@ -84,13 +84,13 @@ def read_rows(
     files: dict[str, Any],
     verifier: FileVerifier,
 ) -> np.ndarray:
-    """Reads rows of an array of an episode.
+    """Reads a part of one array of an episode.
 
     Args:
         folder: folder of the episode.
         name: name of the array.
-        rows: rows to read.
-        length: expected number of rows of the array.
+        rows: range to read along the first axis.
+        length: expected length of the first axis.
         files: sizes and checksums of the episode's files.
         verifier: verifier of the files.
 
@@ -104,7 +104,7 @@ def read_rows(
         verifier.verify(folder, own)
         array = zarr.open_array(path, mode="r", zarr_format=3)
         if array.shape[0] != length:
-            raise ValueError(f"expected {length} rows, got {array.shape[0]}")
+            raise ValueError(f"expected length {length}, got {array.shape[0]}")
         data = np.asarray(array[rows])
         verifier.verify(folder, own)  # nor has a file vanished while it was read
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Creating of rollout stores, their metadata and their index."""
+"""Creation and removal of rollout stores, and the files of their metadata and index."""
 
 import json
 import os
@@ -73,9 +73,10 @@ def create_store(path: Path, metadata: StoreMetadata) -> list[Path] | None:
 
 
 def remove_store(path: Path, made: Iterable[Path]) -> None:
-    """Removes a store without episodes, and then the folders in ``made`` that are empty.
+    """Removes a store that has no episodes, and then the folders in ``made``.
 
-    If another process is writing to the store, nothing is removed.
+    If another process is writing to the store, nothing is removed. Folders that are not empty are
+    kept.
     """
     try:
         with file_lock(path / LOCK, timeout=0, required=False):

@@ -66,11 +66,14 @@ class Episode:
             ("rewards", np.float32, 1, count),
         ):
             array = getattr(self, name)
-            if array.dtype != dtype or array.ndim != ndim or len(array) != length:
+            if array.dtype != dtype:
+                raise ValueError(f"{name}: expected dtype {np.dtype(dtype)}, got {array.dtype}")
+            if array.ndim != ndim:
                 raise ValueError(
-                    f"{name}: expected length {length}, {ndim} axes and dtype {np.dtype(dtype)}, "
-                    f"got shape {array.shape} and dtype {array.dtype}"
+                    f"{name}: expected a {ndim}-dimensional array, got shape {array.shape}"
                 )
+            if len(array) != length:
+                raise ValueError(f"{name}: expected length {length}, got {len(array)}")
         for name in ("actions", "rewards"):
             check_finite(name, getattr(self, name), advice="the first index is the agent step")
         for name in ("terminated", "truncated"):
@@ -81,7 +84,10 @@ class Episode:
         return len(self.rewards)
 
     def digest(self) -> str:
-        """Computes the SHA-256 of arrays, flags and ``info``, independent of the storage format."""
+        """Computes the SHA-256 of the episode's arrays, flags and ``info``.
+
+        The digest does not depend on the storage format.
+        """
         header = {
             "shapes": [list(array.shape) for array in (self.frames, self.actions)],
             "terminated": bool(self.terminated),
@@ -124,8 +130,8 @@ class StoreMetadata:
         frame_shape: shape of a frame, ``(H, W, 3)``.
         action_dim: A, number of dimensions of an action.
         frame_skip: number of base frames (frames of the game) per agent step.
-        warmup_frames: number of base frames at the start of each episode during which no dream may
-            start.
+        warmup_frames: number of base frames at the start of each episode. In these frames, no
+            dream may start.
         policy: JSON-serializable description of the policy, including its seed.
 
     Raises:

@@ -92,7 +92,7 @@ def read_idx(path: str | Path) -> np.ndarray:
 
 
 def _decompress(data: bytes) -> bytes:
-    """Decompresses as many bytes of a gzip file as its IDX header says, and at most one more."""
+    """Decompresses a gzipped IDX file, at most one byte beyond the length in its header."""
     with gzip.open(io.BytesIO(data)) as file:
         head = file.read(4)
         axes = head[3] if len(head) == 4 and head[2] in _DTYPES else 0
@@ -151,10 +151,15 @@ def mnist_5000() -> ImageSet:
 def _load_pair(folder: Path, prefix: str) -> ImageSet:
     images = read_idx(_find(folder, f"{prefix}-images-idx3-ubyte"))
     labels = read_idx(_find(folder, f"{prefix}-labels-idx1-ubyte"))
-    if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
+    if images.ndim != 3 or images.dtype != np.uint8:
         raise ImageSetError(
-            f"{folder}: expected (N, H, W) uint8 images and (N,) labels in the files {prefix}-*, "
-            f"got {images.dtype} images of shape {images.shape} and labels of shape {labels.shape}"
+            f"{folder}: expected images (N, H, W) uint8 in {prefix}-images-idx3-ubyte, got "
+            f"{images.shape} {images.dtype}"
+        )
+    if labels.shape != images.shape[:1]:
+        raise ImageSetError(
+            f"{folder}: expected one label for each of {len(images)} images in "
+            f"{prefix}-labels-idx1-ubyte, got labels of shape {labels.shape}"
         )
     if len(images) == 0:
         raise ImageSetError(f"{folder}: expected images in the files {prefix}-*, got none")

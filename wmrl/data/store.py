@@ -3,8 +3,8 @@
 A store is a Zarr v3 hierarchy with one group per episode::
 
     zarr.json                        attributes: format, StoreMetadata
-    episodes/00000123/zarr.json      attributes: the episode's summary and info, the digest of the
-                                     store's metadata, sizes and SHA-256 of the files below
+    episodes/00000123/zarr.json      attributes: the episode's summary and info; sizes and SHA-256
+                                     of the files below; the digest of the store's metadata
     episodes/00000123/frames/        (T + 1, H, W, 3) uint8
     episodes/00000123/actions/       (T, A) float32
     episodes/00000123/rewards/       (T,) float32
@@ -12,8 +12,9 @@ A store is a Zarr v3 hierarchy with one group per episode::
     lock                             held by processes while they write
 
 Episodes are written atomically, and any number of processes may write different episodes at once.
-Attributes and lines of the index contain their own SHA-256. Every chunk has a CRC-32C checksum.
-Reading a damaged or missing file raises an error, except for the index, which is rebuilt.
+The attributes above contain a SHA-256 of themselves, and so does each line of the index. Every
+chunk of an array has a CRC-32C checksum. Reading a damaged or missing file raises an error, except
+for the index, which is rebuilt.
 """
 
 import hashlib
@@ -205,7 +206,7 @@ class RolloutStore:
         Raises:
             StoreError: the store is read-only, the episode doesn't match the store's metadata,
                 ``index`` is negative, the store has a different episode with that index, or the
-                metadata on disk have changed.
+                metadata on disk have changed since the store was opened.
         """
         self._check_writable()
         with file_lock(self.path / LOCK, shared=True, required=False):
@@ -253,15 +254,15 @@ class RolloutStore:
         )
 
     def frames(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Reads frames ``[start, stop)`` of an episode, by default all: ``(N, H, W, 3) uint8``."""
+        """Reads frames ``[start, stop)`` of an episode (default: all) as ``(N, H, W, 3) uint8``."""
         return self._read(index, "frames", start, stop)
 
     def actions(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Reads actions ``[start, stop)`` of an episode, by default all: ``(N, A) float32``."""
+        """Reads actions ``[start, stop)`` of an episode (default: all) as ``(N, A) float32``."""
         return self._finite(index, "actions", self._read(index, "actions", start, stop))
 
     def rewards(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Reads rewards ``[start, stop)`` of an episode, by default all: ``(N,) float32``."""
+        """Reads rewards ``[start, stop)`` of an episode (default: all) as ``(N,) float32``."""
         return self._finite(index, "rewards", self._read(index, "rewards", start, stop))
 
     def info(self, index: int) -> dict[str, Any]:
@@ -282,9 +283,9 @@ class RolloutStore:
         return sha.hexdigest()
 
     def verify(self, indices: Sequence[int] | None = None) -> None:
-        """Checks that episodes, by default all, can be read and match their digests.
+        """Checks that episodes (by default all) can be read and match their digests.
 
-        All their files are read from disk again.
+        All files of these episodes are read from disk again.
 
         Raises:
             StoreError: an episode can't be read, or has changed since it was written; or the
@@ -405,7 +406,7 @@ class RolloutStore:
         if known is not None and known != attributes["summary"]:
             raise StoreError(
                 f"{folder}: differs from its line in the index, or has changed since the store was "
-                f"opened; delete {self.path / INDEX}, which is written again, and open the store "
-                "again"
+                f"opened; delete {self.path / INDEX} and open the store again (this rebuilds the "
+                "index)"
             )
         return attributes

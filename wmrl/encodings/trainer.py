@@ -126,8 +126,8 @@ class EncodingTrainer:
         metrics = {name: float(value) / count for name, value in sums.items()}
         if not all(map(math.isfinite, metrics.values())):
             raise FloatingPointError(
-                f"encoding: expected a finite loss, got {_nonfinite(metrics)} in the last epoch, "
-                f"up to step {self.steps}; train with a learning_rate below "
+                f"encoding: expected a finite loss in the last epoch, got {_nonfinite(metrics)} "
+                f"after {self.steps} steps; train with a learning_rate below "
                 f"{config.learning_rate}, or check the solutions"
             )
         return metrics
@@ -136,8 +136,8 @@ class EncodingTrainer:
         """Returns the state of the training, for an exact resumption with :meth:`restore`.
 
         Returns:
-            Two dictionaries: tensors of the encoding and of the optimizer by name, and the numbers
-            ``fits`` and ``steps``.
+            A dictionary with the tensors of the encoding and the optimizer, and a dictionary with
+            the numbers ``fits`` and ``steps``.
         """
         tensors = {f"encoding.{k}": v for k, v in self.encoding.state_dict().items()}
         for name, parameter in self._parameters.items():

@@ -46,7 +46,8 @@ class VectorVAEConfig:
 class VectorVAE(GaussianAutoencoder, Encoding):
     """The VAE of Data-Driven Encodings (https://arxiv.org/abs/2003.04389), with dense layers.
 
-    By default, the widths of its layers are X → 2Z → Z → 2Z → X.
+    For vectors of length X and latents of length Z, the default widths of the layers are
+    X → 2Z → Z → 2Z → X.
 
     Args:
         config: sizes of the layers, and weight of the KL divergence.

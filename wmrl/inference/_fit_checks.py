@@ -44,8 +44,8 @@ def check_batch_size(log_joint: LogJoint, size: int | None) -> None:
         )
     if size > log_joint.num_observations:
         raise ValueError(
-            f"batch_size: expected at most {log_joint.num_observations}, the number of "
-            f"observations, got {size}"
+            f"batch_size: expected at most {log_joint.num_observations} (the number of "
+            f"observations), got {size}"
         )
 
 

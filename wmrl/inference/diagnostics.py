@@ -163,10 +163,10 @@ def pareto_k(log_weights: np.ndarray) -> float:
         log_weights: logarithms of S importance weights, ``(S,)``, S ≥ 25.
 
     Returns:
-        k̂, fitted by ``arviz-stats``. If there is no tail to fit, k̂ is −∞ or NaN. It is −∞ if the
-        largest weights are equal to within 1 %, and NaN if most of the largest weights are ties, as
-        with discrete variables. If most weights underflow to 0 when they are divided by the largest
-        weight, k̂ is +∞.
+        k̂, fitted by ``arviz-stats``. Three cases are not fitted. If all of the largest weights are
+        equal to within 1 %, k̂ is −∞. If they differ by more, but many of them are equal, as with
+        discrete variables, k̂ is NaN. If most weights underflow to 0 when they are divided by the
+        largest weight, k̂ is +∞.
 
     Example:
         >>> import numpy as np

@@ -305,8 +305,8 @@ def _check_estimators(estimators: Mapping[str, Estimator], family: VariationalFa
             )
         if found == "reparameterized" and not factor.reparameterized:
             raise ValueError(
-                f"estimators: expected 'score' for {name!r}, whose factor is not reparameterized, "
-                f"got {found!r}"
+                f"estimators: expected 'score' for {name!r} because its factor is not "
+                f"reparameterized, got {found!r}"
             )
 
 

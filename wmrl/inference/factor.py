@@ -19,7 +19,7 @@ class Factor(nn.Module, ABC):
     A subclass stores λ as unconstrained parameters and implements two methods. The method
     :meth:`distribution` returns q as an object of ``torch.distributions``. The method :meth:`draw`
     draws samples with a given random generator, because the distributions of PyTorch do not accept
-    one.
+    a generator.
 
     If the elements of z are independent, the method :meth:`log_prob` returns one value for each
     element, and the shape of each parameter must begin with ``shape``. If the elements are drawn

@@ -100,7 +100,7 @@ class Posterior:
         converged: True if the fit converged within the maximum number of steps.
         steps: number of steps taken.
         estimators: gradient estimator of each variable.
-        trace: metrics of each window of steps: ``step``, ``elbo``, ``elbo_se`` and
+        trace: metrics of each window of steps, with the keys ``step``, ``elbo``, ``elbo_se`` and
             ``learning_rate``.
         config: settings of the fit.
         seed: root seed of the fit.
@@ -384,7 +384,8 @@ class _Fit:
         """Checks that all terms and gradients of the current window were finite.
 
         Raises:
-            FloatingPointError: a value was not finite. The parameters are then reset to ``good``.
+            FloatingPointError: a value was not finite. The parameters are then reset to ``good``,
+                their values at the start of the window.
         """
         if bool(tracker.all_finite):
             return

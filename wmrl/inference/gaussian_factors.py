@@ -121,8 +121,8 @@ class LowRankNormalFactor(Factor):
         rank: R, number of columns of W.
         mean: initial μ, numbers that broadcast to ``(D,)``.
         std: initial σ, numbers above 0 that broadcast to ``(D,)``.
-        generator: CPU random generator for the initial W, whose rows have a norm of about σ / 10;
-            None for a new generator with seed 0.
+        generator: CPU random generator for the initial W; None for a new generator with seed 0.
+            The rows of the initial W have a norm of about σ / 10.
     """
 
     reparameterized: ClassVar[bool] = True

@@ -28,8 +28,9 @@ class Term:
             per element. Each value must depend only on its own element of the variables. The
             score-function gradient for an element then uses only the value for that element.
         names: names of the variables and data to pass to the function, in the order of its
-            parameters. If empty, the function's parameter names are used. Several terms that share
-            one function, for example terms created in a loop, need this field.
+            parameters. If empty, the function's parameter names are used. Set this field if several
+            terms share one function but have different variables, for example terms that are
+            created in a loop.
     """
 
     function: Callable[..., Tensor]
@@ -44,7 +45,7 @@ class Term:
         unknown = set(self.data) - set(self.arguments)
         if unknown:
             raise ValueError(
-                f"data: expected names of the function's parameters, {self.arguments}, got "
+                f"data: expected names of the function's parameters {self.arguments}, got "
                 f"{sorted(unknown)}"
             )
         for name, data in self.data.items():
@@ -55,7 +56,7 @@ class Term:
                 )
         if not set(self.minibatched) <= set(self.data):
             raise ValueError(
-                f"minibatched: expected keys of data, {sorted(self.data)}, got {self.minibatched}"
+                f"minibatched: expected keys of data {sorted(self.data)}, got {self.minibatched}"
             )
         scalars = [name for name in self.minibatched if not self.data[name].ndim]
         if scalars:
@@ -222,9 +223,9 @@ def _check_value(
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         wanted = " or ".join(map(str, allowed))
         raise TermError(
-            f"term {name!r} (variables: {_listed(term.variables)}): expected shape {wanted}, with "
-            f"a value for each of {count} samples, got {shape}; if the term is not elementwise, "
-            "sum over all axes but the first"
+            f"term {name!r} (variables: {_listed(term.variables)}): expected shape {wanted} "
+            f"for {count} samples, got {shape}; if the term is not elementwise, sum over all axes "
+            "but the first"
         )
 
 

@@ -36,15 +36,15 @@ class CodeMemoryConfig(TrainableMemoryConfig):
     Inherited attributes configure the loss, and identify the task and the vision model.
 
     Attributes:
-        grid: height and width of the grid of codes of a frame. T is their product.
+        grid: height and width of the grid of a frame's codes. T is their product.
         codebook_size: K, the number of codes in the codebook.
         code_dim: D, the dimension of a code's vector. A latent has ``Z = T · D`` dimensions.
         sequence_model: ``"lstm"`` or ``"transformer"``.
         hidden_dim: H, the width of the sequence model.
         num_layers: number of layers of the sequence model.
         context: number of agent steps that a Transformer attends to; ignored by an LSTM.
-        token_dim: E, the number of features at each grid position, from which the next code there
-            is predicted.
+        token_dim: E, the number of features of each grid position. They predict the position's
+            code in the next frame.
         num_refinements: number of residual convolutional blocks. They exchange information between
             grid positions before the codes are predicted.
         loss_share: fraction of a batch's frames on which the negative log-likelihood is computed,
@@ -103,8 +103,8 @@ class CodePrediction(NamedTuple):
     The leading axes ``(...)`` are those of the memory's inputs.
 
     Attributes:
-        places: ``(..., T, E) float32``, features at each grid position, from which the codes of the
-            next frame are predicted.
+        places: ``(..., T, E) float32``, E features of each of the T grid positions. They predict
+            the codes of the next frame.
         reward: ``(...) float32``, expected reward in the task's units.
         termination: ``(...) float32``, log-odds of termination.
     """

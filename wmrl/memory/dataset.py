@@ -92,8 +92,8 @@ def encode_store(
 def load_latents(episodes: Sequence[StoredEpisode], vision: Vision) -> list[LatentEpisode]:
     """Loads the latents of episodes.
 
-    Episodes that :func:`encode_store` has not encoded yet, or whose files are damaged, are encoded
-    first.
+    An episode is encoded first if :func:`encode_store` has not encoded it yet, or if the file of
+    its latents is damaged.
 
     Args:
         episodes: stored episodes.
@@ -169,8 +169,8 @@ class LatentDataset:
         """Draws B random windows.
 
         Returns:
-            The index of each window's episode, and the index of its first agent step within that
-            episode, each ``(B,) int64``.
+            Two arrays ``(B,) int64``: the index of each window's episode, and the index of the
+            window's first agent step, counted from the start of that episode.
         """
         places = generator.integers(self._ends[-1], size=self.batch_size)
         episode = np.searchsorted(self._ends, places, side="right")

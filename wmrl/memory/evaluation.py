@@ -35,11 +35,13 @@ def prediction_report(
     Returns:
         A dictionary with these entries:
 
-        - ``log_likelihood_per_dimension``: mean log-likelihood in nats per latent dimension, per
-          code if the latents are discrete, or per latent for an ensemble.
-        - ``trivial_log_likelihood_per_dimension``: the same of the better of two trivial
-          predictions, the mean latent and the last latent, each with a Gaussian error. Missing if
-          the latents are discrete.
+        - ``log_likelihood_per_dimension``: mean log-likelihood in nats per latent dimension. For a
+          :class:`~wmrl.memory.code_memory.CodeMemory`, it is per code. For an ensemble, it is per
+          latent.
+        - ``trivial_log_likelihood_per_dimension``: log-likelihood, in nats per latent dimension, of
+          the better of two trivial predictions. One is the mean of all latents, the other is the
+          current latent; both have a Gaussian error. This entry is missing for a
+          :class:`~wmrl.memory.code_memory.CodeMemory`.
         - ``reward_r2``: R² of the predicted rewards; None if all rewards are equal.
         - ``termination_log_loss``: cross-entropy of the predicted terminations in nats per step.
         - ``termination_auc``: area under the ROC curve of the predicted terminations; None if no
@@ -80,11 +82,11 @@ def prediction_report(
 def _trivial_likelihood(steps: Sequence[tuple[Tensor, Tensor]]) -> float:
     """Returns the log-likelihood of the better of two trivial predictions.
 
-    The predictions are the mean latent and the last latent, each with a Gaussian error. The
-    log-likelihood is in nats per latent dimension.
+    One is the mean of all latents, the other is the current latent; both have a Gaussian error.
+    The log-likelihood is in nats per latent dimension.
 
     Args:
-        steps: latents before and after steps, each ``(N, Z)``.
+        steps: pairs of two tensors ``(N, Z)``, the latents before and after N steps.
     """
     before, after = (torch.cat(part).double() for part in zip(*steps, strict=True))
     likelihoods = []
@@ -111,10 +113,10 @@ def memory_warnings(metrics: Mapping[str, Any]) -> list[str]:
     if got > trivial:
         return []
     return [
-        f"memory: expected predictions that are better than {name}, got a log-likelihood of "
-        f"{got:.4g} nats {unit}, where that has {trivial:.4g}: the model learned nothing of what "
-        "happens next; train for more steps, record more episodes, or check that the vision model "
-        "shows what moves (reconstructions.png)"
+        f"memory: expected a log-likelihood above {trivial:.4g} nats {unit}, that of predicting "
+        f"{name}, got {got:.4g}: the model learned nothing of what happens next; train for more "
+        "steps, record more episodes, or check that the vision model shows what moves "
+        "(reconstructions.png)"
     ]
 
 
@@ -134,12 +136,13 @@ def code_report(
         held_out: episodes on which the memory and the baselines are evaluated.
 
     Returns:
-        A dictionary with two entries, which are dictionaries with one value per model:
+        A dictionary of two dictionaries, each with one value per model:
 
         - ``nats_per_frame``: mean negative log-likelihood of all codes of the next frame, for
           ``memory``, ``copy_last`` and ``bigram``.
-        - ``accuracy``: share of codes that are predicted correctly, for ``memory`` (the likeliest
-          codes, chosen greedily) and ``copy_last`` (the codes of the current frame).
+        - ``accuracy``: share of codes that are predicted correctly, for ``memory`` and
+          ``copy_last``. The memory's likeliest codes are chosen greedily. ``copy_last`` predicts
+          the codes of the current frame.
     """
 
     def pairs(episodes: Sequence[LatentEpisode]) -> tuple[Tensor, Tensor]:
@@ -230,11 +233,12 @@ def open_loop_report(
 
     The memory first processes ``burn_in`` recorded steps. From then on, its inputs are its own
     predicted latents and the recorded actions. An error is the squared difference between a
-    predicted and a recorded frame, summed over pixels in [0, 1] and averaged over dreams.
+    predicted and a recorded frame, with pixel values in [0, 1]. It is summed over the pixels and
+    averaged over dreams.
 
     Even a perfect memory has an error if the future is uncertain, because a dream at temperature 1
-    and the recording are then two samples of the future. The expected error of a perfect memory is
-    that between two recordings.
+    and the recording are then two samples of the future. On average, a perfect memory's
+    error is the squared difference between two recordings with the same past and the same actions.
 
     Args:
         memory: memory to evaluate.
@@ -252,7 +256,7 @@ def open_loop_report(
 
         - ``dream``: error of decoded dreams at temperature 1.
         - ``likeliest``: error of decoded dreams in which the next latent is always the likeliest.
-        - ``copy_last``: error of predicting the last recorded frame before the dream.
+        - ``copy_last``: error if the last recorded frame before the dream is the prediction.
         - ``reconstruction``: error of encoding and decoding the recorded frame itself. Dreams have
           a lower error only by chance.
         - ``dreams``: number of dreams over which the errors are averaged.
@@ -285,7 +289,10 @@ def open_loop_report(
 def _sample_start_states(
     latents: Sequence[LatentEpisode], burn_in: int, count: int, seed: int
 ) -> list[_Start]:
-    """Draws recorded states with at least ``burn_in`` steps before and one step after them."""
+    """Draws recorded states.
+
+    Each has at least ``burn_in`` steps before it and at least one step after it.
+    """
     every = [
         _Start(i, time)
         for i, episode in enumerate(latents)

@@ -36,7 +36,7 @@ def segments(first: Tensor | None, length: int) -> list[tuple[int, int]]:
 
     Returns:
         A pair ``(start, stop)`` for each segment, which consists of the steps from ``start`` to
-        ``stop - 1``. No episode starts after the first step of a segment.
+        ``stop - 1``. Within a segment, episodes can start only at the first step.
     """
     starts = [] if first is None else first[:, 1:].any(0).nonzero().flatten().add(1).tolist()
     edges = [0, *starts, length]

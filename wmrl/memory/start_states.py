@@ -25,10 +25,11 @@ class StartStatesConfig:
         window: number of agent steps before a start state. At least one of these steps must have a
             positive reward. In CarRacing, the agent is then on the road and can learn to drive. An
             agent that starts from arbitrary recorded states mostly learns to avoid grass.
-        warmup_frames: number of frames at the start of each episode that are excluded as start
-            states. These are frames of the game, not agent steps. If no episode is longer, no frame
-            is excluded. If None, :func:`~wmrl.memory.training.train_memory` uses the number in the
-            store's metadata, and :func:`choose_start_states` uses 0.
+        warmup_frames: number of frames of the game (not agent steps) to exclude at the start of
+            each episode. No start state is chosen among the excluded frames. If no episode is
+            longer than this number, no frame is excluded. If None,
+            :func:`~wmrl.memory.training.train_memory` uses the number in the store's metadata, and
+            :func:`choose_start_states` uses 0.
     """
 
     max_states: int = 512

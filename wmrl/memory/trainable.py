@@ -24,10 +24,10 @@ class TrainableMemoryConfig:
 
     Attributes:
         action_dim: A, the number of action dimensions of the task.
-        dropout: dropout rate of the features from which the next latent is predicted, used if the
-            memory is called with a source of dropout masks. Reward and termination are predicted
-            without dropout. Otherwise, different masks would look like disagreement between the
-            members of an ensemble.
+        dropout: dropout rate of the features from which the next latent is predicted. Dropout is
+            applied only if the memory is called with a source of dropout masks. Reward and
+            termination are always predicted without dropout, because different masks would look
+            like disagreement between the members of an ensemble.
         reward_scale: factor that brings rewards to the scale of the network's other outputs.
         reward_weight: weight of the squared error of scaled rewards, relative to the negative
             log-likelihood.
@@ -67,8 +67,8 @@ class TrainableMemory(Memory[P]):
     ``NamedTuple`` with at least the fields ``reward`` and ``termination``.
 
     Attributes:
-        training_defaults: default training options of this class, by name, where they differ from
-            those of :class:`~wmrl.memory.training.MemoryTrainingConfig`.
+        training_defaults: default values of training options, by name. Only values that differ
+            from the defaults of :class:`~wmrl.memory.training.MemoryTrainingConfig` are listed.
     """
 
     training_defaults: ClassVar[Mapping[str, Any]] = {}
@@ -139,7 +139,7 @@ class TrainableMemory(Memory[P]):
 
         Args:
             prediction: predictions of the batch's transitions.
-            batch: recorded sequences; only the steps in their mask count.
+            batch: recorded sequences; steps where the batch's mask is False are ignored.
             generator: source of randomness, for subclasses that estimate the mean from a sample of
                 the steps.
         """

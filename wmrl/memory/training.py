@@ -161,10 +161,10 @@ def train_memory(
 
 
 def trainable_class(config: TrainableMemoryConfig) -> type[TrainableMemory[Any]]:
-    """Returns the class of the memories that have a given configuration.
+    """Returns the memory class that a configuration belongs to.
 
     Raises:
-        ValueError: there is no such class, or it is not a subclass of
+        ValueError: the configuration belongs to no memory class, or the class does not derive from
             :class:`~wmrl.memory.trainable.TrainableMemory`.
     """
     cls = MEMORIES.for_config(config)
@@ -223,10 +223,10 @@ def _initial(
         found = given[name]
         if found is None or found.shape != parameter.shape or found.dtype != parameter.dtype:
             raise ArtifactError(
-                f"{artifact.path}: weights do not fit: {name!r}: expected shape "
+                f"{artifact.path}: weights {name!r} do not fit: expected shape "
                 f"{tuple(parameter.shape)} and dtype {parameter.dtype}, got "
-                f"{None if found is None else (tuple(found.shape), found.dtype)}; pass as init a "
-                "memory with the same architecture"
+                f"{None if found is None else (tuple(found.shape), found.dtype)}; choose for init "
+                "a memory with the same architecture"
             )
         parameter.data.copy_(found)
     return memory

@@ -86,7 +86,7 @@ class Quantizer(nn.Module, ABC):
         return vectors
 
     def code_of(self, vectors: Tensor) -> Tensor:
-        """Maps vectors ``(N, D)`` that :meth:`decode` returned to their codes ``(N,) int64``."""
+        """Inverts :meth:`decode`: maps codes' vectors ``(N, D)`` to the codes ``(N,) int64``."""
         return self.encode(vectors)
 
     def codebook(self) -> Tensor:
@@ -287,7 +287,10 @@ class EMAQuantizer(Quantizer):
             self._expire(vectors, generator)
 
     def _expire(self, vectors: Tensor, generator: torch.Generator | None) -> None:
-        """Replaces rarely used codes by vectors of the batch, drawn with replacement."""
+        """Replaces rarely used codes by random vectors of the batch.
+
+        The same vector can replace several codes.
+        """
         device = vectors.device if generator is None else generator.device
         rows = torch.randint(
             len(vectors), (self.codebook_size,), generator=generator, device=device

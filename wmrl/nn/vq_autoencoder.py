@@ -70,7 +70,10 @@ class QuantizerConfig:
 
     @property
     def least_steps(self) -> int:
-        """Minimum number of training steps, even after a time limit: twice ``warmup_steps``."""
+        """Minimum number of training steps: twice ``warmup_steps``.
+
+        Training takes at least this many steps, even if it then exceeds a time limit.
+        """
         return 2 * self.warmup_steps
 
     def check_training(self, *, vectors: int, steps: int) -> None:
@@ -128,9 +131,10 @@ def _check_options(config: QuantizerConfig) -> None:
 class QuantizedAutoencoder(Autoencoder):
     """An autoencoder that represents an input by T codes of one codebook (a VQ-VAE).
 
-    Source: van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937). The latent of an input is
-    the concatenation of the vectors of its T codes, and has Z = T · D dimensions. A subclass sets
-    ``config`` and ``quantizer``, and implements the encoder and the decoder.
+    Source: van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937). Each code has a vector of D
+    dimensions. The latent of an input is the concatenation of the vectors of its T codes, and has
+    Z = T · D dimensions. A subclass sets ``config`` and ``quantizer``, and implements the encoder
+    and the decoder.
 
     Attributes:
         config: configuration of quantizer, loss and warm-up.
@@ -263,7 +267,7 @@ class QuantizedAutoencoder(Autoencoder):
         self.quantizing = self._quantizes(steps - 1)
 
     def _quantizes(self, step: int) -> bool:
-        """Returns True if a training step comes after the warm-up and uses the quantizer."""
+        """Returns True if a training step uses the quantizer, as all steps after the warm-up do."""
         return step >= self.config.warmup_steps
 
     @abstractmethod

@@ -67,7 +67,7 @@ class CopyLast:
         self._other = Unigram(after, codebook_size)
 
     def log_likelihood(self, before: Tensor, after: Tensor) -> Tensor:
-        """Computes log p(after | before) for each pair of codes, ``(N, T) float64`` in nats."""
+        """Computes log p(after | before) of each pair of codes in nats, as ``(N, T) float64``."""
         taken = self._other.log_likelihood(before).exp()  # probability of the previous code
         other = self._other.log_likelihood(after) - torch.log1p(-taken)
         change = torch.log(1.0 - self._stay) + other
@@ -116,7 +116,7 @@ class Bigram:
         self._given = torch.bincount(self._row(before).flatten(), minlength=rows)
 
     def log_likelihood(self, before: Tensor, after: Tensor) -> Tensor:
-        """Computes log p(after | before) for each pair of codes, ``(N, T) float64`` in nats."""
+        """Computes log p(after | before) of each pair of codes in nats, as ``(N, T) float64``."""
         single = self._single.log_likelihood(after).exp()
         pair = self._pair(before, after)
         index = torch.searchsorted(self._pairs, pair).clamp(max=len(self._pairs) - 1)

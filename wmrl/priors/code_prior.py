@@ -230,7 +230,10 @@ class CodePrior(nn.Module):
         return restore_module(lambda: cls(config), artifact).eval()
 
     def _inputs(self, before: Tensor, place: Tensor | int, labels: Tensor | None) -> Tensor:
-        """Combines previous codes ``(...)``, positions and classes into inputs ``(..., I)``."""
+        """Combines previous codes, positions and classes into inputs of the sequence model.
+
+        ``before`` has shape ``(...)``. The inputs have shape ``(..., I)``, with I features each.
+        """
         config = self.config
         if config.one_hot:
             parts = [F.one_hot(before, config.codebook_size + 1)]

@@ -97,7 +97,7 @@ class Artifact:
 
     @property
     def name_or_path(self) -> str:
-        """Name of a shipped artifact, or absolute path of any other."""
+        """Name of a shipped artifact, or absolute path of any other artifact."""
         path = self.path.resolve()
         return path.name if path.parent == SHIPPED.resolve() else str(path)
 
@@ -119,8 +119,8 @@ def find_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Path:
     """Returns the folder of an artifact.
 
     Args:
-        name_or_path: name of a shipped artifact, path of an artifact's folder, or path of the
-            folder of a run, which stands for the folder ``artifact`` in it.
+        name_or_path: name of a shipped artifact, path of an artifact's folder, or path of a run's
+            folder. A run's folder stands for its subfolder ``artifact``.
         kind: kind of the artifacts that the error message suggests; None for any kind.
 
     Raises:
@@ -228,8 +228,8 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
     """Reads and verifies an artifact.
 
     Args:
-        name_or_path: name of a shipped artifact, path of an artifact's folder, or path of the
-            folder of a run, which stands for the folder ``artifact`` in it.
+        name_or_path: name of a shipped artifact, path of an artifact's folder, or path of a run's
+            folder. A run's folder stands for its subfolder ``artifact``.
         kind: required kind; None accepts any kind.
 
     Raises:

@@ -73,8 +73,9 @@ def check_writable(
 ) -> Path:
     """Checks that a file or folder can be written; useful before long work.
 
-    An empty file is created for a moment in the folder, or in the nearest folder above it that
-    exists. Nothing else is created or changed.
+    The check creates an empty file for a moment, in the folder itself or in the parent of the file.
+    If that folder does not exist, the nearest existing folder above it is used. Nothing else is
+    created or changed.
 
     Args:
         path: path that will be written.

@@ -12,8 +12,8 @@ def finished_artifact(path: str | Path, *, kind: str) -> Artifact | None:
     """Reads the artifact of a finished run.
 
     A run is finished if ``report.json`` exists. If the report or the artifact is damaged or
-    missing, the run counts as unfinished. When it is resumed, both are written again from its last
-    checkpoint, without further training.
+    missing, the run counts as unfinished. When the run is resumed, the report and the artifact are
+    written again from the last checkpoint, without further training.
 
     Args:
         path: folder of the run, with ``artifact/`` and ``report.json``.

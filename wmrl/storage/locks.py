@@ -35,8 +35,8 @@ def file_lock(
     """Holds a lock on a file (``flock``) for the length of a ``with`` block.
 
     If another process or thread holds the lock, the call waits for it. After one second of waiting,
-    a line on standard error says for which process. The operating system releases the lock if the
-    process is killed. On Windows, nothing is locked.
+    a line on standard error names the process that holds the lock. The operating system releases
+    the lock if the process is killed. On Windows, nothing is locked.
 
     Args:
         path: path of the file that is locked. It is created if it does not exist. While a process
@@ -138,6 +138,6 @@ def _sign(file: BinaryIO, text: str) -> None:
 
 
 def _owner(file: BinaryIO) -> str:
-    """Reads from a locked file which process holds its exclusive lock."""
+    """Returns a description of the process that holds the exclusive lock on a file."""
     file.seek(0)
     return file.read(100).decode(errors="replace").strip() or "another process"

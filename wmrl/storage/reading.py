@@ -31,7 +31,7 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class StoredFileError(ValueError):
-    """Error raised if a stored file is missing or damaged, too large, or not a regular file."""
+    """Error raised if a stored file is missing, damaged, too large, or not a regular file."""
 
 
 def read_file(
@@ -42,8 +42,8 @@ def read_file(
     Args:
         path: path of the file; symbolic links are followed.
         limit: maximum size in bytes.
-        folder: descriptor of an open folder, from which the file is opened by the last part of
-            ``path``. None to open ``path`` itself.
+        folder: descriptor of an open folder. The file with the name of ``path`` is then opened in
+            that folder. None to open ``path`` itself.
         mend: advice for the error message.
 
     Raises:
@@ -162,7 +162,7 @@ def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def json_digest(content: Mapping[str, Any]) -> str:
-    """Computes the SHA-256 of a JSON object, which depends on neither order nor white space."""
+    """Computes the SHA-256 of a JSON object, independent of white space and the order of keys."""
     # Names that aren't strings become strings, which changes the order.
     plain = json.loads(json.dumps(dict(content), allow_nan=False))
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"))

@@ -63,13 +63,14 @@ def suggestions(path: str | Path, kind: Kind, *, detail: str | None = None) -> l
     """Finds folders of a given kind near a wrong path, to suggest in an error message.
 
     Args:
-        path: the wrong path. The folders below it are searched first. If none of them is of the
-            given kind, its parent folder and the folder above that are tried.
-        kind: kind of the folders, as in :class:`Recognized`.
-        detail: for artifacts, the required kind of the artifact; None for any.
+        path: the wrong path. The folders below it are searched. If no folder is found there, the
+            parent and the grandparent of ``path`` are tried.
+        kind: kind of the folders, such as ``"artifact"`` or ``"run"``; see :class:`Recognized`.
+        detail: type of the artifacts, such as ``"vision"``, if ``kind`` is ``"artifact"``. None
+            for all types.
 
     Returns:
-        The folders, sorted by depth and name. A folder ``artifact`` directly below ``path`` is
+        The folders, sorted by depth and name. Of equally deep folders, ``path / "artifact"`` comes
         first.
     """
     path = Path(path)
@@ -92,8 +93,9 @@ def did_you_mean(path: str | Path, kind: Kind, *, detail: str | None = None) -> 
 
     Args:
         path: the wrong path.
-        kind: required kind of folder, as in :class:`Recognized`.
-        detail: for artifacts, the required kind of the artifact; None for any.
+        kind: required kind of folder, such as ``"run"``; see :class:`Recognized`.
+        detail: type of the artifact, such as ``"vision"``, if ``kind`` is ``"artifact"``. None for
+            any type.
     """
     found = suggestions(path, kind, detail=detail)
     if not found:

@@ -142,8 +142,8 @@ def load_plugins(names: Iterable[str]) -> None:
         if _normalized(name) not in known:
             found = ", ".join(map(repr, sorted(known))) or "none"
             raise ValueError(
-                f"plugins: expected an installed package with entry points in the group "
-                f"{PLUGIN_GROUP!r} (installed: {found}), got {name!r}"
+                f"plugins: expected one of the installed packages with entry points in the group "
+                f"{PLUGIN_GROUP!r} ({found}), got {name!r}"
             )
         for point in known[_normalized(name)]:
             point.load()

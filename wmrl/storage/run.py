@@ -39,7 +39,7 @@ _KEPT = (
 
 
 class RunError(ValueError):
-    """Error raised if a run's folder is in use or holds another run, or a checkpoint is damaged."""
+    """Error raised if a folder is in use or holds another run, or if a checkpoint is damaged."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class Run:
         config: JSON-serializable description of everything that the run's result depends on. It is
             saved with a new run, and must be equal when the run is resumed.
         limits: dotted names of entries of ``config`` that limit the run, such as
-            ``"training.steps"``; None stands for no limit. They may be raised later.
+            ``"training.steps"``. These entries may be raised later. An entry that is None stands
+            for no limit.
 
     Attributes:
         path: folder of the run.
@@ -143,7 +144,7 @@ class Run:
         """Writes a checkpoint, and replaces any earlier one of that name.
 
         A checkpoint with numbers that are not finite is never written, because a run could not be
-        resumed from it. The earlier checkpoint then stays the last one.
+        resumed from it. An earlier checkpoint of that name is then kept.
 
         Args:
             name: name of the checkpoint, such as ``"last"``: a file name without a suffix.
@@ -336,7 +337,7 @@ def _check_folder(path: Path) -> Path:
     """Checks that a path can be the folder of a run.
 
     Raises:
-        RunError: there is something else, or the folder can't be written.
+        RunError: the path holds an artifact, a rollout store or latents, or can't be written.
     """
     found = recognize(path)
     if found.kind in ("artifact", "store", "latents"):

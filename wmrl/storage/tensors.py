@@ -24,7 +24,7 @@ def parse_tensors(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, str]]
     """
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > len(data) - 8:
-        raise ValueError(f"its header of {size:,} bytes is cut off")
+        raise ValueError(f"expected a header of {size:,} bytes, got fewer")
     if size > SMALL_LIMIT:
         raise ValueError(f"expected a header of at most {SMALL_LIMIT:,} bytes, got {size:,}")
     metadata = parse_json(data[8 : 8 + size]).get("__metadata__", {})

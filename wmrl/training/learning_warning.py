@@ -12,7 +12,7 @@ def warn_of_learning(messages: Sequence[str], *, stacklevel: int = 3) -> None:
     """Issues a :class:`LearningWarning` for each message.
 
     Args:
-        messages: what the model fails to learn, and what to try.
+        messages: texts that say what the model failed to learn, and what to try.
         stacklevel: level of the caller that the warnings name; see :func:`warnings.warn`.
     """
     for message in messages:

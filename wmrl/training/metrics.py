@@ -154,7 +154,7 @@ class MetricsLogger:
 
 
 def log_images(folder: str | Path, images: Mapping[str, np.ndarray], *, step: int = 0) -> None:
-    """Adds images ``(H, W, 3) uint8``, by name, to the TensorBoard events in a run's folder.
+    """Adds named images ``(H, W, 3) uint8`` to the TensorBoard events in a run's folder.
 
     Warns if TensorBoard cannot write them.
     """

@@ -70,13 +70,13 @@ def progress_bar(
 ) -> Iterator[Advance]:
     """Shows the progress of work until the end of the ``with`` block.
 
-    On a terminal, a bar is shown. Elsewhere, a line of text is written at the start, every
-    :data:`LINE_SECONDS`, and at the end, each flushed at once. Both contain the amount of work
-    done, the speed, the time remaining and the note. A line also names the next stage; see
-    :func:`stage`.
+    On a terminal, a bar is shown. Elsewhere, lines of text are written: at the start, every
+    :data:`LINE_SECONDS`, and at the end. Each line is flushed at once. The bar and the lines
+    contain the amount of work done, the speed, the time remaining and the note. The lines also
+    name the next stage; see :func:`stage`.
 
-    If the time limit is expected to be reached before ``total``, the amount of work is given in
-    seconds. Within another progress bar, nothing is shown.
+    If the time limit is expected to be reached before ``total``, the seconds passed and the limit
+    are shown instead of ``total``. Within another progress bar, nothing is shown.
 
     Args:
         title: name of the work.
@@ -114,7 +114,8 @@ def stage(name: str, *, following: str = "", show: bool = True) -> Iterator[None
     Args:
         name: name of the stage, which becomes part of the titles of progress bars.
         following: name of the next stage; empty for the last one.
-        show: True to print a line with both names at the start.
+        show: True to print a line that names this stage and the next one, at the start of the
+            stage.
     """
     announce(name + (f" (next: {following})" if following else ""), show=show)
     token = _stage.set((name, following))
@@ -243,7 +244,7 @@ class _Work:
 
     @property
     def fraction(self) -> float:
-        """Larger of two fractions: work done of the total, and time passed of the time limit."""
+        """Fraction of the work that is done or of the time that has passed, the larger one."""
         return min(1.0, max(self._by_amount, self._by_time))
 
     @property
@@ -256,7 +257,7 @@ class _Work:
 
     @property
     def amount(self) -> str:
-        """Amount of work done and its total, or seconds passed and their limit, as text."""
+        """Text with the units done and the total, or with the seconds passed and the limit."""
         if self._max_seconds is None or self._by_amount > self._by_time:
             return f"{self.done:,} of {self.total:,} {self.unit}"
         return f"{self.seconds:,.0f} s of {self._max_seconds:,.0f} s, {self.done:,} {self.unit}"

@@ -137,8 +137,8 @@ class Trainer:
         than a second is not waited for; the run then keeps its last checkpoint.
 
         Args:
-            loss_at: function that takes the number of a step and returns the loss ``()`` and its
-                parts by name.
+            loss_at: function that takes the number of a step. It returns the loss as a scalar
+                tensor, and a dictionary of the parts of the loss by name.
 
         Raises:
             FloatingPointError: a term of the loss, or a weight, is not finite. The last checkpoint
@@ -199,7 +199,7 @@ class Trainer:
         return {"loss": loss.detach(), **parts}
 
     def _log(self, logger: MetricsLogger, terms: list[dict[str, Tensor]]) -> str:
-        """Logs the mean metrics of the last steps, and returns the first three as text."""
+        """Logs the means of the metrics over the last steps; returns the first three as text."""
         count = self._config.log_every
         values = {name: float(value) / count for name, value in self._sums(terms).items()}
         self._pending = {}
@@ -209,10 +209,12 @@ class Trainer:
     def _sums(self, terms: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Sums the loss and its parts over the steps since the last row of the metrics.
 
-        Only the sums are read from the device, because reading each step would slow down a GPU.
+        Only the sums are read from the device, because reading the values of each step would slow
+        down a GPU.
 
         Raises:
-            FloatingPointError: a value was not finite; the message names the first such step.
+            FloatingPointError: a value was not finite; the message names the first step with such a
+                value.
         """
         sums = dict(self._pending)
         for values in terms:

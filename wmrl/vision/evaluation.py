@@ -52,11 +52,11 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
 
     Returns:
         Metrics by name. ``frames`` is the number N of frames. ``squared_error`` is the squared
-        error of the reconstructions, summed over the pixels of a frame (in [0, 1]) and averaged
-        over frames. ``mean_image_error`` is the same error if the mean of all frames is used as the
-        reconstruction of each frame; a model with a higher ``squared_error`` has learned nothing.
-        ``latent_dim`` is the number of latent dimensions. The other metrics are those of the
-        model's method :meth:`~wmrl.nn.autoencoder.Autoencoder.metrics`.
+        error of the reconstructions, with pixel values in [0, 1]. It is summed over the pixels of a
+        frame and averaged over frames. ``mean_image_error`` is the same error if the mean of all
+        frames is used as the reconstruction of each frame; a model with a higher ``squared_error``
+        has learned nothing. ``latent_dim`` is the number of latent dimensions. The other metrics
+        are those of the model's method :meth:`~wmrl.nn.autoencoder.Autoencoder.metrics`.
     """
     errors = []
     for batch in _batches(vision, frames):

@@ -55,7 +55,7 @@ def train_on_images(
 
     Raises:
         ValueError: the images do not have the configured shape, there are fewer training images
-            than in a batch, or there are too few images or steps to learn a codebook.
+            than a batch contains, or there are too few images or steps to learn a codebook.
         RunError: the folder is in use, or holds a run with other arguments.
     """
     path, resolved = Path(path), resolve_device(device)
@@ -131,7 +131,7 @@ def decode_codes(vision: VQVAE, codes: Tensor, *, batch_size: int = 500) -> Tens
 
     Args:
         vision: VQ-VAE, on any device.
-        codes: ``(N, T) int64``, codes of N images in raster order.
+        codes: ``(N, T) int64``, the T codes of each image in raster order.
         batch_size: number of images that are decoded at once.
 
     Returns:

@@ -182,9 +182,10 @@ class VQVAE(QuantizedAutoencoder, Vision):
 
 
 class _Residual(nn.Module):
-    """A residual block x + α f(x) with α = 1; with ``rezero``, α is learned and initially 0.
+    """A residual block x + α f(x).
 
-    The function f consists of a ReLU, a 3×3 convolution, a ReLU and a 1×1 convolution.
+    The function f consists of a ReLU, a 3×3 convolution, a ReLU and a 1×1 convolution. If
+    ``rezero`` is True, α is learned and initially 0. Otherwise, α is 1.
     """
 
     def __init__(self, width: int, inner: int, *, rezero: bool) -> None:

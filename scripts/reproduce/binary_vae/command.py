@@ -106,8 +106,10 @@ def separation(
         held_out: points on which the separation is measured.
 
     Returns:
-        ``silhouette``, the silhouette score of the posterior means with the classes as clusters,
-        and ``probe_accuracy``, the accuracy of the linear classifier.
+        A dictionary of metrics:
+
+        - ``silhouette``: silhouette score of the posterior means, with the classes as clusters.
+        - ``probe_accuracy``: accuracy of the linear classifier.
     """
     import torch
     from sklearn.linear_model import LogisticRegression

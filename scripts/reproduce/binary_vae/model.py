@@ -257,8 +257,10 @@ def bounds(vae: BinaryVAE, vectors: Tensor, *, seed: int, samples: int = 5000) -
     """Computes lower bounds on the log evidence of held-out vectors ``(N, X) float32``.
 
     Returns:
-        Two means over the vectors, in nats: ``elbo``, the ELBO with 100 latents per vector, and
-        ``log_evidence``, the importance-sampled bound with ``samples`` latents per vector.
+        A dictionary of means over the vectors, in nats:
+
+        - ``elbo``: ELBO with 100 latents per vector.
+        - ``log_evidence``: importance-sampled bound with ``samples`` latents per vector.
     """
     generator = torch_generator(seed, "bounds", device=vectors.device)
     elbo = torch.stack([vae.elbo(vectors, generator) for _ in range(100)]).mean()

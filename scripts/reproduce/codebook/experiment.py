@@ -1,7 +1,8 @@
 """Training of VQ-VAEs on poses, and metrics of how much their codes align.
 
-In an earlier experiment, the codes of elites aligned along one or two directions. The settings of
-that experiment and those of this project are compared, both unchanged and with small changes.
+In an earlier experiment, the codes of elites aligned along one or two directions. Two sets of
+settings are compared: those of that experiment and those of this project. Each set is used
+unchanged and with small changes.
 """
 
 from dataclasses import dataclass, replace
@@ -144,7 +145,8 @@ def train_codebook(
 
         - ``used``: number of codes in use.
         - ``raw``: result of :func:`spread` for the codes in use.
-        - ``centered``: result of :func:`spread` for the codes in use minus their mean.
+        - ``centered``: result of :func:`spread` for the codes in use, after their mean is
+          subtracted.
     """
     vectors = poses[variant.data]
     encoding, metrics = train_encoding(

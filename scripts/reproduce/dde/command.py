@@ -151,9 +151,10 @@ def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
 
 
 def _race(args: Args, method: str) -> list[dict[str, Any]]:
-    """Runs the races of a method, one for each seed; none for methods with CMA-ES.
+    """Runs the races of a method, one for each seed.
 
-    A race is a search that stops as soon as it reaches a goal.
+    A race is a search that stops as soon as it reaches a goal. No races are run for methods
+    with CMA-ES, which stay far from the goal.
 
     Returns:
         A row for each race, with the number of evaluations until the goal; the number is None if

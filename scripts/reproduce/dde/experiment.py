@@ -174,8 +174,8 @@ def _dde_config(preset: SearchPreset, method: Method, evaluations: int) -> DDECo
 def is_reached(row: Mapping[str, float]) -> bool:
     """Checks whether a row of metrics reaches the goal of a race.
 
-    The goal is that at least 95 % of the cells have elites and that the elites' mean std is at most
-    0.06.
+    A race is a search that stops as soon as it reaches this goal: at least 95 % of the cells have
+    elites, and the mean std of the elites' joint angles is at most 0.06.
     """
     return row["coverage"] >= 0.95 and row["mean_fitness"] >= -0.06
 
@@ -214,7 +214,7 @@ def oracle_stds(preset: SearchPreset, path: Path) -> np.ndarray:
 
 
 def oracle_gap(elites: Elites, stds: np.ndarray) -> dict[str, float]:
-    """Compares the stds of elites with those of the oracle.
+    """Compares the stds of elites' joint angles with the smallest stds that an oracle finds.
 
     Args:
         elites: elites of an archive.
@@ -223,8 +223,8 @@ def oracle_gap(elites: Elites, stds: np.ndarray) -> dict[str, float]:
     Returns:
         Metrics of the cells that have an elite and a std of the oracle:
 
-        - ``std``: mean std of the elites, in radians.
-        - ``oracle_gap``: mean of the elite's std minus the oracle's std.
+        - ``std``: mean std of the elites' joint angles, in radians.
+        - ``oracle_gap``: elite's std minus the oracle's std, averaged over these cells.
         - ``oracle_coverage``: number of these cells, divided by the number of cells that have a std
           of the oracle.
     """

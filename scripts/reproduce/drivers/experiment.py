@@ -44,9 +44,9 @@ class DriverSearchConfig:
         dream: configuration of the rollouts in the dream.
         search: configuration of MAP-Elites.
         real: configuration of the rollouts in the real game.
-        shrinkings: N, number of copies of the initial driver with which the search starts. Their
-            parameters are multiplied by 1/N, 2/N, …, 1. The copies thus range from one that almost
-            stands still to the initial driver itself.
+        shrinkings: N, number of copies of the initial driver. The search starts with these copies.
+            Their parameters are multiplied by 1/N, 2/N, …, 1. The copies thus range from one that
+            almost stands still to the initial driver itself.
         seed: root seed.
     """
 
@@ -213,7 +213,7 @@ def _search(
 
 
 def _shrunken(problem: ControllerProblem, init: ControllerAgent, count: int) -> np.ndarray:
-    """Returns ``count`` solutions, for the parameters of ``init`` times 1/count, 2/count, …, 1."""
+    """Returns solutions: the parameters of ``init``, multiplied by 1/count, 2/count, …, 1."""
     if init.config != problem.fitness.controller:
         raise ValueError(
             f"init: expected a controller with {problem.fitness.controller}, got a controller with "

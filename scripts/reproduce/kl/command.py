@@ -118,8 +118,8 @@ def run_metrics(trace: "KLTrace") -> dict[str, Any]:
         - ``mean`` and ``std``: its parameters.
         - ``kl``: exact KL(q‖p).
         - ``sum``: value of the Riemann sum; None without a Riemann sum.
-        - ``mass``: probability that q assigns to the interval of the points of the Riemann sum;
-          None without a Riemann sum.
+        - ``mass``: probability that q assigns to the interval that the points of the Riemann sum
+          span; None without a Riemann sum.
     """
     import numpy as np
 
@@ -166,8 +166,8 @@ def write_table(rows: Sequence[dict[str, Any]], gradients: dict[str, Any]) -> st
     """Formats two Markdown tables: the outcomes of the runs, and the causes of these outcomes.
 
     Args:
-        rows: a row for each run and seed: the result of :func:`run_metrics`, with ``run``, the name
-            of the run.
+        rows: results of :func:`run_metrics`, a row for each run and seed. Each row also has
+            ``run``, the name of the run.
         gradients: result of :func:`start_gradient` for each run, by name.
     """
     from wmrl.scripts.reproduce.kl.experiment import CONVERGED, RUNS
@@ -236,7 +236,7 @@ def _steps(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _outcomes(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Formats two table cells: the number of converged runs, and the number of stopped runs."""
+    """Formats two table cells: one about the converged runs, and one about the stopped runs."""
     converged = sum(row["verdict"] == "converged" for row in rows)
     stops = [row["steps"] for row in rows if row["verdict"] == "stopped"]
     span = " to ".join(str(each) for each in sorted({min(stops), max(stops)})) if stops else ""

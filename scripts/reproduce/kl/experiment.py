@@ -53,8 +53,8 @@ class KLRun:
             function.
         span: distribution that the points of the Riemann sum cover: ``"q"`` for the initial q,
             ``"moving-q"`` for the current q, ``"p"`` for p, ``"both"`` for the initial q and p.
-            Each distribution is covered up to four standard deviations from its mean. None for
-            other gradients.
+            Each distribution is covered up to four standard deviations from its mean. None if the
+            gradient is not ``"riemann"``.
         width: width of the interval that each point represents; if None, the distance between
             adjacent points.
         num_points: number of points of the Riemann sum.
@@ -275,9 +275,9 @@ def gradient_spread(run: KLRun, *, count: int, seed: int = 0) -> tuple[np.ndarra
     """Computes the mean and the standard deviation of gradient estimates at the initial q.
 
     Returns:
-        Mean and standard deviation of ``count`` estimates, each ``(2,) float64``. The first number
-        is for the derivative with respect to the mean of q, and the second is for the derivative
-        with respect to the std of q.
+        Two arrays ``(2,) float64``: the mean and the standard deviation of ``count`` estimates. The
+        first number of each array is for the derivative with respect to the mean of q, and the
+        second is for the derivative with respect to the std of q.
     """
     gradient_at = run.estimator(seed=seed)
     found = np.array([gradient_at(run.start) for _ in range(count)])

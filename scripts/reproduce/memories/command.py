@@ -1,10 +1,11 @@
 """Compares the predictions of memory models that are trained on the same rollouts.
 
-The models with discrete latents are an LSTM and a Transformer. Each of the two is trained twice: to
-predict the codes of a frame all at once, and one by one. Their baselines are bigram counts and a
-copy of the last frame. The model with continuous latents is an MDN-RNN over the latents of a VAE.
-All models are trained for the same number of steps. If the command is interrupted, repeat it to
-continue. The output folder contains table.md and results.json.
+The models with discrete latents are an LSTM and a Transformer. Each of the two is trained twice:
+once to predict all codes of a frame at the same time, and once to predict them one by one. The
+baselines for these models are bigram counts and a copy of the last frame. The model with
+continuous latents is an MDN-RNN over the latents of a VAE. All models are trained for the same
+number of steps. If the command is interrupted, repeat it to continue. The output folder contains
+table.md and results.json.
 """
 
 import json

@@ -2,9 +2,10 @@
 
 All methods train for the same number of agent steps in the dream. Their agents are then scored in
 the dream and in the unmodified game. Variational search learns a posterior over controllers.
-Samples of the posterior, at several multiples of its standard deviations, are evaluated in the
-dream and in the game as well. If the command is interrupted, repeat it to continue. The output
-folder contains table.md, results.json, and drawn.mp4, a video of several samples on the same track.
+Controllers are sampled from it, with its standard deviations multiplied by several factors. These
+controllers are also evaluated in the dream and in the game. If the command is interrupted, repeat
+it to continue. The output folder contains table.md, results.json, and drawn.mp4. In this video, the
+mean of a posterior and several samples from it drive on the same track.
 """
 
 import json

@@ -218,8 +218,8 @@ def write_table(
     Args:
         learned: metrics of the encodings, a row for each kind, training data and seed.
         rows: results of the searches, a row for each problem, method and seed.
-        oracle: for each problem, the median over the targets of the smallest possible std, in
-            radians; None if no target can be reached.
+        oracle: smallest stds that an oracle finds, in radians. There is one number for each
+            problem: the median over the targets, or None if the oracle reaches no target.
         elites: number of evaluations in each search for elites.
         num_joints: number of joints of the arm.
     """
@@ -286,10 +286,10 @@ def write_table(
 
 
 def _spread(values: Sequence[float | None], form: str) -> str:
-    """Formats the medians of all seeds as their mean and standard deviation.
+    """Formats the mean and standard deviation of a metric over seeds.
 
-    An infinite median is given as None. If some medians are infinite, the text only states how
-    many, such as ``"not reached, 1 of 3"``.
+    A value is None if the metric is infinite for that seed. If there are such seeds, the text only
+    states how many, such as ``"not reached, 1 of 3"``.
     """
     known = [value for value in values if value is not None]
     missing = len(values) - len(known)

@@ -30,11 +30,12 @@ noise of mutations from emitted solutions. Here, the decoder should reproduce th
 def reuse_config(kind: str, input_dim: int) -> EncodingConfig:
     """Returns the configuration of an encoding that is trained on elites and then reused.
 
-    The angles of elites are so even that the squared error, summed over a vector, is only a few
-    hundredths. The KL weight is twice the variance of the noise that the VAE assumes. With the
-    published weight of 0.1, the noise would hide the differences between elites, and no latents
-    would be active. A weight of 10⁻⁴ is used instead. For the same reason, the commitment weight of
-    the VQ-VAE is lower than the one for images.
+    The joint angles of an elite are nearly equal. The squared error of a reconstruction, summed
+    over the angles, is therefore only a few hundredths. The KL weight is twice the variance of the
+    noise that the VAE assumes. With the published weight of 0.1, the noise would hide the
+    differences between elites, and no latents would be active. A weight of 10⁻⁴ is used instead.
+    Because the errors are small, the commitment weight of the VQ-VAE is also lower than the one for
+    images.
 
     Args:
         kind: ``"vae"`` or ``"vqvae"``.

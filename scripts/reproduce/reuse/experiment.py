@@ -35,11 +35,13 @@ class ReuseMethod:
 
     Attributes:
         title: title in tables.
-        space: search space: angles, latents of a VAE or codes of a VQ-VAE.
-        data: training data of the encoding. A search over angles has no encoding. With
-            ``"elites"``, such a search starts from the elite nearest to the target. With None, it
-            starts from the straight arm.
-        sigma: initial step size of CMA-ES, for numbers in [−1, 1]; None for codes.
+        space: ``"angles"``, ``"vae"`` to search the latents of a VAE, or ``"vqvae"`` to search the
+            codes of a VQ-VAE.
+        data: training data of the VAE or VQ-VAE. A search over angles has neither. It starts from
+            the elite nearest to the target if ``data`` is ``"elites"``, or from the straight arm
+            if ``data`` is None.
+        sigma: initial step size of CMA-ES. Angles and latents are scaled to [−1, 1]. None for a
+            search over codes, which does not use CMA-ES.
     """
 
     title: str
@@ -128,7 +130,8 @@ def search_targets(
         arm: planar arm.
         targets: x and y of each target, ``(T, 2)``.
         path: path of the folder.
-        encoding: encoding for ``method.space``, trained on ``method.data``; None for angles.
+        encoding: encoding for ``method.space``, trained on ``method.data``; None for a search over
+            angles.
         starts: initial poses ``(T, n)`` from :func:`nearest_elites`, for a method that starts from
             elites; None for other methods.
         evaluations: number of evaluations in each search.
@@ -143,15 +146,25 @@ def search_targets(
         ValueError: the folder contains results of other settings, or ``encoding`` or ``starts``
             does not fit the method.
     """
-    if (encoding is None) != (method.space == "angles"):
+    if encoding is None and method.space != "angles":
         raise ValueError(
-            f"encoding: expected None if and only if the method searches angles, got {encoding}"
+            f"encoding: expected an encoding for the method {method.title!r}, got None"
         )
-    if (starts is not None) != (method.space == "angles" and method.data == "elites"):
+    if encoding is not None and method.space == "angles":
         raise ValueError(
-            "starts: expected poses if and only if the method starts from elites, got "
-            f"{'None' if starts is None else 'poses'} for the method {method.title!r}; "
-            "nearest_elites returns such poses"
+            f"encoding: expected None for the method {method.title!r}, got "
+            f"{type(encoding).__name__}; a search over angles has no encoding"
+        )
+    from_elites = method.space == "angles" and method.data == "elites"
+    if starts is None and from_elites:
+        raise ValueError(
+            f"starts: expected poses for the method {method.title!r}, got None; pass the result of "
+            "nearest_elites"
+        )
+    if starts is not None and not from_elites:
+        raise ValueError(
+            f"starts: expected None for the method {method.title!r}, got poses; this method does "
+            "not start from elites"
         )
     key = {
         "method": asdict(method),
@@ -252,8 +265,8 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
     Returns:
         A dictionary of summaries:
 
-        - ``std`` and ``distance``: medians over the targets. The pose considered for a target is
-          the one with the highest reward.
+        - ``std`` and ``distance``: medians over the targets. For each target, the values are those
+          of the pose with the highest reward.
         - ``reached``: share of the targets that were reached without a collision.
         - ``evaluations_to_target`` and ``std_at_target``: medians over the targets. A target that
           was not reached counts as infinite. An infinite median is given as None.

@@ -175,15 +175,15 @@ class Experiment:
         return {**metrics, "used_rank": effective_rank(codebook[used])}
 
     def prior_metrics(self, name: str) -> dict[str, dict[str, float]]:
-        """Computes metrics of the priors p(z) over a variant's codes on held-out images.
+        """Evaluates the priors p(z) over a variant's codes on held-out images.
 
         Args:
             name: name of the variant, a key of :data:`VARIANTS`.
 
         Returns:
-            A dictionary for each prior:
+            A dictionary of metrics for each prior, keyed by the prior's name:
 
-            - ``nats``: mean of −log p(z) over the images.
+            - ``nats``: mean of −log p(z) over the images, where z are the codes of an image x.
             - ``bits_per_dimension``: mean of −log p(x|z) − log p(z), in bits per pixel value. The
               likelihood p(x|z) is a
               :class:`~wmrl.scripts.reproduce.vqvae.likelihood.DiscretizedLogistic`.
@@ -230,7 +230,11 @@ class Experiment:
     def _prior_nats(
         self, name: str, train_codes: Tensor, held_out_codes: Tensor
     ) -> dict[str, Tensor]:
-        """Returns, for each prior, −log p(z) of the N held-out images, ``(N,)`` in nats."""
+        """Computes −log p(z) of the codes z of held-out images, for each prior.
+
+        Returns:
+            ``(N,)`` in nats for N held-out images, keyed by the prior's name.
+        """
         codebook_size = self.config.codebook_size
         before, held_out_before = (
             F.pad(part[:, :-1], (1, 0), value=codebook_size)

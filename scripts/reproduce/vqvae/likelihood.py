@@ -49,7 +49,8 @@ class DiscretizedLogistic:
         ranges: R, number of brightness ranges. For a range without decoded pixels, the scale is the
             mean absolute error of all pixels.
         steps: number of steps of Adam that fit the scales.
-        seed: seed of the random choice of about a million pixels, if there are more.
+        seed: seed of the choice of pixels. If there are more than about a million pixels, the
+            scales are fitted to a random choice of about a million.
 
     Attributes:
         scales: scale of each range, ``(R,) float32``.
@@ -61,10 +62,14 @@ class DiscretizedLogistic:
     def __init__(
         self, targets: Tensor, means: Tensor, *, ranges: int = 32, steps: int = 200, seed: int = 0
     ) -> None:
-        if targets.shape != means.shape or not targets.numel():
+        if targets.shape != means.shape:
             raise ValueError(
-                f"means: expected the targets' shape {tuple(targets.shape)} and at least one "
-                f"pixel, got {tuple(means.shape)}"
+                f"means: expected the targets' shape {tuple(targets.shape)}, got "
+                f"{tuple(means.shape)}"
+            )
+        if not targets.numel():
+            raise ValueError(
+                f"targets: expected at least one pixel, got shape {tuple(targets.shape)}"
             )
         check_int("ranges", ranges, at_least=1)
         self._ranges = ranges

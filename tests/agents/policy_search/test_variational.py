@@ -388,7 +388,7 @@ def test_settings_that_can_not_be_are_refused(wrong, said) -> None:
 def test_an_agent_that_does_not_fit_is_refused(tmp_path) -> None:
     config = ControllerConfig(observation_dim=4, action_dim=2)
     size = config.parameter_count
-    with pytest.raises(ValueError, match=f"std: expected {size} finite numbers above 0"):
+    with pytest.raises(ValueError, match="std: expected finite numbers above 0, got numbers"):
         PosteriorAgent(config, np.zeros(size), np.zeros(size))
     with pytest.raises(ValueError, match=rf"directions: expected shape \({size}, R\)"):
         PosteriorAgent(config, np.zeros(size), np.ones(size), np.ones((3, 2)))

@@ -238,7 +238,7 @@ def test_archives_that_stay_empty_are_warned_of() -> None:
     )
     emitter = IsoLineEmitter(archive, x0=[0.0, 0.0], iso_sigma=0.1, batch_size=4, seed=0)
     search = BanditScheduler(archive, [emitter], SlidingWindowUCB(1))
-    with pytest.warns(EmptyArchiveWarning, match="archive: expected it to hold solutions"):
+    with pytest.warns(EmptyArchiveWarning, match="archive: expected at least one elite"):
         search.tell(*evaluate(search.ask()))
 
 

@@ -85,16 +85,16 @@ def test_unknown_policies_are_refused():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"policy": "os.system"}, "policy 'os.system'"),
-        ({"policy_kwargs": {"activation_fn": "eval"}}, "activation 'eval'"),
+        ({"policy": "os.system"}, "policy: expected one of .*, got 'os.system'"),
+        ({"policy_kwargs": {"activation_fn": "eval"}}, "activation_fn: expected .*, got 'eval'"),
         ({"policy_kwargs": {"activation_fn": "Tanh", "optimizer_class": "x"}}, "optimizer_class"),
         ({"policy_kwargs": {"activation_fn": "Tanh", "net_arch": [9, 9]}}, "weights do not fit"),
         (
             {"policy_kwargs": {"activation_fn": "Tanh", "net_arch": [5]}},
             "weights do not fit",
         ),
-        ({"action_low": ["x"]}, "expected the artifact of a policy"),
-        ({"action_low": None}, "expected the artifact of a policy"),
+        ({"action_low": ["x"]}, "expected a valid config.json of a policy"),
+        ({"action_low": None}, "expected a valid config.json of a policy"),
     ],
 )
 def test_hostile_artifacts_are_refused(tmp_path, change, message):

@@ -103,7 +103,7 @@ def test_frames_from_render_and_render_mode() -> None:
     np.testing.assert_array_equal(frame, shown.observe(env.base, None))
     assert env.render().shape == (24, 20, 3)
     with pytest.raises(
-        ValueError, match=r"render_mode: expected 'rgb_array' or None, because task 'toy'"
+        ValueError, match=r"render_mode: expected 'rgb_array' or None, got 'human'; the task 'toy'"
     ):
         FrameEnv(shown, render_mode="human")
 

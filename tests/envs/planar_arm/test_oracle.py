@@ -123,8 +123,12 @@ def test_more_starts_are_never_worse():
 
 def test_bad_input_is_refused():
     arm = Arm(num_joints=4)
-    for targets in (np.zeros(3), np.zeros((2, 3)), np.array([0.1, math.nan])):
-        with pytest.raises(ValueError, match=r"targets: expected finite numbers of shape \(T, 2\)"):
+    for targets, message in (
+        (np.zeros(3), r"targets: expected shape \(T, 2\) or \(2,\), got \(3,\)"),
+        (np.zeros((2, 3)), r"targets: expected shape \(T, 2\) or \(2,\), got \(2, 3\)"),
+        (np.array([0.1, math.nan]), r"targets: expected finite numbers, got \[0.1, nan\] in row 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
             solve_targets(targets, arm)
     blocked = Arm(num_joints=4, obstacles=[(0.5, 0.5, 0.1)])
     with pytest.raises(

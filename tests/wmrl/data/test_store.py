@@ -343,8 +343,8 @@ def test_episodes_that_dont_fit_are_refused(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"frames": np.zeros((3, 4, 6, 3), np.uint8)}, "frames: expected length 4"),
-        ({"actions": np.zeros((3, 2))}, "actions: expected length 3, 2 axes and dtype float32"),
-        ({"rewards": np.zeros((3, 1), np.float32)}, "rewards: expected length 3, 1 axes"),
+        ({"actions": np.zeros((3, 2))}, "actions: expected dtype float32, got float64"),
+        ({"rewards": np.zeros((3, 1), np.float32)}, "rewards: expected a 1-dimensional array"),
     ],
 )
 def test_lopsided_episodes_are_refused(change: dict[str, Any], message: str) -> None:
@@ -375,8 +375,8 @@ def test_episodes_have_finite_actions_and_rewards(
         ({"frames": None}, "frames: expected an array, got a NoneType"),
         ({"rewards": [0.0] * 4}, "rewards: expected an array, got a list"),
         ({"rewards": np.float32(0)}, "rewards: expected an array, got a float32"),
-        ({"frames": np.zeros((5, 4, 6, 3))}, "frames: expected length 5, 4 axes and dtype uint8"),
-        ({"rewards": np.zeros(4)}, "rewards: expected length 4, 1 axes and dtype float32"),
+        ({"frames": np.zeros((5, 4, 6, 3))}, "frames: expected dtype uint8, got float64"),
+        ({"rewards": np.zeros(4)}, "rewards: expected dtype float32, got float64"),
         ({"terminated": 1}, "terminated: expected True or False, got 1"),
         ({"truncated": None}, "truncated: expected True or False, got None"),
         ({"info": {"score": np.nan}}, r"info\.score: expected a finite number"),

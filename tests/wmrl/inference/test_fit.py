@@ -648,7 +648,7 @@ def test_clear_errors() -> None:
     with pytest.raises(ValueError, match=r"factors: expected separate parameters .* \(a, b\)"):
         VariationalFamily({"a": shared, "b": shared})
     with pytest.raises(
-        ValueError, match=r"term 'p' \(variables: z\): expected shape \(64,\), .* got \(64, 2\)"
+        ValueError, match=r"term 'p' \(variables: z\): expected shape \(64,\) .* got \(64, 2\)"
     ):
         fit(LogJoint({"p": lambda z: -z}), VariationalFamily({"z": NormalFactor(2)}))
     config = FitConfig(gradient=GradientConfig(samples=4))

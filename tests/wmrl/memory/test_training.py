@@ -160,7 +160,7 @@ def test_a_warm_start_begins_where_the_other_ended(
         first.named_parameters(), second.named_parameters(), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6, msg=name)
-    with pytest.raises(ArtifactError, match=r"weights do not fit: 'lstm\.weight_ih_l0'"):
+    with pytest.raises(ArtifactError, match=r"weights 'lstm\.weight_ih_l0' do not fit"):
         _train(
             store, tmp_path / "third", vision, init=artifact, config=replace(_SMALL, hidden_dim=9)
         )
