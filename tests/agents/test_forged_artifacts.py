@@ -119,7 +119,7 @@ def test_spare_tensors_admit_no_sizes(tmp_path: Path, shape: tuple[int, ...]) ->
         config=artifact.config | {"policy_kwargs": kwargs},
         tensors=artifact.tensors | {"spare": torch.zeros(shape)},
     )
-    with pytest.raises(ArtifactError, match="expected layers of at most"):
+    with pytest.raises(ArtifactError, match="expected layers that fit"):
         load_agent(tmp_path / "forged")
 
 

@@ -177,20 +177,25 @@ def test_actions_are_clipped_however_large() -> None:
         ([0.0, np.nan], "expected finite numbers, got nan at index 1"),
         ([np.inf, 0.0], "expected finite numbers, got inf at index 0"),
         (np.float32([0.0, -np.inf]), "expected finite numbers, got -inf at index 1"),
-        ([0.0], r"expected shape \(2,\), a pose, got \(1,\); the arm determines the shape"),
-        ([[0.0, 0.0]], r"expected shape \(2,\), a pose, got \(1, 2\)"),
-        (0.0, r"expected shape \(2,\), a pose, got \(\)"),
-        ([1j, 0.0], "expected a pose, got "),
-        ([True, False], "expected a pose, got "),
-        (["a", "b"], "expected a pose, got "),
-        (None, "expected a pose, got None"),
-        ([[0.0], [0.0, 1.0]], "expected a pose, got "),
-        ({"a": 1}, "expected a pose, got "),
+        (
+            [0.0],
+            r"expected shape \(2,\) with one angle per joint, got \(1,\); the arm determines the shape",
+        ),
+        ([[0.0, 0.0]], r"expected shape \(2,\) with one angle per joint, got \(1, 2\)"),
+        (0.0, r"expected shape \(2,\) with one angle per joint, got \(\)"),
+        ([1j, 0.0], "expected one angle per joint, got "),
+        ([True, False], "expected one angle per joint, got "),
+        (["a", "b"], "expected one angle per joint, got "),
+        (None, "expected one angle per joint, got None"),
+        ([[0.0], [0.0, 1.0]], "expected one angle per joint, got "),
+        ({"a": 1}, "expected one angle per joint, got "),
     ],
 )
 def test_what_is_no_action_is_refused(value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=f"^action: {message}"):
-        check_actions("action", value, (2,), low=-1.0, high=1.0, each="a pose", source="the arm")
+        check_actions(
+            "action", value, (2,), low=-1.0, high=1.0, each="one angle per joint", source="the arm"
+        )
 
 
 def test_frames_of_any_layout_become_contiguous() -> None:
