@@ -265,7 +265,7 @@ def test_unknown_packages_are_refused(package: str, capsys: pytest.CaptureFixtur
     assert "'evil-plugin', 'toy-plugin'), got 'toys'" in capsys.readouterr().err
     assert run(["demo", "--plugins"]) == 2
     with pytest.raises(
-        ValueError, match="plugins: expected an installed package with entry points"
+        ValueError, match="plugins: expected one of the installed packages with entry points"
     ):
         load_plugins(["numpy"])
     assert "toy_plugin" not in sys.modules

@@ -329,10 +329,10 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         return observations
 
     def _hold(self, mask: np.ndarray, before: DreamState) -> np.ndarray:
-        """Sets the dreams that ``mask`` selects to their states in ``before``.
+        """Restores the K dreams that ``mask`` selects: each gets back its state in ``before``.
 
         Returns:
-            The observations ``(K, O) float32`` of these K dreams.
+            The observations ``(K, O) float32`` of the K dreams.
         """
         index = torch.from_numpy(np.flatnonzero(mask)).to(self.world_model.device)
         memory = tuple(tensor[index] for tensor in before.memory)

@@ -147,8 +147,8 @@ def solve_targets(
         )
     if arm.obstacles:
         raise ValueError(
-            f"arm: expected no obstacles, got {len(arm.obstacles)}; create the Arm without them to "
-            "get a lower bound on the std"
+            f"arm: expected no obstacles, got {len(arm.obstacles)}; use the same Arm without "
+            "obstacles, whose smallest std is a lower bound for this arm"
         )
     solver = _Solver(arm, config, _float64_device(device))
     return solver.solve(points)

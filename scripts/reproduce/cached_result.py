@@ -54,7 +54,7 @@ class CachedResult:
         """Writes a result to the file.
 
         Returns:
-            The content of the file: the result, and the key as ``key``.
+            The content of the file: the entries of the result, and the cache key under ``"key"``.
         """
         whole = {"key": self._key, **result}
         write_json(self._path, whole)

@@ -324,7 +324,10 @@ class RolloutStore:
         if self.mode != "a":
             raise StoreError(f"{self.path}: opened to read only; open it with mode='a' to write")
         if not self.path.is_dir():
-            raise StoreError(f"{self.path}: the store has been removed; open it again")
+            raise StoreError(
+                f"{self.path}: the store was removed while it was open; open the path again, which "
+                "creates a new store"
+            )
 
     def _check_metadata(self) -> None:
         """Checks that the metadata on disk have not changed since the store was opened."""

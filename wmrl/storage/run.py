@@ -58,12 +58,12 @@ class Checkpoint:
 class Run:
     """A training run: a locked folder with a configuration and atomically written checkpoints.
 
-    A finished run can be extended: its configuration may differ from the given one in the limits
-    named by ``limits``, if the given limits are higher. The run's ``report.json``, which marks it
-    as finished, is then removed.
+    To extend a finished run, open it with a ``config`` whose limits, named by ``limits``, are
+    higher than those of the stored configuration. All other entries must be equal. The run's
+    ``report.json``, which marks the run as finished, is then removed.
 
-    A damaged or missing configuration is written again from the given one, if all checkpoints
-    belong to it.
+    If the stored configuration is damaged or missing, ``config`` replaces it, provided that all
+    checkpoints were written with ``config``.
 
     The operating system holds the lock (``flock``) and releases it when the process ends, even if
     the process is killed. Use the run as a context manager, or call :meth:`close`.
@@ -71,7 +71,8 @@ class Run:
     Args:
         path: folder of the run; created if it does not exist.
         config: JSON-serializable description of everything that the run's result depends on. It is
-            saved with a new run, and must be equal when the run is resumed.
+            saved with a new run. When the run is resumed, it must be the same, except for the
+            limits.
         limits: dotted names of entries of ``config`` that limit the run, such as
             ``"training.steps"``. These entries may be raised later. An entry that is None stands
             for no limit.

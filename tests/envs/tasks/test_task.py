@@ -63,7 +63,10 @@ def test_find_task() -> None:
 @pytest.mark.parametrize(
     ("location", "message"),
     [
-        ("no_such_game:TASK", r"no module 'no_such_game', got the location 'no_such_game:TASK'"),
+        (
+            "no_such_game:TASK",
+            r"no module 'no_such_game', which the location 'no_such_game:TASK' needs",
+        ),
         ("wmrl.envs.no_such_game:TASK", "there is no module 'wmrl.envs.no_such_game'"),
         ("own_game:DOOM", r"'DOOM' of module 'own_game' \(.*own_game.py\), got none; its tasks"),
         ("own_game:np", r"to be a Task, got an object of type module; its tasks are: TASK"),

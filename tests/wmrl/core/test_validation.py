@@ -179,7 +179,7 @@ def test_actions_are_clipped_however_large() -> None:
         (np.float32([0.0, -np.inf]), "expected finite numbers, got -inf at index 1"),
         (
             [0.0],
-            r"expected shape \(2,\) with one angle per joint, got \(1,\); the arm determines the shape",
+            r"expected shape \(2,\) with one angle per joint, got \(1,\); the arm determines",
         ),
         ([[0.0, 0.0]], r"expected shape \(2,\) with one angle per joint, got \(1, 2\)"),
         (0.0, r"expected shape \(2,\) with one angle per joint, got \(\)"),
