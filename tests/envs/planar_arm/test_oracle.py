@@ -132,7 +132,7 @@ def test_bad_input_is_refused():
             solve_targets(targets, arm)
     blocked = Arm(num_joints=4, obstacles=[(0.5, 0.5, 0.1)])
     with pytest.raises(
-        ValueError, match=r"arm: expected no obstacles.*create the Arm without them"
+        ValueError, match=r"arm: expected no obstacles.*use the same Arm without obstacles"
     ):
         solve_targets(np.zeros((1, 2)), blocked)
     with pytest.raises(ValueError, match="device: expected"):
