@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,9 @@ try:
     import fcntl
 except ImportError:  # pragma: no cover - Windows has no flock
     fcntl = None  # type: ignore[assignment]
+
+# Temporary names that storage.files gives to what is not finished.
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.new(\..+)?")
 
 _LOCK, _CONFIG, _REPORT = "lock", "config.json", "report.json"
 _KEPT = (
@@ -219,12 +224,18 @@ class Run:
             )
 
     def _remove_leftovers(self) -> None:
-        """Removes unfinished checkpoints that killed processes have left behind.
+        """Removes unfinished files and folders that killed processes have left behind.
 
         The lock ensures that no other process is writing them.
         """
-        for left in self.path.glob(".*.new.checkpoint"):
-            left.unlink(missing_ok=True)
+        for pattern in (".*.new*", "*/.*.new*"):
+            for left in self.path.glob(pattern):
+                if not _LEFTOVER.fullmatch(left.name):
+                    continue
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
 
     def _settle_config(self) -> None:
         """Saves the configuration of a new run, or compares it with that of an existing run."""

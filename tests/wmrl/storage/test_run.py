@@ -104,11 +104,20 @@ def test_a_failed_write_keeps_the_last_checkpoint(
 
 
 def test_the_next_owner_removes_what_a_killed_one_left(tmp_path: Path) -> None:
-    left = tmp_path / ".last.0123abcd.new.checkpoint"
-    left.touch()
+    (tmp_path / "round-0").mkdir()
+    for name in (
+        ".last.0123abcd.new.checkpoint",
+        ".report.89abcdef.new.json",
+        "round-0/.a.new.txt",
+    ):
+        (tmp_path / name).touch()
+    for name in (".artifact.0123abcd.new", "round-0/.agent.89abcdef.new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").touch()
     (tmp_path / ".notes").touch()
     Run(tmp_path, config=CONFIG).close()
-    assert {path.name for path in tmp_path.iterdir()} == {".notes", "config.json", "lock"}
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert left == {".notes", "config.json", "lock", "round-0", "round-0/.a.new.txt"}
 
 
 def test_one_owner(tmp_path: Path) -> None:
