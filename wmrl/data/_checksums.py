@@ -1,60 +1,25 @@
-"""Checksums of a rollout store: of JSON objects and of files."""
+"""Attributes of a rollout store's Zarr groups, and checksums of its files."""
 
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wmrl.core.strict_json import json_text
-
-_KEY = "sha256"
-# No JSON file of a store comes close; a special file such as /dev/zero never ends.
-_LARGEST_JSON = 2**26
-
-
-def json_digest(content: Mapping[str, Any]) -> str:
-    """Computes the SHA-256 of a JSON object, independent of the order of its keys."""
-    # Read back first, so that keys that aren't strings are sorted as they are after reading.
-    return _digest(json.loads(json_text(dict(content))))
-
-
-def seal(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy of a JSON object that also contains the SHA-256 of the object."""
-    return {**content, _KEY: json_digest(content)}
-
-
-def unseal(sealed: Any) -> dict[str, Any]:
-    """Verifies an object from :func:`seal`, and returns it without the SHA-256.
-
-    Raises:
-        ValueError: the object has no SHA-256, or has changed.
-    """
-    if not isinstance(sealed, dict) or _KEY not in sealed:
-        raise ValueError("expected a SHA-256 of the content, got none")
-    content = {key: value for key, value in sealed.items() if key != _KEY}
-    if sealed[_KEY] != _digest(content):
-        raise ValueError("the content's SHA-256 differs from the recorded one")
-    return content
+from wmrl.storage.reading import SMALL_LIMIT, parse_json, read_file
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
     """Reads the attributes of the Zarr group that a ``zarr.json`` describes.
 
     Raises:
-        OSError: the file is missing, or is not a regular file.
-        ValueError: the file is not the JSON of a Zarr group.
+        FileNotFoundError: the file is missing.
+        ValueError: the file is not a regular file, or not the JSON of a Zarr group.
     """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(f"{path}: not a regular file")
-    if status.st_size > _LARGEST_JSON:
-        raise ValueError(f"expected at most {_LARGEST_JSON} bytes, got {status.st_size}")
     try:
-        attributes = json.loads(path.read_bytes())["attributes"]
-    except (KeyError, TypeError, RecursionError) as error:
+        attributes = parse_json(read_file(path, limit=SMALL_LIMIT))["attributes"]
+    except (KeyError, TypeError) as error:
         raise ValueError("expected the attributes of a Zarr group, got other content") from error
     if not isinstance(attributes, dict):
         raise ValueError("expected the attributes of a Zarr group, got other content")
@@ -106,10 +71,6 @@ class FileVerifier:
     def clear(self) -> None:
         """Forgets the verified files, so that each is read again when it is next verified."""
         self._verified.clear()
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _file_digest(path: Path) -> str:

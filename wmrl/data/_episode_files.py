@@ -9,10 +9,11 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from wmrl.data._checksums import FileVerifier, read_attributes, record_files, seal, unseal
+from wmrl.data._checksums import FileVerifier, read_attributes, record_files
 from wmrl.data._store_files import StoreError
 from wmrl.data.episode import Episode, EpisodeSummary
 from wmrl.storage.files import atomic_path
+from wmrl.storage.reading import with_checksum, without_checksum
 
 _ARRAYS = ("frames", "actions", "rewards")
 _CHUNK_BYTES = 2**19
@@ -39,7 +40,7 @@ def write_episode(folder: Path, summary: EpisodeSummary, episode: Episode, store
                 "store": store,
                 "files": record_files(aside),
             }
-            zarr.create_group(aside, attributes=seal(content))
+            zarr.create_group(aside, attributes=with_checksum(content))
     except OSError:
         if folder.exists():  # another process was faster
             return False
@@ -61,7 +62,7 @@ def read_episode(folder: Path, store: str) -> dict[str, Any]:
         StoreError: the attributes are missing or damaged, or belong to another episode or store.
     """
     try:
-        content = unseal(read_attributes(folder / "zarr.json"))
+        content = without_checksum(read_attributes(folder / "zarr.json"))
         summary = EpisodeSummary(**content["summary"])
         info, files = dict(content["info"]), dict(content["files"])
         belongs = content["store"] == store and f"{summary.index:08d}" == folder.name

@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 import zarr
 
 from wmrl.core.strict_json import json_text
-from wmrl.data._checksums import json_digest, read_attributes, seal, unseal
+from wmrl.data._checksums import read_attributes
 from wmrl.data.episode import EpisodeSummary, StoreMetadata
 from wmrl.storage.files import sync_folder, write_bytes
 from wmrl.storage.locks import file_lock
+from wmrl.storage.reading import json_digest, with_checksum, without_checksum
 from wmrl.storage.recognition import did_you_mean, recognize
 
 FORMAT_VERSION = 3
@@ -65,7 +66,7 @@ def create_store(path: Path, metadata: StoreMetadata) -> list[Path] | None:
             return None
         attributes = {"wmrl_store": FORMAT_VERSION, **asdict(metadata)}
         with TemporaryDirectory() as aside:
-            zarr.create_group(aside, attributes=seal(attributes))
+            zarr.create_group(aside, attributes=with_checksum(attributes))
             write_bytes(path / METADATA, (Path(aside) / METADATA).read_bytes())
     for folder in made:
         sync_folder(folder.parent)
@@ -120,7 +121,7 @@ def read_metadata(path: Path) -> StoreMetadata:
         version = attributes.get("wmrl_store")
         ours = ours or version is not None
         if version is None or version == FORMAT_VERSION or "sha256" in attributes:
-            attributes = unseal(attributes)
+            attributes = without_checksum(attributes)
         if version == FORMAT_VERSION:
             names = [item.name for item in fields(StoreMetadata)]
             return StoreMetadata(**{name: attributes[name] for name in names})
@@ -170,7 +171,7 @@ def read_index(path: Path) -> dict[int, EpisodeSummary] | None:
         return None
     for line in filter(None, lines):
         try:
-            summary = EpisodeSummary(**unseal(json.loads(line)))
+            summary = EpisodeSummary(**without_checksum(json.loads(line)))
         except (ValueError, TypeError, RecursionError):
             return None
         found[summary.index] = summary
@@ -256,7 +257,7 @@ def _recorded_digest(path: Path) -> str | None:
     """
     for index in episode_indices(path) if (path / EPISODES).is_dir() else ():
         try:
-            content = unseal(read_attributes(path / EPISODES / f"{index:08d}" / METADATA))
+            content = without_checksum(read_attributes(path / EPISODES / f"{index:08d}" / METADATA))
             return str(content["store"])
         except (OSError, ValueError, KeyError):
             continue
@@ -264,4 +265,6 @@ def _recorded_digest(path: Path) -> str | None:
 
 
 def _index_lines(summaries: Iterable[EpisodeSummary]) -> bytes:
-    return "".join(json_text(seal(asdict(summary))) + "\n" for summary in summaries).encode()
+    return "".join(
+        json_text(with_checksum(asdict(summary))) + "\n" for summary in summaries
+    ).encode()

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wmrl.core.strict_json import json_text
+
 SMALL_LIMIT = 2**24
 """Maximum size of JSON files and texts in bytes, 16 MiB."""
 WEIGHTS_LIMIT = 2**32
@@ -138,14 +140,10 @@ def read_json(
         raise StoredFileError(
             f"{path}: damaged (not a whole JSON file: {error}); {mend}"
         ) from error
-    checksum = content.pop(_CHECKSUM, None)
-    if checksum is None:
-        raise StoredFileError(f"{path}: damaged (it has no {_CHECKSUM!r}); {mend}")
-    if checksum != json_digest(content):
-        raise StoredFileError(
-            f"{path}: damaged (its content differs from its {_CHECKSUM!r}); {mend}"
-        )
-    return content
+    try:
+        return without_checksum(content)
+    except ValueError as error:
+        raise StoredFileError(f"{path}: damaged ({error}); {mend}") from error
 
 
 def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,10 +159,24 @@ def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, _CHECKSUM: json_digest(content)}
 
 
+def without_checksum(content: Any) -> dict[str, Any]:
+    """Verifies a JSON object from :func:`with_checksum`, and returns it without the checksum.
+
+    Raises:
+        ValueError: the object has no checksum, or has changed.
+    """
+    if not isinstance(content, dict) or _CHECKSUM not in content:
+        raise ValueError(f"it has no {_CHECKSUM!r}")
+    plain = {name: value for name, value in content.items() if name != _CHECKSUM}
+    if content[_CHECKSUM] != json_digest(plain):
+        raise ValueError(f"its content differs from its {_CHECKSUM!r}")
+    return plain
+
+
 def json_digest(content: Mapping[str, Any]) -> str:
     """Computes the SHA-256 of a JSON object, independent of white space and the order of keys."""
     # Names that aren't strings become strings, which changes the order.
-    plain = json.loads(json.dumps(dict(content), allow_nan=False))
+    plain = json.loads(json_text(dict(content)))
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
