@@ -65,15 +65,17 @@ def file_lock(
             raise
         yield
         return
+    owner = os.getpid()
     try:
         if not shared:
-            _sign(file, f"process {os.getpid()}")
+            _sign(file, f"process {owner}")
         yield
     finally:
-        if not shared:
-            _sign(file, "")
-        # Closing is not enough: a process forked in the meantime also has the file open.
-        fcntl.flock(file, fcntl.LOCK_UN)
+        if os.getpid() == owner:  # a forked process must not release its parent's lock
+            if not shared:
+                _sign(file, "")
+            # Closing is not enough: a process forked in the meantime also has the file open.
+            fcntl.flock(file, fcntl.LOCK_UN)
         file.close()
 
 
@@ -93,9 +95,9 @@ def _acquire(path: Path, shared: bool, timeout: float | None) -> BinaryIO:
                 continue
             waited = time.monotonic() - began
             if timeout is not None and waited >= timeout:
+                after = f"still in use after {timeout:g} s" if timeout else "in use"
                 raise TimeoutError(
-                    f"{path}: still in use by {_owner(file)} after {timeout:g} s; wait for that "
-                    "process, or stop it"
+                    f"{path}: {after} by {_owner(file)}; wait for that process, or stop it"
                 )
             if waited >= _TELL_SECONDS and not told:
                 print(f"waiting for {_owner(file)}, which uses {path.parent}", file=sys.stderr)

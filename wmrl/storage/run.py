@@ -6,10 +6,11 @@ import re
 import shutil
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import torch
 from safetensors.torch import save as save_safetensors
@@ -17,6 +18,7 @@ from safetensors.torch import save as save_safetensors
 from wmrl.core.hashing import tensors_digest
 from wmrl.core.strict_json import json_text, jsonable
 from wmrl.storage.files import check_writable, write_bytes, write_json
+from wmrl.storage.locks import file_lock
 from wmrl.storage.reading import (
     WEIGHTS_LIMIT,
     StoredFileError,
@@ -26,11 +28,6 @@ from wmrl.storage.reading import (
 )
 from wmrl.storage.recognition import recognize
 from wmrl.storage.tensors import parse_tensors
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows has no flock
-    fcntl = None  # type: ignore[assignment]
 
 # Temporary names that storage.files gives to what is not finished.
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.new(\..+)?")
@@ -114,7 +111,11 @@ class Run:
         self.extended = False
         self._identity = json_digest(_without(self._config, self._limits))
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock: BinaryIO | None = _lock(self.path / _LOCK)
+        self._lock: ExitStack | None = ExitStack()
+        try:
+            self._lock.enter_context(file_lock(self.path / _LOCK, timeout=0))
+        except OSError as error:  # it is in use, or the file system has no locks
+            raise RunError(f"{error}, or choose another folder") from error
         try:
             self._remove_leftovers()
             self._settle_config()
@@ -361,26 +362,6 @@ def _check_folder(path: Path) -> Path:
         return check_writable(path, kind="folder")
     except ValueError as error:
         raise RunError(str(error)) from error
-
-
-def _lock(path: Path) -> BinaryIO:
-    """Locks a file and writes the ID of this process into it."""
-    file = path.open("a+b")
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            owner = file.read().decode(errors="replace").strip()
-            file.close()
-            raise RunError(
-                f"{path.parent}: in use by {owner or 'another process'}; wait for it, stop it, "
-                "or choose another folder"
-            ) from error
-    file.truncate(0)
-    file.write(f"process {os.getpid()}".encode())
-    file.flush()
-    return file
 
 
 def _difference(expected: Any, found: Any, name: str = "") -> str:

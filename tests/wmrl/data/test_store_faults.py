@@ -278,7 +278,7 @@ def test_appending_waits_no_longer_than_asked(
     with (
         locks.file_lock(tmp_path / "lock"),
         pytest.raises(
-            StoreError, match=r"lock: still in use by process \d+ after 0.02 s; wait for that"
+            StoreError, match=r"lock: still in use after 0.02 s by process \d+; wait for that"
         ),
     ):
         store.append(make_episode(2), timeout=0.02)

@@ -1,5 +1,7 @@
 """Runs: one owner, one configuration, and checkpoints that are whole or not there."""
 
+import errno
+import fcntl
 import math
 import os
 import subprocess
@@ -120,10 +122,21 @@ def test_the_next_owner_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     assert left == {".notes", "config.json", "lock", "round-0", "round-0/.a.new.txt"}
 
 
+def test_a_file_system_without_locks_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(RunError, match=r"cannot be locked \(No locks available\)"):
+        Run(tmp_path, config=CONFIG)
+
+
 def test_one_owner(tmp_path: Path) -> None:
     with (
         Run(tmp_path, config=CONFIG),
-        pytest.raises(RunError, match=rf"in use by process {os.getpid()}; wait for it"),
+        pytest.raises(RunError, match=rf"in use by process {os.getpid()}; wait for that"),
     ):
         Run(tmp_path, config=CONFIG)
     with Run(tmp_path, config=CONFIG) as run:
