@@ -283,6 +283,7 @@ class Trainer:
             "seconds": self.seconds,
             "planned": self.planned,
             "limits": self._limits(),
+            "sums": list(self._pending),  # a file of tensors has no order
         }
         self._run.save_checkpoint(_CHECKPOINT, tensors, state)
 
@@ -297,9 +298,8 @@ class Trainer:
             self._extend()
         device = next(iter(self._parameters.values())).device
         self._pending = {
-            name.removeprefix("sum."): value.to(device)
-            for name, value in checkpoint.tensors.items()
-            if name.startswith("sum.")
+            name: checkpoint.tensors[f"sum.{name}"].to(device)
+            for name in checkpoint.state.get("sums", [])
         }
         with torch.no_grad():
             for name, buffer in self._buffers.items():
