@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -14,7 +13,7 @@ import zarr
 from wmrl.core.strict_json import json_text
 from wmrl.data._checksums import read_attributes
 from wmrl.data.episode import EpisodeSummary, StoreMetadata
-from wmrl.storage.files import sync_folder, write_bytes
+from wmrl.storage.files import remove_unfinished, sync_folder, write_bytes
 from wmrl.storage.locks import file_lock
 from wmrl.storage.reading import json_digest, with_checksum, without_checksum
 from wmrl.storage.recognition import did_you_mean, recognize
@@ -96,16 +95,8 @@ def remove_leftovers(path: Path) -> None:
 
     The caller must hold the store's exclusive lock.
     """
-    for folder, pattern in (
-        (path, rf"\.({METADATA[:-5]}|{INDEX[:-6]})\..*\.new\..*"),
-        (path / EPISODES, r"\.\d{8,}\..*"),
-    ):
-        for entry in os.scandir(folder):
-            if re.fullmatch(pattern, entry.name):
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                else:
-                    Path(entry.path).unlink(missing_ok=True)
+    for folder in (path, path / EPISODES):
+        remove_unfinished(folder)
 
 
 def read_metadata(path: Path) -> StoreMetadata:

@@ -16,7 +16,7 @@ from wmrl.core.validation import check_int
 from wmrl.data.split import StoredEpisode
 from wmrl.data.store import RolloutStore
 from wmrl.memory.sequences import SequenceBatch
-from wmrl.storage.files import write_bytes
+from wmrl.storage.files import remove_unfinished, write_bytes
 from wmrl.storage.locks import file_lock
 from wmrl.training.progress import progress_bar
 from wmrl.vision.base import Vision
@@ -78,8 +78,7 @@ def encode_store(
         return folder  # also if nothing can be written there
     folder.mkdir(parents=True, exist_ok=True)
     with file_lock(_lock(store, vision), required=False):
-        for left in folder.glob(".*.new.safetensors"):  # of killed processes
-            left.unlink(missing_ok=True)
+        remove_unfinished(folder)
         missing = _missing(store, vision)  # another process may have encoded some meanwhile
         total = len(missing)
         with progress_bar("encoding", total=total, show=progress, unit="episodes") as advance:

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import glob
 import os
+import re
 import secrets
 import shutil
 import time
@@ -23,6 +24,8 @@ from PIL import Image
 from wmrl.core.strict_json import json_text, jsonable
 from wmrl.storage.reading import with_checksum
 
+# Names that atomic_path and replace_folder give to what they have not finished.
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.new(\..+)?")
 _STALE_SECONDS = 3600.0  # temporary folders of this age have no live writer
 
 
@@ -202,6 +205,20 @@ def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
         sync_folder(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes the temporary files and folders that killed writers left in a folder.
+
+    The caller must hold a lock, so that no other process is writing to the folder.
+    """
+    for left in folder.glob(".*.new*"):
+        if not _UNFINISHED.fullmatch(left.name):
+            continue
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
 
 
 def exchange(first: Path, second: Path) -> bool:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import shutil
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,7 +15,7 @@ from safetensors.torch import save as save_safetensors
 
 from wmrl.core.hashing import tensors_digest
 from wmrl.core.strict_json import json_text, jsonable
-from wmrl.storage.files import check_writable, write_bytes, write_json
+from wmrl.storage.files import check_writable, remove_unfinished, write_bytes, write_json
 from wmrl.storage.locks import file_lock
 from wmrl.storage.reading import (
     WEIGHTS_LIMIT,
@@ -28,9 +26,6 @@ from wmrl.storage.reading import (
 )
 from wmrl.storage.recognition import recognize
 from wmrl.storage.tensors import parse_tensors
-
-# Temporary names that storage.files gives to what is not finished.
-_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.new(\..+)?")
 
 _LOCK, _CONFIG, _REPORT = "lock", "config.json", "report.json"
 _KEPT = (
@@ -117,7 +112,8 @@ class Run:
         except OSError as error:  # it is in use, or the file system has no locks
             raise RunError(f"{error}, or choose another folder") from error
         try:
-            self._remove_leftovers()
+            for folder in (self.path, *self.path.glob("*/")):  # the lock excludes other writers
+                remove_unfinished(folder)
             self._settle_config()
         except BaseException:
             self.close()
@@ -223,20 +219,6 @@ class Run:
                 f"{self.path}: expected finite numbers in checkpoint {name!r}, got NaN or infinity "
                 f"{int((~finite).sum())} times in {key!r}; {_KEPT}"
             )
-
-    def _remove_leftovers(self) -> None:
-        """Removes unfinished files and folders that killed processes have left behind.
-
-        The lock ensures that no other process is writing them.
-        """
-        for pattern in (".*.new*", "*/.*.new*"):
-            for left in self.path.glob(pattern):
-                if not _LEFTOVER.fullmatch(left.name):
-                    continue
-                if left.is_dir() and not left.is_symlink():
-                    shutil.rmtree(left, ignore_errors=True)
-                else:
-                    left.unlink(missing_ok=True)
 
     def _settle_config(self) -> None:
         """Saves the configuration of a new run, or compares it with that of an existing run."""
