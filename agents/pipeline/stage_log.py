@@ -2,7 +2,6 @@
 
 import csv
 import io
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -13,6 +12,7 @@ from wmrl.agents.evaluation.result import EvaluationResult
 from wmrl.data.store import RolloutStore
 from wmrl.storage.files import write_text
 from wmrl.storage.run import Run
+from wmrl.training.progress import repeatedly
 
 _CHECKPOINT, _CURRENT = "stage_log", "stage"
 _SAVE_INTERVAL = 10.0  # seconds; upper bound of what is lost when the process is killed
@@ -148,23 +148,18 @@ class StageLog:
     @contextmanager
     def _saving(self, stage: str, watch: _Stopwatch) -> Iterator[None]:
         """Saves the duration of a stage regularly, and when the stage ends or fails."""
-        over = threading.Event()
 
         def save() -> None:
             self._run.save_checkpoint(_CURRENT, {}, {"stage": stage, "seconds": watch.seconds})
 
-        def save_repeatedly() -> None:
-            while not over.wait(_SAVE_INTERVAL):
-                with suppress(OSError):  # the stage itself reports a full disk
-                    save()
+        def try_to_save() -> None:
+            with suppress(OSError):  # the stage itself reports a full disk
+                save()
 
-        thread = threading.Thread(target=save_repeatedly, name="stage_log", daemon=True)
-        thread.start()
         try:
-            yield
+            with repeatedly(try_to_save, seconds=_SAVE_INTERVAL):
+                yield
         finally:
-            over.set()
-            thread.join()
             save()
 
     def _save(self) -> None:

@@ -149,7 +149,7 @@ def heartbeat(name: str, *, show: bool = True) -> Iterator[None]:
             if _work_shown == 0 and time.monotonic() - _last_line >= LINE_SECONDS:
                 announce(f"{name}: goes on, {_duration(time.monotonic() - began)} so far")
 
-    with _repeated(tell):
+    with repeatedly(tell, seconds=LINE_SECONDS):
         yield
 
 
@@ -333,7 +333,7 @@ def _lines(work: _Work) -> Iterator[None]:
     word = "stopped"
     _work_shown += 1
     try:
-        with _repeated(lambda: announce(work.line())):
+        with repeatedly(lambda: announce(work.line()), seconds=LINE_SECONDS):
             yield
         word = "done"
     finally:
@@ -342,15 +342,20 @@ def _lines(work: _Work) -> Iterator[None]:
 
 
 @contextmanager
-def _repeated(tell: Callable[[], None]) -> Iterator[None]:
-    """Calls a function every :data:`LINE_SECONDS` in a thread until the ``with`` block ends."""
+def repeatedly(call: Callable[[], None], *, seconds: float) -> Iterator[None]:
+    """Calls a function in a thread, at intervals, until the ``with`` block ends.
+
+    Args:
+        call: function to call.
+        seconds: time between two calls, and before the first one.
+    """
     over = threading.Event()
 
     def repeat() -> None:
-        while not over.wait(LINE_SECONDS):
-            tell()
+        while not over.wait(seconds):
+            call()
 
-    thread = threading.Thread(target=repeat, name="progress", daemon=True)
+    thread = threading.Thread(target=repeat, name="repeatedly", daemon=True)
     thread.start()
     try:
         yield

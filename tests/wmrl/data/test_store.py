@@ -237,7 +237,7 @@ def test_killed_writers_leave_whole_episodes(tmp_path: Path) -> None:
 def test_what_killed_writers_left_is_cleared_on_opening(tmp_path: Path) -> None:
     store = make_store(tmp_path, 2)
     folder = tmp_path / "episodes"
-    for name in (".00000001.ab", ".00000009.cd"):
+    for name in (".00000001.0123abcd.new", ".00000009.89abcdef.new"):
         (folder / name / "frames").mkdir(parents=True)
     RolloutStore(tmp_path)
     assert len(list(folder.glob(".*"))) == 2  # a reader removes nothing
