@@ -13,6 +13,7 @@ constants that are imported from other files.
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numba
@@ -72,7 +73,7 @@ def _compiled(function: _Function) -> _Function:
     folder is writable, every process compiles the function again. A damaged cache is removed, and
     the function is compiled again.
     """
-    guard_numba_cache()
+    guard_numba_cache(Path(__file__).stem)
     try:
         compiled: _Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:

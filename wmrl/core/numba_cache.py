@@ -19,7 +19,7 @@ from typing import Any
 _MARK = b"wmrl-sha256:"
 _TAIL = len(_MARK) + 32
 _MAX_VERSION = 64  # bytes
-_OWN = "rasterizer."  # start of the names of this package's files
+_own: set[str] = set()  # names of modules whose cache files always have a checksum
 
 
 def provide_numba_cache(package: str, folder: str) -> None:
@@ -49,14 +49,20 @@ def provide_numba_cache(package: str, folder: str) -> None:
         atexit.register(_remove_folder, temporary, owner)
 
 
-def guard_numba_cache() -> None:
+def guard_numba_cache(*modules: str) -> None:
     """Makes numba verify its cache files, and recompile a function whose files are damaged.
 
     From then on, numba ends each cache file that it writes with a checksum, which other programs
-    ignore. A file of another package may have been written without a checksum. Such a file is used
-    if numba can read it. A file of this package without a checksum counts as damaged.
+    ignore. Files of other packages may have been written without a checksum. Such a file is used
+    if numba can read it.
+
+    Args:
+        modules: file names, without the suffix, of modules that are always compiled with this
+            guard. Their cache files count as damaged if they have no checksum.
     """
     from numba import core
+
+    _own.update(modules)
 
     files: Any = getattr(core.caching, "IndexDataCacheFile", None)
     needed = ("load", "save", "_dump", "_load_index", "_load_data")
@@ -99,8 +105,12 @@ def guard_numba_cache() -> None:
 
 
 def damaged_cache_files(folder: str | Path) -> list[Path]:
-    """Returns the damaged files of this package in a cache folder of numba."""
-    return [path for path in sorted(Path(folder).glob(f"{_OWN}*.nb[ci]")) if not _intact(path)]
+    """Returns the damaged files of guarded modules in a cache folder of numba.
+
+    The modules are those that were given to :func:`guard_numba_cache`.
+    """
+    files = sorted(Path(folder).glob("*.nb[ci]"))
+    return [path for path in files if _is_own(path) and not _intact(path)]
 
 
 def _verify(path: Path) -> None:
@@ -111,15 +121,19 @@ def _verify(path: Path) -> None:
 def _intact(path: Path) -> bool:
     """Returns True if a cache file is undamaged.
 
-    A file of another package may lack a checksum. It then counts as undamaged.
+    A file without a checksum counts as undamaged, unless it is a guarded module's.
     """
     data = path.read_bytes()
     if data[-_TAIL:-32] != _MARK:
-        return not path.name.startswith(_OWN) and _MARK not in data[-2 * _TAIL :]
+        return not _is_own(path) and _MARK not in data[-2 * _TAIL :]
     data, checksum = data[:-_TAIL], data[-32:]
     # An index begins with numba's version, which has no part in the checksum.
     starts = range(min(_MAX_VERSION, len(data))) if path.suffix == ".nbi" else (0,)
     return any(hashlib.sha256(data[start:]).digest() == checksum for start in starts)
+
+
+def _is_own(path: Path) -> bool:
+    return path.name.partition(".")[0] in _own
 
 
 def _remove_files(index: Path) -> None:

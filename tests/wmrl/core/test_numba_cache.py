@@ -35,7 +35,7 @@ def test_damaged_files_are_compiled_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
-    guard_numba_cache()
+    guard_numba_cache("rasterizer")
     path = tmp_path / f"{name}.py"
     path.write_text(MODULE)
     assert run(path) == (42, 0)
