@@ -235,17 +235,16 @@ def _split_plugins(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 def _run_command(name: str, words: Sequence[str]) -> int:
     import tyro
 
+    from wmrl.scripts.options import check_options
+    from wmrl.training.progress import heartbeat
+
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     module = import_module(f"wmrl.scripts.{COMMANDS[name].module}")
     args = tyro.cli(module.Args, prog=f"wmrl {name}", description=module.__doc__, args=words)
-    from wmrl.scripts.options import check_options
-
     check_options(args)
     _check_outputs(COMMANDS[name], args)
-    # A command may return an exit status; most return None, which means success.
-    from wmrl.training.progress import heartbeat
-
     with heartbeat(name, show=getattr(args, "progress", True)):
+        # A command may return an exit status; most return None, which means success.
         status: int = module.main(args) or 0
     if status == 0 and name in _NEXT:
         print(f"next: {_NEXT[name].format_map(vars(args))}")

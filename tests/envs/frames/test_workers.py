@@ -256,7 +256,8 @@ def test_workers_survive_the_thread_that_made_them() -> None:
     thread.start()
     thread.join()
     time.sleep(0.2)
-    made[0].reset(seed=0)
+    frames, _ = made[0].reset(seed=0)
+    assert frames.shape == (2, 16, 16, 3)
     made[0].close()
 
 

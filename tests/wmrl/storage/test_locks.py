@@ -108,6 +108,21 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
     os.close(writer)
 
 
+def test_a_forked_child_does_not_release_the_lock(tmp_path: Path) -> None:
+    parent = os.getpid()
+    with file_lock(tmp_path / "lock"):
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            with (
+                pytest.raises(TimeoutError, match=f"in use by process {parent}"),
+                file_lock(tmp_path / "lock", timeout=0),
+            ):
+                pass
+    if not child:  # it has left the block, too
+        os._exit(0)
+
+
 def test_a_deleted_file_is_no_lock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     entered = threading.Event()
