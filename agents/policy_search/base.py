@@ -146,11 +146,7 @@ class ControllerSearch(AgentLearner):
         ):
             while not self.done and self.seconds < limit:
                 started = time.perf_counter()
-                try:
-                    row = self._generate()
-                except KeyboardInterrupt:
-                    self._checkpoint()
-                    raise
+                row = self._generate()
                 self.seconds += time.perf_counter() - started
                 row["seconds"] = self.seconds
                 if evaluator is not None and self.generation % evaluate_every == 0:
@@ -187,8 +183,12 @@ class ControllerSearch(AgentLearner):
             FloatingPointError: more candidates have non-finite scores than ``config.not_finite``
                 allows.
         """
-        with self._interrupts.immediate():  # it takes long and changes nothing
-            found = self.fitness(candidates.astype(np.float32), seed)
+        try:
+            with self._interrupts.immediate():  # it takes long and changes nothing
+                found = self.fitness(candidates.astype(np.float32), seed)
+        except KeyboardInterrupt:
+            self._checkpoint()  # an update in progress would have no state to save
+            raise
         scores = np.asarray(found, np.float64)
         if scores.ndim not in (1, 2) or len(scores) != len(candidates) or not scores.size:
             raise ValueError(

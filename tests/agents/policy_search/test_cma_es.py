@@ -12,6 +12,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from wmrl.agents.agent import load_agent
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
+from wmrl.agents.policy_search import cma_es as cma_es_module
 from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
 from wmrl.agents.policy_search.fitness import (
     DreamFitness,
@@ -322,6 +323,29 @@ def test_a_run_is_for_one_configuration(tmp_path):
 def test_config_errors(options, message):
     with pytest.raises(ValueError, match=message):
         CMAESConfig(**options)
+
+
+def test_an_update_that_ctrl_c_cuts_short_is_not_saved(tmp_path, monkeypatch):
+    """The interruption is repeated in the update of generation 6, after the checkpoint at 3."""
+    with CMAES(Sphere(noise=0.1), TINY, path=tmp_path / "whole") as whole:
+        whole.learn(progress=False)
+    update = cma_es_module.cma_update
+
+    def interrupted_update(state, *given):
+        if int(state.generation) == 5:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+        return update(state, *given)
+
+    with CMAES(Sphere(noise=0.1), TINY, path=tmp_path / "parts") as parts:
+        monkeypatch.setattr(cma_es_module, "cma_update", interrupted_update)
+        with pytest.raises(KeyboardInterrupt):
+            parts.learn(progress=False)
+    monkeypatch.undo()
+    with CMAES(Sphere(noise=0.1), TINY, path=tmp_path / "parts") as parts:
+        assert parts.generation == 3
+        parts.learn(progress=False)
+    assert_same(whole, parts)
 
 
 @pytest.mark.parametrize("where", ["fitness", "evaluator"])
