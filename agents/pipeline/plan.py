@@ -20,7 +20,7 @@ from wmrl.vision.vqvae import VQVAEConfig
 # Base frames of the real game, including collection, in a plan of one hour or more.
 _REAL_FRAMES = 9_500_000
 _LEAST_EPISODES = 5  # of a point of the score curve
-# Seconds beside the training, measured on two cores with the shortest plans.
+# Rough estimates of the seconds that rounds take beside the training, on two cores.
 _ROUND_SECONDS, _REAL_SECONDS = 20.0, 30.0
 _WARM_UP_SECONDS = 200.0  # of a VQ-VAE, which no time limit shortens
 
