@@ -37,7 +37,7 @@ class Agent(ABC):
 
     class_name: ClassVar[str]
     observation_space: spaces.Box
-    action_space: spaces.Box
+    action_space: spaces.Space[Any]
     world_model: WorldModelRef | None
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Agent(ABC):
             deterministic: True to act without exploration noise.
 
         Returns:
-            One action ``(A,) float32`` or a batch ``(N, A) float32``; and the state to pass to the
+            One action of the action space, or a batch of N actions; and the state to pass to the
             next call.
         """
 

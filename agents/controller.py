@@ -2,13 +2,13 @@
 
 Source: World Models (https://arxiv.org/abs/1803.10122), eq. 1: a_t = tanh(W [z_t h_t] + b). Here
 the network may also have hidden layers of tanh units, and its outputs are scaled to the task's
-action space.
+action space, or choose among the options of a discrete one.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -17,10 +17,13 @@ from torch import Tensor
 
 from wmrl.agents.agent import Agent, State
 from wmrl.agents.world_model_ref import WorldModelRef
+from wmrl.core.action_spec import ActionSpec, as_action_spec
 from wmrl.core.config import build_config, check_fields
 from wmrl.core.validation import check_finite, check_int, check_shape
 from wmrl.storage.artifact import Artifact, ArtifactError
 from wmrl.storage.restoring import check_dtypes
+
+Readout = Literal["argmax", "thresholds"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,46 +33,42 @@ class ControllerConfig:
     Attributes:
         observation_dim: number of inputs, O. With a memory model, these are Z latents and H hidden
             units.
-        action_dim: number of action dimensions, A.
+        action_space: description of the actions. A Gymnasium space is converted to one.
         hidden_dims: widths of the hidden layers; empty for the paper's linear controller.
-        action_low: lower bounds ``(A,)`` of the action space; all −1 if empty.
-        action_high: upper bounds ``(A,)`` of the action space; all 1 if empty.
+        readout: how outputs become the choices of discrete actions. With ``"argmax"``, there is one
+            output per option, and the option with the greatest output is chosen. With
+            ``"thresholds"``, there is one output per choice, and [−1, 1] is divided into one
+            interval per option, as in World Models, where ±1/3 divide it into three. Continuous
+            actions ignore it. Bits have one output each, whose sign decides.
 
     Raises:
-        ValueError: a dimension is less than 1, the number of bounds is neither 0 nor A, a bound is
-            not finite, or a lower bound is not below its upper bound.
+        ValueError: a dimension is less than 1, the action space is not supported, or a continuous
+            action has a dimension without finite bounds, or whose lower bound is not below its
+            upper bound.
     """
 
     observation_dim: int
-    action_dim: int
+    action_space: ActionSpec
     hidden_dims: tuple[int, ...] = ()
-    action_low: tuple[float, ...] = ()
-    action_high: tuple[float, ...] = ()
+    readout: Readout = "argmax"
 
     def __post_init__(self) -> None:
-        for name in ("hidden_dims", "action_low", "action_high"):  # JSON gives lists
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name in ("observation_dim", "action_dim"):
-            check_int(name, getattr(self, name), at_least=1)
+        object.__setattr__(self, "action_space", as_action_spec(self.action_space))
+        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))  # a list in JSON
+        check_int("observation_dim", self.observation_dim, at_least=1)
         for dim in self.hidden_dims:
             check_int("hidden_dims", dim, at_least=1)
-        for name in ("action_low", "action_high"):
-            if len(getattr(self, name)) not in (0, self.action_dim):
-                raise ValueError(
-                    f"{name}: expected {self.action_dim} numbers, or an empty tuple, got "
-                    f"{getattr(self, name)}"
-                )
-        space = self.action_space
-        if not (space.is_bounded() and np.all(space.low < space.high)):
+        spec = self.action_space
+        low, high = spec.bounds
+        if not (spec.is_bounded and np.all(low < high)):
             raise ValueError(
-                f"action_low, action_high: expected finite bounds with low < high, got "
-                f"{self.action_low} and {self.action_high}"
+                f"action_space: expected finite bounds with low < high, got {spec.space}"
             )
         check_fields(self)
 
     @classmethod
     def for_spaces(
-        cls, observation_space: spaces.Box, action_space: spaces.Box, **options: Any
+        cls, observation_space: spaces.Box, action_space: spaces.Space[Any], **options: Any
     ) -> Self:
         """Creates a configuration that fits an environment's spaces.
 
@@ -80,23 +79,30 @@ class ControllerConfig:
         """
         return cls(
             observation_dim=observation_space.shape[0],
-            action_dim=action_space.shape[0],
-            action_low=tuple(action_space.low.tolist()),
-            action_high=tuple(action_space.high.tolist()),
+            action_space=ActionSpec.of(action_space),
             **options,
         )
 
     @property
-    def action_space(self) -> spaces.Box:
-        """Action space: a ``float32`` box of shape ``(A,)`` between the bounds."""
-        low = np.array(self.action_low or (-1.0,) * self.action_dim, np.float32)
-        high = np.array(self.action_high or (1.0,) * self.action_dim, np.float32)
-        return spaces.Box(low, high, dtype=np.float32)
+    def num_outputs(self) -> int:
+        """Number of outputs of the network."""
+        spec = self.action_space
+        by_thresholds = self.readout == "thresholds" and not spec.is_continuous
+        return len(spec.num_options) if by_thresholds else spec.dim
+
+    @property
+    def is_squashed(self) -> bool:
+        """True if tanh keeps the outputs in [−1, 1]; False for outputs whose order decides.
+
+        Large outputs that tanh makes equal have no greatest one.
+        """
+        spec = self.action_space
+        return spec.kind in ("box", "multi_binary") or self.readout == "thresholds"
 
     @property
     def layer_dims(self) -> tuple[int, ...]:
         """Widths of the layers, from the input to the output."""
-        return (self.observation_dim, *self.hidden_dims, self.action_dim)
+        return (self.observation_dim, *self.hidden_dims, self.num_outputs)
 
     @property
     def parameter_count(self) -> int:
@@ -107,7 +113,7 @@ class ControllerConfig:
 def batched_outputs(
     parameters: Tensor, observations: Tensor, *, config: ControllerConfig
 ) -> Tensor:
-    """Computes the outputs, in [−1, 1], of P controllers for R observations each.
+    """Computes the outputs of P controllers for R observations each.
 
     Args:
         parameters: ``(P, N) float32``, one vector of parameters per controller. A vector holds, for
@@ -116,7 +122,7 @@ def batched_outputs(
         config: configuration of the controllers.
 
     Returns:
-        Outputs ``(P, R, A) float32``.
+        Outputs ``(P, R, num_outputs) float32``, in [−1, 1] if ``config.is_squashed``.
 
     Raises:
         ValueError: a shape does not match the configuration.
@@ -129,29 +135,45 @@ def batched_outputs(
         middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
         weight = parameters[:, start:middle].view(count, outputs, inputs)
         bias = parameters[:, None, middle:end]
-        hidden = torch.tanh(torch.baddbmm(bias, hidden, weight.mT))  # (P, R, outputs)
+        hidden = torch.baddbmm(bias, hidden, weight.mT)  # (P, R, outputs)
+        if end < config.parameter_count or config.is_squashed:
+            hidden = torch.tanh(hidden)
         start = end
     return hidden
 
 
-def scale_outputs(outputs: Tensor, *, config: ControllerConfig) -> Tensor:
-    """Scales outputs ``(..., A)`` from [−1, 1] to the bounds of the action space."""
-    if not (config.action_low or config.action_high):
-        return outputs
-    space = config.action_space
-    low, high = (outputs.new_tensor(bound) for bound in (space.low, space.high))
-    return low + (outputs + 1.0) * 0.5 * (high - low)
+def decode_outputs(outputs: Tensor, *, config: ControllerConfig) -> Tensor:
+    """Converts outputs ``(..., num_outputs)`` to actions ``(..., *shape)`` of the action space.
+
+    Continuous outputs are scaled from [−1, 1] to the bounds of the action space. Discrete ones
+    become options (see :attr:`ControllerConfig.readout`).
+    """
+    spec = config.action_space
+    if spec.is_continuous:
+        low, high = (torch.from_numpy(bound).to(outputs.device) for bound in spec.bounds)
+        return low + (outputs + 1.0) * 0.5 * (high - low)
+    if spec.kind == "multi_binary":
+        return (outputs > 0).to(torch.int8)
+    if config.readout == "thresholds":
+        number = torch.tensor(spec.num_options, device=outputs.device)
+        interval = torch.floor((outputs + 1.0) * 0.5 * number).long()
+        chosen = torch.minimum(interval.clamp(min=0), number - 1)
+    else:
+        parts = outputs.split(spec.num_options, -1)
+        chosen = torch.stack([part.argmax(-1) for part in parts], -1)
+    chosen = chosen + torch.tensor(spec.start, device=outputs.device)
+    return chosen if spec.shape else chosen.squeeze(-1)
 
 
 def batched_actions(
     parameters: Tensor, observations: Tensor, *, config: ControllerConfig
 ) -> Tensor:
-    """Computes the actions ``(P, R, A) float32`` of P controllers for R observations each.
+    """Computes the actions ``(P, R, *shape)`` of P controllers for R observations each.
 
     The arguments are those of :func:`batched_outputs`.
     """
     outputs = batched_outputs(parameters, observations, config=config)
-    return scale_outputs(outputs, config=config)
+    return decode_outputs(outputs, config=config)
 
 
 class ControllerAgent(Agent):
@@ -168,8 +190,9 @@ class ControllerAgent(Agent):
 
     Example:
         >>> import numpy as np
+        >>> from gymnasium.spaces import Box
         >>> from wmrl.agents import ControllerAgent, ControllerConfig
-        >>> config = ControllerConfig(observation_dim=3, action_dim=2)
+        >>> config = ControllerConfig(observation_dim=3, action_space=Box(-1, 1, (2,)))
         >>> agent = ControllerAgent(config, np.zeros(config.parameter_count))
         >>> actions, _ = agent.predict(np.ones((5, 3), np.float32))
         >>> actions.shape
@@ -193,7 +216,7 @@ class ControllerAgent(Agent):
         check_finite("parameters", self.parameters)
         self.world_model = world_model
         self.observation_space = spaces.Box(-np.inf, np.inf, (config.observation_dim,), np.float32)
-        self.action_space = config.action_space
+        self.action_space = config.action_space.space
         self._weights = torch.from_numpy(self.parameters)[None]
 
     @torch.inference_mode()
@@ -208,7 +231,9 @@ class ControllerAgent(Agent):
         batch = self.batch_observations(observation)
         observations = torch.from_numpy(batch).to(self._weights.device)[None]
         actions = batched_actions(self._weights, observations, config=self.config)
-        return actions[0].cpu().numpy().reshape(*np.shape(observation)[:-1], -1), state
+        batch_shape = np.shape(observation)[:-1]
+        shape = (*batch_shape, *self.config.action_space.shape)
+        return actions[0].cpu().numpy().reshape(shape), state
 
     def to(self, device: str | torch.device) -> Self:
         """Implements :meth:`~wmrl.agents.agent.Agent.to`."""
@@ -251,7 +276,7 @@ class ControllerAgent(Agent):
 def check_sizes(values: Mapping[str, Any], num_weights: int) -> None:
     """Checks that the dimensions in a saved configuration do not exceed the number of weights.
 
-    The check must precede the creation of a :class:`ControllerConfig`, which allocates arrays of
+    The check must precede the creation of a :class:`ControllerAgent`, which allocates arrays of
     these dimensions.
 
     Args:
@@ -259,8 +284,9 @@ def check_sizes(values: Mapping[str, Any], num_weights: int) -> None:
         num_weights: number of the saved weights.
 
     Raises:
-        ValueError: ``observation_dim`` or ``action_dim`` is not an integer from 1 to
-            ``num_weights``.
+        ValueError: ``observation_dim`` or the dimension of an encoded action is not an integer from
+            1 to ``num_weights``.
     """
-    for name in ("observation_dim", "action_dim"):
-        check_int(name, values[name], at_least=1, at_most=num_weights)
+    check_int("observation_dim", values["observation_dim"], at_least=1, at_most=num_weights)
+    dim = as_action_spec(values["action_space"]).dim
+    check_int("action_space", dim, at_least=1, at_most=num_weights)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from wmrl.core.action_spec import ActionSpace
 from wmrl.core.device import resolve_device
-from wmrl.core.validation import check_actions, check_int
+from wmrl.core.validation import check_int
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
 from wmrl.memory.base import Memory, load_memory, matching_memory
@@ -61,6 +62,7 @@ class WorldModel:
         for name, expected, got in (
             ("task", self.task.name, memory.config.task),
             ("action_dim", self.task.action_dim, memory.action_dim),
+            ("num_options", self.task.actions.num_options, memory.num_options),
             ("latent_dim", self.vision.latent_dim, memory.latent_dim),
         ):
             if expected != got:
@@ -128,9 +130,9 @@ class WorldModel:
         return self.vision.device
 
     @property
-    def action_space(self) -> spaces.Box:
+    def action_space(self) -> ActionSpace:
         """Action space of the task."""
-        return self.task.action_space
+        return self.task.actions.space
 
     @cached_property
     def observation_space(self) -> spaces.Box:
@@ -147,20 +149,18 @@ class WorldModel:
         """Agent steps per second of game time, for videos and windows."""
         return self.task.fps / self.frame_skip
 
-    def clip(self, actions: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:
-        """Checks actions and clips them to the action space.
+    def check_actions(self, actions: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:
+        """Checks actions, and clips continuous actions to the action space.
 
         Args:
-            actions: ``(*batch, A)``, actions with A dimensions.
-            batch: expected shape of ``actions`` without the last axis; ``()`` for a single action.
+            actions: actions of the task's action space, with leading axes ``batch``.
+            batch: expected shape of the batch; ``()`` for a single action.
 
         Returns:
-            The clipped actions, ``(*batch, A) float32``.
+            The checked actions, in the dtype of the action space.
 
         Raises:
-            ValueError: ``actions`` has the wrong shape, or a number that is NaN or infinite.
+            ValueError: ``actions`` has the wrong shape, a number that is NaN or infinite, or an
+                option that the action space does not have.
         """
-        space = self.action_space
-        return check_actions(
-            "action", actions, (*batch, *space.shape), low=space.low, high=space.high
-        )
+        return self.task.actions.check("action", actions, batch, clip=True)

@@ -15,9 +15,10 @@ class Args:
     """Folder of the store; created if it does not exist."""
     task: str = "car-racing"
     """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
-    policy: str = "autoregressive"
+    policy: str | None = None
     """Policy that acts: "autoregressive" or "repeated" random actions, or the name or path of an
-    agent."""
+    agent. If not given: autoregressive actions for a task with continuous actions, otherwise
+    repeated ones."""
     frames: int | None = None
     """Total number of base frames in the store. When it is reached, no further episode begins, but
     episodes in progress are finished. If neither this nor --episodes is given: 256,000."""
@@ -27,7 +28,8 @@ class Args:
     """Root seed; equal seeds give bit-identical episodes."""
     noise: float = 0.6
     """Upper bound of the scale of the noise on an agent's actions. The scale is drawn for each
-    episode; a scale of 1 is half the range of the action space."""
+    episode. A scale of 1 is half the range of continuous actions; for discrete actions, the scale
+    is the probability of a random action."""
     vision: str | None = None
     """Vision model: a shipped name or a path; if not given, the one that the agent was trained
     with."""
@@ -59,9 +61,9 @@ def main(args: Args) -> None:
     from wmrl.envs.tasks.registry import find_task
 
     task = find_task(args.task)
-    policy: Agent | str = args.policy
+    policy: Agent | str | None = args.policy
     world_model = None
-    if args.policy not in EXPLORATION_POLICIES:
+    if args.policy is not None and args.policy not in EXPLORATION_POLICIES:
         policy = load_agent(args.policy, device=args.device)
         world_model = open_for_collection(
             policy, task, vision=args.vision, memory=args.memory, device=args.device

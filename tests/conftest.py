@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
@@ -72,6 +73,7 @@ def make_tiny(
         vision_digest = vision.save(folder / "vision")
         shared = {
             "action_dim": task.action_dim,
+            "num_options": task.actions.num_options,
             "hidden_dim": 16,
             "task": task.name,
             "frame_skip": task.frame_skip,
@@ -93,13 +95,21 @@ def make_tiny(
         memory.set_start_states(
             mean=torch.randn(starts, 6, 8, generator=generator),
             std=0.1 * torch.rand(starts, 6, 8, generator=generator),
-            actions=2 * torch.rand(starts, 5, task.action_dim, generator=generator) - 1,
+            actions=_start_actions(task, starts, generator),
         )
         return TinyArtifacts(
             folder / "vision", folder / "memory", vision_digest, memory.save(folder / "memory")
         )
 
     return make
+
+
+def _start_actions(task: Task, starts: int, generator: torch.Generator) -> torch.Tensor:
+    if task.actions.is_continuous:
+        return 2 * torch.rand(starts, 5, task.action_dim, generator=generator) - 1
+    source = np.random.default_rng(0)
+    chosen = np.stack([task.actions.sample(source) for _ in range(5 * starts)])
+    return torch.from_numpy(task.actions.encode(chosen)).view(starts, 5, -1)
 
 
 def _vision(generator: torch.Generator) -> VAE:
@@ -269,7 +279,7 @@ def make_rollouts(tmp_path_factory: pytest.TempPathFactory) -> MakeRollouts:
         metadata = StoreMetadata(
             task=task,
             frame_shape=(64, 64, 3),
-            action_dim=2,
+            action_space=Box(-1, 1, (2,)),
             frame_skip=4,
             warmup_frames=warmup_frames,
             policy={"name": "test"},
@@ -300,7 +310,7 @@ def make_agent(tmp_path: Path) -> Callable[..., Path]:
     """Saves a controller with random weights that refers to a tiny world model."""
 
     def make(tiny: Any) -> Path:
-        config = ControllerConfig(observation_dim=24, action_dim=2)
+        config = ControllerConfig(observation_dim=24, action_space=Box(-1, 1, (2,)))
         weights = np.random.default_rng(0).normal(size=config.parameter_count)
         ControllerAgent(config, weights, world_model=tiny.ref()).save(tmp_path / "agent")
         return tmp_path / "agent"

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from wmrl.agents.quality_diversity.problems import ArmProblem
 from wmrl.core.strict_json import json_text
@@ -67,7 +68,7 @@ CONFIGS = (
 )
 
 REQUIRED: dict[str, dict[str, Any]] = {
-    "ControllerConfig": {"observation_dim": 3, "action_dim": 2},
+    "ControllerConfig": {"observation_dim": 3, "action_space": spaces.Box(-1, 1, (2,))},
     "SearchPreset": {"problem": ArmProblem()},
 }
 

@@ -102,7 +102,8 @@ def dream_step(
     Args:
         memory: memory that simulates the game.
         state: current state of B dreams.
-        action: ``(B, A) float32``, actions a_t.
+        action: ``(B, A) float32``, actions a_t, encoded by
+            :class:`~wmrl.core.action_spec.ActionSpec`.
         temperature: τ > 0; the higher it is, the more random the sampled transitions are.
         dropout: True to apply the memory's dropout, with a new mask in each step.
         generator: source of all randomness, on the memory's device.

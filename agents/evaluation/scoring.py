@@ -246,11 +246,10 @@ def _agent_policy(agent: Agent, deterministic: bool) -> BatchPolicy:
 
 def _random_policy(task: Task, seeds: tuple[int, ...]) -> BatchPolicy:
     """Creates a policy that draws uniformly random actions, with one generator per episode."""
-    low, high = task.action_bounds()
+    spec = task.actions
     streams = [numpy_generator(seed, "random actions") for seed in seeds]
 
     def act(observations: np.ndarray, episodes: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        actions = [streams[episode].uniform(low, high) for episode in episodes]
-        return np.stack(actions).astype(np.float32)
+        return np.stack([spec.sample(streams[episode]) for episode in episodes])
 
     return act

@@ -28,7 +28,7 @@ from wmrl.agents.policy_search.fitness import DreamFitness
 from wmrl.agents.ppo.config import PPOConfig
 from wmrl.agents.ppo.learner import PPOLearner
 from wmrl.agents.rollouts.collection import collect
-from wmrl.agents.rollouts.exploration import AutoregressiveNoise, NoisyAgent
+from wmrl.agents.rollouts.exploration import NoisyAgent
 from wmrl.agents.sb3.agent import SB3Agent
 from wmrl.agents.seeds import EVALUATION_SEEDS
 from wmrl.core.seeding import integer_seed
@@ -174,7 +174,7 @@ class _Loop:
         store = collect(
             self._task,
             self._layout.round(number) / "data",
-            policy=AutoregressiveNoise() if self._agent is None else self._agent,
+            policy=self._agent,  # at first None, which stands for random actions
             frames=plan.first_frames if self._agent is None else plan.round_frames,
             seed=self._seed_of("collect", number),
             noise=None if self._agent is None else NoisyAgent(max_scale=plan.noise),

@@ -1,6 +1,5 @@
 """Fitness of controllers in dreams and in the real game."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -11,9 +10,10 @@ from torch import Tensor
 
 from wmrl.agents.controller import (
     ControllerConfig,
+    Readout,
     batched_actions,
     batched_outputs,
-    scale_outputs,
+    decode_outputs,
 )
 from wmrl.agents.rollouts.episodes import run_episodes
 from wmrl.agents.seeds import training_seed
@@ -33,9 +33,9 @@ class Rollouts(NamedTuple):
 
     Attributes:
         scores: ``(P, R) float64``, score of each rollout.
-        actions: ``(P, R, A) float64``, mean action over the agent steps of each rollout; A is the
-            number of action dimensions.
-        magnitudes: ``(P, R, A) float64``, mean absolute action over the agent steps of each
+        actions: ``(P, R, A) float64``, mean encoded action over the agent steps of each rollout; A
+            is the number of dimensions of an encoded action.
+        magnitudes: ``(P, R, A) float64``, mean absolute encoded action over the agent steps of each
             rollout.
     """
 
@@ -83,8 +83,7 @@ class DreamFitnessConfig:
         temperature: temperature τ of the dream.
         dropout: True to apply the memory model's dropout.
         action_noise: standard deviation of the normal noise that is added to the controller's
-            outputs, which lie in [−1, 1]. Without noise, a deterministic controller can exploit
-            errors of the dream.
+            outputs. Without noise, a deterministic controller can exploit errors of the dream.
         saturation_penalty: penalty subtracted from the score for each agent step in which all of
             the controller's outputs are beyond ±0.95. If k of A outputs are beyond ±0.95, the
             penalty is multiplied by k / A.
@@ -122,6 +121,7 @@ class DreamFitness:
         world_model: world model with a memory model. The dreams run on the memory model's device.
         config: settings.
         hidden_dims: widths of the controllers' hidden layers.
+        readout: see :attr:`~wmrl.agents.controller.ControllerConfig.readout`.
 
     Raises:
         ValueError: the world model has no memory model, or ``max_batch`` is less than
@@ -146,6 +146,7 @@ class DreamFitness:
         config: DreamFitnessConfig | None = None,
         *,
         hidden_dims: tuple[int, ...] = (),
+        readout: Readout = "argmax",
     ) -> None:
         if world_model.memory is None:
             raise ValueError(
@@ -159,7 +160,7 @@ class DreamFitness:
                 f"got {self.config.max_batch}; raise max_batch or lower num_rollouts"
             )
         self.memory = world_model.memory
-        self.controller = _controller(world_model, hidden_dims)
+        self.controller = _controller(world_model, hidden_dims, readout)
 
     def describe(self) -> dict[str, Any]:
         """Implements :meth:`Fitness.describe`."""
@@ -215,8 +216,11 @@ class DreamFitness:
             penalty = self._penalty(outputs)
             if config.action_noise > 0:
                 noise = torch.randn(outputs.shape, generator=generator, device=device)
-                outputs = (outputs + config.action_noise * noise).clamp(-1.0, 1.0)
-            action = scale_outputs(outputs, config=self.controller).flatten(0, 1)
+                outputs = outputs + config.action_noise * noise
+                if self.controller.is_squashed:
+                    outputs = outputs.clamp(-1.0, 1.0)
+            chosen = decode_outputs(outputs, config=self.controller).flatten(0, 1)
+            action = self.controller.action_space.encode_tensor(chosen)
             state, reward, terminated = dream_step(
                 memory,
                 state,
@@ -288,6 +292,7 @@ class RealFitness:
         world_model: world model that computes the controllers' observations from frames.
         config: settings.
         hidden_dims: widths of the controllers' hidden layers.
+        readout: see :attr:`~wmrl.agents.controller.ControllerConfig.readout`.
         base: Gymnasium id of the game; None for the game of the world model's task.
         workers: number of worker processes; None for one per core. Scores do not depend on this
             number.
@@ -299,11 +304,12 @@ class RealFitness:
         config: RealFitnessConfig | None = None,
         *,
         hidden_dims: tuple[int, ...] = (),
+        readout: Readout = "argmax",
         base: str | None = None,
         workers: int | None = None,
     ) -> None:
         self.world_model, self.config, self._base = world_model, config or RealFitnessConfig(), base
-        self.controller = _controller(world_model, hidden_dims)
+        self.controller = _controller(world_model, hidden_dims, readout)
         self._env = LatentVectorEnv.from_world_model(
             world_model,
             self.config.num_envs,
@@ -362,9 +368,13 @@ class RealFitness:
         self.close()
 
 
-def _controller(world_model: WorldModel, hidden_dims: tuple[int, ...]) -> ControllerConfig:
+def _controller(
+    world_model: WorldModel, hidden_dims: tuple[int, ...], readout: Readout
+) -> ControllerConfig:
     """Creates a controller configuration that matches the spaces of a world model."""
-    options: Mapping[str, Any] = {"hidden_dims": hidden_dims}
-    return ControllerConfig.for_spaces(
-        world_model.observation_space, world_model.action_space, **options
+    return ControllerConfig(
+        observation_dim=world_model.observation_space.shape[0],
+        action_space=world_model.task.actions,
+        hidden_dims=hidden_dims,
+        readout=readout,
     )

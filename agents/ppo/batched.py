@@ -14,6 +14,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from torch import Tensor
 
 from wmrl.agents.sb3.vec_env import SB3VecEnv
+from wmrl.core.action_spec import ActionSpec
 
 # Other metrics of SB3 are NaN where there is nothing to average.
 _TERMS = (
@@ -146,17 +147,28 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
         callback.on_rollout_start()
-        low, high = self.action_space.low, self.action_space.high
+        spec = ActionSpec.of(self.action_space)
+        low, high = spec.bounds
+        # SB3's buffer stores a single choice as an array of one number.
+        shape = (env.num_envs, *(spec.shape or (1,)))
         observations, starts = self._last_obs, self._last_episode_starts
         with torch.no_grad():
             for _ in range(n_rollout_steps):
                 o = torch.as_tensor(observations, device=self.device)
                 sampled, values, log_probs = self.policy(o)
                 actions = sampled.cpu().numpy()
-                next_observations, rewards, dones = env.step_arrays(np.clip(actions, low, high))
+                # SB3 draws bits as numbers.
+                taken = (
+                    np.clip(actions, low, high)
+                    if spec.is_continuous
+                    else actions.astype(spec.dtype)
+                )
+                next_observations, rewards, dones = env.step_arrays(taken)
                 rewards *= self.reward_scale
                 self._bootstrap(env, rewards, dones)
-                rollout_buffer.add(observations, actions, rewards, starts, values, log_probs)
+                rollout_buffer.add(
+                    observations, actions.reshape(shape), rewards, starts, values, log_probs
+                )
                 self.ep_info_buffer.extend(env.whole_episodes)
                 self.num_timesteps += env.num_envs
                 observations, starts = next_observations, dones
@@ -172,7 +184,8 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
     def _frozen_actor(self) -> Iterator[None]:
         policy = self.policy
         actor = [*policy.mlp_extractor.policy_net.parameters(), *policy.action_net.parameters()]
-        learned = [p for p in (*actor, policy.log_std) if p.requires_grad]
+        noise = [policy.log_std] if hasattr(policy, "log_std") else []  # of continuous actions
+        learned = [p for p in (*actor, *noise) if p.requires_grad]
         for parameter in learned:
             parameter.requires_grad_(False)
         try:

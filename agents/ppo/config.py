@@ -28,8 +28,9 @@ class PPOConfig:
         batch_size: number of agent steps in a minibatch.
         learning_rate: learning rate of Adam at the start.
         learning_rate_final: learning rate of Adam at the end, reached by linear interpolation.
-        log_std: logarithm of the standard deviation of the action noise at the start. If None,
-            it is taken from the initial agent; without an initial agent, it is 0.
+        log_std: logarithm of the standard deviation of the noise on continuous actions at the
+            start. If None, it is taken from the initial agent; without an initial agent, it is 0.
+            It has no effect on discrete actions, which are drawn from their probabilities.
         log_std_final: final value of ``log_std``, reached by linear interpolation. None to learn
             ``log_std`` by gradient descent instead.
         log_std_share: fraction of the run after which ``log_std_final`` is reached.

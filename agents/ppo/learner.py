@@ -21,6 +21,7 @@ from wmrl.agents.sb3.global_rng import isolated_randomness
 from wmrl.agents.sb3.vec_env import SB3VecEnv
 from wmrl.agents.seeds import training_seed
 from wmrl.agents.world_model_ref import WorldModelRef
+from wmrl.core.action_spec import ActionSpec
 from wmrl.core.device import torch_threads
 from wmrl.core.hashing import tensors_digest
 from wmrl.core.seeding import integer_seed
@@ -101,6 +102,7 @@ class PPOLearner(AgentLearner):
                 "observation='embeddings', or a learner of Stable-Baselines3"
             )
         self.config = config
+        self._is_continuous = ActionSpec.of(self.env.action_space).is_continuous
         self.steps, self.seconds = 0, 0.0
         self._chunk, self._fraction = 0, 0.0
         self._cut = False  # True if the last chunk had fewer rollouts than the others
@@ -112,7 +114,7 @@ class PPOLearner(AgentLearner):
         self._model = self._build(device)
         self._agent = SB3Agent.from_model(self._model, world_model=world_model)
         start = None if init is None else _warm_start(self._model.policy, init)
-        if config.log_std is not None:
+        if config.log_std is not None and self._is_continuous:
             self._model.policy.log_std.data.fill_(config.log_std)
         self._open_run(
             path,
@@ -232,11 +234,14 @@ class PPOLearner(AgentLearner):
                 },
                 device=device,
             )
-        model.policy.log_std.requires_grad_(config.log_std_final is None)
+        if self._is_continuous:
+            model.policy.log_std.requires_grad_(config.log_std_final is None)
         return model
 
     def _set_noise(self) -> None:
         config = self.config
+        if not self._is_continuous:
+            return
         if config.log_std is not None and config.log_std_final is not None:
             fraction = self._fraction / config.log_std_share
             noise = _interpolate(config.log_std, config.log_std_final, fraction)

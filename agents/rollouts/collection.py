@@ -42,7 +42,7 @@ def collect(
     task: Task | str,
     path: str | Path,
     *,
-    policy: ExplorationPolicy | Agent | str = "autoregressive",
+    policy: ExplorationPolicy | Agent | str | None = None,
     episodes: int | None = None,
     frames: int | None = None,
     seed: int = 0,
@@ -69,7 +69,8 @@ def collect(
             positive reward.
         path: folder of the store, created if it does not exist.
         policy: exploration policy, or the name of one (``"autoregressive"`` or ``"repeated"``); or
-            an agent, or the shipped name or path of one.
+            an agent, or the shipped name or path of one. If None, autoregressive random actions for
+            a task with continuous actions, otherwise repeated random actions.
         episodes: total number of episodes; give either this or ``frames``.
         frames: total number of base frames. Once this many have been played, no further episode
             begins, but episodes in progress are finished. The store thus contains somewhat more.
@@ -179,7 +180,7 @@ def _open_store(
     metadata = StoreMetadata(
         task=task.name,
         frame_shape=(*task.frame_size, 3),
-        action_dim=task.action_dim,
+        action_space=task.actions,
         frame_skip=frame_skip,
         warmup_frames=task.warmup_frames,
         policy=policy,
@@ -189,7 +190,7 @@ def _open_store(
 
 def _policies(
     task: Task,
-    policy: ExplorationPolicy | Agent | str,
+    policy: ExplorationPolicy | Agent | str | None,
     noise: NoisyAgent | None,
     world_model: WorldModel | None,
     num_envs: int,
@@ -199,6 +200,8 @@ def _policies(
 
     The agent is None if the exploration policy acts without an agent.
     """
+    if policy is None:
+        policy = "autoregressive" if task.actions.is_continuous else "repeated"
     if isinstance(policy, str):
         policy = (
             EXPLORATION_POLICIES[policy]()

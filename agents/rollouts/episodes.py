@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from wmrl.core.action_spec import ActionSpec
 from wmrl.core.validation import check_int
 
 BatchPolicy = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -14,7 +15,7 @@ BatchPolicy = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 Its arguments are the observations ``(N, ...)``, the index of the episode in each slot,
 ``(N,) int``, and a mask ``(N,) bool`` that is True for episodes that have just begun. It returns
-the actions ``(N, A) float32``.
+the actions of the environment's action space.
 """
 
 
@@ -26,8 +27,11 @@ class EpisodeScores:
         returns: ``(E,) float64``, undiscounted sum of rewards of each episode.
         lengths: ``(E,) int64``, number of agent steps of each episode.
         terminated: ``(E,) bool``, True if the game ended the episode, False if a time limit did.
-        actions: ``(E, A) float64``, mean action over the agent steps of each episode.
-        magnitudes: ``(E, A) float64``, mean absolute action over the agent steps of each episode.
+        actions: ``(E, A) float64``, mean encoded action (see
+            :class:`~wmrl.core.action_spec.ActionSpec`) over the agent steps of each episode. For a
+            discrete action, it is how often each option was chosen.
+        magnitudes: ``(E, A) float64``, mean absolute encoded action over the agent steps of each
+            episode.
     """
 
     returns: np.ndarray
@@ -37,14 +41,14 @@ class EpisodeScores:
     magnitudes: np.ndarray
 
     @classmethod
-    def zeros(cls, num_episodes: int, action_shape: tuple[int, ...]) -> Self:
+    def zeros(cls, num_episodes: int, action_dim: int) -> Self:
         """Creates scores that are all zero, for episodes that have not begun."""
         return cls(
             returns=np.zeros(num_episodes),
             lengths=np.zeros(num_episodes, np.int64),
             terminated=np.zeros(num_episodes, np.bool_),
-            actions=np.zeros((num_episodes, *action_shape)),
-            magnitudes=np.zeros((num_episodes, *action_shape)),
+            actions=np.zeros((num_episodes, action_dim)),
+            magnitudes=np.zeros((num_episodes, action_dim)),
         )
 
 
@@ -92,8 +96,8 @@ def run_episodes(
         )
     num_episodes = env.num_envs if isinstance(seeds, int) else len(seeds)
     check_int("seeds", num_episodes, at_least=1)
-    action_shape: Any = env.single_action_space.shape
-    scores = EpisodeScores.zeros(num_episodes, action_shape)
+    spec = ActionSpec.of(env.single_action_space)
+    scores = EpisodeScores.zeros(num_episodes, spec.dim)
     episodes = np.full(env.num_envs, -1)  # index of each slot's episode, or −1
     begun, completed = 0, 0
     observations = np.zeros(0)
@@ -112,8 +116,9 @@ def run_episodes(
         running = episodes >= 0
         scores.returns[episodes[running]] += rewards[running]
         scores.lengths[episodes[running]] += 1
-        scores.actions[episodes[running]] += actions[running]
-        scores.magnitudes[episodes[running]] += np.abs(actions[running])
+        encoded = spec.encode(actions[running])
+        scores.actions[episodes[running]] += encoded
+        scores.magnitudes[episodes[running]] += np.abs(encoded)
         ended = running & (terminated | truncated)
         scores.terminated[episodes[ended]] = terminated[ended]
         episodes[ended] = -1

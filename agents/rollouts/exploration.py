@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from wmrl.core.action_spec import ActionSpec
 from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float, check_int
 from wmrl.envs.tasks.task import Task
@@ -18,8 +19,8 @@ from wmrl.envs.tasks.task import Task
 ActionStream = Callable[[np.ndarray | None], np.ndarray]
 """Function that chooses the actions of one episode, one per call.
 
-The argument is the agent's action ``(A,) float32``, or None without an agent. The result is the
-action to take, ``(A,) float32``, in the task's action space.
+The argument is the agent's action, or None without an agent. The result is the action to take. Both
+are actions of the task's action space.
 """
 
 
@@ -86,13 +87,13 @@ class RepeatedRandom(ExplorationPolicy):
 
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
         """Implements :meth:`ExplorationPolicy.start`."""
-        low, high = task.action_bounds()
-        action, left = low, 0
+        spec = task.actions
+        action, left = spec.neutral(), 0
 
         def act(proposal: np.ndarray | None) -> np.ndarray:
             nonlocal action, left
             if left == 0:
-                action = generator.uniform(low, high).astype(np.float32)
+                action = spec.sample(generator)
                 left = int(generator.integers(self.min_repeats, self.max_repeats + 1))
             left -= 1
             return action
@@ -102,7 +103,7 @@ class RepeatedRandom(ExplorationPolicy):
 
 @dataclass(frozen=True)
 class AutoregressiveNoise(ExplorationPolicy):
-    """Autocorrelated random actions around a mean that is drawn for each episode.
+    """Autocorrelated random continuous actions around a mean that is drawn for each episode.
 
     The mean is drawn uniformly between the task's ``explore_low`` and ``explore_high``. The noise
     around the mean is an AR(1) process (see :func:`autoregressive_noise`). The scale of the noise
@@ -138,8 +139,12 @@ class AutoregressiveNoise(ExplorationPolicy):
         }
 
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
-        """Implements :meth:`ExplorationPolicy.start`."""
-        low, high = task.action_bounds()
+        """Implements :meth:`ExplorationPolicy.start`.
+
+        Raises:
+            ValueError: the task's actions are discrete, or have no finite bounds.
+        """
+        low, high = _bounds(task)
         dim = task.action_dim
         mean = generator.uniform(
             task.explore_low or np.zeros(dim), task.explore_high or np.zeros(dim)
@@ -156,12 +161,18 @@ class AutoregressiveNoise(ExplorationPolicy):
 
 @dataclass(frozen=True)
 class NoisyAgent(ExplorationPolicy):
-    """Actions of an agent plus autocorrelated noise, whose scale is drawn for each episode.
+    """Actions of an agent with autocorrelated noise, whose scale is drawn for each episode.
+
+    Noise with a normal distribution is added to continuous actions. A discrete action is replaced
+    by a random one with probability ε, the scale of the noise: as in ε-greedy exploration, but for
+    several agent steps on end. At each agent step, with probability 1 − ρ, it is decided anew
+    whether the agent acts or a random action, which is then drawn anew as well.
 
     Attributes:
         smoothing: correlation ρ in [0, 1) of the noise at successive agent steps.
         max_scale: upper bound of the noise scale, which is drawn uniformly from 0 to this bound.
-            A scale of 1 is half the range of the action space.
+            For continuous actions, a scale of 1 is half the range of the action space. For discrete
+            actions, the scale is a probability, and a bound above 1 counts as 1.
 
     Raises:
         ValueError: an attribute is out of range.
@@ -181,20 +192,60 @@ class NoisyAgent(ExplorationPolicy):
 
     def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
         """Implements :meth:`ExplorationPolicy.start`."""
-        low, high = task.action_bounds()
+        if not task.actions.is_continuous:
+            return self._start_discrete(task.actions, generator)
+        low, high = _bounds(task)
         scale = generator.uniform(0.0, self.max_scale) * (high - low) / 2
         noise = autoregressive_noise(generator, dim=task.action_dim, smoothing=self.smoothing)
 
         def act(proposal: np.ndarray | None) -> np.ndarray:
-            if proposal is None:
-                raise ValueError(
-                    "proposal: expected an agent's action, got None; call collect with the agent "
-                    "as the argument policy and the NoisyAgent as the argument noise"
-                )
-            action: np.ndarray = np.clip(proposal + scale * noise(), low, high).astype(np.float32)
-            return action
+            action: np.ndarray = np.clip(_given(proposal) + scale * noise(), low, high)
+            return action.astype(np.float32)
 
         return act
+
+    def _start_discrete(self, spec: ActionSpec, generator: np.random.Generator) -> ActionStream:
+        probability = generator.uniform(0.0, min(self.max_scale, 1.0))
+        held: np.ndarray | None = None  # the random action, or None while the agent acts
+        first = True
+
+        def act(proposal: np.ndarray | None) -> np.ndarray:
+            nonlocal held, first
+            if first or generator.random() >= self.smoothing:
+                held = spec.sample(generator) if generator.random() < probability else None
+            first = False
+            return _given(proposal) if held is None else held
+
+        return act
+
+
+def _bounds(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the lower and upper bounds of a task's continuous actions, each ``(A,) float32``.
+
+    Raises:
+        ValueError: the actions are discrete, or have no finite bounds.
+    """
+    spec = task.actions
+    if not spec.is_continuous:
+        raise ValueError(
+            f"policy: expected 'repeated' random actions for the action space {spec.space}, got "
+            "autoregressive noise, which needs continuous actions"
+        )
+    if not spec.is_bounded:
+        raise ValueError(
+            f"action_space: expected finite bounds for random actions, got {spec.space}; set "
+            "finite bounds in the task's action space"
+        )
+    return spec.bounds
+
+
+def _given(proposal: np.ndarray | None) -> np.ndarray:
+    if proposal is None:
+        raise ValueError(
+            "proposal: expected an agent's action, got None; call collect with the agent as the "
+            "argument policy and the NoisyAgent as the argument noise"
+        )
+    return proposal
 
 
 def autoregressive_noise(

@@ -44,7 +44,7 @@ class FrameAgent:
             fresh: ``(N,) bool``, True for games that have just begun.
 
         Returns:
-            Actions ``(N, A) float32``.
+            One action per game.
         """
         if fresh.any():
             self._tracker.reset(fresh)
@@ -57,6 +57,6 @@ class FrameAgent:
         """Advances the memory states by one agent step.
 
         Args:
-            actions: ``(N, A) float32``, actions that are taken in the games.
+            actions: actions that are taken in the N games.
         """
         self._tracker.advance(actions)

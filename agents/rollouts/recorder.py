@@ -104,7 +104,7 @@ class Collector:
         Returns:
             ``(N,) bool``, True for slots whose episode ended at this step.
         """
-        actions = np.zeros(self._env.action_space.shape or (), dtype=np.float32)
+        actions = self._env.task.actions.neutral((self._env.num_envs,))
         proposals = (
             None if self._frame_agent is None else self._frame_agent.propose(self._frames, fresh)
         )

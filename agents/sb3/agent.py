@@ -1,6 +1,7 @@
 """Policies of Stable-Baselines3 as agents, saved without pickle."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any, ClassVar, Self
 
@@ -16,7 +17,9 @@ from torch import nn
 
 from wmrl.agents.agent import Agent, State
 from wmrl.agents.sb3.global_rng import isolated_randomness
+from wmrl.agents.sb3.vec_env import SB3VecEnv
 from wmrl.agents.world_model_ref import WorldModelRef
+from wmrl.core.action_spec import ActionSpec, as_action_spec
 from wmrl.core.validation import check_int, check_seed
 from wmrl.storage.artifact import Artifact, ArtifactError
 from wmrl.storage.restoring import limited_layers, load_weights
@@ -44,7 +47,10 @@ class SB3Agent(Agent):
     """Agent that acts with a policy of Stable-Baselines3.
 
     Args:
-        policy: policy of PPO, A2C, SAC or TD3, with ``Box`` spaces that have one axis.
+        policy: policy of PPO, A2C, SAC or TD3. Its observation space is a ``Box`` with one axis,
+            and its action space one that :class:`~wmrl.core.action_spec.ActionSpec` supports.
+        action_space: action space of the environment, if its options do not count from 0 as those
+            of the policy must; by default the policy's action space.
         world_model: reference to the world model that the policy was trained with.
         seed: seed of the exploration noise, which is used if ``deterministic=False``.
 
@@ -70,13 +76,24 @@ class SB3Agent(Agent):
     class_name: ClassVar[str] = "SB3Agent"
 
     def __init__(
-        self, policy: BasePolicy, *, world_model: WorldModelRef | None = None, seed: int = 0
+        self,
+        policy: BasePolicy,
+        *,
+        action_space: spaces.Space[Any] | None = None,
+        world_model: WorldModelRef | None = None,
+        seed: int = 0,
     ) -> None:
         self._options = _policy_options(policy)
+        self.action_space = policy.action_space if action_space is None else action_space
+        self._actions = ActionSpec.of(self.action_space)
+        if self._actions.from_zero != ActionSpec.of(policy.action_space):
+            raise ValueError(
+                f"action_space: expected {policy.action_space} or a shifted one, as in the policy, "
+                f"got {action_space}"
+            )
         self.policy = policy
         self.world_model = world_model
         self.observation_space: spaces.Box = policy.observation_space
-        self.action_space: spaces.Box = policy.action_space
         self._generator = np.random.default_rng(check_seed("seed", seed))
 
     @classmethod
@@ -89,7 +106,9 @@ class SB3Agent(Agent):
             model: model of Stable-Baselines3, such as ``PPO``.
             world_model: reference to the world model in which the model is trained.
         """
-        return cls(model.policy, world_model=world_model)
+        env = model.get_env()
+        space = env.env.single_action_space if isinstance(env, SB3VecEnv) else None
+        return cls(model.policy, action_space=space, world_model=world_model)
 
     def predict(
         self,
@@ -105,7 +124,9 @@ class SB3Agent(Agent):
         else:
             with isolated_randomness(int(self._generator.integers(2**31))):
                 actions, _ = self.policy.predict(batch)
-        return actions.reshape(*np.shape(observation)[:-1], -1), state
+        shape = (*np.shape(observation)[:-1], *self._actions.shape)
+        chosen = self._actions.shift(np.asarray(actions, self._actions.dtype).reshape(shape))
+        return chosen, state
 
     def to(self, device: str | torch.device) -> Self:
         """Implements :meth:`~wmrl.agents.agent.Agent.to`."""
@@ -118,8 +139,7 @@ class SB3Agent(Agent):
             "policy": type(self.policy).__name__,
             "policy_kwargs": self._options,
             "observation_dim": self.observation_space.shape[0],
-            "action_low": self.action_space.low.tolist(),
-            "action_high": self.action_space.high.tolist(),
+            "action_space": asdict(self._actions),
         }
 
     def artifact_tensors(self) -> dict[str, torch.Tensor]:
@@ -138,7 +158,8 @@ class SB3Agent(Agent):
         try:
             _check_dims(artifact)
             with limited_layers(artifact):
-                agent = cls(_build_policy(artifact.config))
+                policy = _build_policy(artifact.config)
+                agent = cls(policy, action_space=_action_spec(artifact.config).space)
         except _INVALID_POLICY as error:
             raise ArtifactError(
                 f"{artifact.path}: expected a valid config.json of a policy, got an invalid one "
@@ -162,12 +183,14 @@ def _check_dims(artifact: Artifact) -> None:
     layers = options.get("net_arch", [])
     groups = list(layers.values()) if isinstance(layers, dict) else [layers]
     critics, inputs = options.get("n_critics", 1), artifact.config["observation_dim"]
-    dims = [inputs, critics, *(dim for group in groups for dim in group)]
+    outputs = _action_spec(artifact.config).dim
+    dims = [inputs, critics, outputs, *(dim for group in groups for dim in group)]
     for dim in dims:
         check_int("policy_kwargs", dim, at_least=1)
     needed = inputs + critics * sum(
         a * b for group in groups for a, b in pairwise([inputs, *group])
     )
+    needed += outputs
     available = sum(tensor.numel() for tensor in artifact.tensors.values())
     # Twice the weights, since ``needed`` counts the layers of an actor once for each critic.
     if needed > 2 * available:
@@ -182,9 +205,10 @@ def _policy_options(policy: BasePolicy) -> dict[str, Any]:
     name = type(policy).__name__
     if _POLICIES.get(name) is not type(policy):
         raise ValueError(f"policy: expected one of the classes {sorted(_POLICIES)}, got {name}")
-    for space in (policy.observation_space, policy.action_space):
-        if not isinstance(space, spaces.Box) or len(space.shape) != 1:
-            raise ValueError(f"policy: expected Box spaces with one axis, got {space}")
+    space = policy.observation_space
+    if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+        raise ValueError(f"policy: expected a Box with one axis as observation space, got {space}")
+    ActionSpec.of(policy.action_space, name="policy: action space")
     given = policy._get_constructor_parameters()
     extractor = given.get("features_extractor_class", FlattenExtractor)
     if extractor is not FlattenExtractor:
@@ -219,14 +243,25 @@ def _build_policy(config: Mapping[str, Any]) -> BasePolicy:
         raise ValueError(
             f"policy_kwargs: expected keys from {sorted(_OPTIONS)}, got {sorted(unknown)}"
         )
-    low, high = (np.array(config[key], np.float32) for key in ("action_low", "action_high"))
+    actions = _action_spec(config)
     dim = int(config["observation_dim"])
     with isolated_randomness(0):  # the initial weights are drawn, but not used
         policy: BasePolicy = _POLICIES[name](
             spaces.Box(-np.inf, np.inf, (dim,), np.float32),
-            spaces.Box(low, high, dtype=np.float32),
+            actions.from_zero.space,
             lambda _: 0.0,
             **options | {"activation_fn": _ACTIVATIONS[activation]},
         )
     policy.set_training_mode(False)
     return policy
+
+
+def _action_spec(config: Mapping[str, Any]) -> ActionSpec:
+    """Returns the action space of a saved policy.
+
+    Policies with continuous actions that were saved by wmrl 0.1 have its bounds instead.
+    """
+    if "action_space" in config:
+        return as_action_spec(config["action_space"])
+    low, high = (np.array(config[key], np.float32) for key in ("action_low", "action_high"))
+    return ActionSpec.of(spaces.Box(low, high, dtype=np.float32))

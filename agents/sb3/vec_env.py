@@ -10,6 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from stable_baselines3.common.vec_env import VecEnv
 
+from wmrl.core.action_spec import ActionSpec
 from wmrl.core.validation import check_seed
 from wmrl.envs.tasks.task import completed_slots
 
@@ -78,7 +79,11 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         self._completed_key = completed_key or (
             world_model.task.completed_key if world_model else None
         )
-        super().__init__(env.num_envs, space, env.single_action_space)
+        self._actions_of_env = _action_spec(env.single_action_space)
+        offered = env.single_action_space
+        if self._actions_of_env is not None and any(self._actions_of_env.start):
+            offered = self._actions_of_env.from_zero.space
+        super().__init__(env.num_envs, space, offered)
         self.terminated = np.zeros(self.num_envs, bool)
         self.truncated = np.zeros(self.num_envs, bool)
         self.final_observations = _stacked(space, [])
@@ -176,6 +181,8 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         Raises:
             FloatingPointError: an observation or a reward of the environment is not finite.
         """
+        if self._actions_of_env is not None:
+            actions = self._actions_of_env.shift(actions)
         observations, rewards, terminated, truncated, info = self.env.step(actions)
         _check_finite("rewards", rewards)
         for part in observations.values() if isinstance(observations, dict) else [observations]:
@@ -284,6 +291,14 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         """Returns one image per sub-environment; None for each if nothing is rendered."""
         frames: Any = self.env.render()
         return list(frames) if frames is not None else [None] * self.num_envs
+
+
+def _action_spec(space: spaces.Space[Any]) -> ActionSpec | None:
+    """Returns the description of an action space; None for a space of another kind."""
+    try:
+        return ActionSpec.of(space)
+    except ValueError:
+        return None
 
 
 def _check_finite(name: str, values: Any) -> None:

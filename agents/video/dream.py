@@ -42,7 +42,7 @@ class DreamCompanion:
         self._running = False
         self._observation = np.zeros(0, np.float32)
         self._state: State | None = None
-        self._action = np.zeros(world_model.task.action_dim, np.float32)
+        self._action = world_model.task.actions.neutral()
         self._reward = 0.0
 
     def choose_action(
@@ -53,7 +53,7 @@ class DreamCompanion:
         Args:
             real: current latent and memory state of the game.
             agent_state: state of the agent after it has chosen ``action``.
-            action: action ``(A,)`` of the agent in the game.
+            action: action of the agent in the game.
         """
         if self._count == 0 or self._age >= self._config.dream_agent_steps:
             self._start(real)
@@ -115,7 +115,7 @@ class DreamCompanion:
             label="dream",
             image=self._world_model.vision.decode_numpy(latent)[0],
             note=progress if self._running else f"ended at agent step {self._length}",
-            action=self._action if self._running else None,
+            action=self._world_model.task.actions.encode(self._action) if self._running else None,
             metrics=[
                 ("reward", f"{self._reward:+.1f}"),
                 ("return", f"{self.score:.1f}"),
@@ -135,4 +135,4 @@ def act(
 ) -> tuple[np.ndarray, State | None]:
     """Returns an agent's action, clipped to the action space, and the agent's next state."""
     action, state = agent.predict(observation, state, deterministic=config.deterministic)
-    return world_model.clip(action, ()), state
+    return world_model.check_actions(action, ()), state

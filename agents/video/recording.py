@@ -183,7 +183,7 @@ class EpisodeVideo:
             label="real",
             image=image,
             note=f"agent step {self.agent_steps}",
-            action=action,
+            action=self._world_model.task.actions.encode(action),
             metrics=[("reward", f"{reward:+.1f}"), ("return", f"{self.score:.1f}")],
             color=BLUE,
         )

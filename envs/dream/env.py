@@ -29,7 +29,7 @@ class DreamEnv(SingleEnv[Any], EzPickle):
     :class:`~wmrl.envs.latent.env.LatentEnv` has the same spaces.
 
     ## Action Space
-    The task's ``action_space``, ``Box(A,)`` float32. For CarRacing, an action is (steer, pedal) in
+    The task's action space. For CarRacing, ``Box(2,)`` float32: an action is (steer, pedal) in
     [−1, 1]. Positive values of the pedal are gas, negative values are brake. Actions are clipped to
     this space.
 
@@ -148,9 +148,10 @@ class DreamEnv(SingleEnv[Any], EzPickle):
         return self._dreams.state
 
     def check_action(self, action: np.ndarray) -> np.ndarray:
-        """Returns an action ``(A,) float32``, clipped to the action space.
+        """Checks an action, and clips a continuous action to the action space.
 
         Raises:
-            ValueError: the action has the wrong shape, or a number that is NaN or infinite.
+            ValueError: the action has the wrong shape, a number that is NaN or infinite, or an
+                option that the action space does not have.
         """
-        return self.world_model.clip(action, ())
+        return self.world_model.check_actions(action, ())

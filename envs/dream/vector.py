@@ -40,7 +40,7 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
     predicts the next step of all dreams.
 
     ## Action Space
-    ``Box(N, A)`` float32, one action of the task per dream.
+    The task's action space, batched: ``Box(N, A)`` float32 for continuous actions.
 
     ## Observation Space
     ``Box(N, Z + H)`` float32: for each dream, the latent and the memory's hidden state. The
@@ -304,9 +304,9 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         A single transfer copies all results to the CPU, so the CPU waits for the GPU only once.
         """
         assert self._generator is not None
-        a = torch.from_numpy(self.world_model.clip(actions, (self.num_envs,))).to(
-            self.world_model.device
-        )
+        checked = self.world_model.check_actions(actions, (self.num_envs,))
+        encoded = self.world_model.task.actions.encode(checked)
+        a = torch.from_numpy(encoded).to(self.world_model.device)
         self._state, reward, terminated = dream_step(
             self._memory,
             self.state,

@@ -12,7 +12,7 @@ from gymnasium.wrappers import OrderEnforcing
 
 from wmrl.core.display import check_display
 from wmrl.core.processes import follow_parent
-from wmrl.core.validation import check_actions, check_int, check_number, check_seed
+from wmrl.core.validation import check_int, check_number, check_seed
 from wmrl.envs.car_racing.lazy_rendering import LazyRendering
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
@@ -32,8 +32,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
     has wrappers, or if ``render_mode`` is ``"human"``.
 
     ## Action Space
-    The task's ``action_space``, ``Box(A,) float32``. The task converts each action to an action of
-    the base environment.
+    The task's action space. The task converts each action to an action of the base environment.
 
     ## Observation Space
     ``Box(0, 255, (H, W, 3), uint8)``: the task's cropped and resized frame.
@@ -103,7 +102,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         if render_mode == "human":
             check_display()
         self.base = self._make_base(base or self.task.env_id)
-        self.action_space = self.task.action_space
+        self.action_space = self.task.actions.space
         self.observation_space = frame_space(self.task)
         fps = self.base.metadata.get("render_fps") or 30
         self.metadata = {**self.base.metadata, "render_fps": fps / self.frame_skip}
@@ -142,20 +141,22 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         """Takes one agent step, which repeats an action for ``frame_skip`` base frames.
 
         Args:
-            action: ``(A,) float32``.
+            action: action of the task's action space. Continuous actions are not clipped.
 
         Raises:
             ResetNeeded: no episode is running.
-            ValueError: ``action`` has the wrong shape or a number that is not finite, the game
+            ValueError: ``action`` has the wrong shape, a number that is not finite, or an option
+                that the action space does not have; the game
                 returned a reward that is not finite, or a frame is not ``(H, W, 3) uint8``.
         """
         if not self._running:
             raise ResetNeeded("step: no episode is running; call reset() first")
-        action = check_actions("action", action, self.task.action_space.shape)
+        action = self.task.actions.check("action", action)[()]  # a choice as a scalar
         num_frames = min(self.frame_skip, self.max_frames - self._frames)
         advance = self._step_frames if self._advancing is None else self._advance
+        convert = self.task.to_env_action
         observation, reward, terminated, truncated, info = advance(
-            self.task.to_env_action(action), num_frames
+            action if convert is None else convert(action), num_frames
         )
         self._frames += num_frames
         if not math.isfinite(reward):

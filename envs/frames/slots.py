@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from wmrl.core.action_spec import ActionSpec
 from wmrl.envs.frames.env import FrameEnv
 
 Layout = dict[str, tuple[tuple[int, ...], str]]
@@ -15,7 +16,7 @@ Layout = dict[str, tuple[tuple[int, ...], str]]
 _ALIGNMENT = 64
 
 
-def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) -> Layout:
+def slot_layout(num_envs: int, frame_shape: tuple[int, ...], actions: ActionSpec) -> Layout:
     """Returns the shape and dtype of each shared array of N sub-environments (slots), by name.
 
     The array ``"finals"`` is used in the autoreset mode SAME_STEP. It holds the final frames of the
@@ -29,12 +30,12 @@ def slot_layout(num_envs: int, frame_shape: tuple[int, ...], action_dim: int) ->
     Args:
         num_envs: number N of sub-environments.
         frame_shape: shape ``(H, W, 3)`` of a frame.
-        action_dim: number A of action dimensions.
+        actions: description of the action space.
     """
     return {
         "frames": ((num_envs, *frame_shape), "uint8"),
         "finals": ((num_envs, *frame_shape), "uint8"),
-        "actions": ((num_envs, action_dim), "float32"),
+        "actions": ((num_envs, *actions.shape), actions.dtype.name),
         "rewards": ((num_envs,), "float64"),
         "terminated": ((num_envs,), "bool"),
         "truncated": ((num_envs,), "bool"),

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from wmrl.core.processes import WorkerError, WorkerValueError, follow_parent
-from wmrl.core.validation import check_actions, check_int
+from wmrl.core.validation import check_int
 from wmrl.envs.autoreset import ResetOptions, joint_seed, options_of_each, reset_mask, slot_seeds
 from wmrl.envs.frames.env import frame_space
 from wmrl.envs.frames.slots import FrameSlots, Layout, layout_bytes, map_arrays, slot_layout
@@ -37,7 +37,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     The sub-environments are called slots. Results are bit-identical for any number of workers.
 
     ## Action Space
-    ``Box(N, A) float32``.
+    The task's action space, batched: ``Box(N, A) float32`` for continuous actions.
 
     ## Observation Space
     ``Box(0, 255, (N, H, W, 3), uint8)``.
@@ -110,7 +110,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.workers = _worker_count(workers, num_envs)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.render_mode = render_mode
-        self.single_action_space = self.task.action_space
+        self.single_action_space = self.task.actions.space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.single_observation_space = frame_space(self.task)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -123,7 +123,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "render_mode": render_mode,
         }
         follow_parent()
-        layout = slot_layout(num_envs, (*self.task.frame_size, 3), self.task.action_dim)
+        layout = slot_layout(num_envs, (*self.task.frame_size, 3), self.task.actions)
         self._seeds: list[int | None] = [None] * num_envs
         self._process = os.getpid()
         self._workers: list[FrameWorker] = []
@@ -183,7 +183,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Takes an agent step in every slot.
 
         Args:
-            actions: ``(N, A) float32``.
+            actions: one action per slot, ``(N, *shape)``.
 
         Returns:
             Frames ``(N, H, W, 3) uint8``, rewards ``(N,) float64``, terminated ``(N,) bool``,
@@ -197,7 +197,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         if not self._started:
             raise ResetNeeded("step: no episode is running; call reset() first")
-        actions = check_actions("actions", actions, (self.num_envs, self.task.action_dim))
+        actions = self.task.actions.check("actions", actions, (self.num_envs,))
         arrays = self._arrays
         arrays["actions"][:] = actions
         infos = self._merge(self._ask("step"))

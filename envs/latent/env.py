@@ -32,7 +32,7 @@ class LatentEnv(SpecNamesModels, gym.Env[Any, np.ndarray], EzPickle):
     ``frame_skip`` base frames.
 
     ## Action Space
-    The task's ``action_space``, ``Box(A,)`` float32. For CarRacing, an action is (steer, pedal) in
+    The task's action space. For CarRacing, ``Box(2,)`` float32: an action is (steer, pedal) in
     [−1, 1]. Positive values of the pedal are gas, negative values are brake. Actions are clipped to
     this space.
 
@@ -154,7 +154,7 @@ class LatentEnv(SpecNamesModels, gym.Env[Any, np.ndarray], EzPickle):
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advances the game by one agent step."""
-        a = self.world_model.clip(action, ())
+        a = self.world_model.check_actions(action, ())
         self._frame, reward, terminated, truncated, info = self._game.step(a)
         self._tracker.advance(a[None])
         observation = self._format.format(self._tracker.observe(self._frame[None]))

@@ -58,14 +58,15 @@ class LatentTracker:
         """Updates the memory states with the latest latents and the actions that followed them.
 
         Args:
-            actions: ``(N, A) float32``.
+            actions: actions of the N games, in the task's action space.
             idle: ``(N,) bool``, True for games in which no action was taken. The memory states of
                 these games stay unchanged. If None, all memory states are updated.
         """
         memory = self.world_model.memory
         if memory is None:
             return
-        a = torch.from_numpy(actions).to(self.world_model.device)
+        encoded = self.world_model.task.actions.encode(actions)
+        a = torch.from_numpy(encoded).to(self.world_model.device)
         before = self._state
         _, self._state = memory.step(self.latents, a, before)
         if idle is not None and idle.any():

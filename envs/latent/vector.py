@@ -39,7 +39,7 @@ class LatentVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
     workers.
 
     ## Action Space
-    ``Box(N, A)`` float32, one action of the task per game.
+    The task's action space, batched: ``Box(N, A)`` float32 for continuous actions.
 
     ## Observation Space
     ``Box(N, Z + H)`` float32, or ``Box(N, Z)`` without a memory. The argument ``observation``
@@ -179,7 +179,7 @@ class LatentVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         self, actions: np.ndarray
     ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Advances every game by one agent step."""
-        a = self.world_model.clip(actions, (self.num_envs,))
+        a = self.world_model.check_actions(actions, (self.num_envs,))
         self._frames, rewards, terminated, truncated, infos = self._games.step(a)
         with self._threads():
             observations = self._observe(a, terminated | truncated, infos)

@@ -26,7 +26,8 @@ class Panel:
         image: ``(H, W, 3) uint8``; it is resized to the width and height of the
             :class:`PanelDrawer`.
         note: text above the image, on the right.
-        action: ``(A,) float32`` in [−1, 1], drawn as bars below the image; no bars if None.
+        action: encoded action, ``(A,) float32`` in [−1, 1], drawn as bars below the image; no bars
+            if None.
         metrics: pairs ``(name, value)``, written below the image.
         color: color of the label and the bars.
         dimmed: True to darken the image, for example because the episode has ended.

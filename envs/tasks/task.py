@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -9,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from wmrl.core.action_spec import ActionSpec
 from wmrl.core.validation import check_float, check_frame, check_int, check_lengths, check_name
 
 
@@ -35,9 +37,11 @@ class Task:
     Attributes:
         name: name by which artifacts and commands refer to the task.
         env_id: id of the base environment.
-        action_space: space of the agent's actions, ``Box(A,) float32``.
-        to_env_action: function that converts an agent's action, ``(A,) float32``, to an action of
-            the base environment.
+        action_space: space of the agent's actions: a ``Box`` of real numbers with one axis, a
+            ``Discrete``, or a ``MultiDiscrete`` or ``MultiBinary`` with one axis. If None, the
+            action space of the base environment, which is created once to look it up.
+        to_env_action: function that converts an agent's action to an action of the base
+            environment; None if both are the same.
         env_kwargs: keyword arguments of the base environment.
         frame: function ``(env, observation) -> frame`` that returns the raw frame ``(H, W, 3)
             uint8``. For most games, use :func:`observation_frame` or :func:`rendered_frame`.
@@ -51,19 +55,22 @@ class Task:
         fps: base frames per second at the game's own speed, for videos and windows.
         patience: data collection truncates an episode after this number of successive base frames
             without a positive reward; no such limit if None.
-        explore_low: lower bounds ``(A,)`` of the mean action in a random exploration episode. For
-            each episode, a mean action is drawn uniformly between the bounds, and autoregressive
-            noise is added to it in each step. If empty, all lower bounds are 0.
+        explore_low: lower bounds ``(A,)`` of the mean action in a random exploration episode, for
+            continuous actions. For each episode, a mean action is drawn uniformly between the
+            bounds, and autoregressive noise is added to it in each step. If empty, all lower bounds
+            are 0.
         explore_high: upper bounds ``(A,)`` of this mean action. If empty, all upper bounds are 0.
         solved_at: mean return from which the task counts as solved; None if undefined.
         completed_key: key in the base environment's info. Its value is True if an episode ended
             because the goal was reached. Learners do not treat such an end as a failure. None if
             the base environment has no such key.
-        action_names: names of the action dimensions, shown in videos; none if empty.
+        action_names: names of the dimensions of an encoded action (see
+            :class:`~wmrl.core.action_spec.ActionSpec`), shown in videos: of a continuous action's
+            numbers, or of the options of a discrete one. None if empty.
 
     Raises:
-        ValueError: a name is empty, the action space is not a ``Box`` with one axis, a number is
-            out of range, or a sequence does not have one finite number per action dimension.
+        ValueError: a name is empty, an action space of this kind is not supported, a number is out
+            of range, or a sequence does not have one finite number per action dimension.
 
     Example:
         >>> import numpy as np
@@ -84,8 +91,8 @@ class Task:
 
     name: str
     env_id: str
-    action_space: spaces.Box
-    to_env_action: Callable[[np.ndarray], Any]
+    action_space: spaces.Space[Any] | None = None
+    to_env_action: Callable[[np.ndarray], Any] | None = None
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
     frame: Callable[[gym.Env[Any, Any], Any], np.ndarray] = observation_frame
     crop_rows: tuple[int, int] | None = None
@@ -102,8 +109,8 @@ class Task:
     action_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.action_space, spaces.Box) or len(self.action_space.shape) != 1:
-            raise ValueError(f"action_space: expected a Box of one axis, got {self.action_space}")
+        if self.action_space is not None:
+            ActionSpec.of(self.action_space)
         check_name("name", self.name)
         check_name("env_id", self.env_id)
         check_int("frame_skip", self.frame_skip, at_least=1)
@@ -118,16 +125,15 @@ class Task:
             raise ValueError(f"frame_size: expected (height, width), got {self.frame_size}")
         self._check_crop()
         for name in ("explore_low", "explore_high", "action_names"):
-            if len(getattr(self, name)) not in (0, self.action_dim):
+            if getattr(self, name) and len(getattr(self, name)) != self.action_dim:
                 raise ValueError(
                     f"{name}: expected {self.action_dim} items (one per action dimension) or an "
                     f"empty tuple, got {getattr(self, name)}"
                 )
-
         for name in ("explore_low", "explore_high"):
             for number in getattr(self, name):
                 check_float(name, number)
-        none = (0.0,) * self.action_dim
+        none = (0.0,) * max(len(self.explore_low), len(self.explore_high))
         for low, high in zip(self.explore_low or none, self.explore_high or none, strict=True):
             if low > high:
                 raise ValueError(
@@ -142,24 +148,26 @@ class Task:
         check_int("crop_rows", start, at_least=0)
         check_int("crop_rows", stop, at_least=start + 1)
 
-    @property
-    def action_dim(self) -> int:
-        """Number A of action dimensions."""
-        return int(self.action_space.shape[0])
-
-    def action_bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the lower and upper bounds of the actions, each ``(A,) float32``.
+    @cached_property
+    def actions(self) -> ActionSpec:
+        """Description of the agent's actions.
 
         Raises:
-            ValueError: the action space is unbounded, so that random actions can't be drawn.
+            ValueError: the task has no ``action_space`` of its own, and that of the base
+                environment is not supported.
         """
-        low, high = self.action_space.low, self.action_space.high
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            raise ValueError(
-                f"action_space: expected finite bounds for random actions, got "
-                f"{self.action_space}; set finite bounds in the task's action space"
-            )
-        return low, high
+        if self.action_space is not None:
+            return ActionSpec.of(self.action_space)
+        env = gym.make(self.env_id, disable_env_checker=True, **self.env_kwargs)
+        try:
+            return ActionSpec.of(env.action_space, name=f"action space of {self.env_id}")
+        finally:
+            env.close()
+
+    @property
+    def action_dim(self) -> int:
+        """Number A of dimensions of an encoded action."""
+        return self.actions.dim
 
     def observe(self, env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
         """Returns the cropped and resized frame, which is the input of vision models.

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.spaces import Box
 
 from wmrl.agents.controller import (
     ControllerAgent,
@@ -15,7 +16,7 @@ from wmrl.storage.artifact import ArtifactError, save_artifact
 
 
 def config(**options) -> ControllerConfig:
-    return ControllerConfig(**{"observation_dim": 3, "action_dim": 2} | options)
+    return ControllerConfig(**{"observation_dim": 3, "action_space": Box(-1, 1, (2,))} | options)
 
 
 def forward(parameters: np.ndarray, x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
@@ -28,7 +29,9 @@ def forward(parameters: np.ndarray, x: np.ndarray, sizes: tuple[int, ...]) -> np
 
 
 def test_parameter_count_of_the_paper():
-    assert ControllerConfig(observation_dim=288, action_dim=3).parameter_count == 867
+    assert (
+        ControllerConfig(observation_dim=288, action_space=Box(-1, 1, (3,))).parameter_count == 867
+    )
 
 
 def test_golden_linear_controller():
@@ -55,7 +58,7 @@ def test_batch_equals_one_by_one(hidden):
 
 
 def test_actions_fill_the_action_space():
-    sizes = config(action_low=(0.0, -3.0), action_high=(1.0, 5.0))
+    sizes = config(action_space=Box(np.float32([0, -3]), np.float32([1, 5])))
     parameters = torch.zeros(3, sizes.parameter_count)
     parameters[1, -2:], parameters[2, -2:] = -50.0, 50.0
     actions = batched_actions(parameters, torch.zeros(3, 1, 3), config=sizes)
@@ -66,7 +69,7 @@ def test_for_spaces():
     built = ControllerConfig.for_spaces(
         spaces.Box(-1, 1, (3,), np.float32), spaces.Box(0, 2, (2,), np.float32), hidden_dims=(4,)
     )
-    assert built == config(hidden_dims=(4,), action_low=(0, 0), action_high=(2, 2))
+    assert built == config(hidden_dims=(4,), action_space=Box(0, 2, (2,)))
 
 
 @pytest.mark.parametrize(
@@ -74,9 +77,9 @@ def test_for_spaces():
     [
         ({"observation_dim": 0}, "observation_dim: expected at least 1, got 0"),
         ({"hidden_dims": (4, 0)}, "hidden_dims"),
-        ({"action_low": (0.0,)}, "action_low: expected 2 numbers"),
-        ({"action_low": (0.0, 0.0), "action_high": (1.0, 0.0)}, "low < high"),
-        ({"action_high": (1.0, np.inf)}, "finite bounds"),
+        ({"action_space": Box(-1, 1, (2, 2))}, "action_space: expected a Box of real numbers"),
+        ({"action_space": Box(np.float32([0, 0]), np.float32([1, 0]))}, "low < high"),
+        ({"action_space": Box(-1, np.inf, (2,))}, "finite bounds"),
     ],
 )
 def test_config_errors(options, message):
@@ -130,9 +133,10 @@ def test_load_refuses_what_does_not_fit(tmp_path):
     )
     with pytest.raises(ArtifactError, match=r"expected class ControllerAgent .* class Other"):
         ControllerAgent.load(tmp_path / "other")
+    space = {"kind": "box", "low": [-1, -1], "high": [1, 1]}
     for name, broken in {
         "none": {},
-        "size": {"controller": {"observation_dim": 9, "action_dim": 2}, "world_model": {}},
+        "size": {"controller": {"observation_dim": 9, "action_space": space}, "world_model": {}},
         "field": {"controller": {"surprise": 1}, "world_model": {}},
     }.items():
         save_artifact(

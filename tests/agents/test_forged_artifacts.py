@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 
 from wmrl.agents.agent import load_agent
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
@@ -93,18 +94,20 @@ def test_refused(tmp_path: Path, name: str, change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("size", [10**8, 10**30, 2.0, 0])
 def test_controllers_of_forged_sizes_are_refused(tmp_path: Path, size: Any) -> None:
-    config = ControllerConfig(observation_dim=3, action_dim=2)
+    config = ControllerConfig(observation_dim=3, action_space=Box(-1, 1, (2,)))
     ControllerAgent(config, np.zeros(config.parameter_count)).save(tmp_path / "agent")
     artifact = load_artifact(tmp_path / "agent")
-    for name in ("observation_dim", "action_dim"):
+    options = {"kind": "discrete", "num_options": [size]}
+    for name, forged in (("observation_dim", size), ("action_space", options)):
+        controller = artifact.config["controller"] | {name: forged}
         save_artifact(
             tmp_path / "forged",
             kind="agent",
             class_name="ControllerAgent",
-            config={**artifact.config, "controller": artifact.config["controller"] | {name: size}},
+            config={**artifact.config, "controller": controller},
             tensors=artifact.tensors,
         )
-        with pytest.raises(ArtifactError, match=f"{name}: expected a.*, got {size}"):
+        with pytest.raises(ArtifactError, match=f"(_dim|options): expected .*, got .*{size}"):
             load_agent(tmp_path / "forged")
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 
 from wmrl.agents.agent import load_agent
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
@@ -9,7 +10,7 @@ from wmrl.storage.artifact import ArtifactError, save_artifact
 
 @pytest.fixture
 def saved(tmp_path):
-    config = ControllerConfig(observation_dim=2, action_dim=1)
+    config = ControllerConfig(observation_dim=2, action_space=Box(-1, 1, (1,)))
     ControllerAgent(config, np.array([1.0, 2.0, 0.0])).save(tmp_path / "agent")
     return tmp_path / "agent"
 

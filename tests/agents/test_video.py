@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
 from wmrl.agents.video.config import VideoConfig
@@ -185,7 +186,9 @@ def test_codes_have_a_panel_of_their_own(make_tiny: Any, tmp_path: Path) -> None
 def test_errors(world_model: WorldModel, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"path: expected a name ending in \.mp4, \.gif or \.webp"):
         record(controller(world_model), tmp_path / "video.mov", world_model=world_model)
-    small = ControllerAgent(ControllerConfig(observation_dim=3, action_dim=2), np.zeros(8))
+    small = ControllerAgent(
+        ControllerConfig(observation_dim=3, action_space=Box(-1, 1, (2,))), np.zeros(8)
+    )
     with pytest.raises(
         ValueError, match=r"agent: expected observation_space of shape .*, got \(3,\)"
     ):

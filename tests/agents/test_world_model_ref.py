@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
 from wmrl.agents.agent import load_agent
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
@@ -13,7 +14,7 @@ from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.envs.world_model import WorldModel
 from wmrl.storage.artifact import ArtifactError
 
-CONFIG = ControllerConfig(observation_dim=24, action_dim=2)
+CONFIG = ControllerConfig(observation_dim=24, action_space=Box(-1, 1, (2,)))
 
 
 def agent(ref: WorldModelRef | None) -> ControllerAgent:

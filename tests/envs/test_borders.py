@@ -333,8 +333,8 @@ def test_a_crop_outside_of_the_frame_is_refused() -> None:
 def test_random_actions_need_bounds() -> None:
     free = replace(BAD_TASK, action_space=spaces.Box(-np.inf, np.inf, (1,), np.float32))
     with pytest.raises(ValueError, match=r"^action_space: expected finite bounds for random"):
-        free.action_bounds()
-    low, high = BAD_TASK.action_bounds()
+        free.actions.sample(np.random.default_rng(0))
+    low, high = BAD_TASK.actions.bounds
     assert (low.tolist(), high.tolist()) == ([-1.0], [1.0])
 
 

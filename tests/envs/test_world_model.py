@@ -106,18 +106,18 @@ def test_a_damaged_artifact_is_refused(make_tiny):
 
 def test_clip_bounds_and_checks_actions(tiny):
     world_model = WorldModel.open("car-racing", tiny.vision, None)
-    clipped = world_model.clip(np.array([[2.0, -3.0], [0.5, 1e300]]), (2,))
+    clipped = world_model.check_actions(np.array([[2.0, -3.0], [0.5, 1e300]]), (2,))
     np.testing.assert_array_equal(clipped, np.float32([[1.0, -1.0], [0.5, 1.0]]))
     assert clipped.dtype == np.float32
     with pytest.raises(ValueError, match=r"action: expected shape \(2,\), got \(3,\)"):
-        world_model.clip(np.zeros(3), ())
+        world_model.check_actions(np.zeros(3), ())
     with pytest.raises(ValueError, match=r"action: expected shape \(4, 2\), got \(2,\)"):
-        world_model.clip(np.zeros(2), (4,))
+        world_model.check_actions(np.zeros(2), (4,))
     for bad in (np.nan, np.inf, -np.inf):
         with pytest.raises(
             ValueError, match=f"action: expected finite numbers, got {bad} at index 1"
         ):
-            world_model.clip(np.array([0.0, bad]), ())
+            world_model.check_actions(np.array([0.0, bad]), ())
 
 
 def test_an_explicit_device_moves_objects(tiny):

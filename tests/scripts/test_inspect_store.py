@@ -6,6 +6,7 @@ import cv2
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
 from wmrl.data.store import Episode, RolloutStore, StoreMetadata
 from wmrl.scripts.cli import run
@@ -24,7 +25,11 @@ def read_video(path: Path) -> np.ndarray:
 @pytest.fixture
 def store(tmp_path: Path) -> RolloutStore:
     metadata = StoreMetadata(
-        task="toy", frame_shape=(8, 10, 3), action_dim=2, frame_skip=3, policy={"name": "repeated"}
+        task="toy",
+        frame_shape=(8, 10, 3),
+        action_space=Box(-1, 1, (2,)),
+        frame_skip=3,
+        policy={"name": "repeated"},
     )
     store = RolloutStore(tmp_path / "store", "a", metadata=metadata)
     for index in range(3):

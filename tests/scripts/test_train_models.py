@@ -7,6 +7,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
 from wmrl.data.store import Episode, RolloutStore, StoreMetadata
 from wmrl.memory.base import load_memory
@@ -22,7 +23,11 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> MakeStore:
     def make(task: str = "car-racing") -> Path:
         path: Path = tmp_path_factory.mktemp("rollouts") / "store"
         metadata = StoreMetadata(
-            task=task, frame_shape=(64, 64, 3), action_dim=2, frame_skip=4, warmup_frames=50
+            task=task,
+            frame_shape=(64, 64, 3),
+            action_space=Box(-1, 1, (2,)),
+            frame_skip=4,
+            warmup_frames=50,
         )
         store = RolloutStore(path, "a", metadata=metadata)
         generator = np.random.default_rng(0)

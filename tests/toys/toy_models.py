@@ -211,7 +211,7 @@ class ConstantAgent(Agent):
 def toy_agent(make_tiny: Callable[..., Any], folder: Path) -> Path:
     """Saves a controller whose world model is of the unregistered task ``toy_game.STEERED``."""
     tiny, task = make_tiny(toy_game.STEERED), toy_game.STEERED
-    config = ControllerConfig(observation_dim=24, action_dim=task.action_dim)
+    config = ControllerConfig(observation_dim=24, action_space=task.actions)
     weights = np.random.default_rng(0).normal(size=config.parameter_count)
     ref = replace(tiny.ref(task.frame_skip), task=task.name)
     ControllerAgent(config, weights, world_model=ref).save(folder / "toy-agent")

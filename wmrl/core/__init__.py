@@ -15,6 +15,8 @@
 - :mod:`~wmrl.core.validation`: argument checks (``check_actions``, ``check_choice``,
   ``check_finite``, ``check_flag``, ``check_float``, ``check_frame``, ``check_int``,
   ``check_lengths``, ``check_name``, ``check_number``, ``check_seed``, ``check_shape``).
+- :mod:`~wmrl.core.action_spec`: descriptions of action spaces, and the encoding of actions as
+  vectors (``ActionSpec``).
 - :mod:`~wmrl.core.processes`: child processes that neither hang nor outlive their parent
   (``WorkerError``).
 - :mod:`~wmrl.core.interrupts`: Ctrl-C that waits until the state of a job can be saved
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING
 from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from wmrl.core.action_spec import ActionSpec
     from wmrl.core.config import build_config, check_fields
     from wmrl.core.device import resolve_device, torch_threads
     from wmrl.core.display import DisplayError, check_display
@@ -59,6 +62,7 @@ else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
+    "ActionSpec",
     "DisplayError",
     "WorkerError",
     "array_digest",

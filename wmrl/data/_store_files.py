@@ -18,9 +18,10 @@ from wmrl.storage.locks import file_lock
 from wmrl.storage.reading import json_digest, with_checksum, without_checksum
 from wmrl.storage.recognition import did_you_mean, recognize
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 # Releases that can read earlier format versions.
-_READERS = {1: "wmrl 0.1", 2: "the development version of wmrl 0.2 that recorded it"}
+_DEVELOPMENT = "the development version of wmrl 0.2 that recorded it"
+_READERS = {1: "wmrl 0.1", 2: _DEVELOPMENT, 3: _DEVELOPMENT}
 EPISODES, INDEX, LOCK, METADATA = "episodes", "index.jsonl", "lock", "zarr.json"
 
 _OWN_NAMES = {EPISODES, INDEX, LOCK, METADATA, "latents"}

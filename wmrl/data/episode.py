@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from wmrl.core.action_spec import ActionSpec, as_action_spec
 from wmrl.core.strict_json import json_text, jsonable
 from wmrl.core.validation import check_finite, check_flag, check_int, check_lengths, check_name
 
@@ -18,7 +19,8 @@ class Episode:
 
     Attributes:
         frames: first frame, and the frame after each agent step, ``(T + 1, H, W, 3) uint8``.
-        actions: action of each agent step, ``(T, A) float32``.
+        actions: action of each agent step, ``(T, *shape)``: float32 numbers of a ``Box``, or int64
+            options of a ``Discrete`` or ``MultiDiscrete``, or int8 bits of a ``MultiBinary`` space.
         rewards: reward of each agent step, ``(T,) float32``.
         terminated: True if the game ended, for example by the player's death.
         truncated: True if the episode was cut off, by a limit or because its goal was reached,
@@ -60,17 +62,17 @@ class Episode:
                     f"{name}: expected an array, got a {type(getattr(self, name)).__name__}"
                 )
         count = len(self.rewards) if self.rewards.ndim else 0
-        for name, dtype, ndim, length in (
-            ("frames", np.uint8, 4, count + 1),
-            ("actions", np.float32, 2, count),
-            ("rewards", np.float32, 1, count),
+        for name, dtypes, ndims, length in (
+            ("frames", ("uint8",), (4,), count + 1),
+            ("actions", ("float32", "int64", "int8"), (2, 1), count),
+            ("rewards", ("float32",), (1,), count),
         ):
             array = getattr(self, name)
-            if array.dtype != dtype:
-                raise ValueError(f"{name}: expected dtype {np.dtype(dtype)}, got {array.dtype}")
-            if array.ndim != ndim:
+            if array.dtype not in dtypes:
+                raise ValueError(f"{name}: expected dtype {' or '.join(dtypes)}, got {array.dtype}")
+            if array.ndim not in ndims:
                 raise ValueError(
-                    f"{name}: expected a {ndim}-dimensional array, got shape {array.shape}"
+                    f"{name}: expected a {ndims[0]}-dimensional array, got shape {array.shape}"
                 )
             if len(array) != length:
                 raise ValueError(f"{name}: expected length {length}, got {len(array)}")
@@ -94,8 +96,11 @@ class Episode:
             "truncated": bool(self.truncated),
             "info": dict(self.info),
         }
+        actions = self.actions.dtype.newbyteorder("<").str
+        if actions != "<f4":  # digests of continuous actions are older than other actions
+            header["actions"] = actions
         sha = hashlib.sha256(json_text(header, sort_keys=True).encode())
-        for array, dtype in ((self.frames, "u1"), (self.actions, "<f4"), (self.rewards, "<f4")):
+        for array, dtype in ((self.frames, "u1"), (self.actions, actions), (self.rewards, "<f4")):
             sha.update(np.ascontiguousarray(array, dtype=dtype).data)
         return sha.hexdigest()
 
@@ -128,7 +133,7 @@ class StoreMetadata:
     Attributes:
         task: name of the task.
         frame_shape: shape of a frame, ``(H, W, 3)``.
-        action_dim: A, number of dimensions of an action.
+        action_space: description of the actions. A Gymnasium space is converted to one.
         frame_skip: number of base frames (frames of the game) per agent step.
         warmup_frames: number of base frames at the start of each episode. In these frames, no
             dream may start.
@@ -136,13 +141,13 @@ class StoreMetadata:
 
     Raises:
         TypeError: JSON can't store ``policy``.
-        ValueError: ``frame_shape`` is not ``(H, W, 3)``, ``task`` is empty, or a number is out of
-            range.
+        ValueError: ``frame_shape`` is not ``(H, W, 3)``, ``task`` is empty, a number is out of
+            range, or the action space is not supported.
     """
 
     task: str
     frame_shape: tuple[int, int, int]
-    action_dim: int
+    action_space: ActionSpec
     frame_skip: int
     warmup_frames: int = 0
     policy: Mapping[str, Any] = field(default_factory=dict)
@@ -155,7 +160,8 @@ class StoreMetadata:
         object.__setattr__(self, "policy", json.loads(json_text(self.policy)))
         if len(self.frame_shape) != 3 or self.frame_shape[2] != 3:
             raise ValueError(f"frame_shape: expected (H, W, 3), got {self.frame_shape}")
-        for name in ("action_dim", "frame_skip"):
-            object.__setattr__(self, name, check_int(name, getattr(self, name), at_least=1))
+        object.__setattr__(self, "action_space", as_action_spec(self.action_space))
+        frame_skip = check_int("frame_skip", self.frame_skip, at_least=1)
+        object.__setattr__(self, "frame_skip", frame_skip)
         warmup_frames = check_int("warmup_frames", self.warmup_frames, at_least=0)
         object.__setattr__(self, "warmup_frames", warmup_frames)

@@ -42,8 +42,11 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
 
     Example:
         >>> import numpy as np
+        >>> from gymnasium.spaces import Box
         >>> from wmrl.data import Episode, RolloutStore, StoreMetadata, split_episodes
-        >>> metadata = StoreMetadata(task="toy", frame_shape=(8, 8, 3), action_dim=1, frame_skip=1)
+        >>> metadata = StoreMetadata(
+        ...     task="toy", frame_shape=(8, 8, 3), action_space=Box(-1, 1, (1,)), frame_skip=1
+        ... )
         >>> store = RolloutStore("store", mode="a", metadata=metadata)
         >>> for seed in range(10):
         ...     _ = store.append(
@@ -68,7 +71,7 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
         store.check(
             task=first.task,
             frame_shape=first.frame_shape,
-            action_dim=first.action_dim,
+            action_space=first.action_space,
             frame_skip=first.frame_skip,
             warmup_frames=first.warmup_frames,
         )

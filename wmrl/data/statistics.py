@@ -20,8 +20,9 @@ class StoreReport:
         lengths: lengths of the episodes in agent steps, in order of index, ``(E,) int64``.
         terminated: fraction of episodes in which the game ended.
         rewarded: fraction of agent steps with a positive reward.
-        action_mean: mean of the actions over all agent steps, ``(A,) float64``.
-        action_std: standard deviation of the actions over all agent steps, ``(A,) float64``.
+        action_mean: mean of the encoded actions over all agent steps, ``(A,) float64``.
+        action_std: standard deviation of the encoded actions over all agent steps, ``(A,)
+            float64``.
         content_hash: hash of the episodes, computed by
             :meth:`~wmrl.data.store.RolloutStore.content_hash`.
     """
@@ -50,10 +51,11 @@ def report_store(store: RolloutStore) -> StoreReport:
             f"{store.path}: expected episodes, got none; record some with wmrl collect"
         )
     count, rewarded = 0, 0
-    mean = np.zeros(store.metadata.action_dim)
+    spec = store.metadata.action_space
+    mean = np.zeros(spec.dim)
     scatter = np.zeros_like(mean)
     for index in store.indices:
-        actions = store.actions(index).astype(np.float64)
+        actions = spec.encode(store.actions(index)).astype(np.float64)
         # Combines the means and the sums of squares of two parts (Chan, Golub & LeVeque 1983).
         gap = actions.mean(axis=0) - mean
         total = count + len(actions)

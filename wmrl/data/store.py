@@ -6,7 +6,7 @@ A store is a Zarr v3 hierarchy with one group per episode::
     episodes/00000123/zarr.json      attributes: the episode's summary and info; sizes and SHA-256
                                      of the files below; the digest of the store's metadata
     episodes/00000123/frames/        (T + 1, H, W, 3) uint8
-    episodes/00000123/actions/       (T, A) float32
+    episodes/00000123/actions/       (T, …) float32, int64 or int8
     episodes/00000123/rewards/       (T,) float32
     index.jsonl                      a copy of the summaries, which speeds up opening the store
     lock                             held by processes while they write
@@ -71,13 +71,16 @@ class RolloutStore:
 
     Example:
         >>> import numpy as np
+        >>> from gymnasium.spaces import Discrete
         >>> from wmrl.data import Episode, RolloutStore, StoreMetadata
-        >>> metadata = StoreMetadata(task="toy", frame_shape=(8, 8, 3), action_dim=1, frame_skip=1)
+        >>> metadata = StoreMetadata(
+        ...     task="toy", frame_shape=(8, 8, 3), action_space=Discrete(3), frame_skip=1
+        ... )
         >>> store = RolloutStore("rollouts", mode="a", metadata=metadata)
         >>> summary = store.append(
         ...     Episode(
         ...         frames=np.zeros((3, 8, 8, 3), np.uint8),
-        ...         actions=np.zeros((2, 1), np.float32),
+        ...         actions=np.zeros(2, np.int64),
         ...         rewards=np.ones(2, np.float32),
         ...         terminated=True,
         ...         truncated=False,
@@ -258,7 +261,10 @@ class RolloutStore:
         return self._read(index, "frames", start, stop)
 
     def actions(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Reads actions ``[start, stop)`` of an episode (default: all) as ``(N, A) float32``."""
+        """Reads actions ``[start, stop)`` of an episode (default: all) as ``(N, *shape)``.
+
+        Their shape and dtype are those of ``metadata.action_space``.
+        """
         return self._finite(index, "actions", self._read(index, "actions", start, stop))
 
     def rewards(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
@@ -341,13 +347,22 @@ class RolloutStore:
             raise StoreError(f"index: expected at least 0, got {index}")
         for name, expected, got in (
             ("frames", self.metadata.frame_shape, episode.frames.shape[1:]),
-            ("actions", (self.metadata.action_dim,), episode.actions.shape[1:]),
+            ("actions", self.metadata.action_space.shape, episode.actions.shape[1:]),
         ):
             if expected != got:
                 raise StoreError(
-                    f"{self.path}: {name}: expected shape (T, {', '.join(map(str, expected))}) "
-                    f"as in the store's metadata, got (T, {', '.join(map(str, got))})"
+                    f"{self.path}: {name}: expected shape {('T', *expected)} as in the store's "
+                    f"metadata, got {('T', *got)}"
                 )
+        try:
+            self.metadata.action_space.check("actions", episode.actions, (len(episode),))
+        except ValueError as error:
+            raise StoreError(f"{self.path}: {error}") from error
+        if episode.actions.dtype != self.metadata.action_space.dtype:
+            raise StoreError(
+                f"{self.path}: actions: expected dtype {self.metadata.action_space.dtype} as in "
+                f"the store's metadata, got {episode.actions.dtype}"
+            )
 
     def _write(self, index: int, episode: Episode) -> EpisodeSummary:
         """Writes an episode; the caller must hold the store's lock."""

@@ -42,6 +42,9 @@ class Transition:
 class Memory(SavedModule, Generic[P]):
     """Interface of models that predict the next latent, reward and termination.
 
+    Actions are encoded as vectors of A numbers by :class:`~wmrl.core.action_spec.ActionSpec`: a
+    choice among n options is a one-hot vector.
+
     A memory runs over whole sequences (:meth:`forward`) or step by step (:meth:`step`). The type
     parameter ``P`` is the type of its predictions, which are parameters of distributions.
 
@@ -57,7 +60,7 @@ class Memory(SavedModule, Generic[P]):
     Attributes:
         start_mean: buffer ``(S, T, Z) float32``, posterior means of the start states' latents.
         start_std: buffer ``(S, T, Z) float32``, standard deviations of these posteriors.
-        start_actions: buffer ``(S, T - 1, A) float32``, actions between these latents.
+        start_actions: buffer ``(S, T - 1, A) float32``, encoded actions between these latents.
     """
 
     kind = "memory"
@@ -72,8 +75,13 @@ class Memory(SavedModule, Generic[P]):
 
     @property
     def action_dim(self) -> int:
-        """A, the number of action dimensions."""
+        """A, the number of dimensions of an encoded action."""
         return int(self.config.action_dim)
+
+    @property
+    def num_options(self) -> tuple[int, ...]:
+        """Number of options of each choice of an action; empty for continuous actions."""
+        return tuple(getattr(self.config, "num_options", ()))
 
     @property
     @abstractmethod
@@ -98,7 +106,7 @@ class Memory(SavedModule, Generic[P]):
 
         Args:
             latents: ``(B, T, Z) float32``, latents z_t.
-            actions: ``(B, T, A) float32``, actions a_t.
+            actions: ``(B, T, A) float32``, encoded actions a_t.
             first: ``(B, T) bool``, True where an episode starts. The state is reset before these
                 steps. None if no episode starts within the sequences.
             state: state before the first step; the initial state if None.
@@ -122,7 +130,7 @@ class Memory(SavedModule, Generic[P]):
 
         Args:
             latent: ``(B, Z) float32``, latents z_t.
-            action: ``(B, A) float32``, actions a_t.
+            action: ``(B, A) float32``, encoded actions a_t.
             state: state before the step.
             dropout: source of dropout masks; None for no dropout, even in training mode.
 

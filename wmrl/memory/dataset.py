@@ -32,7 +32,7 @@ class LatentEpisode:
     Attributes:
         mean: ``(T + 1, Z) float16``, posterior means of the frames' latents.
         std: ``(T + 1, Z) float16``, standard deviations of these posteriors.
-        actions: ``(T, A) float32``, action of each agent step.
+        actions: ``(T, A) float32``, encoded action of each agent step.
         rewards: ``(T,) float32``, in the task's units.
         terminated: True if the last agent step terminated the episode.
     """
@@ -293,4 +293,7 @@ def _read(episode: StoredEpisode, vision: Vision) -> LatentEpisode:
         raise ValueError(f"{file}: damaged ({error})") from error
     if metadata.get("sha256") != _checksum(tensors, episode, vision):
         raise ValueError(f"{file}: damaged (its SHA-256 differs from the recorded one)")
-    return LatentEpisode(**tensors, terminated=episode.summary.terminated)
+    actions = episode.store.metadata.action_space.encode(tensors.pop("actions").numpy())
+    return LatentEpisode(
+        **tensors, actions=torch.from_numpy(actions), terminated=episode.summary.terminated
+    )

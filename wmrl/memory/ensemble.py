@@ -61,8 +61,13 @@ class MemoryEnsembleConfig:
 
     @property
     def action_dim(self) -> int:
-        """A, the number of action dimensions."""
+        """A, the number of dimensions of an encoded action."""
         return int(self.member_config.action_dim)
+
+    @property
+    def num_options(self) -> tuple[int, ...]:
+        """Number of options of each choice of an action; empty for continuous actions."""
+        return tuple(self.member_config.num_options)
 
     @property
     def task(self) -> str:

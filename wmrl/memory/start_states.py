@@ -1,7 +1,7 @@
 """Selection of the recorded states from which dreams start."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,8 @@ class StartStatesConfig:
         max_states: maximum number of start states.
         burn_in: number of recorded agent steps that the memory processes before a dream starts.
             After too few steps, the memory's features differ from those in the game. In CarRacing,
-            the features differ by 31 % after 5 agent steps.
+            the features differ by 31 % after 5 agent steps. If no episode is longer than this
+            number, half the length of the longest episode.
         window: number of agent steps before a start state. At least one of these steps must have a
             positive reward. In CarRacing, the agent is then on the road and can learn to drive. An
             agent that starts from arbitrary recorded states mostly learns to avoid grass.
@@ -81,15 +82,15 @@ def choose_start_states(
         seed: root seed of the draw.
 
     Raises:
-        ValueError: no episode is longer than the burn-in.
+        ValueError: there are no agent steps.
     """
-    usable = [pair for pair in _candidates(episodes, config, frame_skip) if len(pair[1])]
-    if not usable:
-        raise ValueError(
-            f"burn_in: no episode is longer than {config.burn_in} agent steps; lower burn_in or "
-            "collect longer episodes"
-        )
-    rule, candidates = usable[0]
+    longest = max(map(len, episodes), default=0)
+    if longest == 0:
+        raise ValueError("episodes: expected at least one agent step, got none; record some")
+    if longest <= config.burn_in:
+        config = replace(config, burn_in=longest // 2)
+    every = _candidates(episodes, config, frame_skip)
+    rule, candidates = next(pair for pair in every if len(pair[1]))
     generator = numpy_generator(seed, "dream starts")
     count = min(config.max_states, len(candidates))
     chosen = np.sort(generator.choice(len(candidates), count, replace=False))

@@ -23,7 +23,8 @@ class TrainableMemoryConfig:
     """Configuration that all trainable memories share: the loss, the task and the vision model.
 
     Attributes:
-        action_dim: A, the number of action dimensions of the task.
+        action_dim: A, the number of dimensions of an encoded action of the task.
+        num_options: number of options of each choice of an action; empty for continuous actions.
         dropout: dropout rate of the features from which the next latent is predicted. Dropout is
             applied only if the memory is called with a source of dropout masks. Reward and
             termination are always predicted without dropout, because different masks would look
@@ -40,6 +41,7 @@ class TrainableMemoryConfig:
     """
 
     action_dim: int = 2
+    num_options: tuple[int, ...] = ()
     dropout: float = 0.1
     reward_scale: float = 0.1
     reward_weight: float = 2.0

@@ -189,7 +189,8 @@ def _fit(
         raise ValueError("stores: expected at least one rollout store, got none")
     metadata = stores[0].metadata
     origin: dict[str, Any] = {
-        "action_dim": metadata.action_dim,
+        "action_dim": metadata.action_space.dim,
+        "num_options": metadata.action_space.num_options,
         "task": metadata.task,
         "frame_skip": metadata.frame_skip,
         "vision_digest": vision.digest,

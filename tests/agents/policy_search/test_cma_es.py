@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from wmrl.agents.agent import load_agent
@@ -35,7 +36,9 @@ class Sphere:
     def __init__(
         self, target: float = 0.5, noise: float = 0.0, hidden: tuple[int, ...] = ()
     ) -> None:
-        self.controller = ControllerConfig(observation_dim=4, action_dim=2, hidden_dims=hidden)
+        self.controller = ControllerConfig(
+            observation_dim=4, action_space=Box(-1, 1, (2,)), hidden_dims=hidden
+        )
         self.target, self.noise, self.calls = target, noise, 0
 
     def describe(self):
@@ -51,7 +54,7 @@ class Sphere:
 class Match:
     """The toy game of ``conftest``: returns over its own seeds."""
 
-    controller = ControllerConfig(observation_dim=2, action_dim=2)
+    controller = ControllerConfig(observation_dim=2, action_space=Box(-1, 1, (2,)))
 
     def __init__(self, match_env) -> None:
         self.env = match_env(4, horizon=20)
@@ -284,7 +287,9 @@ def test_save_and_load(tmp_path, ref):
 
 
 def test_a_bad_start_is_refused(tmp_path):
-    other = ControllerAgent(ControllerConfig(observation_dim=1, action_dim=1), np.zeros(2))
+    other = ControllerAgent(
+        ControllerConfig(observation_dim=1, action_space=Box(-1, 1, (1,))), np.zeros(2)
+    )
     with pytest.raises(ValueError, match="init: expected an agent with ControllerConfig"):
         CMAES(Sphere(), TINY, path=tmp_path, init=other)
     with pytest.raises(ValueError, match=r"init: expected shape \(10,\), got \(3,\)"):

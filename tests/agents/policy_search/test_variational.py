@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from wmrl.agents.agent import load_agent
@@ -32,7 +33,7 @@ class Bowl:
     """Return −½ (θ − t)ᵀ A (θ − t): with the prior, a Gaussian posterior."""
 
     def __init__(self, *, correlated: bool = False, noise: float = 0.0) -> None:
-        self.controller = ControllerConfig(observation_dim=4, action_dim=2)
+        self.controller = ControllerConfig(observation_dim=4, action_space=Box(-1, 1, (2,)))
         size = self.controller.parameter_count
         rng = np.random.default_rng(0)
         self.target = rng.normal(0, 0.3, size)
@@ -296,7 +297,7 @@ def test_the_posterior_is_an_agent(tmp_path, ref) -> None:
 
 def test_it_learns_a_game(match_env, tmp_path) -> None:
     class Match:
-        controller = ControllerConfig(observation_dim=2, action_dim=2)
+        controller = ControllerConfig(observation_dim=2, action_space=Box(-1, 1, (2,)))
 
         def __init__(self) -> None:
             self.env = match_env(4, horizon=20)
@@ -386,7 +387,7 @@ def test_settings_that_can_not_be_are_refused(wrong, said) -> None:
 
 
 def test_an_agent_that_does_not_fit_is_refused(tmp_path) -> None:
-    config = ControllerConfig(observation_dim=4, action_dim=2)
+    config = ControllerConfig(observation_dim=4, action_space=Box(-1, 1, (2,)))
     size = config.parameter_count
     with pytest.raises(ValueError, match="std: expected finite numbers above 0, got numbers"):
         PosteriorAgent(config, np.zeros(size), np.zeros(size))

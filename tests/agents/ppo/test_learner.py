@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 
 from wmrl.agents.agent import load_agent
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
@@ -294,7 +295,9 @@ def test_save_and_warm_start(match_env, tmp_path, ref):
 
 
 def test_warm_start_takes_a_policy_only(match_env, tmp_path):
-    agent = ControllerAgent(ControllerConfig(observation_dim=2, action_dim=2), np.zeros(6))
+    agent = ControllerAgent(
+        ControllerConfig(observation_dim=2, action_space=Box(-1, 1, (2,))), np.zeros(6)
+    )
     with pytest.raises(ValueError, match="init: expected an SB3Agent, got a ControllerAgent"):
         learner(match_env, tmp_path, init=agent)
 

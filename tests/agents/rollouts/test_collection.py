@@ -14,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.spaces import Box
 from toy_game import TOY, break_at_once
 
 from wmrl.agents.agent import Agent
@@ -170,7 +171,7 @@ def test_killed_collections_end_with_the_same_hash(tmp_path: Path) -> None:
 @pytest.fixture
 def agent(tiny: Any) -> Agent:
     """A random linear controller with the tiny world model."""
-    config = ControllerConfig(observation_dim=8 + 16, action_dim=2)
+    config = ControllerConfig(observation_dim=8 + 16, action_space=Box(-1, 1, (2,)))
     weights = np.random.default_rng(0).normal(size=config.parameter_count)
     return ControllerAgent(config, weights.astype(np.float32), world_model=tiny.ref())
 

@@ -93,8 +93,8 @@ def test_unknown_policies_are_refused():
             {"policy_kwargs": {"activation_fn": "Tanh", "net_arch": [5]}},
             "weights do not fit",
         ),
-        ({"action_low": ["x"]}, "expected a valid config.json of a policy"),
-        ({"action_low": None}, "expected a valid config.json of a policy"),
+        ({"action_space": ["x"]}, "expected a valid config.json of a policy"),
+        ({"action_space": {"kind": "box"}}, "expected a valid config.json of a policy"),
     ],
 )
 def test_hostile_artifacts_are_refused(tmp_path, change, message):
@@ -112,7 +112,7 @@ def test_hostile_artifacts_are_refused(tmp_path, change, message):
 
 
 def test_another_agent_s_artifact_is_refused(tmp_path):
-    config = ControllerConfig(observation_dim=1, action_dim=1)
+    config = ControllerConfig(observation_dim=1, action_space=spaces.Box(-1, 1, (1,)))
     ControllerAgent(config, np.zeros(2)).save(tmp_path / "agent")
     with pytest.raises(ArtifactError, match="expected class SB3Agent, got class ControllerAgent"):
         SB3Agent.load(tmp_path / "agent")
@@ -152,7 +152,7 @@ def test_a_made_environment_takes_no_arguments(match_env):
 
 def test_evaluate_policy_takes_any_agent(match_env):
     """The toy game's optimum is to say what one sees; tanh(2x) comes near."""
-    config = ControllerConfig(observation_dim=2, action_dim=2)
+    config = ControllerConfig(observation_dim=2, action_space=spaces.Box(-1, 1, (2,)))
     agent = ControllerAgent(config, np.array([1.2, 0, 0, 1.2, 0, 0]))
     env = SB3VecEnv(match_env(4))
     mean, _ = evaluate_policy(agent, env, n_eval_episodes=8, warn=False)

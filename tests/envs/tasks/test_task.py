@@ -99,8 +99,8 @@ def task(**kwargs: object) -> Task:
 
 
 def test_bad_tasks() -> None:
-    with pytest.raises(ValueError, match="action_space: expected a Box of one axis"):
-        task(action_space=spaces.Discrete(3))
+    with pytest.raises(ValueError, match=r"action_space: expected a Box .* got Tuple\(.*Transform"):
+        task(action_space=spaces.Tuple([spaces.Discrete(3)]))
     with pytest.raises(ValueError, match="frame_skip: expected at least 1, got 0"):
         task(frame_skip=0)
     with pytest.raises(ValueError, match="explore_low: expected 2 items"):

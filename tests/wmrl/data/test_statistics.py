@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
 from wmrl.data.statistics import report_store
 from wmrl.data.store import Episode, RolloutStore, StoreError, StoreMetadata
 
 
 def test_equals_statistics_of_all_at_once(tmp_path: Path) -> None:
-    metadata = StoreMetadata(task="toy", frame_shape=(2, 2, 3), action_dim=2, frame_skip=4)
+    metadata = StoreMetadata(
+        task="toy", frame_shape=(2, 2, 3), action_space=Box(-1, 1, (2,)), frame_skip=4
+    )
     store = RolloutStore(tmp_path, "a", metadata=metadata)
     with pytest.raises(StoreError, match="expected episodes, got none"):
         report_store(store)

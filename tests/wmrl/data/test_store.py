@@ -14,14 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from gymnasium.spaces import Box
 
 import wmrl.data._episode_files
 import wmrl.data._store_files
+from wmrl.core.action_spec import ActionSpec
 from wmrl.data.store import Episode, RolloutStore, StoreError, StoreMetadata
 from wmrl.storage.locks import file_lock
 
 METADATA = StoreMetadata(
-    task="toy", frame_shape=(4, 6, 3), action_dim=2, frame_skip=3, policy={"seed": 1}
+    task="toy",
+    frame_shape=(4, 6, 3),
+    action_space=Box(-1, 1, (2,)),
+    frame_skip=3,
+    policy={"seed": 1},
 )
 
 
@@ -289,7 +295,12 @@ def test_damaged_attributes_are_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("task", "other"), ("frame_shape", (8, 8, 3)), ("action_dim", 1), ("policy", {"seed": 2})],
+    [
+        ("task", "other"),
+        ("frame_shape", (8, 8, 3)),
+        ("action_space", ActionSpec.of(Box(-1, 1, (1,)))),
+        ("policy", {"seed": 2}),
+    ],
 )
 def test_a_store_of_something_else_is_refused(tmp_path: Path, field: str, value: Any) -> None:
     make_store(tmp_path, 1)

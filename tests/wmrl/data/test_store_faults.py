@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from gymnasium.spaces import Box
 
 import wmrl.data._episode_files
 from wmrl.data.frame_sampler import FrameSampler
@@ -23,7 +24,11 @@ from wmrl.data.store import Episode, RolloutStore, StoreError, StoreMetadata
 from wmrl.storage import locks
 
 METADATA = StoreMetadata(
-    task="toy", frame_shape=(4, 6, 3), action_dim=2, frame_skip=3, policy={"seed": 1}
+    task="toy",
+    frame_shape=(4, 6, 3),
+    action_space=Box(-1, 1, (2,)),
+    frame_skip=3,
+    policy={"seed": 1},
 )
 
 

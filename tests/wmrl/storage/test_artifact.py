@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 from safetensors.torch import load_file, save_file
 
 from wmrl.agents.agent import load_agent
@@ -391,7 +392,7 @@ def test_weights_that_are_not_finite_are_refused(saved: Path, bad: float) -> Non
 
 @pytest.mark.parametrize(("change", "dtype"), WRONG_DTYPES)
 def test_parameters_of_controllers_are_float32(tmp_path: Path, change: Any, dtype: str) -> None:
-    config = ControllerConfig(observation_dim=2, action_dim=1)
+    config = ControllerConfig(observation_dim=2, action_space=Box(-1, 1, (1,)))
     ControllerAgent(config, np.ones(3)).save(tmp_path / "agent")
     rewrite(tmp_path / "agent", "parameters", change)
     with pytest.raises(
@@ -401,7 +402,7 @@ def test_parameters_of_controllers_are_float32(tmp_path: Path, change: Any, dtyp
 
 
 def test_controllers_have_finite_parameters() -> None:
-    config = ControllerConfig(observation_dim=2, action_dim=1)
+    config = ControllerConfig(observation_dim=2, action_space=Box(-1, 1, (1,)))
     with pytest.raises(ValueError, match="parameters: expected finite numbers, got nan at index 2"):
         ControllerAgent(config, np.array([0.0, 1.0, np.nan]))
 

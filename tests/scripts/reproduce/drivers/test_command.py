@@ -6,6 +6,7 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 from toy_game import STEERED
 
 from wmrl.agents.agent import load_agent
@@ -120,7 +121,7 @@ def test_a_small_run_whose_results_are_reused(
 @pytest.mark.usefixtures("_tiny")
 def test_heatmaps_only_with_a_given_driver(tmp_path: Path, make_tiny: Any) -> None:
     tiny = make_tiny(STEERED)
-    config = ControllerConfig(observation_dim=24, action_dim=2, **LIMITS)
+    config = ControllerConfig(observation_dim=24, action_space=Box(-1, 1, (2,)), **LIMITS)
     weights = np.random.default_rng(0).normal(0, 0.3, config.parameter_count)
     ControllerAgent(config, weights).save(tmp_path / "driver")
     out, work = tmp_path / "out", tmp_path / "work"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 from toy_game import STEERED
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
@@ -312,7 +313,9 @@ def test_errors(
     best = f"{drivers.real.objectives.max():.1f}"
     with pytest.raises(ValueError, match=rf"min_return: expected at most {best} .*got 1000\.0"):
         evaluate_elites(drivers, tmp_path, episodes=1, min_return=1000.0)
-    small = ControllerAgent(ControllerConfig(observation_dim=3, action_dim=2), np.zeros(8))
+    small = ControllerAgent(
+        ControllerConfig(observation_dim=3, action_space=Box(-1, 1, (2,))), np.zeros(8)
+    )
     with pytest.raises(ValueError, match="init: expected a controller with ControllerConfig"):
         find(tmp_path / "init", world_model, init=small)
     blind = WorldModel.open(STEERED, world_model.vision, None)
