@@ -303,8 +303,8 @@ def test_a_vector_environment_says_the_same() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": ""}, "name: expected a name that is not empty, got ''"),
-        ({"env_id": " "}, "env_id: expected a name that is not empty"),
+        ({"name": ""}, "name: expected a non-empty name, got ''"),
+        ({"env_id": " "}, "env_id: expected a non-empty name"),
         ({"crop_rows": (-1, 4)}, "crop_rows: expected at least 0, got -1"),
         ({"crop_rows": (4, 4)}, "crop_rows: expected at least 5, got 4"),
         ({"frame_size": (64, 0)}, r"frame_size\[1\]: expected at least 1, got 0"),

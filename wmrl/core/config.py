@@ -67,8 +67,8 @@ def check_fields(config: Any) -> None:
     ``..._seed`` must be from 0 to 2⁶³ − 1. Fields of other types, such as functions, are not
     checked.
 
-    NumPy scalars become Python numbers, which JSON can store. Lists and arrays become tuples where
-    a field is a tuple.
+    NumPy scalars are replaced by Python numbers, which JSON can store. In tuple fields, lists and
+    arrays are replaced by tuples.
 
     Args:
         config: instance of a dataclass, frozen or not.
@@ -131,7 +131,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
 
 
 def _checked_option(name: str, value: Any, hints: tuple[Any, ...]) -> Any:
-    """Checks a value against a union of type hints."""
+    """Checks that a value fits at least one of several type hints, and returns it."""
     if value is None and NoneType in hints:
         return None
     others = [hint for hint in hints if hint is not NoneType]

@@ -8,7 +8,7 @@ _VARIABLES = ("SDL_VIDEODRIVER", "SDL_VIDEO_DRIVER")
 
 
 class DisplayError(OSError):
-    """Error raised if a window is to be shown, but there is no display."""
+    """Error raised if a window cannot be shown, because there is no display."""
 
 
 def check_display() -> None:
@@ -18,7 +18,7 @@ def check_display() -> None:
     variable ``SDL_VIDEODRIVER`` names it.
 
     Raises:
-        DisplayError: there is no display.
+        DisplayError: there is no display on which windows are visible.
     """
     import pygame
 

@@ -14,7 +14,7 @@ _GRACE = 1.0  # seconds that an interruption may wait
 
 
 class Interrupts:
-    """Signals that arrived in the ``with`` block of :func:`deferred_interrupts`."""
+    """Interruptions that arrive within the ``with`` block of :func:`deferred_interrupts`."""
 
     def __init__(self) -> None:
         self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
@@ -41,7 +41,7 @@ class Interrupts:
 
     @contextmanager
     def immediate(self) -> Iterator[None]:
-        """Lets interruptions through in a ``with`` block that may take long."""
+        """Delivers interruptions immediately in a ``with`` block, for code that may take long."""
         self._immediate = True
         try:
             self.deliver()
@@ -78,11 +78,12 @@ class Interrupts:
 
 @contextmanager
 def deferred_interrupts() -> Iterator[Interrupts]:
-    """Defers Ctrl-C and requests to terminate in a ``with`` block, for up to a second.
+    """Within a ``with`` block, defers Ctrl-C and termination requests by up to a second.
 
-    The block checks :attr:`Interrupts.pending` whenever its state is consistent, saves the state,
-    and calls :meth:`Interrupts.deliver`. An interruption that has waited for a second, or that is
-    repeated, is delivered at once. One that still waits at the end is delivered after the block.
+    The code in the block should check :attr:`Interrupts.pending` whenever its state is consistent.
+    If an interruption is pending, it should save its state and call :meth:`Interrupts.deliver`. An
+    interruption that has waited for a second, or that is repeated, is delivered immediately. An
+    interruption that is still pending at the end of the block is delivered after the block.
 
     Signals that are ignored or have no handler in Python are not deferred. Outside the main thread,
     no signal is deferred, because Python runs signal handlers only in the main thread.

@@ -121,7 +121,8 @@ def _verify(path: Path) -> None:
 def _intact(path: Path) -> bool:
     """Returns True if a cache file is undamaged.
 
-    A file without a checksum counts as undamaged, unless it is a guarded module's.
+    A file without a checksum counts as undamaged, unless it belongs to a module that was
+    given to :func:`guard_numba_cache`.
     """
     data = path.read_bytes()
     if data[-_TAIL:-32] != _MARK:

@@ -20,8 +20,8 @@ def seed_sequence(seed: int, *path: int | str) -> np.random.SeedSequence:
 
     Args:
         seed: root seed, from 0 to 2⁶³ − 1.
-        path: keys, such as ``"collect", 3``: integers of at least 0, or strings. Strings are hashed
-            to integers (CRC-32).
+        path: keys, which are integers of at least 0 or strings, for example ``"collect", 3``.
+            Strings are hashed to integers (CRC-32).
 
     Raises:
         ValueError: ``seed`` is out of range, or an integer key is negative.

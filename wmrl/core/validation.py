@@ -1,4 +1,4 @@
-"""Argument checks, with errors that state the name, the expected and the given value.
+"""Argument checks, whose errors state the argument's name, what was expected and what was given.
 
 Values are checked once, where they enter: settings when a configuration is created, actions when an
 environment is stepped, frames and rewards when a game returns them. Code behind these checks,
@@ -138,18 +138,18 @@ def check_name(name: str, value: str) -> str:
         ValueError: the value is not a string, or is empty or blank.
     """
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{name}: expected a name that is not empty, got {value!r:.100}")
+        raise ValueError(f"{name}: expected a non-empty name, got {value!r:.100}")
     return value
 
 
 def check_lengths(name: str, value: Iterable[SupportsIndex]) -> tuple[int, ...]:
-    """Checks that an argument is a sequence of integers of at least 1, such as widths of layers.
+    """Checks that an argument is a sequence of positive integers, such as widths of layers.
 
     Returns:
         The integers as a tuple, which may be empty.
 
     Raises:
-        ValueError: the value is not a sequence, or an item is not an integer of at least 1.
+        ValueError: the value is not a sequence, or an item is not a positive integer.
     """
     if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
         raise ValueError(f"{name}: expected a sequence of integers, got {value!r:.100}")
@@ -212,7 +212,7 @@ def check_finite(name: str, array: np.ndarray, *, advice: str = "") -> None:
     Args:
         name: name of the argument, for the error message.
         array: real numbers, of any shape.
-        advice: what the caller can do about it, for the error message.
+        advice: what to do about numbers that are not finite, for the error message.
 
     Raises:
         ValueError: a number is NaN or infinite; the message contains its index.
@@ -255,7 +255,8 @@ def check_actions(
         low: lower bounds, which broadcast to ``shape``; None for no clipping.
         high: upper bounds, which broadcast to ``shape``; None for no clipping.
         each: description of the numbers for error messages, such as "one number per joint".
-        source: what determines the shape, for error messages.
+        source: noun phrase for what determines the shape, such as "the environment's argument
+            'num_joints'", for error messages.
 
     Returns:
         The actions, ``shape`` float32. They may share memory with the argument.

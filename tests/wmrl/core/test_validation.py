@@ -123,7 +123,7 @@ def test_flags_are_booleans(value: Any) -> None:
 @pytest.mark.parametrize("value", ["", " \n", None, 1])
 def test_names_are_not_empty(value: Any) -> None:
     assert check_name("task", "car racing") == "car racing"
-    with pytest.raises(ValueError, match=r"^task: expected a name that is not empty, got "):
+    with pytest.raises(ValueError, match=r"^task: expected a non-empty name, got "):
         check_name("task", value)
 
 

@@ -413,7 +413,7 @@ def test_infos_and_policies_take_numbers_of_numpy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": ""}, "task: expected a name that is not empty"),
+        ({"task": ""}, "task: expected a non-empty name"),
         ({"frame_shape": (4, 0, 3)}, r"frame_shape\[1\]: expected at least 1, got 0"),
         ({"frame_skip": True}, "frame_skip: expected an integer, got True"),
         ({"warmup_frames": -1}, "warmup_frames: expected at least 0, got -1"),
