@@ -220,7 +220,7 @@ def save_artifact(
 
 
 def artifact_digest(tensors: Mapping[str, torch.Tensor], *, half: bool = False) -> str:
-    """Computes the digest that :func:`save_artifact` would return for these weights."""
+    """Computes the digest that :func:`save_artifact` would return for the same arguments."""
     return hashlib.sha256(_model_file(tensors, half)).hexdigest()
 
 

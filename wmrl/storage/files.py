@@ -35,8 +35,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     On success, the temporary file is synced to disk and renamed to ``path``, and the rename is
     synced. On failure, the temporary file is removed and ``path`` stays unchanged. Several
-    processes may write the same path at once; the last one to finish wins. The caller may also
-    write a folder; ``path`` must then be an empty folder or not exist.
+    processes may write the same path at the same time; the last one to finish wins. The caller may
+    also write a folder; ``path`` must then be an empty folder or not exist.
 
     Args:
         path: path of the file or folder; missing parent folders are created.
@@ -74,11 +74,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def check_writable(
     path: str | Path, *, kind: Literal["file", "folder"], name: str = "path"
 ) -> Path:
-    """Checks that a file or folder can be written; useful before long work.
+    """Checks, before long work starts, that a file or folder can be written.
 
-    The check creates an empty file for a moment, in the folder itself or in the parent of the file.
-    If that folder does not exist, the nearest existing folder above it is used. Nothing else is
-    created or changed.
+    The check creates an empty file and removes it again, in the folder itself or in the parent
+    folder of the file. If that folder does not exist, the nearest existing folder above it is used.
+    Nothing else is created or changed.
 
     Args:
         path: path that will be written.
@@ -180,9 +180,10 @@ def write_image(path: str | Path, image: np.ndarray) -> Path:
 def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """Writes a folder of files, and replaces any folder at that path.
 
-    The files are written to a temporary folder and synced to disk. On most Linux systems, the new
+    The files are written to a temporary folder and synced to disk. On most Linux systems, this
     folder and an old one then swap names in one step; elsewhere, the old folder is moved away
-    first. Several processes may write the same folder at once; the last one to finish wins.
+    first. Several processes may write the same folder at the same time; the last one to finish
+    wins.
 
     Args:
         path: path of the folder; a symbolic link is followed, not replaced.
@@ -277,8 +278,8 @@ def _move(aside: Path, path: Path) -> bool:
 def _move_both(aside: Path, path: Path) -> bool:
     """Moves the folder at ``path`` away, and renames ``aside`` to ``path``.
 
-    Returns False if another process has just removed or created ``path``. On an error, the old
-    folder is moved back.
+    Returns False if another process has removed or created ``path`` in the meantime. On an error,
+    the old folder is moved back.
     """
     old = aside.with_suffix(".old")
     try:

@@ -37,5 +37,7 @@ def finished_artifact(path: str | Path, *, kind: str) -> Artifact | None:
         if report.get("digest", artifact.digest) == artifact.digest:
             return artifact
         found = f"{path / 'report.json'}: does not belong to the artifact beside it"
-    warnings.warn(f"{found}; written again from the last checkpoint", stacklevel=3)
+    warnings.warn(
+        f"{found}; report and artifact are written again from the last checkpoint", stacklevel=3
+    )
     return None

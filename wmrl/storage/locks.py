@@ -20,7 +20,7 @@ _IN_USE = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 class LockError(OSError):
     """Error raised if the file system refuses to lock a file, although no one else has locked it.
 
-    Some network file systems have no locks.
+    Some network file systems do not support locks.
     """
 
 
@@ -41,14 +41,15 @@ def file_lock(
     Args:
         path: path of the file that is locked. It is created if it does not exist. While a process
             holds an exclusive lock, the file contains the ID of that process.
-        shared: True for a shared lock, which any number of processes may hold at once. False for an
-            exclusive lock, which excludes all other locks on the file.
-        timeout: number of seconds to wait; 0 to give up at once, None to wait as long as it takes.
-        required: False to go on without a lock if the file system has none.
+        shared: True for a shared lock, which any number of processes may hold at the same time.
+            False for an exclusive lock, which excludes all other locks on the file.
+        timeout: number of seconds to wait; 0 to give up immediately, None to wait as long as it
+            takes.
+        required: False to go on without a lock if the file system does not support locks.
 
     Raises:
         TimeoutError: the lock is still in use after ``timeout`` seconds.
-        LockError: the file system has no locks, and one is required.
+        LockError: the file system does not support locks, and ``required`` is True.
 
     Example:
         >>> from wmrl.storage import file_lock
@@ -109,7 +110,7 @@ def _acquire(path: Path, shared: bool, timeout: float | None) -> BinaryIO:
 
 
 def _try_lock(file: BinaryIO, path: Path, shared: bool) -> bool:
-    """Locks a file; returns False if it is in use."""
+    """Locks a file; returns False if another process or thread has locked it."""
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)

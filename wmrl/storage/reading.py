@@ -182,7 +182,7 @@ def json_digest(content: Mapping[str, Any]) -> str:
 
 
 def _inner(value: Any) -> list[Any]:
-    """Returns the objects and arrays directly inside of a JSON value."""
+    """Returns the objects and arrays directly inside a JSON object or array."""
     inner = value.values() if isinstance(value, dict) else value
     return [each for each in inner if isinstance(each, dict | list)]
 

@@ -63,8 +63,8 @@ def suggestions(path: str | Path, kind: Kind, *, detail: str | None = None) -> l
     """Finds folders of a given kind near a wrong path, to suggest in an error message.
 
     Args:
-        path: the wrong path. The folders below it are searched. If no folder is found there, the
-            parent and the grandparent of ``path`` are tried.
+        path: the wrong path. The folders below it are searched. If none of them is of the given
+            kind, the parent and the grandparent of ``path`` are checked instead.
         kind: kind of the folders, such as ``"artifact"`` or ``"run"``; see :class:`Recognized`.
         detail: type of the artifacts, such as ``"vision"``, if ``kind`` is ``"artifact"``. None
             for all types.

@@ -83,7 +83,7 @@ def limited_layers(artifact: Artifact) -> Iterator[None]:
         if count > limit:
             raise ValueError(
                 f"expected a number of layers that fits the {len(artifact.tensors)} tensors of "
-                f"{MODEL}, got far more"
+                f"{MODEL}, got far more layers than tensors"
             )
 
     hooks = [
@@ -128,7 +128,7 @@ def check_dtypes(artifact: Artifact, dtypes: Mapping[str, tuple[torch.dtype, ...
         dtypes: allowed dtypes, by name of the weight.
 
     Raises:
-        ArtifactError: a weight has another dtype.
+        ArtifactError: a weight has a dtype that is not allowed.
     """
     for name, tensor in artifact.tensors.items():
         if tensor.dtype not in dtypes[name]:

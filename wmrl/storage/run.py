@@ -30,7 +30,7 @@ from wmrl.storage.tensors import parse_tensors
 _LOCK, _CONFIG, _REPORT = "lock", "config.json", "report.json"
 _KEPT = (
     "this checkpoint was not written, and an earlier one is kept; resuming from it with the same "
-    "settings would lead here again: check the data, or start in another folder with a lower "
+    "settings would end in the same error: check the data, or start in another folder with a lower "
     "learning rate"
 )
 
@@ -76,7 +76,7 @@ class Run:
 
     Attributes:
         path: folder of the run.
-        extended: True if a limit has just been raised.
+        extended: True if a limit was raised when the run was opened.
 
     Raises:
         RunError: another process or ``Run`` uses the folder; the folder holds a run with another
@@ -131,7 +131,7 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Releases the lock."""
+        """Releases the lock on the run's folder."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -232,7 +232,9 @@ class Run:
                     raise RunError(
                         f"{error}, or choose another folder; this file is not a run's configuration"
                     ) from error
-                warnings.warn(f"{error}; written again from the given one", stacklevel=3)
+                warnings.warn(
+                    f"{error}; the file is written again from the given configuration", stacklevel=3
+                )
             self._write_config()
             return
         if found == self._config:
@@ -251,7 +253,7 @@ class Run:
         )
 
     def _extends(self, found: Mapping[str, Any]) -> bool:
-        """Returns True if no limit is lower than the same limit in an earlier configuration."""
+        """Returns True if no limit of this run is lower than in an earlier configuration."""
         pairs = [(_entry(self._config, name), _entry(found, name)) for name in self._limits]
         return all(new is None or (old is not None and new >= old) for new, old in pairs)
 
