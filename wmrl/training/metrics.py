@@ -156,7 +156,7 @@ class MetricsLogger:
 def log_images(folder: str | Path, images: Mapping[str, np.ndarray], *, step: int = 0) -> None:
     """Adds named images ``(H, W, 3) uint8`` to the TensorBoard events in a run's folder.
 
-    Warns if TensorBoard cannot write them.
+    Issues a warning if TensorBoard cannot write the images.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -172,8 +172,8 @@ def log_images(folder: str | Path, images: Mapping[str, np.ndarray], *, step: in
 def _silence_threads() -> None:
     """Keeps TensorBoard's background threads from printing tracebacks.
 
-    TensorBoard raises an error of such a thread again in the thread that logs. Errors in threads of
-    other modules are reported as before.
+    If such a thread fails, TensorBoard raises the error again in the thread that logs. Errors in
+    threads of other modules are reported as before.
     """
     report = threading.excepthook
     if getattr(report, "silences_tensorboard", False):

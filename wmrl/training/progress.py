@@ -51,7 +51,7 @@ class Advance(Protocol):
 
         Args:
             done: number of units of work done so far.
-            note: two or three figures that matter, such as a score.
+            note: short text to show with the progress, such as a score.
             total: new total number of units; None if it is unchanged.
             seconds: seconds that count towards the time limit; None for the time since the start.
         """
@@ -68,14 +68,15 @@ def progress_bar(
     max_seconds: float | None = None,
     seconds: float = 0.0,
 ) -> Iterator[Advance]:
-    """Shows the progress of work until the end of the ``with`` block.
+    """Shows the progress of the work in a ``with`` block.
 
     On a terminal, a bar is shown. Elsewhere, lines of text are written: at the start, every
-    :data:`LINE_SECONDS`, and at the end. Each line is flushed at once. The bar and the lines
-    contain the amount of work done, the speed, the time remaining and the note. The lines also
-    name the next stage; see :func:`stage`.
+    :data:`LINE_SECONDS` seconds, and at the end. Each line is flushed immediately. The bar and the
+    lines contain the amount of work done, the speed, the time remaining, and the text that was
+    passed as ``note`` to the yielded function. The lines also name the next stage; see
+    :func:`stage`.
 
-    If the time limit is expected to be reached before ``total``, the seconds passed and the limit
+    If ``max_seconds`` is expected to be reached before ``total``, the seconds passed and the limit
     are shown instead of ``total``. Within another progress bar, nothing is shown.
 
     Args:
@@ -106,10 +107,10 @@ def progress_bar(
 
 @contextmanager
 def stage(name: str, *, following: str = "", show: bool = True) -> Iterator[None]:
-    """Names the stage to which the work in the ``with`` block belongs.
+    """Names the stage to which the work in a ``with`` block belongs.
 
-    Where there is no terminal, a line is written at least every :data:`LINE_SECONDS`, even while no
-    progress bar is active, to show that the stage goes on.
+    Where there is no terminal, a line is written at least every :data:`LINE_SECONDS` seconds, even
+    while no progress bar is active, to show that the stage is still running.
 
     Args:
         name: name of the stage, which becomes part of the titles of progress bars.
@@ -128,10 +129,10 @@ def stage(name: str, *, following: str = "", show: bool = True) -> Iterator[None
 
 @contextmanager
 def heartbeat(name: str, *, show: bool = True) -> Iterator[None]:
-    """Writes lines which tell that the work in the ``with`` block goes on.
+    """Writes lines to show that the work in a ``with`` block is still running.
 
-    A line is written whenever no other line of progress was written for :data:`LINE_SECONDS`. On a
-    terminal, nothing is written.
+    A line is written whenever no other line of progress has been written for :data:`LINE_SECONDS`
+    seconds. On a terminal, nothing is written.
 
     Args:
         name: name of the work.
@@ -154,7 +155,7 @@ def heartbeat(name: str, *, show: bool = True) -> Iterator[None]:
 
 
 def stages(items: Sequence[T], name_of: Callable[[T], str], *, show: bool = True) -> Iterator[T]:
-    """Iterates over items, each of which is a numbered :func:`stage`.
+    """Iterates over items; the work on each item is a numbered :func:`stage`.
 
     Args:
         items: items, such as the seeds of an experiment.
@@ -244,7 +245,7 @@ class _Work:
 
     @property
     def fraction(self) -> float:
-        """Fraction of the work that is done or of the time that has passed, the larger one."""
+        """Fraction of the work that is done, or of the time that has passed if that is larger."""
         return min(1.0, max(self._by_amount, self._by_time))
 
     @property
@@ -278,7 +279,7 @@ class _Work:
 
     @property
     def remaining(self) -> str:
-        """Estimate of the time remaining; empty before there is one."""
+        """Text with the estimated time remaining; empty as long as there is no estimate."""
         gained = self.fraction - self._first_fraction
         if gained <= 0:
             return ""

@@ -78,17 +78,17 @@ class TrainingConfig:
 
 
 TRAINING_LIMITS = ("training.steps", "training.max_seconds")
-"""Settings of a training run that may be raised to extend a finished run, as a run names them."""
+"""Names of the settings that may be raised to extend a finished run; ``limits`` of its ``Run``."""
 
 
 class Trainer:
     """Trainer that minimizes a loss with Adam, and resumes from the run's checkpoint if it exists.
 
     If ``config`` allows more steps or more time than the run had before, the training goes on from
-    its last step. The learning rate follows the schedule of the new number of steps from there. If
-    the learning rate is constant (``final_learning_rate`` equals ``learning_rate``), the result is
-    bit-identical to that of a run which had the new number of steps from the start. Otherwise it
-    differs, and a warning says so.
+    its last step. From there, the learning rate follows the schedule for the new number of steps.
+    If the learning rate is constant (``final_learning_rate`` equals ``learning_rate``), the result
+    is bit-identical to that of a run which had the new number of steps from the start. Otherwise,
+    the result differs, and a warning says so.
 
     Args:
         module: network to train, already on its device.
@@ -133,8 +133,8 @@ class Trainer:
     def train(self, loss_at: LossAt) -> None:
         """Trains for the remaining steps; does nothing if the run is already finished.
 
-        Ctrl-C ends the training after the current step, which is saved. A step that takes longer
-        than a second is not waited for; the run then keeps its last checkpoint.
+        Ctrl-C ends the training after the current step, and a checkpoint is written. If the step
+        does not end within a second, it is aborted, and the run keeps its last checkpoint.
 
         Args:
             loss_at: function that takes the number of a step. It returns the loss as a scalar
@@ -238,9 +238,9 @@ class Trainer:
         )
         return (
             f"{self._run.path}: expected a finite loss, got {terms} at step {step}, on the batch "
-            f"of that step; {place}, but the same settings would lead here again: start again in "
-            f"another folder with a learning_rate below {self._config.learning_rate}, or check the "
-            "data"
+            f"of that step; {place}, but the same settings would end in the same error: start "
+            f"again in another folder with a learning_rate below {self._config.learning_rate}, or "
+            "check the data"
         )
 
     def _plan(self) -> None:
