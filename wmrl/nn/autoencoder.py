@@ -65,7 +65,9 @@ class Autoencoder(SavedModule):
         """
 
     def resume(self, steps: int) -> None:
-        """Restores state that is not in the weights when training resumes; does nothing by default.
+        """Restores state that is not in the weights; called when training resumes.
+
+        By default, this method does nothing.
 
         Args:
             steps: number of training steps taken so far.

@@ -53,12 +53,12 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """Quantizes vectors; in training mode, also updates a codebook of moving averages.
+        """Quantizes vectors; in training mode, a codebook of moving averages is also updated.
 
         Args:
             vectors: ``(N, D) float32``.
-            generator: source of the update's randomness, on any device; PyTorch's global generator
-                if None.
+            generator: source of the randomness in updates of the codebook, on any device; PyTorch's
+                global generator if None.
         """
 
     @abstractmethod
@@ -175,9 +175,9 @@ class EMAConfig:
     Attributes:
         decay: decay factor γ of the moving averages, in [0, 1).
         epsilon: constant that Laplace smoothing adds to the moving average of each code's count.
-        expiry: minimum use of a code. The use is a moving average of the number of vectors per
-            batch that the code represents. A code with less use is replaced by a random vector of
-            the batch. If 0, no code is replaced.
+        expiry: minimum use of a code. The use of a code is the moving average of its number of
+            vectors per batch. A code with less use is replaced by a random vector of the batch. If
+            0, no code is replaced.
         gradient: estimator of the gradient through the quantizer. ``"straight-through"`` copies
             the gradient. ``"rotation"`` treats the code's vector as a rotation and scaling of the
             input (Fifty et al. 2024, https://arxiv.org/abs/2410.06424).
@@ -204,7 +204,8 @@ class EMAQuantizer(Quantizer):
 
     Source: van den Oord et al. 2017 (https://arxiv.org/abs/1711.00937), appendix A.1. Each batch
     updates N ← γN + (1 − γ)n and m ← γm + (1 − γ)Σz for each code, where n is the number of vectors
-    z that are nearest to the code. The code's vector is m / N, with Laplace smoothing of N.
+    z that are nearest to the code, and Σz is their sum. The code's vector is m / N, with Laplace
+    smoothing of N.
 
     Args:
         codebook_size: K, number of codes.
@@ -304,7 +305,7 @@ class EMAQuantizer(Quantizer):
 
 
 def _pass_through(vectors: Tensor, chosen: Tensor) -> Tensor:
-    """Returns ``chosen``, with the gradient of the identity (straight-through estimator)."""
+    """Returns ``chosen``; its gradient is passed on to ``vectors`` (straight-through estimator)."""
     return vectors + (chosen - vectors).detach()
 
 

@@ -20,9 +20,9 @@ def sample_mixture(
     """Draws samples, with a separate mixture of Gaussians per dimension.
 
     The temperature τ works as in World Models (https://arxiv.org/abs/1803.10122): the logits are
-    divided by τ, and the noise is multiplied by √τ. The component is drawn by inverting
-    the cumulative distribution of the component's index. This needs one random number per
-    dimension, whereas the Gumbel trick needs K.
+    divided by τ, and the noise is multiplied by √τ. For each dimension, a component is drawn by
+    inverting the cumulative distribution of the component's index. This needs one random number
+    per dimension, whereas the Gumbel trick needs K.
 
     Args:
         logits: ``(B, K, Z)``, unnormalized log-weights of the K components.

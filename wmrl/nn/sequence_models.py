@@ -1,6 +1,6 @@
 """Causal sequence models for memories and priors: an LSTM and a Transformer with a KV cache.
 
-Each model can process a whole sequence at once, or step by step with the same results.
+Each model can process a whole sequence in one call, or step by step with the same results.
 """
 
 import math
@@ -79,8 +79,8 @@ def make_sequence_model(
         input_dim: I, dimension of an input.
         hidden_dim: H, number of features.
         num_layers: number of layers of an LSTM or blocks of a Transformer.
-        context: number of inputs that each step of a Transformer attends to, its own included;
-            ignored by an LSTM.
+        context: number of inputs that each step of a Transformer attends to, including the
+            current one; ignored by an LSTM.
         num_heads: number of attention heads of a Transformer; ignored by an LSTM.
 
     Raises:
@@ -103,7 +103,7 @@ def check_heads(
     Args:
         hidden_dim: number of features of a Transformer.
         num_heads: number of attention heads.
-        name: name by which the error message calls ``hidden_dim``.
+        name: name of the argument ``hidden_dim``, for the error message.
     """
     if hidden_dim % num_heads:
         raise ValueError(
@@ -159,7 +159,7 @@ class TransformerModel(SequenceModel):
         hidden_dim: H, number of features; a multiple of ``num_heads``.
         num_layers: number of blocks.
         num_heads: number of attention heads.
-        context: W, the number of inputs that each step attends to, its own included.
+        context: W, the number of inputs that each step attends to, including the current one.
 
     Raises:
         ValueError: ``hidden_dim`` is not a multiple of ``num_heads``, or ``context`` is below 1.
@@ -191,8 +191,8 @@ class TransformerModel(SequenceModel):
 
         Returns:
             The time ``(B, 1) int64``, which is the number of inputs so far, followed by the keys
-            and values of each block, ``(B, W, H)`` each. Input t, counted from 0, is stored at
-            index t mod W of the second axis.
+            and values of each block, ``(B, W, H)`` each, where W is ``context``. The keys and
+            values of input t, counted from 0, are stored at index t mod W of the second axis.
         """
         cache = torch.zeros(batch_size, self.context, self.feature_dim, device=self.device)
         time = torch.zeros(batch_size, 1, dtype=torch.int64, device=self.device)
@@ -226,7 +226,13 @@ class TransformerModel(SequenceModel):
         return list(self.blocks)  # type: ignore[arg-type]  # ModuleList is not generic
 
     def _times(self, time: Tensor) -> Tensor:
-        """Returns the times ``(B, W)`` of the cached inputs; negative where the cache is empty."""
+        """Returns the time of the input in each of the W slots of the cache, as ``(B, W)``.
+
+        Empty slots have negative times.
+
+        Args:
+            time: ``(B, 1)``, number of inputs so far.
+        """
         slot = torch.arange(self.context, device=time.device)
         return time - 1 - (time - 1 - slot) % self.context
 
@@ -234,8 +240,8 @@ class TransformerModel(SequenceModel):
         """Returns the bias ``(B, num_heads, T, S)`` of attention scores; −∞ where masked.
 
         Args:
-            now: ``(B, T)``, times of the queries.
-            then: ``(B, S)``, times of the keys.
+            now: ``(B, T)``, times of T queries.
+            then: ``(B, S)``, times of S keys; negative for the empty slots of a cache.
         """
         age = now[:, :, None] - then[:, None, :]
         visible = (age >= 0) & (age < self.context) & (then >= 0)[:, None, :]
@@ -243,10 +249,13 @@ class TransformerModel(SequenceModel):
         return bias.masked_fill(~visible[:, None], -math.inf)
 
     def _write(self, cache: Tensor, new: Tensor, time: Tensor) -> Tensor:
-        """Returns a copy of a cache ``(B, W, H)`` with the last W new entries written to it.
+        """Returns a copy of a cache with new entries written to it.
+
+        The entry of time t is written to slot t mod W of the cache. If there are more than W new
+        entries, only the last W of them are written.
 
         Args:
-            cache: ``(B, W, H)``, keys or values so far.
+            cache: ``(B, W, H)``, keys or values in W slots.
             new: ``(B, T, H)``, new keys or values.
             time: ``(B, 1)``, time of the first new entry.
         """

@@ -31,9 +31,9 @@ class QuantizerConfig:
         levels: number of levels of each dimension of ``"fsq"``. K is then the product of these
             numbers, and D is their count. Ignored by other quantizers.
         decay: decay factor γ of the moving averages of ``"ema"``.
-        expiry: minimum use of a code of ``"ema"``. The use is a moving average of the number of
-            vectors per batch that the code represents. A code with less use is replaced by a random
-            vector of the batch. If 0, no code is replaced.
+        expiry: minimum use of a code of ``"ema"``. The use of a code is the moving average of its
+            number of vectors per batch. A code with less use is replaced by a random vector of the
+            batch. If 0, no code is replaced.
         rotation: True if ``"ema"`` uses the rotation trick instead of straight-through gradients.
         commitment: weight β of the commitment loss.
         warmup_steps: number of initial steps that train a plain autoencoder without quantization.
@@ -184,7 +184,7 @@ class QuantizedAutoencoder(Autoencoder):
         return self.quantizer.decode(codes).flatten(1)
 
     def loss(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        """Computes the sum of squared error, weighted commitment loss and codebook loss.
+        """Computes the squared error plus the weighted commitment loss plus the codebook loss.
 
         During the warm-up, the loss is the squared error alone.
 
