@@ -57,7 +57,7 @@ def check_initial_terms(
 ) -> None:
     """Checks that all terms are finite at samples of the initial family.
 
-    With a batch size, the terms are also evaluated once on a minibatch.
+    If ``batch_size`` is not None, the terms are also evaluated once on a minibatch of that size.
 
     Raises:
         FloatingPointError: a term is not finite.

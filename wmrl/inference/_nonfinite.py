@@ -38,7 +38,8 @@ class NonFiniteTracker:
         """Counts the non-finite values of terms and of the family's parameters after a step.
 
         Args:
-            terms: values at the step by term name, ``(S,)``, or ``(S, *E)`` for elementwise terms.
+            terms: values by term name, at S samples of the step: ``(S,)``, or ``(S, *E)`` for an
+                elementwise term of shape E.
         """
         finite = []
         for name, value in terms.items():

@@ -14,7 +14,7 @@ from wmrl.inference.family import VariationalFamily, sum_elements
 from wmrl.inference.log_joint import LogJoint
 
 MIN_SAMPLES = 25
-"""Minimum number of samples: the Pareto fit uses at most a fifth of them, and needs five."""
+"""Minimum number of samples: the Pareto fit needs five, and uses at most a fifth of them."""
 
 _CHUNK = 1024  # number of samples that are evaluated at once
 _MAX_ELEMENTS = 2**24  # limit on samples × observations at once, as terms may have a value for each
@@ -29,17 +29,17 @@ class ImportanceCheck:
     """Statistics of the importance weights p(x, z) / q(z) of samples from q.
 
     Attributes:
-        elbo: mean of the log weights, nats.
-        elbo_se: standard error of ``elbo``, nats.
-        log_evidence: log of the mean of the weights, an estimate of log p(x), nats.
+        elbo: mean of the log weights, in nats.
+        elbo_se: standard error of ``elbo``, in nats.
+        log_evidence: log of the mean of the weights, an estimate of log p(x), in nats.
         pareto_k: k̂, the estimated shape parameter of the tail of the weights (Vehtari et al. 2024,
             https://arxiv.org/abs/1507.02646); see :func:`pareto_k`.
         samples: S, number of samples.
         outside: number of samples from q at which p(x, z) is 0; the ELBO is −∞ if there are any.
         ess: effective sample size, (Σ w)² / Σ w²: about this many samples from the posterior itself
             would be as informative as the weighted samples.
-        rounding: absolute value of the mean rounding error of log q, nats, due to the precision of
-            the family's parameters. The rounding error of the log joint may be as large.
+        rounding: absolute value of the mean rounding error of log q in nats, due to the precision
+            of the family's parameters. The rounding error of the log joint may be as large.
     """
 
     elbo: float
@@ -95,7 +95,7 @@ def importance_check(
 
     Args:
         log_joint: log p(x, z), evaluated on all data.
-        family: q.
+        family: variational distribution q.
         samples: number of samples, at least 25; k̂ is imprecise with fewer than a few thousand.
         generator: random generator on the family's device.
 

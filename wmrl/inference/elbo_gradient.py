@@ -54,11 +54,11 @@ class ElboGradient(NamedTuple):
     """Estimate of the ELBO and of its gradient.
 
     Attributes:
-        elbo: estimate of the ELBO from each sample, ``(S,)``.
+        elbo: estimate of the ELBO from each of S samples, ``(S,)``.
         gradients: gradient of the ELBO with respect to each trainable parameter, by the parameter's
             name in the family.
-        terms: detached values of the log joint's terms by name, ``(S,)``, or ``(S, *E)`` for
-            elementwise terms.
+        terms: detached values of the log joint's terms by name: ``(S,)``, or ``(S, *E)`` for an
+            elementwise term of shape E.
     """
 
     elbo: Tensor
@@ -80,7 +80,7 @@ def elbo_gradient(
 
     Args:
         log_joint: log p(x, z).
-        family: q.
+        family: variational distribution q.
         generator: random generator for the samples, on the family's device.
         config: number of samples and variance reduction.
         estimators: ``"score"`` or ``"reparameterized"`` by variable name, as returned by

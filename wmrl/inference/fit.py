@@ -117,12 +117,12 @@ class Posterior:
 
     @property
     def elbo(self) -> float:
-        """Evidence lower bound, nats."""
+        """Evidence lower bound (ELBO), in nats."""
         return self.check.elbo
 
     @property
     def log_evidence(self) -> float:
-        """Estimate of log p(x), nats."""
+        """Estimate of log p(x), in nats."""
         return self.check.log_evidence
 
     @property
@@ -153,10 +153,11 @@ def fit_posterior(
 
     Args:
         log_joint: log p(x, z).
-        family: initial q, with a factor for each latent variable. It is fitted in place, except for
-            parameters whose ``requires_grad`` is False. If :attr:`Posterior.verdict` says that
-            single precision was too low, fit ``family.double()`` instead. Gamma and beta factors
-            need double precision if the data are counts of about 100,000.
+        family: initial variational distribution, with a factor for each latent variable. It is
+            fitted in place, except for parameters whose ``requires_grad`` is False. If
+            :attr:`Posterior.verdict` says that single precision was too low, fit
+            ``family.double()`` instead. Gamma and beta factors need double precision if the data
+            are counts of about 100,000.
         config: settings of the fit.
         seed: root seed of all randomness.
         device: device to which the family and the log joint's data are moved.

@@ -116,6 +116,8 @@ class MultivariateNormalFactor(Factor):
 class LowRankNormalFactor(Factor):
     """Normal distribution with a low-rank plus diagonal covariance: N(μ, WWᵀ + diag(σ²)).
 
+    W is a matrix of shape ``(D, R)``.
+
     Args:
         dim: D, length of z.
         rank: R, number of columns of W.

@@ -93,12 +93,12 @@ class Term:
         """Evaluates the term.
 
         Args:
-            values: samples ``(S, *shape)`` by variable name.
+            values: S samples by variable name, ``(S, *shape)`` each.
             indices: indices of the observations in a minibatch, ``(B,) int64``; None for all
                 observations.
 
         Returns:
-            Values of the term, ``(S,)``, or ``(S, *E)`` if the term is elementwise.
+            Values of the term: ``(S,)``, or ``(S, *E)`` if the term is elementwise with shape E.
         """
         given: dict[str, Tensor] = {name: values[name] for name in self.variables}
         scale = 1.0
@@ -181,12 +181,12 @@ class LogJoint:
         """Evaluates all terms at S samples.
 
         Args:
-            values: samples ``(S, *shape)`` by variable name.
+            values: S samples by variable name, ``(S, *shape)`` each.
             indices: indices of the observations in a minibatch, ``(B,) int64``; None for all
                 observations.
 
         Returns:
-            Values by term name: ``(S,)``, or ``(S, *E)`` for elementwise terms.
+            Values by term name: ``(S,)``, or ``(S, *E)`` for an elementwise term of shape E.
 
         Raises:
             TermError: a term raises an error, or its value has the wrong shape.
