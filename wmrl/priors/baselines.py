@@ -77,8 +77,8 @@ class CopyLast:
 class Bigram:
     """Predictor of a code from one other code, based on smoothed counts of pairs.
 
-    For each code to predict from, smoothing adds α observations. These are distributed as
-    :class:`Unigram` predicts.
+    For each code to predict from, smoothing adds α observations. These are distributed like the
+    predictions of :class:`Unigram`.
 
     Args:
         before: ``(N, T) int64``, codes to predict from, in 0 … K. K can stand for "no code".

@@ -64,8 +64,8 @@ class CodePriorConfig:
     def check(self, codes: Tensor, labels: Tensor | None = None) -> None:
         """Raises ``ValueError`` unless codes ``(B, T)`` and labels ``(B,)`` fit this configuration.
 
-        On a GPU, only the shapes are checked, because reading the values would make the program
-        wait.
+        On a GPU, only the shapes are checked, because reading the values would mean waiting for the
+        GPU.
         """
         check_shape("codes", codes, ("B", self.num_tokens))
         _check_range("codes", codes, self.codebook_size)
@@ -98,7 +98,7 @@ class CodePrior(nn.Module):
     It factorizes p(codes) = Π_t p(code_t | code_<t, class), as in section 3.2 of van den Oord et
     al. 2017 (https://arxiv.org/abs/1711.00937), but with a causal sequence model instead of the
     PixelCNN. At step t, the model receives the previous code, the position t and, if there are
-    classes, the class of the image. With ``one_hot``, it receives no position.
+    classes, the class of the image. If ``config.one_hot`` is True, it receives no position.
 
     Args:
         config: architecture and sizes.
@@ -188,7 +188,7 @@ class CodePrior(nn.Module):
         temperature: float = 1.0,
         generator: torch.Generator,
     ) -> Tensor:
-        """Draws the codes of images from the prior, one position after the other.
+        """Draws the codes of images from the prior, one position after another.
 
         Args:
             num_images: N, number of images.
@@ -213,7 +213,7 @@ class CodePrior(nn.Module):
         return torch.stack(codes, 1)
 
     def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
-        """Saves the prior as an artifact with weights in full precision; returns its digest."""
+        """Saves the prior as an artifact, in full precision, and returns the artifact's digest."""
         return save_artifact(
             path,
             kind="prior",
@@ -246,7 +246,7 @@ class CodePrior(nn.Module):
 def _check_range(name: str, numbers: Tensor, count: int) -> None:
     """Raises ``ValueError`` unless all numbers are in 0 … ``count`` − 1.
 
-    Tensors on a GPU are not checked, because reading their values would make the program wait.
+    Tensors on a GPU are not checked, because reading their values would mean waiting for the GPU.
     """
     if numbers.device.type != "cpu" or not numbers.numel():
         return

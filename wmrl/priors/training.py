@@ -109,7 +109,7 @@ def nats_per_image(
         prior: prior to evaluate, on any device.
         codes: ``(N, T) int64``, codes of N images in raster order.
         labels: ``(N,) int64``, classes of the images; None if the prior has no classes.
-        batch_size: number of images that are evaluated at once.
+        batch_size: number of images per batch of the evaluation.
 
     Returns:
         Negative log-likelihoods ``(N,)`` in nats, in CPU memory.
