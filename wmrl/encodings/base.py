@@ -37,10 +37,10 @@ class Encoding(Autoencoder):
         return self.decode(self.encode(vectors))
 
     def check_vectors(self, vectors: Tensor) -> None:
-        """Raises ``ValueError`` if vectors are not real numbers of shape ``(B, X)``."""
+        """Raises ``ValueError`` unless vectors are floating-point numbers of shape ``(B, X)``."""
         check_shape("vectors", vectors, ("B", self.input_dim))
         if not vectors.is_floating_point():
-            raise ValueError(f"vectors: expected float32, got {vectors.dtype}; convert them")
+            raise ValueError(f"vectors: expected float32, got {vectors.dtype}; convert the vectors")
 
     def _preprocess(self, inputs: Tensor) -> Tensor:
         self.check_vectors(inputs)

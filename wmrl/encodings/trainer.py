@@ -96,7 +96,7 @@ class EncodingTrainer:
             epoch.
 
         Raises:
-            ValueError: there are no vectors, or their length is not X.
+            ValueError: there are no vectors, or their length is not the encoding's ``input_dim``.
             FloatingPointError: the loss is not finite.
         """
         encoding, config = self.encoding, self.config

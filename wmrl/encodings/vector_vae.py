@@ -21,8 +21,8 @@ class VectorVAEConfig:
     Attributes:
         input_dim: X, length of a vector; its elements are in [−1, 1].
         latent_dim: Z, the number of latent dimensions.
-        hidden_dims: widths of the encoder's hidden layers; the decoder has the same in reverse
-            order. If empty, encoder and decoder have one hidden layer of width 2Z each.
+        hidden_dims: widths of the encoder's hidden layers; the decoder has the same widths in
+            reverse order. If empty, encoder and decoder have one hidden layer of width 2Z each.
         kl_weight: weight of the KL divergence from N(0, I); 0 for a plain autoencoder without
             noise.
     """

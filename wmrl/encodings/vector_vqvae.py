@@ -22,8 +22,8 @@ class VectorVQVAEConfig(QuantizerConfig):
     Attributes:
         input_dim: X, length of a vector.
         num_tokens: T, number of codes per vector.
-        hidden_dims: widths of the encoder's hidden layers; the decoder has the same in reverse
-            order.
+        hidden_dims: widths of the encoder's hidden layers; the decoder has the same widths in
+            reverse order.
         rezero: True to use a gated residual layer (ReZero) wherever a hidden layer is as wide as
             the layer before it; see :func:`~wmrl.nn.dense.dense_layers`.
     """
