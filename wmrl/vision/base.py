@@ -52,7 +52,7 @@ class Vision(Autoencoder):
             steps: number of gradient steps.
 
         Returns:
-            The minimum number of steps if training has a time limit; 0 by default.
+            Minimum number of steps, to be taken even if they exceed a time limit; 0 by default.
 
         Raises:
             ValueError: there are too few frames or steps.

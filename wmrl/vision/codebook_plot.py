@@ -21,10 +21,10 @@ class CodeUse:
 
     Attributes:
         counts: ``(K,) int64``, number of occurrences of each code.
-        patches: ``(K, h, w, C) float32`` in [0, 1], one image patch per code. A code's patch is
-            the average of the decoded patches at all positions where the code occurs. If the code
-            never occurs, a grid that contains only this code is decoded to a frame, and the patch
-            is the center of the frame.
+        patches: ``(K, h, w, C) float32`` in [0, 1], one image patch of h × w pixels per code. A
+            code's patch is the average of the decoded patches at all positions where the code
+            occurs. If the code never occurs, a grid that contains only this code is decoded to a
+            frame, and the patch is the center of the frame.
     """
 
     counts: Tensor
@@ -33,7 +33,7 @@ class CodeUse:
 
 @torch.inference_mode()
 def code_use(vision: VQVAE, frames: np.ndarray) -> CodeUse:
-    """Counts each code in frames ``(N, H, W, C) uint8`` and computes its average decoded patch."""
+    """Counts each code in frames ``(N, H, W, C) uint8``, and averages its decoded patches."""
     rows, columns = vision.config.grid
     height, width = (
         size // part for size, part in zip(vision.config.frame_size, (rows, columns), strict=True)

@@ -84,7 +84,7 @@ def vision_warnings(metrics: Mapping[str, Any]) -> list[str]:
     if trivial > 0 and error > _LEARNED_SHARE * trivial:
         found.append(
             f"vision: expected reconstructions that are better than the mean image, got a squared "
-            f"error of {error:.4g}, where the mean image has {trivial:.4g}: the model learned "
+            f"error of {error:.4g}, while the mean image has {trivial:.4g}: the model learned "
             "nothing of what differs between frames; train for more steps, crop the frames so that "
             "what moves is larger in them, record more varied episodes, or try --kind vqvae"
         )

@@ -116,7 +116,7 @@ def encode_images(vision: VQVAE, images: np.ndarray, *, batch_size: int = 500) -
     Args:
         vision: VQ-VAE, on any device.
         images: ``(N, H, W, C) uint8``, of the VQ-VAE's ``frame_shape``.
-        batch_size: number of images that are encoded at once.
+        batch_size: number of images that are encoded in one batch.
     """
     parts = [
         vision.codes(torch.from_numpy(images[start : start + batch_size]).to(vision.device)).cpu()
@@ -132,7 +132,7 @@ def decode_codes(vision: VQVAE, codes: Tensor, *, batch_size: int = 500) -> Tens
     Args:
         vision: VQ-VAE, on any device.
         codes: ``(N, T) int64``, the T codes of each image in raster order.
-        batch_size: number of images that are decoded at once.
+        batch_size: number of images that are decoded in one batch.
 
     Returns:
         Pixel values, as :meth:`~wmrl.vision.vqvae.VQVAE.mean` computes them: 0 is black, 1 is full

@@ -79,7 +79,7 @@ def train_vision(
 
     Warns:
         LearningWarning: the reconstructions are no better than the mean image, or the codebook
-            collapsed. The report contains the same text as ``warnings``.
+            collapsed. ``report.json`` contains the same text under the key ``"warnings"``.
     """
     path, resolved = Path(path), resolve_device(device)
     config, training = config or VAEConfig(), training or TrainingConfig()

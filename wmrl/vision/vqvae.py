@@ -60,7 +60,7 @@ class VQVAEConfig(QuantizerConfig):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Numbers of rows and columns in the grid of a frame's codes."""
+        """Number of rows and number of columns in the grid of a frame's codes."""
         step = 2**self.num_downsamplings
         return self.frame_size[0] // step, self.frame_size[1] // step
 
