@@ -45,7 +45,7 @@ class CodeMemoryConfig(TrainableMemoryConfig):
         context: number of agent steps that a Transformer attends to; ignored by an LSTM.
         token_dim: E, the number of features of each grid position. They predict the position's
             code in the next frame.
-        num_refinements: number of residual convolutional blocks. They exchange information between
+        num_refinements: number of residual convolutional blocks, which exchange information between
             grid positions before the codes are predicted.
         loss_share: fraction of a batch's frames on which the negative log-likelihood is computed,
             in (0, 1]. A small fraction saves time, because classification among K codes costs more

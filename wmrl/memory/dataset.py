@@ -62,7 +62,7 @@ def encode_store(
     Args:
         store: rollout store with the episodes.
         vision: vision model that was saved or loaded, and therefore has a digest.
-        batch_size: number of frames that are encoded at once.
+        batch_size: number of frames that are encoded in one batch.
         progress: True to show a progress bar.
 
     Returns:

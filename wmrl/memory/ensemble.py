@@ -32,7 +32,8 @@ class MemoryEnsembleConfig:
             members' configuration applies.
         member: configuration of each member, as a dictionary of the fields of
             ``member_config_class``. Fields that are left out have their default values.
-        member_config_class: class of the members' configuration. Subclasses may set another.
+        member_config_class: class of the members' configuration. Subclasses may set another
+            class.
     """
 
     member_config_class: ClassVar[type] = MDNRNNConfig

@@ -97,7 +97,7 @@ def _trivial_likelihood(steps: Sequence[tuple[Tensor, Tensor]]) -> float:
 
 
 def memory_warnings(metrics: Mapping[str, Any]) -> list[str]:
-    """Returns a warning, with advice, if a memory learned nothing, else an empty list.
+    """Returns a list with a warning and advice if a memory learned nothing, else an empty list.
 
     Args:
         metrics: results of :func:`prediction_report` and, for a memory with discrete latents, of
@@ -113,8 +113,8 @@ def memory_warnings(metrics: Mapping[str, Any]) -> list[str]:
     if got > trivial:
         return []
     return [
-        f"memory: expected a log-likelihood above {trivial:.4g} nats {unit}, that of predicting "
-        f"{name}, got {got:.4g}: the model learned nothing of what happens next; train for more "
+        f"memory: expected a log-likelihood above {trivial:.4g} nats {unit} (that of predicting "
+        f"{name}), got {got:.4g}: the model learned nothing of what happens next; train for more "
         "steps, record more episodes, or check that the vision model shows what moves "
         "(reconstructions.png)"
     ]

@@ -115,8 +115,8 @@ def train_memory(
         ArtifactError: ``init`` cannot be loaded, or its weights do not fit the memory.
 
     Warns:
-        LearningWarning: the predictions are no better than trivial ones. The report contains the
-            same text as ``warnings``.
+        LearningWarning: the predictions are no better than trivial ones. ``report.json`` contains
+            the same text under the key ``"warnings"``.
     """
     path, resolved = Path(path), resolve_device(device)
     config = _fit(config or MDNRNNConfig(), stores, vision)
@@ -226,7 +226,7 @@ def _initial(
             raise ArtifactError(
                 f"{artifact.path}: weights {name!r} do not fit: expected shape "
                 f"{tuple(parameter.shape)} and dtype {parameter.dtype}, got "
-                f"{None if found is None else (tuple(found.shape), found.dtype)}; choose for init "
+                f"{None if found is None else (tuple(found.shape), found.dtype)}; for init, choose "
                 "a memory with the same architecture"
             )
         parameter.data.copy_(found)
