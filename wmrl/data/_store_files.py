@@ -41,7 +41,7 @@ def metadata_digest(metadata: StoreMetadata) -> str:
 
 
 def create_store(path: Path, metadata: StoreMetadata) -> list[Path] | None:
-    """Creates an empty store atomically; several processes may do so at once.
+    """Creates an empty store atomically; several processes may do so at the same time.
 
     An existing store stays as it is, with two exceptions. If its metadata are missing or damaged,
     they are written again. If it has no episodes, its metadata are replaced.
@@ -151,8 +151,8 @@ def read_index(path: Path) -> dict[int, EpisodeSummary] | None:
     """Reads a store's ``index.jsonl``; returns summaries of episodes by episode index.
 
     Returns None if a line is damaged or incomplete; a killed writer may leave an incomplete line.
-    The whole index is then rejected: the damaged line may be a newer summary of an episode whose
-    older summary is still in the file.
+    In this case, the whole index is rejected, because the damaged line may be a newer summary of an
+    episode whose older summary is still in the file.
     """
     found = {}
     try:
@@ -171,7 +171,7 @@ def read_index(path: Path) -> dict[int, EpisodeSummary] | None:
 
 
 def append_index(path: Path, summaries: Iterable[EpisodeSummary]) -> None:
-    """Appends summaries to a store's ``index.jsonl``; several processes may do so at once.
+    """Appends summaries to an ``index.jsonl``; several processes may do so at the same time.
 
     The file is not synced to disk: lines that are lost in a power failure are written again when
     the store is opened.

@@ -135,8 +135,8 @@ class StoreMetadata:
         frame_shape: shape of a frame, ``(H, W, 3)``.
         action_space: description of the actions. A Gymnasium space is converted to one.
         frame_skip: number of base frames (frames of the game) per agent step.
-        warmup_frames: number of base frames at the start of each episode. In these frames, no
-            dream may start.
+        warmup_frames: number of base frames at the start of each episode in which no dream may
+            start.
         policy: JSON-serializable description of the policy, including its seed.
 
     Raises:

@@ -34,7 +34,7 @@ class FrameSampler:
         batch_size: B, number of frames in a batch.
         seed: root seed of the shuffling.
         buffer_frames: approximate number of frames in a buffer; two buffers may be in memory at
-            once.
+            the same time.
 
     Raises:
         ValueError: there are no episodes, or ``batch_size`` or ``buffer_frames`` is less than 1.
@@ -76,7 +76,7 @@ class FrameSampler:
         return frames[order[picked % len(frames)]]
 
     def close(self) -> None:
-        """Stops the background reads."""
+        """Stops reading frames in the background."""
         self._reader.shutdown(cancel_futures=True)
 
     def _buffer(self, number: int) -> np.ndarray:

