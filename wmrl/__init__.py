@@ -2,7 +2,8 @@
 
 Importing this package registers the environments of the namespace ``vsg/`` (visual semantic
 grounding) with Gymnasium. The packages torch and Box2D are imported only on first use.
-Processes that are forked afterwards compute with one thread (:mod:`wmrl.core.processes`).
+Processes that are forked after the import compute with one thread each
+(:mod:`wmrl.core.processes`).
 
 Packages and modules; each imports only those that are below it in this list:
 

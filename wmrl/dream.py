@@ -119,5 +119,5 @@ def dream_step(
 
 
 def dream_observation(memory: Memory[Any], state: DreamState) -> Tensor:
-    """Returns observations ``(B, Z + H) float32``: the latents and the memory's hidden states."""
+    """Returns observations ``(B, Z + H) float32``: the latents, then the memory's features."""
     return torch.cat((state.latent, memory.features(state.memory)), 1)
