@@ -77,7 +77,7 @@ class MemoryEnsembleConfig:
 
     @property
     def frame_skip(self) -> int:
-        """Number of base frames per agent step."""
+        """Number of frames of the game per agent step."""
         return int(self.member_config.frame_skip)
 
     @property

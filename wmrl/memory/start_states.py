@@ -78,7 +78,7 @@ def choose_start_states(
     Args:
         episodes: encoded episodes.
         config: criteria of the start states, and their maximum number.
-        frame_skip: number of base frames per agent step.
+        frame_skip: number of frames of the game per agent step.
         seed: root seed of the draw.
 
     Raises:

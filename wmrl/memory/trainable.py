@@ -15,7 +15,7 @@ from wmrl.nn.losses import masked_mean, termination_loss
 from wmrl.vision.base import Vision
 
 MAX_FRAME_SKIP = 10_000
-"""Maximum number of base frames per agent step."""
+"""Maximum number of frames of the game per agent step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class TrainableMemoryConfig:
         positive_weight: factor on the cross-entropy of terminated steps; with 1, the predicted
             probabilities are calibrated.
         task: name of the task on which the memory was trained.
-        frame_skip: number of base frames per agent step.
+        frame_skip: number of frames of the game per agent step.
         vision_digest: digest of the vision model on which the memory was trained.
     """
 

@@ -34,9 +34,10 @@ def file_lock(
 ) -> Iterator[None]:
     """Holds a lock on a file (``flock``) for the length of a ``with`` block.
 
-    If another process or thread holds the lock, the call waits for it. After one second of waiting,
-    a line on standard error names the process that holds the lock. The operating system releases
-    the lock if the process is killed. On Windows, nothing is locked.
+    If another process or thread holds a conflicting lock, the call waits until that lock is
+    released. After one second of waiting, a line on standard error names the process that holds it.
+    The operating system releases the lock of a process that is killed. On Windows, nothing is
+    locked.
 
     Args:
         path: path of the file that is locked. It is created if it does not exist. While a process

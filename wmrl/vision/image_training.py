@@ -57,6 +57,10 @@ def train_on_images(
         ValueError: the images do not have the configured shape, there are fewer training images
             than a batch contains, or there are too few images or steps to learn a codebook.
         RunError: the folder is in use, or holds a run with other arguments.
+
+    Warns:
+        LearningWarning: the reconstructions are no better than the mean image, or the codebook
+            collapsed. ``report.json`` contains the same text under the key ``"warnings"``.
     """
     path, resolved = Path(path), resolve_device(device)
     expected = (*config.frame_size, config.channels)
