@@ -97,9 +97,9 @@ class Learner(ABC):
             self._restore()
             if self._run.extended and self._scheduled:
                 warnings.warn(
-                    f"{path}: continues with more {self._limit} than before. Settings change with "
-                    f"the share of {self._limit} that are done, so that the result differs from "
-                    "that of a run with this limit from the start; for that result, choose another "
+                    f"{path}: continues with more {self._limit} than before. Some settings depend "
+                    f"on the share of {self._limit} that are done, so the result differs from that "
+                    "of a run that had this limit from the start; for that result, choose another "
                     "folder",
                     stacklevel=3,
                 )
@@ -137,7 +137,8 @@ class Learner(ABC):
         Args:
             name: name of the checkpoint.
             at: key of the training's progress in the checkpoint's state, such as ``"steps"``.
-            limit: limit of this progress.
+            limit: progress at which the training ends. A checkpoint of a part that ended early at a
+                lower limit is skipped.
             device: device of the tensors.
         """
         end = self._run.load_checkpoint(f"{name}{_END}", device=device)

@@ -8,7 +8,7 @@ import numpy as np
 from wmrl.core.validation import check_int, check_seed
 
 ResetOptions = dict[str, Any] | Sequence[dict[str, Any] | None] | None
-"""Options of a vector environment's ``reset``: one dictionary for all, or one for each."""
+"""Options of a vector ``reset``: one dictionary for all environments, or one for each."""
 
 
 def options_of_each(options: ResetOptions, num_envs: int) -> list[dict[str, Any]] | None:

@@ -20,7 +20,7 @@ class ObservationFormat:
 
     Before formatting, an observation is one vector: the latent z or, with a memory, [z, h], where h
     is the memory's hidden state. The format ``"embeddings"`` leaves this vector unchanged. The
-    format ``"codes"`` replaces z by its discrete codes ``(T,) int64``; with a memory, the
+    format ``"codes"`` replaces z by its T discrete codes ``(T,) int64``; with a memory, the
     observation becomes a dictionary ``{"codes": (T,) int64, "memory": (H,) float32}``.
 
     Args:
@@ -77,7 +77,7 @@ class ObservationFormat:
         return {"codes": codes, "memory": observations[:, latent_dim:]}
 
     def format_each(self, observations: np.ndarray) -> Iterable[Any]:
-        """Formats N observations, given as vectors ``(N, O) float32``; returns a list."""
+        """Formats N observations, given as vectors ``(N, O) float32``, as a list of N items."""
         formatted = self.format_batch(observations)
         return [select_observation(formatted, index) for index in range(len(observations))]
 

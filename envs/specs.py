@@ -29,7 +29,7 @@ class NamingSpec(EnvSpec):
 
     @classmethod
     def of(cls, spec: EnvSpec) -> "NamingSpec":
-        """Creates a copy of a spec."""
+        """Creates a ``NamingSpec`` with the content of another spec."""
         named = cls(**{item.name: getattr(spec, item.name) for item in fields(spec) if item.init})
         named.additional_wrappers = spec.additional_wrappers
         return named

@@ -65,8 +65,8 @@ def evaluate(
         deterministic: True to act without exploration noise.
         world_model: world model of the agent; if None, the one to which the agent refers.
         num_envs: number of games that run in parallel.
-        workers: number of worker processes, which share the games; one per core if None. It does
-            not affect the scores.
+        workers: number of worker processes, which share the games; one per core if None. The number
+            does not affect the scores.
         device: device of the world model; ignored if ``world_model`` is given.
         name: name of the agent in the result; by default the name of its artifact or class.
         progress: True to show a progress bar.

@@ -383,7 +383,7 @@ class _Loop:
             work()
 
     def _named(self, name: str, *, show: bool) -> AbstractContextManager[None]:
-        """Makes the progress bars show the names of a stage and of the stage after it."""
+        """Returns a context in which progress bars show the names of a stage and the next one."""
         names = self._plan.stages
         after = names.index(name) + 1
         following = names[after] if after < len(names) else ""
@@ -424,6 +424,6 @@ def _scored(stage: Path) -> bool:
         for path in paths:
             EvaluationResult.load(path)
     except ValueError as error:
-        warnings.warn(f"{error}; evaluated again", stacklevel=2)
+        warnings.warn(f"{error}; the agent is evaluated again", stacklevel=2)
         return False
     return True

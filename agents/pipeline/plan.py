@@ -34,7 +34,7 @@ class TrainingPlan:
         first_frames: number of base frames that are collected with random actions in the first
             round.
         round_frames: number of base frames that are collected with the agent in each later round.
-        noise: exploration noise of the agent, the ``max_scale`` of
+        noise: upper bound of the scale of the agent's exploration noise, passed as ``max_scale`` to
             :class:`~wmrl.agents.rollouts.exploration.NoisyAgent`.
         vision_rounds: number of initial rounds that train the vision model. In these rounds the
             memory model and the agent are trained from scratch. Later rounds keep the vision model,

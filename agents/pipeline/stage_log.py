@@ -30,7 +30,7 @@ _COLUMNS = (
 
 
 class _Stopwatch:
-    """Stopwatch that can be paused."""
+    """Stopwatch that can be paused, and that starts at ``before`` seconds."""
 
     def __init__(self, before: float = 0.0) -> None:
         # Seconds before the last start, and the time of that start, None while paused. They are one
@@ -58,8 +58,8 @@ class StageLog:
     """Log of the stages and scores of a training run, stored in the run's folder.
 
     The clock counts the time spent in stages, including time before an interruption. It does not
-    count the time between stages, or time while it is :meth:`paused`, for example during an
-    evaluation.
+    count the time between stages, or the time while the clock is :meth:`paused`, for example during
+    an evaluation.
 
     Args:
         run: run whose folder holds the log.

@@ -109,9 +109,9 @@ class ControllerSearch(AgentLearner):
     ) -> Self:
         """Runs the remaining generations of the search.
 
-        Ctrl-C ends the search at once. During a generation, all completed generations are saved
-        first. During a call of the evaluator, nothing is saved, so the generations since the last
-        checkpoint are lost.
+        Ctrl-C ends the search without finishing the current generation. The completed generations
+        are saved first, unless Ctrl-C interrupts a call of the evaluator: in this case, the
+        generations since the last checkpoint are lost.
 
         Args:
             max_seconds: limit on :attr:`seconds`, the search time of the whole run; None for no

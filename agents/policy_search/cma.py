@@ -57,7 +57,7 @@ class CMAConstants:
     def decompose_every(self) -> int:
         """Number of generations between eigendecompositions of the covariance matrix.
 
-        It is so large that the average cost of a generation is O(n²) for n parameters.
+        The number is large enough for an average cost of O(n²) per generation with n parameters.
         """
         n = self.dimension
         return max(1, int(1.0 / (10.0 * n * (self.c_1 + self.c_mu))))
@@ -93,7 +93,7 @@ def cma_constants(dimension: int, population_size: int, *, diagonal: bool = Fals
 
     Args:
         dimension: n, number of parameters, at least 1.
-        population_size: λ, candidates per generation, at least 4.
+        population_size: λ, number of candidates per generation, at least 4.
         diagonal: True to adapt variances only.
     """
     n, lam = dimension, population_size
@@ -172,7 +172,7 @@ def cma_update(
     Args:
         state: state from which the candidates were drawn.
         candidates: ``(λ, n) float64``, candidates of the generation.
-        order: ``(λ,) int``, indices of the candidates from best to worst.
+        order: ``(λ,) int``, indices of the candidates, in order from best to worst.
         constants: strategy parameters.
 
     Returns:

@@ -90,7 +90,7 @@ class DreamFitnessConfig:
         reward_limit: upper limit on the predicted reward of an agent step; None for no limit.
             Higher predictions are clipped to the limit. A memory model may predict rewards that are
             impossible in the game.
-        max_batch: maximum number of dreams that run at once; a lower number needs less memory.
+        max_batch: maximum number of dreams that run in parallel; a lower number needs less memory.
     """
 
     num_rollouts: int = 16
@@ -114,8 +114,8 @@ class DreamFitnessConfig:
 class DreamFitness:
     """Fitness of controllers in dreams, which run in large batches.
 
-    All controllers dream from the same R start states, so start states cause no differences between
-    the scores of controllers.
+    All controllers dream from the same start states, one per rollout, so start states cause no
+    differences between the scores of controllers.
 
     Args:
         world_model: world model with a memory model. The dreams run on the memory model's device.
@@ -243,7 +243,7 @@ class DreamFitness:
         return score, actions, magnitudes
 
     def _start_states(self, count: int, seed: int) -> DreamState:
-        """Draws R start states, and repeats them for each of ``count`` controllers."""
+        """Draws one start state per rollout; each of ``count`` controllers gets the same states."""
         generator = torch_generator(seed, "starts", device=self.memory.device)
         state = dream_reset(self.memory, batch_size=self.config.num_rollouts, generator=generator)
         return DreamState(
@@ -252,7 +252,7 @@ class DreamFitness:
         )
 
     def _penalty(self, outputs: Tensor) -> Tensor | float:
-        """Computes the saturation penalty ``(C, R)`` of controller outputs ``(C, R, A)``."""
+        """Computes saturation penalties ``(C, R)`` of an agent step from outputs ``(C, R, A)``."""
         if self.config.saturation_penalty == 0:
             return 0.0
         saturated = (outputs.abs() > _SATURATED).float().mean(-1)  # (C, R)
@@ -267,8 +267,8 @@ class RealFitnessConfig:
         num_rollouts: R, number of episodes per controller. The episodes have the same seeds for all
             controllers.
         agent_steps: maximum number of agent steps of an episode; the task's limit if None.
-        num_envs: number of environments that run at once. Scores depend on this number, but not on
-            the number of worker processes.
+        num_envs: number of environments that run in parallel. Scores depend on this number, but not
+            on the number of worker processes.
     """
 
     num_rollouts: int = 4

@@ -24,7 +24,7 @@ class PosteriorAgent(ControllerAgent):
         config: configuration of the controllers.
         parameters: μ, ``(N,)``, the parameters that :meth:`predict` uses.
         std: σ, ``(N,)``, standard deviations of the independent noise in each parameter.
-        directions: W, ``(N, R)``, directions of correlated noise; None if all parameters are
+        directions: W, ``(N, R)``, R directions of correlated noise; None if all parameters are
             independent.
         world_model: reference to the world model that the agent was trained with.
 

@@ -37,7 +37,7 @@ class VariationalSearchConfig:
         rank: number of directions along which parameters may be correlated; 0 for independent
             parameters.
         std: initial standard deviation of each parameter.
-        prior_std: s of the prior N(0, s²) on each parameter.
+        prior_std: s, standard deviation of the prior N(0, s²) on each parameter.
         alpha: initial α, the weight of the KL divergence from the prior: each nat of divergence
             costs α units of the transformed return (see ``returns``). For example, the divergence
             is 1.8 N nats if each of N parameters has a mean of 0 and a standard deviation of
@@ -115,9 +115,9 @@ class VariationalSearch(ControllerSearch):
 
     The search takes natural gradient steps of limited length, because noise in the returns would
     make the steps too long if α is low. With N parameters and P controllers per generation, a step
-    of the mean is at most ``learning_rate`` times √(N / P) standard deviations long. Noise alone
-    causes steps of this length if return / α has a variance of 1. Let r be the standard deviation
-    of return / α in a generation. If r is above 1, the steps of q's standard deviations, and of the
+    of the mean is at most ``learning_rate`` times √(N / P) standard deviations long. If return / α
+    has a variance of 1, noise alone causes steps of this length. Let r be the standard deviation of
+    return / α in a generation. If r is above 1, the steps of q's standard deviations, and of the
     directions along which q correlates parameters, are divided by r.
 
     The agent uses the posterior's mean as its parameters, and can draw other controllers from the
@@ -308,7 +308,7 @@ def prior_divergence(posterior: Factor, prior_std: float) -> Tensor:
 
     Args:
         posterior: normal distribution q.
-        prior_std: s of the prior N(0, s²I).
+        prior_std: s, standard deviation of the prior N(0, s²I).
 
     Returns:
         KL(q ‖ N(0, s²I)), a tensor of shape ``()``.
@@ -328,13 +328,13 @@ def natural_step(
     The natural gradient is the gradient multiplied by the inverse Fisher information. For the mean,
     the inverse Fisher information is the covariance of q. For the log standard deviations, ½ is
     used, which is exact only if the covariance of q is diagonal. For the directions, σ² is used as
-    an approximation.
+    an approximation, where σ is the standard deviation of the independent noise in each parameter.
 
     Args:
         posterior: normal distribution q.
         drawn: samples ``(P, N)`` from q.
         utilities: ``(P,)``, utilities of the samples.
-        prior_std: s of the prior N(0, s²I).
+        prior_std: s, standard deviation of the prior N(0, s²I).
 
     Returns:
         Natural gradients, keyed by the names of q's parameters.

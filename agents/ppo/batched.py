@@ -47,8 +47,8 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
     """SB3's PPO (https://arxiv.org/abs/1707.06347) with faster collection of rollouts.
 
     With hundreds of environments, SB3 spends most of the collection on info dictionaries and on a
-    separate value prediction for each truncated episode. This class creates no info dictionaries,
-    and predicts the values of all episodes that are truncated in a step as one batch. Losses,
+    separate value prediction for each truncated episode. This class creates no info dictionaries.
+    It predicts the values of all episodes that are truncated in the same step as one batch. Losses,
     returns and updates are those of SB3.
 
     Args:
@@ -109,9 +109,9 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         rate = self.lr_schedule(self._current_progress_remaining)
         return (
             f"ppo: expected finite numbers, got {what} in the update after step "
-            f"{self.num_timesteps}; the last checkpoint is kept, but the same settings would lead "
-            f"here again: start again in another folder with a learning_rate below {rate:g}, a "
-            "lower reward_scale, or rewards without outliers"
+            f"{self.num_timesteps}; the last checkpoint is kept, but the same settings would fail "
+            f"again: start again in another folder with a learning_rate below {rate:g}, a lower "
+            "reward_scale, or rewards without outliers"
         )
 
     def training_tensors(self) -> dict[str, Tensor]:
@@ -195,9 +195,9 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
                 parameter.requires_grad_(True)
 
     def _bootstrap(self, env: SB3VecEnv, rewards: np.ndarray, dones: np.ndarray) -> None:
-        """Adds γ V(s') in place to the last rewards of truncated episodes.
+        """Adds γ V(s') to the last reward of each truncated episode, in place.
 
-        The s' are the final observations of these episodes.
+        Here s' is the final observation of the episode.
 
         Args:
             env: environment after the step.

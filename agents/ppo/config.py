@@ -42,16 +42,17 @@ class PPOConfig:
         clip_range: ε of the clipped objective.
         ent_coef: weight of the entropy bonus.
         vf_coef: weight of the value loss.
-        max_grad_norm: maximum norm of the gradient, to which it is clipped.
+        max_grad_norm: maximum norm of the gradient. A gradient with a larger norm is scaled down to
+            this norm.
         target_kl: target KL divergence of an update. The update stops early if the estimated KL
             divergence exceeds 1.5 times this value. None for no early stop.
         reward_scale: factor by which rewards are multiplied.
         critic_rollouts: number of initial rollouts that train only the value network. Values that
             were learned in a dream are wrong in the real game, and would harm a good policy.
-        stagger: largest random length of first episodes, in agent steps; 0 for no truncation. In
-            each chunk, the first episode of each environment is truncated after a random number of
-            steps, from 1 to this length. Later episodes therefore do not all start at the same
-            time.
+        stagger: maximum number of agent steps of the first episodes in a chunk; 0 for no such
+            maximum. In each chunk, the first episode of each environment is truncated after a
+            random number of steps, from 1 to this maximum. Later episodes therefore do not all
+            start at the same time.
         hidden_dims: widths of the hidden layers of the policy and of the value network.
         activation: ``"tanh"``, ``"relu"`` or ``"elu"``.
 

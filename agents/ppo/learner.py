@@ -48,12 +48,12 @@ class PPOLearner(AgentLearner):
         path: folder of the run. It stays locked until :meth:`close` is called.
         seed: root seed.
         world_model: reference to the world model; it is saved with the agent.
-        init: agent with the same architecture. Its weights are the initial weights. None for random
-            initial weights.
+        init: agent whose weights are the initial weights. It must have the architecture of the
+            policy. None for random initial weights.
         device: device of the policy; small policies are fastest on the CPU.
-        threads: number of PyTorch threads during training; None to leave it unchanged. One thread
-            is fastest if worker processes need the cores. The number may affect the last bits of
-            the results.
+        threads: number of PyTorch threads during training; None to leave the number unchanged. One
+            thread is fastest if worker processes need the cores. The number may affect the last
+            bits of the results.
 
     Attributes:
         env: the vector environment, adapted to Stable-Baselines3.

@@ -184,7 +184,7 @@ class Elites:
     """The N elites of an archive, ordered by the indices of their cells.
 
     Attributes:
-        solutions: ``(N, X) float32``.
+        solutions: ``(N, X) float32``, where X is the dimension of a solution.
         objectives: ``(N,) float64``.
         measures: ``(N, 2) float64``.
         cells: ``(N,) int64``, indices of the elites' cells.

@@ -113,17 +113,17 @@ class BanditScheduler:
     Args:
         archive: archive to which solutions are added.
         emitters: emitters, one for each choice of the bandit.
-        bandit: bandit that selects the emitter; if None, a :class:`SlidingWindowUCB` over 1000
-            batches.
+        bandit: bandit that selects the emitter; if None, a :class:`SlidingWindowUCB` with a window
+            of 1000 batches.
         reward: reward of the bandit. ``"entered"`` is the number of solutions that entered the
             archive, as in Data-Driven Encodings. ``"qd_score"`` is the increase of the archive's QD
             score, which is larger for a new cell than for a slightly better elite. This increase
             has no fixed scale. With this reward, ``bandit`` should therefore have
             ``relative=True``, like the default bandit. The archive's ``qd_score_offset`` should be
             a lower bound of the objective; otherwise new cells may decrease the QD score.
-        result_archive: second archive to which all solutions are added; None for none.
-        add_mode: ``"batch"`` to add the solutions of a batch at once, or ``"single"`` to add them
-            one by one, for archives without batch addition.
+        result_archive: second archive to which all solutions are added; None for no second archive.
+        add_mode: ``"batch"`` to add all solutions of a batch in one call, or ``"single"`` to add
+            them one by one, for archives that can only add single solutions.
 
     Attributes:
         archive: archive to which solutions are added.
@@ -168,7 +168,7 @@ class BanditScheduler:
         _check_emitters(emitters)
         if result_archive is archive:
             raise ValueError(
-                "result_archive: expected another archive than the argument 'archive', got the "
+                "result_archive: expected a different archive from the argument 'archive', got the "
                 "same object; leave result_archive out"
             )
         self.archive, self.emitters, self.reward = archive, list(emitters), reward
@@ -223,8 +223,8 @@ class BanditScheduler:
         Raises:
             RuntimeError: :meth:`ask` was not called before.
             ValueError: a shape is wrong, a number is not finite, or there are no objectives though
-                the bandit's reward is ``"qd_score"``. Then nothing is added, and :meth:`tell` may
-                be called again for the same solutions.
+                the bandit's reward is ``"qd_score"``. In this case, nothing is added, and
+                :meth:`tell` may be called again for the same solutions.
         """
         if self._asked is None:
             raise RuntimeError(

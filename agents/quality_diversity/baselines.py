@@ -81,7 +81,7 @@ def search_with_ribs(
         snapshots: approximate number of snapshots of the archive, taken at equal intervals, for a
             video.
         until: function that returns True to stop the search. It is called with each row of metrics.
-        progress: show a progress bar.
+        progress: True to show a progress bar.
 
     Raises:
         ValueError: the method is unknown; or random solutions fill too few cells, or use up the

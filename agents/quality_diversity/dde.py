@@ -141,7 +141,7 @@ class DDE(Learner):
         """Runs the remaining generations, continuing from the last checkpoint.
 
         Args:
-            progress: show a progress bar.
+            progress: True to show a progress bar.
             until: function that returns True to stop the search. It is called at each checkpoint
                 with the latest row of metrics.
 
@@ -341,7 +341,7 @@ class DDE(Learner):
 
 
 def _checked_init(init: np.ndarray | None, solution_dim: int) -> np.ndarray:
-    """Checks initial solutions and returns them as ``(N, X) float32``; None gives N = 0."""
+    """Checks initial solutions and returns them as ``(N, X) float32``; for None, N is 0."""
     if init is None:
         return np.zeros((0, solution_dim), np.float32)
     solutions = np.asarray(init, np.float32)

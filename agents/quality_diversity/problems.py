@@ -147,9 +147,9 @@ class ControllerProblemConfig:
     """Configuration of :class:`ControllerProblem`.
 
     Attributes:
-        measures: names of two actions of the task. A measure is the mean of an action over the
-            agent steps of each rollout, averaged over the rollouts. Bars around a name, as in
-            ``"|steer|"``, select the mean of the action's absolute value.
+        measures: names of two action dimensions of the task. A measure is the mean action in that
+            dimension over the agent steps of a rollout, averaged over all rollouts. Bars around a
+            name, as in ``"|steer|"``, select the mean of the absolute value.
         archive: configuration of the archive; measures beyond its bounds belong to the outermost
             cells.
         scale: factor that converts solutions, which are in [−1, 1], to parameters of controllers,

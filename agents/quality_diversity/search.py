@@ -29,8 +29,8 @@ from wmrl.storage.run import Run, RunError
 Algorithm = Literal["dde", "dde-published", "iso", "line", "cma-me", "cma-mae"]
 """Names of search algorithms.
 
-``"dde"`` and ``"dde-published"`` are Data-Driven Encodings, with the default settings and with the
-published ones. The others are MAP-Elites, CMA-ME and CMA-MAE with the emitters of ``ribs``.
+``"dde"`` is Data-Driven Encodings with the default settings, and ``"dde-published"`` with the
+published settings. The others are MAP-Elites, CMA-ME and CMA-MAE with the emitters of ``ribs``.
 """
 
 _BATCH_SIZE = 100  # batch size of DDE, as published
@@ -151,7 +151,7 @@ def search_elites(
     algorithms start again. If the search is already finished, its result is read from the folder.
 
     To extend a finished search, raise ``config.evaluations``. The result is bit-identical to that
-    of a search with these evaluations from the start.
+    of a search that had this budget from the start.
 
     Args:
         path: path of the folder.
@@ -159,7 +159,7 @@ def search_elites(
         init: name or path of an artifact of elites. DDE evaluates the solutions of these elites
             first. Other algorithms do not support this argument.
         device: device on which DDE trains its encoding.
-        progress: show a progress bar.
+        progress: True to show a progress bar.
 
     Raises:
         RunError: the folder is in use, or belongs to a search with a different configuration.

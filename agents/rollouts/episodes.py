@@ -11,7 +11,7 @@ from wmrl.core.action_spec import ActionSpec
 from wmrl.core.validation import check_int
 
 BatchPolicy = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""Function that chooses actions in all N sub-environments (slots) of a vector environment at once.
+"""Function that chooses the actions in all N sub-environments (slots) of a vector environment.
 
 Its arguments are the observations ``(N, ...)``, the index of the episode in each slot,
 ``(N,) int``, and a mask ``(N,) bool`` that is True for episodes that have just begun. It returns
@@ -65,9 +65,8 @@ def run_episodes(
     slot continues with the next seed. If the policy treats batch entries independently, an episode
     depends only on its seed, and not on the number of worker processes of the environment.
 
-    With a single seed, there is one episode per slot, and all slots are reset together with that
-    seed. This is meant for environments whose slots share one stream of random numbers, such as
-    dreams.
+    With a single seed, there is one episode per slot, and one call with that seed resets all slots.
+    This is meant for environments whose slots share one stream of random numbers, such as dreams.
 
     Args:
         env: vector environment. With a sequence of seeds, its autoreset mode must be ``DISABLED``,

@@ -1,4 +1,4 @@
-"""Agents that act on the frames of several games at once."""
+"""Agents that act on the frames of several games in parallel."""
 
 from typing import Any
 

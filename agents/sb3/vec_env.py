@@ -47,9 +47,9 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         env: the vector environment, with N sub-environments.
         terminated: ``(N,) bool``, True where an episode was terminated in the last step.
         truncated: ``(N,) bool``, True where an episode was truncated in the last step.
-        final_observations: final observations of K episodes that ended in the same step, in the
-            order of their sub-environments: an array ``(K, …)``, or a dictionary of such arrays.
-            They are kept until the next step in which an episode ends.
+        final_observations: final observations of the K episodes that ended in the latest step in
+            which any episode ended, in the order of their sub-environments: an array ``(K, …)``, or
+            a dictionary of such arrays.
         episodes: ``episode`` entries of the episodes that ended in the last step, in the order of
             their sub-environments.
         whole_episodes: entries of ``episodes``, without the episodes that were truncated because of

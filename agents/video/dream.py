@@ -75,13 +75,13 @@ class DreamCompanion:
         self._running = True
 
     def step(self, real_reward: float) -> bool:
-        """Advances the dream by one agent step.
+        """Advances the dream by one agent step, if the dream is running.
 
         Args:
             real_reward: reward of the same agent step in the game.
 
         Returns:
-            True if the dream ended at this step or restarts after it.
+            True if this step completed the dream: either the dream ended, or it is due to restart.
         """
         if self._count == 0:
             return False

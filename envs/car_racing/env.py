@@ -19,10 +19,10 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
     """Gymnasium's ``CarRacing-v3`` with a renderer that is about 30 times faster.
 
     ## Description
-    Gymnasium's own code computes physics, tracks, rewards and episode ends. For the same calls,
-    they are bit-identical to those of ``CarRacing-v3``. Only observations are rendered differently,
-    by a compiled scan-line rasterizer. Their pixels differ from Gymnasium's by 0.05 of 255 levels
-    on average. ``render()`` is Gymnasium's own.
+    Gymnasium's own code computes physics, tracks, rewards and episode ends. Given the same calls,
+    they are bit-identical to those of ``CarRacing-v3``. Only observations are different: a compiled
+    scan-line rasterizer renders them, and their pixels differ from Gymnasium's by 0.05 of 255
+    levels on average. ``render()`` is Gymnasium's own.
 
     The first reset compiles the rasterizer with numba, which takes a few seconds. numba caches the
     compiled code on disk, by default in the package's folder. If that folder is read-only, the
@@ -59,7 +59,7 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
 
     - ``frame_skip=1``: number of frames for which a step repeats its action. A step ends early if
       the episode ends. Only the last frame of a step is rendered. ``reset`` always advances the
-      game by one frame.
+      game by a single frame.
 
     ## Version History
     - v3: first version; it has the same number as Gymnasium's ``CarRacing-v3``.
@@ -134,6 +134,8 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Repeats an action for ``frame_skip`` frames and renders the last one.
+
+        The step ends early if the episode ends.
 
         Raises:
             ValueError: the action has the wrong shape, or a number is NaN or infinite.
@@ -211,7 +213,7 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
         )
 
     def _camera(self, x: float, y: float, angle: float) -> np.ndarray:
-        """Returns the argument ``camera`` of :meth:`StatePainter.paint` for a pose of the hull."""
+        """Returns the camera for a pose of the hull; :meth:`StatePainter.paint` describes it."""
         far, near = 0.1 * car_racing.SCALE, car_racing.ZOOM * car_racing.SCALE
         zoom = far * max(1 - self.t, 0) + near * min(self.t, 1)
         cosine, sine = zoom * math.cos(angle), -zoom * math.sin(angle)

@@ -58,9 +58,10 @@ class LazyRendering:
     def _remember(self, mode: str) -> Any:
         """Replaces ``CarRacing._render`` during steps.
 
-        Records the score instead of rendering an observation. :meth:`observe` shows this score,
-        because Gymnasium renders an observation before it subtracts the frame's 0.1 from the score.
-        Modes other than ``"state_pixels"`` are rendered by Gymnasium.
+        In the mode ``"state_pixels"``, this method renders nothing, but records the score that
+        :meth:`observe` will show. The score does not include the -0.1 of the current frame, because
+        Gymnasium renders an observation before it subtracts 0.1 from the score. All other modes are
+        rendered by Gymnasium.
         """
         if mode != "state_pixels":
             return CarRacing._render(self._env, mode)

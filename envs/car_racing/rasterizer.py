@@ -417,7 +417,7 @@ def _paint_car(canvas: Canvas, scene: Scene, poses: np.ndarray, camera: np.ndarr
 
 @_compiled
 def _paint_bar(canvas: Canvas, x1: float, y1: float, x2: float, y2: float, ink: int) -> None:
-    """Fills a rectangle of the status bar from pixel (x1, y1) to pixel (x2, y2), both included."""
+    """Fills a rectangle in the status bar, from pixel (x1, y1) to pixel (x2, y2) inclusive."""
     top, bottom = int(min(y1, y2)), int(max(y1, y2))
     first = SCENE_LINES + max(top - BAR_TOP, 0)
     stop = SCENE_LINES + min(bottom + 1, HEIGHT) - BAR_TOP
@@ -444,7 +444,7 @@ def _paint_gauges(canvas: Canvas, gauges: np.ndarray) -> None:
 def _pack(colors: np.ndarray) -> np.ndarray:
     """Packs each of N colors ``(N, 3)`` into one integer.
 
-    Fractions are truncated, as in Gymnasium.
+    Fractional parts of red, green and blue are dropped, as in Gymnasium.
     """
     packed = np.empty(len(colors), np.int64)
     for k in range(len(colors)):
@@ -457,12 +457,12 @@ def _pack(colors: np.ndarray) -> np.ndarray:
 def _add_line(
     canvas: Canvas, line: int, share: int, palette: np.ndarray, steps: np.ndarray
 ) -> None:
-    """Adds a line of the canvas to a row of pixels.
+    """Adds one line of the canvas, times a weight, to a row of pixels.
 
-    The row of pixels is a weighted average of several lines. It is stored as ``steps``, the
-    differences between adjacent pixels. The line has constant color except for jumps at a few
-    columns. Each jump is multiplied by the weight of the line. It is then divided between the pixel
-    that contains the column and the next pixel.
+    A row of pixels is a weighted average of several lines. While lines are added, the row is stored
+    as ``steps``, the differences between adjacent pixels. The color of a line is constant except
+    for jumps at a few columns. Each jump is multiplied by the weight, and then split between the
+    pixel in which it lies and the next pixel.
 
     Args:
         canvas: canvas that holds the line.
@@ -487,9 +487,9 @@ def _add_line(
 
 @_compiled
 def _finish_row(steps: np.ndarray, row: np.ndarray) -> None:
-    """Computes a row of pixels from ``steps``, and then resets ``steps`` to 0.
+    """Computes a row of pixels from the differences between adjacent pixels.
 
-    :func:`_add_line` describes ``steps``.
+    The differences, ``steps``, are those of :func:`_add_line`. They are reset to 0 afterwards.
     """
     color = 0
     for column in range(SIZE):
@@ -511,7 +511,7 @@ def _shrink(
         first: index of the first line.
         lines_per_pixel: number of lines per row of pixels; may be fractional.
         palette: packed color of each palette index.
-        pixels: ``(R, SIZE, 3) uint8``, output array.
+        pixels: ``(rows, SIZE, 3) uint8``, output array.
     """
     steps = np.zeros(SIZE + 1, np.int64)
     for row in range(len(pixels)):
@@ -524,7 +524,7 @@ def _shrink(
 
 @_compiled
 def _bounded(numbers: np.ndarray) -> bool:
-    """Returns True if no number is NaN, infinite or beyond ``LARGEST``."""
+    """Returns True if all numbers are finite and within ±``LARGEST``."""
     bounded = True
     for number in numbers.flat:
         bounded &= abs(number) <= LARGEST  # False for NaN
@@ -549,9 +549,10 @@ def draw(
 
     Args:
         canvas: canvas to draw on; its previous content is discarded.
-        colors: ``(FIRST_ROAD_INK + P, 3) float64``, red, green and blue of each palette index.
+        colors: ``(FIRST_ROAD_INK + P, 3) float64``, red, green and blue of each palette index; the
+            last P are those of the road's polygons.
         scene: shapes of the playfield and the car.
-        road: ``(P, 4, 2) float64``, polygons of the road in world units, in drawing order.
+        road: ``(P, 4, 2) float64``, the P polygons of the road in world units, in drawing order.
         camera: ``(4,) float64``: ``zoom * cos(angle)`` and ``zoom * sin(angle)`` of the camera,
             then the column and the row of the world's origin on the surface. This row is counted
             from the bottom.
@@ -563,7 +564,7 @@ def draw(
 
     Returns:
         True if the observation was drawn. False if nothing was drawn, because a number of
-        ``camera``, ``poses`` or ``gauges`` is NaN, infinite or beyond ``LARGEST``.
+        ``camera``, ``poses`` or ``gauges`` is NaN, infinite or outside of ±``LARGEST``.
     """
     if not (_bounded(camera) and _bounded(poses) and _bounded(gauges)):
         return False

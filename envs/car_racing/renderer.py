@@ -124,9 +124,10 @@ def _scene() -> rasterizer.Scene:
 
 
 def _undrawable(**arrays: np.ndarray) -> str:
-    """Returns an error message about the first number that the rasterizer refuses to draw.
+    """Returns an error message about the first number that the rasterizer cannot draw.
 
-    The message begins with the name under which the number's array is passed.
+    Arrays are passed as keyword arguments. The message begins with the keyword of the array that
+    contains the number.
     """
     for name, array in arrays.items():
         wrong = ~(np.abs(array) <= rasterizer.LARGEST)
@@ -147,7 +148,7 @@ def _with_eight_corners(part: Sequence[tuple[int, int]]) -> np.ndarray:
 
 @lru_cache(maxsize=4096)
 def _score_pixels(score: str) -> np.ndarray:
-    """Renders the left end of the status bar with the score; returns ``(12, 12, 3) uint8``."""
+    """Renders the left end of the status bar, which shows the score, as ``(12, 12, 3) uint8``."""
     try:
         text = _render_score(score)
     except pygame.error:  # closing a window quits pygame, which invalidates the font

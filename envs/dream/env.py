@@ -23,8 +23,8 @@ class DreamEnv(SingleEnv[Any], EzPickle):
 
     ## Description
     Dreams are described in World Models (https://arxiv.org/abs/1803.10122). Given a latent and an
-    action, the memory predicts the expected reward, and distributions of the next latent and of
-    termination. The next latent and the termination are drawn from these distributions. The game
+    action, the memory predicts the expected reward, a distribution of the next latent, and the
+    probability of termination. The next latent and the termination are then sampled. The game
     itself does not run. An agent that was trained in a dream can act in the real game, because
     :class:`~wmrl.envs.latent.env.LatentEnv` has the same spaces.
 
@@ -66,7 +66,7 @@ class DreamEnv(SingleEnv[Any], EzPickle):
       same effect.
     - ``observation``: ``"embeddings"`` or ``"codes"``. ``"embeddings"`` returns z and h as one
       vector. ``"codes"`` requires a VQ-VAE as vision model, and returns a dictionary: ``"codes"``
-      contains the discrete codes, ``MultiDiscrete(T,)``, and ``"memory"`` contains h.
+      contains the T discrete codes of a frame, ``MultiDiscrete(T,)``, and ``"memory"`` contains h.
     - ``device``: device of the models, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.
     - ``render_mode``: ``"rgb_array"`` to return the decoded latent as an enlarged image;
       ``"human"`` to show this image in a window.

@@ -179,7 +179,7 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         seed: int | Sequence[int | None] | None = None,
         options: ResetOptions = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Starts all dreams, or those that ``options["reset_mask"]`` selects."""
+        """Starts all dreams, or only the dreams that ``options["reset_mask"]`` selects."""
         mask = reset_mask(options, self.num_envs)
         each = options_of_each(options, self.num_envs)
         self._reseed(seed)
@@ -301,7 +301,8 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
     def _advance(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Advances all dreams by one step; returns observations, rewards and terminations.
 
-        A single transfer copies all results to the CPU, so the CPU waits for the GPU only once.
+        All results are copied to the CPU in a single transfer, so that the CPU waits only once for
+        the GPU.
         """
         assert self._generator is not None
         checked = self.world_model.check_actions(actions, (self.num_envs,))

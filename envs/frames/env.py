@@ -28,8 +28,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
 
     A base environment is rendered only once per agent step if it has the methods
     ``advance(action, frames) -> (reward, terminated, truncated, info)`` and ``observe() -> frame``.
-    The same holds for Gymnasium's own CarRacing. This optimization is off if the base environment
-    has wrappers, or if ``render_mode`` is ``"human"``.
+    Gymnasium's own CarRacing is also rendered only once per agent step. In both cases, every frame
+    is rendered if the base environment has wrappers, or if ``render_mode`` is ``"human"``.
 
     ## Action Space
     The task's action space. The task converts each action to an action of the base environment.

@@ -20,8 +20,8 @@ def slot_layout(num_envs: int, frame_shape: tuple[int, ...], actions: ActionSpec
     """Returns the shape and dtype of each shared array of N sub-environments (slots), by name.
 
     The array ``"finals"`` is used in the autoreset mode SAME_STEP. It holds the final frames of the
-    episodes that ended in the last step. Three arrays tell where a game failed, even if the failure
-    ended the worker process:
+    episodes that ended in the last step. Three other arrays show where a game failed, even if the
+    worker process died:
 
     - ``"playing"``: True while the game of a slot is stepped or reset.
     - ``"episodes"``: number of resets since the last reset with a seed.
@@ -82,7 +82,7 @@ class FrameSlots:
         autoreset_mode: Gymnasium's autoreset mode. With ``DISABLED``, a slot whose episode has
             ended keeps its frame and its flags (terminated, truncated), with reward 0, until it
             is reset.
-        arrays: the shared arrays, described by :func:`slot_layout`, sliced to these slots.
+        arrays: the parts of the shared arrays (see :func:`slot_layout`) that belong to these slots.
     """
 
     def __init__(

@@ -299,7 +299,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Args:
             failures: pairs of a worker and its failure, for workers that have already failed.
             starting: True if the workers have just been started. In this case, a worker's exception
-                about an invalid argument is raised as it is, and not as a WorkerError.
+                about an invalid argument is raised unchanged, instead of as a WorkerError.
         """
         answers, failures = [], list(failures)
         for worker in self._workers:

@@ -53,7 +53,7 @@ class FrameWorker:
         layout: shape and dtype of each shared array, by name.
         env_kwargs: keyword arguments of :class:`~wmrl.envs.frames.env.FrameEnv`.
         autoreset_mode: Gymnasium's autoreset mode.
-        specs: Gymnasium's specs of environments to register in the worker.
+        specs: specs of the environments to register with Gymnasium in the worker.
 
     Attributes:
         slots: half-open range of the slots' indices.
@@ -114,8 +114,8 @@ class FrameWorker:
     def send(self, method: str, *arguments: Any) -> None:
         """Asks the worker to call a method of its :class:`~wmrl.envs.frames.slots.FrameSlots`.
 
-        If Ctrl-C interrupted the caller, earlier requests may have answers that were not received.
-        These answers are awaited and dropped first.
+        If Ctrl-C interrupted the caller earlier, some answers to previous requests may not have
+        been received. This method first waits for these answers and discards them.
         """
         message = _request(method, arguments)
         self._check_whole()
@@ -236,7 +236,7 @@ def _with_classes(spec: EnvSpec) -> EnvSpec:
 
 
 def close_workers(workers: Sequence[FrameWorker]) -> None:
-    """Stops worker processes, all at the same time.
+    """Stops several worker processes in parallel.
 
     Workers that have not ended after 5 seconds are killed. The limit is 1 second if a worker still
     owes an answer, or if an exception is being handled, such as the one that Ctrl-C raises.
@@ -276,9 +276,10 @@ def _request(method: str, arguments: tuple[Any, ...]) -> Any:
 
 @contextmanager
 def _sigint_blocked() -> Iterator[None]:
-    """Blocks SIGINT in this thread; processes that are started meanwhile inherit the block.
+    """Blocks SIGINT in this thread during a ``with`` block.
 
-    A SIGINT that arrives meanwhile is delivered to this process afterwards.
+    Processes that are started in the ``with`` block also block SIGINT. A SIGINT that arrives during
+    the ``with`` block is delivered to this process afterwards.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
@@ -319,9 +320,9 @@ def serve(lifeline: int) -> None:
 
 
 def _serve_one(slots: FrameSlots, requests: Connection, answers: Connection) -> bool:
-    """Processes one request; returns False after the request to close the slots.
+    """Processes one request; returns False if it was the request to close the slots.
 
-    This request gets no answer. All other requests get one.
+    The request to close the slots gets no answer. Every other request gets one.
     """
     request = requests.recv_bytes()
     try:

@@ -64,9 +64,9 @@ class LatentEnv(SpecNamesModels, gym.Env[Any, np.ndarray], EzPickle):
     - ``frame_skip``: number of base frames per agent step. If None, the frame skip of the memory
       or, without a memory, of the task.
     - ``observation``: ``"embeddings"`` or ``"codes"``. ``"embeddings"`` returns z and h as one
-      vector. ``"codes"`` requires a VQ-VAE as vision model, and returns its discrete codes,
-      ``MultiDiscrete(T,)``. With a memory, it returns a dictionary: ``"codes"`` contains the
-      discrete codes, and ``"memory"`` contains h.
+      vector. ``"codes"`` requires a VQ-VAE as vision model, and returns the T discrete codes of a
+      frame, ``MultiDiscrete(T,)``; with a memory, it returns a dictionary in which ``"codes"``
+      contains these codes and ``"memory"`` contains h.
     - ``device``: device of the models, such as ``"auto"``, ``"cpu"`` or ``"cuda"``.
     - ``render_mode``: ``"rgb_array"`` or ``"human"``; both show the real game.
 

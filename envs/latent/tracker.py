@@ -99,7 +99,7 @@ class LatentTracker:
         return DreamState(self.latents, self._state)
 
     def _select(self, mask: np.ndarray, state: MemoryState) -> MemoryState:
-        """Returns ``state`` for games that ``mask`` selects, and the current state for the rest."""
+        """Returns ``state`` where ``mask`` is True, and the current state of all other games."""
         return select_states(torch.from_numpy(mask).to(self.world_model.device), state, self._state)
 
     def _encode(self, frames: np.ndarray) -> Tensor:

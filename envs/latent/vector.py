@@ -166,7 +166,7 @@ class LatentVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         seed: int | Sequence[int | None] | None = None,
         options: ResetOptions = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Starts all games, or those that ``options["reset_mask"]`` selects."""
+        """Starts all games, or only the games that ``options["reset_mask"]`` selects."""
         super().reset(seed=joint_seed(seed))
         self._frames, infos = self._games.reset(seed=seed, options=options)
         mask = reset_mask(options, self.num_envs)
@@ -186,7 +186,7 @@ class LatentVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         return observations, rewards, terminated, truncated, infos
 
     def _observe(self, actions: np.ndarray, ended: np.ndarray, infos: dict[str, Any]) -> Any:
-        """Returns the observations after a step, and encodes the final frames in ``infos``."""
+        """Returns the observations after a step; encodes final frames in ``infos`` in place."""
         stale, self._ended = self._ended, ended
         self._tracker.advance(actions, idle=stale)
         if self._mode is AutoresetMode.NEXT_STEP and stale.any():
@@ -200,7 +200,7 @@ class LatentVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         return self._format.format_batch(self._tracker.observe(self._frames))
 
     def _threads(self) -> AbstractContextManager[None]:
-        """Returns a context that limits torch to one thread if torch and workers share the CPU.
+        """Returns a context that limits torch to one thread if torch shares the CPU with workers.
 
         Without the limit, torch's threads stay busy for a while after each batch. They slow down
         the workers more than they speed up the encoding. With 16 games on two cores, the limit

@@ -158,8 +158,8 @@ class Arm:
     def evaluate(self, actions: np.ndarray) -> ArmEvaluation:
         """Evaluates poses; the result of a pose does not depend on the other poses.
 
-        Actions out of range are not clipped but raise an error. The actions in an archive therefore
-        always match their fitness.
+        Actions out of range are not clipped but raise an error. A fitness is therefore always that
+        of the action itself, never that of a clipped action.
 
         Args:
             actions: ``(B, n)`` in [−1, 1]. For float32 actions, the computation is in float32,
@@ -218,7 +218,7 @@ class Arm:
         """Checks that targets are :meth:`within_reach`, and returns them as an array.
 
         Args:
-            targets: ``(T, 2)``, or ``(2,)`` for a single target.
+            targets: ``(T, 2)``, x and y of T targets, or ``(2,)`` for a single target.
             name: name of the argument in error messages.
 
         Returns:
@@ -239,8 +239,8 @@ class Arm:
             for x, y, radius in self.obstacles:
                 if np.hypot(worst[0] - x, worst[1] - y) < radius:
                     raise ValueError(
-                        f"{name}: expected a point in no obstacle, got {worst.tolist()} in the "
-                        f"obstacle {(x, y, radius)}; choose another point"
+                        f"{name}: expected a point outside of all obstacles, got "
+                        f"{worst.tolist()} in the obstacle {(x, y, radius)}; choose another point"
                     )
             raise ValueError(
                 f"{name}: expected a point between {self.min_reach:g} and {self.reach:g} units of "

@@ -69,16 +69,17 @@ class PlanarArmEnv(OneArmEnv, EzPickle):
     ``Box(2,)`` float32: x and y of the target. Without a target, ``Box(1,)`` float32, always 0.
 
     ## Rewards
-    The fitness, which is −std of the joint angles in radians, minus costs. With a target, the cost
-    of the distance is ``distance_weight`` · distance / reach. The distance is that of the end point
-    from the target, and the reach is the length of the whole arm. The cost of a collision is
+    The fitness minus costs. The fitness is −std of the joint angles in radians. With a target, the
+    cost of the distance is ``distance_weight`` · distance / reach. The distance is that of the end
+    point from the target, and the reach is the length of the whole arm. The cost of a collision is
     ``collision_cost`` · (1 + penetration / reach). An arm collides if the center line of a link
     enters an obstacle. The penetration is the greatest depth to which a link enters an obstacle.
     Links may cross each other.
 
     ## Starting State
     The arm is stretched along the x axis, which has no effect on later poses. If the environment
-    has a target, the option ``"target"`` of ``reset``, ``(2,)``, replaces it for this episode.
+    has a target, ``reset`` has the option ``"target"``: a point ``(2,)`` that replaces the target
+    for one episode.
 
     ## Episode End
     Terminates after one step.
@@ -96,7 +97,7 @@ class PlanarArmEnv(OneArmEnv, EzPickle):
     - ``obstacles``: circles ``(x, y, radius)``, none of which covers the base.
     - ``target``: a fixed point ``(x, y)``; ``"random"`` for a new random point at each reset; None
       for no target. Random points are drawn uniformly within the arm's reach. With few joints, some
-      of them are unreachable because of the limits of the joint angles.
+      of these points are unreachable because the joint angles are limited.
     - ``distance_weight``: cost of a distance equal to the reach, in the unit of the fitness.
     - ``collision_cost``: cost of a collision with penetration 0, in the unit of the fitness.
     - ``render_mode``: ``"rgb_array"``, ``"human"`` (in a window) or None.

@@ -31,8 +31,8 @@ class ArmLatents:
     Attributes:
         encoding: encoding that decodes actions.
         discrete: True if actions are codes, False if they are latents.
-        space: action space of one arm: ``MultiDiscrete([K] * T)`` for codes, and ``Box(Z,)`` in
-            [−1, 1] for latents.
+        space: action space of one arm: ``MultiDiscrete([K] * T)`` for T codes from 0 to K − 1, and
+            ``Box(Z,)`` in [−1, 1] for latents of Z dimensions.
 
     Raises:
         ArtifactError: the artifact is missing or damaged, or is not an encoding.
@@ -105,10 +105,11 @@ class ArmLatents:
         """Decodes actions to poses.
 
         Args:
-            actions: latents ``(B, Z)`` or codes ``(B, T)``, from :meth:`check_actions`.
+            actions: latents ``(B, Z)`` or codes ``(B, T)`` of B poses, from :meth:`check_actions`.
 
         Returns:
-            ``(B, n) float32`` in [−1, 1], actions of :class:`~wmrl.envs.planar_arm.arm.Arm`.
+            ``(B, n) float32`` in [−1, 1], to be used as actions of an
+            :class:`~wmrl.envs.planar_arm.arm.Arm`.
         """
         device = self.encoding.device
         given = torch.from_numpy(np.ascontiguousarray(actions)).to(device)

@@ -41,19 +41,21 @@ class PlanarArmLatentEnv(OneArmEnv, EzPickle):
 
     ## Starting State
     The arm is stretched along the x axis, which has no effect on later poses. If the environment
-    has a target, the option ``"target"`` of ``reset``, ``(2,)``, replaces it for this episode.
+    has a target, ``reset`` has the option ``"target"``: a point ``(2,)`` that replaces the target
+    for one episode.
 
     ## Episode End
     Terminates after one step.
 
     ## Information
-    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. In addition, ``"pose"``, ``(n,)``
-    float32: the decoded action. As an action of ``vsg/PlanarArm-v0``, it gets the same reward.
+    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. In addition, the info contains
+    ``"pose"``, ``(n,)`` float32: the decoded action. Passing this pose as the action to
+    ``vsg/PlanarArm-v0`` gives the same reward.
 
     ## Arguments
     - ``encoding``: an encoding, the path of its artifact, or the name of a shipped artifact
-      (``"planar-arm-vae"``, ``"planar-arm-vqvae"``). It determines the number of joints, which is
-      200 for shipped encodings.
+      (``"planar-arm-vae"``, ``"planar-arm-vqvae"``). The encoding determines the number of joints,
+      which is 200 for shipped encodings.
     - ``latent_limit``: latent value that corresponds to an action of 1. Each dimension of a VAE's
       latents is about N(0, 1), so a limit of 3 excludes almost no latents. Data-Driven Encodings
       uses 5. The limit has no effect on codes.

@@ -31,7 +31,8 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
     ``Box(N, 2)`` float32, the targets. Without targets, ``Box(N, 1)`` float32, always 0.
 
     ## Rewards
-    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`; 0 for arms that are reset or idle.
+    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. The reward is 0 in a step in which an arm
+    is only reset, or is idle.
 
     ## Starting State
     As in :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`.
@@ -40,8 +41,8 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
     As in :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`.
 
     ## Information
-    As in :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`. In addition, ``"pose"``,
-    ``(N, n)`` float32: the decoded actions.
+    As in :class:`~wmrl.envs.planar_arm.vector.PlanarArmVectorEnv`. In addition, the info contains
+    ``"pose"``, ``(N, n)`` float32: the decoded actions.
 
     ## Arguments
     - ``num_envs``: number N of arms.

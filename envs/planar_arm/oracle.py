@@ -246,7 +246,7 @@ class _Solver:
         return self._in_range(starts.flatten(0, 1))
 
     def _descend(self, angles: Tensor, targets: Tensor, steps: int) -> Tensor:
-        """Optimizes angles ``(R, n)`` for targets ``(R, 2)``, in at most ``steps`` steps."""
+        """Optimizes the angles ``(R, n)`` of R poses for R targets, in at most ``steps`` steps."""
         result = angles.clone()
         rows = torch.arange(len(angles), device=angles.device)
         length = torch.full_like(targets[:, 0], 0.5)
@@ -317,10 +317,11 @@ class _Solver:
         return angles
 
     def _linearized(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the gaps to the targets, ``(R, 2)``, and the Jacobian ∂p/∂θ, ``(R, 2, n)``.
+        """Returns the gaps of R poses to their targets, ``(R, 2)``, and Jacobians ``(R, 2, n)``.
 
-        A joint rotates all links after it. Therefore, ∂p/∂θ_i is the vector from joint i to the end
-        point p, rotated by a right angle.
+        The Jacobian is ∂p/∂θ, where p is the end point and θ are the angles. A joint rotates all
+        links after it. Therefore, ∂p/∂θ_i is the vector from joint i to p, rotated by a right
+        angle.
         """
         heading = angles.cumsum(dim=1)
         links = self._lengths * torch.stack((heading.cos(), heading.sin()), dim=1)
@@ -339,7 +340,7 @@ class _Solver:
         return penalty
 
     def _rank(self, angles: Tensor, targets: Tensor) -> Tensor:
-        """Returns scores of poses, ``(R,)``; a lower score is more promising."""
+        """Returns a score for each of R poses, ``(R,)``; a lower score is more promising."""
         missing = self._gaps(angles, targets).norm(dim=1)
         rank: Tensor = angles.std(dim=1, correction=0) + 10.0 * missing
         return rank

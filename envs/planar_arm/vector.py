@@ -41,12 +41,13 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
     ``Box(N, 2)`` float32, the targets. Without targets, ``Box(N, 1)`` float32, always 0.
 
     ## Rewards
-    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`; 0 for arms that are reset or idle.
+    As in :class:`~wmrl.envs.planar_arm.env.PlanarArmEnv`. The reward is 0 in a step in which an arm
+    is only reset, or is idle.
 
     ## Starting State
     The arms are stretched along the x axis. All arms share one random stream for their targets.
     ``reset`` therefore takes one seed; N seeds are hashed to one. ``reset`` has two options:
-    ``"target"``, ``(2,)`` or ``(N, 2)``, sets the targets of this episode. ``"reset_mask"``,
+    ``"target"``, ``(2,)`` or ``(N, 2)``, sets the targets of the new episodes. ``"reset_mask"``,
     ``(N,) bool``, selects the arms to reset. Alternatively, ``options`` is a sequence of N
     dictionaries, one per arm, each with the arm's own ``"target"``, ``(2,)``.
 
@@ -57,7 +58,8 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
     ## Information
     ``"end_point"`` and ``"descriptor"``, ``(N, 2)``. With targets, also ``"distance"``, ``(N,)``.
     With obstacles, also ``"collision"`` and ``"penetration"``, ``(N,)``. Each array has a mask as
-    in Gymnasium, such as ``"_distance"``. With SAME_STEP, all of them are in ``"final_info"``.
+    in Gymnasium, such as ``"_distance"``. With SAME_STEP, the arrays and masks are in
+    ``"final_info"``.
 
     ## Arguments
     - ``num_envs``: number N of arms.
@@ -143,7 +145,7 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Moves the arms to the poses given by their actions, which ends the episodes.
+        """Moves each arm to the pose that its action gives, which ends its episode.
 
         Raises:
             ResetNeeded: the environment has not been reset.

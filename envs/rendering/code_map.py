@@ -32,7 +32,7 @@ def draw_code_map(
         width: width of the result in pixels.
         height: height of the result in pixels.
         previous: ``(rows, columns) int``, codes of the previous frame. Cells whose code has changed
-            get a white outline; there are no outlines if None.
+            get a white outline. If None, there are no outlines.
 
     Returns:
         ``(height, width, 3) uint8``.

@@ -15,7 +15,7 @@ def enlarge(frame: np.ndarray, *, height: int = 384) -> np.ndarray:
 
     Args:
         frame: ``(H, W, 3) uint8``.
-        height: maximum height of the result in pixels; a frame that is higher keeps its size.
+        height: maximum height of the result in pixels; a taller frame keeps its size.
 
     Returns:
         ``(k · H, k · W, 3) uint8``, where k is the factor.
@@ -48,7 +48,7 @@ class Window:
 
     Args:
         title: text of the title bar.
-        fps: maximum number of frames per second. If :meth:`show` is called more often, it waits.
+        fps: maximum number of frames per second; :meth:`show` waits if it is called more often.
 
     Raises:
         ValueError: ``fps`` is not a finite number above 0.

@@ -59,7 +59,7 @@ class Task:
             continuous actions. For each episode, a mean action is drawn uniformly between the
             bounds, and autoregressive noise is added to it in each step. If empty, all lower bounds
             are 0.
-        explore_high: upper bounds ``(A,)`` of this mean action. If empty, all upper bounds are 0.
+        explore_high: upper bounds ``(A,)`` of the mean action. If empty, all upper bounds are 0.
         solved_at: mean return from which the task counts as solved; None if undefined.
         completed_key: key in the base environment's info. Its value is True if an episode ended
             because the goal was reached. Learners do not treat such an end as a failure. None if

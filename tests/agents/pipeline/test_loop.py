@@ -220,6 +220,6 @@ def test_a_damaged_score_is_evaluated_again(finished: Path, tmp_path: Path, name
     file = moved / "round-0" / name
     whole = file.read_bytes()
     file.write_bytes(whole[:-30])
-    with pytest.warns(UserWarning, match=rf"{name}: damaged .*evaluated again"):
+    with pytest.warns(UserWarning, match=rf"{name}: damaged .*the agent is evaluated again"):
         train(TASK, moved, plan=PLANS[finished.name], seed=3, workers=1, progress=False)
     assert file.read_bytes() == whole

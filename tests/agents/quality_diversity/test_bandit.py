@@ -257,7 +257,7 @@ def test_emitters_and_archives_are_checked() -> None:
     for emitters, options, message in (
         ([emitter, emitter], {}, "emitters: expected different objects"),
         ([emitter, IsoLineEmitter(wide, x0=[0.0] * 3)], {}, r"got dimensions \[2, 3\]"),
-        ([emitter], {"result_archive": archive}, "result_archive: expected another archive"),
+        ([emitter], {"result_archive": archive}, "result_archive: expected a different archive"),
         ([emitter], {"add_mode": "all"}, "add_mode: expected one of 'batch', 'single'"),
         ([], {}, "num_choices: expected at least 1, got 0"),
     ):
