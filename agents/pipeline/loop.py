@@ -91,8 +91,8 @@ def train(
         path: folder of the run.
         plan: amounts of data and training.
         seed: root seed.
-        workers: number of worker processes for the games; one per core if None. It affects only the
-            time that the run takes.
+        workers: number of worker processes for the games; one per core if None. The number affects
+            only the time that the run takes.
         device: device of the vision and memory models.
         progress: True to show progress bars.
 

@@ -25,8 +25,8 @@ class ControllerSearch(AgentLearner):
     """Base class of searches that evaluate controllers generation by generation.
 
     A subclass implements one generation of the search, and saves and restores checkpoints. The
-    randomness of a generation must depend only on the root seed and the generation number. Then a
-    search that is killed and resumed gives bit-identical results.
+    randomness of a generation must depend only on the root seed and the generation number. If it
+    does, a search that is killed and resumed gives bit-identical results.
 
     Args:
         fitness: objective to maximize.

@@ -48,7 +48,7 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
 
     With hundreds of environments, SB3 spends most of the collection on info dictionaries and on a
     separate value prediction for each truncated episode. This class creates no info dictionaries.
-    It predicts the values of all episodes that are truncated in the same step as one batch. Losses,
+    If several episodes are truncated in one step, it predicts their values in one batch. Losses,
     returns and updates are those of SB3.
 
     Args:

@@ -23,7 +23,7 @@ class Mutation:
     Attributes:
         iso_sigma: σ_iso, scale of the isotropic mutation.
         line_sigma: σ_line, scale of the line mutation.
-        density: expected share of ones in the mask m, which is drawn anew for each solution. A
+        density: expected share of ones in the mask m. A new mask is drawn for each solution. A
             share below 1/X is raised to 1/X, where X is the dimension of a solution.
         frontier: True to select parents only from elites next to empty cells. If there are no such
             elites, parents are selected from all elites.

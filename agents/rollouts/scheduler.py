@@ -56,8 +56,8 @@ class Schedule:
     def begin(self) -> np.ndarray:
         """Assigns episodes to free slots.
 
-        While the slots hold only recorded episodes, no game has to be stepped. This method then
-        counts the steps of these episodes itself, until a slot gets an episode to be played.
+        While the slots hold only recorded episodes, no game has to be stepped. In this case, the
+        method itself counts the steps of these episodes, until a slot gets an episode to be played.
 
         Returns:
             ``(N,) bool``, True for slots in which a new episode has to begin. The schedule is

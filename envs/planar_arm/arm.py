@@ -163,8 +163,9 @@ class Arm:
 
         Args:
             actions: ``(B, n)`` in [−1, 1]. For float32 actions, the computation is in float32,
-                otherwise in float64. The computation in float32 is several times as fast. Its end
-                points are accurate to 10⁻⁶ with 20 joints and to 10⁻⁴ with 1000 joints.
+                otherwise in float64. The computation in float32 is several times faster than in
+                float64, and its end points are accurate to 10⁻⁶ with 20 joints and to 10⁻⁴ with
+                1000 joints.
 
         Raises:
             ValueError: the number of joints is wrong, or a number is out of range or not finite.

@@ -61,7 +61,7 @@ def joint_positions(angles: np.ndarray, link_lengths: np.ndarray) -> np.ndarray:
 def regularity(angles: np.ndarray) -> np.ndarray:
     """Computes −std of the joint angles, which is the fitness in Data-Driven Encodings.
 
-    It rewards poses that bend evenly.
+    The fitness is higher for poses that bend more evenly.
 
     Args:
         angles: ``(B, n)``, joint angles in radians.
