@@ -73,8 +73,8 @@ def collect(
             a task with continuous actions, otherwise repeated random actions.
         episodes: total number of episodes; give either this or ``frames``.
         frames: total number of base frames. Once this many have been played, no further episode
-            begins, but episodes in progress are finished. The store then contains slightly more
-            than ``frames`` base frames.
+            begins, but episodes in progress are finished. The store may therefore contain more than
+            ``frames`` base frames.
         seed: root seed.
         noise: noise that is added to an agent's actions; ``NoisyAgent()`` if None.
         world_model: world model of the agent; if None, the one to which the agent refers.
