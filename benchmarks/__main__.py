@@ -1,4 +1,4 @@
-"""Runs the benchmarks named as arguments, or all, each in its own process.
+"""Runs the benchmarks that are named as arguments, or all benchmarks, each in its own process.
 
 The machine should be idle.
 """

@@ -28,11 +28,11 @@ class Args:
     tracks: int = 20
     """Number of episodes, each on a different track."""
     steps: int = 250
-    """Maximum steps per episode; the first 50 are slower, as the camera zooms in."""
+    """Maximum steps per episode. The first 50 are slower, because the camera zooms in."""
 
 
 def _actions(env: Any, steps: int, seed: int) -> list[np.ndarray]:
-    """Returns the actions of an episode that follows the road with a random drift."""
+    """Returns up to ``steps`` actions that follow the road of a track with a random drift."""
     rng = np.random.default_rng(seed)
     env.reset(seed=seed)
     actions = []
@@ -54,7 +54,7 @@ def _actions(env: Any, steps: int, seed: int) -> list[np.ndarray]:
 
 
 def _drive(env: Any, actions: list[np.ndarray]) -> tuple[float, list[np.ndarray], list[float]]:
-    """Takes a step per action; returns the total seconds, the observations and the rewards."""
+    """Takes one step per action; returns the total seconds, the observations and the rewards."""
     results = []
     start = perf_counter()
     for action in actions:
@@ -64,7 +64,7 @@ def _drive(env: Any, actions: list[np.ndarray]) -> tuple[float, list[np.ndarray]
 
 
 def measure(args: Args) -> dict[str, Any]:
-    """Measures vsg/CarRacing-v3 and CarRacing-v3 on the same tracks, with the same actions."""
+    """Compares vsg/CarRacing-v3 and CarRacing-v3 on the same tracks, with the same actions."""
     original, fast = (gym.make(name).unwrapped for name in ("CarRacing-v3", "vsg/CarRacing-v3"))
     scout: Any = gym.make("vsg/CarRacing-v3").unwrapped
     start = perf_counter()

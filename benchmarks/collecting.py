@@ -11,7 +11,7 @@ RANDOM_FRAMES, AGENT_FRAMES = 48_000, 24_000
 
 
 def frames_per_second(policy: str, frames: int) -> float:
-    """Measures collected base frames per second, including the start and the end of the workers."""
+    """Measures base frames collected per second; starting and stopping the workers is included."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         store = collect(

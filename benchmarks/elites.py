@@ -31,10 +31,10 @@ class AskTell(Protocol):
     """Common interface of the schedulers of DDE and ribs."""
 
     def ask(self) -> np.ndarray:
-        """Returns solutions ``(B, X)`` to evaluate."""
+        """Returns B solutions of X parameters to evaluate, ``(B, X)``."""
 
     def tell(self, objective: np.ndarray, measures: np.ndarray) -> Any:
-        """Receives objectives ``(B,)`` and measures ``(B, M)`` of solutions from :meth:`ask`."""
+        """Receives the objectives ``(B,)`` and M measures ``(B, M)`` of the B solutions."""
 
 
 def generations(scheduler: AskTell, problem: ArmProblem) -> float:

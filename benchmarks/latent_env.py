@@ -12,7 +12,7 @@ ENVS, STEPS = 16, 300
 
 
 def steps_per_second(frame_skip: int) -> float:
-    """Measures agent steps per second, including resets."""
+    """Measures agent steps per second of all environments together, including resets."""
     env = gym.make_vec("vsg/CarRacingLatent-v0", num_envs=ENVS, frame_skip=frame_skip)
     generator = np.random.default_rng(0)
     env.reset(seed=0)

@@ -14,7 +14,12 @@ ROLLOUT, ROUNDS = 32, 16
 
 
 def steps_per_second(num_envs: int, **world: Any) -> float:
-    """Measures agent steps per second of PPO in ``num_envs`` dreams, after a warm-up."""
+    """Measures agent steps per second of PPO in ``num_envs`` dreams, after a warm-up.
+
+    Args:
+        num_envs: number of parallel dreams.
+        world: keyword arguments that select the world model, such as ``vision``.
+    """
     dreams = gym.make_vec(
         "vsg/CarRacingDream-v0",
         num_envs=num_envs,

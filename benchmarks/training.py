@@ -26,7 +26,14 @@ FRAMES, SHORT = 24_000, 20
 
 
 def steps_per_second(train: Callable[[int, Path], Any], steps: int, folder: Path) -> float:
-    """Measures gradient steps per second of ``train(steps, folder)``."""
+    """Measures gradient steps per second of ``train``.
+
+    Args:
+        train: function that trains a model, given a number of steps and a folder.
+        steps: number of steps by which a long run exceeds a short one, whose duration is
+            subtracted.
+        folder: folder of the runs.
+    """
     taken = []
     for count in (SHORT, SHORT, SHORT + steps):  # the first run fills caches
         started = time.perf_counter()

@@ -1,12 +1,13 @@
 """Compares the speeds of two installations of wmrl in turns, on one machine.
 
-``python -m benchmarks.turns OTHER/.venv/bin/python --pairs 10`` runs every measurement with this
-interpreter and with the other one, one after the other, and changes their order after each pair.
-The machine's speed drifts by far more than a few per cent, but it drifts for both. The report
-gives the median of the ratios of the pairs (this installation / the other one), with an interval
-of 95 % for it.
+``python -m benchmarks.turns OTHER/.venv/bin/python --pairs 10`` makes 10 pairs of runs of every
+measurement. In each pair, one run uses this interpreter and the other uses the given one; their
+order changes after each pair. The machine's speed drifts by far more than a few per cent, but the
+drift affects both. The report gives the median ratio of the pairs (this installation / the other
+one), with a 95 % confidence interval.
 
-The measurements import only from rooms' doors, so that they also run in older versions.
+The measurements import only from packages such as ``wmrl.agents``, and not from modules within
+them, so that they also run in older versions.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def collecting() -> float:
 
 
 def dream() -> float:
-    """Returns steps per second of 64 shipped dreams."""
+    """Returns steps per second, in total, of 64 parallel dreams of the shipped models."""
     import gymnasium as gym
 
     import wmrl.envs  # noqa: F401 - registers the environments
@@ -54,7 +55,7 @@ def dream() -> float:
 
 
 def latent_env() -> float:
-    """Returns agent steps per second of eight real games with latent observations."""
+    """Returns agent steps per second, in total, of eight real games with latent observations."""
     import gymnasium as gym
 
     import wmrl.envs  # noqa: F401 - registers the environments
@@ -74,7 +75,7 @@ def latent_env() -> float:
 
 
 def training() -> float:
-    """Returns steps per second of training a VAE, including its report and its artifact."""
+    """Returns gradient steps per second of a VAE; writing report and artifact is included."""
     from wmrl.agents import collect
     from wmrl.training import TrainingConfig
     from wmrl.vision import train_vision
@@ -90,7 +91,7 @@ def training() -> float:
 
 
 def memory_training() -> float:
-    """Returns steps per second of training an MDN-RNN, including its report and its artifact."""
+    """Returns gradient steps per second of an MDN-RNN; writing report and artifact is included."""
     from wmrl.agents import collect
     from wmrl.memory import MemoryTrainingConfig, train_memory
     from wmrl.vision import load_vision
@@ -117,7 +118,7 @@ MEASUREMENTS: dict[str, Callable[[], float]] = {
 
 
 def measure(python: str, name: str) -> float:
-    """Returns a measurement made by a new process of an interpreter."""
+    """Returns the result of the measurement ``name``, made in a new process of ``python``."""
     command = [python, str(Path(__file__).resolve()), "--measure", name]
     # The folder of the interpreter's installation must not be on the path of the other one.
     with tempfile.TemporaryDirectory() as folder:
@@ -126,10 +127,11 @@ def measure(python: str, name: str) -> float:
 
 
 def median_interval(ratios: list[float]) -> tuple[float, float, float]:
-    """Returns the median of ratios with its interval of at least 95 %, by order statistics.
+    """Returns the median of ratios, and both ends of its confidence interval of at least 95 %.
 
-    The interval makes no assumption about the distribution. Fewer than six ratios have none: it
-    is then the range of all ratios.
+    The ends are order statistics, so that no assumption about the distribution is needed. With
+    fewer than six ratios, there is no such interval, and the ends are the smallest and the largest
+    ratio.
     """
     ordered, count = sorted(ratios), len(ratios)
     rank, tail = 0, 0.0
@@ -142,7 +144,16 @@ def median_interval(ratios: list[float]) -> tuple[float, float, float]:
 
 
 def compare(other: str, *, pairs: int, names: list[str]) -> dict[str, dict[str, object]]:
-    """Measures in turns, and returns the ratios of the pairs by measurement."""
+    """Compares this interpreter with another one by pairs of measurements.
+
+    Args:
+        other: path of the other interpreter.
+        pairs: number of pairs for each measurement.
+        names: names of the measurements.
+
+    Returns:
+        The median ratio, its interval and all rates, keyed by the measurement's name.
+    """
     results: dict[str, dict[str, object]] = {}
     for name in names:
         ratios, rates = [], {"this": [], "other": []}
@@ -162,7 +173,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("other", nargs="?", help="Python interpreter of the other installation")
     parser.add_argument("--pairs", type=int, default=10, help="number of pairs (default: 10)")
-    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, default=list(MEASUREMENTS))
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=MEASUREMENTS,
+        default=list(MEASUREMENTS),
+        help="measurements to make (default: all)",
+    )
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument("--measure", choices=MEASUREMENTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -170,7 +187,7 @@ def main() -> None:
         print(MEASUREMENTS[options.measure]())
         return
     if options.other is None:
-        parser.error("expected the Python interpreter of another installation")
+        parser.error("other: expected the Python interpreter of another installation, got none")
     results = compare(options.other, pairs=options.pairs, names=options.only)
     if options.out:
         options.out.write_text(json.dumps(results, indent=2) + "\n")

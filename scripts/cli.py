@@ -32,7 +32,7 @@ class Command:
     Attributes:
         module: name of the module below ``wmrl.scripts`` that defines ``Args`` and ``main``.
         summary: one-line description, shown by ``wmrl --help``.
-        out: kind of the path that the option ``--out`` names.
+        out: whether the option ``--out`` names a file or a folder.
     """
 
     module: str
@@ -89,7 +89,7 @@ COMMANDS = {
     ),
     "reproduce codebook": Command(
         "reproduce.codebook.command",
-        "measure along how few directions codes of elites align, and test remedies",
+        "measure whether codes of elites align along a few directions, and test remedies",
     ),
     "reproduce drivers": Command(
         "reproduce.drivers.command",
@@ -115,15 +115,16 @@ _NEXT = {
     "evaluate": "wmrl record AGENT, for a video",
     "record": "wmrl evaluate {agent}, for its score",
 }
-"""Commands that usually come next, which are printed at the end. Fields of ``Args`` in braces are
-replaced by their values."""
+"""Hints printed at the end of the commands, by command: what usually comes next. Field names of
+``Args`` in braces are replaced by the values of the fields."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command and exits the process.
 
-    The exit status is 0 on success, 2 if the request cannot be carried out, 130 after Ctrl-C, and
-    128 plus the number of the signal after a request to terminate (SIGTERM, SIGHUP).
+    The exit status is 0 on success, 1 if ``wmrl doctor`` finds problems or the reader of the output
+    closes it early, and 2 if the request cannot be carried out. It is 130 after Ctrl-C. After a
+    request to terminate (SIGTERM, SIGHUP), it is 128 plus the number of the signal.
 
     Args:
         argv: arguments after the program name; ``sys.argv[1:]`` if None.
@@ -154,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Parses the arguments, runs the subcommand and returns the exit status."""
+    """Parses the words after ``wmrl``, runs the subcommand and returns the exit status."""
     words, plugins = _split_plugins(argv)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -209,7 +210,8 @@ def usage(names: Iterable[str] = COMMANDS) -> str:
             "",
             "wmrl COMMAND --help lists the options of a command. --version prints the version.",
             "--debug shows the traceback of an error. --plugins NAME loads the plugins of an",
-            "installed package, which register further models and agents; it can be repeated.",
+            "installed package, which register further models and agents. The option --plugins",
+            "can be repeated.",
         ]
     )
 

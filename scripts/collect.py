@@ -16,14 +16,14 @@ class Args:
     task: str = "car-racing"
     """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
     policy: str | None = None
-    """Policy that acts: "autoregressive" or "repeated" random actions, or the name or path of an
-    agent. If not given: autoregressive actions for a task with continuous actions, otherwise
+    """Policy: "autoregressive" or "repeated" for random actions, or the shipped name or path of an
+    agent. If not given, autoregressive actions for a task with continuous actions, otherwise
     repeated ones."""
     frames: int | None = None
     """Total number of base frames in the store. When it is reached, no further episode begins, but
-    episodes in progress are finished. If neither this nor --episodes is given: 256,000."""
+    episodes in progress are finished. 256,000 if neither this nor --episodes is given."""
     episodes: int | None = None
-    """Total number of episodes in the store; give either this or --frames."""
+    """Total number of episodes in the store. It cannot be combined with --frames."""
     seed: int = 0
     """Root seed; equal seeds give bit-identical episodes."""
     noise: float = 0.6
@@ -43,8 +43,8 @@ class Args:
     base: str | None = None
     """Id of the base environment; if not given, the task's own."""
     frame_skip: int | None = None
-    """Number of base frames per agent step, for random actions; if not given, the task's. For an
-    agent, it is ignored: the frame skip of the agent's world model is used."""
+    """Number of base frames per agent step, for random actions; if not given, the task's own. For
+    an agent, this option is ignored, and the frame skip of the agent's world model is used."""
     device: str = "auto"
     """Device of an agent and its world model: auto, cpu, cuda …"""
 

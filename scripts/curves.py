@@ -26,7 +26,7 @@ class Args:
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of runs, or folders that contain runs."""
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("curves.png")
-    """Image file to write, .png, .svg or .pdf."""
+    """Image file to write: .png, .svg or .pdf."""
     columns: tuple[str, ...] = ()
     """Columns of metrics.csv to plot; all if not given."""
     log: bool = False
@@ -69,7 +69,10 @@ def main(args: Args) -> None:
         what = "positive values, because of --log" if args.log else "finite values"
         raise ValueError(f"columns: expected columns with {what}, got {', '.join(wanted)}")
     if empty := [name for name in wanted if name not in shown]:
-        print(f"left out, because nothing can be drawn: {', '.join(empty)}", file=sys.stderr)
+        print(
+            f"columns left out, because they have no values to draw: {', '.join(empty)}",
+            file=sys.stderr,
+        )
     figure = Figure(figsize=(7, 3.2 * len(columns)), layout="constrained")
     panels = figure.subplots(len(columns), 1, squeeze=False)[:, 0]
     for column, panel in zip(columns, panels, strict=True):
@@ -90,8 +93,8 @@ def _check_out(out: Path) -> None:
         raise ValueError(f"out: expected a name ending in .png, .svg or .pdf, got {out}")
     if out.exists() and not (out.is_file() and _MARK.encode() in out.read_bytes()):
         raise FileExistsError(
-            f"out: expected a new file, or a plot of wmrl curves, got {out}, which is something "
-            "else; choose another name with --out"
+            f"out: expected a new file or an earlier plot of wmrl curves, got {out}, which is "
+            "neither; choose another name with --out"
         )
 
 

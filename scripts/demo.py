@@ -30,7 +30,7 @@ class Args:
     generations: int = 150
     """Number of generations of CMA-ES in the dream."""
     seconds: float = 75.0
-    """Time limit of the training, in seconds."""
+    """Time limit of the training in the dream, in seconds."""
     episodes: int = 10
     """Number of episodes of each agent in the real game."""
     video_agent_steps: int | None = None
@@ -63,7 +63,7 @@ class _Result:
 
 
 def main(args: Args) -> None:
-    """Runs the demonstration."""
+    """Trains the new controller, scores all agents, prints the table and writes the videos."""
     from rich.console import Console
 
     from wmrl.agents.agent import load_agent

@@ -41,13 +41,13 @@ _MODULES = {
     "cv2": "opencv-python",
     "pygame": "pygame",
 }
-"""Packages that provide the modules which the commands import."""
+"""Packages that provide the modules that the commands import, keyed by module."""
 
 _LIBRARY_FIXES = {
-    "cv2": "pip install opencv-python-headless instead of opencv-python, which needs no system "
-    "libraries, or apt-get install libgl1 libglib2.0-0",
+    "cv2": "replace opencv-python with opencv-python-headless, which needs no system libraries, "
+    "or apt-get install libgl1 libglib2.0-0",
 }
-"""Fixes of modules whose import fails where libraries of the system are missing."""
+"""Fixes for modules whose import fails if system libraries are missing, keyed by module."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def main(args: Args) -> int:
 
 
 def check_machine() -> Iterator[Check]:
-    """Checks Python and the machine."""
+    """Checks the version of Python, and reports the machine."""
     version = platform.python_version()
     old = sys.version_info < (3, 11)
     fix = "install Python 3.11 or newer" if old else ""

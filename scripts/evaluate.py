@@ -23,16 +23,16 @@ class Args:
     episodes: int = 100
     """Number of episodes, each with its own seed."""
     out: Path | None = None
-    """JSON file for the result. If not given, its name is <agent>-<environment>.json, where hyphens
-    replace slashes and colons in the environment's id. It is then in runs/results for shipped
-    agents and random actions, and beside the artifact for other agents."""
+    """JSON file for the result. By default, it is <agent>-<environment>.json, in runs/results for
+    shipped agents and random actions, and beside the artifact for other agents. Hyphens replace
+    slashes and colons in the environment's id."""
     task: str | None = None
     """Task: a registered name, or module:ATTRIBUTE for a task of your own; if not given, the one
     that the agent was trained on, or car-racing for random actions."""
     dream: bool = False
     """Score the agent in the dream of its world model, instead of the real game."""
     agent_steps: int = 250
-    """Dream: maximum length, in agent steps."""
+    """Dream: maximum length of an episode, in agent steps."""
     temperature: float = 1.0
     """Dream: temperature τ."""
     base: str | None = None
@@ -111,7 +111,7 @@ def main(args: Args) -> None:
 
 
 def _default_out(agent: str, base: str) -> Path:
-    """Returns the path of the result file, which is different for each environment."""
+    """Returns the default path of the result file of ``agent`` in the environment ``base``."""
     from wmrl.agents.evaluation.scoring import RANDOM
     from wmrl.storage.artifact import SHIPPED, find_artifact
 

@@ -46,7 +46,7 @@ class Keyboard:
         self._action = np.zeros(action_dim, np.float32)
 
     def read(self) -> None:
-        """Processes the events since the last call."""
+        """Processes the key and window events since the last call."""
         import pygame
 
         for event in pygame.event.get():

@@ -17,15 +17,15 @@ _SIGNED = ("log_std", "log_std_final", "qd_score_offset", "min_return")
 def check_options(args: Any) -> None:
     """Checks the types of a command's options, and the ranges of the numbers.
 
-    A wrong option is thus reported before a model is loaded or a run is begun. Configurations check
-    their own numbers too, but some are created only later. Some options do not belong to a
+    A wrong option is thus reported before a model is loaded or a run is begun. Configurations also
+    check their numbers, but some of them are created only later, and some options belong to no
     configuration.
 
     Args:
         args: options of a command, an instance of its ``Args``.
 
     Raises:
-        ValueError: an option is out of range.
+        ValueError: an option has the wrong type or is out of range.
     """
     check_fields(args)
     for item in fields(args):

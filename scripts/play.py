@@ -74,9 +74,9 @@ class _Game:
     """Environment to play, and the panels that show it.
 
     Attributes:
-        env: the environment; one step is one frame on the screen.
-        panels_of: function from the last observation to a list of panels. Each panel is given by
-            its keyword arguments.
+        env: environment, each step of which is one frame on the screen.
+        panels_of: function that maps the latest observation to a list of panels. Each panel is a
+            dictionary of keyword arguments of :class:`~wmrl.envs.rendering.panels.Panel`.
         fps: steps per second.
         action_names: names of the action dimensions.
     """

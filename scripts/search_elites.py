@@ -37,9 +37,10 @@ class Args:
     locks: tuple[tuple[int, float], ...] = ()
     """Locked joints, each as index and angle in radians. Joint 0 is at the base."""
     objective: Literal["std", "variance"] = "std"
-    """Objective to maximize: −std of the angles ("std"), or 100 (1 − variance) ("variance")."""
+    """Objective to maximize: −std of the joint angles for "std", 100 (1 − their variance) for
+    "variance"."""
     cells: int | None = None
-    """Number of cells of an archive that is a disc; 1950 if not given."""
+    """Number of cells of an archive that is a disc, the default shape; 1950 if not given."""
     dims: tuple[int, int] | None = None
     """Number of cells along x and along y, for an archive that is a grid instead of a disc."""
     qd_score_offset: float | None = None
@@ -58,7 +59,7 @@ class Args:
     of more than 500 joints."""
     init: str | None = None
     """Artifact of elites, such as the folder elites/ of another search. DDE evaluates these elites
-    first."""
+    first. The other algorithms do not support it."""
     seed: int = 0
     """Root seed."""
     device: str = "auto"

@@ -50,8 +50,9 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
 def quick_args(args: Args, reduced: Mapping[str, Any]) -> Args:
     """Adapts the options of a command if ``args.quick`` is True.
 
-    An option that has its default value gets its value from ``reduced``. The default folders get
-    the suffix ``-quick``, so that quick and full runs never write to the same folder.
+    Each option in ``reduced`` gets its value from there, unless it differs from its default. In the
+    same way, default folders get the suffix ``-quick``, so that quick and full runs never write to
+    the same default folder.
 
     Args:
         args: options of a command, a dataclass with the fields ``quick`` and ``out``, and possibly
@@ -91,7 +92,7 @@ def finish(out: Path, table: str, *, command: str, quick: bool) -> None:
 
     Args:
         out: output folder, in which ``table.md`` is written.
-        table: the table, whose first line is its title.
+        table: Markdown text, whose first line is the title.
         command: name of the command.
         quick: True to mark the table as that of a quick run.
     """

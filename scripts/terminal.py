@@ -40,13 +40,13 @@ _PLAIN = {
     **dict.fromkeys("─━╸╺", "-"),
     **dict.fromkeys("│┃", "|"),
 }
-"""Text that replaces characters on terminals and in logs that cannot encode them."""
+"""Replacements of characters that a terminal or a log cannot encode."""
 
 
 class Interruption:
     """Context in which Ctrl-C and requests to terminate raise ``KeyboardInterrupt``.
 
-    An interrupted command thus saves its work in the same way in all cases.
+    A command thus saves its work in the same way, whichever of these signals interrupts it.
 
     Attributes:
         signal: number of the signal that arrived; 0 if none did.
@@ -75,7 +75,7 @@ class Interruption:
 
 
 def accept_all_text() -> None:
-    """Makes the standard streams flush each line, and replace characters that they cannot encode.
+    """Makes stdout and stderr flush each line, and replace characters that they cannot encode.
 
     An ASCII stream, for example, prints "≥" as ">=". A character for which no such replacement is
     known is printed as a backslash escape sequence.

@@ -23,7 +23,7 @@ class Args:
     """Options of ``wmrl train``."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/car-racing")
-    """Folder of the run; created if it does not exist, resumed if it does."""
+    """Folder of the run. If the folder exists, the run is resumed."""
     task: str = "car-racing"
     """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
     hours: float = 1.0
@@ -57,8 +57,8 @@ def main(args: Args) -> None:
     if 3600 * args.hours < plan.least_seconds:
         print(
             f"wmrl: warning: hours: expected at least {plan.least_seconds / 3600:.2f} for "
-            f"{plan.rounds} rounds on two cores, got {args.hours:g}: the run takes about "
-            f"{plan.least_seconds:.0f} s; fewer --rounds and --no-real take less",
+            f"{plan.rounds} rounds on two cores, got {args.hours:g}; the run takes about "
+            f"{plan.least_seconds:.0f} s, and less with fewer --rounds or with --no-real",
             file=sys.stderr,
         )
     result = train(

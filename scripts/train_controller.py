@@ -1,20 +1,23 @@
 """Trains a controller by CMA-ES, PPO or variational search, in a dream or in the real game.
 
 After an interruption, the same command resumes the training. With more --steps or --generations,
-it continues a finished run. The folder of the run contains artifact/ (the agent) and metrics.csv.
+the command continues a finished run. The folder of the run contains artifact/ (the agent) and
+metrics.csv.
 
 For CMA-ES and variational search, metrics.csv has a row per generation. The columns fitness/mean,
 fitness/best and fitness/std describe the mean returns of the candidates; fitness/not_finite is the
-number of candidates without a finite score. CMA-ES also has search/sigma, search/axis_ratio and
-search/mean_norm. Variational search also has posterior/divergence (from the prior, in nats),
-posterior/alpha (the weight of this divergence), posterior/std and posterior/mean_norm.
+number of candidates without a finite score. CMA-ES also has search/sigma (the step size),
+search/axis_ratio (the longest axis of the search distribution, divided by the shortest) and
+search/mean_norm (the norm of its mean). Variational search also has posterior/divergence (from the
+prior, in nats), posterior/alpha (the weight of this divergence), posterior/std and
+posterior/mean_norm.
 
 For PPO, metrics.csv has a row per rollout, and the column step counts agent steps. The other
 columns are rollout/ep_rew_mean and rollout/ep_len_mean (over the last 100 episodes), and train/…,
 as defined by Stable-Baselines3.
 
 All algorithms have the column seconds (training time) and, with --score-every, score/mean and
-score/std (in the game).
+score/std (mean and standard deviation of the agent's returns in the game).
 """
 
 from contextlib import ExitStack
@@ -62,7 +65,7 @@ class Args:
     they are those of the agent that --init names; without --init, the controller is linear."""
     num_envs: int | None = None
     """Number of parallel environments; if not given, 256 dreams or 32 real games for PPO, and 16
-    real games for the other algorithms."""
+    real games for the other algorithms. In dreams, the other algorithms do not support it."""
     agent_steps: int | None = None
     """Maximum length of an episode, in agent steps; if not given, 60 in dreams and the task's own
     limit in the real game."""
@@ -117,8 +120,9 @@ class Args:
     """CMA-ES, variational, in a dream: penalty per agent step, multiplied by the share of outputs
     that are saturated (beyond ±0.95); 0 if not given."""
     score_every: int | None = None
-    """Number of generations between evaluations in the real game, for a learning curve. For PPO, it
-    is a number of chunks of rollouts. If not given, there are no evaluations."""
+    """Number of generations between evaluations in the real game, for a learning curve. For PPO,
+    chunks of rollouts are counted instead of generations. If not given, there are no
+    evaluations."""
     score_episodes: int = 20
     """Number of episodes per evaluation. Their seeds are not used for reported scores."""
     minutes: float | None = None
@@ -287,11 +291,11 @@ def _ppo(
 
 
 def _check_options(args: Args) -> None:
-    """Raises ``ValueError`` if a given option would have no effect."""
+    """Raises ``ValueError`` for an option that is given but would have no effect."""
     if args.num_envs is not None and args.env == "dream" and args.algorithm != "ppo":
         raise ValueError(
             f"num_envs: expected no value with {args.algorithm!r} in the dream, got "
-            f"{args.num_envs}; leave it out, as all dreams of a generation run in one batch"
+            f"{args.num_envs}; leave it out, because all dreams of a generation run in one batch"
         )
     for name, algorithms in _ALGORITHMS_OF.items():
         value = getattr(args, name)
@@ -318,7 +322,7 @@ def _options(args: Args, *names: str) -> dict[str, Any]:
 def _or_default(value: T | None, default: T) -> T:
     """Returns the value, or the default if the value is None.
 
-    A value of 0 is returned as it is, so that the configuration can reject it.
+    In contrast to ``value or default``, a value of 0 is kept, and the configuration can reject it.
     """
     return default if value is None else value
 

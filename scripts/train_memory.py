@@ -55,14 +55,14 @@ class Args:
     reward_weight: float = 2.0
     """Weight of the squared reward error relative to the log-likelihood per dimension."""
     positive_weight: float = 1.0
-    """Weight of terminal steps relative to other steps. Above 1, dreams end too often."""
+    """Weight of terminal steps relative to other steps. If it is above 1, dreams end too often."""
     num_members: int = 1
     """Number of memory models to train; 2 or more form an ensemble."""
     pessimism: float = 1.0
-    """Ensemble: number of standard deviations of the members' rewards that are subtracted from
-    their mean."""
+    """Ensemble: factor k of the reward in a dream, which is the mean of the members' rewards minus
+    k times their standard deviation."""
     noise_floor: float = 0.0
-    """Ensemble: lower bound of the standard deviation of every Gaussian in the dream."""
+    """Ensemble of MDN-RNNs: lower bound of the standard deviations of all Gaussians in dreams."""
     steps: int = 2500
     """Number of gradient steps; for an ensemble, per member."""
     batch_size: int | None = None
@@ -75,9 +75,11 @@ class Args:
     minutes: float | None = None
     """Time limit of training, in minutes; for an ensemble, per member."""
     burn_in: int = 12
-    """Number of recorded agent steps before a dream, from which its initial state h is computed."""
+    """Number of recorded agent steps from which the memory state h at the start of a dream is
+    computed."""
     start_window: int = 6
-    """Number of recorded agent steps before a dream; at least one must have a positive reward."""
+    """Number of recorded agent steps before the start of a dream, of which at least one must have a
+    positive reward."""
     init: str | None = None
     """Memory model to initialize from: a shipped name or a path. Not supported for ensembles."""
     seed: int = 0

@@ -126,7 +126,14 @@ def provenance(path: Path, more: dict[str, Any]) -> dict[str, Any]:
 def vision_card(
     names: Names, config: dict[str, Any], report: dict[str, Any], made: dict[str, Any]
 ) -> str:
-    """Returns the model card of the vision model."""
+    """Returns the model card of the vision model.
+
+    Args:
+        names: names of the shipped artifacts.
+        config: configuration of the vision model.
+        report: content of the ``report.json`` of its training.
+        made: provenance with ``command`` and ``seed``.
+    """
     metrics = report["held_out"]
     if names is DISCRETE:
         rows, columns = (side // 2 ** config["num_downsamplings"] for side in config["frame_size"])
@@ -160,7 +167,13 @@ def vision_card(
 
 
 def memory_card(names: Names, members: list[dict[str, Any]], made: dict[str, Any]) -> str:
-    """Returns the model card of the memory model."""
+    """Returns the model card of the memory model.
+
+    Args:
+        names: names of the shipped artifacts.
+        members: content of the ``report.json`` of each member of the ensemble.
+        made: provenance with ``command`` and ``seed``.
+    """
     judged = [member["held_out"] for member in members]
     if names is DISCRETE:
         what = (
@@ -210,7 +223,14 @@ reconstruction of the true one.
 
 
 def agent_card(names: Names, name: str, score: dict[str, Any], made: dict[str, Any]) -> str:
-    """Returns the model card of an agent."""
+    """Returns the model card of an agent.
+
+    Args:
+        names: names of the shipped artifacts.
+        name: name of the agent, ``names.dream`` or ``names.real``.
+        score: ``mean``, ``std``, ``episodes`` and ``base`` of the agent's evaluation.
+        made: provenance with ``command`` and ``seed``.
+    """
     how = {
         names.dream: "trained by PPO in the dream alone, without any real reward. The dream was "
         "trained on rollouts of random actions and of earlier agents that were trained in dreams.",

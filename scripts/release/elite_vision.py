@@ -61,7 +61,7 @@ def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]
 
 
 def vision_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Returns the model card of the vision model."""
+    """Returns the model card of the vision model, given arguments of :func:`ship`."""
     lines = [
         f"| {name} | {metrics['squared_error']:.2f} | {metrics['perplexity']:.0f} "
         f"| {metrics['utilization']:.1%} | {metrics['encoder_rank']:.1f} |"
@@ -88,7 +88,7 @@ def vision_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
 
 
 def memory_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Returns the model card of the memory model."""
+    """Returns the model card of the memory model, given arguments of :func:`ship`."""
     nats = row["memory"]["nats_per_frame"]
     return f"""# {MEMORY}
 
@@ -102,7 +102,12 @@ R² of its rewards: {row["memory"]["reward_r2"]:.3f}.
 
 
 def driver_card(score: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Returns the model card of the driver, the agent that was trained in the dream."""
+    """Returns the model card of the driver, the agent that was trained in the dream.
+
+    Args:
+        score: ``mean``, ``std``, ``episodes`` and ``base`` of the driver's evaluation.
+        made: provenance with ``command`` and ``seed``.
+    """
     return f"""# {DRIVER}
 
 A network of two layers of 64 on [z, h] of `{VISION}` and `{MEMORY}`, trained by PPO inside that

@@ -29,7 +29,8 @@ class Args:
     episodes: int = 100
     """Episodes per agent; the protocol requires at least 100."""
     dream_agent_steps: int = 250
-    """Length of a dream in agent steps. Agents with a memory model are also scored in dreams."""
+    """Maximum length of a dream in agent steps. Agents with a memory model are also scored in
+    dreams."""
     out: Path = Path("results")
     """Folder of the scores and the table."""
 
@@ -83,7 +84,7 @@ def score(name: str, path: str, args: Args) -> None:
 
 
 def describe(name: str, how: str, folder: Path) -> None:
-    """Stores a description of an agent's training in ``about.json``."""
+    """Stores ``how``, which describes the training of an agent, in ``about.json`` in the folder."""
     about = _about(folder) | {name: how}
     write_json(folder / _ABOUT, about)
 

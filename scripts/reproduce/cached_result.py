@@ -19,7 +19,7 @@ class CachedResult:
 
     Args:
         path: path of the file.
-        key: JSON-able description of everything that the result depends on.
+        key: JSON-able description of everything on which the result depends.
         name: kind of the result in error messages, such as ``"search"``.
 
     Attributes:

@@ -84,8 +84,8 @@ def write_drivers_video(
 ) -> dict[str, float]:
     """Writes a video of several agents in the real game, side by side.
 
-    All agents play with the same seed. If the episode of an agent ends before the video, its panel
-    is dimmed from then on.
+    All agents play with the same seed. If the episode of an agent ends before the video, the panel
+    of that agent is dimmed from then on.
 
     Args:
         agents: agents, keyed by the labels of their panels.
@@ -100,7 +100,7 @@ def write_drivers_video(
         ValueError: there are no agents.
     """
     if not agents:
-        raise ValueError("agents: expected at least one, got none")
+        raise ValueError("agents: expected at least one agent, got none")
     config = config or DriverVideoConfig()
     drawer = PanelDrawer(width=config.width, height=round(0.75 * config.width), text_size=14, gap=8)
     panels = dict.fromkeys(agents, Panel(label="", image=np.zeros((1, 1, 3), np.uint8)))

@@ -1,11 +1,11 @@
 """Trains a VAE for binary vectors with two learning-rate schedules.
 
-The data are 1,000 points from a mixture of three Gaussians. Each point is observed as 100 bits, and
-its Gaussian is its class. A VAE with two latent dimensions and a full-covariance posterior is
-trained without labels: once with a low, constant learning rate, and once with a high learning rate
-that decays. The output folder contains table.md, results.json, and images of the data, latents and
-posteriors for the first seed. The results are bounds on the log evidence of held-out points, and
-measures of how well the latents separate the classes.
+The data are 1,000 points from a mixture of three Gaussians. Each point is observed as 100 bits. Its
+class is the Gaussian that it is drawn from. A VAE with two latent dimensions and a full-covariance
+posterior is trained without labels: once with a low, constant learning rate, and once with a high
+learning rate that decays. The results are bounds on the log evidence of held-out points, and
+measures of how well the latents separate the classes. The output folder contains table.md,
+results.json, and images of the data, latents and posteriors for the first seed.
 """
 
 import json
@@ -38,18 +38,19 @@ class Args:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/binary-vae")
     """Output folder of the table and images."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Root seeds. Each has its own mixture, its own points, and one model per schedule."""
+    """Root seeds. For each seed, a mixture and its points are drawn, and a model is trained with
+    each schedule."""
     points: int = 1000
     """Number of training points; there are as many held-out points."""
     epochs: int | None = None
     """Number of epochs; 500 if not given."""
     quick: bool = False
-    """Finish within two minutes: options at their defaults are reduced, results are marked, and
-    the default folders end in -quick."""
+    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    marked as those of a quick run, and the default folders get the suffix -quick."""
 
 
 QUICK: dict[str, Any] = {"seeds": (0,), "epochs": 30}
-"""Options of a quick run."""
+"""Values of options in a quick run, by name of the option."""
 
 
 def main(args: Args) -> None:
@@ -102,7 +103,7 @@ def separation(
 
     Args:
         vae: trained VAE.
-        data: points on which a linear classifier is trained.
+        data: points on whose posterior means a linear classifier is trained.
         held_out: points on which the separation is measured.
 
     Returns:

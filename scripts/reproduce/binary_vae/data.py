@@ -18,7 +18,7 @@ class BinaryMixture:
     A point x is observed as the X bits tanh(xW) > 0, where W is the projection.
 
     Attributes:
-        factors: factors A of the covariances AᵀA, ``(3, 2, 2) float64``.
+        factors: factor A of each Gaussian's covariance AᵀA, ``(3, 2, 2) float64``.
         weights: mixture weights, ``(3,) float64``.
         projection: projection W to X bits, ``(2, X) float64``.
     """
@@ -31,8 +31,9 @@ class BinaryMixture:
     def random(cls, *, num_bits: int = 100, seed: int) -> Self:
         """Creates a random mixture with the fixed means (1, 1), (−1, 0) and (1, −2).
 
-        The factors are standard normal. The weights are uniform, then normalized. The projection is
-        uniform in [0, 3].
+        The entries of the covariance factors are drawn from N(0, 1), and those of the projection
+        uniformly from [0, 3). The mixture weights are drawn uniformly from [0, 1), then normalized
+        to a sum of 1.
 
         Args:
             num_bits: X, number of bits per point.
@@ -44,7 +45,7 @@ class BinaryMixture:
         return cls(factors, weights / weights.sum(), 3.0 * generator.random((2, num_bits)))
 
     def sample(self, count: int, *, seed: int) -> "BinaryPoints":
-        """Draws ``count`` points and their bits."""
+        """Draws ``count`` points from the mixture, and computes their bits."""
         generator = numpy_generator(seed, "binary points")
         labels = generator.choice(3, size=count, p=self.weights)
         noise = generator.standard_normal((count, 2))

@@ -123,10 +123,10 @@ class BinaryVAE(nn.Module):
         return logits
 
     def elbo(self, vectors: Tensor, generator: torch.Generator) -> Tensor:
-        """Estimates the ELBO of vectors ``(B, X)``, drawing one latent per vector.
+        """Estimates the ELBO of vectors x ``(B, X)``, drawing one latent z per vector.
 
         Returns:
-            Estimates of E_q[log p(x|z)] − KL(q‖p), ``(B,)`` in nats.
+            Estimates of E_q[log p(x|z)] − KL(q ‖ N(0, I)), ``(B,)`` in nats.
         """
         posterior = self.posterior(vectors)
         noise = torch.randn(posterior.mean.shape, generator=generator, device=vectors.device)
@@ -145,7 +145,7 @@ class BinaryVAE(nn.Module):
             samples: number of latents drawn for each vector.
 
         Returns:
-            ``(B,)`` in nats.
+            Estimates, ``(B,)`` in nats.
         """
         posterior = self.posterior(vectors)
         shape = (samples, *posterior.mean.shape)
@@ -222,7 +222,7 @@ def train_binary_vae(
         The model, and the mean ELBO during each epoch, in nats per vector.
 
     Raises:
-        ValueError: ``vectors`` has another shape, or there are no vectors.
+        ValueError: the shape of ``vectors`` is not ``(N, X)``, or there are no vectors.
     """
     if vectors.ndim != 2 or len(vectors) == 0:
         raise ValueError(f"vectors: expected shape (N, X), N > 0, got {tuple(vectors.shape)}")

@@ -58,12 +58,12 @@ class Args:
     epochs: int | None = None
     """Number of epochs of each codebook's training; if not given, each variant has its own."""
     quick: bool = False
-    """Finish within two minutes: options at their defaults are reduced, results are marked, and
-    the default folders end in -quick."""
+    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    marked as those of a quick run, and the default folders get the suffix -quick."""
 
 
 QUICK: dict[str, Any] = {"seeds": (0,), "evaluations": 5000, "epochs": 10}
-"""Options of a quick run."""
+"""Values of options in a quick run, by name of the option."""
 
 
 def main(args: Args) -> None:
@@ -164,8 +164,8 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
 def random_cosine(dim: int) -> float:
     """Returns the mean |cos| of the angle between two random directions in ``dim`` dimensions.
 
-    With D = ``dim``, it is Γ(D/2) / (√π Γ((D + 1)/2)), the mean absolute value of a coordinate of a
-    random unit vector.
+    With D = ``dim``, this mean is Γ(D/2) / (√π Γ((D + 1)/2)). It is also the mean absolute value of
+    a coordinate of a random unit vector.
     """
     from math import gamma, pi, sqrt
 

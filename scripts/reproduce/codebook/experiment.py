@@ -43,8 +43,8 @@ EARLIER = VectorVQVAEConfig(
     rezero=True,
     warmup_steps=0,
 )
-"""Configuration of the earlier experiment's VQ-VAE. The encoder and the decoder have five ReZero
-layers of width 512 each."""
+"""Configuration of the earlier experiment's VQ-VAE. The encoder and the decoder each have five
+ReZero layers of width 512."""
 
 EARLIER_TRAINING = EncodingTrainingConfig(
     epochs=250,
@@ -105,8 +105,8 @@ VARIANTS: dict[str, CodebookVariant] = {
     ),
     "ours-random": _ours("from random poses", data="random"),
 }
-"""Settings of the earlier experiment and of this project, by name. They are either unchanged or
-have one or two changes."""
+"""Variants by name. Each has the settings of the earlier experiment or of this project, unchanged
+or with one or two changes."""
 
 
 def find_poses(path: Path, *, seed: int, evaluations: int | None = None) -> dict[str, np.ndarray]:
@@ -180,7 +180,7 @@ def used_codes(encoding: VectorVQVAE, vectors: np.ndarray) -> torch.Tensor:
 
 
 def spread(codes: torch.Tensor) -> dict[str, float] | None:
-    """Computes the effective rank and the alignment of code vectors ``(U, D)``.
+    """Computes the effective rank and the alignment of U code vectors, ``(U, D)``.
 
     Returns:
         A dictionary with the metrics of :func:`~wmrl.nn.codebook_metrics.alignment`, and with

@@ -3,7 +3,8 @@
 The searches look for elite poses of planar arms. With 20 and 200 joints, the objective is −std of
 the angles, and the archive is a disc of 1950 cells. With 1000 joints, the objective is
 100 (1 − variance), and the archive is a grid of 100 × 100 cells. All searches of an arm start from
-random poses with the same archive and budget. The oracle uses gradients of the arm's equations.
+random poses, and have the same archive and budget. The oracle uses gradients of the arm's
+equations.
 
 If the command is interrupted, repeat it to continue. The output folder contains table.md and a
 report for each arm and method. The table includes the reports of earlier calls, so that the work
@@ -59,24 +60,25 @@ class Args:
     """Searches to compare: any of iso, line, cma-me, cma-mae, dde-published, dde-none, dde,
     dde-fine, dde-vqvae and dde-fsq; all if not given."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the searches with the reduced budget, and of the races. A race is a search for poses
-    of the arm with 200 joints that ends at a coverage of 95 % and a mean std of 0.06."""
+    """Seeds of the searches with the reduced budget, and of the races. A race is a search with the
+    arm of 200 joints. It ends once the coverage is at least 95 % and the mean std of the elites'
+    joint angles is at most 0.06."""
     full_seeds: tuple[int, ...] = (0,)
     """Seeds of the searches with the full budget."""
     reduced: int = 100_000
-    """Reduced budget: number of evaluations in a search."""
+    """Number of evaluations in each search with the reduced budget."""
     full: int | None = None
-    """Full budget: number of evaluations in a search. By default, each arm has its published
-    budget."""
+    """Number of evaluations in each search with the full budget. By default, each arm has its
+    published budget."""
     race: int = 5_000_000
     """Maximum number of evaluations in a race."""
     quick: bool = False
-    """Finish within two minutes: options at their defaults are reduced, results are marked, and
-    the default folders end in -quick."""
+    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    marked as those of a quick run, and the default folders get the suffix -quick."""
 
 
 QUICK: dict[str, Any] = {"tasks": ("20-joints",), "seeds": (0,), "full_seeds": (), "reduced": 3000}
-"""Options of a quick run."""
+"""Values of options in a quick run, by name of the option."""
 
 
 def main(args: Args) -> None:
@@ -93,7 +95,10 @@ def main(args: Args) -> None:
     check_seeds(args.seeds, optional=True)
     check_seeds(args.full_seeds, "full_seeds", optional=True)
     if not (args.seeds or args.full_seeds):
-        raise ValueError("seeds: expected at least one seed in seeds or full_seeds, got none")
+        raise ValueError(
+            "seeds: expected at least one seed in seeds or full_seeds, got none; pass --seeds or "
+            "--full-seeds"
+        )
     check_counts(reduced=args.reduced, full=args.full, race=args.race)
     args.out.mkdir(parents=True, exist_ok=True)
     about = {
@@ -157,8 +162,8 @@ def _race(args: Args, method: str) -> list[dict[str, Any]]:
     with CMA-ES, which stay far from the goal.
 
     Returns:
-        A row for each race, with the number of evaluations until the goal; the number is None if
-        the goal was not reached.
+        A row for each race, with the number of evaluations after which the goal was reached; None
+        if it was not reached.
     """
     from wmrl.scripts.reproduce.dde.experiment import (
         TASKS,

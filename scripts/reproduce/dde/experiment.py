@@ -54,7 +54,7 @@ METHODS: dict[Method, str] = {
 """Titles of the search methods, by name. The first four methods use emitters of ``ribs``. DDE
 without an encoding has only the mutations and the bandit, and so shows the effect of the encoding.
 In ``"dde-fine"``, the bandit can also choose a finer mutation, because the usual noise of 0.006 is
-too coarse to make the angles of 200 joints even."""
+too coarse to make the angles of 200 joints nearly equal."""
 
 _FINE = Mutation(iso_sigma=0.001)
 _RIBS = get_args(RibsMethod)

@@ -58,7 +58,7 @@ class Args:
     dream."""
     evolution: int = 150
     """Number of generations of CMA-ES that train the initial controller, with 64 candidates each.
-    It has no effect if init is given."""
+    With --init, this option has no effect."""
     generations: int = 200
     """Number of generations of MAP-Elites, with 100 solutions each."""
     num_rollouts: int = 16
@@ -90,15 +90,15 @@ class Args:
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
     quick: bool = False
-    """Finish within two minutes: options at their defaults are reduced, results are marked, and
-    the default folders end in -quick."""
+    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    marked as those of a quick run, and the default folders get the suffix -quick."""
 
 
 HELD_OUT = 0.1
 """Share of the episodes that is held out to evaluate the vision models."""
 
 VISIONS = {"elite": "elites' frames", "random": "random driving"}
-"""Titles in tables of the vision models that are compared, keyed by their training data."""
+"""Titles of the compared vision models in tables, keyed by their training data."""
 
 
 QUICK: dict[str, Any] = {
@@ -115,7 +115,7 @@ QUICK: dict[str, Any] = {
     "score_episodes": 2,
     "seeds": (0,),
 }
-"""Options of a quick run."""
+"""Values of options in a quick run, by name of the option."""
 
 
 def main(args: Args) -> None:
@@ -126,8 +126,8 @@ def main(args: Args) -> None:
     args = quick_args(args, QUICK)
     if args.ship is not None and not args.seeds:
         raise ValueError(
-            "ship: expected at least one seed in seeds, got none; the models of the first seed "
-            "are shipped, so set --seeds"
+            "seeds: expected at least one seed with --ship, got none; pass --seeds, because the "
+            "models of the first seed are shipped"
         )
     check_seeds(args.seeds, optional=True)
     check_counts(
@@ -325,7 +325,11 @@ def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]],
 def _evaluated(
     args: Args, drivers: "EliteDrivers", stores: Sequence["RolloutStore"]
 ) -> dict[str, float]:
-    """Computes statistics of the elites' returns, in episodes not used to select the elites."""
+    """Computes statistics of the mean returns of the elites whose frames are used.
+
+    The returns are those of the episodes in ``stores``, which were not used to select the elites.
+    Only ``selected_by`` is the average over the episodes that selected them.
+    """
     import numpy as np
 
     selected = drivers.real.objectives[drivers.real.objectives >= args.min_return]
@@ -360,7 +364,7 @@ def _trial(args: Args) -> "VisionTrialConfig":
 def _ship(args: Args, out: Path, rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> None:
     """Writes the vision model, the memory model and the driver of one trial as artifacts.
 
-    In this trial, the vision model was trained on frames of elites, with the first seed.
+    The trial is the one whose vision model was trained on frames of elites, with the first seed.
     """
     from wmrl.scripts.release.elite_vision import ship
     from wmrl.storage.artifact import package_versions
@@ -401,7 +405,7 @@ def _metrics(objectives: "np.ndarray", cells: int) -> dict[str, float]:
 
 
 def write_table(search: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """Formats the results as Markdown tables."""
+    """Formats the metrics of the search and the rows of the comparison as Markdown tables."""
     lines = [
         "# Elites that drive",
         "",

@@ -87,7 +87,8 @@ class EliteDrivers:
         world_model: world model of the drivers.
         problem: problem that the search solved in the dream.
         dreamed: elites of the search, with objectives and measures from the dream.
-        real: the best of ``dreamed`` in each cell, by objectives and measures from the real game.
+        real: those of ``dreamed`` that are the best of their cells by the objectives and measures
+            from the real game.
     """
 
     world_model: WorldModel
@@ -161,7 +162,7 @@ def evaluate_elites(
         episodes: number of episodes of each elite.
         min_return: minimum mean return in the real game; elites below it are left out.
         seed: root seed of the episodes.
-        workers: number of processes that play.
+        workers: number of processes that play the real game.
         progress: show progress bars.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Tests of vision models by reconstructions, and by scores of drivers trained in the dream."""
+"""Tests of vision models by reconstructions, and by scores of drivers trained in dreams."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing

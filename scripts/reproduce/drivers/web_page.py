@@ -135,7 +135,10 @@ def _cells(
 
 
 def _places(archive: ArchiveConfig) -> np.ndarray:
-    """Returns the centers of the cells in pixels, ``(cells, 2)``; the second axis points up."""
+    """Returns x and y of the cells' centers in pixels of the page, ``(cells, 2)``.
+
+    The first measure increases to the right, and the second increases upward.
+    """
     low, high = np.array(archive.low), np.array(archive.high)
     share = (archive.centers() - low) / (high - low)
     places: np.ndarray = _MARGIN + _SIZE * np.stack((share[:, 0], 1.0 - share[:, 1]), axis=1)

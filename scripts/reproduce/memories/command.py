@@ -60,12 +60,12 @@ class Args:
     device: str = "auto"
     """Device to train on: auto, cpu, cuda …"""
     quick: bool = False
-    """Finish within two minutes: options at their defaults are reduced, results are marked, and
-    the default folders end in -quick."""
+    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    marked as those of a quick run, and the default folders get the suffix -quick."""
 
 
 QUICK: dict[str, Any] = {"steps": 20, "num_dreams": 16, "seeds": (0,)}
-"""Options of a quick run."""
+"""Values of options in a quick run, by name of the option."""
 
 
 def main(args: Args) -> None:

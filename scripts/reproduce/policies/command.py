@@ -69,8 +69,8 @@ class Args:
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
     quick: bool = False
-    """Finish within two minutes: options at their defaults are reduced, results are marked, and
-    the default folders end in -quick."""
+    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    marked as those of a quick run, and the default folders get the suffix -quick."""
 
 
 QUICK: dict[str, Any] = {
@@ -82,7 +82,7 @@ QUICK: dict[str, Any] = {
     "sample_episodes": 1,
     "video_agent_steps": 25,
 }
-"""Options of a quick run."""
+"""Values of options in a quick run, by name of the option."""
 
 
 def main(args: Args) -> None:

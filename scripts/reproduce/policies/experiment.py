@@ -66,7 +66,7 @@ class PolicyTrialConfig:
         rank: number of directions along which the posterior of ``"variational-low-rank"`` may be
             correlated.
         raw_alpha: weight α of the divergence from the prior in ``"variational-raw"``.
-        ppo: settings of PPO; its ``steps`` is ignored.
+        ppo: settings of PPO; its number of ``steps`` is ignored.
         num_envs: number of parallel dreams in which PPO trains.
         dream_episodes: number of dreams in which a trained agent is scored.
         episodes: number of episodes of the unmodified game in which a trained agent is scored.

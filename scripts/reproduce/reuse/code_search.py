@@ -21,8 +21,8 @@ class CodeSearchConfig:
             ones. The distributions move toward the selected candidates.
         learning_rate: α, step size of the distributions, above 0 and at most 1. With 1, the
             previous distributions are discarded, as in UMDA.
-        smoothing: ε, weight of the uniform distribution. Every code keeps a probability of at least
-            ε / K, so that no code is lost.
+        smoothing: ε, weight of the uniform distribution. Each of the K codes keeps a probability of
+            at least ε / K, so that no code is lost.
     """
 
     population_size: int = 50
@@ -87,7 +87,7 @@ class CodeSearch:
         self._asked: np.ndarray | None = None
 
     def ask(self) -> np.ndarray:
-        """Returns the candidates of this generation: codes in 0 … K − 1, ``(P, T) int64``."""
+        """Returns P candidates of T codes from 0 to K − 1 each, ``(P, T) int64``."""
         generator = numpy_generator(self._seed, "code-search", self._generation)
         num_tokens, codebook_size = self.probabilities.shape
         drawn = generator.random((self.population_size, num_tokens, 1))

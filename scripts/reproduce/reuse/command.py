@@ -1,8 +1,8 @@
 """Reuses encodings learned from elites to reach targets with an arm of 200 joints.
 
 A VAE and a VQ-VAE are trained on the elites of a search and, as a control, on as many random poses.
-Poses at targets are then searched for in three spaces: CMA-ES searches the joint angles and the
-latents of the VAE, and an estimation of distribution algorithm searches the codes of the VQ-VAE.
+Poses at targets are then searched for in three spaces. CMA-ES searches the joint angles and the
+latents of the VAE; an estimation of distribution algorithm searches the codes of the VQ-VAE.
 This is done for the problem of the elites and for changed problems. If the command is interrupted,
 repeat it to continue. The output folder contains table.md, results.json and poses.png.
 """
@@ -57,8 +57,8 @@ class Args:
     """Folder in which to write the artifacts planar-arm-vae and planar-arm-vqvae. They are the
     encodings trained on the elites of the first seed. By default, they are not written."""
     quick: bool = False
-    """Finish within two minutes: options at their defaults are reduced, results are marked, and
-    the default folders end in -quick."""
+    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    marked as those of a quick run, and the default folders get the suffix -quick."""
 
 
 QUICK: dict[str, Any] = {
@@ -68,7 +68,7 @@ QUICK: dict[str, Any] = {
     "targets": 6,
     "evaluations": 200,
 }
-"""Options of a quick run."""
+"""Values of options in a quick run, by name of the option."""
 
 
 def main(args: Args) -> None:

@@ -22,9 +22,9 @@ from wmrl.scripts.reproduce.cached_result import CachedResult
 _ACTIVE = 0.01
 
 TRAINING = EncodingTrainingConfig(epochs=1000, weight_penalty=0.0)
-"""Training settings for the elites of a finished search. There are many more epochs than for the
-training during a search, and there is no weight penalty. During a search, the penalty removes the
-noise of mutations from emitted solutions. Here, the decoder should reproduce the elites."""
+"""Training settings for the elites of a finished search. They have many more epochs than the
+settings for training during a search, and no weight penalty. During a search, the penalty removes
+the noise of mutations from emitted solutions. Here, the decoder should reproduce the elites."""
 
 
 def reuse_config(kind: str, input_dim: int) -> EncodingConfig:

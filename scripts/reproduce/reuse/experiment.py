@@ -23,10 +23,10 @@ from wmrl.scripts.reproduce.reuse.pose_search import PoseSearchResult, search_po
 from wmrl.training.progress import progress_bar
 
 TOLERANCE = 0.01
-"""Maximum distance at which a pose counts as at the target, as a share of the arm's reach."""
+"""Maximum distance from a target at which a pose counts as reaching it; the arm's reach is 1."""
 
 POSES = "poses.npy"
-"""Name of the file with the best pose for each of T targets, ``(T, n)``."""
+"""Name of the file with the best pose of n joint angles for each of T targets, ``(T, n)``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +70,9 @@ METHODS = {
     "vqvae-random": ReuseMethod(title="codes, random poses", space="vqvae", data="random"),
 }
 """Search methods by name. All except ``"elite"`` start from the center of their space. For angles,
-the center is the straight arm, whose std is 0. Small initial steps keep the angles even, so three
-initial step sizes are compared. ``"elite"`` starts from the elite nearest to the target. It uses
-elites without an encoding, and so shows what an encoding adds to them."""
+the center is the straight arm, whose std is 0. Smaller initial steps keep the angles more equal;
+three initial step sizes are therefore compared. ``"elite"`` starts from the elite nearest to the
+target. It uses elites without an encoding, and so shows what an encoding adds to them."""
 
 
 def problems(num_joints: int = 200) -> dict[str, Arm]:
@@ -148,7 +148,8 @@ def search_targets(
     """
     if encoding is None and method.space != "angles":
         raise ValueError(
-            f"encoding: expected an encoding for the method {method.title!r}, got None"
+            f"encoding: expected an encoding for the method {method.title!r}, got None; pass one "
+            "from train_encoding"
         )
     if encoding is not None and method.space == "angles":
         raise ValueError(

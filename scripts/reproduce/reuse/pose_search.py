@@ -29,7 +29,7 @@ class PoseSearchResult:
     """Result of a search for one pose.
 
     Attributes:
-        pose: pose with the highest reward, ``(n,) float32``.
+        pose: pose with the highest reward, ``(n,) float32`` for n joints.
         reward: reward of that pose.
         std: std of that pose's angles in radians.
         distance: distance of that pose's end point from the target, in units of length.
@@ -61,8 +61,8 @@ def search_pose(
     """Searches for a pose with a fixed number of evaluations.
 
     Args:
-        search: search over candidates ``(P, A)``.
-        decode: function that converts candidates to poses ``(P, n)``.
+        search: search over candidates, ``(P, A)`` for P candidates of A numbers.
+        decode: function that converts candidates to poses ``(P, n)`` of n joints.
         objective: function that evaluates poses.
         evaluations: exact number of evaluations. If the last generation has more candidates than
             evaluations are left, only its first candidates are evaluated.

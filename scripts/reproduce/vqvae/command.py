@@ -65,7 +65,7 @@ class Args:
     work: Path = Path("runs/reproduce-vqvae")
     """Folder of the training runs; finished ones are not repeated."""
     data: tuple[str, ...] = ()
-    """Image sets: mnist-5000, or folders with four IDX files that are named as those of MNIST. By
+    """Image sets: mnist-5000, or folders with four IDX files that are named like those of MNIST. By
     default, mnist-5000, and also Fashion-MNIST if its default folder exists."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Root seeds; each has its own split of the digits and its own models."""
@@ -82,8 +82,8 @@ class Args:
     device: str = "auto"
     """Device to train on: auto, cpu, cuda …"""
     quick: bool = False
-    """Finish within two minutes: options at their defaults are reduced, results are marked, and
-    the default folders end in -quick."""
+    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    marked as those of a quick run, and the default folders get the suffix -quick."""
 
 
 QUICK: dict[str, Any] = {
@@ -94,7 +94,7 @@ QUICK: dict[str, Any] = {
     "lstm_epochs": 1,
     "prior_images": 1000,
 }
-"""Options of a quick run."""
+"""Values of options in a quick run, by name of the option."""
 
 
 def main(args: Args) -> None:

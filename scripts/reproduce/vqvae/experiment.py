@@ -233,7 +233,7 @@ class Experiment:
         """Computes −log p(z) of the codes z of held-out images, for each prior.
 
         Returns:
-            ``(N,)`` in nats for N held-out images, keyed by the prior's name.
+            Values of −log p(z) for N held-out images, ``(N,)`` in nats, keyed by the prior's name.
         """
         codebook_size = self.config.codebook_size
         before, held_out_before = (
@@ -255,7 +255,7 @@ class Experiment:
         return nats
 
     def _pixel_nats(self, vision: VQVAE, train_codes: Tensor, held_out_codes: Tensor) -> Tensor:
-        """Computes −log p(x|z) of each held-out image, ``(N,)`` in nats."""
+        """Computes −log p(x|z) of each held-out image x with codes z, ``(N,)`` in nats."""
         images, held_out = (torch.from_numpy(part.images) for part in (self.images, self.held_out))
         likelihood = DiscretizedLogistic(
             images[: len(train_codes)], decode_codes(vision, train_codes)

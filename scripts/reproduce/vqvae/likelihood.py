@@ -102,7 +102,7 @@ class DiscretizedLogistic:
             means: decoded images in [0, 1], ``(B, ...) float32``.
 
         Returns:
-            ``(B,)`` in nats.
+            Log-probabilities, ``(B,)`` in nats.
         """
         return log_probability(targets, means, self.scales[self._range_of(means)]).flatten(1).sum(1)
 
