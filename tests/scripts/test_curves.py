@@ -45,7 +45,9 @@ def test_only_its_own_plots_are_replaced(
         assert cli.run(words) == cli.run(words) == 0
         (tmp_path / name).write_bytes(b"a photograph")
         assert cli.run(words) == 2
-        assert "out: expected a new file or an earlier plot of wmrl curves" in capsys.readouterr().err
+        assert (
+            "out: expected a new file or an earlier plot of wmrl curves" in capsys.readouterr().err
+        )
         assert (tmp_path / name).read_bytes() == b"a photograph"
     assert cli.run(["curves", str(runs), "-o", str(tmp_path / "a.jpg")]) == 2
     assert "ending in .png, .svg or .pdf" in capsys.readouterr().err
