@@ -73,8 +73,8 @@ def train_encoding(
 
     Args:
         config: configuration of the encoding.
-        vectors: poses of an arm with links of equal length, ``(N, X) float32``. A random tenth of
-            them is held out.
+        vectors: N poses of an arm with X links of equal length, ``(N, X) float32``. A random tenth
+            of the poses is held out.
         path: path of the folder.
         seed: root seed.
         training: configuration of the training.

@@ -23,7 +23,7 @@ from wmrl.scripts.reproduce.reuse.pose_search import PoseSearchResult, search_po
 from wmrl.training.progress import progress_bar
 
 TOLERANCE = 0.01
-"""Maximum distance from a target at which a pose counts as reaching it; the arm's reach is 1."""
+"""Distance from a target within which a pose reaches the target, as a share of the arm's reach."""
 
 POSES = "poses.npy"
 """Name of the file with the best pose of n joint angles for each of T targets, ``(T, n)``."""
@@ -103,7 +103,7 @@ def targets_for(arm: Arm, count: int = 18) -> np.ndarray:
         count: number of targets before those within obstacles are removed.
 
     Returns:
-        x and y of each target, ``(T, 2) float64``. The targets are placed as in
+        x and y of each of T targets, ``(T, 2) float64``. The targets are placed as in
         :func:`~wmrl.agents.quality_diversity.archive.disc_centers`.
     """
     points = arm.reach * (2.0 * disc_centers(count) - 1.0)
@@ -128,12 +128,12 @@ def search_targets(
     Args:
         method: search method.
         arm: planar arm.
-        targets: x and y of each target, ``(T, 2)``.
+        targets: x and y of each of T targets, ``(T, 2)``.
         path: path of the folder.
         encoding: encoding for ``method.space``, trained on ``method.data``; None for a search over
             angles.
-        starts: initial poses ``(T, n)`` from :func:`nearest_elites`, for a method that starts from
-            elites; None for other methods.
+        starts: initial poses ``(T, n)`` of n joints, from :func:`nearest_elites`, for a method that
+            starts from elites; None for other methods.
         evaluations: number of evaluations in each search.
         seed: root seed.
         progress: show a progress bar.
@@ -235,7 +235,7 @@ def nearest_elites(elites: Elites, arm: Arm, targets: np.ndarray) -> np.ndarray:
     the same pose may end elsewhere.
 
     Returns:
-        Poses of the elites found, ``(T, n) float32``.
+        Poses of the elites found, ``(T, n) float32`` for T targets and n joints.
     """
     ends = (2.0 * elites.measures - 1.0) * arm.reach
     gaps = np.linalg.norm(ends[None] - targets[:, None], axis=2)
