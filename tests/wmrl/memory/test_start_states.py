@@ -70,9 +70,12 @@ def test_starts_are_drawn_over_all_episodes_without_repetition() -> None:
     assert torch.equal(starts.mean, again.mean)
 
 
-def test_too_long_a_burn_in_is_named() -> None:
-    with pytest.raises(ValueError, match="burn_in: no episode is longer than 9 agent steps"):
-        _choose([_episode(1, [1.0] * 9)], burn_in=9)
+def test_too_long_a_burn_in_is_half_the_longest_episode() -> None:
+    starts = _choose([_episode(1, [1.0] * 5), _episode(2, [1.0] * 9)], burn_in=9)
+    assert starts.mean.shape[1] == 5
+    assert _ends(starts) == {(1, 4), *((2, t) for t in range(4, 9))}
+    with pytest.raises(ValueError, match="episodes: expected at least one agent step, got none"):
+        _choose([], burn_in=0)
 
 
 @pytest.mark.parametrize(

@@ -140,15 +140,6 @@ def test_another_configuration_does_not_mix(
         _train(store, tmp_path, vision, config=replace(_SMALL, num_mixtures=3))
 
 
-def test_too_long_a_burn_in_is_noticed_at_once(
-    store: RolloutStore, vision: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(TrainableMemory, "loss")  # nothing is trained
-    long = replace(_SHORT, start_states=StartStatesConfig(burn_in=50))
-    with pytest.raises(ValueError, match="burn_in: no episode is longer than 50 agent steps"):
-        _train(store, tmp_path, vision, training=long)
-
-
 def test_a_warm_start_begins_where_the_other_ended(
     store: RolloutStore, vision: VAE, tmp_path: Path
 ) -> None:
