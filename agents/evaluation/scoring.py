@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -193,8 +194,9 @@ def evaluate_dream(
 
 
 def original_id(task: Task) -> str:
-    """Returns the id of a task's original game: the task's ``env_id`` without ``vsg/``."""
-    return task.env_id.removeprefix("vsg/")
+    """Returns the id of a task's original game: ``env_id`` without ``vsg/``, if there is one."""
+    original = task.env_id.removeprefix("vsg/")
+    return original if original in gym.registry else task.env_id
 
 
 def _result(scores: EpisodeScores, **about: Any) -> EvaluationResult:

@@ -133,6 +133,7 @@ def test_random_actions():
 
 def test_the_original_is_gymnasium_s_own():
     assert original_id(CAR_RACING) == "CarRacing-v3"
+    assert original_id(replace(CAR_RACING, env_id="vsg/NoSuchGame-v0")) == "vsg/NoSuchGame-v0"
 
 
 def test_seeds_of_training_are_refused(agent):

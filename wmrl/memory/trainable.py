@@ -54,6 +54,8 @@ class TrainableMemoryConfig:
     def __post_init__(self) -> None:
         check_fields(self)
         check_int("action_dim", self.action_dim, at_least=1)
+        for number in self.num_options:
+            check_int("num_options", number, at_least=1)
         check_int("frame_skip", self.frame_skip, at_least=1, at_most=MAX_FRAME_SKIP)
         check_float("dropout", self.dropout, at_least=0, below=1)
         for name in ("reward_scale", "positive_weight"):

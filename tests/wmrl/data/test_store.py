@@ -327,7 +327,7 @@ def test_missing_foreign_and_newer_stores(tmp_path: Path) -> None:
     for version, reader in ((99, "a newer wmrl"), (1, "wmrl 0.1")):
         header["attributes"] = {"wmrl_store": version}
         path.write_text(json.dumps(header))
-        with pytest.raises(StoreError, match=f"expected format version 3, got {version}.*{reader}"):
+        with pytest.raises(StoreError, match=f"expected format version 4, got {version}.*{reader}"):
             RolloutStore(tmp_path / "newer")
 
 
@@ -354,7 +354,7 @@ def test_episodes_that_dont_fit_are_refused(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"frames": np.zeros((3, 4, 6, 3), np.uint8)}, "frames: expected length 4"),
-        ({"actions": np.zeros((3, 2))}, "actions: expected dtype float32, got float64"),
+        ({"actions": np.zeros((3, 2))}, "actions: expected dtype float32 or int64 or int8, got float64"),
         ({"rewards": np.zeros((3, 1), np.float32)}, "rewards: expected a 1-dimensional array"),
     ],
 )
