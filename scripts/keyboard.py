@@ -1,9 +1,11 @@
-"""Keyboard input that converts held arrow keys into smooth actions."""
+"""Keyboard input that converts keys into actions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from wmrl.core.action_spec import ActionSpec
 from wmrl.core.validation import check_float, check_int
 
 # Action dimension and direction of each key, by its pygame name.
@@ -17,11 +19,24 @@ _KEYS = {
     "down": (1, -1.0),
     "s": (1, -1.0),
 }
+# Options that a key other than a digit chooses, if an option has one of these names.
+_OPTIONS = {
+    "left": ("left",),
+    "a": ("left",),
+    "right": ("right",),
+    "d": ("right",),
+    "up": ("up", "forward", "gas"),
+    "w": ("up", "forward", "gas"),
+    "down": ("down", "backward", "brake"),
+    "s": ("down", "backward", "brake"),
+    "space": ("fire", "jump", "toggle", "attack"),
+}
+_IDLE = ("stay", "noop", "none", "nothing", "idle", "coast")
 _QUIT, _RESTART = ("escape", "q"), ("r", "return")
 
 
 class Keyboard:
-    """Converter of key events in an open pygame window into smooth actions.
+    """Converter of key events in an open pygame window into smooth continuous actions.
 
     The keys left and right (or A and D) change the first action dimension, and up and down (or W
     and S) change the second. Actions stay between −1 and 1. R or Return restarts the episode.
@@ -84,3 +99,66 @@ class Keyboard:
             self._restarts = self._restarts or name in _RESTART
         else:
             self._held.discard(name)
+
+
+class ChoiceKeyboard(Keyboard):
+    """Converter of key events in an open pygame window into discrete actions.
+
+    A digit chooses the option with that index while it is held, and so does an arrow key (or W, A,
+    S, D) or the space bar if an option is named after it, such as ``"left"`` or ``"fire"``. While
+    no key is held, the action is the option with a name such as ``"stay"`` or ``"noop"``, or else
+    the first one. If an action consists of several choices, each press of digit i moves choice i to
+    its next option; bit i of a ``MultiBinary`` action is 1 while digit i is held.
+
+    Args:
+        spec: description of the discrete actions.
+        names: names of the options of a single choice; none if empty.
+    """
+
+    def __init__(self, spec: ActionSpec, names: Sequence[str] = ()) -> None:
+        super().__init__(spec.dim)
+        self._spec = spec
+        self._names = [name.lower() for name in names]
+        self._chosen = spec.neutral()
+        idle = [index for index, name in enumerate(self._names) if name in _IDLE]
+        self._idle = idle[0] if idle else 0
+
+    def act(self, seconds: float) -> np.ndarray:
+        """Returns the action that the held keys choose, ``shape`` of the action space."""
+        spec = self._spec
+        if spec.kind == "multi_discrete":
+            return self._chosen.copy()
+        if spec.kind == "multi_binary":
+            bits = [str(index) in self._held for index in range(len(spec.num_options))]
+            return np.array(bits, spec.dtype)
+        chosen = [index for name in sorted(self._held) for index in self._options_of(name)]
+        return np.asarray(spec.start[0] + (chosen[-1] if chosen else self._idle), spec.dtype)
+
+    def _options_of(self, key: str) -> list[int]:
+        """Returns the options of a single choice that a key chooses: one or none."""
+        if key.isdigit() and int(key) < self._spec.num_options[0]:
+            return [int(key)]
+        wanted = _OPTIONS.get(key, ())
+        return [index for index, name in enumerate(self._names) if name in wanted][:1]
+
+    def _take_key(self, event: Any, *, down: bool) -> None:
+        import pygame
+
+        super()._take_key(event, down=down)
+        name = pygame.key.name(event.key)
+        spec = self._spec
+        if down and spec.kind == "multi_discrete" and name.isdigit():
+            choice = int(name)
+            if choice < len(spec.num_options):
+                start, number = spec.start[choice], spec.num_options[choice]
+                self._chosen[choice] = start + (self._chosen[choice] - start + 1) % number
+
+
+def keyboard_for(spec: ActionSpec, names: Sequence[str] = ()) -> Keyboard:
+    """Creates a keyboard for the actions of a game.
+
+    Args:
+        spec: description of the actions.
+        names: names of the action dimensions, or of the options of a discrete action.
+    """
+    return Keyboard(spec.dim) if spec.is_continuous else ChoiceKeyboard(spec, names)

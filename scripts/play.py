@@ -1,8 +1,9 @@
 """Lets you drive with the keyboard, in the real game or in the dream.
 
-The arrow keys (or W, A, S, D) steer, accelerate and brake; R or Return restarts; Escape or Q
-quits. The real game is shown beside its reconstruction by the vision model. A display is needed;
-without one, wmrl record makes a video of an agent.
+The arrow keys (or W, A, S, D) steer, accelerate and brake. In a game with discrete actions, digits
+choose an option, and so do the arrow keys and the space bar if options are named after them. R or
+Return restarts; Escape or Q quits. The real game is shown beside its reconstruction by the vision
+model. A display is needed; without one, wmrl record makes a video of an agent.
 """
 
 from collections.abc import Callable, Iterator
@@ -130,16 +131,17 @@ def _open_dream(args: Args) -> _Game:
 
 def _play(game: _Game, args: Args) -> Iterator[np.ndarray]:
     """Shows frames in a window and yields them, until the player quits."""
+    from wmrl.core.action_spec import ActionSpec
     from wmrl.envs.rendering.panels import PanelDrawer
     from wmrl.envs.rendering.window import Window
-    from wmrl.scripts.keyboard import Keyboard
+    from wmrl.scripts.keyboard import keyboard_for
 
-    action_dim = game.env.action_space.sample().size
-    names = game.action_names or tuple(f"a{i}" for i in range(action_dim))
+    spec = ActionSpec.of(game.env.action_space)
+    names = game.action_names or tuple(f"a{i}" for i in range(spec.dim))
     drawer = PanelDrawer(
         width=args.width, height=round(0.75 * args.width), action_names=names, text_size=24
     )
-    keyboard, seed = Keyboard(action_dim), args.seed
+    keyboard, seed = keyboard_for(spec, game.action_names), args.seed
     with closing(Window(f"wmrl play {args.world}", fps=game.fps)) as window:
         while not keyboard.quits:
             for panels in _episode(game, keyboard, seed):
@@ -155,8 +157,10 @@ def _episode(game: _Game, keyboard: "Keyboard", seed: int | None) -> "Iterator[l
 
     After the episode, the last panels are repeated until the player restarts or quits.
     """
+    from wmrl.core.action_spec import ActionSpec
     from wmrl.envs.rendering.panels import Panel
 
+    spec = ActionSpec.of(game.env.action_space)
     observation, _ = game.env.reset(seed=seed)
     score, steps, reward, over = 0.0, 0, 0.0, False
     action = keyboard.act(0.0)
@@ -165,7 +169,7 @@ def _episode(game: _Game, keyboard: "Keyboard", seed: int | None) -> "Iterator[l
         note = "over: press R" if over else f"{steps / game.fps:.1f} s"
         first, *others = game.panels_of(observation)
         yield [
-            Panel(**first, note=note, action=action, metrics=metrics, dimmed=over),
+            Panel(**first, note=note, action=spec.encode(action), metrics=metrics, dimmed=over),
             *(Panel(**other) for other in others),
         ]
         if not over:

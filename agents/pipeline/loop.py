@@ -294,8 +294,8 @@ class _Loop:
     ) -> Agent:
         """Trains an agent by PPO.
 
-        If ``curve`` is True, the environment is the real game, and points are added to the score
-        curve during the training.
+        If ``curve`` is True, points are added to the score curve during the training; ``env`` must
+        then be the real game.
         """
         number = self._plan.rounds - 1 if curve else len(self._stores) - 1
         world_model = self._opened_world_model()
@@ -365,7 +365,7 @@ class _Loop:
         )
 
     def _evaluate(self, agent: Agent) -> EvaluationResult:
-        """Scores an agent in the task's base environment, which is faster than Gymnasium's own."""
+        """Scores an agent in the task's base environment, which may be faster than the original."""
         with self._stage_log.paused():
             return evaluate(
                 agent,

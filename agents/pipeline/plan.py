@@ -174,7 +174,7 @@ class TrainingPlan:
         About half of the time is for fine-tuning in the real game. Each training stage has a time
         limit, so that a slower machine finishes in time with less training. Because of these
         limits, two runs with the same seed are not identical. If ``hours`` is less than 1, each
-        score is also the mean of fewer episodes. A run takes at least :attr:`least_seconds`.
+        score is averaged over fewer episodes as well. A run takes at least :attr:`least_seconds`.
 
         Args:
             hours: total time in hours.

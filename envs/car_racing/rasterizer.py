@@ -461,8 +461,9 @@ def _add_line(
 
     A row of pixels is a weighted average of several lines. While lines are added, the row is stored
     as ``steps``, the differences between adjacent pixels. The color of a line is constant except
-    for jumps at a few columns. Each jump is multiplied by the weight, and then split between the
-    pixel in which it lies and the next pixel.
+    for jumps at a few columns. Columns are narrower than pixels, so that most jumps lie within a
+    pixel. Each jump is multiplied by the weight, and then split between the entries of ``steps``
+    for that pixel and the next, in proportion to its position.
 
     Args:
         canvas: canvas that holds the line.

@@ -3,8 +3,10 @@ from collections.abc import Iterator
 import numpy as np
 import pygame
 import pytest
+from gymnasium import spaces
 
-from wmrl.scripts.keyboard import Keyboard
+from wmrl.core.action_spec import ActionSpec
+from wmrl.scripts.keyboard import ChoiceKeyboard, Keyboard, keyboard_for
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +95,40 @@ def test_keys_are_released_when_the_window_loses_the_focus() -> None:
     pygame.event.post(pygame.event.Event(pygame.WINDOWFOCUSLOST))
     keyboard.read()
     np.testing.assert_array_equal(keyboard.act(1.0), [0, 0])
+
+
+@pytest.mark.parametrize(
+    ("keys", "action"),
+    [
+        ((), 4),  # "stay"
+        ((pygame.K_LEFT,), 3),
+        ((pygame.K_d,), 5),
+        ((pygame.K_0,), 3),
+        ((pygame.K_2,), 5),
+        ((pygame.K_7,), 4),
+        ((pygame.K_UP,), 4),
+    ],
+)
+def test_keys_choose_options(keys: tuple[int, ...], action: int) -> None:
+    spec = ActionSpec.of(spaces.Discrete(3, start=3))
+    keyboard = keyboard_for(spec, ("left", "Stay", "right"))
+    assert isinstance(keyboard, ChoiceKeyboard)
+    assert held(keyboard, *keys) == action
+    assert held(keyboard, *keys) in spec.space
+
+
+def test_keys_of_several_choices_and_of_bits() -> None:
+    choices = keyboard_for(ActionSpec.of(spaces.MultiDiscrete([2, 3], start=[0, 1])))
+    assert held(choices, pygame.K_1).tolist() == [0, 2]
+    assert held(choices, pygame.K_0, pygame.K_1, pygame.K_5).tolist() == [1, 3]
+    assert held(choices, pygame.K_0, pygame.K_1).tolist() == [0, 1]
+    bits = keyboard_for(ActionSpec.of(spaces.MultiBinary(3)))
+    assert held(bits, pygame.K_0, pygame.K_2).tolist() == [1, 0, 1]
+    assert held(bits).tolist() == [0, 0, 0]
+
+
+def test_a_continuous_game_has_the_smooth_keyboard() -> None:
+    assert type(keyboard_for(ActionSpec.of(spaces.Box(-1, 1, (2,))))) is Keyboard
 
 
 def test_errors() -> None:

@@ -126,7 +126,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     if hint is str:
         return check_name(name, value)
     if isinstance(hint, type) and is_dataclass(hint) and not isinstance(value, hint):
-        raise ValueError(f"{name}: expected a {hint.__name__}, got {value!r:.100}")
+        raise ValueError(f"{name}: expected a value of type {hint.__name__}, got {value!r:.100}")
     return value
 
 

@@ -33,7 +33,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         count = torch.cuda.device_count()
         if (resolved.index or 0) >= count:
             raise ValueError(
-                f"device: expected an available device (this machine has {count} CUDA devices), "
+                f"device: expected an available device (number of CUDA devices here: {count}), "
                 f"got {device!r}; use 'auto' or 'cpu'"
             )
     elif resolved.type == "mps" and not torch.backends.mps.is_available():

@@ -1,7 +1,7 @@
-"""Training of VQ-VAEs on poses, and metrics of how much their codes align.
+"""Training of VQ-VAEs on poses, and metrics of how much their codes align along few directions.
 
-In an earlier experiment, the codes of elites aligned along one or two directions. Two sets of
-settings are compared: those of that experiment and those of this project. Each set is used
+In an earlier experiment, codes learned from elite poses aligned along one or two directions. Two
+sets of settings are compared: those of that experiment and those of this project. Each set is used
 unchanged and with small changes.
 """
 

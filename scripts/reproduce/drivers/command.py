@@ -327,8 +327,9 @@ def _evaluated(
 ) -> dict[str, float]:
     """Computes statistics of the mean returns of the elites whose frames are used.
 
-    The returns are those of the episodes in ``stores``, which were not used to select the elites.
-    Only ``selected_by`` is the average over the episodes that selected them.
+    The returns are from the episodes in ``stores``, none of which was used to select the elites.
+    The entry ``"selected_by"`` of the result is different: it is the average of the returns by
+    which the elites were selected.
     """
     import numpy as np
 

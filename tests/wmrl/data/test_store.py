@@ -354,7 +354,10 @@ def test_episodes_that_dont_fit_are_refused(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"frames": np.zeros((3, 4, 6, 3), np.uint8)}, "frames: expected length 4"),
-        ({"actions": np.zeros((3, 2))}, "actions: expected dtype float32 or int64 or int8, got float64"),
+        (
+            {"actions": np.zeros((3, 2))},
+            "actions: expected dtype float32 or int64 or int8, got",
+        ),
         ({"rewards": np.zeros((3, 1), np.float32)}, "rewards: expected a 1-dimensional array"),
     ],
 )
