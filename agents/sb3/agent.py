@@ -259,7 +259,7 @@ def _build_policy(config: Mapping[str, Any]) -> BasePolicy:
 def _action_spec(config: Mapping[str, Any]) -> ActionSpec:
     """Returns the action space of a saved policy.
 
-    The configuration of a policy that wmrl 0.1 saved contains only the bounds of continuous actions.
+    Configurations that wmrl 0.1 wrote contain only the bounds of continuous actions.
     """
     if "action_space" in config:
         return as_action_spec(config["action_space"])

@@ -18,7 +18,7 @@ def test_not_a_device(device: object) -> None:
 
 def test_a_device_that_is_not_here() -> None:
     count = torch.cuda.device_count()
-    with pytest.raises(ValueError, match=f"this machine has {count} CUDA devices"):
+    with pytest.raises(ValueError, match=f"number of CUDA devices here: {count}"):
         resolve_device(f"cuda:{count}")
 
 
