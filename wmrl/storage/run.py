@@ -239,23 +239,39 @@ class Run:
             return
         if found == self._config:
             return
-        before = _without(found, self._limits)
-        if _without(self._config, self._limits) == before and self._extends(found):
+        same = _without(self._config, self._limits) == _without(found, self._limits)
+        lowered = self._lowered(found)
+        if same and not lowered:
             # The report goes first: a run that is killed in between is then no finished one.
             (self.path / _REPORT).unlink(missing_ok=True)
             self._write_config()
             self.extended = True
             return
+        if same:
+            name, old, new = lowered[0]
+            raise RunError(
+                f"{self.path}: {name}: expected at least {'no limit' if old is None else old}, as "
+                f"in the run that this folder holds, got {new}; give a higher limit, or choose "
+                "another folder"
+            )
         raise RunError(
             f"{self.path}: holds a run with another configuration: "
             f"{_difference(self._config, found)}; resume it with its own configuration"
             f"{', or with a higher limit' if self._limits else ''}, or choose another folder"
         )
 
-    def _extends(self, found: Mapping[str, Any]) -> bool:
-        """Returns True if no limit of this run is lower than in an earlier configuration."""
-        pairs = [(_entry(self._config, name), _entry(found, name)) for name in self._limits]
-        return all(new is None or (old is not None and new >= old) for new, old in pairs)
+    def _lowered(self, found: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+        """Lists the limits that are lower than in an earlier configuration.
+
+        Returns:
+            The name, the earlier value and the value of each limit. None means no limit.
+        """
+        limits = [(name, _entry(found, name), _entry(self._config, name)) for name in self._limits]
+        return [
+            (name, old, new)
+            for name, old, new in limits
+            if new is not None and (old is None or new < old)
+        ]
 
     def _write_config(self) -> None:
         self._check_open()

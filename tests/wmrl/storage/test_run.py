@@ -229,18 +229,24 @@ def test_limits_can_be_raised(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("changed", "message"),
     [
-        limited(steps=59),
-        limited(max_seconds=1e9),
-        limited(steps=80) | {"seed": 2},
-        {"seed": 1, "training": {"steps": 80, "max_seconds": None, "more": 1}},
+        (limited(steps=59), r"training\.steps: expected at least 60, as in the run .*, got 59"),
+        (
+            limited(steps=80, max_seconds=1e9),
+            r"max_seconds: expected at least no limit, .*got 1000",
+        ),
+        (limited(steps=80) | {"seed": 2}, "with another configuration: seed: expected 2, got 1"),
+        (
+            {"seed": 1, "training": {"steps": 80, "max_seconds": None, "more": 1}},
+            r"with another configuration: training\.more: expected 1, got 'nothing'",
+        ),
     ],
 )
-def test_other_changes_are_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
+def test_other_changes_are_refused(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     Run(tmp_path, config=limited(), limits=LIMITS).close()
     write_json(tmp_path / "report.json", {"steps": 60})
-    with pytest.raises(RunError, match="holds a run with another configuration"):
+    with pytest.raises(RunError, match=message):
         Run(tmp_path, config=changed, limits=LIMITS)
     assert (tmp_path / "report.json").exists()
     with pytest.raises(RunError, match=r"training\.steps: expected 80, got 60"):
