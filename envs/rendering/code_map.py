@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from wmrl.core.color import as_rgb
+
 _GOLDEN = 0.6180339887498949
 _TINT = 0.4
 
@@ -27,7 +29,8 @@ def draw_code_map(
     """Tints each cell of an image in the color of its code, and writes the code into the cell.
 
     Args:
-        image: ``(H, W, 3) uint8``, usually the frame that was decoded from the codes.
+        image: ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``, usually the frame that was
+            decoded from the codes.
         codes: ``(rows, columns) int``, the code of each cell.
         width: width of the result in pixels.
         height: height of the result in pixels.
@@ -50,7 +53,7 @@ def draw_code_map(
     tint = cv2.resize(
         colors.reshape(rows, columns, 3), (width, height), interpolation=cv2.INTER_NEAREST
     )
-    enlarged = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    enlarged = cv2.resize(as_rgb(image), (width, height), interpolation=cv2.INTER_LINEAR)
     canvas = Image.fromarray(((1 - _TINT) * enlarged + _TINT * tint).astype(np.uint8))
     draw = ImageDraw.Draw(canvas)
     size = max(8, round(min(height / rows, width / columns) / 4))

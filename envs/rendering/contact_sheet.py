@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from wmrl.core.color import as_rgb
 from wmrl.core.validation import check_int
 
 
@@ -13,7 +14,8 @@ def draw_contact_sheet(
     """Draws frames in a grid, one row per episode; shorter rows are padded with background.
 
     Args:
-        rows: for each row, its frames ``(H, W, 3) uint8``. All frames have the same shape.
+        rows: for each row, its frames ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``. All
+            frames have the same shape.
         scale: integer factor by which frames are enlarged; pixels are repeated.
         gap: width in pixels of the background around each frame.
 
@@ -21,8 +23,8 @@ def draw_contact_sheet(
         The contact sheet, ``uint8``, with three color channels.
 
     Raises:
-        ValueError: there are no frames, their shapes differ, a dtype is not uint8, or ``scale`` is
-            less than 1.
+        ValueError: there are no frames, their shapes differ or are not those of images, a dtype is
+            not uint8, or ``scale`` is less than 1.
     """
     check_int("scale", scale, at_least=1)
     frames = [frame for row in rows for frame in row]
@@ -30,9 +32,10 @@ def draw_contact_sheet(
         raise ValueError("rows: expected at least one frame, got none")
     shape = frames[0].shape
     for frame in frames:
-        if frame.shape != shape or frame.ndim != 3 or frame.dtype != np.uint8:
+        image = frame.ndim == 3 and frame.shape[2] in (1, 3) and frame.dtype == np.uint8
+        if frame.shape != shape or not image:
             raise ValueError(
-                f"rows: expected frames (H, W, 3) uint8, all of the same shape, got "
+                f"rows: expected frames (H, W, 3) or (H, W, 1) uint8, all of the same shape, got "
                 f"a frame {frame.shape} {frame.dtype}; the first frame has shape {shape}"
             )
     height, width = shape[0] * scale + gap, shape[1] * scale + gap
@@ -40,6 +43,6 @@ def draw_contact_sheet(
     for y, row in enumerate(rows):
         for x, frame in enumerate(row):
             top, left = y * height + gap, x * width + gap
-            large = frame.repeat(scale, axis=0).repeat(scale, axis=1)
+            large = as_rgb(frame).repeat(scale, axis=0).repeat(scale, axis=1)
             sheet[top : top + len(large), left : left + large.shape[1]] = large
     return sheet

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from wmrl.core.color import as_rgb
 from wmrl.core.validation import check_int
 
 Color = tuple[int, int, int]
@@ -23,8 +24,8 @@ class Panel:
 
     Attributes:
         label: title above the image, on the left.
-        image: ``(H, W, 3) uint8``; it is resized to the width and height of the
-            :class:`PanelDrawer`.
+        image: ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``; it is resized to the width and
+            height of the :class:`PanelDrawer`.
         note: text above the image, on the right.
         action: encoded action, ``(A,) float32`` in [−1, 1], drawn as bars below the image; no bars
             if None.
@@ -42,9 +43,10 @@ class Panel:
     dimmed: bool = False
 
     def __post_init__(self) -> None:
-        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+        image = self.image
+        if image.ndim != 3 or image.shape[2] not in (1, 3) or image.dtype != np.uint8:
             raise ValueError(
-                f"image: expected (H, W, 3) uint8, got {self.image.shape} {self.image.dtype}"
+                f"image: expected (H, W, 3) or (H, W, 1) uint8, got {image.shape} {image.dtype}"
             )
 
 
@@ -139,7 +141,7 @@ class PanelDrawer:
         shrinks = panel.image.shape[0] > self.height
         interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         size = (self.width, self.height)
-        image: np.ndarray = cv2.resize(panel.image, size, interpolation=interpolation)
+        image: np.ndarray = cv2.resize(as_rgb(panel.image), size, interpolation=interpolation)
         if panel.dimmed:
             image = (0.25 * image + 0.75 * np.array(_BACKGROUND)).astype(np.uint8)
         return image

@@ -8,6 +8,7 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 
+from wmrl.core.color import as_rgb
 from wmrl.core.validation import check_float
 from wmrl.storage.files import atomic_path
 
@@ -41,8 +42,9 @@ def write_video(
     Args:
         path: path of the file. Its suffix ``.mp4``, ``.gif`` or ``.webp`` selects the format.
             Missing folders are created. An existing file is replaced once the new one is complete.
-        frames: frames ``(H, W, 3) uint8``, all of the same shape. An MP4 needs an even height and
-            width, so the last row is repeated if H is odd, and the last column if W is odd.
+        frames: frames ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``, all of the same shape.
+            An MP4 needs an even height and width, so the last row is repeated if H is odd, and the
+            last column if W is odd.
         fps: frames per second.
         crf: constant rate factor of an MP4, 0 to 51; larger values give smaller files and coarser
             frames. It has no effect on other formats.
@@ -88,17 +90,17 @@ def check_video_path(path: str | Path) -> None:
 def _checked(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     shape: tuple[int, ...] | None = None
     for index, frame in enumerate(frames):
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        if frame.ndim != 3 or frame.shape[2] not in (1, 3) or frame.dtype != np.uint8:
             raise ValueError(
-                f"frames: expected (H, W, 3) uint8, got {frame.shape} {frame.dtype} at "
-                f"index {index}"
+                f"frames: expected (H, W, 3) or (H, W, 1) uint8, got {frame.shape} {frame.dtype} "
+                f"at index {index}"
             )
         shape = shape or frame.shape
         if frame.shape != shape:
             raise ValueError(
                 f"frames: expected shape {shape} as at index 0, got {frame.shape} at index {index}"
             )
-        yield frame
+        yield as_rgb(frame)
 
 
 def _write(path: Path, frames: Iterator[np.ndarray], *, fps: float, crf: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from wmrl.core.color import as_rgb
 from wmrl.core.display import check_display
 from wmrl.core.validation import check_choice, check_float
 
@@ -14,14 +15,16 @@ def enlarge(frame: np.ndarray, *, height: int = 384) -> np.ndarray:
     """Enlarges a frame by the largest integer factor that keeps it within a maximum height.
 
     Args:
-        frame: ``(H, W, 3) uint8``.
+        frame: ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``.
         height: maximum height of the result in pixels; a taller frame keeps its size.
 
     Returns:
         ``(k · H, k · W, 3) uint8``, where k is the factor.
     """
     factor = max(1, height // frame.shape[0])
-    large: np.ndarray = cv2.resize(frame, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    large: np.ndarray = cv2.resize(
+        as_rgb(frame), None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC
+    )
     return large
 
 
@@ -60,7 +63,7 @@ class Window:
         self._screen: Any = None
 
     def show(self, frame: np.ndarray) -> None:
-        """Shows a frame, ``(H, W, 3) uint8``.
+        """Shows a frame, ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``.
 
         Raises:
             DisplayError: there is no display.
@@ -73,7 +76,7 @@ class Window:
             pygame.display.set_caption(self._title)
             self._screen = pygame.display.set_mode((frame.shape[1], frame.shape[0]))
             self._clock = pygame.time.Clock()
-        pygame.surfarray.blit_array(self._screen, frame.swapaxes(0, 1))
+        pygame.surfarray.blit_array(self._screen, as_rgb(frame).swapaxes(0, 1))
         pygame.event.pump()
         pygame.display.flip()
         self._clock.tick(self._fps)

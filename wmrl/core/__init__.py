@@ -7,6 +7,7 @@
   (``resolve_device``, ``torch_threads``).
 - :mod:`~wmrl.core.display`: check for a display on which windows are visible (``check_display``,
   ``DisplayError``).
+- :mod:`~wmrl.core.color`: conversion of gray images to color (``as_rgb``).
 - :mod:`~wmrl.core.config`: configurations built from JSON and checked against their dataclasses
   (``build_config``, ``check_fields``).
 - :mod:`~wmrl.core.hashing`: SHA-256 digests of arrays and tensors (``array_digest``,
@@ -30,6 +31,7 @@ from wmrl.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from wmrl.core.action_spec import ActionSpec
+    from wmrl.core.color import as_rgb
     from wmrl.core.config import build_config, check_fields
     from wmrl.core.device import resolve_device, torch_threads
     from wmrl.core.display import DisplayError, check_display
@@ -66,6 +68,7 @@ __all__ = [
     "DisplayError",
     "WorkerError",
     "array_digest",
+    "as_rgb",
     "build_config",
     "check_actions",
     "check_choice",

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from wmrl.core.color import as_rgb
 from wmrl.core.strict_json import json_text, jsonable
 from wmrl.storage.reading import with_checksum
 
@@ -164,7 +165,11 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> Path:
-    """Writes an image ``(H, W, 3) uint8`` atomically as a PNG file and returns its path.
+    """Writes an image atomically as a PNG file and returns its path.
+
+    Args:
+        path: path of the file.
+        image: ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``.
 
     Raises:
         ValueError: ``path`` doesn't end in ``.png``.
@@ -173,7 +178,7 @@ def write_image(path: str | Path, image: np.ndarray) -> Path:
     if path.suffix.lower() != ".png":
         raise ValueError(f"path: expected a name ending in .png, got {path}")
     with atomic_path(path) as aside:
-        Image.fromarray(image).save(aside, format="PNG")
+        Image.fromarray(as_rgb(image)).save(aside, format="PNG")
     return path
 
 

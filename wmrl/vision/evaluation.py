@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wmrl.core.color import as_rgb
 from wmrl.data.split import StoredEpisode
 from wmrl.nn.losses import squared_error
 from wmrl.vision.base import Vision
@@ -23,7 +24,7 @@ def pick_frames(episodes: Sequence[StoredEpisode], *, count: int) -> np.ndarray:
         count: maximum number of frames.
 
     Returns:
-        Frames ``(N, H, W, 3) uint8``. N is ``count``, or the number of all frames if that is
+        Frames ``(N, H, W, C) uint8``. N is ``count``, or the number of all frames if that is
         less.
 
     Raises:
@@ -104,7 +105,7 @@ def comparison_image(vision: Vision, frames: np.ndarray, *, scale: int = 2) -> n
 
     Args:
         vision: vision model that reconstructs the frames.
-        frames: ``(N, H, W, 3) uint8``.
+        frames: ``(N, H, W, C) uint8``; gray frames are drawn in color.
         scale: integer factor by which pixels are magnified.
 
     Returns:
@@ -114,7 +115,7 @@ def comparison_image(vision: Vision, frames: np.ndarray, *, scale: int = 2) -> n
         [vision.decode(vision.encode(batch)).cpu().numpy() for batch in _batches(vision, frames)]
     )
     rows = [np.concatenate(list(row), 1) for row in (frames, decoded)]
-    return np.concatenate(rows).repeat(scale, 0).repeat(scale, 1)
+    return as_rgb(np.concatenate(rows)).repeat(scale, 0).repeat(scale, 1)
 
 
 def _mean_image_error(frames: np.ndarray) -> float:

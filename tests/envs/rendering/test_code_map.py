@@ -23,3 +23,10 @@ def test_codes_that_changed_are_framed() -> None:
     assert (drawn[30:, 40:] != plain[30:, 40:]).any()
     assert np.array_equal(drawn[:30], plain[:30])
     assert np.array_equal(drawn[:, :40], plain[:, :40])
+
+
+def test_gray_images_are_tinted_too() -> None:
+    image, codes = np.arange(64, dtype=np.uint8).reshape(8, 8, 1), np.array([[1, 2], [1, 300]])
+    drawn = draw_code_map(image, codes, width=80, height=60)
+    expected = draw_code_map(image.repeat(3, axis=2), codes, width=80, height=60)
+    np.testing.assert_array_equal(drawn, expected)

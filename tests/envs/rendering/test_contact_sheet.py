@@ -27,3 +27,11 @@ def test_errors() -> None:
         draw_contact_sheet([[frame.astype(float)]])
     with pytest.raises(ValueError, match="scale: expected at least 1, got 0"):
         draw_contact_sheet([[frame]], scale=0)
+
+
+def test_gray_frames_are_drawn_in_color() -> None:
+    frames = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4, 1)
+    sheet = draw_contact_sheet([frames])
+    np.testing.assert_array_equal(sheet, draw_contact_sheet([frames.repeat(3, axis=3)]))
+    with pytest.raises(ValueError, match=r"got a frame \(3, 4, 2\) uint8"):
+        draw_contact_sheet([np.zeros((1, 3, 4, 2), np.uint8)])

@@ -76,7 +76,9 @@ def test_panels_do_not_change_their_images() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match=r"image: expected \(H, W, 3\) uint8, got \(2, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"image: expected \(H, W, 3\) or \(H, W, 1\) uint8, got \(2, 2\)"
+    ):
         Panel(label="x", image=np.zeros((2, 2), np.uint8))
     with pytest.raises(ValueError, match="width: expected at least 80, got 3"):
         PanelDrawer(width=3)
@@ -84,3 +86,10 @@ def test_errors() -> None:
         PanelDrawer().draw([])
     with pytest.raises(ValueError, match="action: expected at most 0 numbers"):
         PanelDrawer().draw([Panel(label="", image=gray_image(), action=np.zeros(2))])
+
+
+def test_gray_images_are_drawn_in_color() -> None:
+    gray, drawer = np.arange(64, dtype=np.uint8).reshape(8, 8, 1), PanelDrawer(width=80, height=64)
+    drawn = drawer.draw([Panel(label="x", image=gray)])
+    color = drawer.draw([Panel(label="x", image=gray.repeat(3, axis=2))])
+    np.testing.assert_array_equal(drawn, color)

@@ -115,7 +115,7 @@ def test_rate_factors_out_of_range_are_refused(tmp_path: Path, name: str, crf: i
             "video.mp4",
             [np.zeros((4, 4), np.uint8)],
             25,
-            r"expected \(H, W, 3\) uint8, got \(4, 4\)",
+            r"expected \(H, W, 3\) or \(H, W, 1\) uint8, got \(4, 4\)",
         ),
         ("video.mp4", [np.zeros((4, 4, 3))], 25, "float64 at index 0"),
         ("video.mp4", [*squares(1), *squares(1, height=50)], 25, r"got \(50, 64, 3\) at index 1"),
@@ -125,3 +125,11 @@ def test_errors(tmp_path: Path, name: str, frames: list, fps: float, message: st
     with pytest.raises(ValueError, match=message):
         write_video(tmp_path / name, frames, fps=fps)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_gray_frames_are_written_in_color(tmp_path: Path) -> None:
+    gray = [frame[:, :, 1:2] for frame in squares(3)]
+    _, got = read_mp4(write_video(tmp_path / "gray.mp4", gray))
+    for expected, frame in zip(gray, got, strict=True):
+        assert frame.shape == (48, 64, 3)
+        assert np.abs(expected.astype(int) - frame).mean() < 6

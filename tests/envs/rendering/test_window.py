@@ -26,3 +26,15 @@ def test_shows_frames_and_closes():
     assert tuple(surface.get_at((7, 5)))[:3] == (255, 128, 0)
     window.close()
     assert not pygame.display.get_init()
+
+
+def test_gray_frames_are_shown_in_color():
+    import pygame
+
+    gray = np.arange(80, dtype=np.uint8).reshape(8, 10, 1)
+    large = enlarge(gray, height=16)
+    np.testing.assert_array_equal(large, enlarge(gray.repeat(3, axis=2), height=16))
+    window = Window("test", fps=1000)
+    window.show(gray)
+    assert tuple(pygame.display.get_surface().get_at((7, 5)))[:3] == (57, 57, 57)
+    window.close()
