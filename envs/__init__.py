@@ -1,6 +1,6 @@
 """Gymnasium environments; importing :mod:`wmrl` registers the ids that start with ``vsg/``.
 
-- :mod:`~wmrl.envs.tasks`: descriptions of games (``CAR_RACING``, ``Task``,
+- :mod:`~wmrl.envs.tasks`: descriptions of games (``CAR_RACING``, ``ObservationKey``, ``Task``,
   ``find_task``, ``register_task``, ``rendered_frame``).
 - :mod:`~wmrl.envs.world_model`: a vision model and a memory model for the same task
   (``WorldModel``).
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from wmrl.envs.rendering.video import write_video
     from wmrl.envs.tasks.car_racing import CAR_RACING
     from wmrl.envs.tasks.registry import find_task, register_task
-    from wmrl.envs.tasks.task import Task, rendered_frame
+    from wmrl.envs.tasks.task import ObservationKey, Task, rendered_frame
     from wmrl.envs.world_model import WorldModel
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
@@ -62,6 +62,7 @@ __all__ = [
     "LatentEnv",
     "LatentVectorEnv",
     "ObservationFormat",
+    "ObservationKey",
     "PlanarArmEnv",
     "PlanarArmLatentEnv",
     "PlanarArmLatentVectorEnv",

@@ -35,7 +35,9 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
     The task's action space. The task converts each action to an action of the base environment.
 
     ## Observation Space
-    ``Box(0, 255, (H, W, 3), uint8)``: the task's cropped and resized frame.
+    ``Box(0, 255, (H, W, C), uint8)``: the task's cropped and resized frame, with C = 3 color
+    channels, or 1 if the task's frames are gray. If the task has ``blank_final_frame``, the frame
+    after the game has terminated is a copy of the frame before.
 
     ## Rewards
     The sum of the base environment's rewards over the frames of the agent step.
@@ -117,6 +119,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         self._frames = 0
         self._last_gain = 0
         self._running = False
+        self._last_frame: np.ndarray | None = None  # only if the task's final frames are blank
         self._episode = 0
         self._seed: int | None = None
 
@@ -126,8 +129,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         """Starts an episode; passes ``seed`` and ``options`` to the base environment.
 
         Raises:
-            ValueError: ``seed`` is not an integer of at least 0, or the game's frame is not
-                ``(H, W, 3) uint8``.
+            ValueError: ``seed`` is not an integer of at least 0, or the game's frame is no image.
         """
         self._seed = seed = None if seed is None else check_seed("seed", seed)
         super().reset(seed=seed)
@@ -135,7 +137,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         self._frames = self._last_gain = 0
         self._episode += 1
         self._running = True
-        return self._observe(observation), {**info, "frames": 0}
+        return self._observe(observation, terminated=False), {**info, "frames": 0}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Takes one agent step, which repeats an action for ``frame_skip`` base frames.
@@ -146,8 +148,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
         Raises:
             ResetNeeded: no episode is running.
             ValueError: ``action`` has the wrong shape, a number that is not finite, or an option
-                that the action space does not have; the game
-                returned a reward that is not finite, or a frame is not ``(H, W, 3) uint8``.
+                that the action space does not have; the game returned a reward that is not finite,
+                or a frame is no image.
         """
         if not self._running:
             raise ResetNeeded("step: no episode is running; call reset() first")
@@ -164,7 +166,7 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
                 f"reward: expected a finite number, got {reward}{self._moment()}; check the "
                 "method step of the game"
             )
-        frame = self._observe(observation)
+        frame = self._observe(observation, terminated=terminated)
         truncated = not terminated and (truncated or self._out_of_time(reward))
         self._running = not (terminated or truncated)
         return frame, reward, terminated, truncated, {**info, "frames": self._frames}
@@ -211,11 +213,16 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
             return float(reward)
         return check_number(f"reward{self._moment()}", reward)
 
-    def _observe(self, observation: Any) -> np.ndarray:
+    def _observe(self, observation: Any, *, terminated: bool) -> np.ndarray:
+        if terminated and self._last_frame is not None:
+            return self._last_frame.copy()
         try:
-            return self.task.observe(self.base, observation)
+            frame = self.task.observe(self.base, observation)
         except ValueError as error:
             raise ValueError(f"{error}{self._moment()}") from error
+        if self.task.blank_final_frame:
+            self._last_frame = frame.copy()
+        return frame
 
     def _moment(self) -> str:
         """Returns the current task, episode, seed and base frame as text for error messages."""
@@ -236,4 +243,4 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
 
 def frame_space(task: Task) -> spaces.Box:
     """Returns the space of a task's frames."""
-    return spaces.Box(0, 255, (*task.frame_size, 3), np.uint8)
+    return spaces.Box(0, 255, task.frame_shape, np.uint8)

@@ -29,7 +29,7 @@ def slot_layout(num_envs: int, frame_shape: tuple[int, ...], actions: ActionSpec
 
     Args:
         num_envs: number N of sub-environments.
-        frame_shape: shape ``(H, W, 3)`` of a frame.
+        frame_shape: shape ``(H, W, C)`` of a frame.
         actions: description of the action space.
     """
     return {

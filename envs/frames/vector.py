@@ -40,7 +40,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     The task's action space, batched: ``Box(N, A) float32`` for continuous actions.
 
     ## Observation Space
-    ``Box(0, 255, (N, H, W, 3), uint8)``.
+    ``Box(0, 255, (N, H, W, C), uint8)``, with C = 3, or 1 if the task's frames are gray.
 
     ## Rewards
     ``(N,) float64``, one reward of :class:`~wmrl.envs.frames.env.FrameEnv` per slot.
@@ -123,7 +123,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "render_mode": render_mode,
         }
         follow_parent()
-        layout = slot_layout(num_envs, (*self.task.frame_size, 3), self.task.actions)
+        layout = slot_layout(num_envs, self.task.frame_shape, self.task.actions)
         self._seeds: list[int | None] = [None] * num_envs
         self._process = os.getpid()
         self._workers: list[FrameWorker] = []
@@ -153,13 +153,12 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 sequence of N dictionaries gives each slot its own options.
 
         Returns:
-            A copy of the frames ``(N, H, W, 3) uint8``, and infos.
+            A copy of the frames ``(N, H, W, C) uint8``, and infos.
 
         Raises:
             TypeError: the mask is not an array of bool.
             ValueError: a seed is not an integer of at least 0, the number of seeds is not N, the
-                mask has the wrong shape or selects no slot, or a game's frame is not ``(H, W, 3)
-                uint8``.
+                mask has the wrong shape or selects no slot, or a game's frame is no image.
             WorkerError: a game failed, or a worker process died.
         """
         mask = reset_mask(options, self.num_envs)
@@ -186,13 +185,13 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             actions: one action per slot, ``(N, *shape)``.
 
         Returns:
-            Frames ``(N, H, W, 3) uint8``, rewards ``(N,) float64``, terminated ``(N,) bool``,
+            Frames ``(N, H, W, C) uint8``, rewards ``(N,) float64``, terminated ``(N,) bool``,
             truncated ``(N,) bool``, and infos. The arrays are copies.
 
         Raises:
             ResetNeeded: the environment has not been reset.
             ValueError: ``actions`` has the wrong shape or a number that is not finite, a game
-                returned a reward that is not finite, or a frame is not ``(H, W, 3) uint8``.
+                returned a reward that is not finite, or a frame is no image.
             WorkerError: a game failed, or a worker process died.
         """
         if not self._started:

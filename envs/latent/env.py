@@ -134,7 +134,7 @@ class LatentEnv(SpecNamesModels, gym.Env[Any, np.ndarray], EzPickle):
 
     @property
     def frame(self) -> np.ndarray:
-        """Latest frame of the game, ``(H, W, 3) uint8``."""
+        """Latest frame of the game, ``(H, W, C) uint8``."""
         return self._frame
 
     @property

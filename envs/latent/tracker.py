@@ -74,7 +74,7 @@ class LatentTracker:
 
     @torch.inference_mode()
     def observe(self, frames: np.ndarray) -> np.ndarray:
-        """Encodes frames ``(N, H, W, 3) uint8``, and returns observations ``(N, O) float32``."""
+        """Encodes frames ``(N, H, W, C) uint8``, and returns observations ``(N, O) float32``."""
         self.latents = self._encode(frames)
         return self._observations(self.state)
 
@@ -83,7 +83,7 @@ class LatentTracker:
         """Returns observations of K of the games without changing the tracker's state.
 
         Args:
-            frames: ``(K, H, W, 3) uint8``, one frame of each of the K games.
+            frames: ``(K, H, W, C) uint8``, one frame of each of the K games.
             indices: ``(K,) int``, indices of the K games, in the order of ``frames``.
 
         Returns:

@@ -152,7 +152,7 @@ class LatentVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
 
     @property
     def frames(self) -> np.ndarray:
-        """Latest frames of the games, ``(N, H, W, 3) uint8``."""
+        """Latest frames of the games, ``(N, H, W, C) uint8``."""
         return self._frames
 
     @property

@@ -1,7 +1,7 @@
 """Tasks: descriptions of games, with all settings that differ from game to game.
 
 - :mod:`~wmrl.envs.tasks.task`: the description of a game, and functions that return its frames
-  (``Task``, ``observation_frame``, ``rendered_frame``).
+  (``ObservationKey``, ``Task``, ``observation_frame``, ``rendered_frame``).
 - :mod:`~wmrl.envs.tasks.registry`: registration and lookup of tasks (``find_task``,
   ``register_task``, ``registered_task``).
 - :mod:`~wmrl.envs.tasks.car_racing`: the task CarRacing, as in World Models (``CAR_RACING``).
@@ -14,12 +14,13 @@ from wmrl.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from wmrl.envs.tasks.car_racing import CAR_RACING
     from wmrl.envs.tasks.registry import find_task, register_task, registered_task
-    from wmrl.envs.tasks.task import Task, observation_frame, rendered_frame
+    from wmrl.envs.tasks.task import ObservationKey, Task, observation_frame, rendered_frame
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
     "CAR_RACING",
+    "ObservationKey",
     "Task",
     "find_task",
     "observation_frame",

@@ -4,7 +4,7 @@ from importlib import import_module
 from types import ModuleType
 
 from wmrl.envs.tasks.car_racing import CAR_RACING
-from wmrl.envs.tasks.task import Task
+from wmrl.envs.tasks.task import Task, split_variant
 
 _TASKS = {CAR_RACING.name: CAR_RACING}
 
@@ -33,7 +33,7 @@ def register_task(task: Task) -> None:
 
 def is_registered(task: Task) -> bool:
     """Returns True if an equal task is registered under the task's name."""
-    return _TASKS.get(task.name) == task
+    return _registered(task.name) == task
 
 
 def registered_task(name: str) -> Task:
@@ -41,15 +41,34 @@ def registered_task(name: str) -> Task:
 
     Unlike :func:`find_task`, it never imports a module, so it is safe for names from files.
 
+    Args:
+        name: name of a registered task, or of a variant of one
+            (:meth:`~wmrl.envs.tasks.task.Task.with_frames`).
+
     Raises:
         ValueError: no task is registered under that name.
     """
-    if name not in _TASKS:
+    task = _registered(name)
+    if task is None:
         raise ValueError(
             f"task: expected one of {sorted(_TASKS)}, got {name!r}; to use a task of your own, "
             "call wmrl.envs.register_task first or pass --task module:ATTRIBUTE"
         )
-    return _TASKS[name]
+    return task
+
+
+def _registered(name: str) -> Task | None:
+    """Returns the registered task, or the variant of one, of a given name; None if none is."""
+    if name in _TASKS:
+        return _TASKS[name]
+    base, shape = split_variant(name)
+    if shape is None or base not in _TASKS:
+        return None
+    return _variant(_TASKS[base], shape)
+
+
+def _variant(task: Task, shape: tuple[int, int, int]) -> Task:
+    return task.with_frames(frame_size=shape[:2], grayscale=shape[2] == 1)
 
 
 def find_task(task: Task | str) -> Task:
@@ -57,7 +76,9 @@ def find_task(task: Task | str) -> Task:
 
     Args:
         task: the name of a registered task; or the location of a task, ``"module:ATTRIBUTE"``; or a
-            task, which is returned unchanged. For a location, the module is imported.
+            task, which is returned unchanged. For a location, the module is imported. A name or
+            location may end in a shape of frames, such as ``"car-racing@84x84x1"``, for a variant
+            of the task (:meth:`~wmrl.envs.tasks.task.Task.with_frames`).
 
     Raises:
         ValueError: there is no such task, or the object at the location is not a task.
@@ -72,8 +93,11 @@ def find_task(task: Task | str) -> Task:
     """
     if isinstance(task, Task):
         return task
-    if task in _TASKS:
-        return _TASKS[task]
+    if (registered := _registered(task)) is not None:
+        return registered
+    base, shape = split_variant(task)
+    if shape is not None:
+        return _variant(find_task(base), shape)
     module, _, attribute = task.partition(":")
     if not module or not attribute:
         raise ValueError(

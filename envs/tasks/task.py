@@ -1,7 +1,8 @@
 """Description of a game, and functions that return its frames."""
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,19 +12,100 @@ import numpy as np
 from gymnasium import spaces
 
 from wmrl.core.action_spec import ActionSpec
-from wmrl.core.validation import check_float, check_frame, check_int, check_lengths, check_name
+from wmrl.core.validation import (
+    check_flag,
+    check_float,
+    check_frame,
+    check_int,
+    check_lengths,
+    check_name,
+)
+
+# End of the name of a task whose frames have another shape than those of the task without it.
+_SHAPE_SUFFIX = re.compile(r"@([1-9][0-9]{0,3})x([1-9][0-9]{0,3})x([13])$")
 
 
 def observation_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
-    """Returns the observation unchanged, for games whose observations are images."""
+    """Returns the observation unchanged, for games whose observations are images.
+
+    Raises:
+        ValueError: the observation is a dictionary; use :class:`ObservationKey`.
+    """
+    if isinstance(observation, Mapping):
+        raise ValueError(
+            f"observation: expected an image, got a dictionary with the keys "
+            f"{_keys_of(observation)}; choose an image with frame=ObservationKey(key) in the task"
+        )
     frame: np.ndarray = observation
     return frame
 
 
 def rendered_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
-    """Returns the image ``env.render()``; ``env`` needs ``render_mode="rgb_array"``."""
-    frame: np.ndarray = env.render()  # type: ignore[assignment]
-    return frame
+    """Returns the image ``env.render()``; ``env`` needs ``render_mode="rgb_array"``.
+
+    Raises:
+        ValueError: ``env.render()`` returns None or a list.
+    """
+    frame: Any = env.render()
+    if frame is None or isinstance(frame, list):
+        got = "None" if frame is None else "a list"
+        raise ValueError(
+            f"render(): expected an image of the game, got {got} with render_mode "
+            f"{env.render_mode!r}; set env_kwargs={{'render_mode': 'rgb_array'}} in the task"
+        )
+    image: np.ndarray = frame
+    return image
+
+
+@dataclass(frozen=True)
+class ObservationKey:
+    """Function that returns an image from the dictionary that a game's observations are.
+
+    Attributes:
+        key: key of the image in the dictionary.
+
+    Raises:
+        ValueError: the key is empty.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.envs import ObservationKey
+        >>> frame_of = ObservationKey("screen")
+        >>> frame_of(None, {"screen": np.zeros((4, 4, 3), np.uint8), "health": 100}).shape
+        (4, 4, 3)
+        >>> frame_of(None, {"health": 100})
+        Traceback (most recent call last):
+        ValueError: observation: expected the key 'screen', got the keys 'health'; change ...
+    """
+
+    key: str
+
+    def __post_init__(self) -> None:
+        check_name("key", self.key)
+
+    def __call__(self, env: gym.Env[Any, Any] | None, observation: Any) -> np.ndarray:
+        """Returns the image.
+
+        Raises:
+            ValueError: the observation is not a dictionary, or lacks the key.
+        """
+        if not isinstance(observation, Mapping):
+            raise ValueError(
+                f"observation: expected a dictionary with the key {self.key!r}, got a "
+                f"{type(observation).__name__}; use frame=observation_frame in the task for "
+                "observations that are images"
+            )
+        if self.key not in observation:
+            raise ValueError(
+                f"observation: expected the key {self.key!r}, got the keys "
+                f"{_keys_of(observation)}; change the key of the ObservationKey in the task"
+            )
+        frame: np.ndarray = observation[self.key]
+        return frame
+
+
+def _keys_of(observation: Mapping[Any, Any]) -> str:
+    return ", ".join(map(repr, observation)) or "(none)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +125,17 @@ class Task:
         to_env_action: function that converts an agent's action to an action of the base
             environment; None if both are the same.
         env_kwargs: keyword arguments of the base environment.
-        frame: function ``(env, observation) -> frame`` that returns the raw frame ``(H, W, 3)
-            uint8``. For most games, use :func:`observation_frame` or :func:`rendered_frame`.
+        frame: function ``(env, observation) -> frame`` that returns the raw frame, ``(H, W, 3)
+            uint8`` or, if gray, ``(H, W, 1)`` or ``(H, W) uint8``. For most games, use
+            :func:`observation_frame`, :class:`ObservationKey` or :func:`rendered_frame`.
         crop_rows: rows ``(start, stop)`` of the raw frame to keep; all rows if None.
-        frame_size: height and width to which frames are resized after the crop.
+        frame_size: height and width to which frames are resized after the crop. Vision models may
+            limit it; the VAE takes 32 to 128.
+        grayscale: True to convert the frames to gray, ``(H, W, 1) uint8``. If False, raw frames
+            that are gray are repeated to three channels.
+        blank_final_frame: True if the frame after the game has terminated is not a picture of the
+            game (VizDoom's is black). Environments then return the frame before it again, so that
+            no model learns what such frames mean.
         frame_skip: number of base frames per agent step.
         warmup_frames: length of the warm-up at the start of each episode, in base frames. Dreams
             start from states after the warm-up. If no recorded episode is longer than the warm-up,
@@ -97,6 +186,8 @@ class Task:
     frame: Callable[[gym.Env[Any, Any], Any], np.ndarray] = observation_frame
     crop_rows: tuple[int, int] | None = None
     frame_size: tuple[int, int] = (64, 64)
+    grayscale: bool = False
+    blank_final_frame: bool = False
     frame_skip: int = 1
     warmup_frames: int = 0
     max_frames: int = 1000
@@ -123,6 +214,8 @@ class Task:
             check_float("solved_at", self.solved_at)
         if len(check_lengths("frame_size", self.frame_size)) != 2:
             raise ValueError(f"frame_size: expected (height, width), got {self.frame_size}")
+        check_flag("grayscale", self.grayscale)
+        check_flag("blank_final_frame", self.blank_final_frame)
         self._check_crop()
         for name in ("explore_low", "explore_high", "action_names"):
             if getattr(self, name) and len(getattr(self, name)) != self.action_dim:
@@ -169,21 +262,62 @@ class Task:
         """Number A of dimensions of an encoded action."""
         return self.actions.dim
 
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """Shape ``(H, W, C)`` of a frame; C is 1 if the frames are gray, otherwise 3."""
+        height, width = self.frame_size
+        return int(height), int(width), 1 if self.grayscale else 3
+
+    def with_frames(
+        self, *, frame_size: tuple[int, int] | None = None, grayscale: bool | None = None
+    ) -> "Task":
+        """Returns a variant of the task with frames of another shape.
+
+        The name of a variant is the name of the task, followed by the shape. Stores, models and
+        agents that are made with it thus name the variant, and
+        :func:`~wmrl.envs.tasks.registry.find_task` finds it.
+
+        Args:
+            frame_size: height and width; the task's if None.
+            grayscale: True for gray frames, False for color; as in the task if None.
+
+        Returns:
+            The variant; the task itself if the shape is that of the task.
+
+        Example:
+            >>> from wmrl.envs import CAR_RACING, find_task
+            >>> variant = CAR_RACING.with_frames(frame_size=(84, 84), grayscale=True)
+            >>> variant.name, variant.frame_shape
+            ('car-racing@84x84x1', (84, 84, 1))
+            >>> find_task("car-racing@84x84x1") == variant
+            True
+        """
+        variant = replace(
+            self,
+            frame_size=self.frame_size if frame_size is None else frame_size,
+            grayscale=self.grayscale if grayscale is None else grayscale,
+        )
+        if variant.frame_shape == self.frame_shape:
+            return self
+        shape = "x".join(map(str, variant.frame_shape))
+        return replace(variant, name=f"{_SHAPE_SUFFIX.sub('', self.name)}@{shape}")
+
     def observe(self, env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
-        """Returns the cropped and resized frame, which is the input of vision models.
+        """Returns the cropped, converted and resized frame, which is the input of vision models.
 
         Args:
             env: the base environment.
             observation: the last observation of ``env``.
 
         Returns:
-            ``(*frame_size, 3) uint8``.
+            ``(*frame_shape) uint8``.
 
         Raises:
-            ValueError: the raw frame is not ``(H, W, 3) uint8``, or ``crop_rows`` ends after the
-                last row of the raw frame.
+            ValueError: the raw frame is no image of dtype uint8 with the channels last, or
+                ``crop_rows`` ends after the last row of the raw frame.
         """
-        frame = check_frame("frame", self.frame(env, observation))
+        raw = self.frame(env, observation)
+        frame = check_frame("frame", raw, where="in the function frame of the task")
         if self.crop_rows is not None:
             if self.crop_rows[1] > len(frame):
                 raise ValueError(
@@ -191,10 +325,36 @@ class Task:
                     f"got {self.crop_rows}; change crop_rows of the task"
                 )
             frame = frame[slice(*self.crop_rows)]
-        height, width = self.frame_size
+        height, width, channels = self.frame_shape
+        if frame.shape[2] != channels:
+            code = cv2.COLOR_RGB2GRAY if channels == 1 else cv2.COLOR_GRAY2RGB
+            frame = cv2.cvtColor(frame, code)
         if frame.shape[:2] != (height, width):
             frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-        return frame
+        return frame if frame.ndim == 3 else frame[:, :, None]  # OpenCV drops a single channel
+
+
+def split_variant(name: str) -> tuple[str, tuple[int, int, int] | None]:
+    """Splits the name of a task into the name without a shape of frames, and this shape.
+
+    Args:
+        name: name of a task, or of a variant that :meth:`Task.with_frames` returned.
+
+    Returns:
+        The name, and the shape ``(H, W, C)`` at its end; None if there is none.
+
+    Example:
+        >>> from wmrl.envs.tasks.task import split_variant
+        >>> split_variant("car-racing@84x84x1")
+        ('car-racing', (84, 84, 1))
+        >>> split_variant("car-racing")
+        ('car-racing', None)
+    """
+    found = _SHAPE_SUFFIX.search(name)
+    if found is None:
+        return name, None
+    height, width, channels = map(int, found.groups())
+    return name[: found.start()], (height, width, channels)
 
 
 def completed_slots(info: Mapping[str, Any], key: str | None, num_envs: int) -> np.ndarray:

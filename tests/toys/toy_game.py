@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from wmrl.envs.tasks.task import Task
+from wmrl.envs.tasks.task import ObservationKey, Task
 
 
 class Toy(gym.Env[np.ndarray, np.ndarray]):
@@ -104,3 +104,25 @@ TOY = Task(
 
 # The same with numbers that have names, and frames of the size that tiny vision models take.
 STEERED = replace(TOY, name="steered-toy", frame_size=(64, 64), action_names=("steer", "pedal"))
+
+
+class ScreenToy(Toy):
+    """The same game, with its image in a dictionary, which is black when the game has ended."""
+
+    observation_space = spaces.Dict(
+        {"screen": Toy.observation_space, "x": spaces.Box(-9.0, 9.0, (1,), np.float64)}
+    )
+
+    def observe(self) -> Any:
+        image = super().observe() if abs(self.x) <= 1 else np.zeros((12, 10, 3), np.uint8)
+        return {"screen": image, "x": np.array([self.x])}
+
+    def render(self) -> np.ndarray:
+        return np.repeat(np.repeat(self.observe()["screen"], 2, axis=0), 2, axis=1)
+
+
+gym.register("ScreenToy-v0", entry_point=ScreenToy, max_episode_steps=2)
+
+SCREEN = replace(
+    TOY, name="screen-toy", env_id="toy_game:ScreenToy-v0", frame=ObservationKey("screen")
+)

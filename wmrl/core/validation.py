@@ -6,7 +6,7 @@ above all compiled code, trusts its inputs.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, SupportsFloat, SupportsIndex, TypeVar
 
 import numpy as np
@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 LARGEST_SEED = 2**63 - 1
 """Largest root seed; larger integers fit neither into torch's generators nor into NumPy's int64."""
+
+_FRAME = "(H, W, 3) uint8, or (H, W) if gray"
 
 
 def check_int(
@@ -290,12 +292,18 @@ def check_actions(
     return converted
 
 
-def check_frame(name: str, frame: Any) -> np.ndarray:
-    """Checks that an image is ``(H, W, 3) uint8``, and returns it as a contiguous array.
+def check_frame(name: str, frame: Any, *, where: str = "") -> np.ndarray:
+    """Checks that an image is ``uint8`` with the channels last, and returns a contiguous array.
 
     Args:
         name: name of the argument, for the error message.
-        frame: image, of any memory layout.
+        frame: image ``(H, W, 3)``, or a gray image ``(H, W, 1)`` or ``(H, W)``, of any memory
+            layout.
+        where: place where the caller can convert the image, for the error message.
+
+    Returns:
+        The image, ``(H, W, 3) uint8`` or ``(H, W, 1) uint8``. It may share memory with the
+        argument.
 
     Raises:
         ValueError: the image is not an array, has other axes or another dtype, or is empty. The
@@ -304,21 +312,22 @@ def check_frame(name: str, frame: Any) -> np.ndarray:
     Example:
         >>> import numpy as np
         >>> from wmrl.core import check_frame
-        >>> check_frame("frame", np.zeros((4, 4), np.uint8))
+        >>> check_frame("frame", np.zeros((4, 4), np.uint8)).shape
+        (4, 4, 1)
+        >>> check_frame("frame", np.zeros((3, 4, 4), np.uint8))
         Traceback (most recent call last):
-        ValueError: frame: expected (H, W, 3) uint8, got (4, 4) uint8; convert gray images with ...
+        ValueError: frame: expected (H, W, 3) uint8, or (H, W) if gray, got (3, 4, 4) uint8; ...
     """
     if not isinstance(frame, np.ndarray):
         mend = "; create the game with render_mode='rgb_array'" if frame is None else ""
-        raise ValueError(
-            f"{name}: expected an array (H, W, 3) uint8, got {_described(frame)}{mend}"
-        )
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or not frame.size:
-        raise ValueError(
-            f"{name}: expected (H, W, 3) uint8, got {frame.shape} {frame.dtype}"
-            f"{_frame_advice(frame)}"
-        )
-    return np.ascontiguousarray(frame)
+        raise ValueError(f"{name}: expected an array {_FRAME}, got {_described(frame)}{mend}")
+    channels = frame.shape[2] if frame.ndim == 3 else 1 if frame.ndim == 2 else 0
+    if frame.dtype != np.uint8 or channels not in (1, 3) or not frame.size:
+        advice = " and ".join(_frame_advice(frame))
+        mend = f"; {advice}{f' {where}' if where else ''}" if advice else ""
+        raise ValueError(f"{name}: expected {_FRAME}, got {frame.shape} {frame.dtype}{mend}")
+    frame = np.ascontiguousarray(frame)
+    return frame if frame.ndim == 3 else frame[:, :, None]
 
 
 def check_number(name: str, value: Any) -> float:
@@ -355,19 +364,24 @@ def _described(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def _frame_advice(frame: np.ndarray) -> str:
-    """Says how to convert an image to ``(H, W, 3) uint8``."""
-    if frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 1):
-        return "; convert gray images with np.repeat(image.reshape(H, W, 1), 3, axis=2)"
-    if frame.ndim == 3 and frame.shape[2] == 4:
-        return "; drop the alpha channel with image[..., :3]"
-    if frame.ndim == 3 and frame.shape[0] in (1, 3, 4) and frame.shape[2] != 3:
-        return "; move the channels last with image.transpose(1, 2, 0)"
+def _frame_advice(frame: np.ndarray) -> Iterator[str]:
+    """Yields the steps that convert an image to ``(H, W, 3) uint8``, or to ``(H, W)`` if gray."""
+    stacked = "take the last of stacked gray frames with"
+    if frame.ndim == 3 and frame.shape[2] not in (1, 3):
+        if frame.shape[2] == 4:
+            yield f"drop the alpha channel with image[..., :3], or {stacked} image[..., -1],"
+        elif frame.shape[0] == 4:
+            yield f"{stacked} image[-1]"
+        elif frame.shape[0] in (1, 3):
+            yield "move the channels last with image.transpose(1, 2, 0)"
+    if frame.ndim == 4:
+        yield "take one of the stacked frames with image[-1]"
     if frame.dtype.kind == "f":
-        return "; convert numbers in [0, 1] with (255 * image).round().astype(np.uint8)"
-    if frame.dtype != np.uint8 and frame.ndim == 3:
-        return "; convert numbers from 0 to 255 with image.astype(np.uint8)"
-    return ""
+        yield "convert numbers in [0, 1] with (255 * image).round().astype(np.uint8)"
+    elif frame.dtype == np.bool_:
+        yield "convert True and False with 255 * image.astype(np.uint8)"
+    elif frame.dtype != np.uint8:
+        yield "convert numbers from 0 to 255 with image.astype(np.uint8)"
 
 
 def _check_bounds(

@@ -3,19 +3,21 @@
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
-from toy_game import TOY
+from toy_game import SCREEN, TOY
 
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.tasks.car_racing import CAR_RACING
-from wmrl.envs.tasks.task import Task, rendered_frame
+from wmrl.envs.tasks.task import ObservationKey, Task, rendered_frame
 
 ACTION = np.array([0.2, 0.0], np.float32)
+RIGHT = np.array([1.0, 0.0], np.float32)
 BASES = ("toy_game:Toy-v0", "toy_game:FastToy-v0")
 
 
@@ -136,3 +138,49 @@ def test_fast_drawing_changes_nothing_but_pixels(task: Task) -> None:
         drives.append([(r, terminated, truncated) for _, r, terminated, truncated, _ in steps])
         env.close()
     assert drives[0] == drives[1]
+
+
+def test_gray_frames() -> None:
+    env, color = FrameEnv(replace(TOY, grayscale=True)), FrameEnv(TOY)
+    assert env.observation_space == spaces.Box(0, 255, (16, 16, 1), np.uint8)
+    frame, _ = env.reset(seed=3)
+    other, _ = color.reset(seed=3)
+    for action in actions(3):
+        assert env.observation_space.contains(frame)
+        gray = cv2.cvtColor(other, cv2.COLOR_RGB2GRAY)[..., None].astype(int)
+        assert np.abs(frame - gray).max() <= 2  # up to the rounding of the resizing
+        frame, other = env.step(action)[0], color.step(action)[0]
+
+
+def test_observations_that_are_dictionaries() -> None:
+    env, plain = FrameEnv(SCREEN), FrameEnv(TOY)
+    np.testing.assert_array_equal(env.reset(seed=3)[0], plain.reset(seed=3)[0])
+    np.testing.assert_array_equal(env.step(ACTION)[0], plain.step(ACTION)[0])
+    wrong = FrameEnv(replace(SCREEN, frame=ObservationKey("image")))
+    with pytest.raises(
+        ValueError, match=r"'image', got the keys 'screen', 'x'; .*task 'screen-toy'"
+    ):
+        wrong.reset(seed=0)
+
+
+def test_frames_after_the_end_are_as_the_game_returns_them() -> None:
+    env = FrameEnv(SCREEN)
+    env.reset(seed=0)
+    terminated = False
+    while not terminated:
+        frame, _, terminated, _, _ = env.step(RIGHT)
+        assert frame.any() != terminated
+
+
+def test_the_last_frame_before_the_end_is_returned_again() -> None:
+    env = FrameEnv(replace(SCREEN, blank_final_frame=True))
+    frames = [env.reset(seed=0)[0]]
+    terminated = False
+    while not terminated:
+        frame, _, terminated, _, _ = env.step(RIGHT)
+        frames.append(frame)
+    np.testing.assert_array_equal(frames[-1], frames[-2])
+    assert frames[-1] is not frames[-2]
+    shown = FrameEnv(replace(SCREEN, blank_final_frame=True), max_frames=3)
+    frames = [shown.reset(seed=0)[0], shown.step(ACTION)[0]]
+    assert not np.array_equal(*frames)  # a truncated game still shows its picture

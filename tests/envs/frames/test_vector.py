@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from toy_game import TOY
+from toy_game import SCREEN, TOY
 
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.frames.vector import FrameVectorEnv
@@ -259,3 +260,22 @@ def test_errors_name_the_mend() -> None:
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"actions: expected shape \(2, 2\), got \(2,\)"):
         env.step(np.zeros(2, np.float32))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_gray_frames_without_the_one_after_the_end(workers: int, mode: AutoresetMode) -> None:
+    task = replace(SCREEN, grayscale=True, blank_final_frame=True)
+    env = FrameVectorEnv(2, task=task, workers=workers, autoreset_mode=mode)
+    assert env.single_observation_space.shape == (16, 16, 1)
+    frames, _ = env.reset(seed=0)
+    assert env.observation_space.contains(frames)
+    ended = np.zeros(2, bool)
+    while not ended.any():
+        before = frames
+        frames, _, ended, _, infos = env.step(np.array([[1.0, 0.0]] * 2, np.float32))
+        assert frames.any((1, 2, 3)).all()
+    env.close()
+    final = infos["final_obs"] if mode is AutoresetMode.SAME_STEP else frames
+    for slot in np.flatnonzero(ended):
+        np.testing.assert_array_equal(final[slot], before[slot])

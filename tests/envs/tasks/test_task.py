@@ -1,15 +1,18 @@
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import cv2
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
 
 from wmrl.envs.tasks.car_racing import CAR_RACING, steer_and_pedal_to_action
-from wmrl.envs.tasks.registry import find_task, register_task, registered_task
-from wmrl.envs.tasks.task import Task
+from wmrl.envs.tasks.registry import find_task, is_registered, register_task, registered_task
+from wmrl.envs.tasks.task import ObservationKey, Task, rendered_frame
 
 
 @pytest.mark.parametrize(
@@ -123,3 +126,117 @@ def test_names_from_files_import_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match=r"task: expected one of \['car-racing'\], got 'evil_task"):
         registered_task("evil_task:x")
+
+
+RGB = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+
+
+def test_color_frames_become_gray() -> None:
+    gray = task(frame_size=(12, 10), grayscale=True)
+    assert gray.frame_shape == (12, 10, 1)
+    frame = gray.observe(None, RGB)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(frame[..., 0], cv2.cvtColor(RGB, cv2.COLOR_RGB2GRAY))
+    weighted = RGB @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(frame[..., 0] - weighted).max() <= 1
+
+
+@pytest.mark.parametrize("grayscale", [False, True])
+@pytest.mark.parametrize("raw", [RGB[..., 0], RGB[..., :1]], ids=["two axes", "three axes"])
+def test_gray_frames_of_games_are_taken(raw: np.ndarray, grayscale: bool) -> None:
+    mine = task(frame_size=(12, 10), grayscale=grayscale)
+    frame = mine.observe(None, raw)  # type: ignore[arg-type]
+    assert frame.shape == mine.frame_shape
+    for channel in range(frame.shape[2]):
+        np.testing.assert_array_equal(frame[..., channel], RGB[..., 0])
+
+
+@pytest.mark.parametrize("grayscale", [False, True])
+@pytest.mark.parametrize("raw", [RGB, RGB[..., 0]], ids=["color", "gray"])
+def test_all_frames_are_cropped_and_resized(raw: np.ndarray, grayscale: bool) -> None:
+    mine = task(frame_size=(5, 7), crop_rows=(2, 9), grayscale=grayscale)
+    frame = mine.observe(None, raw)  # type: ignore[arg-type]
+    assert frame.shape == mine.frame_shape == (5, 7, 1 if grayscale else 3)
+    assert frame.dtype == np.uint8
+    cropped = raw[2:9]
+    if grayscale and raw.ndim == 3:
+        cropped = cv2.cvtColor(cropped, cv2.COLOR_RGB2GRAY)
+    expected = cv2.resize(cropped, (7, 5), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(frame, np.broadcast_to(expected.reshape(5, 7, -1), frame.shape))
+
+
+def test_a_key_chooses_the_image_of_a_dictionary() -> None:
+    frame_of = ObservationKey("screen")
+    assert pickle.loads(pickle.dumps(frame_of)) == frame_of
+    mine = task(frame_size=(12, 10), frame=frame_of)
+    assert pickle.loads(pickle.dumps(mine)) == mine
+    np.testing.assert_array_equal(mine.observe(None, {"x": 1, "screen": RGB}), RGB)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"expected the key 'screen', got the keys 'x', 'y'; chan"):
+        frame_of(None, {"x": 1, "y": RGB})
+    with pytest.raises(ValueError, match=r"a dictionary with the key 'screen', got a ndarray; use"):
+        frame_of(None, RGB)
+    with pytest.raises(ValueError, match=r"an image, got a dictionary with the keys 'x'; choose"):
+        task().observe(None, {"x": RGB})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="key: expected a name that is not empty"):
+        ObservationKey("")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (
+            RGB.transpose(2, 0, 1),
+            r"got \(3, 12, 10\) uint8; move the channels last with image\.tra",
+        ),
+        (RGB[None, ..., 0], r"got \(1, 12, 10\) uint8; move the channels last"),
+        (RGB / 255.0, r"float64; convert numbers in \[0, 1\] .* in the function frame of the task"),
+        ([RGB], "got a list"),
+    ],
+)
+@pytest.mark.parametrize("grayscale", [False, True])
+def test_other_raw_frames_are_refused(raw: Any, message: str, grayscale: bool) -> None:
+    with pytest.raises(ValueError, match=rf"^frame: expected .*{message}"):
+        task(grayscale=grayscale).observe(None, raw)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("rendered", "got"), [(None, "None"), ([RGB], "a list")])
+def test_games_must_render_an_image(rendered: Any, got: str) -> None:
+    class Game(gym.Env[Any, Any]):
+        render_mode = "human"
+
+        def render(self) -> Any:
+            return rendered
+
+    with pytest.raises(
+        ValueError, match=rf"^render\(\): .*got {got} with render_mode 'human'; set"
+    ):
+        task(frame=rendered_frame).observe(Game(), None)
+
+
+def test_flags_are_flags() -> None:
+    for name in ("grayscale", "blank_final_frame"):
+        with pytest.raises(ValueError, match=f"{name}: expected True or False, got 1"):
+            task(**{name: 1})
+
+
+def test_variants_name_their_shape() -> None:
+    assert CAR_RACING.with_frames() is CAR_RACING
+    assert CAR_RACING.with_frames(frame_size=(64, 64), grayscale=False) is CAR_RACING
+    gray = CAR_RACING.with_frames(grayscale=True)
+    assert (gray.name, gray.frame_shape) == ("car-racing@64x64x1", (64, 64, 1))
+    small = gray.with_frames(frame_size=(40, 48))
+    assert (small.name, small.frame_shape) == ("car-racing@40x48x1", (40, 48, 1))
+    assert replace(gray, name=CAR_RACING.name, grayscale=False) == CAR_RACING
+
+
+def test_variants_are_found_by_their_names() -> None:
+    gray = CAR_RACING.with_frames(grayscale=True)
+    assert find_task("car-racing@64x64x1") == registered_task("car-racing@64x64x1") == gray
+    assert find_task("wmrl.envs.tasks.car_racing:CAR_RACING@64x64x1") == gray
+    assert find_task("car-racing@64x64x3") is CAR_RACING
+    assert is_registered(gray)
+    assert not is_registered(replace(gray, frame_skip=2))
+    for name in ("car@64x64x1", "car-racing@64x64", "car-racing@64x64x2", "car-racing@0x64x1"):
+        with pytest.raises(ValueError, match="task: expected one of"):
+            find_task(name)
+        with pytest.raises(ValueError, match="task: expected one of"):
+            registered_task(name)

@@ -207,14 +207,38 @@ def test_frames_of_any_layout_become_contiguous() -> None:
         np.testing.assert_array_equal(found, view)
 
 
+def test_gray_frames_have_one_channel() -> None:
+    gray = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    for frame in (gray, gray[:, :, None], gray[::-1]):
+        found = check_frame("frame", frame)
+        assert found.shape == (4, 5, 1)
+        assert found.flags.c_contiguous
+        np.testing.assert_array_equal(found[..., 0], frame.reshape(4, 5))
+
+
+def test_the_place_of_the_mend_is_named() -> None:
+    with pytest.raises(ValueError, match=r"image\.transpose\(1, 2, 0\) in the game's render$"):
+        check_frame("frame", np.zeros((3, 4, 5), np.uint8), where="in the game's render")
+
+
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (None, r"expected an array \(H, W, 3\) uint8, got None; create the game with render_mode"),
-        ([[[0, 0, 0]]], r"expected an array \(H, W, 3\) uint8, got a list"),
-        (np.zeros((4, 5), np.uint8), r"got \(4, 5\) uint8; convert gray images"),
-        (np.zeros((4, 5, 1), np.uint8), r"got \(4, 5, 1\) uint8; convert gray images"),
+        (None, r"expected an array .*, got None; create the game with render_mode='rgb_array'"),
+        ([[[0, 0, 0]]], r"expected an array \(H, W, 3\) uint8, or \(H, W\) if gray, got a list"),
         (np.zeros((4, 5, 4), np.uint8), r"got \(4, 5, 4\) uint8; drop the alpha channel"),
+        (np.zeros((6, 5, 2), np.uint8), r"got \(6, 5, 2\) uint8$"),
+        (
+            np.zeros((4, 5, 6), np.uint8),
+            r"\(4, 5, 6\) uint8; take the last of stacked .*image\[-1\]",
+        ),
+        (np.zeros((1, 4, 5), np.uint8), r"got \(1, 4, 5\) uint8; move the channels last"),
+        (
+            np.zeros((3, 4, 5)),
+            r"float64; move the channels last .* and convert numbers in \[0, 1\]",
+        ),
+        (np.zeros((4, 5)), r"got \(4, 5\) float64; convert numbers in \[0, 1\]"),
+        (np.zeros((4, 5), np.bool_), r"got \(4, 5\) bool; convert True and False"),
         (np.zeros((3, 4, 5), np.uint8), r"got \(3, 4, 5\) uint8; move the channels last"),
         (np.zeros((4, 5, 3)), r"got \(4, 5, 3\) float64; convert numbers in \[0, 1\]"),
         (np.full((4, 5, 3), np.nan), r"got \(4, 5, 3\) float64; convert"),
