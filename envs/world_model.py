@@ -48,11 +48,13 @@ class WorldModel:
     def __post_init__(self) -> None:
         frame_skip = check_int("frame_skip", self.frame_skip, at_least=1)
         object.__setattr__(self, "frame_skip", frame_skip)
-        if self.vision.frame_shape[:2] != self.task.frame_size:
+        if tuple(self.vision.frame_shape) != self.task.frame_shape:
+            shape = "x".join(map(str, self.vision.frame_shape))
             raise ArtifactError(
-                f"vision: expected the frame size {self.task.frame_size} of task "
-                f"{self.task.name!r}, got {self.vision.frame_shape[:2]}; use a vision model that "
-                "was trained on this task"
+                f"vision: expected frames of shape {self.task.frame_shape} as in the task "
+                f"{self.task.name!r}, got a {type(self.vision).__name__} for frames of shape "
+                f"{tuple(self.vision.frame_shape)}; use a vision model that was trained on this "
+                f"task, or a variant of the task, whose name ends in '@{shape}'"
             )
         if self.memory is not None:
             self._check_memory(self.memory)

@@ -72,7 +72,13 @@ def test_objects_are_put_in_evaluation_mode(tiny):
         (
             {"task": replace(CAR_RACING, frame_size=(32, 32))},
             ArtifactError,
-            r"vision: expected the frame size \(32, 32\) of task 'car-racing', got \(64, 64\)",
+            r"vision: expected frames of shape \(32, 32, 3\) as in the task 'car-racing', got .* "
+            r"for frames of shape \(64, 64, 3\); .* whose name ends in '@64x64x3'",
+        ),
+        (
+            {"task": "car-racing@64x64x1"},
+            ArtifactError,
+            r"\(64, 64, 1\) as in the task 'car-racing@64x64x1', got .* of shape \(64, 64, 3\)",
         ),
         ({"task": THREE_PEDALS}, ArtifactError, "memory: expected action_dim 3, got 2"),
     ],
