@@ -18,7 +18,7 @@ class Episode:
     """An episode of T agent steps.
 
     Attributes:
-        frames: first frame, and the frame after each agent step, ``(T + 1, H, W, 3) uint8``.
+        frames: first frame, and the frame after each agent step, ``(T + 1, H, W, C) uint8``.
         actions: action of each agent step, ``(T, *shape)``: float32 numbers of a ``Box``, or int64
             options of a ``Discrete`` or ``MultiDiscrete``, or int8 bits of a ``MultiBinary`` space.
         rewards: reward of each agent step, ``(T,) float32``.
@@ -132,7 +132,7 @@ class StoreMetadata:
 
     Attributes:
         task: name of the task.
-        frame_shape: shape of a frame, ``(H, W, 3)``.
+        frame_shape: shape of a frame, ``(H, W, 3)`` or, if gray, ``(H, W, 1)``.
         action_space: description of the actions. A Gymnasium space is converted to one.
         frame_skip: number of base frames (frames of the game) per agent step.
         warmup_frames: number of base frames at the start of each episode in which no dream may
@@ -141,8 +141,8 @@ class StoreMetadata:
 
     Raises:
         TypeError: JSON can't store ``policy``.
-        ValueError: ``frame_shape`` is not ``(H, W, 3)``, ``task`` is empty, a number is out of
-            range, or the action space is not supported.
+        ValueError: ``frame_shape`` is neither ``(H, W, 3)`` nor ``(H, W, 1)``, ``task`` is empty, a
+            number is out of range, or the action space is not supported.
     """
 
     task: str
@@ -158,8 +158,10 @@ class StoreMetadata:
         object.__setattr__(self, "frame_shape", frame_shape)
         # Converted to the form in which it is read from disk, so that equal policies compare equal.
         object.__setattr__(self, "policy", json.loads(json_text(self.policy)))
-        if len(self.frame_shape) != 3 or self.frame_shape[2] != 3:
-            raise ValueError(f"frame_shape: expected (H, W, 3), got {self.frame_shape}")
+        if len(self.frame_shape) != 3 or self.frame_shape[2] not in (1, 3):
+            raise ValueError(
+                f"frame_shape: expected (H, W, 3) or (H, W, 1), got {self.frame_shape}"
+            )
         object.__setattr__(self, "action_space", as_action_spec(self.action_space))
         frame_skip = check_int("frame_skip", self.frame_skip, at_least=1)
         object.__setattr__(self, "frame_skip", frame_skip)

@@ -68,7 +68,7 @@ class FrameSampler:
         self._buffers: dict[int, Future[np.ndarray]] = {}
 
     def batch(self, step: int) -> np.ndarray:
-        """Returns the frames ``(B, H, W, 3) uint8`` in the batch of a step."""
+        """Returns the frames ``(B, H, W, C) uint8`` in the batch of a step."""
         number, position = divmod(step, self._steps_per_buffer)
         frames = self._buffer(number)
         order = numpy_generator(self._seed, "frame order", number).permutation(len(frames))

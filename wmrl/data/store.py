@@ -5,7 +5,7 @@ A store is a Zarr v3 hierarchy with one group per episode::
     zarr.json                        attributes: format, StoreMetadata
     episodes/00000123/zarr.json      attributes: the episode's summary and info; sizes and SHA-256
                                      of the files below; the digest of the store's metadata
-    episodes/00000123/frames/        (T + 1, H, W, 3) uint8
+    episodes/00000123/frames/        (T + 1, H, W, C) uint8
     episodes/00000123/actions/       (T, …) float32, int64 or int8
     episodes/00000123/rewards/       (T,) float32
     index.jsonl                      a copy of the summaries, which speeds up opening the store
@@ -257,7 +257,7 @@ class RolloutStore:
         )
 
     def frames(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Reads frames ``[start, stop)`` of an episode (default: all) as ``(N, H, W, 3) uint8``."""
+        """Reads frames ``[start, stop)`` of an episode (default: all) as ``(N, H, W, C) uint8``."""
         return self._read(index, "frames", start, stop)
 
     def actions(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:

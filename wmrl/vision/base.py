@@ -1,6 +1,7 @@
 """Interface of vision models, which map frames to latents and latents to frames."""
 
 from abc import abstractmethod
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,10 +19,11 @@ from wmrl.storage.saved_module import load_saved_module
 class Vision(Autoencoder):
     """Interface of vision models: autoencoders of frames.
 
-    Frames are ``(B, H, W, C) uint8``; the frames of environments have 3 color channels. A subclass
-    sets ``config`` (a frozen dataclass) and ``config_class``, and is registered by
-    :func:`register_vision`. Its constructor takes the configuration and a keyword argument
-    ``generator``, the source of the initial weights (a generator with a fixed seed if None).
+    Frames are ``(B, H, W, C) uint8``; the frames of environments have 3 color channels, or 1
+    channel if they are gray. A subclass sets ``config`` (a frozen dataclass) and ``config_class``,
+    and is registered by :func:`register_vision`. Its constructor takes the configuration and a
+    keyword argument ``generator``, the source of the initial weights (a generator with a fixed seed
+    if None).
     """
 
     kind = "vision"
@@ -43,6 +45,34 @@ class Vision(Autoencoder):
         Returns:
             Mean and standard deviation of each latent, both ``(B, Z) float32``.
         """
+
+    @classmethod
+    def fit_config(cls, config: Any, frame_shape: tuple[int, int, int]) -> Any:
+        """Returns a copy of a configuration, adapted to the shape of the frames to train on.
+
+        By default, the fields ``frame_size`` (height and width) and ``channels`` are replaced if
+        they have their default values. A configuration without these fields is returned unchanged.
+
+        Args:
+            config: configuration of a model of this class.
+            frame_shape: shape ``(H, W, C)`` of the frames.
+
+        Raises:
+            ValueError: the configuration sets another size or number of channels, or a model of
+                this class cannot have frames of this shape.
+        """
+        wanted = {"frame_size": tuple(frame_shape[:2]), "channels": frame_shape[2]}
+        found = {
+            item.name: getattr(config, item.name) for item in fields(config) if item.name in wanted
+        }
+        defaults = {item.name: item.default for item in fields(config)}
+        for name, value in found.items():
+            if value not in (defaults[name], wanted[name]):
+                raise ValueError(
+                    f"config: expected {name} {wanted[name]!r}, as in the data, whose frames have "
+                    f"the shape {frame_shape}, got {value!r}; leave {name} out, or give other data"
+                )
+        return replace(config, **{name: wanted[name] for name in found})
 
     def plan_training(self, *, frames: int, steps: int) -> int:
         """Checks that frames and steps suffice to train from random initial weights.

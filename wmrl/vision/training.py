@@ -60,7 +60,8 @@ def train_vision(
         stores: rollout stores of one task.
         path: folder of the run.
         config: configuration of a VAE, a VQ-VAE or a registered vision model; the defaults of
-            the VAE if None.
+            the VAE if None. A size or number of channels that it leaves at the default is that of
+            the stores' frames (:meth:`~wmrl.vision.base.Vision.fit_config`).
         training: settings of the training run; the defaults if None.
         init: name or path of an artifact whose weights are the initial weights; None for random
             initial weights. A VQ-VAE that starts from an artifact skips its ``warmup_steps``, the
@@ -85,6 +86,7 @@ def train_vision(
     config, training = config or VAEConfig(), training or TrainingConfig()
     cls = VISIONS.for_config(config)
     split = split_episodes(stores, held_out=training.held_out)
+    config = cls.fit_config(config, stores[0].metadata.frame_shape)
     vision = cls(config, generator=torch_generator(training.seed, "vision weights"))
     _check_frames(stores[0], vision.frame_shape)
     least_steps = 0
@@ -176,5 +178,5 @@ def _finish(vision: Vision, path: Path, split: DataSplit, provenance: Mapping[st
 
 def _check_frames(store: RolloutStore, expected: tuple[int, int, int]) -> None:
     got = store.metadata.frame_shape
-    if got != expected:
+    if got != tuple(expected):
         raise ValueError(f"stores: expected frames of shape {expected}, got {got} in {store.path}")

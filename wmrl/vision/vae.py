@@ -1,6 +1,8 @@
 """The convolutional variational autoencoder (VAE) of World Models."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -8,10 +10,15 @@ from torch import Tensor, nn
 
 from wmrl.core.config import check_fields
 from wmrl.core.seeding import seeded_weights
-from wmrl.core.validation import check_float, check_int
+from wmrl.core.validation import check_choice, check_float, check_int
 from wmrl.nn.autoencoder import GaussianAutoencoder
 from wmrl.nn.losses import floored_kl
 from wmrl.vision.base import Vision
+
+_PAPER_SIZE = (64, 64)
+_LEAST_SIDE, _MOST_SIDE = 32, 128
+_BOTTOM = 4  # convolutions are added until the smaller side is at most this
+_MOST_WIDTH = 8  # channels of the deepest convolutions, as a multiple of base_channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +27,14 @@ class VAEConfig:
 
     Attributes:
         base_channels: number of output channels of the first convolution; the other convolutions
-            have 2, 4 and 8 times as many. With 32 latent dimensions, the paper's 32 channels give
-            4,348,547 parameters, and 16 channels about a quarter of that.
+            have 2, 4, 8, 8, … times as many. With 32 latent dimensions and color frames of 64×64,
+            the paper's 32 channels give 4,348,547 parameters, and 16 channels about a quarter of
+            that.
         latent_dim: Z, the number of latent dimensions.
         kl_floor: lower bound of the KL divergence in the loss, in nats per dimension; see
             :func:`~wmrl.nn.losses.floored_kl`.
-        frame_size: height and width of the frames; must be ``(64, 64)``, as in the paper.
+        frame_size: height and width of the frames, each from 32 to 128; 64×64 in the paper.
+        channels: number of channels of a frame: 3 for color, 1 for gray.
         log_variance_bias: initial offset of the posterior's log σ². With 0, the sampled latents
             are mostly noise at first, and some dimensions never become useful. With −2, the
             sampled latents are informative from the start.
@@ -34,7 +43,8 @@ class VAEConfig:
     base_channels: int = 16
     latent_dim: int = 32
     kl_floor: float = 0.5
-    frame_size: tuple[int, int] = (64, 64)
+    frame_size: tuple[int, int] = _PAPER_SIZE
+    channels: int = 3
     log_variance_bias: float = -2.0
 
     def __post_init__(self) -> None:
@@ -43,19 +53,44 @@ class VAEConfig:
         check_int("base_channels", self.base_channels, at_least=1)
         check_int("latent_dim", self.latent_dim, at_least=1)
         check_float("kl_floor", self.kl_floor, at_least=0)
-        if self.frame_size != (64, 64):
+        check_choice("channels", self.channels, (1, 3))
+        sides = [check_int("frame_size", side) for side in self.frame_size]
+        if len(sides) != 2 or min(sides) < _LEAST_SIDE or max(sides) > _MOST_SIDE:
             raise ValueError(
-                f"frame_size: expected (64, 64), because the paper's layers require it, got "
-                f"{self.frame_size}; let the task resize its frames to 64×64"
+                f"frame_size: expected a height and a width from {_LEAST_SIDE} to {_MOST_SIDE}, "
+                f"got {self.frame_size}; let the task resize its frames"
             )
+
+    @property
+    def encoded_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Heights and widths of a frame and of the output of each convolution, from first to last.
+
+        A convolution maps a side of n pixels to ⌊n / 2⌋ − 1. Convolutions are added until the
+        smaller side is at most 4.
+        """
+        sizes = [self.frame_size]
+        while min(sizes[-1]) > _BOTTOM:
+            height, width = sizes[-1]
+            sizes.append((height // 2 - 1, width // 2 - 1))
+        return tuple(sizes)
 
 
 class VAE(GaussianAutoencoder, Vision):
-    """The VAE of World Models, with four convolutions and four transposed convolutions.
+    """The VAE of World Models, for frames of any size.
 
     Source: World Models, Ha and Schmidhuber 2018 (https://arxiv.org/abs/1803.10122), appendix A.1.
     The controller observes the posterior's mean; the memory is trained on draws from the posterior.
     The KL divergence in the loss has a lower bound (see :func:`~wmrl.nn.losses.floored_kl`).
+
+    The convolutions have a kernel of 4×4, a stride of 2 and no padding: n pixels become
+    ⌊(n − 4) / 2⌋ + 1 = ⌊n / 2⌋ − 1. There are as many as it takes until the smaller side is at most
+    4. For 64×64, this gives the four convolutions of the paper, with 31, 14, 6 and 2 pixels; for
+    84×84, it gives 41, 19, 8 and 3. The number of channels doubles three times, and then stays.
+
+    The decoder for 64×64 is that of the paper: it maps 1×1 to 5×5, 13×13, 30×30 and 64×64. For
+    other sizes, it mirrors the encoder. A transposed convolution with a kernel of 4×4 and a stride
+    of 2 maps m pixels to 2 (m − 1) + 4 + p = 2 m + 2 + p. For m = ⌊n / 2⌋ − 1, this is n if the
+    output padding p is n mod 2, so that each layer restores the size before the convolution.
 
     Args:
         config: sizes and loss.
@@ -80,24 +115,22 @@ class VAE(GaussianAutoencoder, Vision):
     def __init__(self, config: VAEConfig, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        width, latent_dim = config.base_channels, config.latent_dim
+        latent_dim, sizes = config.latent_dim, config.encoded_sizes
+        factors = [min(2**level, _MOST_WIDTH) for level in range(len(sizes) - 1)]
+        widths = [config.channels, *(factor * config.base_channels for factor in factors)]
+        height, width = sizes[-1]
+        flat = widths[-1] * height * width
         with seeded_weights(generator):
-            self.encoder = nn.Sequential(
-                *(nn.Conv2d(3, width, 4, 2), nn.ReLU(inplace=True)),  # (B, w, 31, 31)
-                *(nn.Conv2d(width, 2 * width, 4, 2), nn.ReLU(inplace=True)),  # (B, 2w, 14, 14)
-                *(nn.Conv2d(2 * width, 4 * width, 4, 2), nn.ReLU(inplace=True)),  # (B, 4w, 6, 6)
-                *(nn.Conv2d(4 * width, 8 * width, 4, 2), nn.ReLU(inplace=True)),  # (B, 8w, 2, 2)
-                nn.Flatten(),
-            )
-            self.posterior_head = nn.Linear(32 * width, 2 * latent_dim)  # (B, mean and log σ²)
-            self.decoder_head = nn.Linear(latent_dim, 32 * width)
-            self.decoder = nn.Sequential(
-                nn.Unflatten(1, (32 * width, 1, 1)),
-                *(nn.ConvTranspose2d(32 * width, 4 * width, 5, 2), nn.ReLU(inplace=True)),  # 5×5
-                *(nn.ConvTranspose2d(4 * width, 2 * width, 5, 2), nn.ReLU(inplace=True)),  # 13×13
-                *(nn.ConvTranspose2d(2 * width, width, 6, 2), nn.ReLU(inplace=True)),  # 30×30
-                *(nn.ConvTranspose2d(width, 3, 6, 2), nn.Sigmoid()),  # (B, 3, 64, 64)
-            )
+            encoder: list[nn.Module] = []
+            for into, out in pairwise(widths):
+                encoder += [nn.Conv2d(into, out, 4, 2), nn.ReLU(inplace=True)]
+            self.encoder = nn.Sequential(*encoder, nn.Flatten())
+            self.posterior_head = nn.Linear(flat, 2 * latent_dim)  # (B, mean and log σ²)
+            self.decoder_head = nn.Linear(latent_dim, flat)
+            if config.frame_size == _PAPER_SIZE:
+                self.decoder = _paper_decoder(config.base_channels, config.channels)
+            else:
+                self.decoder = _mirrored_decoder(widths, sizes)
         with torch.no_grad():
             self.posterior_head.bias[latent_dim:] += config.log_variance_bias
         # Frames are channels-last; convolutions with that layout are far faster on CPUs.
@@ -105,8 +138,8 @@ class VAE(GaussianAutoencoder, Vision):
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """Shape ``(64, 64, 3)`` of a frame."""
-        return (*self.config.frame_size, 3)
+        """Shape ``(H, W, C)`` of a frame."""
+        return (*self.config.frame_size, self.config.channels)
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Implements :meth:`~wmrl.vision.base.Vision.posterior`."""
@@ -114,7 +147,7 @@ class VAE(GaussianAutoencoder, Vision):
         return mean, torch.exp(0.5 * log_variance)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(B, Z) float32`` to frames ``(B, 64, 64, 3) uint8``.
+        """Maps latents ``(B, Z) float32`` to frames ``(B, H, W, C) uint8``.
 
         Raises:
             ValueError: the latents' shape is not ``(B, Z)``.
@@ -132,3 +165,32 @@ class VAE(GaussianAutoencoder, Vision):
 
     def _kl_loss(self, kl: Tensor) -> Tensor:
         return floored_kl(kl, floor=self.config.kl_floor).mean()
+
+
+def _paper_decoder(width: int, channels: int) -> nn.Sequential:
+    """Creates the decoder of the paper, for frames of 64×64 pixels."""
+    return nn.Sequential(
+        nn.Unflatten(1, (32 * width, 1, 1)),
+        *(nn.ConvTranspose2d(32 * width, 4 * width, 5, 2), nn.ReLU(inplace=True)),  # 5×5
+        *(nn.ConvTranspose2d(4 * width, 2 * width, 5, 2), nn.ReLU(inplace=True)),  # 13×13
+        *(nn.ConvTranspose2d(2 * width, width, 6, 2), nn.ReLU(inplace=True)),  # 30×30
+        *(nn.ConvTranspose2d(width, channels, 6, 2), nn.Sigmoid()),  # (B, C, 64, 64)
+    )
+
+
+def _mirrored_decoder(widths: Sequence[int], sizes: Sequence[tuple[int, int]]) -> nn.Sequential:
+    """Creates a decoder whose layers restore the sizes before each convolution of the encoder.
+
+    Args:
+        widths: numbers of channels of a frame and of the output of each convolution.
+        sizes: heights and widths of the same.
+    """
+    layers: list[nn.Module] = [nn.Unflatten(1, (widths[-1], *sizes[-1]))]
+    for level in reversed(range(len(widths) - 1)):
+        height, width = sizes[level]
+        padding = (height % 2, width % 2)
+        layers += [
+            nn.ConvTranspose2d(widths[level + 1], widths[level], 4, 2, output_padding=padding),
+            nn.ReLU(inplace=True) if level else nn.Sigmoid(),
+        ]
+    return nn.Sequential(*layers)

@@ -23,7 +23,7 @@ class VQVAEConfig(QuantizerConfig):
     Attributes:
         frame_size: height and width of the frames; both must be multiples of
             ``2**num_downsamplings``.
-        channels: number of color channels of a frame; 3 in environments.
+        channels: number of channels of a frame; in environments, 3 for color and 1 for gray.
         base_channels: number of channels after the first downsampling; each further downsampling
             doubles it.
         residual_channels: number of channels inside a residual block.
@@ -55,8 +55,20 @@ class VQVAEConfig(QuantizerConfig):
         if len(self.frame_size) != 2 or any(size < 1 or size % step for size in self.frame_size):
             raise ValueError(
                 f"frame_size: expected two multiples of {step} (2**num_downsamplings), got "
-                f"{self.frame_size}"
+                f"{self.frame_size}{self._size_advice()}"
             )
+
+    def _size_advice(self) -> str:
+        """Names the nearest height and width, and the number of downsamplings that would fit."""
+        if len(self.frame_size) != 2 or min(self.frame_size) < 1:
+            return ""
+        step = 2**self.num_downsamplings
+        nearest = tuple(step * max(1, round(size / step)) for size in self.frame_size)
+        fits = [
+            k for k in range(1, _MAX_DOWNSAMPLINGS) if not any(n % 2**k for n in self.frame_size)
+        ]
+        fewer = f", or set num_downsamplings to {fits[-1]}" if fits else ""
+        return f"; resize the frames to the nearest allowed size {nearest}{fewer}"
 
     @property
     def grid(self) -> tuple[int, int]:

@@ -364,8 +364,11 @@ def test_episodes_that_dont_fit_are_refused(tmp_path: Path) -> None:
 def test_lopsided_episodes_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(make_episode(), **change)
-    with pytest.raises(ValueError, match=r"frame_shape: expected \(H, W, 3\)"):
-        replace(METADATA, frame_shape=(4, 6))
+    for shape in ((4, 6), (4, 6, 2), (3, 4, 6)):
+        with pytest.raises(
+            ValueError, match=r"frame_shape: expected \(H, W, 3\) or \(H, W, 1\), got"
+        ):
+            replace(METADATA, frame_shape=shape)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -435,3 +438,16 @@ def test_stored_numbers_that_are_not_finite_are_not_trained_on(tmp_path: Path) -
     store.write(0, episode)
     with pytest.raises(StoreError, match="actions: expected finite numbers, got NaN or infinity"):
         store.actions(0)
+
+
+def test_gray_frames_are_stored(tmp_path: Path) -> None:
+    gray = replace(METADATA, frame_shape=(4, 6, 1))
+    store, episode = RolloutStore(tmp_path, "a", metadata=gray), make_episode()
+    with pytest.raises(
+        StoreError, match=r"frames: expected shape \(T, 4, 6, 1\) .* got \(T, 4, 6, 3\)"
+    ):
+        store.append(episode)
+    store.append(replace(episode, frames=episode.frames[..., :1]))
+    again = RolloutStore(tmp_path)
+    assert again.metadata == gray
+    np.testing.assert_array_equal(again.frames(0), episode.frames[..., :1])

@@ -1,12 +1,14 @@
 """The contract of every vision model; a new one is added to VISIONS."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from toy_models import LinearVision, LinearVisionConfig
 
 from wmrl.storage.artifact import ArtifactError, load_artifact, save_artifact
 from wmrl.vision.base import Vision, load_vision
@@ -118,3 +120,27 @@ def test_weights_of_another_size(tmp_path: Path) -> None:
     )
     with pytest.raises(ArtifactError, match="weights do not fit VAE"):
         load_vision(tmp_path / "b")
+
+
+@pytest.mark.parametrize("config", [VAEConfig(), VQVAEConfig()])
+def test_configurations_follow_the_frames(config: Any) -> None:
+    cls = {VAEConfig: VAE, VQVAEConfig: VQVAE}[type(config)]
+    assert cls.fit_config(config, (64, 64, 3)) == config
+    fitted = cls.fit_config(config, (96, 80, 1))
+    assert fitted == replace(config, frame_size=(96, 80), channels=1)
+    assert cls.fit_config(fitted, (96, 80, 1)) == fitted
+    for change in ({"frame_size": (96, 96)}, {"channels": 1}):
+        (name,) = change
+        with pytest.raises(ValueError, match=rf"^config: expected {name} .*\(80, 96, 3\), got"):
+            cls.fit_config(replace(config, **change), (80, 96, 3))
+
+
+def test_frames_that_no_model_can_have() -> None:
+    with pytest.raises(ValueError, match=r"from 32 to 128, got \(16, 16\); let the task resize"):
+        VAE.fit_config(VAEConfig(), (16, 16, 3))
+    with pytest.raises(ValueError, match=r"multiples of 16 .*, got \(84, 84\).*downsamplings to 2"):
+        VQVAE.fit_config(VQVAEConfig(), (84, 84, 3))
+
+
+def test_configurations_without_sizes_stay() -> None:
+    assert LinearVision.fit_config(LinearVisionConfig(), (96, 80, 1)) == LinearVisionConfig()

@@ -1,14 +1,16 @@
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
+import numpy as np
 import pytest
 import torch
 
-from wmrl.data.store import RolloutStore
+from wmrl.core.strict_json import jsonable
+from wmrl.data.store import Episode, RolloutStore, StoreMetadata
 from wmrl.storage.artifact import ArtifactError, load_artifact
 from wmrl.storage.run import RunError
 from wmrl.training.learning_warning import LearningWarning
@@ -171,3 +173,50 @@ def test_it_learns(make_rollouts: MakeRollouts, tmp_path: Path) -> None:
     metrics = json.loads((tmp_path / "report.json").read_text())["held_out"]
     assert metrics["squared_error"] < 100  # the mean frame has 231
     assert metrics["active_dimensions"] >= 1
+
+
+@pytest.mark.parametrize(
+    "config", [_SMALL, VQVAEConfig(base_channels=2, codebook_size=4, code_dim=2, warmup_steps=2)]
+)
+def test_the_model_has_the_shape_of_the_frames(config: Any, tmp_path: Path) -> None:
+    store = _gray_store(tmp_path / "store")
+    vision = _train([store], tmp_path / "run", config=config)
+    assert vision.frame_shape == (48, 32, 1)
+    artifact = load_artifact(tmp_path / "run" / "artifact", kind="vision")
+    assert artifact.provenance["vision"] == jsonable(asdict(vision.config))
+    image = iio.imread(tmp_path / "run" / "reconstructions.png")
+    assert image.shape == (2 * 2 * 48, 2 * 12 * 32, 3)
+    again = _train([store], tmp_path / "run", config=config)
+    assert again.digest == vision.digest
+
+
+def test_frames_of_another_shape_than_the_configured_are_refused(
+    store: RolloutStore, tmp_path: Path
+) -> None:
+    gray = _gray_store(tmp_path / "store")
+    with pytest.raises(
+        ValueError, match=r"frame_size \(48, 32\), .* \(48, 32, 1\), got \(96, 96\)"
+    ):
+        _train([gray], tmp_path / "run", config=replace(_SMALL, frame_size=(96, 96)))
+    with pytest.raises(ValueError, match=r"expected channels 3, .* \(64, 64, 3\), got 1; leave"):
+        _train([store], tmp_path / "run", config=replace(_SMALL, channels=1))
+    with pytest.raises(ValueError, match=r"frame_shape \(64, 64, 3\), got \(48, 32, 1\)"):
+        _train([store, gray], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def _gray_store(path: Path) -> RolloutStore:
+    metadata = StoreMetadata(
+        task="bar", frame_shape=(48, 32, 1), action_dim=2, frame_skip=4, policy={"name": "test"}
+    )
+    store, generator = RolloutStore(path, "a", metadata=metadata), np.random.default_rng(0)
+    for _ in range(2):
+        episode = Episode(
+            frames=generator.integers(0, 256, (13, 48, 32, 1), dtype=np.uint8),
+            actions=np.zeros((12, 2), np.float32),
+            rewards=np.zeros(12, np.float32),
+            terminated=False,
+            truncated=True,
+        )
+        store.append(episode)
+    return store

@@ -6,6 +6,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from wmrl.core.hashing import tensors_digest
 from wmrl.nn.losses import gaussian_kl
 from wmrl.storage.artifact import ArtifactError
 from wmrl.vision.base import load_vision
@@ -145,9 +146,101 @@ def test_wrong_frames_and_latents_are_named(vae: VAE, frames: torch.Tensor) -> N
         ({"base_channels": 0}, "base_channels: expected at least 1, got 0"),
         ({"latent_dim": 0}, "latent_dim: expected at least 1"),
         ({"kl_floor": -0.1}, "kl_floor: expected at least 0"),
-        ({"frame_size": (96, 96)}, r"frame_size: expected \(64, 64\).*let the task resize"),
+        ({"frame_size": (31, 64)}, r"a width from 32 to 128, got \(31, 64\); let the task resize"),
+        ({"frame_size": (64, 10**9)}, r"frame_size: expected .* from 32 to 128"),
+        ({"frame_size": (64,)}, "frame_size: expected 2 items"),
+        ({"frame_size": (64.0, 64)}, "frame_size: expected an integer"),
+        ({"channels": 4}, "channels: expected one of 1, 3, got 4"),
+        ({"channels": True}, "channels: expected an integer"),
     ],
 )
 def test_wrong_configurations_are_named(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VAEConfig(**wrong)
+
+
+GOLDEN = {
+    (4, 8): (
+        "1e7229ce14101c13cf1707fc329dd790ccfa348960ea21b866ce9503564a69f9",
+        1025.567626953125,
+    ),
+    (16, 32): (
+        "06b0cc6848ae470ca6928a11009cc05ede12c34fee011cec26c9903066959add",
+        1040.01806640625,
+    ),
+}
+
+
+@pytest.mark.parametrize("sizes", GOLDEN)
+def test_color_frames_of_the_papers_size_keep_their_network(sizes: tuple[int, int]) -> None:
+    config = VAEConfig(base_channels=sizes[0], latent_dim=sizes[1])
+    vae = VAE(config, generator=torch.Generator().manual_seed(7))
+    digest, loss = GOLDEN[sizes]
+    assert tensors_digest(vae.state_dict()) == digest  # initial weights, by name
+    generator = torch.Generator().manual_seed(1)
+    seen = torch.randint(256, (2, 64, 64, 3), dtype=torch.uint8, generator=generator)
+    got, _ = vae.loss(seen, torch.Generator().manual_seed(3))
+    assert got.item() == pytest.approx(loss, rel=1e-5)
+
+
+def test_the_encoder_has_the_documented_sizes() -> None:
+    expected = {
+        (64, 64): [(64, 64), (31, 31), (14, 14), (6, 6), (2, 2)],
+        (84, 84): [(84, 84), (41, 41), (19, 19), (8, 8), (3, 3)],
+        (32, 128): [(32, 128), (15, 63), (6, 30), (2, 14)],
+        (128, 128): [(128, 128), (63, 63), (30, 30), (14, 14), (6, 6), (2, 2)],
+    }
+    for size, sizes in expected.items():
+        assert list(VAEConfig(frame_size=size).encoded_sizes) == sizes
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "size", [(32, 32), (64, 64), (84, 84), (96, 96), (100, 72), (33, 57), (32, 128), (128, 127)]
+)
+def test_frames_of_any_size(size: tuple[int, int], channels: int, tmp_path: Path) -> None:
+    config = VAEConfig(base_channels=2, latent_dim=3, frame_size=size, channels=channels)
+    vae = VAE(config).eval()
+    assert vae.frame_shape == (*size, channels)
+    generator = torch.Generator().manual_seed(0)
+    seen = torch.randint(256, (2, *vae.frame_shape), dtype=torch.uint8, generator=generator)
+    decoded = vae.decode(vae.encode(seen))
+    assert decoded.shape == seen.shape
+    assert decoded.dtype == torch.uint8
+    x, found = vae._preprocess(seen), []
+    for layer in vae.encoder:
+        x = layer(x)
+        found += [tuple(x.shape[2:])] if isinstance(layer, torch.nn.Conv2d) else []
+    assert found == list(config.encoded_sizes[1:])
+    with pytest.raises(ValueError, match=r"frames: expected shape \(B, "):
+        vae.encode(seen.permute(0, 3, 1, 2))
+    vae.save(tmp_path / "vision")
+    loaded = load_vision(tmp_path / "vision", device="cpu")
+    assert loaded.config == config
+    assert torch.equal(loaded.encode(seen), vae.encode(seen))
+
+
+def test_every_allowed_side_is_restored() -> None:
+    with torch.device("meta"):
+        for side in range(32, 129):
+            config = VAEConfig(base_channels=1, latent_dim=1, frame_size=(side, 160 - side))
+            pixels = VAE(config)._decode(torch.zeros(1, 1))
+            assert pixels.shape == (1, 3, side, 160 - side)
+
+
+def test_it_learns_small_gray_frames() -> None:
+    vae = VAE(VAEConfig(base_channels=4, latent_dim=4, frame_size=(32, 32), channels=1))
+    optimizer = torch.optim.Adam(vae.parameters(), lr=3e-3)
+    generator = torch.Generator().manual_seed(0)
+    grays = torch.linspace(0, 255, 8).to(torch.uint8)
+    seen = grays[:, None, None, None].expand(8, 32, 32, 1).contiguous()
+    errors = []
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss, parts = vae.loss(seen, generator)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        errors.append(float(parts["squared_error"]))
+    # The mean frame has 1024 times the variance of the grays, 110.
+    assert errors[-1] < 50 < 100 < errors[0]

@@ -152,7 +152,14 @@ def test_rezero_blocks_begin_as_nothing(rezero: bool) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"frame_size": (60, 64)}, "frame_size: expected two multiples of 16"),
+        (
+            {"frame_size": (60, 64)},
+            r"expected two multiples of 16 \(2\*\*num_downsamplings\), got \(60, 64\); resize .* "
+            r"size \(64, 64\), or set num_downsamplings to 2$",
+        ),
+        ({"frame_size": (3, 65)}, r"the nearest allowed size \(16, 64\)$"),
+        ({"frame_size": (-16, 64)}, r"frame_size: expected two multiples of 16"),
+        ({"frame_size": (8192, 8192)}, "frame_size: expected at most 4096, got 8192"),
         ({"codebook_size": 0}, "codebook_size: expected at least 1"),
         ({"quantizer": "pq"}, "quantizer: expected one of 'ema', 'gradient', 'fsq', got 'pq'"),
         ({"quantizer": "fsq", "levels": (2, 3)}, "levels: expected one or more numbers"),
@@ -193,3 +200,25 @@ def test_half_precision_ends_at_the_codebook(quantizer: Any) -> None:
     loss.backward()
     assert bool(torch.isfinite(loss))
     assert all(value.dtype == torch.float32 for value in vision.state_dict().values())
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("size", "downsamplings"), [((84, 84), 2), ((96, 96), 5), ((100, 72), 2), ((34, 50), 1)]
+)
+def test_frames_of_other_sizes(size: tuple[int, int], downsamplings: int, channels: int) -> None:
+    config = VQVAEConfig(
+        frame_size=size,
+        channels=channels,
+        num_downsamplings=downsamplings,
+        base_channels=2,
+        residual_channels=2,
+        codebook_size=4,
+        code_dim=2,
+    )
+    vision = VQVAE(config).eval()
+    assert vision.frame_shape == (*size, channels)
+    seen = torch.zeros(2, *vision.frame_shape, dtype=torch.uint8)
+    assert vision.decode(vision.encode(seen)).shape == seen.shape
+    assert vision.codes(seen).shape == (2, config.grid[0] * config.grid[1])
