@@ -49,13 +49,11 @@ class VAEConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        object.__setattr__(self, "frame_size", tuple(self.frame_size))  # a list in JSON
         check_int("base_channels", self.base_channels, at_least=1)
         check_int("latent_dim", self.latent_dim, at_least=1)
         check_float("kl_floor", self.kl_floor, at_least=0)
         check_choice("channels", self.channels, (1, 3))
-        sides = [check_int("frame_size", side) for side in self.frame_size]
-        if len(sides) != 2 or min(sides) < _LEAST_SIDE or max(sides) > _MOST_SIDE:
+        if min(self.frame_size) < _LEAST_SIDE or max(self.frame_size) > _MOST_SIDE:
             raise ValueError(
                 f"frame_size: expected a height and a width from {_LEAST_SIDE} to {_MOST_SIDE}, "
                 f"got {self.frame_size}; let the task resize its frames"
@@ -76,7 +74,7 @@ class VAEConfig:
 
 
 class VAE(GaussianAutoencoder, Vision):
-    """The VAE of World Models, for frames of any size.
+    """The VAE of World Models, for frames from 32×32 to 128×128.
 
     Source: World Models, Ha and Schmidhuber 2018 (https://arxiv.org/abs/1803.10122), appendix A.1.
     The controller observes the posterior's mean; the memory is trained on draws from the posterior.
