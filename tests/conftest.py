@@ -69,7 +69,7 @@ def make_tiny(
     ) -> TinyArtifacts:
         folder = tmp_path_factory.mktemp("tiny")
         generator = torch.Generator().manual_seed(seed)
-        vision = (_discrete_vision if discrete else _vision)(generator)
+        vision = (_discrete_vision if discrete else _vision)(task, generator)
         vision_digest = vision.save(folder / "vision")
         shared = {
             "action_dim": task.action_dim,
@@ -112,15 +112,16 @@ def _start_actions(task: Task, starts: int, generator: torch.Generator) -> torch
     return torch.from_numpy(task.actions.encode(chosen)).view(starts, 5, -1)
 
 
-def _vision(generator: torch.Generator) -> VAE:
-    return VAE(VAEConfig(base_channels=4, latent_dim=8), generator=generator)
+def _vision(task: Task, generator: torch.Generator) -> VAE:
+    config = VAE.fit_config(VAEConfig(base_channels=4, latent_dim=8), task.frame_shape)
+    return VAE(config, generator=generator)
 
 
-def _discrete_vision(generator: torch.Generator) -> VQVAE:
+def _discrete_vision(task: Task, generator: torch.Generator) -> VQVAE:
     config = VQVAEConfig(
         base_channels=4, residual_channels=2, codebook_size=6, code_dim=2, num_downsamplings=5
     )
-    vision = VQVAE(config, generator=generator)
+    vision = VQVAE(VQVAE.fit_config(config, task.frame_shape), generator=generator)
     vectors = 0.05 * torch.randn(60, 2, generator=generator)
     vision.quantizer.init_codebook(vectors, generator=generator)
     return vision

@@ -43,7 +43,7 @@ from wmrl.envs.world_model import WorldModel
 from wmrl.memory.ensemble_training import train_ensemble
 from wmrl.storage.run import Run
 from wmrl.training.progress import announce, stage
-from wmrl.vision.base import load_vision
+from wmrl.vision.base import VISIONS, load_vision
 from wmrl.vision.training import train_vision
 
 # The curve has its own evaluation seeds, since reported scores use the first ones.
@@ -89,7 +89,8 @@ def train(
     Args:
         task: task, or its name.
         path: folder of the run.
-        plan: amounts of data and training.
+        plan: amounts of data and training. The vision model is adapted to the shape of the task's
+            frames (:meth:`~wmrl.vision.base.Vision.fit_config`).
         seed: root seed.
         workers: number of worker processes for the games; one per core if None. The number affects
             only the time that the run takes.
@@ -98,12 +99,15 @@ def train(
 
     Raises:
         RunError: the folder is in use, or belongs to a run with another plan, task or seed.
-        ValueError: there is no such task, or ``seed`` or ``workers`` is out of range.
+        ValueError: there is no such task, ``seed`` or ``workers`` is out of range, or the vision
+            model of the plan cannot have frames of the task's shape.
     """
     task = find_task(task)
     seed = check_seed("seed", seed)
     if workers is not None:
         check_int("workers", workers, at_least=0)
+    vision_class = VISIONS.for_config(plan.vision)
+    plan = replace(plan, vision=vision_class.fit_config(plan.vision, task.frame_shape))
     config = {"command": "train", "task": task.name, "plan": asdict(plan), "seed": seed}
     with Run(path, config=jsonable(config)) as run:
         loop = _Loop(run, task, plan, seed, workers, device, progress)

@@ -94,7 +94,7 @@ def collect(
 
     Raises:
         ValueError: neither or both of ``episodes`` and ``frames`` are given, or the number is less
-            than 1.
+            than 1; or the frames of the task have another shape than those that the agent knows.
         StoreError: the store contains episodes of another collection, or there is something else
             at ``path``.
         ArtifactError: the agent or its world model cannot be loaded.
@@ -180,7 +180,7 @@ def _open_store(
     check_writable(path, kind="folder")
     metadata = StoreMetadata(
         task=task.name,
-        frame_shape=(*task.frame_size, 3),
+        frame_shape=task.frame_shape,
         action_space=task.actions,
         frame_skip=frame_skip,
         warmup_frames=task.warmup_frames,
@@ -213,6 +213,12 @@ def _policies(
         return policy, None
     if world_model is None:
         world_model = open_for_collection(policy, task, device=device)
+    expected, got = world_model.task.frame_shape, task.frame_shape
+    if got != expected:
+        raise ValueError(
+            f"task: expected frames of shape {expected}, as in the task {world_model.task.name!r} "
+            f"that the agent was trained on, got {got} in the task {task.name!r}; play that task"
+        )
     return noise or NoisyAgent(), FrameAgent(policy, world_model, num_envs)
 
 

@@ -99,7 +99,7 @@ class DreamCompanion:
         """Returns the panel of the dream.
 
         Args:
-            reconstruction: ``(H, W, 3) uint8``, image to show before the first dream has started.
+            reconstruction: ``(H, W, C) uint8``, image to show before the first dream has started.
         """
         if self._count == 0:
             return Panel(

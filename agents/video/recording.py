@@ -6,17 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from wmrl.agents.agent import Agent, State, load_agent
 from wmrl.agents.video.config import VideoConfig
 from wmrl.agents.video.dream import DreamCompanion, act
+from wmrl.core.validation import check_frame
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.latent.tracker import LatentTracker
 from wmrl.envs.rendering.code_map import draw_code_map
 from wmrl.envs.rendering.panels import AMBER, BLUE, GREEN, Panel, PanelDrawer
 from wmrl.envs.rendering.video import check_video_path, write_video
-from wmrl.envs.tasks.task import Task, observation_frame
+from wmrl.envs.tasks.task import ObservationKey, Task, observation_frame
 from wmrl.envs.world_model import WorldModel
 from wmrl.storage.files import check_writable
 from wmrl.vision.vqvae import VQVAE
@@ -228,14 +230,22 @@ class EpisodeVideo:
 
 def _render(env: FrameEnv) -> np.ndarray:
     """Renders the game, cropped to the rows that the vision model observes."""
-    image: np.ndarray = env.render()
-    rows, shape = env.task.crop_rows, env.base.observation_space.shape
+    image = check_frame("render()", env.render(), where="in the method render of the game")
+    rows, height = env.task.crop_rows, _raw_height(env)
     if rows is None:
         return image
-    if env.task.frame is not observation_frame or not shape:
-        return image[slice(*rows)]
-    scale = image.shape[0] / shape[0]
+    scale = 1.0 if height is None else image.shape[0] / height
     return image[round(rows[0] * scale) : round(rows[1] * scale)]
+
+
+def _raw_height(env: FrameEnv) -> int | None:
+    """Returns the height of the game's raw frames; None if ``render`` returns them, or unknown."""
+    frame, space = env.task.frame, env.base.observation_space
+    if isinstance(frame, ObservationKey) and isinstance(space, spaces.Dict):
+        space = space.get(frame.key, space)
+    elif frame is not observation_frame:
+        return None
+    return space.shape[0] if space.shape else None
 
 
 def _action_names(world_model: WorldModel) -> tuple[str, ...]:

@@ -212,7 +212,8 @@ class Task:
             check_int("patience", self.patience, at_least=1)
         if self.solved_at is not None:
             check_float("solved_at", self.solved_at)
-        if len(check_lengths("frame_size", self.frame_size)) != 2:
+        object.__setattr__(self, "frame_size", check_lengths("frame_size", self.frame_size))
+        if len(self.frame_size) != 2:
             raise ValueError(f"frame_size: expected (height, width), got {self.frame_size}")
         check_flag("grayscale", self.grayscale)
         check_flag("blank_final_frame", self.blank_final_frame)
@@ -265,8 +266,7 @@ class Task:
     @property
     def frame_shape(self) -> tuple[int, int, int]:
         """Shape ``(H, W, C)`` of a frame; C is 1 if the frames are gray, otherwise 3."""
-        height, width = self.frame_size
-        return int(height), int(width), 1 if self.grayscale else 3
+        return (*self.frame_size, 1 if self.grayscale else 3)
 
     def with_frames(
         self, *, frame_size: tuple[int, int] | None = None, grayscale: bool | None = None

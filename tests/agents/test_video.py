@@ -1,11 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
+from toy_game import SCREEN
 
 from wmrl.agents.controller import ControllerAgent, ControllerConfig
 from wmrl.agents.video.config import VideoConfig
@@ -198,3 +201,39 @@ def test_errors(world_model: WorldModel, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="speed: expected above 0, got 0"):
         VideoConfig(speed=0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sharp", [False, True])
+@pytest.mark.parametrize("discrete", [False, True])
+def test_gray_frames_are_shown_in_color(
+    sharp: bool, discrete: bool, make_tiny: Any, tmp_path: Path
+) -> None:
+    task = replace(SCREEN, frame_size=(64, 64), grayscale=True, crop_rows=(0, 6))
+    tiny = make_tiny(task, discrete=discrete)
+    gray = WorldModel.open(task, tiny.vision, tiny.memory, device="cpu")
+    config = VideoConfig(agent_steps=3, width=80, height=60, sharp=sharp)
+    video = EpisodeVideo(controller(gray), gray, config)
+    frames = list(video)
+    shown = panels(frames[0])
+    raw = gym.make(task.env_id, disable_env_checker=True)
+    raw.reset(seed=0)
+    expected = raw.unwrapped.render()[:12]  # of 24 rows: the upper half, as in the crop
+    if sharp:
+        expected = cv2.resize(expected, (80, 60), interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_array_equal(shown[0], expected)
+    else:
+        assert (shown[0] == shown[0][..., :1]).all()
+    for image in shown[1:2]:
+        assert (image == image[..., :1]).all()
+    out = record(controller(gray), tmp_path / "gray.mp4", world_model=gray, config=config)
+    assert out.path.stat().st_size > 0
+
+
+def test_games_that_render_no_image_are_named(make_tiny: Any) -> None:
+    task = replace(SCREEN, frame_size=(64, 64), env_id="toy_game:UnseenToy-v0")
+    tiny = make_tiny(task)
+    world_model = WorldModel.open(task, tiny.vision, tiny.memory, device="cpu")
+    with pytest.raises(
+        ValueError, match=r"^render\(\): expected an array .*, got None; create the"
+    ):
+        list(EpisodeVideo(controller(world_model), world_model, VideoConfig(agent_steps=1)))

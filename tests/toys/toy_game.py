@@ -121,7 +121,15 @@ class ScreenToy(Toy):
         return np.repeat(np.repeat(self.observe()["screen"], 2, axis=0), 2, axis=1)
 
 
+class UnseenToy(ScreenToy):
+    """The same game, which renders nothing."""
+
+    def render(self) -> Any:
+        return None
+
+
 gym.register("ScreenToy-v0", entry_point=ScreenToy, max_episode_steps=2)
+gym.register("UnseenToy-v0", entry_point=UnseenToy, max_episode_steps=2)
 
 SCREEN = replace(
     TOY, name="screen-toy", env_id="toy_game:ScreenToy-v0", frame=ObservationKey("screen")

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from toy_game import SCREEN
 
 from wmrl.agents.agent import load_agent
 from wmrl.agents.pipeline.loop import train
@@ -30,6 +31,7 @@ from wmrl.memory.training import MemoryTrainingConfig
 from wmrl.storage.artifact import load_artifact
 from wmrl.storage.run import RunError
 from wmrl.training.trainer import TrainingConfig
+from wmrl.vision.base import load_vision
 from wmrl.vision.vae import VAEConfig
 from wmrl.vision.vqvae import VQVAEConfig
 
@@ -223,3 +225,27 @@ def test_a_damaged_score_is_evaluated_again(finished: Path, tmp_path: Path, name
     with pytest.warns(UserWarning, match=rf"{name}: damaged .*the agent is evaluated again"):
         train(TASK, moved, plan=PLANS[finished.name], seed=3, workers=1, progress=False)
     assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("latents", ["continuous", "discrete"])
+def test_its_models_have_the_frames_of_the_task(latents: str, tmp_path: Path) -> None:
+    task = replace(SCREEN, blank_final_frame=True).with_frames(frame_size=(32, 48), grayscale=True)
+    options = {**EVOLUTION, "rounds": 1, "first_frames": 200, "score_episodes": 1}
+    options |= DISCRETE if latents == "discrete" else {}
+    result = train(task, tmp_path, plan=tiny_plan(**options), workers=0, progress=False)
+    assert load_vision(result.vision, device="cpu").frame_shape == (32, 48, 1)
+    assert RolloutStore(tmp_path / "round-0" / "data").metadata.frame_shape == (32, 48, 1)
+    agent = load_agent(result.dream)
+    assert agent.world_model is not None
+    assert agent.world_model.task == "screen-toy@32x48x1"
+    location = "toy_game:SCREEN@32x48x1"
+    plan = load_artifact(result.vision).provenance["vision"]
+    assert (plan["frame_size"], plan["channels"]) == ([32, 48], 1)
+    assert agent.open_world_model(task=location, device="cpu").task.frame_shape == (32, 48, 1)
+
+
+def test_frames_that_no_model_can_have_are_refused_at_once(tmp_path: Path) -> None:
+    plan = tiny_plan(**DISCRETE)
+    with pytest.raises(ValueError, match=r"two multiples of 16 .* got \(84, 84\); resize"):
+        train(CAR_RACING.with_frames(frame_size=(84, 84)), tmp_path / "run", plan=plan)
+    assert not (tmp_path / "run").exists()
