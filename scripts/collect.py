@@ -15,6 +15,12 @@ class Args:
     """Folder of the store; created if it does not exist."""
     task: str = "car-racing"
     """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
+    frame_size: tuple[int, ...] | None = None
+    """Height and width of the frames, or one number for both; if not given, the task's. The name of
+    the task then ends in the shape of the frames, as in car-racing@84x84x1, and other commands take
+    this name as --task."""
+    grayscale: bool = False
+    """Record gray frames. If not given, the frames are as in the task."""
     policy: str | None = None
     """Policy: "autoregressive" or "repeated" for random actions, or the shipped name or path of an
     agent. If not given, autoregressive actions for a task with continuous actions, otherwise
@@ -58,9 +64,9 @@ def main(args: Args) -> None:
         open_for_collection,
     )
     from wmrl.agents.rollouts.exploration import NoisyAgent
-    from wmrl.envs.tasks.registry import find_task
+    from wmrl.scripts.options import task_with_frames
 
-    task = find_task(args.task)
+    task = task_with_frames(args.task, frame_size=args.frame_size, grayscale=args.grayscale)
     policy: Agent | str | None = args.policy
     world_model = None
     if args.policy is not None and args.policy not in EXPLORATION_POLICIES:

@@ -1,10 +1,13 @@
 """Checks of command-line options; the name of an option determines its valid range."""
 
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float, check_int, check_seed
+
+if TYPE_CHECKING:
+    from wmrl.envs.tasks.task import Task
 
 # Rules for the options of all commands, by name. Other integers are counts of at least 1, and
 # other numbers are at least 0.
@@ -41,3 +44,25 @@ def check_options(args: Any) -> None:
                 check_int(item.name, number, at_least=1)
             elif item.name not in _SIGNED:
                 check_float(item.name, number, at_least=0)
+
+
+def task_with_frames(name: str, *, frame_size: tuple[int, ...] | None, grayscale: bool) -> "Task":
+    """Finds a task, or the variant of it that the options of a command describe.
+
+    Args:
+        name: name or location of the task.
+        frame_size: height and width of the frames, or one number for both; the task's if None.
+        grayscale: True for gray frames; False for frames as in the task.
+
+    Raises:
+        ValueError: there is no such task, or ``frame_size`` has more than two numbers.
+    """
+    from wmrl.envs.tasks.registry import find_task
+
+    task = find_task(name)
+    if frame_size is not None and len(frame_size) not in (1, 2):
+        raise ValueError(
+            f"frame_size: expected a height and a width, or one number for both, got {frame_size}"
+        )
+    size = None if frame_size is None else (frame_size[0], frame_size[-1])
+    return task.with_frames(frame_size=size, grayscale=True if grayscale else None)

@@ -89,6 +89,7 @@ class _Game:
 
 
 def _open_real(args: Args) -> _Game:
+    from wmrl.core.validation import check_frame
     from wmrl.envs.frames.env import FrameEnv
     from wmrl.envs.rendering.panels import AMBER, BLUE
     from wmrl.envs.tasks.registry import find_task
@@ -101,8 +102,9 @@ def _open_real(args: Args) -> _Game:
 
     def panels_of(frame: np.ndarray) -> list[dict[str, Any]]:
         reconstruction = vision.decode_numpy(vision.encode_numpy(frame[None]))[0]
+        image = check_frame("render()", env.render(), where="in the method render of the game")
         return [
-            {"label": "real", "image": env.render(), "color": BLUE},
+            {"label": "real", "image": image, "color": BLUE},
             {"label": "reconstruction", "image": reconstruction, "color": AMBER},
         ]
 

@@ -26,6 +26,12 @@ class Args:
     """Folder of the run. If the folder exists, the run is resumed."""
     task: str = "car-racing"
     """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
+    frame_size: tuple[int, ...] | None = None
+    """Height and width of the frames, or one number for both; if not given, the task's. The name of
+    the task then ends in the shape of the frames, as in car-racing@84x84x1, and other commands take
+    this name as --task."""
+    grayscale: bool = False
+    """Use gray frames. If not given, the frames are as in the task."""
     hours: float = 1.0
     """Total time in hours, for a machine with two cores. Each stage is limited to a share of it."""
     rounds: int = 5
@@ -49,7 +55,9 @@ def main(args: Args) -> None:
 
     from wmrl.agents.pipeline.loop import train
     from wmrl.agents.pipeline.plan import TrainingPlan
+    from wmrl.scripts.options import task_with_frames
 
+    task = task_with_frames(args.task, frame_size=args.frame_size, grayscale=args.grayscale)
     plan = TrainingPlan.for_hours(args.hours, latents=args.latents)
     plan = replace(plan, rounds=args.rounds)
     if not args.real:
@@ -62,7 +70,7 @@ def main(args: Args) -> None:
             file=sys.stderr,
         )
     result = train(
-        args.task, args.out, plan=plan, seed=args.seed, workers=args.workers, device=args.device
+        task, args.out, plan=plan, seed=args.seed, workers=args.workers, device=args.device
     )
     for name in ("vision", "memory", "dream", "real", "curve"):
         if path := getattr(result, name):

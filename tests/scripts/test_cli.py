@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -287,3 +288,18 @@ def test_a_warning_of_this_package_is_one_line(
     assert own == "wmrl: warning: nothing was learned"
     assert "test_cli.py" in other
     assert "DeprecationWarning: old" in other
+
+
+def test_the_whole_loop_takes_the_shape_of_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def stop(task: Any, *_: Any, **__: Any) -> None:
+        given.append(task)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wmrl.agents.pipeline.loop.train", stop)
+    words = ["train", "--out", str(tmp_path / "run"), "--frame-size", "84", "--grayscale"]
+    run(words)
+    assert (given[0].name, given[0].frame_shape) == ("car-racing@84x84x1", (84, 84, 1))

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from toy_models import toy_agent
 from wmrl.agents.rollouts.collection import collect
 from wmrl.agents.rollouts.exploration import NoisyAgent
 from wmrl.data.store import RolloutStore
+from wmrl.envs.world_model import WorldModel
 from wmrl.scripts.cli import run
 from wmrl.scripts.collect import Args, main
 from wmrl.storage.artifact import find_artifact
@@ -92,3 +94,54 @@ def test_folders_of_other_things_are_named_before_any_game_is_played(
         assert run(["inspect", str(path)]) == 2
         assert f"expected a rollout store, got {found}" in capsys.readouterr().err
         assert sorted(path.rglob("*")) == before
+
+
+SMALL = ["--episodes", "2", "--num-envs", "2", "--workers", "0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "shape"),
+    [
+        (["--grayscale"], "toy@16x16x1", (16, 16, 1)),
+        (["--frame-size", "20"], "toy@20x20x3", (20, 20, 3)),
+        (["--frame-size", "12", "20", "--grayscale"], "toy@12x20x1", (12, 20, 1)),
+        (["--frame-size", "16", "16"], "toy", (16, 16, 3)),
+    ],
+)
+def test_the_shape_of_frames_is_an_option(
+    options: list[str], name: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    words = ["collect", str(tmp_path), "--task", "toy_game:TOY", *SMALL]
+    assert run([*words, *options]) == 0
+    store = RolloutStore(tmp_path)
+    assert (store.metadata.task, store.metadata.frame_shape) == (name, shape)
+    assert store.frames(0).shape[1:] == shape
+    # The name at the end of a location is another way to say it.
+    words[3] += name.removeprefix("toy")
+    assert run(words) == 0
+    assert RolloutStore(tmp_path).content_hash() == store.content_hash()
+
+
+def test_frames_of_two_shapes_do_not_mix(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["collect", str(tmp_path), "--task", "toy_game:TOY", *SMALL]
+    assert run(words) == 0
+    assert run([*words, "--grayscale"]) == 2
+    assert "expected a store with task 'toy@16x16x1', got 'toy'" in capsys.readouterr().err
+    assert run([*words, "--frame-size", "1", "2", "3"]) == 2
+    assert "frame_size: expected a height and a width, or one" in capsys.readouterr().err
+    assert run([*words, "--frame-size", "0"]) == 2
+    assert "frame_size: expected at least 1, got 0" in capsys.readouterr().err
+
+
+def test_an_agent_needs_the_frames_that_it_knows(
+    make_tiny: Callable[..., Any], tmp_path: Path
+) -> None:
+    agent = toy_agent(make_tiny, tmp_path)
+    gray = replace(STEERED, grayscale=True)
+    tiny = make_tiny(STEERED)
+    world_model = WorldModel.open(STEERED, tiny.vision, tiny.memory, device="cpu")
+    with pytest.raises(ValueError, match=r"frames of shape \(64, 64, 3\), .* got \(64, 64, 1\) in"):
+        collect(gray, tmp_path / "data", policy=str(agent), world_model=world_model, episodes=1)
+    assert not (tmp_path / "data").exists()

@@ -87,3 +87,24 @@ def test_damage_and_emptiness_are_one_line(
     assert "damaged" in capsys.readouterr().err
     assert run(["inspect", str(tmp_path / "none")]) == 2
     assert "no rollout store there" in capsys.readouterr().err
+
+
+def test_gray_frames_are_shown_in_color(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metadata = StoreMetadata(task="toy", frame_shape=(8, 10, 1), action_dim=2, frame_skip=3)
+    store = RolloutStore(tmp_path / "store", "a", metadata=metadata)
+    store.append(
+        Episode(
+            frames=np.full((5, 8, 10, 1), 120, np.uint8),
+            actions=np.zeros((4, 2), np.float32),
+            rewards=np.zeros(4, np.float32),
+            terminated=True,
+            truncated=False,
+        )
+    )
+    assert run(["inspect", str(store.path), "--out", str(tmp_path / "out")]) == 0
+    assert "8 × 10 × 1, frame_skip 3" in capsys.readouterr().out
+    sheet = imageio.imread(tmp_path / "out/contact-sheet.png")
+    assert sheet[10, 10].tolist() == [120, 120, 120]
+    video = read_video(tmp_path / "out/episodes.mp4")
+    assert video.shape == (5, 32, 40, 3)
+    np.testing.assert_allclose(video, 120, atol=6)

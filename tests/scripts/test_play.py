@@ -7,6 +7,7 @@ import pygame
 import pytest
 
 from wmrl.envs.rendering.window import Window
+from wmrl.envs.tasks.registry import find_task
 from wmrl.scripts.play import Args, main
 
 Keys = dict[int, tuple[int, bool]]
@@ -31,7 +32,8 @@ def play(monkeypatch: pytest.MonkeyPatch, tiny: Any):
             shown.append(frame)
 
         monkeypatch.setattr(Window, "show", show_and_press)
-        main(Args(world, width=100, vision=str(tiny.vision), memory=str(tiny.memory), **options))
+        models = {"vision": str(tiny.vision), "memory": str(tiny.memory)}
+        main(Args(world, width=100, **models | options))
         return shown
 
     return play
@@ -73,3 +75,13 @@ def test_what_was_played_is_recorded(
 def test_errors(play: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"path: expected a name ending in \.mp4"):
         play("real", {}, out=tmp_path / "me.avi")
+
+
+@pytest.mark.parametrize("world", ["real", "dream"])
+def test_gray_frames_are_played_too(world: str, play: Any, make_tiny: Any) -> None:
+    location = "toy_game:STEERED@64x64x1"
+    tiny = make_tiny(find_task(location))
+    options = {"task": location, "vision": str(tiny.vision), "memory": str(tiny.memory)}
+    frames = play(world, {3: (pygame.K_ESCAPE, True)}, seed=1, **options)
+    assert len(frames) == 4
+    assert frames[0].shape[2] == 3
