@@ -326,8 +326,8 @@ def check_frame(name: str, frame: Any, *, where: str = "") -> np.ndarray:
         advice = " and ".join(_frame_advice(frame))
         mend = f"; {advice}{f' {where}' if where else ''}" if advice else ""
         raise ValueError(f"{name}: expected {_FRAME}, got {frame.shape} {frame.dtype}{mend}")
-    frame = np.ascontiguousarray(frame)
-    return frame if frame.ndim == 3 else frame[:, :, None]
+    image: np.ndarray = np.ascontiguousarray(frame)
+    return image if image.ndim == 3 else image[:, :, None]
 
 
 def check_number(name: str, value: Any) -> float:
