@@ -7,6 +7,7 @@
 - :mod:`~wmrl.envs.observations`: observation formats of latent and dream environments
   (``ObservationFormat``).
 - :mod:`~wmrl.envs.car_racing`: ``vsg/CarRacing-v3`` (``CarRacing``).
+- :mod:`~wmrl.envs.take_cover`: ``vsg/TakeCover-v0`` (``TakeCover``).
 - :mod:`~wmrl.envs.frames`: environments with frame skip that return frames (``FrameEnv``,
   ``FrameVectorEnv``).
 - :mod:`~wmrl.envs.latent`: ``vsg/CarRacingLatent-v0`` (``LatentEnv``, ``LatentVectorEnv``).
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from wmrl.envs.planar_arm.reward import ReachObjective
     from wmrl.envs.planar_arm.vector import PlanarArmVectorEnv
     from wmrl.envs.rendering.video import write_video
+    from wmrl.envs.take_cover.env import TakeCover
     from wmrl.envs.tasks.car_racing import CAR_RACING
     from wmrl.envs.tasks.registry import find_task, register_task
     from wmrl.envs.tasks.task import ObservationKey, Task, rendered_frame
@@ -68,6 +70,7 @@ __all__ = [
     "PlanarArmLatentVectorEnv",
     "PlanarArmVectorEnv",
     "ReachObjective",
+    "TakeCover",
     "Task",
     "WorldModel",
     "find_task",

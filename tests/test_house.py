@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {"wmrl": "wmrl", "wmrl.envs": "envs", "wmrl.agents": "agents", "wmrl.scripts": "scripts"}
 SOURCES = [path for folder in FLOORS.values() for path in sorted((ROOT / folder).rglob("*.py"))]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
-HEAVY = ("torch", "Box2D", "cv2", "numba", "stable_baselines3", "zarr", "ribs")
+HEAVY = ("torch", "Box2D", "cv2", "numba", "stable_baselines3", "zarr", "ribs", "vizdoom")
 
 
 def packages() -> dict[str, Path]:
@@ -113,7 +113,7 @@ def test_import_registers_without_torch(tmp_path: Path) -> None:
     result = run_python(code, tmp_path)
     assert result.stdout.splitlines() == [
         "vsg/CarRacing-v3 vsg/CarRacingDream-v0 vsg/CarRacingLatent-v0 vsg/PlanarArm-v0 "
-        "vsg/PlanarArmLatent-v0",
+        "vsg/PlanarArmLatent-v0 vsg/TakeCover-v0",
         "[]",
     ], result.stderr
 

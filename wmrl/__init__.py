@@ -50,6 +50,11 @@ def _register_environments() -> None:
         reward_threshold=900,
     )
     _register(
+        "vsg/TakeCover-v0",
+        entry_point="wmrl.envs.take_cover.env:TakeCover",
+        reward_threshold=750,
+    )
+    _register(
         "vsg/CarRacingLatent-v0",
         entry_point="wmrl.envs.latent.env:LatentEnv",
         vector_entry_point="wmrl.envs.latent.vector:LatentVectorEnv",

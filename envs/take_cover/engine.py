@@ -1,0 +1,103 @@
+"""Start of ViZDoom's game engine, which is a program of its own."""
+
+import contextlib
+import os
+import shlex
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from wmrl.envs.take_cover import launcher
+
+_OVERRIDES = Path("_vizdoom.cfg")
+
+
+def import_vizdoom() -> Any:
+    """Returns the package vizdoom.
+
+    Raises:
+        ImportError: the package is not installed.
+    """
+    try:
+        import vizdoom
+    except ModuleNotFoundError as error:
+        if error.name != "vizdoom":
+            raise
+        raise ImportError(
+            "vsg/TakeCover-v0: expected the package vizdoom, which is not installed; run "
+            'pip install "wmrl[doom]"'
+        ) from error
+    return vizdoom
+
+
+def start_engine(*, skill: int, seed: int) -> Any:
+    """Starts the game engine with the scenario Take Cover.
+
+    The engine leaves no files behind: it runs in a temporary folder, and that folder and the names
+    of the shared memory are removed once it has started. On Linux, the engine is killed when this
+    process ends, even if this process is killed.
+
+    Args:
+        skill: skill level of the monsters, 1 to 5.
+        seed: seed of the first episode, 0 to 2³² − 1.
+
+    Returns:
+        The running ``vizdoom.DoomGame``, without a time limit, in its first episode. Its pictures
+        are ``(120, 160, 3) uint8``.
+
+    Raises:
+        ImportError: the package vizdoom is not installed.
+        RuntimeError: the current folder has a file with settings for ViZDoom, or programs can't be
+            run from the folder for temporary files.
+    """
+    vizdoom = import_vizdoom()
+    if _OVERRIDES.exists():
+        raise RuntimeError(
+            f"vsg/TakeCover-v0: expected no file {_OVERRIDES} in the current folder "
+            f"{Path.cwd()}, because ViZDoom would change the game as it says; rename the file"
+        )
+    game = vizdoom.DoomGame()
+    game.load_config(str(Path(vizdoom.scenarios_path) / "take_cover.cfg"))
+    game.set_doom_game_path(str(Path(vizdoom.root_path) / "freedoom2.wad"))
+    game.set_doom_skill(skill)
+    game.set_episode_timeout(0)
+    game.set_mode(vizdoom.Mode.PLAYER)
+    game.set_screen_format(vizdoom.ScreenFormat.RGB24)
+    game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
+    game.set_window_visible(False)
+    game.set_seed(seed)
+    game.set_doom_config_path(os.devnull)  # otherwise it would write settings when it ends
+    with TemporaryDirectory(prefix="wmrl-take-cover-") as folder:
+        game.set_vizdoom_path(_write_launcher(vizdoom.exe_path, folder))
+        game.init()
+        _remove_names(game.get_instance_id())
+    return game
+
+
+def _write_launcher(program: str, folder: str) -> str:
+    """Writes a script to a folder that runs the game engine in that folder; returns its path."""
+    if os.name != "posix":  # pragma: no cover
+        return program
+    script = Path(folder) / "vizdoom"
+    python = [sys.executable, "-I", "-S", launcher.__file__]
+    command = shlex.join([*python, str(os.getpid()), folder, program])
+    script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    script.chmod(0o700)
+    if not os.access(script, os.X_OK):
+        raise RuntimeError(
+            f"vsg/TakeCover-v0: expected a folder for temporary files from which programs can be "
+            f"run, got {folder}, which is on a disk that is mounted with noexec; set TMPDIR to "
+            "another folder"
+        )
+    return str(script)
+
+
+def _remove_names(instance: str) -> None:
+    """Removes the names of the shared memory, which both processes have opened by now.
+
+    Otherwise the 10 MB of each engine would stay in memory if this process were killed.
+    """
+    for kind in ("SM", "MQCtr", "MQDoom"):
+        with contextlib.suppress(OSError):
+            Path(f"/dev/shm/ViZDoom{kind}{instance}").unlink()
