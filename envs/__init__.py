@@ -1,6 +1,7 @@
 """Gymnasium environments; importing :mod:`wmrl` registers the ids that start with ``vsg/``.
 
-- :mod:`~wmrl.envs.tasks`: descriptions of games (``CAR_RACING``, ``ObservationKey``, ``Task``,
+- :mod:`~wmrl.envs.tasks`: descriptions of games (``CAR_RACING``, ``ObservationKey``,
+  ``TAKE_COVER``, ``Task``,
   ``find_task``, ``register_task``, ``rendered_frame``).
 - :mod:`~wmrl.envs.world_model`: a vision model and a memory model for the same task
   (``WorldModel``).
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from wmrl.envs.take_cover.env import TakeCover
     from wmrl.envs.tasks.car_racing import CAR_RACING
     from wmrl.envs.tasks.registry import find_task, register_task
+    from wmrl.envs.tasks.take_cover import TAKE_COVER
     from wmrl.envs.tasks.task import ObservationKey, Task, rendered_frame
     from wmrl.envs.world_model import WorldModel
 else:
@@ -55,6 +57,7 @@ else:
 
 __all__ = [
     "CAR_RACING",
+    "TAKE_COVER",
     "Arm",
     "CarRacing",
     "DreamEnv",

@@ -4,9 +4,10 @@ from importlib import import_module
 from types import ModuleType
 
 from wmrl.envs.tasks.car_racing import CAR_RACING
+from wmrl.envs.tasks.take_cover import TAKE_COVER
 from wmrl.envs.tasks.task import Task, split_variant
 
-_TASKS = {CAR_RACING.name: CAR_RACING}
+_TASKS = {task.name: task for task in (CAR_RACING, TAKE_COVER)}
 
 
 def register_task(task: Task) -> None:
