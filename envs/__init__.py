@@ -1,8 +1,7 @@
 """Gymnasium environments; importing :mod:`wmrl` registers the ids that start with ``vsg/``.
 
 - :mod:`~wmrl.envs.tasks`: descriptions of games (``CAR_RACING``, ``ObservationKey``,
-  ``TAKE_COVER``, ``Task``,
-  ``find_task``, ``register_task``, ``rendered_frame``).
+  ``TAKE_COVER``, ``Task``, ``find_task``, ``register_task``, ``rendered_frame``).
 - :mod:`~wmrl.envs.world_model`: a vision model and a memory model for the same task
   (``WorldModel``).
 - :mod:`~wmrl.envs.observations`: observation formats of latent and dream environments
