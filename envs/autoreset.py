@@ -12,14 +12,19 @@ ResetOptions = dict[str, Any] | Sequence[dict[str, Any] | None] | None
 
 
 def options_of_each(options: ResetOptions, num_envs: int) -> list[dict[str, Any]] | None:
-    """Returns the options of each environment if ``options`` is a sequence, otherwise None.
+    """Returns the options of each environment; None if all environments share their options.
 
     Args:
-        options: options of ``reset``.
+        options: options of ``reset``: a list or tuple with one dictionary or None for each
+            environment; or one dictionary that all environments share; or None for no options.
         num_envs: number N of environments.
 
+    Returns:
+        N dictionaries if ``options`` is a list or tuple; None in the other two cases.
+
     Raises:
-        TypeError: the options are neither a dictionary nor a list or tuple of dictionaries.
+        TypeError: ``options`` has another type, or contains something else than dictionaries and
+            None.
         ValueError: the number of dictionaries is not N, or one of them has a reset mask.
     """
     if options is None or isinstance(options, Mapping):
@@ -54,7 +59,8 @@ def reset_mask(options: ResetOptions, num_envs: int) -> np.ndarray:
 
     Args:
         options: options of ``reset``. If ``options`` is a dictionary with the item
-            ``"reset_mask"``, this item is the mask. Otherwise, all environments are reset.
+            ``"reset_mask"``, this item is the mask. Without such an item, the mask is True for all
+            environments.
         num_envs: number N of environments.
 
     Raises:
@@ -132,8 +138,8 @@ def slot_seeds(
 def joint_seed(seed: int | Sequence[int | None] | np.ndarray | None) -> int | None:
     """Returns a single seed for a batch of environments that share one random stream.
 
-    An integer or None is returned unchanged. A sequence of seeds is hashed to one seed; entries
-    that are None are ignored.
+    An integer or None is returned unchanged. A sequence of seeds is hashed to one seed. Entries
+    that are None are ignored; if all entries are None, the result is None.
 
     Raises:
         ValueError: a seed is not an integer of at least 0.

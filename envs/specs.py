@@ -21,8 +21,8 @@ from wmrl.envs.tasks.task import Task
 class NamingSpec(EnvSpec):
     """Environment spec whose JSON form refers to models and tasks by name.
 
-    The ``kwargs`` hold the objects themselves, so that ``gymnasium.make(spec)`` uses them. In the
-    JSON, a model is replaced by the name or path of its artifact. A task is replaced by its
+    The spec's ``kwargs`` hold the models and tasks themselves, which ``gymnasium.make(spec)`` uses.
+    In the JSON, a model is replaced by the name or path of its artifact. A task is replaced by its
     registered name, or by its location ``"module:ATTRIBUTE"``.
     ``gymnasium.make(EnvSpec.from_json(text))`` loads the models and tasks that the JSON refers to.
     """
@@ -80,7 +80,12 @@ def _plain_wrapper(wrapper: WrapperSpec) -> WrapperSpec:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Returns an argument in a form that JSON can hold."""
+    """Returns an argument of the environment in a form that JSON can hold.
+
+    Args:
+        name: name of the argument, for error messages.
+        value: value of the argument.
+    """
     if isinstance(value, Task):
         return _task_name(name, value)
     if hasattr(value, "saved_at") and hasattr(value, "digest"):

@@ -26,7 +26,7 @@ BOUND = float(np.finfo(np.float32).max)
 class WorldModel:
     """World model of a task: a vision model and, optionally, a memory model.
 
-    Environments use it to observe the game or to simulate it.
+    Environments use a world model to observe a game, or to simulate a game.
 
     Attributes:
         task: task whose frames the vision model encodes.
@@ -140,8 +140,8 @@ class WorldModel:
     def observation_space(self) -> spaces.Box:
         """Space of one observation.
 
-        Without a memory, an observation is the latent, ``(Z,) float32``. With a memory, it is the
-        latent followed by the hidden state, ``(Z + H,) float32``.
+        Without a memory, an observation is the latent, ``(Z,) float32``. With a memory, an
+        observation is the latent followed by the hidden state, ``(Z + H,) float32``.
         """
         size = self.vision.latent_dim + (self.memory.feature_dim if self.memory else 0)
         return spaces.Box(-BOUND, BOUND, (size,), np.float32)

@@ -22,7 +22,7 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
     Gymnasium's own code computes physics, tracks, rewards and episode ends. Given the same calls,
     they are bit-identical to those of ``CarRacing-v3``. Only observations are different: a compiled
     scan-line rasterizer renders them, and their pixels differ from Gymnasium's by 0.05 of 255
-    levels on average. ``render()`` is Gymnasium's own.
+    levels on average. ``render()`` still uses Gymnasium's renderer.
 
     The first reset compiles the rasterizer with numba, which takes a few seconds. numba caches the
     compiled code on disk, by default in the package's folder. If that folder is read-only, the
@@ -31,7 +31,7 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
 
     ## Action Space
     ``Box([-1, 0, 0], [1, 1, 1], float32)``: steering (-1 is left), gas, brake. With
-    ``continuous=False``, it is ``Discrete(5)``: nothing, right, left, gas, brake.
+    ``continuous=False``, the space is ``Discrete(5)``: nothing, right, left, gas, brake.
 
     ## Observation Space
     ``Box(0, 255, (96, 96, 3), uint8)``: the car and the road from above; the bottom 12 rows show
@@ -54,7 +54,7 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
 
     ## Arguments
     Gymnasium's arguments ``render_mode``, ``verbose``, ``lap_complete_percent``,
-    ``domain_randomize`` and ``continuous`` are supported, and so is its option
+    ``domain_randomize`` and ``continuous`` are supported, and so is Gymnasium's option
     ``reset(options={"randomize": bool})``. There is one more argument:
 
     - ``frame_skip=1``: number of frames for which a step repeats its action. A step ends early if
@@ -213,7 +213,13 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
         )
 
     def _camera(self, x: float, y: float, angle: float) -> np.ndarray:
-        """Returns the camera for a pose of the hull; :meth:`StatePainter.paint` describes it."""
+        """Returns the camera that follows the hull, for :meth:`StatePainter.paint`.
+
+        Args:
+            x: x of the hull in world units.
+            y: y of the hull in world units.
+            angle: angle of the hull in radians.
+        """
         far, near = 0.1 * car_racing.SCALE, car_racing.ZOOM * car_racing.SCALE
         zoom = far * max(1 - self.t, 0) + near * min(self.t, 1)
         cosine, sine = zoom * math.cos(angle), -zoom * math.sin(angle)

@@ -90,7 +90,8 @@ class Canvas(NamedTuple):
     """Surface to draw on, stored as lines from top to bottom.
 
     Each line is a list of runs, which are intervals of one color. The current polygon, which is
-    being filled, is stored as its left and right ends on each line.
+    being filled, is stored as its left and right ends on each line. ``LINES`` is the number of
+    lines, and ``MAX_RUNS`` is the maximum number of runs of a line.
 
     Attributes:
         edges: ``(LINES, MAX_RUNS) float32``, column at which each run starts; the first run of each
@@ -286,7 +287,7 @@ def _line_below(y: float) -> int:
     """Returns the index of the first canvas line at or below row ``y`` of the surface.
 
     Lines of the status bar are ignored. If no other line is at or below row ``y``, returns
-    ``SCENE_LINES``.
+    ``SCENE_LINES``, the number of lines above the status bar.
     """
     return min(max(math.ceil((y - FIRST_LINE) / PITCH), 0), SCENE_LINES)
 
@@ -471,7 +472,7 @@ def _add_line(
         share: weight of the line, as a fixed-point number.
         palette: packed color of each palette index.
         steps: ``(SIZE + 1,) int64``, color of each pixel minus the color of the pixel to its left;
-            updated in place.
+            updated in place. ``SIZE`` is the number of pixels in a row, 96.
     """
     edges, inks = canvas.edges, canvas.inks
     scale = np.float32(SIZE / WIDTH)
@@ -490,7 +491,10 @@ def _add_line(
 def _finish_row(steps: np.ndarray, row: np.ndarray) -> None:
     """Computes a row of pixels from the differences between adjacent pixels.
 
-    The differences, ``steps``, are those of :func:`_add_line`. They are reset to 0 afterwards.
+    Args:
+        steps: differences that :func:`_add_line` computed. They are set to 0 in place, for the next
+            row.
+        row: ``(96, 3) uint8``, output array for the pixels.
     """
     color = 0
     for column in range(SIZE):
@@ -512,7 +516,7 @@ def _shrink(
         first: index of the first line.
         lines_per_pixel: number of lines per row of pixels; may be fractional.
         palette: packed color of each palette index.
-        pixels: ``(rows, SIZE, 3) uint8``, output array.
+        pixels: ``(rows, 96, 3) uint8``, output array.
     """
     steps = np.zeros(SIZE + 1, np.int64)
     for row in range(len(pixels)):
@@ -525,7 +529,7 @@ def _shrink(
 
 @_compiled
 def _bounded(numbers: np.ndarray) -> bool:
-    """Returns True if all numbers are finite and within ±``LARGEST``."""
+    """Returns True if all numbers are finite and within ±10⁹, the limit ``LARGEST``."""
     bounded = True
     for number in numbers.flat:
         bounded &= abs(number) <= LARGEST  # False for NaN
@@ -545,13 +549,14 @@ def draw(
 ) -> bool:
     """Draws an observation of the game, without the score.
 
-    The functions above don't check their arguments, and would write beyond their arrays if a
-    number were NaN. This function therefore checks the numbers that change from frame to frame.
+    The compiled functions that this function calls don't check their arguments. They would write
+    beyond their arrays if a number were NaN. This function therefore checks the numbers that change
+    from frame to frame.
 
     Args:
         canvas: canvas to draw on; its previous content is discarded.
-        colors: ``(FIRST_ROAD_INK + P, 3) float64``, red, green and blue of each palette index; the
-            last P are those of the road's polygons.
+        colors: ``(10 + P, 3) float64``, red, green and blue of each palette index; the last P rows
+            are the colors of the road's polygons.
         scene: shapes of the playfield and the car.
         road: ``(P, 4, 2) float64``, the P polygons of the road in world units, in drawing order.
         camera: ``(4,) float64``: ``zoom * cos(angle)`` and ``zoom * sin(angle)`` of the camera,
@@ -561,11 +566,11 @@ def draw(
             is x, y, angle and rotation about the axle. The hull's rotation is not used.
         gauges: ``(7,) float64``: speed, spin of the four wheels, angle of the front wheels, turn
             rate of the hull.
-        state: ``(SIZE, SIZE, 3) uint8``, output array for the pixels of the observation.
+        state: ``(96, 96, 3) uint8``, output array for the pixels of the observation.
 
     Returns:
         True if the observation was drawn. False if nothing was drawn, because a number of
-        ``camera``, ``poses`` or ``gauges`` is NaN, infinite or outside of ±``LARGEST``.
+        ``camera``, ``poses`` or ``gauges`` is NaN, infinite or outside of ±10⁹.
     """
     if not (_bounded(camera) and _bounded(poses) and _bounded(gauges)):
         return False

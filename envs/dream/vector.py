@@ -323,17 +323,21 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         return observations, flat[n * size : -n].astype(np.float64), flat[-n:] > 0
 
     def _restart(self, mask: np.ndarray, options: dict[str, Any]) -> np.ndarray:
-        """Restarts the K dreams that ``mask`` selects; returns their observations ``(K, O)``."""
+        """Restarts the K dreams that ``mask`` selects; returns one observation for each of them.
+
+        The result is an array ``(K, O) float32``, where O is the length of an observation.
+        """
         index = torch.from_numpy(np.flatnonzero(mask)).to(self.world_model.device)
         observations = self._replace(index, self._start(len(index), options))
         self._steps[mask] = 0
         return observations
 
     def _hold(self, mask: np.ndarray, before: DreamState) -> np.ndarray:
-        """Restores the K dreams that ``mask`` selects: each gets back its state in ``before``.
+        """Gives the K dreams that ``mask`` selects the states that they have in ``before``.
 
         Returns:
-            The observations ``(K, O) float32`` of the K dreams.
+            The observations ``(K, O) float32`` of the K dreams, where O is the length of an
+            observation.
         """
         index = torch.from_numpy(np.flatnonzero(mask)).to(self.world_model.device)
         memory = tuple(tensor[index] for tensor in before.memory)

@@ -36,8 +36,8 @@ class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
 
     ## Observation Space
     ``Box(0, 255, (H, W, C), uint8)``: the task's cropped and resized frame, with C = 3 color
-    channels, or 1 if the task's frames are gray. If the task has ``blank_final_frame``, the frame
-    after the game has terminated is a copy of the frame before.
+    channels, or 1 if the task's frames are gray. If the task's ``blank_final_frame`` is True, the
+    frame after the game has terminated is a copy of the previous frame.
 
     ## Rewards
     The sum of the base environment's rewards over the frames of the agent step.

@@ -262,7 +262,7 @@ def close_workers(workers: Sequence[FrameWorker]) -> None:
 
 
 def _request(method: str, arguments: tuple[Any, ...]) -> Any:
-    """Pickles a request to a worker."""
+    """Returns a request to a worker, which names a method and its arguments, as pickled bytes."""
     with contextlib.suppress(Exception):
         return ForkingPickler.dumps((method, arguments))  # faster than cloudpickle
     try:
@@ -320,7 +320,7 @@ def serve(lifeline: int) -> None:
 
 
 def _serve_one(slots: FrameSlots, requests: Connection, answers: Connection) -> bool:
-    """Processes one request; returns False if it was the request to close the slots.
+    """Processes one request; returns False after a request to close the slots, otherwise True.
 
     The request to close the slots gets no answer. Every other request gets one.
     """

@@ -74,7 +74,10 @@ class LatentTracker:
 
     @torch.inference_mode()
     def observe(self, frames: np.ndarray) -> np.ndarray:
-        """Encodes frames ``(N, H, W, C) uint8``, and returns observations ``(N, O) float32``."""
+        """Encodes frames ``(N, H, W, C) uint8``, and returns observations ``(N, O) float32``.
+
+        O is the length of an observation: Z or, with a memory of H hidden units, Z + H.
+        """
         self.latents = self._encode(frames)
         return self._observations(self.state)
 
@@ -87,7 +90,7 @@ class LatentTracker:
             indices: ``(K,) int``, indices of the K games, in the order of ``frames``.
 
         Returns:
-            Observations ``(K, O) float32``.
+            Observations ``(K, O) float32``, where O is the length of an observation.
         """
         index = torch.from_numpy(indices).to(self.world_model.device)
         memory = tuple(tensor[index] for tensor in self._state)
@@ -99,7 +102,11 @@ class LatentTracker:
         return DreamState(self.latents, self._state)
 
     def _select(self, mask: np.ndarray, state: MemoryState) -> MemoryState:
-        """Returns ``state`` where ``mask`` is True, and the current state of all other games."""
+        """Returns the memory states of the N games, some of which are replaced.
+
+        Games for which ``mask`` is True have their memory states from ``state``. All other games
+        have their current memory states.
+        """
         return select_states(torch.from_numpy(mask).to(self.world_model.device), state, self._state)
 
     def _encode(self, frames: np.ndarray) -> Tensor:

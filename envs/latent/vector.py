@@ -186,7 +186,11 @@ class LatentVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         return observations, rewards, terminated, truncated, infos
 
     def _observe(self, actions: np.ndarray, ended: np.ndarray, infos: dict[str, Any]) -> Any:
-        """Returns the observations after a step; encodes final frames in ``infos`` in place."""
+        """Returns the observations after a step.
+
+        Final frames in ``infos`` are replaced by the observations that the models compute from
+        these frames.
+        """
         stale, self._ended = self._ended, ended
         self._tracker.advance(actions, idle=stale)
         if self._mode is AutoresetMode.NEXT_STEP and stale.any():

@@ -115,7 +115,7 @@ class Arm:
     def min_reach(self) -> float:
         """Lower bound on the distance of the end point from the base.
 
-        It is above 0 if one link is longer than all the others together.
+        The bound is above 0 if one link is longer than all other links together.
         """
         return max(0.0, 2.0 * max(self.link_lengths) - self.reach)
 
@@ -216,17 +216,18 @@ class Arm:
         return possible
 
     def check_targets(self, targets: Iterable[float] | np.ndarray, name: str) -> np.ndarray:
-        """Checks that targets are :meth:`within_reach`, and returns them as an array.
+        """Checks that targets are within the arm's reach and in no obstacle; returns an array.
 
         Args:
             targets: ``(T, 2)``, x and y of T targets, or ``(2,)`` for a single target.
             name: name of the argument in error messages.
 
         Returns:
-            ``(T, 2) float64``.
+            The targets, ``(T, 2) float64``.
 
         Raises:
-            ValueError: the shape is wrong, a number is not finite, or a target is out of reach.
+            ValueError: the shape is wrong, a number is not finite, or a target is out of reach or
+                in an obstacle.
         """
         try:
             points = np.atleast_2d(np.asarray(targets, np.float64))

@@ -42,7 +42,10 @@ class OneArmEnv(SingleEnv[np.ndarray]):
         return self._arms.arm
 
     def check_action(self, action: np.ndarray) -> np.ndarray:
-        """Checks an action and returns it, clipped to [−1, 1]; codes are not clipped.
+        """Checks an action and returns it.
+
+        An action of real numbers is clipped to [−1, 1]. An action of codes, which are integers,
+        is returned with unchanged values.
 
         Raises:
             ValueError: the shape is wrong, a number is not finite, or a code is out of range.

@@ -29,8 +29,8 @@ class ArmOracleConfig:
     """Configuration of the oracle.
 
     Attributes:
-        num_starts: number of initial poses per target. Several are needed because there are many
-            local optima.
+        num_starts: number of initial poses per target. Several initial poses are needed because
+            there are many local optima.
         num_survivors: number of poses per target that are optimized further after ``search_steps``.
             The most promising poses are selected.
         search_steps: maximum number of optimization steps for each initial pose.
@@ -65,8 +65,8 @@ class ArmOracleResult:
     """Solutions for T targets.
 
     Attributes:
-        angles: ``(T, n) float64``, joint angles in radians. For a target that was not solved, they
-            are the angles that came closest to it.
+        angles: ``(T, n) float64``, joint angles in radians. If a target was not solved, its row
+            contains the angles whose end point came closest to the target.
         std: ``(T,) float64``, std of these angles in radians.
         distance: ``(T,) float64``, distance of the end point from the target, in units of length.
         solved: ``(T,) bool``, True for targets whose distance is within the tolerance.
@@ -273,11 +273,12 @@ class _Solver:
         return result
 
     def _step(self, angles: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Solves the linearized problem for R poses.
+        """Computes one optimization step for each of R poses.
 
-        The step d is m − θ + Jᵀλ for free angles, and 0 for fixed angles. J is the Jacobian of the
-        end point, and m is the mean of all angles θ + d. The multipliers λ are chosen so that J d
-        equals the gap to the target.
+        The step d solves the problem of :func:`solve_targets` with a linearized end point: d is
+        m − θ + Jᵀλ for free angles θ, and 0 for angles that are fixed at a bound. J is the Jacobian
+        of the end point, and m is the mean of all angles θ + d. The multipliers λ are chosen so
+        that J d equals the gap to the target.
 
         Returns:
             The steps ``(R, n)`` and the multipliers ``(R, 2)``.

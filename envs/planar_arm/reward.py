@@ -127,7 +127,8 @@ class ReachObjective:
         """Evaluates poses.
 
         Args:
-            poses: ``(B, n)``. They are clipped to [−1, 1], as in the environment.
+            poses: ``(B, n)``, B poses of n joints, one number per joint. The numbers are clipped to
+                [−1, 1], as in the environment.
 
         Raises:
             ValueError: the number of joints is wrong, or a number is not finite.

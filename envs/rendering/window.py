@@ -12,7 +12,7 @@ from wmrl.core.validation import check_choice, check_float
 
 
 def enlarge(frame: np.ndarray, *, height: int = 384) -> np.ndarray:
-    """Enlarges a frame by the largest integer factor that keeps it within a maximum height.
+    """Enlarges a frame by the largest integer factor with which the result fits a maximum height.
 
     Args:
         frame: ``(H, W, 3) uint8`` or, if gray, ``(H, W, 1) uint8``.

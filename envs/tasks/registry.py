@@ -40,7 +40,8 @@ def is_registered(task: Task) -> bool:
 def registered_task(name: str) -> Task:
     """Returns the task that is registered under a name.
 
-    Unlike :func:`find_task`, it never imports a module, so it is safe for names from files.
+    Unlike :func:`find_task`, this function never imports a module. It is therefore safe for names
+    that were read from files.
 
     Args:
         name: name of a registered task, or of a variant of one
@@ -59,7 +60,10 @@ def registered_task(name: str) -> Task:
 
 
 def _registered(name: str) -> Task | None:
-    """Returns the registered task, or the variant of one, of a given name; None if none is."""
+    """Returns the task with a given name; None if there is no such task.
+
+    The task is either registered itself or a variant of a registered task.
+    """
     if name in _TASKS:
         return _TASKS[name]
     base, shape = split_variant(name)

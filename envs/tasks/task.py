@@ -59,7 +59,7 @@ def rendered_frame(env: gym.Env[Any, Any], observation: Any) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ObservationKey:
-    """Function that returns an image from the dictionary that a game's observations are.
+    """Function that returns the image in an observation that is a dictionary.
 
     Attributes:
         key: key of the image in the dictionary.
@@ -84,7 +84,7 @@ class ObservationKey:
         check_name("key", self.key)
 
     def __call__(self, env: gym.Env[Any, Any] | None, observation: Any) -> np.ndarray:
-        """Returns the image.
+        """Returns the image in an observation; the argument ``env`` is ignored.
 
         Raises:
             ValueError: the observation is not a dictionary, or lacks the key.
@@ -121,7 +121,8 @@ class Task:
         env_id: id of the base environment.
         action_space: space of the agent's actions: a ``Box`` of real numbers with one axis, a
             ``Discrete``, or a ``MultiDiscrete`` or ``MultiBinary`` with one axis. If None, the
-            action space of the base environment, which is created once to look it up.
+            action space of the base environment. In this case, the base environment is created
+            once to look up the space.
         to_env_action: function that converts an agent's action to an action of the base
             environment; None if both are the same.
         env_kwargs: keyword arguments of the base environment.
@@ -130,12 +131,12 @@ class Task:
             :func:`observation_frame`, :class:`ObservationKey` or :func:`rendered_frame`.
         crop_rows: rows ``(start, stop)`` of the raw frame to keep; all rows if None.
         frame_size: height and width to which frames are resized after the crop. Vision models may
-            limit it; the VAE takes 32 to 128.
+            limit the size. For example, the VAE requires heights and widths from 32 to 128.
         grayscale: True to convert the frames to gray, ``(H, W, 1) uint8``. If False, raw frames
             that are gray are repeated to three channels.
         blank_final_frame: True if the frame after the game has terminated is not a picture of the
-            game (VizDoom's is black). Environments then return the frame before it again, so that
-            no model learns what such frames mean.
+            game. For example, this frame is black in VizDoom. If True, environments replace this
+            frame by the previous frame, so that no model learns what such frames mean.
         frame_skip: number of base frames per agent step.
         warmup_frames: length of the warm-up at the start of each episode, in base frames. Dreams
             start from states after the warm-up. If no recorded episode is longer than the warm-up,
@@ -154,8 +155,9 @@ class Task:
             because the goal was reached. Learners do not treat such an end as a failure. None if
             the base environment has no such key.
         action_names: names of the dimensions of an encoded action (see
-            :class:`~wmrl.core.action_spec.ActionSpec`), shown in videos: of a continuous action's
-            numbers, or of the options of a discrete one. None if empty.
+            :class:`~wmrl.core.action_spec.ActionSpec`), shown in videos. For continuous actions,
+            these are the names of the numbers of an action. For discrete actions, these are the
+            names of the options. If empty, the dimensions have no names.
 
     Raises:
         ValueError: a name is empty, an action space of this kind is not supported, a number is out
@@ -247,7 +249,7 @@ class Task:
         """Description of the agent's actions.
 
         Raises:
-            ValueError: the task has no ``action_space`` of its own, and that of the base
+            ValueError: the attribute ``action_space`` is None, and the action space of the base
                 environment is not supported.
         """
         if self.action_space is not None:
@@ -274,8 +276,8 @@ class Task:
         """Returns a variant of the task with frames of another shape.
 
         The name of a variant is the name of the task, followed by the shape. Stores, models and
-        agents that are made with it thus name the variant, and
-        :func:`~wmrl.envs.tasks.registry.find_task` finds it.
+        agents that are made with the variant refer to this name. If the task is registered,
+        :func:`~wmrl.envs.tasks.registry.find_task` finds the variant by this name.
 
         Args:
             frame_size: height and width; the task's if None.
@@ -362,7 +364,7 @@ def completed_slots(info: Mapping[str, Any], key: str | None, num_envs: int) -> 
 
     Args:
         info: infos that ``step`` of a vector environment returned, or their ``"final_info"``.
-        key: the task's ``completed_key``, which may be None.
+        key: the task's ``completed_key``. If None, the mask is False for all environments.
         num_envs: number N of environments.
     """
     if key is None or key not in info:
