@@ -1,8 +1,8 @@
 """Controllers: small networks whose weights are one flat vector.
 
 Source: World Models (https://arxiv.org/abs/1803.10122), eq. 1: a_t = tanh(W [z_t h_t] + b). Here
-the network may also have hidden layers of tanh units, and its outputs are scaled to the task's
-action space, or choose among the options of a discrete one.
+the network may also have hidden layers of tanh units. Its outputs are scaled to the bounds of the
+task's action space; if the actions are discrete, the outputs choose among their options.
 """
 
 from collections.abc import Mapping
@@ -33,18 +33,19 @@ class ControllerConfig:
     Attributes:
         observation_dim: number of inputs, O. With a memory model, these are Z latents and H hidden
             units.
-        action_space: description of the actions. A Gymnasium space is converted to one.
+        action_space: description of the actions. A Gymnasium space is converted to a description.
         hidden_dims: widths of the hidden layers; empty for the paper's linear controller.
         readout: how outputs become the choices of discrete actions. With ``"argmax"``, there is one
             output per option, and the option with the greatest output is chosen. With
             ``"thresholds"``, there is one output per choice, and [−1, 1] is divided into one
-            interval per option, as in World Models, where ±1/3 divide it into three. Continuous
-            actions ignore it. Bits have one output each, whose sign decides.
+            interval per option. World Models, for example, divides [−1, 1] at ±1/3 into three
+            intervals. The attribute has no effect on continuous actions. It also has no effect on
+            the bits of a ``MultiBinary`` action: each bit has one output, and is 1 if this output
+            is above 0.
 
     Raises:
-        ValueError: a dimension is less than 1, the action space is not supported, or a continuous
-            action has a dimension without finite bounds, or whose lower bound is not below its
-            upper bound.
+        ValueError: a dimension is less than 1; or the action space is not supported; or a bound of
+            continuous actions is infinite; or a lower bound is not below the upper bound.
     """
 
     observation_dim: int
@@ -92,9 +93,9 @@ class ControllerConfig:
 
     @property
     def is_squashed(self) -> bool:
-        """True if tanh keeps the outputs in [−1, 1]; False for outputs whose order decides.
+        """True if tanh keeps the outputs in [−1, 1]; False if the greatest output is chosen.
 
-        Large outputs that tanh makes equal have no greatest one.
+        Rounding makes the tanh of large outputs equal, so that none of them would be the greatest.
         """
         spec = self.action_space
         return spec.kind in ("box", "multi_binary") or self.readout == "thresholds"
@@ -145,8 +146,8 @@ def batched_outputs(
 def decode_outputs(outputs: Tensor, *, config: ControllerConfig) -> Tensor:
     """Converts outputs ``(..., num_outputs)`` to actions ``(..., *shape)`` of the action space.
 
-    Continuous outputs are scaled from [−1, 1] to the bounds of the action space. Discrete ones
-    become options (see :attr:`ControllerConfig.readout`).
+    For continuous actions, outputs are scaled from [−1, 1] to the bounds of the action space. For
+    discrete actions, outputs choose options (see :attr:`ControllerConfig.readout`).
     """
     spec = config.action_space
     if spec.is_continuous:

@@ -21,13 +21,14 @@ class Learner(ABC):
     """Base class of learners, which can be interrupted at any time and resumed.
 
     A learner locks the folder of its run. To resume an interrupted run, create the learner again
-    with the same arguments and the same folder: it continues from the last checkpoint, and its
-    results are bit-identical to those of an uninterrupted run. Learners are context managers that
-    release the folder on exit.
+    with the same arguments and the same folder. The new learner continues from the last checkpoint,
+    and its results are bit-identical to those of an uninterrupted run. Learners are context
+    managers that release the folder on exit.
 
     To extend a finished run, create the learner again with a higher limit, such as more steps. If
     no schedule depends on the limit, the results are bit-identical to those of a run that had this
-    limit from the start. Otherwise they differ, and a warning says so.
+    limit from the start. If a schedule depends on the limit, the results are different, and a
+    warning is shown.
 
     Subclasses call :meth:`_open_run` at the end of their constructor.
     """
@@ -167,7 +168,7 @@ class AgentLearner(Learner):
 
 
 def check_limits(max_seconds: float | None, evaluate_every: int) -> float:
-    """Checks the limits of a call of ``learn``, and returns the time limit, which may be infinite.
+    """Checks arguments of ``learn``; returns the time limit in seconds, infinite if it is None.
 
     Raises:
         ValueError: ``max_seconds`` is not above 0, or ``evaluate_every`` is less than 1.

@@ -1,4 +1,4 @@
-"""Seeds reserved for evaluation, and training seeds that never coincide with them."""
+"""Seeds reserved for evaluation, and training seeds that are never evaluation seeds."""
 
 from wmrl.core.seeding import integer_seed
 from wmrl.core.validation import check_int

@@ -194,7 +194,11 @@ def evaluate_dream(
 
 
 def original_id(task: Task) -> str:
-    """Returns the id of a task's original game: ``env_id`` without ``vsg/``, if there is one."""
+    """Returns the id of the original game that a task's environment reimplements.
+
+    This is ``task.env_id`` without the prefix ``vsg/``. If Gymnasium has no environment with this
+    id, the result is ``task.env_id``.
+    """
     original = task.env_id.removeprefix("vsg/")
     return original if original in gym.registry else task.env_id
 

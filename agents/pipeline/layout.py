@@ -21,7 +21,7 @@ class RunLayout:
 
     @property
     def real(self) -> Path:
-        """Folder of the fine-tuning in the real game."""
+        """Folder of the stage that fine-tunes the agent in the real game."""
         return self.path / "real"
 
     def round(self, number: int) -> Path:

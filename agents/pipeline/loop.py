@@ -100,7 +100,7 @@ def train(
     Raises:
         RunError: the folder is in use, or belongs to a run with another plan, task or seed.
         ValueError: there is no such task, ``seed`` or ``workers`` is out of range, or the vision
-            model of the plan cannot have frames of the task's shape.
+            model of the plan does not support frames of the task's shape.
     """
     task = find_task(task)
     seed = check_seed("seed", seed)
@@ -369,7 +369,10 @@ class _Loop:
         )
 
     def _evaluate(self, agent: Agent) -> EvaluationResult:
-        """Scores an agent in the task's base environment, which may be faster than the original."""
+        """Scores an agent in the task's base environment.
+
+        The base environment may be a faster reimplementation of the original game.
+        """
         with self._stage_log.paused():
             return evaluate(
                 agent,
@@ -387,7 +390,12 @@ class _Loop:
             work()
 
     def _named(self, name: str, *, show: bool) -> AbstractContextManager[None]:
-        """Returns a context in which progress bars show the names of a stage and the next one."""
+        """Returns a context in which progress bars show the name of a stage.
+
+        Args:
+            name: name of the stage.
+            show: True to print a line that names this stage and the next stage.
+        """
         names = self._plan.stages
         after = names.index(name) + 1
         following = names[after] if after < len(names) else ""
@@ -396,7 +404,7 @@ class _Loop:
     def _anew(self, number: int) -> bool:
         """Returns True if a round trains its memory model and its agent from scratch.
 
-        A round does so if it also trains the vision model.
+        These are the rounds that train the vision model as well.
         """
         return number < self._plan.vision_rounds
 

@@ -148,7 +148,7 @@ class TrainingPlan:
     def least_seconds(self) -> float:
         """Estimated minimum time of a run on two cores, in seconds.
 
-        It is the time of the work that has no time limit: starting games, encoding frames,
+        This is the time of the work that has no time limit: starting games, encoding frames,
         evaluating models and agents, and warming up a VQ-VAE.
         """
         least = _ROUND_SECONDS * self.rounds + (_REAL_SECONDS if self.real_envs else 0.0)

@@ -30,7 +30,11 @@ _COLUMNS = (
 
 
 class _Stopwatch:
-    """Stopwatch that can be paused, and that starts at ``before`` seconds."""
+    """Stopwatch that can be paused.
+
+    Args:
+        before: seconds that the stopwatch shows at the start.
+    """
 
     def __init__(self, before: float = 0.0) -> None:
         # Seconds before the last start, and the time of that start, None while paused. They are one
@@ -117,7 +121,7 @@ class StageLog:
             label: name of the point.
             score: score in the real game.
             frames: number of base frames of the real game that were used for training.
-            promise: score in the dream; None if it was not evaluated.
+            promise: score in the dream; None if the agent was not scored in the dream.
         """
         current = 0.0 if self._watch is None else self._watch.seconds
         point = {

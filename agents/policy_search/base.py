@@ -25,8 +25,8 @@ class ControllerSearch(AgentLearner):
     """Base class of searches that evaluate controllers generation by generation.
 
     A subclass implements one generation of the search, and saves and restores checkpoints. The
-    randomness of a generation must depend only on the root seed and the generation number. If it
-    does, a search that is killed and resumed gives bit-identical results.
+    randomness of a generation must depend only on the root seed and the generation number. A search
+    that is killed and resumed then gives bit-identical results.
 
     Args:
         fitness: objective to maximize.
@@ -162,7 +162,7 @@ class ControllerSearch(AgentLearner):
         return self
 
     def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
-        """Saves the agent as an artifact and returns its digest."""
+        """Saves the agent as an artifact, and returns the digest of the artifact."""
         own = {
             "algorithm": self.algorithm,
             "config": asdict(self._config),

@@ -226,7 +226,11 @@ def cma_update(
 
 
 def _whiten(state: CMAState, y: np.ndarray) -> np.ndarray:
-    """Computes C^(−1/2) y = B D⁻¹ Bᵀ y for vectors y, ``(…, n)``."""
+    """Computes C^(−1/2) y = B D⁻¹ Bᵀ y for vectors y, ``(…, n)``.
+
+    C is the covariance of the search distribution. B are the eigenvectors of C, and D are the
+    square roots of the eigenvalues.
+    """
     if state.basis.size == 0:
         diagonal: np.ndarray = y / state.scales
         return diagonal

@@ -143,7 +143,11 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         rollout_buffer: RolloutBuffer,
         n_rollout_steps: int,
     ) -> bool:
-        """Fills the buffer with ``n_rollout_steps`` steps of each environment."""
+        """Fills the buffer with ``n_rollout_steps`` steps of each environment.
+
+        Returns:
+            False if the callback stopped the collection, otherwise True.
+        """
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
         callback.on_rollout_start()
@@ -197,7 +201,8 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
     def _bootstrap(self, env: SB3VecEnv, rewards: np.ndarray, dones: np.ndarray) -> None:
         """Adds γ V(s') to the last reward of each truncated episode, in place.
 
-        Here s' is the final observation of the episode.
+        Here γ is the discount factor, V is the value network, and s' is the final observation of
+        the episode.
 
         Args:
             env: environment after the step.

@@ -31,12 +31,13 @@ class PPOConfig:
         log_std: logarithm of the standard deviation of the noise on continuous actions at the
             start. If None, it is taken from the initial agent; without an initial agent, it is 0.
             It has no effect on discrete actions, which are drawn from their probabilities.
-        log_std_final: final value of ``log_std``, reached by linear interpolation. None to learn
-            ``log_std`` by gradient descent instead.
+        log_std_final: final value of ``log_std``, reached by linear interpolation. If None,
+            ``log_std`` is not interpolated but learned by gradient descent.
         log_std_share: fraction of the run after which ``log_std_final`` is reached.
         anneal_by: measure of progress for interpolation. ``"steps"``: fraction of ``steps`` that
-            are done. ``"time"``: this fraction, or the fraction of the time limit that has passed,
-            whichever is larger. Runs with ``"time"`` are not reproducible.
+            are done. ``"time"``: the larger of two numbers, the fraction of ``steps`` that are done
+            and the fraction of the time limit that has passed. Runs with ``"time"`` are not
+            reproducible.
         gamma: discount factor γ per agent step.
         gae_lambda: λ of generalized advantage estimation.
         clip_range: ε of the clipped objective.

@@ -306,9 +306,10 @@ class PPOLearner(AgentLearner):
 
 
 def _note(logged: Mapping[str, float]) -> str:
-    """Returns a text with the most important metrics.
+    """Returns a text with the most important metrics of a rollout, for the progress bar.
 
-    The mean return of the episodes is left out until the first episode has ended.
+    These are the mean return of episodes and the explained variance. The mean return is left out
+    until the first episode has ended.
     """
     shown = {"return": "rollout/ep_rew_mean", "explained variance": "train/explained_variance"}
     return ", ".join(f"{name} {logged[key]:.2f}" for name, key in shown.items() if key in logged)
@@ -320,7 +321,7 @@ def _interpolate(start: float, end: float, fraction: float) -> float:
 
 
 def _warm_start(policy: nn.Module, init: Agent) -> str:
-    """Copies an agent's weights to the policy and returns their SHA-256."""
+    """Copies an agent's weights to a policy, and returns the SHA-256 digest of the weights."""
     if not isinstance(init, SB3Agent):
         raise ValueError(f"init: expected an SB3Agent, got a {type(init).__name__}")
     weights = init.policy.state_dict()

@@ -108,7 +108,8 @@ class BanditScheduler:
 
     The interface is that of the schedulers of ``ribs``, except that ``bandit`` is the third
     argument and that :meth:`tell` returns the result of the archive. The ``BanditScheduler`` of
-    ``ribs`` counts rewards over the whole search; this one counts them over a sliding window.
+    ``ribs`` counts rewards over the whole search. With the default bandit, this class counts
+    rewards over a sliding window.
 
     Args:
         archive: archive to which solutions are added.
@@ -317,7 +318,10 @@ def _check_emitters(emitters: Sequence[EmitterBase]) -> None:
 
 
 def _checked_field(name: str, value: Any, count: int) -> np.ndarray | None:
-    """Returns an extra field as an array with one row per solution."""
+    """Returns an extra field of an archive as an array with one row per solution.
+
+    A field without data, None, is returned unchanged.
+    """
     if value is None:
         return None
     array = np.asarray(value)

@@ -135,11 +135,15 @@ def search_with_ribs(
 
 
 def archive_metrics(archive: ArchiveBase, evaluations: int) -> dict[str, float]:
-    """Returns a row of metrics of an archive.
+    """Returns metrics of an archive at one point of a search.
 
     Args:
         archive: archive to describe.
-        evaluations: number of evaluations so far, which becomes part of the row.
+        evaluations: number of evaluations so far.
+
+    Returns:
+        A dictionary with ``evaluations``, ``coverage``, ``mean_fitness``, ``best_fitness`` and
+        ``qd_score``.
     """
     stats = archive.stats
     return {

@@ -1,4 +1,4 @@
-"""Data-Driven Encodings: MAP-Elites with variation operators learned from its own elites."""
+"""Data-Driven Encodings: MAP-Elites with an encoding that is learned from the elites found."""
 
 import time
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class DDE(Learner):
     DDE is MAP-Elites with an encoding that is learned from the elites. In each generation, a bandit
     selects an emitter. The solutions of this emitter are evaluated and added to the archive. Every
     few generations, the encoding is trained further on the current elites. Without an encoding,
-    this is MAP-Elites with isotropic and line mutation.
+    DDE is MAP-Elites with isotropic and line mutation.
 
     A run that was interrupted and resumed gives bit-identical results: all randomness is a function
     of the root seed and the generation number, and the archive is rebuilt from its elites at each
@@ -185,7 +185,7 @@ class DDE(Learner):
         return self.problem.archive.make(self.problem.solution_dim, seed=seed, elites=self.elites)
 
     def save(self, path: str | Path) -> str:
-        """Saves the elites as an artifact and returns its digest."""
+        """Saves the elites as an artifact, and returns the digest of the artifact."""
         if self.elites is None:
             raise ValueError("elites: expected at least one, got none yet; call learn() first")
         provenance = {

@@ -50,7 +50,7 @@ class Problem(Protocol):
     def describe(self) -> dict[str, Any]:
         """Returns a JSON-serializable description of the problem.
 
-        It contains everything that affects evaluations, apart from the solutions.
+        The description contains everything that affects evaluations, apart from the solutions.
         """
 
 

@@ -46,8 +46,9 @@ class EliteSearchConfig:
         algorithm: name of the search algorithm.
         encoding: kind of encoding that DDE learns, or None for no encoding. ``"auto"`` stands for
             ``"vae"`` with DDE, and for None with other algorithms.
-        evaluations: budget of evaluations. The last batch may exceed it. The budget includes the
-            evaluations of the initialization, except with DDE.
+        evaluations: budget of evaluations. The last batch may exceed the budget. With DDE, the
+            evaluations of the initialization are not counted; with other algorithms, they are part
+            of the budget.
         initial_coverage: share of the archive's cells to fill with random poses at the start; by
             default, the result of
             :func:`~wmrl.agents.quality_diversity.presets.default_initial_coverage`.

@@ -83,8 +83,8 @@ def collect(
         workers: number of worker processes; see
             :class:`~wmrl.envs.frames.vector.FrameVectorEnv`.
         base: id of the base environment; the task's own if None.
-        frame_skip: number of base frames per agent step; the task's if None. With an agent, this is
-            ignored, and the frame skip of the agent's world model is used.
+        frame_skip: number of base frames per agent step; the task's if None. With an agent, this
+            argument is ignored, and the frame skip of the agent's world model is used.
         device: device of the models that this function loads. It loads the world model if
             ``world_model`` is None, and the agent if ``policy`` is its name or path.
         progress: True to show a progress bar.

@@ -28,8 +28,9 @@ class EpisodeScores:
         lengths: ``(E,) int64``, number of agent steps of each episode.
         terminated: ``(E,) bool``, True if the game ended the episode, False if a time limit did.
         actions: ``(E, A) float64``, mean encoded action (see
-            :class:`~wmrl.core.action_spec.ActionSpec`) over the agent steps of each episode. For a
-            discrete action, it is how often each option was chosen.
+            :class:`~wmrl.core.action_spec.ActionSpec`) over the agent steps of each episode. For
+            discrete actions, the numbers are the shares of agent steps in which each option was
+            chosen.
         magnitudes: ``(E, A) float64``, mean absolute encoded action over the agent steps of each
             episode.
     """

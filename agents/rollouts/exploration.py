@@ -163,10 +163,13 @@ class AutoregressiveNoise(ExplorationPolicy):
 class NoisyAgent(ExplorationPolicy):
     """Actions of an agent with autocorrelated noise, whose scale is drawn for each episode.
 
-    Noise with a normal distribution is added to continuous actions. A discrete action is replaced
-    by a random one with probability ε, the scale of the noise: as in ε-greedy exploration, but for
-    several agent steps on end. At each agent step, with probability 1 − ρ, it is decided anew
-    whether the agent acts or a random action, which is then drawn anew as well.
+    Noise with a normal distribution is added to continuous actions.
+
+    Discrete actions are replaced by random actions, as in ε-greedy exploration, but for several
+    agent steps in succession. At the first agent step, and at each later agent step with
+    probability 1 − ρ, a new choice is made: a new random action with probability ε, or else the
+    agent. Until the next choice, the episode is played with this random action or by the agent. The
+    probability ε is the scale of the noise.
 
     Attributes:
         smoothing: correlation ρ in [0, 1) of the noise at successive agent steps.

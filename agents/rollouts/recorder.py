@@ -16,7 +16,7 @@ from wmrl.envs.tasks.task import completed_slots
 
 @dataclass
 class _PartialEpisode:
-    """Episode in progress."""
+    """Episode in progress, with everything that has been recorded of the episode so far."""
 
     index: int
     seed: int

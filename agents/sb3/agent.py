@@ -48,9 +48,10 @@ class SB3Agent(Agent):
 
     Args:
         policy: policy of PPO, A2C, SAC or TD3. Its observation space is a ``Box`` with one axis,
-            and its action space one that :class:`~wmrl.core.action_spec.ActionSpec` supports.
-        action_space: action space of the environment, if its options do not count from 0 as those
-            of the policy must; by default the policy's action space.
+            and its action space is supported by :class:`~wmrl.core.action_spec.ActionSpec`.
+        action_space: action space of the environment; the policy's action space if None. The
+            options of a discrete policy are numbered from 0. This argument is needed only if the
+            environment numbers its options from another integer.
         world_model: reference to the world model that the policy was trained with.
         seed: seed of the exploration noise, which is used if ``deterministic=False``.
 
@@ -257,9 +258,9 @@ def _build_policy(config: Mapping[str, Any]) -> BasePolicy:
 
 
 def _action_spec(config: Mapping[str, Any]) -> ActionSpec:
-    """Returns the action space of a saved policy.
+    """Returns the action space of a saved policy, given the configuration of its artifact.
 
-    Configurations that wmrl 0.1 wrote contain only the bounds of continuous actions.
+    Artifacts that wmrl 0.1 wrote have continuous actions, and store only the bounds of the actions.
     """
     if "action_space" in config:
         return as_action_spec(config["action_space"])

@@ -25,14 +25,15 @@ _NEVER = np.iinfo(np.int64).max
 class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
     """Adapter from a Gymnasium vector environment to the ``VecEnv`` of Stable-Baselines3.
 
-    When the episode of a sub-environment ends, its info contains ``terminal_observation``,
-    ``TimeLimit.truncated`` and the entries of Gymnasium's final info. It also contains ``episode``,
-    as with a ``VecMonitor``: the return ``r``, the length ``l`` in steps, and the seconds ``t``
-    since the adapter was created. The infos of all other sub-environments are empty.
+    When the episode of a sub-environment ends, the info of the sub-environment contains
+    ``terminal_observation``, ``TimeLimit.truncated`` and the entries of Gymnasium's final info.
+    This info also contains ``episode``, as with a ``VecMonitor``: the return ``r``, the length
+    ``l`` in steps, and the seconds ``t`` since the adapter was created. The infos of all other
+    sub-environments are empty.
 
     An episode that reached its goal counts as truncated, so that the value of its last observation
-    is bootstrapped. Otherwise, the agent would learn that reaching the goal is as bad as failing,
-    because observations do not show that the goal is near.
+    is bootstrapped. If such an episode counted as terminated, the agent would learn that reaching
+    the goal is as bad as failing, because observations do not show that the goal is near.
 
     Wrappers of Stable-Baselines3 can be put around the adapter. Even inside a ``VecNormalize``, the
     ``episode`` entries contain the rewards before normalization, as with a ``Monitor``.

@@ -239,7 +239,11 @@ def _render(env: FrameEnv) -> np.ndarray:
 
 
 def _raw_height(env: FrameEnv) -> int | None:
-    """Returns the height of the game's raw frames; None if ``render`` returns them, or unknown."""
+    """Returns the height of the game's raw frames if they are observations of the game.
+
+    Returns None if the raw frames are made in another way, such as by ``render``, or if the
+    observation space has no height.
+    """
     frame, space = env.task.frame, env.base.observation_space
     if isinstance(frame, ObservationKey) and isinstance(space, spaces.Dict):
         space = space.get(frame.key, space)
