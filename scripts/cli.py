@@ -32,7 +32,8 @@ class Command:
     Attributes:
         module: name of the module below ``wmrl.scripts`` that defines ``Args`` and ``main``.
         summary: one-line description, shown by ``wmrl --help``.
-        out: whether the option ``--out`` names a file or a folder.
+        out: ``"file"`` if the option ``--out`` of the subcommand is the path of a file;
+            ``"folder"`` if the option is the path of a folder.
     """
 
     module: str

@@ -50,9 +50,14 @@ class Args:
 
 @dataclass(frozen=True)
 class _Result:
-    """Scores of an agent, with its world model.
+    """Scores of an agent, or of random actions.
 
-    For random actions, ``agent``, ``world_model`` and ``dream`` are None.
+    Attributes:
+        name: name of the agent.
+        agent: the agent; None for random actions.
+        world_model: world model of the agent; None for random actions.
+        dream: scores in the dream; None for random actions.
+        real: scores in the real game.
     """
 
     name: str

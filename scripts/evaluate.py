@@ -1,7 +1,7 @@
 """Scores an agent by the evaluation protocol: on fixed held-out seeds, recording every return.
 
-The game is Gymnasium's own environment; --base selects another one. Scores that are to be reported
-need at least 100 episodes.
+The agent plays the original game, such as Gymnasium's CarRacing-v3; --base selects another
+environment. Scores that are to be reported need at least 100 episodes.
 """
 
 from dataclasses import dataclass

@@ -104,15 +104,19 @@ class Keyboard:
 class ChoiceKeyboard(Keyboard):
     """Converter of key events in an open pygame window into discrete actions.
 
-    A digit chooses the option with that index while it is held, and so does an arrow key (or W, A,
-    S, D) or the space bar if an option is named after it, such as ``"left"`` or ``"fire"``. While
-    no key is held, the action is the option with a name such as ``"stay"`` or ``"noop"``, or else
-    the first one. If an action consists of several choices, each press of digit i moves choice i to
-    its next option; bit i of a ``MultiBinary`` action is 1 while digit i is held.
+    The keys depend on the kind of action space:
+
+    - ``Discrete``: a digit that is held chooses the option with this index. An arrow key (or W, A,
+      S, D) or the space bar that is held chooses the option that is named after the key, such as
+      ``"left"`` or ``"fire"``. While no such key is held, the action is the option whose name means
+      that nothing is done, such as ``"noop"`` or ``"stay"``. If there is no such option, the action
+      is the first option.
+    - ``MultiDiscrete``: each press of digit i moves choice i to the next option of this choice.
+    - ``MultiBinary``: bit i is 1 while digit i is held, otherwise 0.
 
     Args:
         spec: description of the discrete actions.
-        names: names of the options of a single choice; none if empty.
+        names: names of the options of a ``Discrete`` space; empty if the options have no names.
     """
 
     def __init__(self, spec: ActionSpec, names: Sequence[str] = ()) -> None:
@@ -124,7 +128,11 @@ class ChoiceKeyboard(Keyboard):
         self._idle = idle[0] if idle else 0
 
     def act(self, seconds: float) -> np.ndarray:
-        """Returns the action that the held keys choose, ``shape`` of the action space."""
+        """Returns the action that the keys choose.
+
+        Args:
+            seconds: ignored, because keys choose discrete actions at once.
+        """
         spec = self._spec
         if spec.kind == "multi_discrete":
             return self._chosen.copy()
@@ -135,7 +143,10 @@ class ChoiceKeyboard(Keyboard):
         return np.asarray(spec.start[0] + (chosen[-1] if chosen else self._idle), spec.dtype)
 
     def _options_of(self, key: str) -> list[int]:
-        """Returns the options of a single choice that a key chooses: one or none."""
+        """Returns a list with the index of the option that a key chooses in a ``Discrete`` space.
+
+        The list is empty if the key chooses no option.
+        """
         if key.isdigit() and int(key) < self._spec.num_options[0]:
             return [int(key)]
         wanted = _OPTIONS.get(key, ())

@@ -52,14 +52,14 @@ class Args:
     encoding: Literal["auto", "vae", "vqvae", "fsq", "none"] = "auto"
     """Encoding that DDE learns. "auto" is a VAE for DDE, and no encoding for other algorithms."""
     evaluations: int = 100_000
-    """Budget of evaluations, which the last batch may exceed. The evaluations of the
-    initialization are included, except with DDE."""
+    """Budget of evaluations, which the last batch may exceed. With DDE, the evaluations of the
+    initialization are not counted."""
     initial_coverage: float | None = None
     """Share of the cells that random poses fill at the start; if not given, 0.05, or 0.002 for arms
     of more than 500 joints."""
     init: str | None = None
     """Artifact of elites, such as the folder elites/ of another search. DDE evaluates these elites
-    first. The other algorithms do not support it."""
+    first. The other algorithms do not support this option."""
     seed: int = 0
     """Root seed."""
     device: str = "auto"

@@ -50,9 +50,9 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
 def quick_args(args: Args, reduced: Mapping[str, Any]) -> Args:
     """Adapts the options of a command if ``args.quick`` is True.
 
-    Each option in ``reduced`` gets its value from there, unless it differs from its default. In the
-    same way, default folders get the suffix ``-quick``, so that quick and full runs never write to
-    the same default folder.
+    An option that differs from its default is left unchanged. All other options that ``reduced``
+    names get their values from ``reduced``. Default folders get the suffix ``-quick``, so that
+    quick and full runs never write to the same default folder.
 
     Args:
         args: options of a command, a dataclass with the fields ``quick`` and ``out``, and possibly
@@ -127,7 +127,7 @@ def check_names(option: str, given: Sequence[str], known: Iterable[str]) -> None
     Args:
         option: name of the option, for the error message.
         given: names that the option contains.
-        known: names that it may contain.
+        known: names that the option may contain.
 
     Raises:
         ValueError: a name is unknown or repeated.

@@ -106,7 +106,15 @@ def show_warning(
 
 
 def _replace_plainly(error: UnicodeError) -> tuple[str, int]:
-    """Error handler for :func:`codecs.register_error` that replaces unencodable characters."""
+    """Replaces characters that cannot be encoded, as a handler of :func:`codecs.register_error`.
+
+    Args:
+        error: error about a range of a text. Errors of other types than ``UnicodeEncodeError`` are
+            raised unchanged.
+
+    Returns:
+        The replacement of this range, and the position after the range.
+    """
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]

@@ -33,9 +33,11 @@ class Args:
     grayscale: bool = False
     """Use gray frames. If not given, the frames are as in the task."""
     hours: float = 1.0
-    """Total time in hours, for a machine with two cores. Each stage is limited to a share of it."""
+    """Total time in hours, for a machine with two cores. Each stage is limited to a share of this
+    time."""
     rounds: int = 5
-    """Number of rounds. Each collects rollouts, trains the world model, and trains the agent."""
+    """Number of rounds. Each round collects rollouts, trains the world model, and trains the
+    agent."""
     latents: Literal["continuous", "discrete"] = "continuous"
     """Kind of latents. Continuous: a VAE and an MDN-RNN. Discrete: a VQ-VAE and a memory model over
     its codes."""
@@ -50,7 +52,7 @@ class Args:
 
 
 def main(args: Args) -> None:
-    """Runs the loop and prints where its results are."""
+    """Runs the training loop, and prints the paths of its results."""
     from dataclasses import replace
 
     from wmrl.agents.pipeline.loop import train

@@ -61,11 +61,12 @@ class Args:
     init: str | None = None
     """Agent to initialize from: a shipped name or a path."""
     hidden_dims: tuple[int, ...] | None = None
-    """Widths of the hidden layers. If not given, they are 64 64 for PPO. For the other algorithms,
-    they are those of the agent that --init names; without --init, the controller is linear."""
+    """Widths of the hidden layers. If not given, PPO uses 64 64. The other algorithms use the
+    widths of the agent that --init names; without --init, they train a linear controller."""
     num_envs: int | None = None
     """Number of parallel environments; if not given, 256 dreams or 32 real games for PPO, and 16
-    real games for the other algorithms. In dreams, the other algorithms do not support it."""
+    real games for the other algorithms. In dreams, the other algorithms do not support this
+    option."""
     agent_steps: int | None = None
     """Maximum length of an episode, in agent steps; if not given, 60 in dreams and the task's own
     limit in the real game."""

@@ -117,7 +117,7 @@ def main(args: Args) -> None:
 
 
 def provenance(path: Path, more: dict[str, Any]) -> dict[str, Any]:
-    """Returns the provenance of an artifact, extended with the entries of ``more``."""
+    """Returns the provenance of the artifact at ``path``, extended with the entries of ``more``."""
     from wmrl.storage.artifact import load_artifact
 
     return {**load_artifact(path).provenance, **more}

@@ -126,7 +126,11 @@ def separation(
 
 
 def write_table(rows: list[dict[str, Any]]) -> str:
-    """Formats the results as a Markdown table, with mean and standard deviation over seeds."""
+    """Formats the results as a Markdown table, with mean and standard deviation over seeds.
+
+    Args:
+        rows: metrics of the trained models, a row for each learning-rate schedule and seed.
+    """
     lines = [
         "# Binary VAE",
         "",

@@ -123,7 +123,11 @@ def _caption(row: dict[str, Any]) -> str:
 
 
 def write_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Formats the metrics as Markdown tables, with mean and standard deviation over seeds."""
+    """Formats the metrics as Markdown tables, with mean and standard deviation over seeds.
+
+    Args:
+        rows: metrics of the trained codebooks, a row for each variant and seed.
+    """
     from wmrl.scripts.reproduce.codebook.experiment import VARIANTS
 
     lines = [

@@ -162,8 +162,8 @@ def _race(args: Args, method: str) -> list[dict[str, Any]]:
     with CMA-ES, which stay far from the goal.
 
     Returns:
-        A row for each race, with the number of evaluations after which the goal was reached; None
-        if it was not reached.
+        A row for each race, with ``method``, ``seed`` and ``evaluations``: the number of
+        evaluations after which the goal was reached, or None if the goal was not reached.
     """
     from wmrl.scripts.reproduce.dde.experiment import (
         TASKS,
@@ -205,7 +205,13 @@ def _draw(
 
 
 def write_table(rows: Sequence[dict[str, Any]], races: Sequence[dict[str, Any]]) -> str:
-    """Formats the results as Markdown tables, with mean and standard deviation over seeds."""
+    """Formats the results as Markdown tables, with mean and standard deviation over seeds.
+
+    Args:
+        rows: metrics of the searches, a row for each arm, method, budget and seed.
+        races: a row for each race, with the number of evaluations after which the search reached
+            the goal. A race is a search that stops as soon as it reaches a goal.
+    """
     from wmrl.scripts.reproduce.dde.experiment import METHODS
 
     titles = {str(method): title for method, title in METHODS.items()}

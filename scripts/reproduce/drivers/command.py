@@ -64,8 +64,8 @@ class Args:
     num_rollouts: int = 16
     """Number of rollouts of each solution in the dream."""
     confirm: int = 4
-    """Number of episodes of each elite in the real game. They determine the best elite of each
-    cell."""
+    """Number of episodes of each elite in the real game. These episodes determine the best elite of
+    each cell."""
     episodes: int = 8
     """Number of further episodes of each elite in the real game, which provide training frames."""
     min_return: float = 200.0
@@ -325,11 +325,17 @@ def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]],
 def _evaluated(
     args: Args, drivers: "EliteDrivers", stores: Sequence["RolloutStore"]
 ) -> dict[str, float]:
-    """Computes statistics of the mean returns of the elites whose frames are used.
+    """Computes statistics of the elites whose frames are used for training.
 
-    The returns are from the episodes in ``stores``, none of which was used to select the elites.
-    The entry ``"selected_by"`` of the result is different: it is the average of the returns by
-    which the elites were selected.
+    Returns:
+        A dictionary of statistics:
+
+        - ``drivers``: number of these elites.
+        - ``mean`` and ``best``: average and maximum of the elites' mean returns in ``stores``. No
+          episode in ``stores`` was used to select the elites.
+        - ``selected_by``: average of the elites' mean returns in the earlier episodes by which the
+          elites were selected.
+        - ``episodes``: number of episodes of each elite in ``stores``.
     """
     import numpy as np
 
@@ -406,7 +412,12 @@ def _metrics(objectives: "np.ndarray", cells: int) -> dict[str, float]:
 
 
 def write_table(search: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    """Formats the metrics of the search and the rows of the comparison as Markdown tables."""
+    """Formats the results as Markdown tables.
+
+    Args:
+        search: metrics of the elites in the dream and in the real game.
+        rows: results of the comparison, a row for each vision model and seed.
+    """
     lines = [
         "# Elites that drive",
         "",

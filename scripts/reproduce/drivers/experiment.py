@@ -81,14 +81,14 @@ class DriverSearchConfig:
 
 @dataclass(frozen=True, eq=False)
 class EliteDrivers:
-    """Elites found in the dream, and those among them that are also elites in the real game.
+    """Elites that were found in the dream, and the ones that remain elites in the real game.
 
     Attributes:
         world_model: world model of the drivers.
         problem: problem that the search solved in the dream.
         dreamed: elites of the search, with objectives and measures from the dream.
-        real: those of ``dreamed`` that are the best of their cells by the objectives and measures
-            from the real game.
+        real: elites in the real game. These are the drivers of ``dreamed`` that are the best of
+            their cells if objectives and measures are taken from the real game.
     """
 
     world_model: WorldModel

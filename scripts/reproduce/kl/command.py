@@ -111,11 +111,11 @@ def run_metrics(trace: "KLTrace") -> dict[str, Any]:
         - ``steps``: number of steps taken.
         - ``last_gradient``: norm of the last gradient.
         - ``rejected``: invalid mean and std that stopped the run; None if it was not stopped.
-        - ``start`` and ``end``: a dictionary of metrics of the first q, and one of the last q.
+        - ``start`` and ``end``: two dictionaries, with metrics of the first q and of the last q.
 
         The metrics of a q are:
 
-        - ``mean`` and ``std``: its parameters.
+        - ``mean`` and ``std``: parameters of q.
         - ``kl``: exact KL(q‖p).
         - ``sum``: value of the Riemann sum; None without a Riemann sum.
         - ``mass``: probability that q assigns to the interval that the points of the Riemann sum
@@ -236,7 +236,11 @@ def _steps(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _outcomes(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Formats two table cells: one about the converged runs, and one about the stopped runs."""
+    """Formats two table cells: one about the converged runs, and one about the stopped runs.
+
+    Args:
+        rows: results of :func:`run_metrics` for the same run with different seeds.
+    """
     converged = sum(row["verdict"] == "converged" for row in rows)
     stops = [row["steps"] for row in rows if row["verdict"] == "stopped"]
     span = " to ".join(str(each) for each in sorted({min(stops), max(stops)})) if stops else ""

@@ -32,7 +32,7 @@ START, TARGET = Gaussian(5.0, 0.8), Gaussian(1.0, 0.3)
 """Initial q and target p."""
 
 CONVERGED = 0.05
-"""Threshold in nats: a run has converged if its final KL(q‖p) is below it."""
+"""Threshold in nats: a run has converged if its final KL(q‖p) is below this threshold."""
 
 _REACH = 4.0  # half-width of a span, in standard deviations
 
@@ -125,7 +125,7 @@ class KLRun:
         return None if interval is None else riemann_kl(q, self.target, *self._grid(*interval))
 
     def estimator(self, *, seed: int) -> Gradient:
-        """Creates a function that returns the gradient at a given q, or an estimate of it.
+        """Creates a function that returns the gradient at a given q, either exact or estimated.
 
         If the run uses samples, each call of the function draws new ones.
         """
@@ -190,8 +190,8 @@ RUNS = {
         steps=600,
     ),
 }
-"""Runs by name: those of the original experiment, and runs with the score function at two learning
-rates."""
+"""Runs by name: the runs of the original experiment, and runs with the score function at two
+learning rates."""
 
 
 @dataclass(frozen=True)

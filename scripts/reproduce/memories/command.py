@@ -149,7 +149,11 @@ def _training(args: Args, seed: int, *, discrete: bool) -> "MemoryTrainingConfig
 
 
 def write_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Formats the results as a Markdown table, with mean and standard deviation over seeds."""
+    """Formats the results as a Markdown table, with mean and standard deviation over seeds.
+
+    Args:
+        rows: metrics of the memory models, a row for each model and seed.
+    """
     import numpy as np
 
     heads = ["memory", "parameters", "steps", "nats per frame", "correct codes"]

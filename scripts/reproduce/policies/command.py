@@ -2,10 +2,10 @@
 
 All methods train for the same number of agent steps in the dream. Their agents are then scored in
 the dream and in the unmodified game. Variational search learns a posterior over controllers.
-Controllers are sampled from it, with its standard deviations multiplied by several factors. These
-controllers are also evaluated in the dream and in the game. If the command is interrupted, repeat
-it to continue. The output folder contains table.md, results.json, and drawn.mp4. In this video, the
-mean of a posterior and several samples from it drive on the same track.
+Controllers are sampled from this posterior, with its standard deviations multiplied by several
+factors. The sampled controllers are evaluated in the dream and in the game as well. If the command
+is interrupted, repeat it to continue. The output folder contains table.md, results.json, and
+drawn.mp4. In this video, the mean and several samples of a posterior drive on the same track.
 """
 
 import json
@@ -275,7 +275,12 @@ def _multiple(scale: float) -> str:
 
 
 def _spread_cells(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Formats the table cells of one method and scale, from the rows of all seeds."""
+    """Formats the table cells of one method and one scale of the standard deviations.
+
+    Args:
+        rows: rows of :func:`~wmrl.scripts.reproduce.policies.experiment.try_spread`, one for each
+            seed.
+    """
     import numpy as np
 
     cells = [

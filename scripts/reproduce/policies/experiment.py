@@ -288,8 +288,8 @@ def try_spread(
         agent: agent with the posterior.
         path: folder of the result, ``spread.json``.
         world_model: world model of the agent.
-        fitness: settings of the evaluation in the dream, including action noise. The number
-            of rollouts is ``config.num_rollouts`` instead of ``fitness.num_rollouts``.
+        fitness: settings of the evaluation in the dream, including action noise. Its attribute
+            ``num_rollouts`` is ignored; ``config.num_rollouts`` is used.
         config: settings; the defaults if None.
         seed: root seed.
         workers: number of worker processes that play the game.

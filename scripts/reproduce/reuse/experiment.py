@@ -37,9 +37,9 @@ class ReuseMethod:
         title: title in tables.
         space: ``"angles"``, ``"vae"`` to search the latents of a VAE, or ``"vqvae"`` to search the
             codes of a VQ-VAE.
-        data: training data of the VAE or VQ-VAE. A search over angles has neither. It starts from
-            the elite nearest to the target if ``data`` is ``"elites"``, or from the straight arm
-            if ``data`` is None.
+        data: training data of the VAE or VQ-VAE. A search over angles has no VAE or VQ-VAE. Such a
+            search starts from the elite nearest to the target if ``data`` is ``"elites"``, or from
+            the straight arm if ``data`` is None.
         sigma: initial step size of CMA-ES. Angles and latents are scaled to [−1, 1]. None for a
             search over codes, which does not use CMA-ES.
     """
@@ -72,7 +72,7 @@ METHODS = {
 """Search methods by name. All except ``"elite"`` start from the center of their space. For angles,
 the center is the straight arm, whose std is 0. Smaller initial steps keep the angles more equal;
 three initial step sizes are therefore compared. ``"elite"`` starts from the elite nearest to the
-target. It uses elites without an encoding, and so shows what an encoding adds to them."""
+target. This method uses elites without an encoding, and so shows the effect of an encoding."""
 
 
 def problems(num_joints: int = 200) -> dict[str, Arm]:
