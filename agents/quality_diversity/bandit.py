@@ -121,7 +121,8 @@ class BanditScheduler:
             score, which is larger for a new cell than for a slightly better elite. This increase
             has no fixed scale. With this reward, ``bandit`` should therefore have
             ``relative=True``, like the default bandit. The archive's ``qd_score_offset`` should be
-            a lower bound of the objective; otherwise new cells may decrease the QD score.
+            a lower bound of the objective; with a higher offset, new cells may decrease the QD
+            score.
         result_archive: second archive to which all solutions are added; None for no second archive.
         add_mode: ``"batch"`` to add all solutions of a batch in one call, or ``"single"`` to add
             them one by one, for archives that can only add single solutions.

@@ -22,8 +22,8 @@ class VideoConfig:
         deterministic: True if the agent acts without exploration noise.
         sharp: True to show the image that the game renders; False to show the small frame that the
             vision model encodes.
-        code_map: True to show a map of the codes as well. This has no effect if the latents of the
-            vision model are continuous.
+        code_map: True to add a map of the discrete codes to the video. The flag has no effect if
+            the latents of the vision model are continuous.
         width: width of an image in pixels.
         height: height of an image in pixels.
         speed: playback speed, as a multiple of the game's own speed.

@@ -60,7 +60,7 @@ class LatentEnv(SpecNamesModels, gym.Env[Any, np.ndarray], EzPickle):
       the name of a shipped artifact; ``"auto"`` for the shipped memory that was trained on the
       vision model; None to observe only z.
     - ``base``: id of a base environment to use instead of the task's. For example, CarRacing uses
-      ``vsg/CarRacing-v3`` by default; ``CarRacing-v3`` selects Gymnasium's own rendering.
+      ``vsg/CarRacing-v3`` by default; ``CarRacing-v3`` selects Gymnasium's slower environment.
     - ``frame_skip``: number of base frames per agent step. If None, the frame skip of the memory
       or, without a memory, of the task.
     - ``observation``: ``"embeddings"`` or ``"codes"``. ``"embeddings"`` returns z and h as one

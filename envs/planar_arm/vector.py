@@ -56,10 +56,10 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
     it is reset.
 
     ## Information
-    ``"end_point"`` and ``"descriptor"``, ``(N, 2)``. With targets, also ``"distance"``, ``(N,)``.
-    With obstacles, also ``"collision"`` and ``"penetration"``, ``(N,)``. Each array has a mask as
-    in Gymnasium, such as ``"_distance"``. With SAME_STEP, the arrays and masks are in
-    ``"final_info"``.
+    The info contains the arrays ``"end_point"`` and ``"descriptor"``, ``(N, 2)``. With targets, it
+    contains ``"distance"``, ``(N,)``. With obstacles, it contains ``"collision"`` and
+    ``"penetration"``, ``(N,)``. For each array, the info also contains a mask as in Gymnasium, such
+    as ``"_distance"``. With SAME_STEP, the arrays and masks are in ``"final_info"``.
 
     ## Arguments
     - ``num_envs``: number N of arms.

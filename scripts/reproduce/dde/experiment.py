@@ -82,8 +82,8 @@ TASKS = {
 }
 """Problems by name. The arms with 20 and 200 joints are those of Data-Driven Encodings
 (https://arxiv.org/abs/2003.04389). The arm with 1000 joints is that of Fontaine and Nikolaidis 2021
-(https://arxiv.org/abs/2106.03894). As in their paper, its QD score has an offset of 0, although
-some objectives are negative."""
+(https://arxiv.org/abs/2106.03894). As in that paper, the QD score for this arm has an offset of 0,
+although some objectives are negative."""
 
 
 def run_search(

@@ -125,9 +125,13 @@ class KLRun:
         return None if interval is None else riemann_kl(q, self.target, *self._grid(*interval))
 
     def estimator(self, *, seed: int) -> Gradient:
-        """Creates a function that returns the gradient at a given q, either exact or estimated.
+        """Creates a function that returns, for a given q, the gradient that the run descends along.
 
-        If the run uses samples, each call of the function draws new ones.
+        The gradient is either that of the Riemann sum, or an estimate of the gradient of KL(q‖p)
+        from samples. Each call of the function draws new samples.
+
+        Args:
+            seed: seed of the samples; it has no effect on runs without samples.
         """
         if self.gradient == "score":
             return _score_estimator(self, seed)

@@ -288,8 +288,8 @@ def write_table(
 def _spread(values: Sequence[float | None], form: str) -> str:
     """Formats the mean and standard deviation of a metric over seeds.
 
-    A value is None if the metric is infinite for that seed. If there are such seeds, the text only
-    states how many, such as ``"not reached, 1 of 3"``.
+    A value is None if the metric is infinite for that seed. If there are such seeds, the text is
+    their number and has no mean, such as ``"not reached, 1 of 3"``.
     """
     known = [value for value in values if value is not None]
     missing = len(values) - len(known)
