@@ -34,9 +34,9 @@ def import_vizdoom() -> Any:
 def start_engine(*, skill: int, seed: int) -> Any:
     """Starts the game engine with the scenario Take Cover.
 
-    The engine leaves no files behind: it runs in a temporary folder, and that folder and the names
-    of the shared memory are removed once it has started. On Linux, the engine is killed when this
-    process ends, even if this process is killed.
+    The engine leaves no files behind: it runs in a temporary folder. This folder and the names of
+    the shared memory are removed once the engine has started. On Linux, the engine is killed when
+    this process ends, even if this process is killed.
 
     Args:
         skill: skill level of the monsters, 1 to 5.
@@ -76,7 +76,14 @@ def start_engine(*, skill: int, seed: int) -> Any:
 
 
 def _write_launcher(program: str, folder: str) -> str:
-    """Writes a script to a folder that runs the game engine in that folder; returns its path."""
+    """Writes a script that runs the game engine; returns the path of the script.
+
+    Where scripts can't be run, on systems other than POSIX, returns the path of the engine.
+
+    Args:
+        program: path of the game engine.
+        folder: folder in which the script is written, and in which the script runs the engine.
+    """
     if os.name != "posix":  # pragma: no cover
         return program
     script = Path(folder) / "vizdoom"
@@ -96,7 +103,8 @@ def _write_launcher(program: str, folder: str) -> str:
 def _remove_names(instance: str) -> None:
     """Removes the names of the shared memory, which both processes have opened by now.
 
-    Otherwise the 10 MB of each engine would stay in memory if this process were killed.
+    If the names were kept, and this process were killed, the 10 MB of the engine would stay in
+    memory.
     """
     for kind in ("SM", "MQCtr", "MQDoom"):
         with contextlib.suppress(OSError):

@@ -21,13 +21,14 @@ class TakeCover(gym.Env[np.ndarray, np.int64], EzPickle):
     """Environment of the Doom scenario Take Cover: dodge fireballs for as long as possible.
 
     ## Description
-    The agent stands at one end of a room, at whose other end monsters throw fireballs. It can only
-    step aside. As time passes, there are more monsters. This is ViZDoom's scenario ``take_cover``
-    with the free graphics of Freedoom, the second game of World Models
-    (https://arxiv.org/abs/1803.10122). A step lasts one tic of the game, 1/35 of a second.
+    The agent stands at one end of a room. Monsters at the other end throw fireballs. The agent can
+    only step aside. As time passes, there are more monsters. The game is ViZDoom's scenario
+    ``take_cover`` with the free graphics of Freedoom. This scenario is the second game of World
+    Models (https://arxiv.org/abs/1803.10122). A step lasts one tic of the game, 1/35 of a second.
 
     The game engine is a program of its own, which the first ``reset`` starts and ``close`` ends.
-    On Linux, it also ends if this process is killed. It writes no files to the current folder.
+    On Linux, the engine also ends if this process is killed. The engine writes no files to the
+    current folder.
 
     ## Action Space
     ``Discrete(3)``: 0 moves left, 1 stays, 2 moves right. The agent gathers speed slowly, and does
