@@ -90,7 +90,9 @@ def test_damage_and_emptiness_are_one_line(
 
 
 def test_gray_frames_are_shown_in_color(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    metadata = StoreMetadata(task="toy", frame_shape=(8, 10, 1), action_dim=2, frame_skip=3)
+    metadata = StoreMetadata(
+        task="toy", frame_shape=(8, 10, 1), action_space=Box(-1, 1, (2,)), frame_skip=3
+    )
     store = RolloutStore(tmp_path / "store", "a", metadata=metadata)
     store.append(
         Episode(

@@ -176,7 +176,7 @@ def test_a_key_chooses_the_image_of_a_dictionary() -> None:
         frame_of(None, RGB)
     with pytest.raises(ValueError, match=r"an image, got a dictionary with the keys 'x'; choose"):
         task().observe(None, {"x": RGB})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="key: expected a name that is not empty"):
+    with pytest.raises(ValueError, match="key: expected a non-empty name"):
         ObservationKey("")
 
 

@@ -444,7 +444,7 @@ def test_gray_frames_are_stored(tmp_path: Path) -> None:
     gray = replace(METADATA, frame_shape=(4, 6, 1))
     store, episode = RolloutStore(tmp_path, "a", metadata=gray), make_episode()
     with pytest.raises(
-        StoreError, match=r"frames: expected shape \(T, 4, 6, 1\) .* got \(T, 4, 6, 3\)"
+        StoreError, match=r"frames: expected shape .* 4, 6, 1\) .* got .* 4, 6, 3\)"
     ):
         store.append(episode)
     store.append(replace(episode, frames=episode.frames[..., :1]))

@@ -8,6 +8,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 
 from wmrl.core.strict_json import jsonable
 from wmrl.data.store import Episode, RolloutStore, StoreMetadata
@@ -207,7 +208,11 @@ def test_frames_of_another_shape_than_the_configured_are_refused(
 
 def _gray_store(path: Path) -> RolloutStore:
     metadata = StoreMetadata(
-        task="bar", frame_shape=(48, 32, 1), action_dim=2, frame_skip=4, policy={"name": "test"}
+        task="bar",
+        frame_shape=(48, 32, 1),
+        action_space=Box(-1, 1, (2,)),
+        frame_skip=4,
+        policy={"name": "test"},
     )
     store, generator = RolloutStore(path, "a", metadata=metadata), np.random.default_rng(0)
     for _ in range(2):
