@@ -346,7 +346,6 @@ def split_variant(name: str) -> tuple[str, tuple[int, int, int] | None]:
         The name, and the shape ``(H, W, C)`` at its end; None if there is none.
 
     Example:
-        >>> from wmrl.envs.tasks.task import split_variant
         >>> split_variant("car-racing@84x84x1")
         ('car-racing', (84, 84, 1))
         >>> split_variant("car-racing")
