@@ -247,8 +247,14 @@ def _run_command(name: str, words: Sequence[str]) -> int:
     check_options(args)
     _check_outputs(COMMANDS[name], args)
     with heartbeat(name, show=getattr(args, "progress", True)):
-        # A command may return an exit status; most return None, which means success.
-        status: int = module.main(args) or 0
+        try:
+            # A command may return an exit status; most return None, which means success.
+            status: int = module.main(args) or 0
+        except SystemExit as error:  # no command raises it
+            return _fail(
+                f"expected {name} to come to its end, but a game or a library ended the program "
+                f"(SystemExit: {error.code}); let it raise an exception instead"
+            )
     if status == 0 and name in _NEXT:
         print(f"next: {_NEXT[name].format_map(vars(args))}")
     return status

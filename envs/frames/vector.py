@@ -13,7 +13,12 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from wmrl.core.processes import WorkerError, WorkerValueError, follow_parent
+from wmrl.core.processes import (
+    WorkerError,
+    WorkerValueError,
+    above_standard_streams,
+    follow_parent,
+)
 from wmrl.core.validation import check_int
 from wmrl.envs.autoreset import ResetOptions, joint_seed, options_of_each, reset_mask, slot_seeds
 from wmrl.envs.frames.env import frame_space
@@ -325,7 +330,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._arrays["playing"][:] = False
         parts = [failure.summary]
         if worker is not None:
-            parts.insert(0, f"{worker}: " if failure.cause else f"{worker} ")
+            parts.insert(0, f"{worker}: " if failure.note else f"{worker} ")
         where = [self._describe(slot) for slot in playing[:1] or slots]
         parts += [f", in {'; '.join(where)}" if where else " as it started"]
         parts += [f"; {failure.mend}"] if failure.mend else []
@@ -374,4 +379,4 @@ def _shared_file(size: int) -> int:
         descriptor, name = tempfile.mkstemp(prefix="wmrl-")
         Path(name).unlink()
     os.truncate(descriptor, size)
-    return descriptor
+    return above_standard_streams(descriptor)

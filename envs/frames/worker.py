@@ -81,28 +81,21 @@ class FrameWorker:
                 'base="module:id", or use workers=0'
             ) from error
         self._lifeline = Lifeline()
-        (its_input, ours_to_write), (ours_to_read, its_output) = os.pipe(), os.pipe()
-        self._requests = Connection(ours_to_write, readable=False)
-        self._answers = Connection(ours_to_read, writable=False)
-        self._readable = select.poll()
-        self._readable.register(ours_to_read, select.POLLIN)
         self._unanswered = 1  # the worker answers once it has started
         self._torn = False  # True while a message is read or written
-        lifeline = self._lifeline.reading
-        try:
-            with _sigint_blocked():  # until the worker ignores it
-                self._process = subprocess.Popen(
-                    [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path), str(lifeline)],
-                    stdin=its_input,
-                    stdout=its_output,
-                    pass_fds=(shared, lifeline),
-                    env={**os.environ, **_ONE_THREAD},
-                )
-        finally:
-            # Only the worker may keep these ends open, or its death would not close the pipes.
-            os.close(its_input)
-            os.close(its_output)
-            self._lifeline.close_reading()
+        self._killed = False
+        # Only the worker may keep its ends open, or its death would not close the pipes.
+        with contextlib.ExitStack() as its_ends:
+            its_ends.callback(self._lifeline.close_reading)
+            its_input, ours_to_write = os.pipe()
+            its_ends.callback(os.close, its_input)
+            self._requests = Connection(ours_to_write, readable=False)
+            ours_to_read, its_output = os.pipe()
+            its_ends.callback(os.close, its_output)
+            self._answers = Connection(ours_to_read, writable=False)
+            self._process = _start(its_input, its_output, self._lifeline.reading, shared)
+        self._readable = select.poll()
+        self._readable.register(ours_to_read, select.POLLIN)
         self.name = f"worker {self._process.pid} (slots {slots[0]} to {slots[1] - 1})"
         self._write(request)
 
@@ -178,11 +171,19 @@ class FrameWorker:
             status = f"exit status {self._process.wait(1.0)}"
         except subprocess.TimeoutExpired:
             status = "its pipe was closed"
+        self._kill()
         return WorkerFailure(
             f"died ({status})",
             mend="create a new environment to continue. A negative exit status is the number of "
             "the signal that ended the process; -9 often means that the machine ran out of memory",
         )
+
+    def _kill(self) -> None:
+        """Kills the worker and all processes that its games have started."""
+        if not self._killed:  # later, its ID may be that of another process
+            self._killed = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # they have all ended
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 class WorkerFailure(Exception):  # noqa: N818 -- a part of the error that the caller gets
@@ -196,7 +197,7 @@ class WorkerFailure(Exception):  # noqa: N818 -- a part of the error that the ca
     """
 
     def __init__(
-        self, summary: str, *, mend: str = "", cause: Exception | None = None, note: str = ""
+        self, summary: str, *, mend: str = "", cause: BaseException | None = None, note: str = ""
     ) -> None:
         super().__init__(summary)
         self.summary, self.mend, self.cause, self.note = summary, mend, cause, note
@@ -236,7 +237,7 @@ def _with_classes(spec: EnvSpec) -> EnvSpec:
 
 
 def close_workers(workers: Sequence[FrameWorker]) -> None:
-    """Stops several worker processes in parallel.
+    """Stops several worker processes in parallel, with all processes that their games have started.
 
     Workers that have not ended after 5 seconds are killed. The limit is 1 second if a worker still
     owes an answer, or if an exception is being handled, such as the one that Ctrl-C raises.
@@ -255,10 +256,25 @@ def close_workers(workers: Sequence[FrameWorker]) -> None:
                 worker._process.wait(max(0.0, deadline - time.monotonic()))
     finally:
         for worker in workers:
-            worker._process.kill()  # does nothing to a process that has ended
+            worker._kill()
             worker._lifeline.close()
         for worker in workers:
             worker._process.wait()
+
+
+def _start(its_input: int, its_output: int, lifeline: int, shared: int) -> subprocess.Popen[bytes]:
+    """Starts the process of a worker, in a process group of its own."""
+    paths = json.dumps([path for path in sys.path if isinstance(path, str)])  # others don't count
+    with _sigint_blocked():  # until the worker ignores it
+        return subprocess.Popen(
+            [sys.executable, "-c", _BOOTSTRAP, paths, str(lifeline)],
+            stdin=its_input,
+            stdout=its_output,
+            stderr=subprocess.DEVNULL if sys.__stderr__ is None else None,  # None if it is closed
+            pass_fds=(shared, lifeline),
+            env={**os.environ, **_ONE_THREAD},
+            process_group=0,
+        )
 
 
 def _request(method: str, arguments: tuple[Any, ...]) -> Any:
@@ -294,22 +310,31 @@ def serve(lifeline: int) -> None:
     Args:
         lifeline: reading end of a pipe that closes when the parent ends.
     """
-    follow(lifeline)
+    follow(lifeline, group=True)
     # Ctrl-C in a terminal reaches the whole process group; only the parent may stop workers. The
     # signal was ignored before; it need not be blocked any more, and games may use it.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    # Some terminals stop a process outside of their foreground group as soon as it prints.
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     requests = Connection(os.dup(0), writable=False)
     answers = Connection(os.dup(1), readable=False)
+
+    def close_in_child() -> None:
+        # A process that a game forks must neither answer nor hide the end of this process.
+        requests.close()
+        answers.close()
+
+    os.register_at_fork(after_in_child=close_in_child)
     # Redirects standard output to standard error and standard input to the null device, so that
     # what a game prints is not mistaken for an answer, and a game cannot read requests.
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    with contextlib.suppress(EOFError, OSError):
         slots = None
         try:
             slots = _make_slots(*requests.recv())
             answers.send((True, slots.envs[0].metadata))
-        except Exception as error:
+        except BaseException as error:
             _send_error(answers, error)
         while slots is not None and _serve_one(slots, requests, answers):
             pass
@@ -328,7 +353,7 @@ def _serve_one(slots: FrameSlots, requests: Connection, answers: Connection) -> 
     try:
         method, arguments = ForkingPickler.loads(request)
         result = getattr(slots, method)(*arguments)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         _send_error(answers, error)
         return True
     if method == "close":
@@ -348,7 +373,15 @@ def _send_error(answers: Connection, error: BaseException) -> None:
         pickled: bytes | None = bytes(ForkingPickler.dumps(error))
     except Exception:
         pickled = None
-    answers.send((False, (pickled, f"{type(error).__name__}: {error}", text)))
+    answers.send((False, (pickled, _summary(error), text)))
+
+
+def _summary(error: BaseException) -> str:
+    """Returns the type and the message of an error, whose ``__str__`` may fail."""
+    message = ""
+    with contextlib.suppress(Exception):
+        message = str(error)
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def _unpicklable(slots: FrameSlots, results: Sequence[Any], error: Exception) -> TypeError:

@@ -142,6 +142,17 @@ def test_bugs_are_not_hidden(command: ModuleType) -> None:
         run(["try"])
 
 
+def test_a_game_that_ends_the_program_is_an_error(
+    command: ModuleType, capsys: pytest.CaptureFixture
+) -> None:
+    def leave(args: object) -> None:
+        raise SystemExit(0)
+
+    command.main = leave
+    assert run(["try"]) == 2
+    assert "a game or a library ended the program (SystemExit: 0)" in capsys.readouterr().err
+
+
 def test_interruption(command: ModuleType, capsys: pytest.CaptureFixture) -> None:
     def interrupt(args: object) -> None:
         raise KeyboardInterrupt

@@ -1,7 +1,9 @@
 """Tiny games that misbehave in worker processes."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
 import threading
 import time
 from typing import Any
@@ -78,6 +80,66 @@ class Dying(Sleepy):
         return super().step(np.zeros(1))
 
 
+class Rude(Sleepy):
+    """A game that ends with what ``options["error"]`` names, which is no ordinary exception."""
+
+    class WordlessError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("there are no words")
+
+    def reset(self, **arguments: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        match (arguments.get("options") or {}).get("error"):
+            case "exit":
+                raise SystemExit(0)
+            case "interrupt":
+                raise KeyboardInterrupt
+            case "base":
+                raise BaseException("no exception")
+            case "wordless":
+                raise self.WordlessError
+        return super().reset(**arguments)
+
+
+class Leaving(Sleepy):
+    """A game that ends the program as it starts."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        raise SystemExit(0)
+
+
+class Helped(Sleepy):
+    """A game with a forked process and a program that help it; it dies in its second step."""
+
+    steps = 0
+
+    def reset(self, **arguments: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        fork = multiprocessing.get_context("fork")
+        helper = fork.Process(target=time.sleep, args=(60,), daemon=True)
+        helper.start()
+        program = subprocess.Popen(["sleep", "60"], stderr=subprocess.DEVNULL)
+        frame, info = super().reset(**arguments)
+        return frame, info | {"helpers": [helper.pid, program.pid]}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        if self.steps == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(action)
+
+
+class Forking(Sleepy):
+    """A game that forks its process in each step, and lets the child go on."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if os.fork() == 0:
+            time.sleep(0.02)
+        return super().step(action)
+
+
+gym.register("Rude-v0", entry_point=Rude)
+gym.register("Leaving-v0", entry_point=Leaving)
+gym.register("Helped-v0", entry_point=Helped)
+gym.register("Forking-v0", entry_point=Forking)
 gym.register("Hanging-v0", entry_point=Hanging)
 gym.register("Dying-v0", entry_point=Dying)
 gym.register("Sleepy-v0", entry_point=Sleepy)
@@ -97,3 +159,4 @@ def _task(env_id: str) -> Task:
 
 
 SLEEPY, PICKY, HANGING, DYING = map(_task, ("Sleepy", "Picky", "Hanging", "Dying"))
+RUDE, LEAVING, HELPED, FORKING = map(_task, ("Rude", "Leaving", "Helped", "Forking"))

@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 import threading
+import weakref
 from typing import Any
 
 if sys.platform != "win32":
@@ -38,7 +39,7 @@ class WorkerValueError(WorkerError, ValueError):
 
 
 class Lifeline:
-    """A pipe that stays open until this process ends or calls :meth:`close`.
+    """A pipe that stays open until this process ends, calls :meth:`close` or drops the object.
 
     A child process that gets the reading end passes it to :func:`follow`. The child is then killed
     when the pipe closes. Processes that are forked from this one don't keep the pipe open.
@@ -49,8 +50,9 @@ class Lifeline:
     """
 
     def __init__(self) -> None:
-        self.reading, self._writing = os.pipe()
-        _lifelines.add(self._writing)
+        self.reading, writing = map(above_standard_streams, os.pipe())
+        _lifelines.add(writing)
+        self._close = weakref.finalize(self, _close_lifeline, writing)
 
     def close_reading(self) -> None:
         """Closes this process's copy of the pipe's reading end; the child keeps its own copy."""
@@ -58,12 +60,32 @@ class Lifeline:
 
     def close(self) -> None:
         """Closes the pipe; a child process that called :func:`follow` is then killed."""
-        if self._writing in _lifelines:
-            _lifelines.discard(self._writing)
-            os.close(self._writing)
+        self._close()
 
 
-def follow(descriptor: int) -> None:
+def _close_lifeline(writing: int) -> None:
+    if writing in _lifelines:  # a forked process has closed its copy already
+        _lifelines.discard(writing)
+        os.close(writing)
+
+
+def above_standard_streams(descriptor: int) -> int:
+    """Moves a descriptor to a number above 2 if it has one of the standard streams' numbers.
+
+    A process whose standard input is closed gets 0 as its next descriptor. A child process can't
+    inherit a file under such a number, because its own standard streams take that place.
+
+    Returns:
+        The new descriptor; the given one if its number is above 2 already.
+    """
+    if descriptor > 2:
+        return descriptor
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(descriptor)
+    return moved
+
+
+def follow(descriptor: int, *, group: bool = False) -> None:
     """Arranges that this process is killed when the writing end of a pipe closes.
 
     The writing end closes at the latest when the process that holds it terminates. On Linux, the
@@ -72,9 +94,11 @@ def follow(descriptor: int) -> None:
 
     Args:
         descriptor: reading end of a pipe to which nothing is written.
+        group: True to kill all processes of this process's group.
     """
-    if not _kill_on_hangup(descriptor):  # pragma: no cover - systems other than Linux
-        threading.Thread(target=_watch, args=(descriptor,), name="follow", daemon=True).start()
+    if not _kill_on_hangup(descriptor, group):  # pragma: no cover - systems other than Linux
+        arguments = descriptor, group
+        threading.Thread(target=_watch, args=arguments, name="follow", daemon=True).start()
 
 
 def follow_parent() -> None:
@@ -91,29 +115,33 @@ def follow_parent() -> None:
     follow(parent.sentinel)
 
 
-def _kill_on_hangup(descriptor: int) -> bool:
-    """Asks the Linux kernel to kill this process when a pipe closes.
+def _kill_on_hangup(descriptor: int, group: bool) -> bool:
+    """Asks the Linux kernel to kill this process, or its group, when a pipe closes.
 
     Returns False on systems other than Linux.
     """
     if not sys.platform.startswith("linux"):  # pragma: no cover
         return False
-    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp() if group else os.getpid())
     fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGKILL)
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
     if select.select([descriptor], [], [], 0)[0]:  # it closed before the kernel was asked
-        _die()
+        _die(group)
     return True
 
 
-def _watch(descriptor: int) -> None:  # pragma: no cover - systems other than Linux
+def _watch(descriptor: int, group: bool) -> None:  # pragma: no cover - systems other than Linux
     multiprocessing.connection.wait([descriptor])
-    _die()
+    _die(group)
 
 
-def _die() -> None:
-    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+def _die(group: bool) -> None:
+    number = getattr(signal, "SIGKILL", signal.SIGTERM)
+    if group:
+        os.killpg(os.getpgrp(), number)
+    else:
+        os.kill(os.getpid(), number)
 
 
 class _ForkGuard:

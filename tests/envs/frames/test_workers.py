@@ -1,5 +1,7 @@
 """Worker processes that fail, hang, are interrupted, or lose their parent."""
 
+import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -14,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from rogue_game import PICKY, SLEEPY
+from rogue_game import FORKING, HELPED, LEAVING, PICKY, RUDE, SLEEPY
 from toy_game import TOY
 
 from wmrl.core.processes import WorkerError
@@ -113,6 +115,126 @@ def test_the_death_of_a_worker_is_one_error_that_names_its_game() -> None:
     )
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ("exit", "SystemExit: 0"),
+        ("interrupt", "KeyboardInterrupt"),
+        ("base", "BaseException: no exception"),
+        ("wordless", "WordlessError"),
+    ],
+)
+def test_a_worker_survives_whatever_a_game_raises(error: str, message: str) -> None:
+    env = FrameVectorEnv(2, task=RUDE, workers=1)
+    with pytest.raises(WorkerError, match=rf"\(slots 0 to 1\): {message}, in slot 0, agent step 0"):
+        env.reset(seed=3, options={"error": error})
+    assert env.reset(seed=3)[0].any()
+    env.close()
+
+
+def test_a_game_that_leaves_at_once_is_named() -> None:
+    with pytest.raises(WorkerError, match="SystemExit: 0 as it started"):
+        FrameVectorEnv(2, task=LEAVING, workers=1)
+
+
+def test_helpers_of_a_game_neither_hide_its_death_nor_outlive_it() -> None:
+    env = FrameVectorEnv(2, task=HELPED, workers=2)
+    helpers = [pid for pids in env.reset(seed=0)[1]["helpers"] for pid in pids]
+    assert len(helpers) == 4
+    assert all(map(alive, helpers))
+    env.step(np.zeros((2, 1), np.float32))
+    with pytest.raises(WorkerError, match=r"died \(exit status -9\)"):
+        env.step(np.zeros((2, 1), np.float32))
+    assert seconds_until_gone(helpers) < 1
+    env.close()
+
+
+def test_helpers_of_a_game_end_when_it_is_closed() -> None:
+    env = FrameVectorEnv(1, task=HELPED, workers=1)
+    helpers = env.reset(seed=0)[1]["helpers"][0]
+    env.close()
+    assert seconds_until_gone(helpers) < 1
+
+
+def test_helpers_of_a_game_end_with_the_parent_of_its_worker(run_script: RunScript) -> None:
+    parent = run_script(
+        "import time\n"
+        "from rogue_game import HELPED\n"
+        "from wmrl.envs.frames.vector import FrameVectorEnv\n"
+        "env = FrameVectorEnv(1, task=HELPED, workers=1)\n"
+        "print(*env.reset(seed=0)[1]['helpers'][0], flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    assert parent.stdout is not None
+    helpers = [int(word) for word in parent.stdout.readline().split()]
+    assert all(map(alive, helpers))
+    parent.kill()
+    assert seconds_until_gone(helpers) < 2
+    parent.communicate()
+
+
+def test_a_process_that_a_game_forks_gives_no_answers(capfd: pytest.CaptureFixture[str]) -> None:
+    env = FrameVectorEnv(2, task=FORKING, workers=1)
+    known = FrameVectorEnv(2, task=SLEEPY, workers=0)
+    for one in (env, known):
+        one.reset(seed=0)
+    for _ in range(4):
+        action = np.zeros((2, 1), np.float32)
+        np.testing.assert_array_equal(env.step(action)[0], known.step(action)[0])
+        time.sleep(0.1)
+    env.close()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_workers_start_although_standard_streams_are_closed(
+    tmp_path: Path, closed: tuple[int, ...]
+) -> None:
+    code = (
+        "import os, sys, numpy as np\n"
+        "from toy_game import TOY\n"
+        "from wmrl.envs.frames.vector import FrameVectorEnv\n"
+        "env = FrameVectorEnv(2, task=TOY, workers=2)\n"
+        "env.reset(seed=0)\n"
+        "env.step(np.zeros((2, 2)))\n"
+        "env.close()\n"
+        "os._exit(7)\n"
+    )
+    (tmp_path / "script.py").write_text(code)
+    streams = " ".join(f"{number}>&-" for number in closed)
+    shell = f'exec "{sys.executable}" "{tmp_path / "script.py"}" {streams}'
+    toys = str(Path(sys.modules["toy_game"].__file__ or "").parent)
+    done = subprocess.run(
+        ["sh", "-c", shell], timeout=60, check=False, env={**os.environ, "PYTHONPATH": toys}
+    )
+    assert done.returncode == 7
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it isn't closed
+def test_no_descriptor_is_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def descriptors() -> int:
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    FrameVectorEnv(2, task=TOY, workers=1).close()
+    before = descriptors()
+    pids = [worker._process.pid for worker in FrameVectorEnv(2, task=TOY, workers=1)._workers]
+    assert descriptors() == before  # nobody has closed it
+    assert seconds_until_gone(pids) < 2
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", lambda *_, **__: 1 / 0)
+        with contextlib.suppress(ZeroDivisionError):
+            FrameVectorEnv(2, task=TOY, workers=1)
+    assert descriptors() == before
+
+
+def test_paths_that_python_ignores_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("/nowhere")])
+    env = FrameVectorEnv(2, task=TOY, workers=1)
+    assert env.reset(seed=0)[0].shape == (2, 16, 16, 3)
     env.close()
 
 
