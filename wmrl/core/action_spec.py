@@ -48,7 +48,7 @@ class ActionSpec:
         start: smallest option of each choice, as in Gymnasium's spaces; all 0 if empty.
 
     Raises:
-        ValueError: the attributes do not describe a space of that kind.
+        ValueError: the other attributes do not describe a space of the given ``kind``.
 
     Example:
         >>> import numpy as np
@@ -97,7 +97,7 @@ class ActionSpec:
 
     @classmethod
     def of(cls, space: Any, *, name: str = "action_space") -> Self:
-        """Describes an action space.
+        """Creates the description of a Gymnasium action space.
 
         Args:
             space: a ``Box`` of real numbers with one axis, a ``Discrete``, or a ``MultiDiscrete``
@@ -140,7 +140,10 @@ class ActionSpec:
 
     @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bounds of continuous actions, each ``(A,) float32``, maybe infinite."""
+        """Lower and upper bounds of continuous actions, each ``(A,) float32``.
+
+        A bound that does not exist is −∞ or +∞. Spaces of other kinds have empty bounds.
+        """
         low = [-np.inf if x is None else x for x in self.low]
         high = [np.inf if x is None else x for x in self.high]
         return np.array(low, np.float32), np.array(high, np.float32)
@@ -154,50 +157,56 @@ class ActionSpec:
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        """Shape of an action: ``()`` for ``Discrete``, otherwise the number of its parts."""
+        """Shape of an action: ``()`` for ``Discrete``, ``(n,)`` for n numbers, choices or bits."""
         return () if self.kind == "discrete" else (len(self.low or self.num_options),)
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """Dtype of an action: float32, int64, or int8 for bits."""
+        """Dtype of an action: float32 for ``Box``, int8 for ``MultiBinary``, int64 for choices."""
         return np.dtype(_DTYPES[self.kind])
 
     @property
     def is_continuous(self) -> bool:
-        """True for ``Box``."""
+        """True if the action space is a ``Box``, whose actions are continuous."""
         return self.kind == "box"
 
     @property
     def is_bounded(self) -> bool:
-        """False if a dimension of a continuous action has no lower or no upper bound."""
+        """False if a dimension of a continuous action has no lower or no upper bound.
+
+        True for spaces without continuous actions.
+        """
         return None not in (*self.low, *self.high)
 
     @property
     def from_zero(self) -> "ActionSpec":
-        """The same actions, with options that count from 0, as some libraries require."""
+        """Description of the same actions with options that are numbered from 0.
+
+        Some libraries require such options.
+        """
         return replace(self, start=())
 
     def shift(self, actions: np.ndarray) -> np.ndarray:
-        """Converts actions of :attr:`from_zero` to actions of this space."""
+        """Converts actions whose options are numbered from 0 to actions of this space."""
         return actions + self._per_choice(self.start) if any(self.start) else actions
 
     def check(
         self, name: str, actions: Any, batch: tuple[int, ...] = (), *, clip: bool = False
     ) -> np.ndarray:
-        """Checks actions, and converts them to their own dtype.
+        """Checks actions of this space, and converts them to the dtype of the space.
 
         Args:
             name: name of the argument, for the error message.
-            actions: ``(*batch, *shape)``, actions.
+            actions: ``(*batch, *shape)``, where ``shape`` is the shape of one action.
             batch: expected shape of the batch; ``()`` for a single action.
             clip: True to clip continuous actions to their bounds.
 
         Returns:
-            ``(*batch, *shape)``. The array may share memory with the argument.
+            The actions ``(*batch, *shape)``. The array may share memory with the argument.
 
         Raises:
-            ValueError: the shape is wrong; a continuous action is NaN or infinite; or a choice is
-                not an integer, or not one of the options.
+            ValueError: the shape is wrong, a continuous action is NaN or infinite, or a choice is
+                not the integer of one of its options.
         """
         shape = (*batch, *self.shape)
         if self.is_continuous:
@@ -241,7 +250,7 @@ class ActionSpec:
         return np.concatenate(parts, -1).astype(np.float32)
 
     def encode_tensor(self, actions: "Tensor") -> "Tensor":
-        """Encodes actions like :meth:`encode`, as tensors and on their device."""
+        """Encodes a tensor of actions like :meth:`encode`; the result is on the same device."""
         import torch
         from torch.nn.functional import one_hot
 
@@ -259,7 +268,7 @@ class ActionSpec:
         """Draws a uniformly random action.
 
         Raises:
-            ValueError: a continuous action has a dimension without bounds.
+            ValueError: a dimension of a continuous action has no lower or no upper bound.
         """
         if not self.is_continuous:
             options = np.array(self.num_options) if self.shape else self.num_options[0]
@@ -273,22 +282,29 @@ class ActionSpec:
         return generator.uniform(*self.bounds).astype(np.float32)
 
     def neutral(self, batch: tuple[int, ...] = ()) -> np.ndarray:
-        """Returns a batch of actions that are all zero, or the first option of each choice."""
+        """Returns a batch of neutral actions: zeros, or the first option of each choice.
+
+        Args:
+            batch: shape of the batch; ``()`` for a single action.
+        """
         actions = np.zeros((*batch, *self.shape), self.dtype)
         if not self.is_continuous:
             actions += self._per_choice(self.start).astype(self.dtype)
         return actions
 
     def _per_choice(self, numbers: tuple[int, ...]) -> np.ndarray:
-        """Returns one number per choice, ``()`` for ``Discrete``."""
+        """Converts one number per choice to an array, of shape ``()`` for ``Discrete``."""
         return np.array(numbers if self.shape else numbers[0])
 
 
 def as_action_spec(given: ActionSpec | spaces.Space[Any] | Mapping[str, Any]) -> ActionSpec:
-    """Returns the description of an action space, which is given as such, as a space or as JSON.
+    """Returns the description of an action space.
+
+    Args:
+        given: the description itself, a Gymnasium space, or a description in JSON.
 
     Raises:
-        TypeError: JSON with an unknown name, or a value of the wrong type.
+        TypeError: the JSON has an unknown name, or a value of the wrong type.
         ValueError: the space is not supported, or the JSON describes no action space.
     """
     if isinstance(given, ActionSpec):

@@ -25,7 +25,7 @@ def build_config(config_class: type[C], values: Mapping[str, Any]) -> C:
     """Builds a configuration dataclass from the values of a JSON object.
 
     Each value is checked against the type of its field. Dataclasses do not check types themselves:
-    a dimension of 256.0 or "256" would be accepted, and cause an error much later or never.
+    a dimension of 256.0 or "256" would be accepted, and cause an error much later or none at all.
 
     Args:
         config_class: dataclass whose fields have types that JSON can store.
@@ -62,10 +62,10 @@ def check_fields(config: Any) -> None:
 
     Configurations call this function at the start of ``__post_init__``.
 
-    Integers must not be booleans, numbers must be finite, flags must be booleans, strings must not
-    be empty, and ``Literal`` fields must have one of their values. Integers named ``seed`` or
-    ``..._seed`` must be from 0 to 2⁶³ − 1. Fields of other types, such as functions, are not
-    checked.
+    Integers must not be booleans, numbers must be finite, flags must be booleans, and strings must
+    not be empty. The value of a ``Literal`` field must be one of the listed values. Integers whose
+    name is ``seed`` or ends in ``_seed`` must be from 0 to 2⁶³ − 1. Fields of other types, such as
+    functions, are not checked.
 
     NumPy scalars are replaced by Python numbers, which JSON can store. In tuple fields, lists and
     arrays are replaced by tuples.

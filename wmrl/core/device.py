@@ -48,7 +48,11 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
 @contextmanager
 def torch_threads(num_threads: int | None) -> Iterator[None]:
-    """Sets the number of torch's CPU threads in a ``with`` block; None leaves it unchanged."""
+    """Sets the number of torch's CPU threads in a ``with`` block.
+
+    Args:
+        num_threads: number of threads; None to leave the number unchanged.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(before if num_threads is None else num_threads)
     try:

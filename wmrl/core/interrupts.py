@@ -14,7 +14,10 @@ _GRACE = 1.0  # seconds that an interruption may wait
 
 
 class Interrupts:
-    """Interruptions that arrive within the ``with`` block of :func:`deferred_interrupts`."""
+    """Interruptions that arrive within the ``with`` block of :func:`deferred_interrupts`.
+
+    An interruption is Ctrl-C or a request to terminate this process.
+    """
 
     def __init__(self) -> None:
         self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
@@ -81,9 +84,10 @@ def deferred_interrupts() -> Iterator[Interrupts]:
     """Within a ``with`` block, defers Ctrl-C and termination requests by up to a second.
 
     The code in the block should check :attr:`Interrupts.pending` whenever its state is consistent.
-    If an interruption is pending, it should save its state and call :meth:`Interrupts.deliver`. An
-    interruption that has waited for a second, or that is repeated, is delivered immediately. An
-    interruption that is still pending at the end of the block is delivered after the block.
+    If an interruption is pending, the code should save its state and call
+    :meth:`Interrupts.deliver`. An interruption that has waited for a second, or that is repeated,
+    is delivered immediately. An interruption that is still pending at the end of the block is
+    delivered after the block.
 
     Signals that are ignored or have no handler in Python are not deferred. Outside the main thread,
     no signal is deferred, because Python runs signal handlers only in the main thread.

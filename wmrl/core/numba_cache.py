@@ -58,7 +58,7 @@ def guard_numba_cache(*modules: str) -> None:
 
     Args:
         modules: file names, without the suffix, of modules that are always compiled with this
-            guard. Their cache files count as damaged if they have no checksum.
+            guard. A cache file of such a module counts as damaged if it has no checksum.
     """
     from numba import core
 

@@ -5,7 +5,7 @@ computation that waits for such a pool never returns. Importing this module ther
 process that is forked later to one thread in torch and OpenCV. The import loads neither library.
 
 A child process can ask to be killed as soon as its parent ends (:func:`follow_parent`,
-:func:`follow`). It is killed even if the parent itself was killed.
+:func:`follow`). The child is killed even if the parent itself was killed.
 """
 
 import contextlib
@@ -45,8 +45,8 @@ class Lifeline:
     when the pipe closes. Processes that are forked from this one don't keep the pipe open.
 
     Attributes:
-        reading: descriptor of the reading end, for the child. Once the child has it, this process
-            closes its own copy with :meth:`close_reading`.
+        reading: descriptor of the reading end, for the child. Once the child has the
+            descriptor, this process closes its own copy with :meth:`close_reading`.
     """
 
     def __init__(self) -> None:
@@ -104,9 +104,9 @@ def follow(descriptor: int, *, group: bool = False) -> None:
 def follow_parent() -> None:
     """Arranges that a daemonic :mod:`multiprocessing` process is killed when its parent ends.
 
-    Call this function in the daemonic process. In any other process, it does nothing. Gymnasium's
-    asynchronous vector environments and Stable-Baselines3's ``SubprocVecEnv`` step their
-    environments in daemonic processes.
+    Call this function in the daemonic process. In any other process, the function does nothing.
+    Gymnasium's asynchronous vector environments and Stable-Baselines3's ``SubprocVecEnv`` step
+    their environments in daemonic processes.
     """
     parent = multiprocessing.parent_process()
     if parent is None or os.getpid() in _followed or not multiprocessing.current_process().daemon:
@@ -145,7 +145,11 @@ def _die(group: bool) -> None:
 
 
 class _ForkGuard:
-    """Functions to call before and after each fork of this process."""
+    """Functions to call before and after each fork of this process.
+
+    A child computes with one thread in torch and OpenCV, and keeps no :class:`Lifeline` of its
+    parent open.
+    """
 
     def __init__(self) -> None:
         self._opencv_threads = 0

@@ -265,7 +265,7 @@ def check_actions(
 
     Raises:
         ValueError: the shape is wrong, or an entry is not a real number, is NaN or infinite, or is
-            beyond the range of float32 and not clipped.
+            beyond the range of float32 without being clipped.
 
     Example:
         >>> import numpy as np
@@ -334,7 +334,7 @@ def check_number(name: str, value: Any) -> float:
     """Checks that a result, such as a reward, is one finite real number, and returns it.
 
     Unlike :func:`check_float`, this function accepts booleans and arrays of one number, because
-    games return them.
+    games return such results.
 
     Raises:
         ValueError: the value is not a number, or is NaN or infinite.
