@@ -27,7 +27,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
 
 
 def record_files(folder: Path) -> dict[str, list[Any]]:
-    """Computes the sizes and SHA-256 of all files in a folder, by relative path."""
+    """Computes the size and SHA-256 of each file in a folder, by relative path."""
     return {
         path.relative_to(folder).as_posix(): [path.stat().st_size, _file_digest(path)]
         for path in sorted(folder.rglob("*"))
@@ -46,7 +46,7 @@ class FileVerifier:
         self._verified: dict[Path, tuple[Any, ...]] = {}
 
     def verify(self, folder: Path, files: Mapping[str, tuple[int, str]]) -> None:
-        """Verifies files.
+        """Checks that files have their recorded sizes and checksums.
 
         Args:
             folder: folder of the files.

@@ -44,7 +44,7 @@ def create_store(path: Path, metadata: StoreMetadata) -> list[Path] | None:
     """Creates an empty store atomically; several processes may do so at the same time.
 
     An existing store stays as it is, with two exceptions. If its metadata are missing or damaged,
-    they are written again. If it has no episodes, its metadata are replaced.
+    the metadata are written again. If the store has no episodes, the metadata are replaced.
 
     Returns:
         The folders that were created, the innermost first; None if nothing was written.
@@ -74,10 +74,14 @@ def create_store(path: Path, metadata: StoreMetadata) -> list[Path] | None:
 
 
 def remove_store(path: Path, made: Iterable[Path]) -> None:
-    """Removes a store that has no episodes, and then the folders in ``made``.
+    """Removes a store that has no episodes, and then the folders that were created for the store.
 
     If another process is writing to the store, nothing is removed. Folders that are not empty are
     kept.
+
+    Args:
+        path: folder of the store.
+        made: folders to remove, the innermost first, as :func:`create_store` returned them.
     """
     try:
         with file_lock(path / LOCK, timeout=0, required=False):
@@ -151,8 +155,8 @@ def read_index(path: Path) -> dict[int, EpisodeSummary] | None:
     """Reads a store's ``index.jsonl``; returns summaries of episodes by episode index.
 
     Returns None if a line is damaged or incomplete; a killed writer may leave an incomplete line.
-    In this case, the whole index is rejected, because the damaged line may be a newer summary of an
-    episode whose older summary is still in the file.
+    In both cases, the whole index is rejected, because the damaged line may be a newer summary of
+    an episode whose older summary is still in the file.
     """
     found = {}
     try:
@@ -191,7 +195,7 @@ def write_index(path: Path, summaries: Iterable[EpisodeSummary]) -> None:
 
 
 def _no_store(path: Path) -> str:
-    """Says that there is no rollout store at a path."""
+    """Returns an error message, which says that there is no rollout store at a path."""
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return (
             f"{path}: no rollout store there; record one with wmrl collect, or create one by "

@@ -25,8 +25,8 @@ class Episode:
         terminated: True if the game ended, for example by the player's death.
         truncated: True if the episode was cut off, by a limit or because its goal was reached,
             although the game could have gone on.
-        info: JSON-serializable description of the episode's origin (seed, policy, …); it is
-            included in the digest.
+        info: JSON-serializable description of the episode's origin, such as seed and policy. The
+            digest covers this description, too.
 
     Raises:
         TypeError: JSON can't store ``info``.
@@ -133,10 +133,10 @@ class StoreMetadata:
     Attributes:
         task: name of the task.
         frame_shape: shape of a frame, ``(H, W, 3)`` or, if gray, ``(H, W, 1)``.
-        action_space: description of the actions. A Gymnasium space is converted to one.
+        action_space: description of the actions. A Gymnasium space is converted to a description.
         frame_skip: number of base frames (frames of the game) per agent step.
-        warmup_frames: number of base frames at the start of each episode in which no dream may
-            start.
+        warmup_frames: number of base frames at the start of each episode. No dream starts in these
+            frames.
         policy: JSON-serializable description of the policy, including its seed.
 
     Raises:

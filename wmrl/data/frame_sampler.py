@@ -27,7 +27,7 @@ class FrameSampler:
     A batch depends only on the arguments of the sampler and the step. Short sequences of
     consecutive frames are read into a buffer in random order, each once per epoch, and batches are
     drawn from the buffer. Meanwhile, the next buffer is read in the background. If all frames fit
-    into one buffer, they are read only once.
+    into one buffer, each frame is read once for all epochs.
 
     Args:
         episodes: episodes whose frames are sampled.

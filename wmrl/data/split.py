@@ -28,13 +28,13 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
     The choice depends only on the content of each episode and on ``held_out``. An episode thus
     stays in its set when more episodes are collected, so that no model is evaluated on episodes
     that an earlier model was trained on. There is one exception: if no episode would be held out,
-    the episode with the lowest digest is held out. It may become a training episode when more
-    episodes have been collected. Empty episodes are in neither set.
+    the episode with the lowest digest is held out. This episode may become a training
+    episode when more episodes have been collected. Empty episodes are in neither set.
 
     Args:
         stores: one or more stores, with equal metadata except for the policy.
-        held_out: fraction of the episodes to hold out on average, in [0, 1). If it is above
-            0 and there are at least two episodes, at least one is held out.
+        held_out: fraction of the episodes to hold out on average, in [0, 1). If the fraction is
+            above 0 and there are at least two episodes, at least one episode is held out.
 
     Raises:
         ValueError: there are no episodes, the metadata of the stores differ, or ``held_out`` is
@@ -97,5 +97,8 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
 
 
 def _share(episode: StoredEpisode) -> float:
-    """Returns a number in [0, 1) that depends only on the content of the episode."""
+    """Returns a number in [0, 1) that depends only on the content of the episode.
+
+    An episode with a low number is held out.
+    """
     return float(int(episode.summary.digest[:8], 16)) / 2.0**32

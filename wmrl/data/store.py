@@ -58,9 +58,9 @@ class RolloutStore:
         path: folder of the store.
         mode: ``"r"`` to read only, ``"a"`` to read and write.
         metadata: metadata that all episodes share. If there is no store at ``path``, mode ``"a"``
-            creates one with this metadata. If there is a store with damaged metadata, or
-            without episodes, mode ``"a"`` replaces its metadata. Otherwise, an existing store
-            must have equal metadata. None to open an existing store with any metadata.
+            creates one with this metadata. If an existing store has damaged metadata, or no
+            episodes, mode ``"a"`` replaces its metadata. Any other existing store must have equal
+            metadata. None to open an existing store, whatever its metadata.
 
     Attributes:
         path: folder of the store.
@@ -263,7 +263,7 @@ class RolloutStore:
     def actions(self, index: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Reads actions ``[start, stop)`` of an episode (default: all) as ``(N, *shape)``.
 
-        Their shape and dtype are those of ``metadata.action_space``.
+        The shape and dtype of an action are those of ``metadata.action_space``.
         """
         return self._finite(index, "actions", self._read(index, "actions", start, stop))
 
