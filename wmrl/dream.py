@@ -104,7 +104,7 @@ def dream_step(
         state: current state of B dreams.
         action: ``(B, A) float32``, actions a_t, encoded by
             :class:`~wmrl.core.action_spec.ActionSpec`.
-        temperature: τ > 0; the higher it is, the more random the sampled transitions are.
+        temperature: τ > 0; the higher the temperature, the more random the transitions.
         dropout: True to apply the memory's dropout, with a new mask in each step.
         generator: source of all randomness, on the memory's device.
 
@@ -119,5 +119,5 @@ def dream_step(
 
 
 def dream_observation(memory: Memory[Any], state: DreamState) -> Tensor:
-    """Returns observations ``(B, Z + H) float32``: the latents, then the memory's features."""
+    """Returns observations ``(B, Z + H) float32``: Z latent dimensions, then H memory features."""
     return torch.cat((state.latent, memory.features(state.memory)), 1)

@@ -63,7 +63,7 @@ class EncodingTrainer:
     """Trainer of an encoding, with one optimizer for all calls of :meth:`fit`.
 
     Args:
-        encoding: encoding to train; it stays on its device.
+        encoding: encoding to train, on any device; the encoding stays on that device.
         config: epochs, batches and learning rate; the defaults if None.
         seed: root seed of all randomness.
 

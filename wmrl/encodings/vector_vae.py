@@ -16,10 +16,12 @@ from wmrl.nn.dense import dense_layers
 
 @dataclass(frozen=True, kw_only=True)
 class VectorVAEConfig:
-    """Configuration of a :class:`VectorVAE`; the defaults are those of Data-Driven Encodings.
+    """Configuration of a :class:`VectorVAE`.
+
+    The defaults are those of the paper Data-Driven Encodings (https://arxiv.org/abs/2003.04389).
 
     Attributes:
-        input_dim: X, length of a vector; its elements are in [−1, 1].
+        input_dim: X, length of a vector. The elements of a vector are in [−1, 1].
         latent_dim: Z, the number of latent dimensions.
         hidden_dims: widths of the encoder's hidden layers; the decoder has the same widths in
             reverse order. If empty, encoder and decoder have one hidden layer of width 2Z each.
@@ -44,7 +46,9 @@ class VectorVAEConfig:
 
 
 class VectorVAE(GaussianAutoencoder, Encoding):
-    """The VAE of Data-Driven Encodings (https://arxiv.org/abs/2003.04389), with dense layers.
+    """The VAE of the paper Data-Driven Encodings, with dense layers.
+
+    Source: https://arxiv.org/abs/2003.04389.
 
     For vectors of length X and latents of length Z, the default widths of the layers are
     X → 2Z → Z → 2Z → X.

@@ -45,6 +45,8 @@ class VectorVQVAEConfig(QuantizerConfig):
 class VectorVQVAE(QuantizedAutoencoder, Encoding):
     """A VQ-VAE with dense layers, in which T codes of one codebook represent a vector.
 
+    A latent has Z = T · D dimensions, where D is the dimension of a code's vector.
+
     Args:
         config: sizes of the layers, quantizer and weights of the loss.
         generator: source of the initial weights; a generator with a fixed seed if None.
@@ -80,8 +82,8 @@ class VectorVQVAE(QuantizedAutoencoder, Encoding):
     def encode(self, inputs: Tensor) -> Tensor:
         """Maps vectors ``(B, X) float32`` to latents ``(B, Z) float32``.
 
-        A latent is the concatenation of the T codebook vectors that represent an input. During the
-        warm-up, when no codebook is used, a latent is the encoder's output.
+        A latent is the concatenation of the T codebook vectors that represent an input, and has Z
+        dimensions. During the warm-up, when no codebook is used, a latent is the encoder's output.
         """
         if not self.quantizing:
             return self.unquantized(inputs).view(len(inputs), self.latent_dim)
