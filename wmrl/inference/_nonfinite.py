@@ -56,8 +56,8 @@ class NonFiniteTracker:
     def describe(self) -> str:
         """Describes the first step with a non-finite value, for an error message.
 
-        The description names the non-finite terms. If all terms were finite, it names the factors
-        whose gradients were not finite.
+        The description names the non-finite terms. If all terms were finite, the description names
+        the factors whose gradients were not finite.
         """
         terms = self._log_joint.terms
         parts = [

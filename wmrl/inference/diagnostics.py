@@ -164,9 +164,9 @@ def pareto_k(log_weights: np.ndarray) -> float:
 
     Returns:
         k̂, fitted by ``arviz-stats``. Three cases are not fitted. If all of the largest weights are
-        equal to within 1 %, k̂ is −∞. If they differ by more, but many of them are equal, as with
-        discrete variables, k̂ is NaN. If most weights underflow to 0 when they are divided by the
-        largest weight, k̂ is +∞.
+        equal to within 1 %, k̂ is −∞. If the largest weights differ by more, but many of them are
+        equal, as with discrete variables, k̂ is NaN. If most weights underflow to 0 when they are
+        divided by the largest weight, k̂ is +∞.
 
     Example:
         >>> import numpy as np

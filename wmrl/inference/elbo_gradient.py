@@ -125,8 +125,8 @@ def choose_estimators(
     """Chooses a gradient estimator for each variable.
 
     The estimator is ``"reparameterized"`` if the variable's factor is reparameterized and all terms
-    that depend on the variable are differentiable. Otherwise, it is ``"score"``, which usually has
-    a higher variance.
+    that depend on the variable are differentiable. In all other cases, the estimator is
+    ``"score"``, which usually has a higher variance.
 
     Discontinuous terms are not detected, although reparameterized gradients ignore their jumps. Use
     ``"score"`` for the variables of such terms.
@@ -181,8 +181,9 @@ def control_variate_mean(products: Tensor, score: Tensor) -> Tensor:
     """Averages products over S samples, with the score function as a control variate.
 
     The result is the mean of ``products − a · score``, where a = Cov(products, score) / Var(score).
-    For each sample, the coefficient a is estimated from all other samples. It is therefore
-    independent of the sample's own score. As scores have a mean of 0, the result is unbiased.
+    For each sample, the coefficient a is estimated from all other samples. The coefficient is
+    therefore independent of the sample's own score. As scores have a mean of 0, the result is
+    unbiased.
 
     Args:
         products: values to average, ``(S, …)``, S ≥ 3.
@@ -212,9 +213,9 @@ def _reparameterized_gradients(
     """Computes reparameterized gradients of the ELBO for the parameters of the named variables.
 
     The gradients flow through the samples only; log q is evaluated with detached parameters. The
-    omitted part of the gradient is the score function. Its mean is 0, so the estimate stays
-    unbiased. If q is the posterior, the omission reduces the variance of the estimate to 0 (Roeder,
-    Wu and Duvenaud 2017, https://arxiv.org/abs/1703.09194).
+    omitted part of the gradient is the score function. The score function has a mean of 0, so the
+    estimate stays unbiased. If q is the posterior, the omission reduces the variance of the
+    estimate to 0 (Roeder, Wu and Duvenaud 2017, https://arxiv.org/abs/1703.09194).
     """
     learned = {full for name in names for full in _full_names(family, name).values()}
     own = {key: each for key, each in family.named_parameters() if key in learned}
@@ -265,7 +266,14 @@ def _difference(terms: Mapping[str, Tensor], log_q: Mapping[str, Tensor]) -> Ten
 def _score_gradients(
     factor: Factor, values: Tensor, signal: Tensor, control_variates: bool
 ) -> dict[str, Tensor]:
-    """Computes score-function gradients of the ELBO for a factor's parameters, by name."""
+    """Computes score-function gradients of the ELBO for a factor's parameters, by name.
+
+    Args:
+        factor: distribution q of one variable.
+        values: S samples of the variable, ``(S, *shape)``.
+        signal: values that multiply the score function, from :func:`_signal`.
+        control_variates: True to reduce the variance by control variates.
+    """
     gradients = {}
     for name, score in score_function(factor, values).items():
         products = score * _add_axes(signal, score.ndim)

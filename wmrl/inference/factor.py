@@ -69,8 +69,8 @@ class Factor(nn.Module, ABC):
         """Computes :meth:`log_prob` with other parameters in place of λ.
 
         Args:
-            parameters: tensors by parameter name. Each has the shape of the parameter that it
-                replaces, or an additional first axis S if each value has its own parameters.
+            parameters: tensors by parameter name. Each tensor has the shape of the parameter that
+                it replaces. If each value has its own parameters, a first axis S is added.
             values: values of z, ``(S, *shape)``.
         """
         found: Tensor = torch.func.functional_call(self, dict(parameters), (values,))

@@ -155,8 +155,8 @@ def fit_posterior(
         log_joint: log p(x, z).
         family: initial variational distribution, with a factor for each latent variable. It is
             fitted in place, except for parameters whose ``requires_grad`` is False. If
-            :attr:`Posterior.verdict` says that single precision was too low, fit
-            ``family.double()`` instead. Gamma and beta factors need double precision if the data
+            :attr:`Posterior.verdict` says that single precision was too low, repeat the fit with
+            ``family.double()``. Gamma and beta factors need double precision if the data
             are counts of about 100,000.
         config: settings of the fit.
         seed: root seed of all randomness.
@@ -384,9 +384,13 @@ class _Fit:
     def _check_finite(self, tracker: NonFiniteTracker, good: dict[str, Tensor], first: int) -> None:
         """Checks that all terms and gradients of the current window were finite.
 
+        Args:
+            tracker: record of the non-finite values of the window.
+            good: values of the parameters at the start of the window.
+            first: number of steps before the window.
+
         Raises:
-            FloatingPointError: a value was not finite. The parameters are then reset to ``good``,
-                their values at the start of the window.
+            FloatingPointError: a value was not finite. The parameters are then reset to ``good``.
         """
         if bool(tracker.all_finite):
             return

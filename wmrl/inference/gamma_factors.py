@@ -14,8 +14,8 @@ class GammaFactor(Factor):
     """Independent gamma distributions, with density ∝ z^(α − 1) exp(−βz) for z > 0.
 
     Samples are reparameterized implicitly (Figurnov et al. 2018, https://arxiv.org/abs/1805.08498).
-    The parameters are log α and the log of the mean α/β. Unlike α and β, these two are orthogonal:
-    their Fisher information matrix is diagonal.
+    The parameters are log α and the log of the mean α/β. Unlike α and β, these two parameters
+    are orthogonal: their Fisher information matrix is diagonal.
 
     Args:
         shape: shape of z.

@@ -111,7 +111,7 @@ class Term:
 
 
 class TermError(ValueError):
-    """Error raised if a term cannot be evaluated or its value has the wrong shape.
+    """Error raised if a term cannot be evaluated, or the term's value has the wrong shape.
 
     If the term's function raised an error, that error is the ``__cause__``. If the ``__cause__`` is
     a ``ValueError``, a distribution has most likely rejected a value.
