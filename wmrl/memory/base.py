@@ -46,10 +46,10 @@ class Memory(SavedModule, Generic[P]):
     choice among n options is a one-hot vector.
 
     A memory runs over whole sequences (:meth:`forward`) or step by step (:meth:`step`). The type
-    parameter ``P`` is the type of its predictions, which are parameters of distributions.
+    parameter ``P`` is the type of the predictions, which are parameters of distributions.
 
-    A memory stores S start states, from which dreams start. Each is a recorded sequence of T ≥ 1
-    latents and the actions between them. A new memory has none (S = 0).
+    A memory stores S start states, from which dreams start. Each start state is a recorded sequence
+    of T ≥ 1 latents and the actions between them. A new memory has no start states (S = 0).
 
     A subclass sets ``config_class`` and ``config``, a frozen dataclass with at least the attributes
     ``latent_dim``, ``action_dim``, ``task``, ``frame_skip`` and ``vision_digest``. Its constructor
@@ -215,7 +215,7 @@ class Memory(SavedModule, Generic[P]):
         )
 
     def with_start_states_of(self, artifact: Artifact) -> Self:
-        """Copies the start states from an artifact, if it has any, and returns this memory."""
+        """Copies the start states that an artifact has, if any, and returns this memory."""
         starts = [artifact.tensors.get(f"start_{name}") for name in ("mean", "std", "actions")]
         mean, std, actions = starts
         if mean is not None and std is not None and actions is not None:
@@ -228,10 +228,10 @@ class Memory(SavedModule, Generic[P]):
         self.register_buffer("start_actions", actions)
 
     def check_vision(self, digest: str | None) -> None:
-        """Checks that this memory was trained on the given vision model.
+        """Checks that this memory was trained on a given vision model.
 
         Args:
-            digest: digest of the vision model; None if it was never saved.
+            digest: digest of the vision model; None if the model was never saved.
 
         Raises:
             ArtifactError: the memory was trained on another vision model.
@@ -273,7 +273,7 @@ def register_memory(cls: type[M]) -> type[M]:
     derives from :class:`~wmrl.memory.trainable.TrainableMemory`.
 
     Args:
-        cls: subclass of :class:`Memory`. Artifacts refer to it by its name.
+        cls: subclass of :class:`Memory`. Artifacts refer to the class by its name.
 
     Returns:
         The same class.
@@ -308,7 +308,7 @@ def matching_memory(vision_digest: str | None) -> str:
     """Returns the name of the shipped memory that was trained on a given vision model.
 
     Args:
-        vision_digest: digest of the vision model; None if it was never saved.
+        vision_digest: digest of the vision model; None if the model was never saved.
 
     Raises:
         ArtifactError: no shipped memory was trained on this vision model.

@@ -43,8 +43,8 @@ class CodeMemoryConfig(TrainableMemoryConfig):
         hidden_dim: H, the width of the sequence model.
         num_layers: number of layers of the sequence model.
         context: number of agent steps that a Transformer attends to; ignored by an LSTM.
-        token_dim: E, the number of features of each grid position. They predict the position's
-            code in the next frame.
+        token_dim: E, the number of features of each grid position. The code at the position in the
+            next frame is predicted from these features.
         num_refinements: number of residual convolutional blocks, which exchange information between
             grid positions before the codes are predicted.
         loss_share: fraction of a batch's frames on which the negative log-likelihood is computed,
@@ -103,8 +103,8 @@ class CodePrediction(NamedTuple):
     The leading axes ``(...)`` are those of the memory's inputs.
 
     Attributes:
-        places: ``(..., T, E) float32``, E features of each of the T grid positions. They predict
-            the codes of the next frame.
+        places: ``(..., T, E) float32``, E features of each of the T grid positions. The codes of
+            the next frame are predicted from these features.
         reward: ``(...) float32``, expected reward in the task's units.
         termination: ``(...) float32``, log-odds of termination.
     """
@@ -122,16 +122,16 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
     from the output of the sequence model and from a 3×3 convolution over the current codes. The
     convolution helps because most objects move only a little in one step.
 
-    The features for a controller are the sequence model's output *before* the current step. They
-    are zeros before the first step.
+    The features for a controller are the sequence model's output *before* the current step. Before
+    the first step, the features are zeros.
 
     Args:
         config: architecture and loss.
         generator: source of the initial weights; a generator with a fixed seed if None.
 
     Attributes:
-        codebook: buffer ``(K, D) float32``, vectors of the VQ-VAE's codes. They are zeros until
-            :meth:`set_codebook` is called.
+        codebook: buffer ``(K, D) float32``, vectors of the VQ-VAE's codes. The vectors are zeros
+            until :meth:`set_codebook` is called.
 
     Example:
         >>> import torch
@@ -238,12 +238,12 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         self.codebook.copy_(codebook)
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(..., Z)`` to the nearest codes ``(..., T) int64``."""
+        """Maps latents ``(..., Z)`` to their T nearest codes, ``(..., T) int64``."""
         vectors = latents.reshape(-1, self.config.code_dim)
         return nearest(vectors, self.codebook).view(*latents.shape[:-1], self.config.num_tokens)
 
     def latents_of(self, codes: Tensor) -> Tensor:
-        """Returns the latents ``(..., Z) float32`` of codes ``(..., T)``."""
+        """Returns latents ``(..., Z) float32``, given the T codes of each latent, ``(..., T)``."""
         return self.codebook[codes.long()].flatten(-2)
 
     def initial_state(self, batch_size: int) -> MemoryState:
@@ -305,14 +305,20 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
     def sample_codes(
         self, places: Tensor, *, temperature: float = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draws codes ``(B, T) int64`` from the predicted features ``places`` ``(B, T, E)``."""
+        """Draws the codes ``(B, T) int64`` of T grid positions.
+
+        Args:
+            places: ``(B, T, E)``, features of the positions, as in :class:`CodePrediction`.
+            temperature: divisor of the logits, above 0.
+            generator: source of all randomness; PyTorch's global generator if None.
+        """
         if self.config.decoding == "parallel":
             logits = self.classify(self.refine(places))
             return draw_codes(logits, temperature=temperature, generator=generator)
         return self._draw_sequentially(self.refine(places), temperature, generator)
 
     def log_likelihood(self, prediction: CodePrediction, latents: Tensor) -> Tensor:
-        """Returns the log-probability ``(..., T)`` in nats of each code of latents ``(..., Z)``."""
+        """Returns log-probabilities ``(..., T)`` in nats of the T codes of latents ``(..., Z)``."""
         return self._log_likelihood(prediction.places, latents)
 
     def training_error(
@@ -354,7 +360,10 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         return CodePrediction(places, reward * (1.0 / config.reward_scale), termination)
 
     def _teacher_forced(self, places: Tensor, codes: Tensor) -> Tensor:
-        """Returns the logits ``(B, T, K)`` of each code, given the true codes before it."""
+        """Returns the logits ``(B, T, K)`` of the K codes at T positions.
+
+        The logits at each position are computed from the true codes at all previous positions.
+        """
         before = F.pad(codes[:, :-1], (1, 0), value=self.config.codebook_size)
         hidden, _ = self.within(torch.cat((places, self.embed(before)), -1))
         logits: Tensor = self.classify(hidden + places)

@@ -55,9 +55,9 @@ def encode_store(
 
     Episodes that this model has already encoded are skipped, so that an interrupted call can be
     repeated. Files that are damaged are encoded again. Only one episode at a time is loaded. If
-    another process encodes the store with the same model, the call waits for it. The names of the
-    written files contain the digests of the vision model and the episode, so that different
-    encodings are never confused.
+    another process encodes the store with the same model, the call waits for that process. The
+    names of the written files contain the digests of the vision model and the episode, so that
+    different encodings are never confused.
 
     Args:
         store: rollout store with the episodes.
@@ -215,7 +215,7 @@ def _file(episode: StoredEpisode, vision: Vision) -> Path:
 
 
 def _missing(store: RolloutStore, vision: Vision) -> list[StoredEpisode]:
-    """Lists the episodes whose latents are missing or damaged."""
+    """Lists the episodes of a store whose encodings are missing or damaged."""
     episodes = [StoredEpisode(store, summary) for summary in store.summaries]
     return [episode for episode in episodes if not _is_encoded(episode, vision)]
 

@@ -30,11 +30,11 @@ class DiscreteMemory(Memory[P]):
 
     @abstractmethod
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(..., Z)`` to the nearest codes ``(..., T) int64``."""
+        """Maps latents ``(..., Z)`` to their T nearest codes, ``(..., T) int64``."""
 
     @abstractmethod
     def latents_of(self, codes: Tensor) -> Tensor:
-        """Returns the latents ``(..., Z) float32`` of codes ``(..., T)``."""
+        """Returns latents ``(..., Z) float32``, given the T codes of each latent, ``(..., T)``."""
 
     @property
     def num_start_states(self) -> int:
@@ -44,12 +44,12 @@ class DiscreteMemory(Memory[P]):
     def start_latents(self, indices: Tensor, generator: torch.Generator) -> Tensor:
         """Returns the latents ``(B, T', Z)`` of B start states, each a sequence of T' latents.
 
-        No random noise is added.
+        The latents of codes are exact, so that no noise is drawn from ``generator``.
         """
         return self.latents_of(self.start_codes[indices])
 
     def with_start_states_of(self, artifact: Artifact) -> Self:
-        """Copies the start states from an artifact, if it has any, and returns this memory.
+        """Copies the start states that an artifact has, if any, and returns this memory.
 
         Raises:
             ValueError: the shapes or codes of the start states do not fit this memory.

@@ -27,7 +27,7 @@ class MemoryEnsembleConfig:
     Attributes:
         num_members: M, the number of members.
         pessimism: weight of the members' disagreement. The predicted reward is the mean of the
-            members' rewards minus ``pessimism`` times their standard deviation.
+            members' rewards minus ``pessimism`` times the standard deviation of these rewards.
         noise_floor: lower bound on the σ of each predicted Gaussian. With 0, only the bound in the
             members' configuration applies.
         member: configuration of each member, as a dictionary of the fields of
@@ -92,8 +92,8 @@ class EnsemblePrediction(NamedTuple):
 
     Attributes:
         members: prediction of each member.
-        reward: ``(...) float32``, mean of the members' rewards minus ``pessimism`` times their
-            standard deviation.
+        reward: ``(...) float32``, mean of the members' rewards minus a multiple of the rewards'
+            standard deviation. The multiple is ``pessimism`` in the ensemble's configuration.
         termination: ``(...) float32``, maximum of the members' log-odds of termination.
     """
 
@@ -107,8 +107,8 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
 
     Each next latent is drawn from the prediction of a random member, as in PETS (Chua et al. 2018,
     https://arxiv.org/abs/1805.12114). A controller can therefore hardly exploit the errors of a
-    single member. The predicted reward is lower where the members disagree, which they do mostly
-    far from their training data (compare MOPO, Yu et al. 2020, https://arxiv.org/abs/2005.13239).
+    single member. The predicted reward is lower where the members disagree (compare MOPO, Yu et al.
+    2020, https://arxiv.org/abs/2005.13239). Members disagree mostly far from their training data.
     The features for a controller are those of the first member.
 
     The members are MDN-RNNs. For members of another class, derive a subclass that sets
@@ -232,7 +232,11 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Transition:
-        """Draws the next latent and termination, each latent from a random member's prediction."""
+        """Draws the next latents and terminations of a batch of dreams.
+
+        Each latent is drawn from the prediction of a random member. Each termination is drawn from
+        the largest of the members' log-odds. The reward is ``prediction.reward``.
+        """
         count, members = len(prediction.reward), self.config.num_members
         device = prediction.reward.device
         member = torch.randint(members, (count,), generator=generator, device=device)
@@ -289,7 +293,7 @@ class CodeMemoryEnsembleConfig(MemoryEnsembleConfig):
     """Configuration of a :class:`CodeMemoryEnsemble`.
 
     ``noise_floor`` must be 0, because discrete latents are not predicted by Gaussians. For more
-    noise in a dream, raise its temperature instead.
+    noise in a dream, raise the temperature of the dream.
     """
 
     member_config_class: ClassVar[type] = CodeMemoryConfig
@@ -315,11 +319,11 @@ class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
         return self._code_members()[0].codebook_size
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(..., Z)`` to the nearest codes ``(..., T) int64``."""
+        """Maps latents ``(..., Z)`` to their T nearest codes, ``(..., T) int64``."""
         return self._code_members()[0].codes_of(latents)
 
     def latents_of(self, codes: Tensor) -> Tensor:
-        """Returns the latents ``(..., Z) float32`` of codes ``(..., T)``."""
+        """Returns latents ``(..., Z) float32``, given the T codes of each latent, ``(..., T)``."""
         return self._code_members()[0].latents_of(codes)
 
     def sample(
@@ -332,8 +336,8 @@ class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
         """Draws the next latent and termination of each dream.
 
         The dreams are randomly divided among the members, and each member draws the codes of its
-        share. The shares are padded to the same size. All shapes are therefore known without
-        waiting for a GPU.
+        share of the dreams. The shares are padded to the same size. All shapes are therefore known
+        without waiting for a GPU.
         """
         count, members = len(prediction.reward), self.config.num_members
         device = prediction.reward.device

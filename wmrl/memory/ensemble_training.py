@@ -37,8 +37,9 @@ def train_ensemble(
 
     The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). A call with the same arguments
     resumes an interrupted run, or loads the result of a finished one. The finished run contains
-    ``artifact/`` and ``report.json`` of the ensemble. It also contains the members' own runs, which
-    :func:`~wmrl.memory.training.train_memory` writes to ``member-0/``, ``member-1/`` and so on.
+    ``artifact/`` and ``report.json`` of the ensemble. The folders ``member-0/``, ``member-1/`` and
+    so on contain the members' own runs, written by
+    :func:`~wmrl.memory.training.train_memory`.
 
     Args:
         stores: rollout stores of one task.

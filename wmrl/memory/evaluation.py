@@ -36,8 +36,8 @@ def prediction_report(
         A dictionary with these entries:
 
         - ``log_likelihood_per_dimension``: mean log-likelihood in nats per latent dimension. For a
-          :class:`~wmrl.memory.code_memory.CodeMemory`, it is per code. For an ensemble, it is per
-          latent.
+          :class:`~wmrl.memory.code_memory.CodeMemory`, the mean is per code. For an ensemble, the
+          mean is per latent.
         - ``trivial_log_likelihood_per_dimension``: log-likelihood, in nats per latent dimension, of
           the better of two trivial predictions. One is the mean of all latents, the other is the
           current latent; both have a Gaussian error. This entry is missing for a
@@ -231,10 +231,10 @@ def open_loop_report(
 ) -> dict[str, Any]:
     """Computes the errors of dreams relative to recordings with the same actions.
 
-    The memory first processes ``burn_in`` recorded steps. From then on, its inputs are its own
-    predicted latents and the recorded actions. An error is the squared difference between a
-    predicted and a recorded frame, with pixel values in [0, 1]. It is summed over the pixels and
-    averaged over dreams.
+    The memory first processes ``burn_in`` recorded steps. From then on, the inputs of the memory
+    are its own predicted latents and the recorded actions. An error is the squared difference
+    between a predicted and a recorded frame, with pixel values in [0, 1]. The error is summed over
+    the pixels and averaged over dreams.
 
     Even a perfect memory has an error if the future is uncertain, because a dream at temperature 1
     and the recording are then two samples of the future. On average, a perfect memory's
@@ -257,8 +257,8 @@ def open_loop_report(
         - ``dream``: error of decoded dreams at temperature 1.
         - ``likeliest``: error of decoded dreams in which the next latent is always the likeliest.
         - ``copy_last``: error if the last recorded frame before the dream is the prediction.
-        - ``reconstruction``: error of encoding and decoding the recorded frame itself. Dreams have
-          a lower error only by chance.
+        - ``reconstruction``: error of encoding and decoding the recorded frame itself. The error of
+          a dream is lower only by chance.
         - ``dreams``: number of dreams over which the errors are averaged.
     """
     starts = _sample_start_states(latents, burn_in, num_dreams, seed)
@@ -289,9 +289,9 @@ def open_loop_report(
 def _sample_start_states(
     latents: Sequence[LatentEpisode], burn_in: int, count: int, seed: int
 ) -> list[_Start]:
-    """Draws recorded states.
+    """Draws recorded states in which dreams start.
 
-    Each has at least ``burn_in`` steps before it and at least one step after it.
+    Each state has at least ``burn_in`` steps before it and at least one step after it.
     """
     every = [
         _Start(i, time)
@@ -314,6 +314,15 @@ def _dream(
     """Returns the latents ``(B, steps, Z)`` of dreams with recorded actions.
 
     If a recording ends before the dream, the last action of the recording is repeated.
+
+    Args:
+        memory: memory that dreams.
+        latents: encoded episodes.
+        starts: B recorded states in which the dreams start.
+        burn_in: number of recorded steps that the memory processes before a dream.
+        steps: number of steps of each dream.
+        seed: root seed of the noise.
+        temperature: temperature of the dreams.
     """
     device = memory.device
     generator = torch_generator(seed, "open loop", device=device)
@@ -344,7 +353,15 @@ def _compare(
     dreamed: Mapping[str, Tensor],
     horizon: int,
 ) -> dict[str, Any]:
-    """Returns the mean errors of dreams after ``horizon`` steps, and the number of dreams."""
+    """Returns the mean errors of dreams after ``horizon`` steps, and the number of dreams.
+
+    Args:
+        vision: vision model that decodes latents.
+        episodes: recorded episode of each dream.
+        times: agent step of the recording at which each dream starts.
+        dreamed: latents ``(B, Z)`` after ``horizon`` steps of B dreams, by kind of dream.
+        horizon: number of dreamed steps.
+    """
     pairs = [
         store.frames(summary.index, time, time + horizon + 1)[[0, -1]]
         for (store, summary), time in zip(episodes, times, strict=True)

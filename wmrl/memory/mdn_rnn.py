@@ -66,7 +66,7 @@ class MixturePrediction(NamedTuple):
     termination: Tensor
 
     def log_likelihood(self, latents: Tensor) -> Tensor:
-        """Returns the log-density ``(..., Z)`` in nats of latents ``(..., Z)``, per dimension."""
+        """Returns log-densities ``(..., Z)`` in nats, one for each dimension of latents."""
         return mixture_log_likelihood(self.logits, self.means, self.log_stds, latents)
 
 
@@ -190,7 +190,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         return Transition(latent, prediction.reward, ended)
 
     def log_likelihood(self, prediction: MixturePrediction, latents: Tensor) -> Tensor:
-        """Returns the log-density ``(..., Z)`` in nats of latents ``(..., Z)``, per dimension."""
+        """Returns log-densities ``(..., Z)`` in nats, one for each dimension of latents."""
         return prediction.log_likelihood(latents)
 
     def _inputs(self, latents: Tensor, actions: Tensor) -> Tensor:

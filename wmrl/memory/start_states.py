@@ -22,7 +22,7 @@ class StartStatesConfig:
         burn_in: number of recorded agent steps that the memory processes before a dream starts.
             After too few steps, the memory's features differ from those in the game. In CarRacing,
             the features differ by 31 % after 5 agent steps. If no episode is longer than this
-            number, half the length of the longest episode.
+            number, half the length of the longest episode is used.
         window: number of agent steps before a start state. At least one of these steps must have a
             positive reward. In CarRacing, the agent is then on the road and can learn to drive. An
             agent that starts from arbitrary recorded states mostly learns to avoid grass.
@@ -129,7 +129,7 @@ def _candidates(
 
 
 def _scored_within(rewards: np.ndarray, window: int) -> np.ndarray:
-    """Returns True for each state with a positive reward in the ``window`` steps before it."""
+    """Returns, as a bool array, which states follow a positive reward within ``window`` steps."""
     positive = np.concatenate(([0], np.cumsum(rewards > 0)))
     t = np.arange(len(rewards))
     recent: np.ndarray = positive[t] > positive[np.maximum(t - window, 0)]

@@ -81,7 +81,8 @@ class TrainableMemory(Memory[P]):
     def fit_config(cls, config: Any, vision: Vision) -> Any:
         """Returns a copy of a configuration, adapted to a vision model.
 
-        By default, only ``latent_dim`` is replaced by that of the vision model.
+        By default, the field ``latent_dim`` is replaced by that of the vision model, and all other
+        fields are kept.
 
         Args:
             config: configuration of a memory of this class.
@@ -110,7 +111,7 @@ class TrainableMemory(Memory[P]):
         batch's mask.
 
         Args:
-            batch: recorded sequences. The memory is in its initial state before each of them.
+            batch: recorded sequences. Each sequence starts from the memory's initial state.
             generator: source of dropout masks and other random draws.
 
         Returns:

@@ -38,7 +38,8 @@ from wmrl.vision.base import Vision
 class MemoryTrainingConfig(TrainingConfig):
     """Training options of a memory.
 
-    The options of :class:`~wmrl.training.trainer.TrainingConfig` apply as well.
+    Options that are not described here are those of
+    :class:`~wmrl.training.trainer.TrainingConfig`.
 
     Attributes:
         batch_size: number of sequences in a batch.
@@ -58,7 +59,7 @@ class MemoryTrainingConfig(TrainingConfig):
         """Returns the default training options of :class:`~wmrl.memory.code_memory.CodeMemory`.
 
         Args:
-            **options: options that replace these defaults.
+            **options: values, by name, of options that differ from these defaults.
         """
         return cls(**{**CodeMemory.training_defaults, **options})
 
@@ -200,7 +201,7 @@ def _fit(
 
 
 def _with_warmup(training: MemoryTrainingConfig, store: RolloutStore) -> MemoryTrainingConfig:
-    """Returns the training options, with the store's ``warmup_frames`` in place of None."""
+    """Returns training options in which the store's ``warmup_frames`` replace a value of None."""
     if training.start_states.warmup_frames is not None:
         return training
     starts = replace(training.start_states, warmup_frames=store.metadata.warmup_frames)
