@@ -17,8 +17,8 @@ class Autoencoder(SavedModule):
     """Interface of networks that map inputs to latents and back.
 
     A subclass defines the inputs ``(B, ...)``, for example frames or vectors, and converts them to
-    network inputs in ``_preprocess``. It also sets ``config`` (a frozen dataclass) and
-    ``config_class``.
+    network inputs in ``_preprocess``. The subclass also sets ``config`` (a frozen
+    dataclass) and ``config_class``.
     """
 
     @property
@@ -54,7 +54,9 @@ class Autoencoder(SavedModule):
     def prepare(
         self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
     ) -> None:
-        """Prepares the model for a training step; does nothing by default.
+        """Prepares the model for a training step, for example ends a warm-up.
+
+        By default, nothing is done.
 
         When training starts from random initial weights, this method is called before every step.
 
@@ -115,8 +117,8 @@ class GaussianAutoencoder(Autoencoder):
         Returns:
             The scalar loss, averaged over the batch, and its parts. ``squared_error`` is summed
             over the elements of a network input and averaged over the batch. ``kl`` is the KL
-            divergence in nats per input, before any floor or weight; it is missing if the encoder
-            returns no variance.
+            divergence in nats per input, before any floor or weight. If the encoder returns no
+            variance, ``kl`` is missing.
         """
         target = self._preprocess(inputs)
         mean, log_variance = self._encode(target)
@@ -135,9 +137,9 @@ class GaussianAutoencoder(Autoencoder):
         """Computes metrics of the latents over batches of held-out inputs.
 
         Returns:
-            ``kl`` and ``active_dimensions``. ``kl`` is the KL divergence in nats per input; it is
-            missing if the encoder returns no variance. ``active_dimensions`` is the number of
-            latent dimensions whose posterior mean varies over the inputs with a variance above
+            ``kl`` and ``active_dimensions``. ``kl`` is the KL divergence in nats per input. If
+            the encoder returns no variance, ``kl`` is missing. ``active_dimensions`` is the number
+            of latent dimensions whose posterior mean varies over the inputs with a variance above
             0.01, the threshold in Importance Weighted Autoencoders (Burda et al. 2016,
             https://arxiv.org/abs/1509.00519).
         """

@@ -20,8 +20,8 @@ def code_counts(codes: Tensor, codebook_size: int) -> Tensor:
 def perplexity(counts: Tensor) -> float:
     """Computes the perplexity of the codes' frequencies: the effective number of codes in use.
 
-    The perplexity is exp(H), where H is the entropy of the frequencies in nats. For example, it is
-    n if n codes are equally frequent and the others do not occur.
+    The perplexity is exp(H), where H is the entropy of the frequencies in nats. For example, if n
+    codes are equally frequent and the other codes do not occur, the perplexity is n.
 
     Args:
         counts: ``(K,)``, how often each code occurs.
@@ -52,10 +52,10 @@ def effective_rank(vectors: Tensor) -> float:
     """Computes the effective rank of vectors ``(N, D)``.
 
     The effective rank is exp(H), where H is the entropy in nats of the singular values after their
-    normalization to a sum of 1. It is 1 if all vectors are collinear, min(N, D) if all singular
-    values are equal, and 0 if all vectors are zero. The mean of the vectors is not subtracted.
-    Source: Roy and Vetterli 2007, "The effective rank: A measure of effective dimensionality",
-    EUSIPCO, equation 1.
+    normalization to a sum of 1. The effective rank is 1 if all vectors are collinear, min(N, D) if
+    all singular values are equal, and 0 if all vectors are zero. The mean of the vectors is not
+    subtracted. Source: Roy and Vetterli 2007, "The effective rank: A measure of effective
+    dimensionality", EUSIPCO, equation 1.
     """
     values = torch.linalg.svdvals(vectors.double())
     if not values.sum() > 0:

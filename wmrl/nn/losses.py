@@ -18,8 +18,8 @@ _LOG_2PI = math.log(2.0 * math.pi)
 def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     """Computes the squared error of each example, summed over all axes but the first.
 
-    This is the reconstruction loss of World Models (https://arxiv.org/abs/1803.10122, appendix
-    A.1). Up to a constant, it is the negative log-likelihood of a Gaussian with variance 1/2.
+    The sum is the reconstruction loss of World Models (https://arxiv.org/abs/1803.10122, appendix
+    A.1). Up to a constant, the sum is the negative log-likelihood of a Gaussian with variance 1/2.
 
     Args:
         prediction: ``(B, ...) float32``.
@@ -61,8 +61,8 @@ def floored_kl(kl: Tensor, *, floor: float) -> Tensor:
 
     The result is max(Σ_j KL_j, ``floor`` · Z), as in the published code of World Models
     (https://arxiv.org/abs/1803.10122, ``kl_tolerance`` = 0.5). Single dimensions have no lower
-    bound. If a sum is below the bound, its gradient is zero and does not pull the posterior toward
-    the prior. This prevents posterior collapse.
+    bound. If a sum is below the bound, the gradient of the sum is zero, and does not pull the
+    posterior toward the prior. The bound thus prevents posterior collapse.
 
     Args:
         kl: ``(B, Z)``, KL divergence of each dimension in nats.

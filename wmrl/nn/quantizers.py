@@ -26,10 +26,10 @@ class Quantized(NamedTuple):
             inputs.
         codes: ``(N,) int64``, the chosen codes, in 0 … K − 1.
         commitment: ``(N,)``, commitment loss: squared Euclidean distance of each input to its
-            code's vector. Its gradient flows only to the inputs. 0 if there is no codebook to
-            learn.
-        codebook: ``(N,)``, codebook loss: the same squared distance, but its gradient flows only
-            to the codes' vectors. 0 if the codebook is not learned by gradients.
+            code's vector. The gradient of this loss flows only to the inputs. The loss is 0 if
+            there is no codebook to learn.
+        codebook: ``(N,)``, codebook loss: the same squared distance, whose gradient flows only to
+            the codes' vectors. The loss is 0 if the codebook is not learned by gradients.
     """
 
     vectors: Tensor
@@ -44,7 +44,7 @@ class Quantizer(nn.Module, ABC):
     Attributes:
         codebook_size: K, number of codes.
         code_dim: D, dimension of a code's vector.
-        learned: True if there is a codebook to learn; :meth:`init_codebook` initializes it.
+        learned: True if there is a codebook to learn, which :meth:`init_codebook` initializes.
     """
 
     codebook_size: int
@@ -53,7 +53,7 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """Quantizes vectors; in training mode, a codebook of moving averages is also updated.
+        """Quantizes vectors. In training mode, a codebook of moving averages is updated, too.
 
         Args:
             vectors: ``(N, D) float32``.
@@ -82,7 +82,10 @@ class Quantizer(nn.Module, ABC):
         return self.lookup(codes)
 
     def bound(self, vectors: Tensor) -> Tensor:
-        """Maps vectors ``(N, D)`` into the range of the codes' vectors; the identity by default."""
+        """Maps vectors ``(N, D)`` into the range of the codes' vectors.
+
+        By default, the vectors are returned unchanged.
+        """
         return vectors
 
     def code_of(self, vectors: Tensor) -> Tensor:
@@ -305,7 +308,7 @@ class EMAQuantizer(Quantizer):
 
 
 def _pass_through(vectors: Tensor, chosen: Tensor) -> Tensor:
-    """Returns ``chosen``; its gradient is passed on to ``vectors`` (straight-through estimator)."""
+    """Returns ``chosen``, and passes gradients on to ``vectors`` (straight-through estimator)."""
     return vectors + (chosen - vectors).detach()
 
 

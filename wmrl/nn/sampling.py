@@ -21,8 +21,8 @@ def sample_mixture(
 
     The temperature τ works as in World Models (https://arxiv.org/abs/1803.10122): the logits are
     divided by τ, and the noise is multiplied by √τ. For each dimension, a component is drawn by
-    inverting the cumulative distribution of the component's index. This needs one random number
-    per dimension, whereas the Gumbel trick needs K.
+    inverting the cumulative distribution of the component's index. The inversion needs one
+    random number per dimension, whereas the Gumbel trick needs K.
 
     Args:
         logits: ``(B, K, Z)``, unnormalized log-weights of the K components.
@@ -96,9 +96,9 @@ def draw_endings(log_odds: Tensor, *, generator: torch.Generator | None) -> Tens
 def dropout(values: Tensor, *, rate: float, generator: torch.Generator) -> Tensor:
     """Sets each value to 0 with probability ``rate`` and scales the rest by 1 / (1 − rate).
 
-    Unlike PyTorch's dropout, this function draws from a given generator. It draws only 16 random
-    bits per value. On a CPU, this is eight times as fast as one Bernoulli draw per value, but the
-    rate is rounded to a multiple of 2⁻¹⁶.
+    Unlike PyTorch's dropout, this function draws from a given generator. For each value, 16 random
+    bits are drawn. On a CPU, these draws are eight times as fast as one Bernoulli draw per value,
+    but the rate is rounded to a multiple of 2⁻¹⁶.
 
     Args:
         values: tensor of any shape.

@@ -55,7 +55,12 @@ class SequenceModel(nn.Module, ABC):
 
     @abstractmethod
     def step(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
-        """Computes the features ``(B, H)`` of the next input ``(B, I)``, and the state after it."""
+        """Computes the features ``(B, H)`` of one step, and the state after the step.
+
+        Args:
+            inputs: ``(B, I)``, next input of each of B sequences.
+            state: state before this input.
+        """
 
     @property
     def device(self) -> torch.device:
@@ -293,7 +298,15 @@ class _Block(nn.Module):
     def attend(
         self, x: Tensor, query: Tensor, keys: Tensor, values: Tensor, bias: Tensor
     ) -> Tensor:
-        """Computes the block's outputs ``(B, T, H)`` by applying attention and MLP to ``x``."""
+        """Computes the block's outputs ``(B, T, H)`` by applying attention and MLP to ``x``.
+
+        Args:
+            x: ``(B, T, H)``, inputs of the block.
+            query: ``(B, T, H)``, queries from :meth:`project`.
+            keys: ``(B, S, H)``, cached keys followed by those from :meth:`project`.
+            values: ``(B, S, H)``, cached values followed by those from :meth:`project`.
+            bias: ``(B, num_heads, T, S)``, bias of the attention scores.
+        """
 
         def split(part: Tensor) -> Tensor:
             """Splits ``(B, T, H)`` into heads, ``(B, num_heads, T, H / num_heads)``."""

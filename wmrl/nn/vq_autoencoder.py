@@ -72,7 +72,7 @@ class QuantizerConfig:
     def least_steps(self) -> int:
         """Minimum number of training steps: twice ``warmup_steps``.
 
-        Training takes at least this many steps, even if it then exceeds a time limit.
+        Training takes at least this many steps, even if the steps exceed a time limit.
         """
         return 2 * self.warmup_steps
 
