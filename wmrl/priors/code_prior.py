@@ -38,8 +38,8 @@ class CodePriorConfig:
         num_layers: number of layers of the sequence model.
         dropout: probability that a feature of the sequence model is dropped in training.
         one_hot: True to use one-hot codes and classes as inputs, without positions. A hidden layer
-            of K ReLU units is then added before the logits. This is the architecture of the
-            experiment behind ``wmrl reproduce vqvae``.
+            of K ReLU units is then added before the logits. The experiment behind
+            ``wmrl reproduce vqvae`` has this architecture.
     """
 
     num_tokens: int = 49
@@ -95,10 +95,11 @@ class CodePriorConfig:
 class CodePrior(nn.Module):
     """An autoregressive prior over the codes of an image, the second stage of a VQ-VAE.
 
-    It factorizes p(codes) = Π_t p(code_t | code_<t, class), as in section 3.2 of van den Oord et
-    al. 2017 (https://arxiv.org/abs/1711.00937), but with a causal sequence model instead of the
-    PixelCNN. At step t, the model receives the previous code, the position t and, if there are
-    classes, the class of the image. If ``config.one_hot`` is True, it receives no position.
+    The prior factorizes p(codes) = Π_t p(code_t | code_<t, class), as in section 3.2 of van den
+    Oord et al. 2017 (https://arxiv.org/abs/1711.00937). In place of the PixelCNN of that paper, the
+    prior has a causal sequence model. At step t, the model receives the previous code, the position
+    t and, if there are classes, the class of the image. If ``config.one_hot`` is True, the model
+    receives no position.
 
     Args:
         config: architecture and sizes.
