@@ -19,7 +19,7 @@ class ArtifactError(ValueError):
 
 
 def folder_state(path: str | Path) -> tuple[int, ...] | None:
-    """Returns numbers that change if a folder is replaced; None if there is no such folder."""
+    """Returns a tuple that changes if a folder is replaced; None if there is no such folder."""
     try:
         status = Path(path).stat()
     except (OSError, ValueError):
@@ -28,7 +28,7 @@ def folder_state(path: str | Path) -> tuple[int, ...] | None:
 
 
 def being_replaced(path: str | Path) -> bool:
-    """Returns True if a folder is missing only because another process is replacing it."""
+    """Returns True if a folder is missing because another process is just replacing it."""
     path = Path(path)
     try:
         return not path.exists() and any(path.parent.glob(f".{glob.escape(path.name)}.*.old"))
@@ -108,7 +108,11 @@ def _read_sums(path: Path, folder: int | None) -> dict[str, str]:
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes an artifact's folder; replaces only an empty folder or another artifact."""
+    """Writes an artifact's folder, in place of an empty folder or another artifact.
+
+    Raises:
+        ArtifactError: the folder contains files that are not part of an artifact.
+    """
     if path.exists() and any(path.iterdir()):
         shown = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
         if SUMS not in shown or shown - {CONFIG, MODEL, CARD, SUMS}:

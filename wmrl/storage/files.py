@@ -43,7 +43,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         path: path of the file or folder; missing parent folders are created.
 
     Yields:
-        The temporary path, where no file exists yet. Its folder and suffix are those of ``path``.
+        The temporary path, where no file exists yet, with the folder and the suffix of ``path``.
 
     Raises:
         OSError: a file operation failed, or ``path`` is a folder that is not empty.
@@ -185,10 +185,10 @@ def write_image(path: str | Path, image: np.ndarray) -> Path:
 def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """Writes a folder of files, and replaces any folder at that path.
 
-    The files are written to a temporary folder and synced to disk. On most Linux systems, this
-    folder and an old one then swap names in one step; elsewhere, the old folder is moved away
-    first. Several processes may write the same folder at the same time; the last one to finish
-    wins.
+    The files are written to a temporary folder and synced to disk. On most Linux systems,
+    the temporary folder and the old folder then swap names in one step. On other systems, the old
+    folder is moved away first. Several processes may write the same folder at the same time; the
+    last one to finish wins.
 
     Args:
         path: path of the folder; a symbolic link is followed, not replaced.

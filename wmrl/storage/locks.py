@@ -35,12 +35,12 @@ def file_lock(
     """Holds a lock on a file (``flock``) for the length of a ``with`` block.
 
     If another process or thread holds a conflicting lock, the call waits until that lock is
-    released. After one second of waiting, a line on standard error names the process that holds it.
-    The operating system releases the lock of a process that is killed. On Windows, nothing is
+    released. After one second of waiting, a line on standard error names the process that holds the
+    lock. The operating system releases the lock of a process that is killed. On Windows, nothing is
     locked.
 
     Args:
-        path: path of the file that is locked. It is created if it does not exist. While a process
+        path: path of the file that is locked; created if the file does not exist. While a process
             holds an exclusive lock, the file contains the ID of that process.
         shared: True for a shared lock, which any number of processes may hold at the same time.
             False for an exclusive lock, which excludes all other locks on the file.
@@ -82,7 +82,7 @@ def file_lock(
 
 
 def _acquire(path: Path, shared: bool, timeout: float | None) -> BinaryIO:
-    """Opens and locks a file."""
+    """Opens and locks a file; waits up to ``timeout`` seconds for a conflicting lock."""
     began = time.monotonic()
     told = False
     file = path.open("a+b", buffering=0)
@@ -127,7 +127,7 @@ def _try_lock(file: BinaryIO, path: Path, shared: bool) -> bool:
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
-    """Returns True if an open file is still the one at a path."""
+    """Returns True if an open file is still the file at ``path``, not a deleted one."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -135,7 +135,7 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
 
 
 def _sign(file: BinaryIO, text: str) -> None:
-    """Replaces the content of a locked file."""
+    """Replaces the content of a locked file with ``text``, which names the holder of the lock."""
     with suppress(OSError):  # a full disk keeps no one from locking
         file.truncate(0)
         file.write(text.encode())

@@ -150,7 +150,7 @@ def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a copy of a JSON object with its checksum, under ``"sha256"``.
 
     Raises:
-        ValueError: the object has a member of that name already.
+        ValueError: the object already has a member ``"sha256"``.
     """
     if _CHECKSUM in content:
         raise ValueError(

@@ -88,8 +88,8 @@ def suggestions(path: str | Path, kind: Kind, *, detail: str | None = None) -> l
 def did_you_mean(path: str | Path, kind: Kind, *, detail: str | None = None) -> str:
     """Returns the clause "; did you mean …?" for an error message about a wrong path.
 
-    The clause names up to three folders that :func:`suggestions` finds. If there are none, an empty
-    string is returned.
+    The clause names up to three folders that :func:`suggestions` finds. If no folder is found, an
+    empty string is returned.
 
     Args:
         path: the wrong path.
@@ -170,7 +170,7 @@ def _folders(path: Path, depth: int = _DEPTH) -> Iterator[Path]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Reads a small JSON object; returns an empty dictionary if there is none."""
+    """Reads a small JSON object; returns an empty dictionary if there is no such object."""
     try:
         if not path.is_file() or path.stat().st_size > _MAX_BYTES:
             return {}

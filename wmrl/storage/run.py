@@ -67,9 +67,9 @@ class Run:
 
     Args:
         path: folder of the run; created if it does not exist.
-        config: JSON-serializable description of everything that the run's result depends on. It is
-            saved with a new run. When the run is resumed, it must be the same, except for the
-            limits.
+        config: JSON-serializable description of everything that the run's result depends on. The
+            description is saved with a new run. When the run is resumed, ``config`` must be the
+            same as the saved one, except for the limits.
         limits: dotted names of entries of ``config`` that limit the run, such as
             ``"training.steps"``. These entries may be raised later. An entry that is None stands
             for no limit.
@@ -264,7 +264,8 @@ class Run:
         """Lists the limits that are lower than in an earlier configuration.
 
         Returns:
-            The name, the earlier value and the value of each limit. None means no limit.
+            A tuple for each lowered limit: its name, the earlier value and the new value. None
+            stands for no limit.
         """
         limits = [(name, _entry(found, name), _entry(self._config, name)) for name in self._limits]
         return [
@@ -328,7 +329,7 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
 
 
 def _entry(config: Mapping[str, Any], name: str) -> Any:
-    """Returns the entry at a dotted name in a configuration; None if there is none."""
+    """Returns the entry at a dotted name in a configuration; None if there is no such entry."""
     value: Any = config
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None

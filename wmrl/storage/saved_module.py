@@ -54,8 +54,8 @@ class SavedModule(nn.Module, ABC):
     ) -> str:
         """Writes an artifact and returns its digest.
 
-        The saved weights may be rounded. They also replace the weights in memory, so that this
-        network has the same outputs as a network loaded from the artifact.
+        The saved weights may be rounded. The rounded weights also replace the weights in memory, so
+        that this network has the same outputs as a network loaded from the artifact.
 
         Args:
             path: folder to write.
