@@ -39,7 +39,8 @@ class MetricsLogger:
     Args:
         folder: folder of the files; created if it does not exist.
         resume_step: last step whose row is kept; None to start an empty file.
-        tensorboard: True to write TensorBoard events as well, to ``folder/tensorboard``.
+        tensorboard: True to write TensorBoard events to ``folder/tensorboard``, in addition to
+            ``metrics.csv``.
 
     Attributes:
         path: path of ``metrics.csv``.
@@ -85,7 +86,7 @@ class MetricsLogger:
         self.close()
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds a row of metrics.
+        """Adds the metrics of a step to ``metrics.csv``, as a row, and to the TensorBoard events.
 
         Args:
             step: number of the step, greater than the step of the last row.
@@ -225,7 +226,7 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
 
 
 def _values(line: str) -> list[str]:
-    """Splits a line of a CSV file; returns an empty list if it is damaged."""
+    """Splits a line of a CSV file into texts; returns an empty list if the line is damaged."""
     try:
         return next(csv.reader([line], strict=True), [])
     except csv.Error:
@@ -233,7 +234,7 @@ def _values(line: str) -> list[str]:
 
 
 def _row(line: str, names: list[str]) -> dict[str, float] | None:
-    """Parses a line of a CSV file; returns None if it is damaged."""
+    """Parses a line of ``metrics.csv`` as numbers by column; returns None if it is damaged."""
     values = _values(line)
     try:
         row = {name: float(value) for name, value in zip(names, values, strict=True) if value}

@@ -225,7 +225,11 @@ class _Work:
         self.refresh()
 
     def refresh(self, *, finished: bool = False) -> None:
-        """Shows the state on the bar, if there is one."""
+        """Shows the state on the bar, if there is a bar and the last refresh was not just now.
+
+        Args:
+            finished: True to show a full bar, whenever the last refresh was.
+        """
         now = time.monotonic()
         if self.bar is None or (now - self._refreshed < _REFRESH_SECONDS and not finished):
             return
@@ -245,7 +249,10 @@ class _Work:
 
     @property
     def fraction(self) -> float:
-        """Fraction of the work that is done, or of the time that has passed if that is larger."""
+        """Fraction of the work that is done, or of the time limit that is used up.
+
+        The larger of the two fractions is returned.
+        """
         return min(1.0, max(self._by_amount, self._by_time))
 
     @property
@@ -258,14 +265,18 @@ class _Work:
 
     @property
     def amount(self) -> str:
-        """Text with the units done and the total, or with the seconds passed and the limit."""
+        """Text with the units done and the total number of units.
+
+        If a time limit is expected to be reached first, the text has the seconds passed and the
+        limit in place of the total.
+        """
         if self._max_seconds is None or self._by_amount > self._by_time:
             return f"{self.done:,} of {self.total:,} {self.unit}"
         return f"{self.seconds:,.0f} s of {self._max_seconds:,.0f} s, {self.done:,} {self.unit}"
 
     @property
     def speed(self) -> str:
-        """Units per second as text, or per minute if there is less than one per second.
+        """Units per second as text, or per minute if less than one is done per second.
 
         The text is empty before the first unit is done.
         """

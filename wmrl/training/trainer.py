@@ -33,7 +33,7 @@ class TrainingConfig:
     Attributes:
         steps: number of gradient steps.
         batch_size: number of examples in a batch.
-        learning_rate: initial learning rate of Adam; it decays with a cosine schedule.
+        learning_rate: initial learning rate of Adam. The rate decays with a cosine schedule.
         final_learning_rate: learning rate at the end of training.
         gradient_clip: maximum norm of the gradient; None for no clipping.
         max_seconds: limit on the training time in seconds, summed over all resumptions; None for no
@@ -199,7 +199,11 @@ class Trainer:
         return {"loss": loss.detach(), **parts}
 
     def _log(self, logger: MetricsLogger, terms: list[dict[str, Tensor]]) -> str:
-        """Logs the means of the metrics over the last steps; returns the first three as text."""
+        """Logs the mean loss and the means of its parts over the steps since the last log.
+
+        Returns:
+            Text with the first three means and their names.
+        """
         count = self._config.log_every
         values = {name: float(value) / count for name, value in self._sums(terms).items()}
         self._pending = {}
