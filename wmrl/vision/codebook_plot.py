@@ -33,7 +33,10 @@ class CodeUse:
 
 @torch.inference_mode()
 def code_use(vision: VQVAE, frames: np.ndarray) -> CodeUse:
-    """Counts each code in frames ``(N, H, W, C) uint8``, and averages its decoded patches."""
+    """Counts each code in frames ``(N, H, W, C) uint8``, and averages the decoded patches.
+
+    The average is taken over all positions at which a code occurs.
+    """
     rows, columns = vision.config.grid
     height, width = (
         size // part for size, part in zip(vision.config.frame_size, (rows, columns), strict=True)

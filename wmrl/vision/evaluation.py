@@ -53,11 +53,12 @@ def vision_report(vision: Vision, frames: np.ndarray) -> dict[str, Any]:
 
     Returns:
         Metrics by name. ``frames`` is the number N of frames. ``squared_error`` is the squared
-        error of the reconstructions, with pixel values in [0, 1]. It is summed over the pixels of a
-        frame and averaged over frames. ``mean_image_error`` is the same error if the mean of all
-        frames is used as the reconstruction of each frame; a model with a higher ``squared_error``
-        has learned nothing. ``latent_dim`` is the number of latent dimensions. The other metrics
-        are those of the model's method :meth:`~wmrl.nn.autoencoder.Autoencoder.metrics`.
+        error of the reconstructions, with pixel values in [0, 1]. This error is summed over the
+        pixels of a frame and averaged over frames. ``mean_image_error`` is the same error if the
+        mean of all frames is used as the reconstruction of each frame. A model whose
+        ``squared_error`` is higher than ``mean_image_error`` has learned nothing.
+        ``latent_dim`` is the number of latent dimensions. The other metrics are those of the
+        model's method :meth:`~wmrl.nn.autoencoder.Autoencoder.metrics`.
     """
     errors = []
     for batch in _batches(vision, frames):
@@ -105,7 +106,8 @@ def comparison_image(vision: Vision, frames: np.ndarray, *, scale: int = 2) -> n
 
     Args:
         vision: vision model that reconstructs the frames.
-        frames: ``(N, H, W, C) uint8``; gray frames are drawn in color.
+        frames: ``(N, H, W, C) uint8``; the gray value of a gray frame is drawn in all three
+            color channels.
         scale: integer factor by which pixels are magnified.
 
     Returns:

@@ -53,15 +53,16 @@ def train_vision(
     with the same arguments resumes an interrupted run, or loads the result of a finished run. A
     resumed run has bit-identical results if ``training`` sets no time limit. A finished run
     contains ``artifact/``, ``metrics.csv``, ``report.json`` with held-out metrics, and
-    ``reconstructions.png`` with held-out frames and their reconstructions. For a VQ-VAE, it also
-    contains ``codebook.png``.
+    ``reconstructions.png`` with held-out frames and their reconstructions. For a VQ-VAE, the
+    run also contains ``codebook.png``.
 
     Args:
         stores: rollout stores of one task.
         path: folder of the run.
         config: configuration of a VAE, a VQ-VAE or a registered vision model; the defaults of
-            the VAE if None. A size or number of channels that it leaves at the default is that of
-            the stores' frames (:meth:`~wmrl.vision.base.Vision.fit_config`).
+            the VAE if None. A frame size that has its default value is replaced by that of the
+            stores' frames, and so is the number of channels; see
+            :meth:`~wmrl.vision.base.Vision.fit_config`.
         training: settings of the training run; the defaults if None.
         init: name or path of an artifact whose weights are the initial weights; None for random
             initial weights. A VQ-VAE that starts from an artifact skips its ``warmup_steps``, the

@@ -26,10 +26,10 @@ class VAEConfig:
     """Configuration of a :class:`VAE`.
 
     Attributes:
-        base_channels: number of output channels of the first convolution; the other convolutions
-            have 2, 4, 8, 8, … times as many. With 32 latent dimensions and color frames of 64×64,
-            the paper's 32 channels give 4,348,547 parameters, and 16 channels about a quarter of
-            that.
+        base_channels: number of output channels of the first convolution. The second convolution
+            has 2 times as many, the third 4 times, and all others 8 times. With 32 latent
+            dimensions and color frames of 64×64, the paper's 32 channels give 4,348,547 parameters,
+            and 16 channels give about a quarter of this number.
         latent_dim: Z, the number of latent dimensions.
         kl_floor: lower bound of the KL divergence in the loss, in nats per dimension; see
             :func:`~wmrl.nn.losses.floored_kl`.
@@ -81,14 +81,16 @@ class VAE(GaussianAutoencoder, Vision):
     The KL divergence in the loss has a lower bound (see :func:`~wmrl.nn.losses.floored_kl`).
 
     The convolutions have a kernel of 4×4, a stride of 2 and no padding: n pixels become
-    ⌊(n − 4) / 2⌋ + 1 = ⌊n / 2⌋ − 1. There are as many as it takes until the smaller side is at most
-    4. For 64×64, this gives the four convolutions of the paper, with 31, 14, 6 and 2 pixels; for
-    84×84, it gives 41, 19, 8 and 3. The number of channels doubles three times, and then stays.
+    ⌊(n − 4) / 2⌋ + 1 = ⌊n / 2⌋ − 1. Convolutions are added until the smaller side is at most 4.
+    Frames of 64×64 get the four convolutions of the paper, with outputs of 31, 14, 6 and 2 pixels
+    per side. Frames of 84×84 get outputs of 41, 19, 8 and 3. From one convolution to the next, the
+    number of channels doubles three times, and then stays the same.
 
     The decoder for 64×64 is that of the paper: it maps 1×1 to 5×5, 13×13, 30×30 and 64×64. For
-    other sizes, it mirrors the encoder. A transposed convolution with a kernel of 4×4 and a stride
-    of 2 maps m pixels to 2 (m − 1) + 4 + p = 2 m + 2 + p. For m = ⌊n / 2⌋ − 1, this is n if the
-    output padding p is n mod 2, so that each layer restores the size before the convolution.
+    other sizes, the decoder mirrors the encoder. A transposed convolution with a kernel of 4×4, a
+    stride of 2 and an output padding of p maps m pixels to 2 (m − 1) + 4 + p = 2 m + 2 + p. With
+    m = ⌊n / 2⌋ − 1 and p = n mod 2, the result is n. Each layer thus restores the size before the
+    corresponding convolution.
 
     Args:
         config: sizes and loss.
@@ -181,7 +183,7 @@ def _mirrored_decoder(widths: Sequence[int], sizes: Sequence[tuple[int, int]]) -
 
     Args:
         widths: numbers of channels of a frame and of the output of each convolution.
-        sizes: heights and widths of the same.
+        sizes: heights and widths of a frame and of the output of each convolution.
     """
     layers: list[nn.Module] = [nn.Unflatten(1, (widths[-1], *sizes[-1]))]
     for level in reversed(range(len(widths) - 1)):

@@ -25,7 +25,7 @@ class VQVAEConfig(QuantizerConfig):
             ``2**num_downsamplings``.
         channels: number of channels of a frame; in environments, 3 for color and 1 for gray.
         base_channels: number of channels after the first downsampling; each further downsampling
-            doubles it.
+            doubles this number.
         residual_channels: number of channels inside a residual block.
         num_residual_blocks: number of residual blocks in the encoder, and also in the decoder.
         rezero: True to scale each residual block by a learned number that is initially 0
@@ -59,7 +59,11 @@ class VQVAEConfig(QuantizerConfig):
             )
 
     def _size_advice(self) -> str:
-        """Names the nearest height and width, and the number of downsamplings that would fit."""
+        """Returns advice for an error message about a frame size that does not fit.
+
+        The advice names the nearest size that fits, and a number of downsamplings, if there is one,
+        that fits the given size.
+        """
         if len(self.frame_size) != 2 or min(self.frame_size) < 1:
             return ""
         step = 2**self.num_downsamplings
@@ -165,8 +169,8 @@ class VQVAE(QuantizedAutoencoder, Vision):
     def mean(self, latents: Tensor) -> Tensor:
         """Maps latents ``(B, Z) float32`` to unclipped pixel values ``(B, H, W, C) float32``.
 
-        These are the decoder's outputs. 0 is black and 1 is full intensity, but values outside
-        [0, 1] are possible.
+        The pixel values are the decoder's outputs. 0 is black and 1 is full intensity, but values
+        outside [0, 1] are possible.
 
         Raises:
             ValueError: the latents' shape is not ``(B, Z)``.
