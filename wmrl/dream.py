@@ -68,7 +68,9 @@ def dream_reset(
         (torch.Size([3, 32]), torch.Size([3]))
     """
     if (batch_size is None) == (indices is None):
-        raise ValueError("indices: expected either batch_size or indices, got both or neither")
+        raise ValueError(
+            "indices: expected either batch_size or indices, got both or neither; give one of them"
+        )
     available = memory.num_start_states
     if available == 0:
         raise ValueError(

@@ -74,7 +74,9 @@ def read_idx(path: str | Path) -> np.ndarray:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ImageSetError(f"{path}: can't be read ({error})") from error
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES:
-        raise ImageSetError(f"{path}: not an IDX file (its first bytes are {data[:4].hex()})")
+        raise ImageSetError(
+            f"{path}: not an IDX file (its first bytes are {data[:4].hex()}); use another file"
+        )
     dtype, axes = np.dtype(_DTYPES[data[2]]), data[3]
     start = 4 + 4 * axes
     if len(data) < start:

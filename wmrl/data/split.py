@@ -84,7 +84,7 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
     if not episodes:
         raise ValueError(
             f"stores: expected episodes, got none in "
-            f"{', '.join(str(store.path) for store in stores)}; record some with wmrl collect"
+            f"{', '.join(str(store.path) for store in stores)}; record episodes with wmrl collect"
         )
     if held_out == 0 or len(episodes) == 1:
         return DataSplit(episodes, [])

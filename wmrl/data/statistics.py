@@ -48,7 +48,7 @@ def report_store(store: RolloutStore) -> StoreReport:
     """
     if len(store) == 0:
         raise StoreError(
-            f"{store.path}: expected episodes, got none; record some with wmrl collect"
+            f"{store.path}: expected episodes, got none; record episodes with wmrl collect"
         )
     count, rewarded = 0, 0
     spec = store.metadata.action_space

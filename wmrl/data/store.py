@@ -339,7 +339,8 @@ class RolloutStore:
         """Checks that the metadata on disk have not changed since the store was opened."""
         if read_metadata(self.path) != self.metadata:
             raise StoreError(
-                f"{self.path}: its metadata have changed since it was opened; open it again"
+                f"{self.path}: metadata have changed since the store was opened; open the store "
+                "again"
             )
 
     def _check_episode(self, index: int, episode: Episode) -> None:

@@ -320,6 +320,6 @@ def matching_memory(vision_digest: str | None) -> str:
             return name
     raise ArtifactError(
         f"memory: no shipped memory was trained on the vision model with digest "
-        f"{str(vision_digest)[:12]}…; pass the name or path of a memory that was trained on it, or "
-        "None to use the real game without a memory"
+        f"{str(vision_digest)[:12]}…; pass the name or path of a memory that was trained on "
+        "this model, or None to use the real game without a memory"
     )

@@ -86,7 +86,7 @@ def choose_start_states(
     """
     longest = max(map(len, episodes), default=0)
     if longest == 0:
-        raise ValueError("episodes: expected at least one agent step, got none; record some")
+        raise ValueError("episodes: expected at least one agent step, got none; record episodes")
     if longest <= config.burn_in:
         config = replace(config, burn_in=longest // 2)
     every = _candidates(episodes, config, frame_skip)

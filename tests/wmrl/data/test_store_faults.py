@@ -198,9 +198,9 @@ def test_metadata_of_another_store_are_noticed(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "two/zarr.json", tmp_path / "one/zarr.json")
     with pytest.raises(StoreError, match="belongs to a store with other metadata"):
         RolloutStore(tmp_path / "one").frames(0)
-    with pytest.raises(StoreError, match="its metadata have changed since it was opened"):
+    with pytest.raises(StoreError, match="metadata have changed since the store was opened"):
         store.verify()
-    with pytest.raises(StoreError, match="its metadata have changed since it was opened"):
+    with pytest.raises(StoreError, match="metadata have changed since the store was opened"):
         store.write(2, make_episode(2))
 
 
@@ -356,7 +356,7 @@ def test_empty_stores_stand_in_no_ones_way(tmp_path: Path) -> None:
     store = RolloutStore(path, "a", metadata=METADATA)
     other = replace(METADATA, frame_skip=5)
     assert RolloutStore(path, "a", metadata=other).metadata == other
-    with pytest.raises(StoreError, match="its metadata have changed since it was opened"):
+    with pytest.raises(StoreError, match="metadata have changed since the store was opened"):
         store.write(0, make_episode(0))
     store.discard_unused()
     assert list(tmp_path.iterdir()) == []
