@@ -58,7 +58,7 @@ class ImportanceCheck:
 
     @property
     def verdict(self) -> str:
-        """Interpretation of the diagnostics in plain words."""
+        """Verdict in words, such as "good: the approximation covers the posterior"."""
         if self.outside:
             return (
                 f"bad: the posterior is 0 at {self.outside} of {self.samples} samples; choose "

@@ -36,11 +36,11 @@ class BernoulliFactor(Factor):
         self.logits = nn.Parameter(torch.logit(initial))
 
     def distribution(self) -> Distribution:
-        """Implements :meth:`Factor.distribution`."""
+        """Returns the Bernoulli distributions of the elements of z."""
         return Bernoulli(logits=self.logits, validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Implements :meth:`Factor.draw`."""
+        """Draws samples of z, ``(count, *shape)``, without gradients."""
         chances = self.logits.detach().sigmoid().expand(count, *self.shape)
         return torch.bernoulli(chances, generator=generator)
 
@@ -72,11 +72,11 @@ class CategoricalFactor(Factor):
         self.logits = nn.Parameter(initial.log())
 
     def distribution(self) -> Distribution:
-        """Implements :meth:`Factor.distribution`."""
+        """Returns the categorical distributions of the elements of z."""
         return Categorical(logits=self.logits, validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Implements :meth:`Factor.draw`."""
+        """Draws samples of z, ``(count, *shape)``, without gradients."""
         chances = self.logits.detach().softmax(-1).reshape(-1, self.logits.shape[-1])
         drawn = torch.multinomial(chances, count, replacement=True, generator=generator)
         return drawn.T.reshape(count, *self.shape)

@@ -132,7 +132,7 @@ class Posterior:
 
     @property
     def verdict(self) -> str:
-        """Interpretation of the diagnostics in plain words."""
+        """Verdict in words, such as "good: the approximation covers the posterior"."""
         return self.check.verdict
 
 

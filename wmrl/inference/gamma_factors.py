@@ -47,12 +47,12 @@ class GammaFactor(Factor):
         self.log_mean = nn.Parameter(alpha.log() - beta.log())
 
     def distribution(self) -> Distribution:
-        """Implements :meth:`Factor.distribution`."""
+        """Returns the gamma distributions of the elements of z."""
         alpha = self.log_concentration.exp()
         return Gamma(alpha, alpha / self.log_mean.exp(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Implements :meth:`Factor.draw`."""
+        """Draws samples of z, ``(count, *shape)``, with gradients to the parameters."""
         alpha = self.log_concentration.exp()
         # The scale is computed separately, because gradients of small samples are already large.
         scale = self.log_mean.exp() / alpha
@@ -87,17 +87,17 @@ class BetaFactor(Factor):
         self.log_total = nn.Parameter((first + second).log())
 
     def distribution(self) -> Distribution:
-        """Implements :meth:`Factor.distribution`."""
+        """Returns the beta distributions of the elements of z."""
         return Beta(*self._concentrations(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Implements :meth:`Factor.draw`."""
+        """Draws samples of z, ``(count, *shape)``, with gradients to the parameters."""
         first, second = (_standard_gamma(each, count, generator) for each in self._concentrations())
         limits = torch.finfo(first.dtype)  # the density at 0 and 1 may be 0 or infinite
         return (first / (first + second)).clamp(limits.tiny, 1.0 - limits.eps)
 
     def _concentrations(self) -> tuple[Tensor, Tensor]:
-        """Returns α and β."""
+        """Returns the parameters α and β of the beta distributions, each with the shape of z."""
         total = self.log_total.exp()
         return total * self.logit_mean.sigmoid(), total * (-self.logit_mean).sigmoid()
 

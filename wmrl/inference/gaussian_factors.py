@@ -48,11 +48,11 @@ class NormalFactor(Factor):
         self.log_scale = nn.Parameter(initial_values("std", std, self.shape, above=0.0).log())
 
     def distribution(self) -> Distribution:
-        """Implements :meth:`Factor.distribution`."""
+        """Returns the normal distributions of the elements of z."""
         return Normal(self.loc, self.log_scale.exp(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Implements :meth:`Factor.draw`."""
+        """Draws samples of z, ``(count, *shape)``, with gradients to the parameters."""
         noise = _noise(self.loc, (count, *self.shape), generator)
         return self.loc + self.log_scale.exp() * noise
 
@@ -70,11 +70,11 @@ class LogNormalFactor(NormalFactor):
     support: ClassVar[str] = "numbers above 0"
 
     def distribution(self) -> Distribution:
-        """Implements :meth:`Factor.distribution`."""
+        """Returns the log-normal distributions of the elements of z."""
         return LogNormal(self.loc, self.log_scale.exp(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Implements :meth:`Factor.draw`."""
+        """Draws samples of z, ``(count, *shape)``, with gradients to the parameters."""
         return super().draw(count, generator).exp()
 
 
@@ -102,11 +102,11 @@ class MultivariateNormalFactor(Factor):
         self.lower = nn.Parameter(torch.zeros(*self.shape, *self.shape, dtype=torch.float32))
 
     def distribution(self) -> Distribution:
-        """Implements :meth:`Factor.distribution`."""
+        """Returns the multivariate normal distribution of z."""
         return MultivariateNormal(self.loc, scale_tril=self._scale(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Implements :meth:`Factor.draw`."""
+        """Draws samples of z, ``(count, *shape)``, with gradients to the parameters."""
         return self.loc + _noise(self.loc, (count, *self.shape), generator) @ self._scale().mT
 
     def _scale(self) -> Tensor:
@@ -150,13 +150,13 @@ class LowRankNormalFactor(Factor):
         self.directions = nn.Parameter(spread * (noise / math.sqrt(rank)))
 
     def distribution(self) -> Distribution:
-        """Implements :meth:`Factor.distribution`."""
+        """Returns the low-rank normal distribution of z."""
         return LowRankMultivariateNormal(
             self.loc, self.directions, (2.0 * self.log_scale).exp(), validate_args=False
         )
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Implements :meth:`Factor.draw`."""
+        """Draws samples of z, ``(count, *shape)``, with gradients to the parameters."""
         own = _noise(self.loc, (count, *self.shape), generator)
         shared = _noise(self.loc, (count, self.directions.shape[1]), generator)
         return self.loc + self.log_scale.exp() * own + shared @ self.directions.mT

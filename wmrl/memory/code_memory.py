@@ -264,7 +264,10 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         state: MemoryState | None = None,
         dropout: torch.Generator | None = None,
     ) -> tuple[CodePrediction, MemoryState]:
-        """Implements :meth:`~wmrl.memory.base.Memory.forward`."""
+        """Predicts the next latent, reward and termination at each step of a batch of sequences.
+
+        :meth:`wmrl.memory.base.Memory.forward` describes arguments and results.
+        """
         self.check_sequence(latents, actions)
         fresh = self.initial_state(len(latents))
         state = fresh if state is None else state
@@ -286,7 +289,10 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         *,
         dropout: torch.Generator | None = None,
     ) -> tuple[CodePrediction, MemoryState]:
-        """Implements :meth:`~wmrl.memory.base.Memory.step`."""
+        """Predicts the next latent, reward and termination from the current latent and action.
+
+        :meth:`wmrl.memory.base.Memory.step` describes arguments and results.
+        """
         features, inner = self.sequence_model.step(torch.cat((latent, action), -1), state[1:])
         return self._predict(features, latent, dropout), (features, *inner)
 

@@ -204,7 +204,10 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         state: MemoryState | None = None,
         dropout: torch.Generator | None = None,
     ) -> tuple[EnsemblePrediction, MemoryState]:
-        """Implements :meth:`~wmrl.memory.base.Memory.forward`."""
+        """Predicts the next latent, reward and termination at each step of a batch of sequences.
+
+        :meth:`wmrl.memory.base.Memory.forward` describes arguments and results.
+        """
         states = self._split(self.initial_state(len(latents)) if state is None else state)
         return self._merge(
             member(latents, actions, first=first, state=own, dropout=dropout)
@@ -219,7 +222,10 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         *,
         dropout: torch.Generator | None = None,
     ) -> tuple[EnsemblePrediction, MemoryState]:
-        """Implements :meth:`~wmrl.memory.base.Memory.step`."""
+        """Predicts the next latent, reward and termination from the current latent and action.
+
+        :meth:`wmrl.memory.base.Memory.step` describes arguments and results.
+        """
         return self._merge(
             member.step(latent, action, own, dropout=dropout)
             for member, own in zip(self._members(), self._split(state), strict=True)

@@ -66,7 +66,7 @@ class MixturePrediction(NamedTuple):
     termination: Tensor
 
     def log_likelihood(self, latents: Tensor) -> Tensor:
-        """Returns log-densities ``(..., Z)`` in nats, one for each dimension of latents."""
+        """Returns log-densities ``(..., Z)`` in nats, one for each dimension of the latents."""
         return mixture_log_likelihood(self.logits, self.means, self.log_stds, latents)
 
 
@@ -137,7 +137,10 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         state: MemoryState | None = None,
         dropout: torch.Generator | None = None,
     ) -> tuple[MixturePrediction, MemoryState]:
-        """Implements :meth:`~wmrl.memory.base.Memory.forward`."""
+        """Predicts the next latent, reward and termination at each step of a batch of sequences.
+
+        :meth:`wmrl.memory.base.Memory.forward` describes arguments and results.
+        """
         self.check_sequence(latents, actions)
         inputs = self._inputs(latents, actions)
         if state is None:
@@ -160,7 +163,10 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         *,
         dropout: torch.Generator | None = None,
     ) -> tuple[MixturePrediction, MemoryState]:
-        """Implements :meth:`~wmrl.memory.base.Memory.step`."""
+        """Predicts the next latent, reward and termination from the current latent and action.
+
+        :meth:`wmrl.memory.base.Memory.step` describes arguments and results.
+        """
         inputs = self._inputs(latent, action)
         if len(inputs) >= _LARGE_BATCH and inputs.device.type == "cpu":
             outputs, state = self._layer(inputs.unsqueeze(1), state)
@@ -190,7 +196,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         return Transition(latent, prediction.reward, ended)
 
     def log_likelihood(self, prediction: MixturePrediction, latents: Tensor) -> Tensor:
-        """Returns log-densities ``(..., Z)`` in nats, one for each dimension of latents."""
+        """Returns log-densities ``(..., Z)`` in nats, one for each dimension of the latents."""
         return prediction.log_likelihood(latents)
 
     def _inputs(self, latents: Tensor, actions: Tensor) -> Tensor:

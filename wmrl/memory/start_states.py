@@ -129,7 +129,7 @@ def _candidates(
 
 
 def _scored_within(rewards: np.ndarray, window: int) -> np.ndarray:
-    """Returns, as a bool array, which states follow a positive reward within ``window`` steps."""
+    """Returns a bool array: True if one of the last ``window`` steps has a positive reward."""
     positive = np.concatenate(([0], np.cumsum(rewards > 0)))
     t = np.arange(len(rewards))
     recent: np.ndarray = positive[t] > positive[np.maximum(t - window, 0)]

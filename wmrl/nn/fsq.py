@@ -54,7 +54,10 @@ class FSQuantizer(Quantizer):
         self.register_buffer("halves", half, persistent=False)
 
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """Implements :meth:`Quantizer.forward`; commitment and codebook losses are 0."""
+        """Bounds and rounds each vector; see :meth:`Quantizer.forward`.
+
+        The commitment loss and the codebook loss are 0.
+        """
         bounded = self._bound(vectors)
         rounded = bounded + (bounded.round() - bounded).detach()
         codes = self._code(rounded.detach())
@@ -63,21 +66,21 @@ class FSQuantizer(Quantizer):
 
     @torch.no_grad()
     def encode(self, vectors: Tensor) -> Tensor:
-        """Implements :meth:`Quantizer.encode`."""
+        """Returns the codes ``(N,) int64`` of vectors ``(N, D)`` after bounding and rounding."""
         return self._code(self._bound(vectors).round())
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Implements :meth:`Quantizer.lookup`."""
+        """Returns the vectors ``(..., D) float32`` of valid codes ``(...) int64``."""
         digits = codes[..., None] // self.strides % self.bases
         return (digits - self.halves) / self.halves
 
     @torch.no_grad()
     def code_of(self, vectors: Tensor) -> Tensor:
-        """Implements :meth:`Quantizer.code_of`; the vectors must be in [−1, 1]."""
+        """Returns the codes ``(N,) int64`` of codes' vectors ``(N, D)``, which are in [−1, 1]."""
         return self._code((vectors * self.halves).round())
 
     def bound(self, vectors: Tensor) -> Tensor:
-        """Implements :meth:`Quantizer.bound`."""
+        """Maps vectors ``(N, D)`` into the range of the codes' vectors, about [−1, 1]."""
         return self._bound(vectors) / self.halves
 
     def _bound(self, vectors: Tensor) -> Tensor:

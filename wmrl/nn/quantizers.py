@@ -148,7 +148,7 @@ class GradientQuantizer(Quantizer):
         self.vectors = nn.Parameter(uniform * (1.0 / codebook_size if spread is None else spread))
 
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """Implements :meth:`Quantizer.forward`."""
+        """Maps each vector to the vector of the nearest code; see :meth:`Quantizer.forward`."""
         codes = self.encode(vectors)
         # The gradient of an embedding is summed in the same order for any number of threads.
         chosen = nn.functional.embedding(codes, self.vectors)
@@ -158,11 +158,11 @@ class GradientQuantizer(Quantizer):
 
     @torch.no_grad()
     def encode(self, vectors: Tensor) -> Tensor:
-        """Implements :meth:`Quantizer.encode`."""
+        """Returns the nearest codes ``(N,) int64`` of vectors ``(N, D)``."""
         return nearest(vectors, self.vectors)
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Implements :meth:`Quantizer.lookup`."""
+        """Returns the vectors ``(..., D) float32`` of valid codes ``(...) int64``."""
         return self.vectors.detach()[codes]
 
     @torch.no_grad()
@@ -247,7 +247,10 @@ class EMAQuantizer(Quantizer):
         self.register_buffer("vectors", torch.zeros(codebook_size, code_dim))
 
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """Implements :meth:`Quantizer.forward`."""
+        """Maps each vector to the vector of the nearest code; see :meth:`Quantizer.forward`.
+
+        In training mode, the moving averages are updated, too.
+        """
         codes = self.encode(vectors)
         chosen = self.vectors[codes]
         commitment = (vectors - chosen).square().sum(1)
@@ -260,11 +263,11 @@ class EMAQuantizer(Quantizer):
 
     @torch.no_grad()
     def encode(self, vectors: Tensor) -> Tensor:
-        """Implements :meth:`Quantizer.encode`."""
+        """Returns the nearest codes ``(N,) int64`` of vectors ``(N, D)``."""
         return nearest(vectors, self.vectors)
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Implements :meth:`Quantizer.lookup`."""
+        """Returns the vectors ``(..., D) float32`` of valid codes ``(...) int64``."""
         return self.vectors[codes]
 
     @torch.no_grad()

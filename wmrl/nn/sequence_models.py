@@ -139,13 +139,13 @@ class LSTMModel(SequenceModel):
         return tuple(part.expand(batch_size, -1, -1) for part in parts)
 
     def forward(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
-        """Implements :meth:`SequenceModel.forward`."""
+        """Computes the features ``(B, T, H)`` of sequences; see :meth:`SequenceModel.forward`."""
         before = tuple(part.transpose(0, 1).contiguous() for part in state)
         features, after = self.lstm(inputs, before)
         return features, tuple(part.transpose(0, 1) for part in after)
 
     def step(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
-        """Implements :meth:`SequenceModel.step`."""
+        """Computes the features ``(B, H)`` of one step; see :meth:`SequenceModel.step`."""
         features, state = self(inputs[:, None], state)
         return features[:, 0], state
 
@@ -204,7 +204,7 @@ class TransformerModel(SequenceModel):
         return (time, *[cache] * (2 * len(self.blocks)))
 
     def forward(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
-        """Implements :meth:`SequenceModel.forward`."""
+        """Computes the features ``(B, T, H)`` of sequences; see :meth:`SequenceModel.forward`."""
         time, *cache = state
         length = inputs.shape[1]
         x = self.project(inputs)
@@ -223,7 +223,7 @@ class TransformerModel(SequenceModel):
         return self.norm(x), (time + length, *after)
 
     def step(self, inputs: Tensor, state: SequenceState) -> tuple[Tensor, SequenceState]:
-        """Implements :meth:`SequenceModel.step`."""
+        """Computes the features ``(B, H)`` of one step; see :meth:`SequenceModel.step`."""
         features, state = self(inputs[:, None], state)
         return features[:, 0], state
 

@@ -166,7 +166,7 @@ class QuantizedAutoencoder(Autoencoder):
         return self.quantizer.lookup(self.codes(inputs)).flatten(1)
 
     def codes(self, inputs: Tensor) -> Tensor:
-        """Maps inputs ``(B, ...)`` to codes ``(B, T) int64``."""
+        """Maps inputs ``(B, ...)`` to T codes each, ``(B, T) int64``."""
         return self.quantizer.encode(self.unquantized(inputs)).view(len(inputs), self.num_tokens)
 
     def unquantized(self, inputs: Tensor) -> Tensor:
@@ -174,13 +174,13 @@ class QuantizedAutoencoder(Autoencoder):
         return self._encode(self._preprocess(inputs))
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(B, Z)`` to the nearest codes ``(B, T) int64``."""
+        """Maps latents ``(B, Z)`` to their T nearest codes, ``(B, T) int64``."""
         latents = self.check_latents(latents)
         codes = self.quantizer.code_of(latents.reshape(-1, self.quantizer.code_dim))
         return codes.view(len(latents), self.num_tokens)
 
     def latents_of(self, codes: Tensor) -> Tensor:
-        """Maps codes ``(B, T) int64`` to latents ``(B, Z) float32``."""
+        """Maps T codes per latent, ``(B, T) int64``, to latents ``(B, Z) float32``."""
         return self.quantizer.decode(codes).flatten(1)
 
     def loss(self, inputs: Tensor, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:

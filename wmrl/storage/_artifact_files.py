@@ -28,7 +28,7 @@ def folder_state(path: str | Path) -> tuple[int, ...] | None:
 
 
 def being_replaced(path: str | Path) -> bool:
-    """Returns True if a folder is missing because another process is just replacing it."""
+    """Returns True if a folder is missing because another process is replacing it."""
     path = Path(path)
     try:
         return not path.exists() and any(path.parent.glob(f".{glob.escape(path.name)}.*.old"))

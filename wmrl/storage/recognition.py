@@ -154,7 +154,10 @@ def _folder(path: Path, names: set[str]) -> Recognized:
 
 
 def _folders(path: Path, depth: int = _DEPTH) -> Iterator[Path]:
-    """Yields the folders below a path, each after its parent; links are not followed."""
+    """Yields the folders at most ``depth`` levels below a path, each after its parent.
+
+    Hidden folders and symbolic links are left out.
+    """
     try:
         children = sorted(
             child

@@ -140,7 +140,10 @@ class MetricsLogger:
 
     @contextmanager
     def _without_failing(self) -> Iterator[None]:
-        """Turns a failure of TensorBoard into a warning, and stops writing events from then on."""
+        """Turns a failure of TensorBoard in a ``with`` block into a warning.
+
+        After a failure, no more events are written.
+        """
         try:
             yield
         except Exception as error:

@@ -142,7 +142,11 @@ class VAE(GaussianAutoencoder, Vision):
         return (*self.config.frame_size, self.config.channels)
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Implements :meth:`~wmrl.vision.base.Vision.posterior`."""
+        """Maps frames ``(B, H, W, C) uint8`` to posterior distributions of their latents.
+
+        Returns:
+            Mean and standard deviation of each latent, both ``(B, Z) float32``.
+        """
         mean, log_variance = self._encode(self._preprocess(frames))
         return mean, torch.exp(0.5 * log_variance)
 

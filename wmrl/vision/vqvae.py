@@ -149,7 +149,18 @@ class VQVAE(QuantizedAutoencoder, Vision):
         return spaces.MultiDiscrete([self.codebook_size] * self.num_tokens)
 
     def plan_training(self, *, frames: int, steps: int) -> int:
-        """Implements :meth:`~wmrl.vision.base.Vision.plan_training`."""
+        """Checks that frames and steps suffice to learn a codebook.
+
+        Args:
+            frames: number of training frames.
+            steps: number of gradient steps.
+
+        Returns:
+            Minimum number of steps, to be taken even if they exceed a time limit.
+
+        Raises:
+            ValueError: there are too few frames or steps.
+        """
         self.config.check_training(vectors=frames * self.num_tokens, steps=steps)
         return self.config.least_steps
 
