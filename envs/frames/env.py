@@ -18,7 +18,7 @@ from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
 
 
-class FrameEnv(gym.Env[np.ndarray, np.ndarray]):
+class FrameEnv(gym.Env[np.ndarray, Any]):
     """Environment that plays a task with frame skip and returns frames as observations.
 
     ## Description

@@ -21,7 +21,7 @@ from wmrl.memory.base import Memory
 from wmrl.vision.base import Vision
 
 
-class LatentEnv(SpecNamesModels, gym.Env[Any, np.ndarray], EzPickle):
+class LatentEnv(SpecNamesModels, gym.Env[Any, Any], EzPickle):
     """Latent environment: a real game, observed through a vision model and a memory model.
 
     ## Description
