@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import inspect
 import os
 import pickle
 import signal
@@ -88,14 +89,11 @@ def test_a_seed_starts_the_same_episode_in_fresh_and_used_environments(env: Take
 
 def test_a_seed_starts_the_same_episode_in_another_process(env: TakeCover, tmp_path: Path) -> None:
     code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_env import TakeCover, digest\n"
+        "import hashlib\nimport numpy as np\nfrom wmrl.envs.take_cover.env import TakeCover\n"
+        f"{inspect.getsource(digest)}\n"
         "env = TakeCover()\nprint(digest(env, 11))\nenv.close()"
     )
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    output = subprocess.check_output(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, text=True
-    )
+    output = subprocess.check_output([sys.executable, "-c", code], cwd=tmp_path, text=True)
     assert output.split() == [digest(env, 11)]
 
 
