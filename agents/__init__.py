@@ -27,7 +27,8 @@
 
 if __name__ != "wmrl.agents":  # pragma: no cover
     raise ImportError(
-        "this folder is the package 'wmrl.agents': install wmrl, then import wmrl.agents"
+        "expected the import of 'wmrl.agents', got that of the bare folder 'agents', which is the "
+        "source of that package; install wmrl, then import wmrl.agents"
     )
 
 from typing import TYPE_CHECKING

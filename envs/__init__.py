@@ -22,7 +22,10 @@
 """
 
 if __name__ != "wmrl.envs":  # pragma: no cover
-    raise ImportError("this folder is the package 'wmrl.envs': install wmrl and import wmrl.envs")
+    raise ImportError(
+        "expected the import of 'wmrl.envs', got that of the bare folder 'envs', which is the "
+        "source of that package; install wmrl, then import wmrl.envs"
+    )
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Standard streams, warnings and interruptions of the command line."""
+"""Handling of standard streams, warnings and Ctrl-C in the commands."""
 
 import codecs
 import io

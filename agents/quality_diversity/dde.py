@@ -213,7 +213,7 @@ class DDE(Learner):
         """Evaluates ``init``, then random solutions until the initial coverage is reached.
 
         Returns:
-            Elites among all these solutions.
+            The elites of all evaluated solutions.
         """
         archive, config = self.archive(), self.config
         if len(self._init):

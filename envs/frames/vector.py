@@ -59,8 +59,8 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ``autoreset_mode`` determines when the slot is reset
     (https://farama.org/Vector-Autoreset-Mode). With ``DISABLED``, the slot keeps its frame and its
     flags (terminated, truncated), with reward 0 and no info, until
-    ``reset(options={"reset_mask": …})`` selects it. A slot that was never reset is treated in the
-    same way.
+    ``reset(options={"reset_mask": …})`` selects it. A slot that was never
+    reset returns a black frame, flags that are False, reward 0 and no info until it is selected.
 
     ## Arguments
     - ``num_envs``: number N of slots.

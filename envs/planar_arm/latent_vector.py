@@ -93,7 +93,7 @@ class PlanarArmLatentVectorEnv(PlanarArmVectorEnv):
 
     @property
     def encoding(self) -> Encoding:
-        """Encoding that decodes actions to poses."""
+        """Encoding whose decoder maps actions to poses."""
         return self._latents.encoding
 
     def check_actions(self, actions: np.ndarray, shape: tuple[int, ...] | None) -> np.ndarray:

@@ -304,7 +304,7 @@ class _Solver:
             free = free & ~leaving
 
     def _close_in(self, angles: Tensor, targets: Tensor) -> Tensor:
-        """Moves end points to their targets by Newton's method; angles stay in range."""
+        """Refines joint angles by Newton's method, so that end points reach their targets."""
         for _ in range(30):
             gaps, jacobian = self._linearized(angles, targets)
             if (gaps.norm(dim=1) < 0.01 * self._config.tolerance).all():

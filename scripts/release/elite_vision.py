@@ -61,7 +61,7 @@ def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]
 
 
 def vision_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Returns the model card of the vision model, given arguments of :func:`ship`."""
+    """Returns the model card of the vision model; the arguments are those of :func:`ship`."""
     lines = [
         f"| {name} | {metrics['squared_error']:.2f} | {metrics['perplexity']:.0f} "
         f"| {metrics['utilization']:.1%} | {metrics['encoder_rank']:.1f} |"
@@ -88,7 +88,7 @@ def vision_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
 
 
 def memory_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Returns the model card of the memory model, given arguments of :func:`ship`."""
+    """Returns the model card of the memory model; the arguments are those of :func:`ship`."""
     nats = row["memory"]["nats_per_frame"]
     return f"""# {MEMORY}
 

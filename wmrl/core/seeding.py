@@ -29,7 +29,9 @@ def seed_sequence(seed: int, *path: int | str) -> np.random.SeedSequence:
     seed = check_seed("seed", seed)
     keys = tuple(zlib.crc32(key.encode()) if isinstance(key, str) else key for key in path)
     if any(key < 0 for key in keys):
-        raise ValueError(f"path: expected integer keys of at least 0, got {path}")
+        raise ValueError(
+            f"path: expected strings and integers of at least 0 as keys of a random stream, got {path}"
+        )
     return np.random.SeedSequence(seed, spawn_key=keys)
 
 

@@ -126,7 +126,7 @@ class EncodingTrainer:
         metrics = {name: float(value) / count for name, value in sums.items()}
         if not all(map(math.isfinite, metrics.values())):
             raise FloatingPointError(
-                f"encoding: expected a finite loss in the last epoch, got {_nonfinite(metrics)} "
+                f"encoding: expected a finite loss in the latest epoch, got {_nonfinite(metrics)} "
                 f"after {self.steps} steps; train with a learning_rate below "
                 f"{config.learning_rate}, or check the solutions"
             )

@@ -257,8 +257,8 @@ def open_loop_report(
         - ``dream``: error of decoded dreams at temperature 1.
         - ``likeliest``: error of decoded dreams in which the next latent is always the likeliest.
         - ``copy_last``: error if the last recorded frame before the dream is the prediction.
-        - ``reconstruction``: error of encoding and decoding the recorded frame itself. The error of
-          a dream is lower only by chance.
+        - ``reconstruction``: error of encoding and decoding the recorded frame itself. A
+          dream's error can be below this error only by chance.
         - ``dreams``: number of dreams over which the errors are averaged.
     """
     starts = _sample_start_states(latents, burn_in, num_dreams, seed)

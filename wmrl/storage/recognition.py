@@ -1,4 +1,4 @@
-"""Recognition of what is at a path, for error messages with suggestions of other paths."""
+"""Functions that recognize what is stored at a path, so that errors can suggest the right path."""
 
 import json
 import re

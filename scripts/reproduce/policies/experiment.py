@@ -286,7 +286,7 @@ def try_spread(
 
     Args:
         agent: agent with the posterior.
-        path: folder of the result, ``spread.json``.
+        path: folder in which the result is stored, as ``spread.json``.
         world_model: world model of the agent.
         fitness: settings of the evaluation in the dream, including action noise. Its attribute
             ``num_rollouts`` is ignored; ``config.num_rollouts`` is used.

@@ -36,5 +36,7 @@ def test_global_state_is_left_alone() -> None:
 def test_negative_seeds() -> None:
     with pytest.raises(ValueError, match="seed: expected at least 0, got -1"):
         seed_sequence(-1)
-    with pytest.raises(ValueError, match="path: expected integer keys of at least 0"):
+    with pytest.raises(
+        ValueError, match="path: expected strings and integers of at least 0 as keys"
+    ):
         seed_sequence(0, -2)
