@@ -14,6 +14,7 @@ from wmrl.core.display import check_display
 from wmrl.core.processes import follow_parent
 from wmrl.core.validation import check_int, check_number, check_seed
 from wmrl.envs.car_racing.lazy_rendering import LazyRendering
+from wmrl.envs.tasks.packages import import_package_of
 from wmrl.envs.tasks.registry import find_task
 from wmrl.envs.tasks.task import Task
 
@@ -56,7 +57,8 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
     episode ends in the middle of an agent step, ``"frames"`` still counts all frames of that step.
 
     ## Arguments
-    - ``task``: a task, its name, or its location as ``"module:ATTRIBUTE"``.
+    - ``task``: a task; or its name or location, or the id of an environment (see
+      :func:`~wmrl.envs.tasks.registry.find_task`).
     - ``base``: id of a base environment to use instead of the task's.
     - ``frame_skip``: number of base frames per agent step; the task's if None.
     - ``max_frames``: maximum number of base frames per episode; the task's if None.
@@ -188,6 +190,7 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
                 f"{self.task.name!r} fixes the render mode"
             )
         kwargs["render_mode"] = fixed or self.render_mode
+        import_package_of(env_id)
         return gym.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)
 
     def _advance(

@@ -64,7 +64,8 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     ## Arguments
     - ``num_envs``: number N of slots.
-    - ``task``: a task, its name, or its location as ``"module:ATTRIBUTE"``.
+    - ``task``: a task; or its name or location, or the id of an environment (see
+      :func:`~wmrl.envs.tasks.registry.find_task`).
     - ``base``: id of a base environment to use instead of the task's.
     - ``frame_skip``: number of base frames (frames of the base environment) per agent step; the
       task's if None.

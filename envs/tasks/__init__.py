@@ -2,6 +2,9 @@
 
 - :mod:`~wmrl.envs.tasks.task`: the description of a game, and functions that return its frames
   (``ObservationKey``, ``Task``, ``observation_frame``, ``rendered_frame``).
+- :mod:`~wmrl.envs.tasks.derived`: tasks that are derived from environments
+  (:meth:`Task.from_env <wmrl.envs.tasks.task.Task.from_env>`).
+- :mod:`~wmrl.envs.tasks.packages`: packages that register well-known environments.
 - :mod:`~wmrl.envs.tasks.registry`: registration and lookup of tasks (``find_task``,
   ``register_task``, ``registered_task``).
 - :mod:`~wmrl.envs.tasks.car_racing`: the task CarRacing, as in World Models (``CAR_RACING``).

@@ -1,9 +1,15 @@
 """Registry of tasks by name."""
 
+import difflib
+import re
+from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
 
+import gymnasium as gym
+
 from wmrl.envs.tasks.car_racing import CAR_RACING
+from wmrl.envs.tasks.packages import import_package_of
 from wmrl.envs.tasks.take_cover import TAKE_COVER
 from wmrl.envs.tasks.task import Task, split_variant
 
@@ -40,8 +46,8 @@ def is_registered(task: Task) -> bool:
 def registered_task(name: str) -> Task:
     """Returns the task that is registered under a name.
 
-    Unlike :func:`find_task`, this function never imports a module. It is therefore safe for names
-    that were read from files.
+    Unlike :func:`find_task`, this function never imports a module or creates an environment. It is
+    therefore safe for names that were read from files.
 
     Args:
         name: name of a registered task, or of a variant of one
@@ -52,9 +58,12 @@ def registered_task(name: str) -> Task:
     """
     task = _registered(name)
     if task is None:
+        own = "pass --task module:ATTRIBUTE"
+        if re.fullmatch(r"[\w./@-]+", name):  # what else a file holds is not to be pasted
+            own += f", or --task {name} if it is the id of an environment"
         raise ValueError(
             f"task: expected one of {sorted(_TASKS)}, got {name!r}; to use a task of your own, "
-            "call wmrl.envs.register_task first or pass --task module:ATTRIBUTE"
+            f"call wmrl.envs.register_task first or {own}"
         )
     return task
 
@@ -77,17 +86,27 @@ def _variant(task: Task, shape: tuple[int, int, int]) -> Task:
 
 
 def find_task(task: Task | str) -> Task:
-    """Finds a task by its name or location.
+    """Finds a task by its name or location, or derives it from an environment.
 
     Args:
-        task: the name of a registered task; or the location of a task, ``"module:ATTRIBUTE"``; or a
-            task, which is returned unchanged. For a location, the module is imported. A name or
-            location may end in a shape of frames, such as ``"car-racing@84x84x1"``, for a variant
-            of the task (:meth:`~wmrl.envs.tasks.task.Task.with_frames`).
+        task: one of
+
+            - a task, which is returned unchanged;
+            - the name of a registered task;
+            - the location of a task, ``"module:ATTRIBUTE"``;
+            - the id of an environment, from which the task is derived
+              (:meth:`~wmrl.envs.tasks.task.Task.from_env`), such as ``"ALE/Boxing-v5"``; or
+              ``"module:id"`` if a module has to be imported that registers it.
+
+            For a location, the module is imported. A name, location or id may end in a shape of
+            frames, such as ``"car-racing@84x84x1"``, for a variant of the task
+            (:meth:`~wmrl.envs.tasks.task.Task.with_frames`).
 
     Raises:
-        ValueError: there is no such task, or the object at the location is not a task.
-        ImportError: the module does not exist or cannot be imported.
+        ValueError: there is no such task, the object at the location is not a task, or no task can
+            be derived from the environment.
+        ImportError: the module does not exist or cannot be imported, or the environment needs a
+            package that is not installed.
 
     Example:
         >>> from wmrl.envs import find_task
@@ -95,33 +114,61 @@ def find_task(task: Task | str) -> Task:
         ('steer', 'pedal')
         >>> find_task("wmrl.envs.tasks:CAR_RACING") is find_task("car-racing")
         True
+        >>> find_task("Acrobot-v1").action_space
+        Discrete(3)
     """
     if isinstance(task, Task):
         return task
+    if not isinstance(task, str):
+        raise ValueError(
+            f"task: expected a Task, a name, a location or an environment's id, got {task!r:.100}"
+        )
     if (registered := _registered(task)) is not None:
         return registered
     base, shape = split_variant(task)
     if shape is not None:
         return _variant(find_task(base), shape)
-    module, _, attribute = task.partition(":")
-    if not module or not attribute:
+    module, colon, name = task.partition(":")
+    if colon and module and name:
+        return _task_in(module, name, task)
+    import_package_of(task)
+    if task not in gym.registry:
+        close = difflib.get_close_matches(task, [*_TASKS, *gym.registry], n=1)
         raise ValueError(
-            f"task: expected one of {sorted(_TASKS)} or the location of a Task as "
-            f"'module:ATTRIBUTE', got {task!r}"
+            f"task: expected one of {sorted(_TASKS)}, the location of a Task as "
+            f"'module:ATTRIBUTE', or the id of an environment ('module:id' if a module registers "
+            f"it), got {task!r}{f'; did you mean {close[0]!r}?' if close else ''}"
         )
-    found = _import(module, task)
-    if not hasattr(found, attribute):
+    return _derived(task)
+
+
+def _task_in(module: str, name: str, location: str) -> Task:
+    """Returns the task at a location, or the task of an environment that a module registers."""
+    found = _import(module, location)
+    value = getattr(found, name, None)
+    if isinstance(value, Task):
+        return value
+    if name in gym.registry:
+        return _derived(location)
+    if not hasattr(found, name):
         raise ValueError(
-            f"task: expected an attribute {attribute!r} of module {module!r} "
-            f"({_origin(found)}), got none; {_tasks_of(found)}"
+            f"task: expected an attribute {name!r} of module {module!r} ({_origin(found)}), got "
+            f"none; {_tasks_of(found)}; it registers no environment of that id either"
         )
-    value = getattr(found, attribute)
-    if not isinstance(value, Task):
-        raise ValueError(
-            f"task: expected {task!r} to be a Task, got an object of type {type(value).__name__}; "
-            f"{_tasks_of(found)}"
-        )
-    return value
+    raise ValueError(
+        f"task: expected {location!r} to be a Task, got an object of type {type(value).__name__}; "
+        f"{_tasks_of(found)}"
+    )
+
+
+def _derived(env_id: str) -> Task:
+    """Derives a task from an environment, and notes which registered tasks have the same game."""
+    task = Task.from_env(env_id)
+    others = [repr(other.name) for other in _TASKS.values() if other.env_id == task.env_id]
+    if not others:
+        return task
+    note = f"This game also has the registered task {' and '.join(others)}."
+    return replace(task, notes=(*task.notes, note))
 
 
 def _import(module: str, location: str) -> ModuleType:

@@ -20,6 +20,7 @@ from wmrl.core.validation import (
     check_lengths,
     check_name,
 )
+from wmrl.envs.tasks.packages import import_package_of
 
 # End of the name of a task whose frames have another shape than those of the task without it.
 _SHAPE_SUFFIX = re.compile(r"@([1-9][0-9]{0,3})x([1-9][0-9]{0,3})x([13])$")
@@ -158,6 +159,8 @@ class Task:
             :class:`~wmrl.core.action_spec.ActionSpec`), shown in videos. For continuous actions,
             these are the names of the numbers of an action. For discrete actions, these are the
             names of the options. If empty, the dimensions have no names.
+        notes: sentences about what :meth:`from_env` chose, shown by commands. They play no role
+            when tasks are compared.
 
     Raises:
         ValueError: a name is empty, an action space of this kind is not supported, a number is out
@@ -200,6 +203,7 @@ class Task:
     solved_at: float | None = None
     completed_key: str | None = None
     action_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if self.action_space is not None:
@@ -244,6 +248,47 @@ class Task:
         check_int("crop_rows", start, at_least=0)
         check_int("crop_rows", stop, at_least=start + 1)
 
+    @classmethod
+    def from_env(cls, env_id: str, **options: Any) -> "Task":
+        """Derives a task from an environment, which is created to look at it.
+
+        - The name of the task is the id.
+        - Frames are the observations, if these are images ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)
+          uint8`` of at least 8 × 8 pixels; otherwise what the render mode ``"rgb_array"`` shows.
+        - ``frame_skip`` is 1 if the environment skips frames itself (``frameskip``,
+          ``frame_skip``); otherwise 4 from 30 frames per second on, and 1 below.
+        - ``max_frames`` is the environment's own limit; if it has none, 1000 agent steps.
+        - The frame rate, the action space, the names of Atari's actions and the score at which the
+          game counts as solved are those of the environment. The mean action of an exploration
+          episode is in the middle half of the range of a continuous action.
+
+        :attr:`notes` says what was chosen. The packages of well-known ids (``ALE/…``,
+        ``MiniGrid-…``, ``Vizdoom…``) are imported if necessary.
+
+        Args:
+            env_id: id of the environment, or ``"module:id"`` if a module has to be imported that
+                registers it.
+            options: attributes of the task, whose values replace those that are found. All other
+                names, and the dictionary ``env_kwargs``, are keyword arguments of the environment.
+
+        Raises:
+            gymnasium.error.Error: there is no such environment.
+            ImportError: a package that the environment needs is not installed.
+            ValueError: the environment has neither images as observations nor the render mode
+                ``"rgb_array"``, its action space is not supported, or an attribute is invalid.
+
+        Example:
+            >>> from wmrl.envs import Task
+            >>> task = Task.from_env("CartPole-v1", frame_skip=2)
+            >>> task.name, task.action_space, task.max_frames, task.solved_at
+            ('CartPole-v1', Discrete(2), 500, 475.0)
+            >>> print(task.notes[0])
+            Frames are what it renders, 400 × 600 pixels.
+        """
+        from wmrl.envs.tasks.derived import derive_task
+
+        return derive_task(env_id, options)
+
     @cached_property
     def actions(self) -> ActionSpec:
         """Description of the agent's actions.
@@ -254,6 +299,7 @@ class Task:
         """
         if self.action_space is not None:
             return ActionSpec.of(self.action_space)
+        import_package_of(self.env_id)
         env = gym.make(self.env_id, disable_env_checker=True, **self.env_kwargs)
         try:
             return ActionSpec.of(env.action_space, name=f"action space of {self.env_id}")

@@ -1,0 +1,217 @@
+"""Tasks that are derived from environments, without a description of the game."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import fields
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from wmrl.core.action_spec import ActionSpec
+from wmrl.envs.tasks.packages import import_package_of
+from wmrl.envs.tasks.task import Task, observation_frame, rendered_frame
+
+# Smaller images of the observation are taken for maps of symbols, such as MiniGrid's 7 × 7.
+_LEAST_SIZE = 8
+# From this frame rate on, single frames differ too little for one action each.
+_FAST, _SKIP = 30.0, 4
+_AGENT_STEPS = 1000
+_SKIP_NAMES = ("frameskip", "frame_skip", "_frameskip", "_frame_skip", "_skip")
+
+
+def derive_task(env_id: str, options: Mapping[str, Any]) -> Task:
+    """Derives a task from an environment; see :meth:`~wmrl.envs.tasks.task.Task.from_env`.
+
+    Args:
+        env_id: id of the environment.
+        options: attributes of the task, and keyword arguments of the environment.
+    """
+    names = {item.name for item in fields(Task)} - {"env_id", "notes"}
+    given = {name: value for name, value in options.items() if name in names}
+    others = {name: value for name, value in options.items() if name not in names}
+    kwargs = {**given.pop("env_kwargs", {}), **others}
+    limit = kwargs.pop("max_episode_steps", None)
+    if limit is not None:
+        given.setdefault("max_frames", limit)
+    import_package_of(env_id)
+    with closing(_make(env_id, kwargs)) as env:
+        observed = "frame" in given or _is_image(env.observation_space)
+        derived = _Derivation(env, given)
+    if not observed:
+        _check_rendering(derived.env_id, env, kwargs)
+        kwargs = {"render_mode": "rgb_array", **kwargs}
+    module, colon, _ = env_id.rpartition(":")
+    task = Task(
+        env_id=f"{module}{colon}{derived.env_id}",
+        env_kwargs=kwargs,
+        **{
+            "frame": observation_frame if observed else rendered_frame,
+            **derived.attributes,
+            **given,
+        },
+    )
+    height, width = _raw_size(task)
+    source = "its observations" if observed else "what it renders"
+    if "frame" in given:
+        source = f"those of {getattr(task.frame, '__name__', task.frame)}"
+    notes = (f"Frames are {source}, {height} × {width} pixels.", *derived.notes)
+    object.__setattr__(task, "notes", notes)
+    return task
+
+
+class _Derivation:
+    """Attributes of a task that are found in an environment, and sentences about them.
+
+    Args:
+        env: the environment.
+        given: attributes that the user has chosen.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], given: Mapping[str, Any]) -> None:
+        assert env.spec is not None  # Gymnasium made it
+        self._env, self._spec, self._given = env, env.spec, given
+        self.env_id = env.spec.id
+        self.notes: list[str] = []
+        self.attributes: dict[str, Any] = {"name": self.env_id}
+        self._find_actions()
+        self._find_speed()
+        self._find_sticky_actions()
+        self._find_limit()
+        if self._spec.reward_threshold is not None:
+            self.attributes["solved_at"] = float(self._spec.reward_threshold)
+            self._note("solved_at", f"It counts as solved from {self._spec.reward_threshold:g}.")
+
+    def _note(self, name: str, sentence: str) -> None:
+        """Adds a sentence about an attribute, unless the user has chosen it."""
+        if name not in self._given:
+            self.notes.append(sentence)
+
+    def _find_actions(self) -> None:
+        space = self._given.get("action_space")
+        if space is None:
+            space = self._env.action_space
+        spec = ActionSpec.of(space, name=f"action space of {self.env_id}")
+        self.attributes["action_space"] = space
+        self._note("action_space", f"Actions are those of {space}.")
+        if spec.is_continuous and spec.is_bounded:
+            # The mean action of an exploration episode is in the middle half of the range.
+            low, high = spec.bounds
+            quarter = (high - low) / 4
+            self.attributes["explore_low"] = tuple((low + quarter).tolist())
+            self.attributes["explore_high"] = tuple((high - quarter).tolist())
+        names = tuple(_action_names(self._env))
+        if spec.kind == "discrete" and len(names) == spec.dim:
+            self.attributes["action_names"] = names
+
+    def _find_speed(self) -> None:
+        fps = self._env.metadata.get("render_fps")
+        known = isinstance(fps, int | float) and fps > 0
+        self.attributes["fps"] = fps = float(fps) if known else _FAST
+        own = _own_skip(self._env)
+        if own is not None:
+            reason = f"the environment skips frames itself ({own})"
+            self.attributes["frame_skip"] = 1
+        elif known and fps >= _FAST:
+            reason = f"its {fps:g} frames per second differ little from one to the next"
+            self.attributes["frame_skip"] = _SKIP
+        else:
+            rate = f"it shows {fps:g} frames per second" if known else "its frame rate is unknown"
+            reason = rate
+            self.attributes["frame_skip"] = 1
+        skip = self.attributes["frame_skip"]
+        self._note("frame_skip", f"frame_skip is {skip}, because {reason}.")
+
+    def _find_sticky_actions(self) -> None:
+        probability = self._spec.kwargs.get("repeat_action_probability")
+        if isinstance(probability, int | float) and probability > 0:
+            self.notes.append(
+                f"Sticky actions are kept: with probability {probability:g}, the game repeats its "
+                "last action; repeat_action_probability=0 turns them off."
+            )
+
+    def _find_limit(self) -> None:
+        limit, reason = _own_limit(self._env)
+        if limit is None:
+            skip = self._given.get("frame_skip", self.attributes["frame_skip"])
+            limit = _AGENT_STEPS * int(skip)
+            reason = "it names no limit of its own"
+        self.attributes["max_frames"] = limit
+        self._note("max_frames", f"Episodes have at most {limit} frames: {reason}.")
+
+
+def _make(env_id: str, kwargs: Mapping[str, Any]) -> gym.Env[Any, Any]:
+    return gym.make(env_id, disable_env_checker=True, **kwargs)
+
+
+def _is_image(space: spaces.Space[Any]) -> bool:
+    """Returns True for images ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W) uint8``."""
+    return (
+        isinstance(space, spaces.Box)
+        and space.dtype == np.uint8
+        and (len(space.shape) == 2 or (len(space.shape) == 3 and space.shape[2] in (1, 3)))
+        and min(space.shape[:2]) >= _LEAST_SIZE
+    )
+
+
+def _check_rendering(name: str, env: gym.Env[Any, Any], kwargs: Mapping[str, Any]) -> None:
+    modes = env.metadata.get("render_modes", [])
+    if "rgb_array" not in modes or kwargs.get("render_mode", "rgb_array") != "rgb_array":
+        chosen = (
+            f", of which {kwargs['render_mode']!r} was chosen" if "render_mode" in kwargs else ""
+        )
+        raise ValueError(
+            f"env_id: expected an environment whose observations are images (H, W, 3) uint8, or "
+            f"which has the render mode 'rgb_array', got {name!r} with the observation space "
+            f"{env.observation_space} and the render modes {modes}{chosen}; choose an image with "
+            "the argument frame, a function (env, observation) -> image"
+        )
+
+
+def _raw_size(task: Task) -> tuple[int, int]:
+    """Returns height and width of a game's first frame before it is cropped and resized.
+
+    Raises:
+        ValueError: the task cannot use this frame.
+    """
+    with closing(_make(task.env_id, task.env_kwargs)) as env:
+        observation, _ = env.reset(seed=0)
+        task.observe(env, observation)
+        height, width, *_ = np.shape(task.frame(env, observation))
+    return height, width
+
+
+def _own_skip(env: gym.Env[Any, Any]) -> str | None:
+    """Returns the setting by which an environment skips frames itself; None if it does not."""
+    assert env.spec is not None
+    for name in _SKIP_NAMES:
+        value = env.spec.kwargs.get(name)
+        if value is None and env.has_wrapper_attr(name):
+            value = env.get_wrapper_attr(name)
+        most = max(value, default=1) if isinstance(value, tuple | list) else value
+        if isinstance(most, int | np.integer) and not isinstance(most, bool) and most > 1:
+            return f"{name.lstrip('_')}={value}"
+    return None
+
+
+def _own_limit(env: gym.Env[Any, Any]) -> tuple[int | None, str]:
+    """Returns the number of steps after which an environment truncates, and where it says so."""
+    assert env.spec is not None
+    if env.spec.max_episode_steps is not None:
+        return env.spec.max_episode_steps, "this is the limit with which it is registered"
+    frames = env.spec.kwargs.get("max_num_frames_per_episode")
+    if isinstance(frames, int) and frames > 0:
+        skip = env.spec.kwargs.get("frameskip", 1)
+        least = min(skip) if isinstance(skip, tuple | list) else skip
+        return -(-frames // least), f"this is its max_num_frames_per_episode={frames}"
+    steps = getattr(env.unwrapped, "max_steps", None)
+    if isinstance(steps, int) and not isinstance(steps, bool) and steps > 0:
+        return steps, f"this is its max_steps={steps}"
+    return None, ""
+
+
+def _action_names(env: gym.Env[Any, Any]) -> Iterator[str]:
+    """Yields the names of an Atari game's actions, or nothing."""
+    if env.has_wrapper_attr("get_action_meanings"):
+        yield from (str(name).lower() for name in env.get_wrapper_attr("get_action_meanings")())
