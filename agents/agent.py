@@ -138,8 +138,9 @@ class Agent(ABC):
         """Opens the world model that the agent was trained with.
 
         Args:
-            task: task that the agent was trained on, or the location ``"module:ATTRIBUTE"`` of the
-                task. If None, the task is looked up by its name in :attr:`world_model`.
+            task: task that the agent was trained on, or what
+                :func:`~wmrl.envs.tasks.registry.find_task` accepts, such as the id of an
+                environment. If None, the task is looked up by its name in :attr:`world_model`.
             vision: shipped name or path of the vision model; None for the one to which
                 :attr:`world_model` refers.
             memory: shipped name or path of the memory model; None for the one to which

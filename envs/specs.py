@@ -23,7 +23,8 @@ class NamingSpec(EnvSpec):
 
     The spec's ``kwargs`` hold the models and tasks themselves, which ``gymnasium.make(spec)`` uses.
     In the JSON, a model is replaced by the name or path of its artifact. A task is replaced by its
-    registered name, or by its location ``"module:ATTRIBUTE"``.
+    registered name, by its location ``"module:ATTRIBUTE"``, or by the id of the environment from
+    which it was derived.
     ``gymnasium.make(EnvSpec.from_json(text))`` loads the models and tasks that the JSON refers to.
     """
 
@@ -131,9 +132,11 @@ def _artifact_name(name: str, model: Any) -> str:
 
 
 def _task_name(name: str, task: Task) -> str:
-    """Returns the registered name or the location of a task."""
+    """Returns the registered name or the location of a task, or the id of its environment."""
     if is_registered(task):
         return task.name
+    if task.notes and Task.from_env(task.env_id) == task:
+        return task.env_id
     places = [
         (module, attribute)
         for module, content in list(sys.modules.items())

@@ -88,7 +88,8 @@ class WorldModel:
         The models are put into evaluation mode.
 
         Args:
-            task: a task, its name, or its location as ``"module:ATTRIBUTE"``.
+            task: a task; or its name or location, or the id of an environment (see
+                :func:`~wmrl.envs.tasks.registry.find_task`).
             vision: a vision model, the path of its artifact, or the name of a shipped artifact.
             memory: a memory model, the path of its artifact, or the name of a shipped artifact;
                 ``"auto"`` for the shipped memory that was trained on the vision model; None for no

@@ -14,7 +14,8 @@ class Args:
     store: Annotated[Path, tyro.conf.Positional]
     """Folder of the store; created if it does not exist."""
     task: str = "car-racing"
-    """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
+    """Task: a registered name, the id of an environment such as ALE/Boxing-v5, or module:ATTRIBUTE
+    for a task of your own."""
     frame_size: tuple[int, ...] | None = None
     """Height and width of the frames, or one number for both; if not given, the task's. The name of
     the task then ends in the shape of the frames, as in car-racing@84x84x1, and other commands take

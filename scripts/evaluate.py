@@ -27,8 +27,9 @@ class Args:
     shipped agents and random actions, and beside the artifact for other agents. Hyphens replace
     slashes and colons in the environment's id."""
     task: str | None = None
-    """Task: a registered name, or module:ATTRIBUTE for a task of your own; if not given, the one
-    that the agent was trained on, or car-racing for random actions."""
+    """Task: a registered name, the id of an environment, or module:ATTRIBUTE for a task of your
+    own. If not given, the one that the agent was trained on, which must be a registered one, or
+    car-racing for random actions."""
     dream: bool = False
     """Score the agent in the dream of its world model, instead of the real game."""
     agent_steps: int = 250
@@ -60,9 +61,10 @@ def main(args: Args) -> None:
     from wmrl.agents.agent import load_agent
     from wmrl.agents.evaluation.scoring import RANDOM, evaluate, evaluate_dream, original_id
     from wmrl.envs.tasks.registry import find_task
+    from wmrl.scripts.options import find_task_aloud
     from wmrl.storage.files import check_writable
 
-    task = None if args.task is None else find_task(args.task)
+    task = None if args.task is None else find_task_aloud(args.task)
     agent: Agent | str = RANDOM
     world_model = None
     if args.agent != RANDOM:

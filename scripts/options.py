@@ -1,5 +1,6 @@
-"""Checks of command-line options; the name of an option determines its valid range."""
+"""Checks of command-line options, whose names determine their ranges; and the option --task."""
 
+import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -46,23 +47,55 @@ def check_options(args: Any) -> None:
                 check_float(item.name, number, at_least=0)
 
 
-def task_with_frames(name: str, *, frame_size: tuple[int, ...] | None, grayscale: bool) -> "Task":
-    """Finds a task, or the variant of it that the options of a command describe.
+def find_task_aloud(text: str) -> "Task":
+    """Finds the task that the option ``--task`` names, and prints the task's notes.
+
+    The notes go to the standard error. Only a task that is derived from an environment has them.
+
+    Raises:
+        ValueError: there is no such task, or none can be derived from the environment.
+        ImportError: a module cannot be imported, or a package is not installed.
+    """
+    from wmrl.envs.tasks.registry import find_task
+
+    task = find_task(text)
+    for note in task.notes:
+        print(f"{task.name}: {note}", file=sys.stderr)
+    return task
+
+
+def task_with_frames(text: str, *, frame_size: tuple[int, ...] | None, grayscale: bool) -> "Task":
+    """Finds a task aloud, or the variant of it that the options of a command describe.
 
     Args:
-        name: name or location of the task.
+        text: value of the option ``--task``.
         frame_size: height and width of the frames, or one number for both; the task's if None.
         grayscale: True for gray frames; False for frames as in the task.
 
     Raises:
         ValueError: there is no such task, or ``frame_size`` has more than two numbers.
+        ImportError: a module cannot be imported, or a package is not installed.
     """
-    from wmrl.envs.tasks.registry import find_task
-
-    task = find_task(name)
+    task = find_task_aloud(text)
     if frame_size is not None and len(frame_size) not in (1, 2):
         raise ValueError(
             f"frame_size: expected a height and a width, or one number for both, got {frame_size}"
         )
     size = None if frame_size is None else (frame_size[0], frame_size[-1])
     return task.with_frames(frame_size=size, grayscale=True if grayscale else None)
+
+
+def task_option(text: str, task: "Task") -> str:
+    """Returns `` --task …``, for commands that open an agent of a task; empty if not necessary.
+
+    Args:
+        text: value of the option by which the user named the task.
+        task: the task, or the variant of it that other options describe.
+    """
+    from wmrl.envs.tasks.registry import is_registered
+    from wmrl.envs.tasks.task import split_variant
+
+    if is_registered(task):
+        return ""
+    base, shape = split_variant(text)[0], split_variant(task.name)[1]
+    return f" --task {base}" if shape is None else f" --task {base}@{'x'.join(map(str, shape))}"

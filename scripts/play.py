@@ -36,7 +36,8 @@ class Args:
     """Memory model: a shipped name or a path, or "auto" for the one shipped with the vision
     model."""
     task: str = "car-racing"
-    """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
+    """Task: a registered name, the id of an environment such as ALE/Boxing-v5, or module:ATTRIBUTE
+    for a task of your own."""
     temperature: float = 1.0
     """Temperature τ of the dream."""
     seed: int | None = None
@@ -92,10 +93,10 @@ def _open_real(args: Args) -> _Game:
     from wmrl.core.validation import check_frame
     from wmrl.envs.frames.env import FrameEnv
     from wmrl.envs.rendering.panels import AMBER, BLUE
-    from wmrl.envs.tasks.registry import find_task
+    from wmrl.scripts.options import find_task_aloud
     from wmrl.vision.base import load_vision
 
-    task = find_task(args.task)
+    task = find_task_aloud(args.task)
     vision = load_vision(args.vision, device=args.device)
     skip = max(1, int(task.fps // _FPS))
     env = FrameEnv(task, frame_skip=skip, render_mode="rgb_array")
@@ -114,9 +115,10 @@ def _open_real(args: Args) -> _Game:
 def _open_dream(args: Args) -> _Game:
     from wmrl.envs.dream.env import DreamEnv
     from wmrl.envs.rendering.panels import VIOLET
+    from wmrl.scripts.options import find_task_aloud
 
     env = DreamEnv(
-        task=args.task,
+        task=find_task_aloud(args.task),
         vision=args.vision,
         memory=args.memory,
         temperature=args.temperature,

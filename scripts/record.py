@@ -21,8 +21,8 @@ class Args:
     out: Path = Path("videos/record.mp4")
     """Video file to write: .mp4, .gif or .webp."""
     task: str | None = None
-    """Task: a registered name, or module:ATTRIBUTE for a task of your own; if not given, the one
-    that the agent was trained on."""
+    """Task: a registered name, the id of an environment, or module:ATTRIBUTE for a task of your
+    own. If not given, the one that the agent was trained on, which must be a registered one."""
     vision: str | None = None
     """Vision model: a shipped name or a path; if not given, the one that the agent was trained
     with."""
@@ -41,11 +41,15 @@ def main(args: Args) -> None:
 
     from wmrl.agents.agent import load_agent
     from wmrl.agents.video.recording import record
+    from wmrl.scripts.options import find_task_aloud
 
     torch.set_num_threads(1)  # more threads do not speed up single frames
     agent = load_agent(args.agent, device=args.device)
     world_model = agent.open_world_model(
-        task=args.task, vision=args.vision, memory=args.memory, device=args.device
+        task=None if args.task is None else find_task_aloud(args.task),
+        vision=args.vision,
+        memory=args.memory,
+        device=args.device,
     )
     recording = record(agent, args.out, world_model=world_model, config=args.video)
     print(f"{recording.path}: seed {recording.seed}, {recording.agent_steps} agent steps")

@@ -25,7 +25,8 @@ class Args:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/car-racing")
     """Folder of the run. If the folder exists, the run is resumed."""
     task: str = "car-racing"
-    """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
+    """Task: a registered name, the id of an environment such as ALE/Boxing-v5, or module:ATTRIBUTE
+    for a task of your own."""
     frame_size: tuple[int, ...] | None = None
     """Height and width of the frames, or one number for both; if not given, the task's. The name of
     the task then ends in the shape of the frames, as in car-racing@84x84x1, and other commands take
@@ -57,7 +58,7 @@ def main(args: Args) -> None:
 
     from wmrl.agents.pipeline.loop import train
     from wmrl.agents.pipeline.plan import TrainingPlan
-    from wmrl.scripts.options import task_with_frames
+    from wmrl.scripts.options import task_option, task_with_frames
 
     task = task_with_frames(args.task, frame_size=args.frame_size, grayscale=args.grayscale)
     plan = TrainingPlan.for_hours(args.hours, latents=args.latents)
@@ -77,4 +78,4 @@ def main(args: Args) -> None:
     for name in ("vision", "memory", "dream", "real", "curve"):
         if path := getattr(result, name):
             print(f"{name:7} {path}")
-    print(f"next: wmrl evaluate {result.real or result.dream}")
+    print(f"next: wmrl evaluate {result.real or result.dream}{task_option(args.task, task)}")

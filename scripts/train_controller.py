@@ -57,7 +57,8 @@ class Args:
     """Memory model: a shipped name or a path; "auto" for the one shipped with the vision model, or
     "none" to observe the latents alone (real game only)."""
     task: str = "car-racing"
-    """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
+    """Task: a registered name, the id of an environment such as ALE/Boxing-v5, or module:ATTRIBUTE
+    for a task of your own."""
     init: str | None = None
     """Agent to initialize from: a shipped name or a path."""
     hidden_dims: tuple[int, ...] | None = None
@@ -167,6 +168,7 @@ def main(args: Args) -> None:
     """Trains the controller, writes its artifact and prints the path."""
     from wmrl.agents.agent import load_agent
     from wmrl.envs.world_model import WorldModel
+    from wmrl.scripts.options import find_task_aloud, task_option
 
     _check_options(args)
     if args.score_every is not None:
@@ -176,7 +178,8 @@ def main(args: Args) -> None:
             "memory: expected a memory model for a dream, got 'none'; name one, or use --env real"
         )
     memory = None if args.memory == "none" else args.memory
-    world_model = WorldModel.open(args.task, args.vision, memory, device=args.device)
+    task = find_task_aloud(args.task)
+    world_model = WorldModel.open(task, args.vision, memory, device=args.device)
     init = None if args.init is None else load_agent(args.init)
     with ExitStack() as stack:
         make = _ppo if args.algorithm == "ppo" else _policy_search
@@ -187,8 +190,9 @@ def main(args: Args) -> None:
             evaluate_every=args.score_every or 1,
         )
         learner.save(args.out / "artifact", provenance={"command": "train-controller"})
-    task = f" --task {args.task}" if ":" in args.task else ""  # the agent can't refer to a module
-    print(f"agent: {args.out / 'artifact'} (wmrl evaluate {args.out / 'artifact'}{task} scores it)")
+    path = args.out / "artifact"
+    option = task_option(args.task, task)
+    print(f"agent: {path} (wmrl evaluate {path}{option} scores it)")
 
 
 def _policy_search(

@@ -56,8 +56,9 @@ def evaluate(
     Args:
         agent: agent; or its shipped name or path; or ``"random"`` for uniformly random actions.
         episodes: number of episodes, each with its own seed.
-        task: task to play, its name, or its location as ``"module:ATTRIBUTE"``. An agent plays only
-            the task that it was trained on. That task is the default, but must be given if it is
+        task: task to play, or what :func:`~wmrl.envs.tasks.registry.find_task` accepts: its name,
+            its location, or the id of an environment. An agent plays only the task that it was
+            trained on. That task is the default, but must be given if it is
             not registered. For ``"random"``, any task is allowed, and the default is
             ``"car-racing"``.
         base: id of the base environment. None for the original game that the task's environment
@@ -142,8 +143,9 @@ def evaluate_dream(
     Args:
         agent: agent, or its shipped name or path.
         episodes: number of episodes in the dream.
-        task: task that the agent was trained on, or its location as ``"module:ATTRIBUTE"``; needed
-            only if the task is not registered.
+        task: task that the agent was trained on, or what
+            :func:`~wmrl.envs.tasks.registry.find_task` accepts; needed only if the task is not
+            registered.
         agent_steps: maximal number of agent steps of an episode.
         temperature: temperature τ of the dream.
         dropout: True to keep the dropout of the memory model active.

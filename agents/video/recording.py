@@ -61,8 +61,9 @@ def record(
     Args:
         agent: agent that plays, or its shipped name or path.
         path: ``.mp4``, ``.gif`` or ``.webp`` file to write.
-        task: task that the agent was trained on, or the location ``"module:ATTRIBUTE"`` of the
-            task. It is needed only if the task is not registered and ``world_model`` is not given.
+        task: task that the agent was trained on, or what
+            :func:`~wmrl.envs.tasks.registry.find_task` accepts. It is needed only if the task is
+            not registered and ``world_model`` is not given.
         world_model: world model of the agent; if None, the one to which the agent refers.
         config: contents of the video; the defaults of
             :class:`~wmrl.agents.video.config.VideoConfig` if None.

@@ -52,7 +52,8 @@ class Args:
     """Memory model with which the elites drive: a shipped name or a path; "auto" for the one
     shipped with the vision model."""
     task: str = "car-racing"
-    """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
+    """Task: a registered name, the id of an environment such as ALE/Boxing-v5, or module:ATTRIBUTE
+    for a task of your own."""
     init: str | None = None
     """Path of a linear controller to start from; if not given, one is trained by CMA-ES in the
     dream."""
@@ -169,9 +170,11 @@ def _find(args: Args) -> "EliteDrivers":
 
     from wmrl.agents.controller import ControllerAgent
     from wmrl.envs.world_model import WorldModel
+    from wmrl.scripts.options import find_task_aloud
     from wmrl.scripts.reproduce.drivers.experiment import DriverSearchConfig, find_drivers
 
-    world_model = WorldModel.open(args.task, args.vision, args.memory, device=args.device)
+    task = find_task_aloud(args.task)
+    world_model = WorldModel.open(task, args.vision, args.memory, device=args.device)
     init = _evolve(args, world_model) if args.init is None else ControllerAgent.load(args.init)
     config = DriverSearchConfig()
     return find_drivers(

@@ -45,7 +45,8 @@ class Args:
     memory: str = "auto"
     """Memory model: a shipped name or a path; "auto" for the one shipped with the vision model."""
     task: str = "car-racing"
-    """Task: a registered name, or module:ATTRIBUTE for a task of your own."""
+    """Task: a registered name, the id of an environment such as ALE/Boxing-v5, or module:ATTRIBUTE
+    for a task of your own."""
     methods: tuple[str, ...] = ()
     """Training methods to compare: any of cma-es, variational, variational-raw,
     variational-low-rank and ppo; all if not given."""
@@ -89,6 +90,7 @@ def main(args: Args) -> None:
     """Trains the agents that are missing, and writes the table, the results and the video."""
     from wmrl.agents.world_model_ref import WorldModelRef
     from wmrl.envs.world_model import WorldModel
+    from wmrl.scripts.options import find_task_aloud
     from wmrl.scripts.reproduce.policies.experiment import METHODS, try_policy, try_spread
     from wmrl.storage.artifact import package_versions
     from wmrl.storage.files import write_json
@@ -99,7 +101,8 @@ def main(args: Args) -> None:
     check_seeds(args.seeds)
     check_int("video_agent_steps", args.video_agent_steps, at_least=0)
     trial, spread = _trial(args), _spread_config(args)
-    world_model = WorldModel.open(args.task, args.vision, args.memory, device=args.device)
+    task = find_task_aloud(args.task)
+    world_model = WorldModel.open(task, args.vision, args.memory, device=args.device)
     ref = WorldModelRef.of(world_model, vision=args.vision, memory=args.memory)
     args.out.mkdir(parents=True, exist_ok=True)
     rows, spreads = [], []
