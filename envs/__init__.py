@@ -10,8 +10,10 @@
 - :mod:`~wmrl.envs.take_cover`: ``vsg/TakeCover-v0`` (``TakeCover``).
 - :mod:`~wmrl.envs.frames`: environments with frame skip that return frames (``FrameEnv``,
   ``FrameVectorEnv``).
-- :mod:`~wmrl.envs.latent`: ``vsg/CarRacingLatent-v0`` (``LatentEnv``, ``LatentVectorEnv``).
-- :mod:`~wmrl.envs.dream`: ``vsg/CarRacingDream-v0`` (``DreamEnv``, ``DreamVectorEnv``).
+- :mod:`~wmrl.envs.latent`: ``vsg/CarRacingLatent-v0``, and ``vsg/Latent-v0`` for any task
+  (``LatentEnv``, ``LatentVectorEnv``).
+- :mod:`~wmrl.envs.dream`: ``vsg/CarRacingDream-v0``, and ``vsg/Dream-v0`` for any task
+  (``DreamEnv``, ``DreamVectorEnv``).
 - :mod:`~wmrl.envs.planar_arm`: ``vsg/PlanarArm-v0``, ``vsg/PlanarArmLatent-v0`` (``Arm``,
   ``PlanarArmEnv``, ``PlanarArmLatentEnv``, ``PlanarArmLatentVectorEnv``, ``PlanarArmVectorEnv``,
   ``ReachObjective``, ``solve_targets``).

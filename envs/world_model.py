@@ -102,7 +102,8 @@ class WorldModel:
         Raises:
             ArtifactError: an artifact is missing or damaged, or the models and the task do not fit
                 together.
-            ValueError: there is no such task or device, or ``frame_skip`` is below 1.
+            ValueError: there is no such task or device, there is no vision model, or
+                ``frame_skip`` is below 1.
 
         Example:
             >>> from wmrl.envs import WorldModel
@@ -113,6 +114,11 @@ class WorldModel:
             (4, 12.5)
         """
         task = find_task(task)
+        if vision is None:
+            raise ValueError(
+                f"vision: expected a vision model of the task {task.name!r}, or its name or path, "
+                "got None; train one with wmrl train-vision"
+            )
         if isinstance(vision, str | Path):
             vision = load_vision(vision, device=device)
         elif device != "auto":

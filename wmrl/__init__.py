@@ -31,6 +31,8 @@ Example:
     (288,)
 """
 
+from typing import Any as _Any
+
 from gymnasium.envs.registration import register as _register
 from gymnasium.envs.registration import registry as _registry
 
@@ -38,6 +40,29 @@ from wmrl.core import processes as _processes  # noqa: F401 -- prepares this pro
 
 __version__ = "0.2.0"
 __all__ = ["__version__"]
+
+
+def _register_world_model(
+    name: str,
+    kwargs: dict[str, _Any],
+    *,
+    solved_at: float | None = None,
+    agent_steps: int | None = None,
+) -> None:
+    _register(
+        f"vsg/{name}Latent-v0",
+        entry_point="wmrl.envs.latent.env:LatentEnv",
+        vector_entry_point="wmrl.envs.latent.vector:LatentVectorEnv",
+        reward_threshold=solved_at,
+        kwargs=kwargs,
+    )
+    _register(
+        f"vsg/{name}Dream-v0",
+        entry_point="wmrl.envs.dream.env:DreamEnv",
+        vector_entry_point="wmrl.envs.dream.vector:DreamVectorEnv",
+        max_episode_steps=agent_steps,
+        kwargs=kwargs,
+    )
 
 
 def _register_environments() -> None:
@@ -54,20 +79,9 @@ def _register_environments() -> None:
         entry_point="wmrl.envs.take_cover.env:TakeCover",
         reward_threshold=750,
     )
-    _register(
-        "vsg/CarRacingLatent-v0",
-        entry_point="wmrl.envs.latent.env:LatentEnv",
-        vector_entry_point="wmrl.envs.latent.vector:LatentVectorEnv",
-        reward_threshold=900,
-        kwargs={"task": "car-racing"},
-    )
-    _register(
-        "vsg/CarRacingDream-v0",
-        entry_point="wmrl.envs.dream.env:DreamEnv",
-        vector_entry_point="wmrl.envs.dream.vector:DreamVectorEnv",
-        max_episode_steps=250,
-        kwargs={"task": "car-racing"},
-    )
+    # For any task, of which ``register_task`` makes copies; no vision model fits all tasks.
+    _register_world_model("", {"task": None, "vision": None})
+    _register_world_model("CarRacing", {"task": "car-racing"}, solved_at=900, agent_steps=250)
     _register(
         "vsg/PlanarArm-v0",
         entry_point="wmrl.envs.planar_arm.env:PlanarArmEnv",

@@ -54,7 +54,8 @@ class DreamEnv(SingleEnv[Any], EzPickle):
     ``max_episode_steps`` agent steps, which are 250 in ``vsg/CarRacingDream-v0``.
 
     ## Arguments
-    - ``task``: a :class:`~wmrl.envs.tasks.task.Task` or its name.
+    - ``task``: a :class:`~wmrl.envs.tasks.task.Task`, or its name or location, or the id of an
+      environment (see :func:`~wmrl.envs.tasks.registry.find_task`).
     - ``vision``: a vision model, the path of its artifact, or the name of a shipped artifact.
     - ``memory``: a memory model, the path of its artifact, or the name of a shipped artifact;
       ``"auto"`` for the shipped memory that was trained on the vision model.

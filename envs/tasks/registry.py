@@ -17,13 +17,19 @@ _TASKS = {task.name: task for task in (CAR_RACING, TAKE_COVER)}
 
 
 def register_task(task: Task) -> None:
-    """Registers a task under its name.
+    """Registers a task under its name, and environments of its world models.
 
     Saved agents and frame stores refer to their task by name. Register the task before you open
     them. Registering an equal task again has no effect.
 
+    The environments have the ids ``vsg/…Latent-v0`` and ``vsg/…Dream-v0``, where the dots stand for
+    the name of the task in camel case: ``vsg/MountainCarLatent-v0`` for the task
+    ``"mountain-car"``. They need the argument ``vision``, and ``memory`` if the memory is not a
+    shipped one.
+
     Raises:
-        ValueError: a different task is registered under the same name.
+        ValueError: a different task is registered under the same name, or under one that differs
+            only in characters that are neither letters nor digits.
 
     Example:
         >>> from dataclasses import replace
@@ -31,11 +37,45 @@ def register_task(task: Task) -> None:
         >>> register_task(replace(CAR_RACING, name="car-racing-every-frame", frame_skip=1))
         >>> find_task("car-racing-every-frame").frame_skip
         1
+        >>> import gymnasium as gym
+        >>> gym.spec("vsg/CarRacingEveryFrameDream-v0").max_episode_steps
+        1000
     """
-    if _TASKS.setdefault(task.name, task) != task:
+    if _TASKS.get(task.name) == task:
+        return
+    taken = {_camel_case(name): name for name in _TASKS}.get(_camel_case(task.name))
+    if taken is not None:
+        other = "" if taken == task.name else f" (as in {taken!r}, which has the same environments)"
         raise ValueError(
-            f"task: expected a name that is not taken, got {task.name!r}; choose another name"
+            f"task: expected a name that is not taken, got {task.name!r}{other}; choose another "
+            "name"
         )
+    _TASKS[task.name] = task
+    _register_environments(task)
+
+
+def _register_environments(task: Task) -> None:
+    """Registers the latent environment and the dream of a task, as copies of those of any task."""
+    for kind, limits in (
+        ("Latent", {"reward_threshold": task.solved_at}),
+        ("Dream", {"max_episode_steps": -(-task.max_frames // task.frame_skip)}),
+    ):
+        spec = gym.spec(f"vsg/{kind}-v0")
+        env_id = f"vsg/{_camel_case(task.name)}{kind}-v0"
+        gym.registry.pop(env_id, None)  # Gymnasium would warn
+        gym.register(
+            env_id,
+            entry_point=spec.entry_point,
+            vector_entry_point=spec.vector_entry_point,
+            kwargs={**spec.kwargs, "task": task.name},
+            **limits,
+        )
+
+
+def _camel_case(name: str) -> str:
+    """Returns the letters and digits of a name, with a capital after all other characters."""
+    parts = re.findall(r"[^\W_]+", name)
+    return "".join(part[0].upper() + part[1:] for part in parts) or "Unnamed"
 
 
 def is_registered(task: Task) -> bool:

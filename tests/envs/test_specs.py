@@ -15,6 +15,7 @@ from toy_game import STEERED
 
 from wmrl.encodings.base import load_encoding
 from wmrl.envs.tasks.car_racing import CAR_RACING
+from wmrl.envs.tasks.registry import find_task, register_task
 from wmrl.memory.base import load_memory
 from wmrl.vision.base import load_vision
 from wmrl.vision.vae import VAE, VAEConfig
@@ -36,6 +37,9 @@ def through_json(spec: EnvSpec) -> EnvSpec:
     return EnvSpec.from_json(spec.to_json())
 
 
+GAME = "choice_game:Choice-v0"  # an environment, from which a task is derived
+
+
 def arguments(kind: str, tiny: Any, steered: Any) -> dict[str, Any]:
     """Arguments that JSON doesn't have."""
     models = {
@@ -47,10 +51,11 @@ def arguments(kind: str, tiny: Any, steered: Any) -> dict[str, Any]:
         "objects": {**models, "task": CAR_RACING},
         "paths": {"vision": tiny.vision, "memory": tiny.memory, "device": "cpu"},
         "own task": {"task": STEERED, "vision": steered.vision, "memory": steered.memory},
+        "location": {"task": "toy_game:STEERED", **steered.kwargs},
     }[kind]
 
 
-@pytest.mark.parametrize("kind", ["objects", "paths", "own task"])
+@pytest.mark.parametrize("kind", ["objects", "paths", "own task", "location"])
 @pytest.mark.parametrize("env_id", [DREAM, LATENT])
 def test_world_models(env_id: str, kind: str, make_tiny: Any) -> None:
     given = arguments(kind, make_tiny(), make_tiny(STEERED))
@@ -59,8 +64,59 @@ def test_world_models(env_id: str, kind: str, make_tiny: Any) -> None:
     for one, other in zip(first_steps(env), first_steps(gym.make(spec)), strict=True):
         np.testing.assert_array_equal(one, other)
     values = json.loads(env.spec.to_json())["kwargs"]
-    assert values["task"] == ("toy_game:STEERED" if kind == "own task" else "car-racing")
+    own = kind in ("own task", "location")
+    assert values["task"] == ("toy_game:STEERED" if own else "car-racing")
     assert Path(values["vision"]).is_absolute()
+
+
+@pytest.mark.parametrize("task", ["car-racing", "toy_game:STEERED", GAME, "derived"])
+@pytest.mark.parametrize("env_id", ["vsg/Dream-v0", "vsg/Latent-v0"])
+def test_ids_for_any_task(env_id: str, task: str, make_tiny: Any) -> None:
+    given = find_task(GAME) if task == "derived" else task
+    tiny = make_tiny(find_task(given))
+    env = gym.make(env_id, task=given, **tiny.kwargs)
+    assert json.loads(env.spec.to_json())["kwargs"]["task"] == (GAME if given != task else task)
+    again = gym.make(through_json(env.spec))
+    for one, other in zip(first_steps(env), first_steps(again), strict=True):
+        np.testing.assert_array_equal(one, other)
+    envs = gym.make_vec(env_id, num_envs=2, task=given, **tiny.kwargs)
+    assert envs.observation_space.shape == (2, 24)
+    envs.close()
+
+
+@pytest.mark.parametrize("env_id", ["vsg/Dream-v0", "vsg/Latent-v0"])
+def test_the_task_and_the_models_are_required(env_id: str) -> None:
+    with pytest.raises(ValueError, match=r"task: expected a Task, a name, .* got None"):
+        gym.make(env_id, vision="car-racing-vae")
+    with pytest.raises(ValueError, match="vision: expected a vision model of the task 'car-racing"):
+        gym.make(env_id, task="car-racing")
+
+
+def test_registered_tasks_have_environments(
+    make_tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wmrl.envs.tasks.registry._TASKS", {CAR_RACING.name: CAR_RACING})
+    task = replace(STEERED, name="my/steered_toy-2", solved_at=3.0)
+    register_task(task)
+    tiny = make_tiny(task)
+    for kind in ("Latent", "Dream"):
+        env = gym.make(f"vsg/MySteeredToy2{kind}-v0", **tiny.kwargs)
+        assert env.unwrapped.world_model.task == task
+        again = gym.make(through_json(env.spec))
+        assert json.loads(env.spec.to_json())["kwargs"]["task"] == task.name
+        for one, other in zip(first_steps(env), first_steps(again), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert gym.spec("vsg/MySteeredToy2Latent-v0").reward_threshold == 3.0
+    assert gym.spec("vsg/MySteeredToy2Dream-v0").max_episode_steps == 17  # 50 frames
+    with pytest.raises(ValueError, match=r"'my-steered-toy/2' \(as in 'my/steered_toy-2'"):
+        register_task(replace(task, name="my-steered-toy/2"))
+
+
+@pytest.mark.parametrize(("name", "task"), [("CarRacing", "car-racing")])
+def test_every_task_of_this_package_has_environments(name: str, task: str) -> None:
+    assert find_task(task).name == task
+    for kind in ("Latent", "Dream"):
+        assert gym.spec(f"vsg/{name}{kind}-v0").kwargs["task"] == task
 
 
 @pytest.mark.parametrize(
