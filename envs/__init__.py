@@ -11,7 +11,7 @@
 - :mod:`~wmrl.envs.frames`: environments with frame skip that return frames (``FrameEnv``,
   ``FrameVectorEnv``).
 - :mod:`~wmrl.envs.latent`: ``vsg/CarRacingLatent-v0``, and ``vsg/Latent-v0`` for any task
-  (``LatentEnv``, ``LatentVectorEnv``).
+  (``LatentEnv``, ``LatentObservation``, ``LatentVectorEnv``).
 - :mod:`~wmrl.envs.dream`: ``vsg/CarRacingDream-v0``, and ``vsg/Dream-v0`` for any task
   (``DreamEnv``, ``DreamVectorEnv``).
 - :mod:`~wmrl.envs.planar_arm`: ``vsg/PlanarArm-v0``, ``vsg/PlanarArmLatent-v0`` (``Arm``,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from wmrl.envs.frames.vector import FrameVectorEnv
     from wmrl.envs.latent.env import LatentEnv
     from wmrl.envs.latent.vector import LatentVectorEnv
+    from wmrl.envs.latent.wrapper import LatentObservation
     from wmrl.envs.observations import ObservationFormat
     from wmrl.envs.planar_arm.arm import Arm
     from wmrl.envs.planar_arm.env import PlanarArmEnv
@@ -69,6 +70,7 @@ __all__ = [
     "FrameEnv",
     "FrameVectorEnv",
     "LatentEnv",
+    "LatentObservation",
     "LatentVectorEnv",
     "ObservationFormat",
     "ObservationKey",

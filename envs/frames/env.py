@@ -59,7 +59,8 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
     ## Arguments
     - ``task``: a task; or its name or location, or the id of an environment (see
       :func:`~wmrl.envs.tasks.registry.find_task`).
-    - ``base``: id of a base environment to use instead of the task's.
+    - ``base``: id of a base environment to use instead of the task's, or a base environment that
+      exists already. In the latter case, ``render_mode`` is that of the environment.
     - ``frame_skip``: number of base frames per agent step; the task's if None.
     - ``max_frames``: maximum number of base frames per episode; the task's if None.
     - ``patience``: an episode is truncated after this number of successive base frames without a
@@ -87,7 +88,7 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
         self,
         task: Task | str = "car-racing",
         *,
-        base: str | None = None,
+        base: str | gym.Env[Any, Any] | None = None,
         frame_skip: int | None = None,
         max_frames: int | None = None,
         patience: int | None = None,
@@ -102,10 +103,10 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
         self.patience = patience
         if patience is not None:
             self.patience = check_int("patience", patience, at_least=1)
-        self.render_mode = render_mode
-        if render_mode == "human":
+        self.render_mode = base.render_mode if isinstance(base, gym.Env) else render_mode
+        if self.render_mode == "human":
             check_display()
-        self.base = self._make_base(base or self.task.env_id)
+        self.base = base if isinstance(base, gym.Env) else self._make_base(base)
         self.action_space = self.task.actions.space
         self.observation_space = frame_space(self.task)
         fps = self.base.metadata.get("render_fps") or 30
@@ -113,7 +114,7 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
         # Rendering may skip frames only if neither a window nor a wrapper needs every frame.
         inner = self.base.env if isinstance(self.base, OrderEnforcing) else self.base
         self._advancing: Any = None
-        if inner is self.base.unwrapped and render_mode != "human":
+        if inner is self.base.unwrapped and self.render_mode != "human":
             if type(inner) is CarRacing:
                 self._advancing = LazyRendering(inner)
             elif hasattr(inner, "advance") and hasattr(inner, "observe"):
@@ -181,7 +182,8 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
         """Closes the base environment."""
         self.base.close()
 
-    def _make_base(self, env_id: str) -> gym.Env[Any, Any]:
+    def _make_base(self, env_id: str | None) -> gym.Env[Any, Any]:
+        env_id = env_id or self.task.env_id
         kwargs = dict(self.task.env_kwargs)
         fixed = kwargs.get("render_mode")
         if self.render_mode is not None and fixed not in (None, self.render_mode):

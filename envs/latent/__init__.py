@@ -1,6 +1,9 @@
 """Latent environments: real games, observed through a world model (``vsg/CarRacingLatent-v0``).
 
 - :mod:`~wmrl.envs.latent.env`: the single environment (``LatentEnv``).
+- :mod:`~wmrl.envs.latent.wrapper`: the wrapper of an environment that exists already
+  (``LatentObservation``).
+- :mod:`~wmrl.envs.latent.game`: the game of a single environment, and its observations.
 - :mod:`~wmrl.envs.latent.vector`: the vector environment (``LatentVectorEnv``).
 - :mod:`~wmrl.envs.latent.tracker`: latents and memory states of N running games
   (``LatentTracker``).
@@ -14,11 +17,13 @@ if TYPE_CHECKING:
     from wmrl.envs.latent.env import LatentEnv
     from wmrl.envs.latent.tracker import LatentTracker
     from wmrl.envs.latent.vector import LatentVectorEnv
+    from wmrl.envs.latent.wrapper import LatentObservation
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
 __all__ = [
     "LatentEnv",
+    "LatentObservation",
     "LatentTracker",
     "LatentVectorEnv",
 ]

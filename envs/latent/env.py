@@ -11,8 +11,8 @@ from gymnasium.utils import EzPickle
 from wmrl.core.validation import check_seed
 from wmrl.dream import DreamState
 from wmrl.envs.frames.env import FrameEnv
-from wmrl.envs.latent.tracker import LatentTracker
-from wmrl.envs.observations import ObservationFormat, ObservationName
+from wmrl.envs.latent.game import LatentGame
+from wmrl.envs.observations import ObservationName
 from wmrl.envs.rendering.window import check_render_mode
 from wmrl.envs.specs import SpecNamesModels
 from wmrl.envs.tasks.task import Task
@@ -121,27 +121,26 @@ class LatentEnv(SpecNamesModels, gym.Env[Any, Any], EzPickle):
         self.world_model = WorldModel.open(
             task, vision, memory, frame_skip=frame_skip, device=device
         )
-        self._game = FrameEnv(
+        game = FrameEnv(
             self.world_model.task,
             base=base,
             frame_skip=self.world_model.frame_skip,
             render_mode=render_mode,
         )
-        self._tracker = LatentTracker(self.world_model, 1)
-        self._format = ObservationFormat(self.world_model, observation)
-        self.observation_space = self._format.space
-        self.action_space = self.world_model.action_space
-        self.metadata = {**self.metadata, "render_fps": self._game.metadata["render_fps"]}
+        self._game = LatentGame(game, self.world_model, observation)
+        self.observation_space = self._game.observation_space
+        self.action_space = self._game.action_space
+        self.metadata = {**self.metadata, "render_fps": self._game.fps}
 
     @property
     def frame(self) -> np.ndarray:
         """Latest frame of the game, ``(H, W, C) uint8``."""
-        return self._frame
+        return self._game.frame
 
     @property
     def state(self) -> DreamState:
         """Latest latent and memory state, as a batch of one; a dream can continue from it."""
-        return self._tracker.state
+        return self._game.state
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -149,17 +148,11 @@ class LatentEnv(SpecNamesModels, gym.Env[Any, Any], EzPickle):
         """Starts an episode."""
         seed = None if seed is None else check_seed("seed", seed)
         super().reset(seed=seed)
-        self._frame, info = self._game.reset(seed=seed, options=options)
-        self._tracker.reset(np.ones(1, dtype=np.bool_))
-        return self._format.format(self._tracker.observe(self._frame[None])), info
+        return self._game.reset(seed=seed, options=options)
 
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Advances the game by one agent step."""
-        a = self.world_model.check_actions(action, ())
-        self._frame, reward, terminated, truncated, info = self._game.step(a)
-        self._tracker.advance(a[None])
-        observation = self._format.format(self._tracker.observe(self._frame[None]))
-        return observation, reward, terminated, truncated, info
+        return self._game.step(action)
 
     def render(self) -> Any:
         """Renders the base environment."""

@@ -1,0 +1,75 @@
+"""One game that is observed through a world model."""
+
+from typing import Any
+
+import numpy as np
+
+from wmrl.dream import DreamState
+from wmrl.envs.frames.env import FrameEnv
+from wmrl.envs.latent.tracker import LatentTracker
+from wmrl.envs.observations import ObservationFormat, ObservationName
+from wmrl.envs.world_model import WorldModel
+
+
+class LatentGame:
+    """Game whose frames a world model encodes; what latent environments of one game share.
+
+    Args:
+        game: the game, of the task of the world model.
+        world_model: vision model and memory model.
+        observation: format of the observations.
+
+    Attributes:
+        world_model: vision model and memory model.
+        frame: latest frame of the game, ``(H, W, 3) uint8``; missing before the first reset.
+        observation_space: space of the observations.
+        action_space: space of the actions.
+    """
+
+    def __init__(
+        self, game: FrameEnv, world_model: WorldModel, observation: ObservationName
+    ) -> None:
+        self._game = game
+        self.world_model = world_model
+        self._tracker = LatentTracker(world_model, 1)
+        self._format = ObservationFormat(world_model, observation)
+        self.observation_space = self._format.space
+        self.action_space = world_model.action_space
+        self.frame: np.ndarray
+
+    @property
+    def state(self) -> DreamState:
+        """Latest latent and memory state, as a batch of one."""
+        return self._tracker.state
+
+    @property
+    def fps(self) -> float:
+        """Agent steps per second, according to the game's metadata."""
+        fps: float = self._game.metadata["render_fps"]
+        return fps
+
+    def reset(
+        self, *, seed: int | None, options: dict[str, Any] | None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode; returns the observation and the info."""
+        self.frame, info = self._game.reset(seed=seed, options=options)
+        self._tracker.reset(np.ones(1, dtype=np.bool_))
+        return self._observe(), info
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Advances the game by one agent step."""
+        a = self.world_model.check_actions(action, ())
+        self.frame, reward, terminated, truncated, info = self._game.step(a)
+        self._tracker.advance(a[None])
+        return self._observe(), reward, terminated, truncated, info
+
+    def render(self) -> Any:
+        """Renders the base environment."""
+        return self._game.render()
+
+    def close(self) -> None:
+        """Closes the base environment."""
+        self._game.close()
+
+    def _observe(self) -> Any:
+        return self._format.format(self._tracker.observe(self.frame[None]))

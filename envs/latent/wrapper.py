@@ -1,0 +1,117 @@
+"""Wrapper that observes an environment of one's own through a world model."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils import RecordConstructorArgs
+
+from wmrl.core.action_spec import ActionSpec
+from wmrl.core.validation import check_int
+from wmrl.dream import DreamState
+from wmrl.envs.frames.env import FrameEnv
+from wmrl.envs.latent.game import LatentGame
+from wmrl.envs.observations import ObservationName
+from wmrl.envs.specs import NamingSpec
+from wmrl.envs.world_model import WorldModel
+
+
+class LatentObservation(gym.Wrapper[Any, np.ndarray, Any, Any], RecordConstructorArgs):
+    """Wrapper that observes an environment through a world model, as a latent environment does.
+
+    Observations, actions, rewards and the ends of episodes are those of
+    :class:`~wmrl.envs.latent.env.LatentEnv`, for an environment that was created elsewhere. Each
+    step repeats an action for several frames of the environment. Limits of the environment itself,
+    such as Gymnasium's ``TimeLimit``, remain in effect.
+
+    Args:
+        env: a game of the world model's task, with all its wrappers. It needs
+            ``render_mode="rgb_array"`` if the task's frames are rendered.
+        world_model: task, vision model, memory model and frame skip.
+        observation: ``"embeddings"`` or ``"codes"``, as in
+            :class:`~wmrl.envs.latent.env.LatentEnv`.
+        frame_skip: number of steps of ``env`` per agent step; the world model's frame skip if None.
+            Use 1 for an environment that skips frames itself.
+
+    Raises:
+        ValueError: ``env`` has another action space than the task, ``frame_skip`` is below 1, or
+            the format of observations does not fit the vision model.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from wmrl.envs import LatentObservation, WorldModel
+        >>> world_model = WorldModel.open("car-racing", "car-racing-vae", "auto", device="cpu")
+        >>> env = LatentObservation(gym.make("CarRacing-v3"), world_model)
+        >>> observation, info = env.reset(seed=0)
+        >>> observation.shape
+        (288,)
+        >>> observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
+        >>> info["frames"]
+        4
+        >>> env.close()
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        world_model: WorldModel,
+        *,
+        observation: ObservationName = "embeddings",
+        frame_skip: int | None = None,
+    ) -> None:
+        RecordConstructorArgs.__init__(
+            self,
+            _disable_deepcopy=True,  # of the models
+            world_model=world_model,
+            observation=observation,
+            frame_skip=frame_skip,
+        )
+        gym.Wrapper.__init__(self, env)
+        task, skip = world_model.task, world_model.frame_skip
+        if task.to_env_action is None:
+            found = ActionSpec.of(env.action_space, name="env: action space")
+            if found != task.actions:
+                raise ValueError(
+                    f"env: expected the action space {task.actions.space} of the task "
+                    f"{task.name!r}, got {env.action_space}; wrap a game of this task"
+                )
+        own = skip if frame_skip is None else check_int("frame_skip", frame_skip, at_least=1)
+        game = FrameEnv(
+            task, base=env, frame_skip=own, max_frames=-(-task.max_frames * own // skip)
+        )
+        self._game = LatentGame(game, world_model, observation)
+        self.observation_space = self._game.observation_space
+        self.action_space = self._game.action_space
+        self.metadata = {**env.metadata, "render_fps": self._game.fps}
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """Spec of the environment and its wrappers; None if it was created without a spec."""
+        spec = super().spec
+        return None if spec is None else NamingSpec.of(spec)
+
+    @property
+    def world_model(self) -> WorldModel:
+        """World model through which the game is observed."""
+        return self._game.world_model
+
+    @property
+    def frame(self) -> np.ndarray:
+        """Latest frame of the game, ``(H, W, 3) uint8``."""
+        return self._game.frame
+
+    @property
+    def state(self) -> DreamState:
+        """Latest latent and memory state, as a batch of one; a dream can continue from it."""
+        return self._game.state
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Starts an episode."""
+        return self._game.reset(seed=seed, options=options)
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Advances the game by one agent step."""
+        return self._game.step(action)
