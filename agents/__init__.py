@@ -12,7 +12,8 @@
 - :mod:`~wmrl.agents.evaluation`: evaluation protocol (``EvaluationResult``, ``evaluate``,
   ``evaluate_dream``).
 - :mod:`~wmrl.agents.video`: videos of agents (``VideoConfig``, ``record``).
-- :mod:`~wmrl.agents.rollouts`: exploration policies and data collection (``collect``).
+- :mod:`~wmrl.agents.rollouts`: exploration policies and data collection (``RecordRollouts``,
+  ``collect``).
 - :mod:`~wmrl.agents.policy_search`: CMA-ES and variational search (``CMAES``, ``CMAESConfig``,
   ``CMASearch``, ``DreamFitness``, ``DreamFitnessConfig``, ``Fitness``, ``PosteriorAgent``,
   ``RealFitness``, ``RealFitnessConfig``, ``VariationalSearch``, ``VariationalSearchConfig``).
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from wmrl.agents.quality_diversity.heatmap import write_map
     from wmrl.agents.quality_diversity.problems import ArmProblem, Problem
     from wmrl.agents.rollouts.collection import collect
+    from wmrl.agents.rollouts.wrapper import RecordRollouts
     from wmrl.agents.sb3.agent import SB3Agent
     from wmrl.agents.sb3.vec_env import dream_vec_env, latent_vec_env
     from wmrl.agents.video.config import VideoConfig
@@ -98,6 +100,7 @@ __all__ = [
     "RealFitness",
     "RealFitnessConfig",
     "ReconstructionEmitter",
+    "RecordRollouts",
     "SB3Agent",
     "SlidingWindowUCB",
     "TrainingPlan",

@@ -3,8 +3,16 @@
 - :mod:`~wmrl.agents.rollouts.collection`: collection of episodes into a rollout store
   (``collect``).
 - :mod:`~wmrl.agents.rollouts.exploration`: exploration policies: random actions, or an agent
-  with noise (``ExplorationPolicy``, ``RepeatedRandom``, ``NoisyAgent``, ``AutoregressiveNoise``).
+  with noise (``ExplorationPolicy``, ``RepeatedRandom``, ``NoisyAgent``, ``AutoregressiveNoise``,
+  ``Unperturbed``).
+- :mod:`~wmrl.agents.rollouts.wrapper`: recording of a loop of one's own (``RecordRollouts``).
+- :mod:`~wmrl.agents.rollouts.frame_policy`: interface of policies that act on frames
+  (``FramePolicy``).
 - :mod:`~wmrl.agents.rollouts.frame_agent`: agents that act on frames (``FrameAgent``).
+- :mod:`~wmrl.agents.rollouts.sb3_policy`: models of Stable-Baselines3 that act on frames
+  (``SB3Policy``).
+- :mod:`~wmrl.agents.rollouts.function_policy`: functions from frames to actions
+  (``FunctionPolicy``).
 - :mod:`~wmrl.agents.rollouts.recorder`: playing and recording of episodes (``Collector``).
 - :mod:`~wmrl.agents.rollouts.scheduler`: assignment of episodes to environments (``Schedule``).
 - :mod:`~wmrl.agents.rollouts.episodes`: playing and scoring of seeded episodes (``EpisodeScores``,
@@ -23,10 +31,15 @@ if TYPE_CHECKING:
         ExplorationPolicy,
         NoisyAgent,
         RepeatedRandom,
+        Unperturbed,
     )
     from wmrl.agents.rollouts.frame_agent import FrameAgent
+    from wmrl.agents.rollouts.frame_policy import FramePolicy
+    from wmrl.agents.rollouts.function_policy import FunctionPolicy
     from wmrl.agents.rollouts.recorder import Collector
+    from wmrl.agents.rollouts.sb3_policy import SB3Policy
     from wmrl.agents.rollouts.scheduler import Schedule
+    from wmrl.agents.rollouts.wrapper import RecordRollouts
 else:
     __getattr__, __dir__ = lazy_exports(__name__)
 
@@ -36,9 +49,14 @@ __all__ = [
     "EpisodeScores",
     "ExplorationPolicy",
     "FrameAgent",
+    "FramePolicy",
+    "FunctionPolicy",
     "NoisyAgent",
+    "RecordRollouts",
     "RepeatedRandom",
+    "SB3Policy",
     "Schedule",
+    "Unperturbed",
     "collect",
     "run_episodes",
 ]

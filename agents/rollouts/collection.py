@@ -1,10 +1,11 @@
 """Collection of rollouts from many games in parallel."""
 
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from gymnasium.vector import AutoresetMode
 
@@ -14,8 +15,11 @@ from wmrl.agents.rollouts.exploration import (
     ExplorationPolicy,
     NoisyAgent,
     RepeatedRandom,
+    Unperturbed,
 )
 from wmrl.agents.rollouts.frame_agent import FrameAgent
+from wmrl.agents.rollouts.frame_policy import FramePolicy
+from wmrl.agents.rollouts.function_policy import FrameFunction, FunctionPolicy
 from wmrl.agents.rollouts.recorder import Collector
 from wmrl.agents.rollouts.scheduler import Schedule
 from wmrl.core.validation import check_int, check_seed
@@ -26,6 +30,9 @@ from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
 from wmrl.storage.files import check_writable
 from wmrl.training.progress import progress_bar
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
 
 EXPLORATION_POLICIES: dict[str, type[ExplorationPolicy]] = {
     "repeated": RepeatedRandom,
@@ -42,7 +49,7 @@ def collect(
     task: Task | str,
     path: str | Path,
     *,
-    policy: ExplorationPolicy | Agent | str | None = None,
+    policy: "ExplorationPolicy | Agent | BaseAlgorithm | FrameFunction | str | None" = None,
     episodes: int | None = None,
     frames: int | None = None,
     seed: int = 0,
@@ -68,15 +75,28 @@ def collect(
         task: task, or its name. An episode ends early after ``task.patience`` base frames without a
             positive reward.
         path: folder of the store, created if it does not exist.
-        policy: exploration policy, or the name of one (``"autoregressive"`` or ``"repeated"``); or
-            an agent, or the shipped name or path of one. If None, autoregressive random actions for
-            a task with continuous actions, otherwise repeated random actions.
+        policy: one of
+
+            - an exploration policy, or the name of one (``"autoregressive"`` or ``"repeated"``). If
+              None, autoregressive random actions for a task with continuous actions, otherwise
+              repeated random actions;
+            - an agent, or the shipped name or path of one;
+            - a model of Stable-Baselines3 that was trained on the frames of the task, as
+              :class:`~wmrl.envs.frames.env.FrameEnv` returns them. It acts deterministically, apart
+              from ``noise``. :class:`~wmrl.agents.rollouts.wrapper.RecordRollouts` records models
+              with other observations;
+            - a function ``policy(frame) -> action``, which is called once per agent step of each
+              game. ``frame`` is ``(H, W, 3) uint8``, and ``action`` an action of the task. The
+              games are played in parallel, so that successive calls are for different games. The
+              store refers to the function by its name. Equal calls have equal results only if the
+              function depends on nothing but the frame.
         episodes: total number of episodes; give either this or ``frames``.
         frames: total number of base frames. Once this many have been played, no further episode
             begins, but episodes in progress are finished. The store may therefore contain more than
             ``frames`` base frames.
         seed: root seed.
-        noise: noise that is added to an agent's actions; ``NoisyAgent()`` if None.
+        noise: noise that is added to the actions of an agent, a model or a function. If None,
+            ``NoisyAgent()`` for agents and models, and no noise for functions.
         world_model: world model of the agent; if None, the one to which the agent refers.
         num_envs: number of games that run in parallel. With an agent, it is also the batch size of
             the vision model, which may affect the last bits of the results.
@@ -93,8 +113,8 @@ def collect(
         The store, which is open for writing.
 
     Raises:
-        ValueError: neither or both of ``episodes`` and ``frames`` are given, or the number is less
-            than 1; or the frames of the task have another shape than those that the agent knows.
+        ValueError: neither or both of ``episodes`` and ``frames`` are given, the number is less
+            than 1, or the policy does not fit the task or its frames.
         StoreError: the store contains episodes of another collection, or there is something else
             at ``path``.
         ArtifactError: the agent or its world model cannot be loaded.
@@ -114,14 +134,14 @@ def collect(
     seed = check_seed("seed", seed)
     check_int("num_envs", num_envs, at_least=1)
     total = _check_goal(episodes, frames)
-    exploration, frame_agent = _policies(task, policy, noise, world_model, num_envs, device)
-    if frame_agent is not None:
-        frame_skip = frame_agent.world_model.frame_skip
+    exploration, player = _policies(task, policy, noise, world_model, num_envs, device)
+    if isinstance(player, FrameAgent):
+        frame_skip = player.world_model.frame_skip
     elif frame_skip is None:
         frame_skip = task.frame_skip
     about = {**exploration.describe(), "seed": seed, "base": base or task.env_id}
-    if frame_agent is not None:
-        about |= frame_agent.describe()
+    if player is not None:
+        about |= player.describe()
     store = _open_store(path, task, frame_skip, about)
     schedule = Schedule(
         num_envs,
@@ -154,7 +174,7 @@ def collect(
             )
         ) as env,
     ):
-        collector = Collector(env, exploration, frame_agent, seed, write)
+        collector = Collector(env, exploration, player, seed, write)
         while schedule.live.any():
             collector.begin(schedule.episodes, fresh)
             schedule.tick(collector.step(schedule.live, fresh))
@@ -191,15 +211,15 @@ def _open_store(
 
 def _policies(
     task: Task,
-    policy: ExplorationPolicy | Agent | str | None,
+    policy: "ExplorationPolicy | Agent | BaseAlgorithm | FrameFunction | str | None",
     noise: NoisyAgent | None,
     world_model: WorldModel | None,
     num_envs: int,
     device: str,
-) -> tuple[ExplorationPolicy, FrameAgent | None]:
-    """Returns the exploration policy, and the agent to whose actions it adds noise.
+) -> tuple[ExplorationPolicy, FramePolicy | None]:
+    """Returns the exploration policy, and the policy to whose actions it adds noise.
 
-    The agent is None if the exploration policy acts without an agent.
+    The latter is None if the exploration policy acts alone.
     """
     if policy is None:
         policy = "autoregressive" if task.actions.is_continuous else "repeated"
@@ -211,15 +231,33 @@ def _policies(
         )
     if isinstance(policy, ExplorationPolicy):
         return policy, None
-    if world_model is None:
-        world_model = open_for_collection(policy, task, device=device)
-    expected, got = world_model.task.frame_shape, task.frame_shape
-    if got != expected:
-        raise ValueError(
-            f"task: expected frames of shape {expected}, as in the task {world_model.task.name!r} "
-            f"that the agent was trained on, got {got} in the task {task.name!r}; play that task"
-        )
-    return noise or NoisyAgent(), FrameAgent(policy, world_model, num_envs)
+    if isinstance(policy, Agent):
+        if world_model is None:
+            world_model = open_for_collection(policy, task, device=device)
+        expected, got = world_model.task.frame_shape, task.frame_shape
+        if got != expected:
+            raise ValueError(
+                f"task: expected frames of shape {expected}, as in the task "
+                f"{world_model.task.name!r} that the agent was trained on, got {got} in the task "
+                f"{task.name!r}; play that task"
+            )
+        return noise or NoisyAgent(), FrameAgent(policy, world_model, num_envs)
+    if _is_sb3_model(policy):
+        from wmrl.agents.rollouts.sb3_policy import SB3Policy
+
+        return noise or NoisyAgent(), SB3Policy(policy, task)
+    if callable(policy):
+        return noise or Unperturbed(), FunctionPolicy(policy, task)
+    raise ValueError(
+        f"policy: expected an exploration policy, an agent, a model of Stable-Baselines3, a "
+        f"function of a frame, or a name or path, got {policy!r:.100}"
+    )
+
+
+def _is_sb3_model(policy: Any) -> TypeGuard["BaseAlgorithm"]:
+    """Returns True for a model of Stable-Baselines3, without importing that package."""
+    module = sys.modules.get("stable_baselines3.common.base_class")
+    return module is not None and isinstance(policy, module.BaseAlgorithm)
 
 
 def open_for_collection(

@@ -160,6 +160,19 @@ class AutoregressiveNoise(ExplorationPolicy):
 
 
 @dataclass(frozen=True)
+class Unperturbed(ExplorationPolicy):
+    """Actions of an agent as they are, without noise."""
+
+    def describe(self) -> dict[str, Any]:
+        """Implements :meth:`ExplorationPolicy.describe`."""
+        return {"name": "unperturbed"}
+
+    def start(self, task: Task, generator: np.random.Generator) -> ActionStream:
+        """Implements :meth:`ExplorationPolicy.start`."""
+        return _given
+
+
+@dataclass(frozen=True)
 class NoisyAgent(ExplorationPolicy):
     """Actions of an agent with autocorrelated noise, whose scale is drawn for each episode.
 

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 
 from wmrl.agents.agent import Agent, State
+from wmrl.agents.rollouts.frame_policy import FramePolicy
 from wmrl.envs.latent.tracker import LatentTracker
 from wmrl.envs.world_model import WorldModel
 
 
-class FrameAgent:
+class FrameAgent(FramePolicy):
     """Agent that plays N games from their frames, which the agent's world model encodes.
 
     Args:
@@ -27,7 +28,7 @@ class FrameAgent:
         self._state: State | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Returns the digests of the agent and its models, and the number of games."""
+        """Implements :meth:`FramePolicy.describe`: digests of the agent and its models, and N."""
         memory = self.world_model.memory
         return {
             "agent": self.agent.digest,
@@ -36,16 +37,8 @@ class FrameAgent:
             "num_envs": self._num_envs,
         }
 
-    def propose(self, frames: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        """Observes the games and chooses actions, without exploration noise.
-
-        Args:
-            frames: ``(N, H, W, C) uint8``, current frames of the games.
-            fresh: ``(N,) bool``, True for games that have just begun.
-
-        Returns:
-            One action per game.
-        """
+    def propose(self, frames: np.ndarray, fresh: np.ndarray, live: np.ndarray) -> np.ndarray:
+        """Implements :meth:`FramePolicy.propose`."""
         if fresh.any():
             self._tracker.reset(fresh)
         actions, self._state = self.agent.predict(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wmrl.agents.rollouts.exploration import ActionStream, ExplorationPolicy
-from wmrl.agents.rollouts.frame_agent import FrameAgent
+from wmrl.agents.rollouts.frame_policy import FramePolicy
 from wmrl.agents.seeds import training_seed
 from wmrl.core.seeding import numpy_generator
 from wmrl.data.store import Episode
@@ -47,8 +47,8 @@ class Collector:
     Args:
         env: vector environment with autoreset mode ``DISABLED``.
         exploration: exploration policy, which is started anew for each episode.
-        frame_agent: agent to whose actions the policy adds noise; None for a policy without an
-            agent.
+        frame_policy: policy to whose actions ``exploration`` adds noise; None if ``exploration``
+            acts alone.
         seed: root seed of the collection.
         write: function that is called at the end of each episode, with the index and the content of
             the episode.
@@ -58,13 +58,13 @@ class Collector:
         self,
         env: FrameVectorEnv,
         exploration: ExplorationPolicy,
-        frame_agent: FrameAgent | None,
+        frame_policy: FramePolicy | None,
         seed: int,
         write: Callable[[int, Episode], None],
     ) -> None:
         self._env = env
         self._exploration = exploration
-        self._frame_agent = frame_agent
+        self._frame_policy = frame_policy
         self._seed = seed
         self._write = write
         self._episodes: dict[int, _PartialEpisode] = {}
@@ -105,13 +105,12 @@ class Collector:
             ``(N,) bool``, True for slots whose episode ended at this step.
         """
         actions = self._env.task.actions.neutral((self._env.num_envs,))
-        proposals = (
-            None if self._frame_agent is None else self._frame_agent.propose(self._frames, fresh)
-        )
+        policy = self._frame_policy
+        proposals = None if policy is None else policy.propose(self._frames, fresh, live)
         for slot, partial in self._episodes.items():
             actions[slot] = partial.act(None if proposals is None else proposals[slot])
-        if self._frame_agent is not None:
-            self._frame_agent.advance(actions)
+        if policy is not None:
+            policy.advance(actions)
         self._frames, rewards, terminated, truncated, infos = self._env.step(actions)
         for slot, partial in self._episodes.items():
             partial.frames.append(self._frames[slot])

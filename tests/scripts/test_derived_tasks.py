@@ -70,7 +70,7 @@ def test_agents_of_derived_tasks_need_the_users_word(
     err = capsys.readouterr().err
     assert "Choice-v0" in err
     if command != "collect":  # where car-racing is the default
-        assert "pass --task Choice-v0 if it is the id of an environment" in err
+        assert "or --task Choice-v0 if it is the id of an environment" in err
     assert run([*words, "--task", GAME]) == 0
 
 

@@ -212,7 +212,7 @@ def test_other_words_are_explained(text: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("Any/Game-v0", "pass --task Any/Game-v0 if it is the id of an environment"),
+        ("Any/Game-v0", "module:ATTRIBUTE, or --task Any/Game-v0 if it is the id of an environment$"),
         ("choice_game:Choice-v0", "or pass --task module:ATTRIBUTE$"),
         ("x; rm -rf ~", "or pass --task module:ATTRIBUTE$"),
     ],

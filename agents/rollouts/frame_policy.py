@@ -1,0 +1,31 @@
+"""Interface of policies that act on the frames of several games in parallel."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+
+class FramePolicy(ABC):
+    """Base class of policies that play N games from their frames."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Returns a JSON-serializable description, which tells the policy from other ones."""
+
+    @abstractmethod
+    def propose(self, frames: np.ndarray, fresh: np.ndarray, live: np.ndarray) -> np.ndarray:
+        """Observes the games and chooses actions, without exploration noise.
+
+        Args:
+            frames: ``(N, H, W, 3) uint8``, current frames of the games.
+            fresh: ``(N,) bool``, True for games that have just begun.
+            live: ``(N,) bool``, True for games that are played.
+
+        Returns:
+            One action per game; the actions of games that are not played have no effect.
+        """
+
+    def advance(self, actions: np.ndarray) -> None:
+        """Notes the actions that are taken in the N games; by default, nothing is noted."""
+        return

@@ -1,0 +1,208 @@
+"""Wrapper that records the episodes of a loop of one's own."""
+
+from pathlib import Path
+from typing import Any, Generic
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.core import ActType, ObsType
+from gymnasium.utils import RecordConstructorArgs
+
+from wmrl.core.action_spec import ActionSpec
+from wmrl.core.strict_json import jsonable
+from wmrl.core.validation import check_frame, check_int
+from wmrl.data.store import Episode, RolloutStore, StoreMetadata
+from wmrl.envs.frames.env import FrameEnv
+from wmrl.envs.tasks.registry import find_task
+from wmrl.envs.tasks.task import Task
+
+
+class RecordRollouts(
+    gym.Wrapper[ObsType, ActType, ObsType, ActType],
+    RecordConstructorArgs,
+    Generic[ObsType, ActType],
+):
+    """Wrapper that records what a loop of one's own does into a rollout store.
+
+    Observations, rewards and infos pass unchanged. Each episode is written when it ends. An episode
+    that :meth:`reset` or :meth:`close` cuts off is written as truncated, unless it has no steps.
+    The ``info`` of a stored episode contains the seed of its reset (None without one), the number
+    of base frames, and the infos of the reset and of the last step, as far as they are numbers,
+    texts and flags. ``"unfinished"`` is True if the episode was cut off.
+
+    Args:
+        env: :class:`~wmrl.envs.frames.env.FrameEnv`, possibly with wrappers that change neither
+            frames nor actions, or another environment.
+        store: store to which episodes are appended, or its path. A store that does not exist is
+            created. Several environments, also in several processes, may use the same store.
+        task: task of the store, for an environment other than ``FrameEnv``; or what
+            :func:`~wmrl.envs.tasks.registry.find_task` accepts. The task crops and resizes the
+            frames. If None, the frames are the observations, which must be images ``(H, W, 3)
+            uint8``, and the name of the task is the id of the environment.
+        frame_skip: number of base frames per step of ``env``; that of ``FrameEnv`` if None, or 1
+            for another environment.
+
+    Raises:
+        StoreError: there is something else at the path, or the store has other frames, actions or
+            settings.
+        ValueError: the environment has other actions than the task, its observations are not
+            images, or it has no id although ``task`` is None.
+
+    Example:
+        >>> import numpy as np
+        >>> from wmrl.agents import RecordRollouts
+        >>> from wmrl.data import RolloutStore
+        >>> from wmrl.envs import FrameEnv
+        >>> env = RecordRollouts(FrameEnv("car-racing", max_frames=20), "runs/recorded")
+        >>> frame, info = env.reset(seed=0)
+        >>> over = False
+        >>> while not over:
+        ...     frame, reward, terminated, truncated, info = env.step(np.array([0.0, 0.5]))
+        ...     over = terminated or truncated
+        >>> env.close()
+        >>> store = RolloutStore("runs/recorded")
+        >>> store.summary(0).length, store.info(0)["seed"]
+        (5, 0)
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[ObsType, ActType],
+        store: RolloutStore | str | Path,
+        *,
+        task: Task | str | None = None,
+        frame_skip: int | None = None,
+    ) -> None:
+        RecordConstructorArgs.__init__(
+            self, _disable_deepcopy=True, store=store, task=task, frame_skip=frame_skip
+        )
+        gym.Wrapper.__init__(self, env)
+        game = env.unwrapped if isinstance(env.unwrapped, FrameEnv) else None
+        self._task = find_task(task) if task is not None else game.task if game else None
+        self._observes = game is None and self._task is not None  # as the task does
+        self._actions = ActionSpec.of(env.action_space, name="env: action space")
+        if self._task is not None and self._actions != self._task.actions:
+            raise ValueError(
+                f"env: expected the action space {self._task.actions.space} of the task "
+                f"{self._task.name!r}, got {env.action_space}; wrap FrameEnv(task) instead"
+            )
+        if frame_skip is None:
+            frame_skip = game.frame_skip if game else 1
+        self._frame_skip = check_int("frame_skip", frame_skip, at_least=1)
+        self._store = self._opened(store)
+        self._frames: list[np.ndarray] = []
+        self._taken: list[np.ndarray] = []
+        self._rewards: list[float] = []
+        self._info: dict[str, Any] = {}
+
+    def _opened(self, store: RolloutStore | str | Path) -> RolloutStore:
+        shape = self._frame_shape()
+        if isinstance(store, RolloutStore):
+            return store.check(
+                frame_shape=shape, action_space=self._actions, frame_skip=self._frame_skip
+            )
+        spec = self.env.spec
+        if self._task is None and spec is None:
+            raise ValueError("task: expected a task for an environment without an id, got None")
+        metadata = StoreMetadata(
+            task=self._task.name if self._task else spec.id,  # type: ignore[union-attr]
+            frame_shape=shape,
+            action_space=self._actions,
+            frame_skip=self._frame_skip,
+            warmup_frames=self._task.warmup_frames if self._task else 0,
+            policy={"name": "recorded"},
+        )
+        return RolloutStore(store, "a", metadata=metadata)
+
+    def _frame_shape(self) -> tuple[int, int, int]:
+        if self._observes and self._task is not None:
+            return (*self._task.frame_size, 3)
+        space = self.env.observation_space
+        if not isinstance(space, spaces.Box) or len(space.shape) != 3 or space.dtype != np.uint8:
+            raise ValueError(
+                f"env: expected observations that are images (H, W, 3) uint8, got {space}; give a "
+                "task, whose function frame returns an image"
+            )
+        height, width, channels = space.shape
+        return height, width, channels
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[ObsType, dict[str, Any]]:
+        """Starts an episode; writes the one before if it has not ended."""
+        self._write_unfinished()
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._frames = [self._frame(observation)]
+        self._info = {"seed": seed, "reset": _plain(info)}
+        return observation, info
+
+    def step(self, action: ActType) -> tuple[ObsType, Any, bool, bool, dict[str, Any]]:
+        """Takes a step; writes the episode if it ends."""
+        taken = self._actions.check("action", action)
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if self._frames:  # an episode is running
+            self._frames.append(self._frame(observation))
+            self._taken.append(np.array(taken))
+            self._rewards.append(float(reward))
+            self._info["last"] = _plain(info)
+            if terminated or truncated:
+                completed = self._completed(info)
+                self._write(
+                    terminated=bool(terminated) and not completed,
+                    truncated=bool(truncated) or completed,
+                )
+        return observation, reward, terminated, truncated, info
+
+    def close(self) -> None:
+        """Writes the episode that has not ended, and closes the environment."""
+        try:
+            self._write_unfinished()
+        finally:
+            self.env.close()
+
+    def _frame(self, observation: Any) -> np.ndarray:
+        if self._observes and self._task is not None:
+            observation = self._task.observe(self.env, observation)
+        return check_frame("observation", observation).copy()  # games may reuse their arrays
+
+    def _completed(self, info: dict[str, Any]) -> bool:
+        """Returns True if the goal was reached, which is no failure (see ``completed_key``)."""
+        key = None if self._task is None else self._task.completed_key
+        return key is not None and bool(info.get(key, False))
+
+    def _write_unfinished(self) -> None:
+        if self._taken:
+            self._info["unfinished"] = True
+            self._write(terminated=False, truncated=True)
+        self._frames = []
+
+    def _write(self, *, terminated: bool, truncated: bool) -> None:
+        steps = len(self._taken)
+        frames = self._info["last"].get("frames", steps * self._frame_skip)
+        with np.errstate(over="ignore"):  # the episode refuses rewards beyond float32
+            rewards = np.array(self._rewards, np.float32)
+        episode = Episode(
+            frames=np.stack(self._frames),
+            actions=np.stack(self._taken),
+            rewards=rewards,
+            terminated=terminated,
+            truncated=truncated,
+            info={**self._info, "frames": frames},
+        )
+        self._frames, self._taken, self._rewards = [], [], []
+        self._store.append(episode)
+
+
+def _plain(info: dict[str, Any]) -> dict[str, Any]:
+    """Returns the numbers, texts and flags of an info, also those of dictionaries in it."""
+    plain: dict[str, Any] = {}
+    for key, value in info.items():
+        if isinstance(value, dict):
+            plain[str(key)] = _plain(value)
+        elif isinstance(value, str | bool | int | float | np.generic):
+            try:
+                plain[str(key)] = jsonable(value)
+            except (TypeError, ValueError):
+                continue  # not finite, or without a form in JSON
+    return plain
