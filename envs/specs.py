@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
-from wmrl.envs.tasks.registry import is_registered
-from wmrl.envs.tasks.task import Task
+from wmrl.envs.tasks.registry import find_task, is_registered
+from wmrl.envs.tasks.task import Task, split_variant
 
 
 class NamingSpec(EnvSpec):
@@ -135,8 +135,10 @@ def _task_name(name: str, task: Task) -> str:
     """Returns the registered name or the location of a task, or the id of its environment."""
     if is_registered(task):
         return task.name
-    if task.notes and Task.from_env(task.env_id) == task:
-        return task.env_id
+    shape = split_variant(task.name)[1]
+    derived = task.env_id + ("" if shape is None else f"@{'x'.join(map(str, shape))}")
+    if task.notes and find_task(derived) == task:
+        return derived
     places = [
         (module, attribute)
         for module, content in list(sys.modules.items())

@@ -82,6 +82,9 @@ def _register_environments() -> None:
     # For any task, of which ``register_task`` makes copies; no vision model fits all tasks.
     _register_world_model("", {"task": None, "vision": None})
     _register_world_model("CarRacing", {"task": "car-racing"}, solved_at=900, agent_steps=250)
+    _register_world_model(
+        "TakeCover", {"task": "take-cover", "vision": None}, solved_at=750, agent_steps=525
+    )
     _register(
         "vsg/PlanarArm-v0",
         entry_point="wmrl.envs.planar_arm.env:PlanarArmEnv",

@@ -86,7 +86,7 @@ def collect(
               from ``noise``. :class:`~wmrl.agents.rollouts.wrapper.RecordRollouts` records models
               with other observations;
             - a function ``policy(frame) -> action``, which is called once per agent step of each
-              game. ``frame`` is ``(H, W, 3) uint8``, and ``action`` an action of the task. The
+              game. ``frame`` is ``(H, W, C) uint8``, and ``action`` an action of the task. The
               games are played in parallel, so that successive calls are for different games. The
               store refers to the function by its name. Equal calls have equal results only if the
               function depends on nothing but the frame.

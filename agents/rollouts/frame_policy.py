@@ -18,7 +18,7 @@ class FramePolicy(ABC):
         """Observes the games and chooses actions, without exploration noise.
 
         Args:
-            frames: ``(N, H, W, 3) uint8``, current frames of the games.
+            frames: ``(N, H, W, C) uint8``, current frames of the games.
             fresh: ``(N,) bool``, True for games that have just begun.
             live: ``(N,) bool``, True for games that are played.
 

@@ -10,7 +10,7 @@ from wmrl.agents.rollouts.frame_policy import FramePolicy
 from wmrl.envs.tasks.task import Task
 
 FrameFunction = Callable[[np.ndarray], Any]
-"""Function that maps a frame ``(H, W, 3) uint8`` of a task to an action of the task."""
+"""Function that maps a frame ``(H, W, C) uint8`` of a task to an action of the task."""
 
 
 class FunctionPolicy(FramePolicy):

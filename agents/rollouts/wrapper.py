@@ -38,7 +38,7 @@ class RecordRollouts(
             created. Several environments, also in several processes, may use the same store.
         task: task of the store, for an environment other than ``FrameEnv``; or what
             :func:`~wmrl.envs.tasks.registry.find_task` accepts. The task crops and resizes the
-            frames. If None, the frames are the observations, which must be images ``(H, W, 3)
+            frames. If None, the frames are the observations, which must be images ``(H, W, C)
             uint8``, and the name of the task is the id of the environment.
         frame_skip: number of base frames per step of ``env``; that of ``FrameEnv`` if None, or 1
             for another environment.
@@ -117,11 +117,11 @@ class RecordRollouts(
 
     def _frame_shape(self) -> tuple[int, int, int]:
         if self._observes and self._task is not None:
-            return (*self._task.frame_size, 3)
+            return self._task.frame_shape
         space = self.env.observation_space
         if not isinstance(space, spaces.Box) or len(space.shape) != 3 or space.dtype != np.uint8:
             raise ValueError(
-                f"env: expected observations that are images (H, W, 3) uint8, got {space}; give a "
+                f"env: expected observations that are images (H, W, C) uint8, got {space}; give a "
                 "task, whose function frame returns an image"
             )
         height, width, channels = space.shape
@@ -133,7 +133,7 @@ class RecordRollouts(
         """Starts an episode; writes the one before if it has not ended."""
         self._write_unfinished()
         observation, info = self.env.reset(seed=seed, options=options)
-        self._frames = [self._frame(observation)]
+        self._frames = [self._frame(observation, terminated=False)]
         self._info = {"seed": seed, "reset": _plain(info)}
         return observation, info
 
@@ -142,7 +142,7 @@ class RecordRollouts(
         taken = self._actions.check("action", action)
         observation, reward, terminated, truncated, info = self.env.step(action)
         if self._frames:  # an episode is running
-            self._frames.append(self._frame(observation))
+            self._frames.append(self._frame(observation, terminated=bool(terminated)))
             self._taken.append(np.array(taken))
             self._rewards.append(float(reward))
             self._info["last"] = _plain(info)
@@ -161,8 +161,10 @@ class RecordRollouts(
         finally:
             self.env.close()
 
-    def _frame(self, observation: Any) -> np.ndarray:
+    def _frame(self, observation: Any, *, terminated: bool) -> np.ndarray:
         if self._observes and self._task is not None:
+            if terminated and self._task.blank_final_frame:
+                return self._frames[-1]
             observation = self._task.observe(self.env, observation)
         return check_frame("observation", observation).copy()  # games may reuse their arrays
 

@@ -21,7 +21,7 @@ class LatentGame:
 
     Attributes:
         world_model: vision model and memory model.
-        frame: latest frame of the game, ``(H, W, 3) uint8``; missing before the first reset.
+        frame: latest frame of the game, ``(H, W, C) uint8``; missing before the first reset.
         observation_space: space of the observations.
         action_space: space of the actions.
     """

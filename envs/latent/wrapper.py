@@ -98,7 +98,7 @@ class LatentObservation(gym.Wrapper[Any, np.ndarray, Any, Any], RecordConstructo
 
     @property
     def frame(self) -> np.ndarray:
-        """Latest frame of the game, ``(H, W, 3) uint8``."""
+        """Latest frame of the game, ``(H, W, C) uint8``."""
         return self._game.frame
 
     @property

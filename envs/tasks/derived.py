@@ -1,8 +1,8 @@
 """Tasks that are derived from environments, without a description of the game."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from wmrl.core.action_spec import ActionSpec
 from wmrl.envs.tasks.packages import import_package_of
-from wmrl.envs.tasks.task import Task, observation_frame, rendered_frame
+from wmrl.envs.tasks.task import ObservationKey, Task, observation_frame, rendered_frame
 
 # Smaller images of the observation are taken for maps of symbols, such as MiniGrid's 7 × 7.
 _LEAST_SIZE = 8
@@ -37,28 +37,19 @@ def derive_task(env_id: str, options: Mapping[str, Any]) -> Task:
         given.setdefault("max_frames", limit)
     import_package_of(env_id)
     with closing(_make(env_id, kwargs)) as env:
-        observed = "frame" in given or _is_image(env.observation_space)
+        frame = given.get("frame") or _frame_function(env)
+        if frame is rendered_frame:
+            _check_rendering(env, kwargs)
+            kwargs = {"render_mode": "rgb_array", **kwargs}
         derived = _Derivation(env, given)
-    if not observed:
-        _check_rendering(derived.env_id, env, kwargs)
-        kwargs = {"render_mode": "rgb_array", **kwargs}
     module, colon, _ = env_id.rpartition(":")
-    task = Task(
-        env_id=f"{module}{colon}{derived.env_id}",
-        env_kwargs=kwargs,
-        **{
-            "frame": observation_frame if observed else rendered_frame,
-            **derived.attributes,
-            **given,
-        },
-    )
-    height, width = _raw_size(task)
-    source = "its observations" if observed else "what it renders"
-    if "frame" in given:
-        source = f"those of {getattr(task.frame, '__name__', task.frame)}"
-    notes = (f"Frames are {source}, {height} × {width} pixels.", *derived.notes)
-    object.__setattr__(task, "notes", notes)
-    return task
+    attributes = {**derived.attributes, "frame": frame, **given}
+    task = Task(env_id=f"{module}{colon}{derived.env_id}", env_kwargs=kwargs, **attributes)
+    height, width, *channels = _raw_shape(task)
+    gray = "grayscale" not in given and channels in ([], [1])
+    image = f"{height} × {width} pixels{', gray' if gray else ''}"
+    notes = (f"Frames are {_source_of(frame)}, {image}.", *derived.notes)
+    return replace(task, notes=notes, grayscale=True) if gray else replace(task, notes=notes)
 
 
 class _Derivation:
@@ -79,6 +70,9 @@ class _Derivation:
         self._find_speed()
         self._find_sticky_actions()
         self._find_limit()
+        if type(env.unwrapped).__module__.partition(".")[0] == "vizdoom":
+            self.attributes["blank_final_frame"] = True
+            self._note("blank_final_frame", "Its final frames are black; the ones before are kept.")
         if self._spec.reward_threshold is not None:
             self.attributes["solved_at"] = float(self._spec.reward_threshold)
             self._note("solved_at", f"It counts as solved from {self._spec.reward_threshold:g}.")
@@ -155,7 +149,46 @@ def _is_image(space: spaces.Space[Any]) -> bool:
     )
 
 
-def _check_rendering(name: str, env: gym.Env[Any, Any], kwargs: Mapping[str, Any]) -> None:
+def _frame_function(env: gym.Env[Any, Any]) -> Callable[[gym.Env[Any, Any], Any], np.ndarray]:
+    """Returns a function that finds the frame of an environment.
+
+    Raises:
+        ValueError: the observation is a dictionary with several images.
+    """
+    space = env.observation_space
+    if _is_image(space):
+        return observation_frame
+    images = []
+    if isinstance(space, spaces.Dict):
+        images = [key for key, part in space.items() if _is_image(part)]
+    if len(images) > 1:
+        sizes = ", ".join(f"{key!r} {space[key].shape}" for key in images)  # type: ignore[index]
+        raise ValueError(
+            f"frame: expected one image in the observations of {_id_of(env)!r}, got several: "
+            f"{sizes}; choose one with frame=ObservationKey({images[0]!r})"
+        )
+    return ObservationKey(images[0]) if images else rendered_frame
+
+
+def _source_of(frame: Callable[..., np.ndarray]) -> str:
+    """Describes where the frames come from."""
+    if isinstance(frame, ObservationKey):
+        return f"the images {frame.key!r} of its observations"
+    known = {observation_frame: "its observations", rendered_frame: "what it renders"}
+    return known.get(frame) or f"those of {getattr(frame, '__name__', frame)}"
+
+
+def _id_of(env: gym.Env[Any, Any]) -> str:
+    assert env.spec is not None  # Gymnasium made it
+    return env.spec.id
+
+
+def _check_rendering(env: gym.Env[Any, Any], kwargs: Mapping[str, Any]) -> None:
+    """Checks that an environment whose observations are no images can be rendered.
+
+    Raises:
+        ValueError: it lacks the render mode ``"rgb_array"``, or another one was chosen.
+    """
     modes = env.metadata.get("render_modes", [])
     if "rgb_array" not in modes or kwargs.get("render_mode", "rgb_array") != "rgb_array":
         chosen = (
@@ -163,14 +196,14 @@ def _check_rendering(name: str, env: gym.Env[Any, Any], kwargs: Mapping[str, Any
         )
         raise ValueError(
             f"env_id: expected an environment whose observations are images (H, W, 3) uint8, or "
-            f"which has the render mode 'rgb_array', got {name!r} with the observation space "
-            f"{env.observation_space} and the render modes {modes}{chosen}; choose an image with "
-            "the argument frame, a function (env, observation) -> image"
+            f"which has the render mode 'rgb_array', got {_id_of(env)!r} with the observations "
+            f"{env.observation_space} and the render modes {modes}{chosen}; give a function "
+            "frame=(env, observation) -> image"
         )
 
 
-def _raw_size(task: Task) -> tuple[int, int]:
-    """Returns height and width of a game's first frame before it is cropped and resized.
+def _raw_shape(task: Task) -> tuple[int, ...]:
+    """Returns the shape of a game's first frame before it is cropped and resized.
 
     Raises:
         ValueError: the task cannot use this frame.
@@ -178,8 +211,7 @@ def _raw_size(task: Task) -> tuple[int, int]:
     with closing(_make(task.env_id, task.env_kwargs)) as env:
         observation, _ = env.reset(seed=0)
         task.observe(env, observation)
-        height, width, *_ = np.shape(task.frame(env, observation))
-    return height, width
+        return np.shape(task.frame(env, observation))
 
 
 def _own_skip(env: gym.Env[Any, Any]) -> str | None:

@@ -254,7 +254,8 @@ class Task:
 
         - The name of the task is the id.
         - Frames are the observations, if these are images ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)
-          uint8`` of at least 8 × 8 pixels; otherwise what the render mode ``"rgb_array"`` shows.
+          uint8`` of at least 8 × 8 pixels, or dictionaries with one such image; otherwise what the
+          render mode ``"rgb_array"`` shows. They are gray if these images are.
         - ``frame_skip`` is 1 if the environment skips frames itself (``frameskip``,
           ``frame_skip``); otherwise 4 from 30 frames per second on, and 1 below.
         - ``max_frames`` is the environment's own limit; if it has none, 1000 agent steps.
@@ -275,7 +276,8 @@ class Task:
             gymnasium.error.Error: there is no such environment.
             ImportError: a package that the environment needs is not installed.
             ValueError: the environment has neither images as observations nor the render mode
-                ``"rgb_array"``, its action space is not supported, or an attribute is invalid.
+                ``"rgb_array"``, or several images; its action space is not supported; or an
+                attribute is invalid.
 
         Example:
             >>> from wmrl.envs import Task

@@ -112,11 +112,16 @@ def test_registered_tasks_have_environments(
         register_task(replace(task, name="my-steered-toy/2"))
 
 
-@pytest.mark.parametrize(("name", "task"), [("CarRacing", "car-racing")])
+@pytest.mark.parametrize(
+    ("name", "task"), [("CarRacing", "car-racing"), ("TakeCover", "take-cover")]
+)
 def test_every_task_of_this_package_has_environments(name: str, task: str) -> None:
-    assert find_task(task).name == task
+    found = find_task(task)
     for kind in ("Latent", "Dream"):
         assert gym.spec(f"vsg/{name}{kind}-v0").kwargs["task"] == task
+    assert gym.spec(f"vsg/{name}Latent-v0").reward_threshold == found.solved_at
+    steps = found.max_frames // found.frame_skip
+    assert gym.spec(f"vsg/{name}Dream-v0").max_episode_steps == steps
 
 
 @pytest.mark.parametrize(

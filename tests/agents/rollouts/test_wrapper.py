@@ -10,7 +10,7 @@ import pytest
 from choice_game import CHOICES, Choice
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import A2C
-from toy_game import TOY, Toy
+from toy_game import SCREEN, TOY, ScreenToy, Toy
 
 from wmrl.agents.rollouts.wrapper import RecordRollouts
 from wmrl.data.store import RolloutStore, StoreError
@@ -112,6 +112,17 @@ def test_reaching_the_goal_is_no_failure(tmp_path: Path) -> None:
     episode = RolloutStore(tmp_path).episode(0)
     assert (episode.terminated, episode.truncated) == (False, True)
     assert set(episode.info["last"]) == {"x", "won"}  # what is neither number nor text is left out
+
+
+def test_blank_final_frames_are_left_out(tmp_path: Path) -> None:
+    env = RecordRollouts(ScreenToy(), tmp_path, task=replace(SCREEN, blank_final_frame=True))
+    env.reset(seed=0)
+    over = False
+    while not over:
+        *_, over, _, _ = env.step(np.array([1.0, 0.0]))
+    frames = RolloutStore(tmp_path).frames(0)
+    assert all(frame.any() for frame in frames)
+    np.testing.assert_array_equal(frames[-1], frames[-2])
 
 
 def test_several_environments_share_a_store(tmp_path: Path) -> None:

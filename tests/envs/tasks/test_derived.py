@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,7 @@ from wmrl.envs.frames.vector import FrameVectorEnv
 from wmrl.envs.tasks import packages
 from wmrl.envs.tasks.car_racing import CAR_RACING
 from wmrl.envs.tasks.registry import find_task, registered_task
-from wmrl.envs.tasks.task import Task, observation_frame, rendered_frame
+from wmrl.envs.tasks.task import ObservationKey, Task, observation_frame, rendered_frame
 
 IMAGE = spaces.Box(0, 255, (20, 30, 3), np.uint8)
 
@@ -88,6 +89,38 @@ def test_what_is_no_image_is_rendered(observation: Any) -> None:
     assert "Frames are what it renders, 40 × 50 pixels." in task.notes
     frame, _ = FrameEnv(task).reset(seed=0)
     assert frame.shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1)])
+def test_gray_images_stay_gray(shape: tuple[int, ...]) -> None:
+    gray = spaces.Box(0, 255, shape, np.uint8)
+    task = Task.from_env("Any/Game-v0", observation=gray)
+    assert task.frame_shape == (64, 64, 1)
+    assert task.notes[0] == "Frames are its observations, 20 × 30 pixels, gray."
+    assert Task.from_env("Any/Game-v0", observation=gray, grayscale=False).frame_shape[2] == 3
+    assert FrameEnv(task).reset(seed=0)[0].shape == (64, 64, 1)
+
+
+def test_the_image_in_a_dictionary() -> None:
+    parts = {"health": spaces.Discrete(5), "screen": IMAGE, "map": spaces.Box(0, 9, (20, 30))}
+    task = Task.from_env("Any/Game-v0", observation=spaces.Dict(parts))
+    assert task.frame == ObservationKey("screen")
+    assert task.notes[0] == "Frames are the images 'screen' of its observations, 20 × 30 pixels."
+    several = spaces.Dict({**parts, "depth": spaces.Box(0, 255, (20, 30), np.uint8)})
+    with pytest.raises(ValueError, match=r"several: 'depth' .*, 'screen' .*ObservationKey\('dep"):
+        Task.from_env("Any/Game-v0", observation=several)
+    chosen = Task.from_env("Any/Game-v0", observation=several, frame=ObservationKey("depth"))
+    assert chosen.grayscale
+    none = Task.from_env("Any/Game-v0", observation=spaces.Dict({"health": spaces.Discrete(5)}))
+    assert none.frame is rendered_frame
+
+
+def test_variants_of_derived_tasks() -> None:
+    task = find_task("Any/Game-v0@16x24x1")
+    assert (task.name, task.frame_shape) == ("Any/Game-v0@16x24x1", (16, 24, 1))
+    assert replace(task, name="Any/Game-v0", frame_size=(64, 64), grayscale=False) == find_task(
+        "Any/Game-v0"
+    )
 
 
 @pytest.mark.parametrize("options", [{"modes": ()}, {"render_mode": "human"}])
@@ -212,7 +245,7 @@ def test_other_words_are_explained(text: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("Any/Game-v0", "module:ATTRIBUTE, or --task Any/Game-v0 if it is the id of an environment$"),
+        ("Any/Game-v0", "ATTRIBUTE, or --task Any/Game-v0 if it is the id of an environment$"),
         ("choice_game:Choice-v0", "or pass --task module:ATTRIBUTE$"),
         ("x; rm -rf ~", "or pass --task module:ATTRIBUTE$"),
     ],
@@ -262,6 +295,7 @@ def test_packages_of_known_ids(
     [
         ("ale_py", "ALE/Boxing-v5", 1, ("frameskip=4", "probability 0.25", "210 × 160")),
         ("ale_py", "BoxingNoFrameskip-v4", 4, ("108000",)),
+        ("vizdoom", "VizdoomTakeCover-v1", 4, ("'screen'", "final frames are black")),
         ("minigrid", "MiniGrid-Empty-5x5-v0", 1, ("what it renders", "max_steps=100")),
     ],
 )
