@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.device import resolve_device
+from wmrl.core.validation import check_reals
 from wmrl.envs.tasks.task import Task
 from wmrl.envs.world_model import WorldModel
 from wmrl.storage.artifact import (
@@ -170,16 +171,17 @@ class Agent(ABC):
         """Converts one observation ``(O,)`` or a batch ``(N, O)`` to a batch ``(N, O) float32``.
 
         Raises:
-            ValueError: the shape of the observation is neither ``(O,)`` nor ``(N, O)``.
+            ValueError: the shape of the observation is neither ``(O,)`` nor ``(N, O)``, or a number
+                is not finite. Discrete actions would hide it.
         """
-        batch = np.ascontiguousarray(observation, np.float32)
+        batch = check_reals("observation", observation, advice="check the game and its world model")
         dim = self.observation_space.shape[0]
         if batch.ndim not in (1, 2) or batch.shape[-1] != dim:
             raise ValueError(
                 f"observation: expected shape ({dim},) or (N, {dim}), got {batch.shape}; use the "
                 "world model that the agent was trained with"
             )
-        return batch.reshape(-1, dim)
+        return np.ascontiguousarray(batch).reshape(-1, dim)
 
 
 AGENTS: Registry[Agent] = Registry(

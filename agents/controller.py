@@ -19,7 +19,7 @@ from wmrl.agents.agent import Agent, State
 from wmrl.agents.world_model_ref import WorldModelRef
 from wmrl.core.action_spec import ActionSpec, as_action_spec
 from wmrl.core.config import build_config, check_fields
-from wmrl.core.validation import check_finite, check_int, check_shape
+from wmrl.core.validation import check_int, check_reals, check_shape
 from wmrl.storage.artifact import Artifact, ArtifactError
 from wmrl.storage.restoring import check_dtypes
 
@@ -55,17 +55,18 @@ class ControllerConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "action_space", as_action_spec(self.action_space))
-        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))  # a list in JSON
+        check_fields(self)
         check_int("observation_dim", self.observation_dim, at_least=1)
         for dim in self.hidden_dims:
             check_int("hidden_dims", dim, at_least=1)
         spec = self.action_space
         low, high = spec.bounds
-        if not (spec.is_bounded and np.all(low < high)):
+        with np.errstate(over="ignore"):
+            spans = high - low  # infinite for bounds near the limits of float32
+        if not (spec.is_bounded and np.all((spans > 0) & np.isfinite(spans))):
             raise ValueError(
                 f"action_space: expected finite bounds with low < high, got {spec.space}"
             )
-        check_fields(self)
 
     @classmethod
     def for_spaces(
@@ -212,9 +213,8 @@ class ControllerAgent(Agent):
         world_model: WorldModelRef | None = None,
     ) -> None:
         self.config = config
-        self.parameters = np.asarray(parameters, np.float32).copy()
+        self.parameters = check_reals("parameters", parameters).copy()
         check_shape("parameters", self.parameters, (config.parameter_count,))
-        check_finite("parameters", self.parameters)
         self.world_model = world_model
         self.observation_space = spaces.Box(-np.inf, np.inf, (config.observation_dim,), np.float32)
         self.action_space = config.action_space.space

@@ -5,7 +5,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -70,7 +70,9 @@ CONFIGS = (
 REQUIRED: dict[str, dict[str, Any]] = {
     "ControllerConfig": {"observation_dim": 3, "action_space": spaces.Box(-1, 1, (2,))},
     "SearchPreset": {"problem": ArmProblem()},
+    "Task": {"name": "x", "env_id": "x", "action_space": spaces.Discrete(2)},
 }
+SETTINGS = (*CONFIGS, "envs.tasks.task:Task")
 
 NO_NUMBERS = (math.nan, math.inf, -math.inf, "1", None, True)
 BAD: dict[Any, tuple[Any, ...]] = {
@@ -104,14 +106,17 @@ def bad_values(hint: Any) -> tuple[Any, ...]:
     """Values that a field of this type must refuse, whatever it means."""
     args = typing.get_args(hint)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        known = [option for option in args if option in BAD]
+        known = [option for option in args if bad_values(option)]
         if types.NoneType not in args or len(known) != 1:
             return ()
         return tuple(value for value in bad_values(known[0]) if value is not None)
     if typing.get_origin(hint) is Literal:
         return ("nonsense", 1, True)
-    if typing.get_origin(hint) is tuple and args[0] in BAD and args[1:] == (...,):
-        return tuple((value,) for value in BAD[args[0]])
+    if typing.get_origin(hint) is tuple:
+        items = BAD.get(args[0], ()) if args[1:] == (...,) else ()
+        return (3, "ab", np.array(3), *((value,) for value in items))
+    if typing.get_origin(hint) in (dict, Mapping, Callable):
+        return (3, "ab")
     return BAD.get(hint, ())
 
 
@@ -126,7 +131,7 @@ def test_the_list_of_configurations_is_complete() -> None:
     assert found == set(CONFIGS)
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("config", SETTINGS)
 def test_no_field_takes_what_means_nothing(config: str) -> None:
     good = default(config)
     hints = typing.get_type_hints(type(good))

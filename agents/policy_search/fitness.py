@@ -19,7 +19,7 @@ from wmrl.agents.rollouts.episodes import run_episodes
 from wmrl.agents.seeds import training_seed
 from wmrl.core.config import check_fields
 from wmrl.core.seeding import torch_generator
-from wmrl.core.validation import check_float, check_int
+from wmrl.core.validation import check_float, check_int, check_reals
 from wmrl.dream import DreamState, dream_observation, dream_reset, dream_step
 from wmrl.envs.latent.vector import LatentVectorEnv
 from wmrl.envs.world_model import WorldModel
@@ -181,7 +181,7 @@ class DreamFitness:
     @torch.inference_mode()
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
         """Implements :meth:`Fitness.rollouts`."""
-        weights = torch.from_numpy(np.asarray(parameters, np.float32)).to(self.memory.device)
+        weights = torch.from_numpy(check_reals("parameters", parameters)).to(self.memory.device)
         at_once = self.config.max_batch // self.config.num_rollouts
         chunks = [
             self._rollouts(chunk, seed, index)
@@ -341,7 +341,7 @@ class RealFitness:
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
         """Implements :meth:`Fitness.rollouts`."""
         rollouts = self.config.num_rollouts
-        weights = torch.from_numpy(np.asarray(parameters, np.float32))
+        weights = torch.from_numpy(check_reals("parameters", parameters))
         seeds = [training_seed(seed, "real", rollout) for rollout in range(rollouts)]
 
         def act(observations: np.ndarray, episodes: np.ndarray, starts: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Configuration of Data-Driven Encodings (DDE), and creation of encodings."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -139,7 +138,10 @@ def make_encoding(config: EncodingConfig, *, generator: torch.Generator | None =
 
 def _distinct(name: str, values: Any) -> tuple[Any, ...]:
     """Converts values to a tuple, which must not be empty or contain duplicates."""
-    found = tuple(values) if isinstance(values, Iterable) else ()
+    try:
+        found = tuple(values)
+    except TypeError:  # also of arrays without axes, which claim to be iterable
+        found = ()
     if not found:
         raise ValueError(f"{name}: expected a tuple of at least one value, got {values!r}")
     if any(each in found[:place] for place, each in enumerate(found)):

@@ -167,11 +167,8 @@ class ControllerProblemConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "measures", tuple(self.measures))
-        if len(self.measures) != 2:
-            raise ValueError(f"measures: expected two names, got {self.measures}")
-        check_float("scale", self.scale, above=0)
         check_fields(self)
+        check_float("scale", self.scale, above=0)
 
 
 class ControllerProblem:

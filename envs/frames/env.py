@@ -1,6 +1,7 @@
 """Environment that plays a task with frame skip and returns frames as observations."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -137,6 +138,7 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
         self._seed = seed = None if seed is None else check_seed("seed", seed)
         super().reset(seed=seed)
         observation, info = self.base.reset(seed=seed, options=options)
+        self._check_info("reset", info)
         self._frames = self._last_gain = 0
         self._episode += 1
         self._running = True
@@ -164,6 +166,7 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
             action if convert is None else convert(action), num_frames
         )
         self._frames += num_frames
+        self._check_info("step", info)
         if not math.isfinite(reward):
             raise ValueError(
                 f"reward: expected a finite number, got {reward}{self._moment()}; check the "
@@ -212,6 +215,13 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
             if terminated or truncated:
                 break
         return observation, total, bool(terminated), bool(truncated), info
+
+    def _check_info(self, method: str, info: Any) -> None:
+        if not isinstance(info, Mapping):
+            raise ValueError(
+                f"info: expected a dictionary, got {info!r:.100}{self._moment()}; check the method "
+                f"{method} of the game"
+            )
 
     def _reward(self, reward: Any) -> float:
         if isinstance(reward, float):  # step checks that the sum is finite

@@ -223,6 +223,11 @@ def _import(module: str, location: str) -> ModuleType:
             f"task: expected the name of a module before the colon, got the path {module!r}; write "
             f"'{stem}:{location.partition(':')[2]}' and run in the folder that contains the module"
         )
+    if not all(map(str.isidentifier, module.split("."))):
+        raise ImportError(
+            f"task: expected the name of a module before the colon, such as 'games.maze', got "
+            f"{module!r}"
+        )
     try:
         return import_module(module)
     except ModuleNotFoundError as error:

@@ -12,14 +12,8 @@ import numpy as np
 from gymnasium import spaces
 
 from wmrl.core.action_spec import ActionSpec
-from wmrl.core.validation import (
-    check_flag,
-    check_float,
-    check_frame,
-    check_int,
-    check_lengths,
-    check_name,
-)
+from wmrl.core.config import check_fields
+from wmrl.core.validation import check_float, check_frame, check_int, check_lengths
 from wmrl.envs.tasks.packages import import_package_of
 
 # End of the name of a task whose frames have another shape than those of the task without it.
@@ -163,8 +157,9 @@ class Task:
             when tasks are compared.
 
     Raises:
-        ValueError: a name is empty, an action space of this kind is not supported, a number is out
-            of range, or a sequence does not have one finite number per action dimension.
+        ValueError: a value has the wrong type, a name is empty, an action space of this kind is not
+            supported, a number is out of range, or a sequence does not have one finite number per
+            action dimension.
 
     Example:
         >>> import numpy as np
@@ -206,23 +201,16 @@ class Task:
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.action_space is not None:
             ActionSpec.of(self.action_space)
-        check_name("name", self.name)
-        check_name("env_id", self.env_id)
         check_int("frame_skip", self.frame_skip, at_least=1)
         check_int("max_frames", self.max_frames, at_least=1)
         check_int("warmup_frames", self.warmup_frames, at_least=0)
         check_float("fps", self.fps, above=0)
         if self.patience is not None:
             check_int("patience", self.patience, at_least=1)
-        if self.solved_at is not None:
-            check_float("solved_at", self.solved_at)
-        object.__setattr__(self, "frame_size", check_lengths("frame_size", self.frame_size))
-        if len(self.frame_size) != 2:
-            raise ValueError(f"frame_size: expected (height, width), got {self.frame_size}")
-        check_flag("grayscale", self.grayscale)
-        check_flag("blank_final_frame", self.blank_final_frame)
+        check_lengths("frame_size", self.frame_size)
         self._check_crop()
         for name in ("explore_low", "explore_high", "action_names"):
             if getattr(self, name) and len(getattr(self, name)) != self.action_dim:
@@ -230,9 +218,6 @@ class Task:
                     f"{name}: expected {self.action_dim} items (one per action dimension) or an "
                     f"empty tuple, got {getattr(self, name)}"
                 )
-        for name in ("explore_low", "explore_high"):
-            for number in getattr(self, name):
-                check_float(name, number)
         none = (0.0,) * max(len(self.explore_low), len(self.explore_high))
         for low, high in zip(self.explore_low or none, self.explore_high or none, strict=True):
             if low > high:

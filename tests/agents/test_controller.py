@@ -77,6 +77,8 @@ def test_for_spaces():
     [
         ({"observation_dim": 0}, "observation_dim: expected at least 1, got 0"),
         ({"hidden_dims": (4, 0)}, "hidden_dims"),
+        ({"hidden_dims": None}, "hidden_dims: expected a tuple, got None"),
+        ({"action_space": Box(-3e38, 3e38, (1,))}, "finite bounds"),
         ({"action_space": Box(-1, 1, (2, 2))}, "action_space: expected a Box of real numbers"),
         ({"action_space": Box(np.float32([0, 0]), np.float32([1, 0]))}, "low < high"),
         ({"action_space": Box(-1, np.inf, (2,))}, "finite bounds"),
@@ -98,6 +100,22 @@ def test_shape_errors():
     agent = ControllerAgent(sizes, np.zeros(8))
     with pytest.raises(ValueError, match=r"expected shape \(3,\) or \(N, 3\), got \(4,\)"):
         agent.predict(np.zeros(4, np.float32))
+
+
+@pytest.mark.parametrize("space", [Box(-1, 1, (2,)), spaces.Discrete(3), spaces.MultiBinary(2)])
+@pytest.mark.parametrize("readout", ["argmax", "thresholds"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_an_observation_that_is_not_finite_is_no_action(space, readout, bad):
+    sizes = config(action_space=space, readout=readout)
+    agent = ControllerAgent(sizes, np.ones(sizes.parameter_count))
+    with pytest.raises(ValueError, match=r"^observation: expected finite numbers, got .* index 1"):
+        agent.predict(np.array([0.0, bad, 0.0]))
+
+
+@pytest.mark.parametrize("parameters", [np.full(8, 1j), np.full(8, "1"), np.full(8, 1e300)])
+def test_parameters_are_real(parameters):
+    with pytest.raises(ValueError, match=r"^parameters: expected (real|finite) numbers"):
+        ControllerAgent(config(), parameters)
 
 
 def test_predict_keeps_the_batch_axis():

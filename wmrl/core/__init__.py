@@ -15,7 +15,8 @@
 - :mod:`~wmrl.core.strict_json`: strict JSON (``json_text``, ``jsonable``).
 - :mod:`~wmrl.core.validation`: argument checks (``check_actions``, ``check_choice``,
   ``check_finite``, ``check_flag``, ``check_float``, ``check_frame``, ``check_int``,
-  ``check_lengths``, ``check_name``, ``check_number``, ``check_seed``, ``check_shape``).
+  ``check_lengths``, ``check_name``, ``check_number``, ``check_reals``, ``check_seed``,
+  ``check_shape``).
 - :mod:`~wmrl.core.action_spec`: descriptions of action spaces, and the encoding of actions as
   vectors (``ActionSpec``).
 - :mod:`~wmrl.core.processes`: child processes that neither hang nor outlive their parent
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         check_lengths,
         check_name,
         check_number,
+        check_reals,
         check_seed,
         check_shape,
     )
@@ -82,6 +84,7 @@ __all__ = [
     "check_lengths",
     "check_name",
     "check_number",
+    "check_reals",
     "check_seed",
     "check_shape",
     "deferred_interrupts",

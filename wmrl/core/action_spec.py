@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from gymnasium import spaces
 
-from wmrl.core.config import build_config
-from wmrl.core.validation import check_actions, check_choice, check_int
+from wmrl.core.config import build_config, check_fields
+from wmrl.core.validation import as_array, check_actions, check_float, check_int
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,6 +25,8 @@ _DTYPES: dict[str, type[np.generic]] = {
     "multi_discrete": np.int64,
     "multi_binary": np.int8,
 }
+_LARGEST = 2**63 - 1  # of int64
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 _MAX_OPTIONS = 100_000  # of all choices of an action, so that no one-hot vector fills the memory
 
 
@@ -72,16 +74,18 @@ class ActionSpec:
     start: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        check_choice("kind", self.kind, _DTYPES)
-        for name in ("low", "high", "num_options", "start"):  # JSON gives lists
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_fields(self)
         if not self.start:
             object.__setattr__(self, "start", (0,) * len(self.num_options))
         for number in self.num_options:
             check_int("num_options", number, at_least=1, at_most=_MAX_OPTIONS)
         check_int("num_options", sum(self.num_options), at_least=0, at_most=_MAX_OPTIONS)
-        for number in self.start:
-            check_int("start", number)
+        for start, number in zip(self.start, self.num_options, strict=False):
+            check_int("start", start, at_least=-_LARGEST, at_most=_LARGEST - number)
+        for name in ("low", "high"):
+            for bound in getattr(self, name):
+                if bound is not None:
+                    check_float(name, bound, at_least=-_LARGEST_FLOAT, at_most=_LARGEST_FLOAT)
         sizes = (len(self.low), len(self.high), len(self.num_options), len(self.start))
         dim = len(self.low) if self.kind == "box" else len(self.num_options)
         expected = (dim, dim, 0, 0) if self.kind == "box" else (0, 0, dim, dim)
@@ -115,9 +119,10 @@ class ActionSpec:
         if isinstance(space, spaces.MultiBinary) and len(space.shape) == 1:
             return cls(kind="multi_binary", num_options=(2,) * space.shape[0])
         if isinstance(space, spaces.Box) and len(space.shape) == 1 and space.dtype.kind == "f":
+            with np.errstate(over="ignore"):  # a bound beyond float32 is none
+                bounds = [bound.astype(np.float32) for bound in (space.low, space.high)]
             low, high = (
-                tuple(float(x) if np.isfinite(x) else None for x in bound.astype(np.float32))
-                for bound in (space.low, space.high)
+                tuple(float(x) if np.isfinite(x) else None for x in bound) for bound in bounds
             )
             return cls(kind="box", low=low, high=high)
         raise ValueError(
@@ -212,7 +217,7 @@ class ActionSpec:
         if self.is_continuous:
             low, high = self.bounds if clip else (None, None)
             return check_actions(name, actions, shape, low=low, high=high)
-        found = np.asarray(actions)
+        found = as_array(name, actions)
         flags = found.dtype.kind == "b" and max(self.num_options) == 2
         if found.dtype.kind not in "iu" and not flags:
             raise ValueError(

@@ -1,7 +1,7 @@
 """Checks of configurations: each value against the type of its field."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -64,8 +64,8 @@ def check_fields(config: Any) -> None:
 
     Integers must not be booleans, numbers must be finite, flags must be booleans, and strings must
     not be empty. The value of a ``Literal`` field must be one of the listed values. Integers whose
-    name is ``seed`` or ends in ``_seed`` must be from 0 to 2⁶³ − 1. Fields of other types, such as
-    functions, are not checked.
+    name is ``seed`` or ends in ``_seed`` must be from 0 to 2⁶³ − 1. Functions must be callable, and
+    dictionaries must be mappings; their contents are not checked, nor are fields of other types.
 
     NumPy scalars are replaced by Python numbers, which JSON can store. In tuple fields, lists and
     arrays are replaced by tuples.
@@ -127,6 +127,10 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         return check_name(name, value)
     if isinstance(hint, type) and is_dataclass(hint) and not isinstance(value, hint):
         raise ValueError(f"{name}: expected a value of type {hint.__name__}, got {value!r:.100}")
+    if origin in (dict, Mapping) and not isinstance(value, Mapping):
+        raise ValueError(f"{name}: expected a dictionary, got {value!r:.100}")
+    if origin is Callable and not callable(value):
+        raise ValueError(f"{name}: expected a function, got {value!r:.100}")
     return value
 
 
@@ -145,7 +149,8 @@ def _checked_option(name: str, value: Any, hints: tuple[Any, ...]) -> Any:
 
 def _checked_tuple(name: str, value: Any, hints: tuple[Any, ...]) -> tuple[Any, ...]:
     """Checks the items of a sequence against the hints of a tuple, and returns them as a tuple."""
-    if not isinstance(value, tuple | list | np.ndarray):
+    scalar = isinstance(value, np.ndarray) and not value.ndim
+    if scalar or not isinstance(value, tuple | list | np.ndarray):
         raise ValueError(f"{name}: expected a tuple, got {value!r:.100}")
     each = (hints[0],) * len(value) if hints[1:] == (...,) else hints
     if len(each) != len(value):

@@ -7,6 +7,10 @@ from typing import Any
 
 import numpy as np
 
+MAX_DEPTH = 64
+"""Maximum number of nested levels of JSON that is read."""
+_MAX_WRITTEN = MAX_DEPTH - 8  # files hold the content a few levels further down
+
 
 def jsonable(content: Any, name: str = "") -> Any:
     """Converts content to values that JSON can store: None, bool, int, float, str, list and dict.
@@ -19,7 +23,8 @@ def jsonable(content: Any, name: str = "") -> Any:
 
     Raises:
         TypeError: JSON can't store a value; the message contains its key.
-        ValueError: a number is NaN or infinite; the message contains its key.
+        ValueError: a number is NaN or infinite, and the message contains its key; or the content
+            is nested more than 56 levels deep, or contains itself.
 
     Example:
         >>> import numpy as np
@@ -30,6 +35,11 @@ def jsonable(content: Any, name: str = "") -> Any:
         Traceback (most recent call last):
         ValueError: scores.mean: expected a finite number, which JSON can store, got nan
     """
+    return _plain(content, name, _MAX_WRITTEN)
+
+
+def _plain(content: Any, name: str, levels: int) -> Any:
+    """Converts content of at most the given number of nested levels."""
     if isinstance(content, np.ndarray | np.generic):
         content = content.tolist()
     if content is None or isinstance(content, bool | int | str):
@@ -41,12 +51,20 @@ def jsonable(content: Any, name: str = "") -> Any:
                 f"{content}"
             )
         return content
+    if isinstance(content, Mapping | list | tuple) and not levels:
+        raise ValueError(
+            f"{name:.100}…: expected at most {_MAX_WRITTEN} nested levels, got more; flatten the "
+            "content, and check that it does not contain itself"
+        )
     if isinstance(content, Mapping):
         return {
-            _key(key, name): jsonable(value, _below(name, key)) for key, value in content.items()
+            _key(key, name): _plain(value, _below(name, key), levels - 1)
+            for key, value in content.items()
         }
     if isinstance(content, list | tuple):
-        return [jsonable(value, f"{name}[{index}]") for index, value in enumerate(content)]
+        return [
+            _plain(value, f"{name}[{index}]", levels - 1) for index, value in enumerate(content)
+        ]
     raise TypeError(
         f"{name or 'content'}: expected a value that JSON can store, got a "
         f"{type(content).__name__}; convert it to a string, a number, a list or a dictionary"

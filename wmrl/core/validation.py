@@ -153,7 +153,9 @@ def check_lengths(name: str, value: Iterable[SupportsIndex]) -> tuple[int, ...]:
     Raises:
         ValueError: the value is not a sequence, or an item is not a positive integer.
     """
-    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+    # Arrays and tensors without axes claim to be iterable.
+    scalar = isinstance(value, str | bytes | Mapping) or getattr(value, "ndim", 1) == 0
+    if scalar or not isinstance(value, Iterable):
         raise ValueError(f"{name}: expected a sequence of integers, got {value!r:.100}")
     return tuple(check_int(f"{name}[{k}]", item, at_least=1) for k, item in enumerate(value))
 
@@ -174,7 +176,8 @@ def check_choice(name: str, value: T, choices: Iterable[T]) -> T:
         ValueError: algorithm: expected one of 'ppo', 'cma-es', got 'sarsa'
     """
     choices = tuple(choices)
-    if value not in choices:
+    # An array compares with a choice item by item.
+    if not any(isinstance(value, type(choice)) and value == choice for choice in choices):
         expected = ", ".join(map(repr, choices))
         raise ValueError(f"{name}: expected one of {expected}, got {value!r:.100}")
     return value
@@ -284,12 +287,35 @@ def check_actions(
     check_finite(name, numbers, advice="check how the action was computed")
     if low is not None and high is not None:
         numbers = np.minimum(np.maximum(numbers, low), high)
-    if numbers.dtype == np.float32:
-        return numbers
-    with np.errstate(over="ignore"):
-        converted: np.ndarray = numbers.astype(np.float32)
-    check_finite(name, converted, advice="numbers beyond ±3.4e38 do not fit into float32")
-    return converted
+    return _to_float32(name, numbers)
+
+
+def check_reals(name: str, values: Any, *, advice: str = "") -> np.ndarray:
+    """Checks that values are finite real numbers, and converts them to a float32 array.
+
+    Args:
+        name: name of the argument, for the error message.
+        values: real numbers, of any shape.
+        advice: what to do about numbers that are not finite, for the error message.
+
+    Returns:
+        The numbers, which may share memory with the argument.
+
+    Raises:
+        ValueError: a value is not a real number, is masked, is NaN or infinite, or is beyond the
+            range of float32.
+
+    Example:
+        >>> from wmrl.core import check_reals
+        >>> check_reals("observation", [1, 0.5])
+        array([1. , 0.5], dtype=float32)
+        >>> check_reals("observation", [1j])
+        Traceback (most recent call last):
+        ValueError: observation: expected real numbers, got [1j]
+    """
+    numbers = _real_numbers(name, values, "real numbers")
+    check_finite(name, numbers, advice=advice)
+    return _to_float32(name, numbers)
 
 
 def check_frame(name: str, frame: Any, *, where: str = "") -> np.ndarray:
@@ -340,7 +366,10 @@ def check_number(name: str, value: Any) -> float:
         ValueError: the value is not a number, or is NaN or infinite.
     """
     try:
-        number = float(np.asarray(value).reshape(()))
+        array = as_array(name, value)
+        if array.dtype.kind in "SUmM":  # texts and times
+            raise TypeError(str(array.dtype))
+        number = float(array.reshape(()))
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name}: expected a number, got {value!r:.100}") from None
     if not math.isfinite(number):
@@ -348,16 +377,47 @@ def check_number(name: str, value: Any) -> float:
     return number
 
 
+def as_array(name: str, values: Any) -> np.ndarray:
+    """Converts values to an array, which may share memory with them.
+
+    Raises:
+        ValueError: the values have no array (lists of different lengths, a tensor that requires a
+            gradient), or some of them are masked.
+    """
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise ValueError(f"{name}: expected an array, got {values!r:.100} ({error})") from error
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"{name}: expected numbers, got masked ones ({values!r:.100}); replace them with the "
+            "method filled"
+        )
+    return array
+
+
 def _real_numbers(name: str, values: Any, expected: str) -> np.ndarray:
     """Converts real numbers to a float64 array; a float32 array is returned unchanged."""
     try:
-        numbers = np.asarray(values)
+        numbers = as_array(name, values)
         if numbers.dtype.kind not in "fiu":
-            raise TypeError(str(numbers.dtype))
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise ValueError(str(numbers.dtype))
+    except ValueError as error:
         raise ValueError(f"{name}: expected {expected}, got {values!r:.100}") from error
-    # In float64, numbers beyond the range of float32 are still finite.
-    return numbers if numbers.dtype == np.float32 else numbers.astype(np.float64)
+    if numbers.dtype == np.float32:
+        return numbers
+    with np.errstate(over="ignore"):  # of long doubles; the result is infinite
+        # In float64, numbers beyond the range of float32 are still finite.
+        return numbers.astype(np.float64)
+
+
+def _to_float32(name: str, numbers: np.ndarray) -> np.ndarray:
+    if numbers.dtype == np.float32:
+        return numbers
+    with np.errstate(over="ignore"):
+        converted: np.ndarray = numbers.astype(np.float32)
+    check_finite(name, converted, advice="numbers beyond ±3.4e38 do not fit into float32")
+    return converted
 
 
 def _described(value: Any) -> str:

@@ -69,6 +69,8 @@ _LARGEST_HALF = torch.finfo(torch.float16).max
 KINDS = ("vision", "memory", "prior", "encoding", "elites", "agent")
 SHIPPED = Path(__file__).parents[1] / "artifacts"
 
+_JSON_TYPES = {dict: "a JSON object", str: "a string", int: "an integer"}
+
 _PATIENCE = 5.0  # seconds to go on reading an artifact that others replace again and again
 
 
@@ -243,9 +245,15 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
         class_name, config = header["class"], header["config"]
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path / CONFIG}: not an artifact's configuration; {MEND}") from error
-    for name, value, kinds in (("config", config, dict), ("class", class_name, str)):
-        if not isinstance(value, kinds):
-            expected = "a JSON object" if kinds is dict else "a string"
+    provenance = header.get("provenance", {})
+    for name, value, kind_of_value in (
+        ("config", config, dict),
+        ("class", class_name, str),
+        ("provenance", provenance, dict),
+        ("format_version", version, int),
+    ):
+        if not isinstance(value, kind_of_value):
+            expected = _JSON_TYPES[kind_of_value]
             raise ArtifactError(
                 f"{path / CONFIG}: expected {name!r} to be {expected}, got {value!r:.100}"
             )
@@ -273,7 +281,7 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
         kind=found,
         class_name=class_name,
         config=config,
-        provenance=header.get("provenance", {}),
+        provenance=provenance,
         tensors={
             _renamed(name, _ATTRIBUTES): (
                 tensor.float() if tensor.dtype == torch.float16 else tensor

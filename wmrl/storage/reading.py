@@ -13,13 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wmrl.core.strict_json import json_text
+from wmrl.core.strict_json import MAX_DEPTH, json_text
 
 SMALL_LIMIT = 2**24
 """Maximum size of JSON files and texts in bytes, 16 MiB."""
 WEIGHTS_LIMIT = 2**32
 """Maximum size of files with weights in bytes, 4 GiB."""
-_MAX_DEPTH = 64
 _CHECKSUM = "sha256"
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -92,15 +91,15 @@ def parse_json(data: bytes) -> dict[str, Any]:
     try:
         content = json.loads(data, parse_constant=_finite, parse_float=_finite)
     except RecursionError as error:
-        raise ValueError(f"expected at most {_MAX_DEPTH} nested levels, got more") from error
+        raise ValueError(f"expected at most {MAX_DEPTH} nested levels, got more") from error
     if not isinstance(content, dict):
         raise ValueError(f"expected a JSON object, got {type(content).__name__}")
     level: list[Any] = [content]
-    for _ in range(_MAX_DEPTH):
+    for _ in range(MAX_DEPTH):
         level = [inner for outer in level for inner in _inner(outer)]
         if not level:
             return content
-    raise ValueError(f"expected at most {_MAX_DEPTH} nested levels, got more")
+    raise ValueError(f"expected at most {MAX_DEPTH} nested levels, got more")
 
 
 def read_json(

@@ -162,7 +162,7 @@ def test_a_task_without_names_has_no_measures(make_tiny: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"measures": ("steer",)}, r"measures: expected two names, got \('steer',\)"),
+        ({"measures": ("steer",)}, r"measures: expected 2 items, got \('steer',\)"),
         ({"scale": 0.0}, r"scale: expected above 0, got 0\.0"),
         ({"scale": float("nan")}, "scale: expected above 0, got nan"),
     ],

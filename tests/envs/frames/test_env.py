@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
-from toy_game import SCREEN, TOY
+from toy_game import SCREEN, TOY, Toy
 
 from wmrl.envs.frames.env import FrameEnv
 from wmrl.envs.tasks.car_racing import CAR_RACING
@@ -125,6 +125,23 @@ def test_errors_name_the_mend() -> None:
             FrameEnv(TOY, **{name: 0})
     with pytest.raises(ValueError, match="task: expected one of"):
         FrameEnv("no such game")
+
+
+@pytest.mark.parametrize("info", [None, [], 3])
+def test_infos_are_dictionaries(info: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = FrameEnv(TOY)
+    env.reset(seed=0)
+    step, reset = Toy.step, Toy.reset
+    monkeypatch.setattr(Toy, "step", lambda *given: (*step(*given)[:4], info))
+    with pytest.raises(
+        ValueError, match=r"^info: expected a dictionary, .* method step of"
+    ):
+        env.step(ACTION)
+    monkeypatch.setattr(Toy, "reset", lambda *given, **more: (reset(*given, **more)[0], info))
+    with pytest.raises(
+        ValueError, match=r"^info: expected a dictionary, .* method reset of"
+    ):
+        env.reset()
 
 
 @pytest.mark.parametrize("task", [CAR_RACING])

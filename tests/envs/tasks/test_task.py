@@ -80,6 +80,8 @@ def test_find_task() -> None:
         ("half_written:TASK", r"import failed \(SyntaxError: "),
         ("a_script:TASK", r"import failed \(SystemExit: 3\)"),
         ("wmrl.envs.tasks.task:x", "the module has no tasks"),
+        ("..own_game:TASK", "expected the name of a module before the colon, .* got '..own_game'"),
+        ("own game:TASK", "expected the name of a module before the colon, .* got 'own game'"),
     ],
 )
 def test_the_missing_part_of_a_location_is_named(

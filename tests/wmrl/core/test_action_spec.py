@@ -125,6 +125,9 @@ def test_continuous_actions_are_clipped_on_request() -> None:
         (SPACES[5], [0, 0], "a: expected an integer from 1 to 3 at index 0, got 0"),
         (SPACES[6], [0, 1, 0, 1, 2], "a: expected an integer from 0 to 1 at index 4, got 2"),
         (SPACES[2], np.uint64(2**64 - 1), "a: expected an integer from 0 to 2"),
+        (SPACES[2], torch.tensor(1.0, requires_grad=True), "a: expected an array, got tensor"),
+        (SPACES[4], [[1], [1, 2]], r"a: expected an array, got \[\[1\], \[1, 2\]\]"),
+        (SPACES[4], np.ma.array([1, 2], mask=[0, 1]), "a: expected numbers, got masked ones"),
     ],
     ids=str,
 )
@@ -178,9 +181,34 @@ def test_other_spaces_are_refused_with_a_wrapper_that_helps(space: Any) -> None:
         {"kind": "multi_binary", "num_options": [2, 3]},
         {"kind": "multi_binary", "num_options": [2], "start": [1]},
         {"kind": "discrete", "num_options": [2], "more": 1},
+        {"kind": "discrete", "num_options": [3], "start": [2**63 - 2]},
+        {"kind": "discrete", "num_options": [3], "start": [-(10**30)]},
+        {"kind": "box", "low": [1e39], "high": [2e39]},
     ],
     ids=str,
 )
 def test_forged_descriptions_are_refused(forged: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
         as_action_spec(forged)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_options", 3),
+        ("num_options", np.array(3)),
+        ("num_options", "3"),
+        ("low", ("a",)),
+        ("low", (1j,)),
+        ("low", (-np.inf,)),
+    ],
+)
+def test_fields_of_another_type_are_refused(field: str, value: Any) -> None:
+    kind: Any = "box" if field == "low" else "discrete"
+    with pytest.raises(ValueError, match=f"^{field}: expected "):
+        ActionSpec(kind=kind, **{field: value})
+
+
+def test_bounds_beyond_float32_are_none() -> None:
+    spec = ActionSpec.of(spaces.Box(-1e300, 1e300, (1,), np.float64))
+    assert (spec.low, spec.high) == ((None,), (None,))

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from wmrl.core.strict_json import json_text, jsonable
+from wmrl.storage.files import write_json
+from wmrl.storage.reading import read_json
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,17 @@ def test_other_values_are_named(value: Any) -> None:
 def test_keys_are_strings_or_numbers() -> None:
     with pytest.raises(TypeError, match=r"^a: expected strings as keys, got \(1, 2\)"):
         jsonable({"a": {(1, 2): 3}})
+
+
+def test_what_is_written_is_not_too_deep_to_be_read(tmp_path: Path) -> None:
+    def nested(levels: int) -> Any:
+        return {"a": nested(levels - 1)} if levels else 1
+
+    deepest = nested(56)
+    assert read_json(write_json(tmp_path / "deep.json", deepest)) == deepest
+    itself: dict[str, Any] = {}
+    itself["a"] = itself
+    for content in (nested(57), itself):
+        with pytest.raises(ValueError, match=r"^a\.a\.a\.a.*…: expected at most 56 nested levels"):
+            write_json(tmp_path / "deeper.json", content)
+    assert not (tmp_path / "deeper.json").exists()

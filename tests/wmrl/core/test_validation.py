@@ -15,6 +15,7 @@ from wmrl.core.validation import (
     check_lengths,
     check_name,
     check_number,
+    check_reals,
     check_seed,
     check_shape,
 )
@@ -77,6 +78,9 @@ def test_choices() -> None:
     assert check_choice("way", "b", ("a", "b")) == "b"
     with pytest.raises(ValueError, match=r"^way: expected one of 'a', 'b', got 'c'$"):
         check_choice("way", "c", ("a", "b"))
+    for value in (np.array(["a"]), torch.zeros(2)):
+        with pytest.raises(ValueError, match=r"^way: expected one of 'a', 'b', got "):
+            check_choice("way", value, ("a", "b"))
 
 
 def test_shapes() -> None:
@@ -134,6 +138,9 @@ def test_names_are_not_empty(value: Any) -> None:
         ((True,), r"sizes\[0\]: expected an integer, got True"),
         (4, "sizes: expected a sequence of integers, got 4"),
         ("44", "sizes: expected a sequence of integers, got '44'"),
+        (b"44", "sizes: expected a sequence of integers, got b'44'"),
+        (np.array(4), r"sizes: expected a sequence of integers, got array\(4\)"),
+        (torch.tensor(4), r"sizes: expected a sequence of integers, got tensor\(4\)"),
     ],
 )
 def test_lengths_are_integers_of_at_least_1(value: Any, message: str) -> None:
@@ -189,6 +196,8 @@ def test_actions_are_clipped_however_large() -> None:
         (None, "expected one angle per joint, got None"),
         ([[0.0], [0.0, 1.0]], "expected one angle per joint, got "),
         ({"a": 1}, "expected one angle per joint, got "),
+        (np.ma.array([0.0, 1.0], mask=[False, True]), "expected one angle per joint, got masked"),
+        (np.longdouble([0, "1e4000"]), "expected finite numbers, got inf at index 1"),
     ],
 )
 def test_what_is_no_action_is_refused(value: Any, message: str) -> None:
@@ -259,7 +268,30 @@ def test_results_are_numbers(value: Any) -> None:
     assert found == 2.0
 
 
-@pytest.mark.parametrize("value", [None, "x", [1.0, 2.0], np.nan, np.inf, 10**400, object()])
+def test_real_numbers_become_float32() -> None:
+    numbers = np.float32([0.5, 2.0])
+    assert check_reals("x", numbers) is numbers
+    np.testing.assert_array_equal(check_reals("x", torch.tensor([0.5, 2.0])), numbers)
+    np.testing.assert_array_equal(check_reals("x", np.array([2, 0.5], ">f8")[::-1]), numbers)
+    for value, message in (
+        ([1.0, np.inf], "expected finite numbers, got inf at index 1; look$"),
+        ([1e300], "expected finite numbers, got inf at index 0; numbers beyond"),
+        ([1j], r"expected real numbers, got \[1j\]"),
+        (["1"], r"expected real numbers, got \['1'\]"),
+        (torch.ones(1, requires_grad=True), "expected real numbers, got tensor"),
+        (np.ma.array([1.0], mask=True), "expected real numbers, got masked"),
+    ):
+        with pytest.raises(ValueError, match=f"^x: {message}"):
+            check_reals("x", value, advice="look")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, "x", "2", b"2", [1.0, 2.0], np.nan, np.inf, 10**400, object()),
+        *(np.ma.masked, np.timedelta64(2), torch.tensor(2.0, requires_grad=True)),
+    ],
+)
 def test_what_is_no_result_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^reward: expected a (finite )?number, got "):
         check_number("reward", value)

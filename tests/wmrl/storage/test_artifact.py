@@ -227,6 +227,8 @@ def test_header_larger_than_the_file(saved: Path) -> None:
         ({"format_version": 99}, "expected format version 2, got 99"),
         ({"config": [1]}, "expected 'config' to be a JSON object"),
         ({"class": ["VAE"]}, "expected 'class' to be a string"),
+        ({"provenance": [1]}, "expected 'provenance' to be a JSON object"),
+        ({"format_version": [2]}, "expected 'format_version' to be an integer"),
     ],
 )
 def test_odd_headers(saved: Path, change: dict[str, object], message: str) -> None:
