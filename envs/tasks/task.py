@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from wmrl.core.action_spec import ActionSpec
 from wmrl.core.config import check_fields
-from wmrl.core.validation import check_float, check_frame, check_int, check_lengths
+from wmrl.core.validation import check_float, check_frame, check_int, check_lengths, check_name
 from wmrl.envs.tasks.packages import import_package_of
 
 # End of the name of a task whose frames have another shape than those of the task without it.
