@@ -112,8 +112,9 @@ def test_import_registers_without_torch(tmp_path: Path) -> None:
     )
     result = run_python(code, tmp_path)
     assert result.stdout.splitlines() == [
-        "vsg/CarRacing-v3 vsg/CarRacingDream-v0 vsg/CarRacingLatent-v0 vsg/PlanarArm-v0 "
-        "vsg/PlanarArmLatent-v0 vsg/TakeCover-v0",
+        "vsg/CarRacing-v3 vsg/CarRacingDream-v0 vsg/CarRacingLatent-v0 vsg/Dream-v0 "
+        "vsg/Latent-v0 vsg/PlanarArm-v0 vsg/PlanarArmLatent-v0 vsg/TakeCover-v0 "
+        "vsg/TakeCoverDream-v0 vsg/TakeCoverLatent-v0",
         "[]",
     ], result.stderr
 
