@@ -167,8 +167,8 @@ class ControllerProblemConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_fields(self)
         check_float("scale", self.scale, above=0)
+        check_fields(self)
 
 
 class ControllerProblem:
