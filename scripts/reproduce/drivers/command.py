@@ -62,6 +62,8 @@ class Args:
     With --init, this option has no effect."""
     generations: int = 200
     """Number of generations of MAP-Elites, with 100 solutions each."""
+    cells: tuple[int, int] = (12, 12)
+    """Numbers of cells of the map, along steering and along the pedals."""
     num_rollouts: int = 16
     """Number of rollouts of each solution in the dream."""
     confirm: int = 4
@@ -105,6 +107,7 @@ VISIONS = {"elite": "elites' frames", "random": "random driving"}
 QUICK: dict[str, Any] = {
     "evolution": 2,
     "generations": 2,
+    "cells": (4, 4),
     "num_rollouts": 2,
     "confirm": 1,
     "episodes": 1,
@@ -177,11 +180,13 @@ def _find(args: Args) -> "EliteDrivers":
     world_model = WorldModel.open(task, args.vision, args.memory, device=args.device)
     init = _evolve(args, world_model) if args.init is None else ControllerAgent.load(args.init)
     config = DriverSearchConfig()
+    archive = replace(config.problem.archive, dims=args.cells)
     return find_drivers(
         args.work / "elites",
         world_model=world_model,
         config=replace(
             config,
+            problem=replace(config.problem, archive=archive),
             dream=replace(config.dream, num_rollouts=args.num_rollouts),
             search=replace(config.search, generations=args.generations),
             real=replace(config.real, num_rollouts=args.confirm),

@@ -89,10 +89,11 @@ class Args:
 QUICK: dict[str, Any] = {
     "data": (DIGITS,),
     "seeds": (0,),
-    "epochs": (2, 1),
+    "held_out": 250,
+    "epochs": (1, 1),
     "prior_epochs": 1,
     "lstm_epochs": 1,
-    "prior_images": 1000,
+    "prior_images": 256,
 }
 """Values of options in a quick run, by name of the option."""
 
