@@ -100,6 +100,10 @@ COMMANDS = {
         "reproduce.policies.command",
         "compare CMA-ES, variational search and PPO in one dream",
     ),
+    "reproduce take-cover": Command(
+        "reproduce.take_cover.command",
+        "learn to survive in Doom's Take Cover by training in the dream alone",
+    ),
     "reproduce binary-vae": Command(
         "reproduce.binary_vae.command",
         "train a VAE for binary vectors with two learning-rate schedules",

@@ -75,6 +75,7 @@ CHOICES = {
     )
     for kind in SPACES
 }
+DISCRETE = CHOICES["discrete"]
 
 
 class SignalVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):

@@ -133,14 +133,10 @@ def test_infos_are_dictionaries(info: Any, monkeypatch: pytest.MonkeyPatch) -> N
     env.reset(seed=0)
     step, reset = Toy.step, Toy.reset
     monkeypatch.setattr(Toy, "step", lambda *given: (*step(*given)[:4], info))
-    with pytest.raises(
-        ValueError, match=r"^info: expected a dictionary, .* method step of"
-    ):
+    with pytest.raises(ValueError, match=r"^info: expected a dictionary, .* method step of"):
         env.step(ACTION)
     monkeypatch.setattr(Toy, "reset", lambda *given, **more: (reset(*given, **more)[0], info))
-    with pytest.raises(
-        ValueError, match=r"^info: expected a dictionary, .* method reset of"
-    ):
+    with pytest.raises(ValueError, match=r"^info: expected a dictionary, .* method reset of"):
         env.reset()
 
 

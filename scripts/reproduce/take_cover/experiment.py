@@ -1,0 +1,335 @@
+"""A world model of Take Cover from random play, and agents that are trained in its dream alone."""
+
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from wmrl.agents.agent import Agent, load_agent
+from wmrl.agents.evaluation.scoring import evaluate, evaluate_dream
+from wmrl.agents.policy_search.cma_es import CMAES, CMAESConfig
+from wmrl.agents.policy_search.fitness import DreamFitness, DreamFitnessConfig
+from wmrl.agents.ppo.config import PPOConfig
+from wmrl.agents.ppo.learner import PPOLearner
+from wmrl.agents.rollouts.collection import collect
+from wmrl.agents.seeds import EVALUATION_SEEDS
+from wmrl.agents.world_model_ref import WorldModelRef
+from wmrl.core.config import check_fields
+from wmrl.core.seeding import integer_seed
+from wmrl.core.validation import check_choice, check_int
+from wmrl.data.store import RolloutStore
+from wmrl.envs.dream.vector import DreamVectorEnv
+from wmrl.envs.tasks.registry import find_task
+from wmrl.envs.tasks.task import Task
+from wmrl.envs.world_model import WorldModel
+from wmrl.memory.ensemble_training import train_ensemble
+from wmrl.memory.mdn_rnn import MDNRNNConfig
+from wmrl.memory.start_states import StartStatesConfig
+from wmrl.memory.training import MemoryTrainingConfig
+from wmrl.scripts.reproduce.cached_result import CachedResult
+from wmrl.training.trainer import TrainingConfig
+from wmrl.vision.base import load_vision
+from wmrl.vision.training import train_vision
+from wmrl.vision.vae import VAEConfig
+
+Learner = Literal["ppo", "cma-es"]
+
+LEARNERS: dict[Learner, str] = {
+    "ppo": "PPO, a network on [z, h]",
+    "cma-es": "CMA-ES, a linear controller on [z, h] with thresholds",
+}
+"""Titles of the learners in tables, by name."""
+
+# Scores use other dreams than training.
+_DREAM_SEED = EVALUATION_SEEDS.start + 250_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldModelConfig:
+    """Settings of a world model that is trained on random play.
+
+    Attributes:
+        episodes: number of recorded episodes of repeated random actions.
+        vision: configuration of the vision model; 64 latent dimensions as in the paper.
+        vision_training: training of the vision model.
+        memory: configuration of each member of the memory ensemble. A reward of 4 for each agent
+            step is scaled to 1.
+        memory_training: training of each member.
+        num_members: number of members of the ensemble; 1 for a single memory model.
+        pessimism: weight of the members' disagreement, which lowers predicted rewards.
+    """
+
+    episodes: int = 1200
+    vision: VAEConfig = field(default_factory=lambda: VAEConfig(latent_dim=64))
+    vision_training: TrainingConfig = field(default_factory=lambda: TrainingConfig(steps=12_000))
+    memory: MDNRNNConfig = field(
+        default_factory=lambda: MDNRNNConfig(hidden_dim=512, reward_scale=0.25)
+    )
+    memory_training: MemoryTrainingConfig = field(
+        default_factory=lambda: MemoryTrainingConfig(
+            steps=4000,
+            sequence_length=64,
+            start_states=StartStatesConfig(max_states=1024, warmup_frames=40),
+        )
+    )
+    num_members: int = 1
+    pessimism: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("episodes", "num_members"):
+            check_int(name, getattr(self, name), at_least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentTrialConfig:
+    """Settings of the training and scoring of an agent.
+
+    Attributes:
+        ppo: settings of PPO; discounted rewards are of the order of 1.
+        num_envs: number of dreams in which PPO trains at the same time.
+        cma_es: settings of CMA-ES.
+        fitness: evaluation of controllers in the dream by CMA-ES; its temperature is ignored.
+        agent_steps: maximum number of agent steps of a dream; 525 agent steps of 4 tics are the
+            2100 tics of the game.
+        dream_episodes: number of dreams in which a trained agent is scored.
+        episodes: number of episodes of the game in which a trained agent is scored.
+    """
+
+    ppo: PPOConfig = field(
+        default_factory=lambda: PPOConfig.dream(
+            steps=4_000_000,
+            chunk_rollouts=32,
+            learning_rate=1e-3,
+            learning_rate_final=1e-4,
+            reward_scale=0.02,
+        )
+    )
+    num_envs: int = 256
+    cma_es: CMAESConfig = field(
+        default_factory=lambda: CMAESConfig(generations=100, population_size=32, sigma=0.1)
+    )
+    fitness: DreamFitnessConfig = field(
+        default_factory=lambda: DreamFitnessConfig(num_rollouts=16, agent_steps=525)
+    )
+    agent_steps: int = 525
+    dream_episodes: int = 256
+    episodes: int = 100
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("num_envs", "agent_steps", "dream_episodes", "episodes"):
+            check_int(name, getattr(self, name), at_least=1)
+
+
+def train_world_model(
+    path: str | Path,
+    config: WorldModelConfig | None = None,
+    *,
+    task: Task | str = "take-cover",
+    seed: int = 0,
+    workers: int | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> WorldModelRef:
+    """Records random play and trains a world model on it; the same call resumes an interrupted one.
+
+    The folder contains the rollout store ``data/``, and the training runs ``vision/`` and
+    ``memory/``.
+
+    Args:
+        path: folder of the world model.
+        config: settings; the defaults if None.
+        task: task, or its name or location.
+        seed: root seed.
+        workers: number of worker processes that play the game.
+        device: device of the models.
+        progress: True to show progress bars.
+
+    Returns:
+        A reference to the world model.
+
+    Raises:
+        ImportError: the game needs a package that is not installed.
+        RunError: the folder is in use, or belongs to a world model with other settings.
+        StoreError: the store in the folder has other settings.
+    """
+    path, config, task = Path(path), config or WorldModelConfig(), find_task(task)
+    store = collect(
+        task,
+        path / "data",
+        episodes=config.episodes,
+        seed=integer_seed(seed, "take cover", "data"),
+        workers=workers,
+        progress=progress,
+    )
+    train_vision(
+        [store],
+        path / "vision",
+        config=config.vision,
+        training=replace(config.vision_training, seed=integer_seed(seed, "take cover", "vision")),
+        device=device,
+        progress=progress,
+    )
+    vision = load_vision(path / "vision" / "artifact", device=device)
+    memory = train_ensemble(
+        [store],
+        path / "memory",
+        vision=vision,
+        num_members=config.num_members,
+        pessimism=config.pessimism,
+        config=config.memory,
+        training=replace(config.memory_training, seed=integer_seed(seed, "take cover", "memory")),
+        device=device,
+        progress=progress,
+    )
+    return WorldModelRef.of(
+        WorldModel.open(task, vision, memory),
+        vision=path / "vision" / "artifact",
+        memory=path / "memory" / "artifact",
+    )
+
+
+def random_scores(path: str | Path) -> dict[str, float]:
+    """Returns mean and standard deviation of the scores of the random play in a rollout store."""
+    scores = np.array([summary.reward for summary in RolloutStore(path).summaries])
+    return {"mean": float(scores.mean()), "std": float(scores.std()), "episodes": len(scores)}
+
+
+def try_agent(
+    learner: Learner,
+    path: str | Path,
+    *,
+    ref: WorldModelRef,
+    temperature: float,
+    config: AgentTrialConfig | None = None,
+    task: Task | str = "take-cover",
+    seed: int = 0,
+    workers: int | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Trains an agent in the dream alone, and scores it in the dream and in the game.
+
+    The same call resumes an interrupted trial, and reads the result of a finished one. The folder
+    of a finished trial contains the training run ``learner/``, the agent ``agent/``, and
+    ``result.json``.
+
+    Args:
+        learner: name of the learner.
+        path: folder of the trial.
+        ref: reference to the world model, which is saved with the agent.
+        temperature: temperature τ of the dream, in training and in the score of the dream.
+        config: settings; the defaults if None.
+        task: task, or its name or location.
+        seed: root seed.
+        workers: number of worker processes that play the game.
+        device: device of the world model.
+        progress: True to show progress bars.
+
+    Returns:
+        The result, with ``learner``, ``temperature``, ``seed`` and these entries:
+
+        - ``key``: description of the trial.
+        - ``steps`` and ``seconds``: agent steps in the dream and wall time of the training.
+        - ``dream`` and ``dream_std``: mean and standard deviation of the score in the dream.
+        - ``mean``, ``std`` and ``returns``: mean, standard deviation and list of the scores in the
+          game.
+
+    Raises:
+        ValueError: the learner is unknown, or the folder contains the result of another trial.
+        RunError: the folder is in use, or belongs to another trial.
+    """
+    check_choice("learner", learner, get_args(Learner))
+    path, config = Path(path), config or AgentTrialConfig()
+    key = {
+        "learner": learner,
+        "temperature": temperature,
+        "config": asdict(config),
+        "seed": seed,
+        "memory": ref.memory_digest,
+    }
+    cached = CachedResult(path / "result.json", key, name="trial")
+    if cached.value is not None:
+        return cached.value
+    world_model = ref.open(task=find_task(task), device=device)
+    train = {"ppo": _train_by_ppo, "cma-es": _train_by_cma_es}[learner]
+    agent, steps, seconds = train(path, world_model, ref, temperature, config, seed, progress)
+    dream = evaluate_dream(
+        agent,
+        episodes=config.dream_episodes,
+        agent_steps=config.agent_steps,
+        temperature=temperature,
+        seed=_DREAM_SEED,
+        world_model=world_model,
+    )
+    score = evaluate(
+        agent, episodes=config.episodes, world_model=world_model, workers=workers, progress=progress
+    )
+    return cached.store(
+        {
+            "learner": learner,
+            "temperature": temperature,
+            "seed": seed,
+            "steps": steps,
+            "seconds": seconds,
+            "dream": dream.mean,
+            "dream_std": dream.std,
+            "mean": score.mean,
+            "std": score.std,
+            "returns": list(score.returns),
+            "base": score.base,
+        }
+    )
+
+
+def _train_by_ppo(
+    path: Path,
+    world_model: WorldModel,
+    ref: WorldModelRef,
+    temperature: float,
+    config: AgentTrialConfig,
+    seed: int,
+    progress: bool,
+) -> tuple[Agent, int, float]:
+    """Trains an agent by PPO; returns the agent, the number of agent steps, and the seconds."""
+    env = DreamVectorEnv.from_world_model(
+        world_model,
+        config.num_envs,
+        temperature=temperature,
+        max_episode_steps=config.agent_steps,
+        autoreset_mode=AutoresetMode.SAME_STEP,
+    )
+    own = integer_seed(seed, "take cover", "ppo")
+    with (
+        closing(env),
+        PPOLearner(env, config.ppo, path=path / "learner", seed=own, world_model=ref) as learner,
+    ):
+        learner.learn(progress=progress).save(path / "agent", provenance=_provenance(seed))
+        return load_agent(path / "agent"), learner.steps, learner.seconds
+
+
+def _train_by_cma_es(
+    path: Path,
+    world_model: WorldModel,
+    ref: WorldModelRef,
+    temperature: float,
+    config: AgentTrialConfig,
+    seed: int,
+    progress: bool,
+) -> tuple[Agent, int, float]:
+    """Trains an agent by CMA-ES; returns the agent, the number of agent steps, and the seconds."""
+    trials = replace(config.fitness, temperature=temperature)
+    fitness = DreamFitness(world_model, trials, readout="thresholds")
+    own = integer_seed(seed, "take cover", "cma-es")
+    with CMAES(fitness, config.cma_es, path=path / "learner", seed=own, world_model=ref) as learner:
+        learner.learn(progress=progress).save(path / "agent", provenance=_provenance(seed))
+        rollouts = learner.generation * config.cma_es.population_size * trials.num_rollouts
+        return load_agent(path / "agent"), rollouts * trials.agent_steps, learner.seconds
+
+
+def _provenance(seed: int) -> dict[str, Any]:
+    return {"command": "reproduce take-cover", "seed": seed}
