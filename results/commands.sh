@@ -8,7 +8,7 @@ models=(--vision "$run/round-1/vision/artifact" --memory "$run/round-4/memory/ar
 scratch=(--algorithm ppo --env real --steps 1000000 --learning-rate 3e-4
   --log-std -0.5 --log-std-final -2.0 --seed 0)
 
-wmrl train --out "$run" --hours 1 --seed 0
+wmrl train --out "$run" --minutes 60 --seed 0
 cp "$run/curve.csv" results/curve.csv # 50 episodes per point, on separate seeds
 wmrl train-controller runs/cma --algorithm cma-es --env dream "${models[@]}" --generations 600 \
   --population-size 64 --num-rollouts 16 --agent-steps 50 --dropout --action-noise 0.2 --seed 0
@@ -18,18 +18,18 @@ wmrl train-controller runs/real-zh "${scratch[@]}" "${models[@]}"
 python -m wmrl.scripts.release.score_table random "car-racing-dream=$run/round-4/agent" \
   "car-racing-real=$run/real/agent" cma-es-dream=runs/cma/artifact \
   real-z=runs/real-z/artifact real-zh=runs/real-zh/artifact
-python -m wmrl.scripts.release.car_racing "$run" --command "wmrl train --hours 1 --seed 0"
+python -m wmrl.scripts.release.car_racing "$run" --command "wmrl train --minutes 60 --seed 0"
 wmrl record car-racing-dream --out results/drive.webp --seed 1 --agent-steps 100 \
   --width 240 --height 180
 
 # The same with discrete latents.
 discrete=runs/car-racing-discrete
-wmrl train --latents discrete --out "$discrete" --hours 1 --seed 0
+wmrl train --latents discrete --out "$discrete" --minutes 60 --seed 0
 cp "$discrete/curve.csv" results/curve-symbols.csv
 python -m wmrl.scripts.release.score_table "car-racing-symbols-dream=$discrete/round-4/agent" \
   "car-racing-symbols-real=$discrete/real/agent"
 python -m wmrl.scripts.release.car_racing "$discrete" \
-  --command "wmrl train --latents discrete --hours 1 --seed 0"
+  --command "wmrl train --latents discrete --minutes 60 --seed 0"
 wmrl compare-memories "$discrete"/round-*/data --out results/memories
 
 # Earlier experiments. Fashion-MNIST comes from Debian's package dataset-fashion-mnist.

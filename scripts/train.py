@@ -6,10 +6,12 @@ Finally the agent is fine-tuned in the real game.
 
 The folder of the run contains a folder for each round (with data/, vision/, memory/ and agent/),
 real/agent/ and curve.csv. Each row of curve.csv contains the training time in minutes, the number
-of frames of the real game used so far, the agent's score in the real game, and the agent's mean
-rewards per agent step in the real game and in the dream.
+of frames of the real game used so far, the number of frames that were played for this score, the
+agent's score in the real game, and the agent's mean rewards per agent step in the real game and in
+the dream.
 """
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +24,9 @@ import tyro
 class Args:
     """Options of ``wmrl train``."""
 
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/car-racing")
-    """Folder of the run. If the folder exists, the run is resumed."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Folder of the run. If not given, it is in the folder runs, and its name is that of the task,
+    with hyphens for slashes. If the folder exists, the run is resumed."""
     task: str = "car-racing"
     """Task: a registered name, the id of an environment such as ALE/Boxing-v5, or module:ATTRIBUTE
     for a task of your own."""
@@ -33,9 +36,13 @@ class Args:
     this name as --task."""
     grayscale: bool = False
     """Use gray frames. If not given, the frames are as in the task."""
-    hours: float = 1.0
-    """Total time in hours, for a machine with two cores. Each stage is limited to a share of this
+    minutes: float = 60.0
+    """Total time in minutes, for a machine with two cores. Each stage is limited to a share of this
     time."""
+    real_frames: int | None = None
+    """Number of base frames of the real game that data collection and fine-tuning never exceed,
+    also if episodes have to be cut off. Frames that are played for scores are not counted. If the
+    number is too low for fine-tuning, there is none."""
     rounds: int = 5
     """Number of rounds. Each round collects rollouts, trains the world model, and trains the
     agent."""
@@ -54,27 +61,36 @@ class Args:
 
 def main(args: Args) -> None:
     """Runs the training loop, and prints the paths of its results."""
-    from dataclasses import replace
-
     from wmrl.agents.pipeline.loop import train
     from wmrl.agents.pipeline.plan import TrainingPlan
     from wmrl.scripts.options import task_option, task_with_frames
+    from wmrl.storage.files import check_writable
 
     task = task_with_frames(args.task, frame_size=args.frame_size, grayscale=args.grayscale)
-    plan = TrainingPlan.for_hours(args.hours, latents=args.latents)
-    plan = replace(plan, rounds=args.rounds)
-    if not args.real:
-        plan = replace(plan, real_envs=0)
-    if 3600 * args.hours < plan.least_seconds:
+    out = args.out or Path("runs") / re.sub(r"[^\w.@-]+", "-", task.name)
+    check_writable(out, kind="folder", name="out")
+    plan = TrainingPlan.for_minutes(
+        args.minutes,
+        task=task,
+        latents=args.latents,
+        rounds=args.rounds,
+        fine_tuning=args.real,
+        real_frames=args.real_frames,
+    )
+    if 60 * args.minutes < plan.least_seconds:
         print(
-            f"wmrl: warning: hours: expected at least {plan.least_seconds / 3600:.2f} for "
-            f"{plan.rounds} rounds on two cores, got {args.hours:g}; the run takes about "
+            f"wmrl: warning: minutes: expected at least {plan.least_seconds / 60:.1f} for "
+            f"{plan.rounds} rounds on two cores, got {args.minutes:g}; the run takes about "
             f"{plan.least_seconds:.0f} s, and less with fewer --rounds or with --no-real",
             file=sys.stderr,
         )
-    result = train(
-        task, args.out, plan=plan, seed=args.seed, workers=args.workers, device=args.device
-    )
+    if args.real and not plan.real_envs:
+        print(
+            f"wmrl: warning: real_frames: {args.real_frames} frames are too few for fine-tuning in "
+            "the real game; all of them are collected for the world model",
+            file=sys.stderr,
+        )
+    result = train(task, out, plan=plan, seed=args.seed, workers=args.workers, device=args.device)
     for name in ("vision", "memory", "dream", "real", "curve"):
         if path := getattr(result, name):
             print(f"{name:7} {path}")

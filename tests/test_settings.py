@@ -180,7 +180,7 @@ OPTIONS = [
     ("train-controller", {"temperature": math.inf}, "temperature: expected a finite number"),
     ("train-controller", {"vision": ""}, "vision: expected a non-empty name, got ''"),
     ("train-controller", {"score_episodes": -1}, "score_episodes: expected at least 1, got -1"),
-    ("train", {"hours": 0.0}, "hours: expected above 0, got 0.0"),
+    ("train", {"minutes": 0.0}, "minutes: expected above 0, got 0.0"),
     ("train", {"seed": 2**63}, "seed: expected at most 9223372036854775807"),
     ("collect", {"workers": -1}, "workers: expected at least 0, got -1"),
     ("collect", {"task": " "}, "task: expected a non-empty name, got ' '"),

@@ -48,6 +48,8 @@ from wmrl.vision.training import train_vision
 
 # The curve has its own evaluation seeds, since reported scores use the first ones.
 _CURVE_SEED = EVALUATION_SEEDS.start + 500_000
+# Games that collect in parallel, and the agent steps of each that a limited collection aims at.
+_GAMES, _STEPS_PER_GAME = 16, 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,13 @@ def train(
         check_int("workers", workers, at_least=0)
     vision_class = VISIONS.for_config(plan.vision)
     plan = replace(plan, vision=vision_class.fit_config(plan.vision, task.frame_shape))
+    if plan.real_envs and plan.fine_tuning_steps(task.frame_skip) == 0:
+        least = plan.real.rollout_steps * plan.real_envs * task.frame_skip
+        raise ValueError(
+            f"real_frames: expected at least {plan.collected_frames + least} for the collection "
+            f"and one rollout of the fine-tuning, got {plan.real_frames}; set real_envs=0 for no "
+            "fine-tuning"
+        )
     config = {"command": "train", "task": task.name, "plan": asdict(plan), "seed": seed}
     with Run(path, config=jsonable(config)) as run:
         loop = _Loop(run, task, plan, seed, workers, device, progress)
@@ -175,11 +184,17 @@ class _Loop:
 
     def _collect(self, number: int) -> None:
         plan = self._plan
+        frames = plan.first_frames if self._agent is None else plan.round_frames
+        limited = plan.real_frames is not None
+        agent_steps = frames // self._task.frame_skip
         store = collect(
             self._task,
             self._layout.round(number) / "data",
             policy=self._agent,  # at first None, which stands for random actions
-            frames=plan.first_frames if self._agent is None else plan.round_frames,
+            frames=frames,
+            frame_limit=frames if limited else None,
+            # With fewer games, more of each is seen before its last episode is cut off.
+            num_envs=max(1, min(_GAMES, agent_steps // _STEPS_PER_GAME)) if limited else _GAMES,
             seed=self._seed_of("collect", number),
             noise=None if self._agent is None else NoisyAgent(max_scale=plan.noise),
             world_model=self._world_model,
@@ -277,7 +292,7 @@ class _Loop:
         )
         self._agent = self._learn_by_ppo(
             env,
-            plan.real,
+            replace(plan.real, steps=plan.fine_tuning_steps(self._task.frame_skip)),
             self._layout.real,
             seed=self._seed_of("real"),
             init=self._agent,
@@ -323,6 +338,7 @@ class _Loop:
                     f"real game, {self._fine_tuning_frames} frames",
                     score,
                     frames=self._real_frames(),
+                    frame_skip=world_model.frame_skip,
                 )
                 return {"score": score.mean}
 
@@ -338,7 +354,7 @@ class _Loop:
             return learner.agent
 
     def _real_frames(self) -> int:
-        """Counts the base frames of the real game that the training has used so far."""
+        """Counts the base frames that the training has used so far, not those of scores."""
         return sum(store_frames(store) for store in self._stores) + self._fine_tuning_frames
 
     def _score(self, label: str, folder: Path) -> None:
@@ -359,7 +375,13 @@ class _Loop:
             world_model=self._world_model,
         )
         score = self._evaluate(agent)
-        self._stage_log.add_point(label, score, promise=promise, frames=self._real_frames())
+        self._stage_log.add_point(
+            label,
+            score,
+            promise=promise,
+            frames=self._real_frames(),
+            frame_skip=self._task.frame_skip,
+        )
         promise.save(folder / "promise.json")
         score.save(folder / "score.json")
         announce(

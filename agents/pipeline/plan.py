@@ -8,6 +8,8 @@ from wmrl.agents.policy_search.fitness import DreamFitnessConfig
 from wmrl.agents.ppo.config import PPOConfig
 from wmrl.core.config import check_fields
 from wmrl.core.validation import check_choice, check_float, check_int
+from wmrl.envs.tasks.car_racing import CAR_RACING
+from wmrl.envs.tasks.task import Task
 from wmrl.memory.code_memory import CodeMemoryConfig
 from wmrl.memory.ensemble import ensemble_class
 from wmrl.memory.mdn_rnn import MDNRNNConfig
@@ -17,8 +19,11 @@ from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.vae import VAEConfig
 from wmrl.vision.vqvae import VQVAEConfig
 
-# Base frames of the real game, including collection, in a plan of one hour or more.
+# Base frames of the real game, including collection, in a plan of one hour or more, for a task with
+# four of them per agent step.
 _REAL_FRAMES = 9_500_000
+_REAL_ENVS = 32
+_FINE_TUNING_SHARE = 0.2  # of the frames in a plan with a limit
 _LEAST_EPISODES = 5  # of a point of the score curve
 # Rough estimates of the seconds that rounds take beside the training, on two cores.
 _ROUND_SECONDS, _REAL_SECONDS = 20.0, 30.0
@@ -34,6 +39,10 @@ class TrainingPlan:
         first_frames: number of base frames that are collected with random actions in the first
             round.
         round_frames: number of base frames that are collected with the agent in each later round.
+        real_frames: number of base frames of the real game that the collection and the fine-tuning
+            never exceed; None for no limit. Episodes that are in progress when the limit is reached
+            are cut off. Frames that are played for scores do not count, and those that are played
+            again after an interruption count once.
         noise: upper bound of the scale of the agent's exploration noise, passed as ``max_scale`` to
             :class:`~wmrl.agents.rollouts.exploration.NoisyAgent`.
         vision_rounds: number of initial rounds that train the vision model. In these rounds the
@@ -80,14 +89,18 @@ class TrainingPlan:
 
     Example:
         >>> from wmrl.agents import TrainingPlan
-        >>> plan = TrainingPlan.for_hours(1.0)
+        >>> plan = TrainingPlan.for_minutes(60)
         >>> plan.rounds, plan.first_frames, plan.real_seconds
         (5, 250000, 1700.0)
+        >>> plan = TrainingPlan.for_minutes(60, real_frames=400_000)
+        >>> plan.collected_frames, plan.fine_tuning_steps(frame_skip=4)
+        (399998, 0)
     """
 
     rounds: int = 4
     first_frames: int = 250_000
     round_frames: int = 200_000
+    real_frames: int | None = None
     noise: float = 0.6
     vision_rounds: int = 2
     vision: VAEConfig | VQVAEConfig = field(default_factory=VAEConfig)
@@ -110,7 +123,7 @@ class TrainingPlan:
     dream_seconds: float | None = None
     dream_again: PPOConfig = field(default_factory=PPOConfig.dream)
     dream_again_seconds: float | None = None
-    real_envs: int = 32
+    real_envs: int = _REAL_ENVS
     real: PPOConfig = field(default_factory=PPOConfig.real)
     real_seconds: float | None = None
     score_episodes: int = 50
@@ -127,6 +140,14 @@ class TrainingPlan:
                 check_float(name, getattr(self, name), above=0)
         check_float("noise", self.noise, at_least=0)
         check_float("temperature", self.temperature, above=0)
+        if self.real_frames is not None:
+            check_int("real_frames", self.real_frames, at_least=1)
+            if self.real_frames < self.collected_frames:
+                raise ValueError(
+                    f"real_frames: expected at least the {self.collected_frames} base frames that "
+                    f"{self.rounds} rounds collect, got {self.real_frames}; lower first_frames and "
+                    "round_frames"
+                )
         discrete = isinstance(self.memory, CodeMemoryConfig)
         if discrete and not isinstance(self.vision, VQVAEConfig):
             raise ValueError(
@@ -165,31 +186,80 @@ class TrainingPlan:
             names += [f"round {number}: {name}" for name in each]
         return (*names, *(("real game", "real game: score") if self.real_envs else ()))
 
+    def fine_tuning_steps(self, frame_skip: int) -> int:
+        """Returns the number of agent steps of the fine-tuning in the real game.
+
+        It is ``real.steps``; with a limit ``real_frames``, it is at most what the collection leaves
+        of this limit, and as whole rollouts, which PPO does not exceed.
+
+        Args:
+            frame_skip: number of base frames per agent step.
+        """
+        if not self.real_envs:
+            return 0
+        if self.real_frames is None:
+            return self.real.steps
+        rollout = self.real.rollout_steps * self.real_envs
+        left = (self.real_frames - self.collected_frames) // frame_skip
+        return min(self.real.steps, left) // rollout * rollout
+
+    @property
+    def collected_frames(self) -> int:
+        """Number of base frames that all rounds together collect."""
+        return self.first_frames + (self.rounds - 1) * self.round_frames
+
     @classmethod
-    def for_hours(
-        cls, hours: float, *, latents: Literal["continuous", "discrete"] = "continuous"
+    def for_minutes(
+        cls,
+        minutes: float,
+        *,
+        task: Task = CAR_RACING,
+        latents: Literal["continuous", "discrete"] = "continuous",
+        rounds: int = 5,
+        fine_tuning: bool = True,
+        real_frames: int | None = None,
     ) -> Self:
-        """Creates a plan for a run of about ``hours`` hours on two cores.
+        """Creates a plan for a run of about ``minutes`` minutes on two cores.
 
         About half of the time is for fine-tuning in the real game. Each training stage has a time
         limit, so that a slower machine finishes in time with less training. Because of these
-        limits, two runs with the same seed are not identical. If ``hours`` is less than 1, each
-        score is averaged over fewer episodes as well. A run takes at least :attr:`least_seconds`.
+        limits, two runs with the same seed are not identical. In less than an hour, each score is
+        averaged over fewer episodes as well. A run takes at least :attr:`least_seconds`.
+
+        With a limit ``real_frames`` that is too low for the usual amounts, a fifth of the frames is
+        for fine-tuning, and the rest is collected. If a fifth is too little for fine-tuning to
+        improve an agent, all frames are collected, and there is no fine-tuning.
 
         Args:
-            hours: total time in hours.
+            minutes: total time in minutes.
+            task: task that is played. Its frame skip determines how many base frames are collected:
+                the number of agent steps is the same for all tasks.
             latents: ``"continuous"`` for a VAE and an MDN-RNN, or ``"discrete"`` for a VQ-VAE and a
                 memory model with discrete latents. A memory model with discrete latents learns more
                 slowly, so it gets twice the training time, and the fine-tuning gets less.
+            rounds: number of rounds of data collection and training.
+            fine_tuning: False for a plan without fine-tuning in the real game.
+            real_frames: number of base frames that the run never exceeds, at least 100 agent steps
+                per round; None for no limit.
 
         Raises:
-            ValueError: ``hours`` is not above 0.
+            ValueError: ``minutes`` is not above 0, or another argument is out of range.
         """
-        check_float("hours", hours, above=0)
+        hours = check_float("minutes", minutes, above=0) / 60
         check_choice("latents", latents, ("continuous", "discrete"))
+        check_int("rounds", rounds, at_least=1)
+        if real_frames is not None:
+            check_int("real_frames", real_frames, at_least=100 * rounds * task.frame_skip)
         discrete = latents == "discrete"
-        frames = min(hours, 4.0)  # more than a million frames per round do not help
-        collected = int((250_000 + 4 * 200_000) * frames)
+        # More than a million agent steps of four frames per round do not help.
+        frames = min(hours, 4.0) * task.frame_skip / 4
+        first, later = int(250_000 * frames), int(200_000 * frames)
+        real_steps = (_REAL_FRAMES - int((250_000 + 4 * 200_000) * min(hours, 4.0))) // 4
+        fine_tuning = fine_tuning and _fits_fine_tuning(real_frames, task.frame_skip)
+        if real_frames is not None:
+            share = (1 - _FINE_TUNING_SHARE) if fine_tuning else 1.0
+            scale = min(1.0, share * real_frames / (first + (rounds - 1) * later))
+            first, later = max(1, int(first * scale)), max(1, int(later * scale))
         starts = StartStatesConfig(max_states=1024)
         share = 2 if discrete else 1
         make = MemoryTrainingConfig.discrete if discrete else MemoryTrainingConfig
@@ -197,12 +267,13 @@ class TrainingPlan:
         vision = TrainingConfig(steps=1_000_000, max_seconds=150 * hours)
         dream = PPOConfig.dream(steps=1_000_000_000, anneal_by="time")
         return cls(
-            rounds=5,
+            rounds=rounds,
             vision=VQVAEConfig() if discrete else VAEConfig(),
             memory=CodeMemoryConfig() if discrete else MDNRNNConfig(),
             noise_floor=0.0 if discrete else 0.2,
-            first_frames=int(250_000 * frames),
-            round_frames=int(200_000 * frames),
+            first_frames=first,
+            round_frames=later,
+            real_frames=real_frames,
             vision_training=vision,
             vision_retraining=replace(vision, max_seconds=90 * hours, learning_rate=3e-4),
             memory_training=memory,
@@ -213,9 +284,19 @@ class TrainingPlan:
             ),
             dream=dream,
             dream_again=replace(dream, log_std=-1.0, learning_rate=2e-4, learning_rate_final=5e-5),
-            real=PPOConfig.real(steps=(_REAL_FRAMES - collected) // 4, anneal_by="time"),
+            real_envs=_REAL_ENVS if fine_tuning else 0,
+            real=PPOConfig.real(steps=real_steps, anneal_by="time"),
             dream_seconds=150 * hours,
             dream_again_seconds=150 * hours,
             real_seconds=(1040 if discrete else 1700) * hours,
             score_episodes=max(_LEAST_EPISODES, round(50 * min(hours, 1.0))),
         )
+
+
+def _fits_fine_tuning(real_frames: int | None, frame_skip: int) -> bool:
+    """Returns True if the share of the frames that is for fine-tuning can improve an agent."""
+    if real_frames is None:
+        return True
+    preset = PPOConfig.real()
+    rollout = preset.rollout_steps * _REAL_ENVS * frame_skip
+    return _FINE_TUNING_SHARE * real_frames >= 2 * preset.critic_rollouts * rollout

@@ -20,6 +20,7 @@ _COLUMNS = (
     "point",
     "minutes",
     "real_frames",
+    "score_frames",
     "mean",
     "std",
     "standard_error",
@@ -113,6 +114,7 @@ class StageLog:
         score: EvaluationResult,
         *,
         frames: int,
+        frame_skip: int,
         promise: EvaluationResult | None = None,
     ) -> None:
         """Adds a point to the score curve, or replaces the point with the same label.
@@ -121,6 +123,8 @@ class StageLog:
             label: name of the point.
             score: score in the real game.
             frames: number of base frames of the real game that were used for training.
+            frame_skip: number of base frames per agent step, for the number of base frames that
+                were played for the score.
             promise: score in the dream; None if the agent was not scored in the dream.
         """
         current = 0.0 if self._watch is None else self._watch.seconds
@@ -128,6 +132,7 @@ class StageLog:
             "point": label,
             "minutes": round((sum(self._seconds.values()) + current) / 60, 2),
             "real_frames": frames,
+            "score_frames": frame_skip * sum(score.lengths),
             "mean": round(score.mean, 2),
             "std": round(score.std, 2),
             "standard_error": None if score.episodes == 1 else round(score.standard_error, 2),

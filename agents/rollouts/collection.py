@@ -52,6 +52,7 @@ def collect(
     policy: "ExplorationPolicy | Agent | BaseAlgorithm | FrameFunction | str | None" = None,
     episodes: int | None = None,
     frames: int | None = None,
+    frame_limit: int | None = None,
     seed: int = 0,
     noise: NoisyAgent | None = None,
     world_model: WorldModel | None = None,
@@ -94,6 +95,10 @@ def collect(
         frames: total number of base frames. Once this many have been played, no further episode
             begins, but episodes in progress are finished. The store may therefore contain more than
             ``frames`` base frames.
+        frame_limit: number of base frames that is never exceeded; None for no limit. The games
+            share it evenly. Episodes that are still in progress when a game has used up its share
+            are cut off and recorded as truncated. They stay as they are if the collection is
+            continued with a higher limit.
         seed: root seed.
         noise: noise that is added to the actions of an agent, a model or a function. If None,
             ``NoisyAgent()`` for agents and models, and no noise for functions.
@@ -114,7 +119,8 @@ def collect(
 
     Raises:
         ValueError: neither or both of ``episodes`` and ``frames`` are given, the number is less
-            than 1, or the policy does not fit the task or its frames.
+            than 1, ``frame_limit`` is less than an agent step of each game, or the policy does not
+            fit the task or its frames.
         StoreError: the store contains episodes of another collection, or there is something else
             at ``path``.
         ArtifactError: the agent or its world model cannot be loaded.
@@ -139,6 +145,10 @@ def collect(
         frame_skip = player.world_model.frame_skip
     elif frame_skip is None:
         frame_skip = task.frame_skip
+    slot_limit = None
+    if frame_limit is not None:
+        check_int("frame_limit", frame_limit, at_least=num_envs * frame_skip)
+        slot_limit = frame_limit // (num_envs * frame_skip)
     about = {**exploration.describe(), "seed": seed, "base": base or task.env_id}
     if player is not None:
         about |= player.describe()
@@ -148,6 +158,7 @@ def collect(
         known={summary.index: summary.length for summary in store.summaries},
         episodes=episodes,
         agent_steps=None if frames is None else -(-frames // frame_skip),
+        slot_limit=slot_limit,
     )
     fresh = schedule.begin()
     if not schedule.live.any():
@@ -180,6 +191,9 @@ def collect(
             schedule.tick(collector.step(schedule.live, fresh))
             done = schedule.over if frames is None else schedule.taken * frame_skip
             advance(done, "" if frames is None else f"{schedule.over} episodes")
+            if schedule.expired:
+                collector.cut(frame_skip)
+                break
             fresh = schedule.begin()
     return store
 

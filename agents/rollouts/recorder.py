@@ -94,6 +94,19 @@ class Collector:
                 frames=[self._frames[slot]],
             )
 
+    def cut(self, frame_skip: int) -> None:
+        """Cuts off all episodes in progress, and writes them as truncated.
+
+        Args:
+            frame_skip: number of base frames per agent step.
+        """
+        for partial in self._episodes.values():
+            if partial.actions:
+                frames = len(partial.actions) * frame_skip
+                episode = partial.episode(terminated=False, truncated=True, base_frames=frames)
+                self._write(partial.index, episode)
+        self._episodes.clear()
+
     def step(self, live: np.ndarray, fresh: np.ndarray) -> np.ndarray:
         """Takes and records one agent step in each slot that has an episode in progress.
 

@@ -23,6 +23,9 @@ class Schedule:
         episodes: maximal number of episodes, including recorded ones; None for no limit.
         agent_steps: total number of agent steps after which no further episode begins; None for no
             limit.
+        slot_limit: number of agent steps in each slot after which no episode may go on; None for no
+            limit. As all slots are stepped together, the limit does not depend on which episodes
+            are recorded already.
 
     Raises:
         ValueError: ``slots`` is less than 1.
@@ -43,15 +46,23 @@ class Schedule:
         known: Mapping[int, int],
         episodes: int | None = None,
         agent_steps: int | None = None,
+        slot_limit: int | None = None,
     ) -> None:
         check_int("num_envs", slots, at_least=1)
         self._known = known
         self._limit = np.inf if episodes is None else episodes
         self._budget = np.inf if agent_steps is None else agent_steps
+        self._slot_limit = np.inf if slot_limit is None else slot_limit
+        self._time = 0  # number of agent steps in each slot
         self.episodes = np.full(slots, -1, dtype=np.int64)
         self.live = np.zeros(slots, dtype=np.bool_)
         self._left = np.zeros(slots, dtype=np.int64)  # remaining agent steps of recorded episodes
         self.begun = self.over = self.taken = 0
+
+    @property
+    def expired(self) -> bool:
+        """True if ``slot_limit`` is reached; episodes in progress have to be cut off."""
+        return bool(self._time >= self._slot_limit)
 
     def begin(self) -> np.ndarray:
         """Assigns episodes to free slots.
@@ -81,7 +92,7 @@ class Schedule:
     def _fill(self) -> np.ndarray:
         fresh = np.zeros_like(self.live)
         for slot in np.flatnonzero(self.episodes < 0):
-            if self.begun >= self._limit or self.taken >= self._budget:
+            if self.begun >= self._limit or self.taken >= self._budget or self.expired:
                 break
             self.episodes[slot] = self.begun
             self._left[slot] = self._known.get(self.begun, 0)
@@ -91,6 +102,7 @@ class Schedule:
 
     def _pass(self, agent_steps: int, over: np.ndarray) -> None:
         known = (self.episodes >= 0) & ~self.live
+        self._time += agent_steps
         self.taken += agent_steps * int(np.count_nonzero(self.episodes >= 0))
         self._left[known] -= agent_steps
         over = over | (known & (self._left == 0))

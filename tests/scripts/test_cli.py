@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import wmrl
+from wmrl.agents.pipeline.plan import TrainingPlan
 from wmrl.scripts import cli
 from wmrl.scripts.cli import COMMANDS, Command, main, run
 from wmrl.scripts.terminal import show_warning
@@ -314,3 +315,33 @@ def test_the_whole_loop_takes_the_shape_of_frames(
     words = ["train", "--out", str(tmp_path / "run"), "--frame-size", "84", "--grayscale"]
     run(words)
     assert (given[0].name, given[0].frame_shape) == ("car-racing@84x84x1", (84, 84, 1))
+
+
+def test_the_whole_loop_plays_any_game(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[Any] = []
+
+    def stop(task: Any, out: Path, *, plan: Any, **_: Any) -> None:
+        given.append((task.name, str(out), plan))
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("wmrl.agents.pipeline.loop.train", stop)
+    words = ["train", "--task", "choice_game:Choice-v0", "--minutes", "30"]
+    run([*words, "--real-frames", "20000"])
+    run([*words, "--out", "mine", "--no-real"])
+    run(["train", "--task", "vsg/CarRacing-v3"])
+    run(["train"])
+    assert [out for _, out, _ in given] == [
+        *("runs/Choice-v0", "mine", "runs/vsg-CarRacing-v3", "runs/car-racing")
+    ]
+    name, _, plan = given[0]
+    assert (name, plan.real_frames, plan.real_envs) == ("Choice-v0", 20_000, 0)
+    assert 19_990 < plan.collected_frames <= 20_000
+    assert given[1][2].first_frames == 31_250  # as many agent steps as in CarRacing
+    assert given[3][2] == TrainingPlan.for_minutes(60)
+    err = capsys.readouterr().err
+    assert "Choice-v0: Frames are its observations, 12 × 12 pixels." in err
+    assert "real_frames: 20000 frames are too few for fine-tuning in the real game" in err
+    assert "This game also has the registered task 'car-racing'." in err

@@ -13,11 +13,15 @@ import time
 from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import pytest
-from toy_game import SCREEN
+from toy_game import SCREEN, TOY, Toy
 
 from wmrl.agents.agent import load_agent
+from wmrl.agents.pipeline import loop
 from wmrl.agents.pipeline.loop import train
 from wmrl.agents.pipeline.plan import TrainingPlan
 from wmrl.agents.policy_search.cma_es import CMAESConfig
@@ -248,4 +252,65 @@ def test_frames_that_no_model_can_have_are_refused_at_once(tmp_path: Path) -> No
     plan = tiny_plan(**DISCRETE)
     with pytest.raises(ValueError, match=r"two multiples of 16 .* got \(84, 84\); resize"):
         train(CAR_RACING.with_frames(frame_size=(84, 84)), tmp_path / "run", plan=plan)
+    assert not (tmp_path / "run").exists()
+
+
+class CountedToy(Toy):
+    """A toy that counts the frames of all games."""
+
+    played = 0
+
+    def step(self, action: np.ndarray) -> Any:
+        CountedToy.played += 1
+        return super().step(action)
+
+
+gym.register("CountedToy-v0", entry_point=CountedToy)
+COUNTED = replace(TOY, name="counted", env_id="CountedToy-v0", frame_size=(64, 64))
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The frames of each evaluation, which do not count as played."""
+    frames: list[int] = []
+    evaluate = loop.evaluate
+
+    def counting(*arguments: Any, **options: Any) -> Any:
+        before = CountedToy.played
+        result = evaluate(*arguments, **options)
+        frames.append(CountedToy.played - before)
+        CountedToy.played = before
+        return result
+
+    monkeypatch.setattr(CountedToy, "played", 0)
+    monkeypatch.setattr(loop, "evaluate", counting)
+    return frames
+
+
+def points(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("fine_tuning", [True, False])
+def test_a_whole_run(tmp_path: Path, scored: list[int], fine_tuning: bool) -> None:
+    options = {} if fine_tuning else {"real_envs": 0}
+    plan = tiny_plan(rounds=2, vision_rounds=1, real_frames=1100, **options)
+    assert plan.collected_frames == 900
+    result = train(COUNTED, tmp_path, plan=plan, seed=1, workers=0, progress=False)
+    stores = [RolloutStore(path) for path in sorted(tmp_path.glob("round-*/data"))]
+    collected = [3 * sum(summary.length for summary in store.summaries) for store in stores]
+    assert collected == [600, 300]
+    used = ["600", "900", *(["996", "1092", "1092"] if fine_tuning else [])]
+    assert CountedToy.played <= int(used[-1]) <= 1100
+    curve = points(result.curve)
+    assert [row["real_frames"] for row in curve] == used
+    shown = [int(row["score_frames"]) for row in curve]
+    assert all(0 <= more - frames < 3 * 2 for frames, more in zip(scored, shown, strict=True))
+
+
+def test_too_few_frames_for_a_rollout_are_noticed_before_the_run(tmp_path: Path) -> None:
+    plan = tiny_plan(rounds=2, real_frames=901)
+    with pytest.raises(ValueError, match=r"real_frames: expected at least 948 .* got 901; set rea"):
+        train(COUNTED, tmp_path / "run", plan=plan, progress=False)
     assert not (tmp_path / "run").exists()

@@ -5,13 +5,14 @@ from typing import Literal
 import pytest
 
 from wmrl.agents.pipeline.plan import TrainingPlan
+from wmrl.envs.tasks.car_racing import CAR_RACING
 from wmrl.memory.code_memory import CodeMemoryConfig
 from wmrl.vision.vqvae import VQVAEConfig
 
 
 @pytest.mark.parametrize("latents", ["continuous", "discrete"])
 def test_an_hour_is_an_hour(latents: Literal["continuous", "discrete"]) -> None:
-    plan = TrainingPlan.for_hours(1.0, latents=latents)
+    plan = TrainingPlan.for_minutes(60, latents=latents)
     limits = [
         plan.vision_training.max_seconds,
         plan.num_members * (plan.memory_training.max_seconds or 0),
@@ -28,11 +29,11 @@ def test_an_hour_is_an_hour(latents: Literal["continuous", "discrete"]) -> None:
 
 
 def test_plans_scale_and_are_json() -> None:
-    half, whole = TrainingPlan.for_hours(0.5), TrainingPlan.for_hours(1.0)
+    half, whole = TrainingPlan.for_minutes(30), TrainingPlan.for_minutes(60)
     assert half.real_seconds == 0.5 * (whole.real_seconds or 0)
     assert half.first_frames == whole.first_frames // 2
     json.dumps(asdict(whole))
-    assert [TrainingPlan.for_hours(h).score_episodes for h in (0.02, 0.5, 1.0, 8.0)] == [
+    assert [TrainingPlan.for_minutes(each).score_episodes for each in (1.2, 30, 60, 480)] == [
         5,
         25,
         50,
@@ -41,7 +42,7 @@ def test_plans_scale_and_are_json() -> None:
 
 
 def test_the_least_time_and_the_stages_depend_on_the_rounds() -> None:
-    plan = TrainingPlan.for_hours(0.02)
+    plan = TrainingPlan.for_minutes(1.2)
     assert 72 < plan.least_seconds < 180
     short = replace(plan, rounds=1, real_envs=0)
     assert short.least_seconds < 30
@@ -67,6 +68,8 @@ def test_the_least_time_and_the_stages_depend_on_the_rounds() -> None:
             "noise_floor: expected 0 for a memory with discrete latents, got 0.2",
         ),
         ({"algorithm": "cma-es"}, "real_envs: expected 0 with CMA-ES"),
+        ({"real_frames": 0}, "real_frames: expected at least 1, got 0"),
+        ({"real_frames": 849_999}, "real_frames: expected at least the 850000 base frames that 4"),
     ],
 )
 def test_bad_plans(options: dict[str, object], message: str) -> None:
@@ -75,5 +78,34 @@ def test_bad_plans(options: dict[str, object], message: str) -> None:
 
 
 def test_no_time_at_all() -> None:
-    with pytest.raises(ValueError, match="hours: expected above 0, got 0"):
-        TrainingPlan.for_hours(0)
+    with pytest.raises(ValueError, match="minutes: expected above 0, got 0"):
+        TrainingPlan.for_minutes(0)
+
+
+def test_amounts_are_agent_steps_of_the_task() -> None:
+    plans = {
+        skip: TrainingPlan.for_minutes(60, task=replace(CAR_RACING, name="x", frame_skip=skip))
+        for skip in (1, 4)
+    }
+    assert plans[4] == TrainingPlan.for_minutes(60)
+    assert (plans[4].first_frames, plans[4].round_frames) == (250_000, 200_000)
+    assert (plans[1].first_frames, plans[1].round_frames) == (62_500, 50_000)
+    assert plans[1].real == plans[4].real
+
+
+@pytest.mark.parametrize("real_frames", [2_000, 100_000, 600_000, 3_000_000, 20_000_000])
+@pytest.mark.parametrize("frame_skip", [1, 4])
+def test_plans_keep_within_a_limit(real_frames: int, frame_skip: int) -> None:
+    task = replace(CAR_RACING, name="x", frame_skip=frame_skip)
+    plan = TrainingPlan.for_minutes(60, task=task, real_frames=real_frames)
+    steps = plan.fine_tuning_steps(frame_skip)
+    assert plan.collected_frames + steps * frame_skip <= real_frames
+    assert plan.collected_frames > 0.7 * min(real_frames, 250_000 * frame_skip)
+    assert (steps > 0) == bool(plan.real_envs) == (real_frames >= 122_880 * frame_skip)
+    assert steps % (plan.real.rollout_steps * max(plan.real_envs, 1)) == 0
+    assert TrainingPlan.for_minutes(60, task=task, fine_tuning=False).real_envs == 0
+
+
+def test_a_limit_that_is_too_low() -> None:
+    with pytest.raises(ValueError, match="real_frames: expected at least 2000, got 1999"):
+        TrainingPlan.for_minutes(60, real_frames=1_999)

@@ -41,19 +41,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_curve_survives_interruptions(tmp_path: Path, clock: list[float]) -> None:
     with Run(tmp_path, config={}) as run:
         stage_log = StageLog(run)
-        stage_log.add_point("one", result(1.0, 3.0), frames=100, promise=result(40.0))
-        stage_log.add_point("two", result(5.0), frames=200)
+        stage_log.add_point("one", result(1.0, 3.0), frames=100, frame_skip=4, promise=result(40.0))
+        stage_log.add_point("two", result(5.0), frames=200, frame_skip=4)
     with Run(tmp_path, config={}) as run:
         stage_log = StageLog(run)
         with stage_log.timed("stage"):
             clock[0] += 180
-            stage_log.add_point("two", result(7.0), frames=200)
+            stage_log.add_point("two", result(7.0), frames=200, frame_skip=4)
         curve = rows(stage_log.write_curve())
     assert [row["point"] for row in curve] == ["one", "two"]
     assert curve[0]["mean"] == "2.0"
     assert curve[0]["standard_error"] == "1.0"
     assert curve[0]["per_agent_step"] == "0.2"
     assert curve[0]["promised_per_agent_step"] == "4.0"
+    assert (curve[0]["real_frames"], curve[0]["score_frames"]) == ("100", "80")
     assert (curve[1]["mean"], curve[1]["minutes"], curve[1]["episodes"]) == ("7.0", "3.0", "1")
 
 

@@ -361,3 +361,28 @@ def test_rewards_that_are_not_finite_are_not_stored(tmp_path, game: str, message
     with pytest.raises(ValueError, match=message):
         collect(task, tmp_path, episodes=1, num_envs=1, workers=0, progress=False)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("limit", [9, 100, 333, 1000])
+def test_a_limit_is_never_exceeded(tmp_path: Path, limit: int) -> None:
+    options = {"episodes": None, "frames": limit, "frame_limit": limit}
+    store = gather(tmp_path / "a", **options)
+    taken = [summary.length for summary in store.summaries]
+    assert limit - 9 < 3 * sum(taken) <= limit  # 3 games with 3 frames per agent step
+    assert all(summary.terminated != summary.truncated for summary in store.summaries)
+    assert store.info(len(store) - 1)["frames"] == 3 * taken[-1]
+    other = gather(tmp_path / "b", workers=2, **options)
+    assert other.content_hash() == store.content_hash()
+    for missing in ((0,), (len(store) - 1,), tuple(store.indices)[::2]):
+        remove(other, missing)
+        assert gather(tmp_path / "b", **options).content_hash() == store.content_hash()
+    more = gather(tmp_path / "b", **options | {"frames": 1000, "frame_limit": 1000})
+    assert 3 * sum(summary.length for summary in more.summaries) <= 1000
+
+
+def test_a_limit_above_the_goal_lets_episodes_end(tmp_path: Path) -> None:
+    free = gather(tmp_path / "a", episodes=None, frames=200)
+    limited = gather(tmp_path / "b", episodes=None, frames=200, frame_limit=5000)
+    assert limited.content_hash() == free.content_hash()
+    with pytest.raises(ValueError, match="frame_limit: expected at least 9, got 8"):
+        gather(tmp_path / "c", frame_limit=8)

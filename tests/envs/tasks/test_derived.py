@@ -300,9 +300,15 @@ def test_packages_of_known_ids(
     ],
 )
 def test_games_of_other_packages(
-    package: str, env_id: str, frame_skip: int, notes: tuple[str, ...]
+    package: str,
+    env_id: str,
+    frame_skip: int,
+    notes: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)  # where ViZDoom writes a file
     task = find_task(env_id)
     assert (task.name, task.frame_skip) == (env_id, frame_skip)
     for note in notes:
