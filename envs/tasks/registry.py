@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import gymnasium as gym
 
@@ -28,8 +29,8 @@ def register_task(task: Task) -> None:
     shipped one.
 
     Raises:
-        ValueError: a different task is registered under the same name, or under one that differs
-            only in characters that are neither letters nor digits.
+        ValueError: a different task is registered under the same name, or an environment with one
+            of these ids exists already.
 
     Example:
         >>> from dataclasses import replace
@@ -43,39 +44,42 @@ def register_task(task: Task) -> None:
     """
     if _TASKS.get(task.name) == task:
         return
-    taken = {_camel_case(name): name for name in _TASKS}.get(_camel_case(task.name))
-    if taken is not None:
-        other = "" if taken == task.name else f" (as in {taken!r}, which has the same environments)"
+    if task.name in _TASKS:
         raise ValueError(
-            f"task: expected a name that is not taken, got {task.name!r}{other}; choose another "
-            "name"
+            f"task: expected a name that is not taken, got {task.name!r}; choose another name"
         )
+    for kind in ("Latent", "Dream"):
+        taken = gym.registry.get(_env_id(task, kind))
+        if taken is not None and taken.kwargs.get("task") != task.name:
+            raise ValueError(
+                f"task: expected a name whose environments do not exist yet, got {task.name!r}, but "
+                f"there is {taken.id!r}; choose another name"
+            )
     _TASKS[task.name] = task
-    _register_environments(task)
+    _register_environment(task, "Latent", reward_threshold=task.solved_at)
+    steps = -(-task.max_frames // task.frame_skip)
+    _register_environment(task, "Dream", max_episode_steps=steps)
 
 
-def _register_environments(task: Task) -> None:
-    """Registers the latent environment and the dream of a task, as copies of those of any task."""
-    for kind, limits in (
-        ("Latent", {"reward_threshold": task.solved_at}),
-        ("Dream", {"max_episode_steps": -(-task.max_frames // task.frame_skip)}),
-    ):
-        spec = gym.spec(f"vsg/{kind}-v0")
-        env_id = f"vsg/{_camel_case(task.name)}{kind}-v0"
-        gym.registry.pop(env_id, None)  # Gymnasium would warn
-        gym.register(
-            env_id,
-            entry_point=spec.entry_point,
-            vector_entry_point=spec.vector_entry_point,
-            kwargs={**spec.kwargs, "task": task.name},
-            **limits,
-        )
+def _register_environment(task: Task, kind: str, **limits: Any) -> None:
+    """Registers the latent environment or the dream of a task, as a copy of that of any task."""
+    spec = gym.spec(f"vsg/{kind}-v0")
+    env_id = _env_id(task, kind)
+    gym.registry.pop(env_id, None)  # Gymnasium would warn
+    gym.register(
+        env_id,
+        entry_point=spec.entry_point,
+        vector_entry_point=spec.vector_entry_point,
+        kwargs={**spec.kwargs, "task": task.name},
+        **limits,
+    )
 
 
-def _camel_case(name: str) -> str:
-    """Returns the letters and digits of a name, with a capital after all other characters."""
-    parts = re.findall(r"[^\W_]+", name)
-    return "".join(part[0].upper() + part[1:] for part in parts) or "Unnamed"
+def _env_id(task: Task, kind: str) -> str:
+    """Returns the id of an environment of a task; its name is in camel case, without symbols."""
+    parts = re.findall(r"[^\W_]+", task.name)
+    name = "".join(part[0].upper() + part[1:] for part in parts)
+    return f"vsg/{name or 'Unnamed'}{kind}-v0"
 
 
 def is_registered(task: Task) -> bool:

@@ -108,8 +108,10 @@ def test_registered_tasks_have_environments(
             np.testing.assert_array_equal(one, other)
     assert gym.spec("vsg/MySteeredToy2Latent-v0").reward_threshold == 3.0
     assert gym.spec("vsg/MySteeredToy2Dream-v0").max_episode_steps == 17  # 50 frames
-    with pytest.raises(ValueError, match=r"'my-steered-toy/2' \(as in 'my/steered_toy-2'"):
+    with pytest.raises(ValueError, match=r"toy/2', but there is 'vsg/MySteeredToy2Lat"):
         register_task(replace(task, name="my-steered-toy/2"))
+    with pytest.raises(ValueError, match=r"do not .* there is 'vsg/PlanarArmLatent-v0'"):
+        register_task(replace(task, name="planar-arm"))
 
 
 @pytest.mark.parametrize(
