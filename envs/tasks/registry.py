@@ -52,8 +52,8 @@ def register_task(task: Task) -> None:
         taken = gym.registry.get(_env_id(task, kind))
         if taken is not None and taken.kwargs.get("task") != task.name:
             raise ValueError(
-                f"task: expected a name whose environments do not exist yet, got {task.name!r}, but "
-                f"there is {taken.id!r}; choose another name"
+                f"task: expected a name whose environments do not exist yet, got {task.name!r}, "
+                f"but there is {taken.id!r}; choose another name"
             )
     _TASKS[task.name] = task
     _register_environment(task, "Latent", reward_threshold=task.solved_at)
