@@ -161,7 +161,7 @@ def decode_outputs(outputs: Tensor, *, config: ControllerConfig) -> Tensor:
         interval = torch.floor((outputs + 1.0) * 0.5 * number).long()
         chosen = torch.minimum(interval.clamp(min=0), number - 1)
     else:
-        parts = torch.split(outputs, spec.num_options, -1)
+        parts = torch.split(outputs, list(spec.num_options), -1)
         chosen = torch.stack([part.argmax(-1) for part in parts], -1)
     chosen = chosen + torch.tensor(spec.start, device=outputs.device)
     return chosen if spec.shape else chosen.squeeze(-1)

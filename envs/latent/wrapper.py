@@ -17,7 +17,7 @@ from wmrl.envs.specs import NamingSpec
 from wmrl.envs.world_model import WorldModel
 
 
-class LatentObservation(gym.Wrapper[Any, np.ndarray, Any, Any], RecordConstructorArgs):
+class LatentObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Wrapper that observes an environment through a world model, as a latent environment does.
 
     Observations, actions, rewards and the ends of episodes are those of
@@ -86,7 +86,7 @@ class LatentObservation(gym.Wrapper[Any, np.ndarray, Any, Any], RecordConstructo
         self.metadata = {**env.metadata, "render_fps": self._game.fps}
 
     @property
-    def spec(self) -> EnvSpec | None:
+    def spec(self) -> EnvSpec | None:  # type: ignore[override]  # as in Wrapper
         """Spec of the environment and its wrappers; None if it was created without a spec."""
         spec = super().spec
         return None if spec is None else NamingSpec.of(spec)

@@ -102,7 +102,7 @@ class _Derivation:
     def _find_speed(self) -> None:
         fps = self._env.metadata.get("render_fps")
         known = isinstance(fps, int | float) and fps > 0
-        self.attributes["fps"] = fps = float(fps) if known else _FAST
+        self.attributes["fps"] = fps = float(fps or 0) if known else _FAST
         own = _own_skip(self._env)
         if own is not None:
             reason = f"the environment skips frames itself ({own})"
