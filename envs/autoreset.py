@@ -135,16 +135,17 @@ def slot_seeds(
     return [first + slot for slot in range(num_envs)]
 
 
-def joint_seed(seed: int | Sequence[int | None] | np.ndarray | None) -> int | None:
+def joint_seed(seed: int | Sequence[int | None] | np.ndarray | None, num_envs: int) -> int | None:
     """Returns a single seed for a batch of environments that share one random stream.
 
-    An integer or None is returned unchanged. A sequence of seeds is hashed to one seed. Entries
-    that are None are ignored; if all entries are None, the result is None.
+    An integer or None is returned unchanged. A sequence of seeds, one for each of N environments,
+    is hashed to one seed. Entries that are None are ignored; if all entries are None, the result is
+    None.
 
     Raises:
-        ValueError: a seed is not an integer of at least 0.
+        ValueError: a seed is not an integer of at least 0, or the number of seeds is not N.
     """
     if not isinstance(seed, Sequence | np.ndarray):
         return None if seed is None else check_seed("seed", seed)
-    given = [check_seed("seed", value) for value in seed if value is not None]
+    given = [value for value in slot_seeds(seed, num_envs) if value is not None]
     return int(np.random.SeedSequence(given).generate_state(1)[0]) if given else None

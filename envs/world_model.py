@@ -114,10 +114,15 @@ class WorldModel:
             (4, 12.5)
         """
         task = find_task(task)
-        if vision is None:
+        if not isinstance(vision, Vision | str | Path):
             raise ValueError(
                 f"vision: expected a vision model of the task {task.name!r}, or its name or path, "
-                "got None; train one with wmrl train-vision"
+                f"got {vision!r:.100}; train one with wmrl train-vision"
+            )
+        if not isinstance(memory, Memory | str | Path | None):
+            raise ValueError(
+                f"memory: expected a memory model, its name or path, 'auto' or None, got "
+                f"{memory!r:.100}; train one with wmrl train-memory"
             )
         if isinstance(vision, str | Path):
             vision = load_vision(vision, device=device)

@@ -236,7 +236,7 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         return tuple(enlarge(frame) for frame in frames)
 
     def _reseed(self, seed: int | Sequence[int | None] | None) -> None:
-        seed = joint_seed(seed)
+        seed = joint_seed(seed, self.num_envs)
         super().reset(seed=seed)
         if seed is not None or self._generator is None:
             root = int(self.np_random.integers(2**62))

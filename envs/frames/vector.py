@@ -174,7 +174,7 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             shared = {k: value for k, value in (options or {}).items() if k != "reset_mask"}
             each = [shared] * self.num_envs
         seeds = slot_seeds(seed, self.num_envs)
-        super().reset(seed=joint_seed(seed))
+        super().reset(seed=joint_seed(seed, self.num_envs))
         for slot in np.flatnonzero(mask):
             if seeds[slot] is not None:
                 self._seeds[slot] = seeds[slot]

@@ -167,7 +167,7 @@ class LatentVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         options: ResetOptions = None,
     ) -> tuple[Any, dict[str, Any]]:
         """Starts all games, or only the games that ``options["reset_mask"]`` selects."""
-        super().reset(seed=joint_seed(seed))
+        super().reset(seed=joint_seed(seed, self.num_envs))
         self._frames, infos = self._games.reset(seed=seed, options=options)
         mask = reset_mask(options, self.num_envs)
         self._tracker.reset(mask)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wmrl.core.validation import check_int
+from wmrl.core.validation import as_array, check_int
 from wmrl.envs.planar_arm.kinematics import (
     ANGLE_LIMIT,
     descriptors,
@@ -18,6 +18,7 @@ from wmrl.envs.planar_arm.kinematics import (
     regularity,
 )
 from wmrl.envs.planar_arm.validation import (
+    MAX_JOINTS,
     Locks,
     check_link_lengths,
     check_locks,
@@ -96,7 +97,7 @@ class Arm:
     obstacles: Sequence[tuple[float, float, float]] = ()
 
     def __post_init__(self) -> None:
-        num_joints = check_int("num_joints", self.num_joints, at_least=1)
+        num_joints = check_int("num_joints", self.num_joints, at_least=1, at_most=MAX_JOINTS)
         # Lists, as in JSON specifications, are converted to tuples, which make the arm hashable.
         for name, value in (
             ("num_joints", num_joints),
@@ -269,7 +270,11 @@ class Arm:
         return angles
 
     def _check_shape(self, actions: np.ndarray) -> np.ndarray:
-        actions = np.asarray(actions)
+        actions = as_array("actions", actions)
+        if actions.dtype.kind not in "fiu":
+            raise ValueError(
+                f"actions: expected numbers, got {actions.dtype}; convert them to float32"
+            )
         if actions.dtype != np.float32:
             actions = actions.astype(np.float64)
         if actions.ndim != 2 or actions.shape[1] != self.num_joints:

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from wmrl.core.device import resolve_device
 from wmrl.core.validation import check_float
 from wmrl.encodings.base import Encoding, load_encoding
-from wmrl.envs.planar_arm.validation import clip_action
+from wmrl.envs.planar_arm.validation import LARGEST, clip_action
 from wmrl.nn.vq_autoencoder import QuantizedAutoencoder
 
 LATENT_LIMIT = 3.0
@@ -49,7 +49,7 @@ class ArmLatents:
         latent_limit: float = LATENT_LIMIT,
         device: str | torch.device = "auto",
     ) -> None:
-        check_float("latent_limit", latent_limit, above=0)
+        check_float("latent_limit", latent_limit, above=0, at_most=LARGEST)
         if isinstance(encoding, str | Path):
             encoding = load_encoding(encoding, device=device)
         elif not isinstance(encoding, Encoding):

@@ -18,6 +18,7 @@ from wmrl.core.seeding import torch_generator
 from wmrl.core.validation import check_float, check_int
 from wmrl.envs.planar_arm.arm import Arm
 from wmrl.envs.planar_arm.kinematics import ANGLE_LIMIT
+from wmrl.envs.planar_arm.validation import LARGEST
 
 # Angles (float64) per batch, so that intermediate results stay in the CPU cache.
 _BATCH = 2**17
@@ -139,11 +140,12 @@ def solve_targets(
     points = np.atleast_2d(np.asarray(targets, np.float64))
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"targets: expected shape (T, 2) or (2,), got {np.shape(targets)}")
-    finite = np.isfinite(points).all(1)
+    finite = (np.abs(points) <= LARGEST).all(1)  # False for NaN too
     if not finite.all():
         row = int(np.argmin(finite))
         raise ValueError(
-            f"targets: expected finite numbers, got {points[row].tolist()} in row {row}"
+            f"targets: expected finite numbers within ±{LARGEST:g}, got {points[row].tolist()} in "
+            f"row {row}"
         )
     if arm.obstacles:
         raise ValueError(

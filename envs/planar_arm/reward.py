@@ -8,6 +8,7 @@ import numpy as np
 from wmrl.core.config import check_fields
 from wmrl.core.validation import check_float
 from wmrl.envs.planar_arm.arm import Arm, ArmEvaluation
+from wmrl.envs.planar_arm.validation import LARGEST
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +36,8 @@ class ArmReward:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_float("distance_weight", self.distance_weight, at_least=0)
-        check_float("collision_cost", self.collision_cost, at_least=0)
+        check_float("distance_weight", self.distance_weight, at_least=0, at_most=LARGEST)
+        check_float("collision_cost", self.collision_cost, at_least=0, at_most=LARGEST)
 
     def rewards(
         self, evaluation: ArmEvaluation, *, reach: float, distances: np.ndarray | None = None

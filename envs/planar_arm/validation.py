@@ -13,6 +13,10 @@ import numpy as np
 from wmrl.core.validation import check_actions
 from wmrl.envs.planar_arm.kinematics import ANGLE_LIMIT
 
+LARGEST = 1e16
+"""Largest length, weight and cost. In float32, squares of larger numbers are infinite."""
+MAX_JOINTS = 1_000_000
+"""Maximum number of joints."""
 Locks = Sequence[tuple[int, float]] | Mapping[int, float]
 
 
@@ -22,6 +26,8 @@ def check_link_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[
     If no lengths are given, each length is 1/n for n joints.
     """
     try:
+        if isinstance(link_lengths, str):
+            raise TypeError("a string")
         lengths = tuple(map(float, link_lengths)) or (1.0 / num_joints,) * num_joints
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
@@ -38,6 +44,11 @@ def check_link_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[
                 f"link_lengths: expected finite lengths above 0, got {length:g} for link {index}; "
                 "to leave out a link, create an arm with fewer joints"
             )
+    if not 1.0 / LARGEST <= sum(lengths) <= LARGEST:
+        raise ValueError(
+            f"link_lengths: expected lengths whose sum is from {1.0 / LARGEST:g} to {LARGEST:g}, "
+            f"which float32 can square, got the sum {sum(lengths):g}; change the unit of length"
+        )
     return lengths
 
 

@@ -131,7 +131,7 @@ class PlanarArmVectorEnv(SpecNamesModels, VectorEnv[np.ndarray, np.ndarray, np.n
         each = options_of_each(options, self.num_envs)
         if not mask.all():
             self._idle()
-        super().reset(seed=joint_seed(seed))
+        super().reset(seed=joint_seed(seed, self.num_envs))
         if each is None:
             assert options is None or isinstance(options, dict)
             self._start(mask, options or {})

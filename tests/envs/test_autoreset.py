@@ -40,6 +40,8 @@ def test_final_observations_lie_in_their_rows():
 
 
 def test_seeds_of_a_batch_become_one():
-    assert joint_seed(None) is joint_seed([None, None]) is None
-    assert joint_seed(7) == 7
-    assert joint_seed([1, 2]) == joint_seed((1, None, 2)) != joint_seed([2, 1])
+    assert joint_seed(None, 2) is joint_seed([None, None], 2) is None
+    assert joint_seed(7, 2) == 7
+    assert joint_seed([1, 2], 2) == joint_seed((1, None, 2), 3) != joint_seed([2, 1], 2)
+    with pytest.raises(ValueError, match=r"^seed: expected 3 seeds, got 2$"):
+        joint_seed([1, 2], 3)

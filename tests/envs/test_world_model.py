@@ -61,6 +61,8 @@ def test_objects_are_put_in_evaluation_mode(tiny):
         ({"task": "pong"}, ValueError, "task: expected one of .*car-racing.*got 'pong'"),
         ({"vision": "no-such-vision"}, ArtifactError, "no artifact 'no-such-vision': expected"),
         ({"memory": "no-such-memory"}, ArtifactError, "no artifact 'no-such-memory'"),
+        ({"vision": 3}, ValueError, "vision: expected a vision model .* got 3; train one"),
+        ({"memory": 3}, ValueError, "memory: expected a memory model, .* got 3; train one"),
         ({"device": "abacus"}, ValueError, "device: expected .* got 'abacus'"),
         ({"device": "cuda:99"}, ValueError, "device: expected an available device"),
         ({"frame_skip": 0}, ValueError, "frame_skip: expected at least 1, got 0"),

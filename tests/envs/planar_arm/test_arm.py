@@ -138,6 +138,11 @@ def test_maximum_and_minimum_reach():
         ),
         ({"locks": [3]}, "locks: expected pairs"),
         ({"link_lengths": 3}, "link_lengths: expected a sequence with one number per joint, got 3"),
+        ({"num_joints": 2, "link_lengths": "12"}, "link_lengths: expected a sequence .* got '12'"),
+        ({"num_joints": 2, "link_lengths": (1e38, 1)}, r"link_lengths: expected .* the sum 1e\+38"),
+        ({"num_joints": 2, "link_lengths": (1e308, 1e308)}, "link_lengths: expected .* sum inf"),
+        ({"num_joints": 1, "link_lengths": (1e-46,)}, "link_lengths: expected .* the sum 1e-46"),
+        ({"num_joints": 10**9}, "num_joints: expected at most 1000000, got 1000000000"),
         ({"num_joints": 1, "link_lengths": ["long"]}, "link_lengths: expected a sequence"),
         ({"obstacles": 0.5}, "obstacles: expected a sequence of circles .*, got 0.5"),
         ({"obstacles": [(0.5, 0.5)]}, r"obstacles: expected circles \(x, y, radius\).*index 0"),
@@ -156,6 +161,9 @@ def test_bad_actions_are_refused():
     for actions, message in (
         (np.zeros((5, 2)), r"actions: expected shape \(B, 3\) .* got \(5, 2\)"),
         (np.zeros(3), r"got \(3,\); pass a single action as actions\[None\]"),
+        (np.zeros((2, 3), complex), "actions: expected numbers, got complex128"),
+        ([["a", "b", "c"]], "actions: expected numbers, got <U1"),
+        (np.ma.array(np.zeros((2, 3)), mask=True), "actions: expected numbers, got masked ones"),
     ):
         with pytest.raises(ValueError, match=message):
             arm.evaluate(actions)
@@ -181,7 +189,7 @@ def test_targets_out_of_reach_are_refused():
             r"target: expected a point between 2 and 4 .* got \[0.0, 5.0\], at a distance of 5",
         ),
         ((1, 1), "target: expected a point between 2 and 4"),
-        ((3, 0.1), "in no obstacle"),
+        ((3, 0.1), "outside of all obstacles"),
         ((0, math.nan), "target: expected finite numbers x and y"),
         ((0, 1, 2), "target: expected finite numbers x and y"),
         (("left", 1), "target: expected finite numbers x and y"),

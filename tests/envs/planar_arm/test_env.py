@@ -189,7 +189,7 @@ def test_bad_calls_are_refused():
         ({"num_joints": 0}, "num_joints: expected"),
         ({"render_mode": "ascii"}, "render_mode: expected one of 'human', 'rgb_array', None, got"),
         ({"target": (2, 0)}, "target: expected a point between 0 and 1"),
-        ({"target": (0.5, 0), "obstacles": [(0.5, 0, 0.1)]}, "target: .* in no obstacle"),
+        ({"target": (0.5, 0), "obstacles": [(0.5, 0, 0.1)]}, "target: .* outside of all obstacles"),
         ({"obstacles": [(0, 0, 0.1)]}, "obstacles: expected the base"),
         (
             {"distance_weight": -1},
