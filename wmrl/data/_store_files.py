@@ -15,7 +15,13 @@ from wmrl.data._checksums import read_attributes
 from wmrl.data.episode import EpisodeSummary, StoreMetadata
 from wmrl.storage.files import remove_unfinished, sync_folder, write_bytes
 from wmrl.storage.locks import file_lock
-from wmrl.storage.reading import json_digest, with_checksum, without_checksum
+from wmrl.storage.reading import (
+    StoredFileError,
+    json_digest,
+    read_file,
+    with_checksum,
+    without_checksum,
+)
 from wmrl.storage.recognition import did_you_mean, recognize
 
 FORMAT_VERSION = 4
@@ -24,6 +30,7 @@ _DEVELOPMENT = "the development version of wmrl 0.2 that recorded it"
 _READERS = {1: "wmrl 0.1", 2: _DEVELOPMENT, 3: _DEVELOPMENT}
 EPISODES, INDEX, LOCK, METADATA = "episodes", "index.jsonl", "lock", "zarr.json"
 
+_INDEX_LIMIT = 2**30  # bytes of an index
 _OWN_NAMES = {EPISODES, INDEX, LOCK, METADATA, "latents"}
 
 
@@ -160,10 +167,10 @@ def read_index(path: Path) -> dict[int, EpisodeSummary] | None:
     """
     found = {}
     try:
-        lines = path.read_bytes().splitlines()
+        lines = read_file(path, limit=_INDEX_LIMIT).splitlines()
     except FileNotFoundError:
         return {}
-    except OSError:
+    except StoredFileError:
         return None
     for line in filter(None, lines):
         try:
@@ -182,7 +189,9 @@ def append_index(path: Path, summaries: Iterable[EpisodeSummary]) -> None:
     """
     # A single write in append mode doesn't mix with the lines of other processes. The leading
     # newline ends a line that a killed process may have left incomplete.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    # A named pipe that took the file's place is not waited for.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags, 0o666)
     try:
         os.write(descriptor, b"\n" + _index_lines(summaries))
     finally:

@@ -111,8 +111,14 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """Writes an artifact's folder, in place of an empty folder or another artifact.
 
     Raises:
-        ArtifactError: the folder contains files that are not part of an artifact.
+        ArtifactError: there is a file at the path, or the folder contains files that are not part
+            of an artifact.
     """
+    if path.exists() and not path.is_dir():
+        raise ArtifactError(
+            f"{path}: expected a folder, or nothing, got a file or a special file; remove it, or "
+            "choose another path"
+        )
     if path.exists() and any(path.iterdir()):
         shown = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
         if SUMS not in shown or shown - {CONFIG, MODEL, CARD, SUMS}:

@@ -62,7 +62,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield aside
         sync_tree(aside)
-        aside.replace(path)
+        _replace(aside, path)
         sync_folder(path.parent)
     except BaseException:
         if aside.is_dir():
@@ -70,6 +70,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         else:
             aside.unlink(missing_ok=True)
         raise
+
+
+def _replace(aside: Path, path: Path) -> None:
+    """Renames a file or folder; the error about a folder in the way names ``path`` alone."""
+    try:
+        aside.replace(path)
+    except IsADirectoryError as error:
+        raise IsADirectoryError(
+            f"{path}: expected a file, or nothing, got a folder; remove it, or choose another path"
+        ) from error
 
 
 def check_writable(
@@ -197,7 +207,10 @@ def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         OSError: a file operation failed; the old folder stays unchanged.
     """
-    path = path.resolve()
+    try:
+        path = path.resolve()
+    except RuntimeError as error:  # up to Python 3.12
+        raise OSError(f"{path}: a symbolic link that leads to itself; remove it") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")

@@ -85,7 +85,7 @@ def _acquire(path: Path, shared: bool, timeout: float | None) -> BinaryIO:
     """Opens and locks a file; waits up to ``timeout`` seconds for a conflicting lock."""
     began = time.monotonic()
     told = False
-    file = path.open("a+b", buffering=0)
+    file = _open(path)
     while True:
         try:
             locked = _try_lock(file, path, shared)
@@ -93,7 +93,7 @@ def _acquire(path: Path, shared: bool, timeout: float | None) -> BinaryIO:
                 return file
             if locked:  # the file was deleted while this process waited for it
                 file.close()
-                file = path.open("a+b", buffering=0)
+                file = _open(path)
                 continue
             waited = time.monotonic() - began
             if timeout is not None and waited >= timeout:
@@ -108,6 +108,17 @@ def _acquire(path: Path, shared: bool, timeout: float | None) -> BinaryIO:
         except BaseException:
             file.close()
             raise
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return path.open("a+b", buffering=0)
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"{path}: can't be opened to lock it ({error.strerror}); check its permissions, delete "
+            "it if it is not a regular file",
+        ) from error
 
 
 def _try_lock(file: BinaryIO, path: Path, shared: bool) -> bool:

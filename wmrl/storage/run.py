@@ -106,6 +106,7 @@ class Run:
         self.extended = False
         self._identity = json_digest(_without(self._config, self._limits))
         self.path.mkdir(parents=True, exist_ok=True)
+        self._folder = self.path.stat()
         self._lock: ExitStack | None = ExitStack()
         try:
             self._lock.enter_context(file_lock(self.path / _LOCK, timeout=0))
@@ -309,6 +310,16 @@ class Run:
     def _check_open(self) -> None:
         if self._lock is None:
             raise RunError(f"{self.path}: the run is closed; open it again to write")
+        try:
+            same = os.path.samestat(self.path.stat(), self._folder)
+        except OSError:
+            same = False
+        if not same:
+            raise RunError(
+                f"{self.path}: expected the folder that the run was opened in, got another one or "
+                "none (it was moved or removed, or the current folder has changed); nothing was "
+                "written: open the run again, where its folder is now"
+            )
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -1,6 +1,7 @@
 """Damage to a rollout store: noticed when it is read, or without effect; and the mend works."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -438,3 +439,35 @@ def test_a_kill_at_any_file_event_loses_no_whole_episode(tmp_path: Path, stride:
         RolloutStore(path).verify()
         assert list(path.rglob(".*")) == []
     assert had == {0, 1, 2}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "endless"])
+def test_an_index_that_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    store = make_store(tmp_path, 2)
+    index = tmp_path / "index.jsonl"
+    index.unlink()
+    if kind == "pipe":
+        os.mkfifo(index)
+    else:
+        index.symlink_to("/dev/zero")
+    assert RolloutStore(tmp_path).content_hash() == store.content_hash()
+    RolloutStore(tmp_path, "a")
+    assert index.is_file()
+    assert not index.is_symlink()
+
+
+def test_a_pipe_in_place_of_the_index_does_not_hold_up_a_writer(tmp_path: Path) -> None:
+    store = make_store(tmp_path, 1)
+    (tmp_path / "index.jsonl").unlink()
+    os.mkfifo(tmp_path / "index.jsonl")
+    with pytest.raises(OSError, match=r"index\.jsonl"):
+        store.append(store.episode(0))
+
+
+def test_episodes_that_are_gone_are_told_of(tmp_path: Path) -> None:
+    make_store(tmp_path, 3)
+    shutil.rmtree(tmp_path / "episodes/00000001")
+    with pytest.warns(UserWarning, match=r"the 3 episodes .* 1 of them are gone \(.* is 1\)"):
+        assert RolloutStore(tmp_path).indices == [0, 2]
+    assert RolloutStore(tmp_path, "a").indices == [0, 2]
+    assert RolloutStore(tmp_path).indices == [0, 2]  # the index has been repaired

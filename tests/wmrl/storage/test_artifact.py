@@ -418,3 +418,20 @@ def test_provenance_takes_numbers_of_numpy(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^provenance\.score: expected a finite number"):
         save_artifact(tmp_path / "b", provenance={"score": np.nan}, **about)
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe", "loop"])
+def test_saving_replaces_nothing_but_folders(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], kind: str
+) -> None:
+    path = tmp_path / "artifact"
+    if kind == "file":
+        path.write_text("mine")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path)
+    error = "expected a folder, or nothing" if kind != "loop" else "leads to itself"
+    with pytest.raises((ArtifactError, OSError), match=error):
+        save_artifact(path, kind="vision", class_name="Tiny", config={}, tensors=tensors)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["artifact"]

@@ -159,3 +159,10 @@ def test_a_folder_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Path, "touch", refused)  # root may write anywhere
     with pytest.raises(ValueError, match=r"x: expected a file, .* \(Permission denied\)"):
         check_writable(tmp_path / "new", kind="file", name="x")
+
+
+def test_a_folder_in_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "report.json").mkdir()
+    with pytest.raises(OSError, match=r"report\.json: expected a file, or nothing, got a folder"):
+        write_json(tmp_path / "report.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]

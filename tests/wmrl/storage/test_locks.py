@@ -160,3 +160,15 @@ def test_a_file_system_without_locks_is_told_apart(
     with file_lock(tmp_path / "lock", required=False):
         done = True
     assert done
+
+
+@pytest.mark.parametrize("kind", ["folder", "loop"])
+def test_what_is_no_file_cannot_be_locked(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "lock"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path)
+    error = r"lock: can't be opened .* delete it if it is not a regular"
+    with pytest.raises(OSError, match=error), file_lock(path, required=False):
+        pass

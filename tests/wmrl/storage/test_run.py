@@ -4,6 +4,7 @@ import errno
 import fcntl
 import math
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -320,3 +321,25 @@ def test_configurations_and_states_take_numbers_of_numpy(tmp_path: Path) -> None
     assert found.state == {"step": 4, "ok": True}
     with pytest.raises(ValueError, match=r"^rates\[0\]: expected a finite number"):
         Run(tmp_path / "new", config={"rates": [math.nan]})
+
+
+@pytest.mark.parametrize("how", ["moved", "removed", "replaced", "another current folder"])
+def test_nothing_is_written_beside_the_folder_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Run("run", config={"seed": 1}) as run:
+        run.save_checkpoint("last", {}, {"step": 1})
+        if how == "another current folder":
+            (tmp_path / "other").mkdir()
+            monkeypatch.chdir("other")
+        else:
+            Path("run").rename("moved")
+        if how == "replaced":
+            Path("run").mkdir()
+        if how == "removed":
+            shutil.rmtree("moved")
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(RunError, match="nothing was written: open the run again"):
+            run.save_checkpoint("last", {}, {"step": 2})
+        assert sorted(tmp_path.rglob("*")) == before
