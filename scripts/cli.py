@@ -102,7 +102,7 @@ COMMANDS = {
     ),
     "reproduce take-cover": Command(
         "reproduce.take_cover.command",
-        "learn to survive in Doom's Take Cover by training in the dream alone",
+        "learn Doom's Take Cover by training in the dream alone",
     ),
     "reproduce binary-vae": Command(
         "reproduce.binary_vae.command",
