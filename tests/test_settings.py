@@ -61,6 +61,8 @@ CONFIGS = (
     "scripts.reproduce.policies.experiment:PolicyTrialConfig",
     "scripts.reproduce.policies.experiment:SpreadConfig",
     "scripts.reproduce.reuse.code_search:CodeSearchConfig",
+    "scripts.reproduce.take_cover.experiment:AgentTrialConfig",
+    "scripts.reproduce.take_cover.experiment:WorldModelConfig",
     "scripts.reproduce.vqvae.experiment:ExperimentConfig",
     "training.trainer:TrainingConfig",
     "vision.vae:VAEConfig",

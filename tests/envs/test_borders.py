@@ -275,7 +275,7 @@ def test_mirrored_frames_are_taken_as_they_look() -> None:
         (np.inf, "expected a finite number, got inf"),
         (np.float32("-inf"), "expected a finite number, got -inf"),
         (None, "expected a number, got None"),
-        ("1", ""),
+        ("1", "expected a number, got '1'"),
         ([1.0, 2.0], r"expected a number, got \[1\.0, 2\.0\]"),
     ],
 )
@@ -283,9 +283,6 @@ def test_rewards_of_a_game_are_finite_numbers(reward: Any, message: str) -> None
     env = FrameEnv(replace(BAD_TASK, env_kwargs={"reward": reward}))
     env.reset(seed=1)
     env.step(np.zeros(1))
-    if not message:  # text that is a number
-        assert env.step(np.zeros(1))[1] == 2.0
-        return
     with pytest.raises(ValueError, match=f"^reward.*{message}") as error:
         env.step(np.zeros(1))
     assert "task 'bad-game', episode 1 of this environment, seed 1, base frame" in str(error.value)
@@ -308,10 +305,10 @@ def test_a_vector_environment_says_the_same() -> None:
         ({"crop_rows": (-1, 4)}, "crop_rows: expected at least 0, got -1"),
         ({"crop_rows": (4, 4)}, "crop_rows: expected at least 5, got 4"),
         ({"frame_size": (64, 0)}, r"frame_size\[1\]: expected at least 1, got 0"),
-        ({"frame_size": (64,)}, r"frame_size: expected \(height, width\), got \(64,\)"),
+        ({"frame_size": (64,)}, r"frame_size: expected 2 items, got \(64,\)"),
         ({"warmup_frames": -1}, "warmup_frames: expected at least 0, got -1"),
         ({"fps": 0.0}, "fps: expected above 0, got 0.0"),
-        ({"fps": float("nan")}, "fps: expected above 0, got nan"),
+        ({"fps": float("nan")}, "fps: expected a finite number, got nan"),
         ({"frame_skip": True}, "frame_skip: expected an integer, got True"),
         ({"patience": 0}, "patience: expected at least 1, got 0"),
         ({"solved_at": float("inf")}, "solved_at: expected a finite number, got inf"),

@@ -18,6 +18,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import toy_game
 from toy_game import SCREEN, TOY, Toy
 
 from wmrl.agents.agent import load_agent
@@ -178,7 +179,7 @@ def killed_and_resumed(path: Path, name: str, *, kills: int, longest: float, see
     """Kills the run at random moments, then lets it end; returns how many kills struck."""
     code = (
         "import sys; from pathlib import Path; import torch; torch.set_num_threads(1);"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r});"
+        f"sys.path[:0] = [{str(Path(__file__).parent)!r}, {str(Path(toy_game.__file__).parent)!r}];"
         "from test_loop import PLANS, TASK; from wmrl.agents.pipeline.loop import train;"
         "name, path = sys.argv[1:]; print('ready', flush=True);"
         "train(TASK, path, plan=PLANS[name], seed=3, workers=2, progress=False)"

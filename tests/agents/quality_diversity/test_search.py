@@ -135,7 +135,7 @@ def test_a_finished_search_can_be_extended(algorithm: Any, tmp_path: Path) -> No
     assert parts.metrics == whole.metrics
     files = [tmp_path / name / "elites" / "SHA256SUMS" for name in ("parts", "whole")]
     assert files[0].read_bytes() == files[1].read_bytes()
-    with pytest.raises(RunError, match="evaluations: expected 5300, got 7400"):
+    with pytest.raises(RunError, match=r"evaluations: expected at least 7400, .*got 5300"):
         search_elites(tmp_path / "parts", config, progress=False)
 
 

@@ -78,8 +78,12 @@ def test_unknown_policies_are_refused():
 
     with pytest.raises(ValueError, match="policy: expected"):
         SB3Agent(DQN("MlpPolicy", Discrete(), buffer_size=1).policy)
-    with pytest.raises(ValueError, match="expected Box spaces with one axis"):
-        SB3Agent(PPO("MlpPolicy", Discrete()).policy)
+
+    class Square(Box):
+        action_space = spaces.Box(-1, 1, (2, 2))
+
+    with pytest.raises(ValueError, match="policy: action space: expected a Box of real numbers"):
+        SB3Agent(PPO("MlpPolicy", Square()).policy)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from gymnasium.spaces import Box
 from toy_game import STEERED
 
 from wmrl.agents.agent import load_agent
@@ -26,8 +25,6 @@ from wmrl.storage.reading import read_json
 from wmrl.training.trainer import TrainingConfig
 from wmrl.vision.base import load_vision
 from wmrl.vision.vqvae import VQVAEConfig
-
-LIMITS: dict[str, Any] = {"action_low": (-1.0, -0.5), "action_high": (1.0, 0.5)}
 
 
 @pytest.fixture
@@ -69,7 +66,19 @@ def test_a_small_run_whose_results_are_reused(
     out, work = tmp_path / "out", tmp_path / "work"
     words = ["reproduce", "drivers", "--task", "toy_game:STEERED", "--workers", "0"]
     words += ["--vision", str(tiny.vision), "--memory", str(tiny.memory), "--device", "cpu"]
-    words += ["--evolution", "1", "--generations", "2", "--num-rollouts", "1", "--confirm", "1"]
+    words += [
+        "--cells",
+        "4",
+        "3",
+        "--evolution",
+        "1",
+        "--generations",
+        "2",
+        "--num-rollouts",
+        "1",
+        "--confirm",
+        "1",
+    ]
     words += ["--episodes", "1", "--min-return", "-1000", "--videos", "3", "--vision-steps", "4"]
     words += ["--memory-steps", "4", "--dream-steps", "64", "--score-episodes", "2"]
     words += ["--seeds", "1", "--out", str(out), "--work", str(work)]
@@ -83,7 +92,7 @@ def test_a_small_run_whose_results_are_reused(
     assert videos
     assert {out / video for video in videos} == set((out / "videos").iterdir())
     report = read_json(out / "results.json")
-    assert report["search"]["cells"] == 12
+    assert report["search"]["cells"] == 4 * 3
     assert report["search"]["real"]["coverage"] == pytest.approx(len(videos) / 12)
     runs = [(row["data"], row["seed"]) for row in report["trials"]]
     assert runs == [("elite", 1), ("random", 1)]
@@ -121,7 +130,7 @@ def test_a_small_run_whose_results_are_reused(
 @pytest.mark.usefixtures("_tiny")
 def test_heatmaps_only_with_a_given_driver(tmp_path: Path, make_tiny: Any) -> None:
     tiny = make_tiny(STEERED)
-    config = ControllerConfig(observation_dim=24, action_space=Box(-1, 1, (2,)), **LIMITS)
+    config = ControllerConfig(observation_dim=24, action_space=STEERED.actions)
     weights = np.random.default_rng(0).normal(0, 0.3, config.parameter_count)
     ControllerAgent(config, weights).save(tmp_path / "driver")
     out, work = tmp_path / "out", tmp_path / "work"
