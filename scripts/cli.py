@@ -10,7 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
@@ -19,7 +19,7 @@ import gymnasium
 
 import wmrl
 from wmrl.core.processes import WorkerError
-from wmrl.scripts.terminal import Interruption, accept_all_text, show_warning
+from wmrl.scripts.terminal import Interruption, accept_all_text, open_streams, show_warning
 
 # Errors that are reported in one line; others are faults of this package.
 _ERRORS = (ValueError, OSError, ImportError, FloatingPointError, WorkerError, gymnasium.error.Error)
@@ -134,16 +134,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: arguments after the program name; ``sys.argv[1:]`` if None.
     """
+    open_streams()
     accept_all_text()
     warnings.showwarning = show_warning
     with Interruption() as interruption:
         try:
             status = run(sys.argv[1:] if argv is None else argv)
-            if sys.stdout is not None:  # None if the caller closed it
-                sys.stdout.flush()
+            sys.stdout.flush()
         except BrokenPipeError:  # the reader closed the pipe, as head does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = 1  # the work may be incomplete
+        except OSError as error:  # for example, the disk that the output goes to is full
+            status = _fail(str(error))
         except BaseException:
             # Some libraries turn an interruption into an error of their own.
             if not interruption.signal:
@@ -153,8 +155,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             # The command has saved and closed what it had to. Taking down the interpreter and its
             # libraries in order would take seconds on a busy machine.
             for stream in (sys.stdout, sys.stderr):
-                if stream is not None:
-                    stream.flush()
+                stream.flush()
             os._exit(128 + interruption.signal)
         sys.exit(status)
 
@@ -302,5 +303,6 @@ def _suggestion(name: str) -> str:
 
 
 def _fail(message: str, *, status: int = 2) -> int:
-    print(f"wmrl: {message}", file=sys.stderr)
+    with suppress(OSError):  # the status says it as well
+        print(f"wmrl: {message}", file=sys.stderr)
     return status

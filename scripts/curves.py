@@ -3,6 +3,7 @@
 The command needs matplotlib, which is not installed by default: pip install "wmrl[reproduce]".
 """
 
+import os
 import sys
 from dataclasses import dataclass
 from math import isfinite
@@ -41,7 +42,9 @@ def main(args: Args) -> None:
     need("matplotlib")
     from matplotlib.figure import Figure
 
-    runs = sorted({file.parent for run in args.runs for file in run.rglob("metrics.csv")})
+    # Unlike Path.rglob, os.walk passes over folders that other processes remove meanwhile.
+    folders = [entry for run in args.runs for entry in os.walk(run)]
+    runs = sorted({Path(folder) for folder, _, names in folders if "metrics.csv" in names})
     if not runs:
         given = ", ".join(f"{run} ({recognize(run).description})" for run in args.runs) or "none"
         raise ValueError(f"runs: expected folders with a metrics.csv at any depth, got {given}")

@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import os
 import signal
 import sys
 import threading
@@ -72,6 +73,21 @@ class Interruption:
     def _interrupt(self, number: int, frame: object) -> None:
         self.signal = number
         raise KeyboardInterrupt
+
+
+def open_streams() -> None:
+    """Opens the null device in place of the standard streams that the caller has closed.
+
+    Otherwise the next files to be opened would get the numbers of these streams, and what libraries
+    and child processes print would end up in the files.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest free number
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
 
 
 def accept_all_text() -> None:

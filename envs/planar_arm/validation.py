@@ -25,8 +25,9 @@ def check_link_lengths(link_lengths: Sequence[float], num_joints: int) -> tuple[
 
     If no lengths are given, each length is 1/n for n joints.
     """
+    given: object = link_lengths  # the annotation is not checked at run time
     try:
-        if isinstance(link_lengths, str):
+        if isinstance(given, str):
             raise TypeError("a string")
         lengths = tuple(map(float, link_lengths)) or (1.0 / num_joints,) * num_joints
     except (TypeError, ValueError, OverflowError) as error:

@@ -345,3 +345,38 @@ def test_the_whole_loop_plays_any_game(
     assert "Choice-v0: Frames are its observations, 12 × 12 pixels." in err
     assert "real_frames: 20000 frames are too few for fine-tuning in the real game" in err
     assert "This game also has the registered task 'car-racing'." in err
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a shell that closes streams")
+def test_a_file_never_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys\n"
+        "from wmrl.scripts.terminal import open_streams\n"
+        "open_streams()\n"
+        "file = open(sys.argv[1], 'w')\n"
+        "print('out', sys.stdin.read())\n"
+        "print('err', file=sys.stderr)\n"
+        'child = \'import os; os.write(1, b"child"); os.write(2, b"child")\'\n'
+        "subprocess.run([sys.executable, '-c', child], check=True)\n"
+        "file.write('whole')\n"
+    )
+    path = tmp_path / "file"
+    words = [sys.executable, "-c", code, str(path)]
+    subprocess.run(["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', *words], check=True)
+    assert path.read_text() == "whole"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("words", [["--help"], ["--version"]])
+def test_output_to_a_full_disk_is_an_error_of_one_line(words: list[str]) -> None:
+    code = f"from wmrl.scripts.cli import main; main({words})"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == "wmrl: [Errno 28] No space left on device\n"

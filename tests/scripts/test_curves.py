@@ -1,4 +1,6 @@
+import os
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import pytest
@@ -24,6 +26,22 @@ def test_curves_of_all_runs_below_a_folder(runs: Path, tmp_path: Path) -> None:
     assert both.std() > 1
     assert one.std() > 1
     assert both.shape[0] == 2 * one.shape[0]
+
+
+def test_a_folder_that_vanishes_is_passed_over(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, scandir = runs / "gone", os.scandir
+    gone.mkdir()
+
+    def vanish(path: Any = ".") -> Any:
+        if Path(path) == gone and gone.exists():
+            gone.rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", vanish)
+    assert cli.run(["curves", str(runs), "-o", str(tmp_path / "all.png")]) == 0
+    assert not gone.exists()
 
 
 def test_errors(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -390,8 +390,8 @@ def as_array(name: str, values: Any) -> np.ndarray:
         raise ValueError(f"{name}: expected an array, got {values!r:.100} ({error})") from error
     if np.ma.is_masked(values):
         raise ValueError(
-            f"{name}: expected numbers, got masked ones ({values!r:.100}); replace them with the "
-            "method filled"
+            f"{name}: expected numbers, got masked ones ({values!r:.100}); replace them, for "
+            "example by values.filled(0)"
         )
     return array
 
