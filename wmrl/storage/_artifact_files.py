@@ -111,7 +111,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """Writes an artifact's folder, in place of an empty folder or another artifact.
 
     Raises:
-        ArtifactError: there is a file at the path, or the folder contains files that are not part
+        ArtifactError: the path is not a folder, or the folder contains files that are not part
             of an artifact.
     """
     if path.exists() and not path.is_dir():

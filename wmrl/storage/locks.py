@@ -51,6 +51,7 @@ def file_lock(
     Raises:
         TimeoutError: the lock is still in use after ``timeout`` seconds.
         LockError: the file system does not support locks, and ``required`` is True.
+        OSError: the file can't be opened.
 
     Example:
         >>> from wmrl.storage import file_lock
@@ -111,13 +112,14 @@ def _acquire(path: Path, shared: bool, timeout: float | None) -> BinaryIO:
 
 
 def _open(path: Path) -> BinaryIO:
+    """Opens a file to lock it; creates it if it does not exist."""
     try:
         return path.open("a+b", buffering=0)
     except OSError as error:
-        raise type(error)(
+        raise OSError(
             error.errno,
-            f"{path}: can't be opened to lock it ({error.strerror}); check its permissions, delete "
-            "it if it is not a regular file",
+            f"{path}: can't be opened to lock it ({error.strerror}); check its permissions, or "
+            "delete it if it is not a regular file",
         ) from error
 
 
