@@ -90,7 +90,7 @@ COMMANDS = {
     ),
     "reproduce codebook": Command(
         "reproduce.codebook.command",
-        "measure whether codes of elites align along a few directions, and test remedies",
+        "measure whether codes of elites align along few directions; test remedies",
     ),
     "reproduce drivers": Command(
         "reproduce.drivers.command",

@@ -135,7 +135,7 @@ def test_the_seed_of_the_random_numbers_is_that_of_the_reset(
     assert env.np_random_seed == 17
 
 
-@pytest.mark.parametrize("name", ["frames-vector", "workers", "latent-vector"])
+@pytest.mark.parametrize("name", VECTOR)
 def test_a_wrong_number_of_seeds_is_refused(environments: dict[str, Any], name: str) -> None:
     with pytest.raises(ValueError, match=r"^seed: expected 2 seeds, got 3$"):
         environments[name].reset(seed=[1, 2, 3])

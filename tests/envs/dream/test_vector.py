@@ -107,7 +107,8 @@ def test_the_same_seed_dreams_the_same_and_another_differs(make, actions):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(first[0], other[0])
     env = make()
-    observations = [env.reset(seed=seed)[0] for seed in ([1, 2], [1, 2], [2, 1])]
+    seeds = list(range(N))
+    observations = [env.reset(seed=each)[0] for each in (seeds, seeds, seeds[::-1])]
     np.testing.assert_array_equal(observations[0], observations[1])
     assert not np.array_equal(observations[1], observations[2])
 
