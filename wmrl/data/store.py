@@ -20,7 +20,6 @@ for the index, which is rebuilt.
 
 import hashlib
 import threading
-import warnings
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -153,29 +152,19 @@ class RolloutStore:
     def _load_summaries(self, *, repair: bool) -> None:
         """Reads the summaries of all episodes.
 
-        Summaries that are missing in the index are read from the folders of the episodes. If the
-        folders of episodes in the index are gone, a warning says so, unless the index is repaired.
+        Summaries that are missing in the index are read from the folders of the episodes.
 
         Args:
             repair: True to rewrite an index that is damaged or differs from the episodes. The
                 caller must then hold the store's exclusive lock.
         """
-        index = read_index(self.path / INDEX)  # first, as others write an episode before its line
         present = episode_indices(self.path)
+        index = read_index(self.path / INDEX)
         known = {**(index or {}), **self._summaries}
         self._summaries = {
             number: known[number] if number in known else self._read_attributes(number)["summary"]
             for number in present
         }
-        gone = sorted(set(index or {}) - set(present))
-        if gone and not repair:
-            warnings.warn(
-                f"{self.path}: expected the {len(index or {})} episodes of its index, but "
-                f"{len(gone)} of them are gone (the first one is {gone[0]}); repeat the same wmrl "
-                "collect command, which collects them again, or delete the index to go on without "
-                "them",
-                stacklevel=4,
-            )
         if repair and self._summaries != index:
             write_index(self.path / INDEX, self.summaries)
 

@@ -462,12 +462,3 @@ def test_a_pipe_in_place_of_the_index_does_not_hold_up_a_writer(tmp_path: Path) 
     os.mkfifo(tmp_path / "index.jsonl")
     with pytest.raises(OSError, match=r"index\.jsonl"):
         store.append(store.episode(0))
-
-
-def test_episodes_that_are_gone_are_told_of(tmp_path: Path) -> None:
-    make_store(tmp_path, 3)
-    shutil.rmtree(tmp_path / "episodes/00000001")
-    with pytest.warns(UserWarning, match=r"the 3 episodes .* 1 of them are gone \(.* is 1\)"):
-        assert RolloutStore(tmp_path).indices == [0, 2]
-    assert RolloutStore(tmp_path, "a").indices == [0, 2]
-    assert RolloutStore(tmp_path).indices == [0, 2]  # the index has been repaired
