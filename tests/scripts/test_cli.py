@@ -344,7 +344,7 @@ def test_the_whole_loop_plays_any_game(
     err = capsys.readouterr().err
     assert "Choice-v0: Frames are its observations, 12 × 12 pixels." in err
     assert "real_frames: 20000 frames are too few for fine-tuning in the real game" in err
-    assert "This game also has the registered task 'car-racing'." in err
+    assert "This game also has the registered task 'car-racing'" in err
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a shell that closes streams")

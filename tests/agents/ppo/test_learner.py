@@ -129,7 +129,7 @@ def test_a_finished_run_can_be_extended(match_env, tmp_path):
     with learner(match_env, tmp_path / "falling", falling) as first:
         first.learn(progress=False)
     longer = replace(falling, steps=96)
-    with pytest.warns(UserWarning, match="so that the result differs"):
+    with pytest.warns(UserWarning, match="so the result differs from that of a run"):
         learner(match_env, tmp_path / "falling", longer).close()
 
 

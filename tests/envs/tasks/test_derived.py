@@ -225,7 +225,8 @@ def test_ids_are_tasks_on_the_users_word() -> None:
     assert find_task("Any/Game-v0") == Task.from_env("Any/Game-v0")
     assert find_task("choice_game:Choice-v0").name == "Choice-v0"
     twin = find_task(CAR_RACING.env_id)
-    assert twin.notes[-1] == "This game also has the registered task 'car-racing'."
+    # Other tests of the same process may have registered further tasks of the game.
+    assert twin.notes[-1].startswith("This game also has the registered task 'car-racing'")
 
 
 @pytest.mark.parametrize(
