@@ -372,9 +372,9 @@ def _controller(
     world_model: WorldModel, hidden_dims: tuple[int, ...], readout: Readout
 ) -> ControllerConfig:
     """Creates a controller configuration that matches the spaces of a world model."""
-    return ControllerConfig(
-        observation_dim=world_model.observation_space.shape[0],
-        action_space=world_model.task.actions,
+    return ControllerConfig.for_spaces(
+        world_model.observation_space,
+        world_model.action_space,
         hidden_dims=hidden_dims,
         readout=readout,
     )

@@ -45,7 +45,7 @@ class Args:
     epochs: int | None = None
     """Number of epochs; 500 if not given."""
     quick: bool = False
-    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
     marked as those of a quick run, and the default folders get the suffix -quick."""
 
 

@@ -58,7 +58,7 @@ class Args:
     epochs: int | None = None
     """Number of epochs of each codebook's training; if not given, each variant has its own."""
     quick: bool = False
-    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
     marked as those of a quick run, and the default folders get the suffix -quick."""
 
 

@@ -73,7 +73,7 @@ class Args:
     race: int = 5_000_000
     """Maximum number of evaluations in a race."""
     quick: bool = False
-    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
     marked as those of a quick run, and the default folders get the suffix -quick."""
 
 

@@ -47,7 +47,7 @@ class Args:
     """Maximum number of steps of each run, for a quick look. By default, each run has its own
     number of steps."""
     quick: bool = False
-    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
     marked as those of a quick run, and the default folders get the suffix -quick."""
 
 

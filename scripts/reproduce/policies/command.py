@@ -70,7 +70,7 @@ class Args:
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
     quick: bool = False
-    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
     marked as those of a quick run, and the default folders get the suffix -quick."""
 
 

@@ -57,7 +57,7 @@ class Args:
     """Folder in which to write the artifacts planar-arm-vae and planar-arm-vqvae. They are the
     encodings trained on the elites of the first seed. By default, they are not written."""
     quick: bool = False
-    """Finish within two minutes. Options that keep their defaults are reduced, the results are
+    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
     marked as those of a quick run, and the default folders get the suffix -quick."""
 
 
