@@ -13,7 +13,7 @@ the dream.
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -36,6 +36,8 @@ class Args:
     this name as --task."""
     grayscale: bool = False
     """Use gray frames. If not given, the frames are as in the task."""
+    frame_skip: int | None = None
+    """Number of base frames per agent step; if not given, the task's own."""
     minutes: float = 60.0
     """Total time in minutes, for a machine with two cores. Each stage is limited to a share of this
     time."""
@@ -67,6 +69,8 @@ def main(args: Args) -> None:
     from wmrl.storage.files import check_writable
 
     task = task_with_frames(args.task, frame_size=args.frame_size, grayscale=args.grayscale)
+    if args.frame_skip is not None:
+        task = replace(task, frame_skip=args.frame_skip)
     out = args.out or Path("runs") / re.sub(r"[^\w.@-]+", "-", task.name)
     check_writable(out, kind="folder", name="out")
     plan = TrainingPlan.for_minutes(

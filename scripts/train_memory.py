@@ -77,9 +77,10 @@ class Args:
     burn_in: int = 12
     """Number of recorded agent steps from which the memory state h at the start of a dream is
     computed."""
-    start_window: int = 6
+    start_window: int | None = None
     """Number of recorded agent steps before the start of a dream, of which at least one must have a
-    positive reward."""
+    positive reward; 0 for no such condition. If not given, the number of the task that was
+    recorded."""
     init: str | None = None
     """Memory model to initialize from: a shipped name or a path. Not supported for ensembles."""
     seed: int = 0

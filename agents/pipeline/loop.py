@@ -34,6 +34,7 @@ from wmrl.agents.seeds import EVALUATION_SEEDS
 from wmrl.core.seeding import integer_seed
 from wmrl.core.strict_json import jsonable
 from wmrl.core.validation import check_int, check_seed
+from wmrl.data.reward_scale import return_std
 from wmrl.data.store import RolloutStore
 from wmrl.envs.dream.vector import DreamVectorEnv
 from wmrl.envs.latent.vector import LatentVectorEnv
@@ -117,7 +118,13 @@ def train(
             f"and one rollout of the fine-tuning, got {plan.real_frames}; set real_envs=0 for no "
             "fine-tuning"
         )
-    config = {"command": "train", "task": task.name, "plan": asdict(plan), "seed": seed}
+    config = {
+        "command": "train",
+        "task": task.name,
+        "frame_skip": task.frame_skip,
+        "plan": asdict(plan),
+        "seed": seed,
+    }
     with Run(path, config=jsonable(config)) as run:
         loop = _Loop(run, task, plan, seed, workers, device, progress)
         for number in range(plan.rounds):
@@ -316,6 +323,7 @@ class _Loop:
         If ``curve`` is True, points are added to the score curve during the training; ``env`` must
         then be the real game.
         """
+        config = replace(config, reward_scale=self._reward_scale(config.gamma))
         number = self._plan.rounds - 1 if curve else len(self._stores) - 1
         world_model = self._opened_world_model()
         with (
@@ -352,6 +360,17 @@ class _Loop:
                 self._fine_tuning_frames = learner.steps * world_model.frame_skip
             learner.save(self._layout.agent(stage), provenance=self._provenance())
             return learner.agent
+
+    def _reward_scale(self, gamma: float) -> float:
+        """Returns the factor by which PPO multiplies rewards.
+
+        It stays the same from the last round that trains from scratch, because the value network is
+        then trained further.
+        """
+        if self._plan.ppo_reward_scale is not None:
+            return self._plan.ppo_reward_scale
+        spread = return_std(self._stores[: self._plan.vision_rounds], gamma=gamma)
+        return 1.0 / spread if spread > 0 else 1.0
 
     def _real_frames(self) -> int:
         """Counts the base frames that the training has used so far, not those of scores."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
+from wmrl.agents.pipeline.presets import preset_of
 from wmrl.agents.policy_search.cma_es import CMAESConfig
 from wmrl.agents.policy_search.fitness import DreamFitnessConfig
 from wmrl.agents.ppo.config import PPOConfig
@@ -75,6 +76,10 @@ class TrainingPlan:
         dream_again: configuration of PPO in the dream if the agent of the previous round is trained
             further.
         dream_again_seconds: time limit in seconds for further training by PPO; None for no limit.
+        ppo_reward_scale: factor by which PPO multiplies rewards. It replaces the attribute
+            ``reward_scale`` of ``dream``, ``dream_again`` and ``real``, because the value network
+            learns in all three. If None, the factor is the reciprocal of the standard deviation of
+            the discounted returns that were recorded for the vision model.
         real_envs: number of parallel games in which the agent is fine-tuned; 0 for no fine-tuning.
             With CMA-ES it must be 0.
         real: configuration of PPO in the real game.
@@ -123,6 +128,7 @@ class TrainingPlan:
     dream_seconds: float | None = None
     dream_again: PPOConfig = field(default_factory=PPOConfig.dream)
     dream_again_seconds: float | None = None
+    ppo_reward_scale: float | None = None
     real_envs: int = _REAL_ENVS
     real: PPOConfig = field(default_factory=PPOConfig.real)
     real_seconds: float | None = None
@@ -138,6 +144,8 @@ class TrainingPlan:
         for name in ("dream_seconds", "dream_again_seconds", "real_seconds"):
             if getattr(self, name) is not None:
                 check_float(name, getattr(self, name), above=0)
+        if self.ppo_reward_scale is not None:
+            check_float("ppo_reward_scale", self.ppo_reward_scale, above=0)
         check_float("noise", self.noise, at_least=0)
         check_float("temperature", self.temperature, above=0)
         if self.real_frames is not None:
@@ -233,7 +241,8 @@ class TrainingPlan:
         Args:
             minutes: total time in minutes.
             task: task that is played. Its frame skip determines how many base frames are collected:
-                the number of agent steps is the same for all tasks.
+                the number of agent steps is the same for all tasks. Some tasks have tuned settings
+                (:data:`~wmrl.agents.pipeline.presets.PRESETS`).
             latents: ``"continuous"`` for a VAE and an MDN-RNN, or ``"discrete"`` for a VQ-VAE and a
                 memory model with discrete latents. A memory model with discrete latents learns more
                 slowly, so it gets twice the training time, and the fine-tuning gets less.
@@ -260,6 +269,7 @@ class TrainingPlan:
             share = (1 - _FINE_TUNING_SHARE) if fine_tuning else 1.0
             scale = min(1.0, share * real_frames / (first + (rounds - 1) * later))
             first, later = max(1, int(first * scale)), max(1, int(later * scale))
+        preset = preset_of(task)
         starts = StartStatesConfig(max_states=1024)
         share = 2 if discrete else 1
         make = MemoryTrainingConfig.discrete if discrete else MemoryTrainingConfig
@@ -268,8 +278,14 @@ class TrainingPlan:
         dream = PPOConfig.dream(steps=1_000_000_000, anneal_by="time")
         return cls(
             rounds=rounds,
-            vision=VQVAEConfig() if discrete else VAEConfig(),
-            memory=CodeMemoryConfig() if discrete else MDNRNNConfig(),
+            vision=VQVAEConfig()
+            if discrete
+            else VAEConfig(latent_dim=preset.latent_dim, pixel_variance=preset.pixel_variance),
+            memory=(CodeMemoryConfig if discrete else MDNRNNConfig)(
+                reward_scale=preset.reward_scale
+            ),
+            ppo_reward_scale=preset.ppo_reward_scale,
+            dream_agent_steps=preset.dream_agent_steps,
             noise_floor=0.0 if discrete else 0.2,
             first_frames=first,
             round_frames=later,

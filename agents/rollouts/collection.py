@@ -218,6 +218,7 @@ def _open_store(
         action_space=task.actions,
         frame_skip=frame_skip,
         warmup_frames=task.warmup_frames,
+        start_window=task.start_window,
         policy=policy,
     )
     return RolloutStore(path, "a", metadata=metadata)

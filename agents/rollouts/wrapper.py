@@ -111,6 +111,7 @@ class RecordRollouts(
             action_space=self._actions,
             frame_skip=self._frame_skip,
             warmup_frames=self._task.warmup_frames if self._task else 0,
+            start_window=self._task.start_window if self._task else 0,
             policy={"name": "recorded"},
         )
         return RolloutStore(store, "a", metadata=metadata)

@@ -28,6 +28,7 @@ CAR_RACING = Task(
     crop_rows=(0, 84),
     frame_skip=4,
     warmup_frames=50,
+    start_window=6,  # the car is then on the road
     max_frames=1000,
     patience=100,
     explore_low=(0.0, -0.05),

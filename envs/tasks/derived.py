@@ -17,6 +17,9 @@ from wmrl.envs.tasks.task import ObservationKey, Task, observation_frame, render
 _LEAST_SIZE = 8
 # From this frame rate on, single frames differ too little for one action each.
 _FAST, _SKIP = 30.0, 4
+# Frames of the longest of several episodes of random actions, below which no frames are skipped:
+# such an episode would be over after a few actions.
+_LONG, _TRIES = 160, 3
 _AGENT_STEPS = 1000
 _SKIP_NAMES = ("frameskip", "frame_skip", "_frameskip", "_frame_skip", "_skip")
 
@@ -103,9 +106,14 @@ class _Derivation:
         fps = self._env.metadata.get("render_fps")
         known = isinstance(fps, int | float) and fps > 0
         self.attributes["fps"] = fps = float(fps or 0) if known else _FAST
+        if "frame_skip" in self._given:
+            return
         own = _own_skip(self._env)
         if own is not None:
             reason = f"the environment skips frames itself ({own})"
+            self.attributes["frame_skip"] = 1
+        elif known and fps >= _FAST and (length := _random_length(self._env)) < _LONG:
+            reason = f"episodes of random actions have at most {length} frames"
             self.attributes["frame_skip"] = 1
         elif known and fps >= _FAST:
             reason = f"its {fps:g} frames per second differ little from one to the next"
@@ -114,8 +122,7 @@ class _Derivation:
             rate = f"it shows {fps:g} frames per second" if known else "its frame rate is unknown"
             reason = rate
             self.attributes["frame_skip"] = 1
-        skip = self.attributes["frame_skip"]
-        self._note("frame_skip", f"frame_skip is {skip}, because {reason}.")
+        self.notes.append(f"frame_skip is {self.attributes['frame_skip']}, because {reason}.")
 
     def _find_sticky_actions(self) -> None:
         probability = self._spec.kwargs.get("repeat_action_probability")
@@ -128,8 +135,7 @@ class _Derivation:
     def _find_limit(self) -> None:
         limit, reason = _own_limit(self._env)
         if limit is None:
-            skip = self._given.get("frame_skip", self.attributes["frame_skip"])
-            limit = _AGENT_STEPS * int(skip)
+            limit = _AGENT_STEPS * int({**self.attributes, **self._given}["frame_skip"])
             reason = "it names no limit of its own"
         self.attributes["max_frames"] = limit
         self._note("max_frames", f"Episodes have at most {limit} frames: {reason}.")
@@ -225,6 +231,22 @@ def _own_skip(env: gym.Env[Any, Any]) -> str | None:
         if isinstance(most, int | np.integer) and not isinstance(most, bool) and most > 1:
             return f"{name.lstrip('_')}={value}"
     return None
+
+
+def _random_length(env: gym.Env[Any, Any]) -> int:
+    """Plays a few episodes of random actions; returns the length of the longest, at most 160."""
+    longest = 0
+    env.action_space.seed(0)
+    for seed in range(_TRIES):
+        env.reset(seed=seed)
+        length, over = 0, False
+        while not over and length < _LONG:
+            _, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            length, over = length + 1, bool(terminated or truncated)
+        longest = max(longest, length)
+        if longest == _LONG:
+            break
+    return longest
 
 
 def _own_limit(env: gym.Env[Any, Any]) -> tuple[int | None, str]:

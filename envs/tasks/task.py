@@ -136,6 +136,9 @@ class Task:
         warmup_frames: length of the warm-up at the start of each episode, in base frames. Dreams
             start from states after the warm-up. If no recorded episode is longer than the warm-up,
             they start from any recorded state.
+        start_window: number of agent steps. Dreams start only from states that follow a positive
+            reward within this number of steps; 0 for no such condition. If the data has no such
+            state, dreams start from any recorded state.
         max_frames: number of base frames after which an episode is truncated.
         fps: base frames per second at the game's own speed, for videos and windows.
         patience: data collection truncates an episode after this number of successive base frames
@@ -190,6 +193,7 @@ class Task:
     blank_final_frame: bool = False
     frame_skip: int = 1
     warmup_frames: int = 0
+    start_window: int = 0
     max_frames: int = 1000
     fps: float = 50.0
     patience: int | None = None
@@ -207,6 +211,7 @@ class Task:
         check_int("frame_skip", self.frame_skip, at_least=1)
         check_int("max_frames", self.max_frames, at_least=1)
         check_int("warmup_frames", self.warmup_frames, at_least=0)
+        check_int("start_window", self.start_window, at_least=0)
         check_float("fps", self.fps, above=0)
         if self.patience is not None:
             check_int("patience", self.patience, at_least=1)
@@ -242,7 +247,8 @@ class Task:
           uint8`` of at least 8 × 8 pixels, or dictionaries with one such image; otherwise what the
           render mode ``"rgb_array"`` shows. They are gray if these images are.
         - ``frame_skip`` is 1 if the environment skips frames itself (``frameskip``,
-          ``frame_skip``); otherwise 4 from 30 frames per second on, and 1 below.
+          ``frame_skip``), if it shows fewer than 30 frames per second, or if each of three episodes
+          of random actions ends within 160 frames. Otherwise it is 4.
         - ``max_frames`` is the environment's own limit; if it has none, 1000 agent steps.
         - The frame rate, the action space, the names of Atari's actions and the score at which the
           game counts as solved are those of the environment. The mean action of an exploration

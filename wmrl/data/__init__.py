@@ -5,6 +5,8 @@
   ``EpisodeSummary``, ``StoreMetadata``).
 - :mod:`~wmrl.data.split`: training and held-out episodes (``DataSplit``, ``StoredEpisode``,
   ``split_episodes``).
+- :mod:`~wmrl.data.reward_scale`: magnitudes of recorded rewards and returns (``largest_reward``,
+  ``return_std``).
 - :mod:`~wmrl.data.statistics`: statistics of a store (``StoreReport``, ``report_store``).
 - :mod:`~wmrl.data.frame_sampler`: batches of frames from rollout stores (``FrameSampler``).
 - :mod:`~wmrl.data.array_sampler`: batches of images in memory (``ArraySampler``).
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from wmrl.data.episode import Episode, EpisodeSummary, StoreMetadata
     from wmrl.data.frame_sampler import FrameSampler
     from wmrl.data.images import ImageSet, ImageSetError, load_image_folder, mnist_5000, read_idx
+    from wmrl.data.reward_scale import largest_reward, return_std
     from wmrl.data.split import DataSplit, StoredEpisode, split_episodes
     from wmrl.data.statistics import StoreReport, report_store
     from wmrl.data.store import RolloutStore
@@ -41,9 +44,11 @@ __all__ = [
     "StoreMetadata",
     "StoreReport",
     "StoredEpisode",
+    "largest_reward",
     "load_image_folder",
     "mnist_5000",
     "read_idx",
     "report_store",
+    "return_std",
     "split_episodes",
 ]

@@ -24,10 +24,10 @@ from wmrl.storage.reading import (
 )
 from wmrl.storage.recognition import did_you_mean, recognize
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 # Releases that can read earlier format versions.
 _DEVELOPMENT = "the development version of wmrl 0.2 that recorded it"
-_READERS = {1: "wmrl 0.1", 2: _DEVELOPMENT, 3: _DEVELOPMENT}
+_READERS = {1: "wmrl 0.1", 2: _DEVELOPMENT, 3: _DEVELOPMENT, 4: _DEVELOPMENT}
 EPISODES, INDEX, LOCK, METADATA = "episodes", "index.jsonl", "lock", "zarr.json"
 
 _INDEX_LIMIT = 2**30  # bytes of an index

@@ -137,6 +137,8 @@ class StoreMetadata:
         frame_skip: number of base frames (frames of the game) per agent step.
         warmup_frames: number of base frames at the start of each episode. No dream starts in these
             frames.
+        start_window: number of agent steps before the start of a dream of which at least one must
+            have a positive reward; 0 for no such condition.
         policy: JSON-serializable description of the policy, including its seed.
 
     Raises:
@@ -150,6 +152,7 @@ class StoreMetadata:
     action_space: ActionSpec
     frame_skip: int
     warmup_frames: int = 0
+    start_window: int = 0
     policy: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -167,3 +170,5 @@ class StoreMetadata:
         object.__setattr__(self, "frame_skip", frame_skip)
         warmup_frames = check_int("warmup_frames", self.warmup_frames, at_least=0)
         object.__setattr__(self, "warmup_frames", warmup_frames)
+        start_window = check_int("start_window", self.start_window, at_least=0)
+        object.__setattr__(self, "start_window", start_window)

@@ -74,6 +74,7 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
             action_space=first.action_space,
             frame_skip=first.frame_skip,
             warmup_frames=first.warmup_frames,
+            start_window=first.start_window,
         )
     episodes = [
         StoredEpisode(store, summary)

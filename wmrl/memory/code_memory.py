@@ -363,7 +363,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         now = latents.reshape(-1, *config.grid, config.code_dim).permute(0, 3, 1, 2)
         around = self.around(now).permute(0, 2, 3, 1).reshape(*leading, config.num_tokens, -1)
         places = self.places(h).view(*leading, config.num_tokens, config.token_dim) + around
-        return CodePrediction(places, reward * (1.0 / config.reward_scale), termination)
+        return CodePrediction(places, reward * (1.0 / config.reward_factor), termination)
 
     def _teacher_forced(self, places: Tensor, codes: Tensor) -> Tensor:
         """Returns the logits ``(B, T, K)`` of the K codes at T positions.

@@ -227,5 +227,5 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
         log_stds = log_stds.clamp(min=math.log(config.min_std))
         reward, termination = ends.view(*leading, 2).unbind(-1)
         return MixturePrediction(
-            logits, means, log_stds, reward * (1.0 / config.reward_scale), termination
+            logits, means, log_stds, reward * (1.0 / config.reward_factor), termination
         )

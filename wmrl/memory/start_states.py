@@ -24,8 +24,10 @@ class StartStatesConfig:
             the features differ by 31 % after 5 agent steps. If no episode is longer than this
             number, half the length of the longest episode is used.
         window: number of agent steps before a start state. At least one of these steps must have a
-            positive reward. In CarRacing, the agent is then on the road and can learn to drive. An
-            agent that starts from arbitrary recorded states mostly learns to avoid grass.
+            positive reward; 0 for no such condition. With 6 steps in CarRacing, the agent is on the
+            road and can learn to drive. An agent that starts from arbitrary recorded states mostly
+            learns to avoid grass. If None, :func:`~wmrl.memory.training.train_memory` uses the
+            number ``start_window`` in the store's metadata, and :func:`choose_start_states` uses 0.
         warmup_frames: number of frames of the game (not agent steps) to exclude at the start of
             each episode. No start state is chosen among the excluded frames. If no episode is
             longer than this number, no frame is excluded. If None,
@@ -35,14 +37,15 @@ class StartStatesConfig:
 
     max_states: int = 512
     burn_in: int = 12
-    window: int = 6
+    window: int | None = None
     warmup_frames: int | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_int("max_states", self.max_states, at_least=1)
         check_int("burn_in", self.burn_in, at_least=0)
-        check_int("window", self.window, at_least=1)
+        if self.window is not None:
+            check_int("window", self.window, at_least=0)
         if self.warmup_frames is not None:
             check_int("warmup_frames", self.warmup_frames, at_least=0)
 
@@ -58,8 +61,8 @@ class StartStates(NamedTuple):
         actions: ``(S, burn_in, A) float32``, actions between the latents.
         rule: criterion by which the start states were chosen. ``"scored"``: states after
             ``warmup_frames`` with a recent positive reward. ``"any"``: all states after
-            ``warmup_frames``, because none of them has a recent positive reward. ``"early"``: all
-            states, because no episode is longer than ``warmup_frames``.
+            ``warmup_frames``, because ``window`` is 0 or none of them has a recent positive reward.
+            ``"early"``: all states, because no episode is longer than ``warmup_frames``.
     """
 
     mean: torch.Tensor
@@ -118,7 +121,7 @@ def _candidates(
     after_warmup = max(-(-(config.warmup_frames or 0) // frame_skip), config.burn_in)
     scored, late, early = [], [], []
     for i, episode in enumerate(episodes):
-        recent = _scored_within(episode.rewards.numpy(), config.window)
+        recent = _scored_within(episode.rewards.numpy(), config.window or 0)
         t = np.arange(len(episode))  # without the final state, which has no successor
         pairs = np.stack([np.full_like(t, i), t], 1)
         scored.append(pairs[(t >= after_warmup) & recent])
@@ -129,7 +132,10 @@ def _candidates(
 
 
 def _scored_within(rewards: np.ndarray, window: int) -> np.ndarray:
-    """Returns a bool array: True if one of the last ``window`` steps has a positive reward."""
+    """Returns a bool array: True if one of the last ``window`` steps has a positive reward.
+
+    With a window of 0, all elements are False.
+    """
     positive = np.concatenate(([0], np.cumsum(rewards > 0)))
     t = np.arange(len(rewards))
     recent: np.ndarray = positive[t] > positive[np.maximum(t - window, 0)]

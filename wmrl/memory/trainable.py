@@ -29,7 +29,10 @@ class TrainableMemoryConfig:
             applied only if the memory is called with a source of dropout masks. Reward and
             termination are always predicted without dropout, because different masks would look
             like disagreement between the members of an ensemble.
-        reward_scale: factor that brings rewards to the scale of the network's other outputs.
+        reward_scale: factor that brings rewards to the scale of the network's other outputs. If
+            None, :func:`~wmrl.memory.training.train_memory` takes it from the initial weights or,
+            without these, chooses it such that the largest recorded reward of an agent step is
+            scaled to 1 or −1. A memory that is created with None uses 1.
         reward_weight: weight of the squared error of scaled rewards, relative to the negative
             log-likelihood.
         termination_weight: weight of the cross-entropy of terminations.
@@ -43,7 +46,7 @@ class TrainableMemoryConfig:
     action_dim: int = 2
     num_options: tuple[int, ...] = ()
     dropout: float = 0.1
-    reward_scale: float = 0.1
+    reward_scale: float | None = None
     reward_weight: float = 2.0
     termination_weight: float = 1.0
     positive_weight: float = 1.0
@@ -58,10 +61,16 @@ class TrainableMemoryConfig:
             check_int("num_options", number, at_least=1)
         check_int("frame_skip", self.frame_skip, at_least=1, at_most=MAX_FRAME_SKIP)
         check_float("dropout", self.dropout, at_least=0, below=1)
-        for name in ("reward_scale", "positive_weight"):
-            check_float(name, getattr(self, name), above=0)
+        if self.reward_scale is not None:
+            check_float("reward_scale", self.reward_scale, above=0)
+        check_float("positive_weight", self.positive_weight, above=0)
         for name in ("reward_weight", "termination_weight"):
             check_float(name, getattr(self, name), at_least=0)
+
+    @property
+    def reward_factor(self) -> float:
+        """Factor by which rewards are multiplied: ``reward_scale``, or 1 if that is None."""
+        return 1.0 if self.reward_scale is None else self.reward_scale
 
 
 class TrainableMemory(Memory[P]):
@@ -121,7 +130,7 @@ class TrainableMemory(Memory[P]):
         """
         config = self.config
         predicted, _ = self(batch.latents[:, :-1], batch.actions, dropout=generator)
-        error = config.reward_scale * (predicted.reward - batch.rewards)
+        error = config.reward_factor * (predicted.reward - batch.rewards)
         ending = termination_loss(
             predicted.termination, batch.terminated, positive_weight=config.positive_weight
         )

@@ -11,6 +11,7 @@ from torch import Tensor
 from wmrl.core.device import resolve_device
 from wmrl.core.seeding import torch_generator
 from wmrl.core.validation import check_int
+from wmrl.data.reward_scale import largest_reward
 from wmrl.data.split import DataSplit, split_episodes
 from wmrl.data.store import RolloutStore
 from wmrl.memory.base import MEMORIES
@@ -120,10 +121,10 @@ def train_memory(
             the same text under the key ``"warnings"``.
     """
     path, resolved = Path(path), resolve_device(device)
-    config = _fit(config or MDNRNNConfig(), stores, vision)
+    config = _fit(config or MDNRNNConfig(), stores, vision, init)
     if training is None:
         training = MemoryTrainingConfig.default_for(config)
-    training = _with_warmup(training, stores[0])
+    training = _with_starts_of(stores[0], training)
     split = split_episodes(stores, held_out=training.held_out)
     provenance = {
         "command": "train-memory",
@@ -178,9 +179,12 @@ def trainable_class(config: TrainableMemoryConfig) -> type[TrainableMemory[Any]]
 
 
 def _fit(
-    config: TrainableMemoryConfig, stores: Sequence[RolloutStore], vision: Vision
+    config: TrainableMemoryConfig,
+    stores: Sequence[RolloutStore],
+    vision: Vision,
+    init: str | Path | None,
 ) -> TrainableMemoryConfig:
-    """Returns a copy of a configuration, adapted to the stores and the vision model."""
+    """Returns a copy of a configuration, adapted to the stores, vision and initial weights."""
     if vision.digest is None:
         raise ValueError(
             "vision: expected a saved vision model, got one that was never saved; save it first "
@@ -196,15 +200,29 @@ def _fit(
         "frame_skip": metadata.frame_skip,
         "vision_digest": vision.digest,
     }
+    if config.reward_scale is None:
+        origin["reward_scale"] = _reward_scale(stores, init)
     fitted: TrainableMemoryConfig = trainable_class(config).fit_config(config, vision)
     return replace(fitted, **origin)
 
 
-def _with_warmup(training: MemoryTrainingConfig, store: RolloutStore) -> MemoryTrainingConfig:
-    """Returns training options in which the store's ``warmup_frames`` replace a value of None."""
-    if training.start_states.warmup_frames is not None:
-        return training
-    starts = replace(training.start_states, warmup_frames=store.metadata.warmup_frames)
+def _reward_scale(stores: Sequence[RolloutStore], init: str | Path | None) -> float:
+    """Returns the reward scale of the initial weights or, without these, that of the data."""
+    if init is not None:
+        scale = load_artifact(init, kind="memory").config.get("reward_scale")
+        if isinstance(scale, int | float) and scale > 0:
+            return float(scale)
+    largest = largest_reward(stores)
+    return 1.0 / largest if largest > 0 else 1.0
+
+
+def _with_starts_of(store: RolloutStore, training: MemoryTrainingConfig) -> MemoryTrainingConfig:
+    """Fills in the options of the start states that are None with the store's metadata."""
+    starts, metadata = training.start_states, store.metadata
+    if starts.warmup_frames is None:
+        starts = replace(starts, warmup_frames=metadata.warmup_frames)
+    if starts.window is None:
+        starts = replace(starts, window=metadata.start_window)
     return replace(training, start_states=starts)
 
 

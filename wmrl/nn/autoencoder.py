@@ -129,7 +129,7 @@ class GaussianAutoencoder(Autoencoder):
         latents = self._draw(mean, torch.exp(0.5 * log_variance), noise.to(mean.device))
         error = squared_error(self._decode(latents), target).mean()
         kl = gaussian_kl(mean, log_variance)
-        loss = error + self._kl_loss(kl)
+        loss = self._error_loss(error, target[0].numel()) + self._kl_loss(kl)
         return loss, {"squared_error": error.detach(), "kl": kl.detach().sum(1).mean()}
 
     @torch.no_grad()
@@ -163,6 +163,16 @@ class GaussianAutoencoder(Autoencoder):
     @abstractmethod
     def _decode(self, latents: Tensor) -> Tensor:
         """Maps latents ``(B, Z)`` to network outputs, which have the shape of network inputs."""
+
+    def _error_loss(self, error: Tensor, size: int) -> Tensor:
+        """Computes the scalar loss term of the reconstruction; by default, the squared error.
+
+        Args:
+            error: squared error, summed over the elements of a network input and averaged over the
+                batch.
+            size: number of elements of a network input.
+        """
+        return error
 
     @abstractmethod
     def _kl_loss(self, kl: Tensor) -> Tensor:

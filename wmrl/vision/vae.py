@@ -12,10 +12,11 @@ from wmrl.core.config import check_fields
 from wmrl.core.seeding import seeded_weights
 from wmrl.core.validation import check_choice, check_float, check_int
 from wmrl.nn.autoencoder import GaussianAutoencoder
-from wmrl.nn.losses import floored_kl
+from wmrl.nn.losses import calibrated_error, floored_kl
 from wmrl.vision.base import Vision
 
 _PAPER_SIZE = (64, 64)
+_PAPER_VARIANCE = 0.5  # the loss is then the squared error
 _LEAST_SIDE, _MOST_SIDE = 32, 128
 _BOTTOM = 4  # convolutions are added until the smaller side is at most this
 _MOST_WIDTH = 8  # channels of the deepest convolutions, as a multiple of base_channels
@@ -33,6 +34,12 @@ class VAEConfig:
         latent_dim: Z, the number of latent dimensions.
         kl_floor: lower bound of the KL divergence in the loss, in nats per dimension; see
             :func:`~wmrl.nn.losses.floored_kl`.
+        pixel_variance: variance σ² of a pixel, from 0 to 1, given the latents. The loss term of the
+            reconstruction is the squared error divided by 2 σ². With 0.5, the term is the squared
+            error, as in the paper. The smaller the variance, the more details are worth their KL
+            divergence: small objects remain visible in the reconstructions. If None, the variance
+            is the mean squared error of each batch, which is its maximum likelihood estimate; see
+            :func:`~wmrl.nn.losses.calibrated_error`.
         frame_size: height and width of the frames, each from 32 to 128; 64×64 in the paper.
         channels: number of channels of a frame: 3 for color, 1 for gray.
         log_variance_bias: initial offset of the posterior's log σ². With 0, the sampled latents
@@ -43,6 +50,7 @@ class VAEConfig:
     base_channels: int = 16
     latent_dim: int = 32
     kl_floor: float = 0.5
+    pixel_variance: float | None = _PAPER_VARIANCE
     frame_size: tuple[int, int] = _PAPER_SIZE
     channels: int = 3
     log_variance_bias: float = -2.0
@@ -52,6 +60,8 @@ class VAEConfig:
         check_int("base_channels", self.base_channels, at_least=1)
         check_int("latent_dim", self.latent_dim, at_least=1)
         check_float("kl_floor", self.kl_floor, at_least=0)
+        if self.pixel_variance is not None:
+            check_float("pixel_variance", self.pixel_variance, above=0)
         check_choice("channels", self.channels, (1, 3))
         if min(self.frame_size) < _LEAST_SIDE or max(self.frame_size) > _MOST_SIDE:
             raise ValueError(
@@ -166,6 +176,12 @@ class VAE(GaussianAutoencoder, Vision):
     def _decode(self, latents: Tensor) -> Tensor:
         pixels: Tensor = self.decoder(self.decoder_head(latents).relu())
         return pixels
+
+    def _error_loss(self, error: Tensor, size: int) -> Tensor:
+        variance = self.config.pixel_variance
+        if variance is None:
+            return calibrated_error(error, size=size)
+        return error if variance == _PAPER_VARIANCE else error / (2 * variance)
 
     def _kl_loss(self, kl: Tensor) -> Tensor:
         return floored_kl(kl, floor=self.config.kl_floor).mean()

@@ -327,7 +327,7 @@ def test_missing_foreign_and_newer_stores(tmp_path: Path) -> None:
     for version, reader in ((99, "a newer wmrl"), (1, "wmrl 0.1")):
         header["attributes"] = {"wmrl_store": version}
         path.write_text(json.dumps(header))
-        with pytest.raises(StoreError, match=f"expected format version 4, got {version}.*{reader}"):
+        with pytest.raises(StoreError, match=f"expected format version 5, got {version}.*{reader}"):
             RolloutStore(tmp_path / "newer")
 
 
