@@ -15,7 +15,7 @@ def largest_reward(stores: Sequence[RolloutStore]) -> float:
         stores: rollout stores.
 
     Returns:
-        The maximum of \\|r\\| over all rewards r; 0 without rewards.
+        The largest absolute reward; 0 without rewards.
     """
     return max((float(np.abs(rewards).max(initial=0.0)) for rewards in _rewards(stores)), default=0)
 
