@@ -274,6 +274,7 @@ def make_rollouts(tmp_path_factory: pytest.TempPathFactory) -> MakeRollouts:
         *,
         task: str = "bar",
         warmup_frames: int = 0,
+        start_window: int = 0,
         seed: int = 0,
     ) -> RolloutStore:
         path: Path = tmp_path_factory.mktemp("rollouts") / "store"
@@ -283,6 +284,7 @@ def make_rollouts(tmp_path_factory: pytest.TempPathFactory) -> MakeRollouts:
             action_space=Box(-1, 1, (2,)),
             frame_skip=4,
             warmup_frames=warmup_frames,
+            start_window=start_window,
             policy={"name": "test"},
         )
         store = RolloutStore(path, "a", metadata=metadata)

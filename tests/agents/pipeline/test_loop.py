@@ -28,6 +28,7 @@ from wmrl.agents.pipeline.plan import TrainingPlan
 from wmrl.agents.policy_search.cma_es import CMAESConfig
 from wmrl.agents.policy_search.fitness import DreamFitnessConfig
 from wmrl.agents.ppo.config import PPOConfig
+from wmrl.data.reward_scale import return_std
 from wmrl.data.store import RolloutStore
 from wmrl.envs.tasks.car_racing import CAR_RACING
 from wmrl.memory.code_memory import CodeMemoryConfig
@@ -155,6 +156,21 @@ def test_what_it_leaves(finished: Path) -> None:
         points = [row["point"] for row in csv.DictReader(file)]
     real = ["real game, 128 frames", "real game, 256 frames", "real game"]
     assert points == [f"round {i}" for i in range(plan.rounds)] + real[: 3 * bool(plan.real_envs)]
+
+
+def test_ppo_scales_rewards_by_the_recorded_returns(tmp_path: Path) -> None:
+    plan = tiny_plan(rounds=2, vision_rounds=1)
+    result = train(TASK, tmp_path, plan=plan, seed=0, workers=0, progress=False)
+    first = RolloutStore(tmp_path / "round-0/data")
+    expected = 1 / return_std([first], gamma=plan.dream.gamma)
+
+    def scale(path: Path) -> float:
+        provenance = load_artifact(path / "agent").provenance
+        return float(provenance["config"]["reward_scale"])
+
+    assert result.real is not None
+    for stage in ("round-0", "round-1", "real"):
+        assert scale(tmp_path / stage) == pytest.approx(expected)
 
 
 def test_a_run_can_be_moved(finished: Path, tmp_path: Path) -> None:

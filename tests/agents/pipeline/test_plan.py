@@ -7,6 +7,7 @@ import pytest
 from wmrl.agents.pipeline.plan import TrainingPlan
 from wmrl.envs.tasks.car_racing import CAR_RACING
 from wmrl.memory.code_memory import CodeMemoryConfig
+from wmrl.vision.vae import VAEConfig
 from wmrl.vision.vqvae import VQVAEConfig
 
 
@@ -68,6 +69,7 @@ def test_the_least_time_and_the_stages_depend_on_the_rounds() -> None:
             "noise_floor: expected 0 for a memory with discrete latents, got 0.2",
         ),
         ({"algorithm": "cma-es"}, "real_envs: expected 0 with CMA-ES"),
+        ({"ppo_reward_scale": 0.0}, "ppo_reward_scale: expected more than 0, got 0.0"),
         ({"real_frames": 0}, "real_frames: expected at least 1, got 0"),
         ({"real_frames": 849_999}, "real_frames: expected at least the 850000 base frames that 4"),
     ],
@@ -75,6 +77,19 @@ def test_the_least_time_and_the_stages_depend_on_the_rounds() -> None:
 def test_bad_plans(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(TrainingPlan(), **options)  # type: ignore[arg-type]
+
+
+def test_settings_that_were_tuned_for_a_game_are_for_this_game() -> None:
+    racing = TrainingPlan.for_minutes(60)
+    assert isinstance(racing.vision, VAEConfig)
+    assert (racing.vision.pixel_variance, racing.memory.reward_scale) == (0.5, 0.1)
+    assert racing.ppo_reward_scale == racing.dream.reward_scale == racing.real.reward_scale == 0.05
+    gray = CAR_RACING.with_frames(grayscale=True)
+    assert TrainingPlan.for_minutes(60, task=gray) == racing
+    other = TrainingPlan.for_minutes(60, task=replace(CAR_RACING, name="other"))
+    assert isinstance(other.vision, VAEConfig)
+    assert other.vision.pixel_variance is None
+    assert (other.memory.reward_scale, other.ppo_reward_scale) == (None, None)
 
 
 def test_no_time_at_all() -> None:

@@ -46,10 +46,13 @@ class Game(gym.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
+        self.time = 0
         return self.observation_space.sample(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        return self.observation_space.sample(), 1.0, False, False, {}
+        self.time += 1
+        over = self.time == getattr(self, "limit", None)
+        return self.observation_space.sample(), 1.0, over, False, {}
 
     def render(self) -> Any:
         return np.full((40, 50, 3), 7, np.uint8) if self.render_mode == "rgb_array" else None
@@ -148,6 +151,8 @@ def test_frames_of_ones_own() -> None:
         ({"_frame_skip": 3}, 1, r"skips frames itself \(frame_skip=3\)"),
         ({"env_kwargs": {"frame_skip": 2}}, 1, r"skips frames itself \(frame_skip=2\)"),
         ({"frameskip": 1}, 4, "differ little"),
+        ({"limit": 159}, 1, "episodes of random actions have at most 159 frames"),
+        ({"limit": 160}, 4, "differ little"),
         ({"frame_skip": True}, 1, None),  # of the task: refused, as in any task
     ],
 )

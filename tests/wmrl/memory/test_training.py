@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from wmrl.data.reward_scale import largest_reward
 from wmrl.data.store import RolloutStore
 from wmrl.dream import dream_reset, dream_step
 from wmrl.memory.base import load_memory
@@ -61,7 +63,7 @@ def test_a_run_leaves_an_artifact_and_a_report(
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["digest"] == memory.digest
     assert report["episodes"] == {"train": 3, "held_out": 1}
-    assert report["start_states"] == {"count": 10, "rule": "scored"}
+    assert report["start_states"] == {"count": 10, "rule": "any"}
     held_out = report["held_out"]
     assert {"log_likelihood_per_dimension", "reward_r2", "termination_log_loss"} <= set(held_out)
     errors = {"dream", "likeliest", "copy_last", "reconstruction"}
@@ -80,6 +82,38 @@ def test_the_stores_task_says_where_dreams_start(
     anywhere = replace(short, start_states=replace(short.start_states, warmup_frames=0))
     memory = _train(store, tmp_path / "anywhere", vision, training=anywhere)
     assert len(memory.start_mean) > 6
+
+
+def test_the_window_of_start_states_is_the_stores(
+    make_rollouts: MakeRollouts, vision: VAE, tmp_path: Path
+) -> None:
+    store = make_rollouts((24, 24), start_window=2)
+    training = replace(_SHORT, start_states=StartStatesConfig(burn_in=3, max_states=100))
+    _train(store, tmp_path / "store", vision, training=training)
+    report = json.loads((tmp_path / "store/report.json").read_text())
+    assert report["start_states"]["rule"] == "scored"
+    everywhere = replace(training, start_states=replace(training.start_states, window=0))
+    _train(store, tmp_path / "any", vision, training=everywhere)
+    other = json.loads((tmp_path / "any/report.json").read_text())
+    assert other["start_states"]["rule"] == "any"
+    assert other["start_states"]["count"] > report["start_states"]["count"]
+
+
+def test_rewards_are_scaled_by_the_largest_unless_given(
+    make_rollouts: MakeRollouts, vision: VAE, tmp_path: Path
+) -> None:
+    store = make_rollouts()
+    first = _train(store, tmp_path / "first", vision)
+    assert first.config.reward_scale == pytest.approx(1 / largest_reward([store]))
+    # Further training keeps the scale of the initial weights, whatever is recorded later.
+    larger = RolloutStore(tmp_path / "larger", "a", metadata=store.metadata)
+    for index in store.indices:
+        episode = store.episode(index)
+        larger.append(replace(episode, rewards=np.float32(5) * episode.rewards))
+    again = _train(larger, tmp_path / "again", vision, init=tmp_path / "first/artifact")
+    assert again.config.reward_scale == first.config.reward_scale
+    given = replace(_SMALL, reward_scale=0.3)
+    assert _train(store, tmp_path / "given", vision, config=given).config.reward_scale == 0.3
 
 
 def test_the_artifact_knows_its_origin_and_can_dream(

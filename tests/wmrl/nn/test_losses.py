@@ -5,6 +5,7 @@ import torch
 from torch.distributions import Categorical, MixtureSameFamily, Normal, kl_divergence
 
 from wmrl.nn.losses import (
+    calibrated_error,
     floored_kl,
     gaussian_kl,
     masked_mean,
@@ -23,6 +24,26 @@ def test_squared_error_sums_over_all_but_the_first_axis() -> None:
     prediction = torch.tensor([[[1.0, 2.0]], [[0.0, 0.0]]])
     target = torch.tensor([[[0.0, 0.0]], [[0.0, 3.0]]])
     assert squared_error(prediction, target).tolist() == [5.0, 9.0]
+
+
+def test_calibrated_error_is_the_likelihood_with_the_best_variance(
+    generator: torch.Generator,
+) -> None:
+    prediction, target = torch.randn(2, 30, 7, generator=generator).unbind(0)
+    error = squared_error(prediction, target).mean()
+    calibrated = calibrated_error(error, size=7)
+
+    def of_std(std: float) -> float:
+        normal = torch.distributions.Normal(prediction, std)
+        return float(-normal.log_prob(target).sum(1).mean())
+
+    best = float(error / 7) ** 0.5
+    assert float(calibrated) == pytest.approx(of_std(best), rel=1e-5)
+    assert float(calibrated) < min(of_std(0.99 * best), of_std(1.01 * best))
+    # 2 elements with a mean squared error of 1 / (2 π e): an entropy of 0.
+    golden = torch.tensor(2 / (2 * math.pi * math.e))
+    assert float(calibrated_error(golden, size=2)) == pytest.approx(0.0, abs=1e-6)
+    assert math.isfinite(float(calibrated_error(torch.tensor(0.0), size=2)))
 
 
 def test_gaussian_kl_has_known_values() -> None:

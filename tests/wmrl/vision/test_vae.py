@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,49 @@ def test_the_loss_is_error_plus_floored_divergence(frames: torch.Tensor) -> None
     high = VAE(VAEConfig(base_channels=4, latent_dim=6, kl_floor=100.0))
     loss, parts = high.loss(frames, torch.Generator().manual_seed(1))
     torch.testing.assert_close(loss.detach(), parts["squared_error"] + 600.0)
+
+
+def test_the_variance_of_pixels_weighs_the_error(frames: torch.Tensor) -> None:
+    def terms(variance: float | None) -> tuple[float, float]:
+        config = VAEConfig(base_channels=4, latent_dim=6, kl_floor=0, pixel_variance=variance)
+        loss, parts = VAE(config).loss(frames, torch.Generator().manual_seed(0))
+        return float(loss.detach() - parts["kl"]), float(parts["squared_error"])
+
+    papers, error = terms(0.5)
+    assert papers == pytest.approx(error, rel=1e-5)
+    assert terms(0.02) == (pytest.approx(25 * error, rel=1e-5), pytest.approx(error))
+    size = 64 * 64 * 3
+    expected = size / 2 * (math.log(2 * math.pi * error / size) + 1)
+    assert terms(None) == (pytest.approx(expected, rel=1e-4), pytest.approx(error))
+
+
+def test_a_small_variance_keeps_small_objects() -> None:
+    """A dot of 2 × 2 pixels is only worth its nats if pixels are precise."""
+    generator = torch.Generator().manual_seed(0)
+    places = torch.randint(0, 30, (256, 2), generator=generator)
+    frames = torch.full((256, 32, 32, 1), 100, dtype=torch.uint8)
+    for frame, (row, column) in zip(frames, places.tolist(), strict=True):
+        frame[row : row + 2, column : column + 2] = 160
+
+    def error(variance: float | None) -> float:
+        config = VAEConfig(
+            base_channels=8,
+            latent_dim=8,
+            frame_size=(32, 32),
+            channels=1,
+            kl_floor=0,
+            pixel_variance=variance,
+        )
+        vae = VAE(config, generator=torch.Generator().manual_seed(0))
+        optimizer = torch.optim.Adam(vae.parameters(), 2e-3)
+        for _ in range(300):
+            loss, parts = vae.loss(frames, generator)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return float(parts["squared_error"])
+
+    assert error(None) < 0.5 * error(0.5)
 
 
 def test_the_posterior_starts_narrow(frames: torch.Tensor) -> None:
