@@ -25,8 +25,8 @@
 
 if __name__ != "wmrl.envs":  # pragma: no cover
     raise ImportError(
-        "expected the import of 'wmrl.envs', got that of the bare folder 'envs', which is the "
-        "source of that package; install wmrl, then import wmrl.envs"
+        "envs: expected an import as 'wmrl.envs', got an import of the source folder 'envs' "
+        "itself; install wmrl, then import wmrl.envs"
     )
 
 from typing import TYPE_CHECKING

@@ -8,24 +8,31 @@ import numpy as np
 from wmrl.core.validation import check_int, check_seed
 
 ResetOptions = dict[str, Any] | Sequence[dict[str, Any] | None] | None
-"""Options of a vector ``reset``: one dictionary for all environments, or one for each."""
+"""Options of a vector environment's ``reset``.
+
+Either one dictionary for all environments, or a sequence with one dictionary or None for each
+environment, or None for no options.
+"""
 
 
 def options_of_each(options: ResetOptions, num_envs: int) -> list[dict[str, Any]] | None:
-    """Returns the options of each environment; None if all environments share their options.
+    """Returns one dictionary of options per environment; None if all share the same options.
 
     Args:
-        options: options of ``reset``: a list or tuple with one dictionary or None for each
-            environment; or one dictionary that all environments share; or None for no options.
+        options: options of a vector environment's ``reset``: a list or tuple with one dictionary or
+            None for each environment; or one dictionary that all environments share; or None for
+            no options.
         num_envs: number N of environments.
 
     Returns:
-        N dictionaries if ``options`` is a list or tuple; None in the other two cases.
+        N dictionaries if ``options`` is a list or tuple; entries that are None become empty
+        dictionaries. None if ``options`` is a dictionary or None.
 
     Raises:
-        TypeError: ``options`` has another type, or contains something else than dictionaries and
+        TypeError: ``options`` has another type, or has an entry that is neither a dictionary nor
             None.
-        ValueError: the number of dictionaries is not N, or one of them has a reset mask.
+        ValueError: the number of entries is not N, or one of the dictionaries has the key
+            ``"reset_mask"``.
     """
     if options is None or isinstance(options, Mapping):
         return None
@@ -58,9 +65,9 @@ def reset_mask(options: ResetOptions, num_envs: int) -> np.ndarray:
     """Returns a mask ``(N,) bool`` that is True for the environments to reset.
 
     Args:
-        options: options of ``reset``. If ``options`` is a dictionary with the item
-            ``"reset_mask"``, this item is the mask. Without such an item, the mask is True for all
-            environments.
+        options: options of a vector environment's ``reset``. If ``options`` is a dictionary with
+            the item ``"reset_mask"``, this item is the mask. In all other cases, the mask is True
+            for all environments.
         num_envs: number N of environments.
 
     Raises:
@@ -102,8 +109,8 @@ def final_observations(observations: Iterable[Any], ended: np.ndarray) -> np.nda
     An entry is the final observation if the episode of that environment ended, otherwise None.
 
     Args:
-        observations: final observations of the episodes that ended, in the order of the
-            environments.
+        observations: final observations of the episodes that ended, one for each True in
+            ``ended``, in the same order.
         ended: ``(N,) bool``, True for environments whose episodes ended.
     """
     final = np.full(len(ended), None, dtype=object)

@@ -66,7 +66,11 @@ class ObservationFormat:
 
     @torch.inference_mode()
     def format_batch(self, observations: np.ndarray) -> Any:
-        """Formats N observations, given as vectors ``(N, O) float32``, as one batch."""
+        """Formats N observations, given as vectors of length O, ``(N, O) float32``.
+
+        Returns:
+            One batch of N formatted observations.
+        """
         if self._vision is None:
             return observations
         latent_dim = self._vision.latent_dim
@@ -77,10 +81,14 @@ class ObservationFormat:
         return {"codes": codes, "memory": observations[:, latent_dim:]}
 
     def format_each(self, observations: np.ndarray) -> Iterable[Any]:
-        """Formats N observations, given as vectors ``(N, O) float32``, as a list of N items."""
+        """Formats N observations, given as vectors of length O, ``(N, O) float32``.
+
+        Returns:
+            A list of N formatted observations.
+        """
         formatted = self.format_batch(observations)
         return [select_observation(formatted, index) for index in range(len(observations))]
 
     def format(self, observations: np.ndarray) -> Any:
-        """Formats a single observation, given as a batch of one vector, ``(1, O) float32``."""
+        """Formats a single observation, given as a batch of one vector of length O, ``(1, O)``."""
         return select_observation(self.format_batch(observations), 0)

@@ -138,7 +138,7 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
         The step ends early if the episode ends.
 
         Raises:
-            ValueError: the action has the wrong shape, or a number is NaN or infinite.
+            ValueError: a continuous action has the wrong shape, or contains NaN or infinity.
         """
         frames = 1 if action is None else self.frame_skip  # Gymnasium's reset passes None
         reward, terminated, truncated, info = self.advance(action, frames)
@@ -156,8 +156,8 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
             Sum of the rewards, and ``terminated``, ``truncated`` and ``info`` of the last frame.
 
         Raises:
-            ValueError: ``frames`` is less than 1, the action has the wrong shape, or a number is
-                NaN or infinite.
+            ValueError: ``frames`` is less than 1, or a continuous action has the wrong shape or
+                contains NaN or infinity.
         """
         check_int("frames", frames, at_least=1)
         if self.continuous and action is not None:
@@ -213,12 +213,15 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
         )
 
     def _camera(self, x: float, y: float, angle: float) -> np.ndarray:
-        """Returns the camera that follows the hull, for :meth:`StatePainter.paint`.
+        """Returns the zoom, rotation and position of a camera that follows the car.
 
         Args:
-            x: x of the hull in world units.
-            y: y of the hull in world units.
-            angle: angle of the hull in radians.
+            x: x coordinate of the car's hull in world units.
+            y: y coordinate of the car's hull in world units.
+            angle: angle of the car's hull in radians.
+
+        Returns:
+            The argument ``camera`` of :meth:`StatePainter.paint`, ``(4,) float64``.
         """
         far, near = 0.1 * car_racing.SCALE, car_racing.ZOOM * car_racing.SCALE
         zoom = far * max(1 - self.t, 0) + near * min(self.t, 1)
@@ -246,7 +249,11 @@ class CarRacing(SpecNamesModels, car_racing.CarRacing):
 
 
 def _checked_action(action: Any) -> np.ndarray:
-    """Checks an action, and returns it as an array with unchanged values and dtype."""
+    """Checks a continuous action, and returns it as an array with unchanged values and dtype.
+
+    Raises:
+        ValueError: the action has the wrong shape, or contains NaN or infinity.
+    """
     # A fast path, because the general check would take 2 % of the time of a frame.
     usual = isinstance(action, np.ndarray) and action.shape == (3,) and action.dtype.kind == "f"
     if not (usual and all(map(math.isfinite, action.tolist()))):

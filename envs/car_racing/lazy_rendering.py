@@ -15,7 +15,8 @@ class LazyRendering:
     therefore bit-identical to those of Gymnasium's ``step``.
 
     Args:
-        env: the unwrapped environment. It may still be used directly, for example to reset it.
+        env: environment without wrappers. Its own methods may still be called directly, for example
+            ``reset``.
     """
 
     def __init__(self, env: CarRacing) -> None:
@@ -45,7 +46,7 @@ class LazyRendering:
         return total, terminated, truncated, info
 
     def observe(self) -> np.ndarray:
-        """Renders the frame ``(96, 96, 3) uint8`` at the end of the last :meth:`advance`."""
+        """Renders the last frame ``(96, 96, 3) uint8`` of the last call of :meth:`advance`."""
         env = self._env
         now, env.reward = env.reward, self._shown_score
         try:

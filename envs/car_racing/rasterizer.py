@@ -169,7 +169,11 @@ def _wipe(canvas: Canvas) -> None:
 
 @_compiled
 def _paint_lines(canvas: Canvas, first: int, stop: int, ink: int) -> None:
-    """Fills lines ``[first, stop)`` with a color, each from ``canvas.left`` to ``canvas.right``."""
+    """Fills a part of each of the canvas lines ``first`` to ``stop - 1`` with a color.
+
+    Each line is filled from ``canvas.left`` to ``canvas.right``. ``ink`` is the palette index of
+    the color.
+    """
     edges, inks, runs_of = canvas.edges, canvas.inks, canvas.runs
     for line in range(first, stop):
         left = max(canvas.left[line], 0.0)
@@ -332,7 +336,8 @@ def _project(points: np.ndarray, camera: np.ndarray, corners: np.ndarray) -> boo
         corners: ``(N, 2) int64``, output array for the columns and rows of the corners.
 
     Returns:
-        True if the polygon may be visible.
+        True if the polygon may be visible; False if it is entirely outside the visible part of the
+        surface.
     """
     cosine, sine, x0, y0 = camera[0], camera[1], camera[2], camera[3]
     left, right, top, bottom = WIDTH, -1, HEIGHT, -1
@@ -379,7 +384,15 @@ def _paint_all(
 def _paint_part(
     canvas: Canvas, part: np.ndarray, pose: np.ndarray, ink: int, camera: np.ndarray
 ) -> None:
-    """Fills a polygon ``(N, 2)`` whose corners are in the coordinates of a wheel or of the hull."""
+    """Fills a polygon that is a wheel, a wheel's stripe or a part of the car's hull.
+
+    Args:
+        canvas: canvas to draw on.
+        part: ``(N, 2) float64``, corners of the polygon in the coordinates of the wheel or hull.
+        pose: x, y and angle of the wheel or hull; the fourth entry is ignored.
+        ink: palette index of the color.
+        camera: ``(4,) float64``, described in :func:`draw`.
+    """
     cosine, sine = math.cos(pose[2]), math.sin(pose[2])
     placed = np.empty_like(part)
     for k in range(len(part)):
@@ -392,7 +405,14 @@ def _paint_part(
 
 @_compiled
 def _paint_wheel(canvas: Canvas, wheel: np.ndarray, pose: np.ndarray, camera: np.ndarray) -> None:
-    """Fills the polygon ``(4, 2)`` of a wheel, and the lighter stripe that shows its rotation."""
+    """Fills the polygon of a wheel, and the lighter stripe that shows the wheel's rotation.
+
+    Args:
+        canvas: canvas to draw on.
+        wheel: ``(4, 2) float64``, corners of the wheel in the wheel's coordinates.
+        pose: x, y, angle and rotation about the axle of the wheel.
+        camera: ``(4,) float64``, described in :func:`draw`.
+    """
     _paint_part(canvas, wheel, pose, BLACK, camera)
     sine1, sine2 = math.sin(pose[3]), math.sin(pose[3] + STRIPE)
     if sine1 > 0.0 and sine2 > 0.0:

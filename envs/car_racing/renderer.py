@@ -66,7 +66,7 @@ class StatePainter:
     def paint(
         self, *, camera: np.ndarray, poses: np.ndarray, gauges: np.ndarray, score: str
     ) -> np.ndarray:
-        """Renders the observation of a state.
+        """Renders the observation of a state of the game.
 
         Args:
             camera: ``(4,) float64``: ``zoom * cos(angle)`` and ``zoom * sin(angle)`` of the camera,

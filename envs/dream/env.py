@@ -152,7 +152,7 @@ class DreamEnv(SingleEnv[Any], EzPickle):
         """Checks an action, and clips a continuous action to the action space.
 
         Raises:
-            ValueError: the action has the wrong shape, a number that is NaN or infinite, or an
-                option that the action space does not have.
+            ValueError: the action has the wrong shape, contains NaN or infinity, or is not an
+                element of a discrete action space.
         """
         return self.world_model.check_actions(action, ())

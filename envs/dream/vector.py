@@ -323,9 +323,11 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         return observations, flat[n * size : -n].astype(np.float64), flat[-n:] > 0
 
     def _restart(self, mask: np.ndarray, options: dict[str, Any]) -> np.ndarray:
-        """Restarts the K dreams that ``mask`` selects; returns one observation for each of them.
+        """Restarts the K dreams that ``mask`` selects, according to the options of ``reset``.
 
-        The result is an array ``(K, O) float32``, where O is the length of an observation.
+        Returns:
+            The first observations ``(K, O) float32`` of the K dreams, where O is the length of an
+            observation.
         """
         index = torch.from_numpy(np.flatnonzero(mask)).to(self.world_model.device)
         observations = self._replace(index, self._start(len(index), options))
@@ -333,7 +335,11 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         return observations
 
     def _hold(self, mask: np.ndarray, before: DreamState) -> np.ndarray:
-        """Gives the K dreams that ``mask`` selects the states that they have in ``before``.
+        """Sets the K dreams that ``mask`` selects back to earlier states.
+
+        Args:
+            mask: ``(N,) bool``, True for the dreams to set back.
+            before: earlier states of all N dreams.
 
         Returns:
             The observations ``(K, O) float32`` of the K dreams, where O is the length of an
@@ -344,7 +350,12 @@ class DreamVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         return self._replace(index, DreamState(before.latent[index], memory))
 
     def _replace(self, index: torch.Tensor, states: DreamState) -> np.ndarray:
-        """Replaces the states of the dreams at ``index``; returns their new observations."""
+        """Replaces the states of K of the N dreams, and returns the observations of the K dreams.
+
+        Args:
+            index: ``(K,) int64``, indices of the K dreams.
+            states: new states of the K dreams, in the order of ``index``.
+        """
         now = self.state
         self._state = DreamState(
             now.latent.index_copy(0, index, states.latent),

@@ -30,8 +30,9 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
 
     A base environment is rendered only once per agent step if it has the methods
     ``advance(action, frames) -> (reward, terminated, truncated, info)`` and ``observe() -> frame``.
-    Gymnasium's own CarRacing is also rendered only once per agent step. In both cases, every frame
-    is rendered if the base environment has wrappers, or if ``render_mode`` is ``"human"``.
+    Gymnasium's own CarRacing is also rendered only once per agent step. There are two exceptions:
+    every frame is rendered if the base environment has wrappers other than Gymnasium's
+    ``OrderEnforcing``, or if ``render_mode`` is ``"human"``.
 
     ## Action Space
     The task's action space. The task converts each action to an action of the base environment.
@@ -50,8 +51,8 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
     ## Episode End
     Terminates when the base environment terminates. Truncates when the base environment truncates,
     after ``max_frames`` base frames, or after ``patience`` base frames without a positive reward.
-    The limit ``max_frames`` may shorten the last agent step. The registered time limit
-    of the base environment has no effect.
+    The limit ``max_frames`` may shorten the last agent step. If the base environment is created
+    from its id, its registered time limit has no effect.
 
     ## Information
     The base environment's info and ``"frames"``, the number of base frames since the reset. If the
@@ -61,7 +62,8 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
     - ``task``: a task; or its name or location, or the id of an environment (see
       :func:`~wmrl.envs.tasks.registry.find_task`).
     - ``base``: id of a base environment to use instead of the task's, or a base environment that
-      exists already. In the latter case, ``render_mode`` is that of the environment.
+      exists already. An existing environment keeps its own render mode, and the argument
+      ``render_mode`` is ignored.
     - ``frame_skip``: number of base frames per agent step; the task's if None.
     - ``max_frames``: maximum number of base frames per episode; the task's if None.
     - ``patience``: an episode is truncated after this number of successive base frames without a
@@ -69,8 +71,8 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
     - ``render_mode``: a render mode of the base environment.
 
     Raises:
-        ValueError: there is no such task, a number is less than 1, or the task needs another
-            ``render_mode`` for its frames.
+        ValueError: there is no such task, ``frame_skip``, ``max_frames`` or ``patience`` is less
+            than 1, or the task needs another ``render_mode`` for its frames.
         DisplayError: ``render_mode`` is ``"human"``, and there is no display.
 
     Example:
@@ -133,7 +135,8 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
         """Starts an episode; passes ``seed`` and ``options`` to the base environment.
 
         Raises:
-            ValueError: ``seed`` is not an integer of at least 0, or the game's frame is no image.
+            ValueError: ``seed`` is not an integer of at least 0, or the game returned a frame that
+                is not an image or an info that is not a dictionary.
         """
         self._seed = seed = None if seed is None else check_seed("seed", seed)
         super().reset(seed=seed)
@@ -152,9 +155,9 @@ class FrameEnv(gym.Env[np.ndarray, Any]):
 
         Raises:
             ResetNeeded: no episode is running.
-            ValueError: ``action`` has the wrong shape, a number that is not finite, or an option
-                that the action space does not have; the game returned a reward that is not finite,
-                or a frame is no image.
+            ValueError: ``action`` has the wrong shape, contains NaN or infinity, or is not an
+                element of a discrete action space; or the game returned a reward that is not
+                finite, a frame that is not an image, or an info that is not a dictionary.
         """
         if not self._running:
             raise ResetNeeded("step: no episode is running; call reset() first")

@@ -20,8 +20,8 @@ def slot_layout(num_envs: int, frame_shape: tuple[int, ...], actions: ActionSpec
     """Returns the shape and dtype of each shared array of N sub-environments (slots), by name.
 
     The array ``"finals"`` is used in the autoreset mode SAME_STEP. It holds the final frames of the
-    episodes that ended in the last step. Three other arrays show where a game failed, even if the
-    worker process died:
+    episodes that ended in the last step. Three other arrays show in which slot, episode and step a
+    game failed, even if the worker process that ran the game died:
 
     - ``"playing"``: True while the game of a slot is stepped or reset.
     - ``"episodes"``: number of resets since the last reset with a seed.

@@ -154,17 +154,19 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Args:
             seed: an integer s, which seeds the slots with s, s + 1, and so on; or a sequence of one
                 seed per slot. Slots with the seed None are not seeded.
-            options: ``"reset_mask"``, ``(N,) bool``, is True for the slots to reset; without it,
-                all slots are reset. All other options are passed to the base environments. A
-                sequence of N dictionaries gives each slot its own options.
+            options: a dictionary for all slots, or a sequence of N dictionaries, which gives each
+                slot its own options. Options are passed to the base environments, except for
+                ``"reset_mask"`` in a dictionary for all slots: an array ``(N,) bool`` that is True
+                for the slots to reset. Without a mask, all slots are reset.
 
         Returns:
-            A copy of the frames ``(N, H, W, C) uint8``, and infos.
+            A copy of the frames ``(N, H, W, C) uint8``, and the infos.
 
         Raises:
-            TypeError: the mask is not an array of bool.
-            ValueError: a seed is not an integer of at least 0, the number of seeds is not N, the
-                mask has the wrong shape or selects no slot, or a game's frame is no image.
+            TypeError: ``options`` has the wrong type, or the mask is not an array of bool.
+            ValueError: a seed is not an integer of at least 0, the number of seeds or of
+                dictionaries is not N, the mask has the wrong shape or selects no slot, or a game
+                returned a frame that is not an image.
             WorkerError: a game failed, or a worker process died.
         """
         mask = reset_mask(options, self.num_envs)
@@ -188,16 +190,18 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Takes an agent step in every slot.
 
         Args:
-            actions: one action per slot, ``(N, *shape)``.
+            actions: ``(N, *shape)``, one action per slot, where ``shape`` is the shape of one
+                action.
 
         Returns:
             Frames ``(N, H, W, C) uint8``, rewards ``(N,) float64``, terminated ``(N,) bool``,
-            truncated ``(N,) bool``, and infos. The arrays are copies.
+            truncated ``(N,) bool``, and the infos. The arrays are copies.
 
         Raises:
             ResetNeeded: the environment has not been reset.
-            ValueError: ``actions`` has the wrong shape or a number that is not finite, a game
-                returned a reward that is not finite, or a frame is no image.
+            ValueError: ``actions`` has the wrong shape, contains NaN or infinity, or an action is
+                not an element of a discrete action space; or a game returned a reward that is not
+                finite or a frame that is not an image.
             WorkerError: a game failed, or a worker process died.
         """
         if not self._started:
@@ -326,7 +330,14 @@ class FrameVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _error(
         self, failure: WorkerFailure, slots: Iterable[int], worker: str | None = None
     ) -> WorkerError:
-        """Returns an error that names the worker, the slot, the episode and its seed."""
+        """Returns an error that names the worker, the slot, the episode and its seed.
+
+        Args:
+            failure: failure of a worker or, without workers, of a slot of this process.
+            slots: slots that may have failed. If one of them was marked as playing, the error names
+                only this slot. If there are no slots, the worker failed as it started.
+            worker: name of the worker; None without workers.
+        """
         playing = [slot for slot in slots if self._arrays["playing"][slot]]
         self._arrays["playing"][:] = False
         parts = [failure.summary]

@@ -101,7 +101,7 @@ class FrameWorker:
 
     @property
     def busy(self) -> bool:
-        """True if the worker still owes an answer."""
+        """True if an answer of the worker has not been received yet."""
         return self._unanswered > 0
 
     def send(self, method: str, *arguments: Any) -> None:
@@ -137,7 +137,7 @@ class FrameWorker:
             succeeded, value = ForkingPickler.loads(message)
         except Exception as error:
             raise WorkerFailure(
-                f"the worker's answer cannot be unpickled ({type(error).__name__}: {error}); let "
+                f"sent an answer that cannot be unpickled ({type(error).__name__}: {error}); let "
                 "the game return only objects whose classes can be imported in the parent process, "
                 "or use workers=0",
                 cause=error,
@@ -161,6 +161,7 @@ class FrameWorker:
 
     def _check_whole(self) -> None:
         if self._torn:
+            # The name of the worker precedes this text in the message that the user sees.
             raise WorkerFailure(
                 "was interrupted in the middle of a message", mend="create a new environment"
             )
@@ -174,8 +175,8 @@ class FrameWorker:
         self._kill()
         return WorkerFailure(
             f"died ({status})",
-            mend="create a new environment to continue. A negative exit status is the number of "
-            "the signal that ended the process; -9 often means that the machine ran out of memory",
+            mend="create a new environment to continue. An exit status of -n means that signal n "
+            "ended the process; -9 often means that the machine ran out of memory",
         )
 
     def _kill(self) -> None:
@@ -190,7 +191,9 @@ class WorkerFailure(Exception):  # noqa: N818 -- a part of the error that the ca
     """Failure of a worker, described without the slot and episode in which it occurred.
 
     Attributes:
-        summary: description of the failure.
+        summary: description of the failure. If the worker died or an exchange of messages failed,
+            the summary is a predicate such as "died (exit status 1)". Its subject is the worker's
+            name.
         mend: advice on how to continue; empty for no advice.
         cause: the exception behind the failure; None if there is none or it can't be pickled.
         note: the worker's traceback; empty if there is none.
@@ -204,14 +207,17 @@ class WorkerFailure(Exception):  # noqa: N818 -- a part of the error that the ca
 
 
 def registered_specs(env_id: str) -> list[EnvSpec]:
-    """Returns Gymnasium's specs of an environment, as registered in this process.
+    """Returns the specs of all versions of an environment that are registered in this process.
 
-    Workers register these specs too, because they do not run the script or notebook that registered
-    the environment.
+    Workers register these specs too, because workers do not run the script or notebook that
+    registered the environment.
 
     Args:
-        env_id: id of the environment, with or without a version. For an id ``"module:id"``, the
-            list is empty, as workers import the module themselves.
+        env_id: id of the environment, with or without a version.
+
+    Returns:
+        The specs. For an id of the form ``"module:id"``, the list is empty, because workers import
+        the module themselves.
     """
     if ":" in env_id:
         return []
@@ -237,10 +243,10 @@ def _with_classes(spec: EnvSpec) -> EnvSpec:
 
 
 def close_workers(workers: Sequence[FrameWorker]) -> None:
-    """Stops several worker processes in parallel, with all processes that their games have started.
+    """Stops several worker processes in parallel, and all processes that their games have started.
 
-    Workers that have not ended after 5 seconds are killed. The limit is 1 second if a worker still
-    owes an answer, or if an exception is being handled, such as the one that Ctrl-C raises.
+    Workers that have not ended after 5 seconds are killed. This limit is only 1 second if a worker
+    is busy, or if an exception is being handled, such as the one that Ctrl-C raises.
     """
     hurried = sys.exc_info()[0] is not None or any(worker.busy for worker in workers)
     deadline = time.monotonic() + (_BUSY_TIMEOUT if hurried else _IDLE_TIMEOUT)
@@ -263,7 +269,15 @@ def close_workers(workers: Sequence[FrameWorker]) -> None:
 
 
 def _start(its_input: int, its_output: int, lifeline: int, shared: int) -> subprocess.Popen[bytes]:
-    """Starts the process of a worker, in a process group of its own."""
+    """Starts the process of a worker, in a process group of its own.
+
+    Args:
+        its_input: descriptor that becomes the standard input of the process.
+        its_output: descriptor that becomes the standard output of the process.
+        lifeline: descriptor of the reading end of a pipe. The process is killed when the pipe
+            closes.
+        shared: descriptor of the file that holds the shared arrays.
+    """
     paths = json.dumps([path for path in sys.path if isinstance(path, str)])  # others don't count
     with _sigint_blocked():  # until the worker ignores it
         return subprocess.Popen(
@@ -278,7 +292,11 @@ def _start(its_input: int, its_output: int, lifeline: int, shared: int) -> subpr
 
 
 def _request(method: str, arguments: tuple[Any, ...]) -> Any:
-    """Returns a request to a worker, which names a method and its arguments, as pickled bytes."""
+    """Pickles a request to a worker: the name of the method to call, and the method's arguments.
+
+    Raises:
+        ValueError: an argument cannot be pickled.
+    """
     with contextlib.suppress(Exception):
         return ForkingPickler.dumps((method, arguments))  # faster than cloudpickle
     try:
@@ -308,7 +326,8 @@ def serve(lifeline: int) -> None:
     """Answers requests of the parent process until the parent closes this worker or dies.
 
     Args:
-        lifeline: reading end of a pipe that closes when the parent ends.
+        lifeline: descriptor of the reading end of a pipe. The pipe closes at the latest
+            when the parent ends.
     """
     follow(lifeline, group=True)
     # Ctrl-C in a terminal reaches the whole process group; only the parent may stop workers. The
@@ -377,7 +396,10 @@ def _send_error(answers: Connection, error: BaseException) -> None:
 
 
 def _summary(error: BaseException) -> str:
-    """Returns the type and the message of an error, whose ``__str__`` may fail."""
+    """Returns the type of an error, followed by its message if it has one.
+
+    If the error's ``__str__`` raises an exception, only the type is returned.
+    """
     message = ""
     with contextlib.suppress(Exception):
         message = str(error)
@@ -385,7 +407,15 @@ def _summary(error: BaseException) -> str:
 
 
 def _unpicklable(slots: FrameSlots, results: Sequence[Any], error: Exception) -> TypeError:
-    """Returns an error that names the unpicklable part of the slots' results."""
+    """Returns an error that names the first value in a worker's answer that cannot be pickled.
+
+    The slot that returned this value is marked as the cause of the failure.
+
+    Args:
+        slots: slots of the worker.
+        results: one info or one image per slot.
+        error: exception that was raised when the results were pickled.
+    """
     for slot, result in enumerate(results):
         parts = result if isinstance(result, dict) else {"image": result}
         for key, value in parts.items():
@@ -398,7 +428,9 @@ def _unpicklable(slots: FrameSlots, results: Sequence[Any], error: Exception) ->
                     f"process, got {type(value).__name__} ({error}); let the game leave it out or "
                     "convert it to an array, or use workers=0"
                 )
-    return TypeError(f"result: expected values that can be pickled ({error}); use workers=0")
+    return TypeError(
+        f"result: expected values that can be pickled, got one that cannot ({error}); use workers=0"
+    )
 
 
 def _make_slots(

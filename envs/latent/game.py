@@ -12,12 +12,15 @@ from wmrl.envs.world_model import WorldModel
 
 
 class LatentGame:
-    """Game whose frames a world model encodes; what latent environments of one game share.
+    """Game whose frames a world model encodes.
+
+    This class is the common part of :class:`~wmrl.envs.latent.env.LatentEnv` and
+    :class:`~wmrl.envs.latent.wrapper.LatentObservation`.
 
     Args:
-        game: the game, of the task of the world model.
+        game: environment of the game; its task must be the task of ``world_model``.
         world_model: vision model and memory model.
-        observation: format of the observations.
+        observation: format of the observations, ``"embeddings"`` or ``"codes"``.
 
     Attributes:
         world_model: vision model and memory model.

@@ -83,7 +83,7 @@ class LatentTracker:
 
     @torch.inference_mode()
     def peek(self, frames: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Returns observations of K of the games without changing the tracker's state.
+        """Returns observations of K of the N games without changing the tracker's state.
 
         Args:
             frames: ``(K, H, W, C) uint8``, one frame of each of the K games.
@@ -102,10 +102,10 @@ class LatentTracker:
         return DreamState(self.latents, self._state)
 
     def _select(self, mask: np.ndarray, state: MemoryState) -> MemoryState:
-        """Returns the memory states of the N games, some of which are replaced.
+        """Returns the memory states of the N games, with some of them taken from ``state``.
 
-        Games for which ``mask`` is True have their memory states from ``state``. All other games
-        have their current memory states.
+        Games for which ``mask`` is True get their memory states from ``state``. All other games
+        keep their current memory states.
         """
         return select_states(torch.from_numpy(mask).to(self.world_model.device), state, self._state)
 

@@ -186,10 +186,15 @@ class LatentVectorEnv(SpecNamesModels, VectorEnv[Any, np.ndarray, np.ndarray]):
         return observations, rewards, terminated, truncated, infos
 
     def _observe(self, actions: np.ndarray, ended: np.ndarray, infos: dict[str, Any]) -> Any:
-        """Returns the observations after a step.
+        """Updates the memory states after a step, and returns the observations.
 
         Final frames in ``infos`` are replaced by the observations that the models compute from
         these frames.
+
+        Args:
+            actions: actions of the step, one per game.
+            ended: ``(N,) bool``, True for the games whose episodes ended in the step.
+            infos: infos of the step; updated in place.
         """
         stale, self._ended = self._ended, ended
         self._tracker.advance(actions, idle=stale)

@@ -1,4 +1,4 @@
-"""Wrapper that observes an environment of one's own through a world model."""
+"""Wrapper that observes an existing environment through a world model."""
 
 from typing import Any
 
@@ -20,10 +20,10 @@ from wmrl.envs.world_model import WorldModel
 class LatentObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Wrapper that observes an environment through a world model, as a latent environment does.
 
-    Observations, actions, rewards and the ends of episodes are those of
-    :class:`~wmrl.envs.latent.env.LatentEnv`, for an environment that was created elsewhere. Each
-    step repeats an action for several frames of the environment. Limits of the environment itself,
-    such as Gymnasium's ``TimeLimit``, remain in effect.
+    :class:`~wmrl.envs.latent.env.LatentEnv` creates its game itself; this wrapper takes a game that
+    exists already. Observations, actions, rewards and the ends of episodes are as in ``LatentEnv``.
+    Each step repeats an action for several frames of the game. Limits of the game itself, such as
+    Gymnasium's ``TimeLimit``, remain in effect.
 
     Args:
         env: a game of the world model's task, with all its wrappers. It needs
@@ -32,11 +32,12 @@ class LatentObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         observation: ``"embeddings"`` or ``"codes"``, as in
             :class:`~wmrl.envs.latent.env.LatentEnv`.
         frame_skip: number of steps of ``env`` per agent step; the world model's frame skip if None.
-            Use 1 for an environment that skips frames itself.
+            Use 1 if ``env`` skips frames itself.
 
     Raises:
-        ValueError: ``env`` has another action space than the task, ``frame_skip`` is below 1, or
-            the format of observations does not fit the vision model.
+        ValueError: the action space of ``env`` is not that of the task, ``frame_skip`` is below 1,
+            ``observation`` is an unknown format, or ``observation`` is ``"codes"`` and the vision
+            model is not a VQ-VAE.
 
     Example:
         >>> import gymnasium as gym
@@ -87,7 +88,7 @@ class LatentObservation(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     @property
     def spec(self) -> EnvSpec | None:  # type: ignore[override]  # as in Wrapper
-        """Spec of the environment and its wrappers; None if it was created without a spec."""
+        """Spec of the environment and its wrappers; None if the environment has no spec."""
         spec = super().spec
         return None if spec is None else NamingSpec.of(spec)
 

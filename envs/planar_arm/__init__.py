@@ -17,8 +17,8 @@
   (``PlanarArmLatentEnv``).
 - :mod:`~wmrl.envs.planar_arm.latent_vector`: the vector environment with latent actions
   (``PlanarArmLatentVectorEnv``).
-- :mod:`~wmrl.envs.planar_arm.oracle`: poses that reach a target with the smallest std of angles
-  (``ArmOracleConfig``, ``ArmOracleResult``, ``solve_targets``).
+- :mod:`~wmrl.envs.planar_arm.oracle`: poses that reach a target with the smallest standard
+  deviation of the joint angles (``ArmOracleConfig``, ``ArmOracleResult``, ``solve_targets``).
 """
 
 from typing import TYPE_CHECKING

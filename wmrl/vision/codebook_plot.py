@@ -20,11 +20,11 @@ class CodeUse:
     """Counts and decoded patches of a VQ-VAE's codes in a set of frames.
 
     Attributes:
-        counts: ``(K,) int64``, number of occurrences of each code.
-        patches: ``(K, h, w, C) float32`` in [0, 1], one image patch of h × w pixels per code. A
+        counts: ``(K,) int64``, number of occurrences of each of the K codes.
+        patches: ``(K, h, w, C) float32`` in [0, 1], one image patch per code, of h × w pixels. A
             code's patch is the average of the decoded patches at all positions where the code
             occurs. If the code never occurs, a grid that contains only this code is decoded to a
-            frame, and the patch is the center of the frame.
+            frame, and the code's patch is cut from the center of this frame.
     """
 
     counts: Tensor
@@ -33,9 +33,14 @@ class CodeUse:
 
 @torch.inference_mode()
 def code_use(vision: VQVAE, frames: np.ndarray) -> CodeUse:
-    """Counts each code in frames ``(N, H, W, C) uint8``, and averages the decoded patches.
+    """Counts the occurrences of each code in frames, and averages the decoded patches of each code.
 
-    The average is taken over all positions at which a code occurs.
+    Args:
+        vision: VQ-VAE that encodes the frames to codes, and decodes the codes.
+        frames: ``(N, H, W, C) uint8``.
+
+    Returns:
+        The counts and the average patches of all codes of the codebook.
     """
     rows, columns = vision.config.grid
     height, width = (
@@ -67,8 +72,9 @@ def code_use(vision: VQVAE, frames: np.ndarray) -> CodeUse:
 def draw_codebook(use: CodeUse, *, columns: int = 32, patch_size: int = 40) -> np.ndarray:
     """Draws an image of all codes' patches, from the most to the least frequent code.
 
-    Below each patch are the code's number and a bar of a length proportional to log(1 + count).
-    The patches of codes that never occur are dimmed.
+    Below each patch are the index of the code and a bar. The length of the bar is proportional to
+    log(1 + n), where n is the number of the code's occurrences. The patches of codes that never
+    occur are dimmed.
 
     Args:
         use: counts and patches of the codes, from :func:`code_use`.

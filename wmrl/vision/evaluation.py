@@ -24,8 +24,8 @@ def pick_frames(episodes: Sequence[StoredEpisode], *, count: int) -> np.ndarray:
         count: maximum number of frames.
 
     Returns:
-        Frames ``(N, H, W, C) uint8``. N is ``count``, or the number of all frames if that is
-        less.
+        Frames ``(N, H, W, C) uint8``. N is ``count``, or the number of frames of all episodes if
+        there are fewer than ``count``.
 
     Raises:
         ValueError: there are no episodes.
@@ -78,6 +78,9 @@ def vision_warnings(metrics: Mapping[str, Any]) -> list[str]:
 
     Args:
         metrics: result of :func:`vision_report`.
+
+    Returns:
+        One text per problem; an empty list if there is no problem.
     """
     found = []
     error, trivial = metrics["squared_error"], metrics["mean_image_error"]
@@ -86,16 +89,17 @@ def vision_warnings(metrics: Mapping[str, Any]) -> list[str]:
     if trivial > 0 and error > _LEARNED_SHARE * trivial:
         found.append(
             f"vision: expected reconstructions that are better than the mean image, got a squared "
-            f"error of {error:.4g}, while the mean image has {trivial:.4g}: the model learned "
-            "nothing of what differs between frames; train for more steps, crop the frames so that "
-            "what moves is larger in them, record more varied episodes, or try --kind vqvae"
+            f"error of {error:.4g}, while that of the mean image is {trivial:.4g}: the model "
+            "learned nothing about the differences between frames; train for more steps, crop the "
+            "frames so that moving objects appear larger, record more varied episodes, or try "
+            "--kind vqvae"
         )
     perplexity = metrics.get("perplexity")
     if perplexity is not None and perplexity < _LEAST_PERPLEXITY:
         found.append(
-            f"vision: expected a codebook in use, got a perplexity of {perplexity:.2f} codes: the "
-            "codebook collapsed; train for more steps, with a warm-up (warmup_steps), or with "
-            "--quantizer ema or fsq"
+            f"vision: expected a codebook perplexity of at least {_LEAST_PERPLEXITY:g}, got "
+            f"{perplexity:.2f}: the codebook collapsed to very few codes; train for more steps, "
+            "with a warm-up (warmup_steps), or with --quantizer ema or fsq"
         )
     return found
 
@@ -121,9 +125,10 @@ def comparison_image(vision: Vision, frames: np.ndarray, *, scale: int = 2) -> n
 
 
 def _mean_image_error(frames: np.ndarray) -> float:
-    """Computes the squared error of predicting each frame by the mean of all frames.
+    """Computes the squared error if the mean of all frames is the prediction of each frame.
 
-    The error is summed over the pixels of a frame and averaged over frames.
+    Pixel values are in [0, 1]. The error is summed over the pixels of a frame and averaged over
+    frames.
     """
     # In batches, since all frames as float64 may not fit into memory.
     total = np.zeros(frames.shape[1:])

@@ -115,12 +115,15 @@ def train_on_images(
 
 @torch.inference_mode()
 def encode_images(vision: VQVAE, images: np.ndarray, *, batch_size: int = 500) -> Tensor:
-    """Encodes images ``(N, H, W, C) uint8`` to codes ``(N, T) int64`` in CPU memory.
+    """Encodes images to codes, in batches.
 
     Args:
         vision: VQ-VAE, on any device.
-        images: ``(N, H, W, C) uint8``, of the VQ-VAE's ``frame_shape``.
+        images: ``(N, H, W, C) uint8``, where ``(H, W, C)`` is the VQ-VAE's ``frame_shape``.
         batch_size: number of images that are encoded in one batch.
+
+    Returns:
+        Codes ``(N, T) int64`` in CPU memory, the T codes of each image in raster order.
     """
     parts = [
         vision.codes(torch.from_numpy(images[start : start + batch_size]).to(vision.device)).cpu()
@@ -131,7 +134,7 @@ def encode_images(vision: VQVAE, images: np.ndarray, *, batch_size: int = 500) -
 
 @torch.inference_mode()
 def decode_codes(vision: VQVAE, codes: Tensor, *, batch_size: int = 500) -> Tensor:
-    """Decodes codes ``(N, T) int64`` to images ``(N, H, W, C) float32`` in CPU memory.
+    """Decodes codes to images, in batches.
 
     Args:
         vision: VQ-VAE, on any device.
@@ -139,8 +142,9 @@ def decode_codes(vision: VQVAE, codes: Tensor, *, batch_size: int = 500) -> Tens
         batch_size: number of images that are decoded in one batch.
 
     Returns:
-        Pixel values, as :meth:`~wmrl.vision.vqvae.VQVAE.mean` computes them: 0 is black, 1 is full
-        intensity, and values are not clipped.
+        Pixel values ``(N, H, W, C) float32`` in CPU memory, as computed by
+        :meth:`~wmrl.vision.vqvae.VQVAE.mean`. 0 is black and 1 is full intensity. Values outside
+        [0, 1] are not clipped.
     """
     parts = [
         vision.mean(vision.latents_of(part.to(vision.device))).cpu()

@@ -50,18 +50,18 @@ def train_vision(
     """Trains a vision model on the frames of one or several stores.
 
     The folder ``path`` holds a run (:class:`~wmrl.storage.run.Run`). Calling the function again
-    with the same arguments resumes an interrupted run, or loads the result of a finished run. A
-    resumed run has bit-identical results if ``training`` sets no time limit. A finished run
-    contains ``artifact/``, ``metrics.csv``, ``report.json`` with held-out metrics, and
-    ``reconstructions.png`` with held-out frames and their reconstructions. For a VQ-VAE, the
-    run also contains ``codebook.png``.
+    with the same arguments resumes an interrupted run, or loads the result of a finished run. If
+    ``training`` sets no time limit, the results of a resumed run are bit-identical to those of an
+    uninterrupted run. A finished run contains ``artifact/``, ``metrics.csv``, ``report.json`` with
+    held-out metrics, and ``reconstructions.png`` with held-out frames and their reconstructions.
+    For a VQ-VAE, the run also contains ``codebook.png``.
 
     Args:
         stores: rollout stores of one task.
         path: folder of the run.
         config: configuration of a VAE, a VQ-VAE or a registered vision model; the defaults of
-            the VAE if None. A frame size that has its default value is replaced by that of the
-            stores' frames, and so is the number of channels; see
+            the VAE if None. If ``frame_size`` or ``channels`` has its default value, this value is
+            replaced by the size or the number of channels of the stores' frames; see
             :meth:`~wmrl.vision.base.Vision.fit_config`.
         training: settings of the training run; the defaults if None.
         init: name or path of an artifact whose weights are the initial weights; None for random
@@ -147,9 +147,13 @@ def _train(
 
 
 def _finish(vision: Vision, path: Path, split: DataSplit, provenance: Mapping[str, Any]) -> Vision:
-    """Saves the artifact, evaluates the model, and writes the images and the report.
+    """Saves the trained model as an artifact, evaluates it, and writes images and a report.
 
-    The report is written last, because it marks the run as finished.
+    The images show reconstructions and, for a VQ-VAE, the codebook. The report is written last,
+    because a run with a report counts as finished.
+
+    Returns:
+        The model, in evaluation mode.
     """
     vision.eval()
     digest = vision.save(path / "artifact", provenance=provenance)

@@ -32,7 +32,8 @@ class VAEConfig:
             dimensions and color frames of 64×64, the paper's 32 channels give 4,348,547 parameters,
             and 16 channels give about a quarter of this number.
         latent_dim: Z, the number of latent dimensions.
-        kl_floor: lower bound of the KL divergence in the loss, in nats per dimension; see
+        kl_floor: lower bound of the average KL divergence of the latent dimensions, in nats. If a
+            frame's average is below the bound, the bound replaces the average in the loss; see
             :func:`~wmrl.nn.losses.floored_kl`.
         pixel_variance: variance σ² of a pixel, from 0 to 1, given the latents. The loss term of the
             reconstruction is the squared error divided by 2 σ². With 0.5, the term is the squared
@@ -103,7 +104,7 @@ class VAE(GaussianAutoencoder, Vision):
     corresponding convolution.
 
     Args:
-        config: sizes and loss.
+        config: configuration of the architecture and the loss.
         generator: source of the initial weights; a generator with a fixed seed if None.
 
     Example:
@@ -188,7 +189,12 @@ class VAE(GaussianAutoencoder, Vision):
 
 
 def _paper_decoder(width: int, channels: int) -> nn.Sequential:
-    """Creates the decoder of the paper, for frames of 64×64 pixels."""
+    """Creates the decoder of the paper, for frames of 64×64 pixels.
+
+    Args:
+        width: number of output channels of the encoder's first convolution.
+        channels: number of channels of a frame.
+    """
     return nn.Sequential(
         nn.Unflatten(1, (32 * width, 1, 1)),
         *(nn.ConvTranspose2d(32 * width, 4 * width, 5, 2), nn.ReLU(inplace=True)),  # 5×5
@@ -199,7 +205,9 @@ def _paper_decoder(width: int, channels: int) -> nn.Sequential:
 
 
 def _mirrored_decoder(widths: Sequence[int], sizes: Sequence[tuple[int, int]]) -> nn.Sequential:
-    """Creates a decoder whose layers restore the sizes before each convolution of the encoder.
+    """Creates a decoder that mirrors the encoder, with one layer per convolution of the encoder.
+
+    Each layer restores the height, the width and the number of channels before a convolution.
 
     Args:
         widths: numbers of channels of a frame and of the output of each convolution.

@@ -18,7 +18,9 @@ _MAX_DOWNSAMPLINGS, _MAX_BLOCKS = 12, 1000  # so that a configuration never take
 
 @dataclass(frozen=True, kw_only=True)
 class VQVAEConfig(QuantizerConfig):
-    """Configuration of a :class:`VQVAE`; inherited attributes configure quantizer and loss.
+    """Configuration of a :class:`VQVAE`.
+
+    Inherited attributes configure the quantizer, the loss and the warm-up.
 
     Attributes:
         frame_size: height and width of the frames; both must be multiples of
@@ -61,8 +63,9 @@ class VQVAEConfig(QuantizerConfig):
     def _size_advice(self) -> str:
         """Returns advice for an error message about a frame size that does not fit.
 
-        The advice names the nearest size that fits, and a number of downsamplings, if there is one,
-        that fits the given size.
+        The advice names the nearest size that fits. If another number of downsamplings fits the
+        given size, the advice names the largest such number too. The advice is empty if the frame
+        size does not consist of two positive numbers.
         """
         if len(self.frame_size) != 2 or min(self.frame_size) < 1:
             return ""
@@ -87,11 +90,11 @@ class VQVAE(QuantizedAutoencoder, Vision):
     The encoder halves height and width ``num_downsamplings`` times and applies residual blocks.
     Each position of the resulting grid is quantized to the nearest of K codes. The latent of a
     frame is the concatenation of its codes' vectors in raster order. If a vector has D dimensions,
-    a latent has Z = rows · columns · D. Such latents can be used in place of a VAE's latents.
-    :meth:`codes_of` converts latents back to codes.
+    a latent has Z = rows · columns · D dimensions. Such latents can be used in place of a VAE's
+    latents. :meth:`codes_of` converts latents back to codes.
 
     Args:
-        config: architecture, quantizer and loss.
+        config: configuration of the architecture, the quantizer and the loss.
         generator: source of the initial weights; a generator with a fixed seed if None.
 
     Example:
@@ -145,7 +148,10 @@ class VQVAE(QuantizedAutoencoder, Vision):
 
     @property
     def code_space(self) -> spaces.MultiDiscrete:
-        """Space of a frame's codes: ``MultiDiscrete`` with T elements in 0 … K − 1."""
+        """Space of a frame's T codes: ``MultiDiscrete`` with T integers from 0 to K − 1.
+
+        K is the number of codes in the codebook.
+        """
         return spaces.MultiDiscrete([self.codebook_size] * self.num_tokens)
 
     def plan_training(self, *, frames: int, steps: int) -> int:
@@ -156,7 +162,8 @@ class VQVAE(QuantizedAutoencoder, Vision):
             steps: number of gradient steps.
 
         Returns:
-            Minimum number of steps, to be taken even if they exceed a time limit.
+            Minimum number of gradient steps. Training takes at least this many steps, even if they
+            exceed a time limit.
 
         Raises:
             ValueError: there are too few frames or steps.
@@ -165,7 +172,13 @@ class VQVAE(QuantizedAutoencoder, Vision):
         return self.config.least_steps
 
     def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps frames to latents and standard deviations of 0: quantized latents have no noise."""
+        """Maps frames ``(B, H, W, C) uint8`` to posterior distributions of their latents.
+
+        Quantized latents have no noise, so all standard deviations are 0.
+
+        Returns:
+            Mean and standard deviation of each latent, both ``(B, Z) float32``.
+        """
         latents = self.encode(frames)
         return latents, torch.zeros_like(latents)
 
@@ -198,7 +211,10 @@ class VQVAE(QuantizedAutoencoder, Vision):
         ]
 
     def _encode(self, inputs: Tensor) -> Tensor:
-        """Maps pixels ``(B, C, H, W)`` in [0, 1] to vectors ``(B · T, D)`` in raster order."""
+        """Maps pixels ``(B, C, H, W)`` in [0, 1] to unquantized vectors ``(B · T, D)``.
+
+        Each frame has T consecutive vectors, in raster order.
+        """
         vectors: Tensor = self.encoder(inputs - 0.5)
         return vectors.permute(0, 2, 3, 1).reshape(-1, self.quantizer.code_dim)
 
