@@ -1,4 +1,4 @@
-"""Vector quantizers, which map vectors to codes of a learned codebook, and codes to vectors.
+"""Vector quantizers, which map vectors to codes, and codes back to vectors.
 
 :class:`GradientQuantizer` learns its codebook by gradients, as in the original VQ-VAE.
 :class:`EMAQuantizer` learns its codebook by exponential moving averages of the vectors.
@@ -19,11 +19,11 @@ from wmrl.nn.clustering import cluster_sums, kmeans, nearest
 
 
 class Quantized(NamedTuple):
-    """Result of quantizing N vectors.
+    """Result of quantizing N input vectors of D dimensions with K codes.
 
     Attributes:
-        vectors: ``(N, D)``, the vectors of the chosen codes. Their gradients are passed on to the
-            inputs.
+        vectors: ``(N, D)``, the vectors of the chosen codes. Gradients with respect to these
+            vectors are passed on to the inputs.
         codes: ``(N,) int64``, the chosen codes, in 0 … K − 1.
         commitment: ``(N,)``, commitment loss: squared Euclidean distance of each input to its
             code's vector. The gradient of this loss flows only to the inputs. The loss is 0 if
@@ -53,7 +53,9 @@ class Quantizer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, vectors: Tensor, *, generator: torch.Generator | None = None) -> Quantized:
-        """Quantizes vectors. In training mode, a codebook of moving averages is updated, too.
+        """Quantizes vectors.
+
+        In training mode, a quantizer that learns by moving averages also updates its codebook.
 
         Args:
             vectors: ``(N, D) float32``.
@@ -98,7 +100,9 @@ class Quantizer(nn.Module, ABC):
         return self.lookup(torch.arange(self.codebook_size, device=device))
 
     def init_codebook(self, vectors: Tensor, *, generator: torch.Generator) -> None:
-        """Initializes the codebook from a sample of vectors; does nothing if there is no codebook.
+        """Initializes the codebook from a sample of vectors.
+
+        If there is no codebook to learn, nothing is done.
 
         Args:
             vectors: ``(N, D)``, sample of the vectors that will be quantized.
@@ -126,9 +130,9 @@ class GradientQuantizer(Quantizer):
     Args:
         codebook_size: K, number of codes.
         code_dim: D, dimension of a code's vector.
-        spread: limit of the codes' initial components, which are uniform in [−spread, spread];
-            1/K if None.
-        generator: source of the codes' initial components; a generator with seed 0 if None.
+        spread: bound of the components of the codes' initial vectors. The components are drawn
+            uniformly from [−spread, spread]. If None, the bound is 1/K.
+        generator: source of the codes' initial vectors; a generator with seed 0 if None.
     """
 
     def __init__(
@@ -167,7 +171,7 @@ class GradientQuantizer(Quantizer):
 
     @torch.no_grad()
     def init_codebook(self, vectors: Tensor, *, generator: torch.Generator) -> None:
-        """Initializes the codes by k-means of vectors ``(N, D)``."""
+        """Initializes the codes' vectors with the k-means centers of vectors ``(N, D)``."""
         self.vectors.copy_(kmeans(vectors, self.codebook_size, generator=generator))
 
 
@@ -177,7 +181,8 @@ class EMAConfig:
 
     Attributes:
         decay: decay factor γ of the moving averages, in [0, 1).
-        epsilon: constant that Laplace smoothing adds to the moving average of each code's count.
+        epsilon: constant that Laplace smoothing adds to the moving average of each code's number
+            of vectors per batch.
         expiry: minimum use of a code. The use of a code is the moving average of its number of
             vectors per batch. A code with less use is replaced by a random vector of the batch. If
             0, no code is replaced.
@@ -272,7 +277,7 @@ class EMAQuantizer(Quantizer):
 
     @torch.no_grad()
     def init_codebook(self, vectors: Tensor, *, generator: torch.Generator) -> None:
-        """Initializes the codes by k-means of vectors ``(N, D)``."""
+        """Initializes the codes' vectors with the k-means centers of vectors ``(N, D)``."""
         steps = self.config.kmeans_steps
         centers = kmeans(vectors, self.codebook_size, steps=steps, generator=generator)
         sizes, _ = cluster_sums(vectors, nearest(vectors, centers), self.codebook_size)
@@ -294,9 +299,9 @@ class EMAQuantizer(Quantizer):
             self._expire(vectors, generator)
 
     def _expire(self, vectors: Tensor, generator: torch.Generator | None) -> None:
-        """Replaces rarely used codes by random vectors of the batch.
+        """Replaces the vectors of rarely used codes by random vectors of the batch.
 
-        The same vector can replace several codes.
+        The same vector of the batch may be drawn for several codes.
         """
         device = vectors.device if generator is None else generator.device
         rows = torch.randint(

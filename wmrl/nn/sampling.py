@@ -17,12 +17,12 @@ def sample_mixture(
     temperature: float,
     generator: torch.Generator | None,
 ) -> Tensor:
-    """Draws samples, with a separate mixture of Gaussians per dimension.
+    """Draws B samples of Z dimensions, each dimension from its own mixture of K Gaussians.
 
     The temperature τ works as in World Models (https://arxiv.org/abs/1803.10122): the logits are
     divided by τ, and the noise is multiplied by √τ. For each dimension, a component is drawn by
     inverting the cumulative distribution of the component's index. The inversion needs one
-    random number per dimension, whereas the Gumbel trick needs K.
+    random number per dimension, whereas the Gumbel trick needs K random numbers.
 
     Args:
         logits: ``(B, K, Z)``, unnormalized log-weights of the K components.
@@ -88,7 +88,7 @@ def draw_codes(
 
 
 def draw_endings(log_odds: Tensor, *, generator: torch.Generator | None) -> Tensor:
-    """Draws whether episodes terminate, ``(...) bool``, given the log-odds ``(...)``."""
+    """Draws whether episodes terminate, ``(...) bool``, from log-odds of termination ``(...)``."""
     uniform = torch.rand(log_odds.shape, generator=generator, device=log_odds.device)
     return uniform < torch.sigmoid(log_odds)
 

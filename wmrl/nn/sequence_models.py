@@ -32,7 +32,8 @@ SEQUENCE_MODELS: tuple[str, ...] = get_args(SequenceModelName)
 class SequenceModel(nn.Module, ABC):
     """Interface of causal networks that map inputs ``(B, T, I)`` to features ``(B, T, H)``.
 
-    The features of step t depend only on the inputs of step t and earlier steps.
+    B is the number of sequences, T their length, and I the dimension of an input. The features of
+    step t depend only on the inputs of step t and earlier steps.
 
     Attributes:
         feature_dim: H, the number of features.
@@ -89,8 +90,8 @@ def make_sequence_model(
         num_heads: number of attention heads of a Transformer; ignored by an LSTM.
 
     Raises:
-        ValueError: the name is unknown; the Transformer's ``hidden_dim`` is not a multiple of
-            ``num_heads``; or its ``context`` is below 1.
+        ValueError: the name is unknown; or, for a Transformer, ``hidden_dim`` is not a multiple of
+            ``num_heads``, or ``context`` is below 1.
     """
     check_choice("sequence_model", name, SEQUENCE_MODELS)
     if name == "lstm":
@@ -157,7 +158,8 @@ class TransformerModel(SequenceModel):
     https://arxiv.org/abs/2002.04745). There are no position embeddings. Instead, attention scores
     decrease linearly with the age of an input, with one slope per head (ALiBi, Press et al. 2021,
     https://arxiv.org/abs/2108.12409). The sequences of a batch may therefore start at different
-    times. The cache is a ring buffer in which the newest input overwrites the oldest.
+    times. The cache is a ring buffer, in which the keys and values of the newest input overwrite
+    those of the oldest.
 
     Args:
         input_dim: I, dimension of an input.
@@ -233,7 +235,7 @@ class TransformerModel(SequenceModel):
     def _times(self, time: Tensor) -> Tensor:
         """Returns the time of the input in each of the W slots of the cache, as ``(B, W)``.
 
-        Empty slots have negative times.
+        The time of an input is its index in the sequence, from 0. Empty slots have negative times.
 
         Args:
             time: ``(B, 1)``, number of inputs so far.

@@ -25,11 +25,13 @@ class QuantizerConfig:
     """Configuration of a VQ-VAE's quantizer, loss and warm-up.
 
     Attributes:
-        quantizer: ``"ema"``, ``"gradient"`` or ``"fsq"``.
+        quantizer: kind of quantizer. ``"ema"`` learns its codebook by moving averages, and
+            ``"gradient"`` by gradients. ``"fsq"`` is finite scalar quantization, which has no
+            codebook to learn.
         codebook_size: K, number of codes; ignored by ``"fsq"``.
         code_dim: D, dimension of a code's vector; ignored by ``"fsq"``.
-        levels: number of levels of each dimension of ``"fsq"``. K is then the product of these
-            numbers, and D is their count. Ignored by other quantizers.
+        levels: for ``"fsq"``, the number of levels of each dimension. K is then the product of
+            these numbers, and D is their count. Ignored by other quantizers.
         decay: decay factor γ of the moving averages of ``"ema"``.
         expiry: minimum use of a code of ``"ema"``. The use of a code is the moving average of its
             number of vectors per batch. A code with less use is replaced by a random vector of the
@@ -70,9 +72,9 @@ class QuantizerConfig:
 
     @property
     def least_steps(self) -> int:
-        """Minimum number of training steps: twice ``warmup_steps``.
+        """Minimum number of training steps under a time limit: twice ``warmup_steps``.
 
-        Training takes at least this many steps, even if the steps exceed a time limit.
+        A time limit does not end training before this number of steps.
         """
         return 2 * self.warmup_steps
 
@@ -121,7 +123,10 @@ def _ema_config(config: QuantizerConfig) -> EMAConfig:
 
 
 def _check_options(config: QuantizerConfig) -> None:
-    """Raises ``ValueError`` if an option of the quantizer is invalid; creates no codebook."""
+    """Raises ``ValueError`` if an option of the quantizer is invalid.
+
+    The check does not allocate a codebook, which may be large.
+    """
     if config.quantizer == "fsq":
         FSQuantizer(config.levels)
     elif config.quantizer == "ema":
@@ -174,7 +179,10 @@ class QuantizedAutoencoder(Autoencoder):
         return self._encode(self._preprocess(inputs))
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(B, Z)`` to their T nearest codes, ``(B, T) int64``."""
+        """Maps latents ``(B, Z)`` to T codes each, ``(B, T) int64``.
+
+        A latent is split into T vectors, and each vector is mapped to the nearest code.
+        """
         latents = self.check_latents(latents)
         codes = self.quantizer.code_of(latents.reshape(-1, self.quantizer.code_dim))
         return codes.view(len(latents), self.num_tokens)
@@ -246,7 +254,8 @@ class QuantizedAutoencoder(Autoencoder):
 
         Args:
             step: index of the next training step, from 0.
-            draw: function that returns an endless iterator over batches of inputs, for k-means.
+            draw: function that returns an endless iterator over batches of inputs. The codebook is
+                initialized by k-means of the encoder's outputs for these inputs.
             generator: source of the randomness of k-means.
         """
         warmup = self.config.warmup_steps

@@ -4,8 +4,8 @@
   (``CodePrior``, ``CodePriorConfig``).
 - :mod:`~wmrl.priors.training`: training and evaluation (``PriorTrainingConfig``,
   ``nats_per_image``, ``train_prior``).
-- :mod:`~wmrl.priors.baselines`: count-based predictors as baselines (``Bigram``,
-  ``CopyLast``, ``Unigram``, ``bits_per_dimension``).
+- :mod:`~wmrl.priors.baselines`: count-based predictors as baselines, and conversion to bits per
+  dimension (``Bigram``, ``CopyLast``, ``Unigram``, ``bits_per_dimension``).
 """
 
 from typing import TYPE_CHECKING

@@ -20,10 +20,10 @@ class Unigram:
     Args:
         codes: ``(N, T) int64``, codes of N images or frames at T positions.
         codebook_size: K, number of codes in the codebook.
-        alpha: smoothing parameter α: α observations are added to each position, spread evenly over
-            the K codes. If None, each value in :data:`ALPHAS` is tried: a predictor is fitted to
-            the first 90 % of the images or frames, and evaluated on the last 10 %. The value with
-            the highest likelihood is used.
+        alpha: smoothing parameter α: at each position, α/K is added to the count of each code. If
+            None, each value in :data:`ALPHAS` is tried: a predictor is fitted to the first 90 % of
+            the images or frames, and evaluated on the last 10 %. The value with the highest
+            likelihood is used.
     """
 
     def __init__(self, codes: Tensor, codebook_size: int, *, alpha: float | None = None) -> None:
@@ -77,8 +77,8 @@ class CopyLast:
 class Bigram:
     """Predictor of a code from one other code, based on smoothed counts of pairs.
 
-    For each code to predict from, smoothing adds α observations. The added observations are
-    distributed like the predictions of :class:`Unigram`.
+    For each code to predict from, smoothing adds pseudo-counts that sum to α. The pseudo-counts are
+    proportional to the probabilities that :class:`Unigram` predicts.
 
     Args:
         before: ``(N, T) int64``, codes to predict from, in 0 … K. K can stand for "no code".

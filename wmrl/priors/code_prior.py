@@ -37,9 +37,9 @@ class CodePriorConfig:
             classes have the same dimension.
         num_layers: number of layers of the sequence model.
         dropout: probability that a feature of the sequence model is dropped in training.
-        one_hot: True to use one-hot codes and classes as inputs, without positions. A hidden layer
-            of K ReLU units is then added before the logits. The experiment behind
-            ``wmrl reproduce vqvae`` has this architecture.
+        one_hot: True to use one-hot codes and classes as inputs in place of embeddings, and no
+            positions. A hidden layer of K ReLU units is then added before the logits. The
+            experiment behind ``wmrl reproduce vqvae`` has this architecture.
     """
 
     num_tokens: int = 49
@@ -233,7 +233,13 @@ class CodePrior(nn.Module):
     def _inputs(self, before: Tensor, place: Tensor | int, labels: Tensor | None) -> Tensor:
         """Combines previous codes, positions and classes into inputs of the sequence model.
 
-        ``before`` has shape ``(...)``. The inputs have shape ``(..., I)``, with I features each.
+        Args:
+            before: ``(...) int64``, previous codes; K stands for the start of the sequence.
+            place: positions of the codes to predict; ignored if ``config.one_hot`` is True.
+            labels: ``(...) int64``, classes of the images; None if the prior has no classes.
+
+        Returns:
+            Inputs ``(..., I)``, with I features each.
         """
         config = self.config
         if config.one_hot:

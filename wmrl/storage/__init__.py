@@ -12,12 +12,12 @@
 - :mod:`~wmrl.storage.files`: atomic writing of files and folders
   (``atomic_path``, ``check_writable``, ``replace_folder``, ``write_bytes``, ``write_image``,
   ``write_json``, ``write_text``).
-- :mod:`~wmrl.storage.locks`: locks on files, which wait for other processes (``LockError``,
+- :mod:`~wmrl.storage.locks`: locks on files, by which processes take turns (``LockError``,
   ``file_lock``).
-- :mod:`~wmrl.storage.reading`: regular files of bounded size, and JSON that is verified
-  (``StoredFileError``, ``read_file``, ``read_json``).
-- :mod:`~wmrl.storage.recognition`: what is at a path, for messages (``did_you_mean``,
-  ``recognize``).
+- :mod:`~wmrl.storage.reading`: reading of regular files of bounded size, and of JSON files with a
+  checksum (``StoredFileError``, ``read_file``, ``read_json``).
+- :mod:`~wmrl.storage.recognition`: descriptions of what is at a path, for error messages
+  (``did_you_mean``, ``recognize``).
 """
 
 from typing import TYPE_CHECKING

@@ -15,7 +15,7 @@ MEND = "download or train the artifact again"
 
 
 class ArtifactError(ValueError):
-    """Error raised if an artifact is missing, damaged, of another kind, or incompatible."""
+    """Error raised if an artifact is missing, damaged, incompatible or of the wrong kind."""
 
 
 def folder_state(path: str | Path) -> tuple[int, ...] | None:
@@ -39,7 +39,11 @@ def being_replaced(path: str | Path) -> bool:
 def verified_files(path: Path) -> dict[str, bytes]:
     """Reads an artifact's files and verifies them against its ``SHA256SUMS``.
 
-    All files come from the same folder, even if another process replaces that folder meanwhile.
+    Except on Windows, all files come from the same folder, even if another process replaces that
+    folder during the reading.
+
+    Raises:
+        ArtifactError: a file is missing, damaged, or not part of an artifact.
     """
     if os.open not in os.supports_dir_fd:  # Windows
         return _files_of(path, None)
@@ -102,17 +106,24 @@ def _read_sums(path: Path, folder: int | None) -> dict[str, str]:
         digest, _, name = line.partition("  ")
         # Only known names are allowed, so that no line refers to a file outside the folder.
         if name not in (CONFIG, MODEL, CARD) or name in sums or len(digest) != 64:
-            raise ArtifactError(f"{path / SUMS}: unexpected line {line[:100]!r}; {MEND}")
+            raise ArtifactError(
+                f"{path / SUMS}: expected one line per file, with its SHA-256 and its name, got "
+                f"{line[:100]!r}; {MEND}"
+            )
         sums[name] = digest
     return sums
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Writes an artifact's folder, in place of an empty folder or another artifact.
+    """Writes an artifact's folder, and replaces any empty folder or artifact at that path.
+
+    Args:
+        path: path of the folder.
+        files: contents of the files by name.
 
     Raises:
-        ArtifactError: the path is not a folder, or the folder contains files that are not part
-            of an artifact.
+        ArtifactError: there is a file at that path, or a folder with files that are not part of an
+            artifact.
     """
     if path.exists() and not path.is_dir():
         raise ArtifactError(

@@ -124,10 +124,12 @@ def find_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Path:
     Args:
         name_or_path: name of a shipped artifact, path of an artifact's folder, or path of a run's
             folder. A run's folder stands for its subfolder ``artifact``.
-        kind: kind of the artifacts that the error message suggests; None for any kind.
+        kind: kind of the artifacts that the error message suggests if none is found; None for any
+            kind. The kind of the artifact that is found is not checked.
 
     Raises:
-        ArtifactError: there is neither such a shipped artifact nor such a folder.
+        ArtifactError: there is neither a shipped artifact with that name nor an artifact at that
+            path.
     """
     shipped = shipped_artifacts()
     if str(name_or_path) in shipped:
@@ -172,7 +174,7 @@ def save_artifact(
         config: JSON-serializable configuration of the model, by field name.
         tensors: weights by name.
         provenance: JSON-serializable description of the artifact's origin.
-        card: model card in Markdown.
+        card: model card in Markdown; None for no card.
         half: True to store floating-point tensors as float16. A tensor with values beyond the range
             of float16 keeps its dtype.
 
@@ -181,7 +183,8 @@ def save_artifact(
 
     Raises:
         ValueError: ``kind`` is unknown, or a weight is not finite.
-        ArtifactError: the folder contains files that are not part of an artifact.
+        ArtifactError: there is a file at ``path``, or a folder with files that are not part of an
+            artifact.
 
     Example:
         >>> import torch
@@ -236,7 +239,8 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
         kind: required kind; None accepts any kind.
 
     Raises:
-        ArtifactError: the artifact is missing, damaged, of another format, or of another kind.
+        ArtifactError: the artifact is missing or damaged, has another format version than this
+            library reads, or is not of the required kind.
     """
     path, files = _read(name_or_path, kind)
     try:
@@ -244,7 +248,9 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
         version, found = header["format_version"], header["kind"]
         class_name, config = header["class"], header["config"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{path / CONFIG}: not an artifact's configuration; {MEND}") from error
+        raise ArtifactError(
+            f"{path / CONFIG}: expected an artifact's configuration, got other content; {MEND}"
+        ) from error
     provenance = header.get("provenance", {})
     for name, value, kind_of_value in (
         ("config", config, dict),
@@ -255,7 +261,7 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
         if not isinstance(value, kind_of_value):
             expected = _JSON_TYPES[kind_of_value]
             raise ArtifactError(
-                f"{path / CONFIG}: expected {name!r} to be {expected}, got {value!r:.100}"
+                f"{path / CONFIG}: expected {name!r} to be {expected}, got {value!r:.100}; {MEND}"
             )
     if version != FORMAT_VERSION:
         raise ArtifactError(
@@ -293,7 +299,12 @@ def load_artifact(name_or_path: str | Path, *, kind: str | None = None) -> Artif
 
 
 def _model_file(tensors: Mapping[str, torch.Tensor], half: bool) -> bytes:
-    """Returns the content of ``model.safetensors``."""
+    """Returns the content of ``model.safetensors``, the file of an artifact's weights.
+
+    Args:
+        tensors: weights by name.
+        half: True to store floating-point tensors as float16, if their values are in its range.
+    """
     return save_safetensors(
         {_renamed(name, _KEYS): _stored(name, tensor, half) for name, tensor in tensors.items()}
     )
@@ -313,7 +324,7 @@ def _stored(name: str, tensor: torch.Tensor, half: bool) -> torch.Tensor:
 def _read(name_or_path: str | Path, kind: str | None) -> tuple[Path, dict[str, bytes]]:
     """Finds an artifact, reads its files and verifies them.
 
-    If another process replaces the folder meanwhile, reading starts again with the new folder.
+    If another process replaces the folder during the reading, the new folder is read instead.
     """
     end = time.monotonic() + _PATIENCE
     while True:
@@ -338,10 +349,15 @@ def _kind(path: Path) -> Any:
 
 
 def _renamed(name: str, table: Mapping[str, str]) -> str:
-    """Renames a tensor: replaces the parts of its dotted name that are keys of a table."""
+    """Returns the new name of a tensor.
+
+    Args:
+        name: dotted name of the tensor.
+        table: new name of each part of a dotted name that changes, by old name.
+    """
     return ".".join(table.get(part, part) for part in name.split("."))
 
 
 def package_versions(*more: str) -> dict[str, str]:
-    """Returns the versions of wmrl, NumPy, torch and further packages, by name."""
+    """Returns the versions of wmrl, NumPy, torch and the packages ``more``, by package name."""
     return {name: version(name) for name in sorted({"wmrl", "numpy", "torch", *more})}

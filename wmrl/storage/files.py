@@ -43,7 +43,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         path: path of the file or folder; missing parent folders are created.
 
     Yields:
-        The temporary path, where no file exists yet, with the folder and the suffix of ``path``.
+        A temporary path in the same folder as ``path`` and with the same suffix. Nothing exists
+        there yet.
 
     Raises:
         OSError: a file operation failed, or ``path`` is a folder that is not empty.
@@ -73,7 +74,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def _replace(aside: Path, path: Path) -> None:
-    """Renames a file or folder; the error about a folder in the way names ``path`` alone."""
+    """Renames the file or folder ``aside`` to ``path``.
+
+    If ``aside`` is a file and ``path`` a folder, the error message names only ``path``.
+    """
     try:
         aside.replace(path)
     except IsADirectoryError as error:
@@ -210,7 +214,10 @@ def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
     try:
         path = path.resolve()
     except RuntimeError as error:  # up to Python 3.12
-        raise OSError(f"{path}: a symbolic link that leads to itself; remove it") from error
+        raise OSError(
+            f"{path}: expected a folder, or nothing, got a symbolic link that leads to itself; "
+            "remove the link"
+        ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
@@ -227,7 +234,7 @@ def replace_folder(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes the temporary files and folders that killed writers left in a folder.
+    """Removes the temporary files and folders that killed processes left in a folder.
 
     The caller must hold a lock, so that no other process is writing to the folder.
     """
@@ -315,7 +322,10 @@ def _move_both(aside: Path, path: Path) -> bool:
 
 
 def _sweep(path: Path) -> None:
-    """Removes temporary folders that killed writers of ``path`` have left behind."""
+    """Removes temporary folders that writers of ``path`` left behind when they were killed.
+
+    Only folders that are more than an hour old are removed, because younger ones may be in use.
+    """
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
         ours = left.suffix == ".new" or (left.suffix == ".old" and path.exists())
         with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Reading of the artifact of a finished run; a run is finished when it has a report."""
+"""Reading of the artifact of a finished run."""
 
 import os
 import warnings
@@ -11,19 +11,21 @@ from wmrl.storage.reading import StoredFileError, read_json
 def finished_artifact(path: str | Path, *, kind: str) -> Artifact | None:
     """Reads the artifact of a finished run.
 
-    A run is finished if ``report.json`` exists. If the report or the artifact is damaged or
-    missing, the run counts as unfinished. When the run is resumed, the report and the artifact are
-    written again from the last checkpoint, without further training.
+    A run is finished if its folder contains a ``report.json`` and the artifact that belongs to the
+    report. If there is a report, but the report or the artifact can't be used, the run counts as
+    unfinished. When such a run is resumed, the report and the artifact are written again from the
+    last checkpoint, without further training.
 
     Args:
         path: folder of the run, with ``artifact/`` and ``report.json``.
-        kind: kind of the artifact.
+        kind: required kind of the artifact, such as ``"vision"``.
 
     Returns:
-        The artifact; None if the run is not finished or counts as unfinished.
+        The artifact; None if the run is unfinished.
 
     Warns:
-        UserWarning: the report or the artifact is damaged, or they do not belong together.
+        UserWarning: there is a report, but the report or the artifact is damaged, the artifact is
+            missing, or report and artifact do not belong together.
     """
     path = Path(path)
     if not os.path.lexists(path / "report.json"):

@@ -1,4 +1,4 @@
-"""Locks on files: processes take turns, and a lock ends with the process that holds it."""
+"""Locks on files, by which processes take turns; a process that ends releases its locks."""
 
 import errno
 import os
@@ -46,7 +46,8 @@ def file_lock(
             False for an exclusive lock, which excludes all other locks on the file.
         timeout: number of seconds to wait; 0 to give up immediately, None to wait as long as it
             takes.
-        required: False to go on without a lock if the file system does not support locks.
+        required: False to go on without a lock if the file system does not support locks; True to
+            raise an error in this case.
 
     Raises:
         TimeoutError: the lock is still in use after ``timeout`` seconds.
@@ -83,7 +84,11 @@ def file_lock(
 
 
 def _acquire(path: Path, shared: bool, timeout: float | None) -> BinaryIO:
-    """Opens and locks a file; waits up to ``timeout`` seconds for a conflicting lock."""
+    """Opens and locks a file; waits until no other process or thread has a conflicting lock.
+
+    Raises:
+        TimeoutError: there is still a conflicting lock after ``timeout`` seconds.
+    """
     began = time.monotonic()
     told = False
     file = _open(path)
@@ -124,7 +129,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _try_lock(file: BinaryIO, path: Path, shared: bool) -> bool:
-    """Locks a file; returns False if another process or thread has locked it."""
+    """Locks a file; returns False if another process or thread holds a conflicting lock."""
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -140,7 +145,7 @@ def _try_lock(file: BinaryIO, path: Path, shared: bool) -> bool:
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
-    """Returns True if an open file is still the file at ``path``, not a deleted one."""
+    """Returns True if an open file is still the file at ``path``; False if it was deleted."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -148,7 +153,12 @@ def _is_at(file: BinaryIO, path: Path) -> bool:
 
 
 def _sign(file: BinaryIO, text: str) -> None:
-    """Replaces the content of a locked file with ``text``, which names the holder of the lock."""
+    """Replaces the content of a locked file.
+
+    Args:
+        file: the locked file.
+        text: name of the process that holds the lock; empty before the lock is released.
+    """
     with suppress(OSError):  # a full disk keeps no one from locking
         file.truncate(0)
         file.write(text.encode())

@@ -1,7 +1,8 @@
 """Reading of stored files: only regular files of a bounded size, and JSON with a checksum.
 
-A path from elsewhere may lead to a device, a pipe or an endless file. Such files are refused before
-anything is read, so that reading always takes bounded time and memory.
+A path that is not trusted may lead to a device, a pipe or an endless file. Devices and pipes are
+refused before anything is read, and files are read only up to a limit. Reading thus always takes
+bounded time and memory.
 """
 
 import hashlib
@@ -43,9 +44,9 @@ def read_file(
     Args:
         path: path of the file; symbolic links are followed.
         limit: maximum size in bytes.
-        folder: descriptor of an open folder. The file with the name of ``path`` is then opened in
-            that folder. None to open ``path`` itself.
-        mend: advice for the error message.
+        folder: descriptor of an open folder, in which the file with the name of ``path`` is opened;
+            None to open ``path`` itself.
+        mend: advice at the end of error messages.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -86,7 +87,8 @@ def parse_json(data: bytes) -> dict[str, Any]:
         data: JSON in UTF-8.
 
     Raises:
-        ValueError: the data are not JSON, not an object, or nested more than 64 levels deep.
+        ValueError: the data are not a JSON object, are nested more than 64 levels deep, or contain
+            a number that is NaN or infinite.
     """
     try:
         content = json.loads(data, parse_constant=_finite, parse_float=_finite)
@@ -109,7 +111,7 @@ def read_json(
 
     Args:
         path: path of the file.
-        mend: advice for the error message.
+        mend: advice at the end of error messages.
 
     Returns:
         The content, without the checksum.
@@ -153,7 +155,8 @@ def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
     """
     if _CHECKSUM in content:
         raise ValueError(
-            f"content: expected no member named {_CHECKSUM!r} (the checksum's name), got one"
+            f"content: expected no member named {_CHECKSUM!r} (the checksum's name), got one; give "
+            "the member another name"
         )
     return {**content, _CHECKSUM: json_digest(content)}
 
@@ -165,10 +168,10 @@ def without_checksum(content: Any) -> dict[str, Any]:
         ValueError: the object has no checksum, or has changed.
     """
     if not isinstance(content, dict) or _CHECKSUM not in content:
-        raise ValueError(f"it has no {_CHECKSUM!r}")
+        raise ValueError(f"expected a checksum under the name {_CHECKSUM!r}, got none")
     plain = {name: value for name, value in content.items() if name != _CHECKSUM}
     if content[_CHECKSUM] != json_digest(plain):
-        raise ValueError(f"its content differs from its {_CHECKSUM!r}")
+        raise ValueError(f"its content differs from its checksum, {_CHECKSUM!r}")
     return plain
 
 

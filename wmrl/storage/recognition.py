@@ -24,10 +24,12 @@ class Recognized:
 
     Attributes:
         path: the path.
-        kind: ``"artifact"``, ``"run"`` (of training or of a search), ``"store"`` (of rollouts),
-            ``"latents"`` (of a store), ``"result"`` (JSON files that commands wrote), ``"empty"``
-            (an empty folder), ``"nothing"``, ``"file"`` or ``"other"``.
-        detail: kind of the artifact, such as ``"agent"``; empty for all other kinds.
+        kind: ``"artifact"``; ``"run"`` (the folder of a training run or a search); ``"store"`` (a
+            rollout store); ``"latents"`` (the latents of a rollout store); ``"result"`` (a JSON
+            file that a command wrote, or a folder with such files); ``"empty"`` (an empty folder);
+            ``"nothing"`` (there is nothing at the path); ``"file"`` (any other file); or
+            ``"other"`` (any other folder, or a path that can't be read).
+        detail: kind of the artifact, such as ``"agent"``; empty if there is no artifact.
         description: noun phrase for messages, such as ``"the folder of a run"``.
     """
 
@@ -66,12 +68,12 @@ def suggestions(path: str | Path, kind: Kind, *, detail: str | None = None) -> l
         path: the wrong path. The folders below it are searched. If none of them is of the given
             kind, the parent and the grandparent of ``path`` are checked instead.
         kind: kind of the folders, such as ``"artifact"`` or ``"run"``; see :class:`Recognized`.
-        detail: type of the artifacts, such as ``"vision"``, if ``kind`` is ``"artifact"``. None
-            for all types.
+        detail: if ``kind`` is ``"artifact"``, the kind of the artifacts, such as ``"vision"``. None
+            for artifacts of any kind.
 
     Returns:
-        The folders, sorted by depth and name. Of equally deep folders, ``path / "artifact"`` comes
-        first.
+        The folders, sorted by depth and then by name. Among folders of the same depth,
+        ``path / "artifact"`` comes first.
     """
     path = Path(path)
 
@@ -94,8 +96,8 @@ def did_you_mean(path: str | Path, kind: Kind, *, detail: str | None = None) -> 
     Args:
         path: the wrong path.
         kind: required kind of folder, such as ``"run"``; see :class:`Recognized`.
-        detail: type of the artifact, such as ``"vision"``, if ``kind`` is ``"artifact"``. None for
-            any type.
+        detail: if ``kind`` is ``"artifact"``, the kind of the artifacts, such as ``"vision"``. None
+            for artifacts of any kind.
     """
     found = suggestions(path, kind, detail=detail)
     if not found:
@@ -173,7 +175,11 @@ def _folders(path: Path, depth: int = _DEPTH) -> Iterator[Path]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Reads a small JSON object; returns an empty dictionary if there is no such object."""
+    """Reads a JSON object from a file.
+
+    Returns an empty dictionary if the file is missing, is larger than 16 MiB, can't be read, or is
+    not a JSON object.
+    """
     try:
         if not path.is_file() or path.stat().st_size > _MAX_BYTES:
             return {}

@@ -143,7 +143,8 @@ def load_plugins(names: Iterable[str]) -> None:
             found = ", ".join(map(repr, sorted(known))) or "none"
             raise ValueError(
                 f"plugins: expected one of the installed packages with entry points in the group "
-                f"{PLUGIN_GROUP!r} ({found}), got {name!r}"
+                f"{PLUGIN_GROUP!r} ({found}), got {name!r}; install the package, or correct its "
+                "name"
             )
         for point in known[_normalized(name)]:
             point.load()

@@ -19,7 +19,7 @@ from wmrl.storage.artifact import Artifact
 C = TypeVar("C")
 M = TypeVar("M", bound=torch.nn.Module)
 
-# Layers without weights, and groups of layers, come on top of the tensors.
+# The limit on layers allows for layers without weights and groups of layers, which have no tensors.
 _LAYERS_PER_TENSOR, _LAYERS = 20, 1000
 
 
@@ -40,9 +40,9 @@ def restore_config(config_class: type[C], artifact: Artifact) -> C:
 def restore_module(make: Callable[[], M], artifact: Artifact) -> M:
     """Creates a module and loads an artifact's weights into it.
 
-    The shapes of the weights are first checked on PyTorch's meta device, where tensors take no
-    memory, and with a limit on the number of layers. A forged dimension or count thus cannot make
-    the process allocate gigabytes, or run for ever.
+    The module is first created on PyTorch's meta device, where tensors take no memory, and with a
+    limit on the number of layers. Then the shapes of its weights are checked. A forged dimension or
+    number of layers thus cannot make the process allocate gigabytes, or run forever.
 
     Args:
         make: function that creates the module from the artifact's configuration.
@@ -121,7 +121,10 @@ def _check_shapes(module: torch.nn.Module, artifact: Artifact) -> None:
 
 
 def check_dtypes(artifact: Artifact, dtypes: Mapping[str, tuple[torch.dtype, ...]]) -> None:
-    """Checks the dtypes of an artifact's weights; float16 weights count as float32.
+    """Checks the dtypes of an artifact's weights.
+
+    Weights that are stored as float16 count as float32, to which they are converted when the
+    artifact is loaded.
 
     Args:
         artifact: content of the artifact.

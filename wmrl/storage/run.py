@@ -29,9 +29,9 @@ from wmrl.storage.tensors import parse_tensors
 
 _LOCK, _CONFIG, _REPORT = "lock", "config.json", "report.json"
 _KEPT = (
-    "this checkpoint was not written, and an earlier one is kept; resuming from it with the same "
-    "settings would end in the same error: check the data, or start in another folder with a lower "
-    "learning rate"
+    "this checkpoint was not written, and any earlier checkpoint is kept; if the run is resumed "
+    "with the same settings, it will end in the same error: check the data, or start in another "
+    "folder with a lower learning rate"
 )
 
 
@@ -59,11 +59,13 @@ class Run:
     higher than those of the stored configuration. All other entries must be equal. The run's
     ``report.json``, which marks the run as finished, is then removed.
 
-    If the stored configuration is damaged or missing, ``config`` replaces it, provided that all
-    checkpoints were written with ``config``.
+    A stored configuration that is missing is written again from ``config``. A damaged one is
+    replaced by ``config`` only if the folder holds a checkpoint of this run. In both cases, all
+    checkpoints in the folder must have been written with ``config``, apart from the limits.
 
-    The operating system holds the lock (``flock``) and releases it when the process ends, even if
-    the process is killed. Use the run as a context manager, or call :meth:`close`.
+    The lock on the folder is a ``flock``, which the operating system releases when the process
+    ends, even if the process is killed. To release the lock earlier, use the run as a context
+    manager, or call :meth:`close`.
 
     Args:
         path: folder of the run; created if it does not exist.
@@ -159,8 +161,8 @@ class Run:
         Raises:
             FloatingPointError: a tensor or ``state`` contains a number that is not finite.
             TypeError: JSON can't store ``state``.
-            ValueError: ``name`` is not a file name.
-            RunError: the run is closed.
+            ValueError: ``name`` is empty, contains a folder, or starts with a dot.
+            RunError: the run is closed, or its folder was moved or removed.
         """
         # Copies, because safetensors rejects tensors that share memory.
         stored = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
@@ -188,7 +190,7 @@ class Run:
             device: device of the tensors.
 
         Raises:
-            RunError: the checkpoint is damaged.
+            RunError: the checkpoint is damaged, or belongs to a run with another configuration.
         """
         path = self._checkpoint_path(name)
         try:
@@ -251,9 +253,9 @@ class Run:
         if same:
             name, old, new = lowered[0]
             raise RunError(
-                f"{self.path}: {name}: expected at least {'no limit' if old is None else old}, as "
-                f"in the run that this folder holds, got {new}; give a higher limit, or choose "
-                "another folder"
+                f"{self.path}: {name}: expected {'no limit' if old is None else f'at least {old}'},"
+                f" as in the run that this folder holds, got {new}; raise or remove the limit, or "
+                "choose another folder"
             )
         raise RunError(
             f"{self.path}: holds a run with another configuration: "
@@ -323,7 +325,12 @@ class Run:
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Reads and verifies the tensors and the metadata of a checkpoint."""
+    """Reads and verifies the tensors and the metadata of a checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint at that path.
+        RunError: the checkpoint is damaged.
+    """
     mend = "delete it to start again"
     try:
         data = read_file(path, limit=WEIGHTS_LIMIT, mend=mend)

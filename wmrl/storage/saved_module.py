@@ -29,8 +29,8 @@ class SavedModule(nn.Module, ABC):
         config_class: class of the configuration.
         digest: SHA-256 of the file that the weights were loaded from or last saved to; None if
             there is no such file.
-        saved_at: shipped name or absolute path of the artifact that the weights were loaded from or
-            last saved to; None if there is no such artifact.
+        saved_at: artifact that the weights were loaded from or last saved to: the name of a shipped
+            artifact, or the absolute path of any other. None if there is no such artifact.
     """
 
     kind: ClassVar[str]
@@ -54,13 +54,14 @@ class SavedModule(nn.Module, ABC):
     ) -> str:
         """Writes an artifact and returns its digest.
 
-        The saved weights may be rounded. The rounded weights also replace the weights in memory, so
-        that this network has the same outputs as a network loaded from the artifact.
+        If ``half`` is True, the saved weights are rounded. The rounded weights also replace the
+        weights in memory, so that this network has the same outputs as a network loaded from the
+        artifact.
 
         Args:
             path: folder to write.
             provenance: JSON-serializable description of the network's origin.
-            card: model card in Markdown.
+            card: model card in Markdown; None for no card.
             half: True to store floating-point tensors as float16. A tensor with values beyond the
                 range of float16 keeps its dtype.
         """
@@ -107,7 +108,8 @@ def load_saved_module(
         device: device of the weights.
 
     Raises:
-        ArtifactError: the artifact is missing, damaged, of another kind, or of an unknown class.
+        ArtifactError: the artifact is missing or damaged, is not of the registry's kind, or has a
+            class that the registry does not contain.
     """
     artifact = load_artifact(name_or_path, kind=registry.kind)
     try:

@@ -10,8 +10,8 @@ from wmrl.storage.reading import SMALL_LIMIT, parse_json
 def parse_tensors(data: bytes) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     """Reads the tensors and the metadata of a safetensors file.
 
-    The size of the header is checked before the header is parsed, so that reading takes time and
-    memory in proportion to the file.
+    The size of the header is checked before the header is parsed. Reading thus takes time and
+    memory in proportion to the size of the file.
 
     Args:
         data: content of the file.

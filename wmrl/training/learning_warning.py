@@ -13,7 +13,8 @@ def warn_of_learning(messages: Sequence[str], *, stacklevel: int = 3) -> None:
 
     Args:
         messages: texts that say what the model failed to learn, and what to try.
-        stacklevel: level of the caller that the warnings name; see :func:`warnings.warn`.
+        stacklevel: number of the stack frame whose line the warnings show; see
+            :func:`warnings.warn`.
     """
     for message in messages:
         warnings.warn(message, LearningWarning, stacklevel=stacklevel)

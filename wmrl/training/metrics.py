@@ -20,7 +20,7 @@ _LIMIT = 2**30  # bytes of a CSV file
 
 _TENSORBOARD_FAILED = (
     "{}: TensorBoard's events cannot be written ({}); the run goes on without them, and "
-    "metrics.csv has the same numbers"
+    "metrics.csv still has all numbers"
 )
 
 
@@ -199,10 +199,10 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
 
     Returns:
         One dictionary per row, with the values by column name. The rows are in ascending order of
-        step. The list is empty if the file does not exist, or has no intact header.
+        step. The list is empty if the file does not exist, can't be read, or has no intact header.
 
     Warns:
-        UserWarning: lines are damaged.
+        UserWarning: the file can't be read, or lines are damaged.
     """
     path = Path(path)
     try:
@@ -229,7 +229,7 @@ def read_metrics(path: str | Path) -> list[dict[str, float]]:
 
 
 def _values(line: str) -> list[str]:
-    """Splits a line of a CSV file into texts; returns an empty list if the line is damaged."""
+    """Splits a line of a CSV file into its fields; returns an empty list if the line is damaged."""
     try:
         return next(csv.reader([line], strict=True), [])
     except csv.Error:
@@ -237,7 +237,15 @@ def _values(line: str) -> list[str]:
 
 
 def _row(line: str, names: list[str]) -> dict[str, float] | None:
-    """Parses a line of ``metrics.csv`` as numbers by column; returns None if it is damaged."""
+    """Parses a line of ``metrics.csv``.
+
+    Args:
+        line: the line, without its line break.
+        names: names of the columns, of which the first is ``"step"``.
+
+    Returns:
+        The numbers by column name, without empty fields; None if the line is damaged.
+    """
     values = _values(line)
     try:
         row = {name: float(value) for name, value in zip(names, values, strict=True) if value}

@@ -1,6 +1,6 @@
 """Progress of long work: bars on a terminal, and lines of text in files and pipes.
 
-Both are written to the standard error, so that the standard output contains only results.
+Both are written to standard error, so that standard output contains only results.
 """
 
 import sys
@@ -53,7 +53,8 @@ class Advance(Protocol):
             done: number of units of work done so far.
             note: short text to show with the progress, such as a score.
             total: new total number of units; None if it is unchanged.
-            seconds: seconds that count towards the time limit; None for the time since the start.
+            seconds: seconds so far that count towards the time limit. None to keep the seconds of
+                an earlier call or, if there are none, to measure the time since the start.
         """
 
 
@@ -86,7 +87,8 @@ def progress_bar(
         show: True to show the progress, False to show nothing.
         unit: name of the units, in the plural.
         max_seconds: time limit in seconds; None for no limit.
-        seconds: seconds that already count towards the limit.
+        seconds: seconds that count towards the limit before the work starts, such as the time that
+            a resumed run took earlier.
 
     Yields:
         A function that updates the progress, as :class:`Advance` describes.
@@ -109,14 +111,14 @@ def progress_bar(
 def stage(name: str, *, following: str = "", show: bool = True) -> Iterator[None]:
     """Names the stage to which the work in a ``with`` block belongs.
 
-    Where there is no terminal, a line is written at least every :data:`LINE_SECONDS` seconds, even
-    while no progress bar is active, to show that the stage is still running.
+    At the start, a line that names this stage and the next one is printed. Where there is no
+    terminal, further lines show that the stage is still running, even while no progress bar is
+    active; see :func:`heartbeat`.
 
     Args:
         name: name of the stage, which becomes part of the titles of progress bars.
-        following: name of the next stage; empty for the last one.
-        show: True to print a line that names this stage and the next one, at the start of the
-            stage.
+        following: name of the next stage; empty if this stage is the last.
+        show: False to print none of these lines.
     """
     announce(name + (f" (next: {following})" if following else ""), show=show)
     token = _stage.set((name, following))
@@ -131,8 +133,8 @@ def stage(name: str, *, following: str = "", show: bool = True) -> Iterator[None
 def heartbeat(name: str, *, show: bool = True) -> Iterator[None]:
     """Writes lines to show that the work in a ``with`` block is still running.
 
-    A line is written whenever no other line of progress has been written for :data:`LINE_SECONDS`
-    seconds. On a terminal, nothing is written.
+    Every :data:`LINE_SECONDS` seconds, a line is written if no other line of progress was written
+    in that time. On a terminal, nothing is written.
 
     Args:
         name: name of the work.
@@ -158,9 +160,9 @@ def stages(items: Sequence[T], name_of: Callable[[T], str], *, show: bool = True
     """Iterates over items; the work on each item is a numbered :func:`stage`.
 
     Args:
-        items: items, such as the seeds of an experiment.
-        name_of: function from an item to the name of its stage.
-        show: True to print a line at the start of each stage.
+        items: objects of any type, such as the seeds of an experiment.
+        name_of: function that takes an item and returns the name of its stage.
+        show: False to print no lines about the stages.
     """
     names = [f"{name_of(item)} ({n} of {len(items)})" for n, item in enumerate(items, start=1)]
     for item, name, following in zip(items, names, [*names[1:], ""], strict=True):
@@ -172,7 +174,7 @@ def announce(text: str, *, show: bool = True) -> None:
     """Prints a line about the progress of work and flushes it.
 
     Args:
-        text: the line.
+        text: text of the line.
         show: False to print nothing.
     """
     global _last_line
@@ -225,10 +227,12 @@ class _Work:
         self.refresh()
 
     def refresh(self, *, finished: bool = False) -> None:
-        """Shows the state on the bar, if there is a bar and the last refresh was not just now.
+        """Shows the state on the bar.
+
+        Does nothing if there is no bar, or if the last refresh was less than 0.1 s ago.
 
         Args:
-            finished: True to show a full bar, whenever the last refresh was.
+            finished: True to show a full bar, even if the last refresh was less than 0.1 s ago.
         """
         now = time.monotonic()
         if self.bar is None or (now - self._refreshed < _REFRESH_SECONDS and not finished):
@@ -276,9 +280,10 @@ class _Work:
 
     @property
     def speed(self) -> str:
-        """Units per second as text, or per minute if less than one is done per second.
+        """Text with the speed, in units per second.
 
-        The text is empty before the first unit is done.
+        A speed below one unit per second is given in units per minute. The text is empty before the
+        first unit is done.
         """
         new = self.done - self._first_done
         if new <= 0 or self.elapsed <= 0:
@@ -290,7 +295,7 @@ class _Work:
 
     @property
     def remaining(self) -> str:
-        """Text with the estimated time remaining; empty as long as there is no estimate."""
+        """Text with the estimated time remaining; empty until progress has been made."""
         gained = self.fraction - self._first_fraction
         if gained <= 0:
             return ""
@@ -359,7 +364,7 @@ def repeatedly(call: Callable[[], None], *, seconds: float) -> Iterator[None]:
 
     Args:
         call: function to call.
-        seconds: time between two calls, and before the first one.
+        seconds: seconds between two calls, and before the first call.
     """
     over = threading.Event()
 

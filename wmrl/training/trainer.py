@@ -17,9 +17,10 @@ from wmrl.training.metrics import MetricsLogger
 from wmrl.training.progress import progress_bar
 
 LossAt = Callable[[int], tuple[Tensor, dict[str, Tensor]]]
-"""Function that takes the number of a step and returns the loss ``()`` and its parts by name.
+"""Function that takes the index of a training step, and returns the loss and its parts.
 
-The result must depend only on the step and the weights.
+The loss is a scalar tensor. The parts of the loss are a dictionary of scalar tensors by name. The
+result must depend only on the step and the weights.
 """
 
 _CHECKPOINT = "last"
@@ -33,7 +34,8 @@ class TrainingConfig:
     Attributes:
         steps: number of gradient steps.
         batch_size: number of examples in a batch.
-        learning_rate: initial learning rate of Adam. The rate decays with a cosine schedule.
+        learning_rate: initial learning rate of Adam. A cosine schedule lowers the rate to
+            ``final_learning_rate``.
         final_learning_rate: learning rate at the end of training.
         gradient_clip: maximum norm of the gradient; None for no clipping.
         max_seconds: limit on the training time in seconds, summed over all resumptions; None for no
@@ -78,7 +80,10 @@ class TrainingConfig:
 
 
 TRAINING_LIMITS = ("training.steps", "training.max_seconds")
-"""Names of the settings that may be raised to extend a finished run; ``limits`` of its ``Run``."""
+"""Names of the settings that may be raised to extend a finished run.
+
+Training functions pass them to :class:`~wmrl.storage.run.Run` as ``limits``.
+"""
 
 
 class Trainer:
@@ -94,7 +99,7 @@ class Trainer:
         module: network to train, already on its device.
         run: run whose folder contains the checkpoint and ``metrics.csv``.
         config: settings of the training run.
-        label: text before the progress bar.
+        label: title of the progress bar.
         progress: True to show a progress bar.
         least_steps: minimum number of steps, even if they take longer than the time limit.
 
@@ -137,8 +142,8 @@ class Trainer:
         does not end within a second, it is aborted, and the run keeps its last checkpoint.
 
         Args:
-            loss_at: function that takes the number of a step. It returns the loss as a scalar
-                tensor, and a dictionary of the parts of the loss by name.
+            loss_at: function that takes the index of a step, from 0. It returns the loss as a
+                scalar tensor, and a dictionary of the parts of the loss by name.
 
         Raises:
             FloatingPointError: a term of the loss, or a weight, is not finite. The last checkpoint
@@ -216,8 +221,12 @@ class Trainer:
         Only the sums are read from the device, because reading the values of each step would slow
         down a GPU.
 
+        Args:
+            terms: loss and parts of the loss by name, for each step since the last row. If the run
+                was resumed since then, the sums over the steps before come from the checkpoint.
+
         Raises:
-            FloatingPointError: a value was not finite; the message names the first step with such a
+            FloatingPointError: a value is not finite; the message names the first step with such a
                 value.
         """
         sums = dict(self._pending)
@@ -233,7 +242,12 @@ class Trainer:
         return sums  # only their sum is too large
 
     def _divergence(self, step: int, bad: dict[str, float]) -> str:
-        """Describes the first step at which the loss, or a part of it, is not finite."""
+        """Returns the error message for a step at which the loss, or a part of it, is not finite.
+
+        Args:
+            step: number of the step, from 1.
+            bad: values that are not finite, by name.
+        """
         terms = ", ".join(f"{name} {value}" for name, value in bad.items())
         every = self._config.checkpoint_every
         kept = (step - 1) // every * every
@@ -242,9 +256,9 @@ class Trainer:
         )
         return (
             f"{self._run.path}: expected a finite loss, got {terms} at step {step}, on the batch "
-            f"of that step; {place}, but the same settings would end in the same error: start "
-            f"again in another folder with a learning_rate below {self._config.learning_rate}, or "
-            "check the data"
+            f"of that step; {place}; if the run is resumed with the same settings, it will end in "
+            "the same error: start again in another folder with a learning_rate below "
+            f"{self._config.learning_rate}, or check the data"
         )
 
     def _plan(self) -> None:

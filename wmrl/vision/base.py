@@ -50,16 +50,17 @@ class Vision(Autoencoder):
     def fit_config(cls, config: Any, frame_shape: tuple[int, int, int]) -> Any:
         """Returns a copy of a configuration, adapted to the shape of the frames to train on.
 
-        By default, the fields ``frame_size`` (height and width) and ``channels`` are replaced if
-        they have their default values. A configuration without these fields is returned unchanged.
+        By default, the fields ``frame_size`` (height and width) and ``channels`` are set to
+        those of the frames if they have their default values. A configuration without these fields
+        is returned unchanged.
 
         Args:
             config: configuration of a model of this class.
             frame_shape: shape ``(H, W, C)`` of the frames.
 
         Raises:
-            ValueError: the configuration sets another size or number of channels, or a model of
-                this class cannot have frames of this shape.
+            ValueError: the configuration sets a size or number of channels that differs from the
+                frames', or a model of this class cannot have frames of this shape.
         """
         wanted = {"frame_size": tuple(frame_shape[:2]), "channels": frame_shape[2]}
         found = {
@@ -82,7 +83,8 @@ class Vision(Autoencoder):
             steps: number of gradient steps.
 
         Returns:
-            Minimum number of steps, to be taken even if they exceed a time limit; 0 by default.
+            Minimum number of steps to take, even if they take longer than a time limit allows; 0
+            by default.
 
         Raises:
             ValueError: there are too few frames or steps.

@@ -209,7 +209,7 @@ def test_pickle_beside_the_weights_is_refused(saved: Path) -> None:
 def test_sums_cannot_lead_out_of_the_folder(saved: Path) -> None:
     with (saved / "SHA256SUMS").open("a") as sums:
         sums.write("0" * 64 + "  ../../etc/passwd\n")
-    with pytest.raises(ArtifactError, match="unexpected line"):
+    with pytest.raises(ArtifactError, match="expected one line per file"):
         load_artifact(saved)
 
 
