@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 Numbers = float | Sequence[float] | Tensor
-"""Number, sequence of numbers or tensor that is broadcast to a shape."""
+"""Number, sequence of numbers, or tensor, which is broadcast to the shape of a parameter."""
 
 
 class Factor(nn.Module, ABC):
@@ -37,11 +37,14 @@ class Factor(nn.Module, ABC):
 
     @abstractmethod
     def distribution(self) -> Distribution:
-        """Returns the distribution q with the current parameters λ."""
+        """Returns the distribution q(z; λ) with the current parameters λ."""
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws S samples, ``(S, *shape)``, differentiable if ``reparameterized`` is True.
+        """Draws S samples of z, ``(S, *shape)``.
+
+        The samples are differentiable with respect to the factor's parameters if
+        ``reparameterized`` is True.
 
         Args:
             count: S, number of samples.
@@ -49,10 +52,10 @@ class Factor(nn.Module, ABC):
         """
 
     def log_prob(self, values: Tensor) -> Tensor:
-        """Computes log q at values of z.
+        """Computes the log density log q(z) at S values of z.
 
         Args:
-            values: values of z, ``(S, *shape)``.
+            values: S values of z, ``(S, *shape)``.
 
         Returns:
             ``(S, *shape)`` if the elements of z are independent, ``(S,)`` if they are drawn
@@ -66,19 +69,24 @@ class Factor(nn.Module, ABC):
         return self.log_prob(values)
 
     def log_prob_with(self, parameters: Mapping[str, Tensor], values: Tensor) -> Tensor:
-        """Computes :meth:`log_prob` with other parameters in place of λ.
+        """Computes :meth:`log_prob` with given parameters in place of the factor's own.
 
         Args:
             parameters: tensors by parameter name. Each tensor has the shape of the parameter that
-                it replaces. If each value has its own parameters, a first axis S is added.
-            values: values of z, ``(S, *shape)``.
+                it replaces. If each of the S values has its own parameters, the tensors have an
+                additional first axis of length S.
+            values: S values of z, ``(S, *shape)``.
         """
         found: Tensor = torch.func.functional_call(self, dict(parameters), (values,))
         return found
 
     @property
     def mean(self) -> Tensor:
-        """Mean of z, with the shape of z; for a categorical variable, the probabilities."""
+        """Mean of z, with the shape of z.
+
+        For a categorical variable, the mean of the one-hot encoding, ``(*shape, K)``: the
+        probabilities of the K categories.
+        """
         return self.distribution().mean.detach()
 
     @property
@@ -88,7 +96,7 @@ class Factor(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Device of the parameters λ."""
+        """Device of the factor's parameters."""
         return next(self.parameters()).device
 
 
@@ -102,8 +110,8 @@ def initial_values(name: str, value: Numbers, shape: tuple[int, ...], *, above: 
         above: exclusive lower bound of the values; −∞ allows any finite number.
 
     Raises:
-        ValueError: the values don't broadcast to ``shape``, or a value is not finite or not above
-            the bound.
+        ValueError: the values don't broadcast to ``shape``, or a value is not finite, or is not
+            greater than ``above``.
     """
     given = torch.as_tensor(value, dtype=torch.float32)
     try:
@@ -123,13 +131,13 @@ def checked_shape(shape: int | Sequence[int]) -> tuple[int, ...]:
     """Converts a factor's shape to a tuple; an integer N becomes ``(N,)``.
 
     Raises:
-        ValueError: a length is less than 1.
-        TypeError: a length is not an integer.
+        ValueError: an axis has a length below 1.
+        TypeError: the length of an axis is not an integer.
     """
     try:
         lengths = tuple(map(index, shape)) if isinstance(shape, Iterable) else (index(shape),)
     except TypeError as error:
         raise TypeError(f"shape: expected integers, got {shape!r}") from error
     if any(length < 1 for length in lengths):
-        raise ValueError(f"shape: expected lengths of at least 1, got {lengths}")
+        raise ValueError(f"shape: expected axes of length 1 or more, got {lengths}")
     return lengths

@@ -32,7 +32,7 @@ class VariationalFamily(nn.Module):
     def __init__(self, factors: Mapping[str, Factor]) -> None:
         super().__init__()
         if not factors:
-            raise ValueError("factors: expected at least one, got none")
+            raise ValueError("factors: expected at least one factor, got none")
         for name in factors:
             if not name.isidentifier():
                 raise ValueError(f"factors: expected Python identifiers as names, got {name!r}")
@@ -77,22 +77,31 @@ class VariationalFamily(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Device of the parameters λ."""
+        """Device of the factors' parameters."""
         return next(self.parameters()).device
 
     def draw(self, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draws ``count`` samples of each variable, ``(count, *shape)``, without gradients."""
+        """Draws samples of all variables, without gradients.
+
+        Args:
+            count: number of samples.
+            generator: random generator on the family's device.
+
+        Returns:
+            Samples by variable name, each ``(count, *shape)``, where ``shape`` is the shape of the
+            variable.
+        """
         with torch.no_grad():
             return {name: factor.draw(count, generator) for name, factor in self.items()}
 
     def log_prob(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Computes log q, the sum of the log densities of all factors.
+        """Computes the log density log q, the sum of the log densities of all factors.
 
         Args:
             values: S samples by variable name, ``(S, *shape)`` each.
 
         Returns:
-            log q of each sample, ``(S,)``.
+            Log density of each sample, ``(S,)``.
         """
         each = [sum_elements(factor.log_prob(values[name])) for name, factor in self.items()]
         return torch.stack(each).sum(0)

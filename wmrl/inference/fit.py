@@ -61,7 +61,7 @@ class FitConfig:
         max_lr_decays: maximum number of decays.
         batch_size: number of observations per step, drawn with replacement from the data that
             :attr:`Term.minibatched` names; None for all observations.
-        importance_samples: number of samples of the final importance check.
+        importance_samples: number of samples for the importance check after the last step.
     """
 
     steps: int = 20_000
@@ -95,11 +95,12 @@ class Posterior:
     """Approximate posterior, with diagnostics of its quality.
 
     Attributes:
-        family: fitted q.
-        check: result of the final importance check: ELBO, log evidence, k̂ and others.
+        family: fitted variational distribution q.
+        check: result of the importance check after the last step: ELBO, log evidence, k̂ and
+            others.
         converged: True if the fit converged within the maximum number of steps.
         steps: number of steps taken.
-        estimators: gradient estimator of each variable.
+        estimators: gradient estimator by variable name, ``"score"`` or ``"reparameterized"``.
         trace: metrics of each window of steps, with the keys ``step``, ``elbo``, ``elbo_se`` and
             ``learning_rate``.
         config: settings of the fit.
@@ -117,12 +118,12 @@ class Posterior:
 
     @property
     def elbo(self) -> float:
-        """Evidence lower bound (ELBO), in nats."""
+        """Estimate of the evidence lower bound (ELBO), in nats."""
         return self.check.elbo
 
     @property
     def log_evidence(self) -> float:
-        """Estimate of log p(x), in nats."""
+        """Estimate of the log evidence log p(x) of the data x, in nats."""
         return self.check.log_evidence
 
     @property
@@ -152,7 +153,7 @@ def fit_posterior(
     https://arxiv.org/abs/1401.0118).
 
     Args:
-        log_joint: log p(x, z).
+        log_joint: log joint density log p(x, z) of the data x and the latent variables z.
         family: initial variational distribution, with a factor for each latent variable. It is
             fitted in place, except for parameters whose ``requires_grad`` is False. If
             :attr:`Posterior.verdict` says that single precision was too low, repeat the fit with
@@ -161,8 +162,8 @@ def fit_posterior(
         config: settings of the fit.
         seed: root seed of all randomness.
         device: device to which the family and the log joint's data are moved.
-        path: folder to which the trace is written, as ``metrics.csv`` and TensorBoard events; None
-            to write no files.
+        path: folder to which :attr:`Posterior.trace` is written, as ``metrics.csv`` and TensorBoard
+            events; None to write no files.
         progress: True to show a progress bar.
 
     Raises:
@@ -171,8 +172,8 @@ def fit_posterior(
         TermError: a term raises an error, or its value has the wrong shape.
         FloatingPointError: a term or a gradient is not finite, or a distribution in a term rejects
             a value during the fit. The parameters are then reset to their values at the start of
-            the current window of steps (:attr:`FitConfig.window`). After an error in the final
-            importance check, however, the parameters keep their fitted values.
+            the current window of steps (:attr:`FitConfig.window`). If the error occurs in the
+            importance check after the last step, the parameters keep their fitted values.
 
     Example:
         The posterior of a rate with a Gamma(2, 1) prior after 14 events in 4 intervals is
@@ -349,7 +350,9 @@ class _Fit:
         )
 
     def _update_learning_rate(self, mean: float, squared_error: float) -> None:
-        """Decays the learning rate, or ends the fit, if the ELBO no longer rises.
+        """Decays the learning rate, or ends the fit, if the ELBO has not risen recently.
+
+        "Recently" means in the last ``config.patience`` windows.
 
         Args:
             mean: mean ELBO of the current window.
@@ -387,7 +390,7 @@ class _Fit:
         Args:
             tracker: record of the non-finite values of the window.
             good: values of the parameters at the start of the window.
-            first: number of steps before the window.
+            first: number of steps taken before the window.
 
         Raises:
             FloatingPointError: a value was not finite. The parameters are then reset to ``good``.

@@ -47,12 +47,12 @@ class GammaFactor(Factor):
         self.log_mean = nn.Parameter(alpha.log() - beta.log())
 
     def distribution(self) -> Distribution:
-        """Returns the gamma distributions of the elements of z."""
+        """Returns one gamma distribution per element of z, as a batch."""
         alpha = self.log_concentration.exp()
         return Gamma(alpha, alpha / self.log_mean.exp(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws samples of z, ``(count, *shape)``, with gradients to the parameters."""
+        """Draws samples ``(count, *shape)``, differentiable with respect to the parameters."""
         alpha = self.log_concentration.exp()
         # The scale is computed separately, because gradients of small samples are already large.
         scale = self.log_mean.exp() / alpha
@@ -87,11 +87,11 @@ class BetaFactor(Factor):
         self.log_total = nn.Parameter((first + second).log())
 
     def distribution(self) -> Distribution:
-        """Returns the beta distributions of the elements of z."""
+        """Returns one beta distribution per element of z, as a batch."""
         return Beta(*self._concentrations(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws samples of z, ``(count, *shape)``, with gradients to the parameters."""
+        """Draws samples ``(count, *shape)``, differentiable with respect to the parameters."""
         first, second = (_standard_gamma(each, count, generator) for each in self._concentrations())
         limits = torch.finfo(first.dtype)  # the density at 0 and 1 may be 0 or infinite
         return (first / (first + second)).clamp(limits.tiny, 1.0 - limits.eps)
@@ -103,7 +103,7 @@ class BetaFactor(Factor):
 
 
 def _standard_gamma(alpha: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Draws samples of Gamma(α, 1), ``(count, *shape)``, differentiable with respect to α."""
+    """Draws samples of Gamma(α, 1), ``(count, *alpha.shape)``, differentiable in α."""
     copies = alpha.expand(count, *alpha.shape).contiguous()
     drawn = torch._standard_gamma(copies, generator=generator)
     return drawn.clamp(min=torch.finfo(drawn.dtype).tiny)

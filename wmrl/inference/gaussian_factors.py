@@ -48,11 +48,11 @@ class NormalFactor(Factor):
         self.log_scale = nn.Parameter(initial_values("std", std, self.shape, above=0.0).log())
 
     def distribution(self) -> Distribution:
-        """Returns the normal distributions of the elements of z."""
+        """Returns one normal distribution per element of z, as a batch."""
         return Normal(self.loc, self.log_scale.exp(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws samples of z, ``(count, *shape)``, with gradients to the parameters."""
+        """Draws samples ``(count, *shape)``, differentiable with respect to the parameters."""
         noise = _noise(self.loc, (count, *self.shape), generator)
         return self.loc + self.log_scale.exp() * noise
 
@@ -70,11 +70,11 @@ class LogNormalFactor(NormalFactor):
     support: ClassVar[str] = "numbers above 0"
 
     def distribution(self) -> Distribution:
-        """Returns the log-normal distributions of the elements of z."""
+        """Returns one log-normal distribution per element of z, as a batch."""
         return LogNormal(self.loc, self.log_scale.exp(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws samples of z, ``(count, *shape)``, with gradients to the parameters."""
+        """Draws samples ``(count, *shape)``, differentiable with respect to the parameters."""
         return super().draw(count, generator).exp()
 
 
@@ -106,7 +106,7 @@ class MultivariateNormalFactor(Factor):
         return MultivariateNormal(self.loc, scale_tril=self._scale(), validate_args=False)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws samples of z, ``(count, *shape)``, with gradients to the parameters."""
+        """Draws samples ``(count, *shape)``, differentiable with respect to the parameters."""
         return self.loc + _noise(self.loc, (count, *self.shape), generator) @ self._scale().mT
 
     def _scale(self) -> Tensor:
@@ -150,13 +150,13 @@ class LowRankNormalFactor(Factor):
         self.directions = nn.Parameter(spread * (noise / math.sqrt(rank)))
 
     def distribution(self) -> Distribution:
-        """Returns the low-rank normal distribution of z."""
+        """Returns the normal distribution of z, whose covariance is low-rank plus diagonal."""
         return LowRankMultivariateNormal(
             self.loc, self.directions, (2.0 * self.log_scale).exp(), validate_args=False
         )
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draws samples of z, ``(count, *shape)``, with gradients to the parameters."""
+        """Draws samples ``(count, *shape)``, differentiable with respect to the parameters."""
         own = _noise(self.loc, (count, *self.shape), generator)
         shared = _noise(self.loc, (count, self.directions.shape[1]), generator)
         return self.loc + self.log_scale.exp() * own + shared @ self.directions.mT
@@ -166,7 +166,9 @@ def _one_axis(dim: int) -> tuple[int]:
     """Checks the length D of a vector, and returns the shape ``(D,)``."""
     shape = checked_shape(dim)
     if len(shape) != 1:
-        raise ValueError(f"dim: expected one integer, got {dim!r}; flatten the variable")
+        raise ValueError(
+            f"dim: expected one integer, got {dim!r}; flatten the variable to one axis"
+        )
     return shape
 
 

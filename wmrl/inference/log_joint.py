@@ -15,7 +15,7 @@ class Term:
 
     The function's parameter names determine its arguments. A parameter that is a key of ``data``
     receives the tensor of this key. Any other parameter is a latent variable, and receives S
-    samples of it, ``(S, *shape)``. Parameters with a default value are not passed. The parameter
+    samples of it, ``(S, *shape)``. A parameter with a default value keeps this value. The parameter
     names thus show which variables the term depends on, as Rao-Blackwellization requires.
 
     Attributes:
@@ -86,7 +86,7 @@ class Term:
 
     @property
     def num_observations(self) -> int:
-        """N, number of observations in the minibatched data; 0 without such data."""
+        """N, number of observations in the minibatched data; 0 if no data are minibatched."""
         return len(self.data[self.minibatched[0]]) if self.minibatched else 0
 
     def __call__(self, values: Mapping[str, Tensor], indices: Tensor | None = None) -> Tensor:
@@ -99,6 +99,8 @@ class Term:
 
         Returns:
             Values of the term: ``(S,)``, or ``(S, *E)`` if the term is elementwise with shape E.
+            If ``indices`` selects B of the N observations of a minibatched term, the values are
+            multiplied by N / B.
         """
         given: dict[str, Tensor] = {name: values[name] for name in self.variables}
         scale = 1.0
@@ -126,7 +128,8 @@ class LogJoint:
 
     Attributes:
         terms: terms by name.
-        num_observations: number of observations in minibatched data; 0 without such data.
+        num_observations: number of observations in the minibatched data; 0 if no data are
+            minibatched.
 
     Raises:
         ValueError: there are no terms, or the terms' minibatched data have different lengths.
@@ -155,7 +158,7 @@ class LogJoint:
 
     def __init__(self, terms: Mapping[str, Term | Callable[..., Tensor]]) -> None:
         if not terms:
-            raise ValueError("terms: expected at least one, got none")
+            raise ValueError("terms: expected at least one term, got none")
         self.terms = {
             name: term if isinstance(term, Term) else Term(term) for name, term in terms.items()
         }

@@ -1,6 +1,6 @@
 """Memory models, which predict the next latent, reward and termination.
 
-- :mod:`~wmrl.memory.base`: the interface, loading, and registration of further classes
+- :mod:`~wmrl.memory.base`: the interface of memories, loading, and registration of further classes
   (``Memory``, ``MemoryState``, ``Transition``, ``load_memory``, ``matching_memory``,
   ``register_memory``).
 - :mod:`~wmrl.memory.trainable`: the base class of memories with a training loss

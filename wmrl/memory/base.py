@@ -26,7 +26,7 @@ P = TypeVar("P")
 
 @dataclass(frozen=True)
 class Transition:
-    """Sampled next step of a batch of B dreams.
+    """Sampled next steps of B dreams.
 
     Attributes:
         latent: ``(B, Z) float32``, next latents.
@@ -80,13 +80,13 @@ class Memory(SavedModule, Generic[P]):
 
     @property
     def num_options(self) -> tuple[int, ...]:
-        """Number of options of each choice of an action; empty for continuous actions."""
+        """Number of options of each discrete choice in an action; empty for continuous actions."""
         return tuple(getattr(self.config, "num_options", ()))
 
     @property
     @abstractmethod
     def feature_dim(self) -> int:
-        """H, the number of features that a controller observes."""
+        """H, the number of features that the memory provides for a controller."""
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> MemoryState:
@@ -107,8 +107,8 @@ class Memory(SavedModule, Generic[P]):
         Args:
             latents: ``(B, T, Z) float32``, latents z_t.
             actions: ``(B, T, A) float32``, encoded actions a_t.
-            first: ``(B, T) bool``, True where an episode starts. The state is reset before these
-                steps. None if no episode starts within the sequences.
+            first: ``(B, T) bool``, True where an episode starts. The state of a sequence is reset
+                before each such step. None if no episode starts within the sequences.
             state: state before the first step; the initial state if None.
             dropout: source of dropout masks; None for no dropout, even in training mode.
 
@@ -190,7 +190,7 @@ class Memory(SavedModule, Generic[P]):
         """
 
     def set_start_states(self, mean: Tensor, std: Tensor, actions: Tensor) -> None:
-        """Sets the recorded sequences from which dreams start.
+        """Sets the S recorded sequences of T latents from which dreams start.
 
         Args:
             mean: ``(S, T, Z) float32``, posterior means of the latents.
@@ -215,7 +215,7 @@ class Memory(SavedModule, Generic[P]):
         )
 
     def with_start_states_of(self, artifact: Artifact) -> Self:
-        """Copies the start states that an artifact has, if any, and returns this memory."""
+        """Copies the start states of an artifact, if it has any, and returns this memory."""
         starts = [artifact.tensors.get(f"start_{name}") for name in ("mean", "std", "actions")]
         mean, std, actions = starts
         if mean is not None and std is not None and actions is not None:
@@ -260,13 +260,13 @@ MEMORIES: Registry[Memory[Any]] = Registry(
     ),
     register="wmrl.memory.register_memory",
 )
-"""Registry of all classes of memories."""
+"""Registry of all memory classes."""
 
 M = TypeVar("M", bound=Memory[Any])
 
 
 def register_memory(cls: type[M]) -> type[M]:
-    """Registers a class of memories that is defined outside this library.
+    """Registers a memory class that is defined outside this library.
 
     The function can be used as a decorator. Artifacts of a registered class can be loaded wherever
     a memory is expected. :func:`~wmrl.memory.training.train_memory` can train the class if it

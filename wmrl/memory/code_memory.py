@@ -43,8 +43,8 @@ class CodeMemoryConfig(TrainableMemoryConfig):
         hidden_dim: H, the width of the sequence model.
         num_layers: number of layers of the sequence model.
         context: number of agent steps that a Transformer attends to; ignored by an LSTM.
-        token_dim: E, the number of features of each grid position. The code at the position in the
-            next frame is predicted from these features.
+        token_dim: E, the number of features of each grid position. The codes of the next frame are
+            predicted from these features.
         num_refinements: number of residual convolutional blocks, which exchange information between
             grid positions before the codes are predicted.
         loss_share: fraction of a batch's frames on which the negative log-likelihood is computed,
@@ -191,7 +191,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
 
     @property
     def feature_dim(self) -> int:
-        """H, the number of features that a controller observes."""
+        """H, the number of features that the memory provides for a controller."""
         return self.config.hidden_dim
 
     @classmethod
@@ -221,7 +221,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         )
 
     def bind_vision(self, vision: Vision) -> None:
-        """Copies the codebook of a VQ-VAE."""
+        """Copies the codebook of a VQ-VAE into this memory."""
         assert isinstance(vision, VQVAE), "vision: expected a VQ-VAE, which fit_config checks"
         self.set_codebook(vision.quantizer.codebook().detach().cpu())
 
@@ -232,13 +232,14 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
             codebook: ``(K, D) float32``, vectors of the codes.
 
         Raises:
-            ValueError: the shape of the codebook is not ``(K, D)``.
+            ValueError: the shape of the codebook is not ``(K, D)``, with ``codebook_size`` and
+                ``code_dim`` of the configuration as K and D.
         """
         check_shape("codebook", codebook, tuple(self.codebook.shape))
         self.codebook.copy_(codebook)
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(..., Z)`` to their T nearest codes, ``(..., T) int64``."""
+        """Maps the T vectors in latents ``(..., Z)`` to their nearest codes, ``(..., T) int64``."""
         vectors = latents.reshape(-1, self.config.code_dim)
         return nearest(vectors, self.codebook).view(*latents.shape[:-1], self.config.num_tokens)
 
@@ -247,7 +248,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
         return self.codebook[codes.long()].flatten(-2)
 
     def initial_state(self, batch_size: int) -> MemoryState:
-        """Returns zeros ``(B, H)`` as features, followed by the sequence model's initial state."""
+        """Returns features of zeros ``(B, H)``, then the sequence model's initial state."""
         features = torch.zeros(batch_size, self.config.hidden_dim, device=self.device)
         return (features, *self.sequence_model.initial_state(batch_size))
 
@@ -266,7 +267,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
     ) -> tuple[CodePrediction, MemoryState]:
         """Predicts the next latent, reward and termination at each step of a batch of sequences.
 
-        :meth:`wmrl.memory.base.Memory.forward` describes arguments and results.
+        :meth:`wmrl.memory.base.Memory.forward` describes the arguments and the results.
         """
         self.check_sequence(latents, actions)
         fresh = self.initial_state(len(latents))
@@ -291,7 +292,7 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
     ) -> tuple[CodePrediction, MemoryState]:
         """Predicts the next latent, reward and termination from the current latent and action.
 
-        :meth:`wmrl.memory.base.Memory.step` describes arguments and results.
+        :meth:`wmrl.memory.base.Memory.step` describes the arguments and the results.
         """
         features, inner = self.sequence_model.step(torch.cat((latent, action), -1), state[1:])
         return self._predict(features, latent, dropout), (features, *inner)
@@ -330,9 +331,10 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
     def training_error(
         self, prediction: CodePrediction, batch: SequenceBatch, generator: torch.Generator
     ) -> Tensor:
-        """Returns the mean negative log-likelihood of a random sample of the batch's frames.
+        """Returns the mean negative log-likelihood ``()`` in nats per code.
 
-        The sample contains the fraction ``config.loss_share`` of the frames.
+        The mean is estimated from a random sample of the batch's frames. The sample contains the
+        fraction ``config.loss_share`` of the frames.
         """
         mask = batch.mask.flatten()
         count = math.ceil(self.config.loss_share * len(mask))
@@ -368,7 +370,8 @@ class CodeMemory(DiscreteMemory[CodePrediction], TrainableMemory[CodePrediction]
     def _teacher_forced(self, places: Tensor, codes: Tensor) -> Tensor:
         """Returns the logits ``(B, T, K)`` of the K codes at T positions.
 
-        The logits at each position are computed from the true codes at all previous positions.
+        The logits at each position are computed from the features of the positions up to it, and
+        from the true codes at all previous positions.
         """
         before = F.pad(codes[:, :-1], (1, 0), value=self.config.codebook_size)
         hidden, _ = self.within(torch.cat((places, self.embed(before)), -1))

@@ -56,7 +56,7 @@ def encode_store(
     Episodes that this model has already encoded are skipped, so that an interrupted call can be
     repeated. Files that are damaged are encoded again. Only one episode at a time is loaded. If
     another process encodes the store with the same model, the call waits for that process. The
-    names of the written files contain the digests of the vision model and the episode, so that
+    paths of the written files contain the digests of the vision model and the episode, so that
     different encodings are never confused.
 
     Args:
@@ -66,8 +66,8 @@ def encode_store(
         progress: True to show a progress bar.
 
     Returns:
-        The folder of the encodings, ``latents/<digest>`` in the store's folder. The digest is
-        shortened to 16 characters.
+        The folder of the encodings, ``latents/<digest>`` in the store's folder. The digest is that
+        of the vision model, shortened to 16 characters.
 
     Raises:
         ValueError: the vision model was never saved.
@@ -96,7 +96,7 @@ def load_latents(episodes: Sequence[StoredEpisode], vision: Vision) -> list[Late
 
     Args:
         episodes: stored episodes.
-        vision: vision model that encodes them.
+        vision: vision model that encodes the episodes.
 
     Raises:
         ValueError: the vision model was never saved.
@@ -160,7 +160,7 @@ class LatentDataset:
         return int(self._lengths.sum())
 
     def batch(self, step: int) -> SequenceBatch:
-        """Returns the batch of a training step."""
+        """Returns the batch for the training step with index ``step``."""
         generator = numpy_generator(self._seed, "windows", step)
         return self._windows(*self._draw(generator), step)
 
@@ -215,7 +215,7 @@ def _file(episode: StoredEpisode, vision: Vision) -> Path:
 
 
 def _missing(store: RolloutStore, vision: Vision) -> list[StoredEpisode]:
-    """Lists the episodes of a store whose encodings are missing or damaged."""
+    """Lists the episodes whose encodings by a vision model are missing or damaged."""
     episodes = [StoredEpisode(store, summary) for summary in store.summaries]
     return [episode for episode in episodes if not _is_encoded(episode, vision)]
 
@@ -284,7 +284,7 @@ def _read(episode: StoredEpisode, vision: Vision) -> LatentEpisode:
     """
     file = _file(episode, vision)
     if not stat.S_ISREG(file.stat().st_mode):
-        raise ValueError(f"{file}: not a regular file")
+        raise ValueError(f"{file}: expected a regular file, got a folder or a special file")
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}

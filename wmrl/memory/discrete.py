@@ -30,7 +30,7 @@ class DiscreteMemory(Memory[P]):
 
     @abstractmethod
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(..., Z)`` to their T nearest codes, ``(..., T) int64``."""
+        """Maps the T vectors in latents ``(..., Z)`` to their nearest codes, ``(..., T) int64``."""
 
     @abstractmethod
     def latents_of(self, codes: Tensor) -> Tensor:
@@ -44,12 +44,12 @@ class DiscreteMemory(Memory[P]):
     def start_latents(self, indices: Tensor, generator: torch.Generator) -> Tensor:
         """Returns the latents ``(B, T', Z)`` of B start states, each a sequence of T' latents.
 
-        The latents of codes are exact, so that no noise is drawn from ``generator``.
+        The codes determine the latents exactly, so ``generator`` is not used.
         """
         return self.latents_of(self.start_codes[indices])
 
     def with_start_states_of(self, artifact: Artifact) -> Self:
-        """Copies the start states that an artifact has, if any, and returns this memory.
+        """Copies the start states of an artifact, if it has any, and returns this memory.
 
         Raises:
             ValueError: the shapes or codes of the start states do not fit this memory.

@@ -26,11 +26,11 @@ class MemoryEnsembleConfig:
 
     Attributes:
         num_members: M, the number of members.
-        pessimism: weight of the members' disagreement. The predicted reward is the mean of the
-            members' rewards minus ``pessimism`` times the standard deviation of these rewards.
+        pessimism: penalty for disagreement between the members. The predicted reward is the mean of
+            the members' rewards minus ``pessimism`` times the standard deviation of these rewards.
         noise_floor: lower bound on the σ of each predicted Gaussian. With 0, only the bound in the
             members' configuration applies.
-        member: configuration of each member, as a dictionary of the fields of
+        member: configuration that all members share, as a dictionary of the fields of
             ``member_config_class``. Fields that are left out have their default values.
         member_config_class: class of the members' configuration. Subclasses may set another
             class.
@@ -52,7 +52,7 @@ class MemoryEnsembleConfig:
 
     @cached_property
     def member_config(self) -> Any:
-        """Configuration of each member, an instance of ``member_config_class``."""
+        """Configuration that all members share, an instance of ``member_config_class``."""
         return build_config(self.member_config_class, self.member)
 
     @property
@@ -67,7 +67,7 @@ class MemoryEnsembleConfig:
 
     @property
     def num_options(self) -> tuple[int, ...]:
-        """Number of options of each choice of an action; empty for continuous actions."""
+        """Number of options of each discrete choice in an action; empty for continuous actions."""
         return tuple(self.member_config.num_options)
 
     @property
@@ -146,12 +146,13 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
         Args:
             members: memories with the same configuration. The ensemble gets the start states of
                 the first one.
-            pessimism: weight of the members' disagreement; see :class:`MemoryEnsembleConfig`.
-            noise_floor: lower bound on the σ of each Gaussian; see :class:`MemoryEnsembleConfig`.
+            pessimism: penalty for disagreement between the members. The predicted reward is the
+                mean of the members' rewards minus ``pessimism`` times their standard deviation.
+            noise_floor: lower bound on the σ of each predicted Gaussian; 0 for no additional bound.
 
         Raises:
-            ValueError: there are no members, a member is not of the class ``member_class``, or the
-                configurations of the members differ.
+            ValueError: there are no members, a member is not of the class ``member_class``, the
+                configurations of the members differ, or an option is out of range.
         """
         if not members:
             raise ValueError("members: expected at least one memory, got none")
@@ -182,7 +183,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
 
     @property
     def feature_dim(self) -> int:
-        """H, the number of features that a controller observes."""
+        """H, the number of features that the memory provides for a controller."""
         return self._members()[0].feature_dim
 
     def initial_state(self, batch_size: int) -> MemoryState:
@@ -206,7 +207,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
     ) -> tuple[EnsemblePrediction, MemoryState]:
         """Predicts the next latent, reward and termination at each step of a batch of sequences.
 
-        :meth:`wmrl.memory.base.Memory.forward` describes arguments and results.
+        :meth:`wmrl.memory.base.Memory.forward` describes the arguments and the results.
         """
         states = self._split(self.initial_state(len(latents)) if state is None else state)
         return self._merge(
@@ -224,7 +225,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
     ) -> tuple[EnsemblePrediction, MemoryState]:
         """Predicts the next latent, reward and termination from the current latent and action.
 
-        :meth:`wmrl.memory.base.Memory.step` describes arguments and results.
+        :meth:`wmrl.memory.base.Memory.step` describes the arguments and the results.
         """
         return self._merge(
             member.step(latent, action, own, dropout=dropout)
@@ -240,7 +241,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
     ) -> Transition:
         """Draws the next latents and terminations of a batch of dreams.
 
-        Each latent is drawn from the prediction of a random member. Each termination is drawn from
+        Each latent is drawn from the prediction of a random member. Each termination is drawn with
         the largest of the members' log-odds. The reward is ``prediction.reward``.
         """
         count, members = len(prediction.reward), self.config.num_members
@@ -260,7 +261,7 @@ class MemoryEnsemble(Memory[EnsemblePrediction]):
     def log_likelihood(self, prediction: EnsemblePrediction, latents: Tensor) -> Tensor:
         """Returns the log-likelihood ``(..., 1)`` in nats of latents ``(..., Z)``.
 
-        The density is the mean of the members' densities of the whole latent.
+        The likelihood is the mean of the members' likelihoods of the whole latent.
         """
         pairs = zip(self._members(), prediction.members, strict=True)
         each = torch.stack([member.log_likelihood(p, latents).sum(-1) for member, p in pairs])
@@ -309,7 +310,7 @@ class CodeMemoryEnsembleConfig(MemoryEnsembleConfig):
         if self.noise_floor:
             raise ValueError(
                 f"noise_floor: expected 0 for a memory with discrete latents, got "
-                f"{self.noise_floor}; for more noise in a dream, raise its temperature"
+                f"{self.noise_floor}; for more noise in a dream, raise the dream's temperature"
             )
 
 
@@ -325,7 +326,7 @@ class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
         return self._code_members()[0].codebook_size
 
     def codes_of(self, latents: Tensor) -> Tensor:
-        """Maps latents ``(..., Z)`` to their T nearest codes, ``(..., T) int64``."""
+        """Maps the T vectors in latents ``(..., Z)`` to their nearest codes, ``(..., T) int64``."""
         return self._code_members()[0].codes_of(latents)
 
     def latents_of(self, codes: Tensor) -> Tensor:
@@ -342,8 +343,8 @@ class CodeMemoryEnsemble(DiscreteMemory[EnsemblePrediction], MemoryEnsemble):
         """Draws the next latent and termination of each dream.
 
         The dreams are randomly divided among the members, and each member draws the codes of its
-        share of the dreams. The shares are padded to the same size. All shapes are therefore known
-        without waiting for a GPU.
+        share of the dreams. The shares are padded to the same size, so that no shape depends on a
+        random number, which would have to be read from the GPU.
         """
         count, members = len(prediction.reward), self.config.num_members
         device = prediction.reward.device
@@ -386,7 +387,7 @@ def ensemble_class(member_config: Any) -> type[MemoryEnsemble]:
             return cls
     name = member_class.__name__
     raise ValueError(
-        f"config: expected a memory class for which an ensemble class is registered, got "
-        f"{name}; derive a class from MemoryEnsemble, set its member_class to {name}, and register "
-        "it with wmrl.memory.register_memory"
+        f"config: expected the configuration of a memory class that has an ensemble class, got "
+        f"that of {name}; derive a class from MemoryEnsemble, set its member_class to {name}, and "
+        "register it with wmrl.memory.register_memory"
     )

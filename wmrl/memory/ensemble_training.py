@@ -46,10 +46,9 @@ def train_ensemble(
         path: folder of the run.
         vision: vision model that was saved or loaded.
         num_members: M, the number of members.
-        pessimism: weight of the members' disagreement in the predicted reward; see
-            :class:`~wmrl.memory.ensemble.MemoryEnsembleConfig`.
-        noise_floor: lower bound on the σ of each Gaussian; see
-            :class:`~wmrl.memory.ensemble.MemoryEnsembleConfig`.
+        pessimism: penalty for disagreement between the members. The predicted reward is the mean of
+            the members' rewards minus ``pessimism`` times their standard deviation.
+        noise_floor: lower bound on the σ of each predicted Gaussian; 0 for no additional bound.
         config: configuration of each member; None for an MDN-RNN with default options.
         training: training options of each member; None for the defaults of the members' class. The
             members' seeds are derived from ``training.seed``.
@@ -63,7 +62,7 @@ def train_ensemble(
 
     Raises:
         ValueError: ``init`` does not have ``num_members`` entries, an option is out of range, no
-            ensemble class has members with this configuration, or
+            ensemble class has members with a configuration of this class, or
             :func:`~wmrl.memory.training.train_memory` rejects an argument.
         RunError: the folder is in use, or belongs to another run.
         ArtifactError: an artifact in ``init`` cannot be loaded, or its weights do not fit the

@@ -39,8 +39,9 @@ def prediction_report(
           :class:`~wmrl.memory.code_memory.CodeMemory`, the mean is per code. For an ensemble, the
           mean is per latent.
         - ``trivial_log_likelihood_per_dimension``: log-likelihood, in nats per latent dimension, of
-          the better of two trivial predictions. One is the mean of all latents, the other is the
-          current latent; both have a Gaussian error. This entry is missing for a
+          the better of two trivial predictions of the next latent. One is a Gaussian around the
+          mean of all latents, the other is a Gaussian around the current latent. The variance of
+          each dimension is fitted to the data. This entry is missing for a
           :class:`~wmrl.memory.code_memory.CodeMemory`.
         - ``reward_r2``: R² of the predicted rewards; None if all rewards are equal.
         - ``termination_log_loss``: cross-entropy of the predicted terminations in nats per step.
@@ -80,10 +81,11 @@ def prediction_report(
 
 
 def _trivial_likelihood(steps: Sequence[tuple[Tensor, Tensor]]) -> float:
-    """Returns the log-likelihood of the better of two trivial predictions.
+    """Returns the log-likelihood of the better of two trivial predictions of the next latent.
 
-    One is the mean of all latents, the other is the current latent; both have a Gaussian error.
-    The log-likelihood is in nats per latent dimension.
+    One is a Gaussian around the mean of all latents, the other is a Gaussian around the current
+    latent. The variance of each dimension is fitted to the data. The log-likelihood is in nats per
+    latent dimension.
 
     Args:
         steps: pairs of two tensors ``(N, Z)``, the latents before and after N steps.
@@ -97,11 +99,14 @@ def _trivial_likelihood(steps: Sequence[tuple[Tensor, Tensor]]) -> float:
 
 
 def memory_warnings(metrics: Mapping[str, Any]) -> list[str]:
-    """Returns a list with a warning and advice if a memory learned nothing, else an empty list.
+    """Returns a warning if a memory predicts no better than a trivial prediction.
 
     Args:
         metrics: results of :func:`prediction_report` and, for a memory with discrete latents, of
             :func:`code_report`.
+
+    Returns:
+        A list with one warning that includes advice; an empty list if the memory predicts better.
     """
     if "nats_per_frame" in metrics:
         got, trivial = (-metrics["nats_per_frame"][name] for name in ("memory", "copy_last"))
@@ -115,8 +120,8 @@ def memory_warnings(metrics: Mapping[str, Any]) -> list[str]:
     return [
         f"memory: expected a log-likelihood above {trivial:.4g} nats {unit} (that of predicting "
         f"{name}), got {got:.4g}: the model learned nothing of what happens next; train for more "
-        "steps, record more episodes, or check that the vision model shows what moves "
-        "(reconstructions.png)"
+        "steps, record more episodes, or check in reconstructions.png that the vision model shows "
+        "what moves"
     ]
 
 
@@ -245,7 +250,7 @@ def open_loop_report(
         vision: vision model on which the memory was trained.
         episodes: held-out episodes.
         latents: encodings of the same episodes.
-        burn_in: number of recorded steps before a dream.
+        burn_in: number of recorded steps that the memory processes before a dream.
         num_dreams: maximum number of dreams, each from a different recorded state.
         seed: root seed of the start states and of the noise in the dreams.
 
@@ -256,7 +261,8 @@ def open_loop_report(
 
         - ``dream``: error of decoded dreams at temperature 1.
         - ``likeliest``: error of decoded dreams in which the next latent is always the likeliest.
-        - ``copy_last``: error if the last recorded frame before the dream is the prediction.
+        - ``copy_last``: error if the last recorded frame before the dream is taken as the
+          prediction.
         - ``reconstruction``: error of encoding and decoding the recorded frame itself. A
           dream's error can be below this error only by chance.
         - ``dreams``: number of dreams over which the errors are averaged.
@@ -289,7 +295,7 @@ def open_loop_report(
 def _sample_start_states(
     latents: Sequence[LatentEpisode], burn_in: int, count: int, seed: int
 ) -> list[_Start]:
-    """Draws recorded states in which dreams start.
+    """Draws up to ``count`` recorded states in which dreams start.
 
     Each state has at least ``burn_in`` steps before it and at least one step after it.
     """
@@ -353,7 +359,7 @@ def _compare(
     dreamed: Mapping[str, Tensor],
     horizon: int,
 ) -> dict[str, Any]:
-    """Returns the mean errors of dreams after ``horizon`` steps, and the number of dreams.
+    """Compares dreams after ``horizon`` steps with the recordings.
 
     Args:
         vision: vision model that decodes latents.
@@ -361,6 +367,10 @@ def _compare(
         times: agent step of the recording at which each dream starts.
         dreamed: latents ``(B, Z)`` after ``horizon`` steps of B dreams, by kind of dream.
         horizon: number of dreamed steps.
+
+    Returns:
+        One entry of the result of :func:`open_loop_report`: mean errors by name, and the number of
+        dreams.
     """
     pairs = [
         store.frames(summary.index, time, time + horizon + 1)[[0, -1]]

@@ -116,7 +116,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
 
     @property
     def feature_dim(self) -> int:
-        """H, the number of features that a controller observes."""
+        """H, the number of features that the memory provides for a controller."""
         return self.config.hidden_dim
 
     def initial_state(self, batch_size: int) -> MemoryState:
@@ -139,7 +139,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
     ) -> tuple[MixturePrediction, MemoryState]:
         """Predicts the next latent, reward and termination at each step of a batch of sequences.
 
-        :meth:`wmrl.memory.base.Memory.forward` describes arguments and results.
+        :meth:`wmrl.memory.base.Memory.forward` describes the arguments and the results.
         """
         self.check_sequence(latents, actions)
         inputs = self._inputs(latents, actions)
@@ -165,7 +165,7 @@ class MDNRNN(TrainableMemory[MixturePrediction]):
     ) -> tuple[MixturePrediction, MemoryState]:
         """Predicts the next latent, reward and termination from the current latent and action.
 
-        :meth:`wmrl.memory.base.Memory.step` describes arguments and results.
+        :meth:`wmrl.memory.base.Memory.step` describes the arguments and the results.
         """
         inputs = self._inputs(latent, action)
         if len(inputs) >= _LARGE_BATCH and inputs.device.type == "cpu":

@@ -31,11 +31,12 @@ def segments(first: Tensor | None, length: int) -> list[tuple[int, int]]:
     """Splits the steps of a batch of sequences into segments at the starts of episodes.
 
     Args:
-        first: ``(B, L) bool``, True where an episode starts; None if no episode starts.
+        first: ``(B, L) bool``, True where an episode starts; None if no episode starts within the
+            sequences.
         length: L, number of steps.
 
     Returns:
-        A pair ``(start, stop)`` for each segment, which consists of the steps from ``start`` to
+        A pair ``(start, stop)`` for each segment. A segment consists of the steps from ``start`` to
         ``stop - 1``. Within a segment, episodes can start only at the first step.
     """
     starts = [] if first is None else first[:, 1:].any(0).nonzero().flatten().add(1).tolist()
@@ -52,6 +53,9 @@ def select_states(
         mask: ``(B,) bool``, True for the entries to take from ``chosen``.
         chosen: tensors with leading axis ``(B,)``, used where the mask is True.
         otherwise: tensors of the same shapes, used where the mask is False.
+
+    Returns:
+        Tensors of the same shapes, one state per batch entry.
     """
     return tuple(
         torch.where(mask.view(-1, *[1] * (b.ndim - 1)), a, b)

@@ -89,7 +89,9 @@ def choose_start_states(
     """
     longest = max(map(len, episodes), default=0)
     if longest == 0:
-        raise ValueError("episodes: expected at least one agent step, got none; record episodes")
+        raise ValueError(
+            "episodes: expected at least one agent step, got none; record more episodes"
+        )
     if longest <= config.burn_in:
         config = replace(config, burn_in=longest // 2)
     every = _candidates(episodes, config, frame_skip)
@@ -116,7 +118,8 @@ def _candidates(
 
     Returns:
         Pairs of a rule and its candidates, from the strictest rule to the least strict. The
-        candidates of a rule are an array ``(N, 2) int64`` of episode indices and agent steps.
+        candidates of a rule are an array ``(N, 2) int64``. Each row has the index of an episode and
+        the index of an agent step.
     """
     after_warmup = max(-(-(config.warmup_frames or 0) // frame_skip), config.burn_in)
     scored, late, early = [], [], []
@@ -132,9 +135,14 @@ def _candidates(
 
 
 def _scored_within(rewards: np.ndarray, window: int) -> np.ndarray:
-    """Returns a bool array: True if one of the last ``window`` steps has a positive reward.
+    """Finds the steps with a positive reward in the ``window`` steps before them.
 
-    With a window of 0, all elements are False.
+    Args:
+        rewards: ``(T,)``, rewards of an episode.
+        window: number of steps; with 0, no step is found.
+
+    Returns:
+        ``(T,) bool``, True for the steps that were found.
     """
     positive = np.concatenate(([0], np.cumsum(rewards > 0)))
     t = np.arange(len(rewards))

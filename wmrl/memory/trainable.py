@@ -24,7 +24,8 @@ class TrainableMemoryConfig:
 
     Attributes:
         action_dim: A, the number of dimensions of an encoded action of the task.
-        num_options: number of options of each choice of an action; empty for continuous actions.
+        num_options: number of options of each discrete choice in an action; empty for continuous
+            actions.
         dropout: dropout rate of the features from which the next latent is predicted. Dropout is
             applied only if the memory is called with a source of dropout masks. Reward and
             termination are always predicted without dropout, because different masks would look
@@ -33,14 +34,15 @@ class TrainableMemoryConfig:
             None, :func:`~wmrl.memory.training.train_memory` takes it from the initial weights or,
             without these, chooses it such that the largest recorded reward of an agent step is
             scaled to 1 or −1. A memory that is created with None uses 1.
-        reward_weight: weight of the squared error of scaled rewards, relative to the negative
-            log-likelihood.
-        termination_weight: weight of the cross-entropy of terminations.
-        positive_weight: factor on the cross-entropy of terminated steps; with 1, the predicted
-            probabilities are calibrated.
+        reward_weight: weight of the squared error of scaled rewards in the loss. The negative
+            log-likelihood of the next latent has weight 1.
+        termination_weight: weight of the cross-entropy of terminations in the loss.
+        positive_weight: factor on the cross-entropy of steps that terminate an episode. With 1, the
+            predicted probabilities of termination are calibrated.
         task: name of the task on which the memory was trained.
         frame_skip: number of frames of the game per agent step.
-        vision_digest: digest of the vision model on which the memory was trained.
+        vision_digest: digest of the vision model on which the memory was trained; None before
+            training.
     """
 
     action_dim: int = 2
@@ -90,7 +92,7 @@ class TrainableMemory(Memory[P]):
     def fit_config(cls, config: Any, vision: Vision) -> Any:
         """Returns a copy of a configuration, adapted to a vision model.
 
-        By default, the field ``latent_dim`` is replaced by that of the vision model, and all other
+        By default, the field ``latent_dim`` is set to that of the vision model, and all other
         fields are kept.
 
         Args:
@@ -116,8 +118,8 @@ class TrainableMemory(Memory[P]):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Computes the training loss of a batch.
 
-        The loss is the weighted sum of three parts. Each part is a mean over the steps in the
-        batch's mask.
+        The loss is the weighted sum of three parts. Each part is a mean over the steps where the
+        batch's mask is True.
 
         Args:
             batch: recorded sequences. Each sequence starts from the memory's initial state.
@@ -164,7 +166,7 @@ class TrainableMemory(Memory[P]):
         """Checks the shapes of latents ``(B, T, Z)`` and actions ``(B, T, A)``.
 
         Raises:
-            ValueError: a shape is wrong.
+            ValueError: a tensor has the wrong shape.
         """
         check_shape("latents", latents, ("B", "T", self.latent_dim))
         check_shape("actions", actions, (*latents.shape[:2], self.action_dim))

@@ -60,7 +60,7 @@ class MemoryTrainingConfig(TrainingConfig):
         """Returns the default training options of :class:`~wmrl.memory.code_memory.CodeMemory`.
 
         Args:
-            **options: values, by name, of options that differ from these defaults.
+            **options: training options by name, which replace the defaults.
         """
         return cls(**{**CodeMemory.training_defaults, **options})
 
@@ -110,15 +110,16 @@ def train_memory(
         The trained memory, as saved in the artifact.
 
     Raises:
-        ValueError: there are no stores or episodes, the stores have different metadata, no episode
-            is longer than the burn-in of the start states, the vision model was never saved, or the
-            memory needs discrete latents but the vision model has continuous ones.
+        ValueError: there are no stores, there are no episodes to train on, the stores have
+            different metadata, the vision model was never saved, or the memory needs a VQ-VAE but
+            the vision model is not one.
+        StoreError: an episode can't be read.
         RunError: the folder is in use, or belongs to another run.
         ArtifactError: ``init`` cannot be loaded, or its weights do not fit the memory.
 
     Warns:
-        LearningWarning: the predictions are no better than trivial ones. ``report.json`` contains
-            the same text under the key ``"warnings"``.
+        LearningWarning: the memory's predictions are no better than trivial ones.
+            ``report.json`` contains the same text under the key ``"warnings"``.
     """
     path, resolved = Path(path), resolve_device(device)
     config = _fit(config or MDNRNNConfig(), stores, vision, init)
@@ -245,8 +246,8 @@ def _initial(
             raise ArtifactError(
                 f"{artifact.path}: weights {name!r} do not fit: expected shape "
                 f"{tuple(parameter.shape)} and dtype {parameter.dtype}, got "
-                f"{None if found is None else (tuple(found.shape), found.dtype)}; for init, choose "
-                "a memory with the same architecture"
+                f"{'none' if found is None else (tuple(found.shape), found.dtype)}; for init, "
+                "choose a memory with the same architecture"
             )
         parameter.data.copy_(found)
     return memory

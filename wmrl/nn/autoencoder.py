@@ -39,7 +39,7 @@ class Autoencoder(SavedModule):
         """Computes the training loss of a batch.
 
         Args:
-            inputs: ``(B, ...)``.
+            inputs: batch of inputs, ``(B, ...)``.
             generator: source of all randomness.
 
         Returns:
@@ -49,16 +49,19 @@ class Autoencoder(SavedModule):
 
     @abstractmethod
     def metrics(self, batches: Iterable[Tensor]) -> dict[str, float]:
-        """Computes metrics of the latents over batches of held-out inputs."""
+        """Computes metrics of the latents over batches of held-out inputs.
+
+        Returns:
+            Metrics by name.
+        """
 
     def prepare(
         self, step: int, draw: Callable[[], Iterator[Tensor]], generator: torch.Generator
     ) -> None:
-        """Prepares the model for a training step, for example ends a warm-up.
-
-        By default, nothing is done.
+        """Prepares the model for a training step, for example by ending a warm-up.
 
         When training starts from random initial weights, this method is called before every step.
+        By default, the method does nothing.
 
         Args:
             step: index of the step, from 0.
@@ -67,7 +70,7 @@ class Autoencoder(SavedModule):
         """
 
     def resume(self, steps: int) -> None:
-        """Restores state that is not in the weights; called when training resumes.
+        """Restores state that is not in the weights when training resumes.
 
         By default, this method does nothing.
 
@@ -79,7 +82,7 @@ class Autoencoder(SavedModule):
         """Checks that latents have the shape ``(B, Z)``, and returns them as float32.
 
         Raises:
-            ValueError: the shape is wrong.
+            ValueError: the latents have another shape.
         """
         check_shape("latents", latents, ("B", self.latent_dim))
         return latents.to(torch.float32)
@@ -111,7 +114,7 @@ class GaussianAutoencoder(Autoencoder):
         """Computes the squared error of reconstructions plus the loss term of the KL divergence.
 
         Args:
-            inputs: ``(B, ...)``.
+            inputs: batch of inputs, ``(B, ...)``.
             generator: source of the noise in draws from the posterior.
 
         Returns:

@@ -13,8 +13,8 @@ def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     """Finds the nearest code of each vector by Euclidean distance.
 
     Args:
-        vectors: ``(N, D)``.
-        codebook: ``(K, D)``, one vector per code.
+        vectors: N vectors, ``(N, D)``.
+        codebook: vectors of the K codes, ``(K, D)``.
 
     Returns:
         Codes ``(N,) int64`` in 0 … K − 1.
@@ -31,13 +31,14 @@ def kmeans(
     """Clusters vectors by Lloyd's algorithm, and returns the clusters' centers ``(K, D)``.
 
     Args:
-        vectors: ``(N, D)``.
+        vectors: N vectors, ``(N, D)``.
         codebook_size: K, number of clusters.
         steps: number of iterations.
         generator: random generator that chooses K vectors as the initial centers.
 
     Raises:
-        ValueError: there are fewer vectors than clusters, or a number is out of range.
+        ValueError: there are fewer vectors than clusters, ``codebook_size`` is below 1, or
+            ``steps`` is negative.
     """
     check_int("codebook_size", codebook_size, at_least=1)
     check_int("steps", steps, at_least=0)
@@ -58,7 +59,7 @@ def cluster_sums(vectors: Tensor, codes: Tensor, codebook_size: int) -> tuple[Te
     """Computes the number and the sum of the vectors of each code.
 
     Args:
-        vectors: ``(N, D) float32``.
+        vectors: N vectors, ``(N, D) float32``.
         codes: ``(N,) int64`` in 0 … K − 1, the code of each vector.
         codebook_size: K, number of codes.
 

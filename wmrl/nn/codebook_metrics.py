@@ -8,11 +8,11 @@ def code_counts(codes: Tensor, codebook_size: int) -> Tensor:
     """Counts how often each code occurs.
 
     Args:
-        codes: ``(...) int64`` in 0 … K − 1.
+        codes: observed codes, ``(...) int64`` in 0 … K − 1.
         codebook_size: K, number of codes.
 
     Returns:
-        Counts ``(K,) float64``.
+        Count of each code, ``(K,) float64``.
     """
     return torch.bincount(codes.flatten(), minlength=codebook_size).double()
 
@@ -24,7 +24,7 @@ def perplexity(counts: Tensor) -> float:
     codes are equally frequent and the other codes do not occur, the perplexity is n.
 
     Args:
-        counts: ``(K,)``, how often each code occurs.
+        counts: ``(K,)``, number of occurrences of each code.
 
     Raises:
         ValueError: no code occurs.

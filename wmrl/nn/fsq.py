@@ -16,8 +16,8 @@ class FSQuantizer(Quantizer):
     of the D levels, scaled to [−1, 1]. There is no codebook to learn.
 
     Args:
-        levels: number of levels L_d of each of the D components, at least 3. The number of codes
-            K is the product of these numbers.
+        levels: numbers of levels L_d of the D components, each at least 3. The number of codes K is
+            the product of these numbers.
 
     Raises:
         ValueError: ``levels`` is empty or has an element below 3.
@@ -70,13 +70,13 @@ class FSQuantizer(Quantizer):
         return self._code(self._bound(vectors).round())
 
     def lookup(self, codes: Tensor) -> Tensor:
-        """Returns the vectors ``(..., D) float32`` of valid codes ``(...) int64``."""
+        """Returns the vectors ``(..., D)`` of codes ``(...) int64``, which must be valid."""
         digits = codes[..., None] // self.strides % self.bases
         return (digits - self.halves) / self.halves
 
     @torch.no_grad()
     def code_of(self, vectors: Tensor) -> Tensor:
-        """Returns the codes ``(N,) int64`` of codes' vectors ``(N, D)``, which are in [−1, 1]."""
+        """Maps the vectors of codes, ``(N, D)`` in [−1, 1], back to the codes, ``(N,) int64``."""
         return self._code((vectors * self.halves).round())
 
     def bound(self, vectors: Tensor) -> Tensor:

@@ -19,12 +19,12 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     inputs are not copied, because they already have the channels-last layout of such an image.
 
     Args:
-        inputs: ``(N, I) float32``.
+        inputs: N inputs of width I, ``(N, I) float32``.
         weight: ``(O, I) float32``.
-        bias: ``(O,) float32``.
+        bias: ``(O,) float32``; None for no bias.
 
     Returns:
-        ``(N, O) float32``.
+        N outputs of width O, ``(N, O) float32``.
     """
     count, width = inputs.shape
     if inputs.device.type != "cpu" or count < _MIN_ROWS or not _HAS_ONEDNN:

@@ -23,8 +23,8 @@ def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     A.1). Up to a constant, the sum is the negative log-likelihood of a Gaussian with variance 1/2.
 
     Args:
-        prediction: ``(B, ...) float32``.
-        target: ``(B, ...) float32``.
+        prediction: predicted examples, ``(B, ...) float32``.
+        target: true examples, ``(B, ...) float32``.
 
     Returns:
         Squared errors ``(B,)``.

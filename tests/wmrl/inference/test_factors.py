@@ -157,7 +157,7 @@ def test_samples_that_underflow_stay_in_the_support() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: NormalFactor(0), "shape: expected lengths of at least 1"),
+        (lambda: NormalFactor(0), "shape: expected axes of length 1 or more"),
         (lambda: NormalFactor(2, std=0.0), "std: expected finite numbers above 0, got 0"),
         (lambda: NormalFactor(2, mean=math.nan), "mean: expected finite numbers, got nan"),
         (

@@ -74,7 +74,7 @@ def test_elementwise_values_have_the_shape_of_a_variable() -> None:
 
 def test_clear_errors() -> None:
     y = torch.zeros(3)
-    with pytest.raises(ValueError, match="terms: expected at least one, got none"):
+    with pytest.raises(ValueError, match="terms: expected at least one term, got none"):
         LogJoint({})
     with pytest.raises(
         ValueError, match=r"data: expected names of the function's parameters \('a',\), got"
