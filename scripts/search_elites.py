@@ -97,9 +97,9 @@ def main(args: Args) -> None:
     print(f"coverage:     {metrics['coverage']:.1%} ({cells})")
     print(f"mean fitness: {metrics['mean_fitness']:.4f}")
     print(f"best fitness: {metrics['best_fitness']:.4f}")
-    print(f"QD score:     {metrics['qd_score']:.2f}, counted from {archive.qd_score_offset:.4f}")
+    print(f"QD score:     {metrics['qd_score']:.2f} (offset {archive.qd_score_offset:.4f})")
     print(f"evaluations:  {metrics['evaluations']:,.0f}")
-    print(f"elites:       {args.out / 'elites'} (and map.png, map.mp4 in the same folder)")
+    print(f"elites:       {args.out / 'elites'} (map.png and map.mp4 are beside it)")
 
 
 def _archive(args: Args, arm: "Arm") -> "ArchiveConfig":

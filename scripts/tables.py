@@ -12,7 +12,7 @@ from wmrl.core.validation import check_int
 
 
 class QuickOptions(Protocol):
-    """Options of a command that has an option ``--quick``."""
+    """Protocol for the options of a command that has an option ``--quick``."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -50,14 +50,14 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
 def quick_args(args: Args, reduced: Mapping[str, Any]) -> Args:
     """Adapts the options of a command if ``args.quick`` is True.
 
-    An option that differs from its default is left unchanged. All other options that ``reduced``
-    names get their values from ``reduced``. Default folders get the suffix ``-quick``, so that
+    An option that differs from its default is left unchanged. An option that has its default gets
+    the value in ``reduced``, if there is one. Default folders get the suffix ``-quick``, so that
     quick and full runs never write to the same default folder.
 
     Args:
         args: options of a command, a dataclass with the fields ``quick`` and ``out``, and possibly
             ``work``.
-        reduced: values for a quick run, by the name of the option.
+        reduced: values for a quick run, keyed by the name of the option.
 
     Returns:
         The adapted options, or ``args`` if ``args.quick`` is False.
@@ -111,7 +111,7 @@ def check_counts(**counts: int | None) -> None:
     """Checks that each option is None or an integer of at least 1.
 
     Args:
-        counts: values of the options, by name.
+        counts: values of the options, keyed by the names of the options.
 
     Raises:
         ValueError: a value is below 1, or not an integer.

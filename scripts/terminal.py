@@ -41,13 +41,13 @@ _PLAIN = {
     **dict.fromkeys("─━╸╺", "-"),
     **dict.fromkeys("│┃", "|"),
 }
-"""Replacements of characters that a terminal or a log cannot encode."""
+"""ASCII replacements of characters, for terminals and logs that cannot encode the characters."""
 
 
 class Interruption:
-    """Context in which Ctrl-C and requests to terminate raise ``KeyboardInterrupt``.
+    """Context manager in which Ctrl-C (SIGINT), SIGTERM and SIGHUP raise ``KeyboardInterrupt``.
 
-    A command thus saves its work in the same way, whichever of these signals interrupts it.
+    A command thus saves its work in the same way, whichever of the three signals interrupts it.
 
     Attributes:
         signal: number of the signal that arrived; 0 if none did.
@@ -78,8 +78,8 @@ class Interruption:
 def open_streams() -> None:
     """Opens the null device in place of the standard streams that the caller has closed.
 
-    Otherwise the next files to be opened would get the numbers of these streams, and what libraries
-    and child processes print would end up in the files.
+    Otherwise the next files to be opened would get the file descriptors of the closed streams.
+    Whatever libraries and child processes print would then be written to the files.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest free number
         os.set_inheritable(descriptor, True)
@@ -125,11 +125,11 @@ def _replace_plainly(error: UnicodeError) -> tuple[str, int]:
     """Replaces characters that cannot be encoded, as a handler of :func:`codecs.register_error`.
 
     Args:
-        error: error about a range of a text. Errors of other types than ``UnicodeEncodeError`` are
-            raised unchanged.
+        error: error about a range of characters that cannot be encoded. An error that is not a
+            ``UnicodeEncodeError`` is raised unchanged.
 
     Returns:
-        The replacement of this range, and the position after the range.
+        The text that replaces the range, and the position after the range.
     """
     if not isinstance(error, UnicodeEncodeError):
         raise error

@@ -5,10 +5,10 @@ round collects rollouts with that agent. The vision model is trained in the firs
 Finally the agent is fine-tuned in the real game.
 
 The folder of the run contains a folder for each round (with data/, vision/, memory/ and agent/),
-real/agent/ and curve.csv. Each row of curve.csv contains the training time in minutes, the number
-of frames of the real game used so far, the number of frames that were played for this score, the
-agent's score in the real game, and the agent's mean rewards per agent step in the real game and in
-the dream.
+real/agent/ and curve.csv. Each row of curve.csv is about one score of the agent in the real game.
+The row contains the training time in minutes, the number of frames of the real game that the
+training has used so far, the number of frames that were played for the score, the score, and the
+agent's mean rewards per agent step in the real game and in the dream.
 """
 
 import re
@@ -31,9 +31,9 @@ class Args:
     """Task: a registered name, the id of an environment such as ALE/Boxing-v5, or module:ATTRIBUTE
     for a task of your own."""
     frame_size: tuple[int, ...] | None = None
-    """Height and width of the frames, or one number for both; if not given, the task's. The name of
-    the task then ends in the shape of the frames, as in car-racing@84x84x1, and other commands take
-    this name as --task."""
+    """Height and width of the frames, or one number for both; if not given, the task's. If given,
+    the name of the task ends in the shape of the frames, as in car-racing@84x84x1. Other commands
+    take this name as --task."""
     grayscale: bool = False
     """Use gray frames. If not given, the frames are as in the task."""
     frame_skip: int | None = None
@@ -42,9 +42,9 @@ class Args:
     """Total time in minutes, for a machine with two cores. Each stage is limited to a share of this
     time."""
     real_frames: int | None = None
-    """Number of base frames of the real game that data collection and fine-tuning never exceed,
-    also if episodes have to be cut off. Frames that are played for scores are not counted. If the
-    number is too low for fine-tuning, there is none."""
+    """Limit on the number of base frames of the real game that data collection and fine-tuning use.
+    Episodes are cut off at the limit. Frames that are played for scores are not counted. If the
+    limit is too low for fine-tuning, the agent is not fine-tuned. By default, there is no limit."""
     rounds: int = 5
     """Number of rounds. Each round collects rollouts, trains the world model, and trains the
     agent."""
@@ -91,7 +91,7 @@ def main(args: Args) -> None:
     if args.real and not plan.real_envs:
         print(
             f"wmrl: warning: real_frames: {args.real_frames} frames are too few for fine-tuning in "
-            "the real game; all of them are collected for the world model",
+            "the real game; all of them are used to collect data for the world model",
             file=sys.stderr,
         )
     result = train(task, out, plan=plan, seed=args.seed, workers=args.workers, device=args.device)

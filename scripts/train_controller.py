@@ -126,7 +126,8 @@ class Args:
     chunks of rollouts are counted instead of generations. If not given, there are no
     evaluations."""
     score_episodes: int = 20
-    """Number of episodes per evaluation. Their seeds are not used for reported scores."""
+    """Number of episodes per evaluation. The seeds of these episodes differ from the default seeds
+    of wmrl evaluate."""
     minutes: float | None = None
     """Time limit of training, in minutes."""
     seed: int = 0
@@ -154,7 +155,7 @@ _ALGORITHMS_OF = {
     "action_noise": ("cma-es", "variational"),
     "saturation_penalty": ("cma-es", "variational"),
 }
-"""Algorithms that support an option, by the name of the option.
+"""Algorithms that support an option, keyed by the name of the option.
 
 Options that all algorithms support are not listed.
 """
@@ -319,7 +320,7 @@ def _check_options(args: Args) -> None:
 
 
 def _options(args: Args, *names: str) -> dict[str, Any]:
-    """Returns the values of the named options, by name; options that are None are left out."""
+    """Returns a dictionary of the named options' values, without the options that are None."""
     options = {name: getattr(args, name) for name in names}
     return {name: value for name, value in options.items() if value is not None}
 

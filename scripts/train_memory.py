@@ -53,14 +53,16 @@ class Args:
     dropout: float = 0.1
     """Dropout rate of the memory state h in training, and in dreams that enable dropout."""
     reward_weight: float = 2.0
-    """Weight of the squared reward error relative to the log-likelihood per dimension."""
+    """Weight of the squared reward error in the loss. The negative log-likelihood (nll) has weight
+    1."""
     positive_weight: float = 1.0
-    """Weight of terminal steps relative to other steps. If it is above 1, dreams end too often."""
+    """Weight of terminal steps in the termination loss, relative to other steps. If the weight is
+    above 1, dreams end too often."""
     num_members: int = 1
     """Number of memory models to train; 2 or more form an ensemble."""
     pessimism: float = 1.0
-    """Ensemble: factor k of the reward in a dream, which is the mean of the members' rewards minus
-    k times their standard deviation."""
+    """Ensemble: factor k. The reward in a dream is the mean of the rewards that the members
+    predict, minus k times the standard deviation of these rewards."""
     noise_floor: float = 0.0
     """Ensemble of MDN-RNNs: lower bound of the standard deviations of all Gaussians in dreams."""
     steps: int = 2500

@@ -2,8 +2,8 @@
 
 This is not a subcommand of ``wmrl``. Run it as
 ``python -m wmrl.scripts.release.score_table name=path … --how name="by …"``. Each agent is
-evaluated, and its per-episode returns are written to ``results/<name>.json``. If this file exists,
-the agent is not evaluated again. The descriptions after ``--how`` are stored in
+evaluated, and its per-episode returns are written to ``results/<name>.json``. An agent whose file
+already exists is not evaluated again. The descriptions after ``--how`` are stored in
 ``results/about.json``. The table of all scores is written to ``results/README.md``.
 """
 
@@ -41,8 +41,8 @@ def main(args: Args) -> None:
         name, _, path = agent.partition("=")
         if f"{name}.json" == _ABOUT:
             raise ValueError(
-                f"agents: expected a name other than {name!r}, got {agent!r}; about.json is the "
-                "file of the descriptions, so rename the agent"
+                f"agents: expected a name other than {name!r}, got {agent!r}; rename the agent, "
+                "because about.json contains the descriptions of the agents"
             )
         score(name, path or name, args)
     for text in args.how:
@@ -55,7 +55,7 @@ def main(args: Args) -> None:
 def score(name: str, path: str, args: Args) -> None:
     """Evaluates an agent in the real game and, if it has a memory model, in its dream.
 
-    An evaluation is not repeated if the file with its result exists.
+    An evaluation is not repeated if the file with its result already exists.
 
     Args:
         name: name of the agent in the results and in file names.
@@ -84,7 +84,13 @@ def score(name: str, path: str, args: Args) -> None:
 
 
 def describe(name: str, how: str, folder: Path) -> None:
-    """Stores ``how``, which describes the training of an agent, in ``about.json`` in the folder."""
+    """Stores a description of an agent's training in the file ``about.json``.
+
+    Args:
+        name: name of the agent.
+        how: description of the agent's training.
+        folder: folder of the file.
+    """
     about = _about(folder) | {name: how}
     write_json(folder / _ABOUT, about)
 
@@ -137,7 +143,8 @@ def per_agent_step(score: dict[str, list[float]]) -> float:
     """Returns the mean reward per agent step, which is comparable between a dream and the game.
 
     Args:
-        score: ``returns`` and ``lengths`` of the episodes, the lengths in agent steps.
+        score: dictionary with the ``returns`` and the ``lengths`` of the episodes; lengths are in
+            agent steps.
     """
     return sum(score["returns"]) / sum(score["lengths"])
 

@@ -12,7 +12,7 @@ from wmrl.storage.reading import StoredFileError, read_json
 
 
 class CachedResult:
-    """Result of an experiment that is cached in a JSON file, together with a key.
+    """Result of an experiment, cached in a JSON file together with a key.
 
     The key describes everything that the result depends on. A result that was computed with other
     settings is thus never used by mistake.

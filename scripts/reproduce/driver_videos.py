@@ -27,7 +27,7 @@ class DriverVideoConfig:
         agent_steps: maximum length of the video in agent steps. The video is shorter if all
             episodes end earlier.
         width: width of each agent's image in pixels.
-        speed: speed of the video relative to the game.
+        speed: speed of the video relative to the game; 2 for twice as fast.
         crf: constant rate factor, as in :func:`~wmrl.envs.rendering.video.write_video`.
     """
 

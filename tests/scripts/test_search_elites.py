@@ -78,7 +78,7 @@ def test_each_algorithm_finds_elites(
     assert f"mean fitness: {elites.objectives.mean():.4f}\n" in printed
     best = elites.objectives.max() + 0.0  # a straight arm's is -0.0
     assert f"best fitness: {best:.4f}\n" in printed
-    assert f"QD score:     {score:.2f}, counted" in printed
+    assert f"QD score:     {score:.2f} (offset " in printed
     assert str(tmp_path / "out" / "elites") in printed
 
     made = load_artifact(tmp_path / "out" / "elites").provenance

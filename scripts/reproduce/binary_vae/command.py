@@ -38,19 +38,19 @@ class Args:
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("runs/results/binary-vae")
     """Output folder of the table and images."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Root seeds. For each seed, a mixture and its points are drawn, and a model is trained with
-    each schedule."""
+    """Root seeds. For each seed, a mixture and its points are drawn, and one model is trained with
+    each learning-rate schedule."""
     points: int = 1000
     """Number of training points; there are as many held-out points."""
     epochs: int | None = None
     """Number of epochs; 500 if not given."""
     quick: bool = False
-    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
-    marked as those of a quick run, and the default folders get the suffix -quick."""
+    """Finish within a few minutes. Some options have smaller defaults, the default folders get the
+    suffix -quick, and the results are marked as those of a quick run."""
 
 
 QUICK: dict[str, Any] = {"seeds": (0,), "epochs": 30}
-"""Values of options in a quick run, by name of the option."""
+"""Default values of options in a quick run, keyed by the name of the option."""
 
 
 def main(args: Args) -> None:
@@ -103,14 +103,16 @@ def separation(
 
     Args:
         vae: trained VAE.
-        data: points on whose posterior means a linear classifier is trained.
+        data: labeled points. A linear classifier is trained to predict the labels from the
+            posterior means of these points.
         held_out: points on which the separation is measured.
 
     Returns:
         A dictionary of metrics:
 
-        - ``silhouette``: silhouette score of the posterior means, with the classes as clusters.
-        - ``probe_accuracy``: accuracy of the linear classifier.
+        - ``silhouette``: silhouette score of the held-out points' posterior means, with the classes
+          as clusters.
+        - ``probe_accuracy``: accuracy of the linear classifier on the held-out points.
     """
     import torch
     from sklearn.linear_model import LogisticRegression
@@ -129,7 +131,7 @@ def write_table(rows: list[dict[str, Any]]) -> str:
     """Formats the results as a Markdown table, with mean and standard deviation over seeds.
 
     Args:
-        rows: metrics of the trained models, a row for each learning-rate schedule and seed.
+        rows: metrics of the trained models, one row for each learning-rate schedule and seed.
     """
     lines = [
         "# Binary VAE",
@@ -188,5 +190,5 @@ def _draw_latents(vae: "BinaryVAE", data: "BinaryPoints", curve: list[float], pa
 
 
 def _plain(args: Args) -> dict[str, Any]:
-    """Converts the options to JSON-able values."""
+    """Converts the options to a dictionary of values that can be written as JSON."""
     return {**asdict(args), "out": str(args.out)}

@@ -136,8 +136,8 @@ class BinaryVAE(nn.Module):
     def log_evidence(self, vectors: Tensor, generator: torch.Generator, *, samples: int) -> Tensor:
         """Estimates log p(x) of vectors ``(B, X)`` by importance sampling from the posterior.
 
-        The estimate is a lower bound that approaches log p(x) as the number of samples grows (Burda
-        et al. 2016, https://arxiv.org/abs/1509.00519, equation 8).
+        On average, the estimate is a lower bound on log p(x). It approaches log p(x) as the number
+        of samples grows (Burda et al. 2016, https://arxiv.org/abs/1509.00519, equation 8).
 
         Args:
             vectors: binary vectors, ``(B, X) float32``.

@@ -2,9 +2,9 @@
 
 VQ-VAEs are trained on elite poses of a planar arm with 20 joints and, as a control, on random
 poses. There are two sets of settings: those of an earlier experiment and those of this project.
-Each set is used unchanged and with small changes, to find out what prevents the alignment. If the
-command is interrupted, repeat it to continue. The output folder contains table.md, results.json and
-codes.png.
+Each set is used unchanged and with small changes, to find out which settings affect the alignment.
+If the command is interrupted, repeat it to continue. The output folder contains table.md,
+results.json and codes.png.
 """
 
 import json
@@ -26,7 +26,7 @@ from wmrl.scripts.tables import (
 from wmrl.training.progress import stages
 
 GROUPS = {"earlier": "The earlier experiment's", "ours": "This project's"}
-"""Headings of the tables, keyed by the prefix that the variants in a table share."""
+"""Headings of the tables, keyed by the prefix of the names of the variants in a table."""
 
 COLUMNS = {
     "explained": ("variance explained", ".1%"),
@@ -36,8 +36,8 @@ COLUMNS = {
     "median_cosine": ("median", ".2f"),
     "first_share": ("first direction's share", ".0%"),
 }
-"""Title and format of each metric. The last four metrics are computed twice: for the codes, and
-for the codes minus their mean."""
+"""Title and number format of each metric. The last four metrics are computed twice: for the codes,
+and for the codes minus their mean."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class Args:
     evaluations: int = 30_000
     """Number of evaluations in each search for elites."""
     epochs: int | None = None
-    """Number of epochs of each codebook's training; if not given, each variant has its own."""
+    """Number of training epochs of each codebook; if not given, each variant has its own number."""
     quick: bool = False
-    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
-    marked as those of a quick run, and the default folders get the suffix -quick."""
+    """Finish within a few minutes. Some options have smaller defaults, the default folders get the
+    suffix -quick, and the results are marked as those of a quick run."""
 
 
 QUICK: dict[str, Any] = {"seeds": (0,), "evaluations": 5000, "epochs": 10}
-"""Values of options in a quick run, by name of the option."""
+"""Default values of options in a quick run, keyed by the name of the option."""
 
 
 def main(args: Args) -> None:
@@ -126,7 +126,7 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
     """Formats the metrics as Markdown tables, with mean and standard deviation over seeds.
 
     Args:
-        rows: metrics of the trained codebooks, a row for each variant and seed.
+        rows: metrics of the trained codebooks, one row for each variant and seed.
     """
     from wmrl.scripts.reproduce.codebook.experiment import VARIANTS
 

@@ -54,7 +54,7 @@ EARLIER_TRAINING = EncodingTrainingConfig(
     decay_every=200,
     weight_penalty=0.0,
 )
-"""Training configuration of the last model in the earlier experiment."""
+"""Configuration with which the earlier experiment trained its last model."""
 
 Data = Literal["elites", "random"]
 """Training data: elites of a search, or the same number of random poses."""

@@ -3,13 +3,14 @@
 The searches look for elite poses of planar arms. With 20 and 200 joints, the objective is −std of
 the angles, and the archive is a disc of 1950 cells. With 1000 joints, the objective is
 100 (1 − variance), and the archive is a grid of 100 × 100 cells. All searches of an arm start from
-random poses, and have the same archive and budget. The oracle uses gradients of the arm's
-equations.
+random poses, and have the same archive and budget. With 20 and 200 joints, an oracle uses gradients
+of the arm's equations to find the smallest possible std at the center of each cell.
 
 If the command is interrupted, repeat it to continue. The output folder contains table.md and a
-report for each arm and method. The table includes the reports of earlier calls, so that the work
-can be split between several calls. For the searches with the full budget and the first seed, the
-folder also contains heatmaps and, if the method is DDE, videos of the archive.
+report for each arm and method. The table also includes reports that earlier calls wrote to the
+folder, so that the work can be split between several calls. For the searches with the full budget
+and the first seed, the folder also contains heatmaps and, if the method is dde, videos of the
+archive.
 """
 
 import json
@@ -43,7 +44,7 @@ COLUMNS = {
     "seconds": ("seconds", ".0f"),
     "training_seconds": ("of that training", ".0f"),
 }
-"""Title and format of each metric of a search."""
+"""Title and number format of each metric of a search."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Args:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the searches with the reduced budget, and of the races. A race is a search with the
     arm of 200 joints. It ends once the coverage is at least 95 % and the mean std of the elites'
-    joint angles is at most 0.06."""
+    joint angles is at most 0.06 radians."""
     full_seeds: tuple[int, ...] = (0,)
     """Seeds of the searches with the full budget."""
     reduced: int = 100_000
@@ -73,12 +74,12 @@ class Args:
     race: int = 5_000_000
     """Maximum number of evaluations in a race."""
     quick: bool = False
-    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
-    marked as those of a quick run, and the default folders get the suffix -quick."""
+    """Finish within a few minutes. Some options have smaller defaults, the default folders get the
+    suffix -quick, and the results are marked as those of a quick run."""
 
 
 QUICK: dict[str, Any] = {"tasks": ("20-joints",), "seeds": (0,), "full_seeds": (), "reduced": 3000}
-"""Values of options in a quick run, by name of the option."""
+"""Default values of options in a quick run, keyed by the name of the option."""
 
 
 def main(args: Args) -> None:
@@ -124,7 +125,7 @@ def main(args: Args) -> None:
 
 
 def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
-    """Runs all searches of one arm with one method; returns a row of metrics for each search."""
+    """Runs all searches of one arm with one method; returns one row of metrics per search."""
     from wmrl.scripts.reproduce.dde.experiment import TASKS, oracle_gap, oracle_stds, run_search
 
     preset, work = TASKS[name], args.work / name
@@ -158,12 +159,12 @@ def _search(args: Args, name: str, method: str) -> list[dict[str, Any]]:
 def _race(args: Args, method: str) -> list[dict[str, Any]]:
     """Runs the races of a method, one for each seed.
 
-    A race is a search that stops as soon as it reaches a goal. No races are run for methods
-    with CMA-ES, which stay far from the goal.
+    A race is a search that stops as soon as it reaches a goal. No races are run for CMA-ME and
+    CMA-MAE, because these methods stay far from the goal.
 
     Returns:
-        A row for each race, with ``method``, ``seed`` and ``evaluations``: the number of
-        evaluations after which the goal was reached, or None if the goal was not reached.
+        One row for each race, with ``method``, ``seed`` and ``evaluations``. The last is the number
+        of evaluations until the goal was reached, or None if the goal was not reached.
     """
     from wmrl.scripts.reproduce.dde.experiment import (
         TASKS,
@@ -192,7 +193,7 @@ def _race(args: Args, method: str) -> list[dict[str, Any]]:
 def _draw(
     preset: "SearchPreset", method: str, elites: "Elites", path: Path, out: Path, name: str
 ) -> None:
-    """Writes a heatmap of a search and, if the method is ``"dde"``, a video of its archive."""
+    """Writes a heatmap of the elites and, if the method is ``"dde"``, a video of the archive."""
     import numpy as np
 
     from wmrl.agents.quality_diversity.heatmap import write_map, write_map_video
@@ -208,9 +209,10 @@ def write_table(rows: Sequence[dict[str, Any]], races: Sequence[dict[str, Any]])
     """Formats the results as Markdown tables, with mean and standard deviation over seeds.
 
     Args:
-        rows: metrics of the searches, a row for each arm, method, budget and seed.
-        races: a row for each race, with the number of evaluations after which the search reached
-            the goal. A race is a search that stops as soon as it reaches a goal.
+        rows: metrics of the searches, one row for each arm, method, budget and seed.
+        races: one row for each race, which is a search that stops as soon as it reaches a goal.
+            A row contains the number of evaluations until the goal was reached, or None if it was
+            not reached.
     """
     from wmrl.scripts.reproduce.dde.experiment import METHODS
 

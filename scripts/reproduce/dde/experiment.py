@@ -51,17 +51,18 @@ METHODS: dict[Method, str] = {
     "dde-vqvae": "DDE: VQ-VAE",
     "dde-fsq": "DDE: finite scalar quantization",
 }
-"""Titles of the search methods, by name. The first four methods use emitters of ``ribs``. DDE
-without an encoding has only the mutations and the bandit, and so shows the effect of the encoding.
-In ``"dde-fine"``, the bandit can also choose a finer mutation, because the usual noise of 0.006 is
-too coarse to make the angles of 200 joints nearly equal."""
+"""Titles of the search methods, by name. The first four methods use emitters of the package
+``ribs``. ``"dde-none"`` has only the mutations and the bandit of DDE. A comparison with this method
+shows the effect of the encoding. In ``"dde-fine"``, the bandit can also choose a finer mutation,
+because the usual noise of 0.006 is too coarse to make the angles of 200 joints nearly equal."""
 
 _FINE = Mutation(iso_sigma=0.001)
 _RIBS = get_args(RibsMethod)
 _ENCODINGS: dict[Method, EncodingKind] = {"dde-vqvae": "vqvae", "dde-fsq": "fsq"}
 
 SNAPSHOTS = "snapshots.npy"
-"""Name of the file with S snapshots of DDE's archive: objectives in the cells, ``(S, cells)``."""
+"""Name of the file with S snapshots of DDE's archive: an array ``(S, cells)`` with the objective in
+each cell, or NaN for an empty cell."""
 
 _DISC = ArchiveConfig(qd_score_offset=-np.pi / 2)
 
@@ -104,13 +105,14 @@ def run_search(
         path: path of the folder.
         evaluations: budget of evaluations.
         seed: root seed.
-        until: condition on a row of metrics; the search stops at the first row that meets it.
-        progress: show a progress bar.
+        until: function that returns True for a row of metrics at which the search stops early;
+            None to use the whole budget.
+        progress: True to show a progress bar.
 
     Returns:
         A report and the elites. The report contains:
 
-        - ``rows``: metrics in the course of the search.
+        - ``rows``: rows of metrics, recorded in the course of the search.
         - ``seconds``: total time of the search.
         - ``training_seconds``: part of that time in which the encoding was trained.
         - ``key``: settings of the search.
@@ -192,8 +194,8 @@ def oracle_stds(preset: SearchPreset, path: Path) -> np.ndarray:
     """Returns the smallest std that a gradient-based oracle finds at the center of each cell.
 
     Args:
-        preset: preset with the problem.
-        path: folder of the cached result.
+        preset: preset of a search, of which only the problem is used.
+        path: folder in which the result is cached.
 
     Returns:
         Stds of the joint angles in radians, ``(cells,) float64``; NaN where the oracle does not
@@ -221,12 +223,13 @@ def oracle_gap(elites: Elites, stds: np.ndarray) -> dict[str, float]:
         stds: result of :func:`oracle_stds`.
 
     Returns:
-        Metrics of the cells that have an elite and a std of the oracle:
+        A dictionary of metrics. ``std`` and ``oracle_gap`` are averages over the cells that contain
+        an elite and whose center the oracle reaches.
 
         - ``std``: mean std of the elites' joint angles, in radians.
-        - ``oracle_gap``: elite's std minus the oracle's std, averaged over these cells.
-        - ``oracle_coverage``: number of these cells, divided by the number of cells that have a std
-          of the oracle.
+        - ``oracle_gap``: mean of the elite's std minus the oracle's std, in radians.
+        - ``oracle_coverage``: share of the cells with an elite, among the cells whose center the
+          oracle reaches.
     """
     solved = np.isfinite(stds)
     own = np.full(len(stds), np.nan)
@@ -240,6 +243,6 @@ def oracle_gap(elites: Elites, stds: np.ndarray) -> dict[str, float]:
 
 
 def _plain(row: Mapping[str, float]) -> dict[str, float]:
-    """Renames the metrics in a row of DDE to match those of ``search_with_ribs``."""
+    """Returns some metrics of a row of DDE, under the names that ``search_with_ribs`` uses."""
     names = ("coverage", "mean_fitness", "best_fitness", "qd_score")
     return {"evaluations": row["evaluations"], **{name: row[f"archive/{name}"] for name in names}}

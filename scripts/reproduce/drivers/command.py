@@ -63,7 +63,7 @@ class Args:
     generations: int = 200
     """Number of generations of MAP-Elites, with 100 solutions each."""
     cells: tuple[int, int] = (12, 12)
-    """Numbers of cells of the map, along steering and along the pedals."""
+    """Numbers of cells of the archive along its two measures: steering, and use of the pedals."""
     num_rollouts: int = 16
     """Number of rollouts of each solution in the dream."""
     confirm: int = 4
@@ -72,7 +72,7 @@ class Args:
     episodes: int = 8
     """Number of further episodes of each elite in the real game, which provide training frames."""
     min_return: float = 200.0
-    """Mean return in the real game that an elite needs for its frames to be used in training."""
+    """Minimum mean return in the real game of the elites whose frames are used in training."""
     videos: int = 150
     """Length of each elite's video, in agent steps; 0 for no videos."""
     vision_steps: int = 2500
@@ -93,8 +93,8 @@ class Args:
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
     quick: bool = False
-    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
-    marked as those of a quick run, and the default folders get the suffix -quick."""
+    """Finish within a few minutes. Some options have smaller defaults, the default folders get the
+    suffix -quick, and the results are marked as those of a quick run."""
 
 
 HELD_OUT = 0.1
@@ -119,7 +119,7 @@ QUICK: dict[str, Any] = {
     "score_episodes": 2,
     "seeds": (0,),
 }
-"""Values of options in a quick run, by name of the option."""
+"""Default values of options in a quick run, keyed by the name of the option."""
 
 
 def main(args: Args) -> None:
@@ -209,7 +209,7 @@ def _evolve(args: Args, world_model: "WorldModel") -> "ControllerAgent":
 
 
 def _draw(args: Args, drivers: "EliteDrivers") -> None:
-    """Writes the heatmaps of the dream and of the game, and the web page with the videos."""
+    """Writes heatmaps of the elites in the dream and in the game, and a web page with videos."""
     import numpy as np
 
     from wmrl.agents.quality_diversity.heatmap import write_map, write_map_video
@@ -273,7 +273,8 @@ def _compare(args: Args, drivers: "EliteDrivers") -> tuple[list[dict[str, Any]],
     """Trains and compares the vision models.
 
     Returns:
-        A row of results for each vision model and seed, and a description of the training data.
+        One row of results for each vision model and seed, and a dictionary that describes the
+        training data and the elites from which it was collected.
     """
     from wmrl.agents.rollouts.collection import collect
     from wmrl.data.split import split_episodes
@@ -338,7 +339,7 @@ def _evaluated(
     Returns:
         A dictionary of statistics:
 
-        - ``drivers``: number of these elites.
+        - ``drivers``: number of elites whose frames are used.
         - ``mean`` and ``best``: average and maximum of the elites' mean returns in ``stores``. No
           episode in ``stores`` was used to select the elites.
         - ``selected_by``: average of the elites' mean returns in the earlier episodes by which the
@@ -424,7 +425,7 @@ def write_table(search: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
 
     Args:
         search: metrics of the elites in the dream and in the real game.
-        rows: results of the comparison, a row for each vision model and seed.
+        rows: results of the comparison, one row for each vision model and seed.
     """
     lines = [
         "# Elites that drive",

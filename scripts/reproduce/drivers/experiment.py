@@ -32,7 +32,8 @@ from wmrl.storage.files import write_json
 from wmrl.storage.reading import StoredFileError, read_json
 
 SNAPSHOTS = "snapshots.npy"
-"""Name of the file with S snapshots of the archive: objectives in the cells, ``(S, cells)``."""
+"""Name of the file with S snapshots of the archive: an array ``(S, cells)`` with the objective in
+each cell, or NaN for an empty cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,8 @@ class EliteDrivers:
 
         Args:
             row: index of the elite in ``real``.
-            world_model: reference to the world model; the reference is saved with the agent.
+            world_model: reference to the world model, which is saved with the agent; None to save
+                the agent without a reference.
         """
         parameters = self.problem.parameters(self.real.solutions[row])
         return ControllerAgent(self.problem.fitness.controller, parameters, world_model=world_model)
@@ -120,15 +122,15 @@ def find_drivers(
 
     The same call resumes an interrupted search. The folder of a finished search contains the run
     ``search/`` and two artifacts: ``dreamed/`` with the elites of the dream, and ``real/`` with
-    those of the real game.
+    the elites of the real game.
 
     Args:
         path: folder of the search.
         world_model: world model with a memory model.
-        config: configuration of the search.
+        config: configuration of the search; the defaults if None.
         init: driver to start from; if None, the search starts from random solutions.
-        workers: number of processes that play the real game.
-        progress: show a progress bar.
+        workers: number of processes that play the real game; one per core if None.
+        progress: True to show a progress bar.
 
     Raises:
         ValueError: the world model has no memory model, or ``init`` does not fit the world model.
@@ -158,12 +160,13 @@ def evaluate_elites(
 
     Args:
         drivers: elites from :func:`find_drivers`.
-        path: folder of the stores; complete ones are not collected again.
+        path: folder of the stores; complete stores are not collected again.
         episodes: number of episodes of each elite.
-        min_return: minimum mean return in the real game; elites below it are left out.
+        min_return: minimum mean return in the real game; elites with a lower mean return are left
+            out.
         seed: root seed of the episodes.
-        workers: number of processes that play the real game.
-        progress: show progress bars.
+        workers: number of processes that play the real game; one per core if None.
+        progress: True to show progress bars.
 
     Returns:
         The stores, ordered by the elites' cells.
@@ -214,7 +217,7 @@ def _search(
 
 
 def _shrunken(problem: ControllerProblem, init: ControllerAgent, count: int) -> np.ndarray:
-    """Returns solutions: the parameters of ``init``, multiplied by 1/count, 2/count, …, 1."""
+    """Returns ``count`` solutions: parameters of ``init``, multiplied by 1/count, 2/count, …, 1."""
     if init.config != problem.fitness.controller:
         raise ValueError(
             f"init: expected a controller with {problem.fitness.controller}, got a controller with "

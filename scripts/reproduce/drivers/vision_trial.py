@@ -1,4 +1,4 @@
-"""Tests of vision models by reconstructions, and by scores of drivers trained in dreams."""
+"""Evaluation of vision models by reconstructions, and by scores of drivers trained in dreams."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -94,18 +94,18 @@ def try_vision(
         memory_data: training data of the memory models. This data should be the same in all trials
             that are compared.
         held_out: sets of held-out frames ``(N, H, W, 3) uint8``, by name.
-        config: configuration of the trial.
+        config: configuration of the trial; the defaults if None.
         seed: root seed.
-        workers: number of processes that play the real game.
+        workers: number of processes that play the real game; one per core if None.
         device: device of the models.
-        progress: show progress bars.
+        progress: True to show progress bars.
 
     Returns:
         The result, with ``seed`` and these entries:
 
-        - ``key``: description of the trial.
+        - ``key``: everything that the result depends on.
         - ``vision``: metrics of the vision model on each set of ``held_out``.
-        - ``memory``: held-out metrics of the first memory model.
+        - ``memory``: metrics of the first memory model on held-out episodes.
         - ``mean``, ``std`` and ``returns``: mean, standard deviation and list of the driver's
           returns in the real game.
         - ``base``: Gymnasium id of the real game.

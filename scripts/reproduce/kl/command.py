@@ -1,7 +1,7 @@
 """Fits a normal distribution q to another, p, by gradient descent on KL(q‖p).
 
 The initial q is N(5, 0.8²), and p is N(1, 0.3²). Some runs approximate KL(q‖p) by a Riemann sum
-over the span of q, of p or of both. The other runs estimate the gradient of KL(q‖p) from samples,
+over an interval around q, p or both. The other runs estimate the gradient of KL(q‖p) from samples,
 by reparameterization or with the score function. The output folder contains table.md, results.json,
 curves.png, densities.png, and a video of the densities of each run.
 """
@@ -47,12 +47,12 @@ class Args:
     """Maximum number of steps of each run, for a quick look. By default, each run has its own
     number of steps."""
     quick: bool = False
-    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
-    marked as those of a quick run, and the default folders get the suffix -quick."""
+    """Finish within a few minutes. Some options have smaller defaults, the default folders get the
+    suffix -quick, and the results are marked as those of a quick run."""
 
 
 QUICK: dict[str, Any] = {"seeds": (0, 1, 2), "steps": 300}
-"""Values of options in a quick run, by name of the option."""
+"""Default values of options in a quick run, keyed by the name of the option."""
 
 
 def main(args: Args) -> None:
@@ -107,10 +107,10 @@ def run_metrics(trace: "KLTrace") -> dict[str, Any]:
     Returns:
         A dictionary of metrics:
 
-        - ``verdict``: outcome of the run.
+        - ``verdict``: outcome of the run: ``"converged"``, ``"did not converge"`` or ``"stopped"``.
         - ``steps``: number of steps taken.
         - ``last_gradient``: norm of the last gradient.
-        - ``rejected``: invalid mean and std that stopped the run; None if it was not stopped.
+        - ``rejected``: invalid mean and std that stopped the run; None if the run was not stopped.
         - ``start`` and ``end``: two dictionaries, with metrics of the first q and of the last q.
 
         The metrics of a q are:
@@ -144,7 +144,7 @@ def run_metrics(trace: "KLTrace") -> dict[str, Any]:
 
 
 def start_gradient(run: "KLRun") -> dict[str, list[float]]:
-    """Computes the gradient of KL(q‖p) at the initial q, and statistics of the run's estimates.
+    """Compares the exact gradient of KL(q‖p) at the initial q with a run's estimates of it.
 
     Returns:
         A dictionary of pairs. The first number of a pair is for the derivative with respect to the
@@ -166,9 +166,9 @@ def write_table(rows: Sequence[dict[str, Any]], gradients: dict[str, Any]) -> st
     """Formats two Markdown tables: the outcomes of the runs, and the causes of these outcomes.
 
     Args:
-        rows: results of :func:`run_metrics`, a row for each run and seed. Each row also has
+        rows: results of :func:`run_metrics`, one row for each run and seed. Each row also contains
             ``run``, the name of the run.
-        gradients: result of :func:`start_gradient` for each run, by name.
+        gradients: result of :func:`start_gradient` for each run, keyed by the run's name.
     """
     from wmrl.scripts.reproduce.kl.experiment import CONVERGED, RUNS
 

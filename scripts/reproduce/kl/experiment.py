@@ -44,7 +44,7 @@ class KLRun:
     """Settings of a run that fits q to p by gradient descent with momentum.
 
     The parameters are the mean and the std of q, rather than the logarithm of the std. A step may
-    therefore make the std negative. This stops the run.
+    therefore make the std negative. Such a step stops the run.
 
     Attributes:
         title: description in tables and figures.
@@ -194,8 +194,8 @@ RUNS = {
         steps=600,
     ),
 }
-"""Runs by name: the runs of the original experiment, and runs with the score function at two
-learning rates."""
+"""Runs by name: the runs of an earlier experiment, and runs with the score function at two learning
+rates."""
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ def gradient_spread(run: KLRun, *, count: int, seed: int = 0) -> tuple[np.ndarra
 def select_steps(last: int, limit: int) -> list[int]:
     """Selects up to ``limit`` of the steps 0 to ``last``, more densely at the start.
 
-    The first and the last step are always among them.
+    Step 0 and step ``last`` are always selected.
 
     Raises:
         ValueError: ``limit`` is less than 2.

@@ -22,7 +22,7 @@ _SHOWN = 400  # maximum number of points of a curve
 def draw_curves(traces: "Mapping[str, Sequence[KLTrace]]", path: Path) -> None:
     """Plots the exact KL(q‖p) over steps, with one panel per run and one line per seed.
 
-    If an invalid q stopped a run, × marks the end of its line.
+    An × marks the end of the line of a run that stopped because a step made q invalid.
     """
     from wmrl.scripts.reproduce.kl.experiment import CONVERGED, select_steps
 

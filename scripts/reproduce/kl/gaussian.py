@@ -64,8 +64,8 @@ def riemann_kl_gradient(
 ) -> tuple[float, float]:
     """Computes the derivatives of :func:`riemann_kl` with respect to the mean and the std of q.
 
-    The gradient is Σ width · q (log(q/p) + 1) ∇log q. The points count as constants, even if they
-    were chosen to span q.
+    The gradient is Σ width · q (log(q/p) + 1) ∇log q. The points are treated as constants, even if
+    they were chosen to span q.
     """
     z = (points - q.mean) / q.std
     log_q = -0.5 * z * z - (math.log(q.std) + _LOG_ROOT_TAU)

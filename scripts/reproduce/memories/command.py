@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 MDN = "MDN-RNN"
 HORIZONS = ("1", "10")
-"""Numbers of steps after which the error of an open-loop dream is reported, as text."""
+"""Numbers of agent steps, as strings. The errors of open-loop dreams are reported after these
+numbers of steps."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,19 @@ class Args:
     sequence_length: int = 48
     """Number of transitions per training sequence."""
     num_dreams: int = 1024
-    """Number of dreams over which errors are averaged. All models start from the same held-out
-    states."""
+    """Maximum number of dreams over which errors are averaged. The dreams of all models start at
+    the same steps of held-out episodes."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Root seeds; each model is trained once per seed."""
     device: str = "auto"
     """Device to train on: auto, cpu, cuda …"""
     quick: bool = False
-    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
-    marked as those of a quick run, and the default folders get the suffix -quick."""
+    """Finish within a few minutes. Some options have smaller defaults, the default folders get the
+    suffix -quick, and the results are marked as those of a quick run."""
 
 
 QUICK: dict[str, Any] = {"steps": 20, "num_dreams": 16, "seeds": (0,)}
-"""Values of options in a quick run, by name of the option."""
+"""Default values of options in a quick run, keyed by the name of the option."""
 
 
 def main(args: Args) -> None:
@@ -152,7 +153,7 @@ def write_table(rows: Sequence[dict[str, Any]]) -> str:
     """Formats the results as a Markdown table, with mean and standard deviation over seeds.
 
     Args:
-        rows: metrics of the memory models, a row for each model and seed.
+        rows: metrics of the memory models, one row for each model and seed.
     """
     import numpy as np
 

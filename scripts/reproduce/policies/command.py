@@ -60,7 +60,8 @@ class Args:
     seeds: tuple[int, ...] = (0, 1, 2)
     """Root seeds; each method is trained once per seed."""
     num_samples: int = 25
-    """Number of controllers to sample at each multiple of a posterior's standard deviations."""
+    """Number of controllers to sample from each posterior, at each multiple of its standard
+    deviations."""
     sample_episodes: int = 4
     """Number of episodes of each sampled controller in the real game."""
     video_agent_steps: int = 250
@@ -70,8 +71,8 @@ class Args:
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
     quick: bool = False
-    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
-    marked as those of a quick run, and the default folders get the suffix -quick."""
+    """Finish within a few minutes. Some options have smaller defaults, the default folders get the
+    suffix -quick, and the results are marked as those of a quick run."""
 
 
 QUICK: dict[str, Any] = {
@@ -83,7 +84,7 @@ QUICK: dict[str, Any] = {
     "sample_episodes": 1,
     "video_agent_steps": 25,
 }
-"""Values of options in a quick run, by name of the option."""
+"""Default values of options in a quick run, keyed by the name of the option."""
 
 
 def main(args: Args) -> None:

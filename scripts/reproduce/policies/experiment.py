@@ -43,7 +43,7 @@ METHODS: dict[Method, str] = {
     "ppo": "PPO (Stable-Baselines3)",
 }
 """Titles of the training methods in tables, by name. CMA-ES and variational search train linear
-controllers, and PPO trains a network with its default hidden layers."""
+controllers. PPO trains a network with the hidden layers of the default configuration."""
 
 # Scores use other dreams than training and learning curves.
 _DREAM_SEED = EVALUATION_SEEDS.start + 250_000
@@ -55,7 +55,7 @@ class PolicyTrialConfig:
 
     Attributes:
         generations: number of generations of CMA-ES and variational search.
-        population_size: controllers per generation.
+        population_size: number of controllers per generation.
         fitness: evaluation of controllers in the dream. All methods, including PPO, train for
             ``generations`` × ``population_size`` × ``fitness.num_rollouts`` ×
             ``fitness.agent_steps`` agent steps.
@@ -158,15 +158,16 @@ def try_policy(
         world_model: world model of the dream.
         config: settings; the defaults if None.
         seed: root seed.
-        ref: reference to the world model; the reference is saved with the agent.
-        workers: number of worker processes that play the game.
+        ref: reference to the world model, which is saved with the agent; None to save the agent
+            without a reference.
+        workers: number of worker processes that play the game; one per core if None.
         progress: True to show progress bars.
 
     Returns:
         The result, with ``method``, ``seed`` and these entries:
 
-        - ``key``: description of the trial.
-        - ``steps`` and ``seconds``: agent steps and wall time of the training.
+        - ``key``: everything that the result depends on.
+        - ``steps`` and ``seconds``: number of agent steps and wall time of the training.
         - ``dream``: mean return of deterministic episodes in the dream.
         - ``mean``, ``std`` and ``returns``: mean, standard deviation and list of the returns in the
           unmodified game.
@@ -228,7 +229,7 @@ def _train(
     """Trains an agent and saves it.
 
     Returns:
-        The agent, the number of agent steps, and the seconds of training.
+        The agent, the number of agent steps of the training, and its wall time in seconds.
     """
     own: dict[str, Any] = {
         "path": path / "learner",
@@ -292,19 +293,19 @@ def try_spread(
             ``num_rollouts`` is ignored; ``config.num_rollouts`` is used.
         config: settings; the defaults if None.
         seed: root seed.
-        workers: number of worker processes that play the game.
+        workers: number of worker processes that play the game; one per core if None.
 
     Returns:
-        A row for scale 0, which is the posterior's mean alone, and a row for each scale of
+        One row for scale 0, which is the posterior's mean alone, and one row for each scale of
         ``config``. Each row contains:
 
-        - ``scale``: factor on the standard deviations.
+        - ``scale``: factor by which the standard deviations are multiplied.
         - ``dream`` and ``real``: mean return of each sample in the dream and in the real game.
         - ``correlation``: Spearman's correlation of ``dream`` and ``real``. None if all returns in
           the dream or all returns in the real game are equal, as for scale 0.
 
     Raises:
-        ValueError: the folder contains a result of other settings.
+        ValueError: the folder contains a result with other settings.
     """
     path, config = Path(path), config or SpreadConfig()
     key = {

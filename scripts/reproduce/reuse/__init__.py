@@ -1,1 +1,1 @@
-"""Experiment that reuses encodings learned from elites for other problems of a planar arm."""
+"""Experiment on encodings that are learned from elites of a planar arm, then reused."""

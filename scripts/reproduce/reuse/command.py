@@ -1,10 +1,11 @@
 """Reuses encodings learned from elites to reach targets with an arm of 200 joints.
 
 A VAE and a VQ-VAE are trained on the elites of a search and, as a control, on as many random poses.
-Poses at targets are then searched for in three spaces. CMA-ES searches the joint angles and the
-latents of the VAE; an estimation of distribution algorithm searches the codes of the VQ-VAE.
-This is done for the problem of the elites and for changed problems. If the command is interrupted,
-repeat it to continue. The output folder contains table.md, results.json and poses.png.
+Poses that reach given targets are then searched for in three spaces. CMA-ES searches the joint
+angles and the latents of the VAE. An estimation of distribution algorithm searches the codes of the
+VQ-VAE. All searches are run for the problem of the elites, and for three changed problems: with
+obstacles, with a locked joint, and with other link lengths. If the command is interrupted, repeat
+it to continue. The output folder contains table.md, results.json and poses.png.
 """
 
 import json
@@ -57,8 +58,8 @@ class Args:
     """Folder in which to write the artifacts planar-arm-vae and planar-arm-vqvae. They are the
     encodings trained on the elites of the first seed. By default, they are not written."""
     quick: bool = False
-    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
-    marked as those of a quick run, and the default folders get the suffix -quick."""
+    """Finish within a few minutes. Some options have smaller defaults, the default folders get the
+    suffix -quick, and the results are marked as those of a quick run."""
 
 
 QUICK: dict[str, Any] = {
@@ -68,7 +69,7 @@ QUICK: dict[str, Any] = {
     "targets": 6,
     "evaluations": 200,
 }
-"""Values of options in a quick run, by name of the option."""
+"""Default values of options in a quick run, keyed by the name of the option."""
 
 
 def main(args: Args) -> None:
@@ -130,7 +131,7 @@ def _train(
     The metrics of the encodings are appended to ``learned``.
 
     Returns:
-        The elites, and the encodings, keyed by kind and training data.
+        The elites, and a dictionary of the encodings, keyed by kind and training data.
     """
     from dataclasses import replace
 
@@ -172,7 +173,7 @@ def _search(
     elites: "Elites",
     encodings: "dict[tuple[str, str], Encoding]",
 ) -> dict[str, Any]:
-    """Searches for a pose at each target of a problem, and returns a row of results."""
+    """Searches for a pose at each target of a problem, and returns the results of all searches."""
     from wmrl.scripts.reproduce.dde.experiment import TASKS
     from wmrl.scripts.reproduce.reuse.experiment import (
         METHODS,
@@ -199,7 +200,7 @@ def _search(
 
 
 def _median(values: "np.ndarray") -> float | None:
-    """Returns the median of the finite values, or None if there are none."""
+    """Returns the median of the values that are not NaN, or None if no value is finite."""
     import numpy as np
 
     return float(np.nanmedian(values)) if np.isfinite(values).any() else None
@@ -216,10 +217,10 @@ def write_table(
     """Formats the results as Markdown tables, with mean and standard deviation over seeds.
 
     Args:
-        learned: metrics of the encodings, a row for each kind, training data and seed.
-        rows: results of the searches, a row for each problem, method and seed.
-        oracle: smallest stds that an oracle finds, in radians. There is one number for each
-            problem: the median over the targets, or None if the oracle reaches no target.
+        learned: metrics of the encodings, one row for each kind, training data and seed.
+        rows: results of the searches, one row for each problem, method and seed.
+        oracle: smallest std of the joint angles that an oracle finds, in radians, keyed by problem.
+            Each value is the median over the targets, or None if the oracle reaches no target.
         elites: number of evaluations in each search for elites.
         num_joints: number of joints of the arm.
     """
@@ -288,8 +289,8 @@ def write_table(
 def _spread(values: Sequence[float | None], form: str) -> str:
     """Formats the mean and standard deviation of a metric over seeds.
 
-    A value is None if the metric is infinite for that seed. If there are such seeds, the text is
-    their number and has no mean, such as ``"not reached, 1 of 3"``.
+    A value is None if the metric is infinite for that seed. If any value is None, there is no mean,
+    and the text tells how many values are None, such as ``"not reached, 1 of 3"``.
     """
     known = [value for value in values if value is not None]
     missing = len(values) - len(known)
@@ -373,8 +374,8 @@ def encoding_card(
     Args:
         kind: ``"vae"`` or ``"vqvae"``.
         metrics: metrics of the encoding on held-out elites.
-        score: results of the searches in the latent space of the encoding.
-        evaluations: number of evaluations in each of these searches.
+        score: results of the searches in the latents or codes of the encoding.
+        evaluations: number of evaluations in each search.
     """
     what = {"vae": "VAE with 32 latents", "vqvae": "VQ-VAE with 8 codes of 64"}[kind]
     budget, median = f"{evaluations:,} evaluations", score["std_at_target"]

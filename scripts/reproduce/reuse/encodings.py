@@ -22,9 +22,10 @@ from wmrl.scripts.reproduce.cached_result import CachedResult
 _ACTIVE = 0.01
 
 TRAINING = EncodingTrainingConfig(epochs=1000, weight_penalty=0.0)
-"""Training settings for the elites of a finished search. They have many more epochs than the
+"""Settings for training on the elites of a finished search. They have many more epochs than the
 settings for training during a search, and no weight penalty. During a search, the penalty removes
-the noise of mutations from emitted solutions. Here, the decoder should reproduce the elites."""
+the noise of mutations from emitted solutions. After a search, the decoder should reproduce the
+elites as they are."""
 
 
 def reuse_config(kind: str, input_dim: int) -> EncodingConfig:
@@ -78,7 +79,7 @@ def train_encoding(
         path: path of the folder.
         seed: root seed.
         training: configuration of the training.
-        progress: show a progress bar.
+        progress: True to show a progress bar.
 
     Returns:
         The encoding, and the metrics of :func:`evaluate_encoding` on the held-out poses.
@@ -121,14 +122,16 @@ def evaluate_encoding(encoding: Encoding, vectors: Tensor) -> dict[str, float]:
     Returns:
         A dictionary of metrics:
 
-        - ``squared_error``: squared error, summed over each pose and averaged over poses.
+        - ``squared_error``: squared error, summed over the angles of a pose and averaged over the
+          poses.
         - ``explained``: share of the poses' variance that the reconstructions explain.
         - ``moved``: median distance by which the reconstruction moves the end point of an arm of
           length 1.
         - ``std`` and ``std_reconstructed``: mean std of the angles in radians, before and after the
           reconstruction.
-        - ``active``: number of active latents, for a VAE only.
-        - For a VQ-VAE, also the metrics of its use of the codebook.
+        - ``active``: for a VAE, number of active latents. A latent is active if the variance of its
+          posterior mean over the poses exceeds 0.01.
+        - For a VQ-VAE, also metrics of how it uses the codebook.
     """
     reconstructed = encoding.reconstruct(vectors).clamp(-1.0, 1.0)
     error = float((reconstructed - vectors).square().sum(1).mean())

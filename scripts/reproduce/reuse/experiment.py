@@ -72,7 +72,8 @@ METHODS = {
 """Search methods by name. All except ``"elite"`` start from the center of their space. For angles,
 the center is the straight arm, whose std is 0. Smaller initial steps keep the angles more equal;
 three initial step sizes are therefore compared. ``"elite"`` starts from the elite nearest to the
-target. This method uses elites without an encoding, and so shows the effect of an encoding."""
+target. This method uses elites without an encoding. A comparison with this method shows the effect
+of an encoding."""
 
 
 def problems(num_joints: int = 200) -> dict[str, Arm]:
@@ -96,11 +97,11 @@ def problems(num_joints: int = 200) -> dict[str, Arm]:
 
 
 def targets_for(arm: Arm, count: int = 18) -> np.ndarray:
-    """Returns targets spread evenly over the reach of an arm, except within obstacles.
+    """Returns targets spread evenly over the reach of an arm, without targets inside obstacles.
 
     Args:
         arm: planar arm.
-        count: number of targets before those within obstacles are removed.
+        count: number of targets before targets inside obstacles are removed.
 
     Returns:
         x and y of each of T targets, ``(T, 2) float64``. The targets are placed as in
@@ -130,20 +131,20 @@ def search_targets(
         arm: planar arm.
         targets: x and y of each of T targets, ``(T, 2)``.
         path: path of the folder.
-        encoding: encoding for ``method.space``, trained on ``method.data``; None for a search over
-            angles.
+        encoding: VAE or VQ-VAE, as ``method.space`` says, trained on ``method.data``; None for a
+            search over angles.
         starts: initial poses ``(T, n)`` of n joints, from :func:`nearest_elites`, for a method that
             starts from elites; None for other methods.
         evaluations: number of evaluations in each search.
         seed: root seed.
-        progress: show a progress bar.
+        progress: True to show a progress bar.
 
     Returns:
-        A row for each target, with ``target`` and all fields of
+        One row for each target, with ``target`` and all fields of
         :class:`~wmrl.scripts.reproduce.reuse.pose_search.PoseSearchResult` except ``pose``.
 
     Raises:
-        ValueError: the folder contains results of other settings, or ``encoding`` or ``starts``
+        ValueError: the folder contains results with other settings, or ``encoding`` or ``starts``
             does not fit the method.
     """
     if encoding is None and method.space != "angles":
@@ -244,7 +245,7 @@ def nearest_elites(elites: Elites, arm: Arm, targets: np.ndarray) -> np.ndarray:
 
 
 def oracle_stds_of_targets(arm: Arm, targets: np.ndarray) -> np.ndarray:
-    """Returns the smallest std of angles that an oracle finds at each target.
+    """Returns the smallest std of the joint angles that an oracle finds at each target.
 
     The oracle uses gradients of the arm's equations. It ignores obstacles. For an arm with
     obstacles, the stds are therefore lower bounds.

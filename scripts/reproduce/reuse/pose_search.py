@@ -32,11 +32,12 @@ class PoseSearchResult:
         pose: pose with the highest reward, ``(n,) float32`` for n joints.
         reward: reward of that pose.
         std: std of that pose's angles in radians.
-        distance: distance of that pose's end point from the target, in units of length.
+        distance: distance of that pose's end point from the target, in the unit of the link
+            lengths.
         collides: True if that pose enters an obstacle.
-        evaluations_to_target: number of evaluations until the first pose at the target; None if
-            there is no such pose.
-        std_at_target: minimum std of all poses at the target; None if there is no such pose.
+        evaluations_to_target: number of evaluations up to the first pose that reaches the target;
+            None if no pose reaches it.
+        std_at_target: minimum std of all poses that reach the target; None if no pose reaches it.
         evaluations: total number of evaluations.
     """
 
@@ -66,8 +67,9 @@ def search_pose(
         objective: function that evaluates poses.
         evaluations: exact number of evaluations. If the last generation has more candidates than
             evaluations are left, only its first candidates are evaluated.
-        tolerance: maximum distance from the target, in units of length, at which a pose counts as
-            reaching the target. Poses that enter an obstacle never count.
+        tolerance: maximum distance of a pose's end point from the target, in the unit of the link
+            lengths, at which the pose reaches the target. A pose that enters an obstacle never
+            reaches the target.
 
     Raises:
         ValueError: ``evaluations`` is less than 1.

@@ -3,8 +3,9 @@
 A world model is trained on random play. Agents are then trained in its dream, at one or several
 temperatures τ: by PPO, or by CMA-ES with the paper's linear controller. They are scored in the
 dream and in the game, by the number of tics that they survive, at most 2100. At a low temperature,
-agents learn to cheat: the dream promises what the game does not keep. If the command is
-interrupted, repeat it to continue. The output folder contains table.md and results.json.
+agents learn to exploit errors of the dream. Their scores in the dream are then much higher than in
+the game. If the command is interrupted, repeat it to continue. The output folder contains table.md
+and results.json.
 """
 
 import json
@@ -41,11 +42,12 @@ class Args:
     work: Path = Path("runs/reproduce-take-cover")
     """Folder of the rollouts and the training runs; finished ones are not repeated."""
     task: str = "take-cover"
-    """Task: a registered name, module:ATTRIBUTE for a task of your own, or an environment's id."""
+    """Task: a registered name, the id of an environment, or module:ATTRIBUTE for a task of your
+    own."""
     learners: tuple[str, ...] = ("ppo",)
-    """Learners of the agents: any of ppo and cma-es."""
+    """Algorithms that train the agents: any of ppo and cma-es."""
     temperatures: tuple[float, ...] = (1.0, 1.15)
-    """Temperatures τ of the dreams. The paper has 0.1, 0.5, 1, 1.15 and 1.3."""
+    """Temperatures τ of the dreams. The World Models paper compares 0.1, 0.5, 1, 1.15 and 1.3."""
     episodes: int = 1200
     """Number of episodes of random play on which the world model is trained."""
     vision_steps: int = 12_000
@@ -53,11 +55,13 @@ class Args:
     memory_steps: int = 4_000
     """Number of gradient steps of each memory model."""
     hidden_dim: int = 512
-    """Width of the LSTM of a memory model."""
+    """Number of hidden units of the LSTM in each memory model."""
     num_members: int = 1
     """Number of memory models in the ensemble."""
     pessimism: float = 0.0
-    """Weight of the disagreement of the memory models, which lowers predicted rewards."""
+    """Factor k. The reward in a dream is the mean of the rewards that the memory models predict,
+    minus k times the standard deviation of these rewards. With a single memory model, k has no
+    effect."""
     ppo_steps: int = 4_000_000
     """Number of agent steps in the dream for which PPO trains."""
     generations: int = 100
@@ -65,14 +69,14 @@ class Args:
     score_episodes: int = 100
     """Number of episodes for which each trained agent is scored in the game."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Root seeds. Everything is made once per seed, from the rollouts on."""
+    """Root seeds. Each seed has its own rollouts, world model and agents."""
     workers: int | None = None
     """Number of worker processes; one per core if not given. Affects speed only."""
     device: str = "auto"
     """Device of the models: auto, cpu, cuda …"""
     quick: bool = False
-    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
-    marked as those of a quick run, and the default folders get the suffix -quick."""
+    """Finish within a few minutes. Some options have smaller defaults, the default folders get the
+    suffix -quick, and the results are marked as those of a quick run."""
 
 
 QUICK: dict[str, Any] = {
@@ -86,11 +90,11 @@ QUICK: dict[str, Any] = {
     "score_episodes": 4,
     "seeds": (0,),
 }
-"""Values of options in a quick run, by name of the option."""
+"""Default values of options in a quick run, keyed by the name of the option."""
 
 
 def main(args: Args) -> None:
-    """Trains what is missing, and writes the table and the results."""
+    """Trains the models and agents that are missing, and writes the table and the results."""
     from wmrl.envs.tasks.registry import find_task
     from wmrl.scripts.reproduce.take_cover.experiment import (
         LEARNERS,
@@ -184,7 +188,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], randoms: Sequence[Mapping[str
 
     Args:
         rows: results of :func:`~wmrl.scripts.reproduce.take_cover.experiment.try_agent`.
-        randoms: for each seed, the ``mean`` and ``episodes`` of random play.
+        randoms: for each seed, the ``mean`` score of random play and its number of ``episodes``.
     """
     from wmrl.scripts.reproduce.take_cover.experiment import LEARNERS
 

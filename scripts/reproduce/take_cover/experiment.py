@@ -52,14 +52,17 @@ class WorldModelConfig:
     """Settings of a world model that is trained on random play.
 
     Attributes:
-        episodes: number of recorded episodes of repeated random actions.
-        vision: configuration of the vision model; 64 latent dimensions as in the paper.
-        vision_training: training of the vision model.
-        memory: configuration of each member of the memory ensemble. A reward of 4 for each agent
-            step is scaled to 1.
-        memory_training: training of each member.
-        num_members: number of members of the ensemble; 1 for a single memory model.
-        pessimism: weight of the members' disagreement, which lowers predicted rewards.
+        episodes: number of recorded episodes of random play.
+        vision: configuration of the vision model. By default, it has 64 latent dimensions, as in
+            World Models.
+        vision_training: configuration of the vision model's training.
+        memory: configuration of each memory model in the ensemble. By default, rewards are
+            multiplied by 0.25, because the game's reward is 4 for each agent step.
+        memory_training: configuration of each memory model's training.
+        num_members: number of memory models in the ensemble; 1 for a single memory model.
+        pessimism: factor k. The reward in a dream is the mean of the rewards that the memory models
+            predict, minus k times the standard deviation of these rewards. With a single memory
+            model, k has no effect.
     """
 
     episodes: int = 1200
@@ -89,12 +92,14 @@ class AgentTrialConfig:
     """Settings of the training and scoring of an agent.
 
     Attributes:
-        ppo: settings of PPO; discounted rewards are of the order of 1.
+        ppo: settings of PPO. By default, rewards are scaled so that discounted returns are at most
+            about 8.
         num_envs: number of dreams in which PPO trains at the same time.
         cma_es: settings of CMA-ES.
-        fitness: evaluation of controllers in the dream by CMA-ES; its temperature is ignored.
-        agent_steps: maximum number of agent steps of a dream; 525 agent steps of 4 tics are the
-            2100 tics of the game.
+        fitness: settings with which CMA-ES evaluates controllers in the dream. The attribute
+            ``temperature`` is ignored; each trial sets its own temperature.
+        agent_steps: maximum length of a dream in agent steps, for PPO and for scores. 525 agent
+            steps of 4 tics are the 2100 tics that an episode of the game lasts at most.
         dream_episodes: number of dreams in which a trained agent is scored.
         episodes: number of episodes of the game in which a trained agent is scored.
     """
@@ -135,17 +140,17 @@ def train_world_model(
     device: str = "auto",
     progress: bool = True,
 ) -> WorldModelRef:
-    """Records random play and trains a world model on it; the same call resumes an interrupted one.
+    """Records random play and trains a world model on it.
 
-    The folder contains the rollout store ``data/``, and the training runs ``vision/`` and
-    ``memory/``.
+    After an interruption, the same call resumes the training. The folder contains the rollout store
+    ``data/``, and the training runs ``vision/`` and ``memory/``.
 
     Args:
         path: folder of the world model.
         config: settings; the defaults if None.
-        task: task, or its name or location.
+        task: task, or any text that :func:`~wmrl.envs.tasks.registry.find_task` accepts.
         seed: root seed.
-        workers: number of worker processes that play the game.
+        workers: number of worker processes that play the game; one per core if None.
         device: device of the models.
         progress: True to show progress bars.
 
@@ -194,7 +199,12 @@ def train_world_model(
 
 
 def random_scores(path: str | Path) -> dict[str, float]:
-    """Returns mean and standard deviation of the scores of the random play in a rollout store."""
+    """Computes statistics of the episodes of random play in a rollout store.
+
+    Returns:
+        A dictionary with ``mean`` and ``std``, the mean and standard deviation of the episodes'
+        returns, and ``episodes``, the number of episodes.
+    """
     scores = np.array([summary.reward for summary in RolloutStore(path).summaries])
     return {"mean": float(scores.mean()), "std": float(scores.std()), "episodes": len(scores)}
 
@@ -219,25 +229,26 @@ def try_agent(
     ``result.json``.
 
     Args:
-        learner: name of the learner.
+        learner: name of the training algorithm.
         path: folder of the trial.
-        ref: reference to the world model, which is saved with the agent.
-        temperature: temperature τ of the dream, in training and in the score of the dream.
+        ref: reference to the world model; the reference is saved with the agent.
+        temperature: temperature τ of the dream, for training and for the score in the dream.
         config: settings; the defaults if None.
-        task: task, or its name or location.
+        task: task, or any text that :func:`~wmrl.envs.tasks.registry.find_task` accepts.
         seed: root seed.
-        workers: number of worker processes that play the game.
+        workers: number of worker processes that play the game; one per core if None.
         device: device of the world model.
         progress: True to show progress bars.
 
     Returns:
         The result, with ``learner``, ``temperature``, ``seed`` and these entries:
 
-        - ``key``: description of the trial.
-        - ``steps`` and ``seconds``: agent steps in the dream and wall time of the training.
+        - ``key``: everything that the result depends on.
+        - ``steps`` and ``seconds``: number of agent steps and wall time of the training.
         - ``dream`` and ``dream_std``: mean and standard deviation of the score in the dream.
         - ``mean``, ``std`` and ``returns``: mean, standard deviation and list of the scores in the
           game.
+        - ``base``: Gymnasium id of the game.
 
     Raises:
         ValueError: the learner is unknown, or the folder contains the result of another trial.
@@ -295,7 +306,11 @@ def _train_by_ppo(
     seed: int,
     progress: bool,
 ) -> tuple[Agent, int, float]:
-    """Trains an agent by PPO; returns the agent, the number of agent steps, and the seconds."""
+    """Trains an agent by PPO.
+
+    Returns:
+        The agent, the number of agent steps of the training, and its wall time in seconds.
+    """
     env = DreamVectorEnv.from_world_model(
         world_model,
         config.num_envs,
@@ -321,7 +336,11 @@ def _train_by_cma_es(
     seed: int,
     progress: bool,
 ) -> tuple[Agent, int, float]:
-    """Trains an agent by CMA-ES; returns the agent, the number of agent steps, and the seconds."""
+    """Trains an agent by CMA-ES.
+
+    Returns:
+        The agent, the number of agent steps of the training, and its wall time in seconds.
+    """
     trials = replace(config.fitness, temperature=temperature)
     fitness = DreamFitness(world_model, trials, readout="thresholds")
     own = integer_seed(seed, "take cover", "cma-es")

@@ -47,13 +47,13 @@ VISION_COLUMNS = {
     "encoder_rank": ("of the encoder's output", ".1f"),
     "commitment": ("commitment error", ".2f"),
 }
-"""Title and format of each metric of a codebook."""
+"""Title and number format of each metric of a codebook."""
 
 PRIOR_COLUMNS = {
     "nats": ("nats per image", ".1f"),
     "bits_per_dimension": ("whole bound, bits/dim", ".3f"),
 }
-"""Title and format of each metric of a prior."""
+"""Title and number format of each metric of a prior."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Args:
     device: str = "auto"
     """Device to train on: auto, cpu, cuda …"""
     quick: bool = False
-    """Finish within a few minutes. Options that keep their defaults are reduced, the results are
-    marked as those of a quick run, and the default folders get the suffix -quick."""
+    """Finish within a few minutes. Some options have smaller defaults, the default folders get the
+    suffix -quick, and the results are marked as those of a quick run."""
 
 
 QUICK: dict[str, Any] = {
@@ -95,7 +95,7 @@ QUICK: dict[str, Any] = {
     "lstm_epochs": 1,
     "prior_images": 256,
 }
-"""Values of options in a quick run, by name of the option."""
+"""Default values of options in a quick run, keyed by the name of the option."""
 
 
 def main(args: Args) -> None:
@@ -198,8 +198,8 @@ def write_table(visions: Sequence[dict[str, Any]], priors: Sequence[dict[str, An
     """Formats the results as Markdown tables, with mean and standard deviation over seeds.
 
     Args:
-        visions: metrics of the VQ-VAEs, a row for each image set, codebook and seed.
-        priors: metrics of the priors, a row for each image set, codebook, prior and seed.
+        visions: metrics of the VQ-VAEs, one row for each image set, codebook and seed.
+        priors: metrics of the priors, one row for each image set, codebook, prior and seed.
     """
     from wmrl.scripts.reproduce.vqvae.experiment import PRIORS, VARIANTS
 

@@ -30,17 +30,18 @@ from wmrl.vision.vqvae import VQVAE, VQVAEConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
-    """Configuration of the experiment.
+    """Configuration of an :class:`Experiment`.
 
     Attributes:
         codebook_size: number of codes of each codebook.
         code_dim: dimension of the code vectors of learned codebooks.
         epochs: number of epochs of each VQ-VAE; incomplete batches are dropped.
         warmup: share of a VQ-VAE's training steps that form the warm-up, in variants that have one.
-        batch_size: number of images per batch, for VQ-VAEs and for the earlier experiment's LSTM.
+        batch_size: number of images per batch, for VQ-VAEs and for the LSTM of an earlier
+            experiment, which is one of the priors.
         prior_images: maximum number of images whose codes the priors are trained on.
-        prior_epochs: number of epochs of each trained prior except the earlier experiment's LSTM.
-        lstm_epochs: number of epochs of the earlier experiment's LSTM.
+        prior_epochs: number of epochs of each trained prior, except that of the earlier experiment.
+        lstm_epochs: number of epochs of the LSTM of the earlier experiment.
     """
 
     codebook_size: int = 512
@@ -87,7 +88,7 @@ VARIANTS = {
     ),
     "fsq": Variant("finite scalar quantization, 8 × 8 × 8", {"quantizer": "fsq"}),
 }
-"""Variants of the VQ-VAE to compare, by name. The first is that of the earlier experiment."""
+"""Variants of the VQ-VAE to compare, by name. The first is that of an earlier experiment."""
 
 BASELINE, OURS = "baseline", "ema-warmup"
 """Names of the two variants whose codes are used to train priors."""
