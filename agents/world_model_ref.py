@@ -27,14 +27,15 @@ class WorldModelRef:
     Attributes:
         task: name of the registered task.
         vision: shipped name or path of the vision model.
-        memory: shipped name or path of the memory model; None if there is none.
-        vision_digest: digest of the vision model; None if that model was never saved.
-        memory_digest: digest of the memory model; None if there is no such model, or if it was
-            never saved.
+        memory: shipped name or path of the memory model; None if the world model has no memory
+            model.
+        vision_digest: digest of the vision model; None if the vision model was never saved.
+        memory_digest: digest of the memory model; None if the world model has no memory model, or
+            if the memory model was never saved.
         frame_skip: number of base frames per agent step.
 
     Raises:
-        ValueError: ``frame_skip`` is less than 1.
+        ValueError: ``frame_skip`` is out of range.
 
     Example:
         >>> from wmrl.agents import WorldModelRef, load_agent
@@ -77,7 +78,8 @@ class WorldModelRef:
                 are stored.
 
         Raises:
-            ArtifactError: there is no artifact of that name or path.
+            ArtifactError: ``vision`` or ``memory`` is not an artifact; or ``memory`` is ``"auto"``,
+                and no memory model is shipped for the vision model.
             ValueError: the world model has a memory model and ``memory`` is None, or vice versa.
         """
         if (world_model.memory is None) != (memory is None):
@@ -172,7 +174,7 @@ class WorldModelRef:
         if task.name != self.task:
             raise ValueError(
                 f"task: expected the task {self.task!r} that the agent was trained on, got "
-                f"{task.name!r}; name that task, or use another agent"
+                f"{task.name!r}; pass the task {self.task!r}, or use another agent"
             )
         return task
 
@@ -190,15 +192,16 @@ class WorldModelRef:
             if expected is not None and got != expected:
                 raise ArtifactError(
                     f"{name}: expected the model that the agent was trained with (digest "
-                    f"{expected[:12]}…), got digest {str(got)[:12]}…; pass the path of the right "
-                    "model, or train the agent again"
+                    f"{expected[:12]}…), got digest {str(got)[:12]}…; pass the name or path of the "
+                    "expected model, or train the agent again"
                 )
 
 
 def _portable(name_or_path: str | Path, relative_to: str | Path | None) -> str:
-    """Returns a shipped name unchanged, or converts a path for storage in a reference.
+    """Converts a shipped name or a path to the text that a reference stores.
 
-    The result is relative to the folder ``relative_to``, or absolute if ``relative_to`` is None.
+    A shipped name is returned unchanged. A path is returned relative to the folder ``relative_to``,
+    or as an absolute path if ``relative_to`` is None.
     """
     name = str(name_or_path)
     if name in shipped_artifacts():

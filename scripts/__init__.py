@@ -2,6 +2,6 @@
 
 if __name__ != "wmrl.scripts":  # pragma: no cover
     raise ImportError(
-        "expected the import of 'wmrl.scripts', got that of the bare folder 'scripts', which is "
-        "the source of that package; install wmrl, then import wmrl.scripts"
+        "scripts: expected to be imported as 'wmrl.scripts', got an import of its source folder "
+        "'scripts'; install wmrl, then import wmrl.scripts"
     )

@@ -120,16 +120,19 @@ _NEXT = {
     "evaluate": "wmrl record AGENT, for a video",
     "record": "wmrl evaluate {agent}, for its score",
 }
-"""Hints printed at the end of the commands, by command: what usually comes next. Field names of
-``Args`` in braces are replaced by the values of the fields."""
+"""Commands that usually come next, keyed by the command that has just finished.
+
+The next command is printed as a hint. A name in braces stands for a field of the finished command's
+``Args``, and is replaced by the value of the field.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command and exits the process.
 
-    The exit status is 0 on success, 1 if ``wmrl doctor`` finds problems or the reader of the output
-    closes it early, and 2 if the request cannot be carried out. It is 130 after Ctrl-C. After a
-    request to terminate (SIGTERM, SIGHUP), it is 128 plus the number of the signal.
+    The exit status is 0 on success, 1 if ``wmrl doctor`` finds problems or the program that reads
+    the output closes the pipe early, and 2 if the command is invalid or fails. It is 130 after
+    Ctrl-C. After a request to terminate (SIGTERM, SIGHUP), it is 128 plus the number of the signal.
 
     Args:
         argv: arguments after the program name; ``sys.argv[1:]`` if None.
@@ -226,7 +229,7 @@ def _split_plugins(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Separates the options ``--plugins NAME`` and ``--plugins=NAME`` from the other words.
 
     Returns:
-        The other words, and the names.
+        The other words, and the names that the options ``--plugins`` contain.
     """
     words: list[str] = []
     names: list[str] = []
@@ -257,8 +260,8 @@ def _run_command(name: str, words: Sequence[str]) -> int:
             status: int = module.main(args) or 0
         except SystemExit as error:  # no command raises it
             return _fail(
-                f"expected {name} to come to its end, but a game or a library ended the program "
-                f"(SystemExit: {error.code}); let it raise an exception instead"
+                f"{name}: expected the command to finish, but a game or a library ended the "
+                f"program (SystemExit: {error.code}); let it raise another exception instead"
             )
     if status == 0 and name in _NEXT:
         print(f"next: {_NEXT[name].format_map(vars(args))}")
@@ -267,9 +270,10 @@ def _run_command(name: str, words: Sequence[str]) -> int:
 
 @contextmanager
 def _importable_folder() -> Iterator[None]:
-    """Lets modules be imported from the current folder, for ``--task module:ATTRIBUTE``.
+    """Makes modules in the current folder importable, for ``--task module:ATTRIBUTE``.
 
-    Modules of this folder come last, so that they never replace installed ones.
+    The current folder is searched last, so that its modules never replace installed ones. It is
+    removed from the search path at the end of the ``with`` block.
     """
     folder = os.getcwd()  # noqa: PTH109 -- sys.path holds strings
     added = folder not in sys.path

@@ -69,8 +69,10 @@ def main(args: Args) -> None:
     if unknown:
         raise ValueError(f"columns: expected some of {sorted(names)}, got {unknown}")
     if not columns:
-        what = "positive values, because of --log" if args.log else "finite values"
-        raise ValueError(f"columns: expected columns with {what}, got {', '.join(wanted)}")
+        what = "positive values, as --log requires" if args.log else "finite values"
+        raise ValueError(
+            f"columns: expected columns with {what}, got {', '.join(wanted)}; choose other columns"
+        )
     if empty := [name for name in wanted if name not in shown]:
         print(
             f"columns left out, because they have no values to draw: {', '.join(empty)}",
@@ -111,7 +113,7 @@ def draw_curve(panel: "Axes", run: Path, column: str, label: str, style: str = "
         run: folder of the run.
         column: name of the column in metrics.csv.
         label: label in the legend.
-        style: Matplotlib format of the line.
+        style: Matplotlib format string of the line, such as ``"--"`` for a dashed line.
     """
     from wmrl.training.metrics import read_metrics
 

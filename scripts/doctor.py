@@ -41,7 +41,7 @@ _MODULES = {
     "cv2": "opencv-python",
     "pygame": "pygame",
 }
-"""Packages that provide the modules that the commands import, keyed by module."""
+"""Names of the packages that provide the modules that the commands import, keyed by module."""
 
 _LIBRARY_FIXES = {
     "cv2": "replace opencv-python with opencv-python-headless, which needs no system libraries, "
@@ -64,9 +64,10 @@ class Check:
 
     Attributes:
         subject: package, device or other thing that was checked.
-        state: ``"ok"``, ``"problem"``, or ``"note"`` if something optional is missing.
+        state: ``"ok"``, ``"problem"``, or ``"note"`` for a finding with which the library still
+            works, such as an optional package that is missing.
         found: version or other finding.
-        fix: instructions to fix the problem; empty if there is no problem.
+        fix: instructions to fix the problem; empty if there is nothing to fix.
     """
 
     subject: str
@@ -295,7 +296,10 @@ def _references(artifact: Any) -> Iterator[tuple[str, str]]:
 
 
 def _extra(requirement: Any) -> str:
-    """Returns the extra to which a requirement belongs; empty if it belongs to no extra."""
+    """Returns the name of the optional extra of this package that needs a requirement.
+
+    The name is empty if the package needs the requirement without any extra.
+    """
     for extra in metadata.metadata("wmrl").get_all("Provides-Extra") or ():
         marker = requirement.marker
         if marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}):

@@ -28,14 +28,15 @@ class Args:
     slashes and colons in the environment's id."""
     task: str | None = None
     """Task: a registered name, the id of an environment, or module:ATTRIBUTE for a task of your
-    own. If not given, the one that the agent was trained on, which must be a registered one, or
-    car-racing for random actions."""
+    own. If not given, an agent plays the task that it was trained on, which must then be
+    registered, and random actions are scored in car-racing."""
     dream: bool = False
     """Score the agent in the dream of its world model, instead of the real game."""
     agent_steps: int = 250
-    """Dream: maximum length of an episode, in agent steps."""
+    """Maximum length of an episode in the dream, in agent steps. It has no effect without
+    --dream."""
     temperature: float = 1.0
-    """Dream: temperature τ."""
+    """Temperature τ of the dream. It has no effect without --dream."""
     base: str | None = None
     """Id of the environment, such as "vsg/CarRacing-v3"; if not given, the original game."""
     seed: int = 1_000_000

@@ -1,4 +1,4 @@
-"""Keyboard input that converts keys into actions."""
+"""Conversion of keyboard input into actions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -78,7 +78,15 @@ class Keyboard:
         return requested
 
     def act(self, seconds: float) -> np.ndarray:
-        """Holds the current keys for ``seconds``; returns the resulting action ``(A,) float32``."""
+        """Moves the action towards that of the keys that are held, and returns the action.
+
+        Args:
+            seconds: time that passes, in seconds. No action dimension changes by more than
+                ``rate * seconds``.
+
+        Returns:
+            The action, ``(A,) float32``.
+        """
         target = np.zeros_like(self._action)
         for name in self._held & _KEYS.keys():
             dimension, value = _KEYS[name]
@@ -128,10 +136,10 @@ class ChoiceKeyboard(Keyboard):
         self._idle = idle[0] if idle else 0
 
     def act(self, seconds: float) -> np.ndarray:
-        """Returns the action that the keys choose.
+        """Returns the action that the pressed keys choose.
 
         Args:
-            seconds: ignored, because keys choose discrete actions at once.
+            seconds: ignored, because a key changes a discrete action at once.
         """
         spec = self._spec
         if spec.kind == "multi_discrete":
@@ -166,10 +174,11 @@ class ChoiceKeyboard(Keyboard):
 
 
 def keyboard_for(spec: ActionSpec, names: Sequence[str] = ()) -> Keyboard:
-    """Creates a keyboard for the actions of a game.
+    """Creates the converter from key events to the actions of a game.
 
     Args:
         spec: description of the actions.
-        names: names of the action dimensions, or of the options of a discrete action.
+        names: names of the action dimensions, or of the options of a ``Discrete`` space; empty if
+            there are no names. For continuous actions, the names are ignored.
     """
     return Keyboard(spec.dim) if spec.is_continuous else ChoiceKeyboard(spec, names)

@@ -1,4 +1,4 @@
-"""Checks of command-line options, whose names determine their ranges; and the option --task."""
+"""Checks of command-line options by their names, and the tasks that ``--task`` names."""
 
 import sys
 from dataclasses import fields
@@ -50,7 +50,11 @@ def check_options(args: Any) -> None:
 def find_task_aloud(text: str) -> "Task":
     """Finds the task that the option ``--task`` names, and prints the task's notes.
 
-    The notes go to the standard error. Only a task that is derived from an environment has them.
+    The notes are printed to the standard error. Only a task that is derived from an environment has
+    notes.
+
+    Args:
+        text: value of the option.
 
     Raises:
         ValueError: there is no such task, or none can be derived from the environment.
@@ -65,7 +69,10 @@ def find_task_aloud(text: str) -> "Task":
 
 
 def task_with_frames(text: str, *, frame_size: tuple[int, ...] | None, grayscale: bool) -> "Task":
-    """Finds a task aloud, or the variant of it that the options of a command describe.
+    """Finds the task that ``--task`` names, and returns the variant with the given frames.
+
+    The notes of the task are printed, as by :func:`find_task_aloud`. If the frames are those of the
+    task, the task itself is returned.
 
     Args:
         text: value of the option ``--task``.
@@ -86,11 +93,16 @@ def task_with_frames(text: str, *, frame_size: tuple[int, ...] | None, grayscale
 
 
 def task_option(text: str, task: "Task") -> str:
-    """Returns `` --task …``, for commands that open an agent of a task; empty if not necessary.
+    """Returns the option ``--task`` to append to a suggested command that opens an agent.
+
+    An agent stores the name of its task. If a task is registered under this name, the command finds
+    the task without the option, and the result is empty. Otherwise, the result begins with a space,
+    as in ``" --task module:ATTRIBUTE"``.
 
     Args:
-        text: value of the option by which the user named the task.
-        task: the task, or the variant of it that other options describe.
+        text: value of the option ``--task`` with which the agent was trained.
+        task: task that the agent was trained on: the task that ``text`` names, or a variant of it
+            with other frames.
     """
     from wmrl.envs.tasks.registry import is_registered
     from wmrl.envs.tasks.task import split_variant

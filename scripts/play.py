@@ -79,8 +79,8 @@ class _Game:
         env: environment, each step of which is one frame on the screen.
         panels_of: function that maps the latest observation to a list of panels. Each panel is a
             dictionary of keyword arguments of :class:`~wmrl.envs.rendering.panels.Panel`.
-        fps: steps per second.
-        action_names: names of the action dimensions.
+        fps: number of environment steps, and of frames on the screen, per second.
+        action_names: names of the dimensions of an encoded action; empty if they have no names.
     """
 
     env: gym.Env[np.ndarray, np.ndarray]

@@ -22,7 +22,7 @@ class Args:
     """Video file to write: .mp4, .gif or .webp."""
     task: str | None = None
     """Task: a registered name, the id of an environment, or module:ATTRIBUTE for a task of your
-    own. If not given, the one that the agent was trained on, which must be a registered one."""
+    own. If not given, the task that the agent was trained on, which must then be registered."""
     vision: str | None = None
     """Vision model: a shipped name or a path; if not given, the one that the agent was trained
     with."""

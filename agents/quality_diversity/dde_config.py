@@ -28,21 +28,23 @@ class DDEConfig:
         batch_size: number of solutions per batch.
         initial_coverage: share of the archive's cells to fill with random solutions before the
             first generation.
-        crossovers: shares of reconstructions in a batch. There is one emitter for each combination
-            of a share and a mutation.
+        crossovers: shares of a batch, from 0 to 1, that consist of reconstructions of elites by the
+            encoding. The rest of a batch consists of mutations of elites. There is one emitter for
+            each pair of a share and a mutation operator.
         mutations: mutation operators.
-        reward: reward of the bandit: ``"entered"`` or ``"qd_score"``, as in
+        reward: reward of the bandit, which selects an emitter in each generation: ``"entered"`` or
+            ``"qd_score"``, as in
             :class:`~wmrl.agents.quality_diversity.bandit.BanditScheduler`.
         window: number of latest generations whose rewards the bandit takes into account.
         exploration: weight of the bandit's exploration bonus.
         encoding: configuration of the encoding; None for no encoding. With None, ``crossovers``
             must be ``(0.0,)``.
         training: configuration of the encoding's training.
-        train_every: number of generations between trainings of the encoding.
+        train_every: number of generations between two trainings of the encoding.
         log_every: number of generations between two rows of metrics.
-        checkpoint_every: number of generations between checkpoints, a multiple of ``log_every``.
-            The archive is rebuilt at each checkpoint, so the result of a search depends on this
-            number. The result does not depend on interruptions.
+        checkpoint_every: number of generations between two checkpoints, a multiple of
+            ``log_every``. The archive is rebuilt at each checkpoint, so the result of a search
+            depends on this number. The result does not depend on interruptions.
         snapshots: approximate number of snapshots of the archive, taken at equal intervals, for a
             video.
     """
@@ -99,7 +101,7 @@ class DDEConfig:
 
     @property
     def bandit_arms(self) -> tuple[tuple[float, Mutation], ...]:
-        """Pairs ``(share of reconstructions, mutation)``, one for each emitter of the bandit."""
+        """Arms of the bandit: a pair ``(share of reconstructions, mutation)`` for each emitter."""
         return tuple((share, each) for share in self.crossovers for each in self.mutations)
 
     @classmethod
@@ -107,7 +109,7 @@ class DDEConfig:
         """Returns a configuration with the published settings of Data-Driven Encodings.
 
         Args:
-            changes: values of fields that should differ from the published settings.
+            changes: values that replace published settings, by field name.
         """
         published: dict[str, Any] = {
             "mutations": (Mutation(), Mutation(line_sigma=0.0)),
@@ -121,7 +123,7 @@ class DDEConfig:
 
     @property
     def snapshot_every(self) -> int:
-        """Number of generations between snapshots."""
+        """Number of generations between two snapshots of the archive."""
         return max(1, self.generations // self.snapshots)
 
 
@@ -137,7 +139,11 @@ def make_encoding(config: EncodingConfig, *, generator: torch.Generator | None =
 
 
 def _distinct(name: str, values: Any) -> tuple[Any, ...]:
-    """Converts values to a tuple, which must not be empty or contain duplicates."""
+    """Converts the values of the field ``name`` to a tuple.
+
+    Raises:
+        ValueError: there are no values, or two values are equal.
+    """
     try:
         found = tuple(values)
     except TypeError:  # also of arrays without axes, which claim to be iterable

@@ -54,13 +54,13 @@ class ReconstructionEmitter(EmitterBase):
         crossover: share of reconstructions in a batch, from 0 to 1. All other solutions are
             mutations.
         mutation: mutation operator; ``Mutation()`` if None.
-        neighbors: ``(cells, K)``, indices of the cells around each cell, as returned by
-            :meth:`~wmrl.agents.quality_diversity.archive.ArchiveConfig.neighbors`; required if
-            ``mutation.frontier`` is True.
+        neighbors: ``(cells, K)``, indices of the K cells around each cell of the archive, as
+            returned by :meth:`~wmrl.agents.quality_diversity.archive.ArchiveConfig.neighbors`;
+            required if ``mutation.frontier`` is True.
         batch_size: number of solutions per batch.
-        seed: seed of the mutation noise. If ``mutation.frontier`` is True, this seed also
-            determines the parents of mutations. All other elites are drawn with the archive's
-            random number generator.
+        seed: seed of the mutation noise; None for a random seed. If ``mutation.frontier`` is True,
+            this seed also determines the parents of mutations. All other elites are drawn with the
+            archive's random number generator.
 
     Raises:
         ValueError: an argument is out of range, the encoding is missing or has a wrong
@@ -155,12 +155,15 @@ class ReconstructionEmitter(EmitterBase):
         return self.encoding.reconstruct(vectors).cpu().numpy().astype(parents.dtype, copy=False)
 
     def _frontier_elites(self, count: int) -> np.ndarray:
-        """Draws solutions of elites next to empty cells.
+        """Draws random elites that are next to empty cells, and returns their solutions.
 
-        If there are no such elites, the solutions are drawn from all elites.
+        If no elite is next to an empty cell, the elites are drawn from all elites.
+
+        Args:
+            count: number of elites to draw, with replacement.
 
         Returns:
-            Solutions, ``(count, X)``.
+            Solutions of the elites, ``(count, X)``.
         """
         assert self._neighbors is not None
         elites = self.archive.data(["index", "solution"])

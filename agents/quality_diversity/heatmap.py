@@ -31,13 +31,15 @@ def draw_map(
     Args:
         archive: configuration of the archive.
         objectives: ``(cells,)``, objective in each cell, NaN for empty cells.
-        limits: objectives to draw in the darkest and in the brightest color; the result of
-            :func:`color_limits` if None.
+        limits: lower and upper end of the color scale: the objective drawn in the darkest color,
+            and the objective drawn in the brightest color. If None, the result of
+            :func:`color_limits`.
         title: text above the map.
         size: length of the map's longer side, in pixels.
 
     Returns:
-        ``(H, W, 3) uint8``. The first measure increases to the right, and the second upwards.
+        Image ``(H, W, 3) uint8``. The first measure increases to the right, and the second measure
+        increases upwards.
 
     Raises:
         ValueError: the number of objectives is not the number of cells.
@@ -135,10 +137,14 @@ def write_map_video(
 
 
 def color_limits(objectives: np.ndarray) -> tuple[float, float]:
-    """Returns the objectives to draw in the darkest and in the brightest color.
+    """Returns the lower and upper end of the color scale of a heatmap.
 
-    The lowest 2 % of the objectives are ignored, so that a few poor elites do not reduce the
-    contrast between the others.
+    The lower end is the 2 % quantile of the objectives, so that a few poor elites do not reduce the
+    contrast between the other elites. The upper end is the highest objective.
+
+    Args:
+        objectives: objective in each cell, NaN for empty cells. If all cells are empty, the ends
+            are 0 and 1.
     """
     found = objectives[np.isfinite(objectives)]
     if not len(found):
@@ -147,7 +153,7 @@ def color_limits(objectives: np.ndarray) -> tuple[float, float]:
 
 
 def map_colors(shades: np.ndarray) -> np.ndarray:
-    """Converts shades ``(N,)`` in [0, 1] to RGB colors ``(N, 3) uint8``."""
+    """Converts shades ``(N,)`` from 0 (dark) to 1 (bright) to RGB colors ``(N, 3) uint8``."""
     levels = np.round(255 * shades).astype(np.uint8)[:, None]
     colors: np.ndarray = cv2.applyColorMap(levels, cv2.COLORMAP_VIRIDIS)[:, 0, ::-1]
     return colors.copy()
@@ -155,7 +161,14 @@ def map_colors(shades: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _cell_of_pixels(archive: ArchiveConfig, size: int) -> np.ndarray:
-    """Returns the cell index at each pixel, ``(H, W)``; −1 for pixels outside of the archive."""
+    """Returns the index of the archive's cell at each pixel of a heatmap, ``(H, W)``.
+
+    Pixels outside of the archive have the index −1.
+
+    Args:
+        archive: configuration of the archive.
+        size: length of the heatmap's longer side, in pixels.
+    """
     low, high = np.array(archive.low), np.array(archive.high)
     if archive.shape == "grid":
         columns, rows = archive.dims

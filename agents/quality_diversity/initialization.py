@@ -26,15 +26,16 @@ def fill_archive(
     Args:
         archive: archive to fill.
         problem: problem that evaluates the solutions.
-        initial_coverage: share of the cells to fill.
+        initial_coverage: share of the cells to fill, from 0 to 1.
         batch_size: number of solutions per batch.
         seed: root seed.
 
     Returns:
-        Number of evaluations.
+        Number of solutions that were evaluated.
 
     Raises:
-        ValueError: the share is not reached within 1000 batches.
+        ValueError: the share is not reached within 1000 batches; or an objective or a measure is
+            not finite, or their shapes are wrong.
     """
     for number in range(_MAX_BATCHES):
         generator = numpy_generator(seed, "fill", number)
@@ -76,10 +77,14 @@ def checked_evaluations(
     """Checks the objectives and measures of solutions, and returns them as arrays.
 
     Args:
-        objective: ``(B,)``, objectives; None for no objectives. None is returned unchanged.
-        measures: ``(B, M)``, measures.
+        objective: ``(B,)``, objectives of the solutions; None if the solutions have no objectives.
+        measures: ``(B, M)``, measures of the solutions.
         count: B, the number of evaluated solutions.
-        archive: archive for the solutions, which determines M.
+        archive: archive to which the solutions will be added. It determines M, the number of
+            measures.
+
+    Returns:
+        The objectives, or None if ``objective`` is None; and the measures.
 
     Raises:
         ValueError: a shape is wrong, or a number is not finite.
@@ -100,7 +105,7 @@ def checked_evaluations(
         if not finite.all():
             row = int(np.argmin(finite))
             raise ValueError(
-                f"{name}: expected finite numbers, got {value[row].tolist()} in row {row} (number "
-                f"of such rows: {count - int(finite.sum())}); no solution was added"
+                f"{name}: expected finite numbers, got {value[row].tolist()} in row {row} (rows "
+                f"with NaN or infinity: {count - int(finite.sum())}); no solution was added"
             )
     return objective, measures

@@ -16,11 +16,11 @@ EncodingKind = Literal["vae", "vqvae", "fsq"]
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPreset:
-    """Problem, budget and settings of a search.
+    """Problem, budget and settings of a search for elite poses of a planar arm.
 
     Attributes:
-        problem: problem to solve.
-        evaluations: budget of evaluations.
+        problem: problem to solve; it contains the arm and the configuration of the archive.
+        evaluations: budget of the search, as a number of evaluated poses.
         initial_coverage: share of the archive's cells to fill with random poses at the start.
         latent_dim: latent dimension Z of a VAE; it has no effect on other encodings.
     """
@@ -47,7 +47,13 @@ def default_initial_coverage(num_joints: int) -> float:
 
 
 def encoding_config(kind: EncodingKind, preset: SearchPreset) -> EncodingConfig:
-    """Returns the configuration of an encoding of a given kind for the problem of a preset."""
+    """Returns the configuration of an encoding of the solutions of a preset's problem.
+
+    Args:
+        kind: kind of the encoding.
+        preset: preset that determines the dimension of the solutions and, if ``kind`` is
+            ``"vae"``, the dimension of the latents.
+    """
     input_dim = preset.problem.solution_dim
     if kind == "vqvae":
         return VectorVQVAEConfig(

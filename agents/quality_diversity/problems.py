@@ -16,10 +16,10 @@ ArmObjective = Literal["std", "variance"]
 """Names of the objectives of :class:`ArmProblem`."""
 
 _COLLISION = np.pi / 2
-"""Minimum penalty of a collision, in radians. It equals the greatest possible std of angles."""
+"""Minimum penalty of a collision, in radians: the greatest possible std of the joint angles."""
 
 _ROUNDING = 1e-6
-"""Relative rounding error of float32 sums over thousands of joints."""
+"""Upper bound on the relative rounding error of float32 sums over thousands of joints."""
 
 
 class Problem(Protocol):
@@ -31,7 +31,7 @@ class Problem(Protocol):
 
     @property
     def archive(self) -> ArchiveConfig:
-        """Configuration of the archive."""
+        """Configuration of the archive in which elites are stored."""
 
     @property
     def solution_dim(self) -> int:
@@ -58,14 +58,15 @@ class Problem(Protocol):
 class ArmProblem:
     """Problem whose solutions are poses of a planar arm.
 
-    The measures of a pose are the position of the arm's end. The objective rewards even angles. A
-    pose that collides with an obstacle has a lower objective than any pose without a collision.
+    The two measures of a pose are the position of the arm's end. The objective is highest if all
+    joint angles are equal. A pose that collides with an obstacle has a lower objective than any
+    pose without a collision.
 
     Attributes:
         arm: the planar arm.
-        objective: ``"std"`` for −std of the angles, as in Data-Driven Encodings, or ``"variance"``
-            for 100 (1 − variance), as in Fontaine and Nikolaidis 2021
-            (https://arxiv.org/abs/2106.03894).
+        objective: ``"std"`` for −std of the joint angles in radians, as in Data-Driven Encodings,
+            or ``"variance"`` for 100 (1 − variance of the joint angles), as in Fontaine and
+            Nikolaidis 2021 (https://arxiv.org/abs/2106.03894).
         archive: configuration of the archive; by default a disc of 1950 cells, with the result of
             :func:`objective_lower_bound` as its ``qd_score_offset``.
 
@@ -106,7 +107,7 @@ class ArmProblem:
             Objectives ``(B,)`` and measures ``(B, 2)``.
 
         Raises:
-            ValueError: the number of joints is wrong, or a number is not within [−1, 1].
+            ValueError: a solution does not have X numbers, or a number is not within [−1, 1].
         """
         found = self.arm.evaluate(solutions)
         fitness = found.fitness.astype(np.float64)
@@ -127,8 +128,9 @@ class ArmProblem:
 def objective_lower_bound(arm: Arm, objective: ArmObjective) -> float:
     """Returns a lower bound of the objective over all poses, for use as ``qd_score_offset``.
 
-    The std of the angles is at most π/2: it is greatest if one half of the angles is −π/2 and the
-    other half is π/2. The depth of a collision is at most the radius of the obstacle.
+    The std of the joint angles is at most π/2. It is greatest if one half of the angles is −π/2 and
+    the other half is π/2. With obstacles, the penalty of a collision is π/2 plus the depth of the
+    collision. The depth is at most the radius of the largest obstacle.
     """
     fitness = -ANGLE_LIMIT * (1.0 + _ROUNDING)
     if arm.obstacles:
@@ -138,7 +140,11 @@ def objective_lower_bound(arm: Arm, objective: ArmObjective) -> float:
 
 
 def _objective_of(fitness: Any, objective: ArmObjective) -> Any:
-    """Converts fitness (−std of the angles, minus collision penalties) to the objective."""
+    """Converts a fitness to the objective with the given name.
+
+    The fitness is −std of the joint angles in radians, minus the penalty of a collision. It equals
+    the objective ``"std"``.
+    """
     return 100.0 * (1.0 - fitness**2) if objective == "variance" else fitness
 
 
@@ -147,11 +153,12 @@ class ControllerProblemConfig:
     """Configuration of :class:`ControllerProblem`.
 
     Attributes:
-        measures: names of two action dimensions of the task. A measure is the mean action in that
-            dimension over the agent steps of a rollout, averaged over all rollouts. Bars around a
-            name, as in ``"|steer|"``, select the mean of the absolute value.
-        archive: configuration of the archive; measures beyond its bounds belong to the outermost
-            cells.
+        measures: names of two action dimensions of the task, one for each measure. A measure is the
+            mean action in its dimension over the agent steps of a rollout, averaged over all
+            rollouts of the controller. Bars around a name, as in ``"|steer|"``, select the mean
+            absolute action.
+        archive: configuration of the archive. A controller whose measures are beyond the archive's
+            bounds belongs to the nearest outermost cell.
         scale: factor that converts solutions, which are in [−1, 1], to parameters of controllers,
             which are in [−scale, scale].
         seed: root seed of the rollouts, the same for all controllers.
@@ -181,7 +188,8 @@ class ControllerProblem:
         config: configuration of the problem.
 
     Raises:
-        ValueError: a measure is not the name of an action of the task.
+        ValueError: a measure is not the name of an action dimension of the task, with or without
+            bars.
     """
 
     def __init__(
@@ -192,13 +200,13 @@ class ControllerProblem:
         for measure in self.config.measures:
             if measure not in (*names, *map("|{}|".format, names)):
                 raise ValueError(
-                    f"measures: expected names of the task's actions {names}, optionally in bars "
-                    f"('|name|') for absolute values, got {measure!r}"
+                    f"measures: expected names of the task's action dimensions {names}, optionally "
+                    f"in bars ('|name|') for absolute values, got {measure!r}"
                 )
 
     @property
     def archive(self) -> ArchiveConfig:
-        """Configuration of the archive."""
+        """Configuration of the archive in which elites are stored."""
         return self.config.archive
 
     @property

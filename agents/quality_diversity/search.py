@@ -1,4 +1,4 @@
-"""Searches for elite poses of a planar arm, with all results of a search in one folder."""
+"""Search for elite poses of a planar arm, which writes all of its results to one folder."""
 
 import shutil
 from dataclasses import asdict, dataclass, field
@@ -29,8 +29,10 @@ from wmrl.storage.run import Run, RunError
 Algorithm = Literal["dde", "dde-published", "iso", "line", "cma-me", "cma-mae"]
 """Names of search algorithms.
 
-``"dde"`` is Data-Driven Encodings with the default settings, and ``"dde-published"`` with the
-published settings. The others are MAP-Elites, CMA-ME and CMA-MAE with the emitters of ``ribs``.
+``"dde"`` is Data-Driven Encodings with the default settings of this library, and
+``"dde-published"`` is Data-Driven Encodings with the published settings. The others use the
+emitters of ``ribs``: ``"iso"`` is MAP-Elites with isotropic mutation, ``"line"`` is MAP-Elites with
+isotropic and line mutation, ``"cma-me"`` is CMA-ME, and ``"cma-mae"`` is CMA-MAE.
 """
 
 _BATCH_SIZE = 100  # batch size of DDE, as published
@@ -151,14 +153,14 @@ def search_elites(
     continues from its last checkpoint, in ``run/``, and gives bit-identical results. Other
     algorithms start again. If the search is already finished, its result is read from the folder.
 
-    To extend a finished search, raise ``config.evaluations``. The result is bit-identical to that
-    of a search that had this budget from the start.
+    To extend a finished search, raise ``config.evaluations``. The elites and the metrics are then
+    bit-identical to those of a search that had this budget from the start.
 
     Args:
         path: path of the folder.
         config: configuration of the search.
-        init: name or path of an artifact of elites. DDE evaluates the solutions of these elites
-            first. Other algorithms do not support this argument.
+        init: name or path of an artifact of elites; None to start from random poses only. DDE
+            evaluates the solutions of these elites first. Other algorithms require None.
         device: device on which DDE trains its encoding.
         progress: True to show a progress bar.
 

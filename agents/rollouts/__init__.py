@@ -5,7 +5,8 @@
 - :mod:`~wmrl.agents.rollouts.exploration`: exploration policies: random actions, or an agent
   with noise (``ExplorationPolicy``, ``RepeatedRandom``, ``NoisyAgent``, ``AutoregressiveNoise``,
   ``Unperturbed``).
-- :mod:`~wmrl.agents.rollouts.wrapper`: recording of a loop of one's own (``RecordRollouts``).
+- :mod:`~wmrl.agents.rollouts.wrapper`: environment wrapper that records all episodes that are
+  played in the environment (``RecordRollouts``).
 - :mod:`~wmrl.agents.rollouts.frame_policy`: interface of policies that act on frames
   (``FramePolicy``).
 - :mod:`~wmrl.agents.rollouts.frame_agent`: agents that act on frames (``FrameAgent``).

@@ -68,40 +68,43 @@ def collect(
     Each episode depends only on the task, the policy, the seed and the index of the episode. The
     store's hash is therefore the same for any number of workers, and for a collection that was
     interrupted and resumed. A call with more ``episodes`` or ``frames`` continues the collection of
-    an earlier call. Episodes whose folders were deleted, because they were damaged, are collected
-    again. If a collection fails before its first episode is written, no store is left behind. Only
-    the ``num_envs`` episodes in progress, and a few that wait to be written, are held in RAM.
+    an earlier call. If the folder of a damaged episode is deleted, the next call collects this
+    episode again. If a collection fails before its first episode is written, no store is left
+    behind. Only the ``num_envs`` episodes in progress, and a few that wait to be written, are held
+    in RAM.
 
     Args:
-        task: task, or its name. An episode ends early after ``task.patience`` base frames without a
-            positive reward.
+        task: task, or what :func:`~wmrl.envs.tasks.registry.find_task` accepts, such as the name of
+            a task. If ``task.patience`` is a number, an episode ends early after this number of
+            successive base frames without a positive reward.
         path: folder of the store, created if it does not exist.
         policy: one of
 
-            - an exploration policy, or the name of one (``"autoregressive"`` or ``"repeated"``). If
-              None, autoregressive random actions for a task with continuous actions, otherwise
-              repeated random actions;
-            - an agent, or the shipped name or path of one;
+            - an exploration policy, or the name of one (``"autoregressive"`` or ``"repeated"``);
+            - None, which stands for ``"autoregressive"`` if the task's actions are continuous, and
+              for ``"repeated"`` if they are discrete;
+            - an agent, or its shipped name or path;
             - a model of Stable-Baselines3 that was trained on the frames of the task, as
               :class:`~wmrl.envs.frames.env.FrameEnv` returns them. It acts deterministically, apart
-              from ``noise``. :class:`~wmrl.agents.rollouts.wrapper.RecordRollouts` records models
-              with other observations;
+              from ``noise``. For a model with other observations, use
+              :class:`~wmrl.agents.rollouts.wrapper.RecordRollouts`;
             - a function ``policy(frame) -> action``, which is called once per agent step of each
-              game. ``frame`` is ``(H, W, C) uint8``, and ``action`` an action of the task. The
-              games are played in parallel, so that successive calls are for different games. The
-              store refers to the function by its name. Equal calls have equal results only if the
-              function depends on nothing but the frame.
+              game. ``frame`` is an array ``(H, W, C) uint8``, and ``action`` is an action of the
+              task. The games are played in parallel, so that successive calls are for different
+              games. The store refers to the function by its name. Two calls of ``collect`` record
+              the same episodes only if the function depends on nothing but the frame.
         episodes: total number of episodes; give either this or ``frames``.
         frames: total number of base frames. Once this many have been played, no further episode
             begins, but episodes in progress are finished. The store may therefore contain more than
             ``frames`` base frames.
-        frame_limit: number of base frames that is never exceeded; None for no limit. The games
-            share it evenly. Episodes that are still in progress when a game has used up its share
-            are cut off and recorded as truncated. They stay as they are if the collection is
-            continued with a higher limit.
+        frame_limit: maximum total number of base frames, which is never exceeded; None for no
+            limit. All games get equal shares of the limit. When the shares are used up, episodes in
+            progress are cut off and recorded as truncated. These episodes are not played on if the
+            collection is continued with a higher limit.
         seed: root seed.
         noise: noise that is added to the actions of an agent, a model or a function. If None,
-            ``NoisyAgent()`` for agents and models, and no noise for functions.
+            ``NoisyAgent()`` for agents and models, and no noise for functions. It has no effect on
+            exploration policies.
         world_model: world model of the agent; if None, the one to which the agent refers.
         num_envs: number of games that run in parallel. With an agent, it is also the batch size of
             the vision model, which may affect the last bits of the results.
@@ -118,11 +121,11 @@ def collect(
         The store, which is open for writing.
 
     Raises:
-        ValueError: neither or both of ``episodes`` and ``frames`` are given, the number is less
-            than 1, ``frame_limit`` is less than an agent step of each game, or the policy does not
-            fit the task or its frames.
-        StoreError: the store contains episodes of another collection, or there is something else
-            at ``path``.
+        ValueError: neither or both of ``episodes`` and ``frames`` are given, a number is out of
+            range, ``frame_limit`` is too low for one agent step of each game, or the policy does
+            not fit the task or its frames.
+        StoreError: the store contains episodes of another collection, or there is something other
+            than a store at ``path``.
         ArtifactError: the agent or its world model cannot be loaded.
 
     Example:
@@ -232,9 +235,10 @@ def _policies(
     num_envs: int,
     device: str,
 ) -> tuple[ExplorationPolicy, FramePolicy | None]:
-    """Returns the exploration policy, and the policy to whose actions it adds noise.
+    """Converts the argument ``policy`` of :func:`collect` to an exploration and a frame policy.
 
-    The latter is None if the exploration policy acts alone.
+    The exploration policy adds noise to the actions of the frame policy. The frame policy is None
+    if the exploration policy acts alone.
     """
     if policy is None:
         policy = "autoregressive" if task.actions.is_continuous else "repeated"
@@ -254,7 +258,7 @@ def _policies(
             raise ValueError(
                 f"task: expected frames of shape {expected}, as in the task "
                 f"{world_model.task.name!r} that the agent was trained on, got {got} in the task "
-                f"{task.name!r}; play that task"
+                f"{task.name!r}; collect in the task {world_model.task.name!r}"
             )
         return noise or NoisyAgent(), FrameAgent(policy, world_model, num_envs)
     if _is_sb3_model(policy):
@@ -264,8 +268,8 @@ def _policies(
     if callable(policy):
         return noise or Unperturbed(), FunctionPolicy(policy, task)
     raise ValueError(
-        f"policy: expected an exploration policy, an agent, a model of Stable-Baselines3, a "
-        f"function of a frame, or a name or path, got {policy!r:.100}"
+        f"policy: expected an exploration policy or its name, an agent or its name or path, a "
+        f"model of Stable-Baselines3, or a function policy(frame), got {policy!r:.100}"
     )
 
 
@@ -285,14 +289,16 @@ def open_for_collection(
 ) -> WorldModel:
     """Opens the world model of an agent that plays a task.
 
-    The task may also be a variant of the task that the agent was trained on. If the variant has
-    another name, the task that the agent was trained on must be registered.
+    The agent may also play a variant of the task that it was trained on. If the variant has another
+    name, the task that the agent was trained on must be registered.
 
     Args:
         agent: agent that plays.
         task: task that is played.
-        vision: as in :meth:`~wmrl.agents.agent.Agent.open_world_model`.
-        memory: as in :meth:`~wmrl.agents.agent.Agent.open_world_model`.
+        vision: shipped name or path of the vision model; None for the one that the agent was
+            trained with.
+        memory: shipped name or path of the memory model; None for the one that the agent was
+            trained with.
         device: device of the models.
 
     Raises:
@@ -306,7 +312,7 @@ def open_for_collection(
 
 @contextmanager
 def _discarding_unused(store: RolloutStore) -> Iterator[None]:
-    """Removes a new store if the collection fails before an episode is written."""
+    """Removes a new store if the ``with`` block fails before an episode is written."""
     try:
         yield
     except BaseException:

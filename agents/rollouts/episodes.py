@@ -15,7 +15,7 @@ BatchPolicy = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 Its arguments are the observations ``(N, ...)``, the index of the episode in each slot,
 ``(N,) int``, and a mask ``(N,) bool`` that is True for episodes that have just begun. It returns
-the actions of the environment's action space.
+one action per slot, as a batch of the environment's action space.
 """
 
 
@@ -66,8 +66,9 @@ def run_episodes(
     slot continues with the next seed. If the policy treats batch entries independently, an episode
     depends only on its seed, and not on the number of worker processes of the environment.
 
-    With a single seed, there is one episode per slot, and one call with that seed resets all slots.
-    This is meant for environments whose slots share one stream of random numbers, such as dreams.
+    With a single seed, there is one episode per slot, and a single ``reset`` with that seed starts
+    all episodes. A single seed is meant for environments whose slots share one stream of random
+    numbers, such as dreams.
 
     Args:
         env: vector environment. With a sequence of seeds, its autoreset mode must be ``DISABLED``,

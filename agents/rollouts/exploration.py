@@ -19,8 +19,8 @@ from wmrl.envs.tasks.task import Task
 ActionStream = Callable[[np.ndarray | None], np.ndarray]
 """Function that chooses the actions of one episode, one per call.
 
-The argument is the agent's action, or None without an agent. The result is the action to take. Both
-are actions of the task's action space.
+Its argument is the action that an agent proposes, or None if there is no agent. It returns the
+action to take. Argument and result are actions of the task's action space.
 """
 
 
@@ -108,7 +108,8 @@ class AutoregressiveNoise(ExplorationPolicy):
     The mean is drawn uniformly between the task's ``explore_low`` and ``explore_high``. The noise
     around the mean is an AR(1) process (see :func:`autoregressive_noise`). The scale of the noise
     is also drawn for each episode: with little noise, episodes get farther; with much noise, they
-    show more failures. A scale of 1 is half the range of the action space.
+    show more failures. At a scale of 1, the standard deviation of the noise is half the range of
+    the action space.
 
     Attributes:
         smoothing: correlation ρ in [0, 1) of the noise at successive agent steps.
@@ -176,19 +177,19 @@ class Unperturbed(ExplorationPolicy):
 class NoisyAgent(ExplorationPolicy):
     """Actions of an agent with autocorrelated noise, whose scale is drawn for each episode.
 
-    Noise with a normal distribution is added to continuous actions.
+    To continuous actions, normally distributed noise is added.
 
-    Discrete actions are replaced by random actions, as in ε-greedy exploration, but for several
-    agent steps in succession. At the first agent step, and at each later agent step with
-    probability 1 − ρ, a new choice is made: a new random action with probability ε, or else the
-    agent. Until the next choice, the episode is played with this random action or by the agent. The
-    probability ε is the scale of the noise.
+    For discrete actions, this is a variant of ε-greedy exploration in which a random action is held
+    for several agent steps. At the first agent step, the policy selects who acts: with probability
+    ε, a random action is drawn and held; otherwise, the agent acts. At each later agent step, the
+    policy selects anew with probability 1 − ρ. The probability ε is the scale of the noise.
 
     Attributes:
         smoothing: correlation ρ in [0, 1) of the noise at successive agent steps.
-        max_scale: upper bound of the noise scale, which is drawn uniformly from 0 to this bound.
-            For continuous actions, a scale of 1 is half the range of the action space. For discrete
-            actions, the scale is a probability, and a bound above 1 counts as 1.
+        max_scale: upper bound of the noise scale, which is drawn uniformly from 0 to this bound. At
+            a scale of 1, the standard deviation of the noise on continuous actions is half the
+            range of the action space. For discrete actions, the scale is a probability, and a bound
+            above 1 counts as 1.
 
     Raises:
         ValueError: an attribute is out of range.

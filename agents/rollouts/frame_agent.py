@@ -47,9 +47,9 @@ class FrameAgent(FramePolicy):
         return actions
 
     def advance(self, actions: np.ndarray) -> None:
-        """Advances the memory states by one agent step.
+        """Advances the state of the memory model in each game by one agent step.
 
         Args:
-            actions: actions that are taken in the N games.
+            actions: actions, with exploration noise, that are taken in the N games.
         """
         self._tracker.advance(actions)

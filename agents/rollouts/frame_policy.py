@@ -11,7 +11,7 @@ class FramePolicy(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Returns a JSON-serializable description, which tells the policy from other ones."""
+        """Returns a JSON-serializable description that differs between different policies."""
 
     @abstractmethod
     def propose(self, frames: np.ndarray, fresh: np.ndarray, live: np.ndarray) -> np.ndarray:
@@ -20,12 +20,18 @@ class FramePolicy(ABC):
         Args:
             frames: ``(N, H, W, C) uint8``, current frames of the games.
             fresh: ``(N,) bool``, True for games that have just begun.
-            live: ``(N,) bool``, True for games that are played.
+            live: ``(N,) bool``, True for games whose episode is in progress.
 
         Returns:
-            One action per game; the actions of games that are not played have no effect.
+            One action per game. Actions of games without an episode in progress have no effect.
         """
 
     def advance(self, actions: np.ndarray) -> None:
-        """Notes the actions that are taken in the N games; by default, nothing is noted."""
+        """Updates the policy's state, if it has one, with the actions that are taken in the games.
+
+        The default implementation does nothing.
+
+        Args:
+            actions: actions, with exploration noise, that are taken in the N games.
+        """
         return

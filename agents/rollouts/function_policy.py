@@ -17,8 +17,9 @@ class FunctionPolicy(FramePolicy):
     """Policy that calls a function for each game: ``function(frame) -> action``.
 
     Args:
-        function: function, which is called once for each agent step of each game. The games are
-            played in parallel, so that successive calls are for different games.
+        function: function that returns the action for a frame. It is called once for each agent
+            step of each game. The games are played in parallel, so that successive calls are for
+            different games.
         task: task that is played.
     """
 
@@ -34,7 +35,7 @@ class FunctionPolicy(FramePolicy):
         """Implements :meth:`FramePolicy.propose`.
 
         Raises:
-            ValueError: an action is not one of the task's.
+            ValueError: the function returned something that is not an action of the task.
         """
         actions = self._actions.neutral((len(frames),))
         for slot in np.flatnonzero(live):
@@ -44,7 +45,11 @@ class FunctionPolicy(FramePolicy):
 
 
 def _name_of(function: Any) -> str:
-    """Returns the module and the name of a function, or of the class of a callable object."""
+    """Returns the module and the name of a function, joined by a dot.
+
+    For a ``functools.partial``, these are the module and the name of the function that it wraps.
+    For any other callable object, these are the module and the name of the object's class.
+    """
     while isinstance(function, partial):
         function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)

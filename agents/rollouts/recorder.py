@@ -97,6 +97,8 @@ class Collector:
     def cut(self, frame_skip: int) -> None:
         """Cuts off all episodes in progress, and writes them as truncated.
 
+        Episodes without any agent steps are not written.
+
         Args:
             frame_skip: number of base frames per agent step.
         """

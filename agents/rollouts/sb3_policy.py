@@ -14,15 +14,17 @@ from wmrl.envs.tasks.task import Task
 
 
 class SB3Policy(FramePolicy):
-    """Policy that acts by the deterministic actions of a model of Stable-Baselines3.
+    """Policy that takes the deterministic actions of a model of Stable-Baselines3.
 
     Args:
         model: model that was trained on the frames of the task, for example in
-            :class:`~wmrl.envs.frames.env.FrameEnv`. The channels of its images may come first.
+            :class:`~wmrl.envs.frames.env.FrameEnv`. In its observation space, the channels may also
+            be the first axis, as in ``VecTransposeImage``.
         task: task that is played.
 
     Raises:
-        ValueError: the model has other observations or actions than the task.
+        ValueError: the observation space of the model is not that of the task's frames, or the
+            action space of the model is not that of the task.
     """
 
     def __init__(self, model: BaseAlgorithm, task: Task) -> None:
@@ -37,7 +39,7 @@ class SB3Policy(FramePolicy):
             raise ValueError(
                 f"policy: expected a model whose observations are the frames of task "
                 f"{task.name!r}, {frames}, got {found}; train it in FrameEnv(task), or let it play "
-                "in a loop of your own and record that with RecordRollouts"
+                "in its own environment, wrapped in RecordRollouts"
             )
         self._actions = task.actions
         own = ActionSpec.of(model.action_space, name="policy: action space")

@@ -61,7 +61,7 @@ class Schedule:
 
     @property
     def expired(self) -> bool:
-        """True if ``slot_limit`` is reached; episodes in progress have to be cut off."""
+        """True if ``slot_limit`` is reached; episodes in progress must then be cut off."""
         return bool(self._time >= self._slot_limit)
 
     def begin(self) -> np.ndarray:

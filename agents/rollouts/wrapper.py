@@ -1,4 +1,4 @@
-"""Wrapper that records the episodes of a loop of one's own."""
+"""Environment wrapper that records the episodes that are played in the environment."""
 
 from pathlib import Path
 from typing import Any, Generic
@@ -23,31 +23,34 @@ class RecordRollouts(
     RecordConstructorArgs,
     Generic[ObsType, ActType],
 ):
-    """Wrapper that records what a loop of one's own does into a rollout store.
+    """Environment wrapper that records all episodes of an environment in a rollout store.
 
     Observations, rewards and infos pass unchanged. Each episode is written when it ends. An episode
     that :meth:`reset` or :meth:`close` cuts off is written as truncated, unless it has no steps.
-    The ``info`` of a stored episode contains the seed of its reset (None without one), the number
-    of base frames, and the infos of the reset and of the last step, as far as they are numbers,
-    texts and flags. ``"unfinished"`` is True if the episode was cut off.
+
+    The ``info`` of a stored episode contains ``"seed"``, the argument of :meth:`reset`;
+    ``"frames"``, the number of base frames; and ``"reset"`` and ``"last"``, the numbers, strings
+    and booleans in the infos of the reset and of the last step. If the episode was cut off,
+    ``"unfinished"`` is True.
 
     Args:
         env: :class:`~wmrl.envs.frames.env.FrameEnv`, possibly with wrappers that change neither
             frames nor actions, or another environment.
         store: store to which episodes are appended, or its path. A store that does not exist is
             created. Several environments, also in several processes, may use the same store.
-        task: task of the store, for an environment other than ``FrameEnv``; or what
-            :func:`~wmrl.envs.tasks.registry.find_task` accepts. The task crops and resizes the
-            frames. If None, the frames are the observations, which must be images ``(H, W, C)
-            uint8``, and the name of the task is the id of the environment.
-        frame_skip: number of base frames per step of ``env``; that of ``FrameEnv`` if None, or 1
-            for another environment.
+        task: task of an environment other than ``FrameEnv``, or what
+            :func:`~wmrl.envs.tasks.registry.find_task` accepts. The recorded frames are then those
+            of the task, cropped and resized. If None, the recorded frames are the observations,
+            which must be images ``(H, W, C) uint8``, and the store names the id of the environment
+            as its task. A ``FrameEnv`` has its own task, so that None suffices.
+        frame_skip: number of base frames per step of ``env``. If None, the frame skip of
+            ``FrameEnv``, or 1 for another environment.
 
     Raises:
-        StoreError: there is something else at the path, or the store has other frames, actions or
-            settings.
-        ValueError: the environment has other actions than the task, its observations are not
-            images, or it has no id although ``task`` is None.
+        StoreError: there is something other than a store at the path, or the frame shape, the
+            action space or another setting of the store is not that of the environment.
+        ValueError: the environment's action space is not that of the task; or, with ``task=None``,
+            the environment's observations are not images, or the environment has no id.
 
     Example:
         >>> import numpy as np
@@ -104,7 +107,10 @@ class RecordRollouts(
             )
         spec = self.env.spec
         if self._task is None and spec is None:
-            raise ValueError("task: expected a task for an environment without an id, got None")
+            raise ValueError(
+                "task: expected a task for an environment without an id, got None; pass a task, or "
+                "create the environment with gymnasium.make"
+            )
         metadata = StoreMetadata(
             task=self._task.name if self._task else spec.id,  # type: ignore[union-attr]
             frame_shape=shape,
@@ -122,8 +128,8 @@ class RecordRollouts(
         space = self.env.observation_space
         if not isinstance(space, spaces.Box) or len(space.shape) != 3 or space.dtype != np.uint8:
             raise ValueError(
-                f"env: expected observations that are images (H, W, C) uint8, got {space}; give a "
-                "task, whose function frame returns an image"
+                f"env: expected observations that are images (H, W, C) uint8, got {space}; pass a "
+                "task, whose attribute 'frame' is a function that returns an image"
             )
         height, width, channels = space.shape
         return height, width, channels
@@ -131,7 +137,10 @@ class RecordRollouts(
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[ObsType, dict[str, Any]]:
-        """Starts an episode; writes the one before if it has not ended."""
+        """Starts an episode.
+
+        If the previous episode has not ended, it is first written as truncated.
+        """
         self._write_unfinished()
         observation, info = self.env.reset(seed=seed, options=options)
         self._frames = [self._frame(observation, terminated=False)]
@@ -139,7 +148,7 @@ class RecordRollouts(
         return observation, info
 
     def step(self, action: ActType) -> tuple[ObsType, Any, bool, bool, dict[str, Any]]:
-        """Takes a step; writes the episode if it ends."""
+        """Takes a step, and writes the episode to the store if it ends with this step."""
         taken = self._actions.check("action", action)
         observation, reward, terminated, truncated, info = self.env.step(action)
         if self._frames:  # an episode is running
@@ -156,7 +165,10 @@ class RecordRollouts(
         return observation, reward, terminated, truncated, info
 
     def close(self) -> None:
-        """Writes the episode that has not ended, and closes the environment."""
+        """Closes the environment.
+
+        If the current episode has not ended, it is first written as truncated.
+        """
         try:
             self._write_unfinished()
         finally:
@@ -170,7 +182,11 @@ class RecordRollouts(
         return check_frame("observation", observation).copy()  # games may reuse their arrays
 
     def _completed(self, info: dict[str, Any]) -> bool:
-        """Returns True if the goal was reached, which is no failure (see ``completed_key``)."""
+        """Returns True if the game ended because its goal was reached.
+
+        The task's ``completed_key`` is the key of this flag in ``info``. Without such a key, the
+        result is False.
+        """
         key = None if self._task is None else self._task.completed_key
         return key is not None and bool(info.get(key, False))
 
@@ -198,7 +214,11 @@ class RecordRollouts(
 
 
 def _plain(info: dict[str, Any]) -> dict[str, Any]:
-    """Returns the numbers, texts and flags of an info, also those of dictionaries in it."""
+    """Returns the entries of an info that are numbers, strings or booleans.
+
+    Dictionaries in the info are reduced in the same way. Values that JSON can't store, such as NaN,
+    are left out.
+    """
     plain: dict[str, Any] = {}
     for key, value in info.items():
         if isinstance(value, dict):

@@ -52,7 +52,8 @@ class SB3Agent(Agent):
         action_space: action space of the environment; the policy's action space if None. The
             options of a discrete policy are numbered from 0. This argument is needed only if the
             environment numbers its options from another integer.
-        world_model: reference to the world model that the policy was trained with.
+        world_model: reference to the world model that the policy was trained with; None if there
+            is no such reference.
         seed: seed of the exploration noise, which is used if ``deterministic=False``.
 
     Raises:
@@ -89,8 +90,8 @@ class SB3Agent(Agent):
         self._actions = ActionSpec.of(self.action_space)
         if self._actions.from_zero != ActionSpec.of(policy.action_space):
             raise ValueError(
-                f"action_space: expected {policy.action_space} or a shifted one, as in the policy, "
-                f"got {action_space}"
+                f"action_space: expected {policy.action_space} as in the policy, or the same space "
+                f"with options numbered from another integer, got {action_space}"
             )
         self.policy = policy
         self.world_model = world_model
@@ -105,7 +106,8 @@ class SB3Agent(Agent):
 
         Args:
             model: model of Stable-Baselines3, such as ``PPO``.
-            world_model: reference to the world model in which the model is trained.
+            world_model: reference to the world model in which ``model`` is trained; None for an
+                agent without such a reference.
         """
         env = model.get_env()
         space = env.env.single_action_space if isinstance(env, SB3VecEnv) else None
@@ -172,9 +174,10 @@ class SB3Agent(Agent):
 
 
 def _check_dims(artifact: Artifact) -> None:
-    """Checks that the configured layers do not need far more weights than the artifact has.
+    """Checks that the layers in an artifact's configuration fit the number of its weights.
 
-    This check must come before the creation of the policy, in which SB3 allocates all weights.
+    This check must come before the policy is created, because SB3 then allocates all weights of the
+    configured layers.
 
     Raises:
         ValueError: the layers need more than twice as many weights as the artifact has, or a
@@ -197,12 +200,18 @@ def _check_dims(artifact: Artifact) -> None:
     if needed > 2 * available:
         raise ValueError(
             f"policy: expected layers that fit the {available} weights in the artifact, got far "
-            f"larger layers (observation dimension, number of critics, layer widths: {dims})"
+            f"larger layers (dimension of observations, number of critics, dimension of actions, "
+            f"layer widths: {dims})"
         )
 
 
 def _policy_options(policy: BasePolicy) -> dict[str, Any]:
-    """Returns the constructor arguments that recreate a policy, as JSON-serializable values."""
+    """Returns the constructor arguments that recreate a policy, as JSON-serializable values.
+
+    Raises:
+        ValueError: the class, a space, the features extractor or the activation function of the
+            policy is not supported.
+    """
     name = type(policy).__name__
     if _POLICIES.get(name) is not type(policy):
         raise ValueError(f"policy: expected one of the classes {sorted(_POLICIES)}, got {name}")

@@ -36,12 +36,13 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
     the goal is as bad as failing, because observations do not show that the goal is near.
 
     Wrappers of Stable-Baselines3 can be put around the adapter. Even inside a ``VecNormalize``, the
-    ``episode`` entries contain the rewards before normalization, as with a ``Monitor``.
-    ``env_is_wrapped(Monitor)`` is therefore True, and ``evaluate_policy`` reports these rewards.
+    ``episode`` entries contain the return of the rewards before normalization, as with a
+    ``Monitor``. ``env_is_wrapped(Monitor)`` therefore returns True for all sub-environments, and
+    ``evaluate_policy`` reports the returns before normalization.
 
     Args:
         env: vector environment with autoreset mode ``SAME_STEP``.
-        completed_key: key of the entry in the final info that is true if the goal was reached. If
+        completed_key: key of the flag in the final info that is True if the goal was reached. If
             None, the ``completed_key`` of the environment's task is used, if there is one.
 
     Attributes:
@@ -58,7 +59,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
 
     Raises:
         ValueError: the environment's autoreset mode is not ``SAME_STEP``, or Stable-Baselines3 does
-            not support its observation space.
+            not support the environment's observation space.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], *, completed_key: str | None = None) -> None:
@@ -102,7 +103,10 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
     def seed(self, seed: int | None = None) -> list[int | None]:
         """Sets the seed of the next :meth:`reset`, and returns the seed of each sub-environment.
 
-        With None, the next reset does not seed the generators again.
+        Args:
+            seed: seed of the first sub-environment. Each further sub-environment has the next
+                integer as its seed. With None, the next reset does not seed the random generators
+                again, and the returned seeds are None.
         """
         self._next_seed = seed = None if seed is None else check_seed("seed", seed)
         return [None if seed is None else seed + slot for slot in range(self.num_envs)]
@@ -149,7 +153,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
         return observations
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Stores the actions ``(N, A)`` until :meth:`step_wait` takes the step."""
+        """Stores the actions, one per sub-environment, until :meth:`step_wait` takes the step."""
         self._actions = actions
 
     def step_wait(self) -> tuple[Observations, np.ndarray, np.ndarray, list[dict[str, Any]]]:
@@ -171,10 +175,10 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
     def step_arrays(self, actions: Any) -> tuple[Observations, np.ndarray, np.ndarray]:
         """Steps all sub-environments without creating info dictionaries.
 
-        Episodes that ended are described by the attributes of this adapter.
+        The attributes of this adapter describe the episodes that ended in this step.
 
         Args:
-            actions: ``(N, A)``.
+            actions: batch of N actions, one per sub-environment.
 
         Returns:
             Observations ``(N, …)``, rewards ``(N,) float32`` and dones ``(N,) bool``.
@@ -295,7 +299,7 @@ class SB3VecEnv(VecEnv):  # type: ignore[misc]  # SB3 is not type-checked here
 
 
 def _action_spec(space: spaces.Space[Any]) -> ActionSpec | None:
-    """Returns the description of an action space; None for a space of another kind."""
+    """Returns the description of an action space; None if ``ActionSpec`` does not support it."""
     try:
         return ActionSpec.of(space)
     except ValueError:
@@ -332,7 +336,7 @@ def _copied(observations: Observations) -> Observations:
 
 
 def _row(observations: Observations, index: int) -> Any:
-    """Returns one observation of a batch."""
+    """Returns a copy of the observation at ``index`` in a batch of observations."""
     if isinstance(observations, dict):
         return {name: np.array(value[index]) for name, value in observations.items()}
     return np.array(observations[index])

@@ -48,7 +48,7 @@ class DreamCompanion:
     def choose_action(
         self, real: DreamState, agent_state: State | None, action: np.ndarray
     ) -> None:
-        """Restarts the dream if a restart is due, and chooses the next action in the dream.
+        """Chooses the next action in the dream; first starts or restarts the dream if this is due.
 
         Args:
             real: current latent and memory state of the game.
@@ -96,7 +96,7 @@ class DreamCompanion:
         return terminated or self._age >= self._config.dream_agent_steps
 
     def panel(self, reconstruction: np.ndarray) -> Panel:
-        """Returns the panel of the dream.
+        """Returns the panel of the video that shows the dream.
 
         Args:
             reconstruction: ``(H, W, C) uint8``, image to show before the first dream has started.

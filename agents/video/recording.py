@@ -94,7 +94,7 @@ def record(
 class EpisodeVideo:
     """Iterable over the frames of a video that :func:`record` writes.
 
-    Each iteration plays the episode anew, and yields the frames while the episode is played.
+    Each iteration over this object plays the episode anew, and yields one frame per agent step.
 
     Args:
         agent: agent that plays.
@@ -240,10 +240,11 @@ def _render(env: FrameEnv) -> np.ndarray:
 
 
 def _raw_height(env: FrameEnv) -> int | None:
-    """Returns the height of the game's raw frames if they are observations of the game.
+    """Returns the height in pixels of the game's frames before they are cropped.
 
-    Returns None if the raw frames are made in another way, such as by ``render``, or if the
-    observation space has no height.
+    The height is that of the observation space. It is None if the frames are not observations of
+    the game but made in another way, such as by ``render``, or if the observation space has no
+    height.
     """
     frame, space = env.task.frame, env.base.observation_space
     if isinstance(frame, ObservationKey) and isinstance(space, spaces.Dict):

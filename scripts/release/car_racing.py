@@ -17,7 +17,7 @@ import tyro
 
 @dataclass(frozen=True)
 class Names:
-    """Names of the shipped artifacts of a run.
+    """Names under which the artifacts of a run are shipped.
 
     Attributes:
         vision: name of the vision model.
@@ -131,8 +131,8 @@ def vision_card(
     Args:
         names: names of the shipped artifacts.
         config: configuration of the vision model.
-        report: content of the ``report.json`` of its training.
-        made: provenance with ``command`` and ``seed``.
+        report: content of the ``report.json`` that the training of the vision model wrote.
+        made: provenance of the vision model, with the entries ``command`` and ``seed``.
     """
     metrics = report["held_out"]
     if names is DISCRETE:
@@ -172,7 +172,7 @@ def memory_card(names: Names, members: list[dict[str, Any]], made: dict[str, Any
     Args:
         names: names of the shipped artifacts.
         members: content of the ``report.json`` of each member of the ensemble.
-        made: provenance with ``command`` and ``seed``.
+        made: provenance of the memory model, with the entries ``command`` and ``seed``.
     """
     judged = [member["held_out"] for member in members]
     if names is DISCRETE:
@@ -228,8 +228,9 @@ def agent_card(names: Names, name: str, score: dict[str, Any], made: dict[str, A
     Args:
         names: names of the shipped artifacts.
         name: name of the agent, ``names.dream`` or ``names.real``.
-        score: ``mean``, ``std``, ``episodes`` and ``base`` of the agent's evaluation.
-        made: provenance with ``command`` and ``seed``.
+        score: result of the agent's evaluation, with the entries ``mean``, ``std``, ``episodes``
+            and ``base``.
+        made: provenance of the agent, with the entries ``command`` and ``seed``.
     """
     how = {
         names.dream: "trained by PPO in the dream alone, without any real reward. The dream was "

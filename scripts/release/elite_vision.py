@@ -61,7 +61,12 @@ def ship(trial: Path, out: Path, row: Mapping[str, Any], made: Mapping[str, Any]
 
 
 def vision_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Returns the model card of the vision model; the arguments are those of :func:`ship`."""
+    """Returns the model card of the vision model.
+
+    Args:
+        row: result that ``try_vision`` returned, as in :func:`ship`.
+        made: provenance of the vision model, with the entries ``command`` and ``seed``.
+    """
     lines = [
         f"| {name} | {metrics['squared_error']:.2f} | {metrics['perplexity']:.0f} "
         f"| {metrics['utilization']:.1%} | {metrics['encoder_rank']:.1f} |"
@@ -88,7 +93,12 @@ def vision_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
 
 
 def memory_card(row: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    """Returns the model card of the memory model; the arguments are those of :func:`ship`."""
+    """Returns the model card of the memory model.
+
+    Args:
+        row: result that ``try_vision`` returned, as in :func:`ship`.
+        made: provenance of the memory model, with the entries ``command`` and ``seed``.
+    """
     nats = row["memory"]["nats_per_frame"]
     return f"""# {MEMORY}
 
@@ -105,8 +115,9 @@ def driver_card(score: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     """Returns the model card of the driver, the agent that was trained in the dream.
 
     Args:
-        score: ``mean``, ``std``, ``episodes`` and ``base`` of the driver's evaluation.
-        made: provenance with ``command`` and ``seed``.
+        score: result of the driver's evaluation, with the entries ``mean``, ``std``, ``episodes``
+            and ``base``.
+        made: provenance of the driver, with the entries ``command`` and ``seed``.
     """
     return f"""# {DRIVER}
 

@@ -66,7 +66,7 @@ def test_noise_on_a_function(tmp_path: Path) -> None:
     [
         (lambda frame: 7, "policy: action: expected an integer from 2 to 4, got 7"),
         (lambda frame: None, "policy: action: expected"),
-        (3, "policy: expected an exploration policy, an agent, a model of Stable-Baselines3, a"),
+        (3, "policy: expected an exploration policy or its name, an agent or its name or path, a"),
     ],
 )
 def test_bad_policies(tmp_path: Path, policy: Any, message: str) -> None:
