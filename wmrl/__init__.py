@@ -10,14 +10,14 @@ Packages and modules; each imports only those that are below it in this list:
 - :mod:`wmrl.scripts`: the ``wmrl`` command.
 - :mod:`wmrl.agents`: controllers, learners, collection, evaluation.
 - :mod:`wmrl.envs`: Gymnasium environments, tasks, rendering.
-- :mod:`wmrl.dream`: start states and steps of dreams, as pure functions.
+- :mod:`wmrl.dream`: functions that start dreams and advance them step by step.
 - :mod:`wmrl.memory`: models of the next latent, reward and termination.
 - :mod:`wmrl.vision`: models that encode frames as latents or discrete codes, and decode them.
 - :mod:`wmrl.priors`: autoregressive priors over the codes of images.
 - :mod:`wmrl.encodings`: learned encodings of the solutions of MAP-Elites.
 - :mod:`wmrl.nn`: layers, losses and samplers that the models are built from.
 - :mod:`wmrl.inference`: variational inference.
-- :mod:`wmrl.data`: rollout stores and samplers of batches.
+- :mod:`wmrl.data`: rollout stores, and samplers of training batches.
 - :mod:`wmrl.training`: the training loop.
 - :mod:`wmrl.storage`: artifacts, runs, files.
 - :mod:`wmrl.core`: seeds, devices, configurations, argument checks.

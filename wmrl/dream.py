@@ -1,7 +1,7 @@
 """Batched functions for dreams: rollouts in which a memory runs on its own predictions.
 
-The functions keep no state and never synchronize with a GPU. All randomness comes from the
-``generator`` argument.
+A memory is a model that predicts the next latent, reward and termination. The functions keep no
+state and never synchronize with a GPU. All randomness comes from the ``generator`` argument.
 """
 
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ class DreamState(NamedTuple):
     Attributes:
         latent: ``(B, Z) float32``, current latents z_t.
         memory: recurrent state of the memory after it has processed the latents z_s and actions a_s
-            of all steps s < t.
+            of all previous steps s < t.
     """
 
     latent: Tensor
@@ -121,5 +121,8 @@ def dream_step(
 
 
 def dream_observation(memory: Memory[Any], state: DreamState) -> Tensor:
-    """Returns observations ``(B, Z + H) float32``: Z latent dimensions, then H memory features."""
+    """Returns the observations of agents in dreams: latents, followed by features of the memory.
+
+    The observations are ``(B, Z + H) float32``, for Z latent dimensions and H features.
+    """
     return torch.cat((state.latent, memory.features(state.memory)), 1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ActionSpace = spaces.Box | spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary
-"""Spaces whose actions agents can choose and memories can observe."""
+"""Gymnasium spaces that are supported as action spaces."""
 
 Kind = Literal["box", "discrete", "multi_discrete", "multi_binary"]
 
@@ -32,25 +32,29 @@ _MAX_OPTIONS = 100_000  # of all choices of an action, so that no one-hot vector
 
 @dataclass(frozen=True, kw_only=True)
 class ActionSpec:
-    """Description of an action space, which JSON can store, and the encoding of its actions.
+    """Description of an action space that JSON can store, with an encoding of actions as vectors.
 
-    An action is continuous (``Box``), or consists of one or more choices, each with a number of
-    options. Networks observe an action as a vector of A numbers. A continuous action is that vector
-    itself, and so are the bits of a ``MultiBinary`` action. A choice among n options becomes a
-    one-hot vector of n numbers, and the vectors of several choices are concatenated.
+    An action is continuous (``Box``), or consists of one or more choices. Each choice has a fixed
+    number of options; each bit of a ``MultiBinary`` action is a choice between 0 and 1.
+
+    Networks observe an action as a vector of A numbers. Continuous actions and the bits of a
+    ``MultiBinary`` action are used as they are. Any other choice among n options becomes a one-hot
+    vector of n numbers, and the vectors of several choices are concatenated.
 
     Attributes:
         kind: class of the space: ``"box"``, ``"discrete"``, ``"multi_discrete"`` or
             ``"multi_binary"``.
         low: lower bound of each dimension of a continuous action, None where there is no bound;
-            empty for other kinds.
+            empty unless ``kind`` is ``"box"``.
         high: upper bound of each dimension of a continuous action, None where there is no bound;
-            empty for other kinds.
-        num_options: number of options of each choice; empty for continuous actions.
-        start: smallest option of each choice, as in Gymnasium's spaces; all 0 if empty.
+            empty unless ``kind`` is ``"box"``.
+        num_options: number of options of each choice; empty if ``kind`` is ``"box"``.
+        start: smallest option of each choice, like ``start`` in Gymnasium's spaces. If the argument
+            is empty, the options of each choice start at 0.
 
     Raises:
-        ValueError: the other attributes do not describe a space of the given ``kind``.
+        ValueError: the attributes do not describe a space of the given ``kind``, or a number is out
+            of range.
 
     Example:
         >>> import numpy as np
@@ -91,13 +95,19 @@ class ActionSpec:
         expected = (dim, dim, 0, 0) if self.kind == "box" else (0, 0, dim, dim)
         if dim < 1 or sizes != expected or (self.kind == "discrete" and dim != 1):
             raise ValueError(
-                f"kind: expected bounds of a box, or the options of one choice (discrete) or of "
-                f"several, got {self}"
+                "kind: expected low and high of equal lengths for 'box', one entry in num_options "
+                "and start for 'discrete', or as many entries in start as in num_options for other "
+                f"kinds, got {self}"
             )
         if self.kind == "multi_binary" and ({*self.num_options}, {*self.start}) != ({2}, {0}):
-            raise ValueError(f"num_options: expected 2 for each bit, got {self}")
+            raise ValueError(
+                f"num_options: expected two options, 0 and 1, for each bit, got {self}"
+            )
         if self.kind == "box" and not np.all(self.bounds[0] <= self.bounds[1]):
-            raise ValueError(f"low: expected at most high, got {self.low} and {self.high}")
+            raise ValueError(
+                f"low: expected lower bounds of at most the upper bounds {self.high}, got "
+                f"{self.low}"
+            )
 
     @classmethod
     def of(cls, space: Any, *, name: str = "action_space") -> Self:
@@ -109,7 +119,7 @@ class ActionSpec:
             name: name of the argument, for the error message.
 
         Raises:
-            ValueError: the space is of another kind. The message names a wrapper that converts it.
+            ValueError: the space is none of these. The message names a wrapper that can convert it.
         """
         if isinstance(space, spaces.Discrete):
             return cls(kind="discrete", num_options=(int(space.n),), start=(int(space.start),))
@@ -133,7 +143,7 @@ class ActionSpec:
 
     @property
     def space(self) -> ActionSpace:
-        """The action space, a new object in each call."""
+        """Gymnasium space that this object describes; each access creates a new space."""
         if self.kind == "box":
             low, high = self.bounds
             return spaces.Box(low, high, dtype=np.float32)
@@ -145,9 +155,10 @@ class ActionSpec:
 
     @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper bounds of continuous actions, each ``(A,) float32``.
+        """Lower and upper bounds of continuous actions, two arrays ``(A,) float32``.
 
-        A bound that does not exist is −∞ or +∞. Spaces of other kinds have empty bounds.
+        The bounds of an unbounded dimension are −∞ and +∞. For spaces other than ``Box``, both
+        arrays are empty.
         """
         low = [-np.inf if x is None else x for x in self.low]
         high = [np.inf if x is None else x for x in self.high]
@@ -167,7 +178,7 @@ class ActionSpec:
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """Dtype of an action: float32 for ``Box``, int8 for ``MultiBinary``, int64 for choices."""
+        """Dtype of an action: float32 for ``Box``, int8 for ``MultiBinary``, int64 otherwise."""
         return np.dtype(_DTYPES[self.kind])
 
     @property
@@ -185,14 +196,17 @@ class ActionSpec:
 
     @property
     def from_zero(self) -> "ActionSpec":
-        """Description of the same actions with options that are numbered from 0.
+        """Description of the same space, but with the options of each choice numbered from 0.
 
-        Some libraries require such options.
+        Some libraries require this numbering.
         """
         return replace(self, start=())
 
     def shift(self, actions: np.ndarray) -> np.ndarray:
-        """Converts actions whose options are numbered from 0 to actions of this space."""
+        """Converts actions with options numbered from 0 (see :attr:`from_zero`) to this space.
+
+        The smallest option of each choice is added. Continuous actions and bits stay unchanged.
+        """
         return actions + self._per_choice(self.start) if any(self.start) else actions
 
     def check(
@@ -204,14 +218,15 @@ class ActionSpec:
             name: name of the argument, for the error message.
             actions: ``(*batch, *shape)``, where ``shape`` is the shape of one action.
             batch: expected shape of the batch; ``()`` for a single action.
-            clip: True to clip continuous actions to their bounds.
+            clip: True to clip continuous actions to their bounds; False to accept continuous
+                actions beyond their bounds.
 
         Returns:
             The actions ``(*batch, *shape)``. The array may share memory with the argument.
 
         Raises:
             ValueError: the shape is wrong, a continuous action is NaN or infinite, or a choice is
-                not the integer of one of its options.
+                not an integer that stands for one of its options.
         """
         shape = (*batch, *self.shape)
         if self.is_continuous:
@@ -255,7 +270,7 @@ class ActionSpec:
         return np.concatenate(parts, -1).astype(np.float32)
 
     def encode_tensor(self, actions: "Tensor") -> "Tensor":
-        """Encodes a tensor of actions like :meth:`encode`; the result is on the same device."""
+        """Encodes a tensor of actions like :meth:`encode`; the result is on the tensor's device."""
         import torch
         from torch.nn.functional import one_hot
 
@@ -287,7 +302,7 @@ class ActionSpec:
         return generator.uniform(*self.bounds).astype(np.float32)
 
     def neutral(self, batch: tuple[int, ...] = ()) -> np.ndarray:
-        """Returns a batch of neutral actions: zeros, or the first option of each choice.
+        """Returns a batch of neutral actions: zeros for a ``Box``, else each choice's first option.
 
         Args:
             batch: shape of the batch; ``()`` for a single action.
@@ -298,7 +313,7 @@ class ActionSpec:
         return actions
 
     def _per_choice(self, numbers: tuple[int, ...]) -> np.ndarray:
-        """Converts one number per choice to an array, of shape ``()`` for ``Discrete``."""
+        """Converts one number per choice to an array; its shape is ``()`` for ``Discrete``."""
         return np.array(numbers if self.shape else numbers[0])
 
 
@@ -306,11 +321,12 @@ def as_action_spec(given: ActionSpec | spaces.Space[Any] | Mapping[str, Any]) ->
     """Returns the description of an action space.
 
     Args:
-        given: the description itself, a Gymnasium space, or a description in JSON.
+        given: a description, which is returned unchanged; a Gymnasium space; or a mapping with the
+            attributes of a description, as read from JSON.
 
     Raises:
-        TypeError: the JSON has an unknown name, or a value of the wrong type.
-        ValueError: the space is not supported, or the JSON describes no action space.
+        TypeError: the mapping has an unknown key, or a value of the wrong type.
+        ValueError: the space is not supported, or the mapping does not describe an action space.
     """
     if isinstance(given, ActionSpec):
         return given

@@ -7,10 +7,11 @@ def as_rgb(image: np.ndarray) -> np.ndarray:
     """Converts gray images to color images, so that they can be drawn, written and shown.
 
     Args:
-        image: ``(..., H, W, 3)``, which is returned unchanged; or gray, ``(..., H, W, 1)``.
+        image: gray images ``(..., H, W, 1)``, or color images ``(..., H, W, 3)``, which are
+            returned unchanged.
 
     Returns:
-        ``(..., H, W, 3)``, with the gray value in each of the three channels.
+        Color images ``(..., H, W, 3)``. A gray value is repeated in each of the three channels.
 
     Example:
         >>> import numpy as np

@@ -1,4 +1,4 @@
-"""Checks of configurations: each value against the type of its field."""
+"""Checks of configuration dataclasses: each value against the type of its field."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -60,14 +60,16 @@ def build_config(config_class: type[C], values: Mapping[str, Any]) -> C:
 def check_fields(config: Any) -> None:
     """Checks the value of each field of a configuration against the type of the field.
 
-    Configurations call this function at the start of ``__post_init__``.
+    Configuration dataclasses call this function at the start of ``__post_init__``.
 
     Integers must not be booleans, numbers must be finite, flags must be booleans, and strings must
     not be empty. The value of a ``Literal`` field must be one of the listed values. Integers whose
-    name is ``seed`` or ends in ``_seed`` must be from 0 to 2⁶³ − 1. Functions must be callable, and
-    dictionaries must be mappings; their contents are not checked, nor are fields of other types.
+    name is ``seed`` or ends in ``_seed`` must be from 0 to 2⁶³ − 1. The value of a ``Callable``
+    field must be callable. The value of a dictionary field must be a mapping; its contents are not
+    checked. The value of a dataclass field must be an instance of that dataclass. Each item of a
+    tuple is checked against the item's type. Values of all other types are not checked.
 
-    NumPy scalars are replaced by Python numbers, which JSON can store. In tuple fields, lists and
+    NumPy scalars are replaced by Python scalars, which JSON can store. In tuple fields, lists and
     arrays are replaced by tuples.
 
     Args:
@@ -104,7 +106,10 @@ def _hints(config_class: Any) -> dict[str, Any]:
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """Checks a value against a type hint, and returns it; NumPy scalars become Python scalars."""
+    """Checks a value against a type hint, and returns it; a NumPy scalar becomes a Python scalar.
+
+    Raises ``ValueError`` if the value does not fit the hint.
+    """
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return _checked_option(name, value, args)
@@ -135,7 +140,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
 
 
 def _checked_option(name: str, value: Any, hints: tuple[Any, ...]) -> Any:
-    """Checks that a value fits at least one of several type hints, and returns it."""
+    """Checks a value against the type hints of a union, and returns it; one must fit."""
     if value is None and NoneType in hints:
         return None
     others = [hint for hint in hints if hint is not NoneType]
@@ -161,7 +166,7 @@ def _checked_tuple(name: str, value: Any, hints: tuple[Any, ...]) -> tuple[Any, 
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Returns True if a value from JSON matches a type hint."""
+    """Returns True if a value from JSON matches a type hint; a list matches a tuple hint."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(_fits(value, option) for option in args)

@@ -48,10 +48,10 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
 @contextmanager
 def torch_threads(num_threads: int | None) -> Iterator[None]:
-    """Sets the number of torch's CPU threads in a ``with`` block.
+    """Sets the number of torch's CPU threads for the length of a ``with`` block.
 
     Args:
-        num_threads: number of threads; None to leave the number unchanged.
+        num_threads: number of threads in the block; None to leave the number unchanged.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(before if num_threads is None else num_threads)

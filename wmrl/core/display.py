@@ -1,4 +1,4 @@
-"""The display on which windows are shown."""
+"""Check for a display on which windows can be shown."""
 
 import os
 
@@ -8,14 +8,14 @@ _VARIABLES = ("SDL_VIDEODRIVER", "SDL_VIDEO_DRIVER")
 
 
 class DisplayError(OSError):
-    """Error raised if a window cannot be shown, because there is no display."""
+    """Error raised if a window cannot be shown because there is no display."""
 
 
 def check_display() -> None:
-    """Checks that windows would be visible.
+    """Checks that a window would be visible if one were opened.
 
-    A video driver that shows no windows, such as ``dummy``, is accepted only if the environment
-    variable ``SDL_VIDEODRIVER`` names it.
+    SDL, the library behind pygame, has video drivers that show no windows, such as ``dummy``. Such
+    a driver is accepted only if the environment variable ``SDL_VIDEODRIVER`` names it.
 
     Raises:
         DisplayError: there is no display on which windows are visible.

@@ -27,7 +27,7 @@ def tensors_digest(tensors: Mapping[str, torch.Tensor], text: str = "") -> str:
 
     Args:
         tensors: tensors by name.
-        text: further text to include in the digest.
+        text: text that the digest also covers.
     """
     sha = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):

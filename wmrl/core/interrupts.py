@@ -31,7 +31,7 @@ class Interrupts:
         return self._waiting is not None
 
     def deliver(self) -> None:
-        """Passes a pending interruption to its handler, which usually raises an exception.
+        """Passes a pending interruption to its signal handler, which usually raises an exception.
 
         Does nothing if no interruption is pending.
         """
@@ -44,7 +44,10 @@ class Interrupts:
 
     @contextmanager
     def immediate(self) -> Iterator[None]:
-        """Delivers interruptions immediately in a ``with`` block, for code that may take long."""
+        """Delivers interruptions without delay in a ``with`` block around code that may take long.
+
+        An interruption that is pending at the start of the block is delivered there.
+        """
         self._immediate = True
         try:
             self.deliver()
@@ -81,13 +84,13 @@ class Interrupts:
 
 @contextmanager
 def deferred_interrupts() -> Iterator[Interrupts]:
-    """Within a ``with`` block, defers Ctrl-C and termination requests by up to a second.
+    """Defers Ctrl-C and termination requests by up to a second within a ``with`` block.
 
     The code in the block should check :attr:`Interrupts.pending` whenever its state is consistent.
     If an interruption is pending, the code should save its state and call
-    :meth:`Interrupts.deliver`. An interruption that has waited for a second, or that is repeated,
-    is delivered immediately. An interruption that is still pending at the end of the block is
-    delivered after the block.
+    :meth:`Interrupts.deliver`. An interruption is delivered without such a call when it has waited
+    for a second, or when another interruption arrives. An interruption that is still pending at
+    the end of the block is delivered after the block.
 
     Signals that are ignored or have no handler in Python are not deferred. Outside the main thread,
     no signal is deferred, because Python runs signal handlers only in the main thread.

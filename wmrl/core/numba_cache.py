@@ -1,8 +1,8 @@
-"""numba's cache of compiled functions: a writable folder for it, and verification of its files.
+"""numba's cache of compiled functions: a writable cache folder, and verification of its files.
 
-numba stores compiled functions in two kinds of files, indices and machine code, and verifies
-neither. A truncated file would raise an error at every start, and a changed file may crash the
-process.
+numba stores compiled functions in two kinds of files, index files and files of machine code, and
+verifies neither. A truncated file would raise an error at every start, and a changed file may crash
+the process.
 """
 
 import atexit
@@ -32,7 +32,8 @@ def provide_numba_cache(package: str, folder: str) -> None:
     Args:
         package: name of the package with cached functions; nothing is done if the package is not
             installed.
-        folder: folder, within the package, of the modules that contain the cached functions.
+        folder: path, relative to the package, of the folder whose modules contain the cached
+            functions.
     """
     spec = find_spec(package)
     if os.environ.get("NUMBA_CACHE_DIR") or spec is None or not spec.submodule_search_locations:
@@ -52,13 +53,13 @@ def provide_numba_cache(package: str, folder: str) -> None:
 def guard_numba_cache(*modules: str) -> None:
     """Makes numba verify its cache files, and recompile a function whose files are damaged.
 
-    From then on, numba ends each cache file that it writes with a checksum, which other programs
-    ignore. Files of other packages may have been written without a checksum. Such a file is used
-    if numba can read it.
+    After the call, numba appends a checksum to each cache file that it writes. Processes without
+    this guard ignore the checksum. Cache files of other packages may have no checksum; numba uses
+    such a file if it can read it.
 
     Args:
-        modules: file names, without the suffix, of modules that are always compiled with this
-            guard. A cache file of such a module counts as damaged if it has no checksum.
+        modules: file names, without ``.py``, of modules whose functions are always compiled with
+            this guard. A cache file of such a module counts as damaged if it has no checksum.
     """
     from numba import core
 
@@ -107,7 +108,7 @@ def guard_numba_cache(*modules: str) -> None:
 def damaged_cache_files(folder: str | Path) -> list[Path]:
     """Returns the damaged files of guarded modules in a cache folder of numba.
 
-    The modules are those that were given to :func:`guard_numba_cache`.
+    Guarded modules are those whose names were given to :func:`guard_numba_cache`.
     """
     files = sorted(Path(folder).glob("*.nb[ci]"))
     return [path for path in files if _is_own(path) and not _intact(path)]
@@ -115,14 +116,14 @@ def damaged_cache_files(folder: str | Path) -> list[Path]:
 
 def _verify(path: Path) -> None:
     if path.exists() and not _intact(path):
-        raise ValueError(f"{path}: damaged")
+        raise ValueError(f"{path}: expected a file that matches its checksum, got a damaged file")
 
 
 def _intact(path: Path) -> bool:
     """Returns True if a cache file is undamaged.
 
-    A file without a checksum counts as undamaged, unless it belongs to a module that was
-    given to :func:`guard_numba_cache`.
+    A file without a checksum counts as damaged only if it belongs to a module whose name was given
+    to :func:`guard_numba_cache`, or if an incomplete checksum is left near the end of the file.
     """
     data = path.read_bytes()
     if data[-_TAIL:-32] != _MARK:
@@ -138,7 +139,7 @@ def _is_own(path: Path) -> bool:
 
 
 def _remove_files(index: Path) -> None:
-    """Removes the cache files of a function: the index and the machine code."""
+    """Removes the cache files of a function: its index file and its files of machine code."""
     for path in (index, *index.parent.glob(f"{index.stem}.*.nbc")):
         with suppress(OSError):
             path.unlink()
@@ -150,7 +151,7 @@ def _remove_folder(folder: str, owner: int) -> None:
 
 
 def _writable(folder: Path) -> bool:
-    """Returns True if files can be created in a folder, which is created if it does not exist."""
+    """Returns True if files can be created in a folder; creates the folder if it does not exist."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

@@ -27,7 +27,7 @@ _followed: set[int] = set()
 
 
 class WorkerError(RuntimeError):
-    """Error raised if a game fails in a vector environment, or a worker process dies.
+    """Error raised if a game fails in a vector environment, or if a worker process dies.
 
     The message names the worker process, the sub-environment (slot), the episode and its seed. The
     original exception, if there is one, is the ``__cause__``.
@@ -39,7 +39,7 @@ class WorkerValueError(WorkerError, ValueError):
 
 
 class Lifeline:
-    """A pipe that stays open until this process ends, calls :meth:`close` or drops the object.
+    """A pipe that stays open until this process ends, calls :meth:`close` or deletes this object.
 
     A child process that gets the reading end passes it to :func:`follow`. The child is then killed
     when the pipe closes. Processes that are forked from this one don't keep the pipe open.
@@ -72,11 +72,12 @@ def _close_lifeline(writing: int) -> None:
 def above_standard_streams(descriptor: int) -> int:
     """Moves a descriptor to a number above 2 if it has one of the standard streams' numbers.
 
-    A process whose standard input is closed gets 0 as its next descriptor. A child process can't
-    inherit a file under such a number, because its own standard streams take that place.
+    If a process has closed its standard input, the next file that it opens gets the descriptor 0. A
+    child process can't inherit a file under such a number, because the child's own standard streams
+    have these numbers.
 
     Returns:
-        The new descriptor; the given one if its number is above 2 already.
+        The new descriptor, or the given one if its number is above 2 already.
     """
     if descriptor > 2:
         return descriptor
@@ -94,7 +95,7 @@ def follow(descriptor: int, *, group: bool = False) -> None:
 
     Args:
         descriptor: reading end of a pipe to which nothing is written.
-        group: True to kill all processes of this process's group.
+        group: True to kill all processes of this process's group; False to kill only this process.
     """
     if not _kill_on_hangup(descriptor, group):  # pragma: no cover - systems other than Linux
         arguments = descriptor, group
@@ -116,9 +117,9 @@ def follow_parent() -> None:
 
 
 def _kill_on_hangup(descriptor: int, group: bool) -> bool:
-    """Asks the Linux kernel to kill this process, or its group, when a pipe closes.
+    """Asks the Linux kernel to kill this process, or its process group, when a pipe closes.
 
-    Returns False on systems other than Linux.
+    Returns True on Linux. On other systems, does nothing and returns False.
     """
     if not sys.platform.startswith("linux"):  # pragma: no cover
         return False
@@ -145,10 +146,10 @@ def _die(group: bool) -> None:
 
 
 class _ForkGuard:
-    """Functions to call before and after each fork of this process.
+    """Functions that Python calls before and after each fork of this process.
 
-    A child computes with one thread in torch and OpenCV, and keeps no :class:`Lifeline` of its
-    parent open.
+    Thanks to these functions, a forked child computes with one thread in torch and OpenCV, and
+    keeps no :class:`Lifeline` of its parent open.
     """
 
     def __init__(self) -> None:

@@ -29,9 +29,7 @@ def seed_sequence(seed: int, *path: int | str) -> np.random.SeedSequence:
     seed = check_seed("seed", seed)
     keys = tuple(zlib.crc32(key.encode()) if isinstance(key, str) else key for key in path)
     if any(key < 0 for key in keys):
-        raise ValueError(
-            f"path: expected strings and integers of at least 0 as keys of a stream, got {path}"
-        )
+        raise ValueError(f"path: expected strings and integers of at least 0 as keys, got {path}")
     return np.random.SeedSequence(seed, spawn_key=keys)
 
 

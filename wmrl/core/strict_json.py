@@ -1,4 +1,4 @@
-"""Strict JSON: the numbers of NumPy are numbers, and NaN and infinity are errors."""
+"""Strict JSON: NumPy's numbers become plain numbers, and NaN and infinity raise errors."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 MAX_DEPTH = 64
-"""Maximum number of nested levels of JSON that is read."""
+"""Maximum number of nested levels in JSON files that are read; deeper files are rejected."""
 _MAX_WRITTEN = MAX_DEPTH - 8  # files hold the content a few levels further down
 
 
@@ -18,13 +18,14 @@ def jsonable(content: Any, name: str = "") -> Any:
     Scalars and arrays of NumPy become numbers and lists; tuples become lists.
 
     Args:
-        content: mappings with string or number keys, sequences, strings, numbers and None.
+        content: value to convert: None, a string, a number, an array, a list or tuple, or a mapping
+            with strings or numbers as keys. Lists, tuples and mappings may be nested.
         name: name of the content, for error messages.
 
     Raises:
-        TypeError: JSON can't store a value; the message contains its key.
-        ValueError: a number is NaN or infinite, and the message contains its key; or the content
-            is nested more than 56 levels deep, or contains itself.
+        TypeError: JSON can't store a value or a key. The message says where it is in the content.
+        ValueError: a number is NaN or infinite (the message says where it is in the content), or
+            the content is nested more than 56 levels deep or contains itself.
 
     Example:
         >>> import numpy as np
@@ -39,7 +40,10 @@ def jsonable(content: Any, name: str = "") -> Any:
 
 
 def _plain(content: Any, name: str, levels: int) -> Any:
-    """Converts content of at most the given number of nested levels."""
+    """Implements :func:`jsonable` for content with at most ``levels`` nested levels.
+
+    For error messages, ``name`` is the place of the content, such as ``"scores.mean"``.
+    """
     if isinstance(content, np.ndarray | np.generic):
         content = content.tolist()
     if content is None or isinstance(content, bool | int | str):
@@ -72,7 +76,10 @@ def _plain(content: Any, name: str, levels: int) -> Any:
 
 
 def json_text(content: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
-    """Returns content as JSON text; see :func:`jsonable` for what is accepted."""
+    """Returns content as JSON text; accepts the same content as :func:`jsonable`.
+
+    The options ``indent`` and ``sort_keys`` are those of ``json.dumps``.
+    """
     return json.dumps(jsonable(content), indent=indent, sort_keys=sort_keys, allow_nan=False)
 
 
@@ -82,7 +89,9 @@ def _key(key: Any, name: str) -> Any:
         return key
     if isinstance(key, float) and math.isfinite(key):
         return key
-    raise TypeError(f"{name or 'content'}: expected strings as keys, got {key!r:.100}")
+    raise TypeError(
+        f"{name or 'content'}: expected strings or finite numbers as keys, got {key!r:.100}"
+    )
 
 
 def _below(name: str, key: Any) -> str:

@@ -1,4 +1,4 @@
-"""Argument checks, whose errors state the argument's name, what was expected and what was given.
+"""Argument checks that raise errors with the argument's name, the expected and the given value.
 
 Values are checked once, where they enter: settings when a configuration is created, actions when an
 environment is stepped, frames and rewards when a game returns them. Code behind these checks,
@@ -217,7 +217,8 @@ def check_finite(name: str, array: np.ndarray, *, advice: str = "") -> None:
     Args:
         name: name of the argument, for the error message.
         array: real numbers, of any shape.
-        advice: what to do about numbers that are not finite, for the error message.
+        advice: text at the end of the error message that says how to mend non-finite numbers; empty
+            for no advice.
 
     Raises:
         ValueError: a number is NaN or infinite; the message contains its index.
@@ -259,16 +260,16 @@ def check_actions(
         shape: expected shape.
         low: lower bounds, which broadcast to ``shape``; None for no clipping.
         high: upper bounds, which broadcast to ``shape``; None for no clipping.
-        each: description of the numbers for error messages, such as "one number per joint".
-        source: noun phrase for what determines the shape, such as "the environment's argument
-            'num_joints'", for error messages.
+        each: description of the numbers, for error messages, such as "one number per joint".
+        source: name of the setting that determines the shape, for error messages, such as "the
+            environment's argument 'num_joints'".
 
     Returns:
-        The actions, ``shape`` float32. They may share memory with the argument.
+        The actions as float32, of the given ``shape``. They may share memory with the argument.
 
     Raises:
-        ValueError: the shape is wrong, or an entry is not a real number, is NaN or infinite, or is
-            beyond the range of float32 without being clipped.
+        ValueError: the shape is wrong; an entry is not a real number, or is NaN or infinite; or an
+            entry is not clipped and is beyond the range of float32.
 
     Example:
         >>> import numpy as np
@@ -296,10 +297,11 @@ def check_reals(name: str, values: Any, *, advice: str = "") -> np.ndarray:
     Args:
         name: name of the argument, for the error message.
         values: real numbers, of any shape.
-        advice: what to do about numbers that are not finite, for the error message.
+        advice: text at the end of the error message that says how to mend non-finite numbers; empty
+            for no advice.
 
     Returns:
-        The numbers, which may share memory with the argument.
+        The numbers as a float32 array, which may share memory with the argument.
 
     Raises:
         ValueError: a value is not a real number, is masked, is NaN or infinite, or is beyond the
@@ -325,7 +327,8 @@ def check_frame(name: str, frame: Any, *, where: str = "") -> np.ndarray:
         name: name of the argument, for the error message.
         frame: image ``(H, W, 3)``, or a gray image ``(H, W, 1)`` or ``(H, W)``, of any memory
             layout.
-        where: place where the caller can convert the image, for the error message.
+        where: place where the reader of the error message can convert the image, such as "in the
+            method render of the game".
 
     Returns:
         The image, ``(H, W, 3) uint8`` or ``(H, W, 1) uint8``. It may share memory with the
@@ -357,7 +360,7 @@ def check_frame(name: str, frame: Any, *, where: str = "") -> np.ndarray:
 
 
 def check_number(name: str, value: Any) -> float:
-    """Checks that a result, such as a reward, is one finite real number, and returns it.
+    """Checks that a game's result, such as a reward, is one finite number; returns it as a float.
 
     Unlike :func:`check_float`, this function accepts booleans and arrays of one number, because
     games return such results.
@@ -368,7 +371,7 @@ def check_number(name: str, value: Any) -> float:
     try:
         array = as_array(name, value)
         if array.dtype.kind in "SUmM":  # texts and times
-            raise TypeError(str(array.dtype))
+            raise TypeError(f"expected a number, got {array.dtype}")
         number = float(array.reshape(()))
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name}: expected a number, got {value!r:.100}") from None
@@ -378,11 +381,11 @@ def check_number(name: str, value: Any) -> float:
 
 
 def as_array(name: str, values: Any) -> np.ndarray:
-    """Converts values to an array, which may share memory with them.
+    """Converts values to an array, which may share memory with the values.
 
     Raises:
-        ValueError: the values have no array (lists of different lengths, a tensor that requires a
-            gradient), or some of them are masked.
+        ValueError: the values can't be converted (such as lists of different lengths, or a tensor
+            that requires a gradient), or some values are masked.
     """
     try:
         array = np.asarray(values)
@@ -397,11 +400,15 @@ def as_array(name: str, values: Any) -> np.ndarray:
 
 
 def _real_numbers(name: str, values: Any, expected: str) -> np.ndarray:
-    """Converts real numbers to a float64 array; a float32 array is returned unchanged."""
+    """Converts real numbers to a float64 array; a float32 array stays float32.
+
+    Raises ``ValueError`` if the values are not real numbers. The argument ``expected`` is the
+    description of the right values in the error message.
+    """
     try:
         numbers = as_array(name, values)
         if numbers.dtype.kind not in "fiu":
-            raise ValueError(str(numbers.dtype))
+            raise ValueError(f"expected real numbers, got {numbers.dtype}")
     except ValueError as error:
         raise ValueError(f"{name}: expected {expected}, got {values!r:.100}") from error
     if numbers.dtype == np.float32:
@@ -425,7 +432,7 @@ def _described(value: Any) -> str:
 
 
 def _frame_advice(frame: np.ndarray) -> Iterator[str]:
-    """Yields the steps that convert an image to ``(H, W, 3) uint8``, or to ``(H, W)`` if gray."""
+    """Yields advice, for an error message, on how to convert a frame of wrong shape or dtype."""
     stacked = "take the last of stacked gray frames with"
     if frame.ndim == 3 and frame.shape[2] not in (1, 3):
         if frame.shape[2] == 4:

@@ -13,6 +13,9 @@ from wmrl.storage.reading import SMALL_LIMIT, parse_json, read_file
 def read_attributes(path: Path) -> dict[str, Any]:
     """Reads the attributes of the Zarr group that a ``zarr.json`` describes.
 
+    Args:
+        path: path of the ``zarr.json``.
+
     Raises:
         FileNotFoundError: the file is missing.
         ValueError: the file is not a regular file, or not the JSON of a Zarr group.
@@ -27,7 +30,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
 
 
 def record_files(folder: Path) -> dict[str, list[Any]]:
-    """Computes the size and SHA-256 of each file in a folder, by relative path."""
+    """Returns the size in bytes and the SHA-256 of each file below a folder, by relative path."""
     return {
         path.relative_to(folder).as_posix(): [path.stat().st_size, _file_digest(path)]
         for path in sorted(folder.rglob("*"))
@@ -38,8 +41,8 @@ def record_files(folder: Path) -> dict[str, list[Any]]:
 class FileVerifier:
     """Verifier of files against recorded sizes and checksums.
 
-    A file is read when it is first verified, and again when its time stamp or size has changed.
-    Its existence is checked each time.
+    A file is read when it is first verified, and read again if its time stamp or size has changed
+    since then. Each verification checks that the file still exists.
     """
 
     def __init__(self) -> None:
@@ -54,7 +57,7 @@ class FileVerifier:
 
         Raises:
             OSError: a file is missing.
-            ValueError: a file has changed.
+            ValueError: a file differs from its record.
         """
         for name, (size, digest) in files.items():
             path = folder / name

@@ -1,4 +1,4 @@
-"""Writing and reading of the folders of episodes in a rollout store."""
+"""Writing and reading of a rollout store's episodes, each of which has a folder."""
 
 import math
 from dataclasses import asdict
@@ -23,10 +23,10 @@ def write_episode(folder: Path, summary: EpisodeSummary, episode: Episode, store
     """Writes the folder of an episode atomically; returns False if the folder exists already.
 
     Args:
-        folder: folder of the episode.
+        folder: folder to create for the episode.
         summary: summary of the episode.
-        episode: the episode.
-        store: digest of the store's metadata.
+        episode: episode to write.
+        store: SHA-256 of the store's metadata, which is recorded in the folder.
     """
     if folder.exists():
         return False
@@ -53,10 +53,12 @@ def read_episode(folder: Path, store: str) -> dict[str, Any]:
 
     Args:
         folder: folder of the episode.
-        store: digest of the store's metadata.
+        store: SHA-256 of the store's metadata, which the folder must have recorded.
 
     Returns:
-        The ``summary`` (an :class:`EpisodeSummary`), ``info`` and ``files`` of the episode.
+        A dictionary with ``summary`` (an :class:`EpisodeSummary`), ``info`` (a dictionary that
+        describes the episode's origin) and ``files`` (size and SHA-256 of each file by relative
+        path).
 
     Raises:
         StoreError: the attributes are missing or damaged, or belong to another episode or store.
@@ -85,15 +87,15 @@ def read_rows(
     files: dict[str, Any],
     verifier: FileVerifier,
 ) -> np.ndarray:
-    """Reads a part of one array of an episode.
+    """Reads a range of rows from one array of an episode.
 
     Args:
         folder: folder of the episode.
-        name: name of the array.
+        name: ``"frames"``, ``"actions"`` or ``"rewards"``.
         rows: range to read along the first axis.
-        length: expected length of the first axis.
-        files: sizes and checksums of the episode's files.
-        verifier: verifier of the files.
+        length: expected length of the array's first axis.
+        files: recorded size and SHA-256 of each file of the episode, by relative path.
+        verifier: verifier that compares the files with ``files``.
 
     Raises:
         StoreError: the array is missing or damaged.

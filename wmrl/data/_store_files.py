@@ -35,7 +35,10 @@ _OWN_NAMES = {EPISODES, INDEX, LOCK, METADATA, "latents"}
 
 
 class StoreError(ValueError):
-    """Error raised if a rollout store is missing, damaged or incompatible, or lacks an episode."""
+    """Error raised if a rollout store, or an episode in it, can't be read or written.
+
+    For example, the store is missing, damaged or incompatible, or lacks the episode.
+    """
 
 
 class _DamagedError(StoreError):
@@ -43,15 +46,20 @@ class _DamagedError(StoreError):
 
 
 def metadata_digest(metadata: StoreMetadata) -> str:
-    """Computes the SHA-256 of a store's metadata; each episode contains this digest."""
+    """Computes the SHA-256 of a store's metadata; each episode's folder records this digest."""
     return json_digest(asdict(metadata))
 
 
 def create_store(path: Path, metadata: StoreMetadata) -> list[Path] | None:
-    """Creates an empty store atomically; several processes may do so at the same time.
+    """Creates an empty store atomically; several processes may create it at the same time.
 
-    An existing store stays as it is, with two exceptions. If its metadata are missing or damaged,
-    the metadata are written again. If the store has no episodes, the metadata are replaced.
+    If there is a store at ``path`` already, its episodes stay as they are. Its metadata are written
+    again if they are missing or damaged, and replaced if the store has no episodes. Otherwise,
+    nothing is written.
+
+    Args:
+        path: folder of the store.
+        metadata: metadata of the store.
 
     Returns:
         The folders that were created, the innermost first; None if nothing was written.
@@ -83,7 +91,7 @@ def create_store(path: Path, metadata: StoreMetadata) -> list[Path] | None:
 def remove_store(path: Path, made: Iterable[Path]) -> None:
     """Removes a store that has no episodes, and then the folders that were created for the store.
 
-    If another process is writing to the store, nothing is removed. Folders that are not empty are
+    Nothing is removed if another process is writing to the store. Folders that are not empty are
     kept.
 
     Args:
@@ -115,7 +123,8 @@ def read_metadata(path: Path) -> StoreMetadata:
     """Reads and verifies the metadata of a store.
 
     Raises:
-        StoreError: there is no store at ``path``, or the store is damaged or of another format.
+        StoreError: there is no store at ``path``, the store's metadata are missing or damaged, or
+            the store has another format.
     """
     # A Zarr store of another kind describes a group of this name by a file in it.
     ours = (path / EPISODES).is_dir() and not (path / EPISODES / METADATA).exists()
@@ -143,7 +152,7 @@ def read_metadata(path: Path) -> StoreMetadata:
 
 
 def episode_indices(path: Path) -> list[int]:
-    """Lists the indices of the episodes in a store, ascending.
+    """Lists the indices of the episodes in a store, in ascending order.
 
     Raises:
         StoreError: the folder of the episodes is missing.
@@ -159,11 +168,14 @@ def episode_indices(path: Path) -> list[int]:
 
 
 def read_index(path: Path) -> dict[int, EpisodeSummary] | None:
-    """Reads a store's ``index.jsonl``; returns summaries of episodes by episode index.
+    """Reads the summaries of episodes from a store's ``index.jsonl``.
 
-    Returns None if a line is damaged or incomplete; a killed writer may leave an incomplete line.
-    In both cases, the whole index is rejected, because the damaged line may be a newer summary of
-    an episode whose older summary is still in the file.
+    The whole file is rejected if one line is damaged or incomplete (a killed writer may leave an
+    incomplete line). The reason is that this line may be the newer of two summaries of the same
+    episode.
+
+    Returns:
+        Summaries by episode index; empty if there is no file, None if the file is rejected.
     """
     found = {}
     try:
@@ -182,10 +194,10 @@ def read_index(path: Path) -> dict[int, EpisodeSummary] | None:
 
 
 def append_index(path: Path, summaries: Iterable[EpisodeSummary]) -> None:
-    """Appends summaries to an ``index.jsonl``; several processes may do so at the same time.
+    """Appends summaries to an ``index.jsonl``; several processes may append at the same time.
 
-    The file is not synced to disk: lines that are lost in a power failure are written again when
-    the store is opened.
+    The file is not synced to disk. Lines that are lost in a power failure are written again when
+    the store is next opened for writing.
     """
     # A single write in append mode doesn't mix with the lines of other processes. The leading
     # newline ends a line that a killed process may have left incomplete.
@@ -204,7 +216,7 @@ def write_index(path: Path, summaries: Iterable[EpisodeSummary]) -> None:
 
 
 def _no_store(path: Path) -> str:
-    """Returns an error message, which says that there is no rollout store at a path."""
+    """Returns an error message that says that there is no rollout store at a path."""
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return (
             f"{path}: no rollout store there; record one with wmrl collect, or create one by "
@@ -219,7 +231,10 @@ def _advice(path: Path) -> str:
 
 
 def _must_write(path: Path, metadata: StoreMetadata) -> bool:
-    """Returns True if ``metadata`` must be written, to a new store or in place of old metadata."""
+    """Returns True if ``metadata`` must be written, to a new store or in place of old metadata.
+
+    Raises ``StoreError`` if there is something at ``path`` that must not be overwritten.
+    """
     if not (path / METADATA).exists():
         _check_place(path)
     try:
@@ -229,7 +244,7 @@ def _must_write(path: Path, metadata: StoreMetadata) -> bool:
         recorded = _recorded_digest(path)
         if recorded not in (None, metadata_digest(metadata)):
             raise StoreError(
-                f"{damage}; the settings given now differ from those of the recorded episodes"
+                f"{damage}; the given settings differ from those of the recorded episodes"
             ) from damage
         return True
     except StoreError:
@@ -239,7 +254,7 @@ def _must_write(path: Path, metadata: StoreMetadata) -> bool:
 
 
 def _check_place(path: Path) -> None:
-    """Raises an error if a new store can't be created at a path."""
+    """Raises ``StoreError`` if a path holds something other than a store or an empty folder."""
     if path.is_dir():
         # Hidden files belong to the system, or were left behind by killed writers.
         foreign = [

@@ -11,8 +11,8 @@ from wmrl.core.validation import check_int, check_seed
 class ArraySampler:
     """Sampler of shuffled batches of images.
 
-    A batch depends only on the images, the batch size, the seed and the step. Each epoch contains
-    every image at most once; an incomplete last batch is dropped.
+    A batch depends only on the images, the batch size, the seed and the index of the training step.
+    Each epoch contains every image at most once; an incomplete last batch is dropped.
 
     Args:
         images: ``(N, ...)``, N images or other examples.
@@ -38,11 +38,11 @@ class ArraySampler:
         self._epoch, self._order = -1, np.zeros(0, np.int64)
 
     def batch(self, step: int) -> Tensor:
-        """Returns the images ``(B, ...)`` in the batch of a step."""
+        """Returns the batch for training step ``step``, from 0: images ``(B, ...)``."""
         return torch.from_numpy(self._images[self.rows(step)])
 
     def rows(self, step: int) -> np.ndarray:
-        """Returns the indices ``(B,) int64`` of the images in the batch of a step."""
+        """Returns the indices ``(B,) int64`` of the images in the batch for step ``step``."""
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             generator = numpy_generator(self._seed, "images", epoch)

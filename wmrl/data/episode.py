@@ -1,4 +1,4 @@
-"""Episodes of a rollout store, and their metadata."""
+"""Episodes of a rollout store, their summaries, and the metadata of a store."""
 
 import hashlib
 import json
@@ -23,10 +23,10 @@ class Episode:
             options of a ``Discrete`` or ``MultiDiscrete``, or int8 bits of a ``MultiBinary`` space.
         rewards: reward of each agent step, ``(T,) float32``.
         terminated: True if the game ended, for example by the player's death.
-        truncated: True if the episode was cut off, by a limit or because its goal was reached,
+        truncated: True if the episode was cut off by a limit, or because its goal was reached,
             although the game could have gone on.
-        info: JSON-serializable description of the episode's origin, such as seed and policy. The
-            digest covers this description, too.
+        info: JSON-serializable description of the episode's origin, such as seed and policy.
+            :meth:`digest` covers this description, too.
 
     Raises:
         TypeError: JSON can't store ``info``.
@@ -72,10 +72,13 @@ class Episode:
                 raise ValueError(f"{name}: expected dtype {' or '.join(dtypes)}, got {array.dtype}")
             if array.ndim not in ndims:
                 raise ValueError(
-                    f"{name}: expected a {ndims[0]}-dimensional array, got shape {array.shape}"
+                    f"{name}: expected a {' or '.join(f'{n}-dimensional' for n in ndims)} array, "
+                    f"got shape {array.shape}"
                 )
             if len(array) != length:
-                raise ValueError(f"{name}: expected length {length}, got {len(array)}")
+                raise ValueError(
+                    f"{name}: expected length {length} for {count} rewards, got {len(array)}"
+                )
         for name in ("actions", "rewards"):
             check_finite(name, getattr(self, name), advice="the first index is the agent step")
         for name in ("terminated", "truncated"):
@@ -114,7 +117,7 @@ class EpisodeSummary:
         length: T, the number of agent steps.
         reward: sum of the rewards.
         terminated: True if the game ended.
-        truncated: True if the episode was cut off.
+        truncated: True if the episode was cut off although the game could have gone on.
         digest: SHA-256 of the episode, computed by :meth:`Episode.digest`.
     """
 
@@ -133,12 +136,13 @@ class StoreMetadata:
     Attributes:
         task: name of the task.
         frame_shape: shape of a frame, ``(H, W, 3)`` or, if gray, ``(H, W, 1)``.
-        action_space: description of the actions. A Gymnasium space is converted to a description.
+        action_space: description of the task's action space. A Gymnasium space is converted to such
+            a description.
         frame_skip: number of base frames (frames of the game) per agent step.
-        warmup_frames: number of base frames at the start of each episode. No dream starts in these
-            frames.
-        start_window: number of agent steps before the start of a dream of which at least one must
-            have a positive reward; 0 for no such condition.
+        warmup_frames: number of base frames, at the start of each episode, in which no dream should
+            start.
+        start_window: number of agent steps. Dreams should start only in states that follow a
+            positive reward within this number of steps; 0 for no such condition.
         policy: JSON-serializable description of the policy, including its seed.
 
     Raises:

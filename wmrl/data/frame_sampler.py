@@ -24,10 +24,10 @@ class _Stretch(NamedTuple):
 class FrameSampler:
     """Sampler of shuffled batches of frames.
 
-    A batch depends only on the arguments of the sampler and the step. Short sequences of
-    consecutive frames are read into a buffer in random order, each once per epoch, and batches are
-    drawn from the buffer. Meanwhile, the next buffer is read in the background. If all frames fit
-    into one buffer, each frame is read once for all epochs.
+    A batch depends only on the arguments of the sampler and the index of the training step. Short
+    sequences of consecutive frames are read into a buffer in random order. Each sequence is read
+    once per epoch. Batches are drawn from the buffer while the next buffer is read in the
+    background. If all frames fit into one buffer, they are read only once, not in every epoch.
 
     Args:
         episodes: episodes whose frames are sampled.
@@ -68,7 +68,7 @@ class FrameSampler:
         self._buffers: dict[int, Future[np.ndarray]] = {}
 
     def batch(self, step: int) -> np.ndarray:
-        """Returns the frames ``(B, H, W, C) uint8`` in the batch of a step."""
+        """Returns the batch for training step ``step``, from 0: frames ``(B, H, W, C) uint8``."""
         number, position = divmod(step, self._steps_per_buffer)
         frames = self._buffer(number)
         order = numpy_generator(self._seed, "frame order", number).permutation(len(frames))
@@ -88,10 +88,10 @@ class FrameSampler:
         return self._buffers[wanted[0]].result()
 
     def _read(self, number: int) -> np.ndarray:
-        """Reads the frames of a buffer.
+        """Reads the frames of a buffer, ``(N, H, W, C) uint8``.
 
         Args:
-            number: index of the buffer, counted over all epochs.
+            number: index of the buffer, counted from 0 over all epochs.
         """
         count = len(self._stretches)
         first = number * self._per_buffer

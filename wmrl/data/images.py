@@ -75,13 +75,15 @@ def read_idx(path: str | Path) -> np.ndarray:
         raise ImageSetError(f"{path}: can't be read ({error})") from error
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _DTYPES:
         raise ImageSetError(
-            f"{path}: not an IDX file (its first bytes are {data[:4].hex()}); use another file"
+            f"{path}: expected an IDX file, got a file with the first bytes {data[:4].hex()!r}; "
+            "use another file"
         )
     dtype, axes = np.dtype(_DTYPES[data[2]]), data[3]
     start = 4 + 4 * axes
     if len(data) < start:
         raise ImageSetError(
-            f"{path}: truncated within its header of {start} bytes; download the file again"
+            f"{path}: expected a header of {start} bytes, got a file of {len(data)} bytes; "
+            "download the file again"
         )
     shape = _shape(data)
     expected = start + dtype.itemsize * math.prod(shape)
@@ -94,7 +96,11 @@ def read_idx(path: str | Path) -> np.ndarray:
 
 
 def _decompress(data: bytes) -> bytes:
-    """Decompresses a gzipped IDX file, up to one byte beyond the length that its header states."""
+    """Decompresses a gzipped IDX file, up to one byte beyond the length that its header states.
+
+    The additional byte lets the caller notice a file that is too long. A file whose header states
+    too great a length is rejected with ``ValueError``.
+    """
     with gzip.open(io.BytesIO(data)) as file:
         head = file.read(4)
         axes = head[3] if len(head) == 4 and head[2] in _DTYPES else 0
@@ -108,13 +114,13 @@ def _decompress(data: bytes) -> bytes:
 
 
 def _shape(head: bytes) -> list[int]:
-    """Returns the shape that the header of an IDX file states."""
+    """Returns the shape of the array in an IDX file, as the file's header states it."""
     shape: list[int] = np.frombuffer(head, ">u4", head[3], 4).tolist()
     return shape
 
 
 def load_image_folder(folder: str | Path) -> tuple[ImageSet, ImageSet]:
-    """Reads training and test images from a folder with the file names of MNIST.
+    """Reads training and test images from a folder whose files are named like those of MNIST.
 
     Args:
         folder: folder with the files ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``,

@@ -28,8 +28,8 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
     The choice depends only on the content of each episode and on ``held_out``. An episode thus
     stays in its set when more episodes are collected, so that no model is evaluated on episodes
     that an earlier model was trained on. There is one exception: if no episode would be held out,
-    the episode with the lowest digest is held out. This episode may become a training
-    episode when more episodes have been collected. Empty episodes are in neither set.
+    the episode with the lowest digest is held out. This episode may become a training episode when
+    more episodes have been collected. Episodes without steps are in neither set.
 
     Args:
         stores: one or more stores, with equal metadata except for the policy.
@@ -37,8 +37,8 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
             above 0 and there are at least two episodes, at least one episode is held out.
 
     Raises:
-        ValueError: there are no episodes, the metadata of the stores differ, or ``held_out`` is
-            outside [0, 1).
+        ValueError: there are no stores or no episodes, the metadata of the stores differ, or
+            ``held_out`` is outside [0, 1).
 
     Example:
         >>> import numpy as np
@@ -100,6 +100,6 @@ def split_episodes(stores: Sequence[RolloutStore], *, held_out: float) -> DataSp
 def _share(episode: StoredEpisode) -> float:
     """Returns a number in [0, 1) that depends only on the content of the episode.
 
-    An episode with a low number is held out.
+    An episode is held out if its number is below the held-out fraction, or the lowest of all.
     """
     return float(int(episode.summary.digest[:8], 16)) / 2.0**32

@@ -41,7 +41,7 @@ class StoreReport:
 
 
 def report_store(store: RolloutStore) -> StoreReport:
-    """Computes the statistics of a rollout store; reads one episode at a time.
+    """Computes the statistics of a rollout store, reading one episode at a time.
 
     Raises:
         StoreError: the store is empty, or an episode can't be read.

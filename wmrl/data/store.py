@@ -13,9 +13,10 @@ A store is a Zarr v3 hierarchy with one group per episode::
 
 Episodes are written atomically, and any number of processes may write different episodes at the
 same time.
-The attributes above contain a SHA-256 of themselves, and so does each line of the index. Every
-chunk of an array has a CRC-32C checksum. Reading a damaged or missing file raises an error, except
-for the index, which is rebuilt.
+
+The attributes in each ``zarr.json`` and each line of ``index.jsonl`` contain a SHA-256 of their
+other content. Every chunk of an array has a CRC-32C checksum. Reading a damaged or missing file
+raises an error, except for the index, which is rebuilt.
 """
 
 import hashlib
@@ -58,9 +59,9 @@ class RolloutStore:
         path: folder of the store.
         mode: ``"r"`` to read only, ``"a"`` to read and write.
         metadata: metadata that all episodes share. If there is no store at ``path``, mode ``"a"``
-            creates one with this metadata. If an existing store has damaged metadata, or no
+            creates one with this metadata. If an existing store has damaged metadata or no
             episodes, mode ``"a"`` replaces its metadata. Any other existing store must have equal
-            metadata. None to open an existing store, whatever its metadata.
+            metadata. None to open an existing store with any metadata.
 
     Attributes:
         path: folder of the store.
@@ -68,7 +69,8 @@ class RolloutStore:
         metadata: metadata that all episodes share.
 
     Raises:
-        StoreError: the store is missing, damaged or of another format, or has other metadata.
+        StoreError: the store is missing, is damaged or has another format, or its metadata differ
+            from ``metadata``.
 
     Example:
         >>> import numpy as np
@@ -134,10 +136,14 @@ class RolloutStore:
         return self
 
     def refresh(self) -> None:
-        """Adds episodes that other processes have written since the last refresh.
+        """Reads which episodes are in the store, including those that other processes have written.
+
+        In mode ``"a"``, files that killed writers left behind are also removed, and a damaged index
+        is repaired, unless another process is writing.
 
         Raises:
-            StoreError: an episode is damaged, and its summary is not in the index.
+            StoreError: the folder of the episodes is missing, or an episode that is not in the
+                index is damaged.
         """
         if self.mode == "a":
             try:
@@ -155,7 +161,7 @@ class RolloutStore:
         Summaries that are missing in the index are read from the folders of the episodes.
 
         Args:
-            repair: True to rewrite an index that is damaged or differs from the episodes. The
+            repair: True to rewrite the index if it is damaged or does not match the episodes. The
                 caller must then hold the store's exclusive lock.
         """
         present = episode_indices(self.path)
@@ -202,14 +208,18 @@ class RolloutStore:
         return self._summaries[index]
 
     def write(self, index: int, episode: Episode) -> EpisodeSummary:
-        """Writes an episode and returns its summary.
+        """Writes an episode at an index of the store, and returns the episode's summary.
 
-        If the store already contains the same episode at that index, nothing is written. Several
-        threads and processes may write different episodes at the same time.
+        If the store already has the same episode at this index, nothing is written. Several threads
+        and processes may write different episodes at the same time.
+
+        Args:
+            index: index of the episode in the store, at least 0.
+            episode: episode to write.
 
         Raises:
             StoreError: the store is read-only, the episode doesn't match the store's metadata,
-                ``index`` is negative, the store has a different episode with that index, or the
+                ``index`` is negative, the store has a different episode at this index, or the
                 metadata on disk have changed since the store was opened.
         """
         self._check_writable()
@@ -217,17 +227,18 @@ class RolloutStore:
             return self._write(index, episode)
 
     def append(self, episode: Episode, *, timeout: float | None = 600.0) -> EpisodeSummary:
-        """Writes an episode after the last one in the store, and returns its summary.
+        """Writes an episode at the index after the highest one, and returns the episode's summary.
 
         If other threads or processes are writing to the store, the call waits for them.
 
         Args:
-            episode: the episode.
+            episode: episode to write.
             timeout: number of seconds to wait for other writers; None to wait as long as it takes.
 
         Raises:
             StoreError: the store is read-only or still in use after ``timeout`` seconds, the file
-                system has no locks, or the episode doesn't match the store's metadata.
+                system does not support locks, the episode doesn't match the store's metadata, or
+                the metadata on disk have changed since the store was opened.
         """
         self._check_writable()
         try:
@@ -289,9 +300,12 @@ class RolloutStore:
         return sha.hexdigest()
 
     def verify(self, indices: Sequence[int] | None = None) -> None:
-        """Checks that episodes (by default all) can be read and match their digests.
+        """Checks that episodes can be read and match their recorded digests.
 
         All files of these episodes are read from disk again.
+
+        Args:
+            indices: indices of the episodes to check; None for all episodes.
 
         Raises:
             StoreError: an episode can't be read, or has changed since it was written; or the
@@ -311,7 +325,10 @@ class RolloutStore:
             raise StoreError(f"{damaged[first]}{also}") from damaged[first]
 
     def discard_unused(self) -> None:
-        """Removes the store if this object created it and no episode has been written since."""
+        """Removes the store if it is empty, and this object created it or replaced its metadata.
+
+        Nothing is removed while another process is writing to the store.
+        """
         if self._made is not None and not episode_indices(self.path):
             remove_store(self.path, self._made)
 
@@ -319,7 +336,7 @@ class RolloutStore:
         return self.path / EPISODES / f"{index:08d}"
 
     def _verify(self, index: int) -> None:
-        """Checks that an episode can be read and matches its digest."""
+        """Checks that an episode can be read and matches its recorded digest."""
         if self.episode(index).digest() != self.summary(index).digest:
             raise StoreError(
                 f"{self._folder(index)}: damaged (its SHA-256 differs from the recorded one); "
@@ -368,7 +385,7 @@ class RolloutStore:
                 raise StoreError(f"{self.path}: {error}") from error
 
     def _write(self, index: int, episode: Episode) -> EpisodeSummary:
-        """Writes an episode; the caller must hold the store's lock."""
+        """Writes an episode, and returns its summary; the caller must hold the store's lock."""
         self._check_metadata()
         self._check_episode(index, episode)
         summary = EpisodeSummary(
@@ -420,7 +437,7 @@ class RolloutStore:
         return array
 
     def _read_attributes(self, index: int) -> dict[str, Any]:
-        """Reads and verifies the attributes of an episode."""
+        """Reads and verifies the attributes of an episode: ``summary``, ``info`` and ``files``."""
         folder = self._folder(index)
         attributes = read_episode(folder, self._digest)
         known = self._summaries.get(index)

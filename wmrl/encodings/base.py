@@ -15,10 +15,10 @@ from wmrl.storage.saved_module import load_saved_module
 class Encoding(Autoencoder):
     """Base class of encodings: autoencoders of solutions, which are vectors of X numbers.
 
-    The constructor of a subclass takes the configuration and a keyword argument ``generator``. This
-    generator is the source of the initial weights; None stands for a fixed seed. A subclass sets
-    ``config`` (a frozen dataclass with a field ``input_dim``) and ``config_class``. Subclasses are
-    registered with :func:`register_encoding`.
+    The constructor of a subclass takes the configuration and a keyword argument ``generator``, the
+    source of the initial weights. If ``generator`` is None, the constructor uses a fixed seed. A
+    subclass sets ``config`` (a frozen dataclass with a field ``input_dim``) and ``config_class``.
+    Subclasses are registered with :func:`register_encoding`.
 
     Attributes:
         decoder: network that maps latents to vectors.
@@ -40,7 +40,10 @@ class Encoding(Autoencoder):
         """Raises ``ValueError`` unless vectors are floating-point numbers of shape ``(B, X)``."""
         check_shape("vectors", vectors, ("B", self.input_dim))
         if not vectors.is_floating_point():
-            raise ValueError(f"vectors: expected float32, got {vectors.dtype}; convert the vectors")
+            raise ValueError(
+                f"vectors: expected floating-point numbers, got {vectors.dtype}; convert the "
+                "vectors to float32"
+            )
 
     def _preprocess(self, inputs: Tensor) -> Tensor:
         self.check_vectors(inputs)

@@ -18,8 +18,8 @@ from wmrl.training.progress import progress_bar
 class EncodingTrainingConfig:
     """Configuration of an :class:`EncodingTrainer`.
 
-    All defaults except ``weight_penalty`` are those of the paper Data-Driven Encodings
-    (https://arxiv.org/abs/2003.04389).
+    All defaults except ``weight_penalty`` are those of Data-Driven Encodings (Gaier, Asteroth and
+    Mouret 2020, https://arxiv.org/abs/2003.04389).
 
     Attributes:
         epochs: number of epochs in each call of :meth:`EncodingTrainer.fit`.
@@ -28,9 +28,10 @@ class EncodingTrainingConfig:
             :meth:`EncodingTrainer.fit`.
         decay: factor by which the learning rate is multiplied at each decay.
         decay_every: number of epochs between decays of the learning rate; 0 for no decay.
-        weight_penalty: weight of an L2 penalty, the sum of squares of the decoder's parameters.
-            Elites inherit useless properties, such as noise, from a common ancestor. Without the
-            penalty, the decoder learns these properties and thus preserves them.
+        weight_penalty: weight of an L2 penalty in the loss. The penalty is the sum of squares of
+            the decoder's parameters. Elites inherit useless properties, such as noise, from a
+            common ancestor. Without the penalty, the decoder learns and thus preserves these
+            properties.
     """
 
     epochs: int = 5
@@ -53,7 +54,7 @@ class EncodingTrainingConfig:
         """Returns the learning rate of an epoch.
 
         Args:
-            epoch: number of the epoch in a call of :meth:`EncodingTrainer.fit`, from 0.
+            epoch: index of the epoch within a call of :meth:`EncodingTrainer.fit`, from 0.
         """
         decays = epoch // self.decay_every if self.decay_every else 0
         return float(self.learning_rate * self.decay**decays)
@@ -64,7 +65,7 @@ class EncodingTrainer:
 
     Args:
         encoding: encoding to train, on any device; the encoding stays on that device.
-        config: epochs, batches and learning rate; the defaults if None.
+        config: epochs, batch size, learning rate and penalty; the default configuration if None.
         seed: root seed of all randomness.
 
     Attributes:
@@ -96,8 +97,9 @@ class EncodingTrainer:
             epoch.
 
         Raises:
-            ValueError: there are no vectors, or their length is not the encoding's ``input_dim``.
-            FloatingPointError: the loss is not finite.
+            ValueError: there are no vectors, their length is not the encoding's ``input_dim``, or
+                their numbers are not floating-point numbers.
+            FloatingPointError: the loss in the last epoch is not finite.
         """
         encoding, config = self.encoding, self.config
         encoding.check_vectors(vectors)
@@ -179,7 +181,7 @@ class EncodingTrainer:
         return {"loss": loss.detach(), **parts}
 
     def _batches(self, vectors: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
-        """Yields an endless series of batches; their vectors are drawn with replacement."""
+        """Yields batches without end; the vectors of a batch are drawn with replacement."""
         while True:
             yield vectors[
                 torch.randint(

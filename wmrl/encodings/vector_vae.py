@@ -18,15 +18,17 @@ from wmrl.nn.dense import dense_layers
 class VectorVAEConfig:
     """Configuration of a :class:`VectorVAE`.
 
-    The defaults are those of the paper Data-Driven Encodings (https://arxiv.org/abs/2003.04389).
+    The defaults are those of Data-Driven Encodings (Gaier, Asteroth and Mouret 2020,
+    https://arxiv.org/abs/2003.04389).
 
     Attributes:
         input_dim: X, length of a vector. The elements of a vector are in [−1, 1].
         latent_dim: Z, the number of latent dimensions.
         hidden_dims: widths of the encoder's hidden layers; the decoder has the same widths in
-            reverse order. If empty, encoder and decoder have one hidden layer of width 2Z each.
-        kl_weight: weight of the KL divergence from N(0, I); 0 for a plain autoencoder without
-            noise.
+            reverse order. If empty, the encoder and the decoder each have one hidden layer of width
+            2Z.
+        kl_weight: weight, in the loss, of the KL divergence from N(0, I); 0 for a plain
+            autoencoder without noise.
     """
 
     input_dim: int = 20
@@ -46,9 +48,9 @@ class VectorVAEConfig:
 
 
 class VectorVAE(GaussianAutoencoder, Encoding):
-    """The VAE of the paper Data-Driven Encodings, with dense layers.
+    """A VAE with dense layers, as in Data-Driven Encodings.
 
-    Source: https://arxiv.org/abs/2003.04389.
+    Source: Gaier, Asteroth and Mouret 2020 (https://arxiv.org/abs/2003.04389).
 
     For vectors of length X and latents of length Z, the default widths of the layers are
     X → 2Z → Z → 2Z → X.

@@ -30,7 +30,9 @@ def check_variables(log_joint: LogJoint, family: VariationalFamily) -> None:
 
 
 def check_batch_size(log_joint: LogJoint, size: int | None) -> None:
-    """Checks that a log joint allows minibatches of a given size; None stands for all data.
+    """Checks that a log joint can be evaluated on minibatches of a given size.
+
+    A ``size`` of None stands for no minibatches, and is always accepted.
 
     Raises:
         ValueError: the log joint has no minibatched data, or fewer observations than ``size``.
@@ -55,12 +57,12 @@ def check_initial_terms(
     batch_size: int | None,
     generator: torch.Generator,
 ) -> None:
-    """Checks that all terms are finite at samples of the initial family.
+    """Checks that all terms of a log joint are finite at samples from the family before the fit.
 
     If ``batch_size`` is not None, the terms are also evaluated once on a minibatch of that size.
 
     Raises:
-        FloatingPointError: a term is not finite.
+        FloatingPointError: a term is NaN or infinite at a sample.
         TermError: a term raises an error, or its value has the wrong shape.
     """
     values = family.draw(_SAMPLES, generator)
@@ -82,5 +84,9 @@ def check_initial_terms(
 
 
 def is_term_bug(error: ValueError) -> bool:
-    """Returns True if an error is due to a bug in a term, not to the values of the variables."""
+    """Returns True if an error is due to a bug in a term, not to the values of the variables.
+
+    An error counts as a bug if it is a :class:`TermError` that was not caused by a ``ValueError``:
+    distributions raise ``ValueError`` for values that they reject.
+    """
     return isinstance(error, TermError) and not isinstance(error.__cause__, ValueError)

@@ -38,8 +38,8 @@ class NonFiniteTracker:
         """Counts the non-finite values of terms and of the family's parameters after a step.
 
         Args:
-            terms: values by term name, at S samples of the step: ``(S,)``, or ``(S, *E)`` for an
-                elementwise term of shape E.
+            terms: values by term name, at the S samples of the step: ``(S,)``, or ``(S, *E)`` for
+                an elementwise term of shape E.
         """
         finite = []
         for name, value in terms.items():
@@ -57,7 +57,7 @@ class NonFiniteTracker:
         """Describes the first step with a non-finite value, for an error message.
 
         The description names the non-finite terms. If all terms were finite, the description names
-        the factors whose gradients were not finite.
+        the factors whose gradients were not finite. Without such a step, the description is empty.
         """
         terms = self._log_joint.terms
         parts = [

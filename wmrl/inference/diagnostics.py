@@ -14,7 +14,7 @@ from wmrl.inference.family import VariationalFamily, sum_elements
 from wmrl.inference.log_joint import LogJoint
 
 MIN_SAMPLES = 25
-"""Minimum number of samples: the Pareto fit needs five, and uses at most a fifth of them."""
+"""Minimum number of samples; the Pareto fit uses at most a fifth of them, and needs five."""
 
 _CHUNK = 1024  # number of samples that are evaluated at once
 _MAX_ELEMENTS = 2**24  # limit on samples × observations at once, as terms may have a value for each
@@ -26,7 +26,7 @@ _BAD_ESS, _USABLE_ESS = 0.1, 0.5  # limits on ESS / S, used if k̂ can't be fitt
 
 @dataclass(frozen=True)
 class ImportanceCheck:
-    """Statistics of the importance weights p(x, z) / q(z) of samples from q.
+    """Statistics of the importance weights p(x, z) / q(z) of samples from an approximation q.
 
     Attributes:
         elbo: mean of the log weights, in nats.
@@ -36,10 +36,11 @@ class ImportanceCheck:
             https://arxiv.org/abs/1507.02646); see :func:`pareto_k`.
         samples: S, number of samples.
         outside: number of samples from q at which p(x, z) is 0; the ELBO is −∞ if there are any.
-        ess: effective sample size, (Σ w)² / Σ w²: about this many samples from the posterior itself
-            would be as informative as the weighted samples.
-        rounding: absolute value of the mean rounding error of log q in nats, due to the precision
-            of the family's parameters. The rounding error of the log joint may be as large.
+        ess: effective sample size, (Σ w)² / Σ w² for weights w. About this many samples from the
+            posterior itself would be as informative as the weighted samples.
+        rounding: absolute value of the mean rounding error of log q, in nats. The error is due to
+            the precision of the family's parameters. The rounding error of the log joint may be as
+            large.
     """
 
     elbo: float
@@ -58,7 +59,7 @@ class ImportanceCheck:
 
     @property
     def verdict(self) -> str:
-        """Verdict in words, such as "good: the approximation covers the posterior"."""
+        """Verdict on q in words, such as "good: the approximation covers the posterior"."""
         if self.outside:
             return (
                 f"bad: the posterior is 0 at {self.outside} of {self.samples} samples; choose "
@@ -91,12 +92,13 @@ class ImportanceCheck:
 def importance_check(
     log_joint: LogJoint, family: VariationalFamily, *, samples: int, generator: torch.Generator
 ) -> ImportanceCheck:
-    """Draws samples from q, and computes statistics of their importance weights.
+    """Draws samples from a family q, and computes statistics of their importance weights.
 
     Args:
         log_joint: log p(x, z), evaluated on all data.
         family: variational distribution q.
-        samples: number of samples, at least 25; k̂ is imprecise with fewer than a few thousand.
+        samples: number of samples, at least 25. With fewer than a few thousand samples, the
+            estimate k̂ (see :func:`pareto_k`) is imprecise.
         generator: random generator on the family's device.
 
     Raises:
@@ -163,10 +165,10 @@ def pareto_k(log_weights: np.ndarray) -> float:
         log_weights: logarithms of S importance weights, ``(S,)``, S ≥ 25.
 
     Returns:
-        k̂, fitted by ``arviz-stats``. Three cases are not fitted. If all of the largest weights are
-        equal to within 1 %, k̂ is −∞. If the largest weights differ by more, but many of them are
-        equal, as with discrete variables, k̂ is NaN. If most weights underflow to 0 when they are
-        divided by the largest weight, k̂ is +∞.
+        k̂, fitted by ``arviz-stats``. Nothing is fitted in three cases. If all of the largest
+        weights are equal to within 1 %, k̂ is −∞. If the largest weights differ by more, but many of
+        them are equal, as with discrete variables, k̂ is NaN. If most weights underflow to 0 when
+        they are divided by the largest weight, k̂ is +∞.
 
     Example:
         >>> import numpy as np

@@ -16,7 +16,8 @@ class BernoulliFactor(Factor):
 
     Args:
         shape: shape of z.
-        probability: initial p, numbers above 0 and below 1 that broadcast to ``shape``.
+        probability: initial p of each element, numbers above 0 and below 1 that broadcast to
+            ``shape``.
     """
 
     reparameterized: ClassVar[bool] = False
@@ -51,7 +52,8 @@ class CategoricalFactor(Factor):
     Args:
         num_categories: K, number of categories.
         shape: shape of z.
-        probabilities: initial probabilities, ``(*shape, K)`` or ``(K,)``; uniform if None.
+        probabilities: initial probabilities of the categories, above 0, ``(*shape, K)`` or
+            ``(K,)``; uniform if None.
     """
 
     reparameterized: ClassVar[bool] = False

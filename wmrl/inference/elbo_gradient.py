@@ -82,7 +82,7 @@ def elbo_gradient(
         log_joint: log p(x, z).
         family: variational distribution q.
         generator: random generator for the samples, on the family's device.
-        config: number of samples and variance reduction.
+        config: number of samples and variance reduction; the default settings if None.
         estimators: ``"score"`` or ``"reparameterized"`` by variable name, as returned by
             :func:`choose_estimators`. If None, all variables use ``"score"``.
         indices: indices of the observations in a minibatch, ``(B,) int64``; None for all
@@ -178,7 +178,7 @@ def score_function(factor: Factor, values: Tensor) -> dict[str, Tensor]:
 
 
 def control_variate_mean(products: Tensor, score: Tensor) -> Tensor:
-    """Averages products over S samples, with the score function as a control variate.
+    """Averages values over S samples, with the score function as a control variate.
 
     The result is the mean of ``products − a · score``, where a = Cov(products, score) / Var(score).
     For each sample, the coefficient a is estimated from all other samples. The coefficient is

@@ -51,7 +51,7 @@ def test_other_values_are_named(value: Any) -> None:
 
 
 def test_keys_are_strings_or_numbers() -> None:
-    with pytest.raises(TypeError, match=r"^a: expected strings as keys, got \(1, 2\)"):
+    with pytest.raises(TypeError, match=r"^a: expected strings or finite numbers as keys, got"):
         jsonable({"a": {(1, 2): 3}})
 
 

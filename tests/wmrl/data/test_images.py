@@ -45,17 +45,17 @@ def test_a_folder(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "not an IDX file"),
-        (b"PNG\0 and more", "not an IDX file"),
-        (bytes([0, 0, 7, 1, 0, 0, 0, 0]), "not an IDX file"),
-        (bytes([0, 0, 8, 3, 0, 0]), "truncated within its header of 16 bytes"),
+        (b"", "expected an IDX file"),
+        (b"PNG\0 and more", "expected an IDX file"),
+        (bytes([0, 0, 7, 1, 0, 0, 0, 0]), "expected an IDX file"),
+        (bytes([0, 0, 8, 3, 0, 0]), "expected a header of 16 bytes, got a file of 6 bytes"),
         (idx(np.zeros((2, 3), np.uint8))[:-1], r"expected 18 bytes for shape \(2, 3\), got 17"),
         (idx(np.zeros((2, 3), np.uint8)) + b"x", "expected 18 bytes"),
         (bytes([0, 0, 8, 2]) + b"\xff" * 8 + b"x", "expected 18446744065119617037 bytes"),
         (gzip.compress(b"abc", mtime=0)[:-4], "can't be read"),
         (b"\x1f\x8bnonsense", "can't be read"),
-        (gzip.compress(b"abc", mtime=0), "not an IDX file"),
-        (gzip.compress(bytes([0, 0, 8, 3, 0]), mtime=0), "truncated within its header"),
+        (gzip.compress(b"abc", mtime=0), "expected an IDX file"),
+        (gzip.compress(bytes([0, 0, 8, 3, 0]), mtime=0), "expected a header of 16 bytes, got"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, data: bytes, message: str) -> None:
