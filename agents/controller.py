@@ -1,8 +1,9 @@
 """Controllers: small networks whose weights are one flat vector.
 
-Source: World Models (https://arxiv.org/abs/1803.10122), eq. 1: a_t = tanh(W [z_t h_t] + b). Here
-the network may also have hidden layers of tanh units. Its outputs are scaled to the bounds of the
-task's action space; if the actions are discrete, the outputs choose among their options.
+Source: World Models (https://arxiv.org/abs/1803.10122), eq. 1: a_t = W [z_t h_t] + b, followed by
+tanh, which bounds the actions. Here the network may also have hidden layers of tanh units. For
+continuous actions, the outputs of the network are scaled to the bounds of the task's action space.
+For discrete actions, the outputs choose among the options.
 """
 
 from collections.abc import Mapping
@@ -33,7 +34,8 @@ class ControllerConfig:
     Attributes:
         observation_dim: number of inputs, O. With a memory model, these are Z latents and H hidden
             units.
-        action_space: description of the actions. A Gymnasium space is converted to a description.
+        action_space: description of the task's action space. A Gymnasium space is also accepted,
+            and is converted to its description.
         hidden_dims: widths of the hidden layers; empty for the paper's linear controller.
         readout: how outputs become the choices of discrete actions. With ``"argmax"``, there is one
             output per option, and the option with the greatest output is chosen. With
@@ -65,7 +67,8 @@ class ControllerConfig:
             spans = high - low  # infinite for bounds near the limits of float32
         if not (spec.is_bounded and np.all((spans > 0) & np.isfinite(spans))):
             raise ValueError(
-                f"action_space: expected finite bounds with low < high, got {spec.space}"
+                f"action_space: expected finite bounds with low < high, got {spec.space}; set such "
+                "bounds in the task's action space"
             )
 
     @classmethod
@@ -94,9 +97,10 @@ class ControllerConfig:
 
     @property
     def is_squashed(self) -> bool:
-        """True if tanh keeps the outputs in [−1, 1]; False if the greatest output is chosen.
+        """True if the outputs pass through tanh, which keeps them in [−1, 1].
 
-        Rounding makes the tanh of large outputs equal, so that none of them would be the greatest.
+        False if the option with the greatest output is chosen (``readout="argmax"``). Rounding
+        would make the tanh of all large outputs 1, so that the greatest of them would be unknown.
         """
         spec = self.action_space
         return spec.kind in ("box", "multi_binary") or self.readout == "thresholds"
@@ -120,7 +124,7 @@ def batched_outputs(
     Args:
         parameters: ``(P, N) float32``, one vector of parameters per controller. A vector holds, for
             each layer, the weight matrix (outputs × inputs, row-major) and then the bias.
-        observations: ``(P, R, O) float32``.
+        observations: ``(P, R, O) float32``, R observations for each controller.
         config: configuration of the controllers.
 
     Returns:
@@ -281,8 +285,8 @@ def check_sizes(values: Mapping[str, Any], num_weights: int) -> None:
     these dimensions.
 
     Args:
-        values: attributes of the configuration, by name.
-        num_weights: number of the saved weights.
+        values: saved attributes of the :class:`ControllerConfig`, by name.
+        num_weights: number of weights that were saved with the configuration.
 
     Raises:
         ValueError: ``observation_dim`` or the dimension of an encoded action is not an integer from

@@ -22,8 +22,8 @@ class Learner(ABC):
 
     A learner locks the folder of its run. To resume an interrupted run, create the learner again
     with the same arguments and the same folder. The new learner continues from the last checkpoint,
-    and its results are bit-identical to those of an uninterrupted run. Learners are context
-    managers that release the folder on exit.
+    and its results are bit-identical to those of an uninterrupted run. A learner is a context
+    manager that releases the folder on exit.
 
     To extend a finished run, create the learner again with a higher limit, such as more steps. If
     no schedule depends on the limit, the results are bit-identical to those of a run that had this
@@ -100,8 +100,8 @@ class Learner(ABC):
                 warnings.warn(
                     f"{path}: continues with more {self._limit} than before. Some settings depend "
                     f"on the share of {self._limit} that are done, so the result differs from that "
-                    "of a run that had this limit from the start; for that result, choose another "
-                    "folder",
+                    "of a run that had this limit from the start; for the result of such a run, "
+                    "choose another folder",
                     stacklevel=3,
                 )
         except BaseException:
@@ -123,9 +123,11 @@ class Learner(ABC):
             name: name of the checkpoint.
             tensors: tensors by name.
             state: JSON-serializable state.
-            cut: True if the limit of the training has ended the part early. The previous checkpoint
-                is then kept as well, since a run with a higher limit repeats the whole part.
-            may_hold_nan: names of tensors that may contain NaN.
+            cut: True if the training reached its limit within the part, so that the part ended
+                early. The checkpoint from before the part is then kept as well. A run that is
+                extended by a higher limit continues from that checkpoint, and repeats the whole
+                part.
+            may_hold_nan: names of tensors that may contain NaN. All other numbers must be finite.
         """
         whole = f"{name}{_END}" if cut else name
         self._run.save_checkpoint(whole, tensors, state, may_hold_nan=may_hold_nan)
@@ -137,9 +139,10 @@ class Learner(ABC):
 
         Args:
             name: name of the checkpoint.
-            at: key of the training's progress in the checkpoint's state, such as ``"steps"``.
-            limit: progress at which the training ends. A checkpoint of a part that ended early at a
-                lower limit is skipped.
+            at: key in the checkpoint's state under which the progress of the training is stored,
+                such as ``"steps"``.
+            limit: progress at which the training ends. A checkpoint that was written because a
+                lower limit ended a part of the training early is skipped.
             device: device of the tensors.
         """
         end = self._run.load_checkpoint(f"{name}{_END}", device=device)
@@ -168,7 +171,14 @@ class AgentLearner(Learner):
 
 
 def check_limits(max_seconds: float | None, evaluate_every: int) -> float:
-    """Checks arguments of ``learn``; returns the time limit in seconds, infinite if it is None.
+    """Checks the limits that were passed to the ``learn`` method of a learner.
+
+    Args:
+        max_seconds: time limit of the training in seconds; None for no limit.
+        evaluate_every: number of generations or chunks between evaluations.
+
+    Returns:
+        The time limit in seconds; infinity if ``max_seconds`` is None.
 
     Raises:
         ValueError: ``max_seconds`` is not above 0, or ``evaluate_every`` is less than 1.

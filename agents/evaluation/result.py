@@ -1,4 +1,4 @@
-"""Results of evaluations."""
+"""Results of evaluations: the scores of an agent in each episode."""
 
 import math
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class EvaluationResult:
         agent: name of the agent.
         task: name of the task.
         base: id of the base environment, or ``"dream"``.
-        deterministic: True if the agent acted without exploration noise.
+        deterministic: True if the agent acted without exploration noise; False for random actions.
         seeds: seed of each episode. In dreams, all entries are equal, because all episodes share
             one seed and one stream of random numbers. An episode then depends on the seed, on its
             index, and on the number of episodes.
@@ -87,14 +87,18 @@ class EvaluationResult:
 
     @property
     def per_agent_step(self) -> float:
-        """Mean reward per agent step, which can be compared between dream and real game."""
+        """Mean reward per agent step.
+
+        Unlike returns, it can be compared between episodes of different lengths, such as those of
+        a dream and of the real game.
+        """
         return float(np.sum(self.returns) / np.sum(self.lengths))
 
     def __str__(self) -> str:
         return f"{self.mean:.1f} ± {self.std:.1f} ({self.episodes} episodes of {self.base})"
 
     def save(self, path: str | Path) -> None:
-        """Writes the result to a JSON file, with mean, standard deviation and a checksum."""
+        """Writes the result to a JSON file, with its mean, standard deviation and a checksum."""
         content = {"mean": self.mean, "std": self.std, "episodes": self.episodes} | asdict(self)
         write_json(path, content)
 

@@ -2,8 +2,8 @@
 
 A reported score is the mean and standard deviation of the returns of at least 100 episodes. The
 episodes are played in the unmodified base environment, with deterministic actions, on fixed seeds
-(:data:`~wmrl.agents.seeds.EVALUATION_SEEDS`) that are used neither for training nor for selection.
-The returns of all episodes are recorded.
+(:data:`~wmrl.agents.seeds.EVALUATION_SEEDS`) that are used neither for training nor for the
+selection of agents. The returns of all episodes are recorded.
 
 Frames that the agent does not observe are not rendered. This does not change the scores (see
 :class:`~wmrl.envs.car_racing.lazy_rendering.LazyRendering`).
@@ -54,21 +54,22 @@ def evaluate(
     """Scores an agent in the real game.
 
     Args:
-        agent: agent; or its shipped name or path; or ``"random"`` for uniformly random actions.
+        agent: agent; or the shipped name or the path of one; or ``"random"`` for uniformly random
+            actions.
         episodes: number of episodes, each with its own seed.
         task: task to play, or what :func:`~wmrl.envs.tasks.registry.find_task` accepts: its name,
             its location, or the id of an environment. An agent plays only the task that it was
-            trained on. That task is the default, but must be given if it is
-            not registered. For ``"random"``, any task is allowed, and the default is
-            ``"car-racing"``.
+            trained on. That task is the default; it must be given only if it is not registered.
+            For ``"random"``, any task is allowed, and the default is ``"car-racing"``.
         base: id of the base environment. None for the original game that the task's environment
-            reimplements, such as Gymnasium's ``CarRacing-v3`` for ``vsg/CarRacing-v3``.
+            reimplements, such as Gymnasium's ``CarRacing-v3`` for ``vsg/CarRacing-v3``. If there
+            is no such game, None stands for the task's environment itself.
         seed: seed of the first episode. Each further episode has the next integer as its seed.
         deterministic: True to act without exploration noise.
         world_model: world model of the agent; if None, the one to which the agent refers.
         num_envs: number of games that run in parallel.
-        workers: number of worker processes, which share the games; one per core if None. The number
-            does not affect the scores.
+        workers: number of worker processes, which share the games; 0 to run the games in this
+            process, None for one worker per core. The number does not affect the scores.
         device: device of the world model; ignored if ``world_model`` is given.
         name: name of the agent in the result; by default the name of its artifact or class.
         progress: True to show a progress bar.
@@ -141,15 +142,15 @@ def evaluate_dream(
     the seed of every episode.
 
     Args:
-        agent: agent, or its shipped name or path.
+        agent: agent, or the shipped name or the path of one.
         episodes: number of episodes in the dream.
         task: task that the agent was trained on, or what
-            :func:`~wmrl.envs.tasks.registry.find_task` accepts; needed only if the task is not
-            registered.
+            :func:`~wmrl.envs.tasks.registry.find_task` accepts, such as its location. It must be
+            given only if it is not registered.
         agent_steps: maximal number of agent steps of an episode.
-        temperature: temperature τ of the dream.
+        temperature: temperature τ of the dream; higher temperatures make it more random.
         dropout: True to keep the dropout of the memory model active.
-        seed: seed of the batch.
+        seed: seed of the random numbers that all episodes share.
         deterministic: True to act without exploration noise.
         world_model: world model of the agent; if None, the one to which the agent refers.
         device: device of the world model; ignored if ``world_model`` is given.

@@ -13,7 +13,8 @@ class RunLayout:
 
     Attributes:
         path: folder of the run.
-        vision_rounds: number of initial rounds that train the vision model.
+        vision_rounds: number of initial rounds that train the vision model. Later rounds use the
+            vision model of the last of these rounds.
     """
 
     path: Path
@@ -25,7 +26,7 @@ class RunLayout:
         return self.path / "real"
 
     def round(self, number: int) -> Path:
-        """Returns the folder of a round."""
+        """Returns the folder of a round; the first round has the number 0."""
         return self.path / f"round-{number}"
 
     def vision(self, number: int) -> Path:
@@ -47,11 +48,12 @@ class RunLayout:
     def world_model_ref(self, world_model: WorldModel, number: int, stage: Path) -> WorldModelRef:
         """Creates the reference from an agent to the world model of a round.
 
-        Paths are relative to the agent's artifact, so that the folder of the run can be moved.
+        The paths in the reference are relative to the artifact folder of the agent, so that the
+        folder of the run can be moved.
 
         Args:
             world_model: world model of the round.
-            number: index of the round.
+            number: number of the round; 0 for the first round.
             stage: folder in which the agent is trained.
         """
         return WorldModelRef.of(

@@ -1,4 +1,4 @@
-"""Training loop: rounds that train a world model, and an agent in its dream.
+"""Training loop: each round trains a world model, and an agent in its dream.
 
 This is the iterative procedure of World Models (https://arxiv.org/abs/1803.10122, section 5). Each
 round collects rollouts, trains the world model on them, and trains an agent in the dream. The next
@@ -95,15 +95,16 @@ def train(
         plan: amounts of data and training. The vision model is adapted to the shape of the task's
             frames (:meth:`~wmrl.vision.base.Vision.fit_config`).
         seed: root seed.
-        workers: number of worker processes for the games; one per core if None. The number affects
-            only the time that the run takes.
+        workers: number of worker processes for the games; 0 to run the games in this process, None
+            for one worker per core. The number affects only the time that the run takes.
         device: device of the vision and memory models.
         progress: True to show progress bars.
 
     Raises:
         RunError: the folder is in use, or belongs to a run with another plan, task or seed.
-        ValueError: there is no such task, ``seed`` or ``workers`` is out of range, or the vision
-            model of the plan does not support frames of the task's shape.
+        ValueError: no task has the given name, ``seed`` or ``workers`` is out of range, the vision
+            model of the plan does not support frames of the task's shape, or ``real_frames`` of
+            the plan leaves too few frames for the fine-tuning.
     """
     task = find_task(task)
     seed = check_seed("seed", seed)
@@ -114,9 +115,9 @@ def train(
     if plan.real_envs and plan.fine_tuning_steps(task.frame_skip) == 0:
         least = plan.real.rollout_steps * plan.real_envs * task.frame_skip
         raise ValueError(
-            f"real_frames: expected at least {plan.collected_frames + least} for the collection "
-            f"and one rollout of the fine-tuning, got {plan.real_frames}; set real_envs=0 for no "
-            "fine-tuning"
+            f"real_frames: expected at least {plan.collected_frames + least} base frames, enough "
+            f"for the collection and one rollout of the fine-tuning, got {plan.real_frames}; set "
+            "real_envs=0 to leave out the fine-tuning, or raise real_frames"
         )
     config = {
         "command": "train",
@@ -137,7 +138,7 @@ def train(
 class _Loop:
     """Stages of the training loop.
 
-    A stage that was interrupted continues from its files. If a stage is complete, its result is
+    If a stage was interrupted, it continues from its files. If a stage is complete, its result is
     loaded.
     """
 
@@ -174,7 +175,7 @@ class _Loop:
         self._score(f"round {number}", self._layout.round(number))
 
     def real(self) -> None:
-        """Fine-tunes the agent of the last round in the real game, and scores it."""
+        """Fine-tunes the agent of the last round in the real game, and scores the agent."""
         self._stage("real game", self._train_in_game)
         self._score("real game", self._layout.real)
 
@@ -320,8 +321,18 @@ class _Loop:
     ) -> Agent:
         """Trains an agent by PPO.
 
-        If ``curve`` is True, points are added to the score curve during the training; ``env`` must
-        then be the real game.
+        Args:
+            env: dreams or real games in which the agent is trained; closed after the training.
+            config: configuration of PPO.
+            stage: folder in which the agent is trained.
+            seed: root seed of the training.
+            init: agent whose training is continued; None to train an agent from scratch.
+            max_seconds: time limit of the training in seconds; None for no limit.
+            curve: True to add points to the score curve during the training. ``env`` must then be
+                the real game.
+
+        Returns:
+            The trained agent.
         """
         config = replace(config, reward_scale=self._reward_scale(config.gamma))
         number = self._plan.rounds - 1 if curve else len(self._stores) - 1
@@ -373,11 +384,21 @@ class _Loop:
         return 1.0 / spread if spread > 0 else 1.0
 
     def _real_frames(self) -> int:
-        """Counts the base frames that the training has used so far, not those of scores."""
+        """Counts the base frames of the real game that the training has used so far.
+
+        Frames that were played for scores are not counted.
+        """
         return sum(store_frames(store) for store in self._stores) + self._fine_tuning_frames
 
     def _score(self, label: str, folder: Path) -> None:
-        """Scores the agent in the game and in the dream, and adds a point to the score curve."""
+        """Scores the agent in the game and in the dream, and adds a point to the score curve.
+
+        If ``folder`` holds the scores already, nothing is done.
+
+        Args:
+            label: name of the point.
+            folder: folder of the stage that trained the agent. The scores are saved there.
+        """
         if self._agent is None or _scored(folder):
             return
         with self._named(f"{label}: score", show=self._progress):
@@ -410,7 +431,7 @@ class _Loop:
         )
 
     def _evaluate(self, agent: Agent) -> EvaluationResult:
-        """Scores an agent in the task's base environment.
+        """Scores an agent in the real game, in the base environment of the task.
 
         The base environment may be a faster reimplementation of the original game.
         """
@@ -445,7 +466,7 @@ class _Loop:
     def _anew(self, number: int) -> bool:
         """Returns True if a round trains its memory model and its agent from scratch.
 
-        These are the rounds that train the vision model as well.
+        The rounds that do so are those that also train the vision model.
         """
         return number < self._plan.vision_rounds
 
@@ -465,10 +486,13 @@ class _Loop:
 
 
 def _scored(stage: Path) -> bool:
-    """Returns True if the scores of a stage, in the game and in the dream, can be loaded.
+    """Returns True if the agent of a stage has been scored, in the game and in the dream.
 
-    If a score file is damaged, a warning is shown and the result is False, so that the agent is
-    scored again.
+    If a file with a score is damaged, a warning is shown and the result is False, so that the agent
+    is scored again.
+
+    Args:
+        stage: folder of the stage, which contains the files with the scores.
     """
     paths = [stage / "promise.json", stage / "score.json"]
     if not all(os.path.lexists(path) for path in paths):
@@ -477,6 +501,6 @@ def _scored(stage: Path) -> bool:
         for path in paths:
             EvaluationResult.load(path)
     except ValueError as error:
-        warnings.warn(f"{error}; the agent is evaluated again", stacklevel=2)
+        warnings.warn(f"{error} (no action is needed: the agent is evaluated again)", stacklevel=2)
         return False
     return True

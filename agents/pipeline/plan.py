@@ -42,7 +42,7 @@ class TrainingPlan:
         round_frames: number of base frames that are collected with the agent in each later round.
         real_frames: number of base frames of the real game that the collection and the fine-tuning
             never exceed; None for no limit. Episodes that are in progress when the limit is reached
-            are cut off. Frames that are played for scores do not count, and those that are played
+            are cut off. Frames that are played for scores do not count. Frames that are played
             again after an interruption count once.
         noise: upper bound of the scale of the agent's exploration noise, passed as ``max_scale`` to
             :class:`~wmrl.agents.rollouts.exploration.NoisyAgent`.
@@ -51,8 +51,8 @@ class TrainingPlan:
             and continue the training of the memory model and the agent.
         vision: configuration of the vision model, a VAE or a VQ-VAE.
         vision_training: configuration of the vision model's training in the first round.
-        vision_retraining: configuration of the vision model's further training, after the first
-            round.
+        vision_retraining: configuration of the vision model's further training, in the rounds
+            after the first one.
         memory: configuration of the memory model. A memory model with discrete latents needs a
             VQ-VAE as the vision model.
         memory_training: configuration of the memory model's training from scratch.
@@ -60,9 +60,10 @@ class TrainingPlan:
         num_members: number of memory models in the ensemble.
         pessimism: weight of the members' disagreement. The predicted reward is the mean of the
             members' rewards minus ``pessimism`` times their standard deviation.
-        noise_floor: lower bound of the standard deviation σ of each Gaussian in the dream.
+        noise_floor: lower bound of the standard deviation σ of each Gaussian that a memory model
+            predicts in the dream; 0 for no additional bound. With discrete latents it must be 0.
         temperature: temperature τ of the dream.
-        dropout: True if the dropout of the memory models is active in the dream.
+        dropout: True to keep the dropout of the memory models active in the dream.
         algorithm: algorithm of the training in the dream, ``"ppo"`` or ``"cma-es"``.
         evolution: configuration of CMA-ES.
         trials: configuration of the dreams in which CMA-ES scores controllers. The plan's
@@ -86,8 +87,8 @@ class TrainingPlan:
         real_seconds: time limit in seconds for the fine-tuning; None for no limit.
         score_episodes: number of episodes that are played for each point of the score curve.
         score_every: number of chunks of PPO (see
-            :attr:`~wmrl.agents.ppo.config.PPOConfig.chunk_rollouts`) between points of the score
-            curve during fine-tuning.
+            :attr:`~wmrl.agents.ppo.config.PPOConfig.chunk_rollouts`) between two points of the
+            score curve during the fine-tuning.
 
     Raises:
         ValueError: an attribute is out of range, or two attributes cannot be combined.
@@ -153,8 +154,8 @@ class TrainingPlan:
             if self.real_frames < self.collected_frames:
                 raise ValueError(
                     f"real_frames: expected at least the {self.collected_frames} base frames that "
-                    f"{self.rounds} rounds collect, got {self.real_frames}; lower first_frames and "
-                    "round_frames"
+                    f"{self.rounds} rounds collect, got {self.real_frames}; raise real_frames, or "
+                    "lower first_frames and round_frames"
                 )
         discrete = isinstance(self.memory, CodeMemoryConfig)
         if discrete and not isinstance(self.vision, VQVAEConfig):
@@ -197,8 +198,10 @@ class TrainingPlan:
     def fine_tuning_steps(self, frame_skip: int) -> int:
         """Returns the number of agent steps of the fine-tuning in the real game.
 
-        It is ``real.steps``; with a limit ``real_frames``, it is at most what the collection leaves
-        of this limit, and as whole rollouts, which PPO does not exceed.
+        Without a limit ``real_frames``, this is ``real.steps``. With a limit, the fine-tuning may
+        use only the base frames that the collection leaves. The number of agent steps is then
+        lowered to fit, and rounded down to whole rollouts, because PPO always completes a rollout.
+        Without fine-tuning, the number is 0.
 
         Args:
             frame_skip: number of base frames per agent step.
@@ -231,12 +234,13 @@ class TrainingPlan:
 
         About half of the time is for fine-tuning in the real game. Each training stage has a time
         limit, so that a slower machine finishes in time with less training. Because of these
-        limits, two runs with the same seed are not identical. In less than an hour, each score is
-        averaged over fewer episodes as well. A run takes at least :attr:`least_seconds`.
+        limits, two runs with the same seed are not identical. In plans for less than an hour, each
+        score is also averaged over fewer episodes. A run takes at least :attr:`least_seconds`.
 
-        With a limit ``real_frames`` that is too low for the usual amounts, a fifth of the frames is
-        for fine-tuning, and the rest is collected. If a fifth is too little for fine-tuning to
-        improve an agent, all frames are collected, and there is no fine-tuning.
+        If ``real_frames`` is too low for the usual amounts, a fifth of the frames is reserved for
+        the fine-tuning, and the other frames are collected. If a fifth of the frames is too little
+        for fine-tuning to improve an agent, all frames are collected, and the plan has no
+        fine-tuning.
 
         Args:
             minutes: total time in minutes.
@@ -248,8 +252,9 @@ class TrainingPlan:
                 slowly, so it gets twice the training time, and the fine-tuning gets less.
             rounds: number of rounds of data collection and training.
             fine_tuning: False for a plan without fine-tuning in the real game.
-            real_frames: number of base frames that the run never exceeds, at least 100 agent steps
-                per round; None for no limit.
+            real_frames: number of base frames of the real game that the collection and the
+                fine-tuning never exceed. It must allow 100 agent steps per round, so it is at least
+                ``100 * rounds * task.frame_skip``. None for no limit.
 
         Raises:
             ValueError: ``minutes`` is not above 0, or another argument is out of range.
@@ -310,7 +315,13 @@ class TrainingPlan:
 
 
 def _fits_fine_tuning(real_frames: int | None, frame_skip: int) -> bool:
-    """Returns True if the share of the frames that is for fine-tuning can improve an agent."""
+    """Returns True if a fifth of the frames is enough for fine-tuning to improve an agent.
+
+    Args:
+        real_frames: limit on the base frames of the real game. None for no limit; the result is
+            then True.
+        frame_skip: number of base frames per agent step.
+    """
     if real_frames is None:
         return True
     preset = PPOConfig.real()

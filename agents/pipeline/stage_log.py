@@ -31,7 +31,7 @@ _COLUMNS = (
 
 
 class _Stopwatch:
-    """Stopwatch that can be paused.
+    """Stopwatch that starts when it is created, and that can be paused.
 
     Args:
         before: seconds that the stopwatch shows at the start.
@@ -62,9 +62,9 @@ class _Stopwatch:
 class StageLog:
     """Log of the stages and scores of a training run, stored in the run's folder.
 
-    The clock counts the time spent in stages, including time before an interruption. It does not
-    count the time between stages, or the time while the clock is :meth:`paused`, for example during
-    an evaluation.
+    The log has a clock, which counts the time spent in stages, including time before an
+    interruption. The clock does not count the time between stages, or the time while the clock is
+    :meth:`paused`, for example during an evaluation.
 
     Args:
         run: run whose folder holds the log.
@@ -86,7 +86,8 @@ class StageLog:
     def timed(self, stage: str) -> Iterator[None]:
         """Measures the duration of a stage, which is run in the ``with`` block.
 
-        Time that was spent on the stage before an interruption is included.
+        Time that was spent on the stage before an interruption is included. If the log already has
+        the duration of the stage, this duration is kept.
         """
         if stage in self._seconds:
             yield
@@ -123,8 +124,8 @@ class StageLog:
             label: name of the point.
             score: score in the real game.
             frames: number of base frames of the real game that were used for training.
-            frame_skip: number of base frames per agent step, for the number of base frames that
-                were played for the score.
+            frame_skip: number of base frames per agent step. It converts the lengths of the score's
+                episodes to the number of base frames that were played for the score.
             promise: score in the dream; None if the agent was not scored in the dream.
         """
         current = 0.0 if self._watch is None else self._watch.seconds
@@ -156,7 +157,12 @@ class StageLog:
 
     @contextmanager
     def _saving(self, stage: str, watch: _Stopwatch) -> Iterator[None]:
-        """Saves the duration of a stage regularly, and when the stage ends or fails."""
+        """Saves the time spent on a stage: every few seconds, and when the ``with`` block ends.
+
+        Args:
+            stage: name of the stage, which is run in the ``with`` block.
+            watch: stopwatch that shows the time spent on the stage.
+        """
 
         def save() -> None:
             self._run.save_checkpoint(_CURRENT, {}, {"stage": stage, "seconds": watch.seconds})

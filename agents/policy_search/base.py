@@ -32,10 +32,12 @@ class ControllerSearch(AgentLearner):
         fitness: objective to maximize.
         config: settings, a dataclass with at least the fields ``generations``, ``checkpoint_every``
             and ``not_finite``.
-        start: initial parameters ``(N,) float64``.
+        start: initial parameters ``(N,) float64``. A run can be resumed only with the same initial
+            parameters.
         path: folder of the run. It is locked until :meth:`close` is called.
         seed: root seed.
-        world_model: reference to the controllers' world model; it is saved with the agent.
+        world_model: reference to the controllers' world model, which is saved with the agent; None
+            for no reference.
 
     Attributes:
         algorithm: name of the algorithm, recorded in the provenance of saved agents.
@@ -88,11 +90,15 @@ class ControllerSearch(AgentLearner):
 
     @abstractmethod
     def _generate(self) -> dict[str, float]:
-        """Runs one generation and returns its metrics, including ``fitness/mean``."""
+        """Runs one generation of the search, and adds 1 to :attr:`generation`.
+
+        Returns:
+            Metrics of the generation by name, including ``fitness/mean`` and ``fitness/best``.
+        """
 
     @abstractmethod
     def _checkpoint(self) -> None:
-        """Writes a checkpoint that :meth:`_restore` can read and that includes ``seconds``."""
+        """Writes a checkpoint that :meth:`_restore` can read, and that includes :attr:`seconds`."""
 
     @property
     def done(self) -> bool:
@@ -128,7 +134,8 @@ class ControllerSearch(AgentLearner):
             FloatingPointError: more candidates have non-finite scores than ``config.not_finite``
                 allows, or the search has diverged. The last checkpoint is kept.
             KeyboardInterrupt: the search was interrupted.
-            ValueError: a limit is out of range, or the scores have the wrong shape.
+            ValueError: ``max_seconds`` or ``evaluate_every`` is out of range, or the scores have
+                the wrong shape.
         """
         limit = check_limits(max_seconds, evaluate_every)
         with (
@@ -162,7 +169,16 @@ class ControllerSearch(AgentLearner):
         return self
 
     def save(self, path: str | Path, *, provenance: Mapping[str, Any] | None = None) -> str:
-        """Saves the agent as an artifact, and returns the digest of the artifact."""
+        """Saves the agent as an artifact.
+
+        Args:
+            path: folder to write.
+            provenance: JSON-serializable description of how the agent was made. It is added to the
+                search's own description.
+
+        Returns:
+            The digest of the artifact.
+        """
         own = {
             "algorithm": self.algorithm,
             "config": asdict(self._config),
@@ -173,15 +189,20 @@ class ControllerSearch(AgentLearner):
         return self.agent.save(path, provenance=own | dict(provenance or {}))
 
     def _returns(self, candidates: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Evaluates the candidates ``(P, N)`` of a generation.
+        """Evaluates the candidates of a generation.
+
+        Args:
+            candidates: ``(P, N)``, parameters of the candidates.
+            seed: seed of the rollouts.
 
         Returns:
             Mean score ``(P,) float64`` of each candidate, and a mask ``(P,) bool`` that is True
-            for finite scores.
+            for finite mean scores.
 
         Raises:
             FloatingPointError: more candidates have non-finite scores than ``config.not_finite``
                 allows.
+            ValueError: the scores have the wrong shape.
         """
         try:
             with self._interrupts.immediate():  # it takes long and changes nothing
@@ -192,7 +213,7 @@ class ControllerSearch(AgentLearner):
         scores = np.asarray(found, np.float64)
         if scores.ndim not in (1, 2) or len(scores) != len(candidates) or not scores.size:
             raise ValueError(
-                f"fitness: expected scores of shape ({len(candidates)}, R) with one row per "
+                f"fitness: expected scores of shape ({len(candidates)}, R), for R rollouts of each "
                 f"candidate, got shape {scores.shape}"
             )
         returns = scores.reshape(len(candidates), -1).mean(1)
@@ -216,8 +237,8 @@ def fitness_metrics(returns: np.ndarray, finite: np.ndarray) -> dict[str, float]
     Scores that are not finite are counted, and left out of all other metrics.
 
     Args:
-        returns: mean score of each candidate, ``(P,)``.
-        finite: mask that is True for finite scores, ``(P,) bool``.
+        returns: ``(P,)``, mean score of each candidate.
+        finite: ``(P,) bool``, True for candidates whose mean score is finite.
     """
     known = returns[finite]
     return {
@@ -244,7 +265,8 @@ def initial_mean(fitness: Fitness, init: ControllerAgent | np.ndarray | None) ->
     if isinstance(init, ControllerAgent):
         if init.config != fitness.controller:
             raise ValueError(
-                f"init: expected an agent with {fitness.controller}, got one with {init.config}"
+                f"init: expected an agent with {fitness.controller}, got one with {init.config}; "
+                "create the fitness with the hidden_dims and the readout of the agent"
             )
         init = init.parameters
     init = np.array(init, np.float64)

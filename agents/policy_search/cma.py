@@ -26,8 +26,8 @@ class CMAConstants:
     Attributes:
         dimension: n, number of parameters.
         population_size: λ, candidates per generation.
-        diagonal: True to adapt variances only (sep-CMA-ES, Ros and Hansen 2008), for problems with
-            thousands of parameters.
+        diagonal: True to adapt only variances, and no covariances (sep-CMA-ES, Ros and Hansen
+            2008), for problems with thousands of parameters.
         weights: recombination weights of the candidates, from the best candidate to the worst,
             ``(λ,) float64``. The worse half has negative weights.
         mu: μ, number of positive weights.
@@ -57,7 +57,8 @@ class CMAConstants:
     def decompose_every(self) -> int:
         """Number of generations between eigendecompositions of the covariance matrix.
 
-        The number is large enough for an average cost of O(n²) per generation with n parameters.
+        The number is so large that, with n parameters, the eigendecompositions cost O(n²) per
+        generation on average.
         """
         n = self.dimension
         return max(1, int(1.0 / (10.0 * n * (self.c_1 + self.c_mu))))
@@ -71,10 +72,11 @@ class CMAState(NamedTuple):
         sigma: ``()``, step size σ.
         path_sigma: ``(n,)``, evolution path p_σ of the step size.
         path_c: ``(n,)``, evolution path p_c of the covariance.
-        covariance: ``(n, n)``, covariance C; variances ``(n,)`` if diagonal.
-        basis: ``(n, n)``, eigenvectors B of C in its columns, from the last eigendecomposition;
-            ``(0, 0)`` if diagonal.
-        scales: ``(n,)``, square roots D of C's eigenvalues, from the last eigendecomposition.
+        covariance: ``(n, n)``, covariance matrix C; only its diagonal ``(n,)`` if
+            :attr:`CMAConstants.diagonal` is True.
+        basis: ``(n, n)``, matrix B whose columns are the eigenvectors of C, from the last
+            eigendecomposition; ``(0, 0)`` if :attr:`CMAConstants.diagonal` is True.
+        scales: ``(n,)``, square roots of the eigenvalues of C, from the last eigendecomposition.
         generation: ``()``, number of completed generations.
     """
 
@@ -94,7 +96,7 @@ def cma_constants(dimension: int, population_size: int, *, diagonal: bool = Fals
     Args:
         dimension: n, number of parameters, at least 1.
         population_size: λ, number of candidates per generation, at least 4.
-        diagonal: True to adapt variances only.
+        diagonal: True to adapt only variances, and no covariances.
     """
     n, lam = dimension, population_size
     raw = np.log((lam + 1) / 2) - np.log(np.arange(1, lam + 1))  # eq. 49
@@ -136,7 +138,7 @@ def cma_init(mean: np.ndarray, sigma: float, *, diagonal: bool = False) -> CMASt
     Args:
         mean: initial mean, ``(n,)``.
         sigma: initial step size.
-        diagonal: True to adapt variances only.
+        diagonal: True to adapt only variances, and no covariances.
     """
     n = len(mean)
     return CMAState(
@@ -228,8 +230,9 @@ def cma_update(
 def _whiten(state: CMAState, y: np.ndarray) -> np.ndarray:
     """Computes C^(−1/2) y = B D⁻¹ Bᵀ y for vectors y, ``(…, n)``.
 
-    C is the covariance of the search distribution. B are the eigenvectors of C, and D are the
-    square roots of the eigenvalues.
+    C is the covariance matrix of a CMA-ES search. The columns of B are the eigenvectors of C, and
+    the diagonal matrix D holds the square roots of the eigenvalues of C. Both are from the last
+    eigendecomposition.
     """
     if state.basis.size == 0:
         diagonal: np.ndarray = y / state.scales
@@ -247,8 +250,9 @@ def _decompose(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
         covariance: C, ``(n, n)``, or variances ``(n,)``.
 
     Returns:
-        Symmetrized C, its eigenvectors ``(n, n)`` in columns, and the square roots ``(n,)`` of its
-        eigenvalues. For variances, the eigenvectors are an empty array ``(0, 0)``.
+        The symmetrized matrix C; a matrix ``(n, n)`` whose columns are the eigenvectors of C; and
+        the square roots ``(n,)`` of the eigenvalues of C. For variances, the three results are the
+        clipped variances, an empty array ``(0, 0)``, and the standard deviations.
     """
     if covariance.ndim == 1:
         covariance = np.maximum(covariance, 1e-20)
@@ -262,8 +266,8 @@ def _decompose(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 class CMASearch:
     """CMA-ES that maximizes a function of n variables (https://arxiv.org/abs/1604.00772).
 
-    The state is kept in memory only, so an interrupted search has to start again. The class
-    :class:`~wmrl.agents.CMAES` searches for controllers, and saves checkpoints. The candidates of a
+    The state is kept in memory only, so an interrupted search has to start again. To search for
+    controllers, use :class:`~wmrl.agents.CMAES`, which saves checkpoints. The candidates of a
     generation depend only on the arguments below and on the values that :meth:`tell` has received
     so far.
 
@@ -323,12 +327,15 @@ class CMASearch:
         return self._asked.copy()
 
     def tell(self, values: np.ndarray) -> None:
-        """Updates the search with the values ``(λ,)`` of the last candidates; larger is better.
+        """Updates the search with the values of the candidates that :meth:`ask` returned.
+
+        Args:
+            values: ``(λ,)``, value of the function for each candidate; larger is better.
 
         Raises:
-            RuntimeError: :meth:`ask` was not called since the last call of :meth:`tell`.
+            RuntimeError: :meth:`ask` was not called since the last successful call of :meth:`tell`.
             ValueError: the values are not one finite number per candidate.
-            FloatingPointError: the search has diverged; it keeps its last state.
+            FloatingPointError: the search has diverged. The state of the search is not changed.
         """
         if self._asked is None:
             raise RuntimeError(
@@ -346,12 +353,16 @@ class CMASearch:
 def checked_values(values: np.ndarray, count: int) -> np.ndarray:
     """Checks the values of candidates and returns them as ``(count,) float64``.
 
+    Args:
+        values: value of the objective for each candidate.
+        count: number of candidates.
+
     Raises:
         ValueError: the shape is not ``(count,)``, or a value is not finite.
     """
     values = np.asarray(values, np.float64)
     check_shape("values", values, (count,))
-    check_finite("values", values, advice="check the objective of that candidate")
+    check_finite("values", values, advice="check the objective for this candidate")
     return values
 
 

@@ -40,7 +40,7 @@ class CMAESConfig:
             variances only. Controllers with more than 4000 parameters require ``"diagonal"``.
         not_finite: treatment of candidates whose score is NaN or infinite. ``"worst"`` ranks them
             last, and raises an error only if they are more than half of a generation. ``"raise"``
-            raises an error if there are any.
+            raises an error if a generation has any such candidate.
         checkpoint_every: number of generations between checkpoints.
     """
 
@@ -74,7 +74,8 @@ class CMAES(ControllerSearch):
         path: folder of the run. It is locked until :meth:`close` is called.
         seed: root seed.
         init: agent or parameters ``(N,)`` to use as the initial mean; None for zeros.
-        world_model: reference to the controllers' world model; it is saved with the agent.
+        world_model: reference to the controllers' world model, which is saved with the agent; None
+            for no reference.
 
     Attributes:
         state: state of CMA-ES, which includes the search distribution.
@@ -147,9 +148,16 @@ class CMAES(ControllerSearch):
         path: str | Path,
         seed: int = 0,
     ) -> Self:
-        """Starts a new search from the parameters of a saved agent.
+        """Starts a new search with the parameters of a saved agent as the initial mean.
 
         To resume an interrupted search, repeat the call that started it, with the same arguments.
+
+        Args:
+            name_or_path: shipped name or path of the agent.
+            fitness: objective to maximize.
+            config: settings.
+            path: folder of the run.
+            seed: root seed.
         """
         init = ControllerAgent.load(name_or_path)
         return cls(fitness, config, path=path, seed=seed, init=init, world_model=init.world_model)

@@ -34,7 +34,8 @@ class Rollouts(NamedTuple):
     Attributes:
         scores: ``(P, R) float64``, score of each rollout.
         actions: ``(P, R, A) float64``, mean encoded action over the agent steps of each rollout; A
-            is the number of dimensions of an encoded action.
+            is the number of dimensions of an encoded action (see
+            :class:`~wmrl.core.action_spec.ActionSpec`).
         magnitudes: ``(P, R, A) float64``, mean absolute encoded action over the agent steps of each
             rollout.
     """
@@ -67,10 +68,16 @@ class Fitness(Protocol):
         """
 
     def rollouts(self, parameters: np.ndarray, seed: int) -> Rollouts:
-        """Computes the same scores as :meth:`__call__`, and the mean actions of each rollout."""
+        """Computes the scores and the mean actions of P controllers in R rollouts each.
+
+        The arguments and the scores are those of :meth:`__call__`.
+        """
 
     def describe(self) -> dict[str, Any]:
-        """Returns the settings and models that determine the scores, as JSON-serializable data."""
+        """Returns a JSON-serializable description of everything that determines the scores.
+
+        It contains the settings, and the digests of the models.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +91,12 @@ class DreamFitnessConfig:
         dropout: True to apply the memory model's dropout.
         action_noise: standard deviation of the normal noise that is added to the controller's
             outputs. Without noise, a deterministic controller can exploit errors of the dream.
-        saturation_penalty: penalty subtracted from the score for each agent step in which all of
-            the controller's outputs are beyond ±0.95. If k of A outputs are beyond ±0.95, the
-            penalty is multiplied by k / A.
+        saturation_penalty: penalty that is subtracted from the score for each agent step in which
+            all outputs of the controller are beyond ±0.95. If only a fraction of the outputs is
+            beyond ±0.95, the same fraction of the penalty is subtracted.
         reward_limit: upper limit on the predicted reward of an agent step; None for no limit.
-            Higher predictions are clipped to the limit. A memory model may predict rewards that are
-            impossible in the game.
+            Higher predictions are clipped to the limit. The limit is useful if the memory model
+            predicts rewards that are impossible in the game.
         max_batch: maximum number of dreams that run in parallel; a lower number needs less memory.
     """
 
@@ -196,7 +203,7 @@ class DreamFitness:
         Args:
             weights: parameters of the controllers, ``(C, N)``.
             seed: seed of the rollouts.
-            chunk: index of the batch, which selects its stream of random numbers.
+            chunk: index of the batch. Each batch has its own stream of random numbers.
 
         Returns:
             Scores, mean actions and mean absolute actions, as in :class:`Rollouts`.
@@ -243,7 +250,12 @@ class DreamFitness:
         return score, actions, magnitudes
 
     def _start_states(self, count: int, seed: int) -> DreamState:
-        """Draws one start state per rollout; each of ``count`` controllers gets the same states."""
+        """Draws one start state per rollout, and repeats these states for each controller.
+
+        Args:
+            count: number of controllers.
+            seed: seed of the rollouts.
+        """
         generator = torch_generator(seed, "starts", device=self.memory.device)
         state = dream_reset(self.memory, batch_size=self.config.num_rollouts, generator=generator)
         return DreamState(
@@ -252,7 +264,10 @@ class DreamFitness:
         )
 
     def _penalty(self, outputs: Tensor) -> Tensor | float:
-        """Computes saturation penalties ``(C, R)`` of an agent step from outputs ``(C, R, A)``."""
+        """Computes saturation penalties ``(C, R)`` of an agent step from outputs ``(C, R, A)``.
+
+        The result is 0.0 if the configuration has no saturation penalty.
+        """
         if self.config.saturation_penalty == 0:
             return 0.0
         saturated = (outputs.abs() > _SATURATED).float().mean(-1)  # (C, R)
@@ -267,8 +282,9 @@ class RealFitnessConfig:
         num_rollouts: R, number of episodes per controller. The episodes have the same seeds for all
             controllers.
         agent_steps: maximum number of agent steps of an episode; the task's limit if None.
-        num_envs: number of environments that run in parallel. Scores depend on this number, but not
-            on the number of worker processes.
+        num_envs: number of environments that run in parallel. Scores depend on this number, because
+            it is also the batch size of the models, which affects rounding. Scores do not depend on
+            the number of worker processes.
     """
 
     num_rollouts: int = 4
@@ -294,8 +310,8 @@ class RealFitness:
         hidden_dims: widths of the controllers' hidden layers.
         readout: see :attr:`~wmrl.agents.controller.ControllerConfig.readout`.
         base: Gymnasium id of the game; None for the game of the world model's task.
-        workers: number of worker processes; None for one per core. Scores do not depend on this
-            number.
+        workers: number of worker processes; 0 to run the games in this process, None for one worker
+            per core. Scores do not depend on this number.
     """
 
     def __init__(
@@ -334,7 +350,10 @@ class RealFitness:
         }
 
     def __call__(self, parameters: np.ndarray, seed: int) -> np.ndarray:
-        """Implements :meth:`Fitness.__call__`; the scores are the returns of the episodes."""
+        """Implements :meth:`Fitness.__call__`.
+
+        The scores are the returns of the episodes.
+        """
         return self.rollouts(parameters, seed).scores
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Agent with a posterior over controllers."""
+"""Agent with a posterior distribution over controllers."""
 
 from typing import ClassVar, Self
 
@@ -26,7 +26,7 @@ class PosteriorAgent(ControllerAgent):
         std: σ, ``(N,)``, standard deviations of the independent noise in each parameter.
         directions: W, ``(N, R)``, R directions of correlated noise; None if all parameters are
             independent.
-        world_model: reference to the world model that the agent was trained with.
+        world_model: reference to the world model that the agent was trained with, or None.
 
     Raises:
         ValueError: a shape is wrong, a standard deviation is not above 0, or a number is not

@@ -48,13 +48,14 @@ class VariationalSearchConfig:
             with their ranks, and standardizes the ranks. With ``"standardized"`` or ``"ranks"``,
             the objective changes from generation to generation, so the result is not the posterior
             of a fixed log joint.
-        learning_rate: learning rate of the mean, for natural gradient steps.
+        learning_rate: learning rate of the mean, which moves by natural gradient steps.
         std_learning_rate: learning rate of the standard deviations and directions. None for
             (3 + ln N) / (5 √N) with N parameters, as in separable natural evolution strategies
             (Schaul, Glasmachers and Schmidhuber 2011).
         not_finite: treatment of returns that are NaN or infinite. ``"worst"`` replaces them with
             the worst finite return of the generation, and raises an error only if they are more
-            than half of the generation. ``"raise"`` raises an error if there are any.
+            than half of the generation. ``"raise"`` raises an error if a generation has any such
+            return.
         checkpoint_every: number of generations between checkpoints.
 
     Example:
@@ -130,7 +131,8 @@ class VariationalSearch(ControllerSearch):
         path: folder of the run. It is locked until :meth:`close` is called.
         seed: root seed.
         init: agent or parameters ``(N,)`` to use as the initial mean; None for zeros.
-        world_model: reference to the controllers' world model; it is saved with the agent.
+        world_model: reference to the controllers' world model, which is saved with the agent; None
+            for no reference.
 
     Attributes:
         posterior: posterior q, with float64 parameters.
@@ -190,9 +192,16 @@ class VariationalSearch(ControllerSearch):
         path: str | Path,
         seed: int = 0,
     ) -> Self:
-        """Starts a new search from the mean of a saved posterior.
+        """Starts a new search with the mean of a saved posterior as the initial mean.
 
         To resume an interrupted search, repeat the call that started it, with the same arguments.
+
+        Args:
+            name_or_path: shipped name or path of a :class:`PosteriorAgent`.
+            fitness: fitness function; its scores are the returns.
+            config: settings.
+            path: folder of the run.
+            seed: root seed.
         """
         init = PosteriorAgent.load(name_or_path)
         start = init.parameters.astype(np.float64)
@@ -229,8 +238,8 @@ class VariationalSearch(ControllerSearch):
 
         Args:
             step: natural gradients by parameter name, as returned by :func:`natural_step`.
-            max_length: maximum length of the mean's step at a learning rate of 1, in standard
-                deviations of the posterior.
+            max_length: maximum length of the mean's step at a learning rate of 1. It is measured in
+                standard deviations of the posterior.
             std_scale: additional factor for the steps of the standard deviations and directions.
         """
         size = len(step["loc"])
@@ -269,7 +278,8 @@ def make_posterior(mean: np.ndarray, config: VariationalSearchConfig, *, seed: i
     Args:
         mean: mean of the posterior, ``(N,)``.
         config: settings of the search.
-        seed: root seed, for the initial directions if ``config.rank`` is above 0.
+        seed: root seed. It determines the initial directions if ``config.rank`` is above 0, and has
+            no effect otherwise.
     """
     loc, size = torch.from_numpy(mean), len(mean)
     posterior: Factor
@@ -333,7 +343,7 @@ def natural_step(
     Args:
         posterior: normal distribution q.
         drawn: samples ``(P, N)`` from q.
-        utilities: ``(P,)``, utilities of the samples.
+        utilities: ``(P,)``, utility of each sample: its return, divided by α.
         prior_std: s, standard deviation of the prior N(0, s²I).
 
     Returns:

@@ -40,7 +40,7 @@ class _Capture(KVWriter):  # type: ignore[misc]
         self.values |= {name: float(key_values[name]) for name in names}
 
     def close(self) -> None:
-        """Does nothing, as there is nothing to close."""
+        """Does nothing, because this writer has no file to close."""
 
 
 class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
@@ -132,7 +132,7 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         self.policy.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     def restart(self) -> None:
-        """Clears the episode statistics, and makes the next rollout begin with a reset."""
+        """Clears the episode statistics, and makes the next rollout reset the environments."""
         self._last_obs = None
         self.ep_info_buffer = None
 
@@ -144,6 +144,8 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         n_rollout_steps: int,
     ) -> bool:
         """Fills the buffer with ``n_rollout_steps`` steps of each environment.
+
+        This replaces the method of SB3, and has the same arguments.
 
         Returns:
             False if the callback stopped the collection, otherwise True.
@@ -205,7 +207,7 @@ class BatchedPPO(PPO):  # type: ignore[misc]  # SB3 is not type-checked here
         the episode.
 
         Args:
-            env: environment after the step.
+            env: the N environments, after the step.
             rewards: ``(N,) float32``, rewards of the step.
             dones: ``(N,) bool``, True where an episode ended in the step.
         """

@@ -33,7 +33,8 @@ class PPOConfig:
             It has no effect on discrete actions, which are drawn from their probabilities.
         log_std_final: final value of ``log_std``, reached by linear interpolation. If None,
             ``log_std`` is not interpolated but learned by gradient descent.
-        log_std_share: fraction of the run after which ``log_std_final`` is reached.
+        log_std_share: fraction of the run after which ``log_std_final`` is reached, above 0 and at
+            most 1.
         anneal_by: measure of progress for interpolation. ``"steps"``: fraction of ``steps`` that
             are done. ``"time"``: the larger of two numbers, the fraction of ``steps`` that are done
             and the fraction of the time limit that has passed. Runs with ``"time"`` are not
@@ -48,14 +49,15 @@ class PPOConfig:
         target_kl: target KL divergence of an update. The update stops early if the estimated KL
             divergence exceeds 1.5 times this value. None for no early stop.
         reward_scale: factor by which rewards are multiplied.
-        critic_rollouts: number of initial rollouts that train only the value network. Values that
-            were learned in a dream are wrong in the real game, and would harm a good policy.
+        critic_rollouts: number of initial rollouts that train only the value network, not the
+            policy. A value network from a dream predicts wrong values in the real game, and updates
+            with these values would harm a good policy.
         stagger: maximum number of agent steps of the first episodes in a chunk; 0 for no such
             maximum. In each chunk, the first episode of each environment is truncated after a
             random number of steps, from 1 to this maximum. Later episodes therefore do not all
             start at the same time.
         hidden_dims: widths of the hidden layers of the policy and of the value network.
-        activation: ``"tanh"``, ``"relu"`` or ``"elu"``.
+        activation: activation function of the hidden layers, ``"tanh"``, ``"relu"`` or ``"elu"``.
 
     Raises:
         ValueError: an attribute is out of range.

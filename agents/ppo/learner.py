@@ -47,9 +47,11 @@ class PPOLearner(AgentLearner):
         config: configuration of PPO.
         path: folder of the run. It stays locked until :meth:`close` is called.
         seed: root seed.
-        world_model: reference to the world model; it is saved with the agent.
-        init: agent whose weights are the initial weights. It must have the architecture of the
-            policy. None for random initial weights.
+        world_model: reference to the agent's world model, which is saved with the agent; None for
+            no reference.
+        init: agent whose weights are the initial weights of the policy. It must be an
+            :class:`~wmrl.agents.SB3Agent` with the same architecture. None for random initial
+            weights.
         device: device of the policy; small policies are fastest on the CPU.
         threads: number of PyTorch threads during training; None to leave the number unchanged. One
             thread is fastest if worker processes need the cores. The number may affect the last
@@ -58,14 +60,14 @@ class PPOLearner(AgentLearner):
     Attributes:
         env: the vector environment, adapted to Stable-Baselines3.
         config: configuration of PPO.
-        threads: number of PyTorch threads during training, or None.
+        threads: number of PyTorch threads during training; None if it is left unchanged.
         steps: number of agent steps so far.
         seconds: training time so far in seconds, including the time before interruptions.
 
     Raises:
         RunError: the folder is in use, or belongs to a run with another configuration.
-        ValueError: ``init`` is not an SB3Agent with the same architecture, or the autoreset mode of
-            ``env`` is not ``SAME_STEP``.
+        ValueError: ``init`` is not an SB3Agent with the same architecture, the autoreset mode of
+            ``env`` is not ``SAME_STEP``, or the observation space of ``env`` is not a ``Box``.
 
     Example:
         >>> from wmrl.agents import PPOConfig, PPOLearner
@@ -151,8 +153,8 @@ class PPOLearner(AgentLearner):
             max_seconds: limit on the training time in seconds, including the time before
                 interruptions; None for no limit. A run that the limit stops is not reproducible bit
                 for bit.
-            evaluator: function from the agent to named metrics for learning curves. Its time does
-                not count as training time.
+            evaluator: function that computes metrics of the agent for learning curves. Its run time
+                does not count as training time.
             evaluate_every: number of chunks between evaluations.
             progress: True to show a progress bar.
 
@@ -162,7 +164,7 @@ class PPOLearner(AgentLearner):
         Raises:
             FloatingPointError: an observation, a reward, a term of the loss or a weight is not
                 finite. The last checkpoint is kept.
-            ValueError: a limit is out of range.
+            ValueError: ``max_seconds`` or ``evaluate_every`` is out of range.
         """
         limit = check_limits(max_seconds, evaluate_every)
         with (
@@ -248,9 +250,15 @@ class PPOLearner(AgentLearner):
             self._model.policy.log_std.data.fill_(noise)
 
     def _learn_chunk(self, limit: float, advance: Advance) -> dict[int, dict[str, float]]:
-        """Trains for one chunk, and returns the metrics of its rollouts.
+        """Trains for one chunk of rollouts.
 
-        The metrics of a rollout are keyed by the value of ``steps`` at the end of the rollout.
+        Args:
+            limit: training time of the run, in seconds, at which the chunk ends early.
+            advance: function that updates the progress bar.
+
+        Returns:
+            Metrics of each rollout. The keys are the values of :attr:`steps` at the ends of the
+            rollouts.
         """
         config, model = self.config, self._model
         rows: dict[int, dict[str, float]] = {}
@@ -321,9 +329,17 @@ def _interpolate(start: float, end: float, fraction: float) -> float:
 
 
 def _warm_start(policy: nn.Module, init: Agent) -> str:
-    """Copies an agent's weights to a policy, and returns the SHA-256 digest of the weights."""
+    """Copies an agent's weights to a policy, and returns the SHA-256 digest of the weights.
+
+    Raises:
+        ValueError: the agent is not an SB3Agent, or its weights have other names or shapes than
+            those of the policy.
+    """
     if not isinstance(init, SB3Agent):
-        raise ValueError(f"init: expected an SB3Agent, got a {type(init).__name__}")
+        raise ValueError(
+            f"init: expected an SB3Agent, got a {type(init).__name__}; pass an agent that PPO has "
+            "trained, or None"
+        )
     weights = init.policy.state_dict()
     expected = {name: tuple(tensor.shape) for name, tensor in policy.state_dict().items()}
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
@@ -331,8 +347,9 @@ def _warm_start(policy: nn.Module, init: Agent) -> str:
         name = min(set(expected.items()) ^ set(got.items()))[0]
         raise ValueError(
             f"init: expected an agent with the same observations, actions and hidden layers as the "
-            f"learner, got an agent with other weights (the shape of {name!r} is {got.get(name)}, "
-            f"but {expected.get(name)} in the learner)"
+            f"learner, got an agent with other weights (shape of {name!r}: {got.get(name)} in the "
+            f"agent, {expected.get(name)} in the learner; None if there are no such weights); pass "
+            "an agent that was trained with the same task and hidden_dims"
         )
     policy.load_state_dict(weights)
     return tensors_digest(weights)

@@ -93,7 +93,7 @@ class ArchiveConfig:
         return self.cells if self.shape == "disc" else self.dims[0] * self.dims[1]
 
     def centers(self) -> np.ndarray:
-        """Returns the centers of the cells in measure space, ``(cells, 2)``, by cell index."""
+        """Returns the centers of the cells in measure space, ``(cells, 2)``, ordered by index."""
         low, high = np.array(self.low), np.array(self.high)
         if self.shape == "disc":
             inside: np.ndarray = low + disc_centers(self.cells) * (high - low)
@@ -103,10 +103,11 @@ class ArchiveConfig:
         return centers
 
     def neighbors(self) -> np.ndarray:
-        """Returns the indices of the cells around each cell, ``(cells, K)``.
+        """Returns the indices of the K neighbors of each cell, ``(cells, K)``.
 
-        On a disc, the neighbors are the six nearest cells. On a grid, they are the eight adjacent
-        cells. At the border of a grid, the index of the cell itself replaces missing neighbors.
+        On a disc, the neighbors are the six nearest cells; if the disc has fewer than seven cells,
+        they are all other cells. On a grid, they are the eight adjacent cells. At the border of a
+        grid, the index of the cell itself replaces missing neighbors.
         """
         if self.shape == "grid":
             indices = np.pad(np.arange(self.num_cells).reshape(self.dims), 1, constant_values=-1)
@@ -159,7 +160,8 @@ class ArchiveConfig:
             if elites.solutions.shape[1] != solution_dim:
                 raise ValueError(
                     f"elites: expected solutions of {solution_dim} numbers, got "
-                    f"{elites.solutions.shape[1]}"
+                    f"{elites.solutions.shape[1]}; use elites of the same problem, or change "
+                    "solution_dim"
                 )
             archive.add(elites.solutions, elites.objectives, elites.measures)
         return archive
@@ -184,10 +186,11 @@ class Elites:
     """The N elites of an archive, ordered by the indices of their cells.
 
     Attributes:
-        solutions: ``(N, X) float32``, where X is the dimension of a solution.
-        objectives: ``(N,) float64``.
-        measures: ``(N, 2) float64``.
-        cells: ``(N,) int64``, indices of the elites' cells.
+        solutions: ``(N, X) float32``, solution of each elite, where X is the dimension of a
+            solution.
+        objectives: ``(N,) float64``, objective of each elite.
+        measures: ``(N, 2) float64``, the two measures of each elite.
+        cells: ``(N,) int64``, index of each elite's cell.
     """
 
     solutions: np.ndarray
@@ -211,7 +214,7 @@ class Elites:
         )
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Returns a dictionary of the arrays, converted to tensors."""
+        """Returns the four arrays as tensors, keyed by the names of the attributes."""
         return {name: torch.from_numpy(value) for name, value in vars(self).items()}
 
     @classmethod
@@ -253,6 +256,9 @@ def load_elites(name_or_path: str | Path) -> tuple[Elites, ArchiveConfig]:
     Args:
         name_or_path: name of a shipped artifact, or path of an artifact's folder.
 
+    Returns:
+        The elites, and the configuration of the archive that they are from.
+
     Raises:
         ArtifactError: the artifact is missing or damaged, is of another kind, or has no elites.
     """
@@ -265,7 +271,10 @@ def load_elites(name_or_path: str | Path) -> tuple[Elites, ArchiveConfig]:
     check_dtypes(artifact, _DTYPES)
     elites = Elites.from_tensors(artifact.tensors)
     if not len(elites):
-        raise ArtifactError(f"{artifact.path}: expected at least one elite, got an empty archive")
+        raise ArtifactError(
+            f"{artifact.path}: expected at least one elite, got an empty archive; search for the "
+            "elites again"
+        )
     return elites, restore_config(ArchiveConfig, artifact)
 
 

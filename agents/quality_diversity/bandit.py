@@ -107,8 +107,8 @@ class BanditScheduler:
     """Scheduler that uses a bandit to select one emitter for each batch.
 
     The interface is that of the schedulers of ``ribs``, except that ``bandit`` is the third
-    argument and that :meth:`tell` returns the result of the archive. The ``BanditScheduler`` of
-    ``ribs`` counts rewards over the whole search. With the default bandit, this class counts
+    argument, and that :meth:`tell` returns the result of ``archive.add``. The ``BanditScheduler``
+    of ``ribs`` counts rewards over the whole search. With the default bandit, this class counts
     rewards over a sliding window.
 
     Args:
@@ -119,10 +119,10 @@ class BanditScheduler:
         reward: reward of the bandit. ``"entered"`` is the number of solutions that entered the
             archive, as in Data-Driven Encodings. ``"qd_score"`` is the increase of the archive's QD
             score, which is larger for a new cell than for a slightly better elite. This increase
-            has no fixed scale. With this reward, ``bandit`` should therefore have
-            ``relative=True``, like the default bandit. The archive's ``qd_score_offset`` should be
-            a lower bound of the objective; with a higher offset, new cells may decrease the QD
-            score.
+            has no fixed scale. A ``bandit`` for this reward should therefore have
+            ``relative=True``. If ``bandit`` is None, it is created with ``relative=True``. The
+            archive's ``qd_score_offset`` should be a lower bound of the objective; with a higher
+            offset, new cells may decrease the QD score.
         result_archive: second archive to which all solutions are added; None for no second archive.
         add_mode: ``"batch"`` to add all solutions of a batch in one call, or ``"single"`` to add
             them one by one, for archives that can only add single solutions.
@@ -179,7 +179,8 @@ class BanditScheduler:
         if self.bandit.num_choices != len(self.emitters):
             raise ValueError(
                 f"emitters: expected {self.bandit.num_choices} (one for each choice of the "
-                f"bandit), got {len(self.emitters)}"
+                f"bandit), got {len(self.emitters)}; create the bandit with one choice for each "
+                "emitter"
             )
         self.emitter_index = 0
         self._result_archive, self._add_mode = result_archive, add_mode
@@ -187,11 +188,11 @@ class BanditScheduler:
 
     @property
     def result_archive(self) -> ArchiveBase:
-        """Archive of all results: the argument ``result_archive`` if given, else ``archive``."""
+        """Archive that was passed as ``result_archive``; :attr:`archive` if none was passed."""
         return self.archive if self._result_archive is None else self._result_archive
 
     def ask(self) -> np.ndarray:
-        """Selects an emitter and returns its next solutions ``(B, X)`` to evaluate.
+        """Selects an emitter and returns new solutions ``(B, X)`` of this emitter to evaluate.
 
         Raises:
             RuntimeError: :meth:`tell` was not called for the previous solutions.
@@ -212,20 +213,21 @@ class BanditScheduler:
         If an archive raises an error, :meth:`tell` may be called again for the same solutions.
 
         Args:
-            objective: ``(B,)``, objectives of the solutions from :meth:`ask`. None in a search
-                without objectives, if the archive supports it.
-            measures: ``(B, M)``, measures of these solutions.
+            objective: ``(B,)``, objectives of the solutions from :meth:`ask`. None for no
+                objectives, which only some archives support.
+            measures: ``(B, M)``, measures of the solutions from :meth:`ask`.
             fields: arrays ``(B, …)`` for the extra fields of the archives; None for a field without
                 data.
 
         Returns:
             Result of ``archive.add``: arrays ``"status"`` and ``"value"`` with one entry per
-            solution. The status is 0 (not added), 1 (replaced a worse elite) or 2 (new cell).
+            solution. The status is 0 (not added), 1 (replaced a worse elite) or 2 (first elite of
+            its cell).
 
         Raises:
-            RuntimeError: :meth:`ask` was not called before.
-            ValueError: a shape is wrong, a number is not finite, or there are no objectives though
-                the bandit's reward is ``"qd_score"``. In this case, nothing is added, and
+            RuntimeError: :meth:`ask` was not called since the last successful call of :meth:`tell`.
+            ValueError: a shape is wrong, a number is not finite, or ``objective`` is None although
+                the bandit's reward is ``"qd_score"``. No solution is added in these cases, and
                 :meth:`tell` may be called again for the same solutions.
         """
         if self._asked is None:
@@ -269,7 +271,7 @@ class BanditScheduler:
         )
 
     def tell_dqd(self, *args: Any, **kwargs: Any) -> None:
-        """Raises an error, as :meth:`ask_dqd` does.
+        """Raises an error, because this scheduler does not support emitters that use gradients.
 
         Raises:
             NotImplementedError: always.
@@ -277,7 +279,15 @@ class BanditScheduler:
         self.ask_dqd()
 
     def _add(self, data: dict[str, Any]) -> dict[str, np.ndarray]:
-        """Adds evaluated solutions to all archives, and returns the result of ``archive.add``."""
+        """Adds evaluated solutions to the archive, and to the second archive if there is one.
+
+        Args:
+            data: one array per field of the archives, by name, with one row per solution; None for
+                a field without data.
+
+        Returns:
+            The result of ``archive.add`` for the first archive.
+        """
         archives = {"archive": self.archive}
         if self._result_archive is not None:
             archives["result_archive"] = self._result_archive
@@ -286,8 +296,8 @@ class BanditScheduler:
         for name in were_empty:
             if archives[name].empty:
                 warnings.warn(
-                    f"{name}: expected at least one elite after adding solutions, got none; the "
-                    "archive's threshold_min may be above all objectives",
+                    f"{name}: expected at least one elite after adding solutions, got none; if the "
+                    "archive's threshold_min is above all objectives, lower it",
                     EmptyArchiveWarning,
                     stacklevel=3,
                 )
@@ -314,14 +324,23 @@ def _check_emitters(emitters: Sequence[EmitterBase]) -> None:
     if len(dims) > 1:
         raise ValueError(
             "emitters: expected solutions of the same dimension from all emitters, got dimensions "
-            f"{sorted(dims, key=str)}"
+            f"{sorted(dims, key=str)}; create all emitters for the same archive"
         )
 
 
 def _checked_field(name: str, value: Any, count: int) -> np.ndarray | None:
-    """Returns an extra field of an archive as an array with one row per solution.
+    """Checks the values of an extra field of an archive, and returns them as an array.
 
-    A field without data, None, is returned unchanged.
+    Args:
+        name: name of the field.
+        value: one row of values per solution; None for a field without data.
+        count: number of solutions.
+
+    Returns:
+        The values ``(count, …)``; None if ``value`` is None.
+
+    Raises:
+        ValueError: the number of rows is not ``count``.
     """
     if value is None:
         return None
@@ -334,11 +353,14 @@ def _checked_field(name: str, value: Any, count: int) -> np.ndarray | None:
 
 
 class EmptyArchiveWarning(UserWarning):
-    """Warning about an archive that is empty although solutions were added."""
+    """Warning that an archive is still empty, because it accepted none of the added solutions."""
 
 
 class BelowOffsetWarning(UserWarning):
-    """Warning about objectives below an archive's ``qd_score_offset``."""
+    """Warning that objectives are below an archive's ``qd_score_offset``.
+
+    Such objectives decrease the QD score.
+    """
 
 
 def _warn_below_offset(objective: np.ndarray, archive: ArchiveBase) -> None:

@@ -17,7 +17,7 @@ from wmrl.core.validation import check_choice, check_int
 from wmrl.training.progress import progress_bar
 
 RibsMethod = Literal["iso", "line", "cma-me", "cma-mae"]
-"""Names of search methods with the emitters of ``ribs``.
+"""Name of a search method that uses the emitters of ``ribs``.
 
 - ``"iso"``: MAP-Elites with isotropic mutation (Mouret and Clune 2015,
   https://arxiv.org/abs/1504.04909).
@@ -39,7 +39,7 @@ class RibsResult(NamedTuple):
         elites: final elites. Their solutions are within [−1, 1].
         rows: rows of metrics over time, each with ``evaluations``, ``coverage``, ``mean_fitness``,
             ``best_fitness`` and ``qd_score``.
-        seconds: wall time in seconds.
+        seconds: wall time of the search in seconds.
         snapshots: ``(S, cells) float32``, objective in each cell at S points in time; NaN for
             empty cells.
     """
@@ -73,19 +73,19 @@ def search_with_ribs(
     Args:
         problem: problem to solve.
         method: search method.
-        evaluations: budget of evaluations, including the initialization. The last batch may exceed
-            the budget.
+        evaluations: budget of evaluations, including those of the initial random solutions. The
+            last batch may exceed the budget.
         initial_coverage: share of the archive's cells to fill with random solutions at the start.
         seed: root seed.
-        log_every: number of evaluations between two rows of metrics.
+        log_every: approximate number of evaluations between two rows of metrics.
         snapshots: approximate number of snapshots of the archive, taken at equal intervals, for a
             video.
         until: function that returns True to stop the search. It is called with each row of metrics.
         progress: True to show a progress bar.
 
     Raises:
-        ValueError: the method is unknown; or random solutions fill too few cells, or use up the
-            whole budget.
+        ValueError: the method is unknown; or random solutions cannot fill ``initial_coverage`` of
+            the cells, or use up the whole budget.
     """
     check_choice("method", method, get_args(RibsMethod))
     check_int("snapshots", snapshots, at_least=1)
@@ -143,7 +143,7 @@ def archive_metrics(archive: ArchiveBase, evaluations: int) -> dict[str, float]:
 
     Returns:
         A dictionary with ``evaluations``, ``coverage``, ``mean_fitness``, ``best_fitness`` and
-        ``qd_score``.
+        ``qd_score``. The mean and the best fitness of an empty archive are 0.
     """
     stats = archive.stats
     return {
@@ -158,9 +158,9 @@ def archive_metrics(archive: ArchiveBase, evaluations: int) -> dict[str, float]:
 def _emitters_archive(
     problem: Problem, method: RibsMethod, initial: Elites, seed: int
 ) -> ArchiveBase:
-    """Returns the archive that the emitters use, filled with the initial elites.
+    """Creates the archive that the emitters use, filled with the initial elites.
 
-    With CMA-MAE, the acceptance thresholds of this archive rise slowly.
+    With CMA-MAE, the acceptance thresholds of the cells of this archive rise slowly.
     """
     options: dict[str, float] = {}
     if method == "cma-mae":

@@ -37,7 +37,7 @@ class DDE(Learner):
     DDE is MAP-Elites with an encoding that is learned from the elites. In each generation, a bandit
     selects an emitter. The solutions of this emitter are evaluated and added to the archive. Every
     few generations, the encoding is trained further on the current elites. Without an encoding,
-    DDE is MAP-Elites with isotropic and line mutation.
+    DDE is MAP-Elites with the mutations of ``config.mutations``.
 
     A run that was interrupted and resumed gives bit-identical results: all randomness is a function
     of the root seed and the generation number, and the archive is rebuilt from its elites at each
@@ -46,16 +46,17 @@ class DDE(Learner):
     Args:
         problem: problem to solve.
         config: configuration of the search.
-        path: folder of the run, which is locked until :meth:`close`.
+        path: folder of the run. It is locked until :meth:`close` is called.
         seed: root seed.
-        init: solutions ``(N, X)`` to evaluate before the random initialization.
+        init: ``(N, X)``, solutions to evaluate before the random initialization; None for no such
+            solutions.
         device: device of the encoding.
 
     Attributes:
         problem: problem to solve.
         config: configuration of the search.
-        elites: elites at the last checkpoint. They are the initial elites until the first
-            checkpoint, and None before the initialization.
+        elites: elites at the last checkpoint. Before the first checkpoint, these are the elites of
+            the initialization. None until :meth:`learn` has completed the initialization.
         generation: number of completed generations.
         evaluations: number of evaluated solutions.
         seconds: wall time of the completed generations, in seconds.
@@ -65,8 +66,8 @@ class DDE(Learner):
 
     Raises:
         RunError: the folder is in use, or belongs to a run with a different configuration.
-        ValueError: the encoding or ``init`` does not have the problem's dimension X, or ``init`` is
-            not within [−1, 1].
+        ValueError: the encoding or ``init`` does not have the dimension X of the problem's
+            solutions, or ``init`` is not within [−1, 1].
 
     Example:
         >>> from wmrl.agents.quality_diversity import DDE, ArmProblem, DDEConfig
@@ -149,9 +150,9 @@ class DDE(Learner):
             The search itself.
 
         Raises:
-            RunError: an earlier call was interrupted between checkpoints.
-            ValueError: random solutions fill too few cells, or an evaluation has a wrong shape or
-                is not finite.
+            RunError: an earlier call on this object was interrupted between checkpoints.
+            ValueError: random solutions cannot fill ``config.initial_coverage`` of the cells, or an
+                objective or measure has a wrong shape or is not finite.
             FloatingPointError: the encoding's loss is not finite.
         """
         if not self._consistent:
@@ -180,12 +181,16 @@ class DDE(Learner):
         return self
 
     def archive(self) -> ArchiveBase:
-        """Returns a ``ribs`` archive with the current :attr:`elites`."""
+        """Creates a ``ribs`` archive that contains the current :attr:`elites`."""
         seed = integer_seed(self._seed, "archive", self.generation)
         return self.problem.archive.make(self.problem.solution_dim, seed=seed, elites=self.elites)
 
     def save(self, path: str | Path) -> str:
-        """Saves the elites as an artifact, and returns the digest of the artifact."""
+        """Saves the elites as an artifact, and returns the digest of the artifact.
+
+        Raises:
+            ValueError: there are no elites, because :meth:`learn` has not been called.
+        """
         if self.elites is None:
             raise ValueError("elites: expected at least one, got none yet; call learn() first")
         provenance = {
@@ -213,7 +218,7 @@ class DDE(Learner):
         """Evaluates ``init``, then random solutions until the initial coverage is reached.
 
         Returns:
-            The elites of all evaluated solutions.
+            The elites among all evaluated solutions.
         """
         archive, config = self.archive(), self.config
         if len(self._init):
@@ -228,7 +233,15 @@ class DDE(Learner):
         return Elites.from_archive(archive)
 
     def _segment(self, logger: MetricsLogger, advance: Advance) -> dict[str, float]:
-        """Runs the generations up to the next checkpoint, and returns the last row of metrics."""
+        """Runs the generations up to the next checkpoint, and writes the checkpoint.
+
+        Args:
+            logger: logger to which the rows of metrics are written.
+            advance: function that updates the progress bar.
+
+        Returns:
+            The last row of metrics.
+        """
         config, began, before = self.config, time.monotonic(), self.seconds
         self._consistent = False
         archive = self.archive()
